@@ -1,0 +1,52 @@
+/* buf: a growable window of bytes. Rank 0: knows no other room.
+ *
+ *   data ...... pos ........... last ........... cap
+ *         read       unread           free
+ *
+ * Bytes are put in at `last` and taken out at `pos`. A mark is a count of unread bytes: roll back to it and what was
+ * put in since is gone. */
+#ifndef XM_BUF_H
+#define XM_BUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "err.h"
+
+typedef struct xm_buf {
+  char *data;
+  size_t pos;  /* first unread byte */
+  size_t last; /* first free byte; pos <= last <= cap */
+  size_t cap;
+  bool secret; /* zeroise on growth, on consuming and on free: it holds passwords or keys */
+} xm_buf;
+
+#define XM_BUF_INIT ((xm_buf){0})
+#define XM_BUF_SECRET ((xm_buf){.secret = true})
+
+static inline size_t xm_buf_len(const xm_buf *b) { return b->last - b->pos; }
+static inline char *xm_buf_at(const xm_buf *b) { return b->data + b->pos; }
+
+/* Room for `n` more bytes, to be filled by the caller and counted in by xm_buf_commit. NULL: no memory, `b` unchanged. */
+char *xm_buf_reserve(xm_buf *b, size_t n);
+static inline void xm_buf_commit(xm_buf *b, size_t n) { b->last += n; }
+
+/* 0 or XM_ENOMEM (and then nothing was added). */
+int xm_buf_put(xm_buf *b, const void *bytes, size_t n);
+int xm_buf_puts(xm_buf *b, const char *s);
+int xm_buf_putc(xm_buf *b, char c);
+
+/* The first `n` unread bytes are done with. */
+void xm_buf_consume(xm_buf *b, size_t n);
+
+static inline size_t xm_buf_mark(const xm_buf *b) { return xm_buf_len(b); }
+void xm_buf_rollback(xm_buf *b, size_t mark);
+
+/* Empty, memory kept / empty, memory given back. Both zeroise what a secret window held. Free is harmless twice. */
+void xm_buf_clear(xm_buf *b);
+void xm_buf_free(xm_buf *b);
+
+/* Zeroise `n` bytes so that no compiler leaves it out. */
+void xm_wipe(void *p, size_t n);
+
+#endif

@@ -1,0 +1,43 @@
+/* dns: from a name to the addresses to dial, in order (RFC 2782, XEP-0368, RFC 6724). Rank 2: knows err, loop. The one door
+ * to c-ares. Asynchronous; a query never blocks and never outlives its xm_dns. */
+#ifndef XM_DNS_H
+#define XM_DNS_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include "err.h"
+#include "loop.h"
+
+enum { XM_DNS_TARGETS = 16, XM_DNS_ADDRESSES = 32 };
+
+/* Where a connection may be tried. */
+typedef struct xm_dns_address {
+  struct sockaddr_storage sa; /* port filled in */
+  bool direct_tls;            /* came from _xmpps-client: TLS from the first byte (XEP-0368) */
+  unsigned char target;       /* number of the SRV target it belongs to, from 0, in the order to be tried */
+} xm_dns_address;
+
+typedef struct xm_dns xm_dns;
+
+/* What to look for. */
+typedef struct xm_dns_query {
+  const char *domain; /* ASCII (A-labels), or an IP address */
+  int port;           /* of the domain itself */
+  bool srv;           /* ask for _xmpps-client and _xmpp-client first; no answer: the domain itself on `port` */
+  bool direct_tls;    /* the domain itself is dialled with TLS from the first byte; with srv: only _xmpps-client counts */
+  const char *nameservers; /* "127.0.0.1:5353", comma-separated, for tests; NULL: the system's */
+} xm_dns_query;
+
+/* Starts asking. NULL with `e` set when it can't even begin. `done(arg)` is called exactly once, from a turn of the loop or
+ * from xm_loop_fire, never from inside xm_dns_start, and may only mark. */
+xm_dns *xm_dns_start(xm_loop *l, const xm_dns_query *q, void (*done)(void *arg), void *arg, xm_err *e);
+
+/* After done: the number of addresses, from 1 to XM_DNS_ADDRESSES, ordered by SRV priority and weight, then by RFC 6724;
+ * or XM_EFAIL (layer dns, condition "NXDOMAIN", "SERVFAIL", "no-service" for the target ".", ...). Before done: 0. */
+int xm_dns_result(const xm_dns *d, const xm_dns_address **list, xm_err *e);
+
+/* Stops asking, whatever state it is in; done is not called any more. NULL is fine. */
+void xm_dns_free(xm_dns *d);
+
+#endif

@@ -1,0 +1,59 @@
+/* err: what went wrong, in one struct. Rank 0: knows no other room.
+ *
+ * Every function of the core returns 0 (or a non-negative value its declaration names) when it worked, else one of the
+ * codes below. XM_EFAIL means: the story is in the xm_err that was handed along. The other codes speak for themselves
+ * and leave the xm_err alone. */
+#ifndef XM_ERR_H
+#define XM_ERR_H
+
+#include <stdbool.h>
+
+enum xm_code {
+  XM_OK = 0,
+  XM_EFAIL = -1,  /* see the xm_err */
+  XM_ENOMEM = -2, /* malloc said no; nothing was changed */
+  XM_EINVAL = -3, /* the caller's bytes are not what the function takes */
+  XM_ELIMIT = -4, /* a bound was reached */
+};
+
+/* Where it happened. The names (xm_layer_name) are the `layer` of Lua's error tables. */
+typedef enum xm_layer {
+  XM_LAYER_NONE,
+  XM_LAYER_DNS,
+  XM_LAYER_TCP,
+  XM_LAYER_TLS,
+  XM_LAYER_STREAM,
+  XM_LAYER_SASL,
+  XM_LAYER_BIND,
+  XM_LAYER_STANZA,
+  XM_LAYER_TIMEOUT,
+  XM_LAYER_CLOSED,
+  XM_LAYER_LIMIT,
+} xm_layer;
+
+typedef struct xm_err {
+  xm_layer layer;     /* XM_LAYER_NONE: nothing has failed */
+  bool retry;         /* could trying again, unchanged, work? */
+  int native;         /* errno, OpenSSL's verify result, ...; 0 when there is none */
+  char condition[64]; /* the RFC's or the system's own name: "not-authorized", "ECONNREFUSED" */
+  char text[512];     /* for a person: what was tried, what came, what to do. Never a secret, always valid UTF-8 */
+} xm_err;
+
+/* Fills `e` and returns XM_EFAIL, so that `return xm_err_set(...)` reads well. `condition` is cut to fit. The first
+ * error is the cause, what follows is noise: an xm_err that is already set is kept. `e` may be NULL. */
+int xm_err_set(xm_err *e, xm_layer layer, const char *condition, bool retry, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* The same for a failed system call: `name` is errno's own name ("ECONNREFUSED"), `what` begins the text. */
+int xm_err_errno(xm_err *e, xm_layer layer, int errnum, const char *name, bool retry, const char *what);
+
+/* The same for memory that ran out. Returns XM_EFAIL. */
+int xm_err_nomem(xm_err *e);
+
+void xm_err_clear(xm_err *e);
+bool xm_err_is_set(const xm_err *e);
+
+/* "dns", "tcp", ... as in Lua's error tables; "" for XM_LAYER_NONE. */
+const char *xm_layer_name(xm_layer layer);
+
+#endif

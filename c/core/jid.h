@@ -1,0 +1,67 @@
+/* jid: addresses (RFC 7622): split, prepare, compare. Rank 1: knows err. The one door to libidn2 and libunistring.
+ *
+ * Two ways in. xm_jid_parse enforces everything: for addresses that we create. xm_jid_split looks only at the structure:
+ * for addresses that arrive, since servers prepare by older rules (stringprep) and nothing may be dropped for it. */
+#ifndef XM_JID_H
+#define XM_JID_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "err.h"
+
+enum {
+  XM_JID_PART = 1023,                   /* greatest length of a part, in bytes, after preparation (RFC 7622 3.2-3.4) */
+  XM_JID_MAX = 3 * XM_JID_PART + 2,     /* of a whole address */
+};
+
+/* A prepared address, as "local@domain/resource" with no part that is absent. */
+typedef struct xm_jid {
+  unsigned short local_len;    /* 0: no localpart */
+  unsigned short domain_len;   /* never 0 */
+  unsigned short resource_len; /* 0: no resourcepart */
+  char str[XM_JID_MAX + 1];    /* NUL at its end */
+} xm_jid;
+
+/* Where the parts of an address lie in somebody else's bytes. Absent: NULL and 0. */
+typedef struct xm_jid_parts {
+  const char *local, *domain, *resource;
+  size_t local_len, domain_len, resource_len;
+} xm_jid_parts;
+
+/* Splits at the first '/', then at the first '@' before it (RFC 7622 3.1). Nothing is prepared; every part that is there
+ * must be 1 to 1023 bytes of valid UTF-8. 0, or XM_EINVAL with the reason (a sentence's rest: "the localpart is empty"). */
+int xm_jid_split(xm_jid_parts *parts, const char *s, size_t n, const char **reason);
+
+/* Splits and prepares: localpart by UsernameCaseMapped (RFC 8265 3.3) less `"&'/:<>@`, domainpart by IDNA2008 or as an IP
+ * literal (one trailing dot taken off), resourcepart by OpaqueString (RFC 8265 4.2). Idempotent.
+ * 0; XM_EINVAL with the reason; XM_ENOMEM. */
+int xm_jid_parse(xm_jid *jid, const char *s, size_t n, const char **reason);
+
+/* Puts another resourcepart (prepared here) on a prepared address; n = 0 takes it off. As xm_jid_parse. */
+int xm_jid_set_resource(xm_jid *jid, const char *resource, size_t n, const char **reason);
+
+static inline const char *xm_jid_local(const xm_jid *j) { return j->str; }
+static inline const char *xm_jid_domain(const xm_jid *j) { return j->str + (j->local_len ? j->local_len + 1 : 0); }
+static inline const char *xm_jid_resource(const xm_jid *j) { return xm_jid_domain(j) + j->domain_len + 1; }
+/* Length of str up to the resourcepart's '/', and of the whole of it. */
+static inline size_t xm_jid_bare_len(const xm_jid *j) {
+  return (j->local_len ? j->local_len + 1u : 0u) + j->domain_len;
+}
+static inline size_t xm_jid_len(const xm_jid *j) {
+  return xm_jid_bare_len(j) + (j->resource_len ? j->resource_len + 1u : 0u);
+}
+
+/* Is what arrived (`s`, as the peer spelled it) the address `jid`: the same bytes, or the same after preparation? */
+bool xm_jid_is(const xm_jid *jid, const char *s, size_t n);
+
+/* The domainpart as it goes into DNS and certificates: A-labels (RFC 5890), no brackets round an IPv6 address. Writes at
+ * most `cap` bytes with the NUL (256 are always enough). 0, XM_EINVAL, XM_ENOMEM. */
+int xm_jid_ascii_domain(const xm_jid *jid, char *out, size_t cap);
+
+/* The OpaqueString profile (RFC 8265 4.2), for passwords. Writes *out_len bytes to `out` (no NUL); at most `cap`.
+ * 0; XM_EINVAL with the reason (empty, control character, not UTF-8, ...); XM_ELIMIT when `cap` is too small; XM_ENOMEM.
+ * Leaves no copy of the input behind. */
+int xm_jid_opaque_string(const char *s, size_t n, char *out, size_t cap, size_t *out_len, const char **reason);
+
+#endif

@@ -1,0 +1,53 @@
+/* loop: the one libuv loop of a Lua state, and the timers on it. Rank 2: knows err.
+ *
+ * Nothing that runs inside a turn of libuv does work: watchers only set marks and put their owner on the ready list.
+ * The work is pulled after the turn, so nothing is ever re-entered, and a turn may be made at any moment. */
+#ifndef XM_LOOP_H
+#define XM_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+
+typedef struct xm_loop xm_loop;
+struct uv_loop_s;
+
+/* A moment that matters to somebody: embedded in its owner, not allocated. All zero: idle. */
+typedef struct xm_timer {
+  uint64_t due;               /* milliseconds of xm_loop_now's clock */
+  unsigned at;                /* place in the heap, from 1; 0: not armed */
+  void (*fn)(void *arg);      /* may arm and disarm any timer; may not free the loop */
+  void *arg;
+} xm_timer;
+
+/* NULL: no memory or no descriptors (`e` set). The loop is counted: everyone who keeps it holds it. */
+xm_loop *xm_loop_new(xm_err *e);
+void xm_loop_hold(xm_loop *l);
+void xm_loop_release(xm_loop *l);
+
+/* libuv's loop, for the watchers of sock and dns. Who adds or changes one says so with xm_loop_touch. */
+struct uv_loop_s *xm_loop_uv(xm_loop *l);
+void xm_loop_touch(xm_loop *l);
+
+/* Monotonic milliseconds, read anew. */
+uint64_t xm_loop_now(const xm_loop *l);
+
+/* (Re)arms `t` to fire `ms` from now. 0 or XM_ENOMEM. fn is called by xm_loop_fire, never by libuv. */
+int xm_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(void *), void *arg);
+void xm_timer_stop(xm_loop *l, xm_timer *t);
+static inline bool xm_timer_armed(const xm_timer *t) { return t->at != 0; }
+
+/* One turn: waits until a watcher or the first timer is due, at most `ms` milliseconds (0: not at all, -1: no bound). */
+void xm_loop_turn(xm_loop *l, int ms);
+/* Calls fn of every timer that was due when the call began. Returns how many. */
+int xm_loop_fire(xm_loop *l);
+
+/* For hosts that wait themselves. The descriptor becomes readable when a watcher has news; milliseconds until the first
+ * timer is due, -1 when there is none. Both first tell the kernel of new watchers (xm_loop_sync). */
+int xm_loop_fd(xm_loop *l);
+int xm_loop_timeout(xm_loop *l);
+/* A turn without waiting, if a watcher changed since the last one: libuv tells the kernel only then. */
+void xm_loop_sync(xm_loop *l);
+
+#endif
