@@ -70,6 +70,7 @@ int xm_buf_putc(xm_buf *b, char c) {
 }
 
 void xm_buf_consume(xm_buf *b, size_t n) {
+  if (n == 0) return;
   if (b->secret) xm_wipe(xm_buf_at(b), n);
   b->pos += n;
   if (b->pos == b->last) b->pos = b->last = 0;
@@ -77,7 +78,7 @@ void xm_buf_consume(xm_buf *b, size_t n) {
 
 void xm_buf_rollback(xm_buf *b, size_t mark) {
   size_t extra = xm_buf_len(b) - mark;
-  if (b->secret) xm_wipe(b->data + b->last - extra, extra);
+  if (b->secret && extra) xm_wipe(b->data + b->last - extra, extra);
   b->last -= extra;
 }
 

@@ -25,7 +25,7 @@ typedef struct xm_buf {
 #define XM_BUF_SECRET ((xm_buf){.secret = true})
 
 static inline size_t xm_buf_len(const xm_buf *b) { return b->last - b->pos; }
-static inline char *xm_buf_at(const xm_buf *b) { return b->data + b->pos; }
+static inline char *xm_buf_at(const xm_buf *b) { return b->data ? b->data + b->pos : NULL; }
 
 /* Room for `n` more bytes, to be filled by the caller and counted in by xm_buf_commit. NULL: no memory, `b` unchanged. */
 char *xm_buf_reserve(xm_buf *b, size_t n);

@@ -27,10 +27,12 @@ typedef struct xm_dns_query {
   bool srv;           /* ask for _xmpps-client and _xmpp-client first; no answer: the domain itself on `port` */
   bool direct_tls;    /* the domain itself is dialled with TLS from the first byte; with srv: only _xmpps-client counts */
   const char *nameservers; /* "127.0.0.1:5353", comma-separated, for tests; NULL: the system's */
+  int timeout_ms;          /* of the first of two tries, the second waits twice as long; for tests; 0: 3000 */
 } xm_dns_query;
 
 /* Starts asking. NULL with `e` set when it can't even begin. `done(arg)` is called exactly once, from a turn of the loop or
- * from xm_loop_fire, never from inside xm_dns_start, and may only mark. */
+ * from xm_loop_fire, never from inside xm_dns_start, and may only mark; xm_dns_free is allowed there too, if somebody else
+ * holds the loop. */
 xm_dns *xm_dns_start(xm_loop *l, const xm_dns_query *q, void (*done)(void *arg), void *arg, xm_err *e);
 
 /* After done: the number of addresses, from 1 to XM_DNS_ADDRESSES, ordered by SRV priority and weight, then by RFC 6724;

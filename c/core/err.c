@@ -4,12 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
+static size_t length_of(unsigned char lead) {
+  return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+}
+
 /* A cut may fall inside a character; drop the half one, so that text stays valid UTF-8. */
 static void cut_at_character(char *s, size_t cap) {
-  size_t n = strlen(s);
+  size_t n = strlen(s), lead = n;
   if (n + 1 < cap) return;
-  while (n > 0 && ((unsigned char)s[n - 1] & 0xC0) == 0x80) n--;
-  if (n > 0) s[n - 1] = '\0';
+  while (lead > 0 && ((unsigned char)s[lead - 1] & 0xC0) == 0x80) lead--;
+  if (lead > 0 && lead - 1 + length_of((unsigned char)s[lead - 1]) > n) s[lead - 1] = '\0';
 }
 
 static void fill(xm_err *e, xm_layer layer, const char *condition, bool retry, int native) {
@@ -35,6 +39,7 @@ int xm_err_errno(xm_err *e, xm_layer layer, int errnum, const char *name, bool r
   if (!e || xm_err_is_set(e)) return XM_EFAIL;
   fill(e, layer, name, retry, errnum);
   snprintf(e->text, sizeof e->text, "%s: %s", what, strerror(errnum));
+  cut_at_character(e->text, sizeof e->text);
   return XM_EFAIL;
 }
 

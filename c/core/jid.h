@@ -1,4 +1,5 @@
-/* jid: addresses (RFC 7622): split, prepare, compare. Rank 1: knows err. The one door to libidn2 and libunistring.
+/* jid: addresses (RFC 7622): split, prepare, compare. Rank 1: knows err and precis. The one door to libidn2, and
+ * with precis to libunistring.
  *
  * Two ways in. xm_jid_parse enforces everything: for addresses that we create. xm_jid_split looks only at the structure:
  * for addresses that arrive, since servers prepare by older rules (stringprep) and nothing may be dropped for it. */

@@ -4,12 +4,12 @@
 
 #include <stddef.h>
 
-#define XM_RND_ID 22 /* characters of an id */
+#define XM_RND_ID 24 /* characters of an id */
 
 /* Fills `n` bytes. 0, or XM_EFAIL when the system has no randomness to give. */
 int xm_rnd_bytes(void *p, size_t n);
 
-/* Writes an id of XM_RND_ID characters and a NUL: 128 random bits in base64url (RFC 4648 section 5), which is legal in an
+/* Writes an id of XM_RND_ID characters and a NUL: 144 random bits in base64url (RFC 4648 section 5), which is legal in an
  * id, a resourcepart and a SCRAM nonce. 0 or XM_EFAIL. */
 int xm_rnd_id(char id[XM_RND_ID + 1]);
 

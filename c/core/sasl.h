@@ -27,7 +27,7 @@ void xm_sasl_offer_add(xm_sasl_offer *offer, const char *name, size_t n);
 unsigned xm_sasl_allowed(const char *list, const char **unknown, size_t *unknown_len);
 
 /* The strongest mechanism that is offered, allowed, and (for PLAIN) permitted: `plain` says that the channel is TLS with a
- * verified certificate. PLAIN is chosen only when nothing better is offered at all. NULL with `e` set (layer sasl,
+ * verified certificate. PLAIN is chosen only when nothing better is both offered and allowed. NULL with `e` set (layer sasl,
  * condition "invalid-mechanism", which lists what was offered) when there is none. */
 const xm_sasl_mech *xm_sasl_choose(const xm_sasl_offer *offer, unsigned allowed, bool plain, xm_err *e);
 const char *xm_sasl_mech_name(const xm_sasl_mech *mech);
@@ -41,7 +41,8 @@ typedef struct xm_sasl_login {
   unsigned min_rounds, max_rounds; /* 0: 4096 and 2,000,000 */
 } xm_sasl_login;
 
-/* NULL only when memory or randomness ran out (`e` set). */
+/* NULL with `e` set: memory or randomness ran out, or the login can't be said in the mechanism (conditions
+ * "invalid-username", "invalid-password": empty, over-long, or with a NUL inside). */
 xm_sasl *xm_sasl_new(const xm_sasl_mech *mech, const xm_sasl_login *login, xm_err *e);
 void xm_sasl_free(xm_sasl *s); /* zeroises; NULL is fine */
 
@@ -55,5 +56,11 @@ int xm_sasl_step(xm_sasl *s, const char *in, size_t n, xm_buf *out, xm_err *e);
 /* Takes <success/>'s additional data (n = 0: none). 0 only when the mechanism is complete AND the server has proved that it
  * knows the password, where the mechanism can show it (SCRAM's server signature, checked in constant time). */
 int xm_sasl_success(xm_sasl *s, const char *in, size_t n, xm_err *e);
+
+enum { XM_SASL_HANDSHAKE = 40 };
+
+/* A component's proof that it knows the secret (XEP-0114 3): SHA-1 of the stream id and the secret, in lower-case hex, with
+ * a NUL. No SASL mechanism, but the same kind of thing. 0 or XM_ENOMEM. */
+int xm_sasl_handshake(const char *stream_id, const char *secret, size_t n, char hex[XM_SASL_HANDSHAKE + 1]);
 
 #endif

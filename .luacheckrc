@@ -1,0 +1,11 @@
+-- What every Lua since 5.1 and LuaJIT has in common, and the few names a program may ask for before it uses them.
+std = "min"
+read_globals = {
+  "jit",
+  "unpack",
+  table = { fields = { "unpack" } },
+  coroutine = { fields = { "isyieldable" } },
+}
+max_line_length = 120
+exclude_files = { "build*/" }
+files["spec/**/*_spec.lua"].std = "min+busted"

@@ -1,0 +1,178 @@
+/* bind: what the files of the binding share. The only folder that knows Lua.
+ *
+ *   call    the one protected door into Lua: coroutines, tasks, errors
+ *   wait    who waits for what, and the timers
+ *   stanza  tape -> table, table -> out
+ *   conn    the connection's userdata: dispatch and methods
+ *   jid     the Jid userdata
+ *   module  luaopen, the loop's turns
+ */
+#ifndef XB_BIND_H
+#define XB_BIND_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdbool.h>
+
+#include "conn.h"
+#include "err.h"
+#include "jid.h"
+#include "loop.h"
+#include "out.h"
+#include "route.h"
+#include "tape.h"
+
+#define XB_CONN "xmpp.Conn"
+#define XB_JID "xmpp.Jid"
+#define XB_ERROR "xmpp.Error"
+#define XB_TIMER "xmpp.Timer"
+#define XB_TASK "xmpp.Task"
+#define XB_STATE "xmpp.State"
+
+typedef struct xb_state xb_state;
+typedef struct xb_conn xb_conn;
+typedef struct xb_waiter xb_waiter;
+
+/* One in each lua_State that has loaded the module; a userdata in the registry. */
+struct xb_state {
+  xm_loop *loop;
+  bool stepping;        /* a step is on the stack */
+  bool closed;          /* lua_close has begun with us */
+  unsigned conns;       /* connections that have not ended */
+  unsigned tasks;       /* spawned coroutines that have not finished */
+  unsigned timers;      /* waiters of kind XB_TIME */
+  xb_conn *ready, **ready_end;
+  xb_conn *unflushed;   /* these have sent something during the step */
+  xb_waiter *waiters;   /* of no connection: time, tasks */
+  xb_waiter *due, **due_end; /* their time has come */
+};
+
+/* One connection's userdata; its uservalue is a table: see the enum. */
+enum { XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_LOG };
+struct xb_conn {
+  xb_state *st;
+  xm_loop *loop;        /* held while `c` is there: lua_close may collect the state first */
+  xm_conn *c;           /* NULL: never opened, or collected */
+  xb_conn *next_ready, *next_unflushed;
+  bool is_ready, is_unflushed;
+  bool pinned;          /* in the registry: see xb_keep_alive */
+  bool ended;           /* its waiters have been told */
+  enum { XB_NO_HANDLER, XB_DEFAULT_HANDLER, XB_OWN_HANDLER } handler;
+  bool logs;
+  xb_waiter *responses, *waiters; /* who waits for a response; for something else */
+  size_t max_queue, queued; /* bytes; of the stanzas in the receive queue, as they came */
+  lua_Integer first, last;  /* of the receive queue: stanza at 2i, its size at 2i+1 */
+};
+
+/* What a waiter waits for. */
+typedef enum xb_kind {
+  XB_TIME,     /* seconds to pass */
+  XB_TASK_DUE, /* its first turn (spawn) */
+  XB_RESPONSE, /* a stanza that answers */
+  XB_BOUND,    /* the connection to be ready */
+  XB_STANZA,   /* the receive queue to have one */
+  XB_SENT,     /* the kernel to have everything */
+  XB_ENDED,    /* the connection to have ended */
+} xb_kind;
+
+/* call.c */
+
+/* What has to be done when a call's coroutine has finished, now or after any number of yields. */
+typedef struct xb_task {
+  xb_state *st;
+  xb_conn *conn;        /* of the next two; kept alive by the task */
+  xm_question *question; /* an iq that this call may answer; held */
+  uint32_t once;        /* slot of a once-callback: removed if it returned true */
+  bool counted;         /* in st->tasks */
+} xb_task;
+
+/* Calls the function below `nargs` arguments in a coroutine of its own, pops all of them. It may yield and go on later; an
+ * error goes to on_error. `conn` is the task's userdata's index, or 0. */
+void xb_call(lua_State *L, int nargs, const xb_task *task, int conn);
+/* Goes on with the suspended coroutine on top of the stack, pops it. One that isn't suspended is left alone. */
+void xb_resume(lua_State *L, xb_state *st);
+/* Gives the error object on top of the stack, with the traceback of `co` (NULL: none), to on_error; pops it. */
+void xb_report(lua_State *L, lua_State *co);
+void xb_push_error(lua_State *L, const xm_err *e);
+/* nil and an error table: 2. */
+int xb_fail(lua_State *L, const xm_err *e);
+void xb_open_call(lua_State *L);
+int xb_l_on_error(lua_State *L);
+
+/* wait.c */
+
+/* `who` (index): a function, called with the results, or a table, in which they are put: [1].., n, done = true; then its
+ * `co` goes on, if it has one. seconds < 0: no bound. NULL: no memory (nothing happened). */
+xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int who, double seconds);
+/* The waiter is over; `n` results are on top of the stack and popped. A function gets the connection put second. */
+void xb_finish(lua_State *L, xb_waiter *w, int n);
+/* The first waiter of that kind on this connection; NULL: none. */
+xb_waiter *xb_find_waiter(const xb_conn *conn, xb_kind kind);
+xb_kind xb_waiter_kind(const xb_waiter *w);
+void xb_waiter_set_pending(xb_waiter *w, xm_pending *p);
+/* Over without a word: its request could not be sent. */
+void xb_drop_waiter(lua_State *L, xb_waiter *w);
+/* Finishes those whose time has come. Returns how many. */
+int xb_finish_due(lua_State *L, xb_state *st);
+/* All over without a word: the state is being closed, or the connection collected. */
+void xb_free_waiters(xm_loop *loop, xb_waiter **list);
+void xb_open_wait(lua_State *L);
+int xb_l_timer(lua_State *L);
+int xb_l_spawn(lua_State *L);
+
+/* stanza.c */
+
+/* What a stanza says of itself, for routing; pointers into the table's own strings, or into `room`. */
+typedef struct xb_address {
+  const char *name, *type, *id, *to, *from;
+  size_t id_len, to_len, from_len;
+  char room[5][40];
+} xb_address;
+
+/* How a table is to be written. */
+typedef struct xb_writing {
+  const char *ns;       /* a stanza of this content namespace is wanted; NULL: any element */
+  const char *new_id;   /* for a stanza without id; NULL: none is added */
+  const char *new_from; /* for a stanza without from */
+  xb_address *address;  /* filled in, when not NULL */
+  char reason[256];     /* after XM_EINVAL: path and what is wrong */
+} xb_writing;
+
+/* Writes the table at `index`. 0; XM_EINVAL (reason), XM_ENOMEM; then nothing is in the buffer. Raises no Lua error, runs no
+ * metamethod. */
+int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w);
+/* Reads the address of a stanza's table without writing it. */
+void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_ns);
+void xb_push_stanza(lua_State *L, const xm_tape *t);
+int xb_l_to_xml(lua_State *L);
+int xb_l_from_xml(lua_State *L);
+int xb_l_check_stanza(lua_State *L);
+
+/* conn.c */
+
+void xb_open_conn(lua_State *L);
+void xb_push_conn(lua_State *L, xb_conn *conn); /* nil when it has been collected */
+int xb_service(lua_State *L, xb_conn *conn, int most); /* stanzas dispatched */
+void xb_flush_all(xb_state *st);
+/* A question nobody answered gets service-unavailable (RFC 6120 8.2.3), and is freed. */
+void xb_answer_unavailable(xb_conn *conn, xm_question *q);
+void xb_remove_callback(lua_State *L, xb_conn *conn, int index, uint32_t slot);
+void xb_keep_alive(lua_State *L, xb_conn *conn);
+int xb_l_connect(lua_State *L);
+int xb_l_default_handler(lua_State *L);
+int xb_l_is_connection(lua_State *L);
+
+/* jid.c */
+
+void xb_open_jid(lua_State *L);
+void xb_push_jid(lua_State *L, const xm_jid *jid);
+const xm_jid *xb_test_jid(lua_State *L, int index);
+int xb_l_jid(lua_State *L);
+int xb_l_is_jid(lua_State *L);
+
+/* module.c */
+
+xb_state *xb_state_of(lua_State *L);
+void xb_mark_ready(xb_conn *conn);
+
+#endif

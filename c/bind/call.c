@@ -1,0 +1,257 @@
+/* call: the one protected door into Lua. Whatever of the user's runs, runs in a coroutine that is resumed here, so it may
+ * throw, yield, and wait; errors go to on_error and nowhere else. */
+#include <stdio.h>
+#include <string.h>
+
+#include "bind.h"
+
+static const char spare_key, tasks_key, on_error_key; /* of the registry */
+
+/* Tasks of calls that have yielded: coroutine -> task, as long as the coroutine lives. */
+static void push_tasks(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key); }
+
+/* Errors. */
+
+static int describe(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  return 1;
+}
+
+/* The error object at the top, as a string in its place; a __tostring that throws is not listened to. */
+static void to_text(lua_State *L) {
+  const char *type = luaL_typename(L, -1);
+  lua_pushcfunction(L, describe);
+  lua_insert(L, -2);
+  if (lua_pcall(L, 1, 1, 0) == LUA_OK) return;
+  lua_pop(L, 1);
+  lua_pushfstring(L, "(error object is a %s value)", type);
+}
+
+static int report(lua_State *L) {
+  lua_State *co = lua_tothread(L, 2);
+  lua_settop(L, 2);
+  lua_pushvalue(L, 1);
+  to_text(L);
+  luaL_traceback(L, co ? co : L, lua_tostring(L, -1), 0); /* a thread that has thrown keeps its stack */
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &on_error_key) == LUA_TNIL) {
+    fprintf(stderr, "xmpp: error in a callback: %s\n", lua_tostring(L, -2));
+    return 0;
+  }
+  lua_insert(L, -2);
+  lua_pushvalue(L, 1);
+  lua_call(L, 2, 0);
+  return 0;
+}
+
+void xb_report(lua_State *L, lua_State *co) {
+  lua_pushcfunction(L, report);
+  lua_insert(L, -2);
+  if (co) {
+    lua_pushthread(co);
+    lua_xmove(co, L, 1);
+  } else {
+    lua_pushnil(L);
+  }
+  if (lua_pcall(L, 2, 0, 0) == LUA_OK) return;
+  to_text(L);
+  fprintf(stderr, "xmpp: error in the function given to xmpp.on_error: %s\n", lua_tostring(L, -1));
+  lua_pop(L, 1);
+}
+
+/* on_error(f): f(text with traceback, error object); nil: back to stderr. */
+int xb_l_on_error(lua_State *L) {
+  if (!lua_isnoneornil(L, 1)) luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &on_error_key);
+  return 0;
+}
+
+void xb_push_error(lua_State *L, const xm_err *e) {
+  lua_createtable(L, 0, 5);
+  lua_pushstring(L, xm_layer_name(e->layer));
+  lua_setfield(L, -2, "layer");
+  lua_pushstring(L, e->condition);
+  lua_setfield(L, -2, "condition");
+  lua_pushstring(L, e->text);
+  lua_setfield(L, -2, "text");
+  lua_pushboolean(L, e->retry);
+  lua_setfield(L, -2, "retry");
+  luaL_setmetatable(L, XB_ERROR);
+}
+
+int xb_fail(lua_State *L, const xm_err *e) {
+  lua_pushnil(L);
+  xb_push_error(L, e);
+  return 2;
+}
+
+static void push_field(lua_State *L, const char *name) {
+  lua_pushstring(L, name);
+  lua_rawget(L, 1);
+  if (!lua_isstring(L, -1)) {
+    lua_pop(L, 1);
+    lua_pushliteral(L, "?");
+  }
+}
+
+/* "sasl: not-authorized: the server refused the login ..." */
+static int l_error_tostring(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  push_field(L, "layer");
+  lua_pushliteral(L, ": ");
+  push_field(L, "condition");
+  lua_pushliteral(L, ": ");
+  push_field(L, "text");
+  lua_concat(L, 5);
+  return 1;
+}
+
+/* Tasks. */
+
+/* `results` values on top of `co` are what the call came to; -1: it never will. */
+static void finish(lua_State *L, const xb_task *t, lua_State *co, int results) {
+  bool done = results > 0 && lua_isboolean(co, -results) && lua_toboolean(co, -results);
+  if (t->counted) t->st->tasks--;
+  if (!t->conn) return;
+  if (t->once && done && t->conn->c) {
+    xb_push_conn(L, t->conn);
+    if (!lua_isnil(L, -1)) xb_remove_callback(L, t->conn, lua_gettop(L), t->once);
+    lua_pop(L, 1);
+  }
+  if (t->question && xm_question_release(t->conn->c ? xm_conn_route(t->conn->c) : NULL, t->question))
+    xb_answer_unavailable(t->conn, t->question);
+}
+
+/* A coroutine that nobody can resume any more. */
+static int l_task_gc(lua_State *L) {
+  xb_task *t = luaL_checkudata(L, 1, XB_TASK);
+  xb_task was = *t;
+  *t = (xb_task){0};
+  if (was.st && !was.st->closed) finish(L, &was, NULL, -1);
+  if (was.st && was.st->closed && was.question) xm_question_release(NULL, was.question);
+  return 0;
+}
+
+/* The coroutine below has yielded: its task waits for it. */
+static void keep_task(lua_State *L, int co, const xb_task *task, int conn) {
+  xb_task *kept;
+  if (!task->conn && !task->counted) return;
+  push_tasks(L);
+  lua_pushvalue(L, co);
+  kept = lua_newuserdatauv(L, sizeof *kept, 1);
+  *kept = *task;
+  luaL_setmetatable(L, XB_TASK);
+  if (conn) {
+    lua_pushvalue(L, conn);
+    lua_setiuservalue(L, -2, 1);
+  }
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+/* The task of the coroutine at `co`, no longer kept; all zero when it had none. Leaves its connection on the stack, which
+ * must not be collected now. */
+static xb_task take_task(lua_State *L, int co) {
+  xb_task task = {0}, *kept;
+  push_tasks(L);
+  lua_pushvalue(L, co);
+  lua_rawget(L, -2);
+  kept = luaL_testudata(L, -1, XB_TASK);
+  if (kept) {
+    task = *kept;
+    *kept = (xb_task){0};
+    lua_pushvalue(L, co);
+    lua_pushnil(L);
+    lua_rawset(L, -4);
+    lua_getiuservalue(L, -1, 1);
+  } else {
+    lua_pushnil(L);
+  }
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+  return task;
+}
+
+/* Calls. */
+
+/* A coroutine on top of the stack, the idle one if there is one. */
+static lua_State *push_coroutine(lua_State *L) {
+  lua_State *co;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &spare_key) == LUA_TTHREAD) {
+    co = lua_tothread(L, -1);
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
+    return co;
+  }
+  lua_pop(L, 1);
+  return lua_newthread(L);
+}
+
+static void keep_spare(lua_State *L, int co) {
+  lua_pushvalue(L, co);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
+}
+
+/* One stretch of a coroutine's life. true: it is over, and its results are on its stack. */
+static bool run(lua_State *L, lua_State *co, int nargs, int *results) {
+  int status = lua_resume(co, L, nargs, results);
+  if (status == LUA_YIELD) {
+    lua_pop(co, *results);
+    return false;
+  }
+  if (status == LUA_OK) return true;
+  lua_xmove(co, L, 1);
+  xb_report(L, co);
+  lua_resetthread(co); /* closes its to-be-closed variables */
+  *results = -1;
+  return true;
+}
+
+void xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
+  lua_State *co;
+  int at, results;
+  luaL_checkstack(L, 10, "a callback");
+  co = push_coroutine(L);
+  lua_insert(L, -nargs - 2);
+  at = lua_gettop(L) - nargs - 1;
+  luaL_checkstack(co, nargs + 5, "a callback");
+  lua_xmove(L, co, nargs + 1);
+  if (run(L, co, nargs, &results)) {
+    finish(L, task, co, results);
+    if (results >= 0) {
+      lua_settop(co, 0);
+      keep_spare(L, at);
+    }
+  } else {
+    keep_task(L, at, task, conn);
+  }
+  lua_settop(L, at - 1);
+}
+
+void xb_resume(lua_State *L, xb_state *st) {
+  lua_State *co = lua_tothread(L, -1);
+  int at = lua_gettop(L), results;
+  (void)st;
+  if (co && co != L && lua_status(co) == LUA_YIELD && run(L, co, 0, &results)) {
+    xb_task task = take_task(L, at);
+    finish(L, &task, co, results);
+    if (results > 0) lua_pop(co, results);
+  }
+  lua_settop(L, at - 1);
+}
+
+void xb_open_call(lua_State *L) {
+  luaL_newmetatable(L, XB_TASK);
+  lua_pushcfunction(L, l_task_gc);
+  lua_setfield(L, -2, "__gc");
+  luaL_newmetatable(L, XB_ERROR);
+  lua_pushcfunction(L, l_error_tostring);
+  lua_setfield(L, -2, "__tostring");
+  lua_createtable(L, 0, 1); /* an ephemeron table: a task lives as long as its coroutine */
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &tasks_key);
+  lua_pop(L, 2);
+}

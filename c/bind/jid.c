@@ -1,0 +1,120 @@
+/* jid: the Jid userdata: a prepared address that never changes (RFC 7622). */
+#include <stddef.h>
+#include <string.h>
+
+#include "bind.h"
+
+const xm_jid *xb_test_jid(lua_State *L, int index) {
+  return luaL_testudata(L, index, XB_JID);
+}
+
+/* Only as much of the struct as the address needs. */
+void xb_push_jid(lua_State *L, const xm_jid *jid) {
+  size_t n = offsetof(xm_jid, str) + xm_jid_len(jid) + 1;
+  memcpy(lua_newuserdatauv(L, n, 0), jid, n);
+  luaL_setmetatable(L, XB_JID);
+}
+
+static int push_or_fail(lua_State *L, const xm_jid *jid, int rc, const char *what, const char *reason) {
+  xm_err e = {0};
+  if (rc == XM_OK) return xb_push_jid(L, jid), 1;
+  if (rc == XM_ENOMEM) return luaL_error(L, "not enough memory");
+  xm_err_set(&e, XM_LAYER_STANZA, "jid-malformed", false, "'%.100s' is not a JID: %s", what, reason);
+  return xb_fail(L, &e);
+}
+
+/* jid(s) -> Jid, or nil, err. A Jid is itself. */
+int xb_l_jid(lua_State *L) {
+  const char *s, *reason = "";
+  size_t n;
+  xm_jid jid;
+  if (xb_test_jid(L, 1)) return lua_settop(L, 1), 1;
+  luaL_argexpected(L, lua_type(L, 1) == LUA_TSTRING, 1, "string or Jid");
+  s = lua_tolstring(L, 1, &n);
+  return push_or_fail(L, &jid, xm_jid_parse(&jid, s, n, &reason), s, reason);
+}
+
+int xb_l_is_jid(lua_State *L) {
+  luaL_checkany(L, 1);
+  lua_pushboolean(L, xb_test_jid(L, 1) != NULL);
+  return 1;
+}
+
+static const xm_jid *check(lua_State *L, int index) { return luaL_checkudata(L, index, XB_JID); }
+
+static int l_bare(lua_State *L) {
+  const xm_jid *j = check(L, 1);
+  xm_jid bare;
+  size_t n = xm_jid_bare_len(j);
+  memcpy(&bare, j, offsetof(xm_jid, str) + n);
+  bare.resource_len = 0;
+  bare.str[n] = '\0';
+  xb_push_jid(L, &bare);
+  return 1;
+}
+
+static int l_with_resource(lua_State *L) {
+  const xm_jid *j = check(L, 1);
+  const char *reason = "";
+  size_t n = 0;
+  const char *s = lua_isnoneornil(L, 2) ? "" : luaL_checklstring(L, 2, &n);
+  xm_jid jid;
+  memcpy(&jid, j, offsetof(xm_jid, str) + xm_jid_len(j) + 1);
+  if (n == 0 && !lua_isnoneornil(L, 2)) return push_or_fail(L, NULL, XM_EINVAL, j->str, "the resourcepart is empty");
+  return push_or_fail(L, &jid, xm_jid_set_resource(&jid, s, n, &reason), s, reason);
+}
+
+static int push_part(lua_State *L, const char *s, size_t n) {
+  if (n) {
+    lua_pushlstring(L, s, n);
+  } else {
+    lua_pushnil(L);
+  }
+  return 1;
+}
+
+static int l_index(lua_State *L) {
+  const xm_jid *j = check(L, 1);
+  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  if (strcmp(key, "localpart") == 0) return push_part(L, xm_jid_local(j), j->local_len);
+  if (strcmp(key, "domainpart") == 0) return push_part(L, xm_jid_domain(j), j->domain_len);
+  if (strcmp(key, "resourcepart") == 0)
+    return push_part(L, j->resource_len ? xm_jid_resource(j) : "", j->resource_len);
+  lua_settop(L, 2);
+  lua_rawget(L, lua_upvalueindex(1));
+  return 1;
+}
+
+static int l_tostring(lua_State *L) {
+  const xm_jid *j = check(L, 1);
+  lua_pushlstring(L, j->str, xm_jid_len(j));
+  return 1;
+}
+
+static int l_eq(lua_State *L) {
+  const xm_jid *a = xb_test_jid(L, 1), *b = xb_test_jid(L, 2);
+  lua_pushboolean(L, a && b && strcmp(a->str, b->str) == 0);
+  return 1;
+}
+
+static int l_concat(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  luaL_tolstring(L, 2, NULL);
+  lua_concat(L, 2);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {{"bare", l_bare}, {"with_resource", l_with_resource}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__tostring", l_tostring}, {"__eq", l_eq}, {"__concat", l_concat}, {NULL, NULL}};
+
+void xb_open_jid(lua_State *L) {
+  luaL_newmetatable(L, XB_JID);
+  luaL_setfuncs(L, metamethods, 0);
+  luaL_newlibtable(L, methods);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushcclosure(L, l_index, 1);
+  lua_setfield(L, -2, "__index");
+  lua_pushliteral(L, "a Jid's metatable is its own");
+  lua_setfield(L, -2, "__metatable");
+  lua_pop(L, 1);
+}

@@ -1,0 +1,189 @@
+/* module: luaopen, the state that a lua_State has once, and the loop's turns. */
+#include <math.h>
+
+#include "bind.h"
+#include "rnd.h"
+
+enum { ALL = 1 << 30 };
+
+static const char state_key; /* of the registry */
+
+xb_state *xb_state_of(lua_State *L) {
+  xb_state *st;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key);
+  st = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return st;
+}
+
+void xb_mark_ready(xb_conn *conn) {
+  xb_state *st = conn->st;
+  if (conn->is_ready) return;
+  conn->is_ready = true;
+  conn->next_ready = NULL;
+  *st->ready_end = conn;
+  st->ready_end = &conn->next_ready;
+}
+
+static xb_conn *take_ready(xb_state *st) {
+  xb_conn *conn = st->ready;
+  st->ready = conn->next_ready;
+  if (!st->ready) st->ready_end = &st->ready;
+  conn->is_ready = false;
+  return conn;
+}
+
+/* Every connection that is ready has one turn; one that is ready again has it in the next step. */
+static int serve(lua_State *L, xb_state *st, int most) {
+  int dispatched = 0;
+  size_t n = 0;
+  xb_conn *conn;
+  for (conn = st->ready; conn; conn = conn->next_ready) n++;
+  for (; n > 0 && st->ready && dispatched < most; n--) dispatched += xb_service(L, take_ready(st), most - dispatched);
+  return dispatched;
+}
+
+static int l_step_protected(lua_State *L) {
+  xb_state *st = lua_touserdata(L, 1);
+  int most = (int)lua_tointeger(L, 2), n;
+  xm_loop_fire(st->loop);
+  xb_finish_due(L, st);
+  n = serve(L, st, most);
+  lua_pushinteger(L, n);
+  return 1;
+}
+
+static int wait_ms(lua_State *L, const xb_state *st, int index) {
+  double seconds = luaL_optnumber(L, index, 0);
+  if (st->ready || st->due) return 0;
+  return seconds < 0 || seconds > 1e6 ? -1 : (int)ceil(seconds * 1000);
+}
+
+/* step([timeout = 0] [, max_stanzas]) -> number of stanzas dispatched. A negative timeout waits for ever. */
+static int l_step(lua_State *L) {
+  xb_state *st = xb_state_of(L);
+  int ms = wait_ms(L, st, 1), status;
+  lua_Integer most = luaL_optinteger(L, 2, ALL);
+  luaL_argcheck(L, most > 0, 2, "at least 1 expected");
+  if (st->stepping)
+    return luaL_error(L, "a step is being made already: inside a handler or callback, wait by yielding (await, sleep), "
+                         "which needs a coroutine that can yield here");
+  st->stepping = true;
+  xm_loop_turn(st->loop, ms);
+  lua_pushcfunction(L, l_step_protected);
+  lua_pushlightuserdata(L, st);
+  lua_pushinteger(L, most > ALL ? ALL : most);
+  status = lua_pcall(L, 2, 1, 0);
+  xb_flush_all(st);
+  xm_loop_sync(st->loop);
+  st->stepping = false;
+  return status == LUA_OK ? 1 : lua_error(L);
+}
+
+/* Is there something that could still happen? */
+static int l_is_busy(lua_State *L) {
+  const xb_state *st = xb_state_of(L);
+  lua_pushboolean(L, st->conns || st->tasks || st->timers);
+  return 1;
+}
+
+static int l_is_stepping(lua_State *L) {
+  lua_pushboolean(L, xb_state_of(L)->stepping);
+  return 1;
+}
+
+static int l_fd(lua_State *L) {
+  lua_pushinteger(L, xm_loop_fd(xb_state_of(L)->loop));
+  return 1;
+}
+
+/* timeout() -> seconds until a step is needed, 0 when one is due; nil: none before the descriptor is readable. */
+static int l_timeout(lua_State *L) {
+  xb_state *st = xb_state_of(L);
+  int ms = xm_loop_timeout(st->loop);
+  if (st->ready || st->due) ms = 0;
+  if (ms < 0) return lua_pushnil(L), 1;
+  lua_pushnumber(L, ms / 1000.0);
+  return 1;
+}
+
+static int l_id(lua_State *L) {
+  char id[XM_RND_ID + 1];
+  if (xm_rnd_id(id) < 0) return luaL_error(L, "the system has no random bytes to give");
+  lua_pushlstring(L, id, XM_RND_ID);
+  return 1;
+}
+
+static int l_error(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  luaL_setmetatable(L, XB_ERROR);
+  return 1;
+}
+
+/* methods(t): what conn:name means. */
+static int l_methods(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_getmetatable(L, XB_CONN);
+  lua_pushvalue(L, 1);
+  lua_setfield(L, -2, "__index");
+  return 0;
+}
+
+static int l_state_gc(lua_State *L) {
+  xb_state *st = luaL_checkudata(L, 1, XB_STATE);
+  if (st->closed) return 0;
+  st->closed = true;
+  xb_free_waiters(st->loop, &st->waiters);
+  xm_loop_release(st->loop);
+  return 0;
+}
+
+static void new_state(lua_State *L) {
+  xb_state *st = lua_newuserdatauv(L, sizeof *st, 0);
+  xm_err e = {0};
+  *st = (xb_state){.closed = true};
+  st->ready_end = &st->ready;
+  st->due_end = &st->due;
+  luaL_newmetatable(L, XB_STATE);
+  lua_pushcfunction(L, l_state_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  st->loop = xm_loop_new(&e);
+  if (!st->loop) luaL_error(L, "cannot make an event loop: %s", e.text);
+  st->closed = false;
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
+}
+
+static const luaL_Reg functions[] = {{"connect", xb_l_connect},
+                                     {"is_connection", xb_l_is_connection},
+                                     {"default_handler", xb_l_default_handler},
+                                     {"jid", xb_l_jid},
+                                     {"is_jid", xb_l_is_jid},
+                                     {"to_xml", xb_l_to_xml},
+                                     {"from_xml", xb_l_from_xml},
+                                     {"check_stanza", xb_l_check_stanza},
+                                     {"on_error", xb_l_on_error},
+                                     {"timer", xb_l_timer},
+                                     {"spawn", xb_l_spawn},
+                                     {"step", l_step},
+                                     {"is_busy", l_is_busy},
+                                     {"is_stepping", l_is_stepping},
+                                     {"fd", l_fd},
+                                     {"timeout", l_timeout},
+                                     {"id", l_id},
+                                     {"error", l_error},
+                                     {"methods", l_methods},
+                                     {NULL, NULL}};
+
+__attribute__((visibility("default"))) int luaopen_xmpp_core(lua_State *L) {
+  luaL_checkversion(L);
+  new_state(L);
+  xb_open_call(L);
+  xb_open_wait(L);
+  xb_open_jid(L);
+  luaL_newlib(L, functions);
+  xb_open_conn(L);
+  lua_setfield(L, -2, "conn");
+  return 1;
+}

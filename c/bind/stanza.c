@@ -1,0 +1,434 @@
+/* stanza: tape -> table, table -> out: the two walks between a stanza in C and a stanza in Lua (api.md section 1). */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bind.h"
+#include "ns.h"
+#include "xml.h"
+
+enum { DEPTH = 128 };
+
+/* Tape to table. */
+
+static void push_attributes(lua_State *L, const xm_tape *t, uint32_t i) {
+  const xm_tape_rec *r = &t->recs[i], *a = r + 1, *end = a + r->attrs;
+  lua_createtable(L, 0, (int)(r->attrs + r->new_ns));
+  if (r->new_ns) {
+    lua_pushlstring(L, xm_tape_str(t, r->text), r->text_len);
+    lua_setfield(L, -2, "xmlns");
+  }
+  for (; a < end; a++) {
+    lua_pushlstring(L, xm_tape_str(t, a->name), a->name_len);
+    lua_pushlstring(L, xm_tape_str(t, a->text), a->text_len);
+    lua_rawset(L, -3);
+  }
+}
+
+static void push_open(lua_State *L, const xm_tape *t, uint32_t i) {
+  const xm_tape_rec *r = &t->recs[i];
+  luaL_checkstack(L, 5, "a deep stanza");
+  lua_createtable(L, (int)r->children + 2, 0);
+  lua_pushlstring(L, xm_tape_str(t, r->name), r->name_len);
+  lua_rawseti(L, -2, 1);
+  push_attributes(L, t, i);
+  lua_rawseti(L, -2, 2);
+}
+
+void xb_push_stanza(lua_State *L, const xm_tape *t) {
+  uint32_t i;
+  for (i = 0; i < t->n; i++) {
+    const xm_tape_rec *r = &t->recs[i];
+    switch ((xm_tape_kind)r->kind) {
+      case XM_TAPE_OPEN: push_open(L, t, i); break;
+      case XM_TAPE_ATTR: break; /* its OPEN has seen to it */
+      case XM_TAPE_TEXT:
+        lua_pushlstring(L, xm_tape_str(t, r->text), r->text_len);
+        lua_rawseti(L, -2, r->slot + 2);
+        break;
+      case XM_TAPE_CLOSE:
+        if (r->next != 0) lua_rawseti(L, -2, t->recs[r->next].slot + 2);
+        break;
+    }
+  }
+}
+
+/* Table to out. Nothing in here may raise a Lua error: the buffer would keep half a stanza. */
+
+typedef struct walk {
+  lua_State *L;
+  xm_out out;
+  xb_writing *w;
+  int depth;
+  lua_Integer path[DEPTH + 1]; /* child indexes from the root down to where the walk is */
+} walk;
+
+/* "stanza[3][2].to: string expected, got nil". `key`: an attribute's name, or NULL. */
+static int refuse(walk *k, const char *key, const char *why) {
+  size_t cap = sizeof k->w->reason, n = (size_t)snprintf(k->w->reason, cap, "stanza");
+  int i;
+  for (i = 1; i < k->depth && n < cap / 2; i++)
+    n += (size_t)snprintf(k->w->reason + n, cap - n, "[%lld]", (long long)k->path[i]);
+  if (i < k->depth) n += (size_t)snprintf(k->w->reason + n, cap - n, "...");
+  if (key) n += (size_t)snprintf(k->w->reason + n, cap - n, ".%.60s", key);
+  snprintf(k->w->reason + n, cap - n, ": %s", why);
+  return XM_EINVAL;
+}
+
+static int refuse_type(walk *k, const char *key, const char *wanted, int index) {
+  char why[96];
+  snprintf(why, sizeof why, "%s expected, got %s", wanted, luaL_typename(k->L, index));
+  return refuse(k, key, why);
+}
+
+static int came_to(walk *k, const char *key, int rc) { return rc == XM_EINVAL ? refuse(k, key, k->out.fault) : rc; }
+
+/* A number as text that reads back as the same number. NULL: it has none (inf, nan). */
+static const char *number(lua_State *L, int index, char *room, size_t cap, size_t *n) {
+  lua_Number x = lua_tonumber(L, index);
+  int digits;
+  if (lua_isinteger(L, index)) {
+    *n = (size_t)snprintf(room, cap, "%lld", (long long)lua_tointeger(L, index));
+    return room;
+  }
+  if (isnan(x) || isinf(x)) return NULL;
+  for (digits = 14; digits <= 17; digits++) {
+    *n = (size_t)snprintf(room, cap, "%.*g", digits, x);
+    if (strtod(room, NULL) == x) break;
+  }
+  if (!strpbrk(room, ".eE")) *n += (size_t)snprintf(room + *n, cap - *n, ".0");
+  return room;
+}
+
+/* A string, or a number as one. NULL: neither. */
+static const char *to_text(lua_State *L, int index, char *room, size_t cap, size_t *n) {
+  if (lua_type(L, index) == LUA_TSTRING) return lua_tolstring(L, index, n);
+  return lua_type(L, index) == LUA_TNUMBER ? number(L, index, room, cap, n) : NULL;
+}
+
+/* Keeps what a stanza's attribute says for routing. */
+static void note(xb_address *a, const char *key, const char *value, size_t n) {
+  static const char *const keys[] = {"type", "id", "to", "from"};
+  const char **const at[] = {&a->type, &a->id, &a->to, &a->from};
+  size_t *const len[] = {NULL, &a->id_len, &a->to_len, &a->from_len};
+  int i;
+  for (i = 0; i < 4; i++) {
+    if (strcmp(key, keys[i]) != 0) continue;
+    *at[i] = value;
+    if (len[i]) *len[i] = n;
+  }
+}
+
+/* A value made of a number lives in the address's own room. */
+static const char *keep(xb_address *a, const char *value, const char *room, int *used) {
+  if (value != room || *used == 5) return value;
+  return strcpy(a->room[(*used)++], room);
+}
+
+static int write_xmlns(walk *k, const char *value, size_t n) {
+  if (k->depth > 1 || !k->w->ns) return came_to(k, "xmlns", xm_out_attr(&k->out, "xmlns", 5, value, n));
+  if (strcmp(value, k->w->ns) == 0 && strlen(value) == n) return XM_OK; /* the stream says so already */
+  return refuse(k, "xmlns", "a stanza has the stream's own namespace: leave xmlns out");
+}
+
+static bool is_name(const char *s, size_t n) {
+  while (n > 0 && (unsigned char)s[n - 1] < 0x80) n--;
+  return n == 0;
+}
+
+/* Beyond ASCII only expat knows what may stand in a name. */
+static int check_name(walk *k, const char *key, const char *name, size_t n) {
+  const char *brace = name[0] == '{' ? memchr(name, '}', n) : NULL;
+  const char *local = brace ? brace + 1 : name;
+  size_t len = n - (size_t)(local - name);
+  int rc = is_name(local, len) ? XM_OK : xm_xml_check_name(local, len);
+  return rc == XM_EINVAL ? refuse(k, key, "not an XML name") : rc;
+}
+
+/* The key is at -2, the value at -1. */
+static int write_attribute(walk *k, xb_address *a, int *used) {
+  lua_State *L = k->L;
+  char room[40];
+  size_t key_len, n;
+  const char *key, *value;
+  int rc;
+  if (lua_type(L, -2) != LUA_TSTRING) return refuse_type(k, NULL, "attributes: a string as name", -2);
+  key = lua_tolstring(L, -2, &key_len);
+  value = to_text(L, -1, room, sizeof room, &n);
+  if (!value) return refuse_type(k, key, lua_type(L, -1) == LUA_TNUMBER ? "a finite number" : "string", -1);
+  if (key_len == 5 && memcmp(key, "xmlns", 5) == 0) return write_xmlns(k, value, n);
+  rc = check_name(k, key, key, key_len);
+  if (rc == XM_OK) rc = came_to(k, key, xm_out_attr(&k->out, key, key_len, value, n));
+  if (rc == XM_OK && a) note(a, key, keep(a, value, room, used), n);
+  return rc;
+}
+
+static int write_attributes(walk *k, int at, xb_address *a) {
+  int used = 0, rc = XM_OK;
+  lua_pushnil(k->L);
+  while (rc == XM_OK && lua_next(k->L, at)) {
+    rc = write_attribute(k, a, &used);
+    lua_pop(k->L, 1);
+  }
+  if (rc < 0) lua_pop(k->L, 1); /* the key */
+  return rc;
+}
+
+/* What a stanza must have on the wire though its table need not. */
+static int add_missing(walk *k, xb_address *a) {
+  const char *id = a->id ? NULL : k->w->new_id, *from = a->from ? NULL : k->w->new_from;
+  int rc = id ? xm_out_attr(&k->out, "id", 2, id, strlen(id)) : XM_OK;
+  if (rc == XM_OK && from) rc = came_to(k, "from", xm_out_attr(&k->out, "from", 4, from, strlen(from)));
+  if (id) note(a, "id", id, strlen(id));
+  if (from) note(a, "from", from, strlen(from));
+  return rc;
+}
+
+static int write_element(walk *k, int at);
+
+static int write_child(walk *k, int parent, lua_Integer i) {
+  lua_State *L = k->L;
+  char room[40];
+  size_t n;
+  const char *text;
+  int rc;
+  k->path[k->depth] = i;
+  k->depth++;
+  if (lua_rawgeti(L, parent, i) == LUA_TTABLE) {
+    rc = write_element(k, lua_gettop(L));
+  } else {
+    text = to_text(L, -1, room, sizeof room, &n);
+    if (text) {
+      rc = came_to(k, NULL, xm_out_text(&k->out, text, n));
+    } else {
+      rc = refuse_type(k, NULL, lua_type(L, -1) == LUA_TNUMBER ? "a finite number" : "element or text", -1);
+    }
+  }
+  lua_pop(L, 1);
+  k->depth--;
+  return rc;
+}
+
+/* Children are 1..n and nothing else is in the table: no hole, no stray key. */
+static int check_keys(walk *k, int at, lua_Integer n) {
+  lua_State *L = k->L;
+  lua_Integer count = 0;
+  char why[96];
+  lua_pushinteger(L, n); /* in a table that was built in order this is the last key */
+  if (!lua_next(L, at)) return XM_OK;
+  lua_pop(L, 2);
+  for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1)) {
+    lua_Integer i = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+    if (i >= 1 && i <= n) {
+      count++;
+      continue;
+    }
+    if (lua_type(L, -2) == LUA_TSTRING) {
+      snprintf(why, sizeof why, "stray key '%.40s' (attributes go into slot 2)", lua_tostring(L, -2));
+    } else {
+      snprintf(why, sizeof why, "a hole in the list of children, before index %lld", (long long)i);
+    }
+    lua_pop(L, 2);
+    return refuse(k, NULL, why);
+  }
+  return count == n ? XM_OK : refuse(k, NULL, "a hole in the list of children");
+}
+
+/* Is slot 2 the attributes (a table without [1])? */
+static bool has_attributes(lua_State *L, int at) {
+  bool yes = lua_rawgeti(L, at, 2) == LUA_TTABLE && lua_rawgeti(L, -1, 1) == LUA_TNIL;
+  lua_settop(L, at);
+  return yes;
+}
+
+static bool is_stanza(const char *name) {
+  return strcmp(name, "message") == 0 || strcmp(name, "presence") == 0 || strcmp(name, "iq") == 0;
+}
+
+/* [1] at the top of the stack. */
+static int write_name(walk *k, const char *name, size_t n) {
+  int rc;
+  if (k->depth == 1 && k->w->ns && (!is_stanza(name) || strlen(name) != n))
+    return refuse(k, NULL, "a stanza is a message, a presence or an iq");
+  rc = check_name(k, "name", name, n);
+  return rc == XM_OK ? came_to(k, "name", xm_out_open(&k->out, name, n)) : rc;
+}
+
+static int write_content(walk *k, int at, bool attributes) {
+  lua_Integer n = (lua_Integer)lua_rawlen(k->L, at), i;
+  int rc = check_keys(k, at, n);
+  for (i = attributes ? 3 : 2; i <= n && rc == XM_OK; i++) rc = write_child(k, at, i);
+  return rc;
+}
+
+/* The element's table is at index `at`, the top of the stack. */
+static int write_element(walk *k, int at) {
+  lua_State *L = k->L;
+  xb_address none = {0}, *a = k->depth == 1 ? (k->w->address ? k->w->address : &none) : NULL;
+  bool attributes;
+  const char *name;
+  size_t n;
+  int rc;
+  if (k->depth > DEPTH) return refuse(k, NULL, "elements deeper than 128 (or a table that contains itself)");
+  if (!lua_checkstack(L, 8)) return XM_ENOMEM;
+  if (lua_rawgeti(L, at, 1) != LUA_TSTRING) {
+    rc = refuse_type(k, "name", "string", -1);
+    return lua_settop(L, at), rc;
+  }
+  name = lua_tolstring(L, -1, &n);
+  rc = write_name(k, name, n);
+  lua_settop(L, at); /* the table holds on to it */
+  if (rc < 0) return rc;
+  if (a) a->name = name;
+  attributes = has_attributes(L, at);
+  if (attributes) {
+    lua_rawgeti(L, at, 2);
+    rc = write_attributes(k, at + 1, a);
+    lua_settop(L, at);
+  }
+  if (rc == XM_OK && a) rc = add_missing(k, a);
+  if (rc == XM_OK) rc = write_content(k, at, attributes);
+  return rc == XM_OK ? xm_out_close(&k->out, name, n) : rc;
+}
+
+int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w) {
+  walk k = {.L = L, .out = xm_out_begin(out), .w = w, .depth = 1};
+  int rc, top = lua_gettop(L);
+  if (!lua_checkstack(L, 8)) return XM_ENOMEM;
+  if (lua_type(L, index) != LUA_TTABLE) return refuse_type(&k, NULL, "table", index);
+  lua_pushvalue(L, index);
+  rc = write_element(&k, lua_gettop(L));
+  lua_settop(L, top);
+  if (rc < 0) xm_out_abandon(&k.out);
+  return rc;
+}
+
+/* Raw string attribute `key` of the attribute table at the top, or NULL. */
+static const char *raw_attribute(lua_State *L, const char *key) {
+  const char *s;
+  lua_pushstring(L, key);
+  lua_rawget(L, -2);
+  s = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+  lua_pop(L, 1);
+  return s;
+}
+
+/* The namespace of the first child element; a received child without xmlns has its parent's. */
+static const char *first_child_ns(lua_State *L, int at, const char *own) {
+  lua_Integer i;
+  for (i = 3; lua_rawgeti(L, at, i) != LUA_TNIL; i++, lua_settop(L, at)) {
+    const char *ns = own;
+    if (!lua_istable(L, -1)) continue;
+    if (lua_rawgeti(L, -1, 2) == LUA_TTABLE) ns = raw_attribute(L, "xmlns");
+    lua_settop(L, at);
+    return ns ? ns : own;
+  }
+  lua_settop(L, at);
+  return NULL;
+}
+
+void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_ns) {
+  int top = lua_gettop(L);
+  *a = (xb_address){0};
+  *child_ns = NULL;
+  luaL_checkstack(L, 8, "a stanza");
+  lua_pushvalue(L, index);
+  lua_rawgeti(L, -1, 1);
+  a->name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+  lua_pop(L, 1);
+  if (lua_rawgeti(L, -1, 2) == LUA_TTABLE) {
+    a->type = raw_attribute(L, "type");
+    a->id = raw_attribute(L, "id");
+    a->to = raw_attribute(L, "to");
+    a->from = raw_attribute(L, "from");
+  }
+  lua_settop(L, top + 1);
+  *child_ns = first_child_ns(L, top + 1, "jabber:client");
+  lua_settop(L, top);
+}
+
+/* contract.stanza */
+int xb_l_check_stanza(lua_State *L) {
+  xm_buf out = XM_BUF_INIT;
+  xb_writing w = {.ns = XM_NS_CLIENT};
+  int rc;
+  luaL_checkany(L, 1);
+  rc = xb_write(L, 1, &out, &w);
+  xm_buf_free(&out);
+  if (rc == XM_ENOMEM) return luaL_error(L, "not enough memory");
+  lua_pushboolean(L, rc == XM_OK);
+  if (rc == XM_OK) return 1;
+  lua_pushstring(L, w.reason);
+  return 2;
+}
+
+/* to_xml(x) -> text. Raises for a table that is no element. */
+int xb_l_to_xml(lua_State *L) {
+  xm_buf out = XM_BUF_INIT;
+  xb_writing w = {0};
+  int rc;
+  luaL_argexpected(L, lua_type(L, 1) == LUA_TTABLE, 1, "element");
+  rc = xb_write(L, 1, &out, &w);
+  if (rc == XM_OK) lua_pushlstring(L, xm_buf_at(&out), xm_buf_len(&out)); /* on a memory error the buffer is lost: 5.4 can't say */
+  xm_buf_free(&out);
+  if (rc == XM_ENOMEM) return luaL_error(L, "not enough memory");
+  return rc == XM_OK ? 1 : luaL_error(L, "bad argument #1 to 'to_xml' (%s)", w.reason);
+}
+
+/* One element out of a text, as the first stanza of a stream. */
+static int parse(xm_xml *x, const char *s, size_t n, xm_err *e) {
+  int ev = XM_XML_MORE, stanzas = 0;
+  while (ev >= 0 && (n > 0 || ev != XM_XML_MORE)) {
+    if (ev == XM_XML_MORE) {
+      size_t room;
+      char *to = xm_xml_space(x, &room);
+      if (!to) return xm_err_nomem(e);
+      if (room > n) room = n;
+      memcpy(to, s, room);
+      xm_xml_fill(x, room);
+      s += room;
+      n -= room;
+    }
+    ev = xm_xml_next(x, e);
+    if (ev == XM_XML_MORE && n == 0) ev = xm_xml_drained(x, e);
+    if (ev == XM_XML_STANZA && ++stanzas > 0) return xm_xml_unread(x) == 0 && n == 0 ? ev : XM_XML_CLOSE;
+    if (ev == XM_XML_CLOSE) return ev;
+  }
+  return ev;
+}
+
+static int fail_parse(lua_State *L, const xm_err *e, const char *otherwise) {
+  xm_err told = {0};
+  if (!xm_err_is_set(e)) xm_err_set(&told, XM_LAYER_STANZA, "not-well-formed", false, "%s", otherwise);
+  return xb_fail(L, xm_err_is_set(e) ? e : &told);
+}
+
+static int build(lua_State *L) {
+  xb_push_stanza(L, lua_touserdata(L, 1));
+  return 1;
+}
+
+/* from_xml(s) -> x, or nil, err. */
+int xb_l_from_xml(lua_State *L) {
+  static const char head[] = "<stream:stream xmlns='" XM_NS_CLIENT "' xmlns:stream='" XM_NS_STREAM "'>";
+  size_t n;
+  const char *s = luaL_checklstring(L, 1, &n);
+  xm_xml_limits limits = {.stanza = n + 1, .start_tag = 64 * 1024, .depth = DEPTH, .attributes = 256, .nodes = 50000};
+  xm_xml *x = xm_xml_new(XM_NS_CLIENT, &limits);
+  xm_err e = {0};
+  int ev, status = LUA_OK;
+  while (n > 0 && strchr(" \t\r\n", s[n - 1]) && s[n - 1]) n--;
+  if (!x) return luaL_error(L, "not enough memory");
+  ev = parse(x, head, sizeof head - 1, &e);
+  if (ev >= 0) ev = parse(x, s, n, &e);
+  if (ev == XM_XML_STANZA) {
+    lua_pushcfunction(L, build);
+    lua_pushlightuserdata(L, (void *)xm_xml_tape(x));
+    status = lua_pcall(L, 1, 1, 0); /* a memory error may not leave the parser behind */
+  }
+  xm_xml_free(x);
+  if (status != LUA_OK) return lua_error(L);
+  if (ev == XM_XML_STANZA) return 1;
+  return fail_parse(L, &e, ev == XM_XML_CLOSE ? "more than one element" : "the element is not complete");
+}

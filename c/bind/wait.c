@@ -1,0 +1,258 @@
+/* wait: who waits for what, and until when. A waiter ends exactly once: by what it waits for, by its time, or by the end of
+ * its connection. Timers are waiters for time to pass. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "bind.h"
+
+struct xb_waiter {
+  xb_waiter *prev, *next; /* in the list of its connection or of the state */
+  xb_waiter **list;
+  xb_waiter *next_due;
+  xb_state *st;
+  xb_conn *conn;          /* NULL: none */
+  xb_waiter **handle;     /* the Timer userdata that can cancel it, if there is one */
+  xm_timer timer;
+  xm_pending *pending;    /* XB_RESPONSE: its entry in the route */
+  xb_kind kind;
+  int who;                /* registry reference */
+  uint64_t period;        /* every(): milliseconds; 0: once */
+  bool is_due;
+};
+
+/* Responses, of which there may be very many, are never searched: they have a list of their own. */
+static xb_waiter **list_for(xb_state *st, xb_conn *conn, xb_kind kind) {
+  if (!conn) return &st->waiters;
+  return kind == XB_RESPONSE ? &conn->responses : &conn->waiters;
+}
+
+static void link_in(xb_waiter *w) {
+  w->next = *w->list;
+  if (w->next) w->next->prev = w;
+  *w->list = w;
+}
+
+static void link_out(xb_waiter *w) {
+  if (w->next) w->next->prev = w->prev;
+  if (w->prev) {
+    w->prev->next = w->next;
+  } else {
+    *w->list = w->next;
+  }
+}
+
+static void leave_due(xb_waiter *w) {
+  xb_waiter **at = &w->st->due;
+  if (!w->is_due) return;
+  while (*at != w) at = &(*at)->next_due;
+  *at = w->next_due;
+  if (!*at) w->st->due_end = at;
+  w->is_due = false;
+}
+
+/* A timer's fn: only marks. */
+static void fall_due(void *arg) {
+  xb_waiter *w = arg;
+  w->is_due = true;
+  w->next_due = NULL;
+  *w->st->due_end = w;
+  w->st->due_end = &w->next_due;
+}
+
+static uint64_t to_ms(double seconds) { return seconds <= 0 ? 0 : (uint64_t)ceil(seconds * 1000); }
+
+/* Negative, infinite, or more than no clock will ever see (30,000 years): no bound. */
+static bool is_bounded(double seconds) { return seconds >= 0 && seconds < 1e12; }
+
+xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int who, double seconds) {
+  xb_waiter *w = calloc(1, sizeof *w);
+  if (!w) return NULL;
+  *w = (xb_waiter){.st = st, .conn = conn, .kind = kind, .list = list_for(st, conn, kind)};
+  if (is_bounded(seconds) && xm_timer_start(st->loop, &w->timer, to_ms(seconds), fall_due, w) < 0) {
+    free(w);
+    return NULL;
+  }
+  link_in(w);
+  if (kind == XB_TIME) st->timers++;
+  lua_pushvalue(L, who);
+  w->who = luaL_ref(L, LUA_REGISTRYINDEX);
+  if (conn) xb_keep_alive(L, conn);
+  return w;
+}
+
+/* What `who` refers to is left on the stack. */
+static void let_go(lua_State *L, xb_waiter *w) {
+  xb_conn *conn = w->conn;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, w->who);
+  luaL_unref(L, LUA_REGISTRYINDEX, w->who);
+  xm_timer_stop(w->st->loop, &w->timer);
+  leave_due(w);
+  link_out(w);
+  if (w->handle) *w->handle = NULL;
+  if (w->kind == XB_TIME) w->st->timers--;
+  if (w->pending && conn && conn->c) xm_route_forget(xm_conn_route(conn->c), w->pending);
+  free(w);
+  if (conn) xb_keep_alive(L, conn);
+}
+
+/* Fills the box below `n` results, pops both, and goes on with who waits there. */
+static void fill_box(lua_State *L, xb_state *st, int n) {
+  int i, box = lua_gettop(L) - n;
+  for (i = n; i > 0; i--) lua_rawseti(L, box, i);
+  lua_pushinteger(L, n);
+  lua_setfield(L, box, "n");
+  lua_pushboolean(L, 1);
+  lua_setfield(L, box, "done");
+  lua_getfield(L, box, "co");
+  lua_remove(L, box);
+  if (lua_isthread(L, -1)) {
+    xb_resume(L, st);
+  } else {
+    lua_pop(L, 1);
+  }
+}
+
+void xb_finish(lua_State *L, xb_waiter *w, int n) {
+  xb_state *st = w->st;
+  xb_conn *conn = w->conn;
+  xb_task task = {.st = st, .counted = w->kind == XB_TASK_DUE};
+  luaL_checkstack(L, 10, "a waiter");
+  if (conn) xb_push_conn(L, conn); /* stays alive until the call is over */
+  else lua_pushnil(L);
+  lua_insert(L, -n - 1);
+  let_go(L, w);
+  lua_insert(L, -n - 1);
+  if (lua_istable(L, -n - 1)) {
+    fill_box(L, st, n);
+  } else {
+    if (conn) { /* cb(stanza, conn, err) */
+      lua_pushvalue(L, -n - 2);
+      lua_insert(L, -n);
+      n++;
+    }
+    xb_call(L, n, &task, 0);
+  }
+  lua_pop(L, 1);
+}
+
+xb_waiter *xb_find_waiter(const xb_conn *conn, xb_kind kind) {
+  xb_waiter *w, *oldest = NULL;
+  for (w = conn->waiters; w; w = w->next)
+    if (w->kind == kind) oldest = w;
+  return oldest;
+}
+
+xb_kind xb_waiter_kind(const xb_waiter *w) {
+  return w->kind;
+}
+
+void xb_waiter_set_pending(xb_waiter *w, xm_pending *p) {
+  w->pending = p;
+}
+
+void xb_drop_waiter(lua_State *L, xb_waiter *w) {
+  let_go(L, w);
+  lua_pop(L, 1);
+}
+
+static int push_timeout(lua_State *L, xb_kind kind) {
+  static const char *const what[] = {"", "",       "a response", "the connection", "a stanza", "the kernel to take everything",
+                                     "the end of the stream"};
+  xm_err e = {0};
+  xm_err_set(&e, XM_LAYER_TIMEOUT, "timeout", true, "gave up waiting for %s", what[kind]);
+  return xb_fail(L, &e);
+}
+
+/* every(): the next time is reckoned from now, so that a sleep of the machine is no burst. */
+static void fire_again(lua_State *L, xb_waiter *w) {
+  xb_task task = {.st = w->st};
+  leave_due(w);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, w->who);
+  xm_timer_start(w->st->loop, &w->timer, w->period, fall_due, w);
+  xb_call(L, 0, &task, 0);
+}
+
+int xb_finish_due(lua_State *L, xb_state *st) {
+  xb_waiter *w, *last = NULL;
+  int n = 0;
+  for (w = st->due; w; w = w->next_due) last = w;
+  while (last && (w = st->due)) { /* what falls due meanwhile has its turn in the next step */
+    bool is_last = w == last;
+    if (w->period) {
+      fire_again(L, w);
+    } else {
+      xb_finish(L, w, w->kind == XB_TIME || w->kind == XB_TASK_DUE ? 0 : push_timeout(L, w->kind));
+    }
+    n++;
+    if (is_last) break;
+  }
+  return n;
+}
+
+void xb_free_waiters(xm_loop *loop, xb_waiter **list) {
+  while (*list) {
+    xb_waiter *w = *list;
+    xm_timer_stop(loop, &w->timer);
+    leave_due(w);
+    link_out(w);
+    if (w->handle) *w->handle = NULL;
+    free(w);
+  }
+}
+
+/* Timer userdata: after, every. */
+
+static int l_cancel(lua_State *L) {
+  xb_waiter **handle = luaL_checkudata(L, 1, XB_TIMER);
+  bool was = *handle != NULL;
+  if (was) xb_drop_waiter(L, *handle);
+  lua_pushboolean(L, was);
+  return 1;
+}
+
+static int l_timer_gc(lua_State *L) {
+  xb_waiter **handle = luaL_checkudata(L, 1, XB_TIMER);
+  if (*handle) (*handle)->handle = NULL; /* it fires all the same */
+  *handle = NULL;
+  return 0;
+}
+
+/* timer(seconds, f or box, again) -> Timer. The arguments have been checked. */
+int xb_l_timer(lua_State *L) {
+  xb_state *st = xb_state_of(L);
+  double seconds = luaL_checknumber(L, 1);
+  bool again = lua_toboolean(L, 3);
+  xb_waiter **handle, *w;
+  handle = lua_newuserdatauv(L, sizeof *handle, 0);
+  *handle = NULL;
+  luaL_setmetatable(L, XB_TIMER);
+  w = xb_wait(L, st, NULL, XB_TIME, 2, seconds);
+  if (!w) return luaL_error(L, "not enough memory");
+  w->period = again ? (to_ms(seconds) ? to_ms(seconds) : 1) : 0;
+  w->handle = handle;
+  *handle = w;
+  return 1;
+}
+
+/* spawn(f): in the next step, in a coroutine of its own. */
+int xb_l_spawn(lua_State *L) {
+  xb_state *st = xb_state_of(L);
+  xb_waiter *w;
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  w = xb_wait(L, st, NULL, XB_TASK_DUE, 1, -1);
+  if (!w) return luaL_error(L, "not enough memory");
+  st->tasks++;
+  fall_due(w);
+  return 0;
+}
+
+void xb_open_wait(lua_State *L) {
+  luaL_newmetatable(L, XB_TIMER);
+  lua_pushcfunction(L, l_timer_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, l_cancel);
+  lua_setfield(L, -2, "cancel");
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}

@@ -1,0 +1,99 @@
+#include "cert.h"
+
+#include <arpa/inet.h>
+#include <openssl/objects.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define OID_XMPP_ADDR "1.3.6.1.5.5.7.8.5"
+#define OID_SRV_NAME "1.3.6.1.5.5.7.8.7"
+#define SRV_PREFIX "_xmpp-client."
+
+static bool same_name(const char *a, size_t n, const char *b, size_t m) {
+  if (n && a[n - 1] == '.') n--;
+  if (m && b[m - 1] == '.') m--;
+  return n == m && n > 0 && strncasecmp(a, b, n) == 0;
+}
+
+bool xm_cert_dns_matches(const char *pattern, size_t n, const char *name) {
+  const char *dot = strchr(name, '.');
+  if (memchr(pattern, '\0', n)) return false;
+  if (n > 2 && pattern[0] == '*' && pattern[1] == '.')
+    return dot && dot != name && memchr(pattern + 2, '.', n - 2) && !memchr(pattern + 2, '*', n - 2) &&
+           same_name(pattern + 1, n - 1, dot, strlen(dot));
+  return !memchr(pattern, '*', n) && same_name(pattern, n, name, strlen(name));
+}
+
+/* An otherName's string, when it has that OID and that ASN.1 type. */
+static const char *other_name(const GENERAL_NAME *g, const char *oid, int type, size_t *n) {
+  const OTHERNAME *other = g->d.otherName;
+  char text[64];
+  if (g->type != GEN_OTHERNAME || other->value->type != type) return NULL;
+  if (OBJ_obj2txt(text, sizeof text, other->type_id, 1) <= 0 || strcmp(text, oid) != 0) return NULL;
+  *n = (size_t)ASN1_STRING_length(other->value->value.asn1_string);
+  return (const char *)ASN1_STRING_get0_data(other->value->value.asn1_string);
+}
+
+static bool is_for_domain(const GENERAL_NAME *g, const char *name) {
+  const size_t prefix = strlen(SRV_PREFIX);
+  const char *s;
+  size_t n;
+  if (g->type == GEN_DNS)
+    return xm_cert_dns_matches((const char *)ASN1_STRING_get0_data(g->d.dNSName),
+                               (size_t)ASN1_STRING_length(g->d.dNSName), name);
+  s = other_name(g, OID_XMPP_ADDR, V_ASN1_UTF8STRING, &n);
+  if (s) return same_name(s, n, name, strlen(name));
+  s = other_name(g, OID_SRV_NAME, V_ASN1_IA5STRING, &n);
+  return s && n > prefix && strncasecmp(s, SRV_PREFIX, prefix) == 0 &&
+         same_name(s + prefix, n - prefix, name, strlen(name));
+}
+
+static bool is_for_address(const GENERAL_NAME *g, const unsigned char *ip, int ip_len) {
+  return g->type == GEN_IPADD && ASN1_STRING_length(g->d.iPAddress) == ip_len &&
+         memcmp(ASN1_STRING_get0_data(g->d.iPAddress), ip, (size_t)ip_len) == 0;
+}
+
+bool xm_cert_is_for(X509 *cert, const char *name) {
+  GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+  unsigned char ip[16];
+  int i, ip_len = inet_pton(AF_INET, name, ip) == 1 ? 4 : inet_pton(AF_INET6, name, ip) == 1 ? 16 : 0;
+  bool fits = false;
+  for (i = 0; i < sk_GENERAL_NAME_num(names) && !fits; i++) {
+    const GENERAL_NAME *g = sk_GENERAL_NAME_value(names, i);
+    fits = ip_len ? is_for_address(g, ip, ip_len) : is_for_domain(g, name);
+  }
+  GENERAL_NAMES_free(names);
+  return fits;
+}
+
+static const char *name_of(const GENERAL_NAME *g, char ip[INET6_ADDRSTRLEN], size_t *n) {
+  const char *s = other_name(g, OID_XMPP_ADDR, V_ASN1_UTF8STRING, n);
+  if (!s) s = other_name(g, OID_SRV_NAME, V_ASN1_IA5STRING, n);
+  if (g->type == GEN_IPADD) {
+    int family = ASN1_STRING_length(g->d.iPAddress) == 16 ? AF_INET6 : AF_INET;
+    if (family == AF_INET && ASN1_STRING_length(g->d.iPAddress) != 4) return NULL;
+    s = inet_ntop(family, ASN1_STRING_get0_data(g->d.iPAddress), ip, INET6_ADDRSTRLEN);
+    *n = s ? strlen(s) : 0;
+  }
+  if (g->type != GEN_DNS) return s;
+  *n = (size_t)ASN1_STRING_length(g->d.dNSName);
+  return (const char *)ASN1_STRING_get0_data(g->d.dNSName);
+}
+
+void xm_cert_list_names(X509 *cert, char *to, size_t cap) {
+  GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+  char ip[INET6_ADDRSTRLEN];
+  size_t used = 0, n, k;
+  int i;
+  for (i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+    const char *s = name_of(sk_GENERAL_NAME_value(names, i), ip, &n);
+    if (!s || used + n + 6 > cap) continue;
+    used += (size_t)snprintf(to + used, cap - used, "%s", used ? ", " : "");
+    for (k = 0; k < n; k++) to[used++] = s[k] > ' ' && s[k] < 0x7F ? s[k] : '?';
+    to[used] = '\0';
+  }
+  if (!used) snprintf(to, cap, "no names at all");
+  GENERAL_NAMES_free(names);
+}

@@ -1,0 +1,22 @@
+/* cert: is this certificate for that name? (RFC 6120 13.7.1, RFC 9525). Rank 1, tls's own: nobody else includes it.
+ *
+ * A certificate fits a domain by a dNSName (a wildcard may be its whole left-most label), by an SRVName
+ * "_xmpp-client.domain" (RFC 4985) or by an xmppAddr "domain" (RFC 6120 13.7.1.4); an IP address only by an iPAddress.
+ * The common name is never looked at. */
+#ifndef XM_CERT_H
+#define XM_CERT_H
+
+#include <openssl/x509.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* `name` is ASCII, as in DNS, or an IP address. */
+bool xm_cert_is_for(X509 *cert, const char *name);
+
+/* The names it is for, for an error text: "a.example, *.b.example, ..." cut to fit; "no names at all". Printable. */
+void xm_cert_list_names(X509 *cert, char *to, size_t cap);
+
+/* Does dNSName `pattern` cover `name`? Case doesn't matter; a trailing dot neither. */
+bool xm_cert_dns_matches(const char *pattern, size_t n, const char *name);
+
+#endif

@@ -1,0 +1,454 @@
+#include "dns.h"
+
+#include <ares.h>
+#include <arpa/inet.h>
+#include <arpa/nameser.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <uv.h>
+
+#include "rnd.h"
+#include "srv.h"
+
+enum {
+  FIRST_TRY_MS = 3000,
+  TRIES = 2,
+  SHARE = 4, /* addresses of one SRV target, when there are others */
+};
+
+typedef enum stage {
+  STAGE_SERVICES,  /* SRV answers are awaited; left when the last one is there */
+  STAGE_ADDRESSES, /* addresses of the targets are awaited; left when the last one is there */
+  STAGE_FINISHED,  /* there is a list or an error; left when done was called */
+  STAGE_TOLD,      /* done was called, the result may be read */
+} stage;
+
+/* libuv's eye on a socket of c-ares's. */
+typedef struct watcher {
+  uv_poll_t poll;
+  xm_dns *dns;
+  int fd;
+  struct watcher *next;
+} watcher;
+
+/* One of the two SRV questions. */
+typedef struct service {
+  xm_dns *dns;
+  bool direct_tls;
+  int status; /* c-ares's */
+  struct ares_srv_reply *records;
+} service;
+
+/* A host to find addresses of. */
+typedef struct target {
+  xm_dns *dns;
+  char host[XM_SRV_NAME + 1];
+  uint16_t port;
+  bool direct_tls;
+  int status; /* c-ares's */
+  struct ares_addrinfo *found;
+} target;
+
+struct xm_dns {
+  xm_loop *loop;
+  void (*done)(void *arg);
+  void *arg;
+  stage stage;
+  ares_channel channel; /* NULL from STAGE_FINISHED on */
+  watcher *watchers;
+  xm_timer timer; /* c-ares's next deadline; in STAGE_FINISHED the call of done */
+  int pending;    /* answers that c-ares still owes */
+  int refusal;    /* the last error that a name server answered with, as a status of c-ares's; 0: none */
+  service services[2];
+  target self; /* the domain itself, as asked for */
+  target targets[XM_DNS_TARGETS];
+  int n_targets;
+  bool from_srv; /* the targets are SRV targets, not the domain itself */
+  xm_dns_address list[XM_DNS_ADDRESSES];
+  int count;
+  xm_err err;
+};
+
+static void close_channel(xm_dns *d) {
+  ares_destroy(d->channel);
+  d->channel = NULL;
+}
+
+void xm_dns_free(xm_dns *d) {
+  int i;
+  if (!d) return;
+  xm_timer_stop(d->loop, &d->timer);
+  close_channel(d); /* first: it may still hand over what it has found */
+  for (i = 0; i < 2; i++) ares_free_data(d->services[i].records);
+  for (i = 0; i < d->n_targets; i++) ares_freeaddrinfo(d->targets[i].found);
+  xm_loop_release(d->loop);
+  free(d);
+}
+
+/* What c-ares's codes are called, and whether a second attempt is of use: networks come and go. */
+static const struct word {
+  int status;
+  const char *condition;
+  bool retry;
+  const char *text;
+} words[] = {
+    {ARES_ENOTFOUND, "NXDOMAIN", true, "there is no such name"},
+    {ARES_ENODATA, "NODATA", true, "the name has no address"},
+    {ARES_ESERVFAIL, "SERVFAIL", true, "the name server failed to find out"},
+    {ARES_EREFUSED, "REFUSED", true, "the name server refuses to answer"},
+    {ARES_ENOTIMP, "NOTIMP", true, "the name server does not know this kind of question"},
+    {ARES_EFORMERR, "FORMERR", true, "the name server did not understand the question"},
+    {ARES_ETIMEOUT, "TIMEOUT", true, "no name server answered in time"},
+    {ARES_ECONNREFUSED, "ECONNREFUSED", true, "no name server could be reached"},
+    {ARES_EBADRESP, "EBADRESP", true, "the name server's answer is malformed"},
+    {ARES_EBADNAME, "EBADNAME", false, "this can't be a name"},
+    {ARES_EBADSTR, "EBADSTR", false, "the list of name servers is malformed"},
+    {0, "EOTHER", true, "the name could not be looked up"},
+};
+
+static const struct word *describe(int status) {
+  const struct word *w = words;
+  while (w->status && w->status != status) w++;
+  return w;
+}
+
+static int set_error(xm_err *e, int status, const char *name) {
+  const struct word *w = describe(status);
+  if (status == ARES_ENOMEM) return xm_err_nomem(e);
+  return xm_err_set(e, XM_LAYER_DNS, w->condition, w->retry, "%s: %s", name, w->text);
+}
+
+static bool is_passing(int status) {
+  return status != ARES_SUCCESS && status != ARES_ENOTFOUND && status != ARES_ENODATA;
+}
+
+static void take_answer(xm_dns *d, int status) {
+  d->pending--;
+  if (status == ARES_ENOMEM) xm_err_nomem(&d->err);
+}
+
+static void add_address(xm_dns *d, int number, const struct sockaddr *sa, size_t size) {
+  const target *t = &d->targets[number];
+  xm_dns_address *a = &d->list[d->count++];
+  in_port_t port = htons(t->port);
+  memcpy(&a->sa, sa, size);
+  if (sa->sa_family == AF_INET) ((struct sockaddr_in *)&a->sa)->sin_port = port;
+  if (sa->sa_family == AF_INET6) ((struct sockaddr_in6 *)&a->sa)->sin6_port = port;
+  a->direct_tls = t->direct_tls;
+  a->target = (unsigned char)number;
+}
+
+/* A host that several records name is looked up once, for the first of them. */
+static target *first_with_host(xm_dns *d, const char *host) {
+  target *t = d->targets;
+  while (strcasecmp(t->host, host) != 0) t++;
+  return t;
+}
+
+static int count_family(const struct ares_addrinfo_node *list, int family) {
+  int n = 0;
+  for (; list; list = list->ai_next) n += list->ai_family == family;
+  return n;
+}
+
+static int smaller(int a, int b) {
+  return a < b ? a : b;
+}
+
+/* The order is RFC 6724's, but a long list of one family does not push the other out: it yields half of the share. */
+static void add_target_addresses(xm_dns *d, int number, int share) {
+  const struct ares_addrinfo *found = first_with_host(d, d->targets[number].host)->found;
+  const struct ares_addrinfo_node *list = found ? found->nodes : NULL, *node;
+  int left4 = share - smaller(share / 2, count_family(list, AF_INET6));
+  int left6 = share - smaller(share / 2, count_family(list, AF_INET));
+  int *left;
+  for (node = list; node && share > 0; node = node->ai_next) {
+    left = node->ai_family == AF_INET ? &left4 : &left6;
+    if (*left == 0) continue;
+    add_address(d, number, node->ai_addr, (size_t)node->ai_addrlen);
+    --*left;
+    share--;
+  }
+}
+
+/* Says what became of every host. */
+static void fail_without_address(xm_dns *d) {
+  char story[400] = "";
+  size_t n = 0;
+  int i, status = d->targets[0].status;
+  if (!d->from_srv) {
+    set_error(&d->err, status, d->self.host);
+    return;
+  }
+  for (i = 0; i < d->n_targets && n < sizeof story; i++) {
+    const target *t = &d->targets[i];
+    if (first_with_host(d, t->host) != t) continue;
+    n += (size_t)snprintf(story + n, sizeof story - n, "%s%s: %s", i ? ", " : "", t->host,
+                          describe(t->status)->condition);
+  }
+  xm_err_set(&d->err, XM_LAYER_DNS, describe(status)->condition, true, "%s: no SRV target has an address (%s)",
+             d->self.host, story);
+}
+
+static void collect_addresses(xm_dns *d) {
+  int i, share = d->n_targets == 1 ? XM_DNS_ADDRESSES : smaller(SHARE, XM_DNS_ADDRESSES / d->n_targets);
+  for (i = 0; i < d->n_targets; i++) add_target_addresses(d, i, share);
+  if (d->count == 0) fail_without_address(d);
+  d->stage = STAGE_FINISHED;
+}
+
+static void on_addresses(void *arg, int status, int timeouts, struct ares_addrinfo *found) {
+  target *t = arg;
+  (void)timeouts;
+  if (status == ARES_SUCCESS && (!found || !found->nodes)) status = ARES_ENODATA;
+  if (status == ARES_ECONNREFUSED && t->dns->refusal) status = t->dns->refusal;
+  t->status = status;
+  t->found = found;
+  take_answer(t->dns, status);
+}
+
+static void ask_addresses(xm_dns *d) {
+  static const struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+  int i;
+  d->stage = STAGE_ADDRESSES;
+  d->refusal = 0;
+  for (i = 0; i < d->n_targets; i++) {
+    if (first_with_host(d, d->targets[i].host) != &d->targets[i]) continue;
+    d->pending++;
+    ares_getaddrinfo(d->channel, d->targets[i].host, NULL, &hints, on_addresses, &d->targets[i]);
+  }
+}
+
+static int count_records(const service *s) {
+  const struct ares_srv_reply *r;
+  int n = 0;
+  for (r = s->records; r; r = r->next) n++;
+  return n;
+}
+
+static xm_srv *copy_records(const service *s, xm_srv *to) {
+  const struct ares_srv_reply *r;
+  for (r = s->records; r; r = r->next) *to++ = (xm_srv){r->host, r->priority, r->weight, r->port, s->direct_tls};
+  return to;
+}
+
+static void add_target(xm_dns *d, const xm_srv *srv) {
+  target *t = &d->targets[d->n_targets++];
+  *t = (target){.dns = d, .port = srv->port, .direct_tls = srv->direct_tls};
+  snprintf(t->host, sizeof t->host, "%s", srv->host);
+}
+
+static int choose_targets(xm_dns *d) {
+  int i, n = count_records(&d->services[0]) + count_records(&d->services[1]);
+  xm_srv *list;
+  if (n == 0) {
+    d->targets[d->n_targets++] = d->self;
+    return XM_OK;
+  }
+  d->from_srv = true;
+  list = malloc((size_t)n * sizeof *list);
+  if (!list) return xm_err_nomem(&d->err);
+  copy_records(&d->services[1], copy_records(&d->services[0], list));
+  n = xm_srv_order(list, n, XM_DNS_TARGETS, xm_rnd_bytes);
+  for (i = 0; i < n; i++) add_target(d, &list[i]);
+  free(list);
+  if (n > 0) return XM_OK;
+  return xm_err_set(&d->err, XM_LAYER_DNS, "no-service",
+                    is_passing(d->services[0].status) || is_passing(d->services[1].status),
+                    "%s: its SRV records say that it offers no service to clients", d->self.host);
+}
+
+static void on_service(void *arg, int status, int timeouts, unsigned char *bytes, int n) {
+  service *s = arg;
+  (void)timeouts;
+  if (status == ARES_SUCCESS) status = ares_parse_srv_reply(bytes, n, &s->records);
+  s->status = status;
+  take_answer(s->dns, status);
+}
+
+static void ask_service(xm_dns *d, service *s, const char *name) {
+  char owner[XM_SRV_NAME + 32];
+  snprintf(owner, sizeof owner, "%s._tcp.%s", name, d->self.host);
+  d->pending++;
+  ares_query(d->channel, owner, ns_c_in, ns_t_srv, on_service, s);
+}
+
+/* Some stages need no network. */
+static void advance(xm_dns *d) {
+  if (d->stage == STAGE_SERVICES && d->pending == 0 && choose_targets(d) == XM_OK) ask_addresses(d);
+  if (d->stage == STAGE_ADDRESSES && d->pending == 0) collect_addresses(d);
+  if (xm_err_is_set(&d->err)) d->stage = STAGE_FINISHED;
+  if (d->stage == STAGE_FINISHED) close_channel(d);
+}
+
+static void on_timer(void *arg);
+
+static int schedule(xm_dns *d) {
+  struct timeval room, *wait;
+  uint64_t ms = 0;
+  if (d->stage != STAGE_FINISHED) {
+    wait = ares_timeout(d->channel, NULL, &room);
+    if (!wait) return XM_OK;
+    ms = (uint64_t)wait->tv_sec * 1000 + (uint64_t)wait->tv_usec / 1000 + 1; /* c-ares rounds down */
+  }
+  return xm_timer_start(d->loop, &d->timer, ms, on_timer, d);
+}
+
+/* The last thing to do in a callback: done may free `d`. */
+static void step(xm_dns *d) {
+  advance(d);
+  if (d->stage != STAGE_FINISHED && schedule(d) < 0) {
+    xm_err_nomem(&d->err);
+    advance(d);
+  }
+  if (d->stage != STAGE_FINISHED) return;
+  xm_timer_stop(d->loop, &d->timer);
+  d->stage = STAGE_TOLD;
+  d->done(d->arg);
+}
+
+static void on_timer(void *arg) {
+  xm_dns *d = arg;
+  if (d->channel) ares_process_fd(d->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+  step(d);
+}
+
+static void free_watcher(uv_handle_t *h) {
+  free(h->data);
+}
+
+static void drop_watcher(watcher **at) {
+  watcher *w = *at;
+  *at = w->next;
+  uv_close((uv_handle_t *)&w->poll, free_watcher);
+}
+
+static int add_watcher(xm_dns *d, int fd, watcher **at) {
+  watcher *w = malloc(sizeof *w);
+  int status;
+  if (!w) return UV_ENOMEM;
+  *w = (watcher){.dns = d, .fd = fd, .next = *at};
+  status = uv_poll_init_socket(xm_loop_uv(d->loop), &w->poll, fd);
+  if (status < 0) {
+    free(w);
+    return status;
+  }
+  w->poll.data = w;
+  *at = w;
+  return 0;
+}
+
+/* When every name server answers with an error, c-ares says no more than that there is no answer: so we look first. */
+static void note_refusal(xm_dns *d, int fd) {
+  static const int by_rcode[16] = {[2] = ARES_ESERVFAIL, [4] = ARES_ENOTIMP, [5] = ARES_EREFUSED};
+  unsigned char head[4];
+  int type = 0;
+  socklen_t size = sizeof type;
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_DGRAM) return;
+  if (recv(fd, head, sizeof head, MSG_PEEK | MSG_DONTWAIT) < (ssize_t)sizeof head) return;
+  if (by_rcode[head[3] & 15]) d->refusal = by_rcode[head[3] & 15];
+}
+
+static void on_news(uv_poll_t *poll, int status, int events) {
+  const watcher *w = poll->data; /* may be closed by c-ares, but is there until the turn is over */
+  xm_dns *d = w->dns;
+  bool readable = status < 0 || events & UV_READABLE;
+  bool writable = status < 0 || events & UV_WRITABLE;
+  if (status == 0 && readable) note_refusal(d, w->fd);
+  ares_process_fd(d->channel, readable ? w->fd : ARES_SOCKET_BAD, writable ? w->fd : ARES_SOCKET_BAD);
+  step(d);
+}
+
+/* c-ares opened a socket, waits for something else, or is about to close it (neither readable nor writable). */
+static void on_socket(void *arg, ares_socket_t fd, int readable, int writable) {
+  xm_dns *d = arg;
+  watcher **at = &d->watchers;
+  int status = 0;
+  xm_loop_touch(d->loop);
+  while (*at && (*at)->fd != fd) at = &(*at)->next;
+  if (!readable && !writable) {
+    if (*at) drop_watcher(at);
+    return;
+  }
+  if (!*at) status = add_watcher(d, fd, at);
+  if (status == 0) {
+    status = uv_poll_start(&(*at)->poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0), on_news);
+  }
+  if (status < 0) {
+    xm_err_errno(&d->err, XM_LAYER_DNS, -status, uv_err_name(status), true, "cannot watch a socket to a name server");
+  }
+}
+
+static int open_channel(xm_dns *d, const xm_dns_query *q) {
+  struct ares_options o = {.timeout = q->timeout_ms > 0 ? q->timeout_ms : FIRST_TRY_MS,
+                           .tries = TRIES,
+                           .sock_state_cb = on_socket,
+                           .sock_state_cb_data = d};
+  int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
+  int status;
+  if (q->srv || q->nameservers) mask |= ARES_OPT_DOMAINS; /* an XMPP domain is whole: no search list */
+  status = ares_init_options(&d->channel, &o, mask);
+  if (status == ARES_SUCCESS && q->nameservers) status = ares_set_servers_ports_csv(d->channel, q->nameservers);
+  return status;
+}
+
+static bool take_literal(xm_dns *d, const char *s) {
+  struct sockaddr_in v4 = {.sin_family = AF_INET};
+  struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+  d->targets[0] = d->self;
+  if (inet_pton(AF_INET, s, &v4.sin_addr) == 1) {
+    add_address(d, 0, (struct sockaddr *)&v4, sizeof v4);
+  } else if (inet_pton(AF_INET6, s, &v6.sin6_addr) == 1) {
+    add_address(d, 0, (struct sockaddr *)&v6, sizeof v6);
+  }
+  return d->count > 0;
+}
+
+static int begin(xm_dns *d, const xm_dns_query *q, xm_err *e) {
+  int i, status;
+  if (q->port < 1 || q->port > 65535) {
+    return xm_err_set(e, XM_LAYER_DNS, "EINVAL", false, "port %d is not between 1 and 65535", q->port);
+  }
+  d->self = (target){.dns = d, .port = (uint16_t)q->port, .direct_tls = q->direct_tls};
+  snprintf(d->self.host, sizeof d->self.host, "%s", q->domain);
+  for (i = 0; i < 2; i++) d->services[i] = (service){.dns = d, .direct_tls = i == 0, .status = ARES_ENODATA};
+  if (take_literal(d, q->domain)) {
+    d->stage = STAGE_FINISHED;
+  } else {
+    if (!xm_srv_is_host(q->domain)) return set_error(e, ARES_EBADNAME, "the domain");
+    status = open_channel(d, q);
+    if (status != ARES_SUCCESS) return set_error(e, status, d->self.host);
+    if (q->srv) ask_service(d, &d->services[0], "_xmpps-client");
+    if (q->srv && !q->direct_tls) ask_service(d, &d->services[1], "_xmpp-client");
+    advance(d);
+  }
+  return schedule(d) < 0 ? xm_err_nomem(e) : XM_OK;
+}
+
+xm_dns *xm_dns_start(xm_loop *l, const xm_dns_query *q, void (*done)(void *arg), void *arg, xm_err *e) {
+  xm_dns *d = calloc(1, sizeof *d);
+  if (!d) {
+    xm_err_nomem(e);
+    return NULL;
+  }
+  d->loop = l;
+  d->done = done;
+  d->arg = arg;
+  xm_loop_hold(l);
+  if (begin(d, q, e) < 0) {
+    xm_dns_free(d);
+    return NULL;
+  }
+  return d;
+}
+
+int xm_dns_result(const xm_dns *d, const xm_dns_address **list, xm_err *e) {
+  if (d->stage != STAGE_TOLD) return 0;
+  *list = d->list;
+  if (d->count > 0) return d->count;
+  if (e && !xm_err_is_set(e)) *e = d->err;
+  return XM_EFAIL;
+}

@@ -1,0 +1,190 @@
+#include "loop.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <uv.h>
+
+enum { FIRST_ROOM = 16 };
+
+/* Timers that are due in the same millisecond fire in the order they were armed in. */
+typedef struct entry {
+  uint64_t due;
+  uint64_t number; /* counts every arming */
+  xm_timer *timer;
+} entry;
+
+struct xm_loop {
+  uv_loop_t uv;
+  entry *heap;      /* heap[1] is the first to be due; heap[0] is never used; heap[t->at].timer == t */
+  unsigned count;   /* of armed timers */
+  unsigned room;    /* how many fit into the heap */
+  uint64_t armings; /* so far */
+  unsigned holders;
+  bool touched; /* libuv knows of a watcher that the kernel may not know of */
+};
+
+xm_loop *xm_loop_new(xm_err *e) {
+  xm_loop *l = calloc(1, sizeof *l);
+  int status;
+  if (!l) {
+    xm_err_nomem(e);
+    return NULL;
+  }
+  status = uv_loop_init(&l->uv);
+  if (status < 0) {
+    xm_err_errno(e, XM_LAYER_LIMIT, -status, uv_err_name(status), true, "cannot make an event loop");
+    free(l);
+    return NULL;
+  }
+  l->holders = 1;
+  return l;
+}
+
+void xm_loop_hold(xm_loop *l) {
+  l->holders++;
+}
+
+void xm_loop_release(xm_loop *l) {
+  int left;
+  if (!l || --l->holders > 0) return;
+  assert(l->count == 0);
+  /* Every watcher was closed by its owner: this ends when the last of their close callbacks has run. */
+  uv_run(&l->uv, UV_RUN_DEFAULT);
+  left = uv_loop_close(&l->uv);
+  assert(left == 0);
+  (void)left;
+  free(l->heap);
+  free(l);
+}
+
+struct uv_loop_s *xm_loop_uv(xm_loop *l) {
+  return &l->uv;
+}
+
+void xm_loop_touch(xm_loop *l) {
+  l->touched = true;
+}
+
+uint64_t xm_loop_now(const xm_loop *l) {
+  (void)l;
+  return uv_hrtime() / 1000000;
+}
+
+static bool before(const entry *a, const entry *b) {
+  return a->due != b->due ? a->due < b->due : a->number < b->number;
+}
+
+static void put(xm_loop *l, unsigned at, entry e) {
+  l->heap[at] = e;
+  e.timer->at = at;
+}
+
+/* Puts `e` where it belongs, beginning at the free place `at`. */
+static void settle(xm_loop *l, unsigned at, entry e) {
+  unsigned child;
+  for (; at > 1 && before(&e, &l->heap[at / 2]); at /= 2) put(l, at, l->heap[at / 2]);
+  for (; (child = at * 2) <= l->count; at = child) {
+    if (child < l->count && before(&l->heap[child + 1], &l->heap[child])) child++;
+    if (!before(&l->heap[child], &e)) break;
+    put(l, at, l->heap[child]);
+  }
+  put(l, at, e);
+}
+
+static int make_room(xm_loop *l) {
+  unsigned room = l->room ? l->room * 2 : FIRST_ROOM;
+  entry *bigger;
+  if (l->count < l->room) return XM_OK;
+  if (room > UINT_MAX / 4) return XM_ENOMEM;
+  bigger = realloc(l->heap, (room + 1) * sizeof *bigger);
+  if (!bigger) return XM_ENOMEM;
+  l->heap = bigger;
+  l->room = room;
+  return XM_OK;
+}
+
+int xm_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(void *), void *arg) {
+  uint64_t now = xm_loop_now(l);
+  if (!t->at) {
+    if (make_room(l) < 0) return XM_ENOMEM;
+    t->at = ++l->count;
+  }
+  t->due = ms > UINT64_MAX - now ? UINT64_MAX : now + ms;
+  t->fn = fn;
+  t->arg = arg;
+  settle(l, t->at, (entry){.due = t->due, .number = l->armings++, .timer = t});
+  return XM_OK;
+}
+
+void xm_timer_stop(xm_loop *l, xm_timer *t) {
+  unsigned hole = t->at;
+  entry last;
+  if (!hole) return;
+  t->at = 0;
+  last = l->heap[l->count--];
+  if (hole <= l->count) settle(l, hole, last);
+}
+
+int xm_loop_fire(xm_loop *l) {
+  uint64_t now = xm_loop_now(l), armings = l->armings;
+  int fired = 0;
+  xm_timer *t;
+  /* What a fn arms is due at `now` at the earliest, and has a higher number: it sorts behind all that were due. */
+  while (l->count && l->heap[1].due <= now && l->heap[1].number < armings) {
+    t = l->heap[1].timer;
+    xm_timer_stop(l, t);
+    fired++;
+    t->fn(t->arg);
+  }
+  return fired;
+}
+
+static int until_first(const xm_loop *l) {
+  uint64_t now, wait;
+  if (!l->count) return -1;
+  now = xm_loop_now(l);
+  if (l->heap[1].due <= now) return 0;
+  wait = l->heap[1].due - now;
+  return wait < INT_MAX ? (int)wait : INT_MAX;
+}
+
+/* Milliseconds until the loop wants a turn if no watcher has news before; -1: never. */
+static int until_wanted(const xm_loop *l) {
+  bool loose_ends = uv_loop_alive(&l->uv) && uv_backend_timeout(&l->uv) == 0;
+  return l->touched || loose_ends ? 0 : until_first(l);
+}
+
+static int shorter(int a, int b) {
+  if (a < 0) return b;
+  return b < 0 || a < b ? a : b;
+}
+
+static void run(xm_loop *l) {
+  l->touched = false; /* first, since a callback may touch again */
+  uv_run(&l->uv, UV_RUN_NOWAIT);
+}
+
+void xm_loop_turn(xm_loop *l, int ms) {
+  struct pollfd news = {.fd = uv_backend_fd(&l->uv), .events = POLLIN};
+  int wait = shorter(ms, until_wanted(l));
+  if (wait < 0 && !uv_loop_alive(&l->uv)) wait = 0; /* nothing could ever end it */
+  /* libuv's own wait needs a timer of ours among its watchers, and goes to sleep again after a signal. */
+  if (wait != 0) (void)poll(&news, 1, wait);
+  run(l);
+}
+
+void xm_loop_sync(xm_loop *l) {
+  if (l->touched) run(l);
+}
+
+int xm_loop_fd(xm_loop *l) {
+  xm_loop_sync(l);
+  return uv_backend_fd(&l->uv);
+}
+
+int xm_loop_timeout(xm_loop *l) {
+  xm_loop_sync(l);
+  return until_wanted(l);
+}

@@ -1,0 +1,413 @@
+#include "nego.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "b64.h"
+#include "ns.h"
+#include "out.h"
+#include "rnd.h"
+#include "sasl.h"
+
+#define NS_STREAMS "urn:ietf:params:xml:ns:xmpp-streams"
+#define NS_TLS "urn:ietf:params:xml:ns:xmpp-tls"
+#define NS_SASL "urn:ietf:params:xml:ns:xmpp-sasl"
+#define NS_BIND "urn:ietf:params:xml:ns:xmpp-bind"
+
+struct xm_nego {
+  xm_nego_options o;
+  xm_nego_state state;
+  bool secure, verified;  /* TLS is there; with the right certificate */
+  bool authenticated;
+  xm_buf password;        /* secret; empty once it has been used */
+  xm_sasl *sasl;          /* while authenticating */
+  char bind_id[XM_RND_ID + 1];
+  xm_jid jid;             /* what was bound */
+};
+
+xm_nego *xm_nego_new(const xm_nego_options *options, const char *password, size_t password_len) {
+  xm_nego *n = calloc(1, sizeof *n);
+  if (!n) return NULL;
+  n->o = *options;
+  n->password = XM_BUF_SECRET;
+  if (xm_buf_put(&n->password, password, password_len) == XM_OK) return n;
+  xm_nego_free(n);
+  return NULL;
+}
+
+void xm_nego_free(xm_nego *n) {
+  if (!n) return;
+  xm_sasl_free(n->sasl);
+  xm_buf_free(&n->password);
+  free(n);
+}
+
+void xm_nego_secured(xm_nego *n, bool verified) {
+  n->secure = true;
+  n->verified = verified;
+}
+
+xm_nego_state xm_nego_at(const xm_nego *n) {
+  return n->state;
+}
+
+bool xm_nego_is_secret(const xm_nego *n) {
+  return n->state == XM_NEGO_SASL || n->state == XM_NEGO_HANDSHAKE;
+}
+
+const xm_jid *xm_nego_jid(const xm_nego *n) {
+  return &n->jid;
+}
+
+const char *xm_nego_waits_for(const xm_nego *n) {
+  switch (n->state) {
+    case XM_NEGO_HEADER: return "the server's stream header";
+    case XM_NEGO_FEATURES: return "the server's stream features";
+    case XM_NEGO_PROCEED: return "the server's answer to STARTTLS";
+    case XM_NEGO_SASL: return "the server's answer to the authentication";
+    case XM_NEGO_BIND: return "the server to bind a resource";
+    case XM_NEGO_HANDSHAKE: return "the server's answer to the component's handshake";
+    default: return "nothing";
+  }
+}
+
+/* Writing can only fail for want of memory: the names and values are ours or have been checked. */
+static int wrote(int rc, xm_err *e) {
+  return rc == XM_OK ? XM_OK : xm_err_nomem(e);
+}
+
+/* RFC 6120 4.7. Our address is not told in the clear (4.7.1); ejabberd offers some features only to those who tell it. */
+int xm_nego_begin(xm_nego *n, xm_buf *out, xm_err *e) {
+  const char *ns = n->o.component ? XM_NS_COMPONENT : XM_NS_CLIENT;
+  bool tell = n->secure && !n->o.component;
+  char from[XM_JID_MAX + 1];
+  size_t from_len = xm_jid_bare_len(n->o.jid);
+  xm_out o = xm_out_begin(out);
+  int rc = xm_buf_puts(out, "<?xml version='1.0'?>");
+  memcpy(from, n->o.jid->str, from_len);
+  from[from_len] = '\0';
+  if (rc == XM_OK) rc = xm_buf_puts(out, "<stream:stream xmlns:stream='" XM_NS_STREAM "'");
+  if (rc == XM_OK) rc = xm_out_attr(&o, "xmlns", 5, ns, strlen(ns));
+  if (rc == XM_OK) rc = xm_out_attr(&o, "to", 2, xm_jid_domain(n->o.jid), n->o.jid->domain_len);
+  if (rc == XM_OK && tell) rc = xm_out_attr(&o, "from", 4, from, from_len);
+  if (rc == XM_OK && !n->o.component) {
+    const char *lang = n->o.lang ? n->o.lang : "en";
+    rc = xm_out_attr(&o, "version", 7, "1.0", 3);
+    if (rc == XM_OK) rc = xm_out_attr(&o, "xml:lang", 8, lang, strlen(lang));
+  }
+  if (rc == XM_OK) rc = xm_buf_putc(out, '>');
+  n->state = XM_NEGO_HEADER;
+  return wrote(rc, e);
+}
+
+/* What a stanza's or stream's error says: the condition, and the text where there is one. */
+static const char *condition_of(const xm_tape *t, uint32_t i, const char *ns, const char **text) {
+  uint32_t c = xm_tape_child(t, i, ns, NULL), said = xm_tape_child(t, i, ns, "text");
+  *text = said ? xm_tape_content(t, said, NULL) : "";
+  if (c && c == said) c = xm_tape_sibling(t, c, ns, NULL);
+  return c ? xm_tape_name(t, c) : "undefined-condition";
+}
+
+static const char *colon(const char *text) { return *text ? ": " : ""; }
+
+bool xm_nego_is_stream_error(const xm_tape *t) {
+  return xm_tape_is(t, 0, XM_NS_STREAM, "error");
+}
+
+int xm_nego_stream_error(const xm_tape *t, xm_err *e) {
+  static const char *const passing[] = {"connection-timeout", "internal-server-error", "remote-connection-failed",
+                                        "reset", "resource-constraint", "system-shutdown", "undefined-condition"};
+  const char *text, *condition = condition_of(t, 0, NS_STREAMS, &text);
+  uint32_t other = xm_tape_child(t, 0, NS_STREAMS, "see-other-host");
+  bool retry = false;
+  size_t i;
+  for (i = 0; i < sizeof passing / sizeof *passing; i++) retry = retry || strcmp(condition, passing[i]) == 0;
+  if (other)
+    return xm_err_set(e, XM_LAYER_STREAM, condition, false, "the server says to connect to another host: %s",
+                      xm_tape_content(t, other, NULL));
+  return xm_err_set(e, XM_LAYER_STREAM, condition, retry, "the server ended the stream with <%s/>%s%s", condition,
+                    colon(text), text);
+}
+
+static int unexpected(const xm_nego *n, const xm_tape *t, xm_err *e) {
+  return xm_err_set(e, XM_LAYER_STREAM, "bad-format", false, "waiting for %s, <%s xmlns='%s'/> came",
+                    xm_nego_waits_for(n), xm_tape_name(t, 0), xm_tape_ns(t, 0));
+}
+
+/* A component proves that it knows the secret: SHA-1 of stream id and secret, in hex (XEP-0114 3). */
+static int send_handshake(xm_nego *n, const char *id, xm_buf *out, xm_err *e) {
+  char hex[XM_SASL_HANDSHAKE + 1];
+  xm_out o = xm_out_begin(out);
+  int rc;
+  n->state = XM_NEGO_HANDSHAKE;
+  if (!id || !*id) return XM_NEGO_WAIT; /* Prosody, before it tells by a stream error that it doesn't know the host */
+  rc = xm_sasl_handshake(id, xm_buf_at(&n->password), xm_buf_len(&n->password), hex);
+  if (rc == XM_OK) rc = xm_out_start(&o, "handshake", NULL);
+  if (rc == XM_OK) rc = xm_out_text(&o, hex, XM_SASL_HANDSHAKE);
+  if (rc == XM_OK) rc = xm_out_end(&o, "handshake");
+  xm_wipe(hex, sizeof hex);
+  xm_buf_free(&n->password);
+  return wrote(rc, e) == XM_OK ? XM_NEGO_WAIT : XM_EFAIL;
+}
+
+int xm_nego_opened(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
+  const char *version = xm_tape_get(t, 0, "version", NULL);
+  if (n->o.component) return send_handshake(n, xm_tape_get(t, 0, "id", NULL), out, e);
+  if (!version || strtol(version, NULL, 10) < 1)
+    return xm_err_set(e, XM_LAYER_STREAM, "unsupported-version", false,
+                      "the server speaks no XMPP 1.0 (its stream's version is %s)", version ? version : "absent");
+  n->state = XM_NEGO_FEATURES;
+  return XM_NEGO_WAIT;
+}
+
+/* STARTTLS (RFC 6120 5). */
+
+static int start_tls(xm_nego *n, xm_buf *out, xm_err *e) {
+  xm_out o = xm_out_begin(out);
+  int rc = xm_out_start(&o, "starttls", "xmlns", NS_TLS, NULL);
+  if (rc == XM_OK) rc = xm_out_end(&o, "starttls");
+  n->state = XM_NEGO_PROCEED;
+  return wrote(rc, e);
+}
+
+static int on_proceed(xm_nego *n, const xm_tape *t, xm_err *e) {
+  if (xm_tape_is(t, 0, NS_TLS, "proceed")) return XM_NEGO_STARTTLS;
+  if (!xm_tape_is(t, 0, NS_TLS, "failure")) return unexpected(n, t, e);
+  return xm_err_set(e, XM_LAYER_TLS, "failure", true, "the server offered STARTTLS and then refused it");
+}
+
+/* SASL (RFC 6120 6). */
+
+static int put_base64(xm_out *o, const char *bytes, size_t n) {
+  xm_buf text = XM_BUF_SECRET;
+  int rc = n ? xm_b64_encode(&text, bytes, n) : xm_buf_puts(&text, "=");
+  if (rc == XM_OK) rc = xm_out_text(o, xm_buf_at(&text), xm_buf_len(&text));
+  xm_buf_free(&text);
+  return rc;
+}
+
+static int send_sasl(const char *name, const char *mechanism, const xm_buf *payload, xm_buf *out, xm_err *e) {
+  xm_out o = xm_out_begin(out);
+  int rc = xm_out_start(&o, name, "xmlns", NS_SASL, "mechanism", mechanism, NULL);
+  if (rc == XM_OK && (mechanism || xm_buf_len(payload)))
+    rc = put_base64(&o, payload->data ? xm_buf_at(payload) : "", xm_buf_len(payload));
+  if (rc == XM_OK) rc = xm_out_end(&o, name);
+  return wrote(rc, e);
+}
+
+/* The password as RFC 8265 4.2 has it. */
+static int prepare_password(xm_nego *n, xm_buf *prepared, xm_err *e) {
+  size_t cap = 3 * xm_buf_len(&n->password) + 64, len;
+  const char *reason = "";
+  char *to = xm_buf_reserve(prepared, cap);
+  const char *from = n->password.data ? xm_buf_at(&n->password) : "";
+  int rc = to ? xm_jid_opaque_string(from, xm_buf_len(&n->password), to, cap, &len, &reason) : XM_ENOMEM;
+  if (rc == XM_ENOMEM) return xm_err_nomem(e);
+  if (rc < 0)
+    return xm_err_set(e, XM_LAYER_SASL, "malformed-request", false, "the password cannot be used: %s", reason);
+  xm_buf_commit(prepared, len);
+  return XM_OK;
+}
+
+static int make_sasl(xm_nego *n, const xm_sasl_mech *mech, xm_err *e) {
+  xm_buf prepared = XM_BUF_SECRET;
+  if (prepare_password(n, &prepared, e) == XM_OK) {
+    xm_sasl_login login = {.username = xm_jid_local(n->o.jid),
+                           .username_len = n->o.jid->local_len,
+                           .password = xm_buf_at(&prepared),
+                           .password_len = xm_buf_len(&prepared)};
+    n->sasl = xm_sasl_new(mech, &login, e);
+  }
+  xm_buf_free(&prepared);
+  xm_buf_free(&n->password);
+  return n->sasl ? XM_OK : XM_EFAIL;
+}
+
+static int start_sasl(xm_nego *n, const xm_tape *t, uint32_t mechanisms, xm_buf *out, xm_err *e) {
+  xm_sasl_offer offer = {0};
+  const xm_sasl_mech *mech;
+  xm_buf first = XM_BUF_SECRET;
+  const char *name;
+  uint32_t m;
+  size_t len;
+  int rc;
+  for (m = xm_tape_child(t, mechanisms, NS_SASL, "mechanism"); m; m = xm_tape_sibling(t, m, NS_SASL, "mechanism")) {
+    name = xm_tape_content(t, m, &len);
+    xm_sasl_offer_add(&offer, name, len);
+  }
+  mech = xm_sasl_choose(&offer, xm_sasl_allowed(n->o.mechanisms, &name, &len), n->o.plain && n->verified, e);
+  if (!mech || make_sasl(n, mech, e) < 0) return XM_EFAIL;
+  n->state = XM_NEGO_SASL;
+  rc = xm_sasl_first(n->sasl, &first, e);
+  if (rc == XM_OK) rc = send_sasl("auth", xm_sasl_mech_name(mech), &first, out, e);
+  xm_buf_free(&first);
+  return rc;
+}
+
+static int sasl_failure(const xm_tape *t, xm_err *e) {
+  const char *text, *condition = condition_of(t, 0, NS_SASL, &text);
+  bool retry = strcmp(condition, "temporary-auth-failure") == 0;
+  return xm_err_set(e, XM_LAYER_SASL, condition, retry, "the server refused the login with <%s/>%s%s", condition,
+                    colon(text), text);
+}
+
+/* A challenge's or a success's payload; "=" is an empty one (RFC 6120 6.4.2). */
+static int decode_payload(const xm_tape *t, xm_buf *to, xm_err *e) {
+  size_t len;
+  const char *text = xm_tape_content(t, 0, &len);
+  int rc = len == 1 && *text == '=' ? XM_OK : xm_b64_decode(to, text, len);
+  if (rc == XM_ENOMEM) return xm_err_nomem(e);
+  if (rc < 0 || xm_tape_child(t, 0, NULL, NULL))
+    return xm_err_set(e, XM_LAYER_SASL, "incorrect-encoding", false, "the server's <%s/> is not base64",
+                      xm_tape_name(t, 0));
+  return XM_OK;
+}
+
+static int on_challenge(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
+  xm_buf in = XM_BUF_SECRET, answer = XM_BUF_SECRET;
+  int rc = decode_payload(t, &in, e);
+  if (rc == XM_OK) rc = xm_sasl_step(n->sasl, in.data ? xm_buf_at(&in) : "", xm_buf_len(&in), &answer, e);
+  if (rc == XM_OK) rc = send_sasl("response", NULL, &answer, out, e);
+  xm_buf_free(&in);
+  xm_buf_free(&answer);
+  return rc;
+}
+
+static int on_success(xm_nego *n, const xm_tape *t, xm_err *e) {
+  xm_buf in = XM_BUF_SECRET;
+  int rc = decode_payload(t, &in, e);
+  if (rc == XM_OK) rc = xm_sasl_success(n->sasl, in.data ? xm_buf_at(&in) : "", xm_buf_len(&in), e);
+  xm_buf_free(&in);
+  xm_sasl_free(n->sasl);
+  n->sasl = NULL;
+  n->authenticated = rc == XM_OK;
+  return rc == XM_OK ? XM_NEGO_RESTART : XM_EFAIL;
+}
+
+static int on_sasl(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
+  if (xm_tape_is(t, 0, NS_SASL, "challenge")) return on_challenge(n, t, out, e) == XM_OK ? XM_NEGO_WAIT : XM_EFAIL;
+  if (xm_tape_is(t, 0, NS_SASL, "success")) return on_success(n, t, e);
+  if (xm_tape_is(t, 0, NS_SASL, "failure")) return sasl_failure(t, e);
+  return unexpected(n, t, e);
+}
+
+/* Resource binding (RFC 6120 7). */
+
+static int send_bind(xm_nego *n, xm_buf *out, xm_err *e) {
+  xm_out o = xm_out_begin(out);
+  int rc;
+  if (xm_rnd_id(n->bind_id) < 0)
+    return xm_err_set(e, XM_LAYER_BIND, "no-randomness", true, "the system has no random bytes to give");
+  rc = xm_out_start(&o, "iq", "type", "set", "id", n->bind_id, NULL);
+  if (rc == XM_OK) rc = xm_out_start(&o, "bind", "xmlns", NS_BIND, NULL);
+  if (rc == XM_OK && n->o.jid->resource_len) {
+    rc = xm_out_start(&o, "resource", NULL);
+    if (rc == XM_OK) rc = xm_out_text(&o, xm_jid_resource(n->o.jid), n->o.jid->resource_len);
+    if (rc == XM_OK) rc = xm_out_end(&o, "resource");
+  }
+  if (rc == XM_OK) rc = xm_out_end(&o, "bind");
+  if (rc == XM_OK) rc = xm_out_end(&o, "iq");
+  n->state = XM_NEGO_BIND;
+  return wrote(rc, e);
+}
+
+/* The server's spelling, as it is: it may prepare by older rules than ours. */
+static void adopt(xm_jid *jid, const xm_jid_parts *p) {
+  char *to = jid->str;
+  jid->local_len = (unsigned short)p->local_len;
+  jid->domain_len = (unsigned short)p->domain_len;
+  jid->resource_len = (unsigned short)p->resource_len;
+  if (p->local_len) {
+    memcpy(to, p->local, p->local_len);
+    to[p->local_len] = '@';
+    to += p->local_len + 1;
+  }
+  memcpy(to, p->domain, p->domain_len);
+  to[p->domain_len] = '/';
+  memcpy(to + p->domain_len + 1, p->resource, p->resource_len);
+  to[p->domain_len + 1 + p->resource_len] = '\0';
+}
+
+/* Same localpart and domainpart as asked for; the resourcepart is the server's to choose (RFC 6120 7.6, 7.7). */
+static bool is_ours(const xm_nego *n, const char *s, const xm_jid_parts *p) {
+  size_t bare = (size_t)(p->resource - s) - 1, want = xm_jid_bare_len(n->o.jid);
+  const char *reason;
+  xm_jid got;
+  if (bare == want && memcmp(s, n->o.jid->str, want) == 0) return true;
+  return xm_jid_parse(&got, s, bare, &reason) == XM_OK && xm_jid_bare_len(&got) == want &&
+         memcmp(got.str, n->o.jid->str, want) == 0;
+}
+
+static int on_bound(xm_nego *n, const xm_tape *t, xm_err *e) {
+  uint32_t bind = xm_tape_child(t, 0, NS_BIND, "bind"), jid = bind ? xm_tape_child(t, bind, NS_BIND, "jid") : 0;
+  size_t len = 0;
+  const char *s = jid ? xm_tape_content(t, jid, &len) : "", *reason = "";
+  xm_jid_parts p = {0};
+  if (xm_jid_split(&p, s, len, &reason) < 0 || !p.resource)
+    return xm_err_set(e, XM_LAYER_BIND, "invalid-jid", false, "the server bound no full JID but '%.100s'%s%s", s,
+                      colon(reason), reason);
+  if (!is_ours(n, s, &p))
+    return xm_err_set(e, XM_LAYER_BIND, "wrong-jid", false, "the server bound '%.100s', which is not %s", s,
+                      n->o.jid->str);
+  adopt(&n->jid, &p);
+  n->state = XM_NEGO_DONE;
+  return XM_NEGO_READY;
+}
+
+static int bind_refused(const xm_tape *t, xm_err *e) {
+  uint32_t error = xm_tape_child(t, 0, NULL, "error");
+  const char *text = "", *condition = error ? condition_of(t, error, XM_NS_STANZAS, &text) : "undefined-condition";
+  bool retry = strcmp(condition, "resource-constraint") == 0 || strcmp(condition, "internal-server-error") == 0;
+  return xm_err_set(e, XM_LAYER_BIND, condition, retry, "the server refused to bind a resource with <%s/>%s%s",
+                    condition, colon(text), text);
+}
+
+static int on_bind(xm_nego *n, const xm_tape *t, xm_err *e) {
+  const char *id = xm_tape_get(t, 0, "id", NULL), *type = xm_tape_get(t, 0, "type", NULL);
+  if (!xm_tape_is(t, 0, XM_NS_CLIENT, "iq") || !id || strcmp(id, n->bind_id) != 0 || !type) return unexpected(n, t, e);
+  if (strcmp(type, "result") == 0) return on_bound(n, t, e);
+  if (strcmp(type, "error") == 0) return bind_refused(t, e);
+  return unexpected(n, t, e);
+}
+
+/* What is still to do, in its order: TLS, SASL, binding. */
+static int on_features(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
+  uint32_t tls = xm_tape_child(t, 0, NS_TLS, "starttls"), sasl = xm_tape_child(t, 0, NS_SASL, "mechanisms");
+  int rc;
+  if (!xm_tape_is(t, 0, XM_NS_STREAM, "features")) return unexpected(n, t, e);
+  if (!n->secure && n->o.need_tls && !tls)
+    return xm_err_set(e, XM_LAYER_TLS, "starttls-not-offered", false,
+                      "the server offers no STARTTLS, and nothing secret is said in the clear. If it has a port for "
+                      "direct TLS, say tls=\"direct\"");
+  if (!n->secure && n->o.need_tls) {
+    rc = start_tls(n, out, e);
+  } else if (!n->authenticated && !sasl) {
+    rc = xm_err_set(e, XM_LAYER_SASL, "no-mechanisms", false, "the server offers no way to log in here");
+  } else if (!n->authenticated) {
+    rc = start_sasl(n, t, sasl, out, e);
+  } else if (!xm_tape_child(t, 0, NS_BIND, "bind")) {
+    rc = xm_err_set(e, XM_LAYER_BIND, "not-offered", false, "the server offers no resource binding after the login");
+  } else {
+    rc = send_bind(n, out, e);
+  }
+  return rc == XM_OK ? XM_NEGO_WAIT : XM_EFAIL;
+}
+
+static int on_handshake(xm_nego *n, const xm_tape *t, xm_err *e) {
+  if (!xm_tape_is(t, 0, XM_NS_COMPONENT, "handshake") || n->password.data) return unexpected(n, t, e);
+  n->jid = *n->o.jid;
+  n->state = XM_NEGO_DONE;
+  return XM_NEGO_READY;
+}
+
+int xm_nego_read(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
+  if (xm_nego_is_stream_error(t)) return xm_nego_stream_error(t, e);
+  switch (n->state) {
+    case XM_NEGO_FEATURES: return on_features(n, t, out, e);
+    case XM_NEGO_PROCEED: return on_proceed(n, t, e);
+    case XM_NEGO_SASL: return on_sasl(n, t, out, e);
+    case XM_NEGO_BIND: return on_bind(n, t, e);
+    case XM_NEGO_HANDSHAKE: return on_handshake(n, t, e);
+    default: return unexpected(n, t, e);
+  }
+}

@@ -1,0 +1,72 @@
+/* nego: from a transport to a bound session: TLS, SASL, resource binding (RFC 6120 4 to 7), or a component's handshake
+ * (XEP-0114). Reads tapes, writes XML, does no I/O. Rank 2: knows err, buf, tape, b64, rnd, out, jid, sasl. Called by conn.
+ *
+ * A stream restart is a step in here, not a state of its own: begin, then read what comes, until READY or failure. */
+#ifndef XM_NEGO_H
+#define XM_NEGO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "buf.h"
+#include "err.h"
+#include "jid.h"
+#include "tape.h"
+
+typedef enum xm_nego_state {
+  XM_NEGO_HEADER,    /* our header is out; ends with theirs (RFC 6120 4.2) */
+  XM_NEGO_FEATURES,  /* ends with <features/> (4.3.2) */
+  XM_NEGO_PROCEED,   /* <starttls/> is out; ends with <proceed/> (5.4.2.3) */
+  XM_NEGO_SASL,      /* <auth/> or <response/> is out; ends with <success/> or <failure/> (6.4) */
+  XM_NEGO_BIND,      /* the request for a resource is out; ends with its response (7.6) */
+  XM_NEGO_HANDSHAKE, /* <handshake/> is out; ends with theirs (XEP-0114 3) */
+  XM_NEGO_DONE,
+} xm_nego_state;
+
+/* What conn has to do next. */
+typedef enum xm_nego_verdict {
+  XM_NEGO_WAIT,     /* send what was written, read on */
+  XM_NEGO_STARTTLS, /* nothing may be unread; shake hands, then xm_nego_secured and xm_nego_begin */
+  XM_NEGO_RESTART,  /* a new parser, then xm_nego_begin */
+  XM_NEGO_READY,    /* xm_nego_jid is the session's address */
+} xm_nego_verdict;
+
+/* Strings are borrowed for the life of the xm_nego, save the password. */
+typedef struct xm_nego_options {
+  bool component;
+  const xm_jid *jid;      /* who logs in; with a resourcepart: that is asked for. A component: its domain */
+  const char *lang;       /* xml:lang of our stream; NULL: "en" */
+  const char *mechanisms; /* allow-list; NULL: all */
+  bool plain;             /* may PLAIN be used (inside verified TLS) when nothing better is offered? */
+  bool need_tls;          /* no credential without TLS */
+} xm_nego_options;
+
+typedef struct xm_nego xm_nego;
+
+/* The password (or component's secret) is copied, and zeroised when it is no longer needed. NULL: no memory. */
+xm_nego *xm_nego_new(const xm_nego_options *options, const char *password, size_t password_len);
+void xm_nego_free(xm_nego *n); /* NULL is fine */
+
+/* The channel is TLS now; `verified`: with a certificate that is the domain's. Everything learnt before is forgotten. */
+void xm_nego_secured(xm_nego *n, bool verified);
+
+/* Appends our stream header. 0 or XM_EFAIL. */
+int xm_nego_begin(xm_nego *n, xm_buf *out, xm_err *e);
+/* The peer's stream header is on the tape. An xm_nego_verdict or XM_EFAIL. */
+int xm_nego_opened(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e);
+/* A level-1 element is on the tape. An xm_nego_verdict or XM_EFAIL. */
+int xm_nego_read(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e);
+
+xm_nego_state xm_nego_at(const xm_nego *n);
+/* What it waits for, for the text of a timeout: "the server's stream features". */
+const char *xm_nego_waits_for(const xm_nego *n);
+/* May what is said now be logged as it is? (false: it proves knowledge of the password) */
+bool xm_nego_is_secret(const xm_nego *n);
+const xm_jid *xm_nego_jid(const xm_nego *n);
+
+/* A <stream:error/> on the tape, as XM_EFAIL with layer stream (RFC 6120 4.9). */
+int xm_nego_stream_error(const xm_tape *t, xm_err *e);
+/* Is that what the tape has? */
+bool xm_nego_is_stream_error(const xm_tape *t);
+
+#endif

@@ -1,0 +1,501 @@
+#include "route.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "rnd.h"
+
+/* Who is known by an id: embedded first in what is found by it. */
+typedef struct node {
+  struct node *next;
+  uint64_t hash;
+  size_t len;
+  char *id;
+} node;
+
+typedef struct table {
+  node **buckets;
+  size_t cap; /* a power of two, or 0 */
+  size_t n;
+  uint64_t seed;
+} table;
+
+/* How T, the address that was asked, stands to our own. */
+typedef enum asked { ASKED_NONE, ASKED_BARE, ASKED_FULL, ASKED_DOMAIN, ASKED_OTHER } asked;
+
+struct xm_pending {
+  node node;
+  void *owner;
+  asked asked;
+  char *name;      /* the element's */
+  char *to;        /* prepared where that is possible; NULL: absent */
+  char *sent_from; /* the same; NULL: not asked for */
+};
+
+struct xm_question {
+  node node;
+  char *from, *to;
+  unsigned held;
+  bool answered; /* and no longer in the table */
+};
+
+typedef struct slot {
+  uint32_t number;
+  bool live;
+  bool filtered;
+  char *name, *type, *xmlns, *from, *id;
+} slot;
+
+struct xm_route {
+  const char *ns;
+  char *self; /* our full JID; NULL until it is known */
+  size_t self_len, bare_len, domain_at, domain_len;
+  table pending, questions;
+  slot *slots; /* in order of their numbers */
+  size_t n, cap, dead;
+  uint32_t last_number;
+};
+
+/* A table of nodes. */
+
+static uint64_t hash_of(const table *t, const char *id, size_t n) {
+  uint64_t h = t->seed; /* FNV-1a from a basis that a peer can't know */
+  size_t i;
+  for (i = 0; i < n; i++) h = (h ^ (unsigned char)id[i]) * 0x100000001B3u;
+  return h ^ h >> 32;
+}
+
+static node **bucket_of(const table *t, uint64_t hash) { return &t->buckets[hash & (t->cap - 1)]; }
+
+static int resize(table *t, size_t cap) {
+  table bigger = {.buckets = calloc(cap, sizeof(node *)), .cap = cap, .n = t->n, .seed = t->seed};
+  size_t i;
+  if (!bigger.buckets) return XM_ENOMEM;
+  for (i = 0; i < t->cap; i++) {
+    node *n = t->buckets[i];
+    while (n) {
+      node *next = n->next, **to = bucket_of(&bigger, n->hash);
+      n->next = *to;
+      *to = n;
+      n = next;
+    }
+  }
+  free(t->buckets);
+  *t = bigger;
+  return XM_OK;
+}
+
+/* The id is copied into `n`. */
+static int insert(table *t, node *n, const char *id, size_t len) {
+  node **to;
+  if (t->n >= t->cap && resize(t, t->cap ? t->cap * 2 : 16) < 0) return XM_ENOMEM;
+  n->id = malloc(len + 1);
+  if (!n->id) return XM_ENOMEM;
+  memcpy(n->id, id, len);
+  n->id[len] = '\0';
+  n->len = len;
+  n->hash = hash_of(t, id, len);
+  to = bucket_of(t, n->hash);
+  n->next = *to;
+  *to = n;
+  t->n++;
+  return XM_OK;
+}
+
+/* The first node with this id, or the next one after `from`. */
+static node *find(const table *t, const node *from, const char *id, size_t len) {
+  uint64_t hash = hash_of(t, id, len);
+  node *n = from ? from->next : t->cap ? *bucket_of(t, hash) : NULL;
+  while (n && !(n->hash == hash && n->len == len && memcmp(n->id, id, len) == 0)) n = n->next;
+  return n;
+}
+
+static void take_out(table *t, node *n) {
+  node **at = bucket_of(t, n->hash);
+  while (*at != n) at = &(*at)->next;
+  *at = n->next;
+  t->n--;
+  if (t->n == 0 && t->cap > 1024) { /* a wave has passed: give its memory back */
+    free(t->buckets);
+    t->buckets = NULL;
+    t->cap = 0;
+  }
+}
+
+/* Addresses. */
+
+static char *copy(const char *s, size_t n) {
+  char *c = malloc(n + 1);
+  if (!c) return NULL;
+  memcpy(c, s, n);
+  c[n] = '\0';
+  return c;
+}
+
+/* An ASCII address without capitals before its resourcepart is what its preparation would be. */
+static bool is_prepared(const char *s) {
+  bool resource = false;
+  for (; *s; s++) {
+    if ((unsigned char)*s >= 0x80 || (!resource && *s >= 'A' && *s <= 'Z')) return false;
+    if (*s == '/') resource = true;
+  }
+  return true;
+}
+
+/* Prepared where that is possible, else as it is. NULL: no memory. */
+static char *prepared_copy(const char *s, size_t n) {
+  const char *reason;
+  xm_jid jid;
+  if (xm_jid_parse(&jid, s, n, &reason) == XM_OK) return copy(jid.str, xm_jid_len(&jid));
+  return copy(s, n);
+}
+
+/* Is what arrived the address `want` (`n` prepared bytes)? */
+static bool is_address(const char *want, size_t n, const char *arrived) {
+  const char *reason;
+  xm_jid jid;
+  if (strlen(arrived) == n && memcmp(want, arrived, n) == 0) return true;
+  if (is_prepared(arrived) || xm_jid_parse(&jid, arrived, strlen(arrived), &reason) != XM_OK) return false;
+  return xm_jid_len(&jid) == n && memcmp(want, jid.str, n) == 0;
+}
+
+static bool is_full(const xm_route *r, const char *s) { return r->self && is_address(r->self, r->self_len, s); }
+static bool is_bare(const xm_route *r, const char *s) { return r->self && is_address(r->self, r->bare_len, s); }
+static bool is_domain(const xm_route *r, const char *s) {
+  return r->self && is_address(r->self + r->domain_at, r->domain_len, s);
+}
+
+xm_route *xm_route_new(const char *ns) {
+  xm_route *r = calloc(1, sizeof *r);
+  if (!r) return NULL;
+  r->ns = ns;
+  if (xm_rnd_bytes(&r->pending.seed, sizeof r->pending.seed) < 0) r->pending.seed = (uintptr_t)r;
+  r->questions.seed = ~r->pending.seed;
+  return r;
+}
+
+int xm_route_set_self(xm_route *r, const xm_jid *self) {
+  char *s = copy(self->str, xm_jid_len(self));
+  if (!s) return XM_ENOMEM;
+  free(r->self);
+  r->self = s;
+  r->self_len = xm_jid_len(self);
+  r->bare_len = xm_jid_bare_len(self);
+  r->domain_at = (size_t)(xm_jid_domain(self) - self->str);
+  r->domain_len = self->domain_len;
+  return XM_OK;
+}
+
+/* Responses. */
+
+static void free_pending(xm_pending *p) {
+  free(p->node.id);
+  free(p->name);
+  free(p->to);
+  free(p->sent_from);
+  free(p);
+}
+
+static asked classify(const xm_route *r, const char *to) {
+  if (!to) return ASKED_NONE;
+  if (is_bare(r, to)) return ASKED_BARE; /* a component's bare, full and domain are one: absent is right for all */
+  if (is_full(r, to)) return ASKED_FULL;
+  return is_domain(r, to) ? ASKED_DOMAIN : ASKED_OTHER;
+}
+
+static bool describe(xm_pending *p, const xm_route_request *q) {
+  p->name = copy(q->name, strlen(q->name));
+  if (q->to) p->to = prepared_copy(q->to, q->to_len);
+  if (q->sent_from) p->sent_from = prepared_copy(q->sent_from, q->sent_from_len);
+  return p->name && (p->to || !q->to) && (p->sent_from || !q->sent_from);
+}
+
+int xm_route_await(xm_route *r, const xm_route_request *q, void *owner, xm_pending **pending) {
+  xm_pending *p;
+  if (find(&r->pending, NULL, q->id, q->id_len)) return XM_EINVAL;
+  p = calloc(1, sizeof *p);
+  if (!p) return XM_ENOMEM;
+  p->owner = owner;
+  if (!describe(p, q) || insert(&r->pending, &p->node, q->id, q->id_len) < 0) {
+    free_pending(p);
+    return XM_ENOMEM;
+  }
+  p->asked = classify(r, p->to);
+  *pending = p;
+  return XM_OK;
+}
+
+void xm_route_forget(xm_route *r, xm_pending *p) {
+  if (!p) return;
+  take_out(&r->pending, &p->node);
+  free_pending(p);
+}
+
+static bool from_fits(const xm_route *r, const xm_pending *p, const char *from) {
+  if (!from) return p->asked != ASKED_OTHER;
+  switch (p->asked) {
+    case ASKED_NONE: return is_bare(r, from) || is_full(r, from) || is_domain(r, from);
+    case ASKED_BARE: return is_bare(r, from) || is_full(r, from);
+    case ASKED_FULL: return is_full(r, from);
+    case ASKED_DOMAIN: return is_domain(r, from);
+    default: return is_address(p->to, strlen(p->to), from);
+  }
+}
+
+static bool type_fits(const xm_tape *t) {
+  const char *type = xm_tape_get(t, 0, "type", NULL);
+  if (strcmp(xm_tape_name(t, 0), "iq") != 0) return true;
+  return type && (strcmp(type, "result") == 0 || strcmp(type, "error") == 0);
+}
+
+static bool answers(const xm_route *r, const xm_pending *p, const xm_tape *t) {
+  const char *to = xm_tape_get(t, 0, "to", NULL);
+  return xm_tape_is(t, 0, r->ns, p->name) && type_fits(t) && from_fits(r, p, xm_tape_get(t, 0, "from", NULL)) &&
+         (!p->sent_from || (to && is_address(p->sent_from, strlen(p->sent_from), to)));
+}
+
+void *xm_route_claim(xm_route *r, const xm_tape *t) {
+  size_t len;
+  const char *id = r->pending.n ? xm_tape_get(t, 0, "id", &len) : NULL;
+  xm_pending *p = id ? (xm_pending *)find(&r->pending, NULL, id, len) : NULL;
+  void *owner;
+  if (!p || !answers(r, p, t)) return NULL;
+  owner = p->owner;
+  xm_route_forget(r, p);
+  return owner;
+}
+
+size_t xm_route_waiting(const xm_route *r) {
+  return r->pending.n;
+}
+
+/* Callbacks. */
+
+static void clear_slot(slot *s) {
+  char **parts[] = {&s->name, &s->type, &s->xmlns, &s->from, &s->id};
+  size_t i;
+  for (i = 0; i < sizeof parts / sizeof *parts; i++) {
+    free(*parts[i]);
+    *parts[i] = NULL;
+  }
+}
+
+static bool copy_filter(slot *s, const xm_route_filter *f) {
+  const char *const from[] = {f->name, f->type, f->xmlns, f->id};
+  char **const to[] = {&s->name, &s->type, &s->xmlns, &s->id};
+  size_t i;
+  s->filtered = true;
+  for (i = 0; i < 4; i++) {
+    if (!from[i]) continue;
+    *to[i] = copy(from[i], strlen(from[i]));
+    if (!*to[i]) return false;
+  }
+  if (f->from) s->from = prepared_copy(f->from, strlen(f->from));
+  return !f->from || s->from;
+}
+
+/* Slots that are gone stay until they are the greater half: a removal costs no more than a search. */
+static void compact(xm_route *r) {
+  size_t i, kept = 0;
+  if (r->dead * 2 <= r->n) return;
+  for (i = 0; i < r->n; i++)
+    if (r->slots[i].live) r->slots[kept++] = r->slots[i];
+  r->n = kept;
+  r->dead = 0;
+}
+
+int64_t xm_route_add(xm_route *r, const xm_route_filter *filter) {
+  slot *s;
+  if (r->n == r->cap) {
+    size_t cap = r->cap ? r->cap * 2 : 8;
+    slot *bigger = realloc(r->slots, cap * sizeof *bigger);
+    if (!bigger) return XM_ENOMEM;
+    r->slots = bigger;
+    r->cap = cap;
+  }
+  s = &r->slots[r->n];
+  *s = (slot){.number = r->last_number + 1, .live = true};
+  if (filter && !copy_filter(s, filter)) {
+    clear_slot(s);
+    return XM_ENOMEM;
+  }
+  r->n++;
+  return ++r->last_number;
+}
+
+/* Index of the first slot whose number is at least `number`. */
+static size_t at_least(const xm_route *r, uint32_t number) {
+  size_t low = 0, high = r->n;
+  while (low < high) {
+    size_t mid = (low + high) / 2;
+    if (r->slots[mid].number < number) {
+      low = mid + 1;
+    } else {
+      high = mid;
+    }
+  }
+  return low;
+}
+
+static slot *slot_of(const xm_route *r, uint32_t number) {
+  size_t i = at_least(r, number);
+  return i < r->n && r->slots[i].number == number && r->slots[i].live ? &r->slots[i] : NULL;
+}
+
+bool xm_route_has(const xm_route *r, uint32_t number) {
+  return slot_of(r, number) != NULL;
+}
+
+uint32_t xm_route_last(const xm_route *r) {
+  return r->last_number;
+}
+
+uint32_t xm_route_after(const xm_route *r, uint32_t after) {
+  size_t i = at_least(r, after + 1);
+  while (i < r->n && !r->slots[i].live) i++;
+  return i < r->n ? r->slots[i].number : 0;
+}
+
+bool xm_route_remove(xm_route *r, uint32_t number) {
+  slot *s = slot_of(r, number);
+  if (!s) return false;
+  s->live = false;
+  clear_slot(s);
+  r->dead++;
+  compact(r);
+  return true;
+}
+
+static bool same(const char *want, const char *is) { return !want || (is && strcmp(want, is) == 0); }
+
+static bool from_matches(const char *want, const char *from) {
+  size_t n;
+  const char *slash;
+  if (!want) return true;
+  if (!from) return false;
+  if (is_address(want, strlen(want), from)) return true;
+  slash = strchr(from, '/');
+  if (!slash || strchr(want, '/')) return false;
+  n = (size_t)(slash - from);
+  if (strlen(want) == n && memcmp(want, from, n) == 0) return true;
+  if (n < XM_JID_MAX && !is_prepared(from)) {
+    char bare[XM_JID_MAX];
+    memcpy(bare, from, n);
+    bare[n] = '\0';
+    return is_address(want, strlen(want), bare);
+  }
+  return false;
+}
+
+static bool wants(const slot *s, const xm_route_filter *is) {
+  return s->live && (!s->filtered || (same(s->name, is->name) && same(s->type, is->type) && same(s->xmlns, is->xmlns) &&
+                                      same(s->id, is->id) && from_matches(s->from, is->from)));
+}
+
+uint32_t xm_route_next_like(const xm_route *r, uint32_t after, const xm_route_filter *stanza) {
+  size_t i = at_least(r, after + 1);
+  while (i < r->n && !wants(&r->slots[i], stanza)) i++;
+  return i < r->n ? r->slots[i].number : 0;
+}
+
+uint32_t xm_route_next(const xm_route *r, uint32_t after, const xm_tape *t) {
+  uint32_t child;
+  xm_route_filter is;
+  if (r->n == r->dead) return 0;
+  child = xm_tape_child(t, 0, NULL, NULL);
+  is = (xm_route_filter){.name = xm_tape_name(t, 0),
+                         .type = xm_tape_get(t, 0, "type", NULL),
+                         .xmlns = child ? xm_tape_ns(t, child) : NULL,
+                         .from = xm_tape_get(t, 0, "from", NULL),
+                         .id = xm_tape_get(t, 0, "id", NULL)};
+  return xm_route_next_like(r, after, &is);
+}
+
+/* Open questions. */
+
+static char *copy_or_null(const char *s) { return s ? copy(s, strlen(s)) : NULL; }
+
+xm_question *xm_route_ask(xm_route *r, const char *from, const char *to, const char *id) {
+  xm_question *q = calloc(1, sizeof *q);
+  if (!q) return NULL;
+  q->held = 1;
+  q->from = copy_or_null(from);
+  q->to = copy_or_null(to);
+  if (!id) id = "";
+  if ((from && !q->from) || (to && !q->to) || insert(&r->questions, &q->node, id, strlen(id)) < 0) {
+    xm_question_free(q);
+    return NULL;
+  }
+  return q;
+}
+
+xm_question *xm_route_question(const xm_route *r, const char *from, const char *id) {
+  node *n = NULL;
+  if (!id) id = "";
+  while ((n = find(&r->questions, n, id, strlen(id)))) {
+    xm_question *q = (xm_question *)n;
+    if (from ? q->from && strcmp(q->from, from) == 0 : !q->from) return q;
+  }
+  return NULL;
+}
+
+void xm_question_hold(xm_question *q) {
+  q->held++;
+}
+
+bool xm_question_release(xm_route *r, xm_question *q) {
+  if (--q->held > 0) return false;
+  if (r && !q->answered) {
+    take_out(&r->questions, &q->node);
+    return true;
+  }
+  xm_question_free(q);
+  return false;
+}
+
+void xm_route_answered(xm_route *r, const char *to, size_t to_len, const char *id, size_t id_len) {
+  node *n = NULL;
+  char *prepared;
+  if (!find(&r->questions, NULL, id, id_len)) return;
+  prepared = to ? prepared_copy(to, to_len) : NULL;
+  while ((n = find(&r->questions, n, id, id_len))) {
+    xm_question *q = (xm_question *)n;
+    if (prepared ? !q->from || !is_address(prepared, strlen(prepared), q->from) : q->from != NULL) continue;
+    q->answered = true;
+    take_out(&r->questions, n);
+    break;
+  }
+  free(prepared);
+}
+
+const char *xm_question_from(const xm_question *q) {
+  return q->from;
+}
+
+const char *xm_question_to(const xm_question *q) {
+  return q->to;
+}
+
+const char *xm_question_id(const xm_question *q) {
+  return q->node.id;
+}
+
+void xm_question_free(xm_question *q) {
+  free(q->node.id);
+  free(q->from);
+  free(q->to);
+  free(q);
+}
+
+void xm_route_free(xm_route *r) {
+  size_t i;
+  if (!r) return;
+  for (i = 0; i < r->pending.cap; i++)
+    while (r->pending.cap && r->pending.buckets[i]) xm_route_forget(r, (xm_pending *)r->pending.buckets[i]);
+  for (i = 0; i < r->n; i++) clear_slot(&r->slots[i]);
+  free(r->pending.buckets);
+  free(r->questions.buckets);
+  free(r->slots);
+  free(r->self);
+  free(r);
+}

@@ -1,0 +1,272 @@
+#include "sock.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
+
+/* One descriptor under libuv's eye. Its memory outlives the sock until libuv has let go of it. */
+typedef struct watch {
+  uv_poll_t poll;
+  xm_sock *sock; /* NULL: closed, waiting for libuv */
+  int fd;        /* -1: none */
+  int events;    /* what libuv watches for */
+} watch;
+
+struct xm_sock {
+  xm_loop *loop;
+  void (*wake)(void *);
+  void *arg;
+  xm_dns_address list[XM_DNS_ADDRESSES];
+  watch *tries[XM_DNS_ADDRESSES]; /* NULL: not begun, or failed */
+  int n;                          /* addresses */
+  int begun;                      /* how many of them have been dialled */
+  int pending;                    /* how many of these may still answer */
+  int won;                        /* which one has answered; -1: none yet */
+  int last_errno;                 /* of the last one that failed */
+  int last_failed;
+  xm_timer next;                  /* when the next one is dialled */
+  watch *link;                    /* the one that won */
+};
+
+const char *xm_sock_errname(int errnum) {
+  return uv_err_name(uv_translate_sys_error(errnum));
+}
+
+static void on_closed(uv_handle_t *h) {
+  free(h->data);
+}
+
+static void close_watch(watch *w) {
+  if (!w) return;
+  w->sock = NULL;
+  uv_poll_stop(&w->poll);
+  if (w->fd >= 0) close(w->fd);
+  w->fd = -1;
+  uv_close((uv_handle_t *)&w->poll, on_closed);
+}
+
+static void on_event(uv_poll_t *h, int status, int events) {
+  watch *w = h->data;
+  (void)status, (void)events; /* recv and send will tell */
+  if (w->sock) w->sock->wake(w->sock->arg);
+}
+
+static void watch_for(watch *w, int events) {
+  if (w->events == events) return;
+  w->events = events;
+  if (events) {
+    uv_poll_start(&w->poll, events, on_event);
+  } else {
+    uv_poll_stop(&w->poll);
+  }
+  xm_loop_touch(w->sock->loop);
+}
+
+static socklen_t length_of(const struct sockaddr_storage *sa) {
+  return sa->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+}
+
+static int open_socket(int family) {
+  int one = 1, fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  return fd;
+}
+
+static watch *new_watch(xm_sock *s, int fd) {
+  watch *w = calloc(1, sizeof *w);
+  if (!w) return NULL;
+  w->sock = s;
+  w->fd = fd;
+  if (uv_poll_init(xm_loop_uv(s->loop), &w->poll, fd) != 0) {
+    free(w);
+    return NULL;
+  }
+  w->poll.data = w;
+  return w;
+}
+
+/* 0 or an errno. */
+static int begin_connect(xm_sock *s, int i) {
+  const struct sockaddr_storage *sa = &s->list[i].sa;
+  int fd = open_socket(sa->ss_family);
+  if (fd < 0) return -fd;
+  if (connect(fd, (const struct sockaddr *)sa, length_of(sa)) != 0 && errno != EINPROGRESS) {
+    int failed = errno;
+    close(fd);
+    return failed;
+  }
+  s->tries[i] = new_watch(s, fd);
+  if (!s->tries[i]) {
+    close(fd);
+    return ENOMEM;
+  }
+  watch_for(s->tries[i], UV_WRITABLE);
+  s->pending++;
+  return 0;
+}
+
+static void dial_next(void *arg);
+
+static void note_failure(xm_sock *s, int i, int errnum) {
+  s->last_errno = errnum;
+  s->last_failed = i;
+}
+
+/* Dials on until one is under way, and sees to the one after it. */
+static void dial_next(void *arg) {
+  xm_sock *s = arg;
+  int failed = 1;
+  while (s->begun < s->n && failed) {
+    failed = begin_connect(s, s->begun);
+    if (failed) note_failure(s, s->begun, failed);
+    s->begun++;
+  }
+  if (s->begun < s->n) xm_timer_start(s->loop, &s->next, XM_SOCK_EYEBALLS_MS, dial_next, s);
+  if (s->pending == 0) s->wake(s->arg); /* all have failed already: it must be told from a later call */
+}
+
+/* RFC 8305 section 4: the order of the list, but families in turn, within each target. */
+static void interleave(xm_dns_address *to, const xm_dns_address *from, int n) {
+  bool taken[XM_DNS_ADDRESSES] = {false};
+  int i, k, last_family = 0;
+  for (k = 0; k < n; k++) {
+    int first = -1, other = -1;
+    for (i = 0; i < n; i++) {
+      if (taken[i] || (first >= 0 && from[i].target != from[first].target)) continue;
+      if (first < 0) first = i;
+      if (other < 0 && from[i].sa.ss_family != last_family) other = i;
+    }
+    i = other >= 0 ? other : first;
+    taken[i] = true;
+    to[k] = from[i];
+    last_family = from[i].sa.ss_family;
+  }
+}
+
+xm_sock *xm_sock_dial(xm_loop *l, const xm_dns_address *list, int n, void (*wake)(void *), void *arg, xm_err *e) {
+  xm_sock *s = calloc(1, sizeof *s);
+  if (!s) {
+    xm_err_nomem(e);
+    return NULL;
+  }
+  s->loop = l;
+  s->wake = wake;
+  s->arg = arg;
+  s->n = n < XM_DNS_ADDRESSES ? n : XM_DNS_ADDRESSES;
+  s->won = -1;
+  interleave(s->list, list, s->n);
+  xm_loop_hold(l);
+  dial_next(s);
+  return s;
+}
+
+static void drop_tries(xm_sock *s) {
+  int i;
+  for (i = 0; i < s->n; i++) close_watch(s->tries[i]);
+  memset(s->tries, 0, sizeof s->tries);
+  xm_timer_stop(s->loop, &s->next);
+}
+
+void xm_sock_free(xm_sock *s) {
+  if (!s) return;
+  drop_tries(s);
+  close_watch(s->link);
+  xm_loop_touch(s->loop);
+  xm_loop_release(s->loop);
+  free(s);
+}
+
+/* 1: connected; 0: not yet; else -errno. */
+static int ask(const watch *w) {
+  struct sockaddr_storage peer;
+  socklen_t n = sizeof peer;
+  int failed = 0;
+  socklen_t len = sizeof failed;
+  if (getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &failed, &len) != 0) return -errno;
+  if (failed) return -failed;
+  if (getpeername(w->fd, (struct sockaddr *)&peer, &n) == 0) return 1;
+  return errno == ENOTCONN ? 0 : -errno;
+}
+
+static void win(xm_sock *s, int i) {
+  s->won = i;
+  s->link = s->tries[i];
+  s->tries[i] = NULL;
+  drop_tries(s);
+  watch_for(s->link, UV_READABLE);
+}
+
+static void look_at_tries(xm_sock *s) {
+  int i, rc;
+  for (i = 0; i < s->begun && s->won < 0; i++) {
+    rc = s->tries[i] ? ask(s->tries[i]) : 0;
+    if (rc > 0) win(s, i);
+    if (rc >= 0) continue;
+    note_failure(s, i, -rc);
+    close_watch(s->tries[i]);
+    s->tries[i] = NULL;
+    s->pending--;
+  }
+}
+
+static int none_answered(xm_sock *s, xm_err *e) {
+  const struct sockaddr_storage *sa = &s->list[s->last_failed].sa;
+  char address[INET6_ADDRSTRLEN] = "", what[128];
+  const void *in = sa->ss_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)sa)->sin6_addr
+                                             : (const void *)&((const struct sockaddr_in *)sa)->sin_addr;
+  unsigned port = ntohs(((const struct sockaddr_in *)sa)->sin_port); /* at the same place in both */
+  inet_ntop(sa->ss_family, in, address, sizeof address);
+  snprintf(what, sizeof what, "could not connect to %s port %u (%d address%s tried)", address, port, s->n,
+           s->n == 1 ? "" : "es");
+  return xm_err_errno(e, XM_LAYER_TCP, s->last_errno, xm_sock_errname(s->last_errno), true, what);
+}
+
+int xm_sock_connected(xm_sock *s, const xm_dns_address **won, xm_err *e) {
+  if (s->won < 0) look_at_tries(s);
+  if (s->won < 0 && s->pending == 0 && s->begun < s->n) dial_next(s);
+  if (s->won < 0) return s->pending ? 0 : none_answered(s, e);
+  *won = &s->list[s->won];
+  return 1;
+}
+
+ssize_t xm_sock_recv(xm_sock *s, void *to, size_t n) {
+  ssize_t got;
+  do got = recv(s->link->fd, to, n, 0);
+  while (got < 0 && errno == EINTR);
+  if (got >= 0) return got;
+  return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+}
+
+ssize_t xm_sock_send(xm_sock *s, const void *from, size_t n) {
+  ssize_t got;
+  do got = send(s->link->fd, from, n, MSG_NOSIGNAL);
+  while (got < 0 && errno == EINTR);
+  if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return -errno;
+  watch_for(s->link, (s->link->events & UV_READABLE) | (got < (ssize_t)n ? UV_WRITABLE : 0));
+  return got < 0 ? -EAGAIN : got;
+}
+
+void xm_sock_finish(xm_sock *s) {
+  shutdown(s->link->fd, SHUT_WR);
+}
+
+void xm_sock_pause(xm_sock *s, bool paused) {
+  watch_for(s->link, (s->link->events & UV_WRITABLE) | (paused ? 0 : UV_READABLE));
+}
+
+bool xm_sock_is_loopback(const xm_sock *s) {
+  const struct sockaddr_storage *sa = &s->list[s->won].sa;
+  if (sa->ss_family == AF_INET) return ntohl(((const struct sockaddr_in *)sa)->sin_addr.s_addr) >> 24 == 127;
+  return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)sa)->sin6_addr);
+}

@@ -1,0 +1,68 @@
+/* tape: one element, with all that is in it, as flat records in the order of the document. Rank 0: knows err and buf.
+ *
+ *   OPEN message | ATTR to | ATTR id | OPEN body | TEXT | CLOSE body | CLOSE message
+ *
+ * The one form that a received element has in C. It is written once, front to back (by xml), and read with an index as
+ * cursor; record 0 is the element itself, so 0 also serves as "no such child". Nothing is freed until the next one is
+ * written over it. */
+#ifndef XM_TAPE_H
+#define XM_TAPE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "err.h"
+
+typedef enum xm_tape_kind { XM_TAPE_OPEN, XM_TAPE_ATTR, XM_TAPE_TEXT, XM_TAPE_CLOSE } xm_tape_kind;
+
+/* Offsets are into the tape's bytes, where every string also has a NUL behind it. */
+typedef struct xm_tape_rec {
+  unsigned char kind; /* xm_tape_kind */
+  bool new_ns;        /* OPEN: its namespace is not its parent's (record 0: not the stream's) */
+  uint32_t attrs;     /* OPEN: how many ATTR follow at once */
+  uint32_t children;  /* OPEN: elements and texts right below it */
+  uint32_t slot;      /* OPEN, TEXT: its number among its parent's children, from 1 */
+  uint32_t next;      /* OPEN: the record behind its CLOSE. CLOSE: its OPEN. (While an element is open: its parent) */
+  uint32_t name;      /* OPEN: local name. ATTR: "from", "xml:lang" or "{uri}local" */
+  uint32_t name_len;
+  uint32_t text;      /* OPEN: namespace. ATTR: value. TEXT: the text, neighbours joined */
+  uint32_t text_len;
+} xm_tape_rec;
+
+typedef struct xm_tape {
+  xm_tape_rec *recs;
+  uint32_t n, cap;
+  uint32_t open;     /* innermost element that is still open */
+  uint32_t depth;    /* how many are open */
+  xm_buf bytes;
+} xm_tape;
+
+#define XM_TAPE_INIT ((xm_tape){0})
+
+void xm_tape_free(xm_tape *t);
+/* Empty; memory is kept unless the last element was much larger than usual. `ns` is what record 0 is compared with. 0 or
+ * XM_ENOMEM. */
+int xm_tape_reset(xm_tape *t, const char *ns);
+
+/* Appending. Each 0, XM_ENOMEM, or XM_ELIMIT when the tape has 4 GiB; then the tape may only be reset or freed. */
+int xm_tape_open(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len);
+int xm_tape_attr(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len, const char *value);
+int xm_tape_text(xm_tape *t, const char *s, size_t n);
+int xm_tape_close(xm_tape *t);
+
+/* Reading. `i` is an OPEN record. Strings live until the next reset; `len` may be NULL. */
+static inline const char *xm_tape_str(const xm_tape *t, uint32_t offset) { return t->bytes.data + offset; }
+static inline const char *xm_tape_name(const xm_tape *t, uint32_t i) { return xm_tape_str(t, t->recs[i].name); }
+static inline const char *xm_tape_ns(const xm_tape *t, uint32_t i) { return xm_tape_str(t, t->recs[i].text); }
+/* Is it this name in this namespace? A NULL is not asked for. */
+bool xm_tape_is(const xm_tape *t, uint32_t i, const char *ns, const char *name);
+/* The attribute's value; NULL when it is absent. */
+const char *xm_tape_get(const xm_tape *t, uint32_t i, const char *name, size_t *len);
+/* The first child element of this namespace and name (NULL: any), or the next sibling like that after child `at`; 0: none. */
+uint32_t xm_tape_child(const xm_tape *t, uint32_t i, const char *ns, const char *name);
+uint32_t xm_tape_sibling(const xm_tape *t, uint32_t at, const char *ns, const char *name);
+/* The element's first text; "" when it has none. */
+const char *xm_tape_content(const xm_tape *t, uint32_t i, size_t *len);
+
+#endif

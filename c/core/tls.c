@@ -1,0 +1,326 @@
+#include "tls.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "b64.h"
+#include "cert.h"
+
+struct xm_tls_ctx {
+  SSL_CTX *ssl;
+  unsigned holders;
+  bool insecure;
+};
+
+struct xm_tls {
+  SSL *ssl;
+  xm_tls_ctx *ctx;
+  xm_tls_peer peer;
+  xm_tls_io io;
+  bool io_failed; /* the transport did, under OpenSSL's hands */
+  bool verified;
+};
+
+/* OpenSSL's own words for the oldest error in its queue, which is emptied. */
+static const char *ssl_reason(void) {
+  const char *reason = ERR_reason_error_string(ERR_peek_error());
+  ERR_clear_error();
+  return reason ? reason : "no reason given";
+}
+
+/* The transport as a BIO: OpenSSL asks, and neither SIGPIPE nor a descriptor is its business. */
+
+static xm_tls *owner_of(BIO *b) { return BIO_get_data(b); }
+
+static int came_to(BIO *b, ssize_t n, int retry_flag) {
+  BIO_clear_retry_flags(b);
+  if (n >= 0) return (int)n;
+  if (n == -EAGAIN) {
+    BIO_set_flags(b, retry_flag | BIO_FLAGS_SHOULD_RETRY);
+  } else {
+    owner_of(b)->io_failed = true;
+  }
+  return -1;
+}
+
+static int bio_read(BIO *b, char *to, int n) {
+  xm_tls *t = owner_of(b);
+  return came_to(b, t->io.recv(t->io.arg, to, (size_t)n), BIO_FLAGS_READ);
+}
+
+static int bio_write(BIO *b, const char *from, int n) {
+  xm_tls *t = owner_of(b);
+  return came_to(b, t->io.send(t->io.arg, from, (size_t)n), BIO_FLAGS_WRITE);
+}
+
+static long bio_ctrl(BIO *b, int cmd, long n, void *p) {
+  (void)b, (void)n, (void)p;
+  return cmd == BIO_CTRL_FLUSH;
+}
+
+static BIO *new_bio(xm_tls *t) {
+  static BIO_METHOD *method; /* one for the process, never freed: a few words */
+  BIO *b;
+  if (!method) {
+    BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "xmpp");
+    if (!m) return NULL;
+    BIO_meth_set_read(m, bio_read);
+    BIO_meth_set_write(m, bio_write);
+    BIO_meth_set_ctrl(m, bio_ctrl);
+    method = m;
+  }
+  b = BIO_new(method);
+  if (!b) return NULL;
+  BIO_set_data(b, t);
+  BIO_set_init(b, 1);
+  return b;
+}
+
+/* Contexts. */
+
+static int load_cas(SSL_CTX *ssl, const xm_tls_options *o, xm_err *e) {
+  const char *file = o->ca_file, *dir = o->ca_dir;
+  if (!file && !dir) {
+    SSL_CTX_set_default_verify_paths(ssl);
+    return XM_OK;
+  }
+  if (file && SSL_CTX_load_verify_file(ssl, file) != 1)
+    return xm_err_set(e, XM_LAYER_TLS, "ca-file", false, "cannot use the CA certificates in ca_file '%s': %s", file,
+                      ssl_reason());
+  if (dir && SSL_CTX_load_verify_dir(ssl, dir) != 1)
+    return xm_err_set(e, XM_LAYER_TLS, "ca-dir", false, "cannot use ca_dir '%s': %s", dir, ssl_reason());
+  return XM_OK;
+}
+
+static int load_client_certificate(SSL_CTX *ssl, const xm_tls_options *o, xm_err *e) {
+  const char *key = o->key ? o->key : o->cert;
+  if (!o->cert) return XM_OK;
+  if (SSL_CTX_use_certificate_chain_file(ssl, o->cert) != 1)
+    return xm_err_set(e, XM_LAYER_TLS, "certificate-file", false, "cannot use the client certificate in '%s': %s",
+                      o->cert, ssl_reason());
+  if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(ssl) != 1)
+    return xm_err_set(e, XM_LAYER_TLS, "private-key-file", false, "cannot use the private key in '%s': %s", key,
+                      ssl_reason());
+  return XM_OK;
+}
+
+static void set_policy(SSL_CTX *ssl, bool insecure) {
+  SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
+  SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_read_ahead(ssl, 1);
+  SSL_CTX_set_verify(ssl, insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+}
+
+xm_tls_ctx *xm_tls_ctx_new(const xm_tls_options *options, xm_err *e) {
+  xm_tls_ctx *ctx = calloc(1, sizeof *ctx);
+  ERR_clear_error();
+  if (ctx) ctx->ssl = SSL_CTX_new(TLS_client_method());
+  if (!ctx || !ctx->ssl) {
+    xm_err_nomem(e);
+    free(ctx);
+    return NULL;
+  }
+  ctx->holders = 1;
+  ctx->insecure = options->insecure;
+  set_policy(ctx->ssl, options->insecure);
+  if (load_cas(ctx->ssl, options, e) == XM_OK && load_client_certificate(ctx->ssl, options, e) == XM_OK) return ctx;
+  xm_tls_ctx_release(ctx);
+  return NULL;
+}
+
+void xm_tls_ctx_hold(xm_tls_ctx *ctx) {
+  ctx->holders++;
+}
+
+void xm_tls_ctx_release(xm_tls_ctx *ctx) {
+  if (!ctx || --ctx->holders > 0) return;
+  SSL_CTX_free(ctx->ssl);
+  free(ctx);
+}
+
+/* Connections. */
+
+static bool is_address(const char *name) {
+  ASN1_OCTET_STRING *ip = a2i_IPADDRESS(name);
+  ASN1_OCTET_STRING_free(ip);
+  ERR_clear_error();
+  return ip != NULL;
+}
+
+static bool prepare(xm_tls *t) {
+  static const unsigned char alpn[] = "\x0bxmpp-client";
+  BIO *b;
+  t->ssl = SSL_new(t->ctx->ssl);
+  b = t->ssl ? new_bio(t) : NULL;
+  if (!b) return false;
+  SSL_set_bio(t->ssl, b, b);
+  SSL_set_connect_state(t->ssl);
+  if (!is_address(t->peer.name) && SSL_set_tlsext_host_name(t->ssl, t->peer.name) != 1) return false;
+  return !t->peer.alpn || SSL_set_alpn_protos(t->ssl, alpn, sizeof alpn - 1) == 0;
+}
+
+xm_tls *xm_tls_new(xm_tls_ctx *ctx, const xm_tls_peer *peer, const xm_tls_io *io, xm_err *e) {
+  xm_tls *t = calloc(1, sizeof *t);
+  if (t) {
+    t->ctx = ctx;
+    t->peer = *peer;
+    t->io = *io;
+    xm_tls_ctx_hold(ctx);
+  }
+  if (t && prepare(t)) return t;
+  xm_tls_free(t);
+  ERR_clear_error();
+  xm_err_nomem(e);
+  return NULL;
+}
+
+void xm_tls_free(xm_tls *t) {
+  if (!t) return;
+  SSL_free(t->ssl);
+  xm_tls_ctx_release(t->ctx);
+  free(t);
+}
+
+/* What an SSL call that didn't succeed means: 0: wait for the transport; XM_TLS_END; XM_EFAIL. */
+static int why_not(xm_tls *t, int rc, const char *what, xm_err *e) {
+  switch (SSL_get_error(t->ssl, rc)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE: return 0;
+    case SSL_ERROR_ZERO_RETURN: return XM_TLS_END;
+    default: break;
+  }
+  if (t->io_failed) return XM_EFAIL; /* the transport has told why */
+  if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+    ERR_clear_error();
+    return xm_err_set(e, XM_LAYER_TCP, "EOF", true, "%s: the peer cut the connection without ending TLS or the stream",
+                      what);
+  }
+  return xm_err_set(e, XM_LAYER_TLS, "tls-error", true, "%s: %s", what, ssl_reason());
+}
+
+/* RFC 6125's and our own names for what OpenSSL found wrong with the chain. */
+static const char *chain_condition(long result) {
+  switch (result) {
+    case X509_V_ERR_CERT_HAS_EXPIRED: return "certificate-expired";
+    case X509_V_ERR_CERT_NOT_YET_VALID: return "certificate-not-yet-valid";
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN: return "certificate-self-signed";
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: return "certificate-unknown-issuer";
+    case X509_V_ERR_CERT_REVOKED: return "certificate-revoked";
+    case X509_V_ERR_INVALID_PURPOSE: return "certificate-wrong-purpose";
+    default: return "certificate-invalid";
+  }
+}
+
+static void print_time(const ASN1_TIME *at, char *to, size_t cap) {
+  struct tm tm;
+  if (!ASN1_TIME_to_tm(at, &tm) || !strftime(to, cap, "%Y-%m-%d %H:%M:%S UTC", &tm)) snprintf(to, cap, "unknown");
+}
+
+static int refuse_chain(xm_tls *t, long result, xm_err *e) {
+  X509 *cert = SSL_get0_peer_certificate(t->ssl);
+  char from[32] = "", until[32] = "";
+  ERR_clear_error();
+  if (cert) {
+    print_time(X509_get0_notBefore(cert), from, sizeof from);
+    print_time(X509_get0_notAfter(cert), until, sizeof until);
+  }
+  return xm_err_set(e, XM_LAYER_TLS, chain_condition(result), false,
+                    "the certificate of %s cannot be trusted: %s (valid from %s until %s). If the CA is your own, name "
+                    "its file in ca_file",
+                    t->peer.name, X509_verify_cert_error_string(result), from, until);
+}
+
+static bool pin_matches(xm_tls *t, X509 *cert) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned n = 0;
+  xm_buf pin = XM_BUF_INIT;
+  bool same;
+  unsigned char *der = NULL;
+  int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
+  same = len > 0 && EVP_Digest(der, (size_t)len, digest, &n, EVP_sha256(), NULL) == 1 &&
+         xm_b64_decode(&pin, t->peer.pin, strlen(t->peer.pin)) == XM_OK && xm_buf_len(&pin) == n &&
+         CRYPTO_memcmp(xm_buf_at(&pin), digest, n) == 0;
+  OPENSSL_free(der);
+  xm_buf_free(&pin);
+  return same;
+}
+
+static int check_alpn(xm_tls *t, xm_err *e) {
+  const unsigned char *got;
+  unsigned n;
+  SSL_get0_alpn_selected(t->ssl, &got, &n);
+  if (n == 0 || (n == 11 && memcmp(got, "xmpp-client", 11) == 0)) return XM_OK;
+  return xm_err_set(e, XM_LAYER_TLS, "no-application-protocol", false,
+                    "the server chose another protocol than xmpp-client by ALPN: no XMPP server for clients is there");
+}
+
+static int check_peer(xm_tls *t, xm_err *e) {
+  X509 *cert = SSL_get0_peer_certificate(t->ssl);
+  char names[200];
+  if (check_alpn(t, e) < 0) return XM_EFAIL;
+  if (t->peer.pin && (!cert || !pin_matches(t, cert)))
+    return xm_err_set(e, XM_LAYER_TLS, "certificate-pin-mismatch", false,
+                      "the public key of %s is not the pinned one", t->peer.name);
+  if (t->ctx->insecure) return XM_OK;
+  if (!cert || SSL_get_verify_result(t->ssl) != X509_V_OK) return refuse_chain(t, SSL_get_verify_result(t->ssl), e);
+  if (!xm_cert_is_for(cert, t->peer.name)) {
+    xm_cert_list_names(cert, names, sizeof names);
+    return xm_err_set(e, XM_LAYER_TLS, "certificate-name-mismatch", false,
+                      "the certificate is not for %s but for %s. If that is right, say so with tls_name", t->peer.name,
+                      names);
+  }
+  t->verified = true;
+  return XM_OK;
+}
+
+int xm_tls_handshake(xm_tls *t, xm_err *e) {
+  int rc;
+  ERR_clear_error();
+  rc = SSL_do_handshake(t->ssl);
+  if (rc == 1) return check_peer(t, e) == XM_OK ? 1 : XM_EFAIL;
+  if (SSL_get_verify_result(t->ssl) != X509_V_OK && SSL_get_error(t->ssl, rc) == SSL_ERROR_SSL)
+    return refuse_chain(t, SSL_get_verify_result(t->ssl), e);
+  rc = why_not(t, rc, "the TLS handshake failed", e);
+  if (rc != XM_TLS_END) return rc;
+  return xm_err_set(e, XM_LAYER_TLS, "tls-error", true, "the peer ended TLS in the handshake");
+}
+
+bool xm_tls_is_verified(const xm_tls *t) {
+  return t->verified;
+}
+
+const char *xm_tls_version(const xm_tls *t) {
+  return SSL_get_version(t->ssl);
+}
+
+ssize_t xm_tls_read(xm_tls *t, void *to, size_t n, xm_err *e) {
+  int rc;
+  ERR_clear_error();
+  rc = SSL_read(t->ssl, to, (int)n);
+  return rc > 0 ? rc : why_not(t, rc, "reading", e);
+}
+
+ssize_t xm_tls_write(xm_tls *t, const void *from, size_t n, xm_err *e) {
+  int rc;
+  ERR_clear_error();
+  rc = SSL_write(t->ssl, from, (int)(n < INT32_MAX ? n : INT32_MAX));
+  if (rc > 0) return rc;
+  rc = why_not(t, rc, "writing", e);
+  if (rc != XM_TLS_END) return rc;
+  return xm_err_set(e, XM_LAYER_TCP, "EOF", true, "writing: the peer has ended TLS");
+}
+
+void xm_tls_finish(xm_tls *t) {
+  ERR_clear_error();
+  if (SSL_is_init_finished(t->ssl)) SSL_shutdown(t->ssl);
+  ERR_clear_error();
+}

@@ -1,0 +1,63 @@
+/* tls: TLS as a client, on somebody else's transport. Rank 1: knows err, buf. The one door to OpenSSL's ssl.h and x509.h.
+ *
+ * A context is what many connections share: options, the CA store, the client certificate. It is counted.
+ * The certificate is checked against the JID's domain (RFC 6120 13.7, RFC 9525), by our own rules: see cert.h. */
+#ifndef XM_TLS_H
+#define XM_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "buf.h"
+#include "err.h"
+
+typedef struct xm_tls_ctx xm_tls_ctx;
+typedef struct xm_tls xm_tls;
+
+/* Strings are borrowed for the call; NULL where there is nothing to say. */
+typedef struct xm_tls_options {
+  const char *ca_file, *ca_dir; /* PEM; neither: the system's CAs */
+  const char *cert, *key;       /* PEM files of a client certificate */
+  bool insecure;                /* verify=false: the peer's certificate is not looked at */
+} xm_tls_options;
+
+/* NULL with `e` set (layer tls: "ca-file", "certificate-file", "private-key-file", ...). */
+xm_tls_ctx *xm_tls_ctx_new(const xm_tls_options *options, xm_err *e);
+void xm_tls_ctx_hold(xm_tls_ctx *ctx);
+void xm_tls_ctx_release(xm_tls_ctx *ctx); /* NULL is fine */
+
+/* The transport: as xm_sock_recv and xm_sock_send (bytes, 0 for the end, -errno). When it fails otherwise than by -EAGAIN it
+ * sees to the xm_err itself: it knows its errors' names. */
+typedef struct xm_tls_io {
+  void *arg;
+  ssize_t (*recv)(void *arg, void *to, size_t n);
+  ssize_t (*send)(void *arg, const void *from, size_t n);
+} xm_tls_io;
+
+/* Whom we mean to talk to. Strings are borrowed for the life of the xm_tls. */
+typedef struct xm_tls_peer {
+  const char *name; /* ASCII domain or IP address: what the certificate must be for, and the SNI */
+  const char *pin;  /* SHA-256 of the public key (SPKI), base64; NULL: none. It is asked for besides the rest */
+  bool alpn;        /* offer "xmpp-client" (direct TLS, XEP-0368) */
+} xm_tls_peer;
+
+xm_tls *xm_tls_new(xm_tls_ctx *ctx, const xm_tls_peer *peer, const xm_tls_io *io, xm_err *e);
+void xm_tls_free(xm_tls *t); /* NULL is fine */
+
+/* 1: done and the certificate has passed. 0: go on when the transport has news. XM_EFAIL: layer tls. */
+int xm_tls_handshake(xm_tls *t, xm_err *e);
+/* Is the peer whom we meant, by its certificate? (false only with verify=false) */
+bool xm_tls_is_verified(const xm_tls *t);
+/* "TLSv1.3", for logs. */
+const char *xm_tls_version(const xm_tls *t);
+
+/* Bytes; 0: none now; XM_TLS_END: the peer ended it properly (close_notify); XM_EFAIL (layer tls or tcp). */
+enum { XM_TLS_END = -100 };
+ssize_t xm_tls_read(xm_tls *t, void *to, size_t n, xm_err *e);
+/* Bytes taken; 0: none now (offer the same bytes again); XM_EFAIL. */
+ssize_t xm_tls_write(xm_tls *t, const void *from, size_t n, xm_err *e);
+/* Sends our close_notify, if it can be sent at once. */
+void xm_tls_finish(xm_tls *t);
+
+#endif

@@ -1,0 +1,62 @@
+/* xml: from bytes to the elements of an XMPP stream (RFC 6120 4 and 11). Rank 1: knows err, buf, tape. The one door to expat.
+ *
+ * Pull, don't be called: fill bytes in, then take events out until there are none:
+ *
+ *   space = xm_xml_space(x, &n); ... xm_xml_fill(x, got);
+ *   while ((ev = xm_xml_next(x, e)) > XM_XML_MORE) use xm_xml_tape(x);
+ *
+ * No expat frame is on the stack while an event is out. Whatever the cutting of the input, the events are the same. */
+#ifndef XM_XML_H
+#define XM_XML_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "err.h"
+#include "tape.h"
+
+/* Bounds that hold while parsing, before anything is made of the input. */
+typedef struct xm_xml_limits {
+  size_t stanza;       /* bytes of one level-1 element, tags included */
+  size_t start_tag;    /* bytes of one start tag (also of any token that isn't finished): see xm_xml_drained */
+  unsigned depth;      /* of elements; a stanza has depth 1 */
+  unsigned attributes; /* of one element */
+  unsigned nodes;      /* elements and texts in one stanza */
+} xm_xml_limits;
+
+typedef enum xm_xml_event {
+  XM_XML_MORE,   /* all is used up: fill in more */
+  XM_XML_OPEN,   /* the stream header; the tape has it, without children */
+  XM_XML_STANZA, /* a level-1 element is complete; the tape has it until the next call */
+  XM_XML_CLOSE,  /* </stream:stream>: nothing may follow */
+} xm_xml_event;
+
+typedef struct xm_xml xm_xml;
+
+/* `ns` is the stream's content namespace ("jabber:client"), borrowed for good. NULL: no memory. */
+xm_xml *xm_xml_new(const char *ns, const xm_xml_limits *limits);
+void xm_xml_free(xm_xml *x);
+void xm_xml_set_limits(xm_xml *x, const xm_xml_limits *limits);
+/* A new stream on the same connection (RFC 6120 4.3.3): forgets everything, bytes not yet used included. 0 or XM_ENOMEM. */
+int xm_xml_restart(xm_xml *x);
+
+/* Where to put bytes: at least 1, at most 16 KiB. NULL: no memory. Not while an event is out (next has not said MORE). */
+char *xm_xml_space(xm_xml *x, size_t *n);
+void xm_xml_fill(xm_xml *x, size_t n);
+/* An xm_xml_event, or XM_EFAIL with layer stream and the condition of RFC 6120 4.9.3 that fits. After a failure: only free. */
+int xm_xml_next(xm_xml *x, xm_err *e);
+/* Nothing more to read at the moment. expat may have put off a try at an unfinished token (reparse deferral, on by default
+ * and without a version to tell by): this makes it try, so that a stanza is never late. As xm_xml_next.
+ *
+ * A peer that drips a token byte by byte makes every try start over; limits.start_tag bounds what that can cost. */
+int xm_xml_drained(xm_xml *x, xm_err *e);
+
+const xm_tape *xm_xml_tape(const xm_xml *x);
+/* Bytes that were filled in and lie behind the event that is out. */
+size_t xm_xml_unread(const xm_xml *x);
+
+/* Would a parser take it as a name without a colon (NCName, Namespaces in XML 1.0)? Asks expat, whose tables decide for
+ * characters beyond ASCII. XM_OK, XM_EINVAL, XM_ENOMEM. */
+int xm_xml_check_name(const char *s, size_t n);
+
+#endif

@@ -1,0 +1,566 @@
+#include <ares.h>
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "dns.h"
+#include "nameserver.h"
+
+enum { TEXT = 8192 };
+
+/* Asking. */
+
+enum { SRV = 1, DIRECT = 2, NO_TCP = 4, HURRY = 8 };
+
+typedef struct asker {
+  xm_loop *loop;
+  xm_dns *dns;
+  int told;
+  bool free_at_once;
+  char nameservers[64];
+} asker;
+
+static void on_done(void *arg) {
+  asker *a = arg;
+  a->told++;
+  if (!a->free_at_once) return;
+  xm_dns_free(a->dns);
+  a->dns = NULL;
+}
+
+/* Only those who are meant to wait get an answer too late. */
+static xm_dns_query make_query(asker *a, const server *s, const char *domain, int flags) {
+  snprintf(a->nameservers, sizeof a->nameservers, "127.0.0.1:%d", s->port);
+  return (xm_dns_query){.domain = domain,
+                        .port = 5222,
+                        .srv = flags & SRV,
+                        .direct_tls = flags & DIRECT,
+                        .nameservers = a->nameservers,
+                        .timeout_ms = flags & HURRY ? 40 : 20000};
+}
+
+static void start(asker *a, const xm_dns_query *q) {
+  xm_err e = {0};
+  *a = (asker){.loop = a->loop ? a->loop : xm_loop_new(NULL)};
+  a->dns = xm_dns_start(a->loop, q, on_done, a, &e);
+  assert_non_null(a->dns);
+  assert_int_equal(a->told, 0);
+}
+
+static void finish(asker *a) {
+  const xm_dns_address *list;
+  while (!a->told) {
+    if (a->dns) assert_int_equal(xm_dns_result(a->dns, &list, NULL), 0);
+    xm_loop_turn(a->loop, -1);
+    xm_loop_fire(a->loop);
+  }
+}
+
+static void end(asker *a) {
+  xm_dns_free(a->dns);
+  xm_loop_turn(a->loop, 0);
+  xm_loop_fire(a->loop);
+  assert_in_range(a->told, 0, 1);
+  assert_int_equal(xm_loop_timeout(a->loop), -1);
+  xm_loop_release(a->loop);
+}
+
+static void write_address(char *to, size_t size, const xm_dns_address *a) {
+  char ip[INET6_ADDRSTRLEN];
+  const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a->sa;
+  const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a->sa;
+  bool is4 = a->sa.ss_family == AF_INET;
+  inet_ntop(a->sa.ss_family, is4 ? (const void *)&v4->sin_addr : (const void *)&v6->sin6_addr, ip, sizeof ip);
+  snprintf(to, size, "%d %s %d%s", a->target, ip, ntohs(is4 ? v4->sin_port : v6->sin6_port),
+           a->direct_tls ? " tls" : "");
+}
+
+/* "0 192.0.2.1 5222; 1 192.0.2.2 5223 tls", or "!NXDOMAIN retry". */
+static void write_result(char text[TEXT], const xm_dns *d) {
+  const xm_dns_address *list;
+  xm_err e = {0};
+  size_t at = 0;
+  int i, n = xm_dns_result(d, &list, &e);
+  text[0] = '\0';
+  if (n < 0) {
+    assert_int_equal(n, XM_EFAIL);
+    assert_int_equal(e.layer, XM_LAYER_DNS);
+    assert_true(strlen(e.text) > 0);
+    snprintf(text, TEXT, "!%s%s", e.condition, e.retry ? " retry" : "");
+    return;
+  }
+  assert_in_range(n, 1, XM_DNS_ADDRESSES);
+  for (i = 0; i < n; i++) {
+    if (i) at += (size_t)snprintf(text + at, TEXT - at, "; ");
+    write_address(text + at, TEXT - at, &list[i]);
+    at += strlen(text + at);
+  }
+}
+
+/* The whole way: a server, a question, the answer as text. Returns how many questions the server saw. */
+static int ask(const char *zone, const char *domain, int flags, char text[TEXT]) {
+  server s;
+  asker a = {0}, with_name;
+  xm_dns_query q;
+  open_server(&s, zone, !(flags & NO_TCP));
+  q = make_query(&with_name, &s, domain, flags);
+  start(&a, &q);
+  finish(&a);
+  write_result(text, a.dns);
+  end(&a);
+  close_server(&s);
+  return s.questions;
+}
+
+#define CLIENT "_xmpp-client._tcp.x.test SRV "
+#define CLIENTS "_xmpps-client._tcp.x.test SRV "
+#define ALL_SRV(word) "_xmpp-client._tcp.x.test ! " word "\n_xmpps-client._tcp.x.test ! " word "\n"
+#define HOSTS "a.test A 192.0.2.1\nb.test A 192.0.2.2\nc.test A 192.0.2.3\nx.test A 192.0.2.9\n"
+
+static const struct row {
+  const char *title;
+  int flags;
+  const char *domain, *zone, *expected;
+} rows[] = {
+    {"no SRV wanted", 0, "x.test", CLIENT "0 0 1 a.test\n" HOSTS, "0 192.0.2.9 5222"},
+    {"no SRV wanted, direct TLS", DIRECT, "x.test", HOSTS, "0 192.0.2.9 5222 tls"},
+    {"no SRV there", SRV, "x.test", HOSTS, "0 192.0.2.9 5222"},
+    {"a dot at the end", SRV, "x.test.", HOSTS CLIENT "0 0 1 a.test", "0 192.0.2.1 1"},
+    {"capitals", SRV, "X.Test", HOSTS CLIENT "0 0 1 A.TEST", "0 192.0.2.1 1"},
+    {"one record", SRV, "x.test", CLIENT "0 0 5269 a.test\n" HOSTS, "0 192.0.2.1 5269"},
+    {"one record of direct TLS", SRV, "x.test", CLIENTS "0 0 443 a.test\n" HOSTS, "0 192.0.2.1 443 tls"},
+    {"both by priority", SRV, "x.test", CLIENTS "20 0 443 a.test\n" CLIENT "10 0 5222 b.test\n" HOSTS,
+     "0 192.0.2.2 5222; 1 192.0.2.1 443 tls"},
+    {"both by priority, the other way round", SRV, "x.test",
+     CLIENTS "9 0 443 a.test\n" CLIENT "10 0 5222 b.test\n" HOSTS, "0 192.0.2.1 443 tls; 1 192.0.2.2 5222"},
+    {"four priorities mixed", SRV, "x.test",
+     CLIENT "40 0 4 a.test\n" CLIENT "20 0 2 b.test\n" CLIENTS "30 0 3 c.test\n" CLIENTS "10 0 1 x.test\n" HOSTS,
+     "0 192.0.2.9 1 tls; 1 192.0.2.2 2; 2 192.0.2.3 3 tls; 3 192.0.2.1 4"},
+    {"one host twice", SRV, "x.test", CLIENTS "1 0 443 a.test\n" CLIENT "2 0 5222 A.test\n" HOSTS,
+     "0 192.0.2.1 443 tls; 1 192.0.2.1 5222"},
+    {"only direct TLS wanted", SRV | DIRECT, "x.test", CLIENTS "2 0 443 a.test\n" CLIENT "1 0 5222 b.test\n" HOSTS,
+     "0 192.0.2.1 443 tls"},
+    {"only direct TLS wanted, not there", SRV | DIRECT, "x.test", CLIENT "1 0 5222 b.test\n" HOSTS,
+     "0 192.0.2.9 5222 tls"},
+    {"target . of direct TLS only", SRV, "x.test", CLIENTS "0 0 0 .\n" CLIENT "0 0 5222 a.test\n" HOSTS,
+     "0 192.0.2.1 5222"},
+    {"target . of STARTTLS only", SRV, "x.test", CLIENTS "0 0 443 a.test\n" CLIENT "0 0 0 .\n" HOSTS,
+     "0 192.0.2.1 443 tls"},
+    {"target . of both", SRV, "x.test", CLIENTS "0 0 5223 .\n" CLIENT "0 0 5222 .\n" HOSTS, "!no-service"},
+    {"target . of one, the other not there", SRV, "x.test", CLIENT "0 0 5222 .\n" HOSTS, "!no-service"},
+    {"target . of one, the other unknown for now", SRV, "x.test",
+     CLIENT "0 0 5222 .\n_xmpps-client._tcp.x.test ! SERVFAIL\n" HOSTS, "!no-service retry"},
+    {"port 0 is passed over", SRV, "x.test", CLIENT "0 0 0 a.test\n" CLIENT "1 0 5222 b.test\n" HOSTS,
+     "0 192.0.2.2 5222"},
+    {"port 0 only", SRV, "x.test", CLIENT "0 0 0 a.test\n" HOSTS, "!no-service"},
+    {"a target that is no host", SRV, "x.test",
+     CLIENT "0 0 1 a\001b.test\n" CLIENT "0 0 2 a\\b.test\n" CLIENT "0 0 3 \303\244.test\n" CLIENT
+            "9 0 4 b.test\n" HOSTS,
+     "0 192.0.2.2 4"},
+    {"one of two targets has no address", SRV, "x.test", CLIENT "0 0 1 none.test\n" CLIENT "1 0 2 b.test\n" HOSTS,
+     "1 192.0.2.2 2"},
+    {"no target has an address: no fallback", SRV, "x.test", CLIENT "0 0 1 none.test\n" CLIENT "1 0 2 nil.test\n" HOSTS,
+     "!NXDOMAIN retry"},
+    {"SRV behind a CNAME", SRV, "x.test", "_xmpp-client._tcp.x.test CNAME s.test\ns.test SRV 0 0 1 a.test\n" HOSTS,
+     "0 192.0.2.1 1"},
+    {"a CNAME in place of SRV", SRV, "x.test", "_xmpp-client._tcp.x.test CNAME a.test\n" HOSTS, "0 192.0.2.9 5222"},
+    {"nothing there", SRV, "x.test", "", "!NXDOMAIN retry"},
+    {"the name is there, but has no address", SRV, "x.test", "x.test SRV 0 0 1 a.test\n", "!NODATA retry"},
+    {"empty answers", SRV, "x.test", ALL_SRV("NOERROR") "x.test ! NOERROR\n", "!NODATA retry"},
+    {"only AAAA", SRV, "x.test", "x.test AAAA 2001:db8::1\n", "0 2001:db8::1 5222"},
+    {"CNAME to A", SRV, "x.test", "x.test CNAME y.test\ny.test CNAME a.test\n" HOSTS, "0 192.0.2.1 5222"},
+    {"CNAME in a circle", SRV, "x.test", "x.test CNAME y.test\ny.test CNAME x.test\n", "!NODATA retry"},
+    {"SERVFAIL", SRV, "x.test", ALL_SRV("SERVFAIL") "x.test ! SERVFAIL\n", "!SERVFAIL retry"},
+    {"REFUSED", SRV, "x.test", ALL_SRV("REFUSED") "x.test ! REFUSED\n", "!REFUSED retry"},
+    {"NOTIMP", SRV, "x.test", ALL_SRV("NOTIMP") "x.test ! NOTIMP\n", "!NOTIMP retry"},
+    {"FORMERR", SRV, "x.test", ALL_SRV("FORMERR") "x.test ! FORMERR\n", "!FORMERR retry"},
+    {"SERVFAIL for SRV only", SRV, "x.test", ALL_SRV("SERVFAIL") HOSTS, "0 192.0.2.9 5222"},
+    {"SERVFAIL for one SRV", SRV, "x.test", "_xmpps-client._tcp.x.test ! SERVFAIL\n" CLIENT "0 0 1 a.test\n" HOSTS,
+     "0 192.0.2.1 1"},
+    {"silence", HURRY, "x.test", "x.test ! DROP\n", "!TIMEOUT retry"},
+    {"silence about SRV", SRV | HURRY, "x.test", ALL_SRV("DROP") HOSTS, "0 192.0.2.9 5222"},
+    {"a lost question", HURRY, "x.test", "x.test ! DROPONCE\n" HOSTS, "0 192.0.2.9 5222"},
+    {"noise before the answer", SRV, "x.test", ALL_SRV("NOISE") CLIENT "0 0 1 a.test\na.test ! NOISE\n" HOSTS,
+     "0 192.0.2.1 1"},
+    {"malformed SRV: half", SRV, "x.test", ALL_SRV("HALF") HOSTS, "0 192.0.2.9 5222"},
+    {"malformed SRV: a name in a circle", SRV, "x.test", ALL_SRV("LOOP") HOSTS, "0 192.0.2.9 5222"},
+    {"malformed address: half", 0, "x.test", "x.test ! HALF\n", "!EBADRESP retry"},
+    {"malformed address: a name in a circle", 0, "x.test", "x.test ! LOOP\n", "!EBADRESP retry"},
+    {"an empty label", SRV, "x..test", HOSTS, "!EBADNAME"},
+    {"a label too long", SRV, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.test", HOSTS,
+     "!EBADNAME"},
+    {"an IPv4 address", SRV, "192.0.2.7", "", "0 192.0.2.7 5222"},
+    {"an IPv4 address, direct TLS", SRV | DIRECT, "192.0.2.7", "", "0 192.0.2.7 5222 tls"},
+    {"an IPv6 address", SRV, "2001:db8::7", "", "0 2001:db8::7 5222"},
+    {"a target that is an address", SRV, "x.test", CLIENT "0 0 1 192.0.2.7\n", "0 192.0.2.7 1"},
+    {"five addresses of one target, four of the other", SRV, "x.test",
+     CLIENT "1 0 1 m.test\n" CLIENT "2 0 2 b.test\nm.test A 192.0.2.11\nm.test A 192.0.2.12\nm.test A 192.0.2.13\n"
+            "m.test A 192.0.2.14\nm.test A 192.0.2.15\n" HOSTS,
+     "0 192.0.2.11 1; 0 192.0.2.12 1; 0 192.0.2.13 1; 0 192.0.2.14 1; 1 192.0.2.2 2"},
+    {"five addresses of the only target", SRV, "x.test",
+     CLIENT "1 0 1 m.test\nm.test A 192.0.2.11\nm.test A 192.0.2.12\nm.test A 192.0.2.13\nm.test A 192.0.2.14\n"
+            "m.test A 192.0.2.15\n",
+     "0 192.0.2.11 1; 0 192.0.2.12 1; 0 192.0.2.13 1; 0 192.0.2.14 1; 0 192.0.2.15 1"},
+};
+
+static void answers_as_the_row_says(void **state) {
+  const struct row *r = *state;
+  char text[TEXT];
+  ask(r->zone, r->domain, r->flags, text);
+  assert_string_equal(text, r->expected);
+}
+
+/* More than a row can hold. */
+
+/* Writes `line` n times, with the number in place of '#' and two bytes of an address in place of '@'. */
+static char *repeat(char *to, int n, const char *line) {
+  const char *c;
+  int i;
+  for (i = 0; i < n; i++) {
+    for (c = line; *c; c++) {
+      if (*c == '#') {
+        to += sprintf(to, "%d", i);
+      } else if (*c == '@') {
+        to += sprintf(to, "%d.%d", i / 250, i % 250 + 1);
+      } else {
+        *to++ = *c;
+      }
+    }
+  }
+  *to = '\0';
+  return to;
+}
+
+static int count_of(const char *text, const char *piece) {
+  int n = 0;
+  while ((text = strstr(text, piece))) {
+    n++;
+    text++;
+  }
+  return n;
+}
+
+static void takes_sixteen_of_500_targets(void **state) {
+  char *zone = malloc(200000), text[TEXT];
+  (void)state;
+  repeat(repeat(zone, 500, CLIENT "# 0 5222 h#.test\n"), 500, "h#.test A 10.1.@\nh#.test A 10.2.@\n");
+  assert_int_equal(ask(zone, "x.test", SRV, text), 1 + 2 + 2 * XM_DNS_TARGETS); /* one again, over TCP */
+  assert_int_equal(count_of(text, ";"), XM_DNS_ADDRESSES - 1);
+  assert_ptr_equal(strstr(text, "0 10.1.0.1 5222; 0 10.2.0.1 5222; 1 10.1.0.2 5222; "), text);
+  assert_non_null(strstr(text, "; 15 10.1.0.16 5222; 15 10.2.0.16 5222"));
+  free(zone);
+}
+
+static void too_long_an_answer_without_tcp_is_none(void **state) {
+  char *zone = malloc(200000), text[TEXT];
+  (void)state;
+  strcpy(repeat(zone, 500, CLIENT "# 0 5222 h#.test\n"), HOSTS);
+  ask(zone, "x.test", SRV | NO_TCP, text);
+  assert_string_equal(text, "0 192.0.2.9 5222");
+  free(zone);
+}
+
+static void many_addresses_are_cut(void **state) {
+  char *zone = malloc(200000), text[TEXT];
+  (void)state;
+  repeat(zone, 3000, "x.test A 10.0.@\n");
+  ask(zone, "x.test", SRV, text);
+  assert_int_equal(count_of(text, ";"), XM_DNS_ADDRESSES - 1);
+  assert_ptr_equal(strstr(text, "0 10.0.0.1 5222; 0 10.0.0.2 5222; "), text);
+  free(zone);
+}
+
+/* Which family comes first depends on the machine. */
+static void no_family_pushes_the_other_out(void **state) {
+  char *zone = malloc(20000), text[TEXT];
+  (void)state;
+  strcpy(repeat(zone, 7, "a.test AAAA 2001:db8::#\n"), CLIENT "1 0 1 a.test\n" CLIENT "2 0 2 b.test\n" HOSTS);
+  ask(zone, "x.test", SRV, text);
+  assert_int_equal(count_of(text, "0 2001:db8::"), 3);
+  assert_int_equal(count_of(text, "0 192.0.2.1 1"), 1);
+  repeat(zone + strlen(zone), 6, "a.test A 192.0.2.3#\n");
+  ask(zone, "x.test", SRV, text);
+  assert_int_equal(count_of(text, "0 2001:db8::"), 2);
+  assert_int_equal(count_of(text, "0 192.0.2."), 2);
+  free(zone);
+}
+
+static void asks_once_for_a_host_that_is_named_twice(void **state) {
+  char text[TEXT];
+  (void)state;
+  assert_int_equal(ask(CLIENTS "1 0 1 a.test\n" CLIENT "2 0 2 a.test\n" HOSTS, "x.test", SRV, text), 4);
+}
+
+static void asks_nobody_for_localhost_or_addresses(void **state) {
+  static const char *const names[] = {"localhost", "127.0.0.1", "::1"};
+  char text[TEXT];
+  size_t i;
+  (void)state;
+  for (i = 0; i < 3; i++) {
+    assert_int_equal(ask("", names[i], 0, text), 0);
+    assert_true(strstr(text, "0 127.0.0.1 5222") || strstr(text, "0 ::1 5222"));
+  }
+}
+
+static void says_which_targets_have_no_address(void **state) {
+  server s;
+  asker a = {0}, with_name;
+  xm_dns_query q;
+  const xm_dns_address *list;
+  xm_err e = {0};
+  (void)state;
+  open_server(&s,
+              CLIENT "1 0 1 one.test\n" CLIENT "2 0 2 two.test\n" CLIENT "3 0 3 one.test\ntwo.test ! NOERROR\n" HOSTS,
+              true);
+  q = make_query(&with_name, &s, "x.test", SRV);
+  start(&a, &q);
+  finish(&a);
+  assert_int_equal(xm_dns_result(a.dns, &list, &e), XM_EFAIL);
+  assert_string_equal(e.text, "x.test: no SRV target has an address (one.test: NXDOMAIN, two.test: NODATA)");
+  xm_err_clear(&e);
+  xm_err_set(&e, XM_LAYER_TCP, "first", true, "an earlier error");
+  assert_int_equal(xm_dns_result(a.dns, &list, &e), XM_EFAIL);
+  assert_string_equal(e.condition, "first");
+  assert_int_equal(xm_dns_result(a.dns, &list, NULL), XM_EFAIL);
+  end(&a);
+  close_server(&s);
+}
+
+/* Name servers. */
+
+static void ask_two(const char *zone1, const char *zone2, char text[TEXT]) {
+  server s1, s2;
+  asker a = {0};
+  char both[64];
+  xm_dns_query q = {.domain = "x.test", .port = 5222, .srv = true, .nameservers = both, .timeout_ms = 20000};
+  open_server(&s1, zone1, true);
+  open_server(&s2, zone2, true);
+  snprintf(both, sizeof both, "127.0.0.1:%d,127.0.0.1:%d", s1.port, s2.port);
+  start(&a, &q);
+  finish(&a);
+  write_result(text, a.dns);
+  end(&a);
+  close_server(&s1);
+  close_server(&s2);
+}
+
+static void the_second_name_server_helps_out(void **state) {
+  char text[TEXT];
+  (void)state;
+  ask_two(ALL_SRV("SERVFAIL") "x.test ! REFUSED\n", HOSTS, text);
+  assert_string_equal(text, "0 192.0.2.9 5222");
+  ask_two("x.test ! REFUSED\n", "x.test ! REFUSED\n", text);
+  assert_string_equal(text, "!REFUSED retry");
+}
+
+static void no_name_server_is_an_error(void **state) {
+  server s;
+  asker a = {0}, with_name;
+  xm_dns_query q;
+  char text[TEXT];
+  (void)state;
+  open_server(&s, "", true);
+  close_server(&s);
+  q = make_query(&with_name, &s, "x.test", SRV | HURRY);
+  start(&a, &q);
+  finish(&a);
+  write_result(text, a.dns);
+  assert_true(strcmp(text, "!ECONNREFUSED retry") == 0 || strcmp(text, "!TIMEOUT retry") == 0);
+  end(&a);
+}
+
+static void refuse(xm_dns_query q, const char *condition) {
+  xm_loop *l = xm_loop_new(NULL);
+  xm_err e = {0};
+  assert_null(xm_dns_start(l, &q, on_done, NULL, &e));
+  assert_int_equal(e.layer, XM_LAYER_DNS);
+  assert_string_equal(e.condition, condition);
+  assert_false(e.retry);
+  assert_null(xm_dns_start(l, &q, on_done, NULL, NULL));
+  assert_int_equal(xm_loop_timeout(l), -1);
+  xm_loop_release(l);
+}
+
+static void what_is_no_name_is_refused(void **state) {
+  static const char *const names[] = {"",          "a b.test", "[::1]",         "fe80::1%lo",
+                                      "a\nb.test", "a\\.test", "\303\244.test", "1:2"};
+  char longest[255];
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof names / sizeof *names; i++) refuse((xm_dns_query){.domain = names[i], .port = 1}, "EBADNAME");
+  memset(longest, 'a', 254);
+  for (i = 50; i < 254; i += 50) longest[i] = '.';
+  longest[254] = '\0';
+  refuse((xm_dns_query){.domain = longest, .port = 1}, "EBADNAME");
+  refuse((xm_dns_query){.domain = "x.test", .port = 0}, "EINVAL");
+  refuse((xm_dns_query){.domain = "x.test", .port = 65536}, "EINVAL");
+  refuse((xm_dns_query){.domain = "x.test", .port = 1, .nameservers = "nonsense"}, "EBADSTR");
+}
+
+/* The services' names get too long, the domain does not. */
+static void the_longest_name_is_looked_up(void **state) {
+  char longest[254], zone[400], text[TEXT];
+  size_t i;
+  (void)state;
+  memset(longest, 'a', 253);
+  for (i = 50; i < 253; i += 50) longest[i] = '.';
+  longest[253] = '\0';
+  snprintf(zone, sizeof zone, "%s A 192.0.2.1\n", longest);
+  ask(zone, longest, SRV, text);
+  assert_string_equal(text, "0 192.0.2.1 5222");
+}
+
+/* Freeing. */
+
+static void may_be_freed_at_any_moment(void **state) {
+  char *zone = malloc(200000);
+  server s;
+  asker a, with_name;
+  xm_dns_query q;
+  int turns, i;
+  bool over = false;
+  (void)state;
+  strcpy(repeat(repeat(zone, 60, CLIENT "# 0 5222 h#.test\n"), 60, "h#.test A 10.0.@\n"), "x.test ! DROP\n");
+  open_server(&s, zone, true);
+  q = make_query(&with_name, &s, "x.test", SRV);
+  for (turns = 0; !over; turns++) {
+    a = (asker){0};
+    start(&a, &q);
+    for (i = 0; i < turns && !a.told; i++) {
+      xm_loop_turn(a.loop, -1);
+      xm_loop_fire(a.loop);
+    }
+    over = a.told;
+    end(&a);
+  }
+  assert_true(turns > 3);
+  close_server(&s);
+  xm_dns_free(NULL);
+  free(zone);
+}
+
+static void may_be_freed_by_done(void **state) {
+  static const char *const names[] = {"x.test", "none.test", "127.0.0.1", "x..test"};
+  server s;
+  asker a, with_name;
+  xm_dns_query q;
+  size_t i;
+  (void)state;
+  open_server(&s, CLIENT "0 0 1 a.test\n" HOSTS, true);
+  for (i = 0; i < 4; i++) {
+    a = (asker){0};
+    q = make_query(&with_name, &s, names[i], SRV);
+    start(&a, &q);
+    a.free_at_once = true;
+    finish(&a);
+    assert_null(a.dns);
+    end(&a);
+  }
+  close_server(&s);
+}
+
+static void many_at_once_share_a_loop(void **state) {
+  server s;
+  asker askers[50], with_name;
+  xm_dns_query q;
+  char text[TEXT];
+  int i;
+  (void)state;
+  open_server(&s, CLIENT "0 0 1 a.test\n" HOSTS, true);
+  q = make_query(&with_name, &s, "x.test", SRV);
+  for (i = 0; i < 50; i++) {
+    askers[i].loop = i ? askers[0].loop : xm_loop_new(NULL);
+    start(&askers[i], &q);
+  }
+  for (i = 0; i < 50; i++) {
+    if (i % 7 != 3) finish(&askers[i]);
+    if (i % 7 != 3) write_result(text, askers[i].dns);
+    assert_string_equal(text, "0 192.0.2.1 1");
+    xm_dns_free(askers[i].dns);
+  }
+  xm_loop_release(askers[0].loop);
+  close_server(&s);
+}
+
+/* c-ares without memory: every allocation fails once. */
+
+static int allocations_left = -1; /* -1: no end */
+
+static bool is_dry(void) {
+  return allocations_left == 0 || (allocations_left > 0 && --allocations_left == 0);
+}
+
+static void *stingy_malloc(size_t n) {
+  return is_dry() ? NULL : malloc(n);
+}
+
+static void *stingy_realloc(void *p, size_t n) {
+  return is_dry() ? NULL : realloc(p, n);
+}
+
+static void c_ares_may_run_out_of_memory(void **state) {
+  server s;
+  asker a, with_name;
+  xm_dns_query q;
+  xm_err e;
+  const xm_dns_address *list;
+  int budget, failures = 0, result = 0;
+  (void)state;
+  open_server(&s, CLIENTS "1 0 1 a.test\n" CLIENT "2 0 2 b.test\n" HOSTS, true);
+  q = make_query(&with_name, &s, "x.test", SRV | HURRY);
+  for (budget = 1; budget < 400 && result != 2; budget++) {
+    a = (asker){.loop = xm_loop_new(NULL)};
+    e = (xm_err){0};
+    allocations_left = budget;
+    a.dns = xm_dns_start(a.loop, &q, on_done, &a, &e);
+    if (a.dns) finish(&a);
+    result = a.dns ? xm_dns_result(a.dns, &list, &e) : XM_EFAIL;
+    if (result < 0) failures++;
+    assert_int_equal(result < 0, xm_err_is_set(&e));
+    allocations_left = -1;
+    end(&a);
+  }
+  assert_int_equal(result, 2);
+  assert_true(failures > 10);
+  close_server(&s);
+}
+
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static const struct CMUnitTest others[] = {
+    cmocka_unit_test(takes_sixteen_of_500_targets),
+    cmocka_unit_test(too_long_an_answer_without_tcp_is_none),
+    cmocka_unit_test(many_addresses_are_cut),
+    cmocka_unit_test(no_family_pushes_the_other_out),
+    cmocka_unit_test(asks_once_for_a_host_that_is_named_twice),
+    cmocka_unit_test(asks_nobody_for_localhost_or_addresses),
+    cmocka_unit_test(says_which_targets_have_no_address),
+    cmocka_unit_test(the_second_name_server_helps_out),
+    cmocka_unit_test(no_name_server_is_an_error),
+    cmocka_unit_test(what_is_no_name_is_refused),
+    cmocka_unit_test(the_longest_name_is_looked_up),
+    cmocka_unit_test(may_be_freed_at_any_moment),
+    cmocka_unit_test(may_be_freed_by_done),
+    cmocka_unit_test(many_at_once_share_a_loop),
+    cmocka_unit_test(c_ares_may_run_out_of_memory),
+};
+
+int main(void) {
+  struct CMUnitTest tests[ROWS + sizeof others / sizeof *others];
+  size_t i;
+  for (i = 0; i < ROWS; i++) {
+    tests[i] = (struct CMUnitTest){rows[i].title, answers_as_the_row_says, NULL, NULL, (void *)(uintptr_t)&rows[i]};
+  }
+  memcpy(tests + ROWS, others, sizeof others);
+  ares_library_init_mem(ARES_LIB_INIT_ALL, stingy_malloc, free, stingy_realloc);
+  alarm(600);
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

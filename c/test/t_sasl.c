@@ -1,0 +1,446 @@
+/* sasl: whole logins against a server written independently, the same with a heap that says no at every place, and
+ * PLAIN. What lying servers get is t_scram's, the choice of a mechanism t_sasl_choice's.
+ *
+ * The rooms are compiled into this file, so that their malloc can be made to fail and their freed blocks can be
+ * searched for the password, under sanitizers too. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <openssl/hmac.h>
+
+#define PASSWORD "pencil"
+
+static struct heap {
+  bool failing;   /* it says no some time */
+  bool armed;     /* now is the client's turn: only then does it count */
+  bool for_good;  /* once it has said no: always, or never again */
+  long left;      /* allocations until it says no */
+  unsigned noes;  /* how often it did */
+  long live;      /* the rooms' blocks that are not given back */
+  unsigned leaks; /* blocks given back with the password in them */
+} heap;
+
+typedef union block {
+  size_t n;
+  max_align_t align;
+} block;
+
+static bool says_no(void) {
+  if (!heap.armed) return false;
+  if (heap.left-- > 0 || (heap.noes && !heap.for_good)) return false;
+  heap.noes++;
+  return true;
+}
+
+static void *spy_calloc(size_t count, size_t n) {
+  block *b = says_no() ? NULL : calloc(1, sizeof *b + count * n);
+  if (!b) return NULL;
+  b->n = count * n;
+  heap.live++;
+  return b + 1;
+}
+
+static void *spy_malloc(size_t n) {
+  return spy_calloc(1, n);
+}
+
+static void spy_free(void *p) {
+  block *b = p;
+  if (!p) return;
+  if (memmem(p, b[-1].n, PASSWORD, strlen(PASSWORD))) heap.leaks++;
+  heap.live--;
+  free(b - 1);
+}
+
+static void *spy_realloc(void *p, size_t n) {
+  block *old = p;
+  void *to = spy_malloc(n);
+  if (!to || !p) return to;
+  memcpy(to, p, old[-1].n < n ? old[-1].n : n);
+  spy_free(p);
+  return to;
+}
+
+static void *ssl_malloc(size_t n, const char *file, int line) {
+  (void)file, (void)line;
+  return says_no() ? NULL : malloc(n);
+}
+
+static void *ssl_realloc(void *p, size_t n, const char *file, int line) {
+  (void)file, (void)line;
+  return says_no() ? NULL : realloc(p, n);
+}
+
+static void ssl_free(void *p, const char *file, int line) {
+  (void)file, (void)line;
+  free(p);
+}
+
+#define malloc spy_malloc
+#define calloc spy_calloc
+#define realloc spy_realloc
+#define free spy_free
+#include "../core/b64.c"
+#include "../core/buf.c"
+#include "../core/rnd.h"
+
+static bool no_randomness;
+static int spy_rnd_id(char id[XM_RND_ID + 1]) {
+  return no_randomness ? XM_EFAIL : xm_rnd_id(id);
+}
+
+static size_t widest_wipe; /* bytes, of those that scram wiped itself */
+static void spy_wipe(void *p, size_t n) {
+  if (n > widest_wipe) widest_wipe = n;
+  xm_wipe(p, n);
+}
+
+#define xm_rnd_id spy_rnd_id
+#define xm_wipe spy_wipe
+#include "../core/sasl.c"
+#include "../core/scram.c"
+#undef malloc
+#undef calloc
+#undef realloc
+#undef free
+
+/* A refusal as every refusal must be: of this layer, for good, in printable ASCII, without the password. */
+static void check_refusal(const xm_err *e, const char *condition) {
+  const char *p;
+  assert_string_equal(e->condition, condition);
+  assert_int_equal(e->layer, XM_LAYER_SASL);
+  assert_false(e->retry);
+  assert_true(strlen(e->text) > 20 && strlen(e->text) < sizeof e->text - 1);
+  for (p = e->text; *p; p++) assert_true(*p >= ' ' && *p <= '~');
+  assert_null(strstr(e->text, PASSWORD));
+}
+
+static const struct kind {
+  const char *mech;
+  const EVP_MD *(*md)(void);
+  size_t len;
+} kinds[] = {{"SCRAM-SHA-1", EVP_sha1, 20}, {"SCRAM-SHA-256", EVP_sha256, 32}, {"SCRAM-SHA-512", EVP_sha512, 64}};
+
+static const xm_sasl_login user = {"user", 4, PASSWORD, sizeof PASSWORD - 1, 0, 0};
+
+/* A server written from RFC 5802 section 3 on one-shot HMAC() and digests: it shares no line with scram.c. */
+typedef struct server {
+  const struct kind *kind;
+  const char *rounds, *extension;
+  char bare[300], first[900]; /* client-first-message-bare, server-first-message */
+  char final[200];
+} server;
+
+static void mac(const server *v, const void *key, size_t keylen, const void *data, size_t n, unsigned char *to) {
+  unsigned len;
+  assert_non_null(HMAC(v->kind->md(), key, (int)keylen, data, n, to, &len));
+  assert_int_equal(len, v->kind->len);
+}
+
+/* Hi(): PBKDF2 with one block of output. */
+static void salted_password(const server *v, const char *password, unsigned char *to) {
+  unsigned char u[64];
+  int i, rounds = atoi(v->rounds);
+  size_t k;
+  mac(v, password, strlen(password), "a salt\0\0\0\1", 10, u);
+  memcpy(to, u, v->kind->len);
+  for (i = 1; i < rounds; i++) {
+    mac(v, password, strlen(password), u, v->kind->len, u);
+    for (k = 0; k < v->kind->len; k++) to[k] ^= u[k];
+  }
+}
+
+static void server_challenge(server *v, const xm_buf *said) {
+  assert_memory_equal(xm_buf_at(said), "n,,", 3);
+  snprintf(v->bare, sizeof v->bare, "%.*s", (int)xm_buf_len(said) - 3, xm_buf_at(said) + 3);
+  /* so long that the client's windows have to grow in mid-message */
+  snprintf(v->first, sizeof v->first, "%s%%%0150d!,s=YSBzYWx0,i=%s%s", strstr(v->bare, "r="), 0, v->rounds,
+           v->extension);
+}
+
+/* The client's proof gives back its key, whose hash is what a server stores. */
+static void check_proof(const server *v, const unsigned char *salted, const char *proof, const unsigned char *auth,
+                        size_t n) {
+  unsigned char key[64], stored[64], signature[64], got[66];
+  size_t i;
+  mac(v, salted, v->kind->len, "Client Key", 10, key);
+  assert_int_equal(EVP_Digest(key, v->kind->len, stored, NULL, v->kind->md(), NULL), 1);
+  mac(v, stored, v->kind->len, auth, n, signature);
+  assert_int_equal(EVP_DecodeBlock(got, (const unsigned char *)proof, (int)strlen(proof)), (v->kind->len + 2) / 3 * 3);
+  for (i = 0; i < v->kind->len; i++) assert_int_equal(got[i] ^ signature[i], key[i]);
+}
+
+static void server_final(server *v, const char *password, const xm_buf *said) {
+  char response[900], auth[2400], *proof;
+  unsigned char salted[64], key[64], signature[64];
+  snprintf(response, sizeof response, "%.*s", (int)xm_buf_len(said), xm_buf_at(said));
+  proof = strstr(response, ",p=");
+  assert_non_null(proof);
+  *proof = '\0';
+  snprintf(auth, sizeof auth, "%s,%s,%s", v->bare, v->first, response);
+  assert_memory_equal(response, "c=biws,r=", 9);
+  assert_memory_equal(response + 9, v->first + 2, strcspn(v->first + 2, ","));
+  salted_password(v, password, salted);
+  check_proof(v, salted, proof + 3, (unsigned char *)auth, strlen(auth));
+  mac(v, salted, v->kind->len, "Server Key", 10, key);
+  mac(v, key, v->kind->len, auth, strlen(auth), signature);
+  memcpy(v->final, "v=", 2);
+  EVP_EncodeBlock((unsigned char *)v->final + 2, signature, (int)v->kind->len);
+}
+
+static const xm_sasl_mech *mech_named(const char *name) {
+  xm_sasl_offer offer = {0};
+  const xm_sasl_mech *mech;
+  xm_sasl_offer_add(&offer, name, strlen(name));
+  mech = xm_sasl_choose(&offer, ~0u, true, NULL);
+  assert_string_equal(xm_sasl_mech_name(mech), name);
+  return mech;
+}
+
+/* One call of the client's, with the heap as the test has set it; what failed has added nothing to `out`. */
+#define CLIENT(call, out)                                  \
+  do {                                                     \
+    size_t before = xm_buf_len(out);                       \
+    heap.armed = heap.failing;                             \
+    rc = (call);                                           \
+    heap.armed = false;                                    \
+    if (rc < 0) assert_int_equal(xm_buf_len(out), before); \
+  } while (0)
+
+/* A whole login against the server above. 0, or the client's XM_EFAIL. */
+static int log_in(server *v, const xm_sasl_login *login, bool proof_in_challenge, xm_err *e) {
+  const xm_sasl_mech *mech = mech_named(v->kind->mech);
+  xm_buf out = XM_BUF_SECRET;
+  xm_sasl *s = NULL;
+  int rc;
+  CLIENT((s = xm_sasl_new(mech, login, e)) ? XM_OK : XM_EFAIL, &out);
+  if (rc == XM_OK) CLIENT(xm_sasl_first(s, &out, e), &out);
+  if (rc == XM_OK) {
+    server_challenge(v, &out);
+    xm_buf_clear(&out);
+    CLIENT(xm_sasl_step(s, v->first, strlen(v->first), &out, e), &out);
+  }
+  if (rc == XM_OK) {
+    server_final(v, login->password, &out);
+    xm_buf_clear(&out);
+    if (proof_in_challenge) {
+      CLIENT(xm_sasl_step(s, v->final, strlen(v->final), &out, e), &out);
+      assert_int_equal(xm_buf_len(&out), 0);
+      v->final[0] = '\0';
+    }
+  }
+  if (rc == XM_OK) CLIENT(xm_sasl_success(s, v->final, strlen(v->final), e), &out);
+  xm_sasl_free(s);
+  xm_buf_free(&out);
+  return rc;
+}
+
+static void test_with_another_server(void **unused) {
+  static const char *const extensions[] = {"", ",x=1", ",h=abc,z=a=b=c", ",Z=\xc3\xa9\xff!"};
+  static const xm_sasl_login logins[] = {
+      {"user", 4, PASSWORD, 6, 0, 0},
+      {"a,b=c", 5, "pass, word=\xc2\xa0\xef\xac\x81", 16, 0, 0},
+  };
+  size_t k, x, l;
+  (void)unused;
+  for (k = 0; k < 3; k++)
+    for (x = 0; x < 4; x++)
+      for (l = 0; l < 2; l++) {
+        server v = {.kind = &kinds[k], .rounds = "4096", .extension = extensions[x]};
+        xm_err e = {0};
+        if (log_in(&v, &logins[l], x % 2, &e) < 0) fail_msg("%s: %s", e.condition, e.text);
+        assert_non_null(strstr(v.bare, l ? "n=a=2Cb=3Dc,r=" : "n=user,r="));
+      }
+  assert_int_equal(heap.live, 0);
+  assert_int_equal(heap.leaks, 0);
+}
+
+/* A password of 1 MiB is still hashed right, one byte more is refused. */
+static void test_longest_password(void **unused) {
+  enum { LONG = 1 << 20 };
+  server v = {.kind = &kinds[0], .rounds = "1", .extension = ""};
+  char *password = malloc(LONG + 2);
+  xm_sasl_login login = {"user", 4, password, LONG, 1, 0};
+  xm_err e = {0};
+  (void)unused;
+  memset(password, 'p', LONG + 1);
+  password[LONG] = '\0';
+  assert_int_equal(log_in(&v, &login, false, &e), XM_OK);
+  password[LONG] = 'p';
+  login.password_len++;
+  assert_int_equal(log_in(&v, &login, false, &e), XM_EFAIL);
+  assert_string_equal(e.condition, "invalid-password");
+  free(password);
+}
+
+/* The login with the heap failing at its allocation `at`; false when it had no so many. */
+static bool survives(long at, bool for_good, bool proof_in_challenge, const char *extension) {
+  server v = {.kind = &kinds[2], .rounds = "1", .extension = extension};
+  xm_sasl_login login = user;
+  xm_err e = {0};
+  int rc;
+  login.min_rounds = 1;
+  heap = (struct heap){.failing = true, .left = at, .for_good = for_good};
+  rc = log_in(&v, &login, proof_in_challenge, &e);
+  assert_int_equal(heap.live, 0);
+  assert_int_equal(heap.leaks, 0);
+  assert_int_equal(xm_err_is_set(&e), rc < 0);
+  if (rc == 0) return heap.noes > 0; /* OpenSSL could do without what it did not get */
+  assert_true(heap.noes > 0);
+  if (strcmp(e.condition, "ENOMEM") && strcmp(e.condition, "no-randomness")) check_refusal(&e, "crypto-failed");
+  return true;
+}
+
+/* Every allocation of the login fails once, alone or with all that follow: our own and OpenSSL's. */
+static void test_failing_heap(void **unused) {
+  char extension[200] = ",x=";
+  int way;
+  (void)unused;
+  memset(extension + 3, 'y', sizeof extension - 4);
+  for (way = 0; way < 8; way++) {
+    long at = 0;
+    while (survives(at, way & 1, way & 2, way & 4 ? extension : "")) at++;
+    assert_true(at > 20);
+  }
+  heap = (struct heap){0};
+}
+
+static void test_no_randomness(void **unused) {
+  xm_err e = {0};
+  (void)unused;
+  no_randomness = true;
+  assert_null(xm_sasl_new(mech_named("SCRAM-SHA-1"), &user, &e));
+  no_randomness = false;
+  check_refusal(&e, "no-randomness");
+  assert_int_equal(heap.live, 0);
+}
+
+/* The keys of a login lie on the stack in one piece; nothing is left of them. */
+static void test_keys_are_wiped(void **unused) {
+  server v = {.kind = &kinds[0], .rounds = "4096", .extension = ""};
+  (void)unused;
+  widest_wipe = 0;
+  assert_int_equal(log_in(&v, &user, false, NULL), XM_OK);
+  assert_true(widest_wipe >= sizeof(keys));
+}
+
+static void test_plain(void **unused) {
+  const xm_sasl_mech *mech = mech_named("PLAIN");
+  xm_buf out = XM_BUF_SECRET;
+  xm_err e = {0};
+  xm_sasl *s = xm_sasl_new(mech, &user, &e);
+  (void)unused;
+  assert_int_equal(xm_sasl_success(s, NULL, 0, &e), XM_EFAIL);
+  check_refusal(&e, "unexpected-success");
+  xm_err_clear(&e);
+  xm_buf_puts(&out, "before:");
+  assert_int_equal(xm_sasl_first(s, &out, &e), XM_OK);
+  assert_int_equal(xm_buf_len(&out), 7 + 5 + 1 + 6);
+  assert_memory_equal(xm_buf_at(&out), "before:\0user\0" PASSWORD, 19);
+  assert_int_equal(xm_sasl_step(s, "", 0, &out, &e), XM_EFAIL);
+  check_refusal(&e, "unexpected-challenge");
+  xm_err_clear(&e);
+  assert_int_equal(xm_sasl_success(s, "x", 1, &e), XM_EFAIL);
+  check_refusal(&e, "unexpected-success-data");
+  xm_err_clear(&e);
+  assert_int_equal(xm_sasl_success(s, NULL, 0, &e), XM_OK);
+  assert_int_equal(xm_buf_len(&out), 19);
+  xm_sasl_free(s);
+  xm_sasl_free(NULL);
+  xm_buf_free(&out);
+  assert_int_equal(heap.live, 0);
+  assert_int_equal(heap.leaks, 0);
+}
+
+static void test_plain_with_failing_heap(void **unused) {
+  const xm_sasl_mech *mech = mech_named("PLAIN");
+  unsigned noes = 1;
+  long at;
+  (void)unused;
+  for (at = 0; noes; at++) {
+    xm_buf out = XM_BUF_SECRET;
+    xm_err e = {0};
+    xm_sasl *s = NULL;
+    int rc;
+    heap = (struct heap){.failing = true, .left = at};
+    CLIENT((s = xm_sasl_new(mech, &user, &e)) ? XM_OK : XM_EFAIL, &out);
+    if (rc == XM_OK) CLIENT(xm_sasl_first(s, &out, &e), &out);
+    noes = heap.noes;
+    assert_int_equal(rc, noes ? XM_EFAIL : XM_OK);
+    assert_string_equal(e.condition, noes ? "ENOMEM" : "");
+    xm_sasl_free(s);
+    xm_buf_free(&out);
+    assert_int_equal(heap.live, 0);
+    assert_int_equal(heap.leaks, 0);
+  }
+  assert_true(at > 3);
+  heap = (struct heap){0};
+}
+
+/* What no mechanism can say is refused before anything is said. */
+static void test_logins_that_cannot_be_said(void **unused) {
+  static const struct {
+    xm_sasl_login login;
+    const char *condition;
+  } logins[] = {
+      {{"us\0er", 5, PASSWORD, 6, 0, 0}, "invalid-username"}, {{"\0", 1, PASSWORD, 6, 0, 0}, "invalid-username"},
+      {{"", 0, PASSWORD, 6, 0, 0}, "invalid-username"},       {{NULL, 0, PASSWORD, 6, 0, 0}, "invalid-username"},
+      {{"user", 4, "pen\0cil", 7, 0, 0}, "invalid-password"}, {{"user", 4, NULL, 0, 0, 0}, "invalid-password"},
+  };
+  static const char *const names[] = {"SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"};
+  size_t i, k;
+  (void)unused;
+  for (i = 0; i < sizeof logins / sizeof logins[0]; i++)
+    for (k = 0; k < 4; k++) {
+      xm_err e = {0};
+      assert_null(xm_sasl_new(mech_named(names[k]), &logins[i].login, &e));
+      check_refusal(&e, logins[i].condition);
+    }
+  assert_int_equal(heap.live, 0);
+}
+
+/* XEP-0114's own example; a long secret; a heap that says no. */
+static void test_component_handshake(void **unused) {
+  static const char longer[] = "0123456789abcdef0123456789abcdef" PASSWORD;
+  char hex[XM_SASL_HANDSHAKE + 1] = "";
+  unsigned noes = 1;
+  long at;
+  (void)unused;
+  assert_int_equal(xm_sasl_handshake("3BF96D32", "test", 4, hex), XM_OK);
+  assert_string_equal(hex, "aaee83c26aeeafcbabeabfcbcd50df997e0a2a1e");
+  for (at = 0; noes; at++) {
+    int rc;
+    heap = (struct heap){.armed = true, .left = at};
+    rc = xm_sasl_handshake("id", longer, strlen(longer), hex);
+    noes = heap.noes;
+    assert_true(rc == XM_OK || (rc == XM_ENOMEM && noes));
+    assert_int_equal(heap.live, 0);
+    assert_int_equal(heap.leaks, 0);
+  }
+  assert_true(at > 1);
+  assert_string_equal(hex, "2eff602b04c512e408eb829f0539cfa3c4b19a3b");
+  heap = (struct heap){0};
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_with_another_server),
+      cmocka_unit_test(test_longest_password),
+      cmocka_unit_test(test_failing_heap),
+      cmocka_unit_test(test_no_randomness),
+      cmocka_unit_test(test_keys_are_wiped),
+      cmocka_unit_test(test_plain),
+      cmocka_unit_test(test_plain_with_failing_heap),
+      cmocka_unit_test(test_logins_that_cannot_be_said),
+      cmocka_unit_test(test_component_handshake),
+  };
+  if (!CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free)) return 1;
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

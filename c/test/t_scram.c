@@ -1,0 +1,376 @@
+/* scram: the RFCs' own exchanges byte for byte, and a table of servers that lie. */
+#include "scram.h"
+
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+/* cmocka wants setjmp.h, stdarg.h, stddef.h and stdint.h first */
+#include <cmocka.h>
+
+#define PASSWORD "pencil"
+
+#define NONCE "fyko+d2lbbFgONRv9qkxdawL"
+#define R "r=" NONCE "3rfcNHYJY1ZVvWVs7j"
+#define S "s=QSXCR+Q6sek8bf92"
+#define FIRST R "," S ",i=4096"
+#define FINAL "v=rmF9pqV8S7suAoZWja4dJRkFsKQ="
+
+/* A refusal as every refusal must be: of this layer, for good, in printable ASCII, without the password. */
+static void check_refusal(const xm_err *e, const char *condition) {
+  const char *p;
+  assert_string_equal(e->condition, condition);
+  assert_int_equal(e->layer, XM_LAYER_SASL);
+  assert_false(e->retry);
+  assert_true(strlen(e->text) > 20 && strlen(e->text) < sizeof e->text - 1);
+  for (p = e->text; *p; p++) assert_true(*p >= ' ' && *p <= '~');
+  assert_null(strstr(e->text, PASSWORD));
+  assert_null(strstr(e->text, "v0X8v3Bz2T0")); /* the proof of RFC 5802's user */
+}
+
+static void check_said(xm_buf *out, const char *said) {
+  assert_int_equal(xm_buf_len(out), strlen(said));
+  if (said[0]) assert_memory_equal(xm_buf_at(out), said, strlen(said));
+  xm_buf_clear(out);
+}
+
+/* A session that was told to use `nonce`, and has said its first message. */
+static xm_scram *started(xm_scram_hash hash, const char *nonce) {
+  xm_scram_setup setup = {hash, "user", 4, PASSWORD, strlen(PASSWORD), 0, 0};
+  char said[100];
+  xm_err e = {0};
+  xm_buf out = XM_BUF_SECRET;
+  xm_scram *s = xm_scram_new_with_nonce(&setup, nonce, &e);
+  assert_non_null(s);
+  assert_int_equal(xm_scram_first(s, &out, &e), XM_OK);
+  snprintf(said, sizeof said, "n,,n=user,r=%s", nonce);
+  check_said(&out, said);
+  xm_buf_free(&out);
+  return s;
+}
+
+static const struct vector {
+  xm_scram_hash hash;
+  const char *nonce, *challenge, *response, *proof;
+} vectors[] = {
+    /* RFC 5802 section 5 */
+    {XM_SCRAM_SHA1, NONCE, FIRST, "c=biws," R ",p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=", FINAL},
+    /* RFC 7677 section 3 */
+    {XM_SCRAM_SHA256, "rOprNGfwEbeRWgbNEkqO",
+     "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+     "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+     "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="},
+};
+
+/* The server's proof may come with success, or in a challenge that is answered by nothing. */
+static void test_vectors(void **unused) {
+  size_t i;
+  (void)unused;
+  for (i = 0; i < 4; i++) {
+    const struct vector *v = &vectors[i / 2];
+    xm_scram *s = started(v->hash, v->nonce);
+    xm_err e = {0};
+    xm_buf out = XM_BUF_SECRET;
+    assert_int_equal(xm_scram_step(s, v->challenge, strlen(v->challenge), &out, &e), XM_OK);
+    check_said(&out, v->response);
+    if (i % 2) {
+      assert_int_equal(xm_scram_step(s, v->proof, strlen(v->proof), &out, &e), XM_OK);
+      check_said(&out, "");
+      assert_int_equal(xm_scram_success(s, NULL, 0, &e), XM_OK);
+    } else {
+      assert_int_equal(xm_scram_success(s, v->proof, strlen(v->proof), &e), XM_OK);
+    }
+    assert_false(xm_err_is_set(&e));
+    xm_buf_free(&out);
+    xm_scram_free(s);
+  }
+}
+
+/* ~ stands for NUL. The last message of the script must be refused with the condition, those before it taken. */
+static const struct row {
+  const char *condition, *script[5];
+} rows[] = {
+    {"bad-server-nonce", {"C:r=other3rfcNHYJY1ZVvWVs7j," S ",i=4096"}},
+    {"bad-server-nonce", {"C:r=" NONCE "," S ",i=4096"}}, /* the server adds nothing */
+    {"bad-server-nonce", {"C:r=fyko+d2lbbFgONRv9qkxdaw," S ",i=4096"}},
+    {"bad-server-nonce", {"C:r=," S ",i=4096"}},
+    {"bad-server-nonce", {"C:r=3rfcNHYJ" NONCE "," S ",i=4096"}},
+    {"bad-server-nonce", {"C:r=FYKO+D2LBBFGONRV9QKXDAWL3rfcNHYJ," S ",i=4096"}},
+    {"bad-server-nonce", {"C:" R " ," S ",i=4096"}},
+    {"bad-server-nonce", {"C:" R "\x01," S ",i=4096"}},
+    {"bad-server-nonce", {"C:" R "\x7f," S ",i=4096"}},
+    {"bad-server-nonce", {"C:" R "\xc3\xa9," S ",i=4096"}},
+    {"bad-server-nonce", {"C:" R "\xff," S ",i=4096"}},
+    {"malformed-challenge", {"C:" R "~," S ",i=4096"}},
+    {"bad-iteration-count", {"C:" R "," S ",i="}},
+    {"bad-iteration-count", {"C:" R "," S ",i=0"}},
+    {"bad-iteration-count", {"C:" R "," S ",i=1"}},
+    {"bad-iteration-count", {"C:" R "," S ",i=4095"}},
+    {"bad-iteration-count", {"C:" R "," S ",i=2000001"}},
+    {"bad-iteration-count", {"C:" R "," S ",i=2147483648"}},
+    {"bad-iteration-count", {"C:" R "," S ",i=4294967296"}},
+    {"bad-iteration-count", {"C:" R "," S ",i=4294971392"}},           /* 4096 modulo 2^32 */
+    {"bad-iteration-count", {"C:" R "," S ",i=18446744073709555712"}}, /* 4096 modulo 2^64 */
+    {"bad-iteration-count", {"C:" R "," S ",i=-1"}},
+    {"bad-iteration-count", {"C:" R "," S ",i=+4096"}},
+    {"bad-iteration-count", {"C:" R "," S ",i=04096"}},
+    {"bad-iteration-count", {"C:" R "," S ",i=0x1000"}},
+    {"bad-iteration-count", {"C:" R "," S ",i= 4096"}},
+    {"bad-iteration-count", {"C:" R "," S ",i=4096 "}},
+    {"bad-iteration-count", {"C:" R "," S ",i=4096abc"}},
+    {"bad-iteration-count", {"C:" R "," S ",i=4096.0"}},
+    {"bad-iteration-count", {"C:" R "," S ",i=40:0"}},                     /* 4100, if : were a digit */
+    {"bad-iteration-count", {"C:" R "," S ",i=\xef\xbc\x94\x30\x39\x36"}}, /* a full-width 4 */
+    {"bad-salt", {"C:" R ",s=,i=4096"}},
+    {"bad-salt", {"C:" R ",s=QSXCR+Q6sek8bf9,i=4096"}},
+    {"bad-salt", {"C:" R ",s=QSXCR+Q6sek8bf9=,i=4096"}}, /* trailing bits */
+    {"bad-salt", {"C:" R ",s=QSXCR+Q6sek8bf92=,i=4096"}},
+    {"bad-salt", {"C:" R ",s=QSXCR+Q6sek8bf92====,i=4096"}},
+    {"bad-salt", {"C:" R ",s=====,i=4096"}},
+    {"bad-salt", {"C:" R ",s=QSXC R+Q6sek8bf9,i=4096"}},
+    {"bad-salt", {"C:" R ",s=QSXCR-Q6sek8bf92,i=4096"}},
+    {"bad-salt", {"C:" R ",s=QSXC\nQ6sek8bf92,i=4096"}},
+    {"mandatory-extension", {"C:m=ext," FIRST}},
+    {"mandatory-extension", {"C:m=," FIRST}},
+    {"mandatory-extension", {"C:" R ",m=ext," S ",i=4096"}},
+    {"mandatory-extension", {"C:" FIRST ",m=ext"}},
+    {"mandatory-extension", {"C:" FIRST ",x=1,m=ext"}},
+    {"mandatory-extension", {"C:" FIRST, "S:m=ext," FINAL}},
+    {"mandatory-extension", {"C:" FIRST, "S:" FINAL ",m=ext"}},
+    {"malformed-challenge", {"C:"}},
+    {"malformed-challenge", {"C:,"}},
+    {"malformed-challenge", {"C:r"}},
+    {"malformed-challenge", {"C:r:" NONCE "x," S ",i=4096"}},
+    {"malformed-challenge", {"C:" R}},
+    {"malformed-challenge", {"C:" R "," S}},
+    {"malformed-challenge", {"C:" R ",i=4096"}},
+    {"malformed-challenge", {"C:" S "," R ",i=4096"}},
+    {"malformed-challenge", {"C:" R ",i=4096," S}},
+    {"malformed-challenge", {"C:i=4096," R "," S}},
+    {"malformed-challenge", {"C:x=1," FIRST}},
+    {"malformed-challenge", {"C:" R ",x=1," S ",i=4096"}},
+    {"malformed-challenge", {"C:," FIRST}},
+    {"malformed-challenge", {"C: " FIRST}},
+    {"malformed-challenge", {"C:" R ",," S ",i=4096"}},
+    {"malformed-challenge", {"C:" FIRST ","}},
+    {"malformed-challenge", {"C:" FIRST ",,x=1"}},
+    {"malformed-challenge", {"C:" FIRST ",x"}},
+    {"malformed-challenge", {"C:" FIRST ",x="}},
+    {"malformed-challenge", {"C:" FIRST ",xx=1"}},
+    {"malformed-challenge", {"C:" FIRST ",1=x"}},
+    {"malformed-challenge", {"C:" FIRST ",=x"}},
+    {"malformed-challenge", {"C:" FIRST ",\xc3=x"}},
+    {"malformed-challenge", {"C:" FIRST ",x=~"}},
+    {"malformed-challenge", {"C:" FIRST "~"}},
+    {"malformed-challenge", {"C:" FIRST ",i=4096"}},
+    {"malformed-challenge", {"C:" FIRST ",s=QSXC"}},
+    {"malformed-challenge", {"C:" FIRST ",r=x"}},
+    {"malformed-challenge", {"C:" FIRST "," FINAL}},
+    {"malformed-challenge", {"C:e=other-error"}},
+    {"malformed-challenge", {"C:n,,n=user,r=" NONCE}},
+    {"bad-server-signature", {"C:" FIRST, "S:v=rmF9pqV8S7suAoZWja4dJRkFsKR="}},
+    {"bad-server-signature", {"C:" FIRST, "S:v=rmF9pqV8S7suAoZWja4dJRkFsKU="}},
+    {"bad-server-signature", {"C:" FIRST, "S:v=smF9pqV8S7suAoZWja4dJRkFsKQ="}},
+    {"bad-server-signature", {"C:" FIRST, "S:v="}},
+    {"bad-server-signature", {"C:" FIRST, "S:v=rmF9pqV8"}},
+    {"bad-server-signature", {"C:" FIRST, "S:v=rmF9pqV8S7suAoZWja4dJRkFsKQA"}},
+    {"bad-server-signature", {"C:" FIRST, "S:v=rmF9pqV8S7suAoZWja4dJRkFsKQ"}},
+    {"bad-server-signature", {"C:" FIRST, "S:" FINAL " "}},
+    {"bad-server-signature", {"C:" FIRST, "S:" FINAL FINAL}},
+    {"bad-server-signature", {"C:" FIRST, "S:v=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts="}}, /* our own proof, sent back */
+    {"bad-server-signature", {"C:" FIRST, "S:v=AAAAAAAAAAAAAAAAAAAAAAAAAAA="}},
+    {"bad-server-signature", {"C:" FIRST, "C:v=AAAAAAAAAAAAAAAAAAAAAAAAAAA="}},
+    {"malformed-success", {"C:" FIRST, "S:" FINAL "," FINAL}},
+    {"malformed-success", {"C:" FIRST, "S:" FINAL ",e=invalid-proof"}},
+    {"malformed-success", {"C:" FIRST, "S:" FINAL ","}},
+    {"malformed-success", {"C:" FIRST, "S:" FINAL "~"}},
+    {"malformed-success", {"C:" FIRST, "S:V=rmF9pqV8S7suAoZWja4dJRkFsKQ="}},
+    {"malformed-success", {"C:" FIRST, "S:x=1," FINAL}},
+    {"malformed-success", {"C:" FIRST, "S: " FINAL}},
+    {"malformed-success", {"C:" FIRST, "S:rmF9pqV8S7suAoZWja4dJRkFsKQ="}},
+    {"malformed-success", {"C:" FIRST, "S:p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts="}},
+    {"malformed-success", {"C:" FIRST, "S: p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts="}},
+    {"malformed-success", {"C:" FIRST, "S:" FIRST}},
+    {"malformed-success", {"C:" FIRST, "S:~"}},
+    {"malformed-success", {"C:" FIRST, "S:e"}},
+    {"malformed-challenge", {"C:" FIRST, "C:"}},
+    {"malformed-challenge", {"C:" FIRST, "C:" FIRST}},
+    {"malformed-challenge", {"C:" FIRST, "C:" FINAL "," FINAL}},
+    {"invalid-proof", {"C:" FIRST, "S:e=invalid-proof"}},
+    {"invalid-proof", {"C:" FIRST, "C:e=invalid-proof"}},
+    {"unknown-user", {"C:" FIRST, "S:e=unknown-user,x=1"}},
+    {"other-error", {"C:" FIRST, "S:e="}},
+    {"bad???thing", {"C:" FIRST, "S:e=bad\x01\x7f\xffthing"}},
+    {"%s%n%s", {"C:" FIRST, "S:e=%s%n%s"}},
+    {"1234567890123456789012345678901234567890...", {"C:" FIRST, "S:e=123456789012345678901234567890123456789012345"}},
+    {"no-server-signature", {"S:"}},
+    {"no-server-signature", {"S:" FINAL}},
+    {"no-server-signature", {"C:" FIRST, "S:"}},
+    {"unexpected-success-data", {"C:" FIRST, "C:" FINAL, "S:" FINAL}},
+    {"unexpected-success-data", {"C:" FIRST, "C:" FINAL, "S:x=1"}},
+    {"unexpected-success-data", {"C:" FIRST, "C:" FINAL, "S:~"}},
+    {"unexpected-challenge", {"C:" FIRST, "C:" FINAL, "C:" FINAL}},
+    {"unexpected-challenge", {"C:" FIRST, "C:" FINAL, "C:"}},
+    {"unexpected-challenge", {"C:" FIRST, "S:" FINAL, "C:" FINAL}},
+};
+
+/* One message of a script: C: a challenge, S: success with data. */
+static int hear(xm_scram *s, const char *line, xm_err *e) {
+  char bytes[400];
+  size_t i, n = strlen(line) - 2;
+  xm_buf out = XM_BUF_SECRET;
+  int rc;
+  const char *in = n ? bytes : NULL;
+  assert_true(n < sizeof bytes);
+  for (i = 0; i < n; i++) bytes[i] = line[i + 2] == '~' ? '\0' : line[i + 2];
+  rc = line[0] == 'C' ? xm_scram_step(s, in, n, &out, e) : xm_scram_success(s, in, n, e);
+  xm_buf_free(&out);
+  return rc;
+}
+
+static void test_hostile_servers(void **unused) {
+  size_t i, k;
+  (void)unused;
+  for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    const struct row *row = &rows[i];
+    xm_scram *s = started(XM_SCRAM_SHA1, NONCE);
+    xm_err e = {0};
+    for (k = 0; row->script[k + 1]; k++)
+      if (hear(s, row->script[k], &e) != XM_OK) fail_msg("row %zu: too early: %s", i, e.text);
+    if (hear(s, row->script[k], &e) != XM_EFAIL) fail_msg("row %zu: taken: %s", i, row->script[k]);
+    if (strcmp(e.condition, row->condition)) fail_msg("row %zu: %s: %s", i, e.condition, e.text);
+    check_refusal(&e, row->condition);
+    /* and nothing mends it */
+    assert_int_equal(hear(s, "S:" FINAL, &(xm_err){0}), XM_EFAIL);
+    assert_int_equal(hear(s, "S:", &(xm_err){0}), XM_EFAIL);
+    assert_int_equal(hear(s, "C:" FIRST, &(xm_err){0}), XM_EFAIL);
+    assert_int_equal(hear(s, "S:" FINAL, NULL), XM_EFAIL);
+    xm_scram_free(s);
+  }
+}
+
+/* Before its own first message a session takes nothing. */
+static void test_nothing_before_the_first_message(void **unused) {
+  static const char *const lines[] = {"S:", "S:" FINAL, "C:" FIRST, "C:"};
+  xm_scram_setup setup = {XM_SCRAM_SHA1, "user", 4, PASSWORD, strlen(PASSWORD), 0, 0};
+  size_t i;
+  (void)unused;
+  for (i = 0; i < 4; i++) {
+    xm_err e = {0};
+    xm_scram *s = xm_scram_new_with_nonce(&setup, NONCE, &e);
+    assert_int_equal(hear(s, lines[i], &e), XM_EFAIL);
+    check_refusal(&e, i < 2 ? "no-server-signature" : "unexpected-challenge");
+    xm_scram_free(s);
+  }
+}
+
+/* `head`, `n` times `c`, `tail` as one challenge: the condition it fails with, "" when it is taken. */
+static const char *long_challenge(const char *head, char c, size_t n, const char *tail) {
+  static xm_err e;
+  xm_buf in = XM_BUF_INIT, out = XM_BUF_SECRET;
+  xm_scram *s = started(XM_SCRAM_SHA1, NONCE);
+  xm_err_clear(&e);
+  xm_buf_puts(&in, head);
+  while (n--) xm_buf_putc(&in, c);
+  xm_buf_puts(&in, tail);
+  if (xm_scram_step(s, xm_buf_at(&in), xm_buf_len(&in), &out, &e) < 0) check_refusal(&e, e.condition);
+  xm_buf_free(&in);
+  xm_buf_free(&out);
+  xm_scram_free(s);
+  return e.condition;
+}
+
+static void test_sizes(void **unused) {
+  size_t room = 16384 - strlen(FIRST ",x=");
+  (void)unused;
+  assert_string_equal(long_challenge(R ",s=", 'A', 1364, "AA==,i=4096"), "");
+  assert_string_equal(long_challenge(R ",s=", 'A', 1364, "AAA=,i=4096"), "bad-salt");
+  assert_string_equal(long_challenge(R ",s=", 'A', 1364, "AAAA,i=4096"), "bad-salt");
+  assert_string_equal(long_challenge(R ",s=", 'A', 1364, ",i=4096"), "");
+  assert_string_equal(long_challenge(R ",s=", 'A', 10000, ",i=4096"), "bad-salt");
+  assert_string_equal(long_challenge(R, 'A', 1000, "," S ",i=4096"), "");
+  assert_string_equal(long_challenge(R, 'A', 65536, "," S ",i=4096"), "malformed-challenge");
+  assert_string_equal(long_challenge(FIRST ",x=", 'y', room, ""), "");
+  assert_string_equal(long_challenge(FIRST ",x=", 'y', room + 1, ""), "malformed-challenge");
+  assert_string_equal(long_challenge("", 'r', 1000, ""), "malformed-challenge");
+}
+
+/* The condition that i=`rounds` fails with between these bounds, "" when it is taken. */
+static const char *count(unsigned min, unsigned max, const char *rounds) {
+  static xm_err e;
+  xm_scram_setup setup = {XM_SCRAM_SHA1, "user", 4, PASSWORD, strlen(PASSWORD), min, max};
+  char line[200];
+  xm_scram *s = xm_scram_new_with_nonce(&setup, NONCE, NULL);
+  xm_buf out = XM_BUF_SECRET;
+  xm_err_clear(&e);
+  assert_int_equal(xm_scram_first(s, &out, &e), XM_OK);
+  snprintf(line, sizeof line, "C:" R "," S ",i=%s", rounds);
+  hear(s, line, &e);
+  xm_buf_free(&out);
+  xm_scram_free(s);
+  return e.condition;
+}
+
+static void test_bounds_of_the_count(void **unused) {
+  (void)unused;
+  assert_string_equal(count(0, 0, "4096"), "");
+  assert_string_equal(count(0, 0, "10000"), "");
+  assert_string_equal(count(7, 12, "6"), "bad-iteration-count");
+  assert_string_equal(count(7, 12, "7"), "");
+  assert_string_equal(count(7, 12, "12"), "");
+  assert_string_equal(count(7, 12, "13"), "bad-iteration-count");
+  assert_string_equal(count(1, 0, "1"), "");
+  assert_string_equal(count(1, 0, "0"), "bad-iteration-count");
+  assert_string_equal(count(1, 0, "01"), "bad-iteration-count");
+  assert_string_equal(count(1, 0, ""), "bad-iteration-count");
+  /* more than OpenSSL's int is never asked of it, whatever the caller allows */
+  assert_string_equal(count(1, UINT_MAX, "2147483648"), "bad-iteration-count");
+  assert_string_equal(count(1, UINT_MAX, "4294967295"), "bad-iteration-count");
+}
+
+static void test_username_is_escaped(void **unused) {
+  xm_scram_setup setup = {XM_SCRAM_SHA1, "a,b=c=2C\xc3\xa9", 10, PASSWORD, strlen(PASSWORD), 0, 0};
+  xm_scram *s = xm_scram_new_with_nonce(&setup, NONCE, NULL);
+  xm_buf out = XM_BUF_SECRET;
+  (void)unused;
+  assert_int_equal(xm_scram_first(s, &out, NULL), XM_OK);
+  check_said(&out, "n,,n=a=2Cb=3Dc=3D2C\xc3\xa9,r=" NONCE);
+  xm_buf_free(&out);
+  xm_scram_free(s);
+}
+
+/* A nonce that nobody gave is fresh, long enough, and of the right alphabet. */
+static void test_nonce_is_fresh(void **unused) {
+  xm_scram_setup setup = {XM_SCRAM_SHA256, "user", 4, PASSWORD, strlen(PASSWORD), 0, 0};
+  char last[22] = "";
+  int i;
+  (void)unused;
+  for (i = 0; i < 100; i++) {
+    xm_buf out = XM_BUF_SECRET;
+    xm_scram *s = xm_scram_new(&setup, NULL);
+    assert_int_equal(xm_scram_first(s, &out, NULL), XM_OK);
+    assert_int_equal(xm_buf_len(&out), strlen("n,,n=user,r=") + sizeof last);
+    assert_memory_not_equal(xm_buf_at(&out) + 12, last, sizeof last);
+    memcpy(last, xm_buf_at(&out) + 12, sizeof last);
+    assert_null(memchr(last, ',', sizeof last));
+    xm_buf_free(&out);
+    xm_scram_free(s);
+  }
+  xm_scram_free(NULL);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_vectors),
+      cmocka_unit_test(test_hostile_servers),
+      cmocka_unit_test(test_nothing_before_the_first_message),
+      cmocka_unit_test(test_sizes),
+      cmocka_unit_test(test_bounds_of_the_count),
+      cmocka_unit_test(test_username_is_escaped),
+      cmocka_unit_test(test_nonce_is_fresh),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

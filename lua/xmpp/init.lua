@@ -1,0 +1,277 @@
+-- xmpp: the public face. What each function means is in types.lua and in the README; here they are put together from the
+-- C core (connections, stanzas, Jids, timers) and what reads better in Lua: arguments, options, waiting.
+
+local core = require "xmpp.core"
+local options = require "xmpp.options"
+local wait = require "xmpp.wait"
+
+---@class xmpp
+local M = {
+  _VERSION = "xmpp 0.1.0",
+  C2S_PORT = 5222,
+  contract = require "xmpp.contract",
+  xexpr = require "xmpp.xexpr",
+  jid = core.jid,
+  is_jid = core.is_jid,
+  is_connection = core.is_connection,
+  default_handler = core.default_handler,
+  id = core.id,
+  on_error = core.on_error,
+  step = core.step,
+  fd = core.fd,
+  timeout = core.timeout,
+}
+
+local await_timeout = setmetatable({}, { __mode = "k" }) -- connection -> seconds
+
+local unpack = table.unpack or unpack -- luacheck: ignore 143
+
+local function check_type(value, kind, position, name, level)
+  if type(value) == kind then return end
+  error(("bad argument #%d to '%s' (%s expected, got %s)"):format(position, name, kind, type(value)), level + 1)
+end
+
+local function check_seconds(value, position, name, level)
+  if type(value) == "number" and value >= 0 then return end
+  local got = type(value) == "number" and tostring(value) or type(value)
+  error(("bad argument #%d to '%s' (seconds expected, got %s)"):format(position, name, got), level + 1)
+end
+
+local function check_conn(conn, name, level)
+  if core.is_connection(conn) then return end
+  error(("bad argument #1 to '%s' (connection expected, got %s)"):format(name, type(conn)), level + 1)
+end
+
+-- An error in the C core names the C function's line, which says nothing: it is raised again where the caller is.
+local function at_caller(level, f, ...)
+  local ok, a, b = pcall(f, ...)
+  if not ok then error(a, level + 1) end
+  return a, b
+end
+
+-- Connecting
+
+local function open(o)
+  local box = {}
+  o.password = type(o.password) == "function" and o.password() or o.password
+  if type(o.password) ~= "string" then
+    return nil, core.error { layer = "sasl", condition = "malformed-request", retry = false,
+      text = "the password function returned " .. type(o.password) .. ", not a string" }
+  end
+  o.insecure = o.verify == false
+  o.plain = o.plain ~= false
+  o.log = o.log or nil
+  o.mechanisms = o.mechanisms and table.concat(o.mechanisms, " ")
+  local conn, err = core.connect(o, box)
+  if not conn then return nil, err end
+  await_timeout[conn] = o.await_timeout or 60
+  return wait(box)
+end
+
+local function bad_host(host)
+  local target = core.jid(host)
+  if host:find(":", 1, true) or (target and not target.localpart and not target.resourcepart) then return nil end
+  return core.error { layer = "dns", condition = "bad-host", retry = false,
+    text = ("'%s' can't be a host: give a name or an IP address"):format(host) }
+end
+
+-- connect_client(jid, password, [host, [port,]] [opts])
+local function split_arguments(host, port, opts)
+  if type(host) == "table" then return nil, nil, host end
+  if type(port) == "table" then return host, nil, port end
+  return host, port, opts
+end
+
+local function check_where(host, port, first, name)
+  if host ~= nil then check_type(host, "string", first, name, 3) end
+  local ok, why = true, nil
+  if port ~= nil then ok, why = options.is_port(port) end
+  if not ok then error(("bad argument #%d to '%s' (%s)"):format(first + 1, name, why), 4) end
+end
+
+local function check_password(password, position, name)
+  local kind = type(password)
+  if kind == "string" or kind == "function" then return end
+  error(("bad argument #%d to '%s' (string or function expected, got %s)"):format(position, name, kind), 3)
+end
+
+local function client_jid(jid, resource)
+  local j, err = core.jid(jid)
+  if not j then return nil, err end
+  if not j.localpart then
+    return nil, core.error { layer = "stanza", condition = "jid-malformed", retry = false,
+      text = ("'%s' has no localpart: to log in, give an address like user@example.net"):format(tostring(j)) }
+  end
+  if resource then return j:with_resource(resource) end
+  return j.resourcepart and j or j:with_resource("lua-" .. core.id())
+end
+
+--- Connects, secures, logs in and binds a resource; waits until that is done.
+---@param jid string|xmpp.Jid
+---@param password string|fun(): string
+---@param host? string|xmpp.Opts dial this and nothing else; absent: SRV, then the JID's domain
+---@param port? integer|xmpp.Opts
+---@param opts? xmpp.Opts
+---@return xmpp.Conn? conn
+---@return xmpp.Error? err
+function M.connect_client(jid, password, host, port, opts)
+  host, port, opts = split_arguments(host, port, opts)
+  if not core.is_jid(jid) then check_type(jid, "string", 1, "connect_client", 2) end
+  check_password(password, 2, "connect_client")
+  check_where(host, port, 3, "connect_client")
+  local o, err = options.check(opts, 2), nil
+  o.host, o.port = host or o.host, port or o.port
+  o.jid, err = client_jid(jid, o.resource)
+  err = err or (o.host and bad_host(o.host))
+  if err then return nil, err end
+  o.password, o.tls = password, o.tls or "starttls"
+  return open(o)
+end
+
+--- Connects as a component (XEP-0114); waits until the handshake is done.
+---@param host string
+---@param port integer
+---@param domain string|xmpp.Jid
+---@param secret string|fun(): string
+---@param opts? xmpp.Opts
+---@return xmpp.Conn? conn
+---@return xmpp.Error? err
+function M.connect_component(host, port, domain, secret, opts)
+  check_type(host, "string", 1, "connect_component", 2)
+  if port == nil then check_type(port, "number", 2, "connect_component", 2) end
+  check_where(host, port, 1, "connect_component")
+  if not core.is_jid(domain) then check_type(domain, "string", 3, "connect_component", 2) end
+  check_password(secret, 4, "connect_component")
+  local o, err = options.check(opts, 2), nil
+  o.host, o.port = host, port
+  o.jid, err = core.jid(domain)
+  if not err and (o.jid.localpart or o.jid.resourcepart) then
+    err = core.error { layer = "stanza", condition = "jid-malformed", retry = false,
+      text = ("'%s' is not a component's address: give its domain"):format(tostring(o.jid)) }
+  end
+  err = err or bad_host(host)
+  if err then return nil, err end
+  o.password, o.tls, o.component = secret, o.tls or "none", true
+  return open(o)
+end
+
+-- Connections: methods, which are functions of the module, too
+
+local conn = {}
+for _, name in ipairs { "receive", "set_handler", "stop_handler", "handler", "set_callback", "set_callback_once",
+  "unset_callback", "callbacks", "jid", "state", "pending", "send" } do
+  conn[name] = core.conn[name]
+end
+
+function conn.stop(self, timeout)
+  check_conn(self, "stop", 2)
+  if timeout ~= nil then check_seconds(timeout, 2, "stop", 2) end
+  local box = {}
+  core.conn.close(self, timeout or 5)
+  core.conn.await(self, "ended", box)
+  return wait(box)
+end
+
+function conn.receive_blocking(self, timeout)
+  check_conn(self, "receive_blocking", 2)
+  if timeout ~= nil then check_seconds(timeout, 2, "receive_blocking", 2) end
+  local stanza, err = core.conn.receive(self)
+  if stanza or err then return stanza, err end
+  local box = {}
+  core.conn.await(self, "stanza", box, timeout)
+  return wait(box)
+end
+
+function conn.flush(self, timeout)
+  check_conn(self, "flush", 2)
+  if timeout ~= nil then check_seconds(timeout, 2, "flush", 2) end
+  local box = {}
+  core.conn.await(self, "sent", box, timeout)
+  return wait(box)
+end
+
+function conn.send_callback(self, stanza, cb, timeout)
+  check_conn(self, "send_callback", 2)
+  check_type(stanza, "table", 2, "send_callback", 2)
+  check_type(cb, "function", 3, "send_callback", 2)
+  if timeout ~= nil then check_seconds(timeout, 4, "send_callback", 2) end
+  return at_caller(2, core.conn.request, self, stanza, cb, timeout or await_timeout[self])
+end
+
+function conn.send_await(self, stanza, cb, timeout)
+  if type(cb) == "number" and timeout == nil then cb, timeout = nil, cb end
+  check_conn(self, "send_await", 2)
+  check_type(stanza, "table", 2, "send_await", 2)
+  if cb ~= nil then check_type(cb, "function", 3, "send_await", 2) end
+  if timeout ~= nil then check_seconds(timeout, cb and 4 or 3, "send_await", 2) end
+  local box = {}
+  local id, err = at_caller(2, core.conn.request, self, stanza, box, timeout or await_timeout[self])
+  if not id then return nil, err end
+  local response
+  response, err = wait(box)
+  if not response then return nil, err end
+  if cb then return cb(response, self) end
+  return response
+end
+
+for name, f in pairs(conn) do
+  if name ~= "jid" then M[name] = f end -- xmpp.jid makes one; xmpp.connection_jid asks for one
+end
+M.connection_jid = conn.jid
+core.methods(conn)
+
+-- The loop
+
+local quit
+
+--- Turns the loop until no connection, task or timer is left, or `xmpp.quit()`.
+function M.run()
+  quit = false
+  while not quit and core.is_busy() do core.step(-1) end
+end
+
+--- Makes `xmpp.run()` return when the turn it makes is over.
+function M.quit()
+  quit = true
+end
+
+--- Runs f(...) in a coroutine of its own, from the loop's next turn on.
+---@param f function
+function M.spawn(f, ...)
+  check_type(f, "function", 1, "spawn", 2)
+  local n = select("#", ...)
+  if n == 0 then return core.spawn(f) end
+  local arguments = { ... }
+  core.spawn(function() return f(unpack(arguments, 1, n)) end)
+end
+
+--- Waits for so many seconds; others go on meanwhile.
+---@param seconds number
+function M.sleep(seconds)
+  check_seconds(seconds, 1, "sleep", 2)
+  local box = {}
+  core.timer(seconds, box)
+  wait(box)
+end
+
+--- Calls f once, in a coroutine of its own, after so many seconds.
+---@param seconds number
+---@param f function
+---@return xmpp.Timer timer with :cancel()
+function M.after(seconds, f)
+  check_seconds(seconds, 1, "after", 2)
+  check_type(f, "function", 2, "after", 2)
+  return core.timer(seconds, f)
+end
+
+--- Calls f every so many seconds, each time in a coroutine of its own.
+---@param seconds number
+---@param f function
+---@return xmpp.Timer timer with :cancel()
+function M.every(seconds, f)
+  check_seconds(seconds, 1, "every", 2)
+  check_type(f, "function", 2, "every", 2)
+  return core.timer(seconds, f, true)
+end
+
+return M

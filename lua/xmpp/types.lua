@@ -1,0 +1,342 @@
+---@meta _
+-- luacheck: ignore 211 212 241
+-- types: what the library's public values and functions are, in LuaCATS, for editors and lua-language-server. Never
+-- loaded.
+--
+-- Here stands what C provides, and every type. The functions of xmpp.xexpr and xmpp.contract carry their annotations
+-- where they are written, in xexpr.lua and contract.lua.
+-- Everywhere: times are seconds (fractions allowed), sizes are bytes, strings are UTF-8. A caller's mistake raises at
+-- the caller's line; what the world does wrong comes as `nil, err`. What waits yields in a coroutine, and turns the
+-- loop on the main thread.
+
+-- Stanzas
+
+--- Attribute values by name: "to", "xml:lang", and under the Clark key "{uri}local" any other that has a namespace. All
+--- are strings in what is received; in what is sent numbers will do.
+---@alias xmpp.Attributes table<string, string|number>
+
+--- Text, or an element. Received texts are strings, never empty, never two side by side.
+---@alias xmpp.Child string|number|xmpp.Element
+
+--- `{ name, attributes, child... }`: plain data without metatable. Received ones always have slot 2, and an `xmlns`
+--- only where it differs from the parent's (at the top: from the stream's). What is sent may leave slot 2 out:
+--- `{"body", "Hi"}`.
+---@class xmpp.Element
+---@field [1] string the element's name, an XML NCName
+---@field [2] xmpp.Attributes|xmpp.Child|nil a table without [1] is the attributes, one with a string [1] a child
+---@field [integer] xmpp.Child
+
+--- An element named message, presence or iq: what `send` takes and handlers get.
+---@alias xmpp.Stanza xmpp.Element
+
+--- RFC 6120 8.3.2: what the sender of a refused stanza can do.
+---@alias xmpp.StanzaErrorType
+---| "auth" # try again with credentials
+---| "cancel" # do not try again
+---| "continue" # go on, it was only a warning
+---| "modify" # try again with other data
+---| "wait" # try again later
+
+--- RFC 6120 8.3.3.
+---@alias xmpp.StanzaErrorCondition
+---| "bad-request" | "conflict" | "feature-not-implemented" | "forbidden" | "gone" | "internal-server-error"
+---| "item-not-found" | "jid-malformed" | "not-acceptable" | "not-allowed" | "not-authorized" | "policy-violation"
+---| "recipient-unavailable" | "redirect" | "registration-required" | "remote-server-not-found"
+---| "remote-server-timeout" | "resource-constraint" | "service-unavailable" | "subscription-required"
+---| "undefined-condition" | "unexpected-request"
+
+-- Errors
+
+---@alias xmpp.Layer
+---| "dns" | "tcp" | "tls" | "stream" | "sasl" | "bind" | "stanza" | "timeout" | "closed" | "limit"
+
+--- What comes after nil when the world failed. `tostring(err)` is one good line.
+---@class xmpp.Error
+---@field layer xmpp.Layer where it happened; "closed": the connection had ended, `text` says why
+---@field condition string the RFC's or the system's own name: "not-authorized", "ECONNREFUSED", "certificate-expired"
+---@field text string for a person: what was tried, what came, what to do; never a secret
+---@field retry boolean could trying again, unchanged, work?
+---@field stanza xmpp.Stanza? the stanza that carries the error, where there is one
+
+-- Addresses (RFC 7622)
+
+--- A prepared address. Equal ones compare equal with `==`; `tostring(jid)` is its text. Cannot be changed.
+---@class xmpp.Jid
+---@field localpart string? nil when absent
+---@field domainpart string
+---@field resourcepart string? nil when absent
+local Jid = {}
+
+--- The address without its resourcepart.
+---@return xmpp.Jid
+function Jid:bare() end
+
+--- The address with another resourcepart, prepared. nil and a reason's error when it can't be one (empty, too long, a
+--- character that RFC 7622 3.4 forbids).
+---@param resource string
+---@return xmpp.Jid?
+---@return xmpp.Error?
+function Jid:with_resource(resource) end
+
+-- Options
+
+--- Options of `connect_client` and `connect_component`. An unknown one raises and names the nearest that is known.
+---@class xmpp.Opts
+---@field host? string dial this host and no other (none: the JID's domain by SRV, then the domain itself)
+---@field port? integer TCP port, 1 to 65535 (5222 where SRV gives none)
+--- "starttls": as RFC 6120 5; "direct": TLS first, XEP-0368; "none": for a client only when the peer is a loopback
+--- address ("starttls")
+---@field tls? "starttls"|"direct"|"none"
+---@field ca_file? string PEM file of trusted certificates (none: the system's)
+---@field ca_dir? string directory of trusted certificates, hashed as OpenSSL does (none: the system's)
+---@field tls_name? string the name that the certificate must be for (the JID's domainpart, whatever host was dialled)
+---@field pin? string base64 of the SHA-256 of the certificate's public key (SPKI), asked for besides the rest (none)
+---@field cert? string PEM file with our certificate, for SASL EXTERNAL (none)
+---@field key? string PEM file with the key to `cert` (none)
+---@field verify? boolean false: any certificate will do; warned about (true)
+---@field mechanisms? string[] the only SASL mechanisms that may be used (every one the library has)
+---@field plain? boolean false: never send the password itself, SASL PLAIN (true, over TLS only)
+---@field resource? string resourcepart to ask for (the JID's own, else "lua-" and random text)
+---@field lang? string xml:lang of our stream, as in "en" (none)
+---@field timeout? number seconds until connecting is given up, over all its phases (30)
+---@field await_timeout? number seconds that a response is waited for, math.huge for no end (60)
+---@field keepalive? number seconds without sending after which a space is sent, RFC 6120 4.6.1 (60)
+---@field resume? boolean resume a broken stream where the server can, XEP-0198
+---@field reconnect? boolean connect again when the connection is lost and trying again can help
+---@field max_stanza? integer bytes of the greatest stanza taken (10 MiB; 64 KiB until the resource is bound)
+---@field max_depth? integer elements inside each other in a stanza taken (128)
+---@field max_attributes? integer attributes of an element taken (256)
+---@field max_nodes? integer elements, attributes and texts in a stanza taken (50,000)
+---@field max_queue? integer bytes that may wait to be sent (10 MiB)
+---@field log? fun(direction: ">"|"<", text: string) gets all XML that goes (">") and comes, secrets masked (none)
+
+--- Options of `send`.
+---@class xmpp.SendOpts
+---@field on? fun(state: string, err: xmpp.Error?) is told what becomes of the stanza (none)
+
+--- Which stanzas a callback sees; what is absent may be anything. Decided before a table is made.
+---@class xmpp.Filter
+---@field name? string the stanza's name: "message", "presence" or "iq"
+---@field type? string its type attribute
+---@field xmlns? string the namespace of its first child element
+---@field from? string|xmpp.Jid its sender
+---@field id? string its id attribute
+
+--- Gets every stanza of its connection; what it returns is ignored. Runs in a coroutine, so it may wait.
+---@alias xmpp.Handler fun(stanza: xmpp.Stanza, conn: xmpp.Conn)
+
+--- Gets what its filter lets through. Installed with `set_callback_once`, it is removed when it returns exactly true.
+---@alias xmpp.Callback fun(stanza: xmpp.Stanza, conn: xmpp.Conn): any
+
+--- Called once: with the response, or with nil and the error (layer "timeout" or "closed").
+---@alias xmpp.ResponseCallback fun(stanza: xmpp.Stanza?, conn: xmpp.Conn, err: xmpp.Error?): ...
+
+-- Connections. Every method is also a function of the module, the same value: `xmpp.send(conn, stanza)`.
+
+---@class xmpp.Conn
+local Conn = {}
+
+--- Closes the stream in order: what is unsent leaves first, then the server's own closing is waited for. Idempotent.
+---@param timeout? number seconds after which the connection is cut (5)
+---@return boolean? ok true; nil when it did not end in order
+---@return xmpp.Error?
+function Conn:stop(timeout) end
+
+--- Sends a stanza: at once outside a dispatch; inside one, all that was sent leaves together at its end. Raises, with
+--- the path to the fault, for a stanza that `contract.stanza` refuses; then nothing of it was written.
+---@param stanza xmpp.Stanza
+---@param opts? xmpp.SendOpts
+---@return boolean? ok true
+---@return xmpp.Error? err layer "closed", or "limit" when `max_queue` is reached
+function Conn:send(stanza, opts) end
+
+--- Waits until the kernel has all that was sent.
+---@param timeout? number seconds
+---@return boolean? ok true
+---@return xmpp.Error?
+function Conn:flush(timeout) end
+
+--- The next stanza of the receive queue, without waiting. The queue fills while no handler is installed.
+---@return xmpp.Stanza? stanza nil alone: none now
+---@return xmpp.Error? err the connection is closed and the queue drained
+function Conn:receive() end
+
+--- The next stanza of the receive queue; waits for it.
+---@param timeout? number seconds (no end)
+---@return xmpp.Stanza?
+---@return xmpp.Error?
+function Conn:receive_blocking(timeout) end
+
+--- Installs the connection's one handler. What was queued is given to it first, in order.
+---@param handler? xmpp.Handler (xmpp.default_handler)
+function Conn:set_handler(handler) end
+
+--- Takes the handler away: stanzas go to the receive queue again.
+function Conn:stop_handler() end
+
+---@return xmpp.Handler? handler nil when none is installed
+function Conn:handler() end
+
+--- Adds a callback at the end of the list that the default handler goes through; in effect from the next stanza on.
+---@param callback xmpp.Callback
+---@param filter? xmpp.Filter
+function Conn:set_callback(callback, filter) end
+
+--- As set_callback; the callback is removed when it returns exactly true.
+---@param callback xmpp.Callback
+---@param filter? xmpp.Filter
+function Conn:set_callback_once(callback, filter) end
+
+--- Removes a callback, in effect at once.
+---@param callback xmpp.Callback
+---@return boolean found was it there?
+function Conn:unset_callback(callback) end
+
+--- The callbacks in order of installation: a new list.
+---@return xmpp.Callback[]
+function Conn:callbacks() end
+
+--- Sends a stanza and has `callback` called once: with its response, or with nil and an error. The response is the
+--- first stanza of the same name and id from who was asked, for an iq of type result or error. A missing id is made up,
+--- on the wire only. Raises for an id that is waited for already.
+---@param stanza xmpp.Stanza
+---@param callback xmpp.ResponseCallback
+---@param timeout? number seconds, math.huge for no end (await_timeout, 60)
+---@return string? id the id sent
+---@return xmpp.Error?
+function Conn:send_callback(stanza, callback, timeout) end
+
+--- Sends a stanza and waits for its response (as send_callback); answers with what `callback` returns, without one with
+--- the response itself. An error response is a response: see `xexpr.is_error`.
+---@param stanza xmpp.Stanza
+---@param callback? xmpp.ResponseCallback
+---@param timeout? number seconds, math.huge for no end (await_timeout, 60); may stand in the callback's place
+---@return xmpp.Stanza|any response
+---@return xmpp.Error|any err layer "timeout" or "closed"
+---@overload fun(self: xmpp.Conn, stanza: xmpp.Stanza, timeout: number): xmpp.Stanza?, xmpp.Error?
+function Conn:send_await(stanza, callback, timeout) end
+
+--- The address that the server bound, with its resourcepart; of a component its domain.
+---@return xmpp.Jid
+function Conn:jid() end
+
+-- The module
+
+--- What `after` and `every` answer with.
+---@class xmpp.Timer
+local Timer = {}
+
+--- Stops the timer; again, or after its end, without effect.
+function Timer:cancel() end
+
+---@class xmpp
+---@field C2S_PORT integer 5222, the port of clients (RFC 6120 3.2.1)
+---@field xexpr xmpp.xexpr
+---@field contract xmpp.contract
+local xmpp = {}
+
+--- Connects, negotiates TLS, authenticates, binds a resource, and answers with the open connection. The certificate is
+--- checked against the JID's domain (or opts.tls_name), whatever host is dialled.
+---@param jid string|xmpp.Jid
+---@param password string
+---@param host? string|xmpp.Opts dial this host and no other (SRV, then the domain itself)
+---@param port? integer|xmpp.Opts (5222)
+---@param opts? xmpp.Opts
+---@return xmpp.Conn?
+---@return xmpp.Error?
+---@overload fun(jid: string|xmpp.Jid, password: string, opts: xmpp.Opts): xmpp.Conn?, xmpp.Error?
+---@overload fun(jid: string|xmpp.Jid, password: string, host: string, opts: xmpp.Opts): xmpp.Conn?, xmpp.Error?
+function xmpp.connect_client(jid, password, host, port, opts) end
+
+--- Connects as an external component (XEP-0114).
+---@param host string
+---@param port integer 1 to 65535
+---@param domain string the component's own domain
+---@param secret string
+---@param opts? xmpp.Opts
+---@return xmpp.Conn?
+---@return xmpp.Error?
+function xmpp.connect_component(host, port, domain, secret, opts) end
+
+xmpp.stop = Conn.stop
+xmpp.send = Conn.send
+xmpp.flush = Conn.flush
+xmpp.receive = Conn.receive
+xmpp.receive_blocking = Conn.receive_blocking
+xmpp.set_handler = Conn.set_handler
+xmpp.stop_handler = Conn.stop_handler
+xmpp.handler = Conn.handler
+xmpp.set_callback = Conn.set_callback
+xmpp.set_callback_once = Conn.set_callback_once
+xmpp.unset_callback = Conn.unset_callback
+xmpp.callbacks = Conn.callbacks
+xmpp.send_callback = Conn.send_callback
+xmpp.send_await = Conn.send_await
+
+--- Gives a stanza to every callback of the connection whose filter lets it through, in order of installation.
+---@type xmpp.Handler
+function xmpp.default_handler(stanza, conn) end
+
+---@param v any
+---@return boolean
+function xmpp.is_connection(v) end
+
+--- Splits and prepares an address (RFC 7622). A Jid is answered as it is.
+---@param s string|xmpp.Jid
+---@return xmpp.Jid?
+---@return xmpp.Error?
+function xmpp.jid(s) end
+
+---@param v any
+---@return boolean
+function xmpp.is_jid(v) end
+
+--- A new id: at least 128 unguessable bits as URL-safe text, never repeated.
+---@return string
+function xmpp.id() end
+
+--- Turns the loop until no connection, task or timer is left, or until `quit`.
+function xmpp.run() end
+
+--- Makes `run` return.
+function xmpp.quit() end
+
+--- Turns the loop once, for games and hosts with a loop of their own.
+---@param timeout? number seconds to wait for something to do (0)
+---@param max_stanzas? integer stanzas dispatched at most (no bound)
+---@return integer dispatched stanzas that were dispatched
+function xmpp.step(timeout, max_stanzas) end
+
+--- One descriptor for all that the library waits on: poll it for reading, then `step`. Timers do not wake it: see
+--- `timeout`.
+---@return integer
+function xmpp.fd() end
+
+--- Seconds until the library needs a `step` even if `fd` stays silent; nil: none.
+---@return number?
+function xmpp.timeout() end
+
+--- Runs `f(...)` in a coroutine of its own, in which what waits yields.
+---@param f fun(...)
+---@param ... any
+function xmpp.spawn(f, ...) end
+
+--- Waits.
+---@param seconds number
+function xmpp.sleep(seconds) end
+
+--- Calls `f` once.
+---@param seconds number from now
+---@param f fun()
+---@return xmpp.Timer
+function xmpp.after(seconds, f) end
+
+--- Calls `f` again and again.
+---@param seconds number between two calls
+---@param f fun()
+---@return xmpp.Timer
+function xmpp.every(seconds, f) end
+
+--- Who hears of errors thrown in handlers, callbacks and tasks, with their traceback. They end nothing else.
+---@param f fun(err: any)? nil: back to the default, which writes to stderr
+function xmpp.on_error(f) end

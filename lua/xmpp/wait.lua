@@ -1,0 +1,27 @@
+-- wait: the one rule for everything that waits: in a coroutine it yields, on the main thread it turns the loop.
+
+local core = require "xmpp.core"
+
+local unpack = table.unpack or unpack -- luacheck: ignore 143
+local running, yield = coroutine.running, coroutine.yield
+
+local can_yield = coroutine.isyieldable or function()
+  local co, is_main = running()
+  return co ~= nil and not is_main
+end
+
+--- Waits until the core has filled `box`, and gives what it put there. Who else resumes the coroutine meanwhile does no
+--- harm: it yields again.
+---@param box table
+---@return any ...
+local function wait(box)
+  if can_yield() then
+    box.co = running()
+    while not box.done do yield() end
+  else
+    while not box.done do core.step(-1) end
+  end
+  return unpack(box, 1, box.n)
+end
+
+return wait

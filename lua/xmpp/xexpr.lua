@@ -1,0 +1,414 @@
+-- xexpr: reading, building, comparing and printing stanzas, which are plain tables { name, attributes, child... }.
+--
+-- Called by programs; the library itself needs none of it. Knows nothing of connections. No function changes what it is
+-- given, and each raises at its caller's line when it gets a value of the wrong type.
+-- Two words: an element's *own text* is its text children joined; its *namespace* is its own xmlns, else its parent's,
+-- for a message, presence or iq at the top jabber:client.
+
+local core = require "xmpp.core"
+local draw = require "xmpp.xexpr.draw"
+local form = require "xmpp.xexpr.form"
+
+---@class xmpp.xexpr
+local M = {}
+
+local is_element, parts, text_of, show, shape = form.is_element, form.parts, form.text_of, form.show, form.shape
+
+local CLIENT = "jabber:client"
+local STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+
+local function set(words)
+  local out = {}
+  for word in words:gmatch "%S+" do out[word] = true end
+  return out
+end
+
+local STANZA_NAME = set "message presence iq"
+local STREAM_NS = set "jabber:client jabber:component:accept"
+local ERROR_TYPE = set "auth cancel continue modify wait"
+local ERROR_CONDITION = set [[
+  bad-request conflict feature-not-implemented forbidden gone internal-server-error item-not-found jid-malformed
+  not-acceptable not-allowed not-authorized policy-violation recipient-unavailable redirect registration-required
+  remote-server-not-found remote-server-timeout resource-constraint service-unavailable subscription-required
+  undefined-condition unexpected-request ]]
+
+-- `level` as error() counts it, from here: 3 blames the caller of the function that found the fault, 4 the caller's
+-- caller. What is called with 4 must not be a tail call, which would take a frame away.
+local function fail(level, n, fname, reason)
+  error(("bad argument #%d to '%s' (%s)"):format(n, fname, reason), level)
+end
+
+local function need_element(v, n, fname)
+  if not is_element(v) then fail(4, n, fname, "element expected, got " .. type(v)) end
+end
+
+local function need_string(v, n, fname)
+  if type(v) ~= "string" then fail(4, n, fname, "string expected, got " .. type(v)) end
+end
+
+local function need_optional(kind, v, n, fname)
+  if v ~= nil and type(v) ~= kind then fail(4, n, fname, kind .. " expected, got " .. type(v)) end
+end
+
+local function attribute(x, key)
+  local attrs = parts(x)
+  return attrs and text_of(attrs[key])
+end
+
+local function namespace(x, inherited) return attribute(x, "xmlns") or inherited end
+
+-- Of an element that has no parent here; nil when nobody can know it.
+local function root_namespace(x) return namespace(x, STANZA_NAME[x[1]] and CLIENT or nil) end
+
+-- The first child element from `slot` on, of that name if one is given, and its slot.
+local function next_child(x, slot, name)
+  for i = slot, #x do
+    local v = x[i]
+    if is_element(v) and (name == nil or v[1] == name) then return v, i end
+  end
+end
+
+-- nil when there is no text child at all.
+local function own_text(x)
+  local _, first = parts(x)
+  local run = {}
+  for i = first, #x do run[#run + 1] = text_of(x[i]) end
+  return run[1] and table.concat(run)
+end
+
+local function shaped(x, n, fname)
+  if not is_element(x) then fail(4, n, fname, "element expected, got " .. type(x)) end
+  local out, reason = shape(x, CLIENT)
+  if not out then fail(4, n, fname, "element" .. reason) end
+  return out
+end
+
+--- The element's name, without any prefix.
+---@param x xmpp.Element
+---@return string
+function M.name(x)
+  need_element(x, 1, "name")
+  return x[1]
+end
+
+--- The value of attribute `key` ("to", "xml:lang", "{urn:example}local"); nil when it is absent. A number comes as the
+--- text it is sent as.
+---@param x xmpp.Element
+---@param key string
+---@return string?
+function M.attr(x, key)
+  need_element(x, 1, "attr")
+  need_string(key, 2, "attr")
+  return attribute(x, key)
+end
+
+--- The first child element of that name; with `xmlns` the first of that name in that namespace. nil when there is none.
+--- A child without an xmlns of its own is in x's namespace.
+---@param x xmpp.Element
+---@param name string
+---@param xmlns? string
+---@return xmpp.Element?
+function M.child(x, name, xmlns)
+  need_element(x, 1, "child")
+  need_string(name, 2, "child")
+  need_optional("string", xmlns, 3, "child")
+  local _, first = parts(x)
+  local inherited = root_namespace(x)
+  local found, slot = next_child(x, first, name)
+  while found and xmlns and namespace(found, inherited) ~= xmlns do found, slot = next_child(x, slot + 1, name) end
+  return found
+end
+
+--- Iterates over the child elements in order, skipping text: `for item in xexpr.children(query, "item") do`.
+---@param x xmpp.Element
+---@param name? string only children of this name
+---@return fun(): xmpp.Element?
+function M.children(x, name)
+  need_element(x, 1, "children")
+  need_optional("string", name, 2, "children")
+  local _, first = parts(x)
+  local slot = first - 1
+  return function()
+    local found
+    found, slot = next_child(x, slot + 1, name)
+    slot = slot or #x
+    return found
+  end
+end
+
+--- The element's own text, "" when it has none; with `name` that of its first child of this name, nil when there is no
+--- such child.
+---@param x xmpp.Element
+---@param name? string
+---@return string?
+function M.text(x, name)
+  need_element(x, 1, "text")
+  need_optional("string", name, 2, "text")
+  if name then
+    local _, first = parts(x)
+    x = next_child(x, first, name)
+  end
+  return x and (own_text(x) or "")
+end
+
+local function is_stanza(x)
+  local xmlns = attribute(x, "xmlns")
+  return STANZA_NAME[x[1]] ~= nil and (xmlns == nil or STREAM_NS[xmlns] ~= nil)
+end
+
+--- Is x a message, presence or iq of type "error"?
+---@param x xmpp.Element
+---@return boolean
+function M.is_error(x)
+  need_element(x, 1, "is_error")
+  return is_stanza(x) and attribute(x, "type") == "error"
+end
+
+local function need_answerable(x, fname)
+  if not is_element(x) then fail(4, 1, fname, "element expected, got " .. type(x)) end
+  if not is_stanza(x) then fail(4, 1, fname, "message, presence or iq expected, got " .. show(x[1])) end
+  local kind = attribute(x, "type")
+  if kind == "error" then fail(4, 1, fname, "an error is never answered, RFC 6120 8.3.1") end
+  if x[1] == "iq" and kind ~= "get" and kind ~= "set" then
+    fail(4, 1, fname, "iq of type 'get' or 'set' expected, got " .. show(kind))
+  end
+end
+
+local function envelope(x, kind)
+  local from, to = attribute(x, "from"), attribute(x, "to")
+  return { x[1], { type = kind, id = attribute(x, "id"), to = from, from = to } }
+end
+
+--- A new stanza that answers x: `to` and `from` change places (one that x lacks stays out), `id` is kept, the further
+--- arguments become its children. An iq get or set is answered by a result; a message keeps its type, and one of type
+--- groupchat goes to the room's bare JID; a presence gets no type, since to say "subscribed" is yours. Raises for an
+--- error and for an iq that is no request.
+---@param x xmpp.Element
+---@param ... xmpp.Child
+---@return xmpp.Element
+function M.reply(x, ...)
+  need_answerable(x, "reply")
+  local kind = x[1] == "message" and attribute(x, "type") or x[1] == "iq" and "result" or nil
+  local out = envelope(x, kind)
+  local to = out[2].to
+  if kind == "groupchat" and to then out[2].to = to:match "^[^/]*" end
+  for i = 1, select("#", ...) do
+    local v = (select(i, ...))
+    if not is_element(v) and not text_of(v) then
+      fail(3, i + 1, "reply", "element or text expected, got " .. type(v))
+    end
+    out[#out + 1] = v
+  end
+  return out
+end
+
+--- A new stanza that answers x with an error (RFC 6120 8.3). Raises where `reply` does, and for a type or condition
+--- that the RFC does not have.
+---@param x xmpp.Element
+---@param type xmpp.StanzaErrorType what the other side can do about it
+---@param condition xmpp.StanzaErrorCondition
+---@param text? string for a person, in English
+---@return xmpp.Element
+function M.error_reply(x, type, condition, text)
+  need_answerable(x, "error_reply")
+  need_string(type, 2, "error_reply")
+  need_string(condition, 3, "error_reply")
+  need_optional("string", text, 4, "error_reply")
+  if not ERROR_TYPE[type] then
+    fail(3, 2, "error_reply", "auth, cancel, continue, modify or wait expected, got " .. show(type))
+  end
+  if not ERROR_CONDITION[condition] then
+    fail(3, 3, "error_reply", "condition of RFC 6120 8.3.3 expected, got " .. show(condition))
+  end
+  local out = envelope(x, "error")
+  out[3] = { "error", { type = type }, { condition, { xmlns = STANZAS } } }
+  if text then out[3][4] = { "text", { xmlns = STANZAS, ["xml:lang"] = "en" }, text } end
+  return out
+end
+
+-- A pattern that nobody else can change: { name, xmlns, text, attrs, children }, absent what may be anything.
+local function compile(x)
+  local attrs, first = parts(x)
+  local p = { name = x[1], xmlns = attribute(x, "xmlns"), text = own_text(x), attrs = {}, children = {} }
+  for key, v in pairs(attrs or {}) do
+    if key ~= "xmlns" then p.attrs[key] = text_of(v) end
+  end
+  for i = first, #x do
+    if type(x[i]) == "table" then p.children[#p.children + 1] = compile(x[i]) end
+  end
+  return p
+end
+
+-- One step of Kuhn's bipartite matching: finds pattern `p` a child of its own, moving the owners of others if it must.
+local function place(p, choices, owner, tried)
+  for _, slot in ipairs(choices[p]) do
+    if not tried[slot] then
+      tried[slot] = true
+      if not owner[slot] or place(owner[slot], choices, owner, tried) then
+        owner[slot] = p
+        return true
+      end
+    end
+  end
+  return false
+end
+
+local fits
+
+-- The slots of the children of x, an element in namespace `ns`, that fit.
+local function choices_for(pattern, x, first, ns)
+  local out = {}
+  local found, slot = next_child(x, first, pattern.name)
+  while found do
+    if fits(pattern, found, ns) then out[#out + 1] = slot end
+    found, slot = next_child(x, slot + 1, pattern.name)
+  end
+  return out
+end
+
+local function fits_children(patterns, x, ns)
+  local _, first = parts(x)
+  local choices, owner = {}, {}
+  for p, pattern in ipairs(patterns) do
+    choices[p] = choices_for(pattern, x, first, ns)
+    if not place(p, choices, owner, {}) then return false end
+  end
+  return true
+end
+
+function fits(pattern, x, inherited)
+  local ns = namespace(x, inherited)
+  if x[1] ~= pattern.name or (pattern.xmlns and pattern.xmlns ~= ns) then return false end
+  for key, v in pairs(pattern.attrs) do
+    if attribute(x, key) ~= v then return false end
+  end
+  if pattern.text and pattern.text ~= (own_text(x) or "") then return false end
+  return fits_children(pattern.children, x, ns)
+end
+
+--- A predicate from a pattern, which is an element: the name must be equal, attributes that are there must be equal
+--- (`xmlns` is compared with the namespace, inherited or not), own text that is there must be equal ("" asks for none),
+--- and each child must be met by a child of its own, in any order. What the pattern does not mention may be anything.
+--- The predicate is false for what is no element, and later changes of the pattern do not reach it.
+---@param pattern xmpp.Element
+---@return fun(x: any): boolean
+function M.match(pattern)
+  shaped(pattern, 1, "match")
+  local compiled = compile(pattern)
+  return function(x) return is_element(x) and fits(compiled, x, root_namespace(x)) end
+end
+
+--- A new table in the form in which stanzas are received: attributes always there, neighbouring texts joined, empty
+--- ones left out, numbers as text, an xmlns only where it differs from the parent's (at the top: from jabber:client).
+--- Raises with the path to what can be no element: "element[3][2].to: string expected, got boolean".
+---@param x xmpp.Element
+---@return xmpp.Element
+function M.canonical(x)
+  return (shaped(x, 1, "canonical"))
+end
+
+local function same_attributes(a, b)
+  for key, v in pairs(a) do
+    if b[key] ~= v then return false end
+  end
+  for key in pairs(b) do
+    if a[key] == nil then return false end
+  end
+  return true
+end
+
+local function same(a, b)
+  if type(a) == "string" or type(b) == "string" then return a == b end
+  if a[1] ~= b[1] or #a ~= #b or not same_attributes(a[2], b[2]) then return false end
+  for i = 3, #a do
+    if not same(a[i], b[i]) then return false end
+  end
+  return true
+end
+
+--- Do a and b have the same canonical form? Raises for what has none.
+---@param a xmpp.Element
+---@param b xmpp.Element
+---@return boolean
+function M.equal(a, b)
+  return same(shaped(a, 1, "equal"), shaped(b, 2, "equal"))
+end
+
+--- x as indented XML for people, whole and well-formed, without a line break at its end. White space is added only
+--- where there is no text beside it; `xmlns` comes first, the other attributes in the order of their names.
+---@param x xmpp.Element
+---@param opts? { color?: boolean } color (false): ANSI colours, for terminals
+---@return string
+function M.pretty(x, opts)
+  local whole = shaped(x, 1, "pretty")
+  need_optional("table", opts, 2, "pretty")
+  for key in pairs(opts or {}) do
+    if key ~= "color" then fail(3, 2, "pretty", "option 'color' expected, got " .. show(key)) end
+  end
+  return draw(whole, opts and opts.color)
+end
+
+local codec
+
+-- An instance of our own, so that nobody's settings reach the others.
+local function load_json()
+  local found, cjson = pcall(require, "cjson")
+  if not found then
+    error("xmpp.xexpr: JSON needs lua-cjson (luarocks install lua-cjson, or apt-get install lua-cjson)", 3)
+  end
+  codec = cjson.new()
+  codec.decode_invalid_numbers(false)
+end
+
+--- The canonical form of x as a JSON array: `["iq",{"type":"get"},["ping",{"xmlns":"urn:xmpp:ping"}]]`. Needs
+--- lua-cjson.
+---@param x xmpp.Element
+---@return string
+function M.to_json(x)
+  local whole = shaped(x, 1, "to_json")
+  if not codec then load_json() end
+  return codec.encode(whole)
+end
+
+-- JSON has one kind of number: what is integral is an integer. Changes v, which the decoder has just made.
+local function integers(v)
+  if type(v) == "number" and v % 1 == 0 and v > -2 ^ 53 and v < 2 ^ 53 then return ("%.0f"):format(v) end
+  if type(v) ~= "table" then return v end
+  for key, inner in pairs(v) do v[key] = integers(inner) end
+  return v
+end
+
+local json_error = {
+  __tostring = function(e) return ("%s: %s: %s"):format(e.layer, e.condition, e.text) end,
+}
+
+local function bad_json(condition, text)
+  return nil, setmetatable({ layer = "stanza", condition = condition, text = text, retry = false }, json_error)
+end
+
+--- The element that `s` holds in the form that `to_json` writes, made canonical. nil and an error (layer "stanza") when
+--- `s` is no JSON ("not-well-formed") or no element ("bad-format", its text names the path). Needs lua-cjson.
+---@param s string
+---@return xmpp.Element?
+---@return xmpp.Error?
+function M.from_json(s)
+  need_string(s, 1, "from_json")
+  if not codec then load_json() end
+  local decoded, v = pcall(codec.decode, s)
+  if not decoded then return bad_json("not-well-formed", "no JSON: " .. tostring(v)) end
+  if type(v) ~= "table" then return bad_json("bad-format", "a JSON array expected, got " .. type(v)) end
+  local x, reason = shape(integers(v), CLIENT)
+  if not x then return bad_json("bad-format", "element" .. reason:gsub("userdata$", "null")) end
+  return x
+end
+
+--- x as XML, as a connection would write it. Raises with the path to what can't be written.
+---@type fun(x: xmpp.Element): string
+M.to_xml = core.to_xml
+
+--- The one element that `s` holds, in canonical form; nil and an error when it is not well-formed, or has what XMPP
+--- forbids (RFC 6120 11.1).
+---@type fun(s: string): xmpp.Element?, xmpp.Error?
+M.from_xml = core.from_xml
+
+return M

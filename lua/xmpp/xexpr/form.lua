@@ -1,0 +1,142 @@
+-- form: what an element may be made of, and its canonical form. Called by xexpr alone. Raises nothing.
+
+local XML, XMLNS = "http://www.w3.org/XML/1998/namespace", "http://www.w3.org/2000/xmlns/"
+local MAX_DEPTH = 128
+
+local function show(v) return type(v) == "string" and ("'%s'"):format(v) or type(v) end
+
+local function is_element(v) return type(v) == "table" and type(v[1]) == "string" end
+
+-- Where Lua has one kind of number, what is integral and exact is an integer.
+local kind_of_number = math.type or function(v) -- luacheck: ignore 143
+  return v % 1 == 0 and v > -2 ^ 53 and v < 2 ^ 53 and "integer" or "float"
+end
+
+-- The shortest text that reads back as the same number; nil for what has none (nan, the infinities).
+local function number_text(v)
+  if v ~= v or v == math.huge or v == -math.huge then return nil end
+  if kind_of_number(v) == "integer" then return ("%d"):format(v) end
+  local s
+  for digits = 14, 17 do
+    s = ("%." .. digits .. "g"):format(v)
+    if tonumber(s) == v then break end
+  end
+  return s:find "^-?%d+$" and s .. ".0" or s
+end
+
+-- What `v` is written as, nil when it is neither text nor a number.
+local function text_of(v)
+  if type(v) == "string" then return v end
+  return type(v) == "number" and number_text(v) or nil
+end
+
+-- The well-formed sequences of UTF-8 beyond ASCII (RFC 3629 4), less U+FFFE and U+FFFF, which XML forbids. No sequence
+-- can begin inside another, so their order is of no weight.
+local SEQUENCES = {
+  "[\194-\223][\128-\191]", "\224[\160-\191][\128-\191]", "[\225-\236\238][\128-\191][\128-\191]",
+  "\237[\128-\159][\128-\191]", "\239[\128-\190][\128-\191]", "\239\191[\128-\189]",
+  "\240[\144-\191][\128-\191][\128-\191]", "[\241-\243][\128-\191][\128-\191][\128-\191]",
+  "\244[\128-\143][\128-\191][\128-\191]",
+}
+
+-- Why XML cannot carry `s`; nil when it can.
+local function forbidden(s)
+  if s:find "[%z\1-\8\11\12\14-\31]" then return "a control character that XML forbids" end
+  if not s:find "[\128-\255]" then return nil end
+  for _, sequence in ipairs(SEQUENCES) do s = s:gsub(sequence, " ") end
+  if s:find "[\128-\255]" then return "invalid UTF-8, or a character that XML forbids" end
+end
+
+-- An XML NCName: exact in ASCII; beyond it every character passes here, the core's writer knows them all.
+local function is_name(s)
+  return type(s) == "string" and s:find "^[%a_\128-\255][%w_.%-\128-\255]*$" ~= nil and not forbidden(s)
+end
+
+-- An NCName, "xml:lang", or "{uri}local" in a namespace that attributes can have.
+local function is_attribute_name(s)
+  if s == "xml:lang" or is_name(s) then return true end
+  if type(s) ~= "string" then return false end
+  local uri, name = s:match "^{([^}]+)}(.*)$"
+  return uri ~= nil and uri ~= XMLNS and not (uri == XML and name == "lang") and is_name(name) and not forbidden(uri)
+end
+
+-- The attributes' table (nil when slot 2 is a child already) and the slot of the first child.
+local function parts(x)
+  local second = x[2]
+  if type(second) == "table" and second[1] == nil then return second, 3 end
+  return nil, 2
+end
+
+-- shape() makes the canonical form. What it refuses, it and its helpers answer with nil and the rest of a path:
+-- "[3][2].to: string expected, got nil".
+local shape
+
+local function as_text(v)
+  local s = text_of(v)
+  if not s then return nil, (": string expected, got %s"):format(type(v) == "number" and tostring(v) or type(v)) end
+  local reason = forbidden(s)
+  if reason then return nil, ": " .. reason end
+  return s
+end
+
+local function shape_attributes(attrs)
+  local out = {}
+  for key, v in pairs(attrs) do
+    if not is_attribute_name(key) then return nil, ": attribute name expected, got " .. show(key) end
+    local s, reason = as_text(v)
+    if not s then return nil, (key:find "^[%a_][%w_]*$" and ".%s%s" or "[%q]%s"):format(key, reason) end
+    out[key] = s
+  end
+  if out.xmlns == XML or out.xmlns == XMLNS then return nil, ".xmlns: a namespace that no element can have" end
+  return out
+end
+
+-- Appends the texts that stood side by side as one; returns an empty list for the next ones.
+local function flush(out, run)
+  if #run == 0 then return run end
+  local s = table.concat(run)
+  if s ~= "" then out[#out + 1] = s end
+  return {}
+end
+
+local function shape_children(out, x, first, inherited, depth)
+  local run = {}
+  for i = first, #x do
+    local v, reason = x[i]
+    if type(v) == "table" then
+      run = flush(out, run)
+      out[#out + 1], reason = shape(v, inherited, depth + 1)
+    else
+      run[#run + 1], reason = as_text(v)
+    end
+    if reason then return nil, ("[%d]%s"):format(i, reason) end
+  end
+  flush(out, run)
+  return out
+end
+
+-- A key that is no place in the list x: what lies behind a hole, or a field.
+local function stray_key(x)
+  local n = #x
+  for key in pairs(x) do
+    if type(key) ~= "number" or key % 1 ~= 0 or key < 1 or key > n then return key end
+  end
+end
+
+-- A new table in the canonical form of x, which stands `depth` (1) elements deep, in a parent (or stream) of namespace
+-- `inherited`.
+function shape(x, inherited, depth)
+  depth = depth or 1
+  if depth > MAX_DEPTH then return nil, (": deeper than %d elements"):format(MAX_DEPTH) end
+  if not is_name(x[1]) then return nil, "[1]: element name expected, got " .. show(x[1]) end
+  local stray = stray_key(x)
+  if stray ~= nil then return nil, ("[%s]: a key that belongs to no list without holes"):format(tostring(stray)) end
+  local given, first = parts(x)
+  local attrs, reason = shape_attributes(given or {})
+  if not attrs then return nil, "[2]" .. reason end
+  local own = attrs.xmlns or inherited
+  if own == inherited then attrs.xmlns = nil end
+  return shape_children({ x[1], attrs }, x, first, own, depth)
+end
+
+return { is_element = is_element, parts = parts, text_of = text_of, show = show, shape = shape }

@@ -1,0 +1,95 @@
+-- A scripted server for specs, for what no real one would do. It is a process of its own, so that it plays its part
+-- while this one waits. The steps of a play are told in peer.py.
+--
+--   local p = peer.play(peer.starttls .. [[
+--     C: <stream:stream ...>
+--     S: <stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0' id='2'>
+--     S: <stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>
+--     close
+--   ]])
+--   local conn, err = xmpp.connect_client("alice@xmpp.test", "alicepw", p.host, p.port, { ca_file = p.ca })
+--   assert.equal("host-unknown", err.condition)
+--   p:check()
+local child = require "spec.support.child"
+
+local peer = {}
+local Peer = {}
+Peer.__index = Peer
+
+-- peer.play(text [, opts]) -> p: p.host and p.port to connect to; with a tls step p.ca (and p.certs, their folder).
+-- opts, in seconds: timeout (5) for each step, grace (0.3) for what the client had sent when finish was called,
+-- limit (60) for the whole; host ("::1" for IPv6); certs, a folder made by spec/support/certs (else one is made).
+function peer.play(text, opts)
+  local arguments = {}
+  for name, value in pairs(opts or {}) do arguments[#arguments + 1] = "--" .. name .. "=" .. tostring(value) end
+  arguments[#arguments + 1] = "--"
+  arguments[#arguments + 1] = text
+  local p = setmetatable({ pipe = child.open("peer.py", arguments) }, Peer)
+  local v = child.variables(p.pipe)
+  if not v then
+    p:stop()
+    error("the peer did not start; it said why on stderr", 2)
+  end
+  p.host, p.port, p.pid, p.ca, p.certs = v.HOST, tonumber(v.PORT), v.PID, v.CA, v.CERTS
+  return p
+end
+
+-- Ends the play and the process. The client will do nothing more: call it last.
+-- -> transcript (lines that begin with "C: ", "S: ", "# "), ok, reason
+function Peer:finish()
+  if self.pipe then
+    os.execute("kill -USR1 " .. self.pid .. " 2>/dev/null")
+    local report = self.pipe:read("*a")
+    self:stop()
+    local outcome, transcript = report:match("^([^\n]*)\n?(.*)$")
+    self.ok, self.transcript = outcome == "ok", transcript
+    if not self.ok then self.reason = outcome ~= "" and outcome or "the peer ended without a report" end
+  end
+  return self.transcript, self.ok, self.reason
+end
+
+-- finish, and an error when the play was not played to its end. -> transcript
+function Peer:check()
+  local transcript, ok, reason = self:finish()
+  if not ok then error("the play failed: " .. reason .. "\n" .. transcript, 2) end
+  return transcript
+end
+
+-- Ends the process without asking how it went: for teardown. May be called twice, and after finish.
+function Peer:stop()
+  if self.pipe then self.pipe:close() end
+  self.pipe = nil
+end
+
+-- Parts of plays. peer.stream(features): a stream is opened, and these features are offered.
+function peer.stream(features)
+  return [[
+    C: <stream:stream ...>
+    S: <stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='peer' version='1.0'>
+    <stream:features>]] .. features .. "</stream:features>\n"
+end
+
+peer.starttls = peer.stream("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>") .. [[
+  C: <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>
+  S: <proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>
+  tls
+]]
+
+peer.plain = peer.stream([[
+  <mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms>]]) .. [[
+  C: <auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>...</auth>
+  S: <success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>
+]]
+
+-- Remembers {bind} and {resource}; the address is alice@xmpp.test/{resource}.
+peer.bind = peer.stream("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>") .. [[
+  C: <iq type='set' id='{bind}' ...><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>
+    <resource>{resource}</resource></bind></iq>
+  S: <iq type='result' id='{bind}'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>
+    <jid>alice@xmpp.test/{resource}</jid></bind></iq>
+]]
+
+-- A whole log-in of alice@xmpp.test, up to the bound session.
+peer.session = peer.starttls .. peer.plain .. peer.bind
+
+return peer

@@ -1,0 +1,785 @@
+-- xexpr: every function and every refusal of lua/xmpp/xexpr.lua.
+
+local xexpr = require "xmpp.xexpr"
+
+local STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+local XML, XMLNS = "{http://www.w3.org/XML/1998/namespace}", "http://www.w3.org/2000/xmlns/"
+local EURO, SNOWMAN = "\226\130\172", "\226\152\131"
+
+-- A fresh one for each test, so that a test which changed it would be found out by the next.
+local function roster()
+  return { "iq", { type = "result", id = "r1", to = "a@example.net/x" },
+    "\n",
+    { "query", { xmlns = "jabber:iq:roster", ver = "7" },
+      { "item", { jid = "b@example.net" }, { "group", {}, "Friends" } },
+      " and ",
+      { "item", { jid = "c@example.net" } },
+      { "note", { xmlns = "urn:example:note" }, "one", { "b", {}, "two" }, "three" } } }
+end
+
+local function copy(v)
+  if type(v) ~= "table" then return v end
+  local out = {}
+  for key, inner in pairs(v) do out[key] = copy(inner) end
+  return out
+end
+
+-- The error must name this file and the line of the call, and hold `text` literally.
+local function refuses(text, f)
+  local ok, message = pcall(f)
+  assert.is_false(ok, "no error, but expected: " .. text)
+  local line = debug.getinfo(f, "S").linedefined
+  assert.truthy(message:find(("xexpr_spec.lua:%d:"):format(line), 1, true), "not at the caller's line: " .. message)
+  assert.truthy(message:find(text, 1, true), ("expected %q, got %q"):format(text, message))
+end
+
+local function nested(depth)
+  local x = { "a", {} }
+  for _ = 2, depth do x = { "a", {}, x } end
+  return x
+end
+
+describe("name, attr", function()
+  it("reads name and attributes", function()
+    assert.equal("iq", xexpr.name(roster()))
+    assert.equal("r1", xexpr.attr(roster(), "id"))
+    assert.is_nil(xexpr.attr(roster(), "from"))
+    assert.equal("de", xexpr.attr({ "message", { ["xml:lang"] = "de" } }, "xml:lang"))
+    assert.equal("5", xexpr.attr({ "a", { ["{urn:x}n"] = 5 } }, "{urn:x}n"))
+  end)
+
+  it("finds no attributes where slot 2 is not the attributes' table", function()
+    assert.is_nil(xexpr.attr({ "presence" }, "to"))
+    assert.is_nil(xexpr.attr({ "body", "Hi" }, "to"))
+    assert.is_nil(xexpr.attr({ "iq", { "query", { to = "x" } } }, "to"))
+    assert.is_nil(xexpr.attr({ "body", "Hi" }, "len"))
+  end)
+
+  it("refuses other types", function()
+    refuses("bad argument #1 to 'name' (element expected, got nil)", function() xexpr.name() end)
+    refuses("bad argument #1 to 'name' (element expected, got table)", function() xexpr.name({ {} }) end)
+    refuses("bad argument #1 to 'attr' (element expected, got string)", function() xexpr.attr("iq", "id") end)
+    refuses("bad argument #2 to 'attr' (string expected, got nil)", function() xexpr.attr({ "iq" }) end)
+  end)
+end)
+
+describe("child", function()
+  it("finds the first element of a name", function()
+    local x = roster()
+    assert.equal(x[4], xexpr.child(x, "query"))
+    assert.equal("b@example.net", xexpr.attr(xexpr.child(x[4], "item"), "jid"))
+    assert.is_nil(xexpr.child(x, "item"))
+    assert.same({ "b", "Hi" }, xexpr.child({ "a", { "b", "Hi" } }, "b"))
+    assert.is_nil(xexpr.child({ "a", {}, "b" }, "b"))
+  end)
+
+  it("compares the namespace, own or inherited", function()
+    local x = roster()
+    assert.equal(x[4], xexpr.child(x, "query", "jabber:iq:roster"))
+    assert.is_nil(xexpr.child(x, "query", "jabber:client"))
+    assert.equal(x[4][3], xexpr.child(x[4], "item", "jabber:iq:roster"))
+    assert.is_nil(xexpr.child(x[4], "note", "jabber:iq:roster"))
+    assert.equal("Hi", xexpr.text(xexpr.child({ "message", { "body", "Hi" } }, "body", "jabber:client")))
+    assert.equal("Hi", xexpr.text(xexpr.child({ "message", { xmlns = "urn:x" }, { "body", "Hi" } }, "body", "urn:x")))
+    assert.is_nil(xexpr.child({ "message", { xmlns = "urn:x" }, { "body" } }, "body", "jabber:client"))
+    assert.is_nil(xexpr.child({ "query", {}, { "item" } }, "item", "jabber:client"))
+  end)
+
+  it("passes by children of the name in other namespaces", function()
+    local x = { "iq", {}, { "q", { xmlns = "urn:1" } }, { "q", { xmlns = "urn:2" } }, 5, { "q", { xmlns = "urn:4" } } }
+    assert.equal(x[4], xexpr.child(x, "q", "urn:2"))
+    assert.equal(x[6], xexpr.child(x, "q", "urn:4"))
+    assert.is_nil(xexpr.child(x, "q", "urn:3"))
+  end)
+
+  it("refuses other types", function()
+    refuses("bad argument #1 to 'child' (element expected, got nil)", function() xexpr.child(nil, "a") end)
+    refuses("bad argument #2 to 'child' (string expected, got nil)", function() xexpr.child({ "iq" }) end)
+    refuses("bad argument #3 to 'child' (string expected, got table)", function() xexpr.child({ "iq" }, "a", {}) end)
+  end)
+end)
+
+describe("children", function()
+  local function names(...)
+    local out = {}
+    for c in xexpr.children(...) do out[#out + 1] = xexpr.attr(c, "jid") or xexpr.name(c) end
+    return out
+  end
+
+  it("iterates over elements in order, without text", function()
+    assert.same({ "b@example.net", "c@example.net", "note" }, names(roster()[4]))
+    assert.same({ "b@example.net", "c@example.net" }, names(roster()[4], "item"))
+    assert.same({ "b", "c" }, names({ "a", { "b" }, 5, { "c" } }))
+    assert.same({}, names({ "a", {}, "text" }))
+    assert.same({}, names({ "a" }))
+  end)
+
+  it("stays at its end", function()
+    local step = xexpr.children({ "a", {}, { "b" } })
+    assert.same({ "b" }, step())
+    assert.is_nil(step())
+    assert.is_nil(step())
+  end)
+
+  it("refuses other types", function()
+    refuses("bad argument #1 to 'children' (element expected, got number)", function() xexpr.children(5) end)
+    refuses("bad argument #2 to 'children' (string expected, got number)", function() xexpr.children({ "a" }, 5) end)
+  end)
+end)
+
+describe("text", function()
+  it("joins the own text", function()
+    assert.equal("onethree", xexpr.text(roster()[4][6]))
+    assert.equal("12.5", xexpr.text({ "a", 1, { "b", "no" }, "", 2.5 }))
+    assert.equal("", xexpr.text({ "a" }))
+    assert.equal("", xexpr.text({ "a", {}, { "b", "no" } }))
+  end)
+
+  it("reads the first child of a name", function()
+    assert.equal("Hi", xexpr.text({ "message", { "body", "Hi" }, { "body", "Ho" } }, "body"))
+    assert.equal("", xexpr.text({ "message", { "body" } }, "body"))
+    assert.is_nil(xexpr.text({ "message", "body" }, "body"))
+  end)
+
+  it("refuses other types", function()
+    refuses("bad argument #1 to 'text' (element expected, got boolean)", function() xexpr.text(true) end)
+    refuses("bad argument #2 to 'text' (string expected, got boolean)", function() xexpr.text({ "a" }, true) end)
+  end)
+end)
+
+describe("is_error", function()
+  it("knows error stanzas", function()
+    assert.is_true(xexpr.is_error { "iq", { type = "error" } })
+    assert.is_true(xexpr.is_error { "message", { type = "error", xmlns = "jabber:client" } })
+    assert.is_true(xexpr.is_error { "presence", { type = "error", xmlns = "jabber:component:accept" } })
+    assert.is_false(xexpr.is_error { "iq", { type = "result" } })
+    assert.is_false(xexpr.is_error { "presence" })
+  end)
+
+  it("takes nothing else for one", function()
+    assert.is_false(xexpr.is_error { "message", { type = "error", xmlns = "urn:x" } })
+    assert.is_false(xexpr.is_error { "query", { type = "error" } })
+    refuses("bad argument #1 to 'is_error' (element expected, got nil)", function() xexpr.is_error(nil) end)
+  end)
+end)
+
+describe("reply", function()
+  it("answers an iq by a result", function()
+    local x = { "iq", { type = "get", id = "1", from = "a@x", to = "b@y/z", ["xml:lang"] = "de" }, { "ping" } }
+    local before = copy(x)
+    local q = { "q", { xmlns = "urn:q" } }
+    assert.same({ "iq", { type = "result", id = "1", to = "a@x", from = "b@y/z" }, q, "t", 5 },
+      xexpr.reply(x, q, "t", 5))
+    assert.same(before, x)
+    assert.same({ "iq", { type = "result", id = "2" } }, xexpr.reply { "iq", { type = "set", id = "2" } })
+  end)
+
+  it("leaves out what the original lacks", function()
+    assert.same({ "iq", { type = "result", id = "1", to = "a@x" } },
+      xexpr.reply { "iq", { type = "get", id = "1", from = "a@x" } })
+    assert.same({ "message", {}, { "body", "Hi" } }, xexpr.reply({ "message", "x" }, { "body", "Hi" }))
+  end)
+
+  it("keeps the type and the id of a message", function()
+    assert.same({ "message", { type = "chat", id = "m", to = "a@x/r", from = "b@y" } },
+      xexpr.reply { "message", { type = "chat", id = "m", from = "a@x/r", to = "b@y" } })
+  end)
+
+  it("answers a groupchat message to the room", function()
+    assert.same({ "message", { type = "groupchat", id = "m", to = "room@muc.x", from = "b@y/z" } },
+      xexpr.reply { "message", { type = "groupchat", id = "m", from = "room@muc.x/nick/name", to = "b@y/z" } })
+    assert.same({ type = "groupchat" }, xexpr.reply({ "message", { type = "groupchat" } })[2])
+  end)
+
+  it("gives a presence no type", function()
+    assert.same({ "presence", { id = "p", to = "a@x", from = "b@y" } },
+      xexpr.reply { "presence", { type = "subscribe", id = "p", from = "a@x", to = "b@y" } })
+  end)
+
+  it("refuses what is never answered", function()
+    refuses("bad argument #1 to 'reply' (iq of type 'get' or 'set' expected, got 'result')",
+      function() xexpr.reply { "iq", { type = "result" } } end)
+    refuses("iq of type 'get' or 'set' expected, got nil", function() xexpr.reply { "iq" } end)
+    refuses("an error is never answered", function() xexpr.reply { "iq", { type = "error" } } end)
+    refuses("an error is never answered", function() xexpr.reply { "message", { type = "error" } } end)
+    refuses("an error is never answered", function() xexpr.reply { "presence", { type = "error" } } end)
+    refuses("#1 to 'reply' (message, presence or iq expected, got 'query')", function() xexpr.reply { "query" } end)
+    refuses("message, presence or iq expected", function() xexpr.reply { "message", { xmlns = "urn:x" } } end)
+  end)
+
+  it("refuses other types", function()
+    refuses("bad argument #1 to 'reply' (element expected, got nil)", function() xexpr.reply() end)
+    refuses("bad argument #2 to 'reply' (element or text expected, got nil)",
+      function() xexpr.reply({ "message" }, nil) end)
+    refuses("bad argument #3 to 'reply' (element or text expected, got boolean)",
+      function() xexpr.reply({ "message" }, "a", false) end)
+    refuses("bad argument #2 to 'reply' (element or text expected, got table)",
+      function() xexpr.reply({ "message" }, {}) end)
+  end)
+end)
+
+describe("error_reply", function()
+  local request = { "iq", { type = "set", id = "1", from = "a@x", to = "b@y" }, { "q" } }
+
+  it("answers with RFC 6120's error", function()
+    local before = copy(request)
+    assert.same({ "iq", { type = "error", id = "1", to = "a@x", from = "b@y" },
+      { "error", { type = "cancel" }, { "item-not-found", { xmlns = STANZAS } } } },
+      xexpr.error_reply(request, "cancel", "item-not-found"))
+    assert.same(before, request)
+  end)
+
+  it("adds a text", function()
+    assert.same({ "error", { type = "wait" }, { "resource-constraint", { xmlns = STANZAS } },
+      { "text", { xmlns = STANZAS, ["xml:lang"] = "en" }, "Later." } },
+      xexpr.error_reply(request, "wait", "resource-constraint", "Later.")[3])
+  end)
+
+  it("answers messages and presences, an occupant by the full JID", function()
+    assert.equal("room@muc/n", xexpr.error_reply({ "message", { type = "groupchat", from = "room@muc/n" } },
+      "modify", "bad-request")[2].to)
+    assert.equal("error", xexpr.error_reply({ "presence" }, "auth", "forbidden")[2].type)
+  end)
+
+  it("takes the types and conditions of RFC 6120 and no others", function()
+    for _, kind in ipairs { "auth", "cancel", "continue", "modify", "wait" } do
+      assert.equal(kind, xexpr.error_reply(request, kind, "conflict")[3][2].type)
+    end
+    for _, condition in ipairs { "bad-request", "conflict", "feature-not-implemented", "forbidden", "gone",
+      "internal-server-error", "item-not-found", "jid-malformed", "not-acceptable", "not-allowed", "not-authorized",
+      "policy-violation", "recipient-unavailable", "redirect", "registration-required", "remote-server-not-found",
+      "remote-server-timeout", "resource-constraint", "service-unavailable", "subscription-required",
+      "undefined-condition", "unexpected-request" } do
+      assert.equal(condition, xexpr.error_reply(request, "cancel", condition)[3][3][1])
+    end
+    refuses("bad argument #2 to 'error_reply' (auth, cancel, continue, modify or wait expected, got 'fatal')",
+      function() xexpr.error_reply(request, "fatal", "conflict") end)
+    refuses("bad argument #3 to 'error_reply' (condition of RFC 6120 8.3.3 expected, got 'payment-required')",
+      function() xexpr.error_reply(request, "auth", "payment-required") end)
+  end)
+
+  it("refuses what is never answered", function()
+    refuses("bad argument #1 to 'error_reply' (an error is never answered",
+      function() xexpr.error_reply({ "message", { type = "error" } }, "cancel", "conflict") end)
+    refuses("bad argument #1 to 'error_reply' (iq of type 'get' or 'set' expected, got 'result')",
+      function() xexpr.error_reply({ "iq", { type = "result" } }, "cancel", "conflict") end)
+    refuses("message, presence or iq expected, got 'a'",
+      function() xexpr.error_reply({ "a" }, "cancel", "conflict") end)
+  end)
+
+  it("refuses other types", function()
+    refuses("bad argument #1 to 'error_reply' (element expected, got nil)", function() xexpr.error_reply() end)
+    refuses("bad argument #2 to 'error_reply' (string expected, got nil)",
+      function() xexpr.error_reply(request) end)
+    refuses("bad argument #3 to 'error_reply' (string expected, got nil)",
+      function() xexpr.error_reply(request, "cancel") end)
+    refuses("bad argument #4 to 'error_reply' (string expected, got table)",
+      function() xexpr.error_reply(request, "cancel", "conflict", {}) end)
+  end)
+end)
+
+describe("match", function()
+  local function matches(pattern, x) return xexpr.match(pattern)(x) end
+
+  it("compares names and the attributes that are there", function()
+    assert.is_true(matches({ "iq" }, roster()))
+    assert.is_true(matches({ "iq", { type = "result" } }, roster()))
+    assert.is_true(matches({ "a", { n = 5 } }, { "a", { n = "5", m = "6" } }))
+    assert.is_false(matches({ "message" }, roster()))
+    assert.is_false(matches({ "iq", { type = "set" } }, roster()))
+    assert.is_false(matches({ "iq", { from = "a@x" } }, roster()))
+    assert.is_false(matches({ "a", { n = 5 } }, { "a" }))
+  end)
+
+  it("compares namespaces, own or inherited", function()
+    assert.is_true(matches({ "iq", {}, { "query", { xmlns = "jabber:iq:roster" } } }, roster()))
+    assert.is_true(matches({ "iq", { "query", { "item", { xmlns = "jabber:iq:roster" } } } }, roster()))
+    assert.is_false(matches({ "iq", { "query", { "note", { xmlns = "jabber:iq:roster" } } } }, roster()))
+    assert.is_true(matches({ "iq", { xmlns = "jabber:client" } }, roster()))
+    assert.is_false(matches({ "iq", { xmlns = "jabber:client" } }, { "iq", { xmlns = "urn:x" } }))
+    assert.is_true(matches({ "message", { "body", { xmlns = "jabber:client" } } }, { "message", { "body" } }))
+    assert.is_false(matches({ "query", { xmlns = "jabber:client" } }, { "query" }))
+    assert.is_false(matches({ "q", { xmlns = "u:1" }, { "i", { xmlns = "u:1" } } },
+      { "q", { xmlns = "u:1" }, { "i", { xmlns = "u:2" } } }))
+  end)
+
+  it("compares own text where the pattern has some", function()
+    assert.is_true(matches({ "message", { "body", "Hi" } }, { "message", {}, { "body", {}, "Hi" } }))
+    assert.is_true(matches({ "body", "one", "three" }, { "body", "on", { "b", "two" }, "ethree" }))
+    assert.is_false(matches({ "body", "Hi" }, { "body", "Hi!" }))
+    assert.is_false(matches({ "body", "Hi" }, { "body" }))
+    assert.is_true(matches({ "body" }, { "body", "Hi" }))
+    assert.is_true(matches({ "body", "" }, { "body" }))
+    assert.is_false(matches({ "body", "" }, { "body", "Hi" }))
+  end)
+
+  it("finds children in any order", function()
+    assert.is_true(matches({ "a", { "c" }, { "b", "1" } }, { "a", { "b", "1" }, "text", { "x" }, { "c" } }))
+    assert.is_false(matches({ "a", { "c" }, { "d" } }, { "a", { "b" }, { "c" } }))
+    assert.is_false(matches({ "iq", { "item" } }, roster()))
+  end)
+
+  it("wants a child of its own for each child of the pattern", function()
+    assert.is_false(matches({ "a", { "b" }, { "b" } }, { "a", { "b" } }))
+    assert.is_true(matches({ "a", { "b" }, { "b" } }, { "a", { "b" }, { "b" } }))
+  end)
+
+  it("reassigns children where the first choice was wrong", function()
+    local pattern = { "a", {}, { "b" }, { "b", { n = 1 } }, { "b", { n = 1, m = 2 } } }
+    assert.is_true(matches(pattern, { "a", {}, { "b", { n = 1, m = 2 } }, { "b", { n = 1 } }, { "b" } }))
+    assert.is_true(matches(pattern, { "a", {}, { "b" }, { "b", { n = 1, m = 2 } }, { "b", { n = 1 } } }))
+    assert.is_false(matches(pattern, { "a", {}, { "b", { n = 1, m = 2 } }, { "b" }, { "b" } }))
+    assert.is_true(matches({ "a", { "b", { "c" } }, { "b", { "d" } } },
+      { "a", { "b", { "d" }, { "c" } }, { "b", { "c" } } }))
+  end)
+
+  it("agrees with trying every assignment", function()
+    local function permuted(pattern, x, used, i)
+      if i > #pattern then return true end
+      for k = 3, #x do
+        if not used[k] and matches(pattern[i], x[k]) then
+          used[k] = true
+          if permuted(pattern, x, used, i + 1) then return true end
+          used[k] = nil
+        end
+      end
+      return false
+    end
+    local seed, met = 1, 0
+    local function random(n)
+      seed = seed * 16807 % 2147483647
+      return seed % n
+    end
+    local function row(n, keys)
+      local x = { "a", {} }
+      for i = 1, n do
+        x[i + 2] = { "b", {} }
+        for key in keys:gmatch "." do
+          if random(2) == 0 then x[i + 2][2][key] = random(2) end
+        end
+      end
+      return x
+    end
+    for _ = 1, 300 do
+      local pattern, x = row(1 + random(4), "mn"), row(random(6), "mn")
+      local want = permuted(pattern, x, {}, 3)
+      assert.equal(want, matches(pattern, x))
+      met = met + (want and 1 or 0)
+    end
+    assert.is_true(met > 50 and met < 250)
+  end)
+
+  it("is false for what is no element", function()
+    local is_iq = xexpr.match { "iq" }
+    assert.is_false(is_iq(nil))
+    assert.is_false(is_iq("iq"))
+    assert.is_false(is_iq({}))
+  end)
+
+  it("keeps a pattern of its own", function()
+    local pattern = { "iq", { type = "get" }, { "a" } }
+    local before = copy(pattern)
+    local predicate = xexpr.match(pattern)
+    assert.same(before, pattern)
+    pattern[2].type, pattern[3][1] = "set", "b"
+    assert.is_true(predicate { "iq", { type = "get" }, { "a" } })
+  end)
+
+  it("refuses what is no pattern", function()
+    refuses("bad argument #1 to 'match' (element expected, got nil)", function() xexpr.match() end)
+    refuses("bad argument #1 to 'match' (element[2].type: string expected, got boolean)",
+      function() xexpr.match { "iq", { type = true } } end)
+  end)
+end)
+
+describe("canonical", function()
+  local function same(want, x)
+    local before = copy(x)
+    assert.same(want, xexpr.canonical(x))
+    assert.same(before, x)
+  end
+
+  it("gives every element attributes", function()
+    same({ "presence", {} }, { "presence" })
+    same({ "body", {}, "Hi" }, { "body", "Hi" })
+    same({ "a", {}, { "b", {}, { "c", {} } } }, { "a", { "b", { "c" } } })
+  end)
+
+  it("joins texts and drops empty ones", function()
+    same({ "a", {}, "one two", { "b", {} }, "three" }, { "a", "one", " ", "", "two", { "b", "" }, "", "three" })
+    same({ "a", {} }, { "a", "", "" })
+  end)
+
+  it("writes numbers so that they read back the same", function()
+    local function text(v) return xexpr.canonical({ "a", v })[3] end
+    assert.equal("0", text(0))
+    assert.equal("-42", text(-42))
+    assert.equal("9007199254740991", text(tonumber "9007199254740991"))
+    assert.equal("0.1", text(0.1))
+    assert.equal("1.5", text(1.5))
+    assert.equal("0.30000000000000004", text(0.1 + 0.2))
+    assert.equal("1e+300", text(1e300))
+    for _, v in ipairs { 1 / 3, 2 ^ 53, 2 ^ 63, 1e15, -2.5e-8, 123456.789, 5e-324, 1.7976931348623157e308 } do
+      assert.equal(v, tonumber(text(v)))
+    end
+    assert.same({ n = "5" }, xexpr.canonical({ "a", { n = 5 } })[2])
+  end)
+
+  it("keeps floats apart from integers where Lua does", function()
+    local point = tostring(6 / 2) == "3.0" and ".0" or ""
+    assert.equal("3" .. point, xexpr.canonical({ "a", 6 / 2 })[3])
+    assert.equal("-7" .. point, xexpr.canonical({ "a", -14 / 2 })[3])
+    assert.equal("9007199254740992.0", xexpr.canonical({ "a", 2 ^ 53 })[3])
+  end)
+
+  it("drops an xmlns that is inherited", function()
+    same({ "iq", {}, { "q", { xmlns = "urn:q" }, { "i", {} },
+      { "o", { xmlns = "urn:o" }, { "p", { xmlns = "urn:q" } } } } },
+      { "iq", { xmlns = "jabber:client" }, { "q", { xmlns = "urn:q" }, { "i", { xmlns = "urn:q" } },
+        { "o", { xmlns = "urn:o" }, { "p", { xmlns = "urn:q" } } } } })
+    same({ "message", {}, { "body", {} } }, { "message", { "body", { xmlns = "jabber:client" } } })
+    same({ "q", { xmlns = "urn:q" } }, { "q", { xmlns = "urn:q" } })
+  end)
+
+  it("keeps the names of attributes", function()
+    local attrs = { k = "1", ["xml:lang"] = "de", ["{urn:x}lang"] = "x", ["{urn:{}k"] = "y", [XML .. "space"] = "z" }
+    same({ "a", attrs }, { "a", attrs })
+  end)
+
+  it("shares nothing with what it was given and is its own canonical form", function()
+    local x = roster()
+    local once = xexpr.canonical(x)
+    assert.same(x, once)
+    assert.not_equal(x[4], once[4])
+    assert.not_equal(x[2], once[2])
+    assert.same(once, xexpr.canonical(once))
+  end)
+
+  it("keeps text of every script", function()
+    same({ "a" .. "\195\169", { k = EURO }, SNOWMAN .. "\240\159\152\128\t\r\n" },
+      { "a" .. "\195\169", { k = EURO }, SNOWMAN .. "\240\159\152\128\t\r\n" })
+    assert.equal(2e5 * 3, #xexpr.canonical({ "a", EURO:rep(2e5) })[3])
+  end)
+
+  it("goes 128 elements deep and no further", function()
+    assert.same(nested(128), xexpr.canonical(nested(128)))
+    refuses("deeper than 128 elements", function() xexpr.canonical(nested(129)) end)
+    local cycle = { "a", {} }
+    cycle[3] = cycle
+    refuses("deeper than 128 elements", function() xexpr.canonical(cycle) end)
+  end)
+
+  it("names the path to what it refuses", function()
+    local function at(path, x)
+      refuses("bad argument #1 to 'canonical' (element" .. path, function() xexpr.canonical(x) end)
+    end
+    at("[2].to: string expected, got boolean)", { "iq", { to = false } })
+    at("[2][\"xml:lang\"]: string expected, got table)", { "iq", { ["xml:lang"] = {} } })
+    at("[3][2].to: string expected, got function)", { "iq", {}, { "a", { to = print } } })
+    at("[2]: attribute name expected, got number)", { "iq", { nil, "x" } })
+    at("[2]: attribute name expected, got 'a b')", { "iq", { ["a b"] = "x" } })
+    at("[2]: attribute name expected, got 'xmlns:a')", { "iq", { ["xmlns:a"] = "x" } })
+    at("[2]: attribute name expected, got '{}a')", { "iq", { ["{}a"] = "x" } })
+    at("[2]: attribute name expected, got '{urn:a}')", { "iq", { ["{urn:a}"] = "x" } })
+    at("[2]: attribute name expected, got '{urn:a}b c')", { "iq", { ["{urn:a}b c"] = "x" } })
+    at("[2]: attribute name expected, got '{\1}a')", { "iq", { ["{\1}a"] = "x" } })
+    at("[2]: attribute name expected, got 'xml:space')", { "iq", { ["xml:space"] = "x" } })
+    at("[2]: attribute name expected, got '" .. XML .. "lang')", { "iq", { [XML .. "lang"] = "x" } })
+    at("[2]: attribute name expected, got '{" .. XMLNS .. "}a')", { "iq", { ["{" .. XMLNS .. "}a"] = "x" } })
+    at("[2].xmlns: a namespace that no element can have)", { "iq", { xmlns = XMLNS } })
+    at("[2].xmlns: a namespace that no element can have)", { "iq", { xmlns = XML:sub(2, -2) } })
+    at("[4]: string expected, got boolean)", { "iq", {}, "a", true })
+    at("[3][1]: element name expected, got nil)", { "iq", {}, {} })
+    at("[2][1]: element name expected, got number)", { "iq", { 5 } })
+    at("[", { "iq", nil, "x" }) -- which of the two slots is at fault, no two Luas agree on
+    at("[x]: a key that belongs to no list without holes)", { "iq", {}, x = 1 })
+    at("[9]: a key that belongs to no list without holes)", { "iq", {}, [9] = "x" })
+    at("[1.5]: a key that belongs to no list without holes)", { "iq", {}, [1.5] = "x" })
+    at("[2]: string expected, got ", { "iq", 0 / 0 })
+    at("[2]: string expected, got inf)", { "iq", math.huge })
+    at("[2].n: string expected, got -inf)", { "iq", { n = -math.huge } })
+  end)
+
+  it("refuses names that XML does not have", function()
+    for _, name in ipairs { "", "a b", "a>", "a:b", "5a", "-a", ".a", "a\0", "a\255", "\195", "<!--", "a/" } do
+      refuses("element[1]: element name expected", function() xexpr.canonical { name } end)
+    end
+    for _, name in ipairs { "a", "_a", "a-b.c_5", "\195\169" } do
+      assert.same({ name, {} }, xexpr.canonical { name })
+    end
+  end)
+
+  it("refuses text that XML does not have", function()
+    for _, s in ipairs { "\0", "a\1", "\8", "\11", "\12", "\26", "\27[0m", "\31" } do
+      refuses("element[2]: a control character that XML forbids", function() xexpr.canonical { "a", s } end)
+      refuses("element[2].k: a control character that XML forbids", function() xexpr.canonical { "a", { k = s } } end)
+    end
+    for _, s in ipairs { "\128", "\195", "\192\128", "\193\191", "\224\128\175", "\237\160\128", "\239\191\190",
+      "\239\191\191", "\240\128\128\128", "\244\144\128\128", "\245\128\128\128", "\255", "\195\169\169",
+      "\226\130", "\226\195\169\172", "\240\195\169\159\152\128" } do
+      refuses("element[3]: invalid UTF-8", function() xexpr.canonical { "a", {}, "x" .. s .. "y" } end)
+    end
+  end)
+
+  it("takes every character that XML has, and no sequence that is cut or bent", function()
+    local char, floor = string.char, math.floor
+    local function utf8(c)
+      local tail = char(128 + c % 64)
+      if c < 0x800 then return char(192 + floor(c / 64)) .. tail end
+      tail = char(128 + floor(c / 64) % 64) .. tail
+      if c < 0x10000 then return char(224 + floor(c / 4096)) .. tail end
+      return char(240 + floor(c / 262144), 128 + floor(c / 4096) % 64) .. tail
+    end
+    for c = 0x80, 0x10FFFF do -- both ends of each run of 64 that shares its leading bytes
+      local forbidden = c >= 0xD800 and c <= 0xDFFF or c == 0xFFFE or c == 0xFFFF
+      if c % 64 == 0 or c % 64 == 63 or c >= 0xFFF0 and c <= 0xFFFF then
+        local s = utf8(c)
+        if pcall(xexpr.canonical, { "a", s }) == forbidden then error(("U+%04X"):format(c)) end
+        for i = 2, (c < 0x1000 or c % 4096 == 0) and #s or 0 do
+          for _, bent in ipairs { s:sub(1, i - 1), s:sub(1, i - 1) .. "\127" .. s:sub(i + 1),
+            s:sub(1, i - 1) .. "\192" .. s:sub(i + 1) } do
+            if pcall(xexpr.canonical, { "a", bent }) then error(("U+%04X, byte %d"):format(c, i)) end
+          end
+        end
+      end
+    end
+  end)
+
+  it("refuses other types", function()
+    refuses("bad argument #1 to 'canonical' (element expected, got nil)", function() xexpr.canonical() end)
+    refuses("bad argument #1 to 'canonical' (element expected, got table)", function() xexpr.canonical {} end)
+  end)
+end)
+
+describe("equal", function()
+  it("compares canonical forms", function()
+    assert.is_true(xexpr.equal(roster(), roster()))
+    assert.is_true(xexpr.equal({ "presence" }, { "presence", { xmlns = "jabber:client" } }))
+    assert.is_true(xexpr.equal({ "a", "1", "2", { "b", { n = 5 } } }, { "a", {}, 12, "", { "b", { n = "5" } } }))
+    assert.is_false(xexpr.equal({ "a" }, { "b" }))
+    assert.is_false(xexpr.equal({ "a", { k = "1" } }, { "a" }))
+    assert.is_false(xexpr.equal({ "a" }, { "a", { k = "1" } }))
+    assert.is_false(xexpr.equal({ "a", { k = "1" } }, { "a", { k = "2" } }))
+    assert.is_false(xexpr.equal({ "a", "x" }, { "a", { "x" } }))
+    assert.is_false(xexpr.equal({ "a", { "b" }, { "c" } }, { "a", { "c" }, { "b" } }))
+    assert.is_false(xexpr.equal({ "a", "x" }, { "a", "x", { "b" } }))
+  end)
+
+  it("refuses other types", function()
+    refuses("bad argument #1 to 'equal' (element expected, got nil)", function() xexpr.equal(nil, { "a" }) end)
+    refuses("bad argument #2 to 'equal' (element expected, got nil)", function() xexpr.equal({ "a" }) end)
+    refuses("bad argument #2 to 'equal' (element[2].k: string",
+      function() xexpr.equal({ "a" }, { "a", { k = {} } }) end)
+  end)
+end)
+
+describe("pretty", function()
+  it("indents elements and orders attributes", function()
+    assert.equal([[
+<iq id='r1' to='a@example.net/x' type='result'>
+  <query xmlns='jabber:iq:roster' ver='7'>
+    <item jid='b@example.net'>
+      <group>Friends</group>
+    </item>
+    <item jid='c@example.net'/>
+  </query>
+</iq>]], xexpr.pretty { "iq", { type = "result", id = "r1", to = "a@example.net/x" },
+      { "query", { xmlns = "jabber:iq:roster", ver = 7 },
+        { "item", { jid = "b@example.net" }, { "group", "Friends" } }, { "item", { jid = "c@example.net" } } } })
+    assert.equal("<presence/>", xexpr.pretty { "presence" })
+  end)
+
+  it("adds no white space where there is text", function()
+    assert.equal("<p>one<b><i/><u/></b>two</p>", xexpr.pretty { "p", "one", { "b", { "i" }, { "u" } }, "two" })
+    assert.equal("<p>\n  <q> </q>\n</p>", xexpr.pretty { "p", { "q", " " } })
+  end)
+
+  it("escapes", function()
+    assert.equal("<a k='&amp;&lt;&gt;&apos;&quot;&#9;&#10;&#13;'>&amp;&lt;]]&gt;'\"\t\n&#13;</a>",
+      xexpr.pretty { "a", { k = "&<>'\"\t\n\r" }, "&<]]>'\"\t\n\r" })
+    assert.equal("<a k='&#127;&#155;'>&#127;&#128;&#159;\194\160" .. EURO .. "</a>",
+      xexpr.pretty { "a", { k = "\127\194\155" }, "\127\194\128\194\159\194\160" .. EURO })
+  end)
+
+  it("makes up prefixes", function()
+    assert.equal("<a xml:lang='de' xmlns:ns2='urn:&apos;b' ns2:k='2' xmlns:ns3='urn:a' ns3:k='1'/>",
+      xexpr.pretty { "a", { ["{urn:a}k"] = "1", ["{urn:'b}k"] = "2", ["xml:lang"] = "de" } })
+    assert.equal("<a xml:space='preserve'/>", xexpr.pretty { "a", { [XML .. "space"] = "preserve" } })
+  end)
+
+  it("shortens nothing", function()
+    local long = ("word "):rep(20000)
+    assert.equal("<a>" .. long .. "</a>", xexpr.pretty { "a", long })
+  end)
+
+  it("colours on demand, and only then", function()
+    local x = { "a", { k = "v" }, "t" }
+    assert.equal("<a k='v'>t</a>", xexpr.pretty(x, {}))
+    assert.equal("<a k='v'>t</a>", xexpr.pretty(x, { color = false }))
+    local coloured = xexpr.pretty(x, { color = true })
+    assert.truthy(coloured:find("\27[", 1, true))
+    assert.equal("<a k='v'>t</a>", (coloured:gsub("\27%[%d*m", "")))
+  end)
+
+  -- Takes out what pretty puts in: white space in elements that have no other text.
+  local function strip(x)
+    local blank = #x > 3 and not xexpr.text(x):find "%S"
+    for i = #x, 3, -1 do
+      if type(x[i]) == "table" then strip(x[i]) elseif blank then table.remove(x, i) end
+    end
+    return x
+  end
+
+  it("can be read back", function()
+    for _, x in ipairs {
+      roster(),
+      { "message", { ["{urn:a}k"] = "1", ["xml:lang"] = "de" }, { "body", "a\r\n<&>'\"" }, { "body", " " } },
+      { "iq", { id = "\t\n\r '" }, { "q", { xmlns = "urn:q&'" }, { "i" }, { "e", EURO, "\194\133" } } },
+    } do
+      assert.same(strip(xexpr.canonical(x)), strip(xexpr.from_xml(xexpr.pretty(x))))
+    end
+  end)
+
+  it("changes nothing", function()
+    local x = { "a", { k = 1 }, "b", "c" }
+    xexpr.pretty(x)
+    assert.same({ "a", { k = 1 }, "b", "c" }, x)
+  end)
+
+  it("refuses other types", function()
+    refuses("bad argument #1 to 'pretty' (element expected, got nil)", function() xexpr.pretty() end)
+    refuses("bad argument #1 to 'pretty' (element[1]: element name expected, got 'a><b')",
+      function() xexpr.pretty { "a><b" } end)
+    refuses("bad argument #2 to 'pretty' (table expected, got boolean)", function() xexpr.pretty({ "a" }, true) end)
+    refuses("bad argument #2 to 'pretty' (option 'color' expected, got 'colour')",
+      function() xexpr.pretty({ "a" }, { colour = true }) end)
+  end)
+end)
+
+describe("to_json, from_json", function()
+  it("writes the table as an array, with {} for no attributes", function()
+    assert.equal('["iq",{"type":"get"},["ping",{"xmlns":"urn:xmpp:ping"}]]',
+      xexpr.to_json { "iq", { type = "get" }, { "ping", { xmlns = "urn:xmpp:ping" } } })
+    assert.equal('["presence",{}]', xexpr.to_json { "presence" })
+    assert.equal('["a",{},"5",["b",{},"0.30000000000000004"]]', xexpr.to_json { "a", 5, { "b", 0.1 + 0.2 } })
+  end)
+
+  it("reads back what it wrote", function()
+    for _, x in ipairs { roster(), { "a" }, { "a", "\"\\/\r\n\t" .. EURO .. "\240\159\152\128" }, nested(128) } do
+      assert.same(xexpr.canonical(x), xexpr.from_json(xexpr.to_json(x)))
+    end
+  end)
+
+  it("reads what others write", function()
+    assert.same({ "a", {}, "x", { "b", {} } }, xexpr.from_json ' [ "a", "x", ["b"] ] ')
+    assert.same({ "a", { n = "5", f = "0.5" }, "17" }, xexpr.from_json '["a",{"n":5,"f":0.5},17.0]')
+    assert.same({ "a", {}, SNOWMAN }, xexpr.from_json '["a",[],"\\u2603"]')
+  end)
+
+  local function wrong(condition, text, s)
+    local x, err = xexpr.from_json(s)
+    assert.is_nil(x)
+    assert.equal("stanza", err.layer)
+    assert.equal(condition, err.condition)
+    assert.is_false(err.retry)
+    assert.truthy(err.text:find(text, 1, true), err.text)
+    assert.equal(("stanza: %s: %s"):format(condition, err.text), tostring(err))
+  end
+
+  it("answers what is no JSON with nil and an error", function()
+    for _, s in ipairs { "", "[", '["a"', '["a",nope]', '["a",NaN]', '["a",0x10]', "['a']", '["a"] x' } do
+      wrong("not-well-formed", "no JSON: ", s)
+    end
+  end)
+
+  it("answers what is no element with nil and an error that names the path", function()
+    wrong("bad-format", "a JSON array expected, got number", "5")
+    wrong("bad-format", "a JSON array expected, got string", '"iq"')
+    wrong("bad-format", "a JSON array expected, got userdata", "null")
+    wrong("bad-format", "element[1]: element name expected, got nil", "[]")
+    wrong("bad-format", "element[1]: element name expected, got nil", '{"iq":{}}')
+    wrong("bad-format", "element[1]: element name expected, got '5'", "[5]")
+    wrong("bad-format", "element[2].to: string expected, got null", '["iq",{"to":null}]')
+    wrong("bad-format", "element[3]: string expected, got boolean", '["iq",{},true]')
+    wrong("bad-format", "element[3][2].k: string expected, got table", '["iq",{},["a",{"k":[]}]]')
+    wrong("bad-format", "element[3][1]: element name expected, got nil", '["iq",{},{"a":"b"}]')
+    wrong("bad-format", "element[2]: a control character", '["iq","\\u0000"]')
+    wrong("bad-format", "deeper than 128 elements", ('["a",{},'):rep(128) .. '["a"]' .. ("]"):rep(128))
+  end)
+
+  it("changes nothing, neither its argument nor cjson's settings", function()
+    local x = { "a", { k = 1 }, 2, "c" }
+    xexpr.to_json(x)
+    assert.same({ "a", { k = 1 }, 2, "c" }, x)
+    xexpr.from_json "[]"
+    assert.is_true(require "cjson".decode_invalid_numbers())
+  end)
+
+  it("says what to install where lua-cjson is missing", function()
+    local loaded, preload = package.loaded, package.preload
+    local cjson, ours = loaded.cjson, loaded["xmpp.xexpr"]
+    loaded.cjson, loaded["xmpp.xexpr"] = nil, nil
+    preload.cjson = function() error "module 'cjson' not found" end
+    local fresh = require "xmpp.xexpr"
+    local checked, reason = pcall(function()
+      refuses("JSON needs lua-cjson", function() fresh.to_json { "a" } end)
+      refuses("apt-get install lua-cjson", function() fresh.from_json "[]" end)
+    end)
+    loaded.cjson, loaded["xmpp.xexpr"], preload.cjson = cjson, ours, nil
+    assert.is_true(checked, reason)
+  end)
+
+  it("refuses other types", function()
+    refuses("bad argument #1 to 'to_json' (element expected, got nil)", function() xexpr.to_json() end)
+    refuses("bad argument #1 to 'to_json' (element[2].k: string", function() xexpr.to_json { "a", { k = print } } end)
+    refuses("bad argument #1 to 'from_json' (string expected, got nil)", function() xexpr.from_json() end)
+    refuses("bad argument #1 to 'from_json' (string expected, got table)", function() xexpr.from_json {} end)
+  end)
+end)
+
+describe("to_xml, from_xml", function()
+  it("are the core's", function()
+    local core = require "xmpp.core"
+    assert.is_function(xexpr.to_xml)
+    assert.equal(core.to_xml, xexpr.to_xml)
+    assert.equal(core.from_xml, xexpr.from_xml)
+  end)
+
+  it("make the round trip to the canonical form", function()
+    for _, x in ipairs {
+      roster(),
+      { "presence" },
+      { "message", { to = "a@x", ["{urn:a}k"] = 5 }, { "body", "a", 1.5, "<&>" } },
+      { "iq", { xmlns = "jabber:client", id = "\t\n'\"" }, { "q", { xmlns = "urn:q" }, { "i", { xmlns = "urn:q" } } } },
+    } do
+      assert.same(xexpr.canonical(x), xexpr.from_xml(xexpr.to_xml(x)))
+    end
+  end)
+
+  it("answers bad XML with nil and an error", function()
+    local x, err = xexpr.from_xml "<a><b></a>"
+    assert.is_nil(x)
+    assert.is_table(err)
+  end)
+end)
+
+describe("contract", function()
+  local contract = require "xmpp.contract"
+
+  it("takes functions as handlers and callbacks", function()
+    for _, is in ipairs { contract.handler, contract.callback, contract.callback_once } do
+      assert.same({ true }, { is(print) })
+      assert.same({ true }, { is(function() end) })
+      assert.same({ false, "function expected, got nil" }, { is(nil) })
+      assert.same({ false, "function expected, got table" }, { is(setmetatable({}, { __call = print })) })
+    end
+  end)
+
+  it("asks the core about stanzas", function()
+    assert.equal(require "xmpp.core".check_stanza, contract.stanza)
+    assert.is_true(contract.stanza { "presence" })
+    local ok, reason = contract.stanza(5)
+    assert.is_false(ok)
+    assert.is_string(reason)
+  end)
+end)
