@@ -267,12 +267,11 @@ typedef struct dispatch {
   xm_question *question; /* it is an iq that must be answered */
 } dispatch;
 
-static void push_table(dispatch *d) {
-  if (!d->table) {
-    xb_push_stanza(d->L, xm_conn_stanza(d->conn->c));
-    d->table = lua_gettop(d->L);
-  }
-  lua_pushvalue(d->L, d->table);
+/* Makes it, and leaves it on the stack for the rest of the dispatch. Nothing may have been pushed that is popped before. */
+static void need_table(dispatch *d) {
+  if (d->table) return;
+  xb_push_stanza(d->L, xm_conn_stanza(d->conn->c));
+  d->table = lua_gettop(d->L);
 }
 
 /* Calls the function on top of the stack with stanza and connection. */
@@ -280,7 +279,7 @@ static void deliver(dispatch *d, uint32_t once) {
   xb_task task = {.st = d->conn->st, .question = d->question, .once = once};
   if (d->question) xm_question_hold(d->question);
   if (d->question || once) task.conn = d->conn;
-  push_table(d);
+  lua_pushvalue(d->L, d->table);
   lua_pushvalue(d->L, d->at);
   xb_call(d->L, 2, &task, d->at);
 }
@@ -297,12 +296,11 @@ static uint32_t push_callback(dispatch *d, uint32_t slot) {
   return once;
 }
 
-/* Its table may be made in the middle of this: it must not be popped before all have had it. */
 static void to_callbacks(dispatch *d) {
   const xm_tape *t = xm_conn_stanza(d->conn->c);
   xm_route *r = xm_conn_route(d->conn->c);
   uint32_t last = xm_route_last(r), slot = xm_route_next(r, 0, t);
-  if (slot && !d->table) push_table(d), lua_settop(d->L, d->table);
+  if (slot) need_table(d);
   for (; slot && slot <= last; slot = xm_route_next(r, slot, t)) deliver(d, push_callback(d, slot));
 }
 
@@ -310,7 +308,8 @@ static void to_queue(dispatch *d, size_t size) {
   lua_State *L = d->L;
   xb_conn *conn = d->conn;
   xb_waiter *w = xb_find_waiter(conn, XB_STANZA);
-  push_table(d);
+  need_table(d);
+  lua_pushvalue(L, d->table);
   if (w) return xb_finish(L, w, 1);
   push_part(L, d->at, XB_QUEUE);
   lua_insert(L, -2);
@@ -358,6 +357,7 @@ static void to_handler(dispatch *d) {
   if (d->conn->handler == XB_DEFAULT_HANDLER) {
     to_callbacks(d);
   } else {
+    need_table(d);
     push_part(d->L, d->at, XB_HANDLER);
     deliver(d, 0);
   }
@@ -372,7 +372,7 @@ static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
   xb_waiter *w = xm_route_claim(xm_conn_route(conn->c), t);
   if (w) {
     xb_waiter_set_pending(w, NULL);
-    push_table(&d), lua_settop(L, d.table);
+    need_table(&d);
     lua_pushvalue(L, d.table);
     xb_finish(L, w, 1);
   }
@@ -714,6 +714,21 @@ static int l_close(lua_State *L) {
   return 0;
 }
 
+/* For tests, on a connection made with the option fed: feed(bytes); sent() -> what it sent since. */
+static int l_feed(lua_State *L) {
+  xb_conn *conn = check(L);
+  size_t n;
+  const char *bytes = luaL_checklstring(L, 2, &n);
+  return xm_conn_feed(conn->c, bytes, n) == XM_OK ? 0 : luaL_error(L, "not enough memory");
+}
+
+static int l_sent(lua_State *L) {
+  xm_buf *out = xm_conn_out(check(L)->c);
+  lua_pushlstring(L, out->data ? xm_buf_at(out) : "", xm_buf_len(out));
+  xm_buf_consume(out, xm_buf_len(out));
+  return 1;
+}
+
 static int l_tostring(lua_State *L) {
   xb_conn *conn = luaL_checkudata(L, 1, XB_CONN);
   const xm_jid *jid = conn->c ? xm_conn_jid(conn->c) : NULL;
@@ -785,6 +800,7 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->max_attributes = (unsigned)size_option(L, "max_attributes", o->max_attributes);
   o->max_nodes = (unsigned)size_option(L, "max_nodes", o->max_nodes);
   o->log = conn->logs = true_option(L, "log");
+  o->fed = true_option(L, "fed");
   o->wake = wake;
   o->wake_arg = conn;
 }
@@ -852,6 +868,7 @@ int xb_l_connect(lua_State *L) {
   lua_settop(L, 2);
   conn = new_conn(L);
   if (open_conn(L, conn, &e) < 0) return xb_fail(L, &e);
+  if (xm_conn_state_of(conn->c) == XM_CONN_READY) return 1; /* fed */
   if (!xb_wait(L, conn->st, conn, XB_BOUND, 2, -1)) return luaL_error(L, "not enough memory");
   xm_loop_sync(conn->st->loop);
   return 1;
@@ -872,6 +889,8 @@ static const luaL_Reg methods[] = {{"send", l_send},
                                    {"pending", l_pending},
                                    {"await", l_await},
                                    {"close", l_close},
+                                   {"feed", l_feed},
+                                   {"sent", l_sent},
                                    {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__gc", l_gc}, {"__tostring", l_tostring}, {NULL, NULL}};

@@ -32,6 +32,7 @@ struct xm_conn {
   xm_xml *xml;
   xm_route *route;
   xm_buf out;      /* what the kernel hasn't taken */
+  xm_buf in;       /* fed: what the peer "sent" */
   xm_buf log;
   xm_timer phase;  /* the deadline of the state */
   xm_timer idle;   /* keepalive */
@@ -198,6 +199,7 @@ static ssize_t io_send(void *arg, const void *from, size_t n) {
 /* Bytes taken; 0: none now; XM_EFAIL. */
 static ssize_t write_some(xm_conn *c) {
   ssize_t n;
+  if (c->o.fed) return 0;
   if (c->tls) return xm_tls_write(c->tls, xm_buf_at(&c->out), xm_buf_len(&c->out), &c->why);
   n = io_send(c, xm_buf_at(&c->out), xm_buf_len(&c->out));
   return n == -EAGAIN ? 0 : n < 0 ? XM_EFAIL : n;
@@ -377,13 +379,25 @@ static xm_conn_event on_element(xm_conn *c) {
   return fail_stream(c);
 }
 
+static ssize_t take_fed(xm_conn *c, char *to, size_t room) {
+  size_t n = xm_buf_len(&c->in) < room ? xm_buf_len(&c->in) : room;
+  if (n == 0) return -EAGAIN;
+  memcpy(to, xm_buf_at(&c->in), n);
+  xm_buf_consume(&c->in, n);
+  return (ssize_t)n;
+}
+
 /* Bytes into the parser's own buffer. 1: some came; 0: none now; XM_EFAIL. */
 static int read_some(xm_conn *c) {
   size_t room;
   char *to = xm_xml_space(c->xml, &room);
   ssize_t n;
   if (!to) return xm_err_nomem(&c->why);
-  n = c->tls ? xm_tls_read(c->tls, to, room, &c->why) : io_recv(c, to, room);
+  if (c->o.fed) {
+    n = take_fed(c, to, room);
+  } else {
+    n = c->tls ? xm_tls_read(c->tls, to, room, &c->why) : io_recv(c, to, room);
+  }
   if (n > 0) {
     xm_xml_fill(c->xml, (size_t)n);
     return 1;
@@ -479,12 +493,26 @@ static int make_parts(xm_conn *c, const xm_conn_options *o) {
   return XM_OK;
 }
 
+static int start_fed(xm_conn *c, xm_err *e) {
+  static const char header[] = "<stream:stream xmlns:stream='" XM_NS_STREAM "' xmlns='%s' version='1.0'>";
+  char text[256];
+  int n = snprintf(text, sizeof text, header, xm_conn_ns(c));
+  c->bound = true;
+  xm_nego_free(c->nego);
+  c->nego = NULL;
+  set_limits(c, c->o.max_stanza);
+  enter(c, XM_CONN_READY);
+  if (xm_route_set_self(c->route, &c->jid) == XM_OK && xm_buf_put(&c->in, text, (size_t)n) == XM_OK) return XM_OK;
+  return xm_err_nomem(e);
+}
+
 static int start(xm_conn *c, xm_err *e) {
   xm_dns_query q = {.domain = c->o.host ? c->o.host : c->domain,
                     .port = c->o.port,
                     .srv = !c->o.host && !c->o.component,
                     .direct_tls = c->o.tls == XM_TLS_DIRECT,
                     .nameservers = c->o.nameservers};
+  if (c->o.fed) return start_fed(c, e);
   c->due = xm_loop_now(c->loop) + c->o.timeout;
   enter(c, XM_CONN_RESOLVING);
   c->dns = xm_dns_start(c->loop, &q, wake, c, e);
@@ -522,6 +550,7 @@ void xm_conn_free(xm_conn *c) {
   xm_route_free(c->route);
   xm_tls_ctx_release(c->o.tls_ctx);
   xm_buf_free(&c->out);
+  xm_buf_free(&c->in);
   xm_buf_free(&c->log);
   for (i = 0; (s = strings_of(&c->o, i)); i++) free((char *)*s);
   xm_loop_release(c->loop);
@@ -531,9 +560,9 @@ void xm_conn_free(xm_conn *c) {
 /* The rest. */
 
 void xm_conn_pause(xm_conn *c, bool paused) {
-  if (c->paused == paused || !c->sock || c->state < XM_CONN_NEGOTIATING) return;
+  if (c->paused == paused || c->state < XM_CONN_NEGOTIATING || c->state == XM_CONN_CLOSED) return;
   c->paused = paused;
-  xm_sock_pause(c->sock, paused);
+  if (c->sock) xm_sock_pause(c->sock, paused);
   if (!paused) wake(c); /* there may be more in the parser, of which no descriptor tells */
 }
 
@@ -602,6 +631,11 @@ void xm_conn_close(xm_conn *c, unsigned ms) {
   xm_timer_start(c->loop, &c->phase, ms, on_late, c);
   xm_conn_pause(c, false);
   send_close(c);
+}
+
+int xm_conn_feed(xm_conn *c, const char *bytes, size_t n) {
+  wake(c);
+  return xm_buf_put(&c->in, bytes, n);
 }
 
 xm_buf *xm_conn_log(xm_conn *c) {

@@ -53,6 +53,7 @@ typedef struct xm_conn_options {
   size_t max_stanza;       /* once bound; 64 KiB before */
   size_t max_queue;        /* bytes that wait to be sent */
   unsigned max_depth, max_attributes, max_nodes;
+  bool fed;                /* for tests: no transport, READY from the start as `jid`; see xm_conn_feed */
   void (*wake)(void *arg); /* there is news: call xm_conn_next soon. May only mark */
   void *wake_arg;
 } xm_conn_options;
@@ -104,5 +105,9 @@ void xm_conn_close(xm_conn *c, unsigned ms);
 /* What went over the wire: records of one direction ('>' or '<'), a length (size_t, as in memory) and the text; secrets are
  * masked. To be consumed by the caller. */
 xm_buf *xm_conn_log(xm_conn *c);
+
+/* A fed connection: bytes as if the peer had sent them (its stream header is not among them). What would go to the kernel
+ * stays in xm_conn_out, to be consumed by the caller. 0 or XM_ENOMEM. */
+int xm_conn_feed(xm_conn *c, const char *bytes, size_t n);
 
 #endif
