@@ -1,12 +1,15 @@
 # make            build lua/xmpp/core.so for Lua 5.4
 # make demo       install what is missing, build, and show the library at work against a real server
-# make test       the same set-up, then every test
-# make lint       the arrows between the rooms, luacheck, compiler warnings of gcc and clang
-# make bench      ratios measured side by side with raw expat, OpenSSL and sockets
+# make test       the same set-up, then every test, plain and under sanitizers
+# make check      every test once, without set-up or sanitizers (LUA, SO_DIR, PRELOAD: see spec/support/tap)
+# make lint       the arrows between the rooms, the warnings of gcc and clang, luacheck
+# make bench      ratios measured side by side with raw expat, memcpy and sockets
+# make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000)
 # make install    PREFIX=/usr/local
 # make clean
 #
-# Variables: CC, CFLAGS, LUA (lua5.4), LUA_PC (lua5.4), PKG_CONFIG, PREFIX, BUILD (where objects go), SAN=1 (sanitizers)
+# Variables: CC, CFLAGS, LDFLAGS, LUA (lua5.4), LUA_PC (lua5.4: its pkg-config name), PKG_CONFIG, PREFIX, JOBS (2),
+# BUILD (where objects go), SO (the module)
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -22,7 +25,7 @@ CORE := $(patsubst c/core/%.c,$(BUILD)/core/%.o,$(wildcard c/core/*.c))
 BIND := $(patsubst c/bind/%.c,$(BUILD)/bind/%.o,$(wildcard c/bind/*.c))
 TESTS := $(patsubst c/test/%.c,$(BUILD)/test/%,$(wildcard c/test/t_*.c))
 
-.PHONY: all demo test check deps lint bench install clean fuzz
+.PHONY: all demo test check check-sanitized lint bench fuzz install clean
 all: $(SO)
 
 # Every library by pkg-config; libunistring has no .pc file, so the compiler is asked. First line wins the blame.
@@ -52,5 +55,69 @@ $(BUILD)/test/%: c/test/%.c $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -Ic/core -Ic/test $(shell $(PKG_CONFIG) --cflags cmocka expat) -MMD -MP -o $@ $< $(BUILD)/libcore.a \
 	  $(LDFLAGS) $(CORE_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
+
+# For a person who sees it for the first time, and for a machine that has nothing.
+demo:
+	@spec/support/install demo
+	@$(MAKE) --no-print-directory all
+	@spec/support/demo
+
+# $(MAKE) again: what the set-up installs must be there when the variables above are computed.
+test:
+	@spec/support/install test
+	$(MAKE) lint
+	$(MAKE) check-sanitized
+	$(MAKE) check
+
+SPECS := $(wildcard spec/*_spec.lua)
+JOBS ?= 2
+check: all $(TESTS) $(BUILD)/test/precis_dump
+	BUILD=$(BUILD) LUA=$(LUA) prove -j$(JOBS) --exec spec/support/tap $(TESTS) $(SPECS) $(CHECK_MORE)
+check: CHECK_MORE = spec/support/precis-compare
+
+# The same under AddressSanitizer and UBSan. Leaks are looked for, too: a spec's process closes its Lua state.
+SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+check-sanitized:
+	$(MAKE) BUILD=build-san SO=build-san/lua/xmpp/core.so CFLAGS='$(SANITIZE)' all sanitized-tests
+	SO_DIR=build-san/lua PRELOAD="$$($(CC) -print-file-name=libasan.so)" LSAN_OPTIONS=suppressions=spec/support/lsan \
+	  LUA=$(LUA) prove -j$(JOBS) --exec spec/support/tap $(patsubst $(BUILD)/%,build-san/%,$(TESTS)) $(SPECS)
+.PHONY: sanitized-tests
+sanitized-tests: $(TESTS)
+
+# gcc and clang with more warnings than the build has, and what keeps the Lua files within 5.1's syntax.
+STRICT_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only
+LUA_FILES = $(shell find lua spec examples -name '*.lua')
+lint:
+	spec/support/lint-arrows
+	for cc in gcc clang; do \
+	  for f in c/core/*.c; do $$cc $(STRICT_CFLAGS) -Wconversion -Wno-sign-conversion $(CORE_CFLAGS) $$f || exit 1; done; \
+	  for f in c/bind/*.c; do $$cc $(STRICT_CFLAGS) $(LUA_CFLAGS) -Ic/core $$f || exit 1; done; \
+	done
+	luacheck -q .
+	luac5.1 -p $(LUA_FILES)
+
+bench: all
+	@BUILD=$(BUILD) LUA=$(LUA) spec/bench/run
+
+FUZZ_RUNS ?= 1000000
+FUZZERS := $(patsubst c/test/fuzz/%.c,build-fuzz/fuzz/%,$(wildcard c/test/fuzz/*.c))
+build-fuzz/fuzz/%: c/test/fuzz/%.c
+	$(MAKE) BUILD=build-fuzz CC=clang CFLAGS='-O1 -g -fsanitize=address,undefined,fuzzer-no-link' build-fuzz/libcore.a
+	@mkdir -p $(@D)
+	clang -std=c11 -D_GNU_SOURCE -O1 -g -fsanitize=address,undefined,fuzzer -Ic/core -o $@ $< build-fuzz/libcore.a $(CORE_LIBS)
+fuzz: $(FUZZERS)
+	for f in $(FUZZERS); do $$f -runs=$(FUZZ_RUNS) -max_len=4096 -print_final_stats=0 || exit 1; done
+
+LUA_VERSION = $(shell $(LUA) -e 'io.write((_VERSION:match "%d.%d"))')
+LUADIR ?= $(PREFIX)/share/lua/$(LUA_VERSION)
+LIBDIR ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
+install: all
+	install -d $(DESTDIR)$(LUADIR)/xmpp/xexpr $(DESTDIR)$(LIBDIR)/xmpp
+	install -m 644 lua/xmpp/*.lua $(DESTDIR)$(LUADIR)/xmpp
+	install -m 644 lua/xmpp/xexpr/*.lua $(DESTDIR)$(LUADIR)/xmpp/xexpr
+	install -m 755 $(SO) $(DESTDIR)$(LIBDIR)/xmpp
+
+clean:
+	rm -rf build build-san build-fuzz lua/xmpp/core.so
 
 -include $(wildcard $(BUILD)/*/*.d)

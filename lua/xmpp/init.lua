@@ -1,5 +1,5 @@
--- xmpp: the public face. What each function means is in types.lua and in the README; here they are put together from the
--- C core (connections, stanzas, Jids, timers) and what reads better in Lua: arguments, options, waiting.
+-- xmpp: the public face. What each function means is in types.lua and in the README; here they are put together from
+-- the C core (connections, stanzas, Jids, timers) and what reads better in Lua: arguments, options, waiting.
 
 local core = require "xmpp.core"
 local options = require "xmpp.options"
@@ -43,9 +43,10 @@ local function check_conn(conn, name, level)
 end
 
 -- An error in the C core names the C function's line, which says nothing: it is raised again where the caller is.
-local function at_caller(level, f, ...)
+-- It does not know its name either.
+local function at_caller(level, name, f, ...)
   local ok, a, b = pcall(f, ...)
-  if not ok then error(a, level + 1) end
+  if not ok then error(type(a) == "string" and a:gsub("'%?'", "'" .. name .. "'", 1) or a, level + 1) end
   return a, b
 end
 
@@ -86,7 +87,7 @@ local function check_where(host, port, first, name)
   if host ~= nil then check_type(host, "string", first, name, 3) end
   local ok, why = true, nil
   if port ~= nil then ok, why = options.is_port(port) end
-  if not ok then error(("bad argument #%d to '%s' (%s)"):format(first + 1, name, why), 4) end
+  if not ok then error(("bad argument #%d to '%s' (%s)"):format(first + 1, name, why), 3) end
 end
 
 local function check_password(password, position, name)
@@ -119,7 +120,8 @@ function M.connect_client(jid, password, host, port, opts)
   if not core.is_jid(jid) then check_type(jid, "string", 1, "connect_client", 2) end
   check_password(password, 2, "connect_client")
   check_where(host, port, 3, "connect_client")
-  local o, err = options.check(opts, 2), nil
+  local o = options.check(opts, 2)
+  local err
   o.host, o.port = host or o.host, port or o.port
   o.jid, err = client_jid(jid, o.resource)
   err = err or (o.host and bad_host(o.host))
@@ -142,7 +144,8 @@ function M.connect_component(host, port, domain, secret, opts)
   check_where(host, port, 1, "connect_component")
   if not core.is_jid(domain) then check_type(domain, "string", 3, "connect_component", 2) end
   check_password(secret, 4, "connect_component")
-  local o, err = options.check(opts, 2), nil
+  local o = options.check(opts, 2)
+  local err
   o.host, o.port = host, port
   o.jid, err = core.jid(domain)
   if not err and (o.jid.localpart or o.jid.resourcepart) then
@@ -195,7 +198,8 @@ function conn.send_callback(self, stanza, cb, timeout)
   check_type(stanza, "table", 2, "send_callback", 2)
   check_type(cb, "function", 3, "send_callback", 2)
   if timeout ~= nil then check_seconds(timeout, 4, "send_callback", 2) end
-  return at_caller(2, core.conn.request, self, stanza, cb, timeout or await_timeout[self])
+  local id, err = at_caller(2, "send_callback", core.conn.request, self, stanza, cb, timeout or await_timeout[self])
+  return id, err
 end
 
 function conn.send_await(self, stanza, cb, timeout)
@@ -205,7 +209,7 @@ function conn.send_await(self, stanza, cb, timeout)
   if cb ~= nil then check_type(cb, "function", 3, "send_await", 2) end
   if timeout ~= nil then check_seconds(timeout, cb and 4 or 3, "send_await", 2) end
   local box = {}
-  local id, err = at_caller(2, core.conn.request, self, stanza, box, timeout or await_timeout[self])
+  local id, err = at_caller(2, "send_await", core.conn.request, self, stanza, box, timeout or await_timeout[self])
   if not id then return nil, err end
   local response
   response, err = wait(box)
