@@ -21,6 +21,9 @@ BUILD ?= build
 SO ?= lua/xmpp/core.so
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -fPIC -fvisibility=hidden $(CFLAGS)
 
+# V=1 shows the commands.
+say = $(if $(V),,@echo "  $1  $2"; )
+
 CORE := $(patsubst c/core/%.c,$(BUILD)/core/%.o,$(wildcard c/core/*.c))
 BIND := $(patsubst c/bind/%.c,$(BUILD)/bind/%.o,$(wildcard c/bind/*.c))
 TESTS := $(patsubst c/test/%.c,$(BUILD)/test/%,$(wildcard c/test/t_*.c))
@@ -39,21 +42,22 @@ LUA_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LUA_PC))
 # The core is compiled without Lua's include path: the compiler keeps the first arrow.
 $(BUILD)/core/%.o: c/core/%.c | have-libs
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(CORE_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(CORE_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/bind/%.o: c/bind/%.c | have-libs
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -Ic/core -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -Ic/core -MMD -MP -c -o $@ $<
 
 $(BUILD)/libcore.a: $(CORE)
-	rm -f $@ && ar rcs $@ $^
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
 
 $(SO): $(BIND) $(BUILD)/libcore.a
-	$(CC) $(CFLAGS) -shared $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(CFLAGS) -shared $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
 $(BUILD)/test/%: c/test/%.c $(BUILD)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Ic/core -Ic/test $(shell $(PKG_CONFIG) --cflags cmocka expat) -MMD -MP -o $@ $< $(BUILD)/libcore.a \
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -Ic/core -Ic/test $(shell $(PKG_CONFIG) --cflags cmocka expat) -MMD -MP -o $@ $< $(BUILD)/libcore.a \
 	  $(LDFLAGS) $(CORE_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
 
 # For a person who sees it for the first time, and for a machine that has nothing.
@@ -65,31 +69,32 @@ demo:
 # $(MAKE) again: what the set-up installs must be there when the variables above are computed.
 test:
 	@spec/support/install test
-	$(MAKE) lint
-	$(MAKE) check-sanitized
-	$(MAKE) check
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory check-sanitized
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests
+	@$(MAKE) --no-print-directory check
 
 SPECS := $(wildcard spec/*_spec.lua)
 JOBS ?= 2
-check: all $(TESTS) $(BUILD)/test/precis_dump
+check: all tests
 	BUILD=$(BUILD) LUA=$(LUA) prove -j$(JOBS) --exec spec/support/tap $(TESTS) $(SPECS) $(CHECK_MORE)
 check: CHECK_MORE = spec/support/precis-compare
 
 # The same under AddressSanitizer and UBSan. Leaks are looked for, too: a spec's process closes its Lua state.
 SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized:
-	$(MAKE) BUILD=build-san SO=build-san/lua/xmpp/core.so CFLAGS='$(SANITIZE)' all sanitized-tests
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-san SO=build-san/lua/xmpp/core.so CFLAGS='$(SANITIZE)' all tests
 	SO_DIR=build-san/lua PRELOAD="$$($(CC) -print-file-name=libasan.so)" LSAN_OPTIONS=suppressions=spec/support/lsan \
 	  LUA=$(LUA) prove -j$(JOBS) --exec spec/support/tap $(patsubst $(BUILD)/%,build-san/%,$(TESTS)) $(SPECS)
-.PHONY: sanitized-tests
-sanitized-tests: $(TESTS)
+.PHONY: tests
+tests: $(TESTS) $(BUILD)/test/precis_dump
 
 # gcc and clang with more warnings than the build has, and what keeps the Lua files within 5.1's syntax.
 STRICT_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only
 LUA_FILES = $(shell find lua spec examples -name '*.lua')
 lint:
 	spec/support/lint-arrows
-	for cc in gcc clang; do \
+	@for cc in gcc clang; do \
 	  for f in c/core/*.c; do $$cc $(STRICT_CFLAGS) -Wconversion -Wno-sign-conversion $(CORE_CFLAGS) $$f || exit 1; done; \
 	  for f in c/bind/*.c; do $$cc $(STRICT_CFLAGS) $(LUA_CFLAGS) -Ic/core $$f || exit 1; done; \
 	done
@@ -106,7 +111,7 @@ build-fuzz/fuzz/%: c/test/fuzz/%.c
 	@mkdir -p $(@D)
 	clang -std=c11 -D_GNU_SOURCE -O1 -g -fsanitize=address,undefined,fuzzer -Ic/core -o $@ $< build-fuzz/libcore.a $(CORE_LIBS)
 fuzz: $(FUZZERS)
-	for f in $(FUZZERS); do $$f -runs=$(FUZZ_RUNS) -max_len=4096 -print_final_stats=0 || exit 1; done
+	@for f in $(FUZZERS); do echo "== $$f"; $$f -runs=$(FUZZ_RUNS) -max_len=4096 -print_final_stats=0 || exit 1; done
 
 LUA_VERSION = $(shell $(LUA) -e 'io.write((_VERSION:match "%d.%d"))')
 LUADIR ?= $(PREFIX)/share/lua/$(LUA_VERSION)

@@ -384,6 +384,36 @@ static void no_name_server_is_an_error(void **state) {
   end(&a);
 }
 
+static void waiting_takes_few_turns(void **state) {
+  server s;
+  asker a = {0}, with_name;
+  xm_dns_query q;
+  int turns = 0;
+  (void)state;
+  open_server(&s, "x.test ! DROP\n", true);
+  q = make_query(&with_name, &s, "x.test", HURRY);
+  start(&a, &q);
+  while (!a.told) {
+    xm_loop_turn(a.loop, -1);
+    xm_loop_fire(a.loop);
+    turns++;
+  }
+  assert_in_range(turns, 2, 20);
+  end(&a);
+  close_server(&s);
+}
+
+static void the_search_list_is_left_out(void **state) {
+  char text[TEXT];
+  (void)state;
+  setenv("LOCALDOMAIN", "evil.test", 1);
+  ask("x.test.evil.test A 192.0.2.66\nx.evil.test A 192.0.2.66\n", "x.test", SRV, text);
+  assert_string_equal(text, "!NXDOMAIN retry");
+  ask("x.evil.test A 192.0.2.66\n", "x", SRV, text);
+  assert_string_equal(text, "!NXDOMAIN retry");
+  unsetenv("LOCALDOMAIN");
+}
+
 static void refuse(xm_dns_query q, const char *condition) {
   xm_loop *l = xm_loop_new(NULL);
   xm_err e = {0};
@@ -578,6 +608,8 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(says_which_targets_have_no_address),
     cmocka_unit_test(the_second_name_server_helps_out),
     cmocka_unit_test(no_name_server_is_an_error),
+    cmocka_unit_test(waiting_takes_few_turns),
+    cmocka_unit_test(the_search_list_is_left_out),
     cmocka_unit_test(what_is_no_name_is_refused),
     cmocka_unit_test(the_longest_name_is_looked_up),
     cmocka_unit_test(may_be_freed_at_any_moment),

@@ -25,7 +25,7 @@ static const char *expected_choice(const char *const *names, unsigned offered, u
   int i;
   for (i = 0; i < 3; i++)
     if (offered >> i & allowed >> i & 1) return names[i];
-  return plain && offered == 8 && allowed & 8 ? names[3] : NULL;
+  return plain && offered & allowed & 8 ? names[3] : NULL;
 }
 
 /* Every offer (in two orders), every allow-list, PLAIN permitted or not: 1024 choices. */

@@ -345,7 +345,7 @@ static void test_username_is_escaped(void **unused) {
 /* A nonce that nobody gave is fresh, long enough, and of the right alphabet. */
 static void test_nonce_is_fresh(void **unused) {
   xm_scram_setup setup = {XM_SCRAM_SHA256, "user", 4, PASSWORD, strlen(PASSWORD), 0, 0};
-  char last[22] = "";
+  char last[24] = "";
   int i;
   (void)unused;
   for (i = 0; i < 100; i++) {
