@@ -1,5 +1,5 @@
-/* dns: from a name to the addresses to dial, in order (RFC 2782, XEP-0368, RFC 6724). Rank 2: knows err, loop. The one door
- * to c-ares. Asynchronous; a query never blocks and never outlives its xm_dns. */
+/* dns: from a name to the addresses to dial, in order (RFC 2782, XEP-0368, RFC 6724). Rank 2: knows err, loop, srv, rnd.
+ * The one door to c-ares. Asynchronous; a query never blocks and never outlives its xm_dns. */
 #ifndef XM_DNS_H
 #define XM_DNS_H
 

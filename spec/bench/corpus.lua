@@ -58,7 +58,7 @@ local function chat()
     "<origin-id xmlns='urn:xmpp:sid:0' id='" .. hex(16) .. "'/>",
     "<markable xmlns='urn:xmpp:chat-markers:0'/><request xmlns='urn:xmpp:receipts'/>",
   }
-  return "<message from='" .. full() .. "'" .. to .. " type='chat' id='" .. hex(16) .. "'><body>" .. sentence(2 + random(16))
+  return "<message from='" .. full() .. "'" .. to .. " type='chat' id='" .. hex(16) .. "'><body>" .. sentence(6 + random(24))
     .. "</body><active xmlns='http://jabber.org/protocol/chatstates'/>" .. extra .. "</message>"
 end
 
@@ -75,7 +75,7 @@ local function archived()
   return "<message from='example.net'" .. to .. " id='" .. hex(12) .. "'><result xmlns='urn:xmpp:mam:2' queryid='" .. hex(8)
     .. "' id='" .. hex(24) .. "'><forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='" .. stamp()
     .. "'/><message xmlns='jabber:client' from='" .. full() .. "' to='" .. user() .. "' type='chat' id='" .. hex(16) .. "'><body>"
-    .. sentence(5 + random(25)) .. "</body><stanza-id xmlns='urn:xmpp:sid:0' by='" .. user() .. "' id='" .. hex(24)
+    .. sentence(10 + random(40)) .. "</body><stanza-id xmlns='urn:xmpp:sid:0' by='" .. user() .. "' id='" .. hex(24)
     .. "'/></message></forwarded></result></message>"
 end
 

@@ -1,0 +1,217 @@
+-- demo: a story in steps against a real server, which `make demo` starts for it. Each step shows its own source, then
+-- what goes over the wire while it runs. What there is to learn is under "The story"; what comes before only draws.
+
+local xmpp = require "xmpp"
+local xexpr = require "xmpp.xexpr"
+
+local env = os.getenv
+if not env "XMPP_SERVER" then error("this needs a server of its own: run `make demo`", 0) end
+
+-- Drawing
+
+local COLOR = env "DEMO_COLOR" == "1"
+local UTF8 = (env "LC_ALL" or env "LC_CTYPE" or env "LANG" or ""):lower():find "utf%-?8"
+local ARROW = UTF8 and { out = "→", ["in"] = "←" } or { out = ">", ["in"] = "<" }
+local BAR = UTF8 and "│" or "|"
+local INK = { title = "1", lua = "2", prints = "1", bar = "2", alice = "1;35", bob = "1;34", component = "1;33",
+  name = "36", key = "33", value = "32" }
+local GUTTER = 14 -- columns that label, arrow and bar take
+local ROOM = math.max(50, math.min(100, tonumber(env "COLUMNS") or 100)) - GUTTER
+
+local function paint(ink, text)
+  return COLOR and ("\27[%sm%s\27[0m"):format(INK[ink], text) or text
+end
+
+-- In characters, without colours.
+local function width(s)
+  return #s:gsub("\27%[[%d;]*m", ""):gsub("[\128-\191]", "")
+end
+
+-- Breaks `line` before what matches `word`, where it would be too long; what follows is indented by `pad`.
+local function fold(line, word, pad, room)
+  local lines, last = {}, ""
+  for part in (line:gsub(word, "\n%0") .. "\n"):gmatch "(.-)\n" do
+    if width(last) > 0 and width(last) + width(part) > room then
+      lines[#lines + 1] = last
+      last = pad .. part:gsub("^ ", "")
+    else
+      last = last .. part
+    end
+  end
+  lines[#lines + 1] = last
+  return table.concat(lines, "\n")
+end
+
+local function fold_words(text, room) return fold(text, " [^ ]+", "", room) end
+
+local function fold_tags(xml)
+  return (xml:gsub("[^\n]+", function(line) return fold(line, " [^ ='<>]+='", line:match "^ *" .. "    ", ROOM) end))
+end
+
+local function write(text) io.write(text, "\n") end
+
+-- Lines in the gutter's right; the first has the label.
+local function put(who, arrow, text)
+  local label = (" "):rep(9 - #who) .. paint(who, who .. " " .. (arrow or " "))
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    write(("%s %s %s"):format(label, paint("bar", BAR), line))
+    label = (" "):rep(11)
+  end
+end
+
+-- The steps' sources say print, and mean this.
+local function print(value)
+  put("prints", nil, fold_words(tostring(value), ROOM))
+end
+
+local function paint_tag(xml)
+  return (xml:gsub("([^ =<>]+)='([^']*)'", function(key, value)
+    return ("%s='%s'"):format(paint("key", key), paint("value", value))
+  end):gsub("<(/?)([%w:]+)", function(slash, name) return "<" .. slash .. paint("name", name) end))
+end
+
+-- What `log` gives is a stream header, elements one after another, the stream's end, or both; a header is shown as the
+-- open tag that it is.
+local function draw(text)
+  local header = text:match "^<%?xml.*" or text:match "^<stream .*"
+  if header then return paint_tag(header:gsub("%?><", "?>\n<"):gsub("/>$", ">")) end
+  local elements, closing = text:match "^(.-)(</stream:stream>)$"
+  local parsed = xexpr.from_xml("<x>" .. (elements or text) .. "</x>")
+  if not parsed then return text end
+  local lines = {}
+  for element in xexpr.children(parsed) do lines[#lines + 1] = xexpr.pretty(element, { color = COLOR }) end
+  lines[#lines + 1] = closing and paint_tag(closing)
+  return table.concat(lines, "\n")
+end
+
+local hidden = {} -- who is not traced now -> how many pieces that were
+
+-- The function for `log`.
+local function trace(who)
+  return function(direction, text)
+    if hidden[who] then
+      hidden[who] = hidden[who] + 1
+    else
+      put(who, ARROW[direction], fold_tags(draw(text)))
+    end
+  end
+end
+
+-- connect(...) without its trace.
+local function quietly(who, connect, ...)
+  hidden[who] = 0
+  local conn = assert(connect(...))
+  put(who, " ", ("(logs in: %d pieces of XML, not shown)"):format(hidden[who]))
+  hidden[who] = nil
+  return conn
+end
+
+local source = {}
+for line in io.lines((debug.getinfo(1, "S").source:gsub("^@", ""))) do source[#source + 1] = line end
+
+local number = 0
+local function step(title, prose, f)
+  number = number + 1
+  write(("\n%s\n%s\n"):format(paint("title", number .. ". " .. title), fold_words(prose, ROOM + GUTTER)))
+  local info = debug.getinfo(f, "S")
+  local excerpt = table.concat(source, "\n", info.linedefined + 1, info.lastlinedefined - 1)
+  put("lua", nil, (("\n" .. excerpt):gsub("\n  ", "\n"):gsub("^\n", "")))
+  f()
+end
+
+-- The story
+
+local host, port, component_port = env "XMPP_HOST", tonumber(env "XMPP_PORT"), tonumber(env "XMPP_COMPONENT_PORT")
+local domain, service, ca, secret = env "XMPP_DOMAIN", env "XMPP_COMPONENT", env "XMPP_CA", env "XMPP_SECRET"
+local password = {}
+for name, word in env("XMPP_USERS"):gmatch "([^%s:]+):(%S+)" do password[name] = word end
+
+local alice, bob, component
+
+write(paint("title", "XMPP in Lua, against a real Prosody"))
+write(fold_words(("It listens on %s, port %d, with a certificate made for this run. At the bar: what the program says "
+  .. "(lua), what it prints, and the XML of each connection as it goes (%s) and comes (%s). Secrets are masked by the "
+  .. "library."):format(host, port, ARROW.out, ARROW["in"]), ROOM + GUTTER))
+
+step("Alice logs in", "One call, which waits until TLS stands, the certificate is found good, the password is proved "
+  .. "(by SCRAM: it is never sent) and a resource bound.", function()
+  alice = assert(xmpp.connect_client("alice@" .. domain .. "/demo", password.alice,
+    host, port, { ca_file = ca, log = trace "alice" }))
+  print(alice:jid())
+end)
+
+step("Alice greets Bob, an echo bot", "A stanza is a plain table. Bob's callback sees the messages that its filter "
+  .. "lets through, and nothing else.", function()
+  bob = quietly("bob", xmpp.connect_client, "bob@" .. domain .. "/bot", password.bob,
+    host, port, { ca_file = ca, log = trace "bob" })
+  bob:set_callback(function(message)
+    local said = xexpr.text(message, "body")
+    bob:send(xexpr.reply(message, { "body", "You said: " .. said }))
+  end, { name = "message", type = "chat" })
+  bob:set_handler()
+
+  alice:send { "message", { to = "bob@" .. domain .. "/bot", type = "chat" },
+    { "body", "Grüß dich, Bob! ☕" } }
+  local answer = assert(alice:receive_blocking(10))
+  print(xexpr.text(answer, "body"))
+  assert(xexpr.text(answer, "body") == "You said: Grüß dich, Bob! ☕")
+end)
+
+step("Alice pings the server", "send_await fills in an id, and gives back the response that belongs to it: from who "
+  .. "was asked, not from anyone who guesses the id.", function()
+  local pong = assert(alice:send_await { "iq", { to = domain, type = "get" },
+    { "ping", { xmlns = "urn:xmpp:ping" } } })
+  print(pong[2].type)
+  assert(pong[2].type == "result")
+end)
+
+step("A component answers a question", "A component is a domain of its own beside the server's. This one tells its "
+  .. "version to whoever asks.", function()
+  component = quietly("component", xmpp.connect_component, host, component_port,
+    service, secret, { log = trace "component" })
+  component:set_callback(function(question)
+    component:send(xexpr.reply(question, { "query", { xmlns = "jabber:iq:version" },
+      { "name", "A component in Lua" }, { "version", _VERSION } }))
+  end, { name = "iq", type = "get", xmlns = "jabber:iq:version" })
+  component:set_handler()
+
+  local answer = assert(alice:send_await { "iq", { to = service, type = "get" },
+    { "query", { xmlns = "jabber:iq:version" } } })
+  print(xexpr.text(answer[3], "name") .. ", " .. xexpr.text(answer[3], "version"))
+  assert(xexpr.text(answer[3], "version") == _VERSION)
+end)
+
+step("Alice listens until she has heard enough", "A once-callback stays until it returns true.", function()
+  local heard = {}
+  alice:set_callback_once(function(message)
+    heard[#heard + 1] = xexpr.text(message, "body")
+    return heard[#heard] == "Now!"
+  end, { name = "message", from = bob:jid() })
+  alice:set_handler()
+
+  bob:send { "message", { to = "alice@" .. domain .. "/demo" }, { "body", "Not yet." } }
+  bob:send { "message", { to = "alice@" .. domain .. "/demo" }, { "body", "Now!" } }
+  while #alice:callbacks() > 0 do xmpp.step(1) end
+  print(table.concat(heard, " "))
+  assert(table.concat(heard, " ") == "Not yet. Now!")
+end)
+
+step("Two errors", "What the world does wrong comes back as nil and an error: one line for a person, fields for a "
+  .. "program. A mistake of the caller's raises at his own line, before a byte leaves.", function()
+  local nobody, err = xmpp.connect_client("alice@" .. domain, "a guess", host, port, { ca_file = ca })
+  assert(not nobody and err.condition == "not-authorized" and not err.retry)
+  print(err)
+
+  local fine, mistake = pcall(function()
+    alice:send { "message", { to = "bob@" .. domain }, { "body", "A bell: \7" } }
+  end)
+  assert(not fine)
+  print(mistake)
+end)
+
+step("All stop", "Each closes its stream and waits for the server to close its own.", function()
+  for _, conn in ipairs { alice, bob, component } do assert(conn:stop()) end
+  xmpp.run() -- returns at once: nothing is left to wait for
+end)
+
+write("\n" .. paint("title", ("Everything worked: %d steps, 3 connections, and nothing is left running."):format(number)))

@@ -1,0 +1,71 @@
+-- The build, as a stranger meets it: what is missing is named, what is installed works, nothing else is exported.
+
+local function run(command)
+  local pipe = assert(io.popen("{ " .. command .. "\n} 2>&1; echo \"status $?\""))
+  local output = pipe:read("*a")
+  pipe:close()
+  local text, status = output:match("^(.*)status (%d+)\n$")
+  return text, tonumber(status)
+end
+
+local function in_a_folder(f)
+  local folder = run("mktemp -d"):match("%S+")
+  local ok, err = pcall(f, folder)
+  run("rm -rf " .. folder)
+  if not ok then error(err, 0) end
+end
+
+-- Loads the library from 'lua' and 'so' folders, from where nothing of the project is.
+local function use(lua, so)
+  return run(("cd / && LUA_PATH='%s/?.lua;%s/?/init.lua' LUA_CPATH='%s/?.so' lua5.4 -e '%s'"):format(lua, lua, so,
+    [[local xmpp = require "xmpp"; print(xmpp.xexpr.to_xml { "presence" }, xmpp.jid "A@b")]]))
+end
+
+describe("the build", function()
+  local function complaint(arguments)
+    local text, status = run("make -s BUILD=/nonexistent/build SO=/nonexistent/core.so " .. arguments)
+    assert.equal(2, status)
+    return text
+  end
+
+  it("names a compiler that is not there", function()
+    assert.matches("xmpp: no C compiler 'nonesuch': apt%-get install gcc, or set CC", complaint "CC=nonesuch")
+  end)
+
+  it("names pkg-config when it is not there", function()
+    assert.matches("no 'nonesuch': apt%-get install pkg%-config, or set PKG_CONFIG", complaint "PKG_CONFIG=nonesuch")
+  end)
+
+  it("names a library that is not there, its package and the variable", function()
+    local text = run("PKG_CONFIG_LIBDIR=/nonexistent make -s BUILD=/nonexistent/build SO=/nonexistent/core.so")
+    assert.matches("no 'openssl' for pkg%-config: apt%-get install libssl%-dev, or set PKG_CONFIG_PATH", text)
+    assert.matches("no 'lua9.9' .*liblua9.9%-dev.*LUA_PC", complaint "LUA_PC=lua9.9")
+  end)
+
+  it("exports luaopen_xmpp_core and nothing else", function()
+    local text = run("nm -D --defined-only " .. (os.getenv "SO_DIR" or "lua") .. "/xmpp/core.so")
+    local names = {}
+    for name in text:gmatch("%x+ %a ([^\n]+)") do
+      if not name:match("^__?[au]s?[bu]?san") and not name:match("^__odr") then names[#names + 1] = name end
+    end
+    assert.same({ "luaopen_xmpp_core" }, names)
+  end)
+
+  it("installs what works where it is put", function()
+    in_a_folder(function(folder)
+      local text, status = run("make -s install PREFIX=/usr DESTDIR=" .. folder)
+      assert.equal(0, status, text)
+      assert.equal("<presence/>\ta@b\n", (use(folder .. "/usr/share/lua/5.4", folder .. "/usr/lib/lua/5.4")))
+    end)
+  end)
+
+  it("makes a rock without any server of rocks", function()
+    in_a_folder(function(folder)
+      local text, status = run(("git ls-files -z -co --exclude-standard | xargs -0 cp --parents -t %s 2>/dev/null;"
+        .. "cd %s && luarocks --lua-version=5.4 --only-server=/nonexistent make --tree=%s/tree rockspec/xmpp-dev-1.rockspec")
+        :format(folder, folder, folder))
+      assert.equal(0, status, text)
+      assert.equal("<presence/>\ta@b\n", (use(folder .. "/tree/share/lua/5.4", folder .. "/tree/lib/lua/5.4")))
+    end)
+  end)
+end)
