@@ -58,7 +58,7 @@ struct xb_conn {
   bool pinned;          /* in the registry: see xb_keep_alive */
   bool ended;           /* its waiters have been told */
   enum { XB_NO_HANDLER, XB_DEFAULT_HANDLER, XB_OWN_HANDLER } handler;
-  bool logs;
+  bool logs, is_logging;
   xb_waiter *responses, *waiters; /* who waits for a response; for something else */
   size_t max_queue, queued; /* bytes; of the stanzas in the receive queue, as they came */
   lua_Integer first, last;  /* of the receive queue: stanza at 2i, its size at 2i+1 */

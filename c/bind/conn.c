@@ -88,9 +88,12 @@ static void set_part(lua_State *L, int conn, int part) {
 
 /* The log: f("in" or "out", text). */
 
+/* A log function that sends is told of it after it has returned. */
 static void drain_log(lua_State *L, xb_conn *conn, int at) {
   xm_buf *log = xm_conn_log(conn->c);
   xb_task task = {.st = conn->st};
+  if (conn->is_logging) return;
+  conn->is_logging = true;
   while (conn->logs && xm_buf_len(log)) {
     char direction = *xm_buf_at(log);
     size_t n;
@@ -101,6 +104,7 @@ static void drain_log(lua_State *L, xb_conn *conn, int at) {
     xm_buf_consume(log, 1 + sizeof n + n);
     xb_call(L, 2, &task, 0);
   }
+  conn->is_logging = false;
 }
 
 /* Sending. */
@@ -116,12 +120,11 @@ static void push_closed(lua_State *L, const xb_conn *conn) {
 }
 
 /* Inside a step what is sent leaves together at its end. */
-static void send_soon(lua_State *L, xb_conn *conn, int at) {
+static void flush_soon(xb_conn *conn) {
   xb_state *st = conn->st;
   if (!st->stepping) {
     xm_conn_flush(conn->c);
     xm_loop_sync(st->loop);
-    drain_log(L, conn, at);
   } else if (!conn->is_unflushed) {
     conn->is_unflushed = true;
     conn->next_unflushed = st->unflushed;
@@ -182,7 +185,8 @@ static int l_send(lua_State *L) {
   if (rc == XM_EINVAL) return luaL_argerror(L, 2, w.reason);
   if (rc < 0) return fail_send(L, conn, &e);
   note_answer(conn, &a);
-  send_soon(L, conn, 1);
+  flush_soon(conn);
+  drain_log(L, conn, 1);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -212,12 +216,13 @@ static int l_request(lua_State *L) {
   xb_waiter *waiter;
   xm_err e = {0};
   int rc;
+  double seconds = luaL_checknumber(L, 4);
   luaL_argexpected(L, lua_type(L, 2) == LUA_TTABLE, 2, "stanza");
   if (xm_rnd_id(id) < 0) return luaL_error(L, "the system has no random bytes to give");
   rc = queue_stanza(L, conn, 2, &w, &e);
   if (rc == XM_EINVAL) return luaL_argerror(L, 2, w.reason);
   if (rc < 0) return fail_send(L, conn, &e);
-  waiter = xb_wait(L, conn->st, conn, XB_RESPONSE, 3, luaL_checknumber(L, 4));
+  waiter = xb_wait(L, conn->st, conn, XB_RESPONSE, 3, seconds);
   rc = waiter ? await(conn, &a, waiter, &e) : xm_err_nomem(&e);
   if (rc < 0) {
     xm_buf_rollback(out, mark); /* nothing was flushed since */
@@ -226,7 +231,8 @@ static int l_request(lua_State *L) {
     return xb_fail(L, &e);
   }
   lua_pushlstring(L, a.id, a.id_len);
-  send_soon(L, conn, 1);
+  flush_soon(conn);
+  drain_log(L, conn, 1);
   return 1;
 }
 
@@ -249,7 +255,7 @@ void xb_answer_unavailable(xb_conn *conn, xm_question *q) {
   if (rc == XM_OK) rc = xm_out_end(&o, "iq");
   if (rc == XM_OK) {
     xm_conn_commit(conn->c, mark, NULL);
-    xb_mark_ready(conn); /* which flushes, in whatever state we are called */
+    flush_soon(conn);
   } else {
     xm_out_abandon(&o);
   }
@@ -503,8 +509,7 @@ static int l_work(lua_State *L) {
  * had been. */
 static void break_off(lua_State *L, xb_conn *conn) {
   xb_report(L, NULL);
-  xm_conn_close(conn->c, 0);
-  xb_mark_ready(conn);
+  xm_conn_abort(conn->c);
 }
 
 int xb_service(lua_State *L, xb_conn *conn, int most) {
@@ -513,6 +518,7 @@ int xb_service(lua_State *L, xb_conn *conn, int most) {
   xb_push_conn(L, conn);
   at = lua_gettop(L);
   if (lua_isnil(L, at)) more = -1; /* it is about to be collected */
+  if (conn->c) xm_conn_flush(conn->c);
   while (more >= 0 && dispatched < most && conn->c) {
     lua_pushcfunction(L, l_work);
     lua_pushvalue(L, at);

@@ -343,6 +343,7 @@ static xm_conn_event negotiate(xm_conn *c, bool header) {
 /* The streams are both at their end: say goodbye underneath, too. */
 static xm_conn_event finish(xm_conn *c) {
   if (c->tls) xm_tls_finish(c->tls);
+  if (c->sock) xm_sock_finish(c->sock);
   end(c);
   return XM_CONN_AGAIN;
 }
@@ -445,7 +446,6 @@ xm_conn_event xm_conn_next(xm_conn *c) {
   xm_conn_event ev = XM_CONN_AGAIN;
   int reads = 0;
   if (c->state == XM_CONN_CLOSED && c->told) return XM_CONN_NOTHING;
-  xm_conn_flush(c);
   while (ev == XM_CONN_AGAIN && c->state != XM_CONN_CLOSED && reads < READS_A_TURN) ev = crank(c, &reads);
   if (c->state != XM_CONN_CLOSED || ev == XM_CONN_STANZA) return ev;
   c->told = true;
@@ -636,6 +636,10 @@ void xm_conn_close(xm_conn *c, unsigned ms) {
 int xm_conn_feed(xm_conn *c, const char *bytes, size_t n) {
   wake(c);
   return xm_buf_put(&c->in, bytes, n);
+}
+
+void xm_conn_abort(xm_conn *c) {
+  if (c->state != XM_CONN_CLOSED) fail(c);
 }
 
 xm_buf *xm_conn_log(xm_conn *c) {

@@ -93,7 +93,8 @@ unsigned xm_conn_max_depth(const xm_conn *c);
  * set: layer "limit" (max_queue reached), "closed". Nothing leaves before xm_conn_flush. */
 xm_buf *xm_conn_out(xm_conn *c);
 int xm_conn_commit(xm_conn *c, size_t mark, xm_err *e);
-/* Hands the kernel what it takes. What it doesn't take now follows by itself. A failure is told by xm_conn_next. */
+/* Hands the kernel what it takes. What it doesn't take now is to be flushed after the next wake. A failure is told by
+ * xm_conn_next. */
 void xm_conn_flush(xm_conn *c);
 /* Bytes that the kernel hasn't taken. */
 size_t xm_conn_unsent(const xm_conn *c);
@@ -101,6 +102,9 @@ size_t xm_conn_unsent(const xm_conn *c);
 /* Ends the stream properly (RFC 6120 4.4), within `ms` milliseconds; before it is READY, at once. Idempotent. The end is
  * told by xm_conn_next. */
 void xm_conn_close(xm_conn *c, unsigned ms);
+
+/* Cuts the connection since memory ran out above, where a stanza was lost by it. The end is told by xm_conn_next. */
+void xm_conn_abort(xm_conn *c);
 
 /* What went over the wire: records of one direction ('>' or '<'), a length (size_t, as in memory) and the text; secrets are
  * masked. To be consumed by the caller. */

@@ -258,7 +258,10 @@ ssize_t xm_sock_send(xm_sock *s, const void *from, size_t n) {
 }
 
 void xm_sock_finish(xm_sock *s) {
+  char unread[4096];
+  int i;
   shutdown(s->link->fd, SHUT_WR);
+  for (i = 0; i < 16 && recv(s->link->fd, unread, sizeof unread, 0) > 0;) i++;
 }
 
 void xm_sock_pause(xm_sock *s, bool paused) {

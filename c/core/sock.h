@@ -30,7 +30,8 @@ int xm_sock_connected(xm_sock *s, const xm_dns_address **won, xm_err *e);
 ssize_t xm_sock_recv(xm_sock *s, void *to, size_t n);
 /* Bytes the kernel took; -EAGAIN: none now (and wake will come when it can take more); another -errno. */
 ssize_t xm_sock_send(xm_sock *s, const void *from, size_t n);
-/* Sends a FIN behind what was sent. */
+/* Sends a FIN behind what was sent, and reads away what has come: a close with unread bytes would be a reset, which can cost
+ * the peer our last words. */
 void xm_sock_finish(xm_sock *s);
 
 /* Reads stop being announced, so that a full queue costs nothing and TCP pushes back; or go on. */
