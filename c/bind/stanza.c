@@ -71,7 +71,7 @@ static int refuse(walk *k, const char *key, const char *why) {
   for (i = 1; i < k->depth && n < cap / 2; i++)
     n += (size_t)snprintf(k->w->reason + n, cap - n, "[%lld]", (long long)k->path[i]);
   if (i < k->depth) n += (size_t)snprintf(k->w->reason + n, cap - n, "...");
-  if (key) n += (size_t)snprintf(k->w->reason + n, cap - n, ".%.60s", key);
+  if (key) n += (size_t)snprintf(k->w->reason + n, cap - n, "[2].%.60s", key);
   snprintf(k->w->reason + n, cap - n, ": %s", why);
   return XM_EINVAL;
 }

@@ -377,6 +377,7 @@ static void on_socket(void *arg, ares_socket_t fd, int readable, int writable) {
   if (status == 0) {
     status = uv_poll_start(&(*at)->poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0), on_news);
   }
+  if (status == UV_ENOMEM) xm_err_nomem(&d->err);
   if (status < 0) {
     xm_err_errno(&d->err, XM_LAYER_DNS, -status, uv_err_name(status), true, "cannot watch a socket to a name server");
   }

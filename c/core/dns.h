@@ -1,5 +1,5 @@
-/* dns: from a name to the addresses to dial, in order (RFC 2782, XEP-0368, RFC 6724). Rank 2: knows err, loop, srv, rnd.
- * The one door to c-ares. Asynchronous; a query never blocks and never outlives its xm_dns. */
+/* dns: from a name to the addresses to dial, in order (RFC 2782, XEP-0368, RFC 6724). Rank 2: knows err, loop, srv and
+ * rnd. The one door to c-ares. Asynchronous; a query never blocks and never outlives its xm_dns. */
 #ifndef XM_DNS_H
 #define XM_DNS_H
 
@@ -25,18 +25,19 @@ typedef struct xm_dns_query {
   const char *domain; /* ASCII (A-labels), or an IP address */
   int port;           /* of the domain itself */
   bool srv;           /* ask for _xmpps-client and _xmpp-client first; no answer: the domain itself on `port` */
-  bool direct_tls;    /* the domain itself is dialled with TLS from the first byte; with srv: only _xmpps-client counts */
+  bool direct_tls;    /* the domain itself is dialled with TLS from the start; with srv: only _xmpps-client counts */
   const char *nameservers; /* "127.0.0.1:5353", comma-separated, for tests; NULL: the system's */
   int timeout_ms;          /* of the first of two tries, the second waits twice as long; for tests; 0: 3000 */
 } xm_dns_query;
 
-/* Starts asking. NULL with `e` set when it can't even begin. `done(arg)` is called exactly once, from a turn of the loop or
- * from xm_loop_fire, never from inside xm_dns_start, and may only mark; xm_dns_free is allowed there too, if somebody else
- * holds the loop. */
+/* Starts asking. NULL with `e` set when it can't even begin. `done(arg)` is called exactly once, from a turn of the
+ * loop or from xm_loop_fire, never from inside xm_dns_start, and may only mark; xm_dns_free is allowed there too, if
+ * somebody else holds the loop. */
 xm_dns *xm_dns_start(xm_loop *l, const xm_dns_query *q, void (*done)(void *arg), void *arg, xm_err *e);
 
-/* After done: the number of addresses, from 1 to XM_DNS_ADDRESSES, ordered by SRV priority and weight, then by RFC 6724;
- * or XM_EFAIL (layer dns, condition "NXDOMAIN", "SERVFAIL", "no-service" for the target ".", ...). Before done: 0. */
+/* After done: the number of addresses, from 1 to XM_DNS_ADDRESSES, ordered by SRV priority and weight, then by RFC
+ * 6724; or XM_EFAIL (layer dns, condition "NXDOMAIN", "SERVFAIL", "no-service" for the target ".", ...; memory that ran
+ * out is layer limit). Before done: 0. */
 int xm_dns_result(const xm_dns *d, const xm_dns_address **list, xm_err *e);
 
 /* Stops asking, whatever state it is in; done is not called any more. NULL is fine. */

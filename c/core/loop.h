@@ -38,9 +38,9 @@ int xm_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(void *), voi
 void xm_timer_stop(xm_loop *l, xm_timer *t);
 static inline bool xm_timer_armed(const xm_timer *t) { return t->at != 0; }
 
-/* One turn: waits until a watcher or the first timer is due, at most `ms` milliseconds (0: not at all, -1: no bound). May
- * return sooner with nothing done (a signal came, a watcher was touched, there is nothing to wait for): who waits for
- * something turns until it is there. */
+/* One turn: waits until a watcher or the first timer is due, at most `ms` milliseconds (0: not at all, -1: no bound).
+ * May return sooner with nothing done (a signal came, a watcher was touched, there is nothing to wait for): who waits
+ * for something turns until it is there. */
 void xm_loop_turn(xm_loop *l, int ms);
 /* Calls fn of every timer that was due when the call began. Returns how many. */
 int xm_loop_fire(xm_loop *l);
