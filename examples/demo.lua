@@ -4,19 +4,23 @@
 local xmpp = require "xmpp"
 local xexpr = require "xmpp.xexpr"
 
-local env = os.getenv
+local function env(name)
+  local value = os.getenv(name)
+  return value ~= "" and value or nil
+end
+
 if not env "XMPP_SERVER" then error("this needs a server of its own: run `make demo`", 0) end
 
 -- Drawing
 
 local COLOR = env "DEMO_COLOR" == "1"
-local UTF8 = (env "LC_ALL" or env "LC_CTYPE" or env "LANG" or ""):lower():find "utf%-?8"
+local UTF8 = (env "LC_ALL" or env "LC_CTYPE" or env "LANG" or "C"):lower():find "utf%-?8"
 local ARROW = UTF8 and { out = "→", ["in"] = "←" } or { out = ">", ["in"] = "<" }
 local BAR = UTF8 and "│" or "|"
 local INK = { title = "1", lua = "2", prints = "1", bar = "2", alice = "1;35", bob = "1;34", component = "1;33",
   name = "36", key = "33", value = "32" }
-local GUTTER = 14 -- columns that label, arrow and bar take
-local ROOM = math.max(50, math.min(100, tonumber(env "COLUMNS") or 100)) - GUTTER
+local COLUMNS = math.max(60, math.min(100, tonumber(env "COLUMNS") or 100))
+local ROOM = COLUMNS - 14 -- which label, arrow and bar take
 
 local function paint(ink, text)
   return COLOR and ("\27[%sm%s\27[0m"):format(INK[ink], text) or text
@@ -80,7 +84,7 @@ local function elements(text)
   return found
 end
 
--- What `log` gives is a stream header (shown as the open tag that it is), elements, the stream's end, or both of these.
+-- What `log` gives is a stream header (shown as the open tag that it is), elements, the stream's end, or both.
 local function draw(text)
   local header = text:match "^<%?xml.*" or text:match "^<stream .*"
   if header then return paint_tag(header:gsub("%?><", "?>\n<"):gsub("/>$", ">")) end
@@ -114,10 +118,11 @@ for line in io.lines((debug.getinfo(1, "S").source:gsub("^@", ""))) do source[#s
 local number = 0
 local function step(title, prose, f)
   number = number + 1
-  write(("\n%s\n%s\n"):format(paint("title", number .. ". " .. title), fold_words(prose, ROOM + GUTTER)))
+  write(("\n%s\n%s\n"):format(paint("title", number .. ". " .. title), fold_words(prose, COLUMNS)))
   local info = debug.getinfo(f, "S")
   local excerpt = table.concat(source, "\n", info.linedefined + 1, info.lastlinedefined - 1)
   put("lua", nil, (("\n" .. excerpt):gsub("\n  ", "\n"):gsub("^\n", "")))
+  write ""
   f()
 end
 
@@ -125,43 +130,44 @@ end
 
 local host, port, component_port = env "XMPP_HOST", tonumber(env "XMPP_PORT"), tonumber(env "XMPP_COMPONENT_PORT")
 local domain, service, ca, secret = env "XMPP_DOMAIN", env "XMPP_COMPONENT", env "XMPP_CA", env "XMPP_SECRET"
-local password = {}
+local jid, password = { alice = "alice@" .. domain .. "/demo", bob = "bob@" .. domain .. "/bot" }, {}
 for name, word in env("XMPP_USERS"):gmatch "([^%s:]+):(%S+)" do password[name] = word end
 
 local alice, bob, component
 
 write(paint("title", "XMPP in Lua, against a real Prosody"))
-write(fold_words(("The server listens on %s, port %d, with a certificate made for this run. Left of the bar stands whose "
-  .. "the line is: the program's source (lua), what it prints, or a connection's XML, sent (%s) or received (%s). "
-  .. "Passwords and proofs are masked by the library."):format(host, port, ARROW.out, ARROW["in"]), ROOM + GUTTER))
+write(fold_words(("The server listens on %s, port %d, with a certificate made for this run. Left of the bar stands "
+  .. "whose the line is: the program's source (lua), what it prints, or a connection's XML, sent (%s) or received "
+  .. "(%s). Passwords and proofs are masked by the library."):format(host, port, ARROW.out, ARROW["in"]), COLUMNS))
 
 step("Alice logs in", "One call, which waits until TLS stands, the certificate is found good, the password is proved "
   .. "(by SCRAM: it is never sent) and a resource bound.", function()
-  alice = assert(xmpp.connect_client("alice@" .. domain .. "/demo", password.alice,
+  alice = assert(xmpp.connect_client(jid.alice, password.alice,
     host, port, { ca_file = ca, log = trace "alice" }))
   print(alice:jid())
 end)
 
 step("Alice greets Bob, an echo bot", "A stanza is a plain table. Bob's callback sees the messages that its filter "
   .. "lets through, and nothing else.", function()
-  bob = assert(xmpp.connect_client("bob@" .. domain .. "/bot", password.bob,
+  bob = assert(xmpp.connect_client(jid.bob, password.bob,
     host, port, { ca_file = ca, log = trace_after_login "bob" }))
   bob:set_callback(function(message)
     local said = xexpr.text(message, "body")
-    bob:send(xexpr.reply(message, { "body", "You said: " .. said }))
+    bob:send(xexpr.reply(message, { "body", "I heard: " .. said }))
   end, { name = "message", type = "chat" })
   bob:set_handler()
 
-  alice:send { "message", { to = "bob@" .. domain .. "/bot", type = "chat" },
+  alice:send { "message", { to = jid.bob, type = "chat" },
     { "body", "Grüß dich, Bob! ☕" } }
-  local answer = assert(alice:receive_blocking(10))
-  print(xexpr.text(answer, "body"))
-  assert(xexpr.text(answer, "body") == "You said: Grüß dich, Bob! ☕")
+  local echo = assert(alice:receive_blocking(10))
+  print(xexpr.text(echo, "body"))
+  assert(xexpr.text(echo, "body") == "You said: Grüß dich, Bob! ☕")
 end)
 
 step("Alice pings the server", "send_await fills in an id, and gives back the response that belongs to it: from who "
   .. "was asked, not from anyone who guesses the id.", function()
-  local pong = assert(alice:send_await { "iq", { to = domain, type = "get" },
+  local pong = assert(alice:send_await {
+    "iq", { to = domain, type = "get" },
     { "ping", { xmlns = "urn:xmpp:ping" } } })
   print(pong[2].type)
   assert(pong[2].type == "result")
@@ -169,18 +175,21 @@ end)
 
 step("A component answers a question", "A component is a domain of its own beside the server's. This one tells its "
   .. "version to whoever asks.", function()
-  component = assert(xmpp.connect_component(host, component_port, service, secret,
-    { log = trace_after_login "component" }))
+  component = assert(xmpp.connect_component(host, component_port,
+    service, secret, { log = trace_after_login "component" }))
   component:set_callback(function(question)
-    component:send(xexpr.reply(question, { "query", { xmlns = "jabber:iq:version" },
-      { "name", "A component in Lua" }, { "version", _VERSION } }))
+    component:send(xexpr.reply(question,
+      { "query", { xmlns = "jabber:iq:version" },
+        { "name", "A component" }, { "version", _VERSION } }))
   end, { name = "iq", type = "get", xmlns = "jabber:iq:version" })
   component:set_handler()
 
-  local answer = assert(alice:send_await { "iq", { to = service, type = "get" },
+  local answer = assert(alice:send_await {
+    "iq", { to = service, type = "get" },
     { "query", { xmlns = "jabber:iq:version" } } })
-  print(xexpr.text(answer[3], "name") .. ", " .. xexpr.text(answer[3], "version"))
-  assert(xexpr.text(answer[3], "version") == _VERSION)
+  local query = xexpr.child(answer, "query", "jabber:iq:version")
+  print(xexpr.text(query, "version"))
+  assert(xexpr.text(query, "version") == _VERSION)
 end)
 
 step("Alice listens until she has heard enough", "A once-callback stays until it returns true.", function()
@@ -188,11 +197,11 @@ step("Alice listens until she has heard enough", "A once-callback stays until it
   alice:set_callback_once(function(message)
     heard[#heard + 1] = xexpr.text(message, "body")
     return heard[#heard] == "Now!"
-  end, { name = "message", from = bob:jid() })
+  end, { name = "message", from = jid.bob })
   alice:set_handler()
 
-  bob:send { "message", { to = "alice@" .. domain .. "/demo" }, { "body", "Not yet." } }
-  bob:send { "message", { to = "alice@" .. domain .. "/demo" }, { "body", "Now!" } }
+  bob:send { "message", { to = jid.alice }, { "body", "Not yet." } }
+  bob:send { "message", { to = jid.alice }, { "body", "Now!" } }
   while #alice:callbacks() > 0 do xmpp.step(1) end
   print(table.concat(heard, " "))
   assert(table.concat(heard, " ") == "Not yet. Now!")
@@ -200,20 +209,22 @@ end)
 
 step("Two errors", "What the world does wrong comes back as nil and an error: one line for a person, fields for a "
   .. "program. A caller's mistake raises at the caller's line, before a byte leaves.", function()
-  local nobody, err = xmpp.connect_client("alice@" .. domain, "a guess", host, port,
-    { ca_file = ca })
-  assert(not nobody and err.condition == "not-authorized" and not err.retry)
+  local nobody, err = xmpp.connect_client(jid.alice, "a guess",
+    host, port, { ca_file = ca })
   print(err)
+  assert(not nobody and err.condition == "not-authorized")
 
   local fine, mistake = pcall(function()
-    alice:send { "message", { to = "bob@" .. domain }, { "body", "A bell: \7" } }
+    alice:send { "message", { to = jid.bob }, { "body", "Ring\7" } }
   end)
-  assert(not fine)
   print(mistake)
+  assert(not fine)
 end)
 
 step("All stop", "Each closes its stream and waits for the server to close its own.", function()
-  for _, conn in ipairs { alice, bob, component } do assert(conn:stop()) end
+  assert(alice:stop())
+  assert(bob:stop())
+  assert(component:stop())
   xmpp.run() -- returns at once: nothing is left to wait for
 end)
 

@@ -28,10 +28,12 @@ int xb_l_jid(lua_State *L) {
   const char *s, *reason = "";
   size_t n;
   xm_jid jid;
+  int rc;
   if (xb_test_jid(L, 1)) return lua_settop(L, 1), 1;
   luaL_argexpected(L, lua_type(L, 1) == LUA_TSTRING, 1, "string or Jid");
   s = lua_tolstring(L, 1, &n);
-  return push_or_fail(L, &jid, xm_jid_parse(&jid, s, n, &reason), s, reason);
+  rc = xm_jid_parse(&jid, s, n, &reason);
+  return push_or_fail(L, &jid, rc, s, reason);
 }
 
 int xb_l_is_jid(lua_State *L) {
@@ -59,9 +61,11 @@ static int l_with_resource(lua_State *L) {
   size_t n = 0;
   const char *s = lua_isnoneornil(L, 2) ? "" : luaL_checklstring(L, 2, &n);
   xm_jid jid;
+  int rc;
   memcpy(&jid, j, offsetof(xm_jid, str) + xm_jid_len(j) + 1);
   if (n == 0 && !lua_isnoneornil(L, 2)) return push_or_fail(L, NULL, XM_EINVAL, j->str, "the resourcepart is empty");
-  return push_or_fail(L, &jid, xm_jid_set_resource(&jid, s, n, &reason), s, reason);
+  rc = xm_jid_set_resource(&jid, s, n, &reason);
+  return push_or_fail(L, &jid, rc, s, reason);
 }
 
 static int push_part(lua_State *L, const char *s, size_t n) {

@@ -1,4 +1,5 @@
 /* stanza: tape -> table, table -> out: the two walks between a stanza in C and a stanza in Lua (api.md section 1). */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,14 +65,16 @@ typedef struct walk {
   lua_Integer path[DEPTH + 1]; /* child indexes from the root down to where the walk is */
 } walk;
 
-/* "stanza[3][2].to: string expected, got nil". `key`: an attribute's name, or NULL. */
+static const char own_name[] = "[1]"; /* stands for a key: the element's name is at fault */
+
+/* "stanza[3][2].to: string expected, got nil". `key`: an attribute's name, own_name, or NULL for the whole element. */
 static int refuse(walk *k, const char *key, const char *why) {
   size_t cap = sizeof k->w->reason, n = (size_t)snprintf(k->w->reason, cap, "stanza");
   int i;
   for (i = 1; i < k->depth && n < cap / 2; i++)
     n += (size_t)snprintf(k->w->reason + n, cap - n, "[%lld]", (long long)k->path[i]);
   if (i < k->depth) n += (size_t)snprintf(k->w->reason + n, cap - n, "...");
-  if (key) n += (size_t)snprintf(k->w->reason + n, cap - n, "[2].%.60s", key);
+  if (key) n += (size_t)snprintf(k->w->reason + n, cap - n, "%s%.60s", key == own_name ? "" : "[2].", key);
   snprintf(k->w->reason + n, cap - n, ": %s", why);
   return XM_EINVAL;
 }
@@ -107,26 +110,22 @@ static const char *to_text(lua_State *L, int index, char *room, size_t cap, size
   return lua_type(L, index) == LUA_TNUMBER ? number(L, index, room, cap, n) : NULL;
 }
 
-/* Keeps what a stanza's attribute says for routing. */
-static void note(xb_address *a, const char *key, const char *value, size_t n) {
+/* Keeps what a stanza's attribute says for routing. What was a number lies in `room` and is copied; NULL: it wasn't. */
+static void note(xb_address *a, const char *key, const char *value, size_t n, const char *room) {
   static const char *const keys[] = {"type", "id", "to", "from"};
   const char **const at[] = {&a->type, &a->id, &a->to, &a->from};
   size_t *const len[] = {NULL, &a->id_len, &a->to_len, &a->from_len};
   int i;
   for (i = 0; i < 4; i++) {
     if (strcmp(key, keys[i]) != 0) continue;
-    *at[i] = value;
+    *at[i] = value == room ? strcpy(a->room[i], room) : value;
     if (len[i]) *len[i] = n;
   }
 }
 
-/* A value made of a number lives in the address's own room. */
-static const char *keep(xb_address *a, const char *value, const char *room, int *used) {
-  if (value != room || *used == 5) return value;
-  return strcpy(a->room[(*used)++], room);
-}
-
 static int write_xmlns(walk *k, const char *value, size_t n) {
+  if (k->depth > 1 && n == strlen(XM_NS_STREAM) && memcmp(value, XM_NS_STREAM, n) == 0)
+    return refuse(k, "xmlns", "the namespace of streams, which has no place in a stanza");
   if (k->depth > 1 || !k->w->ns) return came_to(k, "xmlns", xm_out_attr(&k->out, "xmlns", 5, value, n));
   if (strcmp(value, k->w->ns) == 0 && strlen(value) == n) return XM_OK; /* the stream says so already */
   return refuse(k, "xmlns", "a stanza has the stream's own namespace: leave xmlns out");
@@ -139,7 +138,7 @@ static bool is_name(const char *s, size_t n) {
 
 /* Beyond ASCII only expat knows what may stand in a name. */
 static int check_name(walk *k, const char *key, const char *name, size_t n) {
-  const char *brace = name[0] == '{' ? memchr(name, '}', n) : NULL;
+  const char *brace = name[0] == '{' ? memrchr(name, '}', n) : NULL;
   const char *local = brace ? brace + 1 : name;
   size_t len = n - (size_t)(local - name);
   int rc = is_name(local, len) ? XM_OK : xm_xml_check_name(local, len);
@@ -147,7 +146,7 @@ static int check_name(walk *k, const char *key, const char *name, size_t n) {
 }
 
 /* The key is at -2, the value at -1. */
-static int write_attribute(walk *k, xb_address *a, int *used) {
+static int write_attribute(walk *k, xb_address *a) {
   lua_State *L = k->L;
   char room[40];
   size_t key_len, n;
@@ -160,15 +159,15 @@ static int write_attribute(walk *k, xb_address *a, int *used) {
   if (key_len == 5 && memcmp(key, "xmlns", 5) == 0) return write_xmlns(k, value, n);
   rc = check_name(k, key, key, key_len);
   if (rc == XM_OK) rc = came_to(k, key, xm_out_attr(&k->out, key, key_len, value, n));
-  if (rc == XM_OK && a) note(a, key, keep(a, value, room, used), n);
+  if (rc == XM_OK && a) note(a, key, value, n, room);
   return rc;
 }
 
 static int write_attributes(walk *k, int at, xb_address *a) {
-  int used = 0, rc = XM_OK;
+  int rc = XM_OK;
   lua_pushnil(k->L);
   while (rc == XM_OK && lua_next(k->L, at)) {
-    rc = write_attribute(k, a, &used);
+    rc = write_attribute(k, a);
     lua_pop(k->L, 1);
   }
   if (rc < 0) lua_pop(k->L, 1); /* the key */
@@ -180,14 +179,15 @@ static int add_missing(walk *k, xb_address *a) {
   const char *id = a->id ? NULL : k->w->new_id, *from = a->from ? NULL : k->w->new_from;
   int rc = id ? xm_out_attr(&k->out, "id", 2, id, strlen(id)) : XM_OK;
   if (rc == XM_OK && from) rc = came_to(k, "from", xm_out_attr(&k->out, "from", 4, from, strlen(from)));
-  if (id) note(a, "id", id, strlen(id));
-  if (from) note(a, "from", from, strlen(from));
+  if (id) note(a, "id", id, strlen(id), NULL);
+  if (from) note(a, "from", from, strlen(from), NULL);
   return rc;
 }
 
 static int write_element(walk *k, int at);
 
-static int write_child(walk *k, int parent, lua_Integer i) {
+/* The child is on top of the stack, and stays there. */
+static int write_child(walk *k, lua_Integer i) {
   lua_State *L = k->L;
   char room[40];
   size_t n;
@@ -195,7 +195,7 @@ static int write_child(walk *k, int parent, lua_Integer i) {
   int rc;
   k->path[k->depth] = i;
   k->depth++;
-  if (lua_rawgeti(L, parent, i) == LUA_TTABLE) {
+  if (lua_type(L, -1) == LUA_TTABLE) {
     rc = write_element(k, lua_gettop(L));
   } else {
     text = to_text(L, -1, room, sizeof room, &n);
@@ -205,34 +205,35 @@ static int write_child(walk *k, int parent, lua_Integer i) {
       rc = refuse_type(k, NULL, lua_type(L, -1) == LUA_TNUMBER ? "a finite number" : "element or text", -1);
     }
   }
-  lua_pop(L, 1);
   k->depth--;
   return rc;
 }
 
-/* Children are 1..n and nothing else is in the table: no hole, no stray key. */
+/* The key at -2 has no place in a list of `n`. */
+static int refuse_key(walk *k, lua_Integer n) {
+  lua_State *L = k->L;
+  char why[96];
+  if (lua_type(L, -2) == LUA_TSTRING) {
+    snprintf(why, sizeof why, "stray key '%.40s' (attributes go into slot 2)", lua_tostring(L, -2));
+  } else if (lua_isinteger(L, -2) && lua_tointeger(L, -2) > n) {
+    snprintf(why, sizeof why, "a hole in the list of children, before index %lld", (long long)lua_tointeger(L, -2));
+  } else {
+    snprintf(why, sizeof why, "stray key, a %s that is no place in a list", luaL_typename(L, -2));
+  }
+  return refuse(k, NULL, why);
+}
+
+/* Nothing is in the table but what lies in 1..n (write_child refuses a hole between these). */
 static int check_keys(walk *k, int at, lua_Integer n) {
   lua_State *L = k->L;
-  lua_Integer count = 0;
-  char why[96];
-  lua_pushinteger(L, n); /* in a table that was built in order this is the last key */
-  if (!lua_next(L, at)) return XM_OK;
-  lua_pop(L, 2);
-  for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1)) {
-    lua_Integer i = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
-    if (i >= 1 && i <= n) {
-      count++;
-      continue;
-    }
-    if (lua_type(L, -2) == LUA_TSTRING) {
-      snprintf(why, sizeof why, "stray key '%.40s' (attributes go into slot 2)", lua_tostring(L, -2));
-    } else {
-      snprintf(why, sizeof why, "a hole in the list of children, before index %lld", (long long)i);
-    }
-    lua_pop(L, 2);
-    return refuse(k, NULL, why);
+  int rc = XM_OK;
+  lua_pushnil(L);
+  while (rc == XM_OK && lua_next(L, at)) {
+    if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) < 1 || lua_tointeger(L, -2) > n) rc = refuse_key(k, n);
+    lua_pop(L, 1);
   }
-  return count == n ? XM_OK : refuse(k, NULL, "a hole in the list of children");
+  if (rc < 0) lua_pop(L, 1);
+  return rc;
 }
 
 /* Is slot 2 the attributes (a table without [1])? */
@@ -251,14 +252,37 @@ static int write_name(walk *k, const char *name, size_t n) {
   int rc;
   if (k->depth == 1 && k->w->ns && (!is_stanza(name) || strlen(name) != n))
     return refuse(k, NULL, "a stanza is a message, a presence or an iq");
-  rc = check_name(k, "name", name, n);
-  return rc == XM_OK ? came_to(k, "name", xm_out_open(&k->out, name, n)) : rc;
+  rc = check_name(k, own_name, name, n);
+  return rc == XM_OK ? came_to(k, own_name, xm_out_open(&k->out, name, n)) : rc;
 }
 
-static int write_content(walk *k, int at, bool attributes) {
-  lua_Integer n = (lua_Integer)lua_rawlen(k->L, at), i;
+/* The children from slot `i` on of a table whose keys come in any order. */
+static int write_unordered(walk *k, int at, lua_Integer i) {
+  lua_Integer n = (lua_Integer)lua_rawlen(k->L, at);
   int rc = check_keys(k, at, n);
-  for (i = attributes ? 3 : 2; i <= n && rc == XM_OK; i++) rc = write_child(k, at, i);
+  for (; i <= n && rc == XM_OK; i++) {
+    lua_rawgeti(k->L, at, i);
+    rc = write_child(k, i);
+    lua_pop(k->L, 1);
+  }
+  return rc;
+}
+
+/* The children from slot `first` on. Keys that come as 1, 2, 3 to the end are all there are: so it is in most tables. */
+static int write_content(walk *k, int at, lua_Integer first) {
+  lua_State *L = k->L;
+  lua_Integer i = 1;
+  int rc = XM_OK;
+  lua_pushnil(L);
+  for (; rc == XM_OK && lua_next(L, at); i++) {
+    if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) != i) {
+      lua_settop(L, at);
+      return write_unordered(k, at, i < first ? first : i);
+    }
+    if (i >= first) rc = write_child(k, i);
+    lua_pop(L, 1);
+  }
+  lua_settop(L, at);
   return rc;
 }
 
@@ -273,7 +297,7 @@ static int write_element(walk *k, int at) {
   if (k->depth > DEPTH) return refuse(k, NULL, "elements deeper than 128 (or a table that contains itself)");
   if (!lua_checkstack(L, 8)) return XM_ENOMEM;
   if (lua_rawgeti(L, at, 1) != LUA_TSTRING) {
-    rc = refuse_type(k, "name", "string", -1);
+    rc = refuse_type(k, own_name, "string", -1);
     return lua_settop(L, at), rc;
   }
   name = lua_tolstring(L, -1, &n);
@@ -288,7 +312,7 @@ static int write_element(walk *k, int at) {
     lua_settop(L, at);
   }
   if (rc == XM_OK && a) rc = add_missing(k, a);
-  if (rc == XM_OK) rc = write_content(k, at, attributes);
+  if (rc == XM_OK) rc = write_content(k, at, attributes ? 3 : 2);
   return rc == XM_OK ? xm_out_close(&k->out, name, n) : rc;
 }
 
@@ -414,7 +438,8 @@ int xb_l_from_xml(lua_State *L) {
   static const char head[] = "<stream:stream xmlns='" XM_NS_CLIENT "' xmlns:stream='" XM_NS_STREAM "'>";
   size_t n;
   const char *s = luaL_checklstring(L, 1, &n);
-  xm_xml_limits limits = {.stanza = n + 1, .start_tag = 64 * 1024, .depth = DEPTH, .attributes = 256, .nodes = 50000};
+  unsigned most = n < UINT_MAX - 8 ? (unsigned)n + 8 : UINT_MAX; /* it is the caller's own: only depth is bounded */
+  xm_xml_limits limits = {.stanza = n + 8, .start_tag = n + 256, .depth = DEPTH, .attributes = most, .nodes = most};
   xm_xml *x = xm_xml_new(XM_NS_CLIENT, &limits);
   xm_err e = {0};
   int ev, status = LUA_OK;

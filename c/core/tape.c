@@ -11,9 +11,12 @@ void xm_tape_free(xm_tape *t) {
   *t = XM_TAPE_INIT;
 }
 
+/* Do `n` bytes more and a NUL leave every offset within its 32 bits? */
+static bool fits(const xm_tape *t, size_t n) { return n < UINT32_MAX - 1 - t->bytes.last; }
+
 static int add_bytes(xm_tape *t, const char *s, size_t n, uint32_t *at) {
   char *to;
-  if (n >= UINT32_MAX - 1 - t->bytes.last) return XM_ELIMIT;
+  if (!fits(t, n)) return XM_ELIMIT;
   to = xm_buf_reserve(&t->bytes, n + 1);
   if (!to) return XM_ENOMEM;
   memcpy(to, s, n);
@@ -79,6 +82,7 @@ static int add_clark(xm_tape *t, const char *ns, size_t ns_len, const char *name
   uint32_t ignored;
   int rc;
   if (!ns_len) return add_bytes(t, name, name_len, at);
+  if (!fits(t, ns_len + name_len + 2)) return XM_ELIMIT;
   *at = (uint32_t)t->bytes.last;
   rc = xm_buf_putc(&t->bytes, '{');
   if (rc == XM_OK) rc = xm_buf_put(&t->bytes, ns, ns_len);

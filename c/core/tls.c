@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "b64.h"
 #include "cert.h"
@@ -24,11 +25,13 @@ struct xm_tls {
   xm_tls_io io;
   bool io_failed; /* the transport did, under OpenSSL's hands */
   bool verified;
+  char refused[200]; /* for an error text: the certificate that OpenSSL found wrong, "" so far */
 };
 
-/* OpenSSL's own words for the oldest error in its queue, which is emptied. */
+/* OpenSSL's own words, or the system's, for the oldest error in its queue, which is emptied. */
 static const char *ssl_reason(void) {
-  const char *reason = ERR_reason_error_string(ERR_peek_error());
+  unsigned long code = ERR_peek_error();
+  const char *reason = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
   ERR_clear_error();
   return reason ? reason : "no reason given";
 }
@@ -92,6 +95,8 @@ static int load_cas(SSL_CTX *ssl, const xm_tls_options *o, xm_err *e) {
   if (file && SSL_CTX_load_verify_file(ssl, file) != 1)
     return xm_err_set(e, XM_LAYER_TLS, "ca-file", false, "cannot use the CA certificates in ca_file '%s': %s", file,
                       ssl_reason());
+  if (dir && access(dir, R_OK | X_OK) != 0) /* which OpenSSL would not mind */
+    return xm_err_set(e, XM_LAYER_TLS, "ca-dir", false, "cannot use ca_dir '%s': %s", dir, strerror(errno));
   if (dir && SSL_CTX_load_verify_dir(ssl, dir) != 1)
     return xm_err_set(e, XM_LAYER_TLS, "ca-dir", false, "cannot use ca_dir '%s': %s", dir, ssl_reason());
   return XM_OK;
@@ -109,12 +114,30 @@ static int load_client_certificate(SSL_CTX *ssl, const xm_tls_options *o, xm_err
   return XM_OK;
 }
 
+static void print_time(const ASN1_TIME *at, char *to, size_t cap) {
+  struct tm tm;
+  if (!ASN1_TIME_to_tm(at, &tm) || !strftime(to, cap, "%Y-%m-%d %H:%M:%S UTC", &tm)) snprintf(to, cap, "unknown");
+}
+
+/* Notes which certificate is at fault: when the handshake fails, OpenSSL does not keep it. */
+static int on_verify(int ok, X509_STORE_CTX *store) {
+  xm_tls *t = SSL_get_app_data((SSL *)X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  X509 *cert = X509_STORE_CTX_get_current_cert(store);
+  char name[100], from[32], until[32];
+  if (ok || !cert || *t->refused) return ok;
+  X509_NAME_oneline(X509_get_subject_name(cert), name, sizeof name);
+  print_time(X509_get0_notBefore(cert), from, sizeof from);
+  print_time(X509_get0_notAfter(cert), until, sizeof until);
+  snprintf(t->refused, sizeof t->refused, " (%s, valid from %s until %s)", name, from, until);
+  return ok;
+}
+
 static void set_policy(SSL_CTX *ssl, bool insecure) {
   SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
   SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_read_ahead(ssl, 1);
-  SSL_CTX_set_verify(ssl, insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+  SSL_CTX_set_verify(ssl, insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, on_verify);
 }
 
 xm_tls_ctx *xm_tls_ctx_new(const xm_tls_options *options, xm_err *e) {
@@ -159,6 +182,7 @@ static bool prepare(xm_tls *t) {
   t->ssl = SSL_new(t->ctx->ssl);
   b = t->ssl ? new_bio(t) : NULL;
   if (!b) return false;
+  SSL_set_app_data(t->ssl, t);
   SSL_set_bio(t->ssl, b, b);
   SSL_set_connect_state(t->ssl);
   if (!is_address(t->peer.name) && SSL_set_tlsext_host_name(t->ssl, t->peer.name) != 1) return false;
@@ -220,23 +244,11 @@ static const char *chain_condition(long result) {
   }
 }
 
-static void print_time(const ASN1_TIME *at, char *to, size_t cap) {
-  struct tm tm;
-  if (!ASN1_TIME_to_tm(at, &tm) || !strftime(to, cap, "%Y-%m-%d %H:%M:%S UTC", &tm)) snprintf(to, cap, "unknown");
-}
-
 static int refuse_chain(xm_tls *t, long result, xm_err *e) {
-  X509 *cert = SSL_get0_peer_certificate(t->ssl);
-  char from[32] = "", until[32] = "";
   ERR_clear_error();
-  if (cert) {
-    print_time(X509_get0_notBefore(cert), from, sizeof from);
-    print_time(X509_get0_notAfter(cert), until, sizeof until);
-  }
   return xm_err_set(e, XM_LAYER_TLS, chain_condition(result), false,
-                    "the certificate of %s cannot be trusted: %s (valid from %s until %s). If the CA is your own, name "
-                    "its file in ca_file",
-                    t->peer.name, X509_verify_cert_error_string(result), from, until);
+                    "the certificate of %s cannot be trusted: %s%s. If the CA is your own, name its file in ca_file",
+                    t->peer.name, X509_verify_cert_error_string(result), t->refused);
 }
 
 static bool pin_matches(xm_tls *t, X509 *cert) {

@@ -94,7 +94,7 @@ function Jid:with_resource(resource) end
 ---@field cert? string PEM file with our certificate, for SASL EXTERNAL (none)
 ---@field key? string PEM file with the key to `cert` (none)
 ---@field verify? boolean false: any certificate will do; warned about (true)
----@field mechanisms? string[] the only SASL mechanisms that may be used (every one the library has)
+---@field mechanisms? string[] names of the only SASL mechanisms that may be used: "SCRAM-SHA-256", ... (all there are)
 ---@field plain? boolean false: never send the password itself, SASL PLAIN (true, over TLS only)
 ---@field resource? string resourcepart to ask for (the JID's own, else "lua-" and random text)
 ---@field lang? string xml:lang of our stream, as in "en" (none)
@@ -108,7 +108,7 @@ function Jid:with_resource(resource) end
 ---@field max_attributes? integer attributes of an element taken (256)
 ---@field max_nodes? integer elements, attributes and texts in a stanza taken (50,000)
 ---@field max_queue? integer bytes that may wait to be sent (10 MiB)
----@field log? fun(direction: ">"|"<", text: string) gets all XML that goes (">") and comes, secrets masked (none)
+---@field log? fun(direction: "out"|"in", text: string) gets the XML that goes out and comes in, secrets masked (none)
 
 --- Options of `send`.
 ---@class xmpp.SendOpts

@@ -402,6 +402,8 @@ function M.from_json(s)
   return x
 end
 
+for name, f in pairs(require "xmpp.xexpr.who") do M[name] = f end
+
 --- x as XML, as a connection would write it. Raises with the path to what can't be written.
 ---@type fun(x: xmpp.Element): string
 M.to_xml = core.to_xml

@@ -56,7 +56,7 @@ end
 local function is_attribute_name(s)
   if s == "xml:lang" or is_name(s) then return true end
   if type(s) ~= "string" then return false end
-  local uri, name = s:match "^{([^}]+)}(.*)$"
+  local uri, name = s:match "^{(.+)}([^}]*)$" -- a namespace may have braces of its own
   return uri ~= nil and uri ~= XMLNS and not (uri == XML and name == "lang") and is_name(name) and not forbidden(uri)
 end
 

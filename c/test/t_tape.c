@@ -1,0 +1,322 @@
+/* tape: what is appended is what the cursor finds, in the document's order; namespaces, joined text, slots; and a heap
+ * that says no at every place. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+
+#include "failing.h"
+#include "../core/buf.c"
+#include "../core/tape.c"
+#include "failing_off.h"
+
+#define NS "jabber:client"
+
+static int open_element(xm_tape *t, const char *ns, const char *name) {
+  return xm_tape_open(t, ns, strlen(ns), name, strlen(name));
+}
+
+static int attribute(xm_tape *t, const char *ns, const char *name, const char *value) {
+  return xm_tape_attr(t, ns, strlen(ns), name, strlen(name), value);
+}
+
+static int text(xm_tape *t, const char *s) {
+  return xm_tape_text(t, s, strlen(s));
+}
+
+/* <message to='a' x:id='1' id='2'>one<body>Hi</body>two<x xmlns='urn:x'><y/></x></message>; the first code that isn't 0 */
+static int fill(xm_tape *t) {
+  int rc = xm_tape_reset(t, NS);
+  if (rc == XM_OK) rc = open_element(t, NS, "message");
+  if (rc == XM_OK) rc = attribute(t, "", "to", "a");
+  if (rc == XM_OK) rc = attribute(t, "urn:x", "id", "1");
+  if (rc == XM_OK) rc = attribute(t, "", "id", "2");
+  if (rc == XM_OK) rc = text(t, "o");
+  if (rc == XM_OK) rc = text(t, "ne");
+  if (rc == XM_OK) rc = open_element(t, NS, "body");
+  if (rc == XM_OK) rc = text(t, "Hi");
+  if (rc == XM_OK) rc = xm_tape_close(t);
+  if (rc == XM_OK) rc = text(t, "two");
+  if (rc == XM_OK) rc = open_element(t, "urn:x", "x");
+  if (rc == XM_OK) rc = open_element(t, "urn:x", "y");
+  if (rc == XM_OK) rc = xm_tape_close(t);
+  if (rc == XM_OK) rc = xm_tape_close(t);
+  return rc == XM_OK ? xm_tape_close(t) : rc;
+}
+
+/* Every record as text: kind, the strings, and the numbers that lead on. */
+static void print(const xm_tape *t, char *to, size_t cap) {
+  size_t used = 0;
+  uint32_t i;
+  for (i = 0; i < t->n; i++) {
+    const xm_tape_rec *r = &t->recs[i];
+    const char *name = xm_tape_str(t, r->name), *more = xm_tape_str(t, r->text);
+    int n = 0;
+    switch ((xm_tape_kind)r->kind) {
+      case XM_TAPE_OPEN:
+        n = snprintf(to + used, cap - used, "<%s %s%s a%u c%u s%u n%u|", name, r->new_ns ? "!" : "", more, r->attrs,
+                     r->children, r->slot, r->next);
+        break;
+      case XM_TAPE_ATTR: n = snprintf(to + used, cap - used, "@%s=%s|", name, more); break;
+      case XM_TAPE_TEXT: n = snprintf(to + used, cap - used, "'%s s%u|", more, r->slot); break;
+      case XM_TAPE_CLOSE: n = snprintf(to + used, cap - used, ">%u|", r->next); break;
+    }
+    used += (size_t)n;
+    assert_true(used < cap);
+    if (r->kind != XM_TAPE_CLOSE) assert_int_equal(strlen(more), r->text_len);
+    if (r->kind < XM_TAPE_TEXT) assert_int_equal(strlen(name), r->name_len);
+  }
+}
+
+static const char expected[] =
+    "<message jabber:client a3 c4 s1 n14|@to=a|@{urn:x}id=1|@id=2|'one s1|<body jabber:client a0 c1 s2 n8|'Hi s1|>5|"
+    "'two s3|<x !urn:x a0 c1 s4 n13|<y urn:x a0 c0 s1 n12|>10|>9|>0|";
+
+static void records_are_in_the_documents_order(void **state) {
+  xm_tape t = XM_TAPE_INIT;
+  char got[512];
+  (void)state;
+  assert_int_equal(fill(&t), XM_OK);
+  print(&t, got, sizeof got);
+  assert_string_equal(got, expected);
+  assert_int_equal(t.depth, 0);
+  xm_tape_free(&t);
+}
+
+static void a_tape_is_used_again(void **state) {
+  xm_tape t = XM_TAPE_INIT;
+  char got[512];
+  int i;
+  (void)state;
+  for (i = 0; i < 3; i++) {
+    assert_int_equal(fill(&t), XM_OK);
+    print(&t, got, sizeof got);
+    assert_string_equal(got, expected);
+  }
+  assert_int_equal(xm_tape_reset(&t, "urn:other"), XM_OK);
+  assert_int_equal(open_element(&t, NS, "message"), XM_OK);
+  assert_int_equal(xm_tape_close(&t), XM_OK);
+  print(&t, got, sizeof got);
+  assert_string_equal(got, "<message !jabber:client a0 c0 s1 n2|>0|");
+  xm_tape_free(&t);
+  xm_tape_free(&t);
+}
+
+/* Half an element is on it: a reset forgets that, too. */
+static void an_unfinished_element_is_forgotten(void **state) {
+  xm_tape t = XM_TAPE_INIT;
+  char got[512];
+  (void)state;
+  assert_int_equal(xm_tape_reset(&t, NS), XM_OK);
+  assert_int_equal(open_element(&t, NS, "iq"), XM_OK);
+  assert_int_equal(open_element(&t, "urn:x", "q"), XM_OK);
+  assert_int_equal(t.depth, 2);
+  assert_int_equal(fill(&t), XM_OK);
+  print(&t, got, sizeof got);
+  assert_string_equal(got, expected);
+  xm_tape_free(&t);
+}
+
+static void memory_of_a_giant_is_given_back(void **state) {
+  xm_tape t = XM_TAPE_INIT;
+  char *giant = calloc(1, 2 * USUAL_BYTES);
+  int i;
+  (void)state;
+  memset(giant, 'x', 2 * USUAL_BYTES - 1);
+  assert_int_equal(fill(&t), XM_OK);
+  assert_int_equal(xm_tape_reset(&t, NS), XM_OK);
+  assert_true(t.cap > 0);
+  assert_int_equal(open_element(&t, NS, "a"), XM_OK);
+  assert_int_equal(text(&t, giant), XM_OK);
+  assert_int_equal(xm_tape_reset(&t, NS), XM_OK);
+  assert_true(t.bytes.cap < USUAL_BYTES);
+  for (i = 0; i < 2 * USUAL_RECS; i++) assert_int_equal(open_element(&t, NS, "a"), XM_OK);
+  assert_int_equal(xm_tape_reset(&t, NS), XM_OK);
+  assert_true(t.cap <= USUAL_RECS);
+  free(giant);
+  xm_tape_free(&t);
+}
+
+static void attributes_are_found_by_their_whole_name(void **state) {
+  xm_tape t = XM_TAPE_INIT;
+  size_t len = 99;
+  (void)state;
+  assert_int_equal(fill(&t), XM_OK);
+  assert_string_equal(xm_tape_get(&t, 0, "id", &len), "2");
+  assert_int_equal(len, 1);
+  assert_string_equal(xm_tape_get(&t, 0, "{urn:x}id", NULL), "1");
+  assert_null(xm_tape_get(&t, 0, "i", NULL));
+  assert_null(xm_tape_get(&t, 0, "xmlns", NULL));
+  assert_null(xm_tape_get(&t, 5, "id", NULL));
+  xm_tape_free(&t);
+}
+
+static void children_are_found_by_namespace_and_name(void **state) {
+  xm_tape t = XM_TAPE_INIT;
+  uint32_t body, x;
+  (void)state;
+  assert_int_equal(fill(&t), XM_OK);
+  body = xm_tape_child(&t, 0, NS, "body");
+  x = xm_tape_child(&t, 0, "urn:x", NULL);
+  assert_int_equal(body, 5);
+  assert_int_equal(x, 9);
+  assert_int_equal(xm_tape_child(&t, 0, NULL, NULL), 5);
+  assert_int_equal(xm_tape_child(&t, 0, NULL, "y"), 0); /* a grandchild is no child */
+  assert_int_equal(xm_tape_child(&t, 0, "urn:x", "body"), 0);
+  assert_int_equal(xm_tape_sibling(&t, body, NULL, NULL), 9);
+  assert_int_equal(xm_tape_sibling(&t, body, NULL, "body"), 0);
+  assert_int_equal(xm_tape_sibling(&t, x, NULL, NULL), 0);
+  assert_int_equal(xm_tape_child(&t, body, NULL, NULL), 0);
+  assert_true(xm_tape_is(&t, x, "urn:x", "x"));
+  assert_true(xm_tape_is(&t, x, NULL, NULL));
+  assert_false(xm_tape_is(&t, x, NS, "x"));
+  assert_false(xm_tape_is(&t, x, "urn:x", "X"));
+  xm_tape_free(&t);
+}
+
+static void content_is_the_first_text(void **state) {
+  xm_tape t = XM_TAPE_INIT;
+  size_t len = 99;
+  (void)state;
+  assert_int_equal(fill(&t), XM_OK);
+  assert_string_equal(xm_tape_content(&t, 0, &len), "one");
+  assert_int_equal(len, 3);
+  assert_string_equal(xm_tape_content(&t, 5, NULL), "Hi");
+  assert_string_equal(xm_tape_content(&t, 9, &len), "");
+  assert_int_equal(len, 0);
+  assert_int_equal(xm_tape_reset(&t, NS), XM_OK);
+  assert_int_equal(open_element(&t, NS, "a") | open_element(&t, NS, "b") | xm_tape_close(&t) | text(&t, "late"), 0);
+  assert_int_equal(xm_tape_close(&t), XM_OK);
+  assert_string_equal(xm_tape_content(&t, 0, NULL), "late");
+  xm_tape_free(&t);
+}
+
+/* A tree made by chance is written down while it is appended, and once more from the records. */
+
+static uint32_t seed = 20261122;
+
+static uint32_t chance(uint32_t n) {
+  seed = seed * 1664525 + 1013904223;
+  return (seed >> 8) % n;
+}
+
+static const char *const spaces[] = {NS, "urn:a", "urn:b", ""};
+
+static void append_by_chance(xm_tape *t, xm_buf *said, const char *ns, int depth) {
+  uint32_t children = chance(depth > 12 ? 1 : 5), slot = 0, i;
+  bool after_text = false;
+  const char *own = spaces[chance(4)];
+  char line[64];
+  snprintf(line, sizeof line, "<%s%s", strcmp(own, ns) ? "!" : "", own);
+  assert_int_equal(xm_buf_puts(said, line) | open_element(t, own, "e"), 0);
+  for (i = 0; i < children; i++) {
+    bool is_text = chance(2);
+    if (!is_text || !after_text) slot++;
+    if (is_text) {
+      if (!after_text) xm_buf_puts(said, "'");
+      assert_int_equal(xm_buf_puts(said, "t") | text(t, "t"), 0);
+    } else {
+      append_by_chance(t, said, own, depth + 1);
+    }
+    after_text = is_text;
+  }
+  snprintf(line, sizeof line, ">%u", slot);
+  assert_int_equal(xm_buf_puts(said, line) | xm_tape_close(t), 0);
+}
+
+static void read_back(const xm_tape *t, xm_buf *found) {
+  char line[64];
+  uint32_t i;
+  for (i = 0; i < t->n; i++) {
+    const xm_tape_rec *r = &t->recs[i];
+    if (r->kind == XM_TAPE_OPEN) {
+      snprintf(line, sizeof line, "<%s%s", r->new_ns ? "!" : "", xm_tape_ns(t, i));
+      assert_int_equal(t->recs[r->next - 1].kind, XM_TAPE_CLOSE);
+      assert_int_equal(t->recs[r->next - 1].next, i);
+    } else if (r->kind == XM_TAPE_TEXT) {
+      snprintf(line, sizeof line, "'%s", xm_tape_str(t, r->text));
+    } else {
+      snprintf(line, sizeof line, ">%u", t->recs[r->next].children);
+    }
+    xm_buf_puts(found, line);
+  }
+}
+
+static void whatever_is_appended_is_found(void **state) {
+  xm_tape t = XM_TAPE_INIT;
+  int i;
+  (void)state;
+  for (i = 0; i < 500; i++) {
+    xm_buf said = XM_BUF_INIT, found = XM_BUF_INIT;
+    assert_int_equal(xm_tape_reset(&t, NS), XM_OK);
+    append_by_chance(&t, &said, NS, 0);
+    read_back(&t, &found);
+    assert_int_equal(xm_buf_len(&said), xm_buf_len(&found));
+    assert_memory_equal(xm_buf_at(&said), xm_buf_at(&found), xm_buf_len(&said));
+    xm_buf_free(&said);
+    xm_buf_free(&found);
+  }
+  xm_tape_free(&t);
+}
+
+static void memory_that_runs_out_is_told(void **state) {
+  long n = 0, noes = 0;
+  bool failed;
+  (void)state;
+  do {
+    xm_tape t = XM_TAPE_INIT;
+    int rc, k;
+    char got[512];
+    heap_fails(n++, false);
+    rc = fill(&t);
+    for (k = 0; k < 40 && rc == XM_OK; k++) rc = open_element(&t, "urn:more", "and-more"); /* both parts grow */
+    failed = heap_is_well();
+    assert_int_equal(rc, failed ? XM_ENOMEM : XM_OK);
+    noes += failed;
+    assert_int_equal(fill(&t), XM_OK); /* it may be reset */
+    print(&t, got, sizeof got);
+    assert_string_equal(got, expected);
+    xm_tape_free(&t);
+  } while (failed);
+  assert_true(noes >= 4);
+  assert_int_equal(heap.live, 0);
+}
+
+/* Offsets have 32 bits: what would lie beyond is refused before memory is asked for. */
+static void four_gigabytes_are_the_end(void **state) {
+  xm_tape t = XM_TAPE_INIT;
+  size_t last;
+  (void)state;
+  assert_int_equal(xm_tape_reset(&t, NS) | open_element(&t, NS, "a"), XM_OK);
+  last = t.bytes.last;
+  t.bytes.last = UINT32_MAX - 10;
+  assert_int_equal(text(&t, "0123456789"), XM_ELIMIT);
+  assert_int_equal(attribute(&t, "", "0123456789", ""), XM_ELIMIT);
+  assert_int_equal(attribute(&t, "urn:x", "abc", ""), XM_ELIMIT);
+  assert_int_equal(attribute(&t, "urn:abcdefghijklmnop", "a", ""), XM_ELIMIT);
+  assert_int_equal(open_element(&t, "urn:abcdefghijklmnop", "a"), XM_ELIMIT);
+  t.bytes.last = last;
+  xm_tape_free(&t);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(records_are_in_the_documents_order),
+      cmocka_unit_test(a_tape_is_used_again),
+      cmocka_unit_test(an_unfinished_element_is_forgotten),
+      cmocka_unit_test(memory_of_a_giant_is_given_back),
+      cmocka_unit_test(attributes_are_found_by_their_whole_name),
+      cmocka_unit_test(children_are_found_by_namespace_and_name),
+      cmocka_unit_test(content_is_the_first_text),
+      cmocka_unit_test(whatever_is_appended_is_found),
+      cmocka_unit_test(memory_that_runs_out_is_told),
+      cmocka_unit_test(four_gigabytes_are_the_end),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

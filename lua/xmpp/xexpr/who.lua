@@ -1,0 +1,119 @@
+-- who: who said it? Questions whose answers an attacker would like to give. Every one that trusts what is inside a
+-- stanza looks first at who sent it, so that a program can't forget to (CVE-2017-5589 and its kin).
+--
+-- `me` is a connection or our own address. Addresses are compared after preparation; one that can't be prepared is
+-- nobody's but its own.
+
+local core = require "xmpp.core"
+local form = require "xmpp.xexpr.form"
+
+local M = {}
+
+local CARBONS, FORWARD, DELAY, CLIENT = "urn:xmpp:carbons:2", "urn:xmpp:forward:0", "urn:xmpp:delay", "jabber:client"
+
+local function fail(n, fname, wanted, v)
+  error(("bad argument #%d to '%s' (%s expected, got %s)"):format(n, fname, wanted, type(v)), 4)
+end
+
+local function need_element(x, fname)
+  if not form.is_element(x) then fail(1, fname, "element", x) end
+end
+
+local function own_jid(me, fname)
+  local jid = core.is_connection(me) and core.conn.jid(me) or me
+  jid = (core.is_jid(jid) or type(jid) == "string") and core.jid(jid)
+  if not jid then fail(2, fname, "connection or JID", me) end
+  return jid
+end
+
+local function attribute(x, key)
+  local attrs = form.parts(x)
+  local value = attrs and attrs[key]
+  return type(value) == "string" and value or nil
+end
+
+local function is_bare_of(from, jid)
+  local j = core.jid(from)
+  return j ~= nil and not j.resourcepart and j == jid:bare()
+end
+
+-- The first child element of that name and namespace; `inherited` is x's own namespace.
+local function child(x, name, xmlns, inherited)
+  for i = 2, #x do
+    local c = x[i]
+    if form.is_element(c) and c[1] == name and (attribute(c, "xmlns") or inherited) == xmlns then return c end
+  end
+end
+
+--- Did our own account say it (RFC 6121 2.1.6: roster pushes; carbons; PEP of ours)? `from` is absent or our bare JID.
+---@param x xmpp.Stanza
+---@param me xmpp.Conn|xmpp.Jid|string
+---@return boolean
+function M.from_account(x, me)
+  need_element(x, "from_account")
+  local jid, from = own_jid(me, "from_account"), attribute(x, "from")
+  return from == nil or is_bare_of(from, jid)
+end
+
+--- Did one of our own resources (or our account) send it? What a bot must not answer.
+---@param x xmpp.Stanza
+---@param me xmpp.Conn|xmpp.Jid|string
+---@return boolean
+function M.is_own(x, me)
+  need_element(x, "is_own")
+  local jid, from = own_jid(me, "is_own"), attribute(x, "from")
+  local j = from and core.jid(from)
+  return j ~= nil and j:bare() == jid:bare()
+end
+
+--- Was it held back on its way (XEP-0203)? Then when: the stamp as it came, "2002-09-10T23:08:25Z"; else nil. Anybody
+--- can put a stamp on what he sends: good enough to leave history unanswered, for nothing else.
+---@param x xmpp.Stanza
+---@return string? stamp
+function M.is_delayed(x)
+  need_element(x, "is_delayed")
+  local delay = child(x, "delay", DELAY)
+  return delay and attribute(delay, "stamp") or nil
+end
+
+local function carbon(x, jid)
+  local from = attribute(x, "from")
+  if x[1] ~= "message" or not from or not is_bare_of(from, jid) then return nil end
+  for _, direction in ipairs { "received", "sent" } do
+    local wrapper = child(x, direction, CARBONS)
+    local forwarded = wrapper and child(wrapper, "forwarded", FORWARD)
+    local inner = forwarded and child(forwarded, "message", CLIENT)
+    if inner then return inner, direction end
+  end
+end
+
+--- Is it a carbon copy (XEP-0280) that our own account made? "received" or "sent", else nil: also for a forged one.
+---@param x xmpp.Stanza
+---@param me xmpp.Conn|xmpp.Jid|string
+---@return "received"|"sent"|nil
+function M.is_carbon(x, me)
+  need_element(x, "is_carbon")
+  local _, direction = carbon(x, own_jid(me, "is_carbon"))
+  return direction
+end
+
+--- The message inside a carbon copy that our own account made, and its direction; nil for anything else. The message is
+--- as it would have come by itself, a new table without the xmlns that it needed inside.
+---@param x xmpp.Stanza
+---@param me xmpp.Conn|xmpp.Jid|string
+---@return xmpp.Stanza? message
+---@return "received"|"sent"|nil direction
+function M.unwrap_carbon(x, me)
+  need_element(x, "unwrap_carbon")
+  local inner, direction = carbon(x, own_jid(me, "unwrap_carbon"))
+  if not inner then return nil end
+  local own, first = form.parts(inner)
+  local message, attrs = { inner[1], {} }, own or {}
+  for key, value in pairs(attrs) do
+    if key ~= "xmlns" then message[2][key] = value end
+  end
+  for i = first, #inner do message[#message + 1] = inner[i] end
+  return message, direction
+end
+
+return M
