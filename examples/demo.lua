@@ -153,7 +153,7 @@ step("Alice greets Bob, an echo bot", "A stanza is a plain table. Bob's callback
     host, port, { ca_file = ca, log = trace_after_login "bob" }))
   bob:set_callback(function(message)
     local said = xexpr.text(message, "body")
-    bob:send(xexpr.reply(message, { "body", "I heard: " .. said }))
+    bob:send(xexpr.reply(message, { "body", "You said: " .. said }))
   end, { name = "message", type = "chat" })
   bob:set_handler()
 

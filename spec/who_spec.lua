@@ -11,9 +11,10 @@ local function from(address)
 end
 
 local function carbon(address, direction)
+  local message = { "message", { xmlns = "jabber:client", from = "bob@xmpp.test/x", to = OWN .. "/other" },
+    { "body", {}, "Hi" } }
   return { "message", { from = address, to = ME, type = "chat" }, { direction or "received",
-    { xmlns = "urn:xmpp:carbons:2" }, { "forwarded", { xmlns = "urn:xmpp:forward:0" },
-      { "message", { xmlns = "jabber:client", from = "bob@xmpp.test/x", to = OWN .. "/other" }, { "body", {}, "Hi" } } } } }
+    { xmlns = "urn:xmpp:carbons:2" }, { "forwarded", { xmlns = "urn:xmpp:forward:0" }, message } } }
 end
 
 describe("from_account", function()
@@ -97,8 +98,8 @@ describe("carbons", function()
   it("are nothing with a wrong wrapper, a wrong namespace or nothing inside", function()
     local wrong = {
       function(x) x[1] = "iq" end, function(x) x[3][1] = "private" end,
-      function(x) x[3][2].xmlns = "urn:xmpp:carbons:1" end, function(x) x[3][3][2].xmlns = "urn:x" end, function(x) x[3][3][3] = nil end, function(x) x[3] = nil end,
-      function(x) x[3][3][3][2].xmlns = "urn:x" end,
+      function(x) x[3][2].xmlns = "urn:xmpp:carbons:1" end, function(x) x[3][3][2].xmlns = "urn:x" end,
+      function(x) x[3][3][3] = nil end, function(x) x[3] = nil end, function(x) x[3][3][3][2].xmlns = "urn:x" end,
     }
     for i, spoil in ipairs(wrong) do
       local x = carbon(OWN)
