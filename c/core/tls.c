@@ -24,6 +24,7 @@ struct xm_tls {
   xm_tls_peer peer;
   xm_tls_io io;
   bool io_failed; /* the transport did, under OpenSSL's hands */
+  bool io_ended;  /* the peer has closed it */
   bool verified;
   char refused[200]; /* for an error text: the certificate that OpenSSL found wrong, "" so far */
 };
@@ -53,7 +54,9 @@ static int came_to(BIO *b, ssize_t n, int retry_flag) {
 
 static int bio_read(BIO *b, char *to, int n) {
   xm_tls *t = owner_of(b);
-  return came_to(b, t->io.recv(t->io.arg, to, (size_t)n), BIO_FLAGS_READ);
+  ssize_t got = t->io.recv(t->io.arg, to, (size_t)n);
+  t->io_ended = got == 0;
+  return came_to(b, got, BIO_FLAGS_READ);
 }
 
 static int bio_write(BIO *b, const char *from, int n) {
@@ -62,12 +65,17 @@ static int bio_write(BIO *b, const char *from, int n) {
 }
 
 static long bio_ctrl(BIO *b, int cmd, long n, void *p) {
-  (void)b, (void)n, (void)p;
-  return cmd == BIO_CTRL_FLUSH;
+  (void)n, (void)p;
+  return cmd == BIO_CTRL_FLUSH || (cmd == BIO_CTRL_EOF && owner_of(b)->io_ended);
+}
+
+static BIO_METHOD *method; /* one for the process, or until the library is unloaded */
+
+__attribute__((destructor)) static void free_method(void) {
+  BIO_meth_free(method);
 }
 
 static BIO *new_bio(xm_tls *t) {
-  static BIO_METHOD *method; /* one for the process, never freed: a few words */
   BIO *b;
   if (!method) {
     BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "xmpp");
@@ -123,7 +131,7 @@ static void print_time(const ASN1_TIME *at, char *to, size_t cap) {
 static int on_verify(int ok, X509_STORE_CTX *store) {
   xm_tls *t = SSL_get_app_data((SSL *)X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   X509 *cert = X509_STORE_CTX_get_current_cert(store);
-  char name[100], from[32], until[32];
+  char name[100] = "", from[32], until[32];
   if (ok || !cert || *t->refused) return ok;
   X509_NAME_oneline(X509_get_subject_name(cert), name, sizeof name);
   print_time(X509_get0_notBefore(cert), from, sizeof from);
@@ -165,6 +173,15 @@ void xm_tls_ctx_release(xm_tls_ctx *ctx) {
   if (!ctx || --ctx->holders > 0) return;
   SSL_CTX_free(ctx->ssl);
   free(ctx);
+}
+
+bool xm_tls_ctx_has_certificate(const xm_tls_ctx *ctx) {
+  return SSL_CTX_get0_certificate(ctx->ssl) != NULL;
+}
+
+bool xm_tls_ctx_needs_authzid(const xm_tls_ctx *ctx, const char *jid, size_t n) {
+  X509 *cert = SSL_CTX_get0_certificate(ctx->ssl);
+  return cert && xm_cert_names_others(cert, jid, n);
 }
 
 /* Connections. */
@@ -312,6 +329,50 @@ bool xm_tls_is_verified(const xm_tls *t) {
 
 const char *xm_tls_version(const xm_tls *t) {
   return SSL_get_version(t->ssl);
+}
+
+unsigned xm_tls_version_number(const xm_tls *t) {
+  return (unsigned)SSL_version(t->ssl);
+}
+
+/* Channel bindings. Without the extended master secret, two connections of TLS 1.2 can be made to have the same ones, save
+ * the certificate's (RFC 7627 1). */
+
+static bool has_own_secret(const xm_tls *t) {
+  return SSL_version(t->ssl) >= TLS1_3_VERSION || SSL_get_extms_support(t->ssl) == 1;
+}
+
+static size_t exporter(const xm_tls *t, unsigned char bytes[XM_TLS_BINDING]) {
+  static const char label[] = "EXPORTER-Channel-Binding";
+  if (!has_own_secret(t)) return 0;
+  return SSL_export_keying_material(t->ssl, bytes, 32, label, sizeof label - 1, NULL, 0, 0) == 1 ? 32 : 0;
+}
+
+/* The first Finished message: the client's; in a resumed session the server's. */
+static size_t unique(const xm_tls *t, unsigned char bytes[XM_TLS_BINDING]) {
+  if (SSL_version(t->ssl) != TLS1_2_VERSION || !has_own_secret(t)) return 0;
+  return SSL_session_reused(t->ssl) ? SSL_get_peer_finished(t->ssl, bytes, XM_TLS_BINDING)
+                                    : SSL_get_finished(t->ssl, bytes, XM_TLS_BINDING);
+}
+
+static size_t end_point(const xm_tls *t, unsigned char bytes[XM_TLS_BINDING]) {
+  X509 *cert = SSL_get0_peer_certificate(t->ssl);
+  int hash;
+  unsigned n;
+  const EVP_MD *md;
+  if (!cert || X509_get_signature_info(cert, &hash, NULL, NULL, NULL) != 1 || hash == NID_undef) return 0;
+  md = hash == NID_md5 || hash == NID_sha1 ? EVP_sha256() : EVP_get_digestbynid(hash);
+  return md && X509_digest(cert, md, bytes, &n) == 1 ? n : 0;
+}
+
+size_t xm_tls_binding(const xm_tls *t, const char *type, unsigned char bytes[XM_TLS_BINDING]) {
+  size_t n = 0;
+  ERR_clear_error();
+  if (strcmp(type, "tls-exporter") == 0) n = exporter(t, bytes);
+  if (strcmp(type, "tls-unique") == 0) n = unique(t, bytes);
+  if (strcmp(type, "tls-server-end-point") == 0) n = end_point(t, bytes);
+  ERR_clear_error();
+  return n;
 }
 
 ssize_t xm_tls_read(xm_tls *t, void *to, size_t n, xm_err *e) {

@@ -1,0 +1,114 @@
+/* faults: a library to preload that makes the n-th allocation or system call fail, and counts what is alive. Steered by a
+ * file that is mapped here and written by the test (spec/support/faults.lua): see struct board. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct board {
+  int64_t alloc_in;    /* the allocation that fails, counted from now; 0: none */
+  int64_t alloc_stays; /* 1: all that follow it fail, too */
+  int64_t allocs;      /* how many there were */
+  int64_t live;        /* bytes that are allocated */
+  int64_t sys_in;      /* the same for system calls */
+  int64_t sys_errno;   /* what it fails with; 0: it takes or gives one byte only */
+  int64_t calls;
+};
+
+static struct board nowhere, *board = &nowhere;
+
+__attribute__((constructor)) static void look_for_board(void) {
+  const char *path = getenv("FAULTS");
+  int fd = path ? open(path, O_RDWR) : -1;
+  void *at = fd >= 0 ? mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+  if (fd >= 0) close(fd);
+  if (at != MAP_FAILED) board = at;
+}
+
+/* glibc's own, under the names that it keeps for this. */
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+extern void __libc_free(void *);
+
+static int allocation_fails(void) {
+  board->allocs++;
+  if (board->alloc_in == 0) return 0;
+  if (board->alloc_in > 1) return board->alloc_in--, 0;
+  if (!board->alloc_stays) board->alloc_in = 0;
+  errno = ENOMEM;
+  return 1;
+}
+
+static void *born(void *p) {
+  if (p) board->live += (int64_t)malloc_usable_size(p);
+  return p;
+}
+
+void *malloc(size_t n) {
+  return allocation_fails() ? NULL : born(__libc_malloc(n));
+}
+
+void *calloc(size_t n, size_t size) {
+  return allocation_fails() ? NULL : born(__libc_calloc(n, size));
+}
+
+void *realloc(void *p, size_t n) {
+  int64_t was = p ? (int64_t)malloc_usable_size(p) : 0;
+  void *moved;
+  if (n && allocation_fails()) return NULL;
+  moved = __libc_realloc(p, n);
+  if (moved || !n) board->live -= was;
+  return born(moved);
+}
+
+void free(void *p) {
+  if (p) board->live -= (int64_t)malloc_usable_size(p);
+  __libc_free(p);
+}
+
+/* 1: fails with errno; 2: only one byte; 0: as ever. */
+static int call_fails(void) {
+  board->calls++;
+  if (board->sys_in == 0) return 0;
+  if (board->sys_in > 1) return board->sys_in--, 0;
+  board->sys_in = 0;
+  errno = (int)board->sys_errno;
+  return errno ? 1 : 2;
+}
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+int socket(int domain, int type, int protocol) {
+  return call_fails() == 1 ? -1 : REAL(socket)(domain, type, protocol);
+}
+
+int connect(int fd, const struct sockaddr *to, socklen_t n) {
+  return call_fails() == 1 ? -1 : REAL(connect)(fd, to, n);
+}
+
+ssize_t recv(int fd, void *to, size_t n, int flags) {
+  int fails = call_fails();
+  return fails == 1 ? -1 : REAL(recv)(fd, to, fails && n ? 1 : n, flags);
+}
+
+ssize_t send(int fd, const void *from, size_t n, int flags) {
+  int fails = call_fails();
+  return fails == 1 ? -1 : REAL(send)(fd, from, fails && n ? 1 : n, flags);
+}
+
+int getsockopt(int fd, int level, int name, void *value, socklen_t *n) {
+  return call_fails() == 1 ? -1 : REAL(getsockopt)(fd, level, name, value, n);
+}
+
+int epoll_wait(int fd, struct epoll_event *events, int most, int ms) {
+  if (call_fails() != 1) return REAL(epoll_wait)(fd, events, most, ms);
+  if (errno != EINTR) return REAL(epoll_wait)(fd, events, most, ms); /* it has no other passing failure */
+  return -1;
+}

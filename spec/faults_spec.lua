@@ -1,0 +1,39 @@
+-- Faults in us: an allocation that fails (our own, expat's, OpenSSL's, libuv's, Lua's), a system call that fails, at every
+-- place of a login, a message, an awaited response and a stop. Each is a clean error or a success; nothing leaks, and
+-- another connection goes on unharmed. Here a sample of the places; all of them with TORTURE=1 (make torture).
+local faults = require "spec.support.faults"
+local server = require "spec.support.server"
+
+local all = os.getenv "TORTURE" == "1"
+
+server.each(function(s)
+  local function run(environment)
+    local e = { XMPP_HOST = s.host, XMPP_PORT = s.port, XMPP_CA = s.ca }
+    for name, value in pairs(environment) do e[name] = value end
+    local text, status = faults.run("spec/support/faults_login.lua", e)
+    assert.equal(0, status, text)
+    local tried = tonumber(text:match "(%d+) of %d+ indices")
+    assert.is_true(tried > 20, text)
+    if all then io.stderr:write("# ", s.name, " ", text) end
+  end
+
+  it("survives any one allocation that fails", function()
+    run { MODE = "allocation", MECHANISM = "PLAIN", STEP = all and 1 or 53 }
+  end)
+
+  it("survives memory that has run out", function()
+    run { MODE = "allocation", STAYS = "1", MECHANISM = "PLAIN", STEP = all and 1 or 59 }
+  end)
+
+  it("survives an allocation that fails in SCRAM", function()
+    run { MODE = "allocation", MECHANISM = "SCRAM-SHA-1", STEP = all and 7 or 1009 }
+  end)
+
+  -- The numbers are Linux's: EINTR, EAGAIN, EMFILE, EPIPE, ECONNRESET, ETIMEDOUT; 0: one byte at a time.
+  for name, errno in pairs { EINTR = 4, EAGAIN = 11, EMFILE = 24, EPIPE = 32, ECONNRESET = 104, ETIMEDOUT = 110,
+    ["one byte only"] = 0 } do
+    it("survives a system call that fails with " .. name, function()
+      run { MODE = "call", ERRNO = errno, MECHANISM = "PLAIN", STEP = all and 1 or 2 }
+    end)
+  end
+end)
