@@ -39,7 +39,6 @@ struct xb_state {
   bool stepping;        /* a step is on the stack */
   bool closed;          /* lua_close has begun with us */
   unsigned conns;       /* connections that have not ended */
-  unsigned tasks;       /* spawned coroutines that have not finished */
   unsigned timers;      /* waiters of kind XB_TIME */
   xb_conn *ready, **ready_end;
   xb_conn *unflushed;   /* these have sent something during the step */
@@ -83,11 +82,10 @@ typedef struct xb_task {
   xb_conn *conn;        /* of the next two; kept alive by the task */
   xm_question *question; /* an iq that this call may answer; held */
   uint32_t once;        /* slot of a once-callback: removed if it returned true */
-  bool counted;         /* in st->tasks */
 } xb_task;
 
-/* Calls the function below `nargs` arguments in a coroutine of its own, pops all of them. It may yield and go on later; an
- * error goes to on_error. `conn` is the task's userdata's index, or 0. */
+/* Calls the function below `nargs` arguments in a coroutine of its own, pops all of them. It may yield and go on later, by
+ * xb_resume or by whoever else resumes it; an error goes to on_error. `conn` is the task's userdata's index, or 0. */
 void xb_call(lua_State *L, int nargs, const xb_task *task, int conn);
 /* Goes on with the suspended coroutine on top of the stack, pops it. One that isn't suspended is left alone. */
 void xb_resume(lua_State *L, xb_state *st);
@@ -142,6 +140,7 @@ typedef struct xb_writing {
  * metamethod. */
 int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w);
 /* Reads the address of a stanza's table without writing it. */
+/* `child_ns`: in, the stanza's own namespace; out, that of its first child element, NULL when there is none. */
 void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_ns);
 void xb_push_stanza(lua_State *L, const xm_tape *t);
 int xb_l_to_xml(lua_State *L);

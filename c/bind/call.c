@@ -5,7 +5,7 @@
 
 #include "bind.h"
 
-static const char spare_key, tasks_key, on_error_key; /* of the registry */
+static const char spare_key, tasks_key, watch_key, on_error_key; /* of the registry */
 
 /* Tasks of calls that have yielded: coroutine -> task, as long as the coroutine lives. */
 static void push_tasks(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key); }
@@ -108,10 +108,12 @@ static int l_error_tostring(lua_State *L) {
 
 /* Tasks. */
 
-/* `results` values on top of `co` are what the call came to; -1: it never will. */
-static void finish(lua_State *L, const xb_task *t, lua_State *co, int results) {
-  bool done = results > 0 && lua_isboolean(co, -results) && lua_toboolean(co, -results);
-  if (t->counted) t->st->tasks--;
+/* Is the first of `results` values on top of `co` exactly true? -1: the call came to nothing. */
+static bool came_to_true(lua_State *co, int results) {
+  return results > 0 && lua_isboolean(co, -results) && lua_toboolean(co, -results);
+}
+
+static void finish(lua_State *L, const xb_task *t, bool done) {
   if (!t->conn) return;
   if (t->once && done && t->conn->c) {
     xb_push_conn(L, t->conn);
@@ -127,7 +129,7 @@ static int l_task_gc(lua_State *L) {
   xb_task *t = luaL_checkudata(L, 1, XB_TASK);
   xb_task was = *t;
   *t = (xb_task){0};
-  if (was.st && !was.st->closed) finish(L, &was, NULL, -1);
+  if (was.st && !was.st->closed) finish(L, &was, false);
   if (was.st && was.st->closed && was.question) xm_question_release(NULL, was.question);
   return 0;
 }
@@ -135,7 +137,7 @@ static int l_task_gc(lua_State *L) {
 /* The coroutine below has yielded: its task waits for it. */
 static void keep_task(lua_State *L, int co, const xb_task *task, int conn) {
   xb_task *kept;
-  if (!task->conn && !task->counted) return;
+  if (!task->conn) return;
   push_tasks(L);
   lua_pushvalue(L, co);
   kept = lua_newuserdatauv(L, sizeof *kept, 1);
@@ -170,6 +172,35 @@ static xb_task take_task(lua_State *L, int co) {
   lua_replace(L, -3);
   lua_pop(L, 1);
   return task;
+}
+
+/* finished(...) -> ...: what a watched call came to, told in its own coroutine. If it has yielded, whoever resumed it last
+ * need not have been us. */
+static int l_finished(lua_State *L) {
+  int n = lua_gettop(L);
+  bool done = came_to_true(L, n);
+  xb_task task;
+  luaL_checkstack(L, 10, "a callback's results");
+  lua_pushthread(L);
+  task = take_task(L, n + 1);
+  finish(L, &task, done);
+  lua_settop(L, n);
+  return n;
+}
+
+/* The function under `nargs` arguments becomes one that calls it and then `finished`. */
+static void watch(lua_State *L, int nargs) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &watch_key);
+  lua_insert(L, -nargs - 2);
+}
+
+/* In Lua, since a callback must be able to yield through it. */
+static void make_watch(lua_State *L) {
+  static const char text[] = "local finished = ... return function(f, ...) return finished(f(...)) end";
+  if (luaL_loadbuffer(L, text, sizeof text - 1, "=xmpp") != LUA_OK) lua_error(L);
+  lua_pushcfunction(L, l_finished);
+  lua_call(L, 1, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &watch_key);
 }
 
 /* Calls. */
@@ -211,13 +242,17 @@ void xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
   lua_State *co;
   int at, results;
   luaL_checkstack(L, 10, "a callback");
+  if (task->conn) {
+    watch(L, nargs);
+    nargs++;
+  }
   co = push_coroutine(L);
   lua_insert(L, -nargs - 2);
   at = lua_gettop(L) - nargs - 1;
   luaL_checkstack(co, nargs + 5, "a callback");
   lua_xmove(L, co, nargs + 1);
   if (run(L, co, nargs, &results)) {
-    finish(L, task, co, results);
+    finish(L, task, came_to_true(co, results));
     if (results >= 0) {
       lua_settop(co, 0);
       keep_spare(L, at);
@@ -234,13 +269,14 @@ void xb_resume(lua_State *L, xb_state *st) {
   (void)st;
   if (co && co != L && lua_status(co) == LUA_YIELD && run(L, co, 0, &results)) {
     xb_task task = take_task(L, at);
-    finish(L, &task, co, results);
+    finish(L, &task, false); /* unless it is finished, it threw */
     if (results > 0) lua_pop(co, results);
   }
   lua_settop(L, at - 1);
 }
 
 void xb_open_call(lua_State *L) {
+  make_watch(L);
   luaL_newmetatable(L, XB_TASK);
   lua_pushcfunction(L, l_task_gc);
   lua_setfield(L, -2, "__gc");

@@ -230,6 +230,7 @@ static int l_request(lua_State *L) {
     if (rc == XM_EINVAL) return luaL_argerror(L, 2, "stanza.id: a request with this id waits already");
     return xb_fail(L, &e);
   }
+  note_answer(conn, &a);
   lua_pushlstring(L, a.id, a.id_len);
   flush_soon(conn);
   drain_log(L, conn, 1);
@@ -376,13 +377,14 @@ static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
   const xm_tape *t = xm_conn_stanza(conn->c);
   dispatch d = {.L = L, .conn = conn, .at = at};
   xb_waiter *w = xm_route_claim(xm_conn_route(conn->c), t);
+  bool handled = conn->handler != XB_NO_HANDLER; /* one that the waiter sets gets what is queued, and then what comes */
   if (w) {
     xb_waiter_set_pending(w, NULL);
     need_table(&d);
     lua_pushvalue(L, d.table);
     xb_finish(L, w, 1);
   }
-  if (conn->handler == XB_NO_HANDLER) {
+  if (!handled || conn->handler == XB_NO_HANDLER) {
     if (!w) to_queue(&d, size_of(t));
     return;
   }
@@ -397,12 +399,15 @@ static void table_to_callbacks(dispatch *d) {
   xm_route *r = xm_conn_route(d->conn->c);
   uint32_t last = xm_route_last(r), slot;
   xb_address a;
-  xm_route_filter is = {0};
-  xb_read_address(d->L, d->table, &a, &is.xmlns);
-  is.name = a.name;
-  is.type = a.type;
-  is.from = a.from;
-  is.id = a.id;
+  const char *ns = xm_conn_ns(d->conn->c);
+  xm_route_filter is;
+  xb_read_address(d->L, d->table, &a, &ns);
+  luaL_checkstack(d->L, 5, "a stanza");
+  is = (xm_route_filter){.name = lua_pushstring(d->L, a.name), /* callbacks may change the table */
+                         .type = lua_pushstring(d->L, a.type),
+                         .xmlns = lua_pushstring(d->L, ns),
+                         .from = lua_pushstring(d->L, a.from),
+                         .id = lua_pushstring(d->L, a.id)};
   for (slot = xm_route_next_like(r, 0, &is); slot && slot <= last; slot = xm_route_next_like(r, slot, &is))
     deliver(d, push_callback(d, slot));
 }
@@ -411,7 +416,7 @@ static void table_to_callbacks(dispatch *d) {
 static void dispatch_queued(lua_State *L, xb_conn *conn, int at) {
   dispatch d = {.L = L, .conn = conn, .at = at, .table = lua_gettop(L)};
   xb_address a;
-  const char *ns;
+  const char *ns = xm_conn_ns(conn->c);
   xb_read_address(L, d.table, &a, &ns);
   d.question = ask(conn, a.name, a.type, a.from, a.to, a.id);
   if (conn->handler == XB_DEFAULT_HANDLER) {
@@ -431,6 +436,7 @@ int xb_l_default_handler(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 2);
   if (!conn->c) return 0;
+  ns = xm_conn_ns(conn->c);
   xb_read_address(L, 1, &a, &ns);
   if (must_be_answered(a.name, a.type)) d.question = xm_route_question(xm_conn_route(conn->c), a.from, a.id);
   table_to_callbacks(&d);
@@ -690,6 +696,19 @@ static int l_state(lua_State *L) {
   return 1;
 }
 
+/* info() -> how it was secured and logged in. */
+static int l_info(lua_State *L) {
+  const xm_conn *c = check(L)->c;
+  lua_createtable(L, 0, 3);
+  lua_pushstring(L, xm_conn_tls_version(c));
+  lua_setfield(L, -2, "tls_version");
+  lua_pushstring(L, xm_conn_mechanism(c));
+  lua_setfield(L, -2, "mechanism");
+  lua_pushstring(L, xm_conn_binding(c));
+  lua_setfield(L, -2, "channel_binding");
+  return 1;
+}
+
 static int l_pending(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)xm_conn_unsent(check(L)->c));
   return 1;
@@ -730,8 +749,9 @@ static int l_feed(lua_State *L) {
 
 static int l_sent(lua_State *L) {
   xm_buf *out = xm_conn_out(check(L)->c);
-  lua_pushlstring(L, out->data ? xm_buf_at(out) : "", xm_buf_len(out));
-  xm_buf_consume(out, xm_buf_len(out));
+  size_t n = xm_buf_len(out);
+  lua_pushlstring(L, out->data ? xm_buf_at(out) : "", n); /* a collection may send more */
+  xm_buf_consume(out, n);
   return 1;
 }
 
@@ -798,6 +818,7 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->mechanisms = string_option(L, "mechanisms", NULL);
   o->nameservers = string_option(L, "nameservers", NULL);
   o->plain = true_option(L, "plain");
+  o->pinned = true_option(L, "pinned");
   o->timeout = ms_option(L, "timeout", o->timeout);
   o->keepalive = ms_option(L, "keepalive", o->keepalive);
   o->max_stanza = size_option(L, "max_stanza", o->max_stanza);
@@ -892,6 +913,7 @@ static const luaL_Reg methods[] = {{"send", l_send},
                                    {"callbacks", l_callbacks},
                                    {"jid", l_jid},
                                    {"state", l_state},
+                                   {"info", l_info},
                                    {"pending", l_pending},
                                    {"await", l_await},
                                    {"close", l_close},

@@ -55,6 +55,7 @@ static int l_step_protected(lua_State *L) {
 
 static int wait_ms(lua_State *L, const xb_state *st, int index) {
   double seconds = luaL_optnumber(L, index, 0);
+  luaL_argcheck(L, !isnan(seconds), index, "seconds expected, got nan");
   if (st->ready || st->due) return 0;
   return seconds < 0 || seconds > 1e6 ? -1 : (int)ceil(seconds * 1000);
 }
@@ -80,10 +81,10 @@ static int l_step(lua_State *L) {
   return status == LUA_OK ? 1 : lua_error(L);
 }
 
-/* Is there something that could still happen? */
+/* Is there something that could still happen? A suspended coroutine is none: what could wake it counts by itself. */
 static int l_is_busy(lua_State *L) {
   const xb_state *st = xb_state_of(L);
-  lua_pushboolean(L, st->conns || st->tasks || st->timers);
+  lua_pushboolean(L, st->conns || st->timers || st->due || st->ready);
   return 1;
 }
 

@@ -355,7 +355,6 @@ static const char *first_child_ns(lua_State *L, int at, const char *own) {
 void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_ns) {
   int top = lua_gettop(L);
   *a = (xb_address){0};
-  *child_ns = NULL;
   luaL_checkstack(L, 8, "a stanza");
   lua_pushvalue(L, index);
   lua_rawgeti(L, -1, 1);
@@ -368,7 +367,7 @@ void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_
     a->from = raw_attribute(L, "from");
   }
   lua_settop(L, top + 1);
-  *child_ns = first_child_ns(L, top + 1, "jabber:client");
+  *child_ns = first_child_ns(L, top + 1, *child_ns);
   lua_settop(L, top);
 }
 
@@ -439,7 +438,8 @@ int xb_l_from_xml(lua_State *L) {
   size_t n;
   const char *s = luaL_checklstring(L, 1, &n);
   unsigned most = n < UINT_MAX - 8 ? (unsigned)n + 8 : UINT_MAX; /* it is the caller's own: only depth is bounded */
-  xm_xml_limits limits = {.stanza = n + 8, .start_tag = n + 256, .depth = DEPTH, .attributes = most, .nodes = most};
+  xm_xml_limits limits = {
+      .stanza = 8 * n + 256, .start_tag = n + 256, .depth = DEPTH, .attributes = most, .nodes = most};
   xm_xml *x = xm_xml_new(XM_NS_CLIENT, &limits);
   xm_err e = {0};
   int ev, status = LUA_OK;

@@ -115,7 +115,7 @@ static void fill_box(lua_State *L, xb_state *st, int n) {
 void xb_finish(lua_State *L, xb_waiter *w, int n) {
   xb_state *st = w->st;
   xb_conn *conn = w->conn;
-  xb_task task = {.st = st, .counted = w->kind == XB_TASK_DUE};
+  xb_task task = {.st = st};
   luaL_checkstack(L, 10, "a waiter");
   if (conn) xb_push_conn(L, conn); /* stays alive until the call is over */
   else lua_pushnil(L);
@@ -173,18 +173,15 @@ static void fire_again(lua_State *L, xb_waiter *w) {
 }
 
 int xb_finish_due(lua_State *L, xb_state *st) {
-  xb_waiter *w, *last = NULL;
-  int n = 0;
-  for (w = st->due; w; w = w->next_due) last = w;
-  while (last && (w = st->due)) { /* what falls due meanwhile has its turn in the next step */
-    bool is_last = w == last;
+  xb_waiter *w;
+  int n = 0, due = 0;
+  for (w = st->due; w; w = w->next_due) due++;
+  for (; n < due && (w = st->due); n++) { /* what falls due meanwhile has its turn in the next step */
     if (w->period) {
       fire_again(L, w);
     } else {
       xb_finish(L, w, w->kind == XB_TIME || w->kind == XB_TASK_DUE ? 0 : push_timeout(L, w->kind));
     }
-    n++;
-    if (is_last) break;
   }
   return n;
 }
@@ -241,7 +238,6 @@ int xb_l_spawn(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   w = xb_wait(L, st, NULL, XB_TASK_DUE, 1, -1);
   if (!w) return luaL_error(L, "not enough memory");
-  st->tasks++;
   fall_due(w);
   return 0;
 }

@@ -68,6 +68,19 @@ bool xm_cert_is_for(X509 *cert, const char *name) {
   return fits;
 }
 
+bool xm_cert_names_others(X509 *cert, const char *jid, size_t n) {
+  GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+  bool others = false;
+  size_t len;
+  int i;
+  for (i = 0; i < sk_GENERAL_NAME_num(names) && !others; i++) {
+    const char *s = other_name(sk_GENERAL_NAME_value(names, i), OID_XMPP_ADDR, V_ASN1_UTF8STRING, &len);
+    others = s && (len != n || memcmp(s, jid, n) != 0);
+  }
+  GENERAL_NAMES_free(names);
+  return others;
+}
+
 static const char *name_of(const GENERAL_NAME *g, char ip[INET6_ADDRSTRLEN], size_t *n) {
   const char *s = other_name(g, OID_XMPP_ADDR, V_ASN1_UTF8STRING, n);
   if (!s) s = other_name(g, OID_SRV_NAME, V_ASN1_IA5STRING, n);

@@ -13,6 +13,9 @@
 /* `name` is ASCII, as in DNS, or an IP address. */
 bool xm_cert_is_for(X509 *cert, const char *name);
 
+/* Has it xmppAddrs, and others than `jid`? (A client's certificate) */
+bool xm_cert_names_others(X509 *cert, const char *jid, size_t n);
+
 /* The names it is for, for an error text: "a.example, *.b.example, ..." cut to fit; "no names at all". Printable. */
 void xm_cert_list_names(X509 *cert, char *to, size_t cap);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dns.h"
+#include "mech.h"
 #include "nego.h"
 #include "ns.h"
 #include "out.h"
@@ -34,6 +35,7 @@ struct xm_conn {
   xm_buf out;      /* what the kernel hasn't taken */
   xm_buf in;       /* fed: what the peer "sent" */
   xm_buf log;
+  const char *tls_version, *mechanism, *binding; /* NULL: none */
   xm_timer phase;  /* the deadline of the state */
   xm_timer idle;   /* keepalive */
   uint64_t due;    /* when it must be READY */
@@ -283,11 +285,22 @@ static xm_conn_event dial(xm_conn *c) {
   return c->direct ? begin_tls(c) : begin_stream(c);
 }
 
+/* What TLS is worth to a login. */
+static void tell_channel(xm_conn *c) {
+  xm_mech_channel channel = {.version = xm_tls_version_number(c->tls)};
+  int i;
+  for (i = 0; i < XM_MECH_BINDINGS; i++)
+    channel.bindings[i].n = xm_tls_binding(c->tls, xm_mech_binding_name(i), channel.bindings[i].bytes);
+  xm_nego_secured(c->nego, xm_tls_is_verified(c->tls));
+  xm_nego_set_channel(c->nego, &channel);
+}
+
 static xm_conn_event secure(xm_conn *c) {
   int rc = xm_tls_handshake(c->tls, &c->why);
   if (rc == 0) return XM_CONN_NOTHING;
   if (rc < 0) return fail(c);
-  xm_nego_secured(c->nego, xm_tls_is_verified(c->tls));
+  c->tls_version = xm_tls_version(c->tls);
+  tell_channel(c);
   return begin_stream(c);
 }
 
@@ -332,6 +345,8 @@ static xm_conn_event negotiate(xm_conn *c, bool header) {
   log_masked(c, '>', xm_buf_at(&c->out) + mark, xm_buf_len(&c->out) - mark, xm_nego_is_secret(c->nego));
   xm_conn_flush(c);
   if (c->state == XM_CONN_CLOSED) return XM_CONN_AGAIN; /* writing failed: the parts have gone */
+  c->mechanism = xm_nego_mechanism(c->nego);
+  c->binding = xm_nego_binding(c->nego);
   switch ((xm_nego_verdict)verdict) {
     case XM_NEGO_STARTTLS: return start_tls(c);
     case XM_NEGO_RESTART: return begin_stream(c);
@@ -483,6 +498,10 @@ static int make_parts(xm_conn *c, const xm_conn_options *o) {
                        .lang = c->o.lang,
                        .mechanisms = c->o.mechanisms,
                        .plain = o->plain,
+                       .pinned = o->pinned,
+                       .certificate = o->tls_ctx && xm_tls_ctx_has_certificate(o->tls_ctx),
+                       .authzid = o->tls_ctx &&
+                                  xm_tls_ctx_needs_authzid(o->tls_ctx, c->jid.str, xm_jid_bare_len(&c->jid)),
                        .need_tls = o->tls != XM_TLS_NONE};
   xm_xml_limits limits = {0};
   c->nego = xm_nego_new(&n, o->password, o->password_len);
@@ -527,7 +546,7 @@ xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, xm_err *e) {
   }
   c->o = *options;
   c->o.password = NULL;
-  c->jid = *options->jid;
+  memcpy(&c->jid, options->jid, offsetof(xm_jid, str) + xm_jid_len(options->jid) + 1); /* it may end at its NUL */
   c->loop = l;
   xm_loop_hold(l);
   if (c->o.tls_ctx) xm_tls_ctx_hold(c->o.tls_ctx);
@@ -584,6 +603,18 @@ bool xm_conn_is_component(const xm_conn *c) {
 
 xm_route *xm_conn_route(xm_conn *c) {
   return c->route;
+}
+
+const char *xm_conn_tls_version(const xm_conn *c) {
+  return c->tls_version;
+}
+
+const char *xm_conn_mechanism(const xm_conn *c) {
+  return c->mechanism;
+}
+
+const char *xm_conn_binding(const xm_conn *c) {
+  return c->binding;
 }
 
 const xm_err *xm_conn_why(const xm_conn *c) {

@@ -37,7 +37,7 @@ typedef enum xm_tls_policy { XM_TLS_STARTTLS, XM_TLS_DIRECT, XM_TLS_NONE } xm_tl
 typedef struct xm_conn_options {
   bool component;          /* XEP-0114: jid is the component's domain, password its secret */
   const xm_jid *jid;
-  const char *password;
+  const char *password;    /* NULL: EXTERNAL or ANONYMOUS will do */
   size_t password_len;
   const char *host;        /* dial this and nothing else; NULL: SRV, then the JID's domain */
   int port;
@@ -46,7 +46,7 @@ typedef struct xm_conn_options {
   const char *tls_name;    /* the certificate must be for this; NULL: the JID's domain */
   const char *pin;
   const char *lang, *mechanisms, *nameservers;
-  bool plain;
+  bool plain, pinned;      /* PLAIN may be used; not for this account any more, which has used something better */
   bool log;                /* keep what goes over the wire for xm_conn_log */
   unsigned timeout;        /* to be READY within; each phase has at most half of it */
   unsigned keepalive;      /* a space is sent after so long without a send (RFC 6120 4.6.1); 0: never */
@@ -85,6 +85,10 @@ const xm_jid *xm_conn_jid(const xm_conn *c); /* NULL until bound */
 const char *xm_conn_ns(const xm_conn *c);    /* the content namespace */
 bool xm_conn_is_component(const xm_conn *c);
 xm_route *xm_conn_route(xm_conn *c);
+/* How it was secured and logged in, as far as it came; it stays when it is closed. NULL: not. Strings that stay. */
+const char *xm_conn_tls_version(const xm_conn *c); /* "TLSv1.3" */
+const char *xm_conn_mechanism(const xm_conn *c);   /* "SCRAM-SHA-256-PLUS" */
+const char *xm_conn_binding(const xm_conn *c);     /* "tls-exporter" */
 /* Why it is closed, or is about to be; layer XM_LAYER_NONE: it isn't. */
 const xm_err *xm_conn_why(const xm_conn *c);
 unsigned xm_conn_max_depth(const xm_conn *c);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "b64.h"
+#include "login.h"
 #include "ns.h"
 #include "out.h"
 #include "rnd.h"
@@ -11,7 +11,6 @@
 
 #define NS_STREAMS "urn:ietf:params:xml:ns:xmpp-streams"
 #define NS_TLS "urn:ietf:params:xml:ns:xmpp-tls"
-#define NS_SASL "urn:ietf:params:xml:ns:xmpp-sasl"
 #define NS_BIND "urn:ietf:params:xml:ns:xmpp-bind"
 
 struct xm_nego {
@@ -19,8 +18,10 @@ struct xm_nego {
   xm_nego_state state;
   bool secure, verified;  /* TLS is there; with the right certificate */
   bool authenticated;
+  bool has_password;
   xm_buf password;        /* secret; empty once it has been used */
-  xm_sasl *sasl;          /* while authenticating */
+  xm_mech_channel channel;
+  xm_login login;
   char bind_id[XM_RND_ID + 1];
   xm_jid jid;             /* what was bound */
 };
@@ -30,14 +31,15 @@ xm_nego *xm_nego_new(const xm_nego_options *options, const char *password, size_
   if (!n) return NULL;
   n->o = *options;
   n->password = XM_BUF_SECRET;
-  if (xm_buf_put(&n->password, password, password_len) == XM_OK) return n;
+  n->has_password = password != NULL;
+  if (!password || xm_buf_put(&n->password, password, password_len) == XM_OK) return n;
   xm_nego_free(n);
   return NULL;
 }
 
 void xm_nego_free(xm_nego *n) {
   if (!n) return;
-  xm_sasl_free(n->sasl);
+  xm_login_clear(&n->login);
   xm_buf_free(&n->password);
   free(n);
 }
@@ -45,6 +47,11 @@ void xm_nego_free(xm_nego *n) {
 void xm_nego_secured(xm_nego *n, bool verified) {
   n->secure = true;
   n->verified = verified;
+  n->channel = (xm_mech_channel){0};
+}
+
+void xm_nego_set_channel(xm_nego *n, const xm_mech_channel *channel) {
+  n->channel = *channel;
 }
 
 xm_nego_state xm_nego_at(const xm_nego *n) {
@@ -57,6 +64,14 @@ bool xm_nego_is_secret(const xm_nego *n) {
 
 const xm_jid *xm_nego_jid(const xm_nego *n) {
   return &n->jid;
+}
+
+const char *xm_nego_mechanism(const xm_nego *n) {
+  return n->authenticated ? n->login.choice.mech->name : NULL;
+}
+
+const char *xm_nego_binding(const xm_nego *n) {
+  return n->authenticated && n->login.choice.flag == 'p' ? xm_mech_binding_name(n->login.choice.binding) : NULL;
 }
 
 const char *xm_nego_waits_for(const xm_nego *n) {
@@ -79,7 +94,7 @@ static int wrote(int rc, xm_err *e) {
 /* RFC 6120 4.7. Our address is not told in the clear (4.7.1); ejabberd offers some features only to those who tell it. */
 int xm_nego_begin(xm_nego *n, xm_buf *out, xm_err *e) {
   const char *ns = n->o.component ? XM_NS_COMPONENT : XM_NS_CLIENT;
-  bool tell = n->secure && !n->o.component;
+  bool tell = n->secure && n->o.jid->local_len;
   char from[XM_JID_MAX + 1];
   size_t from_len = xm_jid_bare_len(n->o.jid);
   xm_out o = xm_out_begin(out);
@@ -178,116 +193,44 @@ static int on_proceed(xm_nego *n, const xm_tape *t, xm_err *e) {
 
 /* SASL (RFC 6120 6). */
 
-static int put_base64(xm_out *o, const char *bytes, size_t n) {
-  xm_buf text = XM_BUF_SECRET;
-  int rc = n ? xm_b64_encode(&text, bytes, n) : xm_buf_puts(&text, "=");
-  if (rc == XM_OK) rc = xm_out_text(o, xm_buf_at(&text), xm_buf_len(&text));
-  xm_buf_free(&text);
-  return rc;
-}
-
-static int send_sasl(const char *name, const char *mechanism, const xm_buf *payload, xm_buf *out, xm_err *e) {
-  xm_out o = xm_out_begin(out);
-  int rc = xm_out_start(&o, name, "xmlns", NS_SASL, "mechanism", mechanism, NULL);
-  if (rc == XM_OK && (mechanism || xm_buf_len(payload)))
-    rc = put_base64(&o, payload->data ? xm_buf_at(payload) : "", xm_buf_len(payload));
-  if (rc == XM_OK) rc = xm_out_end(&o, name);
-  return wrote(rc, e);
-}
-
-/* The password as RFC 8265 4.2 has it. */
-static int prepare_password(xm_nego *n, xm_buf *prepared, xm_err *e) {
-  size_t cap = 3 * xm_buf_len(&n->password) + 64, len;
-  const char *reason = "";
-  char *to = xm_buf_reserve(prepared, cap);
-  const char *from = n->password.data ? xm_buf_at(&n->password) : "";
-  int rc = to ? xm_jid_opaque_string(from, xm_buf_len(&n->password), to, cap, &len, &reason) : XM_ENOMEM;
-  if (rc == XM_ENOMEM) return xm_err_nomem(e);
-  if (rc < 0)
-    return xm_err_set(e, XM_LAYER_SASL, "malformed-request", false, "the password cannot be used: %s", reason);
-  xm_buf_commit(prepared, len);
-  return XM_OK;
-}
-
-static int make_sasl(xm_nego *n, const xm_sasl_mech *mech, xm_err *e) {
-  xm_buf prepared = XM_BUF_SECRET;
-  if (prepare_password(n, &prepared, e) == XM_OK) {
-    xm_sasl_login login = {.username = xm_jid_local(n->o.jid),
-                           .username_len = n->o.jid->local_len,
-                           .password = xm_buf_at(&prepared),
-                           .password_len = xm_buf_len(&prepared)};
-    n->sasl = xm_sasl_new(mech, &login, e);
-  }
-  xm_buf_free(&prepared);
-  xm_buf_free(&n->password);
-  return n->sasl ? XM_OK : XM_EFAIL;
-}
-
 static int start_sasl(xm_nego *n, const xm_tape *t, uint32_t mechanisms, xm_buf *out, xm_err *e) {
-  xm_sasl_offer offer = {0};
-  const xm_sasl_mech *mech;
-  xm_buf first = XM_BUF_SECRET;
-  const char *name;
-  uint32_t m;
-  size_t len;
-  int rc;
-  for (m = xm_tape_child(t, mechanisms, NS_SASL, "mechanism"); m; m = xm_tape_sibling(t, m, NS_SASL, "mechanism")) {
-    name = xm_tape_content(t, m, &len);
-    xm_sasl_offer_add(&offer, name, len);
-  }
-  mech = xm_sasl_choose(&offer, xm_sasl_allowed(n->o.mechanisms, &name, &len), n->o.plain && n->verified, e);
-  if (!mech || make_sasl(n, mech, e) < 0) return XM_EFAIL;
+  xm_login_account account = {.jid = n->o.jid,
+                              .mechanisms = n->o.mechanisms,
+                              .password = n->has_password ? &n->password : NULL,
+                              .plain = n->o.plain,
+                              .pinned = n->o.pinned,
+                              .certificate = n->o.certificate,
+                              .authzid = n->o.authzid,
+                              .tls = n->secure,
+                              .verified = n->verified,
+                              .channel = n->secure ? &n->channel : NULL};
+  int rc = xm_login_start(&n->login, &account, t, mechanisms, out, e);
+  xm_buf_free(&n->password);
   n->state = XM_NEGO_SASL;
-  rc = xm_sasl_first(n->sasl, &first, e);
-  if (rc == XM_OK) rc = send_sasl("auth", xm_sasl_mech_name(mech), &first, out, e);
-  xm_buf_free(&first);
   return rc;
 }
 
-static int sasl_failure(const xm_tape *t, xm_err *e) {
-  const char *text, *condition = condition_of(t, 0, NS_SASL, &text);
+/* RFC 6120 6.5. */
+static int sasl_failure(const xm_nego *n, const xm_tape *t, xm_err *e) {
+  const char *text, *condition = condition_of(t, 0, XM_LOGIN_NS, &text);
+  const char *hint = n->login.choice.flag == 'y' ? " (it was told that nothing with -PLUS came here: if it offers that, "
+                                                   "somebody in between has taken it out)"
+                                                 : "";
   bool retry = strcmp(condition, "temporary-auth-failure") == 0;
-  return xm_err_set(e, XM_LAYER_SASL, condition, retry, "the server refused the login with <%s/>%s%s", condition,
-                    colon(text), text);
-}
-
-/* A challenge's or a success's payload; "=" is an empty one (RFC 6120 6.4.2). */
-static int decode_payload(const xm_tape *t, xm_buf *to, xm_err *e) {
-  size_t len;
-  const char *text = xm_tape_content(t, 0, &len);
-  int rc = len == 1 && *text == '=' ? XM_OK : xm_b64_decode(to, text, len);
-  if (rc == XM_ENOMEM) return xm_err_nomem(e);
-  if (rc < 0 || xm_tape_child(t, 0, NULL, NULL))
-    return xm_err_set(e, XM_LAYER_SASL, "incorrect-encoding", false, "the server's <%s/> is not base64",
-                      xm_tape_name(t, 0));
-  return XM_OK;
-}
-
-static int on_challenge(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
-  xm_buf in = XM_BUF_SECRET, answer = XM_BUF_SECRET;
-  int rc = decode_payload(t, &in, e);
-  if (rc == XM_OK) rc = xm_sasl_step(n->sasl, in.data ? xm_buf_at(&in) : "", xm_buf_len(&in), &answer, e);
-  if (rc == XM_OK) rc = send_sasl("response", NULL, &answer, out, e);
-  xm_buf_free(&in);
-  xm_buf_free(&answer);
-  return rc;
+  return xm_err_set(e, XM_LAYER_SASL, condition, retry, "the server refused the login by %s with <%s/>%s%s%s",
+                    n->login.choice.mech->name, condition, hint, colon(text), text);
 }
 
 static int on_success(xm_nego *n, const xm_tape *t, xm_err *e) {
-  xm_buf in = XM_BUF_SECRET;
-  int rc = decode_payload(t, &in, e);
-  if (rc == XM_OK) rc = xm_sasl_success(n->sasl, in.data ? xm_buf_at(&in) : "", xm_buf_len(&in), e);
-  xm_buf_free(&in);
-  xm_sasl_free(n->sasl);
-  n->sasl = NULL;
-  n->authenticated = rc == XM_OK;
-  return rc == XM_OK ? XM_NEGO_RESTART : XM_EFAIL;
+  n->authenticated = xm_login_success(&n->login, t, e) == XM_OK;
+  return n->authenticated ? XM_NEGO_RESTART : XM_EFAIL;
 }
 
 static int on_sasl(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
-  if (xm_tape_is(t, 0, NS_SASL, "challenge")) return on_challenge(n, t, out, e) == XM_OK ? XM_NEGO_WAIT : XM_EFAIL;
-  if (xm_tape_is(t, 0, NS_SASL, "success")) return on_success(n, t, e);
-  if (xm_tape_is(t, 0, NS_SASL, "failure")) return sasl_failure(t, e);
+  if (xm_tape_is(t, 0, XM_LOGIN_NS, "challenge"))
+    return xm_login_challenge(&n->login, t, out, e) == XM_OK ? XM_NEGO_WAIT : XM_EFAIL;
+  if (xm_tape_is(t, 0, XM_LOGIN_NS, "success")) return on_success(n, t, e);
+  if (xm_tape_is(t, 0, XM_LOGIN_NS, "failure")) return sasl_failure(n, t, e);
   return unexpected(n, t, e);
 }
 
@@ -328,14 +271,17 @@ static void adopt(xm_jid *jid, const xm_jid_parts *p) {
   to[p->domain_len + 1 + p->resource_len] = '\0';
 }
 
-/* Same localpart and domainpart as asked for; the resourcepart is the server's to choose (RFC 6120 7.6, 7.7). */
-static bool is_ours(const xm_nego *n, const char *s, const xm_jid_parts *p) {
-  size_t bare = (size_t)(p->resource - s) - 1, want = xm_jid_bare_len(n->o.jid);
-  const char *reason;
+/* Same localpart and domainpart as asked for; the resourcepart is the server's to choose (RFC 6120 7.6, 7.7), and the
+ * localpart, too, of who has logged in without a name. */
+static bool is_ours(const xm_nego *n, const xm_jid_parts *p) {
+  bool nameless = n->login.choice.mech->kind == XM_MECH_ANONYMOUS;
+  const char *ours = nameless ? xm_jid_domain(n->o.jid) : n->o.jid->str, *reason;
+  const char *s = nameless || !p->local ? p->domain : p->local;
+  size_t want = nameless ? n->o.jid->domain_len : xm_jid_bare_len(n->o.jid), bare = (size_t)(p->resource - s) - 1;
   xm_jid got;
-  if (bare == want && memcmp(s, n->o.jid->str, want) == 0) return true;
+  if (bare == want && memcmp(s, ours, want) == 0) return true;
   return xm_jid_parse(&got, s, bare, &reason) == XM_OK && xm_jid_bare_len(&got) == want &&
-         memcmp(got.str, n->o.jid->str, want) == 0;
+         memcmp(got.str, ours, want) == 0;
 }
 
 static int on_bound(xm_nego *n, const xm_tape *t, xm_err *e) {
@@ -346,7 +292,7 @@ static int on_bound(xm_nego *n, const xm_tape *t, xm_err *e) {
   if (xm_jid_split(&p, s, len, &reason) < 0 || !p.resource)
     return xm_err_set(e, XM_LAYER_BIND, "invalid-jid", false, "the server bound no full JID but '%.100s'%s%s", s,
                       colon(reason), reason);
-  if (!is_ours(n, s, &p))
+  if (!is_ours(n, &p))
     return xm_err_set(e, XM_LAYER_BIND, "wrong-jid", false, "the server bound '%.100s', which is not %s", s,
                       n->o.jid->str);
   adopt(&n->jid, &p);
@@ -372,7 +318,7 @@ static int on_bind(xm_nego *n, const xm_tape *t, xm_err *e) {
 
 /* What is still to do, in its order: TLS, SASL, binding. */
 static int on_features(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
-  uint32_t tls = xm_tape_child(t, 0, NS_TLS, "starttls"), sasl = xm_tape_child(t, 0, NS_SASL, "mechanisms");
+  uint32_t tls = xm_tape_child(t, 0, NS_TLS, "starttls"), sasl = xm_tape_child(t, 0, XM_LOGIN_NS, "mechanisms");
   int rc;
   if (!xm_tape_is(t, 0, XM_NS_STREAM, "features")) return unexpected(n, t, e);
   if (!n->secure && n->o.need_tls && !tls)

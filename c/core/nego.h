@@ -1,5 +1,6 @@
 /* nego: from a transport to a bound session: TLS, SASL, resource binding (RFC 6120 4 to 7), or a component's handshake
- * (XEP-0114). Reads tapes, writes XML, does no I/O. Rank 2: knows err, buf, tape, b64, rnd, out, jid, sasl. Called by conn.
+ * (XEP-0114). Reads tapes, writes XML, does no I/O. Rank 2: knows err, buf, tape, rnd, out, jid, mech, sasl, login.
+ * Called by conn.
  *
  * A stream restart is a step in here, not a state of its own: begin, then read what comes, until READY or failure. */
 #ifndef XM_NEGO_H
@@ -11,6 +12,7 @@
 #include "buf.h"
 #include "err.h"
 #include "jid.h"
+#include "mech.h"
 #include "tape.h"
 
 typedef enum xm_nego_state {
@@ -38,17 +40,23 @@ typedef struct xm_nego_options {
   const char *lang;       /* xml:lang of our stream; NULL: "en" */
   const char *mechanisms; /* allow-list; NULL: all */
   bool plain;             /* may PLAIN be used (inside verified TLS) when nothing better is offered? */
+  bool pinned;            /* no: this account has logged in by something better before */
+  bool certificate;       /* TLS shows a certificate of ours */
+  bool authzid;           /* which doesn't name `jid` and nobody else, so that SASL has to (XEP-0178) */
   bool need_tls;          /* no credential without TLS */
 } xm_nego_options;
 
 typedef struct xm_nego xm_nego;
 
-/* The password (or component's secret) is copied, and zeroised when it is no longer needed. NULL: no memory. */
+/* The password (or component's secret) is copied, and zeroised when it is no longer needed; NULL where something else
+ * will do. NULL: no memory. */
 xm_nego *xm_nego_new(const xm_nego_options *options, const char *password, size_t password_len);
 void xm_nego_free(xm_nego *n); /* NULL is fine */
 
 /* The channel is TLS now; `verified`: with a certificate that is the domain's. Everything learnt before is forgotten. */
 void xm_nego_secured(xm_nego *n, bool verified);
+/* What a login can be bound by there, when it is known; after xm_nego_secured. */
+void xm_nego_set_channel(xm_nego *n, const xm_mech_channel *channel);
 
 /* Appends our stream header. 0 or XM_EFAIL. */
 int xm_nego_begin(xm_nego *n, xm_buf *out, xm_err *e);
@@ -63,6 +71,10 @@ const char *xm_nego_waits_for(const xm_nego *n);
 /* May what is said now be logged as it is? (false: it proves knowledge of the password) */
 bool xm_nego_is_secret(const xm_nego *n);
 const xm_jid *xm_nego_jid(const xm_nego *n);
+/* The SASL mechanism that the login has succeeded by, and the type of channel binding; NULL: none, or not yet. Strings
+ * that stay. */
+const char *xm_nego_mechanism(const xm_nego *n);
+const char *xm_nego_binding(const xm_nego *n);
 
 /* A <stream:error/> on the tape, as XM_EFAIL with layer stream (RFC 6120 4.9). */
 int xm_nego_stream_error(const xm_tape *t, xm_err *e);

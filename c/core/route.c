@@ -132,12 +132,16 @@ static char *copy(const char *s, size_t n) {
   return c;
 }
 
-/* An ASCII address without capitals before its resourcepart is what its preparation would be. */
+/* An ASCII address that has, before its resourcepart, no capitals, no A-label and no dot at the end, is what its preparation
+ * would be. */
 static bool is_prepared(const char *s) {
   bool resource = false;
   for (; *s; s++) {
-    if ((unsigned char)*s >= 0x80 || (!resource && *s >= 'A' && *s <= 'Z')) return false;
+    if ((unsigned char)*s >= 0x80) return false;
     if (*s == '/') resource = true;
+    if (resource) continue;
+    if (*s >= 'A' && *s <= 'Z') return false;
+    if (strncmp(s, "xn--", 4) == 0 || (*s == '.' && (s[1] == '/' || !s[1]))) return false;
   }
   return true;
 }

@@ -3,7 +3,7 @@
 #include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,9 +18,6 @@ enum {
   SHOWN = 44,          /* what an error text shows of a peer's value, and a NUL */
   GLIMPSE = 8,         /* characters of what is no attribute: it might be our own proof, sent back */
 };
-
-/* No channel binding, no authorization identity (RFC 5802 section 7). Said in the first message, proved in c=. */
-static const char gs2_header[] = "n,,";
 
 static const struct digest {
   const char *name;
@@ -48,6 +45,11 @@ struct xm_scram {
   xm_buf password;  /* given back when the proof is made */
   xm_buf auth;      /* AuthMessage as far as it was said; until FINAL_SENT it ends with our nonce */
   size_t nonce_len; /* of ours */
+  xm_buf binding;   /* what c= is of: the GS2 header, then the channel binding's bytes. Until FINAL_SENT */
+  size_t gs2_len;
+  bool knows_offer, need_hash;
+  unsigned char offer[LONGEST]; /* what h= should be, if knows_offer */
+  char tls_version[5];          /* what t= should be; empty: nothing can be right */
   unsigned char server_signature[LONGEST];
 };
 
@@ -63,9 +65,10 @@ typedef struct slice {
   size_t n;
 } slice;
 
-/* server-first-message, taken apart. `all` is the whole of it, extensions and all, as it came. */
+/* server-first-message, taken apart. `all` is the whole of it, extensions and all, as it came. `hash` (h=, XEP-0474)
+ * and `version` (t=, XEP-0515) may be absent. */
 typedef struct challenge {
-  slice all, nonce, salt, rounds;
+  slice all, nonce, salt, rounds, hash, version;
 } challenge;
 
 /* What is derived from the password: lives in one call, wiped at its end. */
@@ -82,9 +85,10 @@ static const char *show(char to[SHOWN], slice v) {
 }
 
 static int no_crypto(const xm_scram *s, xm_err *e) {
-  return xm_err_set(e, XM_LAYER_SASL, "crypto-failed", false,
-                    "OpenSSL would not compute HMAC-%s for the login: memory ran out, or its policy forbids the hash",
-                    s->digest->name);
+  return xm_err_set(
+      e, XM_LAYER_SASL, "crypto-failed", false,
+      "OpenSSL would not compute hashes with %s for the login: memory ran out, or its policy forbids the hash",
+      s->digest->name);
 }
 
 static int mandatory(xm_err *e) {
@@ -125,15 +129,18 @@ static int take(cursor *c, char letter, slice *v, xm_err *e) {
                     "the server's SCRAM message is malformed: %c= where %c= should come", got, letter);
 }
 
-/* What follows is for extensions we don't know: passed over, as long as no attribute with a meaning hides there. */
-static int skip_extensions(cursor *c, xm_err *e) {
+/* What follows are extensions: those of a challenge (NULL: it is none) that we know are kept, the others passed over,
+ * as long as no attribute with a meaning hides there, and none that we know comes twice. */
+static int read_extensions(cursor *c, challenge *ch, xm_err *e) {
   slice v;
   while (c->more) {
     int got = next_attribute(c, &v, e);
+    slice *kept = !ch ? NULL : got == 'h' ? &ch->hash : got == 't' ? &ch->version : NULL;
     if (got < 0) return got;
-    if (v.n == 0 || strchr("aceinprsv", got))
+    if (v.n == 0 || strchr("aceinprsv", got) || (kept && kept->p))
       return xm_err_set(e, XM_LAYER_SASL, c->malformed, false,
                         "the server's SCRAM message is malformed: %c= is empty, or has no place where it came", got);
+    if (kept) *kept = v;
   }
   return XM_OK;
 }
@@ -149,12 +156,12 @@ static int begin(cursor *c, const char *in, size_t n, const char *malformed, xm_
 
 static int read_challenge(challenge *ch, const char *in, size_t n, xm_err *e) {
   cursor c;
-  ch->all = (slice){in, n};
+  *ch = (challenge){.all = {in, n}};
   if (begin(&c, in, n, "malformed-challenge", e) < 0) return XM_EFAIL;
   if (take(&c, 'r', &ch->nonce, e) < 0) return XM_EFAIL;
   if (take(&c, 's', &ch->salt, e) < 0) return XM_EFAIL;
   if (take(&c, 'i', &ch->rounds, e) < 0) return XM_EFAIL;
-  return skip_extensions(&c, e);
+  return read_extensions(&c, ch, e);
 }
 
 static int check_nonce(const xm_scram *s, slice nonce, xm_err *e) {
@@ -203,6 +210,38 @@ static int read_salt(slice v, xm_buf *salt, xm_err *e) {
                     "the server's SCRAM salt (%zu characters) is not the base64 of 1 to %d bytes", v.n, (int)MAX_SALT);
 }
 
+static int downgraded(const char *what, xm_err *e) {
+  return xm_err_set(e, XM_LAYER_SASL, "downgrade-detected", false,
+                    "what the server says of %s is not what came here: somebody in between is tampering with the "
+                    "connection",
+                    what);
+}
+
+static bool is_hash_right(const xm_scram *s, slice v, int *rc) {
+  xm_buf hash = XM_BUF_INIT;
+  bool right;
+  *rc = xm_b64_decode(&hash, v.p, v.n);
+  right = *rc == XM_OK && s->knows_offer && xm_buf_len(&hash) == s->digest->len &&
+          CRYPTO_memcmp(xm_buf_at(&hash), s->offer, s->digest->len) == 0;
+  xm_buf_free(&hash);
+  return right;
+}
+
+/* Both are under the signatures: who changes them can't log in, or can't prove to be the server. */
+static int check_downgrade(const xm_scram *s, const challenge *ch, xm_err *e) {
+  int rc;
+  if (ch->version.p && (ch->version.n != 4 || memcmp(ch->version.p, s->tls_version, 4)))
+    return downgraded("the version of TLS (t=)", e);
+  if (!ch->hash.p && s->need_hash)
+    return xm_err_set(
+        e, XM_LAYER_SASL, "no-channel-binding", false,
+        "the mechanisms and types of channel binding that the server offers don't go together, and it "
+        "sends no proof (h=) that they are its own: somebody in between may have changed them. Mechanisms "
+        "without -PLUS in the option mechanisms make do without channel binding");
+  if (!ch->hash.p || is_hash_right(s, ch->hash, &rc)) return XM_OK;
+  return rc == XM_ENOMEM ? xm_err_nomem(e) : downgraded("the mechanisms that it offers (h=)", e);
+}
+
 static bool hmac(const struct digest *d, const void *key, const void *data, size_t n, unsigned char *to) {
   return EVP_Q_mac(NULL, "HMAC", NULL, d->name, NULL, key, d->len, data, n, to, d->len, NULL) != NULL;
 }
@@ -230,7 +269,7 @@ static int say_without_proof(xm_scram *s, const challenge *ch, xm_buf *out) {
   if (xm_buf_putc(&s->auth, ',') || xm_buf_put(&s->auth, ch->all.p, ch->all.n) || xm_buf_putc(&s->auth, ','))
     return XM_ENOMEM;
   start = xm_buf_mark(&s->auth);
-  if (xm_buf_puts(&s->auth, "c=") || xm_b64_encode(&s->auth, gs2_header, strlen(gs2_header)) ||
+  if (xm_buf_puts(&s->auth, "c=") || xm_b64_encode(&s->auth, xm_buf_at(&s->binding), xm_buf_len(&s->binding)) ||
       xm_buf_puts(&s->auth, ",r=") || xm_buf_put(&s->auth, ch->nonce.p, ch->nonce.n))
     return XM_ENOMEM;
   return xm_buf_put(out, xm_buf_at(&s->auth) + start, xm_buf_len(&s->auth) - start);
@@ -256,10 +295,12 @@ static int answer(xm_scram *s, const char *in, size_t n, xm_buf *out, xm_err *e)
   if (rc == XM_OK) rc = check_nonce(s, ch.nonce, e);
   if (rc == XM_OK) rc = check_rounds(s, ch.rounds, &rounds, e);
   if (rc == XM_OK) rc = read_salt(ch.salt, &salt, e);
+  if (rc == XM_OK) rc = check_downgrade(s, &ch, e);
   if (rc == XM_OK) rc = say_final(s, &ch, &salt, rounds, out, e);
   xm_buf_free(&salt);
   xm_buf_free(&s->password);
   xm_buf_free(&s->auth);
+  xm_buf_free(&s->binding);
   return rc;
 }
 
@@ -288,7 +329,7 @@ static int check_server(const xm_scram *s, const char *in, size_t n, const char 
   slice v;
   if (begin(&c, in, n, malformed, e) < 0) return XM_EFAIL;
   if (in[0] == 'e') return take(&c, 'e', &v, e) < 0 ? XM_EFAIL : server_error(v, e);
-  if (take(&c, 'v', &v, e) < 0 || skip_extensions(&c, e) < 0) return XM_EFAIL;
+  if (take(&c, 'v', &v, e) < 0 || read_extensions(&c, NULL, e) < 0) return XM_EFAIL;
   return compare_signature(s, v, e);
 }
 
@@ -303,6 +344,29 @@ static int put_escaped(xm_buf *out, const char *name, size_t n) {
   return rc;
 }
 
+/* What is said first: the GS2 header, and behind it the user and our nonce. */
+static int prepare(xm_scram *s, const xm_scram_setup *setup, const char *nonce) {
+  const char *gs2 = setup->gs2 ? setup->gs2 : "n,,";
+  int rc = xm_buf_put(&s->password, setup->password, setup->password_len);
+  s->gs2_len = strlen(gs2);
+  s->nonce_len = strlen(nonce);
+  if (rc == XM_OK) rc = xm_buf_puts(&s->binding, gs2);
+  if (rc == XM_OK && setup->binding) rc = xm_buf_put(&s->binding, setup->binding, setup->binding_len);
+  if (rc == XM_OK) rc = xm_buf_puts(&s->auth, "n=");
+  if (rc == XM_OK) rc = put_escaped(&s->auth, setup->username, setup->username_len);
+  if (rc == XM_OK) rc = xm_buf_puts(&s->auth, ",r=");
+  return rc == XM_OK ? xm_buf_puts(&s->auth, nonce) : rc;
+}
+
+/* What h= and t= should be. */
+static int expect(xm_scram *s, const xm_scram_setup *setup) {
+  s->need_hash = setup->need_hash;
+  s->knows_offer = setup->offered != NULL;
+  if (setup->tls_version) snprintf(s->tls_version, sizeof s->tls_version, "%04x", setup->tls_version & 0xFFFF);
+  if (!s->knows_offer) return XM_OK;
+  return EVP_Digest(setup->offered, setup->offered_len, s->offer, NULL, s->digest->md(), NULL) == 1 ? XM_OK : XM_EFAIL;
+}
+
 xm_scram *xm_scram_new_with_nonce(const xm_scram_setup *setup, const char *nonce, xm_err *e) {
   xm_scram *s = calloc(1, sizeof *s);
   if (!s) return xm_err_nomem(e), NULL;
@@ -310,13 +374,13 @@ xm_scram *xm_scram_new_with_nonce(const xm_scram_setup *setup, const char *nonce
   s->min_rounds = setup->min_rounds ? setup->min_rounds : MIN_ROUNDS;
   s->max_rounds = setup->max_rounds ? setup->max_rounds : MAX_ROUNDS;
   if (s->max_rounds > INT_MAX) s->max_rounds = INT_MAX;
-  s->password = s->auth = XM_BUF_SECRET;
-  s->nonce_len = strlen(nonce);
-  if (xm_buf_put(&s->password, setup->password, setup->password_len) == XM_OK && xm_buf_puts(&s->auth, "n=") == XM_OK &&
-      put_escaped(&s->auth, setup->username, setup->username_len) == XM_OK && xm_buf_puts(&s->auth, ",r=") == XM_OK &&
-      xm_buf_puts(&s->auth, nonce) == XM_OK)
+  s->password = s->auth = s->binding = XM_BUF_SECRET;
+  if (prepare(s, setup, nonce) < 0)
+    xm_err_nomem(e);
+  else if (expect(s, setup) < 0)
+    no_crypto(s, e);
+  else
     return s;
-  xm_err_nomem(e);
   xm_scram_free(s);
   return NULL;
 }
@@ -332,12 +396,13 @@ void xm_scram_free(xm_scram *s) {
   if (!s) return;
   xm_buf_free(&s->password);
   xm_buf_free(&s->auth);
+  xm_buf_free(&s->binding);
   xm_wipe(s, sizeof *s);
   free(s);
 }
 
 int xm_scram_first(xm_scram *s, xm_buf *out, xm_err *e) {
-  if (xm_buf_puts(out, gs2_header) || xm_buf_put(out, xm_buf_at(&s->auth), xm_buf_len(&s->auth)))
+  if (xm_buf_put(out, xm_buf_at(&s->binding), s->gs2_len) || xm_buf_put(out, xm_buf_at(&s->auth), xm_buf_len(&s->auth)))
     return xm_err_nomem(e);
   s->state = FIRST_SENT;
   return XM_OK;

@@ -335,17 +335,19 @@ unsigned xm_tls_version_number(const xm_tls *t) {
   return (unsigned)SSL_version(t->ssl);
 }
 
-/* Channel bindings. Without the extended master secret, two connections of TLS 1.2 can be made to have the same ones, save
- * the certificate's (RFC 7627 1). */
+/* Channel bindings. Without the extended master secret, two connections of TLS 1.2 can be made to have the same ones,
+ * save the certificate's (RFC 7627 1). */
 
 static bool has_own_secret(const xm_tls *t) {
   return SSL_version(t->ssl) >= TLS1_3_VERSION || SSL_get_extms_support(t->ssl) == 1;
 }
 
+/* The context is there, and empty: to TLS 1.2 that is not the same as none (RFC 5705 4). */
 static size_t exporter(const xm_tls *t, unsigned char bytes[XM_TLS_BINDING]) {
   static const char label[] = "EXPORTER-Channel-Binding";
+  static const unsigned char context[] = "";
   if (!has_own_secret(t)) return 0;
-  return SSL_export_keying_material(t->ssl, bytes, 32, label, sizeof label - 1, NULL, 0, 0) == 1 ? 32 : 0;
+  return SSL_export_keying_material(t->ssl, bytes, 32, label, sizeof label - 1, context, 0, 1) == 1 ? 32 : 0;
 }
 
 /* The first Finished message: the client's; in a resumed session the server's. */

@@ -26,6 +26,10 @@ typedef struct xm_tls_options {
 xm_tls_ctx *xm_tls_ctx_new(const xm_tls_options *options, xm_err *e);
 void xm_tls_ctx_hold(xm_tls_ctx *ctx);
 void xm_tls_ctx_release(xm_tls_ctx *ctx); /* NULL is fine */
+/* Is there a client certificate? */
+bool xm_tls_ctx_has_certificate(const xm_tls_ctx *ctx);
+/* Has it XMPP addresses, and others than this bare JID? Then the server has to be told who is meant (XEP-0178 2). */
+bool xm_tls_ctx_needs_authzid(const xm_tls_ctx *ctx, const char *jid, size_t n);
 
 /* The transport: as xm_sock_recv and xm_sock_send (bytes, 0 for the end, -errno). When it fails otherwise than by -EAGAIN it
  * sees to the xm_err itself: it knows its errors' names. */
@@ -51,6 +55,14 @@ int xm_tls_handshake(xm_tls *t, xm_err *e);
 bool xm_tls_is_verified(const xm_tls *t);
 /* "TLSv1.3", for logs. */
 const char *xm_tls_version(const xm_tls *t);
+/* The same as in the protocol: 0x0304. */
+unsigned xm_tls_version_number(const xm_tls *t);
+
+/* The channel's binding of a type, after the handshake: "tls-exporter" (RFC 9266; TLS 1.3, or 1.2 with extended master
+ * secret), "tls-unique" (RFC 5929 3; 1.2 with extended master secret), "tls-server-end-point" (RFC 5929 4; not of a
+ * certificate whose signature has no hash of its own, as Ed25519). How many bytes; 0: it can't be had here. */
+enum { XM_TLS_BINDING = 64 };
+size_t xm_tls_binding(const xm_tls *t, const char *type, unsigned char bytes[XM_TLS_BINDING]);
 
 /* Bytes; 0: none now; XM_TLS_END: the peer ended it properly (close_notify); XM_EFAIL (layer tls or tcp). */
 enum { XM_TLS_END = -100 };

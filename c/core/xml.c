@@ -10,7 +10,10 @@
 /* Where expat has reparse deferral it also has this; Debian's 2.5.0 has both, so no version macro can tell. */
 extern XML_Bool XML_SetReparseDeferralEnabled(XML_Parser, XML_Bool) __attribute__((weak));
 
-enum { READ = 16 * 1024 };
+enum {
+  READ = 16 * 1024,
+  GROWTH = 4, /* times as many bytes as a stanza may have, its tape may have: see took */
+};
 
 /* Between namespace and local name in what expat hands out: a byte that UTF-8 doesn't have. */
 #define SEP '\xFF'
@@ -27,7 +30,8 @@ struct xm_xml {
   bool failed;
   unsigned depth;     /* open elements, the stream's root included */
   unsigned nodes;     /* of the stanza at hand */
-  size_t filled;      /* bytes in expat's buffer that it hasn't been told of */
+  const char *room;   /* where the caller puts bytes */
+  size_t filled;      /* bytes there that expat hasn't been told of */
   size_t fed;         /* bytes told, since the stream began */
   size_t used;        /* of these, the ones before the token at hand */
   size_t begin;       /* where the stanza at hand began */
@@ -50,11 +54,12 @@ static void refuse_limit(xm_xml *x, const char *what, size_t bound) {
   XML_StopParser(x->parser, XML_FALSE);
 }
 
+/* What an append to the tape came to. A namespace is said once and may be meant 10,000 times: each time, the tape grows. */
 static void took(xm_xml *x, int rc) {
-  if (rc == XM_OK) return;
+  bool grown = x->tape.bytes.last / GROWTH > x->limits.stanza;
+  if (rc == XM_OK && !grown) return;
   if (rc == XM_ENOMEM) xm_err_nomem(&x->err);
-  if (rc == XM_ELIMIT) refuse_limit(x, "bytes of a stanza", UINT32_MAX);
-  XML_StopParser(x->parser, XML_FALSE);
+  refuse_limit(x, "bytes of a stanza, its namespaces written out,", GROWTH * x->limits.stanza);
 }
 
 static void pause_at(xm_xml *x, xm_xml_event event) {
@@ -102,6 +107,12 @@ static void check_stream_ns(xm_xml *x, const char *name) {
   refuse(x, "bad-format", "an element of the streams namespace where none belongs");
 }
 
+/* Any tag: an end tag may be long, too, with space. */
+static void check_tag(xm_xml *x) {
+  if ((size_t)XML_GetCurrentByteCount(x->parser) > x->limits.start_tag)
+    refuse_limit(x, "bytes of a tag", x->limits.start_tag);
+}
+
 static void count_node(xm_xml *x) {
   if (x->nodes++ == x->limits.nodes) refuse_limit(x, "elements and texts in a stanza", x->limits.nodes);
 }
@@ -116,8 +127,7 @@ static void on_start(void *arg, const XML_Char *name, const XML_Char **atts) {
   xm_xml *x = arg;
   if (xm_err_is_set(&x->err)) return;
   check_stream_ns(x, name);
-  if ((size_t)XML_GetCurrentByteCount(x->parser) > x->limits.start_tag)
-    refuse_limit(x, "bytes of a start tag", x->limits.start_tag);
+  check_tag(x);
   if (x->depth > x->limits.depth) refuse_limit(x, "depth of elements", x->limits.depth);
   if (x->depth <= 1 && !xm_err_is_set(&x->err)) start_stanza(x);
   count_node(x);
@@ -137,6 +147,7 @@ static void on_end(void *arg, const XML_Char *name) {
   xm_xml *x = arg;
   (void)name;
   if (xm_err_is_set(&x->err)) return;
+  check_tag(x);
   check_size(x, position(x) + (size_t)XML_GetCurrentByteCount(x->parser));
   x->depth--;
   if (x->depth == 0) return pause_at(x, XM_XML_CLOSE);
@@ -163,7 +174,7 @@ static void on_text(void *arg, const XML_Char *s, int n) {
 
 static void on_xml_decl(void *arg, const XML_Char *version, const XML_Char *encoding, int standalone) {
   xm_xml *x = arg;
-  (void)standalone;
+  if (standalone == 0) refuse(x, "restricted-xml", "it says standalone='no', so it has declarations (RFC 6120 11.1)");
   if (version && strcmp(version, "1.0") != 0) refuse(x, "not-well-formed", "it is not XML 1.0");
   if (encoding && strcasecmp(encoding, "UTF-8") != 0) refuse(x, "unsupported-encoding", "it is not in UTF-8");
 }
@@ -230,8 +241,10 @@ int xm_xml_restart(xm_xml *x) {
 }
 
 char *xm_xml_space(xm_xml *x, size_t *n) {
+  char *room = XML_GetBuffer(x->parser, READ);
   *n = READ;
-  return XML_GetBuffer(x->parser, READ);
+  x->room = room;
+  return room;
 }
 
 void xm_xml_fill(xm_xml *x, size_t n) {
@@ -257,13 +270,18 @@ static int fail(xm_xml *x, xm_err *e) {
   return XM_EFAIL;
 }
 
+/* expat takes a stream for UTF-16 if its first two bytes look like that, whatever encoding it was told to expect. */
+static void check_encoding(xm_xml *x) {
+  size_t i;
+  for (i = 0; i < x->filled && x->fed + i < 2; i++)
+    if (x->room[i] == '\0' || (unsigned char)x->room[i] >= 0xFE) refuse(x, "unsupported-encoding", "it is not in UTF-8");
+}
+
 /* What a call to expat came to. */
 static int outcome(xm_xml *x, enum XML_Status status, xm_err *e) {
   x->paused = status == XML_STATUS_SUSPENDED;
   if (status == XML_STATUS_ERROR || xm_err_is_set(&x->err)) return fail(x, e);
   position(x);
-  if (!x->paused) check_size(x, x->fed);
-  if (xm_err_is_set(&x->err)) return fail(x, e);
   return x->event;
 }
 
@@ -277,13 +295,17 @@ static int try_unfinished(xm_xml *x, xm_err *e) {
   return outcome(x, status, e);
 }
 
-/* A token that has outgrown every start tag is not waited for. */
-static int bound_token(xm_xml *x, xm_err *e) {
-  int rc;
-  if (x->fed - x->used <= x->limits.start_tag) return XM_XML_MORE;
-  rc = try_unfinished(x, e);
-  if (rc != XM_XML_MORE || x->fed - x->used <= x->limits.start_tag) return rc;
-  refuse_limit(x, "bytes of a start tag", x->limits.start_tag);
+static bool is_over(const xm_xml *x) {
+  return x->fed - x->used > x->limits.start_tag || (x->depth > 1 && x->fed - x->begin > x->limits.stanza);
+}
+
+/* What has outgrown every tag, or every stanza, is not waited for. expat may have put off a look at the last bytes, and the
+ * end of the stanza, even the next one, may be among them: so it must look first. */
+static int bound_unfinished(xm_xml *x, xm_err *e) {
+  int rc = is_over(x) ? try_unfinished(x, e) : XM_XML_MORE;
+  if (rc != XM_XML_MORE || !is_over(x)) return rc;
+  check_size(x, x->fed);
+  refuse_limit(x, "bytes of a tag", x->limits.start_tag);
   return fail(x, e);
 }
 
@@ -296,13 +318,15 @@ int xm_xml_next(xm_xml *x, xm_err *e) {
   if (x->paused) {
     status = XML_ResumeParser(x->parser);
   } else {
+    check_encoding(x);
+    if (xm_err_is_set(&x->err)) return fail(x, e);
     x->fed += x->filled;
     status = XML_ParseBuffer(x->parser, (int)x->filled, 0);
     x->filled = 0;
     x->untried = true;
   }
   rc = outcome(x, status, e);
-  return rc == XM_XML_MORE ? bound_token(x, e) : rc;
+  return rc == XM_XML_MORE ? bound_unfinished(x, e) : rc;
 }
 
 int xm_xml_drained(xm_xml *x, xm_err *e) {

@@ -1,5 +1,5 @@
-/* sasl: whole logins against a server written independently, the same with a heap that says no at every place, and
- * PLAIN. What lying servers get is t_scram's, the choice of a mechanism t_sasl_choice's.
+/* sasl: whole logins against a server written independently, the same with a heap that says no at every place, and the
+ * mechanisms of one message. What lying servers get is t_scram's and t_sasl_matrix's, the choice t_mech's.
  *
  * The rooms are compiled into this file, so that their malloc can be made to fail and their freed blocks can be
  * searched for the password, under sanitizers too. */
@@ -128,12 +128,20 @@ static const struct kind {
   size_t len;
 } kinds[] = {{"SCRAM-SHA-1", EVP_sha1, 20}, {"SCRAM-SHA-256", EVP_sha256, 32}, {"SCRAM-SHA-512", EVP_sha512, 64}};
 
-static const xm_sasl_login user = {"user", 4, PASSWORD, sizeof PASSWORD - 1, 0, 0};
+#define LOGIN(name, n, secret, m) \
+  { .username = name, .username_len = n, .password = secret, .password_len = m }
+static const xm_sasl_login user = LOGIN("user", 4, PASSWORD, sizeof PASSWORD - 1);
+
+#define OFFER "PLAIN\x1eSCRAM-SHA-1"
+static const xm_mech_channel tls13 = {.version = 0x0304, .bindings = {{32, "32 bytes that TLS has exported ."}}};
 
 /* A server written from RFC 5802 section 3 on one-shot HMAC() and digests: it shares no line with scram.c. */
 typedef struct server {
   const struct kind *kind;
   const char *rounds, *extension;
+  char flag;                  /* GS2's; 0: n */
+  bool claims;                /* it tells what it offered, and TLS's version */
+  char gs2[120];              /* the GS2 header, then the channel binding, which has no NUL before its end */
   char bare[300], first[900]; /* client-first-message-bare, server-first-message */
   char final[200];
 } server;
@@ -157,12 +165,36 @@ static void salted_password(const server *v, const char *password, unsigned char
   }
 }
 
+/* XEP-0474 and XEP-0515, into `to`. */
+static void claim(const server *v, char to[120]) {
+  unsigned char hash[64];
+  assert_int_equal(EVP_Digest(OFFER, strlen(OFFER), hash, NULL, v->kind->md(), NULL), 1);
+  strcpy(to, ",t=0304,h=");
+  EVP_EncodeBlock((unsigned char *)to + strlen(to), hash, (int)v->kind->len);
+}
+
 static void server_challenge(server *v, const xm_buf *said) {
-  assert_memory_equal(xm_buf_at(said), "n,,", 3);
-  snprintf(v->bare, sizeof v->bare, "%.*s", (int)xm_buf_len(said) - 3, xm_buf_at(said) + 3);
+  char claims[120] = "";
+  size_t n;
+  snprintf(v->gs2, sizeof v->gs2, v->flag == 'p' ? "p=tls-exporter,," : "%c,,", v->flag ? v->flag : 'n');
+  n = strlen(v->gs2);
+  assert_memory_equal(xm_buf_at(said), v->gs2, n);
+  snprintf(v->bare, sizeof v->bare, "%.*s", (int)(xm_buf_len(said) - n), xm_buf_at(said) + n);
+  if (v->claims) claim(v, claims);
   /* so long that the client's windows have to grow in mid-message */
-  snprintf(v->first, sizeof v->first, "%s%%%0150d!,s=YSBzYWx0,i=%s%s", strstr(v->bare, "r="), 0, v->rounds,
-           v->extension);
+  snprintf(v->first, sizeof v->first, "%s%%%0150d!,s=YSBzYWx0,i=%s%s%s", strstr(v->bare, "r="), 0, v->rounds,
+           v->extension, claims);
+}
+
+/* c= is the GS2 header, and what the channel is bound by. Returns what follows. */
+static const char *check_binding(const server *v, const char *response) {
+  char bytes[120], c[170] = "c=";
+  size_t n = strlen(v->gs2);
+  memcpy(bytes, v->gs2, n);
+  if (v->flag == 'p') memcpy(bytes + n, tls13.bindings[0].bytes, 32), n += 32;
+  EVP_EncodeBlock((unsigned char *)c + 2, (unsigned char *)bytes, (int)n);
+  assert_memory_equal(response, c, strlen(c));
+  return response + strlen(c);
 }
 
 /* The client's proof gives back its key, whose hash is what a server stores. */
@@ -179,14 +211,16 @@ static void check_proof(const server *v, const unsigned char *salted, const char
 
 static void server_final(server *v, const char *password, const xm_buf *said) {
   char response[900], auth[2400], *proof;
+  const char *nonce;
   unsigned char salted[64], key[64], signature[64];
   snprintf(response, sizeof response, "%.*s", (int)xm_buf_len(said), xm_buf_at(said));
   proof = strstr(response, ",p=");
   assert_non_null(proof);
   *proof = '\0';
   snprintf(auth, sizeof auth, "%s,%s,%s", v->bare, v->first, response);
-  assert_memory_equal(response, "c=biws,r=", 9);
-  assert_memory_equal(response + 9, v->first + 2, strcspn(v->first + 2, ","));
+  nonce = check_binding(v, response);
+  assert_memory_equal(nonce, ",r=", 3);
+  assert_memory_equal(nonce + 3, v->first + 2, strcspn(v->first + 2, ","));
   salted_password(v, password, salted);
   check_proof(v, salted, proof + 3, (unsigned char *)auth, strlen(auth));
   mac(v, salted, v->kind->len, "Server Key", 10, key);
@@ -195,13 +229,25 @@ static void server_final(server *v, const char *password, const xm_buf *said) {
   EVP_EncodeBlock((unsigned char *)v->final + 2, signature, (int)v->kind->len);
 }
 
-static const xm_sasl_mech *mech_named(const char *name) {
-  xm_sasl_offer offer = {0};
-  const xm_sasl_mech *mech;
-  xm_sasl_offer_add(&offer, name, strlen(name));
-  mech = xm_sasl_choose(&offer, ~0u, true, NULL);
-  assert_string_equal(xm_sasl_mech_name(mech), name);
-  return mech;
+/* Made by hand: no choice comes between. */
+static const xm_mech_choice *choice_of(const char *name, char flag) {
+  static xm_mech_choice choice;
+  const char *unknown;
+  size_t n;
+  xm_mech_offer offer = {0};
+  xm_mech_policy policy = {.allowed = xm_mech_allowed(name, &unknown, &n),
+                           .username = strcmp(name, "ANONYMOUS") != 0,
+                           .password = true,
+                           .certificate = true,
+                           .tls = true,
+                           .verified = true,
+                           .plain = true,
+                           .channel = &tls13};
+  xm_mech_offer_add(&offer, name, strlen(name));
+  assert_int_equal(xm_mech_choose(&offer, &policy, &choice, NULL), XM_OK);
+  assert_string_equal(choice.mech->name, name);
+  choice.flag = flag ? flag : 'n';
+  return &choice;
 }
 
 /* One call of the client's, with the heap as the test has set it; what failed has added nothing to `out`. */
@@ -216,11 +262,15 @@ static const xm_sasl_mech *mech_named(const char *name) {
 
 /* A whole login against the server above. 0, or the client's XM_EFAIL. */
 static int log_in(server *v, const xm_sasl_login *login, bool proof_in_challenge, xm_err *e) {
-  const xm_sasl_mech *mech = mech_named(v->kind->mech);
+  const xm_mech_choice *choice = choice_of(v->kind->mech, v->flag);
+  xm_sasl_login full = *login;
   xm_buf out = XM_BUF_SECRET;
   xm_sasl *s = NULL;
   int rc;
-  CLIENT((s = xm_sasl_new(mech, login, e)) ? XM_OK : XM_EFAIL, &out);
+  full.channel = &tls13;
+  full.offered = OFFER;
+  full.offered_len = strlen(OFFER);
+  CLIENT((s = xm_sasl_new(choice, &full, e)) ? XM_OK : XM_EFAIL, &out);
   if (rc == XM_OK) CLIENT(xm_sasl_first(s, &out, e), &out);
   if (rc == XM_OK) {
     server_challenge(v, &out);
@@ -243,17 +293,17 @@ static int log_in(server *v, const xm_sasl_login *login, bool proof_in_challenge
 }
 
 static void test_with_another_server(void **unused) {
-  static const char *const extensions[] = {"", ",x=1", ",h=abc,z=a=b=c", ",Z=\xc3\xa9\xff!"};
+  static const char *const extensions[] = {"", ",x=1", ",H=abc,z=a=b=c", ",Z=\xc3\xa9\xff!"};
   static const xm_sasl_login logins[] = {
-      {"user", 4, PASSWORD, 6, 0, 0},
-      {"a,b=c", 5, "pass, word=\xc2\xa0\xef\xac\x81", 16, 0, 0},
+      LOGIN("user", 4, PASSWORD, 6),
+      LOGIN("a,b=c", 5, "pass, word=\xc2\xa0\xef\xac\x81", 16),
   };
   size_t k, x, l;
   (void)unused;
   for (k = 0; k < 3; k++)
     for (x = 0; x < 4; x++)
       for (l = 0; l < 2; l++) {
-        server v = {.kind = &kinds[k], .rounds = "4096", .extension = extensions[x]};
+        server v = {.kind = &kinds[k], .rounds = "4096", .extension = extensions[x], .flag = "npyp"[x], .claims = l};
         xm_err e = {0};
         if (log_in(&v, &logins[l], x % 2, &e) < 0) fail_msg("%s: %s", e.condition, e.text);
         assert_non_null(strstr(v.bare, l ? "n=a=2Cb=3Dc,r=" : "n=user,r="));
@@ -267,9 +317,10 @@ static void test_longest_password(void **unused) {
   enum { LONG = 1 << 20 };
   server v = {.kind = &kinds[0], .rounds = "1", .extension = ""};
   char *password = malloc(LONG + 2);
-  xm_sasl_login login = {"user", 4, password, LONG, 1, 0};
+  xm_sasl_login login = LOGIN("user", 4, password, LONG);
   xm_err e = {0};
   (void)unused;
+  login.min_rounds = 1;
   memset(password, 'p', LONG + 1);
   password[LONG] = '\0';
   assert_int_equal(log_in(&v, &login, false, &e), XM_OK);
@@ -282,7 +333,7 @@ static void test_longest_password(void **unused) {
 
 /* The login with the heap failing at its allocation `at`; false when it had no so many. */
 static bool survives(long at, bool for_good, bool proof_in_challenge, const char *extension) {
-  server v = {.kind = &kinds[2], .rounds = "1", .extension = extension};
+  server v = {.kind = &kinds[2], .rounds = "1", .extension = extension, .flag = "np"[for_good], .claims = true};
   xm_sasl_login login = user;
   xm_err e = {0};
   int rc;
@@ -316,7 +367,7 @@ static void test_no_randomness(void **unused) {
   xm_err e = {0};
   (void)unused;
   no_randomness = true;
-  assert_null(xm_sasl_new(mech_named("SCRAM-SHA-1"), &user, &e));
+  assert_null(xm_sasl_new(choice_of("SCRAM-SHA-1", 'n'), &user, &e));
   no_randomness = false;
   check_refusal(&e, "no-randomness");
   assert_int_equal(heap.live, 0);
@@ -332,10 +383,9 @@ static void test_keys_are_wiped(void **unused) {
 }
 
 static void test_plain(void **unused) {
-  const xm_sasl_mech *mech = mech_named("PLAIN");
   xm_buf out = XM_BUF_SECRET;
   xm_err e = {0};
-  xm_sasl *s = xm_sasl_new(mech, &user, &e);
+  xm_sasl *s = xm_sasl_new(choice_of("PLAIN", 'n'), &user, &e);
   (void)unused;
   assert_int_equal(xm_sasl_success(s, NULL, 0, &e), XM_EFAIL);
   check_refusal(&e, "unexpected-success");
@@ -359,18 +409,44 @@ static void test_plain(void **unused) {
   assert_int_equal(heap.leaks, 0);
 }
 
-static void test_plain_with_failing_heap(void **unused) {
-  const xm_sasl_mech *mech = mech_named("PLAIN");
+/* EXTERNAL says nothing, or who is meant; ANONYMOUS nothing. Neither takes anything back. */
+static void test_external_and_anonymous(void **unused) {
+  static const struct {
+    const char *mech, *authzid;
+  } rows[] = {{"EXTERNAL", NULL}, {"EXTERNAL", "user@example.org"}, {"ANONYMOUS", NULL}, {"ANONYMOUS", "ignored"}};
+  size_t i;
+  (void)unused;
+  for (i = 0; i < 4; i++) {
+    xm_sasl_login login = {.authzid = rows[i].authzid, .authzid_len = rows[i].authzid ? strlen(rows[i].authzid) : 0};
+    xm_buf out = XM_BUF_SECRET;
+    xm_err e = {0};
+    xm_sasl *s = xm_sasl_new(choice_of(rows[i].mech, 'n'), &login, &e);
+    assert_int_equal(xm_sasl_success(s, NULL, 0, NULL), XM_EFAIL);
+    assert_int_equal(xm_sasl_first(s, &out, &e), XM_OK);
+    assert_int_equal(xm_buf_len(&out), i == 1 ? login.authzid_len : 0);
+    if (i == 1) assert_memory_equal(xm_buf_at(&out), login.authzid, login.authzid_len);
+    assert_int_equal(xm_sasl_step(s, "", 0, &out, &e), XM_EFAIL);
+    check_refusal(&e, "unexpected-challenge");
+    assert_non_null(strstr(e.text, rows[i].mech));
+    assert_int_equal(xm_sasl_success(s, "x", 1, NULL), XM_EFAIL);
+    assert_int_equal(xm_sasl_success(s, NULL, 0, NULL), XM_OK);
+    xm_sasl_free(s);
+    xm_buf_free(&out);
+  }
+  assert_int_equal(heap.live, 0);
+}
+
+/* With a heap that fails once, at every place. */
+static void one_message_with_failing_heap(const char *name, const xm_sasl_login *login) {
   unsigned noes = 1;
   long at;
-  (void)unused;
   for (at = 0; noes; at++) {
     xm_buf out = XM_BUF_SECRET;
     xm_err e = {0};
     xm_sasl *s = NULL;
     int rc;
     heap = (struct heap){.failing = true, .left = at};
-    CLIENT((s = xm_sasl_new(mech, &user, &e)) ? XM_OK : XM_EFAIL, &out);
+    CLIENT((s = xm_sasl_new(choice_of(name, 'n'), login, &e)) ? XM_OK : XM_EFAIL, &out);
     if (rc == XM_OK) CLIENT(xm_sasl_first(s, &out, &e), &out);
     noes = heap.noes;
     assert_int_equal(rc, noes ? XM_EFAIL : XM_OK);
@@ -384,15 +460,22 @@ static void test_plain_with_failing_heap(void **unused) {
   heap = (struct heap){0};
 }
 
+static void test_one_message_with_failing_heap(void **unused) {
+  const xm_sasl_login external = {.authzid = "user@example.org", .authzid_len = 16};
+  (void)unused;
+  one_message_with_failing_heap("PLAIN", &user);
+  one_message_with_failing_heap("EXTERNAL", &external);
+}
+
 /* What no mechanism can say is refused before anything is said. */
 static void test_logins_that_cannot_be_said(void **unused) {
   static const struct {
     xm_sasl_login login;
     const char *condition;
   } logins[] = {
-      {{"us\0er", 5, PASSWORD, 6, 0, 0}, "invalid-username"}, {{"\0", 1, PASSWORD, 6, 0, 0}, "invalid-username"},
-      {{"", 0, PASSWORD, 6, 0, 0}, "invalid-username"},       {{NULL, 0, PASSWORD, 6, 0, 0}, "invalid-username"},
-      {{"user", 4, "pen\0cil", 7, 0, 0}, "invalid-password"}, {{"user", 4, NULL, 0, 0, 0}, "invalid-password"},
+      {LOGIN("us\0er", 5, PASSWORD, 6), "invalid-username"}, {LOGIN("\0", 1, PASSWORD, 6), "invalid-username"},
+      {LOGIN("", 0, PASSWORD, 6), "invalid-username"},       {LOGIN(NULL, 0, PASSWORD, 6), "invalid-username"},
+      {LOGIN("user", 4, "pen\0cil", 7), "invalid-password"}, {LOGIN("user", 4, NULL, 0), "invalid-password"},
   };
   static const char *const names[] = {"SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"};
   size_t i, k;
@@ -400,7 +483,7 @@ static void test_logins_that_cannot_be_said(void **unused) {
   for (i = 0; i < sizeof logins / sizeof logins[0]; i++)
     for (k = 0; k < 4; k++) {
       xm_err e = {0};
-      assert_null(xm_sasl_new(mech_named(names[k]), &logins[i].login, &e));
+      assert_null(xm_sasl_new(choice_of(names[k], 'n'), &logins[i].login, &e));
       check_refusal(&e, logins[i].condition);
     }
   assert_int_equal(heap.live, 0);
@@ -437,7 +520,8 @@ int main(void) {
       cmocka_unit_test(test_no_randomness),
       cmocka_unit_test(test_keys_are_wiped),
       cmocka_unit_test(test_plain),
-      cmocka_unit_test(test_plain_with_failing_heap),
+      cmocka_unit_test(test_external_and_anonymous),
+      cmocka_unit_test(test_one_message_with_failing_heap),
       cmocka_unit_test(test_logins_that_cannot_be_said),
       cmocka_unit_test(test_component_handshake),
   };

@@ -1,9 +1,10 @@
-/* scram: the RFCs' own exchanges byte for byte, and a table of servers that lie. */
+/* scram: the RFCs' and XEPs' own exchanges byte for byte, and a table of servers that lie. */
 #include "scram.h"
 
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -37,9 +38,14 @@ static void check_said(xm_buf *out, const char *said) {
   xm_buf_clear(out);
 }
 
+static xm_scram_setup setup_of(xm_scram_hash hash) {
+  return (xm_scram_setup){
+      .hash = hash, .username = "user", .username_len = 4, .password = PASSWORD, .password_len = strlen(PASSWORD)};
+}
+
 /* A session that was told to use `nonce`, and has said its first message. */
 static xm_scram *started(xm_scram_hash hash, const char *nonce) {
-  xm_scram_setup setup = {hash, "user", 4, PASSWORD, strlen(PASSWORD), 0, 0};
+  xm_scram_setup setup = setup_of(hash);
   char said[100];
   xm_err e = {0};
   xm_buf out = XM_BUF_SECRET;
@@ -84,6 +90,130 @@ static void test_vectors(void **unused) {
       assert_int_equal(xm_scram_success(s, v->proof, strlen(v->proof), &e), XM_OK);
     }
     assert_false(xm_err_is_set(&e));
+    xm_buf_free(&out);
+    xm_scram_free(s);
+  }
+}
+
+#define OFFER "SCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS\x1ftls-exporter\x1etls-server-end-point"
+#define HASH "G6k/rBLDqgOhRRaCuuatSDFkJ08="
+#define XEP_R "r=12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6a09117a6-ac50-4f2f-93f1-93799c2bddf6"
+
+/* XEP-0515 section 5.3: bound, with XEP-0474's hash of what was offered, and the version of TLS. */
+static void test_bound_vector(void **unused) {
+  static const char challenge[] = XEP_R ",s=QSXCR+Q6sek8bf92,i=4096,h=" HASH ",t=0304";
+  static const char proof[] = "v=3w34ZIMVRkx2f2Ozb3/ecRPVdv4=";
+  xm_scram_setup setup = setup_of(XM_SCRAM_SHA1);
+  xm_scram *s;
+  xm_err e = {0};
+  xm_buf out = XM_BUF_SECRET;
+  (void)unused;
+  setup.gs2 = "p=tls-exporter,,";
+  setup.binding = "THIS IS FAKE CB DATA";
+  setup.binding_len = 20;
+  setup.offered = OFFER;
+  setup.offered_len = strlen(OFFER);
+  setup.tls_version = 0x0304;
+  s = xm_scram_new_with_nonce(&setup, "12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6", &e);
+  assert_int_equal(xm_scram_first(s, &out, &e), XM_OK);
+  check_said(&out, "p=tls-exporter,,n=user,r=12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6");
+  assert_int_equal(xm_scram_step(s, challenge, strlen(challenge), &out, &e), XM_OK);
+  check_said(&out, "c=cD10bHMtZXhwb3J0ZXIsLFRISVMgSVMgRkFLRSBDQiBEQVRB," XEP_R ",p=KHUfN8dSy1K95crT4D5y1ItLJfs=");
+  assert_int_equal(xm_scram_success(s, proof, strlen(proof), &e), XM_OK);
+  xm_buf_free(&out);
+  xm_scram_free(s);
+}
+
+/* What the server says of its offer and of TLS, and what comes of it ("": the login goes on). */
+static const struct claim {
+  const char *extensions, *condition, *offered;
+  bool need_hash;
+  unsigned tls_version;
+} claims[] = {
+    {"", "", OFFER, false, 0x0304},
+    {",h=" HASH, "", OFFER, false, 0x0304},
+    {",h=" HASH, "", OFFER, true, 0x0304},
+    {",t=0304", "", OFFER, false, 0x0304},
+    {",t=0303", "", OFFER, false, 0x0303},
+    {",t=0304,h=" HASH, "", OFFER, true, 0x0304},
+    {",h=" HASH ",x=1,t=0304,y=2", "", OFFER, true, 0x0304},
+    {",H=abc,T=0303", "", OFFER, false, 0x0304}, /* other letters */
+    {"", "no-channel-binding", OFFER, true, 0x0304},
+    {",t=0304", "no-channel-binding", OFFER, true, 0x0304},
+    {",H=" HASH, "no-channel-binding", OFFER, true, 0x0304},
+    {",h=" HASH, "downgrade-detected", NULL, false, 0x0304}, /* a list that was too long to keep */
+    {",h=" HASH, "downgrade-detected", NULL, true, 0x0304},
+    {",h=" HASH, "downgrade-detected", "SCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS", false, 0x0304},
+    {",h=" HASH, "downgrade-detected", "SCRAM-SHA-1\x1ftls-exporter\x1etls-server-end-point", false, 0x0304},
+    {",h=" HASH, "downgrade-detected", "SCRAM-SHA-1,SCRAM-SHA-1-PLUS|tls-exporter,tls-server-end-point", false, 0x0304},
+    {",h=G6k/rBLDqgOhRRaCuuatSDFkJ0+=", "downgrade-detected", OFFER, false, 0x0304},
+    {",h=G6k/rBLDqgOhRRaCuuatSDFkJ09=", "downgrade-detected", OFFER, false, 0x0304}, /* trailing bits */
+    {",h=H6k/rBLDqgOhRRaCuuatSDFkJ08=", "downgrade-detected", OFFER, false, 0x0304},
+    {",h=G6k/rBLDqgOhRRaCuuatSDFkJ08", "downgrade-detected", OFFER, false, 0x0304},
+    {",h=G6k/rBLDqgOhRRaCuuatSDFkJw==", "downgrade-detected", OFFER, false, 0x0304},
+    {",h=G6k/rBLDqgOhRRaCuuatSDFkJ08A", "downgrade-detected", OFFER, false, 0x0304},
+    {",h=no base64", "downgrade-detected", OFFER, true, 0x0304},
+    {",t=0303", "downgrade-detected", OFFER, false, 0x0304},
+    {",t=0304", "downgrade-detected", OFFER, false, 0x0303},
+    {",t=0304", "downgrade-detected", OFFER, false, 0},
+    {",t=0000", "downgrade-detected", OFFER, false, 0},
+    {",t=304", "downgrade-detected", OFFER, false, 0x0304},
+    {",t=03040", "downgrade-detected", OFFER, false, 0x0304},
+    {",t=0x0304", "downgrade-detected", OFFER, false, 0x0304},
+    {",t=030A", "downgrade-detected", OFFER, false, 0x030A}, /* capitals */
+    {",t=030a", "", OFFER, false, 0x030A},
+    {",t=0303,h=" HASH, "downgrade-detected", OFFER, true, 0x0304},
+    {",h=" HASH ",h=" HASH, "malformed-challenge", OFFER, false, 0x0304},
+    {",t=0304,t=0304", "malformed-challenge", OFFER, false, 0x0304},
+    {",t=0304,t=0303", "malformed-challenge", OFFER, false, 0x0304},
+    {",h=", "malformed-challenge", OFFER, false, 0x0304},
+    {",t=", "malformed-challenge", OFFER, false, 0x0304},
+    {",h=" HASH ",m=1", "mandatory-extension", OFFER, false, 0x0304},
+};
+
+static void test_claims(void **unused) {
+  size_t i;
+  (void)unused;
+  for (i = 0; i < sizeof claims / sizeof claims[0]; i++) {
+    const struct claim *c = &claims[i];
+    xm_scram_setup setup = setup_of(XM_SCRAM_SHA1);
+    xm_scram *s;
+    char challenge[300];
+    xm_err e = {0};
+    xm_buf out = XM_BUF_SECRET;
+    setup.offered = c->offered;
+    setup.offered_len = c->offered ? strlen(c->offered) : 0;
+    setup.need_hash = c->need_hash;
+    setup.tls_version = c->tls_version;
+    s = xm_scram_new_with_nonce(&setup, NONCE, &e);
+    assert_int_equal(xm_scram_first(s, &out, &e), XM_OK);
+    xm_buf_clear(&out);
+    snprintf(challenge, sizeof challenge, "%s%s", FIRST, c->extensions);
+    xm_scram_step(s, challenge, strlen(challenge), &out, &e);
+    if (strcmp(e.condition, c->condition)) fail_msg("row %zu: %s: %s", i, e.condition, e.text);
+    assert_int_equal(xm_buf_len(&out) == 0, xm_err_is_set(&e));
+    if (xm_err_is_set(&e)) check_refusal(&e, c->condition);
+    xm_buf_free(&out);
+    xm_scram_free(s);
+  }
+}
+
+/* y,, and n,, are said and proved as they are. */
+static void test_flags(void **unused) {
+  static const char *const flags[][2] = {{"n,,", "c=biws,"}, {"y,,", "c=eSws,"}};
+  size_t i;
+  (void)unused;
+  for (i = 0; i < 2; i++) {
+    xm_scram_setup setup = setup_of(XM_SCRAM_SHA1);
+    xm_scram *s;
+    xm_buf out = XM_BUF_SECRET;
+    setup.gs2 = flags[i][0];
+    s = xm_scram_new_with_nonce(&setup, NONCE, NULL);
+    assert_int_equal(xm_scram_first(s, &out, NULL), XM_OK);
+    assert_memory_equal(xm_buf_at(&out), flags[i][0], 3);
+    xm_buf_clear(&out);
+    assert_int_equal(xm_scram_step(s, FIRST, strlen(FIRST), &out, NULL), XM_OK);
+    assert_memory_equal(xm_buf_at(&out), flags[i][1], 7);
     xm_buf_free(&out);
     xm_scram_free(s);
   }
@@ -255,7 +385,7 @@ static void test_hostile_servers(void **unused) {
 /* Before its own first message a session takes nothing. */
 static void test_nothing_before_the_first_message(void **unused) {
   static const char *const lines[] = {"S:", "S:" FINAL, "C:" FIRST, "C:"};
-  xm_scram_setup setup = {XM_SCRAM_SHA1, "user", 4, PASSWORD, strlen(PASSWORD), 0, 0};
+  xm_scram_setup setup = setup_of(XM_SCRAM_SHA1);
   size_t i;
   (void)unused;
   for (i = 0; i < 4; i++) {
@@ -301,10 +431,13 @@ static void test_sizes(void **unused) {
 /* The condition that i=`rounds` fails with between these bounds, "" when it is taken. */
 static const char *count(unsigned min, unsigned max, const char *rounds) {
   static xm_err e;
-  xm_scram_setup setup = {XM_SCRAM_SHA1, "user", 4, PASSWORD, strlen(PASSWORD), min, max};
+  xm_scram_setup setup = setup_of(XM_SCRAM_SHA1);
   char line[200];
-  xm_scram *s = xm_scram_new_with_nonce(&setup, NONCE, NULL);
+  xm_scram *s;
   xm_buf out = XM_BUF_SECRET;
+  setup.min_rounds = min;
+  setup.max_rounds = max;
+  s = xm_scram_new_with_nonce(&setup, NONCE, NULL);
   xm_err_clear(&e);
   assert_int_equal(xm_scram_first(s, &out, &e), XM_OK);
   snprintf(line, sizeof line, "C:" R "," S ",i=%s", rounds);
@@ -332,10 +465,13 @@ static void test_bounds_of_the_count(void **unused) {
 }
 
 static void test_username_is_escaped(void **unused) {
-  xm_scram_setup setup = {XM_SCRAM_SHA1, "a,b=c=2C\xc3\xa9", 10, PASSWORD, strlen(PASSWORD), 0, 0};
-  xm_scram *s = xm_scram_new_with_nonce(&setup, NONCE, NULL);
+  xm_scram_setup setup = setup_of(XM_SCRAM_SHA1);
+  xm_scram *s;
   xm_buf out = XM_BUF_SECRET;
   (void)unused;
+  setup.username = "a,b=c=2C\xc3\xa9";
+  setup.username_len = 10;
+  s = xm_scram_new_with_nonce(&setup, NONCE, NULL);
   assert_int_equal(xm_scram_first(s, &out, NULL), XM_OK);
   check_said(&out, "n,,n=a=2Cb=3Dc=3D2C\xc3\xa9,r=" NONCE);
   xm_buf_free(&out);
@@ -344,7 +480,7 @@ static void test_username_is_escaped(void **unused) {
 
 /* A nonce that nobody gave is fresh, long enough, and of the right alphabet. */
 static void test_nonce_is_fresh(void **unused) {
-  xm_scram_setup setup = {XM_SCRAM_SHA256, "user", 4, PASSWORD, strlen(PASSWORD), 0, 0};
+  xm_scram_setup setup = setup_of(XM_SCRAM_SHA256);
   char last[24] = "";
   int i;
   (void)unused;
@@ -365,6 +501,9 @@ static void test_nonce_is_fresh(void **unused) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_vectors),
+      cmocka_unit_test(test_bound_vector),
+      cmocka_unit_test(test_claims),
+      cmocka_unit_test(test_flags),
       cmocka_unit_test(test_hostile_servers),
       cmocka_unit_test(test_nothing_before_the_first_message),
       cmocka_unit_test(test_sizes),

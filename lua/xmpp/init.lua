@@ -3,7 +3,9 @@
 
 local core = require "xmpp.core"
 local options = require "xmpp.options"
-local wait = require "xmpp.wait"
+local waiting = require "xmpp.wait"
+
+local wait, check_wait = waiting.wait, waiting.check
 
 ---@class xmpp
 local M = {
@@ -22,6 +24,7 @@ local M = {
   timeout = core.timeout,
 }
 
+local AWAIT_TIMEOUT = 60
 local await_timeout = setmetatable({}, { __mode = "k" }) -- connection -> seconds
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
@@ -52,10 +55,18 @@ end
 
 -- Connecting
 
+local stronger = {} -- bare JID -> a mechanism by which it has logged in, that shows no password: no PLAIN after that
+
+local function remember(conn, account)
+  local mechanism = core.conn.info(conn).mechanism
+  if mechanism and mechanism ~= "PLAIN" and mechanism ~= "ANONYMOUS" then stronger[account] = mechanism end
+end
+
 local function open(o)
-  local box = {}
-  o.password = type(o.password) == "function" and o.password() or o.password
-  if type(o.password) ~= "string" then
+  local box, account = {}, tostring(o.jid:bare())
+  local asked = type(o.password) == "function"
+  if asked then o.password = o.password() end
+  if asked and type(o.password) ~= "string" then
     return nil, core.error { layer = "sasl", condition = "malformed-request", retry = false,
       text = "the password function returned " .. type(o.password) .. ", not a string" }
   end
@@ -63,10 +74,14 @@ local function open(o)
   o.plain = o.plain ~= false
   o.log = o.log or nil
   o.mechanisms = o.mechanisms and table.concat(o.mechanisms, " ")
+  o.pinned = stronger[account] ~= nil
   local conn, err = core.connect(o, box)
   if not conn then return nil, err end
-  await_timeout[conn] = o.await_timeout or 60
-  return wait(box)
+  await_timeout[conn] = o.await_timeout
+  local connected
+  connected, err = wait(box)
+  remember(conn, account)
+  return connected, err
 end
 
 local function bad_host(host)
@@ -96,10 +111,22 @@ local function check_password(password, position, name)
   error(("bad argument #%d to '%s' (string or function expected, got %s)"):format(position, name, kind), 3)
 end
 
-local function client_jid(jid, resource)
+local function is_anonymous(mechanisms)
+  for _, name in ipairs(type(mechanisms) == "table" and mechanisms or {}) do
+    if name == "ANONYMOUS" then return true end
+  end
+  return false
+end
+
+-- EXTERNAL has a certificate instead, ANONYMOUS nothing.
+local function needs_password(opts)
+  return type(opts) ~= "table" or not (opts.cert or is_anonymous(opts.mechanisms))
+end
+
+local function client_jid(jid, resource, mechanisms)
   local j, err = core.jid(jid)
   if not j then return nil, err end
-  if not j.localpart then
+  if not j.localpart and not is_anonymous(mechanisms) then
     return nil, core.error { layer = "stanza", condition = "jid-malformed", retry = false,
       text = ("'%s' has no localpart: to log in, give an address like user@example.net"):format(tostring(j)) }
   end
@@ -109,7 +136,7 @@ end
 
 --- Connects, secures, logs in and binds a resource; waits until that is done.
 ---@param jid string|xmpp.Jid
----@param password string|fun(): string
+---@param password (string|fun(): string)? nil: log in by the certificate (EXTERNAL) or without a name (ANONYMOUS)
 ---@param host? string|xmpp.Opts dial this and nothing else; absent: SRV, then the JID's domain
 ---@param port? integer|xmpp.Opts
 ---@param opts? xmpp.Opts
@@ -118,12 +145,13 @@ end
 function M.connect_client(jid, password, host, port, opts)
   host, port, opts = split_arguments(host, port, opts)
   if not core.is_jid(jid) then check_type(jid, "string", 1, "connect_client", 2) end
-  check_password(password, 2, "connect_client")
+  if password ~= nil or needs_password(opts) then check_password(password, 2, "connect_client") end
+  check_wait(2)
   check_where(host, port, 3, "connect_client")
   local o = options.check(opts, 2)
   local err
   o.host, o.port = host or o.host, port or o.port
-  o.jid, err = client_jid(jid, o.resource)
+  o.jid, err = client_jid(jid, o.resource, o.mechanisms)
   err = err or (o.host and bad_host(o.host))
   if err then return nil, err end
   o.password, o.tls = password, o.tls or "starttls"
@@ -144,6 +172,7 @@ function M.connect_component(host, port, domain, secret, opts)
   check_where(host, port, 1, "connect_component")
   if not core.is_jid(domain) then check_type(domain, "string", 3, "connect_component", 2) end
   check_password(secret, 4, "connect_component")
+  check_wait(2)
   local o = options.check(opts, 2)
   local err
   o.host, o.port = host, port
@@ -162,13 +191,14 @@ end
 
 local conn = {}
 for _, name in ipairs { "receive", "set_handler", "stop_handler", "handler", "set_callback", "set_callback_once",
-  "unset_callback", "callbacks", "jid", "state", "pending", "send" } do
+  "unset_callback", "callbacks", "jid", "state", "info", "pending", "send" } do
   conn[name] = core.conn[name]
 end
 
 function conn.stop(self, timeout)
   check_conn(self, "stop", 2)
   if timeout ~= nil then check_seconds(timeout, 2, "stop", 2) end
+  check_wait(2)
   local box = {}
   core.conn.close(self, timeout or 5)
   core.conn.await(self, "ended", box)
@@ -180,6 +210,7 @@ function conn.receive_blocking(self, timeout)
   if timeout ~= nil then check_seconds(timeout, 2, "receive_blocking", 2) end
   local stanza, err = core.conn.receive(self)
   if stanza or err then return stanza, err end
+  check_wait(2)
   local box = {}
   core.conn.await(self, "stanza", box, timeout)
   return wait(box)
@@ -188,9 +219,14 @@ end
 function conn.flush(self, timeout)
   check_conn(self, "flush", 2)
   if timeout ~= nil then check_seconds(timeout, 2, "flush", 2) end
+  check_wait(2)
   local box = {}
   core.conn.await(self, "sent", box, timeout)
   return wait(box)
+end
+
+local function bound(self, timeout)
+  return timeout or await_timeout[self] or AWAIT_TIMEOUT
 end
 
 function conn.send_callback(self, stanza, cb, timeout)
@@ -198,7 +234,7 @@ function conn.send_callback(self, stanza, cb, timeout)
   check_type(stanza, "table", 2, "send_callback", 2)
   check_type(cb, "function", 3, "send_callback", 2)
   if timeout ~= nil then check_seconds(timeout, 4, "send_callback", 2) end
-  local id, err = at_caller(2, "send_callback", core.conn.request, self, stanza, cb, timeout or await_timeout[self])
+  local id, err = at_caller(2, "send_callback", core.conn.request, self, stanza, cb, bound(self, timeout))
   return id, err
 end
 
@@ -208,8 +244,9 @@ function conn.send_await(self, stanza, cb, timeout)
   check_type(stanza, "table", 2, "send_await", 2)
   if cb ~= nil then check_type(cb, "function", 3, "send_await", 2) end
   if timeout ~= nil then check_seconds(timeout, cb and 4 or 3, "send_await", 2) end
+  check_wait(2)
   local box = {}
-  local id, err = at_caller(2, "send_await", core.conn.request, self, stanza, box, timeout or await_timeout[self])
+  local id, err = at_caller(2, "send_await", core.conn.request, self, stanza, box, bound(self, timeout))
   if not id then return nil, err end
   local response
   response, err = wait(box)
@@ -230,6 +267,9 @@ local quit
 
 --- Turns the loop until no connection, task or timer is left, or `xmpp.quit()`.
 function M.run()
+  if core.is_stepping() then
+    error("a step is being made already: inside a handler or callback, wait by yielding (await, sleep)", 2)
+  end
   quit = false
   while not quit and core.is_busy() do core.step(-1) end
 end
@@ -253,6 +293,7 @@ end
 ---@param seconds number
 function M.sleep(seconds)
   check_seconds(seconds, 1, "sleep", 2)
+  check_wait(2)
   local box = {}
   core.timer(seconds, box)
   wait(box)

@@ -24,7 +24,8 @@ function M.is_port(v)
   return v >= 1 and v <= 65535 and v % 1 == 0, "port from 1 to 65535 expected, got " .. tostring(v)
 end
 
-local is_mechanism = one_of("SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN")
+local is_mechanism = one_of("EXTERNAL", "SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS",
+  "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "ANONYMOUS")
 
 local function is_mechanisms(v)
   if type(v) ~= "table" or #v == 0 then return false, "list of mechanism names expected, got " .. type(v) end

@@ -10,11 +10,21 @@ local can_yield = coroutine.isyieldable or function()
   return co ~= nil and not is_main
 end
 
+local M = {}
+
+--- Raises where waiting is impossible: a step is on the stack, and between it and here something that can't yield.
+---@param level integer 2: at who called the caller of this
+function M.check(level)
+  if not core.is_stepping() or can_yield() then return end
+  error("can't wait here: a step is being made already, and this can't yield (it was called by a C function, as "
+    .. "table.sort and string.gsub are, or is no coroutine)", level + 1)
+end
+
 --- Waits until the core has filled `box`, and gives what it put there. Who else resumes the coroutine meanwhile does no
 --- harm: it yields again.
 ---@param box table
 ---@return any ...
-local function wait(box)
+function M.wait(box)
   if can_yield() then
     box.co = running()
     while not box.done do yield() end
@@ -24,4 +34,4 @@ local function wait(box)
   return unpack(box, 1, box.n)
 end
 
-return wait
+return M

@@ -1,0 +1,234 @@
+#include "mech.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Strongest first: the place is the bit. */
+static const xm_mech mechs[] = {
+    {"EXTERNAL", XM_MECH_EXTERNAL, 0},
+    {"SCRAM-SHA-512-PLUS", XM_MECH_SCRAM, XM_SCRAM_SHA512},
+    {"SCRAM-SHA-256-PLUS", XM_MECH_SCRAM, XM_SCRAM_SHA256},
+    {"SCRAM-SHA-1-PLUS", XM_MECH_SCRAM, XM_SCRAM_SHA1},
+    {"SCRAM-SHA-512", XM_MECH_SCRAM, XM_SCRAM_SHA512},
+    {"SCRAM-SHA-256", XM_MECH_SCRAM, XM_SCRAM_SHA256},
+    {"SCRAM-SHA-1", XM_MECH_SCRAM, XM_SCRAM_SHA1},
+    {"PLAIN", XM_MECH_PLAIN, 0},
+    {"ANONYMOUS", XM_MECH_ANONYMOUS, 0},
+};
+enum {
+  EXTERNAL = 1 << 0,
+  PLUS = 7 << 1,
+  BARE = 7 << 4,
+  PLAIN = 1 << 7,
+  ANONYMOUS = 1 << 8,
+  MECHS = sizeof mechs / sizeof mechs[0],
+};
+
+static const char *const types[XM_MECH_BINDINGS] = {"tls-exporter", "tls-unique", "tls-server-end-point"};
+
+const char *xm_mech_binding_name(int type) {
+  return types[type];
+}
+
+static bool is_same(const char *name, const char *s, size_t n) {
+  return strlen(name) == n && memcmp(name, s, n) == 0;
+}
+
+/* The bit of a name; 0: not one of ours. */
+static unsigned bit_of(const char *name, size_t n) {
+  unsigned i;
+  for (i = 0; i < MECHS; i++)
+    if (is_same(mechs[i].name, name, n)) return 1u << i;
+  return 0;
+}
+
+static bool is_plus(const char *name, size_t n) {
+  return n >= 5 && memcmp(name + n - 5, "-PLUS", 5) == 0;
+}
+
+/* The offer. */
+
+static void list(xm_mech_list *l, const char *s, size_t n) {
+  if (l->n < XM_MECH_NAMES) {
+    l->at[l->n].s = s;
+    l->at[l->n].n = n;
+  }
+  if (l->n <= XM_MECH_NAMES) l->n++;
+}
+
+/* Adds a peer's name to the list for error texts, what is not printable ASCII as '?'. The first that does not fit ends
+ * the list with "...", for which there is always room. */
+static void show_name(xm_mech_offer *offer, const char *name, size_t n) {
+  static const char comma[] = ", ", dots[] = "...";
+  const size_t most = sizeof offer->names - strlen(comma) - sizeof dots;
+  size_t i, used = strlen(offer->names);
+  char *to = offer->names + used;
+  if (used >= strlen(dots) && strcmp(to - strlen(dots), dots) == 0) return;
+  if (used) to = stpcpy(to, comma);
+  if (n > most || (size_t)(to - offer->names) > most - n) {
+    strcpy(to, dots);
+    return;
+  }
+  for (i = 0; i < n; i++) to[i] = name[i] > ' ' && name[i] <= '~' ? name[i] : '?';
+  to[n] = '\0';
+}
+
+void xm_mech_offer_add(xm_mech_offer *offer, const char *name, size_t n) {
+  unsigned bit = bit_of(name, n);
+  list(&offer->mechanisms, name, n);
+  offer->plus = offer->plus || is_plus(name, n);
+  if (n == 0 || offer->known & bit) return;
+  offer->known |= bit;
+  show_name(offer, name, n);
+}
+
+void xm_mech_offer_add_binding(xm_mech_offer *offer, const char *type, size_t n) {
+  int i;
+  offer->lists = true;
+  list(&offer->types, type, n);
+  for (i = 0; i < XM_MECH_BINDINGS; i++)
+    if (is_same(types[i], type, n)) offer->bindings |= 1u << i;
+}
+
+/* i;octet (RFC 4790 9.3). */
+static int by_octets(const void *a, const void *b) {
+  const struct {
+    const char *s;
+    size_t n;
+  } *x = a, *y = b;
+  int order = memcmp(x->s, y->s, x->n < y->n ? x->n : y->n);
+  return order ? order : x->n < y->n ? -1 : x->n > y->n;
+}
+
+static int put_sorted(xm_mech_list *l, xm_buf *out) {
+  unsigned i;
+  int rc = XM_OK;
+  if (l->n > XM_MECH_NAMES) return XM_ELIMIT;
+  qsort(l->at, l->n, sizeof l->at[0], by_octets);
+  for (i = 0; i < l->n && rc == XM_OK; i++) {
+    if (i) rc = xm_buf_putc(out, '\x1E');
+    if (rc == XM_OK) rc = xm_buf_put(out, l->at[i].s, l->at[i].n);
+  }
+  return rc;
+}
+
+int xm_mech_offer_text(xm_mech_offer *offer, xm_buf *out) {
+  size_t mark = xm_buf_mark(out);
+  int rc = put_sorted(&offer->mechanisms, out);
+  if (rc == XM_OK && offer->lists) rc = xm_buf_putc(out, '\x1F');
+  if (rc == XM_OK && offer->lists) rc = put_sorted(&offer->types, out);
+  if (rc < 0) xm_buf_rollback(out, mark);
+  return rc;
+}
+
+unsigned xm_mech_allowed(const char *names, const char **unknown, size_t *unknown_len) {
+  static const char separators[] = ", \t\r\n";
+  unsigned bits = 0;
+  *unknown = NULL;
+  *unknown_len = 0;
+  if (!names) return (1u << MECHS) - 1;
+  for (names += strspn(names, separators); *names; names += strspn(names, separators)) {
+    size_t n = strcspn(names, separators);
+    unsigned bit = bit_of(names, n);
+    if (!bit && !*unknown) {
+      *unknown = names;
+      *unknown_len = n;
+    }
+    bits |= bit;
+    names += n;
+  }
+  return bits;
+}
+
+/* The choice. */
+
+/* What there is everything for, offered or not. */
+static unsigned within_reach(const xm_mech_policy *p) {
+  unsigned bits = 0;
+  if (!p->username || p->allowed == ANONYMOUS) return ANONYMOUS;
+  if (p->certificate && p->tls) bits |= EXTERNAL;
+  if (p->password) bits |= p->tls ? PLUS | BARE : BARE;
+  if (p->password && p->plain && p->verified && !p->pinned) bits |= PLAIN;
+  return bits;
+}
+
+static int refuse(const xm_mech_offer *offer, const xm_mech_policy *p, xm_err *e) {
+  unsigned both = offer->known & p->allowed;
+  const char *why = "this library has none of these";
+  if (both & PLAIN && p->pinned && p->username && p->password)
+    why =
+        "this account has logged in by something better before, so PLAIN, which shows the password, is out of the "
+        "question: somebody in between may have changed the offer";
+  else if (both & PLAIN && p->username && p->password)
+    why = "PLAIN shows the password, so it needs TLS with a verified certificate, and the option plain not false";
+  else if (both)
+    why =
+        "those that are allowed need something that is missing: a username and a password, a client certificate "
+        "(EXTERNAL), a JID without localpart (ANONYMOUS), TLS (-PLUS)";
+  else if (offer->known)
+    why = "the option mechanisms allows none of these";
+  return xm_err_set(e, XM_LAYER_SASL, "invalid-mechanism", false,
+                    "no way to log in: the SASL mechanisms that the server offers are: %s; %s",
+                    offer->names[0] ? offer->names : "(none)", why);
+}
+
+static int no_binding(const xm_mech_offer *offer, xm_err *e) {
+  return xm_err_set(
+      e, XM_LAYER_SASL, "no-channel-binding", false,
+      "the server only takes logins that are bound to the TLS channel, but by no type that this connection "
+      "has: somebody in between may have changed its offer: %s",
+      offer->names);
+}
+
+static int take(xm_mech_choice *choice, unsigned bits) {
+  unsigned i = 0;
+  while (!(bits >> i & 1)) i++;
+  choice->mech = &mechs[i];
+  return XM_OK;
+}
+
+static unsigned usable_bindings(const xm_mech_channel *channel) {
+  unsigned i, bits = 0;
+  for (i = 0; i < XM_MECH_BINDINGS; i++)
+    if (channel->bindings[i].n) bits |= 1u << i;
+  return bits;
+}
+
+/* The bindings to choose from, when a -PLUS is within reach. `bare`: so is one without. */
+static unsigned common_bindings(const xm_mech_offer *offer, unsigned usable, bool bare) {
+  if (offer->lists) return offer->bindings & usable;
+  return bare ? usable & 1u << XM_MECH_UNIQUE : usable;
+}
+
+static int bind_by(xm_mech_choice *choice, unsigned bindings, unsigned plus) {
+  while (!(bindings >> choice->binding & 1)) choice->binding++;
+  choice->flag = 'p';
+  return take(choice, plus);
+}
+
+/* Is this a list of bindings that XEP-0440 lets no honest server send: none of ours though it has to have
+ * tls-server-end-point (rule 6), or no mechanism to use one with (rule 5)? */
+static bool is_doubtful(const xm_mech_offer *offer, unsigned plus) {
+  if (!offer->lists) return false;
+  return plus ? !(offer->bindings & 1u << XM_MECH_END_POINT) : !offer->plus;
+}
+
+static int choose_scram(const xm_mech_offer *offer, const xm_mech_policy *p, unsigned can, xm_mech_choice *choice,
+                        xm_err *e) {
+  bool binds = p->tls && p->allowed & PLUS;
+  unsigned plus = can & PLUS, bare = can & BARE, usable = binds ? usable_bindings(p->channel) : 0;
+  unsigned common = plus ? common_bindings(offer, usable, bare) : 0;
+  if (common) return bind_by(choice, common, plus);
+  if (!bare) return no_binding(offer, e);
+  choice->need_hash = binds && is_doubtful(offer, plus);
+  if (usable && !offer->plus && !offer->lists) choice->flag = 'y';
+  return take(choice, bare);
+}
+
+int xm_mech_choose(const xm_mech_offer *offer, const xm_mech_policy *policy, xm_mech_choice *choice, xm_err *e) {
+  unsigned can = offer->known & policy->allowed & within_reach(policy);
+  *choice = (xm_mech_choice){.flag = 'n'};
+  if (can & EXTERNAL) return take(choice, EXTERNAL);
+  if (can & (PLUS | BARE)) return choose_scram(offer, policy, can, choice, e);
+  return can ? take(choice, can) : refuse(offer, policy, e);
+}

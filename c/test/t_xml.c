@@ -1,0 +1,367 @@
+/* xml: whatever the cutting, the same events, each on its last byte. The streams in corpus/ are fed whole, byte by byte, in
+ * every two pieces and in pieces by chance; what must come of each is in its .events, which another parser's binding wrote.
+ * What is refused is t_xml_refusals'. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <dirent.h>
+#include <expat.h>
+
+#include "err.h"
+#include "failing.h"
+
+/* expat's own memory is the failing heap's, too. */
+static XML_Parser create_parser(const char *encoding, char separator) {
+  const XML_Memory_Handling_Suite suite = {heap_malloc, heap_realloc, heap_free};
+  const char sep[] = {separator, '\0'};
+  return XML_ParserCreate_MM(encoding, &suite, sep);
+}
+
+#pragma push_macro("fail") /* xml has one of its own */
+#undef fail
+#define XML_ParserCreateNS create_parser
+#include "../core/buf.c"
+#include "../core/tape.c"
+#include "../core/xml.c"
+#pragma pop_macro("fail")
+#include "events.h"
+#include "failing_off.h"
+
+#define HEADER "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+
+static const xm_xml_limits generous = {1 << 20, 64 * 1024, 128, 256, 50000};
+
+/* The corpus. */
+
+enum { FILES = 64 };
+
+static struct stream {
+  char name[64];
+  xm_buf xml, events;
+  size_t ends[256]; /* where each event ends, as whole feeding finds it */
+  size_t n;
+} corpus[FILES];
+static int streams;
+
+static void load(xm_buf *to, const char *dir, const char *name, const char *extension) {
+  char path[1024], *at;
+  FILE *f;
+  size_t n;
+  snprintf(path, sizeof path, "%s/%s%s", dir, name, extension);
+  f = fopen(path, "rb");
+  assert_non_null(f);
+  do {
+    at = xm_buf_reserve(to, 4096);
+    n = fread(at, 1, 4096, f);
+    xm_buf_commit(to, n);
+  } while (n > 0);
+  fclose(f);
+}
+
+/* The folder lies beside this file. */
+static int load_corpus(void **state) {
+  char dir[512];
+  struct dirent *d;
+  DIR *open;
+  (void)state;
+  snprintf(dir, sizeof dir, "%.*scorpus", (int)(strrchr(__FILE__, '/') + 1 - __FILE__), __FILE__);
+  open = opendir(dir);
+  if (!open) return -1;
+  while ((d = readdir(open)) && streams < FILES) {
+    struct stream *s = &corpus[streams];
+    char *dot = strstr(d->d_name, ".xml");
+    if (!dot) continue;
+    snprintf(s->name, sizeof s->name, "%.*s", (int)(dot - d->d_name), d->d_name);
+    load(&s->xml, dir, s->name, ".xml");
+    load(&s->events, dir, s->name, ".events");
+    streams++;
+  }
+  closedir(open);
+  return streams >= 30 ? 0 : -1;
+}
+
+static int free_corpus(void **state) {
+  (void)state;
+  while (streams > 0) {
+    streams--;
+    xm_buf_free(&corpus[streams].xml);
+    xm_buf_free(&corpus[streams].events);
+  }
+  return 0;
+}
+
+static void check_log(const struct stream *s, const struct log *got) {
+  if (xm_buf_len(&got->text) == xm_buf_len(&s->events) &&
+      memcmp(xm_buf_at(&got->text), xm_buf_at(&s->events), xm_buf_len(&s->events)) == 0)
+    return;
+  fail_msg("%s:\n%.*s\ninstead of\n%.*s", s->name, (int)xm_buf_len(&got->text), xm_buf_at(&got->text),
+           (int)xm_buf_len(&s->events), xm_buf_at(&s->events));
+}
+
+static void whole_streams_give_what_another_parser_gives(void **state) {
+  int i;
+  (void)state;
+  for (i = 0; i < streams; i++) {
+    struct stream *s = &corpus[i];
+    struct log got = {0};
+    size_t k;
+    feed_in_pieces(&got, &generous, xm_buf_at(&s->xml), xm_buf_len(&s->xml), xm_buf_len(&s->xml));
+    check_log(s, &got);
+    memcpy(s->ends, got.ends, sizeof s->ends);
+    s->n = got.n;
+    for (k = 0; k < s->n; k++) assert_int_equal(xm_buf_at(&s->xml)[s->ends[k] - 1], '>'); /* xm_xml_unread is exact */
+    log_free(&got);
+  }
+}
+
+static void pieces_of_any_size_give_the_same(void **state) {
+  static const size_t sizes[] = {1, 2, 3, 5, 7, 16, 40, 100, 1000};
+  size_t k;
+  int i;
+  (void)state;
+  for (i = 0; i < streams; i++) {
+    for (k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+      struct log got = {0};
+      feed_in_pieces(&got, &generous, xm_buf_at(&corpus[i].xml), xm_buf_len(&corpus[i].xml), sizes[k]);
+      check_log(&corpus[i], &got);
+      log_free(&got);
+    }
+  }
+}
+
+/* After the first piece there are just the events that end in it: none is late, at whatever byte the reads part. */
+static void every_two_pieces_give_the_same_and_nothing_is_late(void **state) {
+  int i;
+  (void)state;
+  for (i = 0; i < streams; i++) {
+    const struct stream *s = &corpus[i];
+    size_t cut, due = 0, n = xm_buf_len(&s->xml);
+    assert_true(s->n > 0);
+    for (cut = 1; cut < n; cut++) {
+      struct log got = {0};
+      xm_xml *x = xm_xml_new("jabber:client", &generous);
+      while (due < s->n && s->ends[due] <= cut) due++;
+      if (feed(x, &got, xm_buf_at(&s->xml), cut, true)) {
+        if (got.n != due) fail_msg("%s: %zu events of %zu after byte %zu", s->name, got.n, due, cut);
+        feed(x, &got, xm_buf_at(&s->xml) + cut, n - cut, true);
+      }
+      check_log(s, &got);
+      log_free(&got);
+      xm_xml_free(x);
+    }
+  }
+}
+
+static uint32_t seed = 20261122;
+
+static uint32_t chance(uint32_t n) {
+  seed = seed * 1664525 + 1013904223;
+  return (seed >> 8) % n;
+}
+
+/* Now and then the socket isn't drained between two pieces. */
+static void pieces_by_chance_give_the_same(void **state) {
+  int i, round;
+  (void)state;
+  for (i = 0; i < streams; i++) {
+    for (round = 0; round < 60; round++) {
+      const struct stream *s = &corpus[i];
+      struct log got = {0};
+      size_t at = 0, n = xm_buf_len(&s->xml);
+      uint32_t most = 2 + chance(200);
+      bool more = true;
+      xm_xml *x = xm_xml_new("jabber:client", &generous);
+      while (more && at < n) {
+        size_t piece = 1 + chance(most);
+        if (piece > n - at) piece = n - at;
+        more = feed(x, &got, xm_buf_at(&s->xml) + at, piece, at + piece == n || chance(2));
+        at += piece;
+      }
+      check_log(s, &got);
+      log_free(&got);
+      xm_xml_free(x);
+    }
+  }
+}
+
+/* expat puts off a second try at a token that was incomplete: without xm_xml_drained this stanza would wait for the next. */
+static void a_long_start_tag_in_two_reads_is_not_late(void **state) {
+  char stanza[3200];
+  size_t cut, n;
+  int late = 0;
+  (void)state;
+  n = (size_t)snprintf(stanza, sizeof stanza, "<iq id='%03000d'/>", 7);
+  for (cut = 1; cut < n; cut += 7) {
+    struct log got = {0};
+    xm_xml *x = xm_xml_new("jabber:client", &generous);
+    assert_true(feed(x, &got, HEADER, sizeof HEADER - 1, true));
+    assert_true(feed(x, &got, stanza, cut, true));
+    assert_true(feed(x, &got, stanza + cut, n - cut, false));
+    late += got.n == 1;
+    assert_true(feed(x, &got, "", 0, true));
+    assert_int_equal(got.n, 2);
+    log_free(&got);
+    xm_xml_free(x);
+  }
+  assert_true(late > 0); /* else this tests nothing */
+}
+
+/* One byte a read, for as long as a start tag may be: the events come, and expat's memory stays in proportion. */
+static void a_drip_stays_bounded(void **state) {
+  enum { ATTRIBUTE = 16 * 1024 };
+  struct log got = {0};
+  xm_xml *x = xm_xml_new("jabber:client", &generous);
+  int i;
+  (void)state;
+  assert_true(feed(x, &got, HEADER "<iq id='", sizeof HEADER + 7, true));
+  for (i = 0; i < ATTRIBUTE; i++) assert_true(feed(x, &got, "x", 1, true));
+  assert_int_equal(got.n, 1);
+  assert_true(feed(x, &got, "'/>", 3, true));
+  assert_int_equal(got.n, 2);
+  assert_int_equal(xm_tape_get(xm_xml_tape(x), 0, "id", NULL) != NULL, true);
+  assert_true(x->tape.bytes.cap < 4 * ATTRIBUTE);
+  log_free(&got);
+  xm_xml_free(x);
+}
+
+static void an_empty_root_is_the_end(void **state) {
+  static const char all[] = "<stream:stream xmlns:stream='http://etherx.jabber.org/streams'/>";
+  struct log got = {0};
+  (void)state;
+  feed_in_pieces(&got, &generous, all, sizeof all - 1, 3);
+  assert_int_equal(xm_buf_len(&got.text), 2);
+  assert_memory_equal(xm_buf_at(&got.text), "C\n", 2);
+  log_free(&got);
+}
+
+/* RFC 6120 4.3.3: what came before, the half of a stanza included, has no part in the new stream. */
+static void a_restart_forgets_everything(void **state) {
+  static const char old[] = HEADER "<success xmlns='urn:x' xmlns:p='urn:p'/><p:half a='";
+  static const char fresh[] = "<?xml version='1.0'?>" HEADER "<message/>";
+  struct log got = {0};
+  xm_xml *x = xm_xml_new("jabber:client", &generous);
+  int i;
+  (void)state;
+  for (i = 0; i < 3; i++) {
+    feed(x, &got, old, sizeof old - 1, true);
+    assert_int_equal(xm_xml_restart(x), XM_OK);
+    assert_int_equal(xm_xml_unread(x), 0);
+  }
+  log_free(&got);
+  assert_true(feed(x, &got, fresh, sizeof fresh - 1, true));
+  assert_int_equal(got.n, 2);
+  log_free(&got);
+  assert_false(feed(x, &got, "<p:a/>", 6, true)); /* nor have its prefixes */
+  assert_non_null(memmem(xm_buf_at(&got.text), xm_buf_len(&got.text), "E bad-namespace-prefix", 22));
+  assert_int_equal(xm_xml_restart(x), XM_OK); /* and neither has its failure */
+  assert_true(feed(x, &got, fresh, sizeof fresh - 1, true));
+  log_free(&got);
+  xm_xml_free(x);
+}
+
+/* What nego asks before TLS: is anything behind <proceed/>? */
+static void unread_bytes_are_counted(void **state) {
+  static const char all[] = HEADER "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/> <me";
+  xm_err e = {0};
+  size_t room;
+  xm_xml *x = xm_xml_new("jabber:client", &generous);
+  (void)state;
+  memcpy(xm_xml_space(x, &room), all, sizeof all - 1);
+  xm_xml_fill(x, sizeof all - 1);
+  assert_int_equal(xm_xml_next(x, &e), XM_XML_OPEN);
+  assert_int_equal(xm_xml_unread(x), sizeof all - sizeof HEADER);
+  assert_int_equal(xm_xml_next(x, &e), XM_XML_STANZA);
+  assert_int_equal(xm_xml_unread(x), 4);
+  assert_int_equal(xm_xml_next(x, &e), XM_XML_MORE);
+  assert_int_equal(xm_xml_unread(x), 0);
+  xm_xml_free(x);
+}
+
+static void names_are_what_expat_takes(void **state) {
+  static const struct {
+    const char *name;
+    bool good;
+  } rows[] = {{"a", true},           {"_", true},           {"a-b.c9", true},      {"\xC3\xA9t\xC3\xA9", true},
+              {"\xE6\x97\xA5", true}, {"xmlns", true},       {"a\xC2\xB7", true},   {"", false},
+              {"a:b", false},        {":a", false},         {"a b", false},        {"a>", false},
+              {"a/", false},         {"1a", false},         {"-a", false},         {".a", false},
+              {"a='b'", false},      {"a\t", false},        {"a\xC3", false},      {"\xF0\x9F\x98\x80", false},
+              {"\xC2\xB7", false},   {"a\xE2\x80\x94", false}, {"!--a--", false},  {"?a?", false},
+              {"a\xFF", false},      {"\xED\xA0\x80", false}};
+  char longest[READ + 1];
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++)
+    if (xm_xml_check_name(rows[i].name, strlen(rows[i].name)) != (rows[i].good ? XM_OK : XM_EINVAL))
+      fail_msg("'%s'", rows[i].name);
+  assert_int_equal(xm_xml_check_name("a\0b", 3), XM_EINVAL);
+  memset(longest, 'a', sizeof longest);
+  assert_int_equal(xm_xml_check_name(longest, READ - 1), XM_OK);
+  assert_int_equal(xm_xml_check_name(longest, READ), XM_EINVAL);
+}
+
+/* The stanza's event, or 0 with what failed; -1: there was not even room for the bytes. */
+static int read_one(xm_xml *x, xm_err *e) {
+  static const char all[] = HEADER "<message a:b='1' xmlns:a='urn:a'><body>Hi</body><x xmlns='urn:x'/></message>";
+  size_t room;
+  int event;
+  char *to = xm_xml_space(x, &room);
+  if (!to) return -1;
+  memcpy(to, all, sizeof all - 1);
+  xm_xml_fill(x, sizeof all - 1);
+  event = xm_xml_next(x, e);
+  if (event == XM_XML_OPEN) event = xm_xml_next(x, e);
+  return event == XM_XML_STANZA ? event : 0;
+}
+
+/* Once, then for good, at each place: a clean refusal, for ever; and the parser can be freed, or begin anew. */
+static void memory_that_runs_out_is_told(void **state) {
+  long before = heap.live;
+  int round;
+  (void)state;
+  for (round = 0; round < 2; round++) {
+    long n = 0;
+    bool failed;
+    do {
+      xm_err e = {0}, again = {0};
+      xm_xml *x;
+      int event = -1;
+      heap_fails(n++, round);
+      x = xm_xml_new("jabber:client", &generous);
+      if (x) event = read_one(x, &e);
+      if (event > 0 && xm_xml_restart(x) == XM_OK) event = read_one(x, &e);
+      failed = heap_is_well();
+      if (event == 0) assert_string_equal(e.condition, "ENOMEM");
+      if (event == 0) assert_int_equal(xm_xml_next(x, &again), XM_EFAIL);
+      if (!failed) assert_int_equal(event, XM_XML_STANZA);
+      if (x && xm_xml_restart(x) == XM_OK) assert_int_equal(read_one(x, NULL), XM_XML_STANZA);
+      xm_xml_free(x);
+    } while (failed);
+    assert_true(n > 20);
+    assert_int_equal(heap.live, before);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(whole_streams_give_what_another_parser_gives),
+      cmocka_unit_test(pieces_of_any_size_give_the_same),
+      cmocka_unit_test(every_two_pieces_give_the_same_and_nothing_is_late),
+      cmocka_unit_test(pieces_by_chance_give_the_same),
+      cmocka_unit_test(a_long_start_tag_in_two_reads_is_not_late),
+      cmocka_unit_test(a_drip_stays_bounded),
+      cmocka_unit_test(an_empty_root_is_the_end),
+      cmocka_unit_test(a_restart_forgets_everything),
+      cmocka_unit_test(unread_bytes_are_counted),
+      cmocka_unit_test(names_are_what_expat_takes),
+      cmocka_unit_test(memory_that_runs_out_is_told),
+  };
+  return cmocka_run_group_tests(tests, load_corpus, free_corpus);
+}

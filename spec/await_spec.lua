@@ -1,0 +1,573 @@
+-- await: requests, what comes back, and that every waiter ends exactly once. On fed bytes. (Who may answer: response_spec.)
+
+local core = require "xmpp.core"
+local fed = require "spec.support.fed"
+local stage = require "spec.support.stage"
+local xexpr = require "xmpp.xexpr"
+local xmpp = require "xmpp"
+
+local hears, note, refuses = stage.hears, stage.note, stage.refuses
+
+local f, conn
+
+local function expect(text)
+  assert.equal(text, stage.heard())
+end
+
+-- A request to `to` (nil: to nobody) with an id, or without.
+local function request(id, to)
+  return { "iq", { type = "get", id = id, to = to }, { "q", { xmlns = "urn:q" } } }
+end
+
+local function escape(s)
+  return (s:gsub("[&<']", { ["&"] = "&amp;", ["<"] = "&lt;", ["'"] = "&apos;" }))
+end
+
+-- A stanza's bytes; a false attribute is absent.
+local function stanza(name, attributes)
+  local parts = {}
+  for key, value in pairs(attributes) do
+    if value then parts[#parts + 1] = (" %s='%s'"):format(key, escape(tostring(value))) end
+  end
+  return "<" .. name .. table.concat(parts) .. "/>"
+end
+
+-- A coroutine that awaits, from the main thread on; what it comes to is noted, as "name=id" or "name!layer".
+local function awaits(name, stanza_, ...)
+  local more, n = { ... }, select("#", ...)
+  coroutine.wrap(function()
+    local response, err = conn:send_await(stanza_, (unpack or table.unpack)(more, 1, n))
+    note(response and name .. "=" .. tostring(response[2].n or response[2].id) or name .. "!" .. err.layer)
+  end)()
+end
+
+local function notes(name)
+  local asked = conn
+  return function(response, c, err)
+    assert.equal(asked, c)
+    note(response and name .. "=" .. tostring(response[2].n or response[2].id) or name .. "!" .. err.layer)
+  end
+end
+
+local function set_up(options)
+  return function()
+    stage.begin()
+    f = stage.open(options)
+    conn = f.conn
+  end
+end
+
+local function tear_down()
+  f, conn = nil, nil
+  stage.finish()
+end
+
+describe("send_callback", function()
+  before_each(set_up())
+  after_each(tear_down)
+
+  it("sends the stanza, returns its id, and calls back once with the response and the connection", function()
+    local got = {}
+    local function take(...) got[#got + 1] = { n = select("#", ...), ... } end
+    assert.equal("a1", conn:send_callback(request("a1", "bob@xmpp.test/pc"), take))
+    assert.same({ request("a1", "bob@xmpp.test/pc") }, stage.sent(f))
+    assert.same({}, got)
+    f:feed "<iq type='result' id='a1' from='bob@xmpp.test/pc'><q xmlns='urn:q'/></iq>"
+    assert.equal(1, #got)
+    local expected = { "iq", { type = "result", id = "a1", from = "bob@xmpp.test/pc" }, { "q", { xmlns = "urn:q" } } }
+    assert.same(expected, got[1][1])
+    assert.equal(conn, got[1][2])
+    assert.is_nil(got[1][3])
+    f:feed "<iq type='result' id='a1' from='bob@xmpp.test/pc'><q xmlns='urn:q'/></iq>"
+    assert.equal(1, #got)
+  end)
+
+  it("fills in a missing id on the wire only", function()
+    local mine = request(nil, "xmpp.test")
+    local seen = {}
+    for _ = 1, 3 do
+      local id = conn:send_callback(mine, notes "a")
+      assert.is_string(id)
+      assert.truthy(#id >= 22)
+      assert.is_nil(seen[id])
+      seen[id] = true
+      assert.same({ request(id, "xmpp.test") }, stage.sent(f))
+      assert.same(request(nil, "xmpp.test"), mine)
+      f:feed(stanza("iq", { type = "result", id = id, n = 1 }))
+      expect "a=1"
+    end
+    local bare = { "message" }
+    local id = conn:send_callback(bare, notes "a")
+    assert.same({ "message" }, bare)
+    assert.same({ { "message", { id = id } } }, stage.sent(f))
+  end)
+
+  it("takes an empty id for an id, and a number for its text", function()
+    assert.equal("", conn:send_callback(request "", notes "a"))
+    assert.equal("7", conn:send_callback(request(7), notes "b"))
+    f:feed "<iq type='result' id='7' n='1'/><iq type='result' n='2'/><iq type='result' id='' n='3'/>"
+    expect "b=1 a=3"
+  end)
+
+  it("refuses an id that waits already, and sends nothing", function()
+    conn:send_callback(request("a1", "bob@xmpp.test"), notes "a")
+    f:sent()
+    refuses("a request with this id waits already", function() conn:send_callback(request("a1"), notes "b") end)
+    refuses("a request with this id waits already", function() conn:send_await(request("a1", "eve@xmpp.test")) end)
+    refuses("'send_callback' (stanza.id: ", function() conn:send_callback({ "message", { id = "a1" } }, notes "b") end)
+    assert.equal("", f:sent())
+    f:feed "<iq type='result' id='a1' from='bob@xmpp.test'/>"
+    expect "a=a1"
+    assert.equal("a1", conn:send_callback(request "a1", notes "c")) -- free again
+  end)
+
+  it("refuses what is no stanza, no function, no time, at the caller's line, and sends nothing", function()
+    local cb = notes "a"
+    local at = "bad argument #%d to 'send_callback' (%s"
+    refuses(at:format(2, "table expected, got string"), function() conn:send_callback("<iq/>", cb) end)
+    refuses(at:format(2, "stanza[3][1]: string expected"), function() conn:send_callback({ "iq", {}, {} }, cb) end)
+    refuses("a stanza is a message, a presence or an iq", function() conn:send_callback({ "a", {} }, cb) end)
+    refuses(at:format(3, "function expected, got nil"), function() conn:send_callback(request()) end)
+    refuses(at:format(3, "function expected, got number"), function() conn:send_callback(request(), 5) end)
+    refuses(at:format(4, "seconds expected, got -1"), function() conn:send_callback(request(), cb, -1) end)
+    refuses("seconds expected, got string", function() conn:send_callback(request(), cb, "1") end)
+    refuses("seconds expected, got ", function() conn:send_callback(request(), cb, 0 / 0) end)
+    refuses(at:format(1, "connection expected, got table"), function() xmpp.send_callback({}, request(), cb) end)
+    assert.equal("", f:sent())
+  end)
+
+  it("may be used again in the callback, with the same id", function()
+    local n = 0
+    local function again(response, c)
+      n = n + 1
+      note("again" .. response[2].n)
+      if n < 3 then c:send_callback(request "a1", again) end
+    end
+    conn:send_callback(request "a1", again)
+    for i = 1, 4 do f:feed(stanza("iq", { type = "result", id = "a1", n = tostring(i) })) end
+    expect "again1 again2 again3"
+  end)
+
+  it("goes to on_error when the callback throws, and may wait in it", function()
+    conn:send_callback(request "a1", function() error "boom" end)
+    conn:send_callback(request "a2", function(response)
+      note("got" .. response[2].id)
+      stage.wait()
+      note "over"
+    end)
+    f:feed "<iq type='result' id='a1'/><iq type='result' id='a2'/>"
+    assert.truthy(stage.take_errors()[1].text:find("await_spec.lua:%d+: boom"))
+    expect "gota2"
+    stage.go()
+    expect "over"
+  end)
+
+  it("keeps the connection alive while it waits", function()
+    local weak = setmetatable({}, { __mode = "v" })
+    local got
+    weak[1] = fed.open({ jid = stage.ME }).conn
+    weak[1]:send_callback(request "a1", function(_, c) got = tostring(c) end)
+    collectgarbage()
+    collectgarbage()
+    core.conn.feed(weak[1], "<iq type='result' id='a1'/>")
+    fed.settle()
+    assert.truthy(got)
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(weak[1])
+  end)
+end)
+
+describe("send_await", function()
+  before_each(set_up())
+  after_each(tear_down)
+
+  it("comes to the response, in a coroutine", function()
+    awaits("a", request "a1")
+    awaits("b", request "a2")
+    f:feed "<iq type='result' id='a2'/>"
+    f:feed "<iq type='error' id='a1'/>"
+    expect "b=a2 a=a1"
+  end)
+
+  it("comes to the response, on the main thread", function()
+    xmpp.after(0, function() core.conn.feed(conn, "<iq type='result' id='a1' n='5'/>") end)
+    local response, err = conn:send_await(request "a1")
+    assert.same({ "iq", { type = "result", id = "a1", n = "5" } }, response)
+    assert.is_nil(err)
+  end)
+
+  it("comes to what the callback returns, called in the same coroutine", function()
+    local results
+    local co = coroutine.create(function()
+      results = { n = 0 }
+      local function count(...) return { n = select("#", ...), ... } end
+      results = count(conn:send_await(request "a1", function(response, c)
+        assert.equal(conn, c)
+        note(tostring(coroutine.running()))
+        return response[2].id, nil, false, nil
+      end))
+    end)
+    assert.is_true(coroutine.resume(co))
+    f:feed "<iq type='result' id='a1'/>"
+    assert.same({ n = 4, "a1", nil, false, nil }, results)
+    expect(tostring(co))
+  end)
+
+  it("does not call the callback when there is no response, and throws what it throws", function()
+    local result, err = conn:send_await(request "a1", function() note "never" end, 0)
+    assert.is_nil(result)
+    assert.equal("timeout", err.layer)
+    coroutine.wrap(function()
+      local ok, why = pcall(conn.send_await, conn, request "a2", function() error("boom", 0) end)
+      note(tostring(ok) .. why)
+    end)()
+    f:feed "<iq type='result' id='a2'/>"
+    expect "falseboom"
+  end)
+
+  it("takes a time in the callback's place", function()
+    awaits("a", request "a1", 0)
+    awaits("b", request "a2", nil, 0)
+    awaits("c", request "a3", print, 0)
+    fed.settle()
+    expect "a!timeout b!timeout c!timeout"
+  end)
+
+  it("refuses what is no function and no time", function()
+    local at = "bad argument #%d to 'send_await' (%s"
+    refuses(at:format(3, "function expected, got string"), function() conn:send_await(request(), "5") end)
+    refuses(at:format(3, "seconds expected, got -1"), function() conn:send_await(request(), -1) end)
+    refuses(at:format(4, "seconds expected, got -1"), function() conn:send_await(request(), print, -1) end)
+    refuses(at:format(2, "table expected, got nil"), function() conn:send_await() end)
+    refuses(at:format(2, "stanza[2].to: "), function() conn:send_await { "iq", { to = false } } end)
+    assert.equal("", f:sent())
+  end)
+
+  it("works with messages and presences, too", function()
+    awaits("a", { "message", { id = "m1", to = "bob@xmpp.test/pc" } })
+    awaits("b", { "presence", { id = "p1", to = "room@xmpp.test/me" } })
+    f:feed "<presence id='m1' from='bob@xmpp.test/pc'/><message id='p1' from='room@xmpp.test/me'/>"
+    f:feed "<presence id='p1' from='room@xmpp.test/me' type='unavailable' n='3'/>"
+    f:feed "<message id='m1' from='bob@xmpp.test/pc' n='4'/>"
+    expect "b=3 a=4"
+  end)
+
+  it("answers ten thousand, each its own, in whatever order", function()
+    local N, got, wrong = 10000, 0, 0
+    for i = 1, N do
+      conn:send_callback({ "iq", { type = "get", id = "x" .. i } }, function(response)
+        got = got + 1
+        if response[2].n ~= tostring(i) then wrong = wrong + 1 end
+      end, i % 2 == 0 and math.huge or 600)
+      if i % 1000 == 0 then f:sent() end
+    end
+    local at = 1
+    for _ = 1, N do
+      at = (at + 7919) % N -- a prime: all of them, in another order
+      core.conn.feed(conn, stanza("iq", { type = "result", id = "x" .. at + 1, n = tostring(at + 1) }))
+    end
+    stage.turn_until(function() return got == N end)
+    fed.settle()
+    assert.equal(0, wrong)
+    assert.equal(N, got)
+    conn:send_callback(request "x1", notes "again")
+    f:feed "<iq type='result' id='x1' n='7'/>"
+    expect "again=7"
+  end)
+end)
+
+-- Waits of every kind, each with the name under which its end is noted.
+local function all_waits(seconds)
+  conn:send_callback(request "w1", notes "callback", seconds)
+  awaits("await", request "w2", seconds)
+  local function in_coroutine(name, wait)
+    coroutine.wrap(function()
+      local result, err = wait()
+      note(result == true and name .. "=true" or name .. "!" .. err.layer)
+    end)()
+  end
+  in_coroutine("receive", function() return conn:receive_blocking(seconds) end)
+  in_coroutine("flush", function() return conn:flush(seconds) end)
+end
+
+local function sorted(text)
+  local words = {}
+  for word in text:gmatch "%S+" do words[#words + 1] = word end
+  table.sort(words)
+  return table.concat(words, " ")
+end
+
+describe("the end of a wait", function()
+  before_each(set_up())
+  after_each(tear_down)
+
+  it("is a timeout when the time is over", function()
+    all_waits(0.001)
+    local text = ""
+    stage.turn_until(function()
+      text = text .. " " .. stage.heard()
+      return select(2, text:gsub("!", "")) >= 4
+    end)
+    assert.equal("await!timeout callback!timeout flush!timeout receive!timeout", sorted(text))
+    f:feed "<iq type='result' id='w1'/><iq type='result' id='w2'/>" -- too late: ordinary stanzas
+    expect ""
+    assert.equal("w1", conn:receive()[2].id)
+    assert.equal("w2", conn:receive()[2].id)
+    local _, err = conn:send_await(request "w3", 0)
+    assert.equal("timeout", err.layer)
+    assert.equal("timeout", err.condition)
+    assert.is_true(err.retry)
+    assert.is_string(err.text)
+    assert.equal("timeout: timeout: " .. err.text, tostring(err))
+  end)
+
+  it("is not the default time when the time is without end", function()
+    conn:send_callback(request "a1", notes "a", math.huge)
+    awaits("b", request "a2", math.huge)
+    awaits("c", request "a3", 1e300)
+    for _ = 1, 3 do core.step(0) end
+    expect ""
+    assert.truthy(xmpp.timeout() > 0)
+    f:feed "<iq type='result' id='a1'/><iq type='result' id='a2'/><iq type='result' id='a3'/>"
+    expect "a=a1 b=a2 c=a3"
+  end)
+
+  it("is the connection's end, for everyone once", function()
+    all_waits()
+    f:feed "</stream:stream>"
+    assert.equal("await!closed callback!closed flush!closed receive!closed", sorted(stage.heard()))
+    f:feed "<iq type='result' id='w1'/>"
+    for _ = 1, 3 do core.step(0) end
+    expect ""
+  end)
+
+  it("is the connection's end with nil, the connection and the error", function()
+    local got
+    conn:send_callback(request "a1", function(...) got = { n = select("#", ...), ... } end)
+    f:feed "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+    assert.equal(3, got.n)
+    assert.is_nil(got[1])
+    assert.equal(conn, got[2])
+    assert.equal("closed", got[3].layer)
+    assert.equal("conflict", got[3].condition)
+    assert.truthy(got[3].text:find("conflict", 1, true), got[3].text)
+  end)
+
+  it("comes for ten thousand", function()
+    local ends = 0
+    for i = 1, 10000 do
+      conn:send_callback({ "iq", { type = "get", id = "x" .. i } }, function(response, _, err)
+        if response == nil and err.layer == "closed" then ends = ends + 1 end
+      end)
+      if i % 1000 == 0 then f:sent() end
+    end
+    f:feed "</stream:stream>"
+    assert.equal(10000, ends)
+  end)
+
+  it("may begin another wait, which ends at once", function()
+    conn:send_callback(request "a1", function(_, c)
+      local id, err = c:send_callback(request "a2", notes "never")
+      assert.is_nil(id)
+      assert.equal("closed", err.layer)
+      local stanza_, why = c:receive_blocking()
+      assert.is_nil(stanza_)
+      note("again!" .. why.layer)
+    end)
+    f:feed "</stream:stream>"
+    expect "again!closed"
+  end)
+
+  it("is one's own closing, too", function()
+    all_waits()
+    coroutine.wrap(function() note("stop=" .. tostring(conn:stop())) end)()
+    f:feed "</stream:stream>"
+    assert.equal("await!closed callback!closed flush!closed receive!closed stop=true", sorted(stage.heard()))
+  end)
+
+  it("may be a response that comes while one's own closing waits", function()
+    awaits("a", request "a1")
+    coroutine.wrap(function() note("stop=" .. tostring(conn:stop())) end)()
+    f:feed "<iq type='result' id='a1'/>"
+    expect "a=a1"
+    f:feed "</stream:stream>"
+    expect "stop=true"
+  end)
+
+  it("is a stop's own bound when the server does not close", function()
+    local ok, err = conn:stop(0)
+    assert.is_nil(ok)
+    assert.equal("closed", err.layer)
+    assert.equal("closed", conn:state())
+    ok, err = conn:stop()
+    assert.is_nil(ok)
+    assert.equal("closed", err.layer)
+  end)
+
+  it("is at once on a connection that is closed, and nothing is sent", function()
+    f:feed "</stream:stream>"
+    f:sent()
+    local calls = {
+      send = function() return conn:send(request "a1") end,
+      send_callback = function() return conn:send_callback(request "a1", notes "never") end,
+      send_await = function() return conn:send_await(request "a1") end,
+      receive = function() return conn:receive() end,
+      receive_blocking = function() return conn:receive_blocking() end,
+      flush = function() return conn:flush() end,
+    }
+    for name, call in pairs(calls) do
+      for _ = 1, 2 do
+        local result, err = call()
+        assert.is_nil(result, name)
+        assert.equal("closed", err.layer, name)
+        assert.equal("closed-by-server", err.condition, name)
+        assert.truthy(err.text:find("the server closed the stream", 1, true), name)
+        assert.is_boolean(err.retry)
+      end
+    end
+    assert.equal("", f:sent())
+    expect ""
+  end)
+
+  it("of sending is at once while the connection closes", function()
+    coroutine.wrap(function() conn:stop() end)()
+    f:sent()
+    local ok, err = conn:send { "message" }
+    assert.is_nil(ok)
+    assert.equal("closed", err.layer)
+    local id
+    id, err = conn:send_callback(request "a1", notes "never")
+    assert.is_nil(id)
+    assert.equal("closed", err.layer)
+    assert.equal("", f:sent())
+  end)
+
+  it("of nobody comes when the coroutine that waits is closed", function()
+    local close = rawget(coroutine, "close") or function() end
+    local co = coroutine.create(function()
+      conn:send_await(request "a1")
+      note "never"
+    end)
+    coroutine.resume(co)
+    close(co)
+    f:feed "<iq type='result' id='a1'/>"
+    expect ""
+    assert.is_nil(conn:receive()) -- it was claimed all the same
+  end)
+end)
+
+describe("a full write queue", function()
+  before_each(set_up { jid = stage.ME, max_queue = 2000 })
+  after_each(tear_down)
+
+  local function fill()
+    local body = { "body", {}, ("x"):rep(400) }
+    local n = 0
+    while conn:send { "message", {}, body } do n = n + 1 end
+    return n
+  end
+
+  it("refuses what is more, with nothing half-written, until it is emptied", function()
+    assert.equal(4, fill())
+    local ok, err = conn:send { "message", {}, { "body", {}, ("x"):rep(400) } }
+    assert.is_nil(ok)
+    assert.equal("limit", err.layer)
+    assert.equal("max-queue", err.condition)
+    assert.is_true(err.retry)
+    local id
+    id, err = conn:send_callback({ "iq", { type = "get", id = "a1" }, ("y"):rep(400) }, notes "never")
+    assert.is_nil(id)
+    assert.equal("limit", err.layer)
+    local response
+    response, err = conn:send_await { "iq", { type = "get", id = "a1" }, ("y"):rep(400) }
+    assert.is_nil(response)
+    assert.equal("limit", err.layer)
+    local bytes = f:sent()
+    assert.equal(4, select(2, bytes:gsub("</message>", "")))
+    assert.is_nil(bytes:find("<iq", 1, true))
+    assert.equal(4, fill())
+    f:sent()
+    assert.equal("a1", conn:send_callback(request "a1", notes "a"))
+    f:feed "<iq type='result' id='a1'/>"
+    expect "a=a1"
+  end)
+
+  it("takes what fits to the byte", function()
+    local frame = #xexpr.to_xml { "message", {}, { "body", {}, "x" } } - 1
+    assert.is_true(conn:send { "message", {}, { "body", {}, ("x"):rep(2000 - frame) } })
+    assert.equal(2000, conn:pending())
+    assert.is_nil((conn:send { "message" }))
+    assert.equal(2000, #f:sent())
+    assert.is_nil((conn:send { "message", {}, { "body", {}, ("x"):rep(2001 - frame) } }))
+    assert.equal(0, conn:pending())
+  end)
+
+  it("has room for no answer that is owed: the asker goes without, and the connection on", function()
+    fill()
+    conn:set_handler()
+    f:feed(("<iq type='get' id='%s' from='bob@xmpp.test'/>"):format(("q"):rep(500)))
+    assert.is_nil(f:sent():find("<iq", 1, true))
+    assert.equal("ready", conn:state())
+  end)
+end)
+
+describe("awaiting in one's own coroutines", function()
+  before_each(set_up())
+  after_each(tear_down)
+
+  it("goes on by xmpp.run, and ends it", function()
+    awaits("a", request "a1")
+    xmpp.after(0, function() core.conn.feed(conn, "<iq type='result' id='a1'/></stream:stream>") end)
+    xmpp.run()
+    expect "a=a1"
+    assert.equal("closed", conn:state())
+  end)
+
+  it("does not mind who else resumes them", function()
+    local co = coroutine.create(function()
+      local response = conn:send_await(request "a1")
+      note(response[2].id)
+    end)
+    for _ = 1, 5 do assert.is_true(coroutine.resume(co)) end
+    f:feed "<iq type='result' id='a1'/>"
+    expect "a1"
+    assert.equal("dead", coroutine.status(co))
+  end)
+
+  it("does not mind when they are running when the response comes", function()
+    local co
+    co = coroutine.create(function()
+      conn:set_handler(function() note "handled" end)
+      core.conn.feed(conn, "<iq type='result' id='a1'/>")
+      note(conn:send_await(request "a1")[2].id)
+    end)
+    coroutine.resume(co)
+    fed.settle()
+    expect "a1 handled"
+  end)
+
+  it("throws to on_error what is thrown after the wait", function()
+    coroutine.wrap(function()
+      conn:send_await(request "a1")
+      error { "an object" }
+    end)()
+    f:feed "<iq type='result' id='a1'/>"
+    assert.same({ "an object" }, stage.take_errors()[1].object)
+  end)
+
+  it("may wait for two in two coroutines, and for both in a third", function()
+    local done = 0
+    awaits("a", request "a1")
+    awaits("b", request "a2")
+    coroutine.wrap(function()
+      for _, id in ipairs { "c1", "c2" } do
+        conn:send_await(request(id))
+        done = done + 1
+        note("c" .. done)
+      end
+    end)()
+    for _, id in ipairs { "c1", "a2", "c2", "a1" } do f:feed(stanza("iq", { type = "result", id = id })) end
+    expect "c1 b=a2 c2 a=a1"
+  end)
+end)

@@ -1,0 +1,392 @@
+-- callback: what a handler or callback may do while it runs: throw, yield, wait, close; and what it may not. On fed
+-- bytes; every test runs under several manners of garbage collection.
+
+local stage = require "spec.support.stage"
+local xmpp = require "xmpp"
+
+local hears, note, refuses = stage.hears, stage.note, stage.refuses
+
+local f, conn
+
+local function expect(text)
+  assert.equal(text, stage.heard())
+end
+
+local function come(...)
+  stage.come(f, ...)
+end
+
+-- Error objects, and how each is told. `where`: it was thrown with this file's line.
+local function objects()
+  return {
+    { object = nil, text = "nil" },
+    { object = false, text = "false" },
+    { object = 42, text = "42" },
+    { object = "boom", text = "boom" },
+    { object = "", text = "" },
+    { object = {}, text = "table: " },
+    { object = setmetatable({}, { __tostring = function() return "spelled out" end }), text = "spelled out" },
+    { object = setmetatable({}, { __tostring = function() error "no" end }), text = "(error object is a table value)" },
+    { object = setmetatable({}, { __tostring = function() return {} end }), text = "(error object is a table value)" },
+    { object = setmetatable({}, { __name = "Named" }), text = "Named: " },
+    { object = print, text = "function: " },
+    { object = coroutine.create(print), text = "thread: " },
+  }
+end
+
+local function a_thrown_error()
+  local function throw(object) error(object, 0) end
+
+  -- Everything went to on_error, and the next in line and the next stanza came to their right.
+  local function check(case, got)
+    assert.equal(case.text, got.text:sub(1, #case.text))
+    assert.truthy(got.text:find("\nstack traceback:\n", 1, true), got.text)
+    assert.truthy(got.text:find("in upvalue 'throw'", 1, true) or got.text:find("in local 'throw'", 1, true), got.text)
+    assert.is_true(rawequal(case.object, got.object))
+  end
+
+  it("goes to on_error with its traceback, whatever was thrown, and the others are still called", function()
+    conn:set_handler()
+    for _, case in ipairs(objects()) do
+      local bad = hears("bad", function() throw(case.object) end)
+      local good = hears "good"
+      conn:set_callback(bad)
+      conn:set_callback(good)
+      come(1, 2)
+      expect "bad1 good1 bad2 good2"
+      local got = stage.take_errors()
+      assert.equal(2, #got)
+      check(case, got[1])
+      check(case, got[2])
+      conn:unset_callback(bad)
+      conn:unset_callback(good)
+    end
+    assert.equal("ready", conn:state())
+  end)
+
+  it("goes to on_error when it is thrown after a wait", function()
+    conn:set_handler()
+    for _, case in ipairs(objects()) do
+      local bad = hears("bad", function()
+        stage.wait()
+        throw(case.object)
+      end)
+      conn:set_callback(bad)
+      come(1)
+      assert.equal(0, #stage.take_errors())
+      stage.go()
+      check(case, stage.take_errors()[1])
+      expect "bad1"
+      conn:unset_callback(bad)
+    end
+    assert.equal("ready", conn:state())
+  end)
+
+  it("goes to on_error from one's own handler", function()
+    local case = objects()[4]
+    conn:set_handler(hears("own", function() throw(case.object) end))
+    come(1, 2)
+    expect "own1 own2"
+    local got = stage.take_errors()
+    assert.equal(2, #got)
+    check(case, got[1])
+  end)
+
+  it("goes to on_error from a callback that one's own handler has called, which goes on", function()
+    conn:set_callback(hears("bad", function() throw("boom") end))
+    conn:set_callback(hears "good")
+    conn:set_handler(hears("own", function(stanza, c)
+      xmpp.default_handler(stanza, c)
+      note "back"
+    end))
+    come(1)
+    expect "own1 bad1 good1 back"
+    assert.equal(1, #stage.take_errors())
+  end)
+
+  it("may be an overflow of the stack", function()
+    local function deeper() return 1 + deeper() end
+    conn:set_handler()
+    conn:set_callback(hears("bad", deeper))
+    conn:set_callback(hears "good")
+    come(1)
+    expect "bad1 good1"
+    assert.truthy(stage.take_errors()[1].text:find("stack overflow", 1, true))
+  end)
+
+  it("closes what was to be closed", function()
+    if not load "local x <close> = nil" then return end -- a Lua without them
+    local source = "local note = ... "
+      .. "return function() local x <close> = setmetatable({}, { __close = function() note 'closed' end }) error '' end"
+    conn:set_callback(assert(load(source))(note))
+    conn:set_handler()
+    come(1)
+    expect "closed"
+    assert.equal(1, #stage.take_errors())
+  end)
+end
+
+local function a_yield()
+  before_each(function() conn:set_handler() end)
+
+  it("in a callback holds up neither the others nor the next stanza", function()
+    conn:set_callback(hears("a", function(stanza)
+      stage.wait()
+      note("over" .. stanza[2].n)
+    end))
+    conn:set_callback(hears "b")
+    come(1, 2)
+    expect "a1 b1 a2 b2"
+    stage.go(2)
+    expect "over1 over2"
+  end)
+
+  it("in a handler lets the next stanza come", function()
+    conn:set_handler(hears("own", function(stanza)
+      stage.wait()
+      note("over" .. stanza[2].n)
+    end))
+    come(1, 2)
+    expect "own1 own2"
+    stage.go(2)
+    expect "over1 over2"
+  end)
+
+  it("may wait for a response", function()
+    conn:set_callback(hears("a", function(stanza, c)
+      local id = "q" .. stanza[2].n
+      local response, err = c:send_await { "iq", { type = "get", id = id }, { "q", { xmlns = "urn:q" } } }
+      assert.is_nil(err)
+      note("got" .. response[2].id)
+    end), { name = "message" })
+    come(1, 2)
+    expect "a1 a2"
+    f:feed "<iq type='result' id='q2'/>"
+    expect "gotq2"
+    f:feed "<iq type='result' id='q1'/>"
+    expect "gotq1"
+  end)
+
+  it("may be inside a pcall, which catches what is thrown later", function()
+    conn:set_callback(hears("a", function()
+      local ok, why = pcall(function()
+        stage.wait()
+        error("late", 0)
+      end)
+      note(tostring(ok) .. why)
+    end))
+    come(1)
+    expect "a1"
+    stage.go()
+    expect "falselate"
+  end)
+
+  it("of one's own may be resumed by another callback", function()
+    local co
+    conn:set_callback(hears("a", function(stanza)
+      if co then return end
+      co = coroutine.running()
+      note("a-got-" .. coroutine.yield(stanza[2].n))
+    end))
+    conn:set_callback(hears("b", function(stanza)
+      if stanza[2].n == "2" then assert.is_true(coroutine.resume(co, "word")) end
+    end))
+    come(1, 2, 3)
+    expect "a1 b1 a2 b2 a-got-word a3 b3"
+  end)
+
+  it("of one's own may go on waiting, and throws to whom resumes it", function()
+    local co
+    conn:set_callback(hears("a", function()
+      co = coroutine.running()
+      coroutine.yield()
+      stage.wait()
+      note "slept"
+      coroutine.yield()
+      error("to the resumer", 0)
+    end))
+    come(1)
+    assert.is_true(coroutine.resume(co))
+    stage.go()
+    local ok, why = coroutine.resume(co)
+    assert.is_false(ok)
+    assert.equal("to the resumer", why)
+    expect "a1 slept"
+  end)
+
+  it("does no harm when who waits is resumed by somebody else", function()
+    local co
+    conn:set_callback(hears("a", function()
+      co = coroutine.running()
+      stage.wait()
+      note "slept"
+    end))
+    come(1)
+    for _ = 1, 5 do assert.is_true(coroutine.resume(co)) end
+    expect "a1"
+    stage.go()
+    expect "slept"
+    assert.is_false((coroutine.resume(co)))
+  end)
+
+  it("that is never resumed is collected without a word", function()
+    local weak = setmetatable({}, { __mode = "k" })
+    conn:set_callback_once(hears("a", function()
+      weak[coroutine.running()] = true
+      coroutine.yield()
+      note "never"
+      return true
+    end))
+    come(1)
+    assert.is_truthy(next(weak))
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(next(weak))
+    expect "a1"
+    assert.equal(1, #conn:callbacks())
+  end)
+
+  it("may be a generator's, inside the callback", function()
+    conn:set_callback(hears("a", function()
+      for word in coroutine.wrap(function()
+        for i = 1, 3 do coroutine.yield("word" .. i) end
+      end) do note(word) end
+    end))
+    come(1)
+    expect "a1 word1 word2 word3"
+  end)
+
+  it("may be in a coroutine that the callback has made", function()
+    conn:set_callback(hears("a", function()
+      coroutine.wrap(function()
+        stage.wait()
+        note "inner"
+        error "inner error"
+      end)()
+      note "outer"
+    end))
+    come(1)
+    expect "a1 outer"
+    stage.go()
+    expect "inner"
+    assert.truthy(stage.take_errors()[1].text:find("inner error", 1, true))
+  end)
+
+  it("needs a coroutine that can yield: else it says so, and nothing was sent or is waited for", function()
+    local function attempt(what, wait)
+      conn:set_callback_once(hears(what, function()
+        local ok, why = pcall(string.gsub, "x", "x", wait)
+        assert.is_false(ok)
+        assert.truthy(why:find("callback_spec.lua:%d+: .*a step is being made already"), why)
+        return true
+      end))
+    end
+    attempt("sleep", function() xmpp.sleep(0) end)
+    attempt("receive", function() conn:receive_blocking() end)
+    attempt("await", function() conn:send_await { "iq", { type = "get", id = "1" }, { "q", { xmlns = "urn:q" } } } end)
+    attempt("flush", function() conn:flush() end)
+    attempt("stop", function() conn:stop() end)
+    attempt("step", function() xmpp.step() end)
+    attempt("run", function() xmpp.run() end)
+    come(1)
+    expect "sleep1 receive1 await1 flush1 stop1 step1 run1"
+    assert.equal("", f:sent())
+    assert.equal("ready", conn:state())
+    conn:stop_handler()
+    come(2)
+    assert.equal("2", conn:receive()[2].n)
+  end)
+
+  it("is what a callback has instead of steps: these are refused", function()
+    conn:set_callback(hears("a", function()
+      refuses("a step is being made already", function() xmpp.step(0) end)
+      refuses("a step is being made already", function() xmpp.run() end)
+      stage.wait()
+      refuses("a step is being made already", function() xmpp.step(0) end)
+      note "over"
+    end))
+    come(1)
+    stage.go()
+    expect "a1 over"
+  end)
+end
+
+local function closing_in_a_callback()
+  it("lets the others have the stanza, and what comes until the server closes, too", function()
+    local ok, err
+    conn:set_callback(hears("a", function(stanza, c)
+      if stanza[2].n ~= "1" then return end
+      ok, err = c:stop()
+      note("stopped-" .. c:state())
+    end))
+    conn:set_callback(hears "b")
+    conn:set_handler()
+    come(1, 2)
+    expect "a1 b1 a2 b2"
+    assert.equal("</stream:stream>", f:sent())
+    assert.equal("closing", conn:state())
+    f:feed "<message n='3'/></stream:stream><message n='4'/>"
+    expect "a3 b3 stopped-closed"
+    assert.is_true(ok)
+    assert.is_nil(err)
+  end)
+
+  it("may be in one's own handler, and with a time of zero", function()
+    local ok, err
+    conn:set_handler(hears("own", function(_, c)
+      ok, err = c:stop(0)
+      note "stopped"
+    end))
+    come(1)
+    stage.turn_until(function() return conn:state() == "closed" end)
+    expect "own1 stopped"
+    assert.is_nil(ok)
+    assert.equal("closed", err.layer)
+    assert.equal("closed", conn:state())
+  end)
+
+  it("makes sending fail in the same callback", function()
+    conn:set_callback(hears("a", function(_, c)
+      xmpp.spawn(function() c:stop() end)
+      stage.wait()
+      local ok, err = c:send { "message", { to = "bob@xmpp.test" } }
+      assert.is_nil(ok)
+      assert.equal("closed", err.layer)
+      note "failed"
+    end))
+    conn:set_handler()
+    come(1)
+    stage.go()
+    expect "a1 failed"
+    assert.equal("</stream:stream>", f:sent())
+  end)
+
+  it("that the server begins ends dispatching there", function()
+    conn:set_callback(hears "a")
+    conn:set_handler()
+    f:feed "<message n='1'/></stream:stream><message n='2'/>"
+    expect "a1"
+    assert.equal("closed", conn:state())
+  end)
+end
+
+local GROUPS = {
+  { "an error", a_thrown_error }, { "a yield", a_yield }, { "closing in a callback", closing_in_a_callback },
+}
+
+for _, manner in ipairs(stage.MANNERS) do
+  describe("callback, " .. manner.name .. ":", function()
+    before_each(function()
+      stage.begin(manner)
+      f = stage.open()
+      conn = f.conn
+    end)
+
+    after_each(function()
+      f, conn = nil, nil
+      stage.finish()
+    end)
+
+    for _, group in ipairs(GROUPS) do describe(group[1], group[2]) end
+  end)
+end

@@ -1,0 +1,196 @@
+-- examples: each runs as a program of its own, as its reader would run it, and keeps what it promises.
+local server = require "spec.support.server"
+local xmpp = require "xmpp"
+
+local xexpr = xmpp.xexpr
+local LUA = os.getenv "LUA" or "lua5.4"
+
+local function quoted(word) return "'" .. tostring(word):gsub("'", "'\\''") .. "'" end
+
+-- The shell's words for examples/NAME.lua with arguments, with `s` in its environment; `env` has more for there.
+local function command(s, name, arguments, env)
+  local all = { XMPP_HOST = s.host, XMPP_PORT = s.port, XMPP_CA = s.ca, XMPP_COMPONENT_PORT = s.component_port,
+    XMPP_COMPONENT = s.component, XMPP_SECRET = s.secret }
+  for key, value in pairs(env or {}) do all[key] = value or nil end
+  local words = { "env" }
+  for key, value in pairs(all) do words[#words + 1] = key .. "=" .. quoted(value) end
+  words[#words + 1] = LUA .. " examples/" .. name .. ".lua"
+  for _, word in ipairs(arguments) do words[#words + 1] = quoted(word) end
+  return table.concat(words, " ")
+end
+
+-- Runs it to its end -> output, with what went to stderr, and exit status.
+local function run(...)
+  local pipe = assert(io.popen(command(...) .. " 2>&1; echo status $?"))
+  local output, status = pipe:read("*a"):match "^(.-)status (%d+)\n$"
+  pipe:close()
+  return output, tonumber(status)
+end
+
+-- Starts it, and waits for its first line -> that line, the pipe, the process.
+local function start(...)
+  local pipe = assert(io.popen("echo $$; exec " .. command(...) .. " 2>&1"))
+  local pid, line = pipe:read "*l", pipe:read "*l"
+  return line, pipe, pid
+end
+
+local function lines(name)
+  local n = 0
+  for _ in io.lines("examples/" .. name .. ".lua") do n = n + 1 end
+  return n
+end
+
+server.each(function(s)
+  local function login(name, resource)
+    return assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], s.host, s.port,
+      s.opts { resource = resource }))
+  end
+
+  describe("send.lua", function()
+    it("sends a message, says nothing, and exits with 0", function()
+      local bob = login "bob"
+      local output, status = run(s, "send", { "alice@xmpp.test", "alicepw", bob:jid(), "Hi & 'bye'" })
+      assert.equal("", output)
+      assert.equal(0, status)
+      local message = assert(bob:receive_blocking(30))
+      assert.equal("Hi & 'bye'", xexpr.text(message, "body"))
+      assert.matches("^alice@xmpp.test/lua%-", message[2].from)
+      bob:stop()
+    end)
+
+    it("takes the password from the environment", function()
+      local arguments = { "alice@xmpp.test", "-", "bob@xmpp.test", "Hi" }
+      assert.same({ "", 0 }, { run(s, "send", arguments, { XMPP_PASSWORD = "alicepw" }) })
+      assert.equal(1, select(2, run(s, "send", arguments, { XMPP_PASSWORD = "wrong" })))
+    end)
+
+    it("fails, and says why, with a wrong password, an unknown server, a server that is not to be trusted", function()
+      local function fails(text, password, env)
+        local output, status = run(s, "send", { "alice@xmpp.test", password, "bob@xmpp.test", "Hi" }, env)
+        assert.equal(1, status)
+        assert.truthy(output:find(text, 1, true), output)
+        assert.is_nil(output:find("traceback", 1, true), output)
+      end
+      fails("sasl: not-authorized: ", "wrong")
+      fails("tcp: ECONNREFUSED: ", "alicepw", { XMPP_PORT = 1 })
+      fails("dns: ", "alicepw", { XMPP_HOST = "nobody.onion" })
+      fails("tls: certificate-", "alicepw", { XMPP_CA = s.certs .. "/otherca.crt" })
+    end)
+
+    it("tells how it is used", function()
+      local output, status = run(s, "send", { "alice@xmpp.test", "alicepw", "bob@xmpp.test" })
+      assert.equal("usage: examples/send.lua JID PASSWORD TO TEXT\n", output)
+      assert.equal(2, status)
+    end)
+
+    it("has 4 to 6 lines", function() assert.is_true(lines "send" >= 4 and lines "send" <= 6) end)
+  end)
+
+  describe("echo.lua", function()
+    it("says messages back until it is stopped", function()
+      local line, pipe, pid = start(s, "echo", { "alice@xmpp.test", "alicepw" })
+      finally(function() pipe:close() end)
+      finally(function() os.execute("kill " .. pid) end)
+      local echo = line:match "^echo: (alice@xmpp.test/.+)$"
+      assert.is_string(echo)
+      local bob = login "bob"
+      assert(bob:send { "message", { to = echo, type = "chat" }, { "composing", { xmlns = "urn:example:nothing" } } })
+      for _, text in ipairs { "one", "ünï & <zwei>" } do
+        assert(bob:send { "message", { to = echo, type = "chat", id = text }, { "body", text } })
+        local message = assert(bob:receive_blocking(30))
+        assert.equal(text, xexpr.text(message, "body"))
+        assert.equal(echo, message[2].from)
+      end
+      bob:stop()
+    end)
+
+    it("ends with an error when the connection ends", function()
+      local _, pipe = start(s, "echo", { "alice@xmpp.test/echo", "alicepw" })
+      local other = login("alice", "echo")
+      assert.matches("closed: conflict: ", pipe:read "*a")
+      local ok, _, status = pipe:close()
+      if status then assert.same({ nil, 1 }, { ok, status }) end -- Lua 5.1 does not tell
+      other:stop()
+    end)
+
+    it("has at most 12 lines", function() assert.is_true(lines "echo" <= 12) end)
+  end)
+
+  describe("iq.lua", function()
+    it("asks the server", function()
+      local output, status = run(s, "iq", { "alice@xmpp.test", "alicepw" })
+      assert.matches("^ping: xmpp.test is there\nversion: (%S+) %d[^\n]*\n$", output)
+      assert.equal(s.name, output:match "version: (%S+)":lower())
+      assert.equal(0, status)
+    end)
+
+    it("tells of an error", function()
+      local output, status = run(s, "iq", { "alice@xmpp.test", "alicepw", "nobody@xmpp.test/nowhere" })
+      assert.equal("ping: service-unavailable\nquery: service-unavailable\n", output)
+      assert.equal(0, status)
+    end)
+  end)
+
+  describe("component.lua", function()
+    it("answers questions, and refuses what it does not know", function()
+      local line, pipe, pid = start(s, "component", { s.host, s.component_port, s.component, s.secret })
+      finally(function() pipe:close() end)
+      finally(function() os.execute("kill " .. pid) end)
+      assert.equal("component: " .. s.component, line)
+      local output, status = run(s, "iq", { "alice@xmpp.test", "alicepw", "anybody@" .. s.component })
+      assert.equal("ping: anybody@" .. s.component .. " is there\nversion: component.lua " .. xmpp._VERSION .. "\n", output)
+      assert.equal(0, status)
+      local bob = login "bob"
+      local function ask(xmlns)
+        return assert(bob:send_await({ "iq", { type = "get", to = s.component }, { "query", { xmlns = xmlns } } }, 30))
+      end
+      local disco = "http://jabber.org/protocol/disco#info"
+      assert.is_true(xexpr.match { "iq", { type = "result" }, { "query", { xmlns = disco },
+        { "feature", { var = disco } } } }(ask(disco)))
+      assert.is_true(xexpr.match { "iq", { type = "error" }, { "error", { "service-unavailable" } } }(ask "urn:example:x"))
+      bob:stop()
+    end)
+
+    it("fails with a wrong secret, and tells how it is used", function()
+      local output, status = run(s, "component", { s.host, s.component_port, s.component, "wrong" })
+      assert.matches("stream: not%-authorized: ", output)
+      assert.equal(1, status)
+      output, status = run(s, "component", { s.host, s.component_port, s.component })
+      assert.equal("usage: examples/component.lua HOST PORT DOMAIN SECRET\n", output)
+      assert.equal(2, status)
+    end)
+  end)
+
+  describe("seed.lua", function()
+    local function forms(output)
+      local found = {}
+      for line in output:gmatch "[^\n]+" do found[#found + 1] = { line:match "^(.-)  +(.*)$" } end
+      return found
+    end
+
+    it("goes through the Racket documentation", function()
+      local output, status = run(s, "seed", { "alice@xmpp.test/seed", "alicepw" })
+      assert.same({
+        { "xmpp-connect-client", "true, alice@xmpp.test/seed" }, { "xmpp-send", "true" },
+        { "xmpp-connect-component", s.component }, { "xmpp-stop!", "true" },
+        { "xmpp-send", "true" }, { "  as it came", "Hello" },
+        { "xmpp-receive", "presence, alice@xmpp.test/seed" }, { "xmpp-receive-blocking", "message, Are you there?" },
+        { "xmpp-set-handler", "message by alice" }, { "  by default", "true" }, { "xmpp-stop-handler", "" },
+        { "xmpp-handler", "nil" }, { "xmpp-set-callback", "Something" }, { "xmpp-set-callback/once", "2, 1" },
+        { "xmpp-unset-callback", "true" }, { "xmpp-callbacks", "0" }, { "xmpp-send/callback", "result, true" },
+        { "xmpp-send/await", "result, xmpp.test" }, { "  without a callback", "result" }, { "stanza/c", "true" },
+        { "  broken", "false, stanza[2].to: string expected, got boolean" }, { "xmpp-handler/c", "true" },
+        { "xmpp-callback/c", "true" }, { "xmpp-callback/once/c", "false, function expected, got string" },
+        { "string->jid", "user@example.net/desk, user, example.net, desk" }, { "xmpp-id", "true" },
+        { "XMPP-C2S-PORT", "5222" }, { "xmpp-stop!", "true" },
+      }, forms(output), output)
+      assert.equal(0, status)
+    end)
+
+    it("does without a component", function()
+      local output, status = run(s, "seed", { "alice@xmpp.test", "alicepw" }, { XMPP_SECRET = false })
+      assert.is_nil(output:find("component", 1, true))
+      assert.equal(0, status)
+    end)
+  end)
+end)

@@ -1,0 +1,323 @@
+-- iq: the answer that an iq of type get or set is owed (RFC 6120 8.2.3): the program's, else service-unavailable, once
+-- everybody has finished with it. On fed bytes; every test runs under several manners of garbage collection.
+
+local fed = require "spec.support.fed"
+local stage = require "spec.support.stage"
+local xmpp = require "xmpp"
+
+local hears, note = stage.hears, stage.note
+
+local f, conn
+
+local function expect(text)
+  assert.equal(text, stage.heard())
+end
+
+local function sent()
+  return stage.sent(f)
+end
+
+local UNAVAILABLE = { "error", { type = "cancel" },
+  { "service-unavailable", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" } } }
+
+-- The one thing that was sent is the answer of somebody who has none.
+local function expect_unavailable(attributes)
+  attributes.type = "error"
+  assert.same({ { "iq", attributes, UNAVAILABLE } }, sent())
+end
+
+local function expect_nothing_sent()
+  assert.same({}, sent())
+end
+
+local function ask(id, from, kind)
+  local bytes = "<iq type='%s' id='%s' from='%s'><q xmlns='urn:q'/></iq>"
+  f:feed(bytes:format(kind or "get", id, from or "bob@xmpp.test/pc"))
+end
+
+local function answer(stanza, c)
+  assert.is_true(c:send { "iq", { type = "result", id = stanza[2].id, to = stanza[2].from } })
+end
+
+local function an_iq()
+  local ANSWER = { "iq", { type = "result", id = "q1", to = "bob@xmpp.test/pc" } }
+
+  it("that nobody answers gets service-unavailable", function()
+    conn:set_handler()
+    ask "q1"
+    expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
+    ask("q2", "eve@xmpp.test", "set")
+    expect_unavailable { id = "q2", to = "eve@xmpp.test" }
+    conn:set_callback(hears "a")
+    ask "q3"
+    expect_unavailable { id = "q3", to = "bob@xmpp.test/pc" }
+    conn:set_callback(hears "b", { xmlns = "urn:else" })
+    ask "q4"
+    expect_unavailable { id = "q4", to = "bob@xmpp.test/pc" }
+    ask("q&apos;&lt;&amp;&#x20AC;")
+    expect_unavailable { id = "q'<&\226\130\172", to = "bob@xmpp.test/pc" }
+    f:feed "<iq type='get' id='q6'/>"
+    expect_unavailable { id = "q6" }
+  end)
+
+  it("gets it in one's own handler, too", function()
+    conn:set_handler(hears "own")
+    ask "q1"
+    expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
+    conn:set_handler(function(stanza, c) xmpp.default_handler(stanza, c) end)
+    conn:set_callback(hears "a")
+    ask "q2"
+    expect_unavailable { id = "q2", to = "bob@xmpp.test/pc" }
+  end)
+
+  it("gets it only when it is a question", function()
+    conn:set_handler()
+    conn:set_callback(function() end)
+    ask("q1", nil, "result")
+    ask("q1", nil, "error")
+    ask("q1", nil, "Get")
+    ask("q1", nil, "")
+    f:feed "<iq id='q1' from='bob@xmpp.test/pc'/><message type='get' id='q1'/><presence type='set' id='q1'/>"
+    expect_nothing_sent()
+  end)
+
+  it("that is answered gets nothing else", function()
+    conn:set_callback(answer, { name = "iq" })
+    conn:set_callback(hears "b")
+    conn:set_handler()
+    ask "q1"
+    assert.same({ ANSWER }, sent())
+    conn:set_handler(answer)
+    ask "q1"
+    assert.same({ ANSWER }, sent())
+    conn:set_handler(function(stanza, c)
+      c:send { "iq", { type = "error", id = stanza[2].id, to = stanza[2].from }, UNAVAILABLE }
+    end)
+    ask "q1"
+    expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
+  end)
+
+  it("is answered by every way to send", function()
+    local reply = { "iq", { type = "error", id = "q1", to = "bob@xmpp.test/pc" }, UNAVAILABLE }
+    local over
+    conn:set_handler(function(_, c) c:send_callback(reply, function() over = true end, 0) end)
+    ask "q1"
+    expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
+    stage.turn_until(function() return over end)
+  end)
+
+  it("is answered by an answer spelled otherwise", function()
+    conn:set_handler(function(_, c) c:send { "iq", { type = "result", id = "q1", to = "BOB@xmpp.TEST/pc" } } end)
+    ask "q1"
+    assert.equal(1, #sent())
+    ask("q1", "BOB@XMPP.TEST/pc")
+    assert.equal(1, #sent())
+  end)
+
+  it("is not answered by something else", function()
+    for _, other in ipairs {
+      { "iq", { type = "result", id = "q2", to = "bob@xmpp.test/pc" } },
+      { "iq", { type = "result", id = "q1", to = "eve@xmpp.test/pc" } },
+      { "iq", { type = "result", id = "q1", to = "bob@xmpp.test" } },
+      { "iq", { type = "result", id = "q1", to = "bob@xmpp.test/PC" } },
+      { "iq", { type = "result", id = "q1" } },
+      { "iq", { type = "get", id = "q1", to = "bob@xmpp.test/pc" } },
+      { "message", { type = "result", id = "q1", to = "bob@xmpp.test/pc" } },
+    } do
+      conn:set_handler(function(_, c) c:send(other) end)
+      ask "q1"
+      local all = sent()
+      assert.equal(2, #all)
+      assert.same({ "iq", { type = "error", id = "q1", to = "bob@xmpp.test/pc" }, UNAVAILABLE }, all[2])
+    end
+  end)
+
+  it("is answered when the last callback has finished, and not before", function()
+    conn:set_handler()
+    for _, name in ipairs { "a", "b", "c" } do
+      conn:set_callback(hears(name, function()
+        stage.wait()
+        if name == "b" then stage.wait() end
+        note(name .. " is over")
+      end))
+    end
+    ask "q1"
+    expect "anil bnil cnil"
+    expect_nothing_sent()
+    stage.go(3)
+    expect "a is over c is over"
+    expect_nothing_sent()
+    stage.go()
+    expect "b is over"
+    expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
+  end)
+
+  it("may be answered later, by a callback that waits meanwhile", function()
+    conn:set_handler()
+    conn:set_callback(hears("a", function(stanza, c)
+      stage.wait()
+      answer(stanza, c)
+      stage.wait()
+      note "over"
+    end))
+    conn:set_callback(hears "b")
+    ask "q1"
+    expect_nothing_sent()
+    stage.go()
+    assert.same({ ANSWER }, sent())
+    stage.go()
+    expect "anil bnil over"
+    expect_nothing_sent()
+  end)
+
+  it("may be answered later in one's own handler, and by a callback which that has called", function()
+    conn:set_handler(hears("own", function(stanza, c)
+      stage.wait()
+      answer(stanza, c)
+    end))
+    ask "q1"
+    expect_nothing_sent()
+    stage.go()
+    assert.same({ ANSWER }, sent())
+    conn:set_callback(function(stanza, c)
+      stage.wait()
+      answer(stanza, c)
+    end)
+    conn:set_handler(function(stanza, c) xmpp.default_handler(stanza, c) end)
+    ask "q1"
+    expect_nothing_sent()
+    stage.go()
+    assert.same({ ANSWER }, sent())
+  end)
+
+  it("gets its answer though a callback throws, at once or later", function()
+    conn:set_handler()
+    conn:set_callback(function() error "at once" end)
+    ask "q1"
+    expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
+    conn:set_callback(function()
+      stage.wait()
+      error "later"
+    end)
+    ask "q2"
+    expect_nothing_sent()
+    stage.go()
+    expect_unavailable { id = "q2", to = "bob@xmpp.test/pc" }
+    assert.equal(3, #stage.take_errors())
+  end)
+
+  it("gets its answer from a once-callback's end, too", function()
+    conn:set_handler()
+    conn:set_callback_once(function()
+      stage.wait()
+      return true
+    end)
+    ask "q1"
+    expect_nothing_sent()
+    stage.go()
+    assert.same({}, conn:callbacks())
+    expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
+  end)
+
+  it("gets its answer when the callback is finished by who has resumed it", function()
+    local co
+    conn:set_handler()
+    conn:set_callback(function()
+      co = coroutine.running()
+      coroutine.yield()
+    end)
+    ask "q1"
+    expect_nothing_sent()
+    assert.is_true(coroutine.resume(co))
+    fed.settle()
+    expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
+  end)
+
+  it("gets its answer when a callback that nobody can resume is collected", function()
+    conn:set_handler()
+    conn:set_callback(function() coroutine.yield() end)
+    ask "q1"
+    collectgarbage()
+    collectgarbage()
+    fed.settle()
+    expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
+  end)
+
+  it("gets its answer when the handler is taken away or replaced meanwhile", function()
+    conn:set_handler(function(_, c) c:stop_handler() end)
+    ask "q1"
+    expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
+    conn:set_handler(function(_, c)
+      stage.wait()
+      c:set_handler(function() end)
+    end)
+    ask "q2"
+    stage.go()
+    expect_unavailable { id = "q2", to = "bob@xmpp.test/pc" }
+  end)
+
+  it("is no matter any more when the connection has ended", function()
+    conn:set_handler()
+    conn:set_callback(function()
+      stage.wait()
+      note "over"
+    end)
+    ask "q1"
+    f:feed "</stream:stream>"
+    f:sent()
+    stage.go()
+    assert.equal("", f:sent())
+    expect "over"
+  end)
+
+  it("is told apart from another's with the same id", function()
+    local later = {}
+    conn:set_handler(function(stanza)
+      later[stanza[2].from] = coroutine.running()
+      if coroutine.yield() then answer(stanza, conn) end
+    end)
+    ask("q1", "bob@xmpp.test/pc")
+    ask("q1", "eve@xmpp.test/pc")
+    assert.is_true(coroutine.resume(later["bob@xmpp.test/pc"], true))
+    assert.is_true(coroutine.resume(later["eve@xmpp.test/pc"], false))
+    fed.settle()
+    assert.same({ ANSWER, { "iq", { type = "error", id = "q1", to = "eve@xmpp.test/pc" }, UNAVAILABLE } }, sent())
+  end)
+
+  it("that came to a component is answered from where it was sent to", function()
+    f = stage.open { jid = "echo.xmpp.test", component = true }
+    conn = f.conn
+    conn:set_handler()
+    f:feed "<iq type='get' id='q1' from='bob@xmpp.test/pc' to='Room@echo.xmpp.test/x'><q xmlns='urn:q'/></iq>"
+    expect_unavailable { id = "q1", to = "bob@xmpp.test/pc", from = "Room@echo.xmpp.test/x" }
+    f:feed "<iq type='set' id='q2' from='xmpp.test' to='echo.xmpp.test'><q xmlns='urn:q'/></iq>"
+    expect_unavailable { id = "q2", to = "xmpp.test", from = "echo.xmpp.test" }
+    conn:set_handler(function(stanza, c)
+      c:send { "iq", { type = "result", id = stanza[2].id, to = stanza[2].from, from = stanza[2].to } }
+    end)
+    f:feed "<iq type='get' id='q3' from='bob@xmpp.test/pc' to='room@echo.xmpp.test'><q xmlns='urn:q'/></iq>"
+    local expected = { "iq", { type = "result", id = "q3", to = "bob@xmpp.test/pc", from = "room@echo.xmpp.test" } }
+    assert.same({ expected }, sent())
+  end)
+end
+
+local GROUPS = {
+  { "an iq", an_iq },
+}
+
+for _, manner in ipairs(stage.MANNERS) do
+  describe("iq, " .. manner.name .. ":", function()
+    before_each(function()
+      stage.begin(manner)
+      f = stage.open()
+      conn = f.conn
+    end)
+
+    after_each(function()
+      f, conn = nil, nil
+      stage.finish()
+    end)
+
+    for _, group in ipairs(GROUPS) do describe(group[1], group[2]) end
+  end)
+end

@@ -1,0 +1,342 @@
+-- response: which stanza is the response to a request, and who gets it; what becomes of forged ones. On fed bytes.
+
+local core = require "xmpp.core"
+local fed = require "spec.support.fed"
+local stage = require "spec.support.stage"
+local xexpr = require "xmpp.xexpr"
+local xmpp = require "xmpp"
+
+local hears, note, refuses = stage.hears, stage.note, stage.refuses
+
+local f, conn
+
+local function expect(text)
+  assert.equal(text, stage.heard())
+end
+
+-- A request to `to` (nil: to nobody) with an id, or without.
+local function request(id, to)
+  return { "iq", { type = "get", id = id, to = to }, { "q", { xmlns = "urn:q" } } }
+end
+
+local function escape(s)
+  return (s:gsub("[&<']", { ["&"] = "&amp;", ["<"] = "&lt;", ["'"] = "&apos;" }))
+end
+
+-- A stanza's bytes; a false attribute is absent.
+local function stanza(name, attributes)
+  local parts = {}
+  for key, value in pairs(attributes) do
+    if value then parts[#parts + 1] = (" %s='%s'"):format(key, escape(tostring(value))) end
+  end
+  return "<" .. name .. table.concat(parts) .. "/>"
+end
+
+-- A coroutine that awaits, from the main thread on; what it comes to is noted, as "name=id" or "name!layer".
+local function awaits(name, stanza_, ...)
+  local more, n = { ... }, select("#", ...)
+  coroutine.wrap(function()
+    local response, err = conn:send_await(stanza_, (unpack or table.unpack)(more, 1, n))
+    note(response and name .. "=" .. tostring(response[2].n or response[2].id) or name .. "!" .. err.layer)
+  end)()
+end
+
+local function notes(name)
+  local asked = conn
+  return function(response, c, err)
+    assert.equal(asked, c)
+    note(response and name .. "=" .. tostring(response[2].n or response[2].id) or name .. "!" .. err.layer)
+  end
+end
+
+local function set_up(options)
+  return function()
+    stage.begin()
+    f = stage.open(options)
+    conn = f.conn
+  end
+end
+
+local function tear_down()
+  f, conn = nil, nil
+  stage.finish()
+end
+
+describe("a response", function()
+  before_each(set_up())
+  after_each(tear_down)
+
+  it("without a handler goes to who waits, and not to the queue", function()
+    conn:set_callback(hears "never")
+    conn:send_callback(request "a1", notes "a")
+    f:feed "<message n='1'/><iq type='result' id='a1'/><message n='2'/>"
+    expect "a=a1"
+    assert.equal("1", conn:receive()[2].n)
+    assert.equal("2", conn:receive()[2].n)
+    assert.is_nil(conn:receive())
+  end)
+
+  it("with a handler goes to who waits first, then to the callbacks", function()
+    conn:set_callback(hears "cb")
+    conn:set_handler()
+    conn:send_callback(request "a1", notes "a")
+    f:feed "<iq type='result' id='a1' n='1'/>"
+    expect "a=1 cb1"
+    conn:set_handler(hears "own")
+    conn:send_callback(request "a1", notes "a")
+    f:feed "<iq type='result' id='a1' n='2'/>"
+    expect "a=2 own2"
+  end)
+
+  it("is the same table for all", function()
+    local got = {}
+    local function take(s) got[#got + 1] = s end
+    conn:set_callback(take)
+    conn:set_handler()
+    conn:send_callback(request "a1", take)
+    f:feed "<iq type='result' id='a1'/>"
+    assert.equal(2, #got)
+    assert.equal(got[1], got[2])
+  end)
+
+  it("does not overtake what is queued for the handler that its waiter sets", function()
+    conn:set_callback(hears "cb")
+    conn:send_callback(request "a1", function(_, c) c:set_handler() end)
+    f:feed "<message n='1'/><message n='2'/><iq type='result' id='a1' n='3'/><message n='4'/>"
+    expect "cb1 cb2 cb4"
+  end)
+
+  it("is lost on a handler that its waiter takes away", function()
+    conn:set_callback(hears "cb")
+    conn:set_handler()
+    conn:send_callback(request "a1", function(_, c) c:stop_handler() end)
+    f:feed "<iq type='result' id='a1' n='1'/><message n='2'/>"
+    expect ""
+    assert.equal("2", conn:receive()[2].n)
+    assert.is_nil(conn:receive())
+  end)
+
+  it("may close the connection in its waiter", function()
+    conn:set_callback(hears "cb")
+    conn:set_handler()
+    conn:send_callback(request "a1", function(_, c) note(tostring(c:stop())) end)
+    f:feed "<iq type='result' id='a1' n='1'/></stream:stream>"
+    expect "cb1 true"
+  end)
+end)
+
+-- Who may answer. T: who was asked; from: who may have answered then.
+local B, F, D = "me@xmpp.test", "me@xmpp.test/here", "xmpp.test"
+local FROMS = { false, B, F, D, "me@xmpp.test/there", "bob@xmpp.test", "bob@xmpp.test/pc", "bob@xmpp.test/PC",
+  "else.test", "else.test/res", "xmpp.test/me", "" }
+
+local RULE = {
+  { to = nil, from = { [false] = true, [B] = true, [F] = true, [D] = true } },
+  { to = B, from = { [false] = true, [B] = true, [F] = true } },
+  { to = F, from = { [false] = true, [F] = true } },
+  { to = D, from = { [false] = true, [D] = true } },
+  { to = "me@xmpp.test/there", from = { ["me@xmpp.test/there"] = true } },
+  { to = "bob@xmpp.test", from = { ["bob@xmpp.test"] = true } },
+  { to = "bob@xmpp.test/pc", from = { ["bob@xmpp.test/pc"] = true } },
+  { to = "else.test", from = { ["else.test"] = true } },
+  { to = "xmpp.test/me", from = { ["xmpp.test/me"] = true } },
+}
+
+-- Asks `to`, feeds `bytes`, and says whether that was the answer. If not, it was delivered, and the wait goes on.
+local function is_answered(name, id, to, bytes, from)
+  local answered, delivered = 0, 0
+  conn:send_callback({ name, { type = name == "iq" and "get" or nil, id = id, to = to, from = from } },
+    function(response) answered = answered + (response and 1 or 0) end)
+  f:feed(bytes)
+  while conn:receive() do delivered = delivered + 1 end
+  assert.equal(1, answered + delivered, bytes)
+  f:sent()
+  return answered == 1
+end
+
+-- A connection of its own for each case: what still waits ends with it.
+local function fresh(options)
+  if f then stage.close(f) end
+  f = stage.open(options)
+  conn = f.conn
+end
+
+describe("who may answer", function()
+  before_each(set_up())
+  after_each(tear_down)
+
+  it("follows from who was asked", function()
+    for _, case in ipairs(RULE) do
+      for _, from in ipairs(FROMS) do
+        fresh()
+        local bytes = stanza("iq", { type = "result", id = "a1", from = from })
+        assert.equal(case.from[from] == true, is_answered("iq", "a1", case.to, bytes), tostring(case.to) .. bytes)
+      end
+    end
+  end)
+
+  it("is the same for messages and presences, whatever their type", function()
+    for _, name in ipairs { "message", "presence" } do
+      for _, case in ipairs(RULE) do
+        for i, from in ipairs(FROMS) do
+          fresh()
+          local kinds = { false, "result", "error", "get", "unavailable" }
+          local bytes = stanza(name, { type = kinds[i % #kinds + 1], id = "a1", from = from })
+          assert.equal(case.from[from] == true, is_answered(name, "a1", case.to, bytes), tostring(case.to) .. bytes)
+        end
+      end
+    end
+  end)
+
+  it("needs the same name, the same id and a type that answers", function()
+    local kinds = { { "result", true }, { "error", true }, { "get", false }, { "set", false }, { false, false },
+      { "Result", false }, { "", false } }
+    local ids = { { "a1", true }, { "A1", false }, { "a1 ", false }, { "a", false }, { "a11", false }, { "", false },
+      { false, false }, { "\195\164", false } }
+    local names = { { "iq", true }, { "message", false }, { "presence", false } }
+    for _, kind in ipairs(kinds) do
+      for _, id in ipairs(ids) do
+        for _, name in ipairs(names) do
+          for _, peer in ipairs { "bob@xmpp.test/pc", "eve@xmpp.test/pc" } do
+            fresh()
+            local bytes = stanza(name[1], { type = kind[1], id = id[1], from = peer })
+            local expected = kind[2] and id[2] and name[2] and peer == "bob@xmpp.test/pc"
+            assert.equal(expected, is_answered("iq", "a1", "bob@xmpp.test/pc", bytes), bytes)
+          end
+        end
+      end
+    end
+  end)
+
+  it("needs the same id byte for byte, though it is strange", function()
+    for _, id in ipairs { " ", "a'b&c<d>", "\195\164", "a\204\136", "x" .. ("y"):rep(5000) } do
+      fresh()
+      assert.is_true(is_answered("iq", id, nil, stanza("iq", { type = "result", id = id })))
+    end
+    fresh()
+    assert.is_false(is_answered("iq", "\195\164", nil, stanza("iq", { type = "result", id = "a\204\136" })))
+  end)
+
+  it("needs the stream's namespace", function()
+    for _, bytes in ipairs {
+      "<iq xmlns='jabber:server' type='result' id='a1'/>",
+      "<iq xmlns='jabber:component:accept' type='result' id='a1'/>",
+      "<x:iq xmlns:x='urn:x' type='result' id='a1'/>",
+      "<iq xmlns='urn:x' type='result' id='a1'/>",
+      "<iq type='result' x:id='a1' xmlns:x='urn:x'/>",
+      "<message><iq xmlns='jabber:client' type='result' id='a1'/></message>",
+      "<message><iq type='result' id='a1'/></message>",
+    } do
+      fresh()
+      conn:send_callback(request "a1", notes "a")
+      f:feed(bytes)
+      expect ""
+      assert.equal("ready", conn:state(), bytes)
+      f:feed "<c:iq xmlns:c='jabber:client' type='result' id='a1' n='1'/>"
+      expect "a=1"
+    end
+  end)
+
+  it("compares addresses as prepared", function()
+    local asked = { "Bob\195\132@B\195\156CHER.test./Res", "bob\195\164@xn--bcher-kva.test/Res" }
+    local answers = { ["bob\195\164@b\195\188cher.test/Res"] = true, ["BOB\195\132@B\195\188cher.TEST/Res"] = true,
+      ["boba\204\136@xn--bcher-kva.test/Res"] = true, ["bob\195\164@b\195\188cher.test/res"] = false,
+      ["bob\195\164@b\195\188cher.test"] = false, ["boba@b\195\188cher.test/Res"] = false }
+    for _, to in ipairs(asked) do
+      for from, expected in pairs(answers) do
+        fresh()
+        local bytes = stanza("iq", { type = "result", id = "a1", from = from })
+        assert.equal(expected, is_answered("iq", "a1", to, bytes), bytes)
+      end
+    end
+    for _, case in ipairs {
+      { nil, "ME@XMPP.TEST" }, { nil, "Me@xmpp.test/here" }, { nil, "XMPP.TEST" }, { nil, "xmpp.test." },
+      { "ME@xmpp.test", false }, { "ME@xmpp.test", F }, { "me@XMPP.TEST/here", false }, { F, "ME@xmpp.test/here" },
+      { "XMPP.test.", false }, { "XMPP.test", D },
+    } do
+      fresh()
+      local bytes = stanza("iq", { type = "result", id = "a1", from = case[2] })
+      assert.is_true(is_answered("iq", "a1", case[1], bytes), bytes)
+    end
+    for _, case in ipairs { { nil, "me@xmpp.test/Here" }, { "me@xmpp.test/HERE", F }, { "me@xmpp.test/HERE", false } } do
+      fresh()
+      local bytes = stanza("iq", { type = "result", id = "a1", from = case[2] })
+      assert.is_false(is_answered("iq", "a1", case[1], bytes), bytes)
+    end
+  end)
+
+  it("compares as they are addresses that are none", function()
+    for _, to in ipairs { "@", "a@@b", "x/", "" } do
+      fresh()
+      assert.is_true(is_answered("iq", "a1", to, stanza("iq", { type = "result", id = "a1", from = to })))
+      fresh()
+      assert.is_false(is_answered("iq", "a1", to, stanza("iq", { type = "result", id = "a1", from = "bob@xmpp.test" })))
+      fresh()
+      assert.is_false(is_answered("iq", "a1", to, stanza("iq", { type = "result", id = "a1" })))
+    end
+  end)
+
+  it("lets a forged answer pass as an ordinary stanza, and waits on", function()
+    conn:set_callback(hears "cb")
+    conn:set_handler()
+    conn:send_callback(request("a1", "bob@xmpp.test/pc"), notes "a")
+    f:sent()
+    f:feed "<iq type='result' id='a1' n='1' from='eve@xmpp.test/pc'/><iq type='result' id='a1' n='2'/>"
+    f:feed "<message id='a1' n='3' from='bob@xmpp.test/pc'/>"
+    expect "cb1 cb2 cb3"
+    assert.equal("", f:sent())
+    f:feed "<iq type='get' id='a1' n='4' from='bob@xmpp.test/pc'/>"
+    expect "cb4"
+    assert.equal("error", stage.sent(f)[1][2].type) -- it is a question, which nobody has answered
+    f:feed "<iq type='result' id='a1' n='5' from='bob@xmpp.test/pc'/>"
+    expect "a=5 cb5"
+  end)
+end)
+
+describe("who may answer a component", function()
+  before_each(set_up { jid = "echo.xmpp.test", component = true })
+  after_each(tear_down)
+
+  local OURS = "echo.xmpp.test"
+
+  it("is who was asked, to the address that it was sent from", function()
+    local asked = { "bob@xmpp.test", "bob@xmpp.test/pc", "xmpp.test" }
+    local senders = { false, OURS, "room@echo.xmpp.test", "room@echo.xmpp.test/x", "Room@ECHO.xmpp.test" }
+    local tos = { false, OURS, "room@echo.xmpp.test", "room@echo.xmpp.test/x", "room@echo.xmpp.test/X", "xmpp.test",
+      "ROOM@echo.xmpp.test." }
+    for _, to in ipairs(asked) do
+      for _, sender in ipairs(senders) do
+        for _, from in ipairs { false, OURS, "bob@xmpp.test", "bob@xmpp.test/pc", "xmpp.test" } do
+          for _, back in ipairs(tos) do
+            fresh { jid = OURS, component = true }
+            local bytes = stanza("iq", { type = "result", id = "a1", from = from, to = back })
+            local ours = tostring(xmpp.jid(sender or OURS))
+            local expected = from == to and back and tostring(xmpp.jid(back)) == ours or false
+            assert.equal(expected, is_answered("iq", "a1", to, bytes, sender or nil), tostring(sender) .. bytes)
+          end
+        end
+      end
+    end
+  end)
+
+  it("is the server or the component itself where nobody was asked by name", function()
+    for from, expected in pairs { [false] = true, [OURS] = true, ["xmpp.test"] = false, ["bob@xmpp.test"] = false } do
+      fresh { jid = OURS, component = true }
+      local bytes = stanza("iq", { type = "result", id = "a1", from = from, to = OURS })
+      assert.equal(expected, is_answered("iq", "a1", nil, bytes), bytes)
+    end
+  end)
+
+  it("is asked from the component's own address unless the stanza says from where", function()
+    conn:send_callback(request("a1", "bob@xmpp.test"), notes "a")
+    assert.equal(OURS, stage.sent(f)[1][2].from)
+    local mine = request("a2", "bob@xmpp.test")
+    mine[2].from = "room@echo.xmpp.test"
+    conn:send_callback(mine, notes "b")
+    assert.equal("room@echo.xmpp.test", stage.sent(f)[1][2].from)
+    f:feed "<iq type='result' id='a2' from='bob@xmpp.test' to='echo.xmpp.test'/>"
+    f:feed "<iq type='result' id='a1' from='bob@xmpp.test' to='echo.xmpp.test'/>"
+    f:feed "<iq type='result' id='a2' from='bob@xmpp.test' to='room@echo.xmpp.test'/>"
+    expect "a=a1 b=a2"
+  end)
+end)

@@ -1,0 +1,145 @@
+-- What the specs of the callback engine and of waiting share: fed connections, an ear for what callbacks do and throw,
+-- a gate that callbacks wait at, and the manners of garbage collection under which all of it must hold.
+--
+--   before_each(function() stage.begin(manner) end) -- manner: one of stage.MANNERS, or none
+--   after_each(stage.finish) -- fails for errors that nobody took, and for what is left over
+local core = require "xmpp.core"
+local fed = require "spec.support.fed"
+local xexpr = require "xmpp.xexpr"
+local xmpp = require "xmpp"
+
+local stage = { ME = "me@xmpp.test/here" }
+
+local unpack = table.unpack or unpack -- luacheck: ignore 143
+
+local opened, gate, heard, errors, manner, was
+
+local IDLE = { name = "with an idle collector", tick = function() end }
+
+-- tick: called at the beginning and at the end of every callback made by stage.hears.
+stage.MANNERS = {
+  IDLE,
+  { name = "with a full collection in every callback", tick = function() collectgarbage() end },
+  { name = "with a collector that never pauses", tick = function() end,
+    enter = function() return { collectgarbage("setpause", 0), collectgarbage("setstepmul", 1000) } end,
+    leave = function(old)
+      collectgarbage("setpause", old[1])
+      collectgarbage("setstepmul", old[2])
+    end },
+  { name = "with a generational collector", tick = function() collectgarbage "step" end,
+    enter = function() pcall(collectgarbage, "generational") end, -- not every Lua has it
+    leave = function() pcall(collectgarbage, "incremental") end },
+}
+
+function stage.begin(m)
+  manner = m or IDLE
+  opened, gate, heard, errors = {}, nil, {}, {}
+  xmpp.on_error(function(text, object) errors[#errors + 1] = { text = text, object = object } end)
+  was = manner.enter and manner.enter()
+end
+
+function stage.finish()
+  if manner.leave then manner.leave(was) end
+  for _, f in ipairs(opened) do stage.close(f) end
+  opened, gate = nil, nil
+  fed.settle()
+  xmpp.on_error(nil)
+  for _, e in ipairs(errors) do error("nobody took this error: " .. e.text, 0) end
+  if core.is_busy() then error("a connection or a timer is left over", 0) end
+end
+
+-- A fed connection (see fed.lua) that stage.finish will end.
+function stage.open(options)
+  local f = fed.open(options or { jid = stage.ME })
+  opened[#opened + 1] = f
+  return f
+end
+
+-- Has the server end it, if it did not yet.
+function stage.close(f)
+  if f.conn:state() ~= "closed" then f:feed "</stream:stream>" end
+end
+
+-- The ear.
+
+-- A callback that notes its name with the stanza's attribute n, and then does what `act` does.
+function stage.hears(name, act)
+  local function ticked(...)
+    manner.tick()
+    return ...
+  end
+  return function(stanza, conn, ...)
+    ticked(stage.note(name .. tostring(stanza and stanza[2].n)))
+    if act then return ticked(act(stanza, conn, ...)) end
+  end
+end
+
+function stage.note(text)
+  heard[#heard + 1] = text
+end
+
+-- What was noted since the last time.
+function stage.heard()
+  local text = table.concat(heard, " ")
+  heard = {}
+  return text
+end
+
+-- The errors given to on_error since the last time, each {text, object}.
+function stage.take_errors()
+  local taken = errors
+  errors = {}
+  return taken
+end
+
+-- g's error is at the line where it begins, and says `text`.
+function stage.refuses(text, g)
+  local ok, message = pcall(g)
+  local info = debug.getinfo(g, "S")
+  local place = ("%s:%d: "):format(info.short_src:match "[^/]*$", info.linedefined)
+  if ok then error("no error, but expected: " .. text, 2) end
+  if not message:find(place, 1, true) then error("not at the caller's line: " .. message, 2) end
+  if not message:find(text, 1, true) then error(("expected %q, got %q"):format(text, message), 2) end
+end
+
+-- Bytes.
+
+-- Messages with these attributes n arrive, in one piece.
+function stage.come(f, ...)
+  local bytes = {}
+  for i, n in ipairs { ... } do
+    bytes[i] = ("<message from='bob@xmpp.test/pc' n='%s'><body>hi</body></message>"):format(n)
+  end
+  f:feed(table.concat(bytes))
+end
+
+-- What was sent since the last time, as elements.
+function stage.sent(f)
+  local bytes = f:sent()
+  local all = assert(xexpr.from_xml("<all>" .. bytes:gsub("</stream:stream>$", "") .. "</all>"))
+  return { unpack(all, 3) }
+end
+
+-- Waiting.
+
+-- In a callback: waits until the test calls stage.go. Who has waited longest goes on first.
+function stage.wait()
+  gate = gate or stage.open { jid = "gate@xmpp.test/gate" }
+  assert(gate.conn:receive_blocking(60))
+end
+
+-- `n` (1) of those who wait go on.
+function stage.go(n)
+  gate:feed(("<message/>"):rep(n or 1))
+end
+
+-- Until `what` is true: for what takes time.
+function stage.turn_until(what)
+  local limit = os.time() + 20
+  while not what() do
+    if os.time() > limit then error("20 seconds have passed", 2) end
+    core.step(0.05)
+  end
+end
+
+return stage
