@@ -32,7 +32,9 @@ if env "XMPP_SECRET" then
 end
 
 -- Someone to talk to: the same account once more.
-local friend = assert(xmpp.connect_client(account "JID PASSWORD"))
+local jid, pass, opts = account "JID PASSWORD"
+opts.resource = "friend-" .. xmpp.id()
+local friend = assert(xmpp.connect_client(jid, pass, opts))
 local me, them = tostring(conn:jid()), tostring(friend:jid())
 
 local function hear(text) assert(friend:send { "message", { to = me, type = "chat" }, { "body", text } }) end
@@ -130,8 +132,8 @@ show("xmpp-callback/once/c", xmpp.contract.callback_once "print")
 -- Addresses, ids, the port
 
 -- (string->jid "user@example.net/desk"), (jid-localpart jid), (jid-domainpart jid), (jid-resourcepart jid)
-local jid = assert(xmpp.jid "user@example.net/desk")
-show("string->jid", jid, jid.localpart, jid.domainpart, jid.resourcepart)
+local user = assert(xmpp.jid "user@example.net/desk")
+show("string->jid", user, user.localpart, user.domainpart, user.resourcepart)
 show("xmpp-id", #xmpp.id() >= 22)
 show("XMPP-C2S-PORT", xmpp.C2S_PORT)
 

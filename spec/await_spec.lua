@@ -1,4 +1,5 @@
--- await: requests, what comes back, and that every waiter ends exactly once. On fed bytes. (Who may answer: response_spec.)
+-- await: requests, what comes back, and that every waiter ends exactly once. On fed bytes. Who may answer: see
+-- response_spec.
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
@@ -6,7 +7,7 @@ local stage = require "spec.support.stage"
 local xexpr = require "xmpp.xexpr"
 local xmpp = require "xmpp"
 
-local hears, note, refuses = stage.hears, stage.note, stage.refuses
+local note, refuses = stage.note, stage.refuses
 
 local f, conn
 

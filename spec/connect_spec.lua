@@ -8,6 +8,9 @@ local xexpr = xmpp.xexpr
 local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
 local STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
+-- Alice logs in by SCRAM. From then on the library sends no PLAIN for her, so that is for Carol to do.
+local carol_session = peer.session:gsub("alice", "carol")
+
 local open = {} -- what a test has opened
 
 local function keep(conn)
@@ -66,7 +69,8 @@ local function listener()
   return function(direction, text) heard[direction] = heard[direction] .. text end, heard
 end
 
-local function mechanism(heard) return heard.out:match "mechanism='([^']*)'" end
+-- The SASL mechanism that was used; a family of SCRAM is one, with channel binding or without.
+local function mechanism(heard) return (heard.out:match "mechanism='([^']*)'":gsub("%-PLUS$", "")) end
 
 -- The pin of the certificate that `s` serves, as anybody would make it.
 local function pin_of(s, name)
@@ -166,7 +170,7 @@ server.each(function(s)
       if s.name == "ejabberd" then offered[#offered + 1] = "SCRAM-SHA-512" end
       for _, name in ipairs(offered) do
         local log, heard = listener()
-        ping(s, login(s, "alice", { mechanisms = { name }, log = log }))
+        ping(s, login(s, name == "PLAIN" and "carol" or "alice", { mechanisms = { name }, log = log }))
         assert.equal(name, mechanism(heard))
       end
     end)
@@ -174,18 +178,18 @@ server.each(function(s)
     it("sends no PLAIN with plain = false", function()
       local log, heard = listener()
       check_error({ layer = "sasl", condition = "invalid-mechanism", retry = false },
-        dial(s, "alice", { plain = false, mechanisms = { "PLAIN" }, log = log }))
+        dial(s, "carol", { plain = false, mechanisms = { "PLAIN" }, log = log }))
       assert.is_nil(heard.out:find("<auth", 1, true))
     end)
 
     it("sends no PLAIN to whoever has no good certificate", function()
       check_error({ layer = "sasl", condition = "invalid-mechanism", retry = false },
-        dial(s, "alice", { verify = false, mechanisms = { "PLAIN" } }))
+        dial(s, "carol", { verify = false, mechanisms = { "PLAIN" } }))
     end)
 
     it("tells of a wrong password and an unknown user, by whatever mechanism", function()
       for _, name in ipairs { "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN" } do
-        for _, who in ipairs { "alice@xmpp.test", "nobody@xmpp.test" } do
+        for _, who in ipairs { "carol@xmpp.test", "nobody@xmpp.test" } do
           check_error({ layer = "sasl", condition = "not-authorized", retry = false },
             xmpp.connect_client(who, "wrong", s.host, s.port, s.opts { mechanisms = { name } }))
         end
@@ -211,12 +215,12 @@ server.each(function(s)
     end)
 
     it("leaves no secret in the log", function()
-      for _, name in ipairs { "SCRAM-SHA-256", "PLAIN" } do
+      for who, name in pairs { alice = "SCRAM-SHA-256", carol = "PLAIN" } do
         local log, heard = listener()
-        login(s, "alice", { mechanisms = { name }, log = log })
+        login(s, who, { mechanisms = { name }, log = log })
         local all = heard.out .. heard["in"]
         assert.matches("<auth", all)
-        for _, secret in ipairs { "alicepw", "AGFsaWNlAGFsaWNlcHc=", "YWxpY2Vwdw" } do
+        for _, secret in ipairs { "alicepw", "carolpw", "AGNhcm9sAGNhcm9scHc", "Y2Fyb2xwdw" } do
           assert.is_nil(all:find(secret, 1, true))
         end
         for text in all:gmatch "<auth[^>]*>([^<]*)<" do assert.equal("[masked]", text) end
@@ -252,7 +256,7 @@ server.each(function(s)
         xmpp.connect_client("alice@other.example", "alicepw", s.host, s.port, s.opts()))
     end)
 
-    it("may be given by name, by IPv4 and by IPv6 address", function()
+    it("may be given by name and by address", function()
       for _, host in ipairs { "localhost", "127.0.0.1" } do
         ping(s, keep(assert(xmpp.connect_client("alice@xmpp.test", s.users.alice, host, s.port, s.opts()))))
       end
@@ -479,21 +483,22 @@ server.each(function(s)
       dial(s, "alice", { mechanisms = { "PLAIN", "SCRAM-SHA-1" } }))
     check_error({ layer = "sasl", condition = "not-authorized", retry = false },
       xmpp.connect_client("alice@xmpp.test", "wrong", s.host, s.port, s.opts()))
-    check_error({ layer = "tls", condition = "certificate-name-mismatch" }, dial(s, "alice", { tls_name = "localhost" }))
+    check_error({ layer = "tls", condition = "certificate-name-mismatch" },
+      dial(s, "alice", { tls_name = "localhost" }))
   end)
 end, { tls_protocol = "1.2", auth = "SHA-256", without = "PLAIN", cert = "srvname" })
 
 server.each(function(s)
   it("TLS 1.3, a key on an elliptic curve, PLAIN where nothing better is offered, unless it is forbidden", function()
     local log, heard = listener()
-    ping(s, login(s, "alice", { log = log, pin = pin_of(s, "ec") }))
+    ping(s, login(s, "carol", { log = log, pin = pin_of(s, "ec") }))
     assert.equal("PLAIN", mechanism(heard))
     local err = check_error({ layer = "sasl", condition = "invalid-mechanism", retry = false },
-      dial(s, "alice", { plain = false }))
+      dial(s, "carol", { plain = false }))
     assert.matches("PLAIN", err.text)
-    check_error({ layer = "sasl", condition = "invalid-mechanism" }, dial(s, "alice", { verify = false }))
+    check_error({ layer = "sasl", condition = "invalid-mechanism" }, dial(s, "carol", { verify = false }))
     check_error({ layer = "sasl", condition = "not-authorized", retry = false },
-      xmpp.connect_client("alice@xmpp.test", "wrong", s.host, s.port, s.opts()))
+      xmpp.connect_client("carol@xmpp.test", "wrong", s.host, s.port, s.opts()))
   end)
 end, { tls_protocol = "1.3", auth = "SHA-1", offer = "PLAIN", cert = "ec" })
 
@@ -589,7 +594,7 @@ describe("a peer that says nothing", function()
     opts.ca_file = p.ca
     local began = os.time()
     local err = check_error({ layer = "timeout", condition = "timeout", retry = true },
-      xmpp.connect_client("alice@xmpp.test", "alicepw", p.host, p.port, opts))
+      xmpp.connect_client("carol@xmpp.test", "carolpw", p.host, p.port, opts))
     assert.is_true(os.time() - began < 10, "too late")
     p:check()
     return err.text
@@ -603,7 +608,7 @@ describe("a peer that says nothing", function()
       S: <stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='peer' version='1.0'>
       eof]], { timeout = 0.2 }))
     assert.matches("resource", connect_within(peer.starttls .. peer.plain
-      .. peer.stream "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>" .. "C: <iq ...>...</iq>\neof", { timeout = 1 }))
+      .. peer.stream "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>" .. "C: <iq ...>...</iq>\neof", { timeout = 3 }))
   end)
 
   it("to the point is given up, too, however much it says", function()
@@ -631,8 +636,8 @@ describe("a peer that says nothing", function()
   end)
 
   it("answers no goodbye: stop is over after its timeout", function()
-    local p = peer.play(peer.session .. "C: </stream:stream>\neof")
-    local conn = assert(xmpp.connect_client("alice@xmpp.test", "alicepw", p.host, p.port, { ca_file = p.ca }))
+    local p = peer.play(carol_session .. "C: </stream:stream>\neof")
+    local conn = assert(xmpp.connect_client("carol@xmpp.test", "carolpw", p.host, p.port, { ca_file = p.ca }))
     local ok, err = conn:stop(0.1)
     assert.is_nil(ok)
     assert.equal("closed", err.layer)
@@ -644,13 +649,13 @@ end)
 
 describe("keepalive", function()
   it("is a space now and then where nothing else is sent", function()
-    local p = peer.play(peer.session .. [[
+    local p = peer.play(carol_session .. [[
       match [ ]
       match [ ]
       S: <message><body>still there</body></message>
       C: </stream:stream>
       S: </stream:stream>]])
-    local conn = keep(assert(xmpp.connect_client("alice@xmpp.test", "alicepw", p.host, p.port,
+    local conn = keep(assert(xmpp.connect_client("carol@xmpp.test", "carolpw", p.host, p.port,
       { ca_file = p.ca, keepalive = 0.05 })))
     assert.equal("still there", xexpr.text(assert(conn:receive_blocking(30)), "body"))
     conn:stop()
@@ -658,12 +663,12 @@ describe("keepalive", function()
   end)
 
   it("is none with 0", function()
-    local p = peer.play(peer.session .. [[
+    local p = peer.play(carol_session .. [[
       silence 0.3
       S: <message><body>quiet</body></message>
       C: </stream:stream>
       S: </stream:stream>]])
-    local conn = keep(assert(xmpp.connect_client("alice@xmpp.test", "alicepw", p.host, p.port,
+    local conn = keep(assert(xmpp.connect_client("carol@xmpp.test", "carolpw", p.host, p.port,
       { ca_file = p.ca, keepalive = 0 })))
     assert.equal("quiet", xexpr.text(assert(conn:receive_blocking(30)), "body"))
     conn:stop()

@@ -700,6 +700,13 @@ describe("jid", function()
       assert.is_false(err.retry)
     end
     assert.is_nil((assert(xmpp.jid("a@b")):with_resource("")))
+    -- Whatever was given: the error is a line that can be printed.
+    for _, s in ipairs { "a\255@b", "\192\128@b", "\237\160\128@b", "\244\144\128\128@b", "a\r\n\27[2Jb@c",
+      ("x"):rep(99) .. "äöü@b c" } do
+      local _, err = xmpp.jid(s)
+      assert.is_nil(tostring(err):find "[%c\192\237\244\255]", s)
+      assert.matches("is not a JID: the %a+part %a+ .", err.text)
+    end
     refuses("got number", function() xmpp.jid(5) end)
     refuses("got nil", function() xmpp.jid(nil) end)
   end)

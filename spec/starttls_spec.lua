@@ -206,6 +206,14 @@ for _, point in ipairs(points) do
       assert.matches("Go away", err.text)
     end)
 
+    it("reports a stream error in many lines is quoted in one", function()
+      local err = fails({ layer = "stream", condition = "undefined-condition" }, text .. "raw " .. header
+        .. "<stream:error><undefined-condition " .. ERRORS .. "/><text " .. ERRORS
+        .. ">one\\ntwo\\x7fthree</text></stream:error>\nmatch .*")
+      assert.is_nil(tostring(err):find "%c")
+      assert.matches("one%?two%?three", err.text)
+    end)
+
     it("closes the stream has closed it", function()
       fails({ layer = "closed", condition = "closed-by-server", retry = true },
         text .. "S: " .. header .. "</stream:stream>\nmatch .*")

@@ -20,6 +20,7 @@ static int describe(lua_State *L) {
 /* The error object at the top, as a string in its place; a __tostring that throws is not listened to. */
 static void to_text(lua_State *L) {
   const char *type = luaL_typename(L, -1);
+  if (lua_type(L, -1) == LUA_TSTRING) return; /* without a call: C's stack may be full */
   lua_pushcfunction(L, describe);
   lua_insert(L, -2);
   if (lua_pcall(L, 1, 1, 0) == LUA_OK) return;
@@ -45,16 +46,21 @@ static int report(lua_State *L) {
 
 void xb_report(lua_State *L, lua_State *co) {
   lua_pushcfunction(L, report);
-  lua_insert(L, -2);
+  lua_pushvalue(L, -2);
   if (co) {
     lua_pushthread(co);
     lua_xmove(co, L, 1);
   } else {
     lua_pushnil(L);
   }
-  if (lua_pcall(L, 2, 0, 0) == LUA_OK) return;
-  to_text(L);
-  fprintf(stderr, "xmpp: error in the function given to xmpp.on_error: %s\n", lua_tostring(L, -1));
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+    to_text(L);
+    lua_insert(L, -2);
+    to_text(L);
+    fprintf(stderr, "xmpp: xmpp.on_error could not be told (%s) of an error in a callback: %s\n", lua_tostring(L, -2),
+            lua_tostring(L, -1));
+    lua_pop(L, 1);
+  }
   lua_pop(L, 1);
 }
 

@@ -231,6 +231,7 @@ static int l_request(lua_State *L) {
     return xb_fail(L, &e);
   }
   note_answer(conn, &a);
+  if (conn->queued > conn->max_queue) xb_mark_ready(conn); /* reading had stopped: see is_full */
   lua_pushlstring(L, a.id, a.id_len);
   flush_soon(conn);
   drain_log(L, conn, 1);
@@ -545,7 +546,7 @@ int xb_service(lua_State *L, xb_conn *conn, int most) {
 
 static int l_receive(lua_State *L) {
   xb_conn *conn = check(L);
-  if (pop_queue(L, conn, 1)) {
+  if (conn->handler == XB_NO_HANDLER && pop_queue(L, conn, 1)) { /* else the handler has it first */
     xb_mark_ready(conn); /* there is room again */
     return 1;
   }

@@ -20,8 +20,8 @@ static bool same_name(const char *a, size_t n, const char *b, size_t m) {
 bool xm_cert_dns_matches(const char *pattern, size_t n, const char *name) {
   const char *dot = strchr(name, '.');
   if (memchr(pattern, '\0', n)) return false;
-  if (n > 2 && pattern[0] == '*' && pattern[1] == '.')
-    return dot && dot != name && memchr(pattern + 2, '.', n - 2) && !memchr(pattern + 2, '*', n - 2) &&
+  if (n > 3 && pattern[0] == '*' && pattern[1] == '.') /* a dot in the rest, before its last byte: no top-level domain */
+    return dot && dot != name && memchr(pattern + 2, '.', n - 3) && !memchr(pattern + 2, '*', n - 2) &&
            same_name(pattern + 1, n - 1, dot, strlen(dot));
   return !memchr(pattern, '*', n) && same_name(pattern, n, name, strlen(name));
 }

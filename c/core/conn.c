@@ -225,16 +225,39 @@ void xm_conn_flush(xm_conn *c) {
   }
 }
 
-/* The peer's stream is at fault: it is told by name (RFC 6120 4.9), as far as that goes without waiting. */
+static void send_close(xm_conn *c) {
+  static const char bye[] = "</stream:stream>";
+  if (xm_buf_puts(&c->out, bye) == XM_OK) log_text(c, '>', bye, sizeof bye - 1);
+  xm_conn_flush(c);
+}
+
+/* All is said in the stream: goodbye underneath, too, so that our last words arrive. */
+static void part(xm_conn *c) {
+  if (c->tls) xm_tls_finish(c->tls);
+  if (c->sock) xm_sock_finish(c->sock);
+}
+
+/* The peer's stream is at fault: it is told by name (RFC 6120 4.9), as far as that goes without waiting, unless ours has
+ * ended already. */
 static xm_conn_event fail_stream(xm_conn *c) {
   char text[256];
   int n = snprintf(text, sizeof text,
                    "<stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
                    c->why.condition);
-  if (c->why.layer == XM_LAYER_STREAM && can_write(c) && xm_buf_put(&c->out, text, (size_t)n) == XM_OK) {
+  if (c->why.layer == XM_LAYER_STREAM && can_write(c) && c->state != XM_CONN_CLOSING &&
+      xm_buf_put(&c->out, text, (size_t)n) == XM_OK) {
     log_text(c, '>', text, (size_t)n);
     xm_conn_flush(c);
   }
+  part(c);
+  return fail(c);
+}
+
+/* The peer has ended the stream with an error. */
+static xm_conn_event on_stream_error(xm_conn *c, const xm_tape *t) {
+  xm_nego_stream_error(t, &c->why);
+  if (c->state != XM_CONN_CLOSING) send_close(c);
+  part(c);
   return fail(c);
 }
 
@@ -341,7 +364,7 @@ static xm_conn_event negotiate(xm_conn *c, bool header) {
   size_t mark = xm_buf_mark(&c->out);
   int verdict = header ? xm_nego_opened(c->nego, t, &c->out, &c->why) : xm_nego_read(c->nego, t, &c->out, &c->why);
   log_tape(c, t, secret);
-  if (verdict < 0) return xm_nego_is_stream_error(t) ? fail(c) : fail_stream(c);
+  if (verdict < 0) return xm_nego_is_stream_error(t) ? on_stream_error(c, t) : fail_stream(c);
   log_masked(c, '>', xm_buf_at(&c->out) + mark, xm_buf_len(&c->out) - mark, xm_nego_is_secret(c->nego));
   xm_conn_flush(c);
   if (c->state == XM_CONN_CLOSED) return XM_CONN_AGAIN; /* writing failed: the parts have gone */
@@ -355,18 +378,11 @@ static xm_conn_event negotiate(xm_conn *c, bool header) {
   }
 }
 
-/* The streams are both at their end: say goodbye underneath, too. */
+/* The streams are both at their end. */
 static xm_conn_event finish(xm_conn *c) {
-  if (c->tls) xm_tls_finish(c->tls);
-  if (c->sock) xm_sock_finish(c->sock);
+  part(c);
   end(c);
   return XM_CONN_AGAIN;
-}
-
-static void send_close(xm_conn *c) {
-  static const char bye[] = "</stream:stream>";
-  if (xm_buf_puts(&c->out, bye) == XM_OK) log_text(c, '>', bye, sizeof bye - 1);
-  xm_conn_flush(c);
 }
 
 static xm_conn_event on_close(xm_conn *c) {
@@ -383,11 +399,7 @@ static xm_conn_event on_element(xm_conn *c) {
   if (c->nego) return negotiate(c, false);
   log_tape(c, t, false);
   name = xm_tape_name(t, 0);
-  if (xm_nego_is_stream_error(t)) {
-    xm_nego_stream_error(t, &c->why);
-    send_close(c);
-    return fail(c);
-  }
+  if (xm_nego_is_stream_error(t)) return on_stream_error(c, t);
   if (!xm_tape_is(t, 0, ns, NULL)) return XM_CONN_AGAIN; /* a nonza that nobody negotiated: passed over */
   if (strcmp(name, "message") == 0 || strcmp(name, "presence") == 0 || strcmp(name, "iq") == 0) return XM_CONN_STANZA;
   xm_err_set(&c->why, XM_LAYER_STREAM, "unsupported-stanza-type", false, "the server sent <%s/>, which is no stanza",

@@ -16,12 +16,35 @@ static void cut_at_character(char *s, size_t cap) {
   if (lead > 0 && lead - 1 + length_of((unsigned char)s[lead - 1]) > n) s[lead - 1] = '\0';
 }
 
+/* Bytes of the character that `s` begins with; 0: no valid one, or a control character. */
+static size_t character_at(const unsigned char *s) {
+  static const unsigned long least[] = {0, 0, 0x80, 0x800, 0x10000};
+  size_t n = length_of(*s), i;
+  unsigned long c = n == 1 ? *s : *s & (0x7Fu >> n);
+  for (i = 1; i < n; i++) {
+    if ((s[i] & 0xC0) != 0x80) return 0;
+    c = c << 6 | (s[i] & 0x3F);
+  }
+  if (*s > 0xF4 || c < least[n] || c > 0x10FFFF || (c & ~0x7FFul) == 0xD800) return 0;
+  return c < 0x20 || (c >= 0x7F && c < 0xA0) ? 0 : n;
+}
+
+/* What the caller or the peer said may be anything. It becomes valid UTF-8, on one line, that no terminal obeys. */
+static void mend(char *s, size_t cap) {
+  cut_at_character(s, cap);
+  while (*s) {
+    size_t n = character_at((unsigned char *)s);
+    if (n == 0) *s = '?';
+    s += n ? n : 1;
+  }
+}
+
 static void fill(xm_err *e, xm_layer layer, const char *condition, bool retry, int native) {
   e->layer = layer;
   e->retry = retry;
   e->native = native;
   snprintf(e->condition, sizeof e->condition, "%s", condition);
-  cut_at_character(e->condition, sizeof e->condition);
+  mend(e->condition, sizeof e->condition);
 }
 
 int xm_err_set(xm_err *e, xm_layer layer, const char *condition, bool retry, const char *fmt, ...) {
@@ -31,7 +54,7 @@ int xm_err_set(xm_err *e, xm_layer layer, const char *condition, bool retry, con
   va_start(args, fmt);
   vsnprintf(e->text, sizeof e->text, fmt, args);
   va_end(args);
-  cut_at_character(e->text, sizeof e->text);
+  mend(e->text, sizeof e->text);
   return XM_EFAIL;
 }
 
@@ -39,7 +62,7 @@ int xm_err_errno(xm_err *e, xm_layer layer, int errnum, const char *name, bool r
   if (!e || xm_err_is_set(e)) return XM_EFAIL;
   fill(e, layer, name, retry, errnum);
   snprintf(e->text, sizeof e->text, "%s: %s", what, strerror(errnum));
-  cut_at_character(e->text, sizeof e->text);
+  mend(e->text, sizeof e->text);
   return XM_EFAIL;
 }
 

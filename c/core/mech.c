@@ -196,8 +196,9 @@ static unsigned usable_bindings(const xm_mech_channel *channel) {
 
 /* The bindings to choose from, when a -PLUS is within reach. `bare`: so is one without. */
 static unsigned common_bindings(const xm_mech_offer *offer, unsigned usable, bool bare) {
+  const unsigned unique = 1u << XM_MECH_UNIQUE;
   if (offer->lists) return offer->bindings & usable;
-  return bare ? usable & 1u << XM_MECH_UNIQUE : usable;
+  return bare || usable & unique ? usable & unique : usable;
 }
 
 static int bind_by(xm_mech_choice *choice, unsigned bindings, unsigned plus) {

@@ -178,8 +178,12 @@ xm_route *xm_route_new(const char *ns) {
   return r;
 }
 
-int xm_route_set_self(xm_route *r, const xm_jid *self) {
-  char *s = copy(self->str, xm_jid_len(self));
+int xm_route_set_self(xm_route *r, const xm_jid *bound) {
+  const char *reason;
+  xm_jid prepared; /* the server may spell it otherwise */
+  int rc = xm_jid_parse(&prepared, bound->str, xm_jid_len(bound), &reason);
+  const xm_jid *self = rc == XM_OK ? &prepared : bound;
+  char *s = rc == XM_ENOMEM ? NULL : copy(self->str, xm_jid_len(self));
   if (!s) return XM_ENOMEM;
   free(r->self);
   r->self = s;
@@ -462,6 +466,7 @@ void xm_route_answered(xm_route *r, const char *to, size_t to_len, const char *i
   char *prepared;
   if (!find(&r->questions, NULL, id, id_len)) return;
   prepared = to ? prepared_copy(to, to_len) : NULL;
+  if (to && !prepared) return; /* no memory: it is answered once more, by an error */
   while ((n = find(&r->questions, n, id, id_len))) {
     xm_question *q = (xm_question *)n;
     if (prepared ? !q->from || !is_address(prepared, strlen(prepared), q->from) : q->from != NULL) continue;

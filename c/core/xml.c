@@ -113,6 +113,13 @@ static void check_tag(xm_xml *x) {
     refuse_limit(x, "bytes of a tag", x->limits.start_tag);
 }
 
+/* RFC 6120 4.8.2: both streams have the same content namespace, where theirs declares one as the default. */
+static void on_namespace(void *arg, const XML_Char *prefix, const XML_Char *uri) {
+  xm_xml *x = arg;
+  if (x->depth > 0 || prefix || !uri || strcmp(uri, x->ns) == 0 || strcmp(uri, XM_NS_STREAM) == 0) return;
+  refuse(x, "invalid-namespace", "its content namespace is not ours");
+}
+
 static void count_node(xm_xml *x) {
   if (x->nodes++ == x->limits.nodes) refuse_limit(x, "elements and texts in a stanza", x->limits.nodes);
 }
@@ -197,6 +204,7 @@ static void on_pi(void *arg, const XML_Char *target, const XML_Char *data) {
 static void set_handlers(xm_xml *x) {
   XML_SetUserData(x->parser, x);
   XML_SetElementHandler(x->parser, on_start, on_end);
+  XML_SetStartNamespaceDeclHandler(x->parser, on_namespace);
   XML_SetCharacterDataHandler(x->parser, on_text);
   XML_SetXmlDeclHandler(x->parser, on_xml_decl);
   XML_SetStartDoctypeDeclHandler(x->parser, on_doctype);

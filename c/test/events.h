@@ -21,7 +21,7 @@ static void log_free(struct log *l) {
   *l = (struct log){0};
 }
 
-static void put_escaped(xm_buf *to, const char *s) {
+static void show_string(xm_buf *to, const char *s) {
   char hex[8];
   for (; *s; s++) {
     snprintf(hex, sizeof hex, (unsigned char)*s < ' ' || *s == '\\' ? "\\x%02x" : "%c", (unsigned char)*s);
@@ -29,30 +29,30 @@ static void put_escaped(xm_buf *to, const char *s) {
   }
 }
 
-static void put_record(xm_buf *to, const xm_tape *t, const xm_tape_rec *r) {
+static void show_record(xm_buf *to, const xm_tape *t, const xm_tape_rec *r) {
   bool end_of_tag = r->kind != XM_TAPE_CLOSE && r[1].kind != XM_TAPE_ATTR && r->kind != XM_TAPE_TEXT;
   if (r->kind == XM_TAPE_OPEN) {
     xm_buf_puts(to, "<{");
-    put_escaped(to, xm_tape_str(t, r->text));
+    show_string(to, xm_tape_str(t, r->text));
     xm_buf_puts(to, "}");
-    put_escaped(to, xm_tape_str(t, r->name));
+    show_string(to, xm_tape_str(t, r->name));
   } else if (r->kind == XM_TAPE_ATTR) {
     xm_buf_puts(to, " ");
-    put_escaped(to, xm_tape_str(t, r->name));
+    show_string(to, xm_tape_str(t, r->name));
     xm_buf_puts(to, "='");
-    put_escaped(to, xm_tape_str(t, r->text));
+    show_string(to, xm_tape_str(t, r->text));
     xm_buf_puts(to, "'");
   } else if (r->kind == XM_TAPE_TEXT) {
-    put_escaped(to, xm_tape_str(t, r->text));
+    show_string(to, xm_tape_str(t, r->text));
   } else {
     xm_buf_puts(to, "</>");
   }
   if (end_of_tag) xm_buf_puts(to, ">");
 }
 
-static void put_tape(xm_buf *to, const xm_tape *t) {
+static void show_tape(xm_buf *to, const xm_tape *t) {
   uint32_t i;
-  for (i = 0; i < t->n; i++) put_record(to, t, &t->recs[i]);
+  for (i = 0; i < t->n; i++) show_record(to, t, &t->recs[i]);
 }
 
 static void log_event(struct log *l, const xm_xml *x, int event, const xm_err *e) {
@@ -64,7 +64,7 @@ static void log_event(struct log *l, const xm_xml *x, int event, const xm_err *e
     assert_true(l->n < sizeof l->ends / sizeof *l->ends);
     l->ends[l->n++] = l->fed - xm_xml_unread(x);
     xm_buf_puts(&l->text, names[event]);
-    if (event != XM_XML_CLOSE) put_tape(&l->text, xm_xml_tape(x));
+    if (event != XM_XML_CLOSE) show_tape(&l->text, xm_xml_tape(x));
   }
   xm_buf_puts(&l->text, "\n");
 }

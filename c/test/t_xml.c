@@ -11,7 +11,6 @@
 #include <string.h>
 /* cmocka wants the four above first */
 #include <cmocka.h>
-#include <dirent.h>
 #include <expat.h>
 
 #include "err.h"
@@ -31,71 +30,13 @@ static XML_Parser create_parser(const char *encoding, char separator) {
 #include "../core/tape.c"
 #include "../core/xml.c"
 #pragma pop_macro("fail")
+#include "corpus.h"
 #include "events.h"
 #include "failing_off.h"
 
 #define HEADER "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 
 static const xm_xml_limits generous = {1 << 20, 64 * 1024, 128, 256, 50000};
-
-/* The corpus. */
-
-enum { FILES = 64 };
-
-static struct stream {
-  char name[64];
-  xm_buf xml, events;
-  size_t ends[256]; /* where each event ends, as whole feeding finds it */
-  size_t n;
-} corpus[FILES];
-static int streams;
-
-static void load(xm_buf *to, const char *dir, const char *name, const char *extension) {
-  char path[1024], *at;
-  FILE *f;
-  size_t n;
-  snprintf(path, sizeof path, "%s/%s%s", dir, name, extension);
-  f = fopen(path, "rb");
-  assert_non_null(f);
-  do {
-    at = xm_buf_reserve(to, 4096);
-    n = fread(at, 1, 4096, f);
-    xm_buf_commit(to, n);
-  } while (n > 0);
-  fclose(f);
-}
-
-/* The folder lies beside this file. */
-static int load_corpus(void **state) {
-  char dir[512];
-  struct dirent *d;
-  DIR *open;
-  (void)state;
-  snprintf(dir, sizeof dir, "%.*scorpus", (int)(strrchr(__FILE__, '/') + 1 - __FILE__), __FILE__);
-  open = opendir(dir);
-  if (!open) return -1;
-  while ((d = readdir(open)) && streams < FILES) {
-    struct stream *s = &corpus[streams];
-    char *dot = strstr(d->d_name, ".xml");
-    if (!dot) continue;
-    snprintf(s->name, sizeof s->name, "%.*s", (int)(dot - d->d_name), d->d_name);
-    load(&s->xml, dir, s->name, ".xml");
-    load(&s->events, dir, s->name, ".events");
-    streams++;
-  }
-  closedir(open);
-  return streams >= 30 ? 0 : -1;
-}
-
-static int free_corpus(void **state) {
-  (void)state;
-  while (streams > 0) {
-    streams--;
-    xm_buf_free(&corpus[streams].xml);
-    xm_buf_free(&corpus[streams].events);
-  }
-  return 0;
-}
 
 static void check_log(const struct stream *s, const struct log *got) {
   if (xm_buf_len(&got->text) == xm_buf_len(&s->events) &&

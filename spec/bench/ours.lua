@@ -195,7 +195,7 @@ local function ping(n, depth, waiting)
   local spent = clock() - since
   assert(ask(conn, "release-" .. waiting))
   while box.left > 0 do xmpp.step(1) end
-  tell(clock() - spent, n, ("%.3f"):format(memory() / before))
+  tell(spent, n, ("%.3f"):format(memory() / before))
 end
 
 local modes = {

@@ -1,15 +1,7 @@
 /* libFuzzer: any bytes as an address and as a password. What is taken stays as it is, and is the same to every
  * function. */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "jid.h"
-
-#define MUST(condition)        \
-  do {                         \
-    if (!(condition)) abort(); \
-  } while (0)
+#include "fuzz.h"
 
 static void check_taken(const xm_jid *j, const char *s, size_t n) {
   const char *reason;

@@ -28,10 +28,13 @@ end
 
 local doing = {}
 
--- Until the stream ends, or so long as was asked for.
+-- Until the stream ends, or so long as was asked for. All stanzas go to the callback.
 function doing.listen(conn)
   local _, err = conn:receive_blocking(tonumber(setting "LISTEN"))
-  if err.layer ~= "timeout" then return err end
+  if err.layer ~= "timeout" then
+    while xmpp.step(0) > 0 do end -- what came before the end
+    return err
+  end
   local ok
   ok, err = conn:stop(1)
   return not ok and err or nil

@@ -85,7 +85,7 @@ def is_close(run, _):
 
 def is_error(run, conditions):
     closed = run.session.reader.ended and run.session.wire.closed
-    told = run.events is None or (end(run).get("layer"), end(run).get("condition")) == ("stream", stream_error(run))
+    told = run.events is None or is_told(["stream", stream_error(run)], end(run))
     return stream_error(run) in conditions and closed and told
 
 
@@ -135,9 +135,9 @@ def reported(kind):
 
 
 def is_told(words, event):
-    """LAYER [CONDITION...] [retry|final]"""
+    """LAYER [CONDITION...] [retry|final]. Once bound, a program may be told that it is 'closed', and by what condition."""
     conditions = [word for word in words[1:] if word not in ("retry", "final")]
-    if event.get("layer") != words[0] or (conditions and event.get("condition") not in conditions):
+    if event.get("layer") not in (words[0], "closed") or (conditions and event.get("condition") not in conditions):
         return False
     return "retry" not in words and "final" not in words or event.get("retry") == ("retry" in words)
 

@@ -9,6 +9,7 @@ import time
 import xml.parsers.expat
 
 BLOCK = 64 * 1024
+TLS_RECORDS = range(20, 25)  # the first byte of a TLS record, with which no XML begins
 
 
 class Gone(Exception):
@@ -99,7 +100,7 @@ class Wire:
             data = b""
         if not data:
             self.closed = True
-        elif self.tls:
+        elif self.tls or data[0] in TLS_RECORDS:  # a client that is ahead of us in the handshake
             self.incoming.write(data)
             self.open()
         else:
@@ -154,9 +155,12 @@ class Reader:
         self.items, self.faults, self.heard = [], [], bytearray()
         self.restart()
 
+    def expect_restart(self):
+        """If a stream header comes next, it begins a new stream."""
+        self.restarts = True
+
     def restart(self):
-        """A new stream begins with the next byte."""
-        self.rest, self.depth, self.ended = b"", 0, False
+        self.rest, self.depth, self.ended, self.restarts = b"", 0, False, False
         self.parser = xml.parsers.expat.ParserCreate(namespace_separator=" ")
         self.parser.buffer_text = True
         self.parser.StartElementHandler = self.start
@@ -166,6 +170,8 @@ class Reader:
     def feed(self, data):
         """Whole tags only go to the parser, which may put off what is unfinished."""
         self.heard += data
+        if self.restarts and data.lstrip().startswith((b"<?xml", b"<stream:stream")):
+            self.restart()
         whole, found, rest = (self.rest + data).rpartition(b">")
         self.rest = rest
         if self.ended and (whole + found + rest).strip():

@@ -1,0 +1,207 @@
+/* cert: which certificate is for which name: dNSName and its wildcards, SRVName, xmppAddr, iPAddress; never the common
+ * name. Certificates are made here. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+
+#include "cert.h"
+
+#include "certs.h"
+
+#define LENGTH(a) (int)(sizeof(a) / sizeof *(a))
+
+static bool fits(const san *names, int n, const char *cn, const char *name) {
+  X509 *cert = new_cert(cn, names, n, 0, 3600);
+  bool yes = xm_cert_is_for(cert, name);
+  X509_free(cert);
+  return yes;
+}
+
+static void wildcards_are_whole_left_labels(void **state) {
+  static const struct {
+    const char *pattern, *name;
+    bool covers;
+  } rows[] = {{"xmpp.example", "xmpp.example", true},
+              {"XMPP.Example", "xmpp.example", true},
+              {"xmpp.example.", "xmpp.example", true},
+              {"xmpp.example", "xmpp.example.", true},
+              {"xmpp.example..", "xmpp.example", false},
+              {"xn--mller-kva.example", "XN--mller-kva.example", true},
+              {"xmpp.example", "xmpp.example2", false},
+              {"xmpp.example", "a.xmpp.example", false},
+              {"a.xmpp.example", "xmpp.example", false},
+              {"", "xmpp.example", false},
+              {".", "xmpp.example", false},
+              {"", "", false},
+              {"localhost", "localhost", true},
+              {"*.xmpp.example", "a.xmpp.example", true},
+              {"*.xmpp.example", "xn--mller-kva.xmpp.example", true},
+              {"*.XMPP.example", "A.xmpp.example.", true},
+              {"*.xmpp.example.", "a.xmpp.example", true},
+              {"*.xmpp.example", "xmpp.example", false},
+              {"*.xmpp.example", ".xmpp.example", false},
+              {"*.xmpp.example", "a.b.xmpp.example", false},
+              {"*.xmpp.example", "axmpp.example", false},
+              {"*.example", "xmpp.example", false},
+              {"*.example.", "xmpp.example", false},
+              {"*", "localhost", false},
+              {"*.", "localhost", false},
+              {"*", "xmpp.example", false},
+              {"*.*.example", "a.b.example", false},
+              {"**.xmpp.example", "a.xmpp.example", false},
+              {"a*.xmpp.example", "ab.xmpp.example", false},
+              {"*a.xmpp.example", "ba.xmpp.example", false},
+              {"xn--*.xmpp.example", "xn--a.xmpp.example", false},
+              {"a.*.example", "a.b.example", false},
+              {"xmpp.*", "xmpp.example", false},
+              {"*xmpp.example", "xmpp.example", false}};
+  int i;
+  (void)state;
+  for (i = 0; i < LENGTH(rows); i++) {
+    const san dns = {SAN_DNS, rows[i].pattern, 0};
+    if (xm_cert_dns_matches(rows[i].pattern, strlen(rows[i].pattern), rows[i].name) != rows[i].covers)
+      fail_msg("%s for %s", rows[i].pattern, rows[i].name);
+    if (*rows[i].pattern && *rows[i].name) assert_int_equal(fits(&dns, 1, "x", rows[i].name), rows[i].covers);
+  }
+}
+
+static void other_names_have_their_forms(void **state) {
+  static const struct {
+    san name;
+    bool fits;
+  } rows[] = {{{SAN_SRV, "_xmpp-client.xmpp.example", 0}, true},
+              {{SAN_SRV, "_XMPP-Client.XMPP.example.", 0}, true},
+              {{SAN_SRV, "_xmpp-server.xmpp.example", 0}, false},
+              {{SAN_SRV, "_xmpps-client.xmpp.example", 0}, false},
+              {{SAN_SRV, "xmpp.example", 0}, false},
+              {{SAN_SRV, "_xmpp-client.", 0}, false},
+              {{SAN_SRV, "_xmpp-client.*.example", 0}, false},
+              {{SAN_SRV, "_xmpp-client.a.xmpp.example", 0}, false},
+              {{SAN_SRV, "_xmpp-client.xmpp.example\0.evil.example", 39}, false},
+              {{SAN_SRV_UTF8, "_xmpp-client.xmpp.example", 0}, false},
+              {{SAN_XMPP, "xmpp.example", 0}, true},
+              {{SAN_XMPP, "XMPP.example", 0}, true},
+              {{SAN_XMPP, "alice@xmpp.example", 0}, false},
+              {{SAN_XMPP, "xmpp.example/res", 0}, false},
+              {{SAN_XMPP, "*.example", 0}, false},
+              {{SAN_XMPP, "xmpp.example\0", 13}, false},
+              {{SAN_XMPP, "xmpp\0example", 12}, false},
+              {{SAN_XMPP_IA5, "xmpp.example", 0}, false},
+              {{SAN_EMAIL, "xmpp.example", 0}, false},
+              {{SAN_URI, "xmpp.example", 0}, false},
+              {{SAN_URI, "xmpp:xmpp.example", 0}, false},
+              {{SAN_IP, "xmpp.example", 0}, false},
+              {{SAN_DNS, "xmpp.example\0.evil.example", 26}, false},
+              {{SAN_DNS, "xmpp.example\0", 13}, false},
+              {{SAN_DNS, "\0xmpp.example", 13}, false},
+              {{SAN_DNS, "*.xmpp\0example", 14}, false}};
+  int i;
+  (void)state;
+  for (i = 0; i < LENGTH(rows); i++)
+    if (fits(&rows[i].name, 1, "x", "xmpp.example") != rows[i].fits) fail_msg("row %d: %s", i, rows[i].name.value);
+}
+
+static void the_common_name_is_never_looked_at(void **state) {
+  const san foreign = {SAN_XMPP, "other.example", 0};
+  (void)state;
+  assert_false(fits(NULL, 0, "xmpp.example", "xmpp.example"));
+  assert_false(fits(&foreign, 1, "xmpp.example", "xmpp.example"));
+  assert_false(fits(NULL, 0, "192.0.2.1", "192.0.2.1"));
+}
+
+static void addresses_are_addresses(void **state) {
+  static const char v6[] = "\x20\x01\x0D\xB8\0\0\0\0\0\0\0\0\0\0\0\1", mapped[] = "\0\0\0\0\0\0\0\0\0\0\xFF\xFF\xC0\0\2\1";
+  const san v4_name = {SAN_IP, "\xC0\0\2\1", 4}, v6_name = {SAN_IP, v6, 16}, mapped_name = {SAN_IP, mapped, 16};
+  const san text[] = {{SAN_DNS, "192.0.2.1", 0},     {SAN_DNS, "2001:db8::1", 0}, {SAN_XMPP, "192.0.2.1", 0},
+                      {SAN_DNS, "*.0.2.1", 0},       {SAN_IP, "192.0.2.1", 0},    {SAN_SRV, "_xmpp-client.192.0.2.1", 0},
+                      {SAN_IP, "\xC0\0\2\1\0", 5},   {SAN_IP, "\xC0\0\2", 3},     {SAN_IP, "\xC0\0\2\1\xFF\xFF\xFF\xFF", 8}};
+  (void)state;
+  assert_true(fits(&v4_name, 1, "x", "192.0.2.1"));
+  assert_false(fits(&v4_name, 1, "x", "192.0.2.2"));
+  assert_true(fits(&v6_name, 1, "x", "2001:db8::1"));
+  assert_true(fits(&v6_name, 1, "x", "2001:0DB8:0::0:1"));
+  assert_false(fits(&v6_name, 1, "x", "2001:db8::2"));
+  assert_false(fits(&mapped_name, 1, "x", "192.0.2.1"));
+  assert_false(fits(text, LENGTH(text), "x", "192.0.2.1"));
+  assert_false(fits(text, LENGTH(text), "x", "2001:db8::1"));
+  assert_false(fits(&v4_name, 1, "x", "xmpp.example"));
+}
+
+static void any_of_many_names_will_do(void **state) {
+  enum { MANY = 10000 };
+  static san names[MANY + 1];
+  int i;
+  (void)state;
+  for (i = 0; i < MANY; i++) names[i] = (san){i % 3 == 0 ? SAN_DNS : i % 3 == 1 ? SAN_XMPP : SAN_SRV, "other.example", 0};
+  assert_false(fits(names, MANY, "x", "xmpp.example"));
+  names[MANY] = (san){SAN_DNS, "xmpp.example", 0};
+  assert_true(fits(names, MANY + 1, "x", "xmpp.example"));
+}
+
+/* Two lists of names are none: neither says which of them holds. */
+static void two_extensions_are_no_names(void **state) {
+  const san dns = {SAN_DNS, "xmpp.example", 0};
+  X509 *cert = new_cert("x", &dns, 1, 0, 3600);
+  char names[100];
+  (void)state;
+  add_extension(cert, NID_subject_alt_name, "DNS:evil.example");
+  assert_false(xm_cert_is_for(cert, "xmpp.example"));
+  assert_false(xm_cert_is_for(cert, "evil.example"));
+  xm_cert_list_names(cert, names, sizeof names);
+  assert_string_equal(names, "no names at all");
+  X509_free(cert);
+}
+
+static void names_are_listed_for_people(void **state) {
+  static const char v6[] = "\x20\x01\x0D\xB8\0\0\0\0\0\0\0\0\0\0\0\1";
+  const san names[] = {{SAN_DNS, "*.a.example", 0},
+                       {SAN_EMAIL, "who@cares", 0},
+                       {SAN_XMPP, "b\xC3\xA9.example", 0},
+                       {SAN_SRV, "_xmpp-client.c.example", 0},
+                       {SAN_IP, "\xC0\0\2\1", 4},
+                       {SAN_IP, v6, 16},
+                       {SAN_IP, "\xC0\0\2", 3},
+                       {SAN_DNS, "d\0\n\x1B[2J", 7}};
+  X509 *cert = new_cert("x", names, LENGTH(names), 0, 3600), *bare = new_cert("x", NULL, 0, 0, 3600);
+  char all[200], few[32], none[32];
+  (void)state;
+  xm_cert_list_names(cert, all, sizeof all);
+  assert_string_equal(all, "*.a.example, b??.example, _xmpp-client.c.example, 192.0.2.1, 2001:db8::1, d???[2J");
+  xm_cert_list_names(cert, few, sizeof few);
+  assert_true(strncmp(few, "*.a.example, b??.ex", 11) == 0 && strlen(few) < sizeof few);
+  xm_cert_list_names(bare, none, sizeof none);
+  assert_string_equal(none, "no names at all");
+  X509_free(cert);
+  X509_free(bare);
+}
+
+/* XEP-0178: a client certificate that names somebody else, too. */
+static void other_addresses_are_noticed(void **state) {
+  const san names[] = {{SAN_XMPP, "alice@xmpp.example", 0}, {SAN_DNS, "other.example", 0}, {SAN_XMPP, "bob@xmpp.example", 0}};
+  X509 *one = new_cert("x", names, 2, 0, 3600), *two = new_cert("x", names, 3, 0, 3600);
+  (void)state;
+  assert_false(xm_cert_names_others(one, "alice@xmpp.example", 18));
+  assert_true(xm_cert_names_others(one, "alice@xmpp.exampl", 17));
+  assert_true(xm_cert_names_others(one, "bob@xmpp.example", 16));
+  assert_true(xm_cert_names_others(two, "alice@xmpp.example", 18));
+  X509_free(one);
+  X509_free(two);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(wildcards_are_whole_left_labels),
+      cmocka_unit_test(other_names_have_their_forms),
+      cmocka_unit_test(the_common_name_is_never_looked_at),
+      cmocka_unit_test(addresses_are_addresses),
+      cmocka_unit_test(any_of_many_names_will_do),
+      cmocka_unit_test(two_extensions_are_no_names),
+      cmocka_unit_test(names_are_listed_for_people),
+      cmocka_unit_test(other_addresses_are_noticed),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,440 @@
+/* mech: which mechanism and which channel binding is chosen, in every combination of offer, allow-list, channel and
+ * means; what a server has to prove; and what is shown of the names that it makes up. */
+#include "mech.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+
+static const char *const names[] = {"EXTERNAL",      "SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS",
+                                    "SCRAM-SHA-512", "SCRAM-SHA-256",      "SCRAM-SHA-1",        "PLAIN",
+                                    "ANONYMOUS"};
+enum { ALL = 511, PLUS = 7 << 1, BARE = 7 << 4, PLAIN = 1 << 7, ANONYMOUS = 1 << 8 };
+
+static const xm_mech_channel bare_channel = {.version = 0x0303};
+
+static xm_mech_policy policy_of(unsigned allowed, const xm_mech_channel *channel) {
+  return (xm_mech_policy){.allowed = allowed,
+                          .username = true,
+                          .password = true,
+                          .tls = true,
+                          .verified = true,
+                          .plain = true,
+                          .channel = channel};
+}
+
+/* A refusal as every refusal must be: of this layer, for good, in printable ASCII. */
+static void check_refusal(const xm_err *e, const char *condition) {
+  const char *p;
+  assert_string_equal(e->condition, condition);
+  assert_int_equal(e->layer, XM_LAYER_SASL);
+  assert_false(e->retry);
+  assert_true(strlen(e->text) > 20 && strlen(e->text) < sizeof e->text - 1);
+  for (p = e->text; *p; p++) assert_true(*p >= ' ' && *p <= '~');
+}
+
+static void offer_bits(xm_mech_offer *offer, unsigned bits, bool backwards) {
+  int i;
+  for (i = 0; i < 9; i++) {
+    int k = backwards ? 8 - i : i;
+    if (bits >> k & 1) xm_mech_offer_add(offer, names[k], strlen(names[k]));
+  }
+}
+
+/* The name's place; -1: nothing should be chosen. */
+static int expected_choice(unsigned both, bool alone, bool plain) {
+  int i;
+  if (alone) return both ? 8 : -1;
+  for (i = 0; i < 7; i++)
+    if (both >> i & 1) return i;
+  return plain && both & PLAIN ? 7 : -1;
+}
+
+/* Every offer with every allow-list, in two orders, PLAIN wanted or not; TLS 1.2 with tls-unique, and a certificate. */
+static void test_every_choice(void **unused) {
+  const xm_mech_channel channel = {.version = 0x0303, .bindings = {[XM_MECH_UNIQUE] = {12, "finished it."}}};
+  unsigned offered, allowed;
+  (void)unused;
+  for (offered = 0; offered <= ALL; offered++)
+    for (allowed = 0; allowed <= ALL; allowed++) {
+      bool plain = (offered ^ allowed) & 1;
+      xm_mech_policy policy = policy_of(allowed, &channel);
+      int expected = expected_choice(offered & allowed, allowed == ANONYMOUS, plain);
+      xm_mech_offer offer = {0};
+      xm_mech_choice choice;
+      xm_err e = {0};
+      policy.plain = plain;
+      policy.certificate = true;
+      offer_bits(&offer, offered, (offered ^ allowed) & 2);
+      assert_int_equal(xm_mech_choose(&offer, &policy, &choice, &e), expected < 0 ? XM_EFAIL : XM_OK);
+      if (expected < 0) {
+        check_refusal(&e, "invalid-mechanism");
+        assert_non_null(strstr(e.text, offered ? offer.names : "(none)"));
+      } else {
+        assert_string_equal(choice.mech->name, names[expected]);
+        assert_int_equal(choice.flag == 'p', expected >= 1 && expected <= 3);
+        assert_false(choice.need_hash);
+      }
+    }
+}
+
+/* The means: each that is missing takes its mechanisms away. */
+static void test_means(void **unused) {
+  static const struct {
+    bool username, password, certificate, tls, verified, plain, pinned;
+    unsigned offered;
+    const char *expected; /* NULL: nothing */
+  } rows[] = {
+      {1, 1, 1, 1, 1, 1, 0, ALL, "EXTERNAL"},      {1, 0, 1, 1, 1, 1, 0, ALL, "EXTERNAL"},
+      {1, 0, 1, 1, 0, 1, 0, ALL, "EXTERNAL"},      {1, 1, 0, 1, 1, 1, 0, ALL, "SCRAM-SHA-512"},
+      {1, 1, 1, 0, 0, 1, 0, ALL, "SCRAM-SHA-512"}, /* without TLS nobody has seen the certificate */
+      {1, 1, 1, 0, 0, 1, 0, 1 | PLUS, NULL},       {1, 0, 0, 1, 1, 1, 0, ALL, NULL},
+      {1, 1, 0, 1, 1, 1, 0, PLAIN, "PLAIN"},       {1, 1, 0, 1, 1, 1, 0, PLAIN | ANONYMOUS, "PLAIN"},
+      {1, 1, 0, 1, 1, 1, 1, PLAIN, NULL},          {1, 1, 0, 1, 1, 0, 0, PLAIN, NULL},
+      {1, 1, 0, 1, 0, 1, 0, PLAIN, NULL},          {1, 1, 0, 0, 0, 1, 0, PLAIN, NULL},
+      {1, 0, 0, 1, 1, 1, 0, PLAIN, NULL},          {1, 1, 0, 1, 1, 1, 1, PLAIN | BARE, "SCRAM-SHA-512"},
+      {0, 0, 0, 1, 1, 1, 0, ALL, "ANONYMOUS"},     {0, 1, 1, 1, 1, 1, 0, ALL, "ANONYMOUS"},
+      {0, 0, 0, 0, 0, 1, 0, ALL, "ANONYMOUS"},     {0, 1, 1, 1, 1, 1, 0, ALL & ~ANONYMOUS, NULL},
+      {1, 1, 0, 1, 1, 1, 0, ANONYMOUS, NULL},      {1, 0, 0, 1, 1, 1, 0, ANONYMOUS, NULL},
+  };
+  size_t i;
+  (void)unused;
+  for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    xm_mech_policy policy = {ALL,          rows[i].username, rows[i].password, rows[i].certificate,
+                             rows[i].tls,  rows[i].verified, rows[i].plain,    rows[i].pinned,
+                             &bare_channel};
+    xm_mech_offer offer = {0};
+    xm_mech_choice choice;
+    xm_err e = {0};
+    int rc;
+    offer_bits(&offer, rows[i].offered, false);
+    rc = xm_mech_choose(&offer, &policy, &choice, &e);
+    if (rows[i].expected) {
+      if (rc < 0) fail_msg("row %zu: %s", i, e.text);
+      assert_string_equal(choice.mech->name, rows[i].expected);
+    } else {
+      if (rc == 0) fail_msg("row %zu: %s", i, choice.mech->name);
+      check_refusal(&e, "invalid-mechanism");
+    }
+  }
+}
+
+static void test_refusals_say_why(void **unused) {
+  static const struct {
+    unsigned offered, allowed;
+    bool password, pinned, plain;
+    const char *why;
+  } rows[] = {
+      {0, ALL, true, false, true, "(none); this library has none of these"},
+      {PLAIN, BARE, true, false, true, "PLAIN; the option mechanisms allows none"},
+      {PLAIN, ALL, true, false, false, "the option plain not false"},
+      {PLAIN, ALL, true, true, true, "something better before"},
+      {PLAIN | BARE, ALL, false, true, true, "need something that is missing: a username and a password"},
+      {ANONYMOUS, ALL, true, false, true, "a JID without localpart (ANONYMOUS)"},
+      {1, ALL, true, false, true, "a client certificate (EXTERNAL)"},
+  };
+  size_t i;
+  (void)unused;
+  for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    xm_mech_policy policy = policy_of(rows[i].allowed, &bare_channel);
+    xm_mech_offer offer = {0};
+    xm_mech_choice choice;
+    xm_err e = {0};
+    policy.password = rows[i].password;
+    policy.pinned = rows[i].pinned;
+    policy.plain = rows[i].plain;
+    offer_bits(&offer, rows[i].offered, false);
+    assert_int_equal(xm_mech_choose(&offer, &policy, &choice, &e), XM_EFAIL);
+    check_refusal(&e, "invalid-mechanism");
+    if (!strstr(e.text, rows[i].why)) fail_msg("row %zu: %s", i, e.text);
+  }
+}
+
+/* The truth table. */
+
+typedef struct situation {
+  bool tls, allows_plus;
+  unsigned usable;  /* types of ours, as bits */
+  int plus;         /* -PLUS mechanisms: none, a foreign one, one of ours */
+  int list;         /* see lists */
+  bool bare, plain; /* are offered, too */
+} situation;
+
+enum { NO_PLUS, FOREIGN_PLUS, OUR_PLUS, PLUSES };
+static const struct {
+  bool there;
+  const char *types[4];
+} lists[] = {{false, {0}},
+             {true, {0}}, /* an empty one */
+             {true, {"tls-exporter", "tls-server-end-point"}},
+             {true, {"tls-server-end-point", "tls-exporter", "tls-unique"}},
+             {true, {"tls-exporter"}},
+             {true, {"tls-unique"}},
+             {true, {"tls-server-end-point"}},
+             {true, {"x-foreign"}},
+             {true, {"x-foreign", "tls-server-end-point"}},
+             {true, {"x-foreign", "tls-unique", "TLS-EXPORTER"}}};
+enum { LISTS = sizeof lists / sizeof lists[0] };
+
+static bool lists_type(const situation *s, const char *type) {
+  int i;
+  for (i = 0; lists[s->list].types[i]; i++)
+    if (strcmp(lists[s->list].types[i], type) == 0) return true;
+  return false;
+}
+
+/* Straight from the rules: RFC 5802 section 6, XEP-0440 section 3 (1.0.0), XEP-0474 section 6 (0.5.0). What should
+ * happen: "p:TYPE", "y", "n", "n!" (and the offer has to be proved), "PLAIN", or a refusal's condition. */
+static const char *rule(const situation *s) {
+  static const char *const types[] = {"tls-exporter", "tls-unique", "tls-server-end-point"};
+  static const char *const bound[] = {"p:tls-exporter", "p:tls-unique", "p:tls-server-end-point"};
+  bool announced = lists[s->list].there, plus = s->plus == OUR_PLUS && s->tls && s->allows_plus;
+  int i;
+  if (!s->bare && !plus) return s->plain && s->tls ? "PLAIN" : "invalid-mechanism";
+  if (!s->tls || !s->allows_plus) return "n"; /* rule 2 */
+  if (plus && announced)
+    for (i = 0; i < 3; i++)
+      if (s->usable >> i & 1 && lists_type(s, types[i])) return bound[i]; /* rule 7 */
+  if (plus && announced && !s->bare) return "no-channel-binding";
+  if (plus && announced) return lists_type(s, types[2]) ? "n" : "n!"; /* rule 6, as XEP-0474 has it */
+  if (plus && s->usable & 2) return "p:tls-unique";                   /* rule 4: SASL1 leaves it open */
+  if (plus && s->bare) return "n";
+  if (plus) return s->usable & 1 ? "p:tls-exporter" : s->usable & 4 ? "p:tls-server-end-point" : "no-channel-binding";
+  if (s->plus == FOREIGN_PLUS) return "n"; /* y would be a lie */
+  if (announced) return "n!";              /* rule 5, unless it is proved to be no attack */
+  return s->usable ? "y" : "n";            /* rule 3 */
+}
+
+static void offer_situation(xm_mech_offer *offer, const situation *s) {
+  int i;
+  if (s->plain) xm_mech_offer_add(offer, "PLAIN", 5);
+  if (s->bare) xm_mech_offer_add(offer, "SCRAM-SHA-256", 13);
+  if (s->plus == FOREIGN_PLUS) xm_mech_offer_add(offer, "SCRAM-SHA3-512-PLUS", 19);
+  if (s->plus == OUR_PLUS) xm_mech_offer_add(offer, "SCRAM-SHA-1-PLUS", 16);
+  offer->lists = lists[s->list].there;
+  for (i = 0; lists[s->list].types[i]; i++)
+    xm_mech_offer_add_binding(offer, lists[s->list].types[i], strlen(lists[s->list].types[i]));
+}
+
+static void outcome(const situation *s, char to[64]) {
+  xm_mech_channel channel = {.version = 0x0303};
+  xm_mech_policy policy = policy_of(s->allows_plus ? ALL : ALL & ~PLUS, &channel);
+  xm_mech_offer offer = {0};
+  xm_mech_choice choice;
+  xm_err e = {0};
+  int i;
+  for (i = 0; i < XM_MECH_BINDINGS; i++) channel.bindings[i].n = s->usable >> i & 1 ? 32 : 0;
+  policy.tls = policy.verified = s->tls;
+  if (!s->tls) policy.channel = NULL;
+  offer_situation(&offer, s);
+  if (xm_mech_choose(&offer, &policy, &choice, &e) < 0) {
+    check_refusal(&e, e.condition);
+    strcpy(to, e.condition);
+    return;
+  }
+  if (choice.mech->kind == XM_MECH_PLAIN)
+    strcpy(to, "PLAIN");
+  else if (choice.flag == 'p')
+    sprintf(to, "p:%s", xm_mech_binding_name(choice.binding));
+  else
+    sprintf(to, "%c%s", choice.flag, choice.need_hash ? "!" : "");
+  assert_int_equal(choice.flag == 'p', strstr(choice.mech->name, "-PLUS") != NULL);
+}
+
+static void test_truth_table(void **unused) {
+  const int rows = 2 * 2 * 2 * 2 * 8 * PLUSES * LISTS;
+  int row;
+  (void)unused;
+  assert_int_equal(rows, 3840);
+  for (row = 0; row < rows; row++) {
+    situation s = {.tls = row & 1,
+                   .allows_plus = row >> 1 & 1,
+                   .bare = row >> 2 & 1,
+                   .plain = row >> 3 & 1,
+                   .usable = row >> 4 & 7,
+                   .plus = (row >> 7) % PLUSES,
+                   .list = (row >> 7) / PLUSES};
+    char got[64];
+    outcome(&s, got);
+    if (strcmp(got, rule(&s)) != 0)
+      fail_msg("tls %d, allows -PLUS %d, bare %d, plain %d, usable %u, plus %d, list %d: %s, not %s", s.tls,
+               s.allows_plus, s.bare, s.plain, s.usable, s.plus, s.list, got, rule(&s));
+  }
+}
+
+/* What a server proves (XEP-0474). */
+
+static void check_text(xm_mech_offer *offer, const char *text, size_t n) {
+  xm_buf out = XM_BUF_INIT;
+  assert_int_equal(xm_mech_offer_text(offer, &out), XM_OK);
+  assert_int_equal(xm_buf_len(&out), n);
+  assert_memory_equal(xm_buf_at(&out), text, n);
+  xm_buf_free(&out);
+}
+#define CHECK_TEXT(offer, text) check_text(offer, text, sizeof text - 1)
+
+static void add_all(xm_mech_offer *offer, const char *list) {
+  while (*list) {
+    size_t n = strcspn(list, " ");
+    xm_mech_offer_add(offer, list, n);
+    list += n + (list[n] == ' ');
+  }
+}
+
+static void test_text_of_an_offer(void **unused) {
+  xm_mech_offer xep = {0}, none = {0}, unlisted = {0}, empty = {0}, odd = {0};
+  (void)unused;
+  add_all(&xep, "SCRAM-SHA-1-PLUS SCRAM-SHA-1"); /* its own example, in another order */
+  xm_mech_offer_add_binding(&xep, "tls-server-end-point", 20);
+  xm_mech_offer_add_binding(&xep, "tls-exporter", 12);
+  CHECK_TEXT(&xep,
+             "SCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS\x1f"
+             "tls-exporter\x1etls-server-end-point");
+  CHECK_TEXT(&xep,
+             "SCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS\x1f"
+             "tls-exporter\x1etls-server-end-point");
+  assert_int_equal(xm_mech_offer_text(&none, &(xm_buf){0}), XM_OK);
+  add_all(&unlisted,
+          "X-B PLAIN x-a PLAIN \xff"
+          "Z SCRAM-SHA-1 X \xc3\xa9"); /* kept as they came, doubles too */
+  CHECK_TEXT(&unlisted, "PLAIN\x1ePLAIN\x1eSCRAM-SHA-1\x1eX\x1eX-B\x1ex-a\x1e\xc3\xa9\x1e\xffZ");
+  add_all(&empty, "PLAIN");
+  empty.lists = true;
+  CHECK_TEXT(&empty, "PLAIN\x1f");
+  xm_mech_offer_add(&odd, "", 0);
+  xm_mech_offer_add(&odd, " PLAIN", 6);
+  xm_mech_offer_add_binding(&odd, "", 0);
+  CHECK_TEXT(&odd, "\x1e PLAIN\x1f");
+}
+
+/* 64 names can be proved, 65 can't; the choice doesn't mind. */
+static void test_long_offers(void **unused) {
+  xm_mech_policy policy = policy_of(ALL, &bare_channel);
+  xm_mech_offer offer = {0}, types = {0};
+  xm_mech_choice choice;
+  xm_buf out = XM_BUF_INIT;
+  int i;
+  (void)unused;
+  xm_buf_puts(&out, "kept");
+  for (i = 0; i < 63; i++) xm_mech_offer_add(&offer, "X-FOO", 5);
+  xm_mech_offer_add(&offer, "PLAIN", 5);
+  assert_int_equal(xm_mech_offer_text(&offer, &out), XM_OK);
+  assert_int_equal(xm_buf_len(&out), 4 + 64 * 5 + 63);
+  for (i = 0; i < 100000; i++) xm_mech_offer_add(&offer, "X-BAR", 5);
+  xm_mech_offer_add(&offer, "SCRAM-SHA-1", 11);
+  assert_int_equal(xm_mech_offer_text(&offer, &out), XM_ELIMIT);
+  assert_int_equal(xm_mech_choose(&offer, &policy, &choice, NULL), XM_OK);
+  assert_string_equal(choice.mech->name, "SCRAM-SHA-1");
+  add_all(&types, "PLAIN");
+  for (i = 0; i < 65; i++) xm_mech_offer_add_binding(&types, "x", 1);
+  assert_int_equal(xm_mech_offer_text(&types, &out), XM_ELIMIT);
+  assert_int_equal(xm_buf_len(&out), 4 + 64 * 5 + 63);
+  xm_buf_free(&out);
+}
+
+static void test_allow_lists(void **unused) {
+  static const struct {
+    const char *list, *unknown;
+  } rows[] = {
+      {"SCRAM-SHA-256", NULL},
+      {"  SCRAM-SHA-256,\tPLAIN ,, SCRAM-SHA-256\n", NULL},
+      {"", NULL},
+      {" , ", NULL},
+      {"scram-sha-256", "scram-sha-256"},
+      {"PLAIN CRAM-MD5 X", "CRAM-MD5"},
+      {"SCRAM-SHA-2", "SCRAM-SHA-2"},
+      {"SCRAM-SHA-256-PLU", "SCRAM-SHA-256-PLU"},
+      {"SCRAM-SHA-256-PLUS-PLUS", "SCRAM-SHA-256-PLUS-PLUS"},
+      {"PLAIN;PLAIN", "PLAIN;PLAIN"},
+  };
+  const char *unknown;
+  size_t i, n;
+  unsigned sum = 0;
+  (void)unused;
+  for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    xm_mech_allowed(rows[i].list, &unknown, &n);
+    if (!rows[i].unknown) assert_null(unknown);
+    if (!rows[i].unknown) continue;
+    assert_int_equal(n, strlen(rows[i].unknown));
+    assert_memory_equal(unknown, rows[i].unknown, n);
+  }
+  for (i = 0; i < 9; i++) {
+    assert_int_equal(xm_mech_allowed(names[i], &unknown, &n), 1u << i);
+    assert_null(unknown);
+    sum |= 1u << i;
+  }
+  assert_int_equal(xm_mech_allowed(NULL, &unknown, &n), sum);
+  assert_int_equal(xm_mech_allowed("PLAIN,EXTERNAL", &unknown, &n), PLAIN | 1);
+  assert_int_equal(xm_mech_allowed("", &unknown, &n), 0);
+}
+
+/* Names that a server makes up: counted for nothing, shown in printable ASCII, cut to fit. */
+static void test_strange_offers(void **unused) {
+  static char megabyte[1 << 20];
+  static const struct {
+    const char *name;
+    size_t n;
+  } rows[] = {{"X-FOO", 5},          {"", 0},           {"SCRAM-SHA-1\0", 12}, {"SCRAM-SHA-1 ", 12}, {"plain", 5},
+              {"\xc3\xa9\x01%s", 5}, {"SCRAM-SHA-", 10}};
+  xm_mech_policy policy = policy_of(ALL, &bare_channel);
+  xm_mech_offer offer = {0};
+  xm_mech_choice choice;
+  xm_err e = {0};
+  size_t i;
+  (void)unused;
+  for (i = 0; i < sizeof rows / sizeof rows[0]; i++) xm_mech_offer_add(&offer, rows[i].name, rows[i].n);
+  assert_int_equal(offer.known, 0);
+  assert_false(offer.plus);
+  assert_string_equal(offer.names, "X-FOO, SCRAM-SHA-1?, SCRAM-SHA-1?, plain, ???%s, SCRAM-SHA-");
+  for (i = 0; i < 10000; i++) xm_mech_offer_add(&offer, "X-\xff-MECHANISM", 14);
+  xm_mech_offer_add(&offer, megabyte, sizeof megabyte);
+  assert_true(strlen(offer.names) > 230 && strlen(offer.names) < sizeof offer.names);
+  assert_string_equal(offer.names + strlen(offer.names) - 5, ", ...");
+  assert_int_equal(xm_mech_choose(&offer, &policy, &choice, &e), XM_EFAIL);
+  check_refusal(&e, "invalid-mechanism");
+  xm_mech_offer_add(&offer, "PLAIN", 5); /* what isn't shown is known all the same */
+  assert_int_equal(xm_mech_choose(&offer, &policy, &choice, NULL), XM_OK);
+  assert_string_equal(choice.mech->name, "PLAIN");
+  offer = (xm_mech_offer){0};
+  for (i = 0; i < 9; i++) xm_mech_offer_add(&offer, "PLAIN", 5);
+  assert_string_equal(offer.names, "PLAIN");
+  offer = (xm_mech_offer){0};
+  xm_mech_offer_add(&offer, megabyte, sizeof megabyte);
+  assert_string_equal(offer.names, "...");
+}
+
+/* Lists of every length up to the brim and over it. */
+static void test_offers_that_just_fit(void **unused) {
+  char name[300];
+  size_t n;
+  (void)unused;
+  memset(name, 'X', sizeof name);
+  for (n = 1; n < sizeof name; n++) {
+    struct {
+      xm_mech_offer offer;
+      char behind[8];
+    } room = {.behind = "behind"};
+    xm_mech_offer_add(&room.offer, name, n);
+    xm_mech_offer_add(&room.offer, "Y", 1);
+    xm_mech_offer_add(&room.offer, name, 300 - n);
+    assert_true(memchr(room.offer.names, '\0', sizeof room.offer.names) != NULL);
+    assert_string_equal(room.behind, "behind");
+    if (n < 240) assert_memory_equal(room.offer.names + n, ", Y", 3);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_every_choice),         cmocka_unit_test(test_means),
+      cmocka_unit_test(test_refusals_say_why),     cmocka_unit_test(test_truth_table),
+      cmocka_unit_test(test_text_of_an_offer),     cmocka_unit_test(test_long_offers),
+      cmocka_unit_test(test_allow_lists),          cmocka_unit_test(test_strange_offers),
+      cmocka_unit_test(test_offers_that_just_fit),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

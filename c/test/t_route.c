@@ -1,0 +1,485 @@
+/* route: the table of 2,100 rows that says what answers what, checked against the rule as a table of its own; waiting, slots,
+ * filters, open questions; a heap that says no at every place. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+
+#include "ns.h"
+
+#include "failing.h"
+#include "../core/route.c"
+#include "failing_off.h"
+
+#define SELF "alice@xmpp.example/here"
+
+static xm_jid jid_of(const char *s) {
+  const char *reason;
+  xm_jid j;
+  assert_int_equal(xm_jid_parse(&j, s, strlen(s), &reason), XM_OK);
+  return j;
+}
+
+static xm_route *new_route(const char *self) {
+  xm_route *r = xm_route_new(XM_NS_CLIENT);
+  xm_jid j = jid_of(self);
+  assert_non_null(r);
+  assert_int_equal(xm_route_set_self(r, &j), XM_OK);
+  return r;
+}
+
+/* What a stanza says of itself; NULL: nothing. */
+typedef struct said {
+  const char *ns, *name, *type, *id, *from, *to, *child_ns;
+} said;
+
+static xm_tape *tape_of(const said *s) {
+  static xm_tape t;
+  const char *const keys[] = {"type", "id", "from", "to"}, *const values[] = {s->type, s->id, s->from, s->to};
+  const char *ns = s->ns ? s->ns : XM_NS_CLIENT;
+  int i, rc = xm_tape_reset(&t, XM_NS_CLIENT);
+  rc |= xm_tape_open(&t, ns, strlen(ns), s->name, strlen(s->name));
+  for (i = 0; i < 4; i++)
+    if (values[i]) rc |= xm_tape_attr(&t, "", 0, keys[i], strlen(keys[i]), values[i]);
+  rc |= xm_tape_text(&t, "text", 4);
+  if (s->child_ns) rc |= xm_tape_open(&t, s->child_ns, strlen(s->child_ns), "x", 1) | xm_tape_close(&t);
+  rc |= xm_tape_close(&t);
+  assert_int_equal(rc, XM_OK);
+  return &t;
+}
+
+static int drop_tape(void **state) {
+  const said nothing = {.name = "iq"};
+  (void)state;
+  xm_tape_free(tape_of(&nothing));
+  return 0;
+}
+
+static int owner;
+
+static xm_pending *await(xm_route *r, const char *name, const char *id, const char *to, const char *sent_from) {
+  xm_route_request q = {.name = name, .id = id, .id_len = strlen(id), .to = to, .sent_from = sent_from};
+  xm_pending *p = NULL;
+  if (to) q.to_len = strlen(to);
+  if (sent_from) q.sent_from_len = strlen(sent_from);
+  assert_int_equal(xm_route_await(r, &q, &owner, &p), XM_OK);
+  assert_non_null(p);
+  return p;
+}
+
+/* Does it answer an iq that waits? Then nobody waits any more, else it still does. */
+static bool answers_to(xm_route *r, const said *s) {
+  const xm_tape *t = tape_of(s);
+  bool claimed = xm_route_claim(r, t) == &owner;
+  assert_int_equal(xm_route_waiting(r), !claimed);
+  assert_null(xm_route_claim(r, tape_of(&(said){.name = "iq", .type = "result"})));
+  return claimed;
+}
+
+/* Addresses by a letter: B, F, D our own; f our other resource; others and look-alikes. */
+static const struct address {
+  char letter;
+  const char *spelled;
+} addresses[] = {{'-', NULL},
+                 {'B', "alice@xmpp.example"},
+                 {'F', SELF},
+                 {'D', "xmpp.example"},
+                 {'f', "alice@xmpp.example/there"},
+                 {'b', "bob@other.example"},
+                 {'e', "eve@evil.example/x"},
+                 {'r', "bob@other.example/r"},
+                 {'F', "Alice@XMPP.Example./here"},
+                 {'d', "xmpp.example/x"}};
+
+/* The rule: for each address asked (the first seven), by whom the answer may come. */
+static const char *const may_come_from[] = {"-BFD", "-BF", "-F", "-D", "f", "b", "e"};
+
+static void who_was_asked_answers(void **state) {
+  static const char *const names[] = {"iq", "message", "presence"}, *const types[] = {"result", "error", "get", "set", NULL},
+                           *const ids[] = {"id-1", "id-2"};
+  xm_route *r = new_route(SELF);
+  unsigned to, from, name, type, id, rows = 0, right = 0;
+  (void)state;
+  for (to = 0; to < 7; to++)
+    for (from = 0; from < 10; from++)
+      for (name = 0; name < 3; name++)
+        for (type = 0; type < 5; type++)
+          for (id = 0; id < 2; id++) {
+            const said s = {.name = names[name], .type = types[type], .id = ids[id], .from = addresses[from].spelled};
+            bool want = id == 0 && name == 0 && type < 2 && strchr(may_come_from[to], addresses[from].letter);
+            xm_pending *p = await(r, "iq", "id-1", addresses[to].spelled, NULL);
+            bool claimed = answers_to(r, &s);
+            if (claimed != want)
+              fail_msg("asked %s, from %s: <%s type='%s' id='%s'>", addresses[to].spelled, s.from, s.name, s.type, s.id);
+            if (!claimed) xm_route_forget(r, p);
+            rows++;
+            right += want;
+          }
+  assert_int_equal(rows, 2100);
+  assert_int_equal(right, 2 * (5 + 4 + 3 + 2 + 1 + 1 + 1)); /* F is in two spellings */
+  xm_route_free(r);
+}
+
+/* Other requests: the same name, and any type. */
+static void messages_and_presences_are_answered_by_their_like(void **state) {
+  static const char *const names[] = {"message", "presence"}, *const types[] = {"error", "chat", "result", NULL};
+  xm_route *r = new_route(SELF);
+  unsigned i, k;
+  (void)state;
+  for (i = 0; i < 2; i++) {
+    for (k = 0; k < 4; k++) {
+      xm_pending *p = await(r, names[i], "1", "bob@other.example", NULL);
+      assert_false(answers_to(r, &(said){.name = names[!i], .type = types[k], .id = "1", .from = "bob@other.example"}));
+      assert_false(answers_to(r, &(said){.name = "iq", .type = "result", .id = "1", .from = "bob@other.example"}));
+      assert_false(answers_to(r, &(said){.name = names[i], .type = types[k], .id = "1"}));
+      assert_true(answers_to(r, &(said){.name = names[i], .type = types[k], .id = "1", .from = "bob@other.example"}));
+      (void)p;
+    }
+  }
+  xm_route_free(r);
+}
+
+static void other_namespaces_and_ids_answer_nothing(void **state) {
+  xm_route *r = new_route(SELF);
+  (void)state;
+  await(r, "iq", "Id", NULL, NULL);
+  assert_false(answers_to(r, &(said){.ns = "urn:x", .name = "iq", .type = "result", .id = "Id"}));
+  assert_false(answers_to(r, &(said){.ns = "", .name = "iq", .type = "result", .id = "Id"}));
+  assert_false(answers_to(r, &(said){.ns = "jabber:server", .name = "iq", .type = "result", .id = "Id"}));
+  assert_false(answers_to(r, &(said){.name = "iq", .type = "result", .id = "id"}));
+  assert_false(answers_to(r, &(said){.name = "iq", .type = "result", .id = "I"}));
+  assert_false(answers_to(r, &(said){.name = "iq", .type = "result", .id = "Id "}));
+  assert_false(answers_to(r, &(said){.name = "iq", .type = "result", .id = ""}));
+  assert_false(answers_to(r, &(said){.name = "iq", .type = "result"}));
+  assert_false(answers_to(r, &(said){.name = "iq", .type = "results", .id = "Id"}));
+  assert_true(answers_to(r, &(said){.name = "iq", .type = "result", .id = "Id"}));
+  xm_route_free(r);
+}
+
+static bool fits_one(const char *self, const char *to, const char *from) {
+  xm_route *r = new_route(self);
+  bool answered;
+  await(r, "iq", "1", to, NULL);
+  answered = answers_to(r, &(said){.name = "iq", .type = "result", .id = "1", .from = from});
+  xm_route_free(r);
+  return answered;
+}
+
+/* However an address is spelled, as long as it is the same one after preparation; a resourcepart has just one spelling. */
+static void addresses_are_compared_as_prepared(void **state) {
+  (void)state;
+  assert_true(fits_one(SELF, "Bob@OTHER.example/R", "bob@other.example/R"));
+  assert_true(fits_one(SELF, "bob@other.example/R", "BOB@other.example/R"));
+  assert_false(fits_one(SELF, "bob@other.example/R", "bob@other.example/r"));
+  assert_true(fits_one(SELF, "m\xC3\xBCller.example", "xn--mller-kva.example"));
+  assert_true(fits_one(SELF, "xn--mller-kva.example", "M\xC3\x9CLLER.example"));
+  assert_true(fits_one(SELF, "a@b.example/\xC3\xA9", "a@b.example/e\xCC\x81")); /* NFC */
+  assert_true(fits_one(SELF, "ALICE@xmpp.example", NULL));
+  assert_true(fits_one(SELF, "ALICE@xmpp.example/here", NULL));
+  assert_false(fits_one(SELF, "alice@xmpp.example/HERE", NULL));
+  assert_false(fits_one(SELF, "bob@other.example", "bob@other.example\xC2\xAD/x"));
+  assert_true(fits_one(SELF, "not@a@jid@", "not@a@jid@")); /* what can't be prepared: byte for byte */
+  assert_false(fits_one(SELF, "not@a@jid@", "Not@a@jid@"));
+}
+
+/* As a server that prepares by other rules may have bound it. */
+static void our_own_address_has_a_spelling_too(void **state) {
+  xm_route *r = xm_route_new(XM_NS_CLIENT);
+  xm_jid bound = {.local_len = 5, .domain_len = 12, .resource_len = 4, .str = "Alice@XMPP.example/here"};
+  const char *const own[] = {"alice@xmpp.example", "Alice@XMPP.example", SELF, "Alice@XMPP.example/here", "xmpp.example"};
+  size_t i;
+  (void)state;
+  assert_int_equal(xm_route_set_self(r, &bound), XM_OK);
+  for (i = 0; i < 5; i++) {
+    await(r, "iq", "1", NULL, NULL);
+    assert_true(answers_to(r, &(said){.name = "iq", .type = "error", .id = "1", .from = own[i]}));
+    await(r, "iq", "1", own[i], NULL);
+    assert_true(answers_to(r, &(said){.name = "iq", .type = "error", .id = "1"}));
+  }
+  xm_route_free(r);
+}
+
+/* Before it is known: only absence tells, and strangers stay strangers. */
+static void nobody_is_us_before_we_are_bound(void **state) {
+  xm_route *r = xm_route_new(XM_NS_CLIENT);
+  (void)state;
+  await(r, "iq", "1", NULL, NULL);
+  assert_false(answers_to(r, &(said){.name = "iq", .type = "result", .id = "1", .from = "xmpp.example"}));
+  assert_true(answers_to(r, &(said){.name = "iq", .type = "result", .id = "1"}));
+  xm_route_free(r);
+}
+
+static void a_component_is_answered_where_it_asked_from(void **state) {
+  xm_route *r = new_route("echo.example");
+  const said good = {.name = "iq", .type = "result", .id = "1", .from = "bob@other.example", .to = "a@echo.example"};
+  said bad = good;
+  (void)state;
+  await(r, "iq", "1", "bob@other.example", "A@echo.example");
+  bad.to = "b@echo.example";
+  assert_false(answers_to(r, &bad));
+  bad.to = "echo.example";
+  assert_false(answers_to(r, &bad));
+  bad.to = NULL;
+  assert_false(answers_to(r, &bad));
+  bad = good;
+  bad.from = NULL;
+  assert_false(answers_to(r, &bad));
+  assert_true(answers_to(r, &good));
+  await(r, "iq", "1", "echo.example", "echo.example");
+  assert_true(answers_to(r, &(said){.name = "iq", .type = "result", .id = "1", .to = "echo.example"}));
+  xm_route_free(r);
+}
+
+static void an_id_waits_once(void **state) {
+  xm_route *r = new_route(SELF);
+  xm_route_request q = {.name = "message", .id = "1", .id_len = 1};
+  xm_pending *p = await(r, "iq", "1", NULL, NULL), *other = NULL;
+  (void)state;
+  assert_int_equal(xm_route_await(r, &q, &owner, &other), XM_EINVAL);
+  assert_null(other);
+  assert_int_equal(xm_route_waiting(r), 1);
+  xm_route_forget(r, p);
+  xm_route_forget(r, NULL);
+  assert_int_equal(xm_route_waiting(r), 0);
+  assert_int_equal(xm_route_await(r, &q, &owner, &other), XM_OK);
+  xm_route_free(r);
+}
+
+/* Every one of many is found, whatever the order, and gets its own owner. */
+static void many_wait(void **state) {
+  enum { MANY = 5000 };
+  static int owners[MANY];
+  static xm_pending *waiting[MANY];
+  xm_route *r = new_route(SELF);
+  char id[16];
+  int i, k;
+  (void)state;
+  for (i = 0; i < MANY; i++) {
+    xm_route_request q = {.name = "iq", .id = id, .id_len = (size_t)sprintf(id, "%d", i)};
+    assert_int_equal(xm_route_await(r, &q, &owners[i], &waiting[i]), XM_OK);
+  }
+  for (i = 0; i < MANY; i++) {
+    k = (int)((unsigned)i * 2654435761u % MANY); /* as good as by chance, some twice */
+    sprintf(id, "%d", k);
+    if (!waiting[k]) continue;
+    if (i % 3 == 0) {
+      xm_route_forget(r, waiting[k]);
+    } else {
+      assert_ptr_equal(xm_route_claim(r, tape_of(&(said){.name = "iq", .type = "result", .id = id})), &owners[k]);
+    }
+    waiting[k] = NULL;
+    assert_null(xm_route_claim(r, tape_of(&(said){.name = "iq", .type = "result", .id = id})));
+  }
+  for (i = 0, k = 0; i < MANY; i++) k += waiting[i] != NULL;
+  assert_int_equal(xm_route_waiting(r), k);
+  xm_route_free(r); /* with those that still wait */
+}
+
+/* Callbacks. */
+
+static void slots_come_in_order_of_installation(void **state) {
+  xm_route *r = new_route(SELF);
+  const said s = {.name = "message"};
+  uint32_t i, slot;
+  (void)state;
+  assert_int_equal(xm_route_last(r), 0);
+  assert_int_equal(xm_route_next(r, 0, tape_of(&s)), 0);
+  assert_int_equal(xm_route_after(r, 0), 0);
+  for (i = 1; i <= 100; i++) assert_int_equal(xm_route_add(r, NULL), i);
+  for (i = 1; i <= 100; i++)
+    if (i % 3) assert_true(xm_route_remove(r, i));
+  for (i = 0, slot = 0; (slot = xm_route_next(r, slot, tape_of(&s))); i++) {
+    assert_int_equal(slot, 3 * (i + 1));
+    assert_int_equal(xm_route_after(r, slot - 1), slot);
+  }
+  assert_int_equal(i, 33);
+  assert_false(xm_route_remove(r, 1));
+  assert_false(xm_route_has(r, 1));
+  assert_true(xm_route_has(r, 3));
+  assert_int_equal(xm_route_add(r, NULL), 101); /* a number is never used again */
+  assert_int_equal(xm_route_last(r), 101);
+  for (i = 1; i <= 101; i++) xm_route_remove(r, i);
+  assert_int_equal(xm_route_next(r, 0, tape_of(&s)), 0);
+  assert_int_equal(xm_route_add(r, NULL), 102);
+  xm_route_free(r);
+}
+
+/* Removals and additions in the middle of a walk: who is gone isn't met, who is new comes last. */
+static void a_walk_survives_changes(void **state) {
+  xm_route *r = new_route(SELF);
+  const said s = {.name = "message"};
+  uint32_t i, slot, met = 0;
+  (void)state;
+  for (i = 1; i <= 40; i++) xm_route_add(r, NULL);
+  for (slot = 0; (slot = xm_route_next(r, slot, tape_of(&s))) && slot <= 40;) {
+    met++;
+    xm_route_remove(r, slot);
+    xm_route_remove(r, slot + 1);
+    xm_route_add(r, NULL);
+  }
+  assert_int_equal(met, 20);
+  assert_int_equal(slot, 41);
+  xm_route_free(r);
+}
+
+static bool wanted(const xm_route_filter *f, const said *s) {
+  xm_route *r = new_route(SELF);
+  xm_route_filter like = {.name = s->name, .type = s->type, .xmlns = s->child_ns, .from = s->from, .id = s->id};
+  bool yes;
+  assert_int_equal(xm_route_add(r, f), 1);
+  yes = xm_route_next(r, 0, tape_of(s)) == 1;
+  assert_int_equal(xm_route_next_like(r, 0, &like), yes); /* the same by its words as by its tape */
+  xm_route_free(r);
+  return yes;
+}
+
+static void a_filter_asks_for_all_it_names(void **state) {
+  const said s = {.name = "iq", .type = "set", .id = "1", .from = "bob@other.example/r", .child_ns = "urn:x"};
+  const said bare = {.name = "iq"};
+  const xm_route_filter all = {"iq", "set", "urn:x", "bob@other.example/r", "1"}, none = {0};
+  const char *const wrong[] = {"message", "get", "urn:y", "bob@other.example/R", "2"};
+  int i;
+  (void)state;
+  assert_true(wanted(&all, &s));
+  assert_true(wanted(&none, &s));
+  assert_true(wanted(&none, &bare));
+  assert_true(wanted(NULL, &bare));
+  for (i = 0; i < 5; i++) {
+    xm_route_filter one = {0}, off = all;
+    const char **const in_one[] = {&one.name, &one.type, &one.xmlns, &one.from, &one.id};
+    const char **const in_off[] = {&off.name, &off.type, &off.xmlns, &off.from, &off.id};
+    *in_one[i] = *in_off[i];
+    assert_true(wanted(&one, &s));
+    if (i > 0) assert_false(wanted(&one, &bare));
+    *in_off[i] = *in_one[i] = wrong[i];
+    assert_false(wanted(&one, &s));
+    assert_false(wanted(&off, &s));
+  }
+}
+
+static void a_filters_sender_may_be_bare(void **state) {
+  static const struct {
+    const char *want, *from;
+    bool fits;
+  } rows[] = {{"bob@other.example", "bob@other.example", true},      {"bob@other.example", "bob@other.example/r", true},
+              {"Bob@Other.Example", "bob@other.example/r", true},    {"bob@other.example", "BOB@other.example/R", true},
+              {"bob@other.example", "bob@other.example2/r", false},  {"bob@other.example", "abob@other.example/r", false},
+              {"bob@other.example", "other.example", false},         {"bob@other.example/r", "bob@other.example", false},
+              {"bob@other.example/r", "bob@other.example/r/", false}, {"other.example", "other.example/x", true},
+              {"other.example", "bob@other.example", false},         {"bob@other.example", NULL, false},
+              {"b@m\xC3\xBCller.example", "b@xn--mller-kva.example/x", true}};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    const xm_route_filter f = {.from = rows[i].want};
+    if (wanted(&f, &(said){.name = "iq", .from = rows[i].from}) != rows[i].fits) fail_msg("%s: %s", rows[i].want, rows[i].from);
+  }
+}
+
+/* Open questions. */
+
+static void a_question_nobody_answers_comes_back(void **state) {
+  xm_route *r = new_route(SELF);
+  xm_question *q = xm_route_ask(r, "bob@other.example/r", "me@x", "1");
+  (void)state;
+  assert_ptr_equal(xm_route_question(r, "bob@other.example/r", "1"), q);
+  assert_null(xm_route_question(r, "bob@other.example", "1"));
+  assert_null(xm_route_question(r, NULL, "1"));
+  xm_question_hold(q);
+  xm_question_hold(q);
+  assert_false(xm_question_release(r, q));
+  assert_false(xm_question_release(r, q));
+  assert_true(xm_question_release(r, q));
+  assert_string_equal(xm_question_from(q), "bob@other.example/r");
+  assert_string_equal(xm_question_to(q), "me@x");
+  assert_string_equal(xm_question_id(q), "1");
+  assert_null(xm_route_question(r, "bob@other.example/r", "1"));
+  xm_question_free(q);
+  xm_route_free(r);
+}
+
+static void an_answered_question_is_over(void **state) {
+  xm_route *r = new_route(SELF);
+  xm_question *a = xm_route_ask(r, "bob@other.example/r", NULL, "1"), *b = xm_route_ask(r, NULL, NULL, "1");
+  xm_question *c = xm_route_ask(r, "eve@evil.example/x", NULL, "1"), *d = xm_route_ask(r, NULL, NULL, NULL);
+  (void)state;
+  xm_route_answered(r, "bob@other.example/r", 19, "2", 1);
+  xm_route_answered(r, "bob@other.example", 17, "1", 1);
+  assert_ptr_equal(xm_route_question(r, "bob@other.example/r", "1"), a);
+  xm_route_answered(r, "BOB@other.example/r", 19, "1", 1);
+  xm_route_answered(r, NULL, 0, "1", 1);
+  assert_null(xm_route_question(r, "bob@other.example/r", "1"));
+  assert_null(xm_route_question(r, NULL, "1"));
+  assert_ptr_equal(xm_route_question(r, "eve@evil.example/x", "1"), c);
+  assert_ptr_equal(xm_route_question(r, NULL, NULL), d);
+  assert_false(xm_question_release(r, a));
+  assert_false(xm_question_release(r, b));
+  assert_true(xm_question_release(r, c));
+  xm_question_free(c);
+  xm_route_free(r);
+  assert_false(xm_question_release(NULL, d)); /* the route has gone: it is freed, and nobody answers */
+}
+
+/* Memory. */
+
+static bool all_of_it(xm_route *r, const xm_route_filter *f) {
+  xm_route_request q = {.name = "iq", .id = "1", .id_len = 1, .to = "Bob@x", .to_len = 5, .sent_from = "me", .sent_from_len = 2};
+  xm_pending *p;
+  xm_question *question;
+  uint32_t last = xm_route_last(r);
+  int rc = xm_route_await(r, &q, &owner, &p);
+  assert_int_equal(xm_route_waiting(r), rc == XM_OK);
+  if (rc < 0) return assert_int_equal(rc, XM_ENOMEM), false;
+  if (xm_route_add(r, f) < 0) return assert_int_equal(xm_route_last(r), last), false;
+  question = xm_route_ask(r, "bob@x", "me", "1");
+  if (!question) return false;
+  xm_route_answered(r, "Bob@x", 5, "1", 1);
+  if (xm_question_release(r, question)) xm_question_free(question);
+  return true;
+}
+
+static void memory_that_runs_out_is_told(void **state) {
+  const xm_route_filter f = {"iq", "set", "urn:x", "Bob@x", "1"};
+  const xm_jid self = jid_of(SELF);
+  long n = 0, before = heap.live;
+  bool failed;
+  (void)state;
+  do {
+    xm_route *r;
+    heap_fails(n++, false);
+    r = xm_route_new(XM_NS_CLIENT);
+    if (r && xm_route_set_self(r, &self) == XM_OK) all_of_it(r, &f);
+    failed = heap_is_well();
+    xm_route_free(r);
+    assert_int_equal(heap.live, before);
+  } while (failed);
+  assert_true(n > 15);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(who_was_asked_answers),
+      cmocka_unit_test(messages_and_presences_are_answered_by_their_like),
+      cmocka_unit_test(other_namespaces_and_ids_answer_nothing),
+      cmocka_unit_test(addresses_are_compared_as_prepared),
+      cmocka_unit_test(our_own_address_has_a_spelling_too),
+      cmocka_unit_test(nobody_is_us_before_we_are_bound),
+      cmocka_unit_test(a_component_is_answered_where_it_asked_from),
+      cmocka_unit_test(an_id_waits_once),
+      cmocka_unit_test(many_wait),
+      cmocka_unit_test(slots_come_in_order_of_installation),
+      cmocka_unit_test(a_walk_survives_changes),
+      cmocka_unit_test(a_filter_asks_for_all_it_names),
+      cmocka_unit_test(a_filters_sender_may_be_bare),
+      cmocka_unit_test(a_question_nobody_answers_comes_back),
+      cmocka_unit_test(an_answered_question_is_over),
+      cmocka_unit_test(memory_that_runs_out_is_told),
+  };
+  return cmocka_run_group_tests(tests, NULL, drop_tape);
+}

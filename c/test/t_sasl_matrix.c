@@ -1,0 +1,366 @@
+/* The SASL matrix: what a server may say, over which channel, to whom; what is said to it, and nothing else; and how it
+ * ends. From nego's door: elements in, elements out, with nego, login, mech, sasl and scram behind it. The rows are in
+ * sasl_rows.h. Some rooms are compiled into this file, so that their malloc can be made to fail. */
+#include <fnmatch.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants some of these first */
+#include <cmocka.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "failing.h"
+/* above those whose malloc fails */
+#include "../core/buf.c"
+#include "../core/login.c"
+#include "../core/nego.c"
+#include "failing_off.h"
+/* below those whose malloc does not */
+#include "sasl_rows.h"
+#include "xml.h"
+
+/* In rnd's place: the nonce of RFC 5802's example, always. */
+int xm_rnd_bytes(void *p, size_t n) {
+  memset(p, 4, n);
+  return 0;
+}
+
+int xm_rnd_id(char id[XM_RND_ID + 1]) {
+  strcpy(id, NONCE);
+  return 0;
+}
+
+static bool says(const char *setup, const char *word) {
+  return strstr(setup, word) != NULL;
+}
+
+/* One login. */
+typedef struct session {
+  const struct row *row;
+  xm_nego *nego;
+  xm_xml *xml;
+  xm_buf out;
+  xm_err e;
+  bool failing;    /* memory runs out some time, as `heap` has it */
+  char said[2000]; /* "auth MECHANISM bytes", "response bytes", "iq", with bars between; NUL as ~ */
+  char mechanism[40];
+  char bare[400];       /* SCRAM: client-first-bare */
+  char challenge[1600]; /* server-first */
+  char final[1600];     /* client-final without proof */
+} session;
+
+static void tell_channel(session *s) {
+  static const xm_mech_channel tls13 = {
+      0x0304, {{20, "THIS IS FAKE CB DATA"}, {0, ""}, {32, "the hash of a certificate, 32 b"}}};
+  static const xm_mech_channel tls12 = {
+      0x0303, {{20, "THIS IS FAKE CB DATA"}, {12, "finished it"}, {32, "the hash of a certificate, 32 b"}}};
+  xm_mech_channel channel = says(s->row->setup, "tls12") ? tls12 : tls13;
+  if (says(s->row->setup, "clear")) return;
+  if (says(s->row->setup, "no-ems")) channel.bindings[XM_MECH_EXPORTER].n = channel.bindings[XM_MECH_UNIQUE].n = 0;
+  if (says(s->row->setup, "ed25519")) channel.bindings[XM_MECH_END_POINT].n = 0;
+  xm_nego_secured(s->nego, !says(s->row->setup, "unverified"));
+  xm_nego_set_channel(s->nego, &channel);
+}
+
+static void start(session *s, xm_jid *jid, char allowed[200]) {
+  const char *setup = s->row->setup, *list = strchr(setup, '='), *reason;
+  xm_xml_limits limits = {65536, 65536, 128, 256, 50000};
+  const char *address = says(setup, "nameless") ? "example.org/r" : "user@example.org/r";
+  const char *password = says(setup, "no-password") ? NULL : "pencil";
+  xm_nego_options o = {.jid = jid,
+                       .plain = !says(setup, "not-plain"),
+                       .pinned = says(setup, "pinned"),
+                       .certificate = says(setup, "certificate"),
+                       .authzid = says(setup, "many-names"),
+                       .need_tls = !says(setup, "clear")};
+  assert_int_equal(xm_jid_parse(jid, address, strlen(address), &reason), XM_OK);
+  if (list) o.mechanisms = strcpy(allowed, list + 1);
+  if (says(setup, "a-ligature"))
+    password =
+        "pen\xc2\xa0"
+        "cil"; /* U+00A0 becomes a space */
+  s->nego = xm_nego_new(&o, password, password ? strlen(password) : 0);
+  s->xml = xm_xml_new("jabber:client", &limits);
+  assert_true(s->nego && s->xml);
+  tell_channel(s);
+}
+
+/* What the server says, until there is an event. */
+static int hear(session *s, const char *text) {
+  size_t n = strlen(text), room;
+  int ev = xm_xml_next(s->xml, &s->e); /* what was out is done with */
+  while (n && ev == XM_XML_MORE) {
+    char *to = xm_xml_space(s->xml, &room);
+    size_t some = n < room ? n : room;
+    memcpy(to, text, some);
+    xm_xml_fill(s->xml, some);
+    text += some;
+    n -= some;
+    ev = xm_xml_next(s->xml, &s->e);
+  }
+  return ev == XM_XML_MORE ? xm_xml_drained(s->xml, &s->e) : ev;
+}
+
+static void open_stream(session *s) {
+  static const char header[] =
+      "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='1' "
+      "version='1.0'>";
+  assert_int_equal(xm_nego_begin(s->nego, &s->out, &s->e), XM_OK);
+  xm_buf_clear(&s->out);
+  assert_int_equal(xm_xml_restart(s->xml), XM_OK);
+  assert_int_equal(hear(s, header), XM_XML_OPEN);
+  assert_int_equal(xm_nego_opened(s->nego, xm_xml_tape(s->xml), &s->out, &s->e), XM_NEGO_WAIT);
+}
+
+/* What was said. */
+
+static size_t decode(const char *text, size_t n, char *to) {
+  int len = n == 1 ? 0 : EVP_DecodeBlock((unsigned char *)to, (const unsigned char *)text, (int)n);
+  assert_true(len >= 0);
+  while (n > 1 && n-- && text[n] == '=') len--;
+  to[len] = '\0';
+  return (size_t)len;
+}
+
+static void note_scram(session *s, const char *bytes, bool first) {
+  const char *proof = strstr(bytes, ",p=");
+  if (first) {
+    const char *comma = strchr(bytes, ',');
+    snprintf(s->bare, sizeof s->bare, "%s", comma && strchr(comma + 1, ',') ? strchr(comma + 1, ',') + 1 : "");
+  } else if (proof) {
+    snprintf(s->final, sizeof s->final, "%.*s", (int)(proof - bytes), bytes);
+  }
+}
+
+/* One element of ours, as text behind what was said before. Nothing else than these three may ever be sent. */
+static void note(session *s) {
+  char xml[2000], bytes[1500] = "", *content, *end, *to = s->said + strlen(s->said);
+  const char *mechanism;
+  size_t n, i;
+  snprintf(xml, sizeof xml, "%.*s", (int)xm_buf_len(&s->out), xm_buf_at(&s->out));
+  xm_buf_clear(&s->out);
+  to += sprintf(to, "%s", *s->said ? " | " : "");
+  if (strncmp(xml, "<iq ", 4) == 0) {
+    strcpy(to, "iq");
+    return;
+  }
+  content = strchr(xml, '>') + 1;
+  end = strchr(content, '<');
+  n = end ? decode(content, (size_t)(end - content), bytes) : 0;
+  mechanism = strstr(xml, "mechanism='");
+  if (mechanism) sscanf(mechanism, "mechanism='%39[^']", s->mechanism);
+  note_scram(s, bytes, mechanism != NULL);
+  for (i = 0; i < n; i++) bytes[i] = bytes[i] ? bytes[i] : '~';
+  if (mechanism) {
+    assert_memory_equal(xml, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='", 57);
+    sprintf(to, "auth %s %s", s->mechanism, bytes);
+  } else {
+    assert_memory_equal(xml, "<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'", 50);
+    sprintf(to, "response %s", bytes);
+  }
+}
+
+/* The server that is honest: RFC 5802 section 3. */
+static void sign(const session *s, char v[120]) {
+  const EVP_MD *md = strstr(s->mechanism, "512")   ? EVP_sha512()
+                     : strstr(s->mechanism, "256") ? EVP_sha256()
+                                                   : EVP_sha1();
+  unsigned char salted[64], key[64], signature[64];
+  unsigned n;
+  char auth[4000];
+  const char *password = says(s->row->setup, "a-ligature") ? "pen cil" : "pencil";
+  snprintf(auth, sizeof auth, "%s,%s,%s", s->bare, s->challenge, s->final);
+  assert_int_equal(PKCS5_PBKDF2_HMAC(password, -1, (const unsigned char *)"A%\xc2G\xe4:\xb1\xe9<m\xffv", 12, 4096, md,
+                                     EVP_MD_get_size(md), salted),
+                   1);
+  HMAC(md, salted, EVP_MD_get_size(md), (const unsigned char *)"Server Key", 10, key, &n);
+  HMAC(md, key, (int)n, (const unsigned char *)auth, strlen(auth), signature, &n);
+  strcpy(v, "v=");
+  EVP_EncodeBlock((unsigned char *)v + 2, signature, (int)n);
+}
+
+/* <name>, with the text in base64. */
+static void wrap(const char *name, const char *text, char *xml) {
+  char *to = xml + sprintf(xml, "<%s xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>", name);
+  to += EVP_EncodeBlock((unsigned char *)to, (const unsigned char *)text, (int)strlen(text));
+  sprintf(to, "</%s>", name);
+}
+
+static char *put_names(char *to, const char *list, const char *end, const char *form) {
+  while (list < end) {
+    size_t n = strcspn(list, " |");
+    char name[100];
+    snprintf(name, sizeof name, "%.*s", (int)n, list);
+    to += sprintf(to, form, name);
+    list += n + (list[n] == ' ');
+  }
+  return to;
+}
+
+static void features(const char *line, char *to) {
+  const char *end = line + strcspn(line, "|");
+  to += sprintf(to, "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>");
+  to = put_names(to, line, end, "<mechanism>%s</mechanism>");
+  to += sprintf(to, "</mechanisms>");
+  if (*end) {
+    to += sprintf(to, "<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'>");
+    to = put_names(to, end + 1, end + strlen(end), "<channel-binding type='%s'/>");
+    to += sprintf(to, "</sasl-channel-binding>");
+  }
+  strcpy(to, "</stream:features>");
+}
+
+/* A line of a script as XML: see sasl_rows.h. */
+static void line_to_xml(session *s, const char *line, char *xml) {
+  char v[120];
+  if (*line == 'C') snprintf(s->challenge, sizeof s->challenge, "%s", line + 1);
+  switch (*line) {
+    case 'F': features(line + 1, xml); break;
+    case 'C': wrap("challenge", line + 1, xml); break;
+    case 'S': wrap("success", line + 1, xml); break;
+    case 'V': sign(s, v), wrap("success", v, xml); break;
+    case 'W': sign(s, v), wrap("challenge", v, xml); break;
+    case 'E': sprintf(xml, "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><%s/></failure>", line + 1); break;
+    case 'B': strcpy(xml, "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>"); break;
+    case 'J':
+      sprintf(xml,
+              "<iq type='result' id='" NONCE
+              "'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>%s</jid></bind></iq>",
+              line + 1);
+      break;
+    default: strcpy(xml, line); break;
+  }
+}
+
+/* An xm_nego_verdict, or XM_EFAIL. */
+static int play_line(session *s, const char *line) {
+  char xml[8000];
+  int verdict;
+  line_to_xml(s, line, xml);
+  if (hear(s, xml) != XM_XML_STANZA) fail_msg("no element: %s (%s)", xml, s->e.text);
+  heap.armed = s->failing;
+  verdict = xm_nego_read(s->nego, xm_xml_tape(s->xml), &s->out, &s->e);
+  heap.armed = false;
+  if (verdict < 0 && !s->failing) assert_int_equal(xm_buf_len(&s->out), 0);
+  if (verdict >= 0 && xm_buf_len(&s->out)) note(s);
+  if (verdict == XM_NEGO_RESTART) open_stream(s);
+  return verdict;
+}
+
+static xm_layer layer_of(const char *condition) {
+  if (says(condition, "-jid")) return XM_LAYER_BIND;
+  return says(condition, "bad-format") ? XM_LAYER_STREAM : XM_LAYER_SASL;
+}
+
+static void check_error(size_t i, const session *s) {
+  const struct row *row = s->row;
+  const char *p;
+  if (strcmp(s->e.condition, row->condition) != 0)
+    fail_msg("row %zu: %s, not %s: %s", i, s->e.condition, row->condition, s->e.text);
+  if (!*row->condition) return;
+  assert_int_equal(s->e.retry, strcmp(row->condition, "temporary-auth-failure") == 0);
+  assert_int_equal(s->e.layer, layer_of(row->condition));
+  assert_null(strstr(s->e.text, "pencil"));
+  for (p = s->e.text; *p; p++) assert_true((unsigned char)*p >= ' ');
+}
+
+/* Has the login succeeded when the script is at its end, whatever came of it then? */
+static bool is_success(const struct row *row, const char *last) {
+  return says(row->said, "| iq") || (!*row->condition && (strchr("SV", *last) || says(last, "<success")));
+}
+
+static void play(size_t i, const struct row *row) {
+  session s = {.row = row, .out = XM_BUF_SECRET};
+  static xm_jid jid;
+  char allowed[200];
+  int k, verdict = XM_NEGO_WAIT;
+  start(&s, &jid, allowed);
+  open_stream(&s);
+  for (k = 0; row->script[k]; k++) {
+    if (verdict < 0) fail_msg("row %zu: too early: %s", i, s.e.text);
+    verdict = play_line(&s, row->script[k]);
+  }
+  if ((verdict < 0) != (*row->condition != 0)) fail_msg("row %zu: %s", i, verdict < 0 ? s.e.text : s.said);
+  check_error(i, &s);
+  if (fnmatch(row->said, s.said, 0) != 0) fail_msg("row %zu: said \"%s\", not \"%s\"", i, s.said, row->said);
+  if (says(row->setup, "no-password") || !strstr(row->said, "auth PLAIN")) assert_null(strstr(s.said, "pencil"));
+  assert_int_equal(xm_nego_mechanism(s.nego) != NULL, is_success(row, row->script[k - 1]));
+  if (xm_nego_mechanism(s.nego)) assert_string_equal(xm_nego_mechanism(s.nego), s.mechanism);
+  xm_nego_free(s.nego);
+  xm_xml_free(s.xml);
+  xm_buf_free(&s.out);
+}
+
+/* A login that would succeed, with the heap failing from its request `at` on: false when there were not so many. */
+static bool survives(size_t i, long at) {
+  session s = {.row = &rows[i], .out = XM_BUF_SECRET, .failing = true};
+  static xm_jid jid;
+  char allowed[200];
+  int k, verdict = XM_NEGO_WAIT;
+  long live = heap.live;
+  start(&s, &jid, allowed);
+  open_stream(&s);
+  heap_fails(at, true);
+  heap.armed = false;
+  for (k = 0; s.row->script[k] && verdict >= 0; k++) verdict = play_line(&s, s.row->script[k]);
+  assert_int_equal(verdict<0, heap.noes> 0);
+  assert_string_equal(s.e.condition, verdict < 0 ? "ENOMEM" : "");
+  xm_nego_free(s.nego);
+  xm_xml_free(s.xml);
+  xm_buf_free(&s.out);
+  assert_int_equal(heap.live, live);
+  return verdict < 0;
+}
+
+static void test_failing_heap(void **unused) {
+  size_t i;
+  long at;
+  (void)unused;
+  for (i = 0; i < ROWS; i++) {
+    if (*rows[i].condition || !rows[i].script[1]) continue;
+    for (at = 0; survives(i, at); at++) continue;
+    assert_true(at > 0);
+  }
+}
+
+static void test_matrix(void **unused) {
+  size_t i;
+  (void)unused;
+  assert_true(ROWS >= 120);
+  for (i = 0; i < ROWS; i++) play(i, &rows[i]);
+}
+
+/* The type that a login was bound by is told when it has succeeded, not before. */
+static void test_binding_is_told(void **unused) {
+  static const struct row row = {"tls13", {"FSCRAM-SHA-1-PLUS|tls-exporter", "C" CH, "V"}, "", "*"};
+  session s = {.row = &row, .out = XM_BUF_SECRET};
+  xm_jid jid;
+  char allowed[200];
+  int k;
+  (void)unused;
+  start(&s, &jid, allowed);
+  open_stream(&s);
+  for (k = 0; row.script[k]; k++) {
+    assert_null(xm_nego_binding(s.nego));
+    assert_true(play_line(&s, row.script[k]) >= 0);
+  }
+  assert_string_equal(xm_nego_binding(s.nego), "tls-exporter");
+  xm_nego_free(s.nego);
+  xm_xml_free(s.xml);
+  xm_buf_free(&s.out);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_matrix),
+      cmocka_unit_test(test_binding_is_told),
+      cmocka_unit_test(test_failing_heap),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,559 @@
+/* tls: handshakes with a server of OpenSSL's in the same process, over bytes in memory: whom it trusts, how it ends, and that
+ * it minds neither how bytes come in pieces nor what else may come. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <errno.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <unistd.h>
+
+#include "b64.h"
+#include "tls.h"
+
+#include "certs.h"
+
+#define NAME "xmpp.example"
+
+/* What all have in common: a CA in a file, another one, a key. */
+static struct world {
+  EVP_PKEY *key, *ca_key;
+  X509 *ca, *other_ca;
+  char file[64], key_file[64];
+} world;
+
+static void write_pem(char path[64], X509 *cert, EVP_PKEY *key) {
+  FILE *f;
+  strcpy(path, "/tmp/t_tls.XXXXXX");
+  f = fdopen(mkstemp(path), "w");
+  assert_non_null(f);
+  if (key) assert_int_equal(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL), 1);
+  if (cert) assert_int_equal(PEM_write_X509(f, cert), 1);
+  fclose(f);
+}
+
+static X509 *new_ca(const char *cn) {
+  X509 *ca = new_cert(cn, NULL, 0, 0, 3600);
+  add_extension(ca, NID_basic_constraints, "critical,CA:TRUE");
+  sign_cert(ca, world.ca_key, NULL, NULL);
+  return ca;
+}
+
+static int make_world(void **state) {
+  (void)state;
+  world.key = new_key();
+  world.ca_key = new_key();
+  world.ca = new_ca("the CA");
+  world.other_ca = new_ca("another CA");
+  write_pem(world.file, world.ca, NULL);
+  write_pem(world.key_file, NULL, world.key);
+  return 0;
+}
+
+static int free_world(void **state) {
+  (void)state;
+  unlink(world.file);
+  unlink(world.key_file);
+  X509_free(world.ca);
+  X509_free(world.other_ca);
+  EVP_PKEY_free(world.key);
+  EVP_PKEY_free(world.ca_key);
+  return 0;
+}
+
+/* The server, and the wire to it. */
+
+typedef struct server {
+  SSL_CTX *ctx;
+  SSL *ssl;
+  BIO *in, *out;      /* what it has to read, what it has written */
+  size_t most;        /* bytes that pass at once; 0: all */
+  int broken;         /* errno of the wire */
+  bool closed, stuck; /* the wire: by the server; takes nothing */
+  const char *alpn;   /* what it chooses: length and name */
+} server;
+
+static int choose(SSL *ssl, const unsigned char **to, unsigned char *n, const unsigned char *in, unsigned len, void *arg) {
+  const char *alpn = ((server *)arg)->alpn;
+  (void)ssl, (void)in, (void)len;
+  if (!alpn) return SSL_TLSEXT_ERR_NOACK;
+  *to = (const unsigned char *)alpn + 1;
+  *n = (unsigned char)alpn[0];
+  return SSL_TLSEXT_ERR_OK;
+}
+
+static void start_server(server *s, X509 *cert, int version) {
+  *s = (server){.ctx = SSL_CTX_new(TLS_server_method()), .in = BIO_new(BIO_s_mem()), .out = BIO_new(BIO_s_mem())};
+  SSL_CTX_set_security_level(s->ctx, version < TLS1_2_VERSION ? 0 : 2);
+  SSL_CTX_set_min_proto_version(s->ctx, version);
+  SSL_CTX_set_max_proto_version(s->ctx, version);
+  SSL_CTX_set_alpn_select_cb(s->ctx, choose, s);
+  assert_int_equal(SSL_CTX_use_certificate(s->ctx, cert), 1);
+  assert_int_equal(SSL_CTX_use_PrivateKey(s->ctx, world.key), 1);
+  s->ssl = SSL_new(s->ctx);
+  BIO_set_mem_eof_return(s->in, -1);
+  SSL_set_bio(s->ssl, s->in, s->out);
+  SSL_set_accept_state(s->ssl);
+}
+
+static void stop_server(server *s) {
+  SSL_free(s->ssl);
+  SSL_CTX_free(s->ctx);
+}
+
+static ssize_t wire_recv(void *arg, void *to, size_t n) {
+  server *s = arg;
+  int got;
+  if (s->broken) return -s->broken;
+  if (s->most && n > s->most) n = s->most;
+  got = BIO_read(s->out, to, (int)n);
+  if (got > 0) return got;
+  return s->closed ? 0 : -EAGAIN;
+}
+
+static ssize_t wire_send(void *arg, const void *from, size_t n) {
+  server *s = arg;
+  if (s->broken) return -s->broken;
+  if (s->stuck) return -EAGAIN;
+  if (s->most && n > s->most) n = s->most;
+  return BIO_write(s->in, from, (int)n);
+}
+
+static xm_tls_ctx *new_ctx(const xm_tls_options *o) {
+  xm_err e = {0};
+  xm_tls_ctx *ctx = xm_tls_ctx_new(o, &e);
+  if (!ctx) fail_msg("%s: %s", e.condition, e.text);
+  return ctx;
+}
+
+static xm_tls *new_client(server *s, const xm_tls_options *o, const xm_tls_peer *peer) {
+  const xm_tls_options standard = {.ca_file = world.file};
+  const xm_tls_peer usual = {.name = NAME};
+  xm_tls_io io = {s, wire_recv, wire_send};
+  xm_err e = {0};
+  xm_tls_ctx *ctx = new_ctx(o ? o : &standard);
+  xm_tls *t = xm_tls_new(ctx, peer ? peer : &usual, &io, &e);
+  assert_non_null(t);
+  xm_tls_ctx_release(ctx); /* it holds its own */
+  return t;
+}
+
+/* Both sides in turn until the client has come to something. */
+static int handshake(xm_tls *t, server *s, xm_err *e) {
+  int rc = 0, turns;
+  for (turns = 0; turns < 20000 && rc == 0; turns++) {
+    SSL_do_handshake(s->ssl);
+    rc = xm_tls_handshake(t, e);
+  }
+  SSL_do_handshake(s->ssl);
+  return rc;
+}
+
+static X509 *good_cert(void) {
+  const san dns = {SAN_DNS, NAME, 0};
+  X509 *cert = new_cert("x", &dns, 1, 0, 3600);
+  sign_cert(cert, world.key, world.ca, world.ca_key);
+  return cert;
+}
+
+/* A client and a server that have shaken hands. */
+static xm_tls *connect_to(server *s, int version) {
+  X509 *cert = good_cert();
+  xm_err e = {0};
+  xm_tls *t;
+  start_server(s, cert, version);
+  X509_free(cert);
+  t = new_client(s, NULL, NULL);
+  if (handshake(t, s, &e) != 1) fail_msg("%s: %s", e.condition, e.text);
+  return t;
+}
+
+static void disconnect(xm_tls *t, server *s) {
+  xm_tls_free(t);
+  stop_server(s);
+}
+
+/* Who is trusted. */
+
+enum signer { BY_CA, BY_ITSELF, BY_OTHER };
+
+static void check_verdict(const xm_tls_options *o, const xm_tls_peer *peer, X509 *cert, const char *condition, int version) {
+  server s;
+  xm_err e = {0};
+  xm_tls *t;
+  int rc;
+  start_server(&s, cert, version);
+  t = new_client(&s, o, peer);
+  rc = handshake(t, &s, &e);
+  if (strcmp(e.condition, condition) != 0 || rc != (*condition ? XM_EFAIL : 1)) fail_msg("%d %s: %s", rc, e.condition, e.text);
+  if (*condition) assert_int_equal(e.layer, XM_LAYER_TLS);
+  if (*condition) assert_false(e.retry);
+  assert_int_equal(xm_tls_is_verified(t), !*condition && !(o && o->insecure));
+  disconnect(t, &s);
+}
+
+static void certificates_have_their_verdicts(void **state) {
+  static const struct {
+    san name;
+    long from, until;
+    enum signer signer;
+    const char *usage, *condition;
+  } rows[] = {{{SAN_DNS, NAME, 0}, -60, 3600, BY_CA, "serverAuth", ""},
+              {{SAN_XMPP, NAME, 0}, -60, 3600, BY_CA, NULL, ""},
+              {{SAN_SRV, "_xmpp-client." NAME, 0}, -60, 3600, BY_CA, NULL, ""},
+              {{SAN_DNS, "*.example", 0}, -60, 3600, BY_CA, NULL, "certificate-name-mismatch"},
+              {{SAN_DNS, "other.example", 0}, -60, 3600, BY_CA, NULL, "certificate-name-mismatch"},
+              {{SAN_DNS, NAME, 0}, -3600, -60, BY_CA, NULL, "certificate-expired"},
+              {{SAN_DNS, NAME, 0}, 3600, 7200, BY_CA, NULL, "certificate-not-yet-valid"},
+              {{SAN_DNS, NAME, 0}, -60, 3600, BY_ITSELF, NULL, "certificate-self-signed"},
+              {{SAN_DNS, NAME, 0}, -60, 3600, BY_OTHER, NULL, "certificate-unknown-issuer"},
+              {{SAN_DNS, NAME, 0}, -60, 3600, BY_CA, "clientAuth", "certificate-wrong-purpose"}};
+  const xm_tls_options insecure = {.insecure = true};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    X509 *cert = new_cert(NAME, &rows[i].name, 1, rows[i].from, rows[i].until);
+    X509 *issuer = rows[i].signer == BY_CA ? world.ca : rows[i].signer == BY_OTHER ? world.other_ca : NULL;
+    if (rows[i].usage) add_extension(cert, NID_ext_key_usage, rows[i].usage);
+    sign_cert(cert, world.key, issuer, issuer ? world.ca_key : NULL);
+    check_verdict(NULL, NULL, cert, rows[i].condition, TLS1_3_VERSION);
+    check_verdict(NULL, NULL, cert, rows[i].condition, TLS1_2_VERSION);
+    check_verdict(&insecure, NULL, cert, "", TLS1_3_VERSION);
+    X509_free(cert);
+  }
+}
+
+static void a_common_name_is_no_name(void **state) {
+  X509 *cert = new_cert(NAME, NULL, 0, 0, 3600);
+  (void)state;
+  sign_cert(cert, world.key, world.ca, world.ca_key);
+  check_verdict(NULL, NULL, cert, "certificate-name-mismatch", TLS1_3_VERSION);
+  X509_free(cert);
+}
+
+/* Besides the rest, and in spite of verify=false. */
+static void a_pin_must_fit(void **state) {
+  const xm_tls_options insecure = {.insecure = true};
+  unsigned char *der = NULL, digest[32];
+  xm_tls_peer peer = {.name = NAME};
+  xm_buf pin = XM_BUF_INIT;
+  X509 *cert = good_cert();
+  int n = i2d_PUBKEY(world.key, &der);
+  (void)state;
+  assert_int_equal(EVP_Digest(der, (size_t)n, digest, NULL, EVP_sha256(), NULL), 1);
+  assert_int_equal(xm_b64_encode(&pin, (char *)digest, sizeof digest) | xm_buf_putc(&pin, '\0'), XM_OK);
+  peer.pin = xm_buf_at(&pin);
+  check_verdict(NULL, &peer, cert, "", TLS1_3_VERSION);
+  check_verdict(&insecure, &peer, cert, "", TLS1_3_VERSION);
+  xm_buf_at(&pin)[3] ^= 1;
+  check_verdict(NULL, &peer, cert, "certificate-pin-mismatch", TLS1_3_VERSION);
+  check_verdict(&insecure, &peer, cert, "certificate-pin-mismatch", TLS1_2_VERSION);
+  peer.pin = "no base64!";
+  check_verdict(NULL, &peer, cert, "certificate-pin-mismatch", TLS1_3_VERSION);
+  peer.pin = "";
+  check_verdict(NULL, &peer, cert, "certificate-pin-mismatch", TLS1_3_VERSION);
+  peer.pin = xm_buf_at(&pin);
+  xm_buf_at(&pin)[3] ^= 1;
+  peer.name = "other.example";
+  check_verdict(NULL, &peer, cert, "certificate-name-mismatch", TLS1_3_VERSION);
+  OPENSSL_free(der);
+  xm_buf_free(&pin);
+  X509_free(cert);
+}
+
+static void the_name_is_told_but_no_address(void **state) {
+  const san names[] = {{SAN_DNS, NAME, 0}, {SAN_IP, "\x7F\0\0\1", 4}};
+  const xm_tls_peer peers[] = {{.name = NAME}, {.name = "127.0.0.1"}};
+  X509 *cert = new_cert("x", names, 2, 0, 3600);
+  int i;
+  (void)state;
+  sign_cert(cert, world.key, world.ca, world.ca_key);
+  for (i = 0; i < 2; i++) {
+    server s;
+    xm_err e = {0};
+    xm_tls *t;
+    const char *told;
+    start_server(&s, cert, TLS1_3_VERSION);
+    t = new_client(&s, NULL, &peers[i]);
+    assert_int_equal(handshake(t, &s, &e), 1);
+    told = SSL_get_servername(s.ssl, TLSEXT_NAMETYPE_host_name);
+    if (i == 0) assert_string_equal(told, NAME);
+    if (i == 1) assert_null(told);
+    disconnect(t, &s);
+  }
+  X509_free(cert);
+}
+
+static int with_alpn(bool offer, const char *answer, xm_err *e) {
+  const xm_tls_peer peer = {.name = NAME, .alpn = offer};
+  X509 *cert = good_cert();
+  server s;
+  xm_tls *t;
+  int rc;
+  start_server(&s, cert, TLS1_3_VERSION);
+  s.alpn = answer;
+  t = new_client(&s, NULL, &peer);
+  rc = handshake(t, &s, e);
+  disconnect(t, &s);
+  X509_free(cert);
+  return rc;
+}
+
+static void another_protocol_is_refused(void **state) {
+  xm_err e = {0};
+  (void)state;
+  assert_int_equal(with_alpn(true, "\x0Bxmpp-client", &e), 1);
+  assert_int_equal(with_alpn(true, NULL, &e), 1);
+  assert_int_equal(with_alpn(false, "\x02h2", &e), 1); /* not asked for, not told */
+  assert_int_equal(with_alpn(true, "\x02h2", &e), XM_EFAIL);
+  assert_int_equal(e.layer, XM_LAYER_TLS);
+  xm_err_clear(&e);
+  assert_int_equal(with_alpn(true, "\x0Bxmpp-server", &e), XM_EFAIL);
+  xm_err_clear(&e);
+  assert_int_equal(with_alpn(true, "\x0Cxmpp-client2", &e), XM_EFAIL);
+}
+
+static void old_versions_are_refused(void **state) {
+  X509 *cert = good_cert();
+  xm_err e = {0};
+  server s;
+  xm_tls *t;
+  (void)state;
+  start_server(&s, cert, TLS1_1_VERSION);
+  t = new_client(&s, NULL, NULL);
+  assert_int_equal(handshake(t, &s, &e), XM_EFAIL);
+  assert_int_equal(e.layer, XM_LAYER_TLS);
+  disconnect(t, &s);
+  X509_free(cert);
+}
+
+/* Bytes. */
+
+static void bytes_go_both_ways_in_any_pieces(void **state) {
+  static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+  static const size_t pieces[] = {0, 1, 7, 1000};
+  static char sent[50000], got[sizeof sent];
+  size_t i, k;
+  (void)state;
+  for (i = 0; i < sizeof sent; i++) sent[i] = (char)(i * 7 + i / 256);
+  for (i = 0; i < 2; i++) {
+    for (k = 0; k < 4; k++) {
+      server s;
+      xm_err e = {0};
+      size_t out = 0, in = 0, n = 0;
+      xm_tls *t = connect_to(&s, versions[i]);
+      assert_string_equal(xm_tls_version(t), i ? "TLSv1.3" : "TLSv1.2");
+      s.most = pieces[k];
+      while (out < sizeof sent) {
+        ssize_t took = xm_tls_write(t, sent + out, sizeof sent - out, &e);
+        int read = SSL_read(s.ssl, got + in, (int)(sizeof got - in));
+        assert_true(took >= 0);
+        out += (size_t)took;
+        if (read > 0) in += (size_t)read;
+      }
+      while (in < sizeof got && (n = (size_t)SSL_read(s.ssl, got + in, (int)(sizeof got - in))) <= sizeof got) in += n;
+      assert_memory_equal(sent, got, sizeof sent);
+      memset(got, 0, sizeof got);
+      assert_int_equal(SSL_write(s.ssl, sent, sizeof sent), sizeof sent);
+      for (in = 0; in < sizeof got;) {
+        ssize_t read = xm_tls_read(t, got + in, sizeof got - in, &e);
+        assert_true(read >= 0);
+        in += (size_t)read;
+      }
+      assert_memory_equal(sent, got, sizeof sent);
+      assert_int_equal(xm_tls_read(t, got, sizeof got, &e), 0);
+      assert_false(xm_err_is_set(&e));
+      disconnect(t, &s);
+    }
+  }
+}
+
+static void a_stuck_wire_takes_nothing(void **state) {
+  static char large[100000];
+  server s;
+  xm_err e = {0};
+  xm_tls *t = connect_to(&s, TLS1_3_VERSION);
+  char *moved = malloc(sizeof large);
+  (void)state;
+  s.stuck = true;
+  assert_int_equal(xm_tls_write(t, large, sizeof large, &e), 0);
+  assert_int_equal(xm_tls_write(t, large, sizeof large, &e), 0);
+  s.stuck = false;
+  memcpy(moved, large, sizeof large);
+  assert_true(xm_tls_write(t, moved, sizeof large, &e) > 0); /* the same bytes, elsewhere */
+  assert_false(xm_err_is_set(&e));
+  free(moved);
+  disconnect(t, &s);
+}
+
+/* Ends. */
+
+static void an_end_is_an_end_only_if_it_is_said(void **state) {
+  static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+  char byte;
+  int i;
+  (void)state;
+  for (i = 0; i < 2; i++) {
+    server s;
+    xm_err e = {0};
+    xm_tls *t = connect_to(&s, versions[i]);
+    SSL_shutdown(s.ssl);
+    assert_int_equal(xm_tls_read(t, &byte, 1, &e), XM_TLS_END);
+    assert_false(xm_err_is_set(&e));
+    disconnect(t, &s);
+    t = connect_to(&s, versions[i]);
+    s.closed = true;
+    assert_int_equal(xm_tls_read(t, &byte, 1, &e), XM_EFAIL);
+    assert_int_equal(e.layer, XM_LAYER_TCP);
+    assert_string_equal(e.condition, "EOF");
+    assert_true(e.retry);
+    disconnect(t, &s);
+  }
+}
+
+static void our_end_is_said(void **state) {
+  server s;
+  xm_tls *t = connect_to(&s, TLS1_3_VERSION);
+  char byte;
+  (void)state;
+  xm_tls_finish(t);
+  assert_int_equal(SSL_read(s.ssl, &byte, 1), 0);
+  assert_int_equal(SSL_get_error(s.ssl, 0), SSL_ERROR_ZERO_RETURN);
+  disconnect(t, &s);
+}
+
+/* After so many bytes of the server's answer the wire ends, or breaks, or carries something else and ends. false: it had not so
+ * many. */
+static bool cut_handshake(X509 *cert, size_t cut, const char *garbage, int broken) {
+  server s;
+  xm_err e = {0};
+  xm_tls *t;
+  char flight[4096];
+  int n, rc = 0, turns;
+  start_server(&s, cert, TLS1_3_VERSION);
+  t = new_client(&s, NULL, NULL);
+  assert_int_equal(xm_tls_handshake(t, &e), 0);
+  SSL_do_handshake(s.ssl);
+  n = BIO_read(s.out, flight, sizeof flight);
+  if ((size_t)n > cut) {
+    BIO_write(s.out, flight, (int)cut);
+    if (garbage) BIO_write(s.out, garbage, (int)strlen(garbage));
+    if (broken) assert_int_equal(xm_tls_handshake(t, &e), 0);
+    s.closed = true;
+    s.broken = broken;
+    for (turns = 0; turns < 3 && rc == 0; turns++) rc = xm_tls_handshake(t, &e);
+    assert_int_equal(rc, XM_EFAIL);
+    assert_false(xm_tls_is_verified(t));
+    if (broken) assert_int_equal(e.layer, XM_LAYER_NONE);
+    if (!garbage && !broken) assert_string_equal(e.condition, "EOF");
+    if (garbage && cut == 0 && strlen(garbage) > 5) assert_int_equal(e.layer, XM_LAYER_TLS);
+  }
+  disconnect(t, &s);
+  return (size_t)n > cut;
+}
+
+static void a_handshake_may_end_anywhere(void **state) {
+  static const char *const garbage[] = {"HTTP/1.1 400 Bad Request\r\n\r\n", "<stream:error/>", "\x16\x03\x03\xFF\xFF", "\xFF"};
+  X509 *cert = good_cert();
+  size_t cut, k;
+  (void)state;
+  for (cut = 0; cut_handshake(cert, cut, NULL, 0); cut += 13) {
+    assert_true(cut_handshake(cert, cut, NULL, ECONNRESET));
+    for (k = 0; k < 4; k++) assert_true(cut_handshake(cert, cut, garbage[k], 0));
+  }
+  assert_true(cut > 500);
+  X509_free(cert);
+}
+
+static void a_broken_wire_tells_its_own_tale(void **state) {
+  server s;
+  xm_err e = {0};
+  xm_tls *t = connect_to(&s, TLS1_3_VERSION);
+  char byte = 0;
+  (void)state;
+  s.broken = ECONNRESET;
+  assert_int_equal(xm_tls_read(t, &byte, 1, &e), XM_EFAIL);
+  assert_int_equal(xm_tls_write(t, &byte, 1, &e), XM_EFAIL);
+  assert_false(xm_err_is_set(&e)); /* conn has set it, in its recv */
+  xm_tls_finish(t);
+  disconnect(t, &s);
+}
+
+static void garbage_in_the_middle_is_fatal(void **state) {
+  server s;
+  xm_err e = {0};
+  xm_tls *t = connect_to(&s, TLS1_3_VERSION);
+  char byte;
+  (void)state;
+  BIO_write(s.out, "<message/> in the clear", 23);
+  assert_int_equal(xm_tls_read(t, &byte, 1, &e), XM_EFAIL);
+  assert_int_equal(e.layer, XM_LAYER_TLS);
+  assert_int_equal(xm_tls_read(t, &byte, 1, &e), XM_EFAIL);
+  disconnect(t, &s);
+}
+
+/* What cannot be used is named before anything is dialled. */
+static void bad_files_are_named(void **state) {
+  const struct {
+    xm_tls_options o;
+    const char *condition;
+  } rows[] = {{{.ca_file = "/nonexistent/ca"}, "ca-file"},
+              {{.ca_file = world.key_file}, "ca-file"},
+              {{.ca_dir = "/nonexistent"}, "ca-dir"},
+              {{.cert = "/nonexistent/cert"}, "certificate-file"},
+              {{.cert = world.key_file}, "certificate-file"},
+              {{.cert = world.file}, "private-key-file"},
+              {{.cert = world.file, .key = "/nonexistent/key"}, "private-key-file"},
+              {{.cert = world.file, .key = world.key_file}, "private-key-file"}}; /* of another certificate */
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    xm_err e = {0};
+    assert_null(xm_tls_ctx_new(&rows[i].o, &e));
+    assert_string_equal(e.condition, rows[i].condition);
+    assert_int_equal(e.layer, XM_LAYER_TLS);
+  }
+}
+
+/* A client is asked to shake hands once more (TLS 1.2): it doesn't, and what was said goes on. */
+static void nothing_is_renegotiated(void **state) {
+  server s;
+  xm_err e = {0};
+  xm_tls *t = connect_to(&s, TLS1_2_VERSION);
+  char bytes[8];
+  (void)state;
+  SSL_renegotiate(s.ssl);
+  SSL_do_handshake(s.ssl);
+  assert_int_equal(xm_tls_read(t, bytes, sizeof bytes, &e), 0);
+  assert_false(xm_err_is_set(&e));
+  assert_true(SSL_read(s.ssl, bytes, sizeof bytes) <= 0);
+  assert_int_not_equal(SSL_num_renegotiations(s.ssl) > 0 && SSL_is_init_finished(s.ssl), 1);
+  disconnect(t, &s);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(certificates_have_their_verdicts),
+      cmocka_unit_test(a_common_name_is_no_name),
+      cmocka_unit_test(a_pin_must_fit),
+      cmocka_unit_test(the_name_is_told_but_no_address),
+      cmocka_unit_test(another_protocol_is_refused),
+      cmocka_unit_test(old_versions_are_refused),
+      cmocka_unit_test(bytes_go_both_ways_in_any_pieces),
+      cmocka_unit_test(a_stuck_wire_takes_nothing),
+      cmocka_unit_test(an_end_is_an_end_only_if_it_is_said),
+      cmocka_unit_test(our_end_is_said),
+      cmocka_unit_test(a_handshake_may_end_anywhere),
+      cmocka_unit_test(a_broken_wire_tells_its_own_tale),
+      cmocka_unit_test(garbage_in_the_middle_is_fatal),
+      cmocka_unit_test(bad_files_are_named),
+      cmocka_unit_test(nothing_is_renegotiated),
+  };
+  return cmocka_run_group_tests(tests, make_world, free_world);
+}

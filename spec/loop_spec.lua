@@ -1,0 +1,676 @@
+-- loop: run, step, tasks, timers, errors, and the loop of somebody else. Without a server, on fed bytes and on sockets
+-- of this process.
+
+local core = require "xmpp.core"
+local fed = require "spec.support.fed"
+local socket = require "socket"
+local stage = require "spec.support.stage"
+local xmpp = require "xmpp"
+
+local hears, note, refuses = stage.hears, stage.note, stage.refuses
+
+local function expect(text)
+  assert.equal(text, stage.heard())
+end
+
+-- A program of its own; what it prints, and its exit status.
+local function program(source)
+  local name = os.tmpname()
+  local file = assert(io.open(name, "w"))
+  file:write('local xmpp = require "xmpp"\n', source)
+  file:close()
+  local pipe = assert(io.popen((os.getenv "LUA" or "lua5.4") .. " " .. name .. ' 2>&1; echo "status $?"', "r"))
+  local output = pipe:read "*a"
+  pipe:close()
+  os.remove(name)
+  return output
+end
+
+describe("run", function()
+  before_each(function() stage.begin() end)
+  after_each(stage.finish)
+
+  it("returns at once when there is nothing to do", function()
+    assert.equal(0, select("#", xmpp.run()))
+  end)
+
+  it("turns until the last task and the last timer are over", function()
+    xmpp.spawn(function()
+      xmpp.sleep(0.01)
+      note "slept"
+      xmpp.spawn(function()
+        xmpp.after(0.01, function() note "last" end)
+        note "second"
+      end)
+    end)
+    xmpp.run()
+    expect "slept second last"
+  end)
+
+  it("turns until the last connection has ended", function()
+    local f = stage.open()
+    f.conn:set_handler(hears "cb")
+    xmpp.after(0.01, function() core.conn.feed(f.conn, "<message n='1'/></stream:stream>") end)
+    xmpp.run()
+    expect "cb1"
+    assert.equal("closed", f.conn:state())
+  end)
+
+  it("does not wait for a coroutine that nobody will resume", function()
+    xmpp.spawn(function() coroutine.yield() end)
+    xmpp.spawn(function() note "other" end)
+    xmpp.run()
+    expect "other"
+  end)
+
+  it("returns after the turn in which quit was called, and goes on when it is called again", function()
+    for i = 1, 3 do
+      xmpp.spawn(function()
+        note("task" .. i)
+        if i == 1 then xmpp.quit() end
+      end)
+    end
+    xmpp.after(0.02, function() note "timer" end)
+    xmpp.run()
+    expect "task1 task2 task3"
+    xmpp.run()
+    expect "timer"
+  end)
+
+  it("can be left from a callback, and from what it waits for", function()
+    local f = stage.open()
+    f.conn:set_callback(hears("cb", xmpp.quit))
+    f.conn:set_handler()
+    core.conn.feed(f.conn, "<message n='1'/>")
+    xmpp.run()
+    expect "cb1"
+    xmpp.spawn(function()
+      xmpp.sleep(0)
+      xmpp.quit()
+    end)
+    xmpp.run()
+    assert.equal("ready", f.conn:state())
+  end)
+
+  it("is refused in tasks, timers, and one's own coroutines in them; nothing is lost by it", function()
+    local function attempt()
+      refuses("a step is being made already", function() xmpp.run() end)
+      refuses("a step is being made already", function() xmpp.step() end)
+      note "refused"
+    end
+    xmpp.spawn(attempt)
+    xmpp.after(0, attempt)
+    xmpp.spawn(function() coroutine.wrap(attempt)() end)
+    xmpp.after(0.01, function() note "after" end)
+    xmpp.run()
+    expect "refused refused refused after"
+  end)
+end)
+
+describe("step", function()
+  before_each(function() stage.begin() end)
+  after_each(stage.finish)
+
+  it("says how many stanzas were dispatched", function()
+    local f = stage.open()
+    f.conn:set_handler(hears "cb")
+    assert.equal(0, xmpp.step())
+    core.conn.feed(f.conn, "<message n='1'/><message n='2'/><message n='3'/>")
+    assert.equal(3, xmpp.step())
+    assert.equal(0, xmpp.step(0))
+    f.conn:stop_handler()
+    core.conn.feed(f.conn, "<message n='4'/>")
+    assert.equal(1, xmpp.step())
+    expect "cb1 cb2 cb3"
+  end)
+
+  it("dispatches no more than it is asked for", function()
+    local f, g = stage.open(), stage.open()
+    f.conn:set_handler(hears "f")
+    g.conn:set_handler(hears "g")
+    core.conn.feed(f.conn, "<message n='1'/><message n='2'/><message n='3'/>")
+    core.conn.feed(g.conn, "<message n='1'/><message n='2'/>")
+    local counts = {}
+    for i = 1, 5 do
+      counts[i] = xmpp.step(0, 1)
+      assert.equal(i < 5 and 0 or xmpp.timeout(), xmpp.timeout())
+    end
+    assert.same({ 1, 1, 1, 1, 1 }, counts)
+    local text = stage.heard()
+    assert.truthy(text:find("f1.*f2.*f3"), text)
+    assert.truthy(text:find("g1.*g2"), text)
+    assert.truthy(text:find("g1.*f3"), "one connection has kept the other waiting: " .. text)
+    assert.equal(0, xmpp.step(0, 1))
+  end)
+
+  it("gives each connection its turn, though one has very much", function()
+    local f, g = stage.open(), stage.open()
+    local n = 0
+    f.conn:set_handler(function() n = n + 1 end)
+    g.conn:set_handler(function() note("after" .. (n < 1000 and "some" or "all")) end)
+    core.conn.feed(f.conn, ("<message/>"):rep(1000))
+    core.conn.feed(g.conn, "<message/>")
+    fed.settle()
+    expect "aftersome"
+    assert.equal(1000, n)
+  end)
+
+  it("waits for a timer, at most as long as it is told", function()
+    xmpp.after(0.02, function() note "timer" end)
+    stage.turn_until(function() return xmpp.step(20) ~= nil and not core.is_busy() end)
+    expect "timer"
+    xmpp.after(1000, function() end):cancel()
+    local timer = xmpp.after(1000, function() end)
+    assert.equal(0, xmpp.step(0.001))
+    assert.equal(0, xmpp.step(0))
+    timer:cancel()
+  end)
+
+  it("with a negative time waits for whatever comes first", function()
+    xmpp.after(0.02, function() note "timer" end)
+    while core.is_busy() do xmpp.step(-1) end
+    expect "timer"
+  end)
+
+  it("refuses what is no time and no count", function()
+    refuses("number expected, got string", function() xmpp.step("x") end)
+    refuses("seconds expected, got nan", function() xmpp.step(0 / 0) end)
+    refuses("at least 1 expected", function() xmpp.step(0, 0) end)
+    refuses("number expected, got table", function() xmpp.step(0, {}) end)
+  end)
+
+  it("ends though tasks make tasks for ever, and cancel what was due", function()
+    local n, timer = 0, nil
+    local function again()
+      n = n + 1
+      if timer then timer:cancel() end
+      timer = nil
+      if n < 1000 then xmpp.spawn(again) end
+    end
+    xmpp.spawn(again)
+    timer = xmpp.after(0, function() note "never" end)
+    core.step(0) -- both are due
+    assert.truthy(n < 5, n)
+    stage.turn_until(function() return n == 1000 end)
+    expect ""
+  end)
+end)
+
+describe("spawn", function()
+  before_each(function() stage.begin() end)
+  after_each(stage.finish)
+
+  it("calls with the arguments, in a coroutine, from the next turn on, in order", function()
+    local main = coroutine.running()
+    local got
+    xmpp.spawn(function(...)
+      got = { n = select("#", ...), ... }
+      assert.are_not.equal(main, coroutine.running())
+      note "first"
+    end, nil, 1, nil, "x", nil)
+    xmpp.spawn(function(...) note("second" .. select("#", ...)) end)
+    xmpp.spawn(note, "third")
+    expect ""
+    xmpp.run()
+    expect "first second0 third"
+    assert.same({ n = 5, nil, 1, nil, "x", nil }, got)
+  end)
+
+  it("inside a task begins in the next step", function()
+    xmpp.spawn(function()
+      xmpp.spawn(function() note "inner" end)
+      note "outer"
+    end)
+    core.step(0)
+    expect "outer"
+    core.step(0)
+    expect "inner"
+  end)
+
+  it("tells on_error what is thrown, at once or later", function()
+    xmpp.spawn(function() error "at once" end)
+    xmpp.spawn(function()
+      xmpp.sleep(0)
+      error "later"
+    end)
+    xmpp.run()
+    local got = stage.take_errors()
+    assert.equal(2, #got)
+    assert.truthy(got[1].text:find("^spec/loop_spec.lua:%d+: at once\nstack traceback:"), got[1].text)
+    assert.truthy(got[2].text:find("^spec/loop_spec.lua:%d+: later\nstack traceback:"), got[2].text)
+  end)
+
+  it("takes a function", function()
+    refuses("bad argument #1 to 'spawn' (function expected, got nil)", function() xmpp.spawn() end)
+    refuses("bad argument #1 to 'spawn' (function expected, got thread)",
+      function() xmpp.spawn(coroutine.create(print)) end)
+  end)
+end)
+
+describe("sleep", function()
+  before_each(function() stage.begin() end)
+  after_each(stage.finish)
+
+  it("lets others go on, and wakes in the order of time", function()
+    for _, n in ipairs { 3, 1, 2 } do
+      xmpp.spawn(function()
+        xmpp.sleep(n / 50)
+        note("slept" .. n)
+      end)
+    end
+    xmpp.run()
+    expect "slept1 slept2 slept3"
+  end)
+
+  it("of no time is a turn for others", function()
+    for _, name in ipairs { "a", "b" } do
+      xmpp.spawn(function()
+        for i = 1, 3 do
+          note(name .. i)
+          xmpp.sleep(0)
+        end
+      end)
+    end
+    xmpp.run()
+    assert.truthy(stage.heard():find("a1.*b1.*a2.*b2.*a3.*b3"))
+  end)
+
+  it("on the main thread turns the loop, and returns nothing", function()
+    xmpp.after(0.01, function() note "timer" end)
+    assert.equal(0, select("#", xmpp.sleep(0.03)))
+    expect "timer"
+  end)
+
+  it("works in one's own coroutine, which the loop resumes", function()
+    local co = coroutine.create(function()
+      xmpp.sleep(0)
+      note "slept"
+      return "unheard"
+    end)
+    assert.is_true(coroutine.resume(co))
+    assert.equal("suspended", coroutine.status(co))
+    xmpp.run()
+    expect "slept"
+    assert.equal("dead", coroutine.status(co))
+  end)
+
+  it("takes seconds", function()
+    refuses("bad argument #1 to 'sleep' (seconds expected, got nil)", function() xmpp.sleep() end)
+    refuses("bad argument #1 to 'sleep' (seconds expected, got -1)", function() xmpp.sleep(-1) end)
+    refuses("bad argument #1 to 'sleep' (seconds expected, got ", function() xmpp.sleep(0 / 0) end)
+    refuses("bad argument #1 to 'sleep' (seconds expected, got string)", function() xmpp.sleep("1") end)
+  end)
+end)
+
+describe("after", function()
+  before_each(function() stage.begin() end)
+  after_each(stage.finish)
+
+  it("calls once, without arguments, in a coroutine; in the order of time, then of asking", function()
+    for _, n in ipairs { 0.02, 0, 0.01 } do
+      for _, name in ipairs { "a", "b" } do
+        xmpp.after(n, function(...) note(name .. n .. "." .. select("#", ...)) end)
+      end
+    end
+    xmpp.after(0, function()
+      xmpp.sleep(0.04)
+      note "slept"
+    end)
+    xmpp.run()
+    expect "a0.0 b0.0 a0.01.0 b0.01.0 a0.02.0 b0.02.0 slept"
+  end)
+
+  it("is cancelled once, before it is called", function()
+    local timer = xmpp.after(0.01, function() note "never" end)
+    assert.is_true(timer:cancel())
+    assert.is_false(timer:cancel())
+    local over = xmpp.after(0, function() note "called" end)
+    xmpp.run()
+    expect "called"
+    assert.is_false(over:cancel())
+  end)
+
+  it("can cancel itself, to no effect, and another that is due in the same turn", function()
+    local first, second
+    first = xmpp.after(0, function()
+      assert.is_false(first:cancel())
+      assert.is_true(second:cancel())
+      note "first"
+    end)
+    second = xmpp.after(0, function() note "never" end)
+    xmpp.after(0, function() note "third" end)
+    xmpp.run()
+    expect "first third"
+  end)
+
+  it("calls though nobody keeps the timer, and lets go of one that is cancelled", function()
+    xmpp.after(0.01, function() note "called" end)
+    collectgarbage()
+    collectgarbage()
+    local weak = setmetatable({ xmpp.after }, { __mode = "v" })
+    local timer
+    do
+      local f = function() return timer, weak end
+      weak[2] = f
+      timer = xmpp.after(1000, f)
+    end
+    timer:cancel()
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(weak[2])
+    xmpp.run()
+    expect "called"
+  end)
+
+  it("never comes after a time without end", function()
+    local timer = xmpp.after(math.huge, function() note "never" end)
+    core.step(0)
+    assert.is_nil(xmpp.timeout())
+    assert.is_true(timer:cancel())
+  end)
+
+  it("tells on_error what is thrown", function()
+    xmpp.after(0, function() error({}) end)
+    xmpp.after(0, function() note "next" end)
+    xmpp.run()
+    assert.is_table(stage.take_errors()[1].object)
+    expect "next"
+  end)
+
+  it("takes seconds and a function", function()
+    refuses("bad argument #1 to 'after' (seconds expected, got nil)", function() xmpp.after(nil, print) end)
+    refuses("bad argument #1 to 'after' (seconds expected, got -1)", function() xmpp.after(-1, print) end)
+    refuses("bad argument #2 to 'after' (function expected, got nil)", function() xmpp.after(1) end)
+    local timer = xmpp.after(0, print)
+    refuses("bad argument #1 to 'cancel'", function() timer.cancel({}) end)
+    timer:cancel()
+  end)
+end)
+
+describe("every", function()
+  before_each(function() stage.begin() end)
+  after_each(stage.finish)
+
+  it("calls again and again, until it is cancelled by itself", function()
+    local timer
+    local n = 0
+    timer = xmpp.every(0.001, function(...)
+      n = n + 1
+      note(n .. "." .. select("#", ...))
+      if n == 4 then assert.is_true(timer:cancel()) end
+    end)
+    xmpp.run()
+    expect "1.0 2.0 3.0 4.0"
+    assert.is_false(timer:cancel())
+  end)
+
+  it("goes on when it throws, and when it waits for longer than its time", function()
+    local timer
+    local n = 0
+    timer = xmpp.every(0, function()
+      n = n + 1
+      if n == 1 then error "boom" end
+      if n == 2 then
+        xmpp.sleep(0.05)
+        note "slept"
+      elseif n == 5 then
+        timer:cancel()
+        note "cancelled"
+      end
+    end)
+    xmpp.run()
+    expect "cancelled slept"
+    assert.equal(1, #stage.take_errors())
+  end)
+
+  it("can be cancelled while it is due", function()
+    local timer
+    xmpp.after(0, function() timer:cancel() end)
+    timer = xmpp.every(0, function() note "never" end)
+    xmpp.sleep(0.005) -- main: both fall due, the first is called first
+    expect ""
+  end)
+
+  it("takes seconds and a function", function()
+    refuses("bad argument #1 to 'every' (seconds expected, got string)", function() xmpp.every("1", print) end)
+    refuses("bad argument #2 to 'every' (function expected, got table)", function() xmpp.every(1, {}) end)
+  end)
+end)
+
+describe("on_error", function()
+  before_each(function() stage.begin() end)
+  after_each(stage.finish)
+
+  it("gets the text with its traceback, and the object", function()
+    local got
+    xmpp.on_error(function(...) got = { n = select("#", ...), ... } end)
+    local object = setmetatable({}, { __tostring = function() return "the text" end })
+    xmpp.spawn(function() error(object) end)
+    xmpp.run()
+    assert.equal(2, got.n)
+    assert.truthy(got[1]:find("^the text\nstack traceback:\n"), got[1])
+    assert.equal(object, got[2])
+  end)
+
+  it("takes a function or nothing", function()
+    refuses("function expected, got string", function() xmpp.on_error("x") end)
+    refuses("function expected, got table", function() xmpp.on_error({}) end)
+  end)
+
+  it("of nobody is stderr, to which it goes back with nil", function()
+    assert.equal([[
+xmpp: error in a callback: boom
+stack traceback:
+x
+xmpp: error in a callback: nil
+stack traceback:
+ended
+status 0
+]], (program([[
+      local heard
+      xmpp.spawn(function() error("boom", 0) end)
+      xmpp.run()
+      xmpp.on_error(function() io.stderr:write "x\n" end)
+      xmpp.spawn(error)
+      xmpp.run()
+      xmpp.on_error()
+      xmpp.spawn(error)
+      xmpp.run()
+      io.stderr:write "ended\n"]]):gsub("\t[^\n]*\n", "")))
+  end)
+
+  it("that throws, or waits, is told of on stderr, and ends nothing", function()
+    local output = program([[
+      xmpp.on_error(function() error("again", 0) end)
+      xmpp.spawn(function() error("boom", 0) end)
+      xmpp.run()
+      xmpp.on_error(function() error(setmetatable({}, { __tostring = error })) end)
+      xmpp.spawn(function() error("boom", 0) end)
+      xmpp.run()
+      xmpp.on_error(function() xmpp.sleep(0) end)
+      xmpp.spawn(function() error("boom", 0) end)
+      xmpp.run()
+      print "ended"]])
+    local lines = {}
+    for line in output:gmatch "[^\n]+" do lines[#lines + 1] = line end
+    assert.equal(5, #lines, output)
+    local text = "xmpp: xmpp.on_error could not be told (%s) of an error in a callback: boom"
+    assert.equal(text:format "again", lines[1])
+    assert.equal(text:format "(error object is a table value)", lines[2])
+    assert.truthy(lines[3]:find("a step is being made already", 1, true), output)
+    assert.truthy(output:find("ended\nstatus 0\n$"), output)
+  end)
+
+  it("hears of callbacks inside callbacks until C's stack is full", function()
+    local output = program([[
+      local fed = require "spec.support.fed"
+      local f = fed.open { jid = "me@xmpp.test/here" }
+      f.conn:set_callback(function(...) xmpp.default_handler(...) end)
+      f.conn:set_handler()
+      f:feed "<message/>"
+      print(f.conn:state(), #f.conn:callbacks())]])
+    assert.truthy(output:find("C stack overflow", 1, true), output)
+    assert.truthy(output:find("ready\t1\nstatus 0\n$"), output)
+  end)
+end)
+
+describe("the end of the program", function()
+  before_each(function() stage.begin() end)
+  after_each(stage.finish)
+
+  it("takes away quietly whatever still waits", function()
+    for _, exit in ipairs { "", "os.exit(true, true)", "f = nil collectgarbage() collectgarbage()" } do
+      assert.equal("waits\nstatus 0\n", program([[
+        local fed = require "spec.support.fed"
+        local f = fed.open { jid = "me@xmpp.test/here" }
+        local g = fed.open { jid = "me@xmpp.test/there" }
+        f.conn:set_callback(function() coroutine.yield() end)
+        f.conn:set_callback_once(function(_, c) c:send_await { "iq", { type = "get" } } end)
+        f.conn:set_callback(function() xmpp.sleep(5) end)
+        f.conn:set_callback(function(stanza) xmpp.set_handler(g.conn, function() return f, stanza end) end)
+        f.conn:set_handler()
+        f:feed "<iq type='get' id='q1' from='bob@xmpp.test'/>"
+        f:feed "<iq type='set' id='q2' from='bob@xmpp.test'/>"
+        coroutine.wrap(function() g.conn:receive_blocking() end)()
+        coroutine.wrap(function() g.conn:stop() end)()
+        local function nothing() end
+        g.conn:send_callback({ "iq", { type = "get" } }, nothing)
+        xmpp.every(0, nothing)
+        xmpp.spawn(nothing)
+        late = setmetatable({}, { __gc = function()
+          pcall(xmpp.step)
+          pcall(xmpp.send, g.conn, { "message" })
+          pcall(xmpp.spawn, nothing)
+        end })
+        print "waits"
+      ]] .. exit))
+    end
+  end)
+end)
+
+-- A component's server on a socket of this process: it answers what it knows, as soon as its bytes are there.
+local Server = {}
+Server.__index = Server
+
+local function serve()
+  local listener = assert(socket.bind("127.0.0.1", 0))
+  local _, port = listener:getsockname()
+  return setmetatable({ listener = listener, port = tonumber(port), got = "" }, Server)
+end
+
+local ANSWERS = {
+  { "<stream:stream[^>]*>", "<stream:stream xmlns='jabber:component:accept' id='s1' from='echo.xmpp.test' "
+    .. "xmlns:stream='http://etherx.jabber.org/streams'>" },
+  { "<handshake>%x+</handshake>", "<handshake/>" },
+  { "<iq [^>]*id='a1'.-</iq>", "<iq type='result' id='a1' from='bob@xmpp.test' to='echo.xmpp.test'/>" },
+  { "</stream:stream>", "</stream:stream>" },
+}
+
+function Server:answer()
+  if not self.peer then
+    self.peer = assert(self.listener:accept())
+    self.peer:settimeout(0)
+  end
+  local bytes, _, part = self.peer:receive(65536)
+  self.got = self.got .. (bytes or part or "")
+  for _, answer in ipairs(ANSWERS) do
+    local _, to = self.got:find(answer[1])
+    if to then
+      self.got = self.got:sub(to + 1)
+      assert(self.peer:send(answer[2]))
+    end
+  end
+end
+
+function Server:close()
+  if self.peer then self.peer:close() end
+  self.listener:close()
+end
+
+describe("the loop of somebody else", function()
+  local server
+
+  before_each(function()
+    stage.begin()
+    server = serve()
+  end)
+
+  after_each(function()
+    server:close()
+    stage.finish()
+  end)
+
+  -- Waits for the library's descriptor, its time and the server's socket; makes a step only when the library wants it.
+  local function drive(done)
+    local library = { getfd = xmpp.fd, dirty = function() return false end }
+    local steps, limit = 0, os.time() + 20
+    while not done() do
+      assert.truthy(os.time() < limit, "20 seconds have passed")
+      local other = server.peer or server.listener
+      local readable = socket.select({ library, other }, nil, math.min(xmpp.timeout() or 1, 1))
+      if readable[other] then server:answer() end
+      if readable[library] or xmpp.timeout() == 0 then
+        xmpp.step(0)
+        steps = steps + 1
+      end
+    end
+    return steps
+  end
+
+  it("sees a connection through its life", function()
+    local conn, over
+    xmpp.spawn(function()
+      conn = assert(xmpp.connect_component("127.0.0.1", server.port, "echo.xmpp.test", "secret"))
+      local response = assert(conn:send_await { "iq", { type = "get", id = "a1", to = "bob@xmpp.test" }, { "q" } })
+      note(response[2].id)
+      xmpp.sleep(0.01)
+      note "slept"
+      note(tostring(conn:stop()))
+      over = true
+    end)
+    local steps = drive(function() return over end)
+    expect "a1 slept true"
+    assert.equal("closed", conn:state())
+    assert.truthy(steps < 500, steps) -- it is not driven by restlessness
+  end)
+
+  it("is told by fd and timeout what there is to wait for", function()
+    assert.equal("number", type(xmpp.fd()))
+    assert.equal(xmpp.fd(), xmpp.fd())
+    assert.is_nil(xmpp.timeout())
+    xmpp.spawn(function() end)
+    assert.equal(0, xmpp.timeout())
+    xmpp.step()
+    assert.is_nil(xmpp.timeout())
+    local timer = xmpp.after(100, function() end)
+    assert.truthy(xmpp.timeout() > 50 and xmpp.timeout() <= 100)
+    local sooner = xmpp.after(10, function() end)
+    assert.truthy(xmpp.timeout() > 5 and xmpp.timeout() <= 10)
+    sooner:cancel()
+    assert.truthy(xmpp.timeout() > 50)
+    timer:cancel()
+    assert.is_nil(xmpp.timeout())
+    local f = stage.open()
+    assert.truthy(xmpp.timeout() == nil or xmpp.timeout() > 0)
+    core.conn.feed(f.conn, "<message/>")
+    assert.equal(0, xmpp.timeout())
+    fed.settle()
+    assert.truthy(xmpp.timeout() == nil or xmpp.timeout() > 0)
+  end)
+
+  it("may send from outside of steps: the answer wakes it", function()
+    local conn
+    xmpp.spawn(function()
+      conn = assert(xmpp.connect_component("127.0.0.1", server.port, "echo.xmpp.test", "secret"))
+    end)
+    drive(function() return conn end)
+    local answered
+    conn:send_callback({ "iq", { type = "get", id = "a1", to = "bob@xmpp.test" }, { "q", {} } },
+      function(response) answered = response end)
+    drive(function() return answered end)
+    local ended
+    coroutine.wrap(function() ended = conn:stop() end)()
+    drive(function() return ended end)
+    assert.is_true(ended)
+  end)
+end)
