@@ -185,6 +185,7 @@ static xm_conn_event fail_late(xm_conn *c) {
 static ssize_t io_recv(void *arg, void *to, size_t n) {
   xm_conn *c = arg;
   ssize_t got = xm_sock_recv(c->sock, to, n);
+  if (got > 0 && c->nego) xm_sock_hurry(c->sock);
   if (got < 0 && got != -EAGAIN)
     xm_err_errno(&c->why, XM_LAYER_TCP, (int)-got, xm_sock_errname((int)-got), true, "the connection broke");
   return got;

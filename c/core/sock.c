@@ -264,6 +264,15 @@ void xm_sock_finish(xm_sock *s) {
   for (i = 0; i < 16 && recv(s->link->fd, unread, sizeof unread, 0) > 0;) i++;
 }
 
+void xm_sock_hurry(xm_sock *s) {
+#ifdef TCP_QUICKACK
+  int one = 1;
+  setsockopt(s->link->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
+#else
+  (void)s;
+#endif
+}
+
 void xm_sock_pause(xm_sock *s, bool paused) {
   watch_for(s->link, (s->link->events & UV_WRITABLE) | (paused ? 0 : UV_READABLE));
 }

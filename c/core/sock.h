@@ -34,6 +34,10 @@ ssize_t xm_sock_send(xm_sock *s, const void *from, size_t n);
  * the peer our last words. */
 void xm_sock_finish(xm_sock *s);
 
+/* What was received is acknowledged at once, not after 40 ms: in a dialogue the peer may be waiting for it (Nagle). Lasts until
+ * the kernel thinks better of it, so it is said after every receive. */
+void xm_sock_hurry(xm_sock *s);
+
 /* Reads stop being announced, so that a full queue costs nothing and TCP pushes back; or go on. */
 void xm_sock_pause(xm_sock *s, bool paused);
 

@@ -62,6 +62,14 @@ local function remember(conn, account)
   if mechanism and mechanism ~= "PLAIN" and mechanism ~= "ANONYMOUS" then stronger[account] = mechanism end
 end
 
+local warned
+
+local function warn_once()
+  if warned then return end
+  warned = true
+  io.stderr:write("xmpp: verify = false: whoever sits between here and the server can read and change everything\n")
+end
+
 local function open(o)
   local box, account = {}, tostring(o.jid:bare())
   local asked = type(o.password) == "function"
@@ -71,6 +79,7 @@ local function open(o)
       text = "the password function returned " .. type(o.password) .. ", not a string" }
   end
   o.insecure = o.verify == false
+  if o.insecure then warn_once() end
   o.plain = o.plain ~= false
   o.log = o.log or nil
   o.mechanisms = o.mechanisms and table.concat(o.mechanisms, " ")

@@ -45,8 +45,8 @@ static void check_tape(const xm_tape *t, const xm_xml_limits *l) {
   MUST(t->n >= 2 && t->depth == 0 && t->recs[0].next == t->n && t->recs[0].slot == 1);
   for (i = 0; i < t->n; i++) {
     const xm_tape_rec *r = &t->recs[i];
-    check_string(t, r->name, r->name_len);
-    check_string(t, r->text, r->text_len);
+    if (r->kind == XM_TAPE_OPEN || r->kind == XM_TAPE_ATTR) check_string(t, r->name, r->name_len);
+    if (r->kind != XM_TAPE_CLOSE) check_string(t, r->text, r->text_len);
     nodes += r->kind == XM_TAPE_OPEN || r->kind == XM_TAPE_TEXT;
     if (r->kind == XM_TAPE_CLOSE) depth--;
     if (r->kind != XM_TAPE_OPEN) continue;
