@@ -104,16 +104,6 @@ local function a_thrown_error()
     assert.equal(1, #stage.take_errors())
   end)
 
-  it("may be an overflow of the stack", function()
-    local function deeper() return 1 + deeper() end
-    conn:set_handler()
-    conn:set_callback(hears("bad", deeper))
-    conn:set_callback(hears "good")
-    come(1)
-    expect "bad1 good1"
-    assert.truthy(stage.take_errors()[1].text:find("stack overflow", 1, true))
-  end)
-
   it("closes what was to be closed", function()
     if not load "local x <close> = nil" then return end -- a Lua without them
     local source = "local note = ... "
@@ -128,6 +118,38 @@ end
 
 local function a_yield()
   before_each(function() conn:set_handler() end)
+
+  it("is possible: each call has a coroutine of its own, which the next one has when it did not yield", function()
+    local cos, main = {}, coroutine.running()
+    local function keep(stanza)
+      cos[#cos + 1] = coroutine.running()
+      if stanza[2].n == "2" then stage.wait() end
+    end
+    conn:set_callback(keep)
+    conn:set_callback(function(...) keep(...) end)
+    come(1, 2)
+    stage.go(2)
+    assert.equal(4, #cos)
+    for i = 1, 4 do assert.are_not.equal(main, cos[i]) end
+    assert.equal(cos[1], cos[2])
+    assert.equal(cos[1], cos[3])
+    assert.are_not.equal(cos[3], cos[4])
+  end)
+
+  it("is over with the call: who keeps its coroutine can't disturb the next", function()
+    local close = rawget(coroutine, "close") or function() end
+    local co
+    conn:set_callback(hears("a", function()
+      if co then assert.is_false((coroutine.resume(co))) end
+      co = coroutine.running()
+    end))
+    come(1)
+    assert.is_false((coroutine.resume(co)))
+    come(2)
+    close(co)
+    come(3)
+    expect "a1 a2 a3"
+  end)
 
   it("in a callback holds up neither the others nor the next stanza", function()
     conn:set_callback(hears("a", function(stanza)
@@ -390,3 +412,20 @@ for _, manner in ipairs(stage.MANNERS) do
     for _, group in ipairs(GROUPS) do describe(group[1], group[2]) end
   end)
 end
+
+describe("callback, once:", function()
+  it("an error may be an overflow of the stack", function()
+    local function deeper() return 1 + deeper() end
+    stage.begin()
+    f = stage.open()
+    conn = f.conn
+    conn:set_handler()
+    conn:set_callback(hears("bad", deeper))
+    conn:set_callback(hears "good")
+    come(1)
+    expect "bad1 good1"
+    assert.truthy(stage.take_errors()[1].text:find("stack overflow", 1, true))
+    f, conn = nil, nil
+    stage.finish()
+  end)
+end)

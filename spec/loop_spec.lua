@@ -56,6 +56,18 @@ describe("run", function()
     assert.equal("closed", f.conn:state())
   end)
 
+  it("turns while a connection stands, though no task or timer is there", function()
+    local conn = stage.open().conn
+    coroutine.wrap(function()
+      local _, err = conn:send_await({ "iq", { type = "get" } }, 0.02)
+      note(err.layer)
+      conn:stop(0)
+      note(conn:state())
+    end)()
+    xmpp.run()
+    expect "timeout closed"
+  end)
+
   it("does not wait for a coroutine that nobody will resume", function()
     xmpp.spawn(function() coroutine.yield() end)
     xmpp.spawn(function() note "other" end)

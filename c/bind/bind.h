@@ -3,7 +3,8 @@
  *   call    the one protected door into Lua: coroutines, tasks, errors
  *   wait    who waits for what, and the timers
  *   stanza  tape -> table, table -> out
- *   conn    the connection's userdata: dispatch and methods
+ *   conn    the connection's userdata: its life and its parts
+ *   connect, send, dispatch, callback   what is done with one
  *   jid     the Jid userdata
  *   module  luaopen, the loop's turns
  */
@@ -33,6 +34,11 @@ typedef struct xb_state xb_state;
 typedef struct xb_conn xb_conn;
 typedef struct xb_waiter xb_waiter;
 
+/* A list of them, oldest first. */
+typedef struct xb_waiters {
+  xb_waiter *first, *last;
+} xb_waiters;
+
 /* One in each lua_State that has loaded the module; a userdata in the registry. */
 struct xb_state {
   xm_loop *loop;
@@ -42,7 +48,7 @@ struct xb_state {
   unsigned timers;      /* waiters of kind XB_TIME */
   xb_conn *ready, **ready_end;
   xb_conn *unflushed;   /* these have sent something during the step */
-  xb_waiter *waiters;   /* of no connection: time, tasks */
+  xb_waiters waiters;   /* of no connection: time, tasks */
   xb_waiter *due, **due_end; /* their time has come */
 };
 
@@ -58,7 +64,7 @@ struct xb_conn {
   bool ended;           /* its waiters have been told */
   enum { XB_NO_HANDLER, XB_DEFAULT_HANDLER, XB_OWN_HANDLER } handler;
   bool logs, is_logging;
-  xb_waiter *responses, *waiters; /* who waits for a response; for something else */
+  xb_waiters responses, waiters; /* who waits for a response; for something else */
   size_t max_queue, queued; /* bytes; of the stanzas in the receive queue, as they came */
   lua_Integer first, last;  /* of the receive queue: stanza at 2i, its size at 2i+1 */
 };
@@ -113,7 +119,7 @@ void xb_drop_waiter(lua_State *L, xb_waiter *w);
 /* Finishes those whose time has come. Returns how many. */
 int xb_finish_due(lua_State *L, xb_state *st);
 /* All over without a word: the state is being closed, or the connection collected. */
-void xb_free_waiters(xm_loop *loop, xb_waiter **list);
+void xb_free_waiters(xm_loop *loop, xb_waiters *list);
 void xb_open_wait(lua_State *L);
 int xb_l_timer(lua_State *L);
 int xb_l_spawn(lua_State *L);
@@ -133,7 +139,7 @@ typedef struct xb_writing {
   const char *new_id;   /* for a stanza without id; NULL: none is added */
   const char *new_from; /* for a stanza without from */
   xb_address *address;  /* filled in, when not NULL */
-  char reason[256];     /* after XM_EINVAL: path and what is wrong */
+  char reason[768];     /* after XM_EINVAL: path and what is wrong */
 } xb_writing;
 
 /* Writes the table at `index`. 0; XM_EINVAL (reason), XM_ENOMEM; then nothing is in the buffer. Raises no Lua error, runs no
@@ -150,16 +156,55 @@ int xb_l_check_stanza(lua_State *L);
 /* conn.c */
 
 void xb_open_conn(lua_State *L);
-void xb_push_conn(lua_State *L, xb_conn *conn); /* nil when it has been collected */
-int xb_service(lua_State *L, xb_conn *conn, int most); /* stanzas dispatched */
+/* The userdata at index 1, which must be open or have been. */
+xb_conn *xb_check_conn(lua_State *L);
+/* Makes it known by its address, weakly; then its userdata can be pushed (nil when it has been collected). */
+void xb_register_conn(lua_State *L, xb_conn *conn, int index);
+void xb_push_conn(lua_State *L, xb_conn *conn);
+/* Pins it, or no longer, as things stand now. */
+void xb_keep_alive(lua_State *L, xb_conn *conn);
+/* A part (XB_HANDLER, ...) of the connection at an index; set: from the top of the stack. */
+void xb_push_part(lua_State *L, int conn, int part);
+void xb_set_part(lua_State *L, int conn, int part);
+/* Gives the log function what there is for it. */
+void xb_drain_log(lua_State *L, xb_conn *conn, int index);
+int xb_l_is_connection(lua_State *L);
+
+/* connect.c */
+
+int xb_l_connect(lua_State *L);
+
+/* send.c */
+
 void xb_flush_all(xb_state *st);
 /* A question nobody answered gets service-unavailable (RFC 6120 8.2.3), and is freed. */
 void xb_answer_unavailable(xb_conn *conn, xm_question *q);
-void xb_remove_callback(lua_State *L, xb_conn *conn, int index, uint32_t slot);
-void xb_keep_alive(lua_State *L, xb_conn *conn);
-int xb_l_connect(lua_State *L);
+/* The error of whoever uses a closed connection. */
+void xb_push_closed(lua_State *L, const xb_conn *conn);
+int xb_l_send(lua_State *L);
+int xb_l_request(lua_State *L);
+
+/* dispatch.c */
+
+/* Its turn. How many stanzas were dispatched; raises only when memory is so short that its end can't be told. */
+int xb_service(lua_State *L, xb_conn *conn, int most);
+/* The receive queue's first goes to the top of the stack; false: it is empty. */
+bool xb_pop_queue(lua_State *L, xb_conn *conn, int index);
+/* Tells the waiter that the connection has ended. */
+void xb_finish_ended(lua_State *L, xb_conn *conn, xb_waiter *w);
 int xb_l_default_handler(lua_State *L);
-int xb_l_is_connection(lua_State *L);
+
+/* callback.c */
+
+void xb_remove_callback(lua_State *L, xb_conn *conn, int index, uint32_t slot);
+int xb_l_receive(lua_State *L);
+int xb_l_set_handler(lua_State *L);
+int xb_l_stop_handler(lua_State *L);
+int xb_l_handler(lua_State *L);
+int xb_l_set_callback(lua_State *L);
+int xb_l_set_callback_once(lua_State *L);
+int xb_l_unset_callback(lua_State *L);
+int xb_l_callbacks(lua_State *L);
 
 /* jid.c */
 

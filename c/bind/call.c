@@ -180,8 +180,8 @@ static xb_task take_task(lua_State *L, int co) {
   return task;
 }
 
-/* finished(...) -> ...: what a watched call came to, told in its own coroutine. If it has yielded, whoever resumed it last
- * need not have been us. */
+/* finished(...) -> ...: what a watched call came to, told in its own coroutine. If it has yielded, whoever resumed it
+ * last need not have been us. */
 static int l_finished(lua_State *L) {
   int n = lua_gettop(L);
   bool done = came_to_true(L, n);

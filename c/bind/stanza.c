@@ -65,17 +65,25 @@ typedef struct walk {
   lua_Integer path[DEPTH + 1]; /* child indexes from the root down to where the walk is */
 } walk;
 
-static const char own_name[] = "[1]"; /* stands for a key: the element's name is at fault */
+/* They stand for a key: the element's name is at fault; something that is no attribute's name. */
+static const char own_name[] = "[1]", own_attributes[] = "[2]";
 
 /* "stanza[3][2].to: string expected, got nil". `key`: an attribute's name, own_name, or NULL for the whole element. */
 static int refuse(walk *k, const char *key, const char *why) {
   size_t cap = sizeof k->w->reason, n = (size_t)snprintf(k->w->reason, cap, "stanza");
+  char *at;
   int i;
-  for (i = 1; i < k->depth && n < cap / 2; i++)
+  for (i = 1; i < k->depth && n < cap - 200; i++)
     n += (size_t)snprintf(k->w->reason + n, cap - n, "[%lld]", (long long)k->path[i]);
   if (i < k->depth) n += (size_t)snprintf(k->w->reason + n, cap - n, "...");
-  if (key) n += (size_t)snprintf(k->w->reason + n, cap - n, "%s%.60s", key == own_name ? "" : "[2].", key);
+  if (key == own_name || key == own_attributes) {
+    n += (size_t)snprintf(k->w->reason + n, cap - n, "%s", key);
+  } else if (key) {
+    n += (size_t)snprintf(k->w->reason + n, cap - n, "[2].%.60s", key);
+  }
   snprintf(k->w->reason + n, cap - n, ": %s", why);
+  for (at = k->w->reason; *at; at++) /* it may name keys, which may be anything */
+    if ((unsigned char)*at < ' ' || *at == 0x7F) *at = '?';
   return XM_EINVAL;
 }
 
@@ -152,7 +160,7 @@ static int write_attribute(walk *k, xb_address *a) {
   size_t key_len, n;
   const char *key, *value;
   int rc;
-  if (lua_type(L, -2) != LUA_TSTRING) return refuse_type(k, NULL, "attributes: a string as name", -2);
+  if (lua_type(L, -2) != LUA_TSTRING) return refuse_type(k, own_attributes, "string as an attribute's name", -2);
   key = lua_tolstring(L, -2, &key_len);
   value = to_text(L, -1, room, sizeof room, &n);
   if (!value) return refuse_type(k, key, lua_type(L, -1) == LUA_TNUMBER ? "a finite number" : "string", -1);

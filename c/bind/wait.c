@@ -7,7 +7,7 @@
 
 struct xb_waiter {
   xb_waiter *prev, *next; /* in the list of its connection or of the state */
-  xb_waiter **list;
+  xb_waiters *list;
   xb_waiter *next_due;
   xb_state *st;
   xb_conn *conn;          /* NULL: none */
@@ -21,24 +21,26 @@ struct xb_waiter {
 };
 
 /* Responses, of which there may be very many, are never searched: they have a list of their own. */
-static xb_waiter **list_for(xb_state *st, xb_conn *conn, xb_kind kind) {
+static xb_waiters *list_for(xb_state *st, xb_conn *conn, xb_kind kind) {
   if (!conn) return &st->waiters;
   return kind == XB_RESPONSE ? &conn->responses : &conn->waiters;
 }
 
 static void link_in(xb_waiter *w) {
-  w->next = *w->list;
-  if (w->next) w->next->prev = w;
-  *w->list = w;
+  w->prev = w->list->last;
+  if (w->prev) {
+    w->prev->next = w;
+  } else {
+    w->list->first = w;
+  }
+  w->list->last = w;
 }
 
 static void link_out(xb_waiter *w) {
-  if (w->next) w->next->prev = w->prev;
-  if (w->prev) {
-    w->prev->next = w->next;
-  } else {
-    *w->list = w->next;
-  }
+  xb_waiter **before = w->prev ? &w->prev->next : &w->list->first;
+  xb_waiter **behind = w->next ? &w->next->prev : &w->list->last;
+  *before = w->next;
+  *behind = w->prev;
 }
 
 static void leave_due(xb_waiter *w) {
@@ -136,10 +138,9 @@ void xb_finish(lua_State *L, xb_waiter *w, int n) {
 }
 
 xb_waiter *xb_find_waiter(const xb_conn *conn, xb_kind kind) {
-  xb_waiter *w, *oldest = NULL;
-  for (w = conn->waiters; w; w = w->next)
-    if (w->kind == kind) oldest = w;
-  return oldest;
+  xb_waiter *w = conn->waiters.first;
+  while (w && w->kind != kind) w = w->next;
+  return w;
 }
 
 xb_kind xb_waiter_kind(const xb_waiter *w) {
@@ -186,9 +187,9 @@ int xb_finish_due(lua_State *L, xb_state *st) {
   return n;
 }
 
-void xb_free_waiters(xm_loop *loop, xb_waiter **list) {
-  while (*list) {
-    xb_waiter *w = *list;
+void xb_free_waiters(xm_loop *loop, xb_waiters *list) {
+  while (list->first) {
+    xb_waiter *w = list->first;
     xm_timer_stop(loop, &w->timer);
     leave_due(w);
     link_out(w);

@@ -68,17 +68,29 @@ bool xm_cert_is_for(X509 *cert, const char *name) {
   return fits;
 }
 
-bool xm_cert_names_others(X509 *cert, const char *jid, size_t n) {
+/* How many xmppAddrs are `jid`, how many are something else. */
+static void count_addresses(X509 *cert, const char *jid, size_t n, int *same, int *others) {
   GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
-  bool others = false;
   size_t len;
   int i;
-  for (i = 0; i < sk_GENERAL_NAME_num(names) && !others; i++) {
+  *same = *others = 0;
+  for (i = 0; i < sk_GENERAL_NAME_num(names); i++) {
     const char *s = other_name(sk_GENERAL_NAME_value(names, i), OID_XMPP_ADDR, V_ASN1_UTF8STRING, &len);
-    others = s && (len != n || memcmp(s, jid, n) != 0);
+    if (s) ++*(len == n && memcmp(s, jid, n) == 0 ? same : others);
   }
   GENERAL_NAMES_free(names);
-  return others;
+}
+
+bool xm_cert_has_address(X509 *cert, const char *jid, size_t n) {
+  int same, others;
+  count_addresses(cert, jid, n, &same, &others);
+  return same > 0;
+}
+
+bool xm_cert_names_others(X509 *cert, const char *jid, size_t n) {
+  int same, others;
+  count_addresses(cert, jid, n, &same, &others);
+  return others > 0;
 }
 
 static const char *name_of(const GENERAL_NAME *g, char ip[INET6_ADDRSTRLEN], size_t *n) {

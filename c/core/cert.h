@@ -13,6 +13,9 @@
 /* `name` is ASCII, as in DNS, or an IP address. */
 bool xm_cert_is_for(X509 *cert, const char *name);
 
+/* Has it this xmppAddr, byte for byte? */
+bool xm_cert_has_address(X509 *cert, const char *jid, size_t n);
+
 /* Has it xmppAddrs, and others than `jid`? (A client's certificate) */
 bool xm_cert_names_others(X509 *cert, const char *jid, size_t n);
 

@@ -32,7 +32,7 @@ struct xm_conn {
   xm_nego *nego;   /* until READY */
   xm_xml *xml;
   xm_route *route;
-  xm_buf out;      /* what the kernel hasn't taken */
+  xm_buf out;      /* what the kernel hasn't taken; secret until READY, as it has held proofs of the password */
   xm_buf in;       /* fed: what the peer "sent" */
   xm_buf log;
   const char *tls_version, *mechanism, *binding; /* NULL: none */
@@ -279,7 +279,11 @@ static xm_conn_event resolve(xm_conn *c) {
 
 static xm_conn_event begin_tls(xm_conn *c) {
   xm_tls_io io = {.arg = c, .recv = io_recv, .send = io_send};
-  xm_tls_peer peer = {.name = c->o.tls_name ? c->o.tls_name : c->domain, .pin = c->o.pin, .alpn = c->direct};
+  xm_tls_peer peer = {.name = c->o.tls_name ? c->o.tls_name : c->domain,
+                      .jid = c->o.tls_name ? NULL : xm_jid_domain(&c->jid),
+                      .jid_len = c->jid.domain_len,
+                      .pin = c->o.pin,
+                      .alpn = c->direct};
   c->tls = xm_tls_new(c->o.tls_ctx, &peer, &io, &c->why);
   if (!c->tls) return fail(c);
   enter(c, XM_CONN_SECURING);
@@ -354,6 +358,7 @@ static xm_conn_event become_ready(xm_conn *c) {
   xm_nego_free(c->nego);
   c->nego = NULL;
   set_limits(c, c->o.max_stanza);
+  c->out.secret = false;
   c->bound = true;
   enter(c, XM_CONN_READY);
   return XM_CONN_BOUND;
@@ -533,6 +538,7 @@ static int start_fed(xm_conn *c, xm_err *e) {
   xm_nego_free(c->nego);
   c->nego = NULL;
   set_limits(c, c->o.max_stanza);
+  c->out.secret = false;
   enter(c, XM_CONN_READY);
   if (xm_route_set_self(c->route, &c->jid) == XM_OK && xm_buf_put(&c->in, text, (size_t)n) == XM_OK) return XM_OK;
   return xm_err_nomem(e);
@@ -559,6 +565,7 @@ xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, xm_err *e) {
   }
   c->o = *options;
   c->o.password = NULL;
+  c->out = XM_BUF_SECRET;
   memcpy(&c->jid, options->jid, offsetof(xm_jid, str) + xm_jid_len(options->jid) + 1); /* it may end at its NUL */
   c->loop = l;
   xm_loop_hold(l);

@@ -4,6 +4,7 @@
 #include <idn2.h>
 #include <stdint.h>
 #include <string.h>
+#include <unicase.h>
 #include <unistr.h>
 
 #include "precis.h"
@@ -297,6 +298,12 @@ bool xm_jid_is(const xm_jid *jid, const char *s, size_t n) {
   if (n == len && memcmp(jid->str, s, n) == 0) return true;
   if (xm_jid_parse(&other, s, n, &reason) < 0) return false;
   return xm_jid_len(&other) == len && memcmp(jid->str, other.str, len) == 0;
+}
+
+bool xm_jid_folds_alike(const char *a, size_t n, const char *b, size_t m) {
+  int order;
+  if (n == 0 || m == 0) return n == m;
+  return u8_casecmp((const uint8_t *)a, n, (const uint8_t *)b, m, NULL, UNINORM_NFKC, &order) == 0 && order == 0;
 }
 
 int xm_jid_ascii_domain(const xm_jid *jid, char *out, size_t cap) {

@@ -56,6 +56,10 @@ static inline size_t xm_jid_len(const xm_jid *j) {
 /* Is what arrived (`s`, as the peer spelled it) the address `jid`: the same bytes, or the same after preparation? */
 bool xm_jid_is(const xm_jid *jid, const char *s, size_t n);
 
+/* Could a server that prepares localparts by Nodeprep (RFC 6122), with full case folding and NFKC, take the two for one?
+ * "fußball" and "fussball" are, there. Both are valid UTF-8. No memory: false. */
+bool xm_jid_folds_alike(const char *a, size_t n, const char *b, size_t m);
+
 /* The domainpart as it goes into DNS and certificates: A-labels (RFC 5890), no brackets round an IPv6 address. Writes at
  * most `cap` bytes with the NUL (256 are always enough). 0, XM_EINVAL, XM_ENOMEM. */
 int xm_jid_ascii_domain(const xm_jid *jid, char *out, size_t cap);

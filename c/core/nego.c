@@ -19,6 +19,7 @@ struct xm_nego {
   bool secure, verified;  /* TLS is there; with the right certificate */
   bool authenticated;
   bool has_password;
+  bool proved;            /* a component's handshake is out */
   xm_buf password;        /* secret; empty once it has been used */
   xm_mech_channel channel;
   xm_login login;
@@ -162,11 +163,16 @@ static int send_handshake(xm_nego *n, const char *id, xm_buf *out, xm_err *e) {
   if (rc == XM_OK) rc = xm_out_end(&o, "handshake");
   xm_wipe(hex, sizeof hex);
   xm_buf_free(&n->password);
+  n->proved = true;
   return wrote(rc, e) == XM_OK ? XM_NEGO_WAIT : XM_EFAIL;
 }
 
 int xm_nego_opened(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   const char *version = xm_tape_get(t, 0, "version", NULL);
+  if (n->o.component && n->o.need_tls && !n->secure)
+    return xm_err_set(e, XM_LAYER_TLS, "starttls-not-offered", false,
+                      "there is no STARTTLS for components (XEP-0114): say tls=\"direct\", or \"none\" for a server on a "
+                      "network that you trust");
   if (n->o.component) return send_handshake(n, xm_tape_get(t, 0, "id", NULL), out, e);
   if (!version || strtol(version, NULL, 10) < 1)
     return xm_err_set(e, XM_LAYER_STREAM, "unsupported-version", false,
@@ -272,16 +278,15 @@ static void adopt(xm_jid *jid, const xm_jid_parts *p) {
 }
 
 /* Same localpart and domainpart as asked for; the resourcepart is the server's to choose (RFC 6120 7.6, 7.7), and the
- * localpart, too, of who has logged in without a name. */
+ * localpart, too, of who has logged in without a name. A server may fold a localpart further than we do (RFC 6122). */
 static bool is_ours(const xm_nego *n, const xm_jid_parts *p) {
-  bool nameless = n->login.choice.mech->kind == XM_MECH_ANONYMOUS;
-  const char *ours = nameless ? xm_jid_domain(n->o.jid) : n->o.jid->str, *reason;
-  const char *s = nameless || !p->local ? p->domain : p->local;
-  size_t want = nameless ? n->o.jid->domain_len : xm_jid_bare_len(n->o.jid), bare = (size_t)(p->resource - s) - 1;
+  const xm_jid *want = n->o.jid;
+  const char *reason;
   xm_jid got;
-  if (bare == want && memcmp(s, ours, want) == 0) return true;
-  return xm_jid_parse(&got, s, bare, &reason) == XM_OK && xm_jid_bare_len(&got) == want &&
-         memcmp(got.str, ours, want) == 0;
+  bool same_domain = xm_jid_parse(&got, p->domain, p->domain_len, &reason) == XM_OK &&
+                     got.domain_len == want->domain_len && memcmp(got.str, xm_jid_domain(want), got.domain_len) == 0;
+  if (n->login.choice.mech->kind == XM_MECH_ANONYMOUS) return same_domain;
+  return same_domain && xm_jid_folds_alike(p->local, p->local_len, xm_jid_local(want), want->local_len);
 }
 
 static int on_bound(xm_nego *n, const xm_tape *t, xm_err *e) {
@@ -340,7 +345,7 @@ static int on_features(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
 }
 
 static int on_handshake(xm_nego *n, const xm_tape *t, xm_err *e) {
-  if (!xm_tape_is(t, 0, XM_NS_COMPONENT, "handshake") || n->password.data) return unexpected(n, t, e);
+  if (!xm_tape_is(t, 0, XM_NS_COMPONENT, "handshake") || !n->proved) return unexpected(n, t, e);
   n->jid = *n->o.jid;
   n->state = XM_NEGO_DONE;
   return XM_NEGO_READY;

@@ -132,8 +132,8 @@ static char *copy(const char *s, size_t n) {
   return c;
 }
 
-/* An ASCII address that has, before its resourcepart, no capitals, no A-label and no dot at the end, is what its preparation
- * would be. */
+/* An ASCII address that has, before its resourcepart, no capitals, no A-label and no dot at the end, is what its
+ * preparation would be. */
 static bool is_prepared(const char *s) {
   bool resource = false;
   for (; *s; s++) {

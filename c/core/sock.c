@@ -234,7 +234,7 @@ static int none_answered(xm_sock *s, xm_err *e) {
 
 int xm_sock_connected(xm_sock *s, const xm_dns_address **won, xm_err *e) {
   if (s->won < 0) look_at_tries(s);
-  if (s->won < 0 && s->pending == 0 && s->begun < s->n) dial_next(s);
+  if (s->won < 0 && !s->tries[s->begun - 1] && s->begun < s->n) dial_next(s); /* the one before has failed */
   if (s->won < 0) return s->pending ? 0 : none_answered(s, e);
   *won = &s->list[s->won];
   return 1;

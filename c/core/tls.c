@@ -12,6 +12,8 @@
 #include "b64.h"
 #include "cert.h"
 
+enum { SECURITY_LEVEL = 2 }; /* OpenSSL's: keys and hashes worth 112 bits, whatever the system's configuration says */
+
 struct xm_tls_ctx {
   SSL_CTX *ssl;
   unsigned holders;
@@ -142,6 +144,7 @@ static int on_verify(int ok, X509_STORE_CTX *store) {
 
 static void set_policy(SSL_CTX *ssl, bool insecure) {
   SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
+  if (SSL_CTX_get_security_level(ssl) < SECURITY_LEVEL) SSL_CTX_set_security_level(ssl, SECURITY_LEVEL);
   SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_read_ahead(ssl, 1);
@@ -228,6 +231,30 @@ void xm_tls_free(xm_tls *t) {
   free(t);
 }
 
+static int refuse_protocol(xm_err *e) {
+  return xm_err_set(e, XM_LAYER_TLS, "no-application-protocol", false,
+                    "the server says by ALPN that it has another protocol than xmpp-client: no XMPP server for clients "
+                    "is there");
+}
+
+/* What OpenSSL has to say of its failure in doing `what`. */
+static int explain(const char *what, xm_err *e) {
+  int reason = ERR_GET_REASON(ERR_peek_error());
+  const char *text = ssl_reason();
+  switch (reason) {
+    case SSL_R_UNEXPECTED_EOF_WHILE_READING:
+      return xm_err_set(e, XM_LAYER_TCP, "EOF", true,
+                        "%s: the peer cut the connection without ending TLS or the stream", what);
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+      return xm_err_set(e, XM_LAYER_TLS, "protocol-version", false,
+                        "%s: the server has neither TLS 1.2 nor TLS 1.3, and older versions are not safe (%s)", what,
+                        text);
+    case SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL: return refuse_protocol(e);
+    default: return xm_err_set(e, XM_LAYER_TLS, "tls-error", true, "%s: %s", what, text);
+  }
+}
+
 /* What an SSL call that didn't succeed means: 0: wait for the transport; XM_TLS_END; XM_EFAIL. */
 static int why_not(xm_tls *t, int rc, const char *what, xm_err *e) {
   switch (SSL_get_error(t->ssl, rc)) {
@@ -237,12 +264,7 @@ static int why_not(xm_tls *t, int rc, const char *what, xm_err *e) {
     default: break;
   }
   if (t->io_failed) return XM_EFAIL; /* the transport has told why */
-  if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-    ERR_clear_error();
-    return xm_err_set(e, XM_LAYER_TCP, "EOF", true, "%s: the peer cut the connection without ending TLS or the stream",
-                      what);
-  }
-  return xm_err_set(e, XM_LAYER_TLS, "tls-error", true, "%s: %s", what, ssl_reason());
+  return explain(what, e);
 }
 
 /* RFC 6125's and our own names for what OpenSSL found wrong with the chain. */
@@ -288,27 +310,36 @@ static int check_alpn(xm_tls *t, xm_err *e) {
   unsigned n;
   SSL_get0_alpn_selected(t->ssl, &got, &n);
   if (n == 0 || (n == 11 && memcmp(got, "xmpp-client", 11) == 0)) return XM_OK;
-  return xm_err_set(e, XM_LAYER_TLS, "no-application-protocol", false,
-                    "the server chose another protocol than xmpp-client by ALPN: no XMPP server for clients is there");
+  return refuse_protocol(e);
+}
+
+static int refuse_pin(xm_tls *t, xm_err *e) {
+  return xm_err_set(e, XM_LAYER_TLS, "certificate-pin-mismatch", false,
+                    "the public key of %s is not the pinned one. If the server has a new key, pin that", t->peer.name);
+}
+
+static int refuse_name(xm_tls *t, X509 *cert, xm_err *e) {
+  char names[200];
+  xm_cert_list_names(cert, names, sizeof names);
+  return xm_err_set(e, XM_LAYER_TLS, "certificate-name-mismatch", false,
+                    "the certificate is not for %s but for %s. If that is right, say so with tls_name", t->peer.name,
+                    names);
+}
+
+static bool is_for_peer(const xm_tls *t, X509 *cert) {
+  return xm_cert_is_for(cert, t->peer.name) ||
+         (t->peer.jid && !is_address(t->peer.name) && xm_cert_has_address(cert, t->peer.jid, t->peer.jid_len));
 }
 
 static int check_peer(xm_tls *t, xm_err *e) {
   X509 *cert = SSL_get0_peer_certificate(t->ssl);
-  char names[200];
   if (check_alpn(t, e) < 0) return XM_EFAIL;
-  if (t->peer.pin && (!cert || !pin_matches(t, cert)))
-    return xm_err_set(e, XM_LAYER_TLS, "certificate-pin-mismatch", false,
-                      "the public key of %s is not the pinned one", t->peer.name);
+  if (t->peer.pin && (!cert || !pin_matches(t, cert))) return refuse_pin(t, e);
+  t->verified = t->ctx->insecure && t->peer.pin;
   if (t->ctx->insecure) return XM_OK;
   if (!cert || SSL_get_verify_result(t->ssl) != X509_V_OK) return refuse_chain(t, SSL_get_verify_result(t->ssl), e);
-  if (!xm_cert_is_for(cert, t->peer.name)) {
-    xm_cert_list_names(cert, names, sizeof names);
-    return xm_err_set(e, XM_LAYER_TLS, "certificate-name-mismatch", false,
-                      "the certificate is not for %s but for %s. If that is right, say so with tls_name", t->peer.name,
-                      names);
-  }
-  t->verified = true;
-  return XM_OK;
+  t->verified = is_for_peer(t, cert);
+  return t->verified ? XM_OK : refuse_name(t, cert, e);
 }
 
 int xm_tls_handshake(xm_tls *t, xm_err *e) {

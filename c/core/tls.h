@@ -42,8 +42,10 @@ typedef struct xm_tls_io {
 /* Whom we mean to talk to. Strings are borrowed for the life of the xm_tls. */
 typedef struct xm_tls_peer {
   const char *name; /* ASCII domain or IP address: what the certificate must be for, and the SNI */
-  const char *pin;  /* SHA-256 of the public key (SPKI), base64; NULL: none. It is asked for besides the rest */
-  bool alpn;        /* offer "xmpp-client" (direct TLS, XEP-0368) */
+  const char *jid;  /* the same as it is in a JID, with U-labels, for an xmppAddr; NULL: not known */
+  size_t jid_len;
+  const char *pin; /* SHA-256 of the public key (SPKI), base64; NULL: none. It is asked for besides the rest */
+  bool alpn;       /* offer "xmpp-client" (direct TLS, XEP-0368) */
 } xm_tls_peer;
 
 xm_tls *xm_tls_new(xm_tls_ctx *ctx, const xm_tls_peer *peer, const xm_tls_io *io, xm_err *e);
@@ -51,7 +53,7 @@ void xm_tls_free(xm_tls *t); /* NULL is fine */
 
 /* 1: done and the certificate has passed. 0: go on when the transport has news. XM_EFAIL: layer tls. */
 int xm_tls_handshake(xm_tls *t, xm_err *e);
-/* Is the peer whom we meant, by its certificate? (false only with verify=false) */
+/* Is the peer whom we meant, by its certificate or the pin? (false only with verify=false) */
 bool xm_tls_is_verified(const xm_tls *t);
 /* "TLSv1.3", for logs. */
 const char *xm_tls_version(const xm_tls *t);

@@ -93,8 +93,14 @@ static bool feed(xm_xml *x, struct log *l, const char *s, size_t n, bool drained
   return true;
 }
 
+/* The content namespace that a stream has: a component's, or a client's. */
+static inline const char *content_ns(const char *s, size_t n) {
+  static const char component[] = "jabber:component:accept";
+  return memmem(s, n, component, sizeof component - 1) ? component : "jabber:client";
+}
+
 static inline void feed_in_pieces(struct log *l, const xm_xml_limits *limits, const char *s, size_t n, size_t size) {
-  xm_xml *x = xm_xml_new("jabber:client", limits);
+  xm_xml *x = xm_xml_new(content_ns(s, n), limits);
   size_t at;
   assert_non_null(x);
   for (at = 0; at < n; at += size)

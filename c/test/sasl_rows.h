@@ -2,7 +2,7 @@
  *
  * setup   the channel: tls13 (tls-exporter, tls-server-end-point), tls12 (tls-unique too), clear; no-ems, ed25519 (what
  *         they take away), unverified; the account, user@example.org with password "pencil": nameless, no-password,
- *         a-ligature, certificate, many-names (in the certificate), pinned, not-plain; =LIST: what is allowed
+ *         odd-space, certificate, many-names (in the certificate), pinned, not-plain; =LIST: what is allowed
  * script  what the server says: F features, "MECHANISMS|TYPES"; C challenge, S success, with this text; W challenge, V
  *         success, with the right signature; E failure; B features of a logged-in stream; J the JID it binds; else XML.
  *         All but the last are taken
@@ -47,8 +47,8 @@ static const struct row {
     {"tls13 certificate", {"FEXTERNAL SCRAM-SHA-1", "<success " NS "/>"}, "", "auth EXTERNAL "},
     {"tls13 certificate many-names", {"FEXTERNAL", "<success " NS "/>"}, "", "auth EXTERNAL user@example.org"},
     {"tls13 nameless", {"FANONYMOUS", "<success " NS "/>", "B", "Jx1@example.org/r"}, "", "auth ANONYMOUS  | iq"},
-    {"tls13 a-ligature", {"FSCRAM-SHA-1", "C" CH, "V"}, "", Y1 ANSWER},
-    {"tls13 a-ligature", {"FPLAIN"}, "", "auth PLAIN ~user~pen cil"},
+    {"tls13 odd-space", {"FSCRAM-SHA-1", "C" CH, "V"}, "", Y1 ANSWER},
+    {"tls13 odd-space", {"FPLAIN"}, "", "auth PLAIN ~user~pen cil"},
 
     /* the choice */
     {"tls13", {"FPLAIN SCRAM-SHA-1 SCRAM-SHA-512 SCRAM-SHA-256"}, "", "auth SCRAM-SHA-512 y,,*"},

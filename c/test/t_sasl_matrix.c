@@ -81,7 +81,7 @@ static void start(session *s, xm_jid *jid, char allowed[200]) {
                        .need_tls = !says(setup, "clear")};
   assert_int_equal(xm_jid_parse(jid, address, strlen(address), &reason), XM_OK);
   if (list) o.mechanisms = strcpy(allowed, list + 1);
-  if (says(setup, "a-ligature"))
+  if (says(setup, "odd-space"))
     password =
         "pen\xc2\xa0"
         "cil"; /* U+00A0 becomes a space */
@@ -174,7 +174,7 @@ static void sign(const session *s, char v[120]) {
   unsigned char salted[64], key[64], signature[64];
   unsigned n;
   char auth[4000];
-  const char *password = says(s->row->setup, "a-ligature") ? "pen cil" : "pencil";
+  const char *password = says(s->row->setup, "odd-space") ? "pen cil" : "pencil";
   snprintf(auth, sizeof auth, "%s,%s,%s", s->bare, s->challenge, s->final);
   assert_int_equal(PKCS5_PBKDF2_HMAC(password, -1, (const unsigned char *)"A%\xc2G\xe4:\xb1\xe9<m\xffv", 12, 4096, md,
                                      EVP_MD_get_size(md), salted),

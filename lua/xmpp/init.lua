@@ -5,7 +5,7 @@ local core = require "xmpp.core"
 local options = require "xmpp.options"
 local waiting = require "xmpp.wait"
 
-local wait, check_wait = waiting.wait, waiting.check
+local wait, check_wait, new_box = waiting.wait, waiting.check, waiting.box
 
 ---@class xmpp
 local M = {
@@ -71,7 +71,7 @@ local function warn_once()
 end
 
 local function open(o)
-  local box, account = {}, tostring(o.jid:bare())
+  local box, account = new_box(), tostring(o.jid:bare())
   local asked = type(o.password) == "function"
   if asked then o.password = o.password() end
   if asked and type(o.password) ~= "string" then
@@ -208,7 +208,7 @@ function conn.stop(self, timeout)
   check_conn(self, "stop", 2)
   if timeout ~= nil then check_seconds(timeout, 2, "stop", 2) end
   check_wait(2)
-  local box = {}
+  local box = new_box()
   core.conn.close(self, timeout or 5)
   core.conn.await(self, "ended", box)
   return wait(box)
@@ -220,7 +220,7 @@ function conn.receive_blocking(self, timeout)
   local stanza, err = core.conn.receive(self)
   if stanza or err then return stanza, err end
   check_wait(2)
-  local box = {}
+  local box = new_box()
   core.conn.await(self, "stanza", box, timeout)
   return wait(box)
 end
@@ -229,7 +229,7 @@ function conn.flush(self, timeout)
   check_conn(self, "flush", 2)
   if timeout ~= nil then check_seconds(timeout, 2, "flush", 2) end
   check_wait(2)
-  local box = {}
+  local box = new_box()
   core.conn.await(self, "sent", box, timeout)
   return wait(box)
 end
@@ -254,7 +254,7 @@ function conn.send_await(self, stanza, cb, timeout)
   if cb ~= nil then check_type(cb, "function", 3, "send_await", 2) end
   if timeout ~= nil then check_seconds(timeout, cb and 4 or 3, "send_await", 2) end
   check_wait(2)
-  local box = {}
+  local box = new_box()
   local id, err = at_caller(2, "send_await", core.conn.request, self, stanza, box, bound(self, timeout))
   if not id then return nil, err end
   local response
@@ -303,7 +303,7 @@ end
 function M.sleep(seconds)
   check_seconds(seconds, 1, "sleep", 2)
   check_wait(2)
-  local box = {}
+  local box = new_box()
   core.timer(seconds, box)
   wait(box)
 end

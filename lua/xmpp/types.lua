@@ -227,6 +227,7 @@ function Conn:jid() end
 local Timer = {}
 
 --- Stops the timer; again, or after its end, without effect.
+---@return boolean stopped would it have been called?
 function Timer:cancel() end
 
 ---@class xmpp
@@ -338,5 +339,5 @@ function xmpp.after(seconds, f) end
 function xmpp.every(seconds, f) end
 
 --- Who hears of errors thrown in handlers, callbacks and tasks, with their traceback. They end nothing else.
----@param f fun(err: any)? nil: back to the default, which writes to stderr
+---@param f fun(text: string, object: any)? text with traceback, what was thrown; nil: the default, to stderr
 function xmpp.on_error(f) end

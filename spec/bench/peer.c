@@ -1,10 +1,10 @@
 /* peer: the other end of a component's stream (XEP-0114) on a loopback port, for `make bench`. What is measured is the
- * command that we start; it has the first processor for itself, we take the last, since waking a sleeper on another
+ * command that we start; it has the first processor for itself and we take the last, since waking a sleeper on another
  * processor costs ten times as much as on the same one, and the kernel's choice would be the result.
  *
  *   peer flood FILE CMD...   at the first <presence: sends FILE
- *   peer echo CMD...         answers each iq, but those to mute.bench.test; an iq with the id release-N brings the answers
- *                            to the ids m1 to mN that were owed
+ *   peer echo CMD...         answers each iq, but those to mute.bench.test; an iq with the id release-N brings the
+ *                            answers to the ids m1 to mN that were owed
  *   peer sink CMD...         reads
  *
  * CMD finds the port in BENCH_PORT; its exit status is ours. Any secret will do. */
@@ -75,8 +75,9 @@ static void wait_for(text *in, const char *what) {
 }
 
 static void open_stream(text *in) {
-  static const char header[] = "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
-                               "id='bench' from='bench.test'>";
+  static const char header[] =
+      "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
+      "id='bench' from='bench.test'>";
   wait_for(in, "<stream:stream");
   say(header, sizeof header - 1);
   wait_for(in, "</handshake>");
@@ -119,7 +120,8 @@ static void answer_muted(text *out, long n, const char *to, int to_len) {
   char reply[512];
   long i;
   for (i = 1; i <= n; i++) {
-    int len = snprintf(reply, sizeof reply, "<iq type='result' id='m%ld' from='mute.bench.test' to='%.*s'/>", i, to_len, to);
+    int len =
+        snprintf(reply, sizeof reply, "<iq type='result' id='m%ld' from='mute.bench.test' to='%.*s'/>", i, to_len, to);
     append(out, reply, (size_t)len);
   }
 }
@@ -131,8 +133,8 @@ static void answer(text *out, const char *iq) {
   char reply[512];
   if (strncmp(to, "mute.", 5) == 0) return;
   if (strncmp(id, "release-", 8) == 0) answer_muted(out, strtol(id + 8, NULL, 10), from, from_len);
-  n = snprintf(reply, sizeof reply, "<iq type='result' id='%.*s' from='%.*s' to='%.*s'/>", id_len, id, to_len, to, from_len,
-               from);
+  n = snprintf(reply, sizeof reply, "<iq type='result' id='%.*s' from='%.*s' to='%.*s'/>", id_len, id, to_len, to,
+               from_len, from);
   append(out, reply, (size_t)n);
 }
 
@@ -196,7 +198,8 @@ static void serve(int argc, char **argv, int listener) {
 int main(int argc, char **argv) {
   int command = argc > 1 && strcmp(argv[1], "flood") == 0 ? 3 : 2, listener, status;
   pid_t child;
-  if (argc <= command) return fprintf(stderr, "usage: peer flood FILE CMD... | peer echo CMD... | peer sink CMD...\n"), 2;
+  if (argc <= command)
+    return fprintf(stderr, "usage: peer flood FILE CMD... | peer echo CMD... | peer sink CMD...\n"), 2;
   listener = listen_on_loopback();
   signal(SIGCHLD, on_child);
   child = fork();

@@ -1,5 +1,5 @@
-/* raw: the yardsticks of `make bench`: what the machine takes for the same bytes when nothing is made of them. Each prints
- * microseconds of CPU (user and system) a piece.
+/* raw: the yardsticks of `make bench`: what the machine takes for the same bytes when nothing is made of them. Each
+ * prints microseconds of CPU (user and system) a piece.
  *
  *   raw expat FILE N           expat with namespaces and empty handlers, from memory; FILE has N stanzas
  *   raw copy FILE N            memcpy
@@ -19,7 +19,8 @@
 
 enum { PIECE = 16 * 1024 };
 
-static const char header[] = "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams'>";
+static const char header[] =
+    "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams'>";
 
 static void die(const char *what) {
   perror(what);
@@ -163,8 +164,9 @@ static int parse_socket(long stanzas) {
 }
 
 static int write_messages(long messages, long batch) {
-  static const char message[] = "<message to='romeo@example.net' type='chat' from='bench.test'><body>Hi there, how are you?"
-                                "</body></message>";
+  static const char message[] =
+      "<message to='romeo@example.net' type='chat' from='bench.test'><body>Hi there, how are you?"
+      "</body></message>";
   size_t n = sizeof message - 1;
   char *bytes = malloc(n * (size_t)batch);
   int fd = open_stream();
@@ -178,8 +180,9 @@ static int write_messages(long messages, long batch) {
 }
 
 static int ping(long n) {
-  static const char iq[] = "<iq type='get' to='bench.test' from='bench.test' id='0123456789abcdef012345'>"
-                           "<ping xmlns='urn:xmpp:ping'/></iq>";
+  static const char iq[] =
+      "<iq type='get' to='bench.test' from='bench.test' id='0123456789abcdef012345'>"
+      "<ping xmlns='urn:xmpp:ping'/></iq>";
   char answer[1024];
   int fd = open_stream();
   double since = cpu();

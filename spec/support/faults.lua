@@ -9,20 +9,26 @@ local path = os.getenv "FAULTS"
 local file = path and assert(io.open(path, "r+b"))
 if file then file:setvbuf "no" end
 
-local function write(field, ...)
+local function write(field, bytes)
   for i, name in ipairs(FIELDS) do
     if name == field then file:seek("set", 8 * (i - 1)) end
   end
-  file:write(string.pack(("i8"):rep(select("#", ...)), ...))
+  file:write(bytes)
 end
 
-function faults.fail_allocation(n, stays) write("alloc_in", n, stays and 1 or 0) end
+function faults.fail_allocation(n, stays) write("alloc_in", string.pack("i8i8", n, stays and 1 or 0)) end
 
-function faults.fail_call(n, errno) write("sys_in", n, errno or 0) end
+function faults.fail_call(n, errno) write("sys_in", string.pack("i8i8", n, errno or 0)) end
+
+-- Where this is needed there may be no memory, not even to call deeper: so nothing is made, and little called.
+local NONE = string.pack("i8i8", 0, 0)
+local seek, put = io.stdout.seek, io.stdout.write
 
 function faults.off()
-  write("alloc_in", 0, 0)
-  write("sys_in", 0, 0)
+  seek(file, "set", 0)
+  put(file, NONE) -- alloc_in, alloc_stays
+  seek(file, "set", 32)
+  put(file, NONE) -- sys_in, sys_errno
 end
 
 function faults.read()

@@ -2,7 +2,7 @@
 
 A description is a dictionary; what it leaves out is as in a good certificate for a server:
   key       ec, rsa, rsa1024, rsa-pss, ed25519 (ec); keys are shared by all that have the same kind
-  issuer    the name of one that was described earlier, or "self" ("root", which is made in any case)
+  issuer    the name of another, or "self" ("root", which is made in any case)
   subject   "/CN=..." (its own name)
   san       OpenSSL's notation, entries after ", " (none); san_der: the extension's bytes in hex instead
   eku       extendedKeyUsage ("serverAuth"; "": no such extension)
@@ -113,10 +113,15 @@ class Folder:
     def is_issuer(self, name):
         return any(c["issuer"] == name for c in self.made.values())
 
+    def depth(self, name):
+        """How many issuers are above it."""
+        by = self.made[name]["issuer"]
+        return 0 if by == "self" else 1 + self.depth(by)
+
     def make(self):
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda kind: make_key(self.path, kind), sorted({c["key"] for c in self.made.values()})))
-            for name in filter(self.is_issuer, self.made):
+            for name in sorted(filter(self.is_issuer, self.made), key=self.depth):
                 self.certify(name)
             list(pool.map(self.certify, [name for name in self.made if not self.is_issuer(name)]))
         for name in self.made:

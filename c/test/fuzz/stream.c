@@ -113,12 +113,19 @@ static void check_writing(const xm_tape *t) {
   xm_buf_free(&after);
 }
 
+/* The cutting decides which is seen first where a bound is passed in a tag that is malformed further on, and where the
+ * first byte begins no stream and the second is none of UTF-8's. */
+static void log_refusal(reader *r, const xm_err *e) {
+  check_error(e);
+  if (r->limits != &limits[0]) return;
+  put(&r->log, strcmp(e->condition, "unsupported-encoding") == 0 ? "not-well-formed" : e->condition, 4);
+}
+
 static void log_event(reader *r, int event, const xm_err *e) {
   const xm_tape *t = xm_xml_tape(r->xml);
   put(&r->log, &event, sizeof event);
   if (event < 0) {
-    check_error(e);
-    put(&r->log, e->condition, strlen(e->condition));
+    log_refusal(r, e);
   } else if (event != XM_XML_CLOSE) {
     check_tape(t, r->limits);
     log_tape(&r->log, t);

@@ -29,8 +29,8 @@ end
 local doing = {}
 
 -- Until the stream ends, or so long as was asked for. All stanzas go to the callback.
-function doing.listen(conn)
-  local _, err = conn:receive_blocking(tonumber(setting "LISTEN"))
+function doing.stay(conn)
+  local _, err = conn:receive_blocking(tonumber(setting "STAY"))
   if err.layer ~= "timeout" then
     while xmpp.step(0) > 0 do end -- what came before the end
     return err
@@ -42,9 +42,9 @@ end
 
 function doing.ask(conn)
   local request = { "iq", { type = "get", to = setting "FRIEND" }, { "what", { xmlns = "urn:xmpp:test:ask" } } }
-  local answer = conn:send_await(request, tonumber(setting "LISTEN"))
+  local answer = conn:send_await(request, tonumber(setting "STAY"))
   if answer then report_stanza("answer", answer) end
-  return doing.listen(conn)
+  return doing.stay(conn)
 end
 
 function doing.stop(conn)

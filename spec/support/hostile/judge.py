@@ -135,7 +135,7 @@ def reported(kind):
 
 
 def is_told(words, event):
-    """LAYER [CONDITION...] [retry|final]. Once bound, a program may be told that it is 'closed', and by what condition."""
+    """LAYER [CONDITION...] [retry|final]; what has been bound may also be told to be 'closed', for that condition."""
     conditions = [word for word in words[1:] if word not in ("retry", "final")]
     if event.get("layer") not in (words[0], "closed") or (conditions and event.get("condition") not in conditions):
         return False

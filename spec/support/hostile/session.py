@@ -15,10 +15,10 @@ from wire import BLOCK, Gone, Reader, Wire
 
 DOMAIN, USER, PASSWORD = "xmpp.test", "juliet", "r0m30-and-I"
 SALT, ROUNDS, NONCE = base64.b64encode(b"a salt of 16 byt").decode(), 4096, "srv-3rfcNHYJY1ZVvWVs7j"
-STREAM, TLS, SASL = "http://etherx.jabber.org/streams", "urn:ietf:params:xml:ns:xmpp-tls", "urn:ietf:params:xml:ns:xmpp-sasl"
-BIND, ASK = "urn:ietf:params:xml:ns:xmpp-bind", "urn:xmpp:test:ask"
-HEADER = ("<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='%s' id='s-1' from='%s' version='1.0' "
-          "xml:lang='en'>" % (STREAM, DOMAIN))
+STREAM, ASK = "http://etherx.jabber.org/streams", "urn:xmpp:test:ask"
+TLS, SASL, BIND = ("urn:ietf:params:xml:ns:xmpp-" + name for name in ("tls", "sasl", "bind"))
+HEADER = ("<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='%s' id='s-1' from='%s' "
+          "version='1.0' xml:lang='en'>" % (STREAM, DOMAIN))
 MECHANISMS = "<mechanisms xmlns='%s'><mechanism>%s</mechanism></mechanisms>"
 
 # What a row's text may have in braces; what only the moment knows is added by Session.
@@ -36,10 +36,12 @@ WORDS = {
 HOLE = re.compile(r"\{([a-z0-9-]+)\}")
 ALIVE = "<iq type='get' id='alive' from='%s'><ping xmlns='urn:xmpp:ping'/></iq>" % DOMAIN
 LINES, COLUMNS = 60, 400
+IDLE = 2  # seconds that a client is to stay where nothing ends its session
 VERSIONS = {"1.1": ssl.TLSVersion.TLSv1_1, "1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 def decode(text):
+    """From base64; what isn't any, is nothing."""
     try:
         return base64.b64decode(text, validate=True).decode()
     except ValueError:
@@ -47,15 +49,20 @@ def decode(text):
 
 
 def unescape(text):
+    """The bytes of a text with \\xNN, \\r, \\n, \\t and \\\\ in it."""
     return text.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1", "ignore")
 
 
 class Setup:
     """What holds for every row: times in seconds, the folder with the certificates."""
 
-    def __init__(self, certs, timeout, listen, slack):
-        self.certs, self.timeout, self.listen, self.stop, self.slack = certs, timeout, listen, 1, slack
+    def __init__(self, certs, timeout, stay, slack):
+        self.certs, self.timeout, self.longest_stay, self.stop, self.slack = certs, timeout, stay, 1, slack
         self.contexts = {}
+
+    def stay(self, row):
+        """How long the client is to stay, once bound, if nothing happens."""
+        return min(IDLE, self.longest_stay) if row.idle else self.longest_stay
 
     def context(self, text):
         """A TLS server's context. 'text' may have cert=NAME, max=VERSION, alpn=NAME."""
@@ -116,14 +123,24 @@ class Session:
             for point in self.path():
                 self.stage(point)
             self.run_steps()
+            self.hurry()
         except Gone as gone:
             self.why = str(gone)
-        self.listen()
+        self.linger()
+
+    def hurry(self):
+        """Where everything is said, a client that is bound has no reason to stay."""
+        if self.bound and not self.row.idle:
+            self.wire.due = min(self.wire.due, time.monotonic() + 2 * self.setup.stop + self.setup.slack)
 
     def hear(self, data):
-        if not self.wire.deaf:
-            self.note("C:", data)
-            self.reader.feed(data)
+        if self.wire.deaf:
+            return
+        known = len(self.reader.items)
+        self.note("C:", data)
+        self.reader.feed(data)
+        new = {item.name for item in self.reader.items[known:]}
+        self.in_clear |= not self.wire.tls and bool(new & {"auth", "authenticate", "response"})
 
     def note(self, who, data):
         """The transcript, for a person: the first of it, cut short."""
@@ -161,7 +178,6 @@ class Session:
     def on_item(self, point, item):
         """What of it will be needed."""
         if point == "auth":
-            self.in_clear = not self.wire.tls
             self.scram = Scram(item.attributes.get("mechanism"), decode(item.text))
             self.words["nonce"] = self.scram.nonce
         elif point == "response":
@@ -169,7 +185,7 @@ class Session:
         elif point in ("bind", "ask"):
             self.words[point] = item.attributes.get("id", "")
 
-    def listen(self):
+    def linger(self):
         """Until the client has closed or the time is up."""
         try:
             while True:
@@ -255,7 +271,7 @@ class Session:
         self.put(self.fill(text).encode())
 
     def do_raw(self, text):
-        """Like send, with \\xNN, \\r, \\n, \\t and \\\\ in it."""
+        """Like send, unescaped."""
         self.bind_if_told(text)
         self.put(unescape(self.fill(text)))
 
@@ -263,7 +279,7 @@ class Session:
         """The client may take itself for bound from here on: another clock runs."""
         if "{bind}" in text and not self.bound:
             self.bound = True
-            self.wire.due = time.monotonic() + self.setup.listen + self.setup.stop + self.setup.slack
+            self.wire.due = time.monotonic() + self.setup.stay(self.row) + self.setup.stop + self.setup.slack
 
     def put(self, data):
         if b"<success" in data:

@@ -1,0 +1,144 @@
+/* callback: who gets stanzas: the receive queue, the handler, the callbacks and their filters. */
+#include <string.h>
+
+#include "bind.h"
+
+int xb_l_receive(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  if (conn->handler == XB_NO_HANDLER && xb_pop_queue(L, conn, 1)) { /* else the handler has it first */
+    xb_mark_ready(conn); /* there is room again */
+    return 1;
+  }
+  lua_pushnil(L);
+  if (!conn->ended) return 1;
+  xb_push_closed(L, conn);
+  return 2;
+}
+
+int xb_l_set_handler(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  lua_settop(L, 2);
+  if (lua_isnil(L, 2)) lua_pushcfunction(L, xb_l_default_handler), lua_replace(L, 2);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  conn->handler = lua_tocfunction(L, 2) == xb_l_default_handler ? XB_DEFAULT_HANDLER : XB_OWN_HANDLER;
+  xb_set_part(L, 1, XB_HANDLER);
+  xb_keep_alive(L, conn);
+  xb_mark_ready(conn); /* for what was queued before */
+  return 0;
+}
+
+int xb_l_stop_handler(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  conn->handler = XB_NO_HANDLER;
+  lua_pushnil(L);
+  xb_set_part(L, 1, XB_HANDLER);
+  xb_keep_alive(L, conn);
+  return 0;
+}
+
+int xb_l_handler(lua_State *L) {
+  xb_check_conn(L);
+  xb_push_part(L, 1, XB_HANDLER);
+  return 1;
+}
+
+static const char *filter_field(lua_State *L, const char *key) {
+  const char *s;
+  lua_getfield(L, 3, key);
+  if (lua_isnil(L, -1)) return lua_pop(L, 1), NULL;
+  if (luaL_testudata(L, -1, XB_JID)) luaL_tolstring(L, -1, NULL);
+  if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "bad argument #3 (filter.%s: string expected, got %s)", key, luaL_typename(L, -1));
+  s = lua_tostring(L, -1); /* stays on the stack until the call is over */
+  return s;
+}
+
+static void check_filter_keys(lua_State *L) {
+  static const char *const known[] = {"name", "type", "xmlns", "from", "id"};
+  for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
+    const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+    bool is_known = false;
+    size_t i;
+    for (i = 0; i < sizeof known / sizeof *known; i++) is_known = is_known || strcmp(key, known[i]) == 0;
+    if (!is_known) luaL_error(L, "bad argument #3 (a filter has no '%s'; it has name, type, xmlns, from, id)", key);
+  }
+}
+
+/* set_callback(cb, filter), set_callback_once(cb, filter) */
+static int add_callback(lua_State *L, bool once) {
+  xb_conn *conn = xb_check_conn(L);
+  xm_route_filter f = {0};
+  bool filtered;
+  int64_t slot;
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 3);
+  filtered = !lua_isnil(L, 3);
+  if (filtered) {
+    luaL_checktype(L, 3, LUA_TTABLE);
+    check_filter_keys(L);
+    f = (xm_route_filter){filter_field(L, "name"), filter_field(L, "type"), filter_field(L, "xmlns"),
+                          filter_field(L, "from"), filter_field(L, "id")};
+  }
+  slot = xm_route_add(xm_conn_route(conn->c), filtered ? &f : NULL);
+  if (slot < 0) return luaL_error(L, "not enough memory");
+  xb_push_part(L, 1, XB_CALLBACKS);
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, -2, slot);
+  if (!once) return 0;
+  xb_push_part(L, 1, XB_ONCE);
+  lua_pushboolean(L, 1);
+  lua_rawseti(L, -2, slot);
+  return 0;
+}
+
+int xb_l_set_callback(lua_State *L) {
+  return add_callback(L, false);
+}
+
+int xb_l_set_callback_once(lua_State *L) {
+  return add_callback(L, true);
+}
+
+void xb_remove_callback(lua_State *L, xb_conn *conn, int index, uint32_t slot) {
+  static const int parts[] = {XB_CALLBACKS, XB_ONCE};
+  int i;
+  xm_route_remove(xm_conn_route(conn->c), slot);
+  for (i = 0; i < 2; i++) {
+    xb_push_part(L, index, parts[i]);
+    lua_pushnil(L);
+    lua_rawseti(L, -2, slot);
+    lua_pop(L, 1);
+  }
+}
+
+int xb_l_unset_callback(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  xm_route *r = xm_conn_route(conn->c);
+  bool was = false;
+  uint32_t slot;
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  xb_push_part(L, 1, XB_CALLBACKS);
+  for (slot = xm_route_after(r, 0); slot; slot = xm_route_after(r, slot)) {
+    bool same;
+    lua_rawgeti(L, -1, slot);
+    same = lua_rawequal(L, -1, 2);
+    lua_pop(L, 1);
+    if (same) xb_remove_callback(L, conn, 1, slot);
+    was = was || same;
+  }
+  lua_pushboolean(L, was);
+  return 1;
+}
+
+int xb_l_callbacks(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  xm_route *r = xm_conn_route(conn->c);
+  lua_Integer n = 0;
+  uint32_t slot;
+  xb_push_part(L, 1, XB_CALLBACKS);
+  lua_newtable(L);
+  for (slot = xm_route_after(r, 0); slot; slot = xm_route_after(r, slot)) {
+    lua_rawgeti(L, -2, slot);
+    lua_rawseti(L, -2, ++n);
+  }
+  return 1;
+}

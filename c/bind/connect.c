@@ -1,0 +1,135 @@
+/* connect: from a table of options to a connection. The options have been checked in Lua. */
+#include <string.h>
+
+#include "bind.h"
+
+static const char *string_option(lua_State *L, const char *key, size_t *n) {
+  const char *s = NULL;
+  lua_getfield(L, 1, key);
+  if (!lua_isnil(L, -1)) s = luaL_checklstring(L, -1, n); /* the table keeps it */
+  lua_pop(L, 1);
+  return s;
+}
+
+static double number_option(lua_State *L, const char *key, double otherwise) {
+  double x;
+  lua_getfield(L, 1, key);
+  x = luaL_optnumber(L, -1, otherwise);
+  lua_pop(L, 1);
+  return x;
+}
+
+static bool true_option(lua_State *L, const char *key) {
+  bool yes;
+  lua_getfield(L, 1, key);
+  yes = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return yes;
+}
+
+static size_t size_option(lua_State *L, const char *key, size_t otherwise) {
+  double x = number_option(L, key, (double)otherwise);
+  return x >= 4e9 ? 4000000000u : (size_t)x;
+}
+
+static unsigned ms_option(lua_State *L, const char *key, unsigned otherwise) {
+  double x = number_option(L, key, otherwise / 1000.0);
+  return x >= 4e6 ? 4000000000u : (unsigned)(x * 1000);
+}
+
+static void wake(void *arg) {
+  xb_mark_ready(arg);
+}
+
+static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
+  const char *tls = string_option(L, "tls", NULL);
+  o->component = true_option(L, "component");
+  o->password = string_option(L, "password", &o->password_len);
+  o->host = string_option(L, "host", NULL);
+  o->port = (int)number_option(L, "port", o->port);
+  o->tls = strcmp(tls, "direct") == 0 ? XM_TLS_DIRECT : strcmp(tls, "none") == 0 ? XM_TLS_NONE : XM_TLS_STARTTLS;
+  o->tls_name = string_option(L, "tls_name", NULL);
+  o->pin = string_option(L, "pin", NULL);
+  o->lang = string_option(L, "lang", NULL);
+  o->mechanisms = string_option(L, "mechanisms", NULL);
+  o->nameservers = string_option(L, "nameservers", NULL);
+  o->plain = true_option(L, "plain");
+  o->pinned = true_option(L, "pinned");
+  o->timeout = ms_option(L, "timeout", o->timeout);
+  o->keepalive = ms_option(L, "keepalive", o->keepalive);
+  o->max_stanza = size_option(L, "max_stanza", o->max_stanza);
+  o->max_queue = size_option(L, "max_queue", o->max_queue);
+  o->max_depth = (unsigned)size_option(L, "max_depth", o->max_depth);
+  o->max_attributes = (unsigned)size_option(L, "max_attributes", o->max_attributes);
+  o->max_nodes = (unsigned)size_option(L, "max_nodes", o->max_nodes);
+  o->log = conn->logs = true_option(L, "log");
+  o->fed = true_option(L, "fed");
+  o->wake = wake;
+  o->wake_arg = conn;
+}
+
+static xm_tls_ctx *make_tls(lua_State *L, xm_err *e) {
+  xm_tls_options o = {.ca_file = string_option(L, "ca_file", NULL),
+                      .ca_dir = string_option(L, "ca_dir", NULL),
+                      .cert = string_option(L, "cert", NULL),
+                      .key = string_option(L, "key", NULL),
+                      .insecure = true_option(L, "insecure")};
+  return xm_tls_ctx_new(&o, e);
+}
+
+/* Legal and closed first, then opened. */
+static xb_conn *new_conn(lua_State *L) {
+  xb_conn *conn = lua_newuserdatauv(L, sizeof *conn, 1);
+  int part;
+  *conn = (xb_conn){.st = xb_state_of(L), .ended = true};
+  luaL_setmetatable(L, XB_CONN);
+  lua_createtable(L, XB_LOG, 0);
+  for (part = XB_CALLBACKS; part <= XB_QUEUE; part++) {
+    lua_newtable(L);
+    lua_rawseti(L, -2, part);
+  }
+  lua_getfield(L, 1, "log");
+  lua_rawseti(L, -2, XB_LOG);
+  lua_setiuservalue(L, -2, 1);
+  xb_register_conn(L, conn, -1);
+  return conn;
+}
+
+static int open_conn(lua_State *L, xb_conn *conn, xm_err *e) {
+  xm_conn_options o = xm_conn_defaults();
+  const xm_jid *jid;
+  read_options(L, &o, conn);
+  lua_getfield(L, 1, "jid");
+  jid = xb_test_jid(L, -1);
+  lua_pop(L, 1);
+  o.jid = jid;
+  conn->max_queue = o.max_queue;
+  if (o.tls != XM_TLS_NONE) {
+    o.tls_ctx = make_tls(L, e);
+    if (!o.tls_ctx) return XM_EFAIL;
+  }
+  conn->c = xm_conn_new(conn->st->loop, &o, e);
+  xm_tls_ctx_release(o.tls_ctx);
+  if (!conn->c) return XM_EFAIL;
+  conn->loop = conn->st->loop;
+  xm_loop_hold(conn->loop);
+  conn->ended = false;
+  conn->st->conns++;
+  return XM_OK;
+}
+
+/* connect(options, box) -> conn, or nil, err. The options have been checked. The box is filled when it is bound: with the
+ * connection, or nil and an error. */
+int xb_l_connect(lua_State *L) {
+  xm_err e = {0};
+  xb_conn *conn;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  conn = new_conn(L);
+  if (open_conn(L, conn, &e) < 0) return xb_fail(L, &e);
+  if (xm_conn_state_of(conn->c) == XM_CONN_READY) return 1; /* fed */
+  if (!xb_wait(L, conn->st, conn, XB_BOUND, 2, -1)) return luaL_error(L, "not enough memory");
+  xm_loop_sync(conn->st->loop);
+  return 1;
+}

@@ -1,0 +1,291 @@
+/* dispatch: stanzas in: who gets what comes, in which order; and what else a connection has to tell. The callback engine. */
+#include <string.h>
+
+#include "bind.h"
+#include "ns.h"
+
+enum { STANZAS_A_TURN = 64 }; /* of one connection, then others have their turn */
+
+/* A stanza on its way to Lua: its table is made when somebody wants it, once. */
+typedef struct dispatch {
+  lua_State *L;
+  xb_conn *conn;
+  int at;                /* the connection's userdata */
+  int table;             /* the stanza's; 0: not made yet */
+  xm_question *question; /* it is an iq that must be answered */
+} dispatch;
+
+/* Makes it, and leaves it on the stack for the rest of the dispatch. Nothing may have been pushed that is popped before. */
+static void need_table(dispatch *d) {
+  if (d->table) return;
+  xb_push_stanza(d->L, xm_conn_stanza(d->conn->c));
+  d->table = lua_gettop(d->L);
+}
+
+/* Calls the function on top of the stack with stanza and connection. */
+static void deliver(dispatch *d, uint32_t once) {
+  xb_task task = {.st = d->conn->st, .question = d->question, .once = once};
+  if (d->question) xm_question_hold(d->question);
+  if (d->question || once) task.conn = d->conn;
+  lua_pushvalue(d->L, d->table);
+  lua_pushvalue(d->L, d->at);
+  xb_call(d->L, 2, &task, d->at);
+}
+
+/* The slot's function goes to the top of the stack. */
+static uint32_t push_callback(dispatch *d, uint32_t slot) {
+  uint32_t once;
+  xb_push_part(d->L, d->at, XB_ONCE);
+  once = lua_rawgeti(d->L, -1, slot) == LUA_TNIL ? 0 : slot;
+  xb_push_part(d->L, d->at, XB_CALLBACKS);
+  lua_rawgeti(d->L, -1, slot);
+  lua_replace(d->L, -4);
+  lua_pop(d->L, 2);
+  return once;
+}
+
+static void to_callbacks(dispatch *d) {
+  const xm_tape *t = xm_conn_stanza(d->conn->c);
+  xm_route *r = xm_conn_route(d->conn->c);
+  uint32_t last = xm_route_last(r), slot = xm_route_next(r, 0, t);
+  if (slot) need_table(d);
+  for (; slot && slot <= last; slot = xm_route_next(r, slot, t)) deliver(d, push_callback(d, slot));
+}
+
+static void to_queue(dispatch *d, size_t size) {
+  lua_State *L = d->L;
+  xb_conn *conn = d->conn;
+  xb_waiter *w = xb_find_waiter(conn, XB_STANZA);
+  need_table(d);
+  lua_pushvalue(L, d->table);
+  if (w) return xb_finish(L, w, 1);
+  xb_push_part(L, d->at, XB_QUEUE);
+  lua_insert(L, -2);
+  lua_rawseti(L, -2, 2 * conn->last);
+  lua_pushinteger(L, (lua_Integer)size);
+  lua_rawseti(L, -2, 2 * conn->last + 1);
+  lua_pop(L, 1);
+  conn->last++;
+  conn->queued += size;
+}
+
+/* The queue's first goes to the top of the stack; false: it is empty. */
+bool xb_pop_queue(lua_State *L, xb_conn *conn, int at) {
+  if (conn->first == conn->last) return false;
+  xb_push_part(L, at, XB_QUEUE);
+  lua_rawgeti(L, -1, 2 * conn->first);
+  lua_rawgeti(L, -2, 2 * conn->first + 1);
+  conn->queued -= (size_t)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  lua_pushnil(L);
+  lua_rawseti(L, -3, 2 * conn->first);
+  lua_pushnil(L);
+  lua_rawseti(L, -3, 2 * conn->first + 1);
+  lua_remove(L, -2);
+  conn->first++;
+  return true;
+}
+
+static bool must_be_answered(const char *name, const char *type) {
+  return type && strcmp(name, "iq") == 0 && (strcmp(type, "get") == 0 || strcmp(type, "set") == 0);
+}
+
+/* NULL when it needs no answer, or there is no memory to remember it. */
+static xm_question *ask(xb_conn *conn, const char *name, const char *type, const char *from, const char *to,
+                        const char *id) {
+  return must_be_answered(name, type) ? xm_route_ask(xm_conn_route(conn->c), from, to, id) : NULL;
+}
+
+static void release(dispatch *d) {
+  if (d->question && xm_question_release(xm_conn_route(d->conn->c), d->question))
+    xb_answer_unavailable(d->conn, d->question);
+}
+
+static void to_handler(dispatch *d) {
+  if (d->conn->handler == XB_DEFAULT_HANDLER) {
+    to_callbacks(d);
+  } else {
+    need_table(d);
+    xb_push_part(d->L, d->at, XB_HANDLER);
+    deliver(d, 0);
+  }
+}
+
+static size_t size_of(const xm_tape *t) { return t->bytes.last + t->n * 64; }
+
+/* The stanza on the tape. */
+static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
+  const xm_tape *t = xm_conn_stanza(conn->c);
+  dispatch d = {.L = L, .conn = conn, .at = at};
+  xb_waiter *w = xm_route_claim(xm_conn_route(conn->c), t);
+  bool handled = conn->handler != XB_NO_HANDLER; /* one that the waiter sets gets what is queued, and then what comes */
+  if (w) {
+    xb_waiter_set_pending(w, NULL);
+    need_table(&d);
+    lua_pushvalue(L, d.table);
+    xb_finish(L, w, 1);
+  }
+  if (!handled || conn->handler == XB_NO_HANDLER) {
+    if (!w) to_queue(&d, size_of(t));
+    return;
+  }
+  d.question = ask(conn, xm_tape_name(t, 0), xm_tape_get(t, 0, "type", NULL), xm_tape_get(t, 0, "from", NULL),
+                   xm_tape_get(t, 0, "to", NULL), xm_tape_get(t, 0, "id", NULL));
+  to_handler(&d);
+  release(&d);
+}
+
+/* Callbacks for a stanza that is a table already (index `d->table`). */
+static void table_to_callbacks(dispatch *d) {
+  xm_route *r = xm_conn_route(d->conn->c);
+  uint32_t last = xm_route_last(r), slot;
+  xb_address a;
+  const char *ns = xm_conn_ns(d->conn->c);
+  xm_route_filter is;
+  xb_read_address(d->L, d->table, &a, &ns);
+  luaL_checkstack(d->L, 5, "a stanza");
+  is = (xm_route_filter){.name = lua_pushstring(d->L, a.name), /* callbacks may change the table */
+                         .type = lua_pushstring(d->L, a.type),
+                         .xmlns = lua_pushstring(d->L, ns),
+                         .from = lua_pushstring(d->L, a.from),
+                         .id = lua_pushstring(d->L, a.id)};
+  for (slot = xm_route_next_like(r, 0, &is); slot && slot <= last; slot = xm_route_next_like(r, slot, &is))
+    deliver(d, push_callback(d, slot));
+}
+
+/* A stanza that was queued before there was a handler; its table is on top of the stack. */
+static void dispatch_queued(lua_State *L, xb_conn *conn, int at) {
+  dispatch d = {.L = L, .conn = conn, .at = at, .table = lua_gettop(L)};
+  xb_address a;
+  const char *ns = xm_conn_ns(conn->c);
+  xb_read_address(L, d.table, &a, &ns);
+  d.question = ask(conn, a.name, a.type, a.from, a.to, a.id);
+  if (conn->handler == XB_DEFAULT_HANDLER) {
+    table_to_callbacks(&d);
+  } else {
+    to_handler(&d);
+  }
+  release(&d);
+}
+
+/* default_handler(stanza, conn) */
+int xb_l_default_handler(lua_State *L) {
+  xb_conn *conn = luaL_checkudata(L, 2, XB_CONN);
+  dispatch d = {.L = L, .conn = conn, .at = 2, .table = 1};
+  xb_address a;
+  const char *ns;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  if (!conn->c) return 0;
+  ns = xm_conn_ns(conn->c);
+  xb_read_address(L, 1, &a, &ns);
+  if (must_be_answered(a.name, a.type)) d.question = xm_route_question(xm_conn_route(conn->c), a.from, a.id);
+  table_to_callbacks(&d);
+  return 0;
+}
+
+/* Ends of waits. */
+
+static void finish_bound(lua_State *L, xb_conn *conn, int at) {
+  xb_waiter *w = xb_find_waiter(conn, XB_BOUND);
+  if (!w) return;
+  lua_pushvalue(L, at);
+  xb_finish(L, w, 1);
+}
+
+static void finish_sent(lua_State *L, xb_conn *conn) {
+  xb_waiter *w;
+  while (xm_conn_unsent(conn->c) == 0 && (w = xb_find_waiter(conn, XB_SENT))) {
+    lua_pushboolean(L, 1);
+    xb_finish(L, w, 1);
+  }
+}
+
+/* Who waited for the end is told how it ended; everybody else, that it did. */
+void xb_finish_ended(lua_State *L, xb_conn *conn, xb_waiter *w) {
+  const xm_err *why = xm_conn_why(conn->c);
+  xb_kind kind = xb_waiter_kind(w);
+  if (kind == XB_ENDED && !xm_err_is_set(why)) {
+    lua_pushboolean(L, 1);
+    return xb_finish(L, w, 1);
+  }
+  lua_pushnil(L);
+  if (kind == XB_BOUND && xm_err_is_set(why)) {
+    xb_push_error(L, why);
+  } else {
+    xb_push_closed(L, conn);
+  }
+  xb_finish(L, w, 2);
+}
+
+static void on_ended(xb_conn *conn) {
+  conn->ended = true;
+  conn->st->conns--;
+}
+
+/* May raise, for want of memory, between two of them: then it is gone on with in the next step. */
+static void tell_end(lua_State *L, xb_conn *conn) {
+  while (conn->responses.first) xb_finish_ended(L, conn, conn->responses.first);
+  while (conn->waiters.first) xb_finish_ended(L, conn, conn->waiters.first);
+  xb_keep_alive(L, conn);
+}
+
+/* The receive queue is full: reading stops, TCP pushes back; unless somebody waits for what has to be read first. */
+static bool is_full(const xb_conn *conn) {
+  return conn->handler == XB_NO_HANDLER && conn->queued > conn->max_queue && !conn->responses.first &&
+         !conn->waiters.first;
+}
+
+/* One event, in a protected call: conn -> whether there may be more. */
+static int l_work(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  xm_conn_event ev;
+  if (conn->handler != XB_NO_HANDLER && xb_pop_queue(L, conn, 1)) {
+    dispatch_queued(L, conn, 1);
+    lua_pushinteger(L, 1);
+    return 1;
+  }
+  xm_conn_pause(conn->c, is_full(conn));
+  ev = conn->ended ? XM_CONN_NOTHING : xm_conn_next(conn->c);
+  xb_drain_log(L, conn, 1);
+  if (ev == XM_CONN_STANZA) dispatch_tape(L, conn, 1);
+  if (ev == XM_CONN_BOUND) finish_bound(L, conn, 1);
+  if (ev == XM_CONN_ENDED) on_ended(conn);
+  if (conn->ended) tell_end(L, conn);
+  finish_sent(L, conn);
+  if (ev == XM_CONN_AGAIN) xb_mark_ready(conn);
+  lua_pushinteger(L, ev == XM_CONN_STANZA ? 1 : ev == XM_CONN_NOTHING || ev == XM_CONN_AGAIN ? -1 : 0);
+  return 1;
+}
+
+/* Memory ran out where the library itself needed it: the stanza is lost, so the connection must not go on as if nothing
+ * had been. */
+static void break_off(lua_State *L, xb_conn *conn) {
+  xb_report(L, NULL);
+  xm_conn_abort(conn->c);
+}
+
+int xb_service(lua_State *L, xb_conn *conn, int most) {
+  int dispatched = 0, more = 0, at;
+  if (most > STANZAS_A_TURN) most = STANZAS_A_TURN;
+  xb_push_conn(L, conn);
+  at = lua_gettop(L);
+  if (lua_isnil(L, at)) more = -1; /* it is about to be collected */
+  if (conn->c) xm_conn_flush(conn->c);
+  while (more >= 0 && dispatched < most && conn->c) {
+    lua_pushcfunction(L, l_work);
+    lua_pushvalue(L, at);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+      xb_mark_ready(conn);
+      if (conn->ended) lua_error(L); /* who turns the loop must know: some who wait couldn't be told yet */
+      break_off(L, conn);
+      break;
+    }
+    more = (int)lua_tointeger(L, -1);
+    dispatched += more > 0;
+    lua_pop(L, 1);
+  }
+  if (more >= 0) xb_mark_ready(conn);
+  lua_settop(L, at - 1);
+  return dispatched;
+}

@@ -1,0 +1,450 @@
+/* conn: fed connections, which have no transport: stanzas, ends, limits, the queue, the log, a heap that says no. What the wire
+ * does to it is t_conn_wire's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <sys/socket.h>
+
+#include "failing.h"
+#include "../core/buf.c"
+#pragma push_macro("fail") /* conn has one of its own */
+#undef fail
+#include "../core/conn.c"
+#pragma pop_macro("fail")
+#include "failing_off.h"
+
+#define SYSTEM_SHUTDOWN \
+  "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+
+static int wakes;
+
+static void on_news(void *arg) {
+  (void)arg;
+  wakes++;
+}
+
+static xm_jid jid_of(const char *s) {
+  const char *reason;
+  xm_jid j;
+  assert_int_equal(xm_jid_parse(&j, s, strlen(s), &reason), XM_OK);
+  return j;
+}
+
+static xm_loop *new_loop(void) {
+  xm_err e = {0};
+  xm_loop *l = xm_loop_new(&e);
+  assert_non_null(l);
+  return l;
+}
+
+/* A fed connection and its loop, with defaults but for what `o` was given. */
+typedef struct fed {
+  xm_loop *loop;
+  xm_jid jid;
+  xm_conn_options o;
+  xm_conn *c;
+} fed;
+
+static void prepare(fed *f) {
+  *f = (fed){.loop = new_loop(), .jid = jid_of("alice@xmpp.example/lua"), .o = xm_conn_defaults()};
+  f->o.jid = &f->jid;
+  f->o.tls = XM_TLS_NONE;
+  f->o.fed = true;
+  f->o.wake = on_news;
+}
+
+static void open_fed(fed *f) {
+  xm_err e = {0};
+  f->c = xm_conn_new(f->loop, &f->o, &e);
+  if (!f->c) fail_msg("%s", e.text);
+  assert_int_equal(xm_conn_next(f->c), XM_CONN_NOTHING); /* its header */
+}
+
+static void close_fed(fed *f) {
+  xm_conn_free(f->c);
+  assert_int_equal(xm_loop_timeout(f->loop), -1);
+  xm_loop_release(f->loop);
+}
+
+static void feed(fed *f, const char *s) { assert_int_equal(xm_conn_feed(f->c, s, strlen(s)), XM_OK); }
+
+/* The next event that isn't AGAIN. */
+static xm_conn_event next(xm_conn *c) {
+  xm_conn_event ev;
+  do ev = xm_conn_next(c);
+  while (ev == XM_CONN_AGAIN);
+  return ev;
+}
+
+static void expect_stanza(fed *f, const char *id) {
+  assert_int_equal(next(f->c), XM_CONN_STANZA);
+  assert_string_equal(xm_tape_get(xm_conn_stanza(f->c), 0, "id", NULL), id);
+}
+
+static void expect_sent(fed *f, const char *s) {
+  xm_buf *out = xm_conn_out(f->c);
+  xm_buf_putc(out, '\0');
+  assert_string_equal(xm_buf_at(out), s);
+  xm_buf_clear(out);
+}
+
+/* ENDED comes once, and then nothing ever again. */
+static void expect_end(xm_conn *c, xm_layer layer, const char *condition) {
+  assert_int_equal(next(c), XM_CONN_ENDED);
+  assert_int_equal(xm_conn_state_of(c), XM_CONN_CLOSED);
+  assert_string_equal(xm_conn_why(c)->condition, condition);
+  assert_int_equal(xm_conn_why(c)->layer, layer);
+  assert_int_equal(next(c), XM_CONN_NOTHING);
+  xm_conn_close(c, 0);
+  xm_conn_pause(c, true);
+  xm_conn_flush(c);
+  assert_int_equal(next(c), XM_CONN_NOTHING);
+}
+
+static void stanzas_come_whatever_the_pieces(void **state) {
+  static const char all[] = "<message id='1'><body>Hi</body></message> <presence id='2'/><r xmlns='urn:x' id='no'/>\n"
+                            "<iq id='3' type='get'><p:ping xmlns:p='urn:xmpp:ping'/></iq>";
+  size_t size, at;
+  (void)state;
+  for (size = 1; size <= sizeof all; size++) {
+    fed f;
+    int stanzas = 0;
+    prepare(&f);
+    open_fed(&f);
+    for (at = 0; at < sizeof all - 1; at += size) {
+      size_t n = sizeof all - 1 - at < size ? sizeof all - 1 - at : size;
+      assert_int_equal(xm_conn_feed(f.c, all + at, n), XM_OK);
+      while (next(f.c) == XM_CONN_STANZA) {
+        const char number[] = {(char)('1' + stanzas++), '\0'};
+        assert_string_equal(xm_tape_get(xm_conn_stanza(f.c), 0, "id", NULL), number);
+      }
+    }
+    assert_int_equal(stanzas, 3);
+    expect_sent(&f, "");
+    close_fed(&f);
+  }
+}
+
+static void it_is_ready_as_itself(void **state) {
+  fed f;
+  (void)state;
+  prepare(&f);
+  wakes = 0;
+  open_fed(&f);
+  assert_int_equal(xm_conn_state_of(f.c), XM_CONN_READY);
+  assert_string_equal(xm_conn_state_name(XM_CONN_READY), "ready");
+  assert_string_equal(xm_conn_jid(f.c)->str, "alice@xmpp.example/lua");
+  assert_string_equal(xm_conn_ns(f.c), "jabber:client");
+  assert_int_equal(xm_conn_why(f.c)->layer, XM_LAYER_NONE);
+  feed(&f, "<message id='1'/>");
+  assert_true(wakes > 0);
+  close_fed(&f);
+}
+
+/* Ends. */
+
+static void the_peers_end_is_answered(void **state) {
+  fed f;
+  (void)state;
+  prepare(&f);
+  open_fed(&f);
+  feed(&f, "<message id='1'/></stream:stream><message id='2'/>");
+  expect_stanza(&f, "1");
+  expect_end(f.c, XM_LAYER_CLOSED, "closed-by-server");
+  expect_sent(&f, "</stream:stream>");
+  close_fed(&f);
+}
+
+static void our_end_waits_for_theirs(void **state) {
+  fed f;
+  (void)state;
+  prepare(&f);
+  open_fed(&f);
+  xm_conn_close(f.c, 1000);
+  xm_conn_close(f.c, 1000);
+  assert_int_equal(xm_conn_state_of(f.c), XM_CONN_CLOSING);
+  expect_sent(&f, "</stream:stream>");
+  feed(&f, "<message id='1'/>"); /* it was on its way */
+  expect_stanza(&f, "1");
+  feed(&f, "</stream:stream>");
+  expect_end(f.c, XM_LAYER_NONE, "");
+  expect_sent(&f, "");
+  close_fed(&f);
+}
+
+static void our_end_waits_only_so_long(void **state) {
+  fed f;
+  (void)state;
+  prepare(&f);
+  open_fed(&f);
+  xm_conn_close(f.c, 0);
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  xm_loop_fire(f.loop);
+  expect_end(f.c, XM_LAYER_TIMEOUT, "timeout");
+  close_fed(&f);
+}
+
+static void a_stream_error_is_the_end(void **state) {
+  fed f;
+  (void)state;
+  prepare(&f);
+  open_fed(&f);
+  feed(&f, "<message id='1'/>" SYSTEM_SHUTDOWN "<message id='2'/></stream:stream>");
+  expect_stanza(&f, "1");
+  expect_end(f.c, XM_LAYER_STREAM, "system-shutdown");
+  assert_true(xm_conn_why(f.c)->retry);
+  expect_sent(&f, "</stream:stream>");
+  close_fed(&f);
+}
+
+/* A stream that is refused is told why, unless we have ended ours already. */
+static void a_bad_stream_is_told_so(void **state) {
+  static const char *const rows[][2] = {{"<message>", "</oops>"},
+                                        {"<message><!-- ", " --></message>"},
+                                        {"<message>&foo;", ""},
+                                        {"<a:b/>", ""},
+                                        {"text", ""},
+                                        {"<query/>", ""},
+                                        {"<message xmlns='jabber:client'><stream:error/>", ""}};
+  static const char *const conditions[] = {"not-well-formed",         "restricted-xml", "restricted-xml", "bad-namespace-prefix",
+                                           "bad-format", "unsupported-stanza-type", "bad-format"};
+  char said[256];
+  size_t i, closing;
+  (void)state;
+  for (i = 0; i < sizeof conditions / sizeof *conditions; i++) {
+    for (closing = 0; closing < 2; closing++) {
+      fed f;
+      prepare(&f);
+      open_fed(&f);
+      if (closing) xm_conn_close(f.c, 1000);
+      feed(&f, "<message id='1'/>");
+      feed(&f, rows[i][0]);
+      feed(&f, rows[i][1]);
+      expect_stanza(&f, "1");
+      expect_end(f.c, XM_LAYER_STREAM, conditions[i]);
+      snprintf(said, sizeof said,
+               "<stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>", conditions[i]);
+      expect_sent(&f, closing ? "</stream:stream>" : said);
+      close_fed(&f);
+    }
+  }
+}
+
+static void elements_of_other_namespaces_are_passed_over(void **state) {
+  fed f;
+  (void)state;
+  prepare(&f);
+  open_fed(&f);
+  feed(&f, "<message xmlns='urn:x' id='1'/><a xmlns=''/><stream:features/><message id='2'/>");
+  expect_stanza(&f, "2");
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  close_fed(&f);
+}
+
+static void limits_hold(void **state) {
+  static const struct {
+    size_t stanza;
+    unsigned depth, attributes, nodes;
+  } rows[] = {{60, 128, 256, 1000}, {9999, 3, 256, 1000}, {9999, 128, 2, 1000}, {9999, 128, 256, 5}};
+  size_t i;
+  (void)state;
+  for (i = 0; i < 4; i++) {
+    fed f;
+    prepare(&f);
+    f.o.max_stanza = rows[i].stanza;
+    f.o.max_depth = rows[i].depth;
+    f.o.max_attributes = rows[i].attributes;
+    f.o.max_nodes = rows[i].nodes;
+    open_fed(&f);
+    feed(&f, "<message id='1' a='2'><b><c>t</c></b><d/></message>");
+    expect_stanza(&f, "1");
+    feed(&f, "<message id='2' a='2' b='3'><b><c><d>t</d></c></b><e/><f>0123456789</f></message>");
+    expect_end(f.c, XM_LAYER_STREAM, "policy-violation");
+    close_fed(&f);
+  }
+}
+
+/* Sending. */
+
+static int send_text(fed *f, const char *s, xm_err *e) {
+  xm_buf *out = xm_conn_out(f->c);
+  size_t mark = xm_buf_mark(out);
+  assert_int_equal(xm_buf_puts(out, s), XM_OK);
+  return xm_conn_commit(f->c, mark, e);
+}
+
+static void the_queue_has_its_limit(void **state) {
+  fed f;
+  xm_err e = {0};
+  (void)state;
+  prepare(&f);
+  f.o.max_queue = 20;
+  open_fed(&f);
+  assert_int_equal(send_text(&f, "0123456789", &e), XM_OK);
+  assert_int_equal(send_text(&f, "0123456789", &e), XM_OK);
+  assert_int_equal(xm_conn_unsent(f.c), 20);
+  assert_int_equal(send_text(&f, "x", &e), XM_EFAIL);
+  assert_int_equal(e.layer, XM_LAYER_LIMIT);
+  assert_string_equal(e.condition, "max-queue");
+  assert_true(e.retry);
+  expect_sent(&f, "01234567890123456789");
+  assert_int_equal(send_text(&f, "x", &e), XM_OK);
+  close_fed(&f);
+}
+
+static void nothing_is_sent_when_it_is_over(void **state) {
+  fed f;
+  xm_err e = {0}, again = {0};
+  (void)state;
+  prepare(&f);
+  open_fed(&f);
+  xm_conn_close(f.c, 1000);
+  expect_sent(&f, "</stream:stream>");
+  assert_int_equal(send_text(&f, "<message/>", &e), XM_EFAIL);
+  assert_int_equal(e.layer, XM_LAYER_CLOSED);
+  expect_sent(&f, "");
+  feed(&f, SYSTEM_SHUTDOWN);
+  expect_end(f.c, XM_LAYER_STREAM, "system-shutdown");
+  assert_int_equal(send_text(&f, "<message/>", &again), XM_EFAIL);
+  assert_string_equal(again.condition, "system-shutdown"); /* it tells why */
+  assert_int_equal(again.layer, XM_LAYER_CLOSED);
+  close_fed(&f);
+}
+
+static void a_space_keeps_it_alive(void **state) {
+  fed f;
+  (void)state;
+  prepare(&f);
+  f.o.keepalive = 1;
+  open_fed(&f);
+  while (xm_loop_timeout(f.loop) > 0) xm_loop_turn(f.loop, -1);
+  wakes = 0;
+  assert_int_equal(xm_loop_fire(f.loop), 1);
+  assert_int_equal(wakes, 1);
+  expect_sent(&f, " ");
+  close_fed(&f);
+}
+
+static void a_pause_holds_stanzas_back(void **state) {
+  fed f;
+  (void)state;
+  prepare(&f);
+  open_fed(&f);
+  feed(&f, "<message id='1'/><message id='2'/><message id='3'/>");
+  expect_stanza(&f, "1");
+  xm_conn_pause(f.c, true);
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  wakes = 0;
+  xm_conn_pause(f.c, false);
+  assert_int_equal(wakes, 1);
+  expect_stanza(&f, "2");
+  xm_conn_pause(f.c, true);
+  xm_conn_close(f.c, 1000); /* which must read on */
+  expect_stanza(&f, "3");
+  close_fed(&f);
+}
+
+/* What has much to say leaves others their turn. */
+static void one_turn_has_an_end(void **state) {
+  static char space[3 << 20];
+  fed f;
+  int agains = 0;
+  xm_conn_event ev;
+  (void)state;
+  memset(space, ' ', sizeof space - 1);
+  prepare(&f);
+  open_fed(&f);
+  feed(&f, space);
+  feed(&f, "<message id='1'/>");
+  while ((ev = xm_conn_next(f.c)) == XM_CONN_AGAIN) agains++;
+  assert_int_equal(ev, XM_CONN_STANZA);
+  assert_true(agains >= 2);
+  close_fed(&f);
+}
+
+/* The log's records, as one text. */
+static void take_log(xm_conn *c, char *to) {
+  xm_buf *log = xm_conn_log(c);
+  while (xm_buf_len(log)) {
+    size_t n;
+    memcpy(&n, xm_buf_at(log) + 1, sizeof n);
+    to += sprintf(to, "%c %.*s\n", *xm_buf_at(log), (int)n, xm_buf_at(log) + 1 + sizeof n);
+    xm_buf_consume(log, 1 + sizeof n + n);
+  }
+  *to = '\0';
+}
+
+static void the_log_has_all_that_is_said(void **state) {
+  fed f;
+  char all[1000];
+  (void)state;
+  prepare(&f);
+  f.o.log = true;
+  open_fed(&f);
+  feed(&f, "<message  id=\"1\" xmlns:p='urn:p'><p:a><![CDATA[<]]></p:a></message>");
+  expect_stanza(&f, "1");
+  send_text(&f, "<presence/>", NULL);
+  feed(&f, "</stream:stream>");
+  assert_int_equal(next(f.c), XM_CONN_ENDED);
+  take_log(f.c, all);
+  assert_string_equal(all, "< <message id='1'><a xmlns='urn:p'>&lt;</a></message>\n> <presence/>\n< </stream:stream>\n> "
+                           "</stream:stream>\n");
+  close_fed(&f);
+}
+
+static void memory_that_runs_out_is_told(void **state) {
+  xm_loop *l = new_loop();
+  const xm_jid jid = jid_of("alice@xmpp.example/lua");
+  xm_conn_options o = xm_conn_defaults();
+  long n = 0;
+  bool failed;
+  (void)state;
+  o.jid = &jid;
+  o.fed = true;
+  o.tls = XM_TLS_NONE;
+  o.lang = o.mechanisms = o.pin = o.tls_name = "x";
+  o.wake = on_news;
+  do {
+    xm_err e = {0};
+    xm_conn *c;
+    heap_fails(n++, true);
+    c = xm_conn_new(l, &o, &e);
+    if (c && xm_conn_feed(c, "<message/>", 10) == XM_OK) next(c);
+    if (c) xm_conn_close(c, 0);
+    failed = heap_is_well();
+    if (!c) assert_string_equal(e.condition, "ENOMEM");
+    xm_conn_free(c);
+    assert_int_equal(heap.live, 0);
+  } while (failed);
+  assert_true(n > 6);
+  xm_loop_release(l);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(stanzas_come_whatever_the_pieces),
+      cmocka_unit_test(it_is_ready_as_itself),
+      cmocka_unit_test(the_peers_end_is_answered),
+      cmocka_unit_test(our_end_waits_for_theirs),
+      cmocka_unit_test(our_end_waits_only_so_long),
+      cmocka_unit_test(a_stream_error_is_the_end),
+      cmocka_unit_test(a_bad_stream_is_told_so),
+      cmocka_unit_test(elements_of_other_namespaces_are_passed_over),
+      cmocka_unit_test(limits_hold),
+      cmocka_unit_test(the_queue_has_its_limit),
+      cmocka_unit_test(nothing_is_sent_when_it_is_over),
+      cmocka_unit_test(a_space_keeps_it_alive),
+      cmocka_unit_test(a_pause_holds_stanzas_back),
+      cmocka_unit_test(one_turn_has_an_end),
+      cmocka_unit_test(the_log_has_all_that_is_said),
+      cmocka_unit_test(memory_that_runs_out_is_told),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,491 @@
+/* nego: plays. The server's lines are parsed and handed to it as conn does, ours are compared with what it writes:
+ *
+ *   S: bytes      from the server; $H is a stream header, $F and /$F are <stream:features> and its end, $ID the last id we sent
+ *   C: pattern    all that we have said since; '*' stands for anything (an id), $H for our header
+ *   TLS, UNVERIFIED, RESTART   what it must ask for; then it is done
+ *   READY jid     it must be that session
+ *   FAIL layer condition [retry]
+ *
+ * What becomes of each SASL mechanism is t_sasl_matrix's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <fnmatch.h>
+
+#include "ns.h"
+#include "xml.h"
+
+#include "failing.h"
+#include "../core/b64.c"
+#include "../core/buf.c"
+#include "../core/login.c"
+#include "../core/nego.c"
+#include "../core/out.c"
+#include "failing_off.h"
+
+#include "events.h"
+
+#define SASL "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'"
+#define OFFER "S: $H$F<mechanisms " SASL "><mechanism>PLAIN</mechanism></mechanisms>/$F\n"
+#define AUTH "C: <auth " SASL " mechanism='PLAIN'>AGFsaWNlAHNlY3JldA==</auth>\n"
+#define LOGIN OFFER "C: $H*</auth>\nS: <success " SASL "/>\nRESTART\n"
+#define BIND "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'"
+#define BOUND(jid) "S: <iq type='result' id='$ID'>" BIND "><jid>" jid "</jid></bind></iq>\n"
+#define TO_BIND LOGIN "S: $H$F" BIND "/>/$F\nC: $H<iq type='set' id='*'>*</iq>\n"
+#define STARTTLS "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'"
+
+static const char header[] = "<?xml version='1.0'?><stream:stream xmlns:stream='" XM_NS_STREAM "' xmlns='jabber:client' ";
+
+struct play {
+  const char *line;
+  xm_nego *nego;
+  xm_xml *xml;
+  xm_buf out;
+  char id[64];
+  int verdict; /* of the server's last line */
+  xm_err e;
+};
+
+static const char *const layers[] = {"", "dns", "tcp", "tls", "stream", "sasl", "bind", "stanza", "timeout", "closed", "limit"};
+
+static xm_jid jid_of(const char *s) {
+  const char *reason;
+  xm_jid j;
+  assert_int_equal(xm_jid_parse(&j, s, strlen(s), &reason), XM_OK);
+  return j;
+}
+
+/* Appends the line with its $words replaced. */
+static void expand(const struct play *p, const char *s, size_t n, const char *our_header, xm_buf *to) {
+  const struct {
+    const char *word, *text;
+  } words[] = {{"$H", our_header}, {"/$F", "</stream:features>"}, {"$F", "<stream:features>"}, {"$ID", p->id}};
+  size_t i = 0, k;
+  while (i < n) {
+    for (k = 0; k < 4 && strncmp(s + i, words[k].word, strlen(words[k].word)) != 0;) k++;
+    xm_buf_put(to, k < 4 ? words[k].text : s + i, k < 4 ? strlen(words[k].text) : 1);
+    i += k < 4 ? strlen(words[k].word) : 1;
+  }
+  xm_buf_putc(to, '\0');
+}
+
+/* Hands over what the server says, event by event; stops where it wants another stream, or none. */
+static void server_says(struct play *p, const char *s) {
+  size_t n = strlen(s), room;
+  int event;
+  char *to = xm_xml_space(p->xml, &room);
+  assert_true(n <= room);
+  memcpy(to, s, n);
+  xm_xml_fill(p->xml, n);
+  p->verdict = XM_NEGO_WAIT;
+  while ((p->verdict == XM_NEGO_WAIT || p->verdict == XM_NEGO_READY) && (event = xm_xml_next(p->xml, &p->e)) != XM_XML_MORE) {
+    const xm_tape *t = xm_xml_tape(p->xml);
+    if (event < 0) fail_msg("%s: %s", p->line, p->e.text);
+    p->verdict = event == XM_XML_OPEN ? xm_nego_opened(p->nego, t, &p->out, &p->e) : xm_nego_read(p->nego, t, &p->out, &p->e);
+  }
+}
+
+static void we_said(struct play *p, const char *pattern) {
+  const char *id;
+  xm_buf_putc(&p->out, '\0');
+  id = strstr(xm_buf_at(&p->out), "<iq type='set' id='");
+  if (id) snprintf(p->id, sizeof p->id, "%.*s", (int)strcspn(id + 19, "'"), id + 19);
+  if (fnmatch(pattern, xm_buf_at(&p->out), FNM_NOESCAPE) != 0) fail_msg("%s\ninstead of\n%s", xm_buf_at(&p->out), pattern);
+  xm_buf_clear(&p->out);
+}
+
+/* A new stream after TLS or SASL, as conn begins it. */
+static void begin_anew(struct play *p, int verdict) {
+  assert_int_equal(p->verdict, verdict);
+  assert_int_equal(xm_buf_len(&p->out), 0);
+  assert_int_equal(xm_xml_restart(p->xml), XM_OK);
+  assert_int_equal(xm_nego_begin(p->nego, &p->out, &p->e), XM_OK);
+}
+
+static void we_fail(struct play *p, const char *how) {
+  char got[128];
+  snprintf(got, sizeof got, "%s %s%s", layers[p->e.layer], p->e.condition, p->e.retry ? " retry" : "");
+  assert_int_equal(p->verdict, XM_EFAIL);
+  if (strcmp(got, how) != 0) fail_msg("%s (%s) instead of %s", got, p->e.text, how);
+  assert_int_equal(xm_buf_len(&p->out), 0);
+  assert_true(strlen(p->e.text) > 15);
+  assert_null(strpbrk(p->e.text, "\n\r\t"));
+}
+
+static void line(struct play *p, const char *s, size_t n, const char *our_header) {
+  static const char theirs[] = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='" XM_NS_STREAM
+                               "' id='s' from='xmpp.example' version='1.0'>";
+  char word[32] = "", *space;
+  xm_buf text = XM_BUF_INIT;
+  snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), s);
+  space = strchr(word, ' ');
+  if (space) *space = '\0';
+  p->line = s;
+  n -= space ? strlen(word) + 1 : n;
+  expand(p, space ? s + strlen(word) + 1 : "", n, strcmp(word, "S:") == 0 ? theirs : our_header, &text);
+  if (strcmp(word, "S:") == 0) {
+    server_says(p, xm_buf_at(&text));
+  } else if (strcmp(word, "C:") == 0) {
+    we_said(p, xm_buf_at(&text));
+  } else if (strcmp(word, "TLS") == 0 || strcmp(word, "UNVERIFIED") == 0) {
+    xm_nego_secured(p->nego, *word == 'T');
+    begin_anew(p, XM_NEGO_STARTTLS);
+  } else if (strcmp(word, "RESTART") == 0) {
+    begin_anew(p, XM_NEGO_RESTART);
+  } else if (strcmp(word, "READY") == 0) {
+    assert_int_equal(p->verdict, XM_NEGO_READY);
+    assert_int_equal(xm_nego_at(p->nego), XM_NEGO_DONE);
+    assert_string_equal(xm_nego_jid(p->nego)->str, xm_buf_at(&text));
+    assert_int_equal(xm_jid_len(xm_nego_jid(p->nego)), strlen(xm_buf_at(&text)));
+  } else {
+    assert_string_equal(word, "FAIL");
+    we_fail(p, xm_buf_at(&text));
+  }
+  xm_buf_free(&text);
+}
+
+/* `tls`: the channel has been direct TLS from the start, with the right certificate. */
+static void play_as(const xm_nego_options *o, bool tls, const char *password, const char *script) {
+  const xm_xml_limits limits = {65536, 65536, 128, 256, 50000};
+  char ours[512];
+  struct play p = {.xml = xm_xml_new(o->component ? XM_NS_COMPONENT : XM_NS_CLIENT, &limits),
+                   .nego = xm_nego_new(o, password, password ? strlen(password) : 0)};
+  if (tls) xm_nego_secured(p.nego, true);
+  snprintf(ours, sizeof ours, "%sto='xmpp.example'*version='1.0' xml:lang='en'>", header);
+  assert_int_equal(xm_nego_begin(p.nego, &p.out, &p.e), XM_OK);
+  for (; *script; script += *script == '\n') {
+    size_t n = strcspn(script, "\n");
+    if (n) line(&p, script, n, ours);
+    script += n;
+  }
+  assert_true(strlen(xm_nego_waits_for(p.nego)) > 0);
+  xm_nego_free(p.nego);
+  xm_xml_free(p.xml);
+  xm_buf_free(&p.out);
+}
+
+static void play(bool tls, const char *script) {
+  const xm_jid jid = jid_of("alice@xmpp.example/lua");
+  const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true};
+  play_as(&o, tls, "secret", script);
+}
+
+static void a_login_from_the_header_to_the_session(void **state) {
+  (void)state;
+  play(false, "C: <[?]xml version='1.0'[?]><stream:stream xmlns:stream='http://etherx.jabber.org/streams' xmlns='jabber:client' "
+              "to='xmpp.example' version='1.0' xml:lang='en'>\n"
+              "S: $H$F" STARTTLS "><required/></starttls>/$F\n"
+              "C: " STARTTLS "/>\n"
+              "S: <proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\n"
+              "TLS\n"
+              "C: <[?]xml version='1.0'[?]><stream:stream xmlns:stream='http://etherx.jabber.org/streams' xmlns='jabber:client' "
+              "to='xmpp.example' from='alice@xmpp.example' version='1.0' xml:lang='en'>\n" OFFER AUTH "S: <success " SASL "/>\n"
+              "RESTART\n"
+              "S: $H$F" BIND "/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>/$F\n"
+              "C: $H<iq type='set' id='*'>" BIND "><resource>lua</resource></bind></iq>\n" BOUND("alice@xmpp.example/lua")
+              "READY alice@xmpp.example/lua");
+}
+
+static void what_is_offered_again_is_passed_over(void **state) {
+  (void)state;
+  play(true, LOGIN "S: $H$F" STARTTLS "/><mechanisms " SASL "><mechanism>PLAIN</mechanism></mechanisms>" BIND "/>/$F\n"
+                   "C: $H<iq*</iq>\n" BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua");
+}
+
+static void nothing_secret_is_said_in_the_clear(void **state) {
+  const xm_jid jid = jid_of("alice@xmpp.example");
+  const xm_nego_options clear = {.jid = &jid, .plain = true};
+  (void)state;
+  play(false, "C: $H\n" OFFER "FAIL tls starttls-not-offered");
+  play(false, "C: $H\nS: $H$F/$F\nFAIL tls starttls-not-offered");
+  play(false, "C: $H\nS: $H$F<starttls xmlns='urn:x'/>/$F\nFAIL tls starttls-not-offered");
+  play(false, "C: $H\nS: $H$F" STARTTLS "/>/$F\nC: *\nS: <failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\nFAIL tls failure retry");
+  play(false, "C: $H\nS: $H$F" STARTTLS "/>/$F\nC: *\nS: <proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\n"
+              "UNVERIFIED\nC: $H\n" OFFER "FAIL sasl invalid-mechanism");
+  play_as(&clear, false, "secret", "C: $H\n" OFFER "FAIL sasl invalid-mechanism");
+}
+
+static void a_resource_is_the_servers_to_choose(void **state) {
+  const xm_jid jid = jid_of("alice@xmpp.example");
+  const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true, .lang = "de"};
+  (void)state;
+  play_as(&o, true, "secret",
+          "C: *to='xmpp.example' from='alice@xmpp.example' version='1.0' xml:lang='de'>\n" OFFER AUTH "S: <success " SASL "/>\n"
+          "RESTART\nS: $H$F" BIND "/>/$F\n"
+          "C: *<iq type='set' id='*'>" BIND "/></iq>\n" BOUND("alice@xmpp.example/a/b@c") "READY alice@xmpp.example/a/b@c");
+}
+
+static void the_bound_address_is_ours(void **state) {
+  char *script = malloc(10000);
+  (void)state;
+  play(true, TO_BIND BOUND("alice@xmpp.example/other") "READY alice@xmpp.example/other");
+  play(true, TO_BIND BOUND("Alice@XMPP.example/Lua") "READY Alice@XMPP.example/Lua"); /* the server's spelling */
+  play(true, TO_BIND BOUND("eve@xmpp.example/lua") "FAIL bind wrong-jid");
+  play(true, TO_BIND BOUND("alice@evil.example/lua") "FAIL bind wrong-jid");
+  play(true, TO_BIND BOUND("alice@xmpp.example.evil.example/lua") "FAIL bind wrong-jid");
+  play(true, TO_BIND BOUND("xmpp.example/lua") "FAIL bind wrong-jid");
+  play(true, TO_BIND BOUND("alice@xmpp.exampl\xC3\xA9/lua") "FAIL bind wrong-jid");
+  play(true, TO_BIND BOUND("alice@xmpp.example") "FAIL bind invalid-jid");
+  play(true, TO_BIND BOUND("alice@xmpp.example/") "FAIL bind invalid-jid");
+  play(true, TO_BIND BOUND("") "FAIL bind invalid-jid");
+  play(true, TO_BIND "S: <iq type='result' id='$ID'>" BIND "/></iq>\nFAIL bind invalid-jid");
+  play(true, TO_BIND "S: <iq type='result' id='$ID'/>\nFAIL bind invalid-jid");
+  play(true, TO_BIND "S: <iq type='result' id='$ID'><jid>alice@xmpp.example/lua</jid></iq>\nFAIL bind invalid-jid");
+  sprintf(script, TO_BIND BOUND("alice@xmpp.example/%01023d") "READY alice@xmpp.example/%01023d", 7, 7);
+  play(true, script);
+  sprintf(script, TO_BIND BOUND("alice@xmpp.example/%01024d") "FAIL bind invalid-jid", 7);
+  play(true, script);
+  free(script);
+}
+
+/* Servers that still prepare by stringprep (RFC 6122) fold more than PRECIS does: that account is ours, too. */
+static void a_localpart_may_be_folded_further(void **state) {
+  const xm_jid jid = jid_of("fu\xC3\x9F" "ball\xCF\x82@xmpp.example/lua");
+  const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true};
+  (void)state;
+  play_as(&o, true, "secret", TO_BIND BOUND("fussball\xCF\x83@xmpp.example/lua") "READY fussball\xCF\x83@xmpp.example/lua");
+  play_as(&o, true, "secret", TO_BIND BOUND("fu\xC3\x9F" "ball\xCF\x82@xmpp.example/lua") "READY fu\xC3\x9F" "ball\xCF\x82@xmpp.example/lua");
+  play_as(&o, true, "secret", TO_BIND BOUND("fusball\xCF\x83@xmpp.example/lua") "FAIL bind wrong-jid");
+  play_as(&o, true, "secret", TO_BIND BOUND("fussball\xCF\x83@xmpp.examples/lua") "FAIL bind wrong-jid");
+}
+
+static void a_refused_resource_has_its_condition(void **state) {
+  (void)state;
+#define ERROR(children) "S: <iq type='error' id='$ID'>" BIND "/><error type='modify'>" children "</error></iq>\n"
+#define STANZAS "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+  play(true, TO_BIND ERROR("<conflict " STANZAS) "FAIL bind conflict");
+  play(true, TO_BIND ERROR("<resource-constraint " STANZAS) "FAIL bind resource-constraint retry");
+  play(true, TO_BIND ERROR("<bad-request xmlns='urn:x'/><not-allowed " STANZAS) "FAIL bind not-allowed");
+  play(true, TO_BIND ERROR("") "FAIL bind undefined-condition");
+  play(true, TO_BIND "S: <iq type='error' id='$ID'/>\nFAIL bind undefined-condition");
+}
+
+/* RFC 6120 6.5, each with and without a text, and what no RFC knows. */
+static void every_refused_login_has_its_condition(void **state) {
+  static const char *const conditions[] = {"aborted",           "account-disabled",  "credentials-expired", "encryption-required",
+                                           "incorrect-encoding", "invalid-authzid",  "invalid-mechanism",   "malformed-request",
+                                           "mechanism-too-weak", "not-authorized",   "bad-protocol",        "temporary-auth-failure"};
+  char script[2000];
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof conditions / sizeof *conditions; i++) {
+    const char *retry = i == 11 ? " retry" : "";
+    snprintf(script, sizeof script, OFFER "C: *\nS: <failure " SASL "><%s/></failure>\nFAIL sasl %s%s", conditions[i], conditions[i],
+             retry);
+    play(true, script);
+    snprintf(script, sizeof script, OFFER "C: *\nS: <failure " SASL "><text xml:lang='en'>a\rtext</text><%s/></failure>\nFAIL sasl %s%s",
+             conditions[i], conditions[i], retry);
+    play(true, script);
+  }
+  play(true, OFFER "C: *\nS: <failure " SASL "/>\nFAIL sasl undefined-condition");
+  play(true, OFFER "C: *\nS: <failure " SASL "><text>t</text></failure>\nFAIL sasl undefined-condition");
+  play(true, OFFER "C: *\nS: <failure xmlns='urn:x'/>\nFAIL stream bad-format");
+}
+
+static void a_success_must_be_one(void **state) {
+  (void)state;
+  play(true, OFFER "C: *\nS: <success xmlns='urn:x'/>\nFAIL stream bad-format");
+  play(true, OFFER "C: *\nS: <success " SASL ">no base64!</success>\nFAIL sasl incorrect-encoding");
+  play(true, OFFER "C: *\nS: <success " SASL "><x/></success>\nFAIL sasl incorrect-encoding");
+  play(true, OFFER "C: *\nS: <challenge " SASL ">YQ<x/>==</challenge>\nFAIL sasl incorrect-encoding");
+  play(true, OFFER "C: *\nS: <success " SASL ">=</success>\nRESTART\nC: $H");
+  play(true, "S: $H$F/$F\nC: $H\nFAIL sasl no-mechanisms");
+  play(true, LOGIN "C: $H\nS: $H$F/$F\nFAIL bind not-offered");
+}
+
+/* Whatever comes where something else is due. */
+static void another_order_is_refused(void **state) {
+  static const char *const strangers[] = {"<message/>", "<iq type='result' id='x'/>", "<success " SASL "/>", "<challenge " SASL "/>",
+                                          "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "<stream:features/>",
+                                          "<failure " SASL "/>", "<features xmlns='urn:x'/>", "<iq type='set' id='$ID'/>",
+                                          "<iq type='result' id='$ID' xmlns='urn:x'/>", "<handshake/>"};
+  static const struct {
+    bool tls;
+    const char *before, *fine; /* fine: a bit for each stranger that has a verdict of its own */
+    unsigned own;
+  } places[] = {{false, "C: $H\nS: $H\n", "features", 1u << 5},
+                {true, "C: $H\nS: $H\n", "features", 1u << 5},
+                {false, "C: $H\nS: $H$F" STARTTLS "/>/$F\nC: *\n", "proceed", 1u << 4},
+                {true, OFFER "C: *\n", "sasl", 1u << 2 | 1u << 3 | 1u << 6},
+                {true, TO_BIND, "bind", 0},
+                {true, TO_BIND BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua\n", "done", 0}};
+  size_t i, k;
+  char script[4000];
+  (void)state;
+  for (i = 0; i < sizeof places / sizeof *places; i++) {
+    for (k = 0; k < sizeof strangers / sizeof *strangers; k++) {
+      if (places[i].own >> k & 1) continue;
+      snprintf(script, sizeof script, "%sS: %s\nFAIL stream bad-format", places[i].before, strangers[k]);
+      play(places[i].tls, script);
+    }
+  }
+}
+
+static void a_stream_error_ends_it_anywhere(void **state) {
+  static const struct {
+    const char *condition, *outcome;
+  } errors[] = {{"host-unknown", "host-unknown"},
+                {"not-authorized", "not-authorized"},
+                {"policy-violation", "policy-violation"},
+                {"conflict", "conflict"},
+                {"system-shutdown", "system-shutdown retry"},
+                {"reset", "reset retry"},
+                {"connection-timeout", "connection-timeout retry"},
+                {"see-other-host", "see-other-host"},
+                {"made-up", "made-up"}};
+  static const char *const places[] = {"C: $H\nS: $H\n", OFFER "C: *\n", TO_BIND};
+  char script[4000];
+  size_t i, k;
+  (void)state;
+  for (i = 0; i < 3; i++) {
+    for (k = 0; k < sizeof errors / sizeof *errors; k++) {
+      snprintf(script, sizeof script, "%sS: <stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'>x</%s></stream:error>\nFAIL stream %s",
+               places[i], errors[k].condition, errors[k].condition, errors[k].outcome);
+      play(true, script);
+    }
+  }
+  play(true, "C: $H\nS: $H<stream:error/>\nFAIL stream undefined-condition retry");
+}
+
+static void versions_below_one_are_refused(void **state) {
+  (void)state;
+#define HEADER(version) "C: $H\nS: <stream:stream xmlns='jabber:client' xmlns:stream='" XM_NS_STREAM "' " version ">\n"
+  play(true, HEADER("") "FAIL stream unsupported-version");
+  play(true, HEADER("version='0.9'") "FAIL stream unsupported-version");
+  play(true, HEADER("version=''") "FAIL stream unsupported-version");
+  play(true, HEADER("version='x'") "FAIL stream unsupported-version");
+  play(true, HEADER("version='1.1'") "S: $F/$F\nFAIL sasl no-mechanisms");
+}
+
+static void passwords_are_prepared_or_refused(void **state) {
+  const xm_jid jid = jid_of("alice@xmpp.example/lua");
+  const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true};
+  (void)state;
+  play_as(&o, true, "a\xC2\xA0" "e\xCC\x81", "C: $H\n" OFFER "C: *>AGFsaWNlAGEgw6k=</auth>"); /* OpaqueString: a space, NFC */
+  play_as(&o, true, "a\nb", "C: $H\n" OFFER "FAIL sasl malformed-request");
+  play_as(&o, true, "a\xFF", "C: $H\n" OFFER "FAIL sasl malformed-request");
+  play_as(&o, true, "", "C: $H\n" OFFER "FAIL sasl malformed-request");
+  play_as(&o, true, NULL, "C: $H\n" OFFER "FAIL sasl invalid-mechanism");
+}
+
+static void a_component_proves_its_secret(void **state) {
+  const xm_jid jid = jid_of("xmpp.example");
+  const xm_nego_options o = {.component = true, .jid = &jid}, safe = {.component = true, .jid = &jid, .need_tls = true};
+#define COMPONENT(id) \
+  "C: <[?]xml version='1.0'[?]><stream:stream xmlns:stream='" XM_NS_STREAM "' xmlns='jabber:component:accept' to='xmpp.example'>\n" \
+  "S: <stream:stream xmlns='jabber:component:accept' xmlns:stream='" XM_NS_STREAM "' " id ">\n"
+#define HOST_UNKNOWN "S: <stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\n"
+  (void)state;
+  play_as(&o, false, "test", COMPONENT("id='3BF96D32'") "C: <handshake>aaee83c26aeeafcbabeabfcbcd50df997e0a2a1e</handshake>\n"
+          "S: <handshake/>\nREADY xmpp.example");
+  play_as(&o, false, "test", COMPONENT("id='3BF96D32'") "C: *\nS: <message/>\nFAIL stream bad-format");
+  play_as(&o, false, "test", COMPONENT("id='3BF96D32'") "C: *\nS: <handshake xmlns='urn:x'/>\nFAIL stream bad-format");
+  play_as(&o, false, "test", COMPONENT("id='3BF96D32'") "C: *\n" HOST_UNKNOWN "FAIL stream host-unknown");
+  play_as(&o, false, "test", COMPONENT("id=''") "C: \n" HOST_UNKNOWN "FAIL stream host-unknown");
+  play_as(&o, false, "test", COMPONENT("") "S: <handshake/>\nFAIL stream bad-format");
+  play_as(&o, false, "", COMPONENT("") "S: <handshake/>\nFAIL stream bad-format");
+  play_as(&o, false, "", COMPONENT("id='3BF96D32'") "C: <handshake>*</handshake>\nS: <handshake/>\nREADY xmpp.example");
+  play_as(&safe, false, "test", COMPONENT("id='3BF96D32'") "FAIL tls starttls-not-offered");
+  play_as(&safe, true, "test", COMPONENT("id='3BF96D32'") "C: <handshake>*</handshake>");
+}
+
+static void what_proves_the_password_is_secret(void **state) {
+  const xm_jid jid = jid_of("alice@xmpp.example/lua");
+  const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true};
+  struct play p = {.nego = xm_nego_new(&o, "secret", 6)};
+  const xm_xml_limits limits = {65536, 65536, 128, 256, 50000};
+  (void)state;
+  p.xml = xm_xml_new(XM_NS_CLIENT, &limits);
+  xm_nego_secured(p.nego, true);
+  assert_int_equal(xm_nego_begin(p.nego, &p.out, &p.e), XM_OK);
+  assert_false(xm_nego_is_secret(p.nego));
+  line(&p, OFFER, strlen(OFFER) - 1, "");
+  assert_true(xm_nego_is_secret(p.nego));
+  assert_int_equal(p.nego->password.cap, 0); /* given back, and wiped before */
+  assert_null(xm_nego_mechanism(p.nego));
+  server_says(&p, "<success " SASL "/>");
+  assert_string_equal(xm_nego_mechanism(p.nego), "PLAIN");
+  xm_buf_clear(&p.out);
+  begin_anew(&p, XM_NEGO_RESTART);
+  assert_false(xm_nego_is_secret(p.nego));
+  xm_nego_free(p.nego);
+  xm_nego_free(NULL);
+  xm_xml_free(p.xml);
+  xm_buf_free(&p.out);
+}
+
+/* The whole of it once more; false: something has failed, cleanly. */
+static bool short_login(xm_nego *n, xm_xml *x, xm_buf *out, xm_err *e) {
+  static const char *const says[] = {"<stream:stream xmlns='jabber:client' xmlns:stream='" XM_NS_STREAM "' version='1.0'>",
+                                     "<stream:features><mechanisms " SASL "><mechanism>PLAIN</mechanism></mechanisms></stream:features>",
+                                     "<success " SASL "/>", "<stream:features>" BIND "/></stream:features>"};
+  static const int order[] = {0, 1, 2, 0, 3};
+  int i, rc = XM_NEGO_WAIT;
+  xm_nego_secured(n, true);
+  for (i = 0; i < 5 && rc >= 0; i++) {
+    struct log got = {0};
+    if (order[i] == 0 && (xm_xml_restart(x) < 0 || xm_nego_begin(n, out, e) < 0)) return false;
+    heap.armed = false;
+    feed(x, &got, says[order[i]], strlen(says[order[i]]), true);
+    log_free(&got);
+    heap.armed = true;
+    rc = order[i] == 0 ? xm_nego_opened(n, xm_xml_tape(x), out, e) : xm_nego_read(n, xm_xml_tape(x), out, e);
+  }
+  return rc >= 0;
+}
+
+static void memory_that_runs_out_is_told(void **state) {
+  const xm_jid jid = jid_of("alice@xmpp.example/lua");
+  const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true};
+  const xm_xml_limits limits = {65536, 65536, 128, 256, 50000};
+  long n = 0, before = heap.live;
+  bool failed;
+  (void)state;
+  do {
+    xm_xml *x = xm_xml_new(XM_NS_CLIENT, &limits);
+    xm_buf out = XM_BUF_INIT;
+    xm_err e = {0};
+    xm_nego *nego;
+    bool fine = false;
+    heap_fails(n++, true);
+    nego = xm_nego_new(&o, "secret", 6);
+    if (nego) fine = short_login(nego, x, &out, &e);
+    failed = heap_is_well();
+    assert_int_equal(fine, !failed);
+    if (nego && failed) assert_string_equal(e.condition, "ENOMEM");
+    xm_nego_free(nego);
+    xm_xml_free(x);
+    xm_buf_free(&out);
+    assert_int_equal(heap.live, before);
+  } while (failed);
+  assert_true(n > 6);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_login_from_the_header_to_the_session),
+      cmocka_unit_test(what_is_offered_again_is_passed_over),
+      cmocka_unit_test(nothing_secret_is_said_in_the_clear),
+      cmocka_unit_test(a_resource_is_the_servers_to_choose),
+      cmocka_unit_test(the_bound_address_is_ours),
+      cmocka_unit_test(a_localpart_may_be_folded_further),
+      cmocka_unit_test(a_refused_resource_has_its_condition),
+      cmocka_unit_test(every_refused_login_has_its_condition),
+      cmocka_unit_test(a_success_must_be_one),
+      cmocka_unit_test(another_order_is_refused),
+      cmocka_unit_test(a_stream_error_ends_it_anywhere),
+      cmocka_unit_test(versions_below_one_are_refused),
+      cmocka_unit_test(passwords_are_prepared_or_refused),
+      cmocka_unit_test(a_component_proves_its_secret),
+      cmocka_unit_test(what_proves_the_password_is_secret),
+      cmocka_unit_test(memory_that_runs_out_is_told),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

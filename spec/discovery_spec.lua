@@ -1,0 +1,383 @@
+-- discovery: from the JID's domain to a server that answers: SRV records, addresses, and what lies on the way. The names
+-- are those of a name server that each test makes; behind them is Prosody.
+local child = require "spec.support.child"
+local json = require "cjson"
+local server = require "spec.support.server"
+local xmpp = require "xmpp"
+
+local CLIENT, DIRECT = "_xmpp-client._tcp.xmpp.test", "_xmpps-client._tcp.xmpp.test"
+local A_LABEL = "xn--bcher-kva.example"
+local LOOPBACK = { A = { "127.0.0.1" } }
+local NOBODY = 1 -- a port where nothing listens
+
+-- Hosts where anybody may log in without a name, by the server's only certificate.
+local EXTRA = [[
+c2s_interfaces = { "127.0.0.1" }
+VirtualHost "bücher.example"
+  authentication = "anonymous"
+VirtualHost "bank.example"
+VirtualHost "127.0.0.1"
+  authentication = "anonymous"
+VirtualHost "localhost"
+  authentication = "anonymous"
+]]
+
+local open -- what a test has opened
+
+-- A name server that knows `zone` -> its address, for opts; it; see nameserver.py.
+local function name_server(zone)
+  local pipe = child.open("nameserver.py", { json.encode(zone) })
+  local ns = assert(child.variables(pipe), "the name server did not start; it said why on stderr")
+  ns.pipe = pipe
+  open[#open + 1] = pipe
+  return ns.ADDRESS, ns
+end
+
+-- The questions that were put to it, sorted. It ends with that.
+local function questions(ns)
+  local asked = {}
+  os.execute("kill -USR1 " .. ns.PID)
+  for line in ns.pipe:lines() do asked[#asked + 1] = line ~= "" and line or nil end
+  table.sort(asked)
+  return asked
+end
+
+-- A record that leads to `port` on `host`.
+local function srv(priority, port, host, weight) return { priority, weight or 0, port, host or "host.example" } end
+
+local function with(opts, more)
+  for name, value in pairs(more or {}) do opts[name] = value end
+  return opts
+end
+
+-- Seconds, and the results of f().
+local function timed(f)
+  local pipe = io.open "/proc/uptime"
+  local function now()
+    pipe:seek "set"
+    return pipe:read "n"
+  end
+  local start = now()
+  local conn, err = f()
+  local seconds = now() - start
+  pipe:close()
+  return seconds, conn, err
+end
+
+before_each(function() open = {} end)
+after_each(function() for _, it_opened in ipairs(open) do it_opened:close() end end)
+
+server.each(function(s)
+  -- Logs alice in by what the name server says -> how ("starttls", "direct"), or nil, err.
+  local function find(zone, more, jid)
+    local sent = ""
+    local opts = with(s.opts { nameservers = name_server(zone), timeout = 20,
+      log = function(direction, text) if direction == "out" then sent = sent .. text end end }, more)
+    local conn, err = xmpp.connect_client(jid or "alice@xmpp.test", s.users.alice, opts)
+    if not conn then return nil, err end
+    conn:stop()
+    return sent:find("<starttls", 1, true) and "starttls" or "direct"
+  end
+
+  -- The same without a name, where the domain allows that. The certificate is xmpp.test's in any case.
+  local function find_anonymously(zone, domain, more)
+    return find(zone, with({ mechanisms = { "ANONYMOUS" }, tls_name = "xmpp.test" }, more), domain)
+  end
+
+  local function found(how, zone, ...)
+    local got, err = find(zone, ...)
+    assert.equal(how, got, tostring(err))
+  end
+
+  -- It fails with what `wanted` has; `says` are patterns of the text.
+  local function fails(wanted, says, zone, ...)
+    local got, err = find(zone, ...)
+    assert.is_nil(got)
+    for field, value in pairs(wanted) do assert.equal(value, err[field], tostring(err)) end
+    for _, pattern in ipairs(says) do assert.matches(pattern, err.text) end
+    return err
+  end
+
+  describe("SRV records", function()
+    it("of _xmpp-client lead to STARTTLS", function()
+      found("starttls", { [CLIENT] = { SRV = { srv(1, s.port) } }, ["host.example"] = LOOPBACK })
+    end)
+
+    it("of _xmpps-client lead to TLS from the first byte", function()
+      found("direct", { [DIRECT] = { SRV = { srv(1, s.tls_port) } }, ["host.example"] = LOOPBACK })
+    end)
+
+    it("of both are one list, by priority", function()
+      for how, priority in pairs { direct = 5, starttls = 15 } do
+        found(how, { [CLIENT] = { SRV = { srv(10, s.port), srv(20, NOBODY) } },
+          [DIRECT] = { SRV = { srv(priority, s.tls_port), srv(30, NOBODY) } }, ["host.example"] = LOOPBACK })
+      end
+    end)
+
+    it("of both are one list, by weight where the priority is the same", function()
+      for how, weight in pairs { direct = 65535, starttls = 0 } do -- one in 65,536 comes otherwise
+        found(how, { [CLIENT] = { SRV = { srv(1, s.port, nil, 65535 - weight) } },
+          [DIRECT] = { SRV = { srv(1, s.tls_port, nil, weight) } }, ["host.example"] = LOOPBACK })
+      end
+    end)
+
+    it("of one target that refuses are passed over for the next", function()
+      found("starttls", { [CLIENT] = { SRV = { srv(1, NOBODY, "dead.example"), srv(2, NOBODY), srv(3, s.port) } },
+        ["host.example"] = LOOPBACK, ["dead.example"] = { A = { "127.0.0.3" } } })
+    end)
+
+    it("of a target that has no address are passed over for the next", function()
+      found("starttls", { [CLIENT] = { SRV = { srv(1, s.port, "gone.example"), srv(2, s.port) } },
+        ["host.example"] = LOOPBACK })
+    end)
+
+    it("of a target that does not answer are passed over for the next", function()
+      local seconds = timed(function()
+        found("starttls", { [CLIENT] = { SRV = { srv(1, s.port, "hole.example"), srv(2, s.port) } },
+          ["host.example"] = LOOPBACK, ["hole.example"] = { A = { "127.0.0.2" } }, holes = { s.port } })
+      end)
+      assert.is_true(seconds < 5, seconds)
+    end)
+
+    it("are tried for 16 targets at most", function()
+      local list = {}
+      for i = 1, 15 do list[i] = srv(i, NOBODY) end
+      list[16] = srv(16, s.port)
+      found("starttls", { [CLIENT] = { SRV = list }, ["host.example"] = LOOPBACK })
+      list[16], list[17] = srv(16, NOBODY), srv(17, s.port)
+      fails({ layer = "tcp", condition = "ECONNREFUSED", retry = true }, { "16 addresses" },
+        { [CLIENT] = { SRV = list }, ["host.example"] = LOOPBACK })
+    end)
+
+    it("by the hundred do no harm", function()
+      local list = {}
+      for i = 1, 500 do list[i] = srv(i, NOBODY) end
+      list[7] = srv(0, s.port)
+      found("starttls", { [CLIENT] = { SRV = list }, ["host.example"] = LOOPBACK })
+    end)
+
+    it("with the target \".\" say that there is no service: no fallback", function()
+      fails({ layer = "dns", condition = "no-service", retry = false }, { "xmpp%.test", "no service" },
+        { [CLIENT] = { SRV = { srv(0, 0, ".") } }, [DIRECT] = { SRV = { srv(0, 0, ".") } }, ["xmpp.test"] = LOOPBACK },
+        { port = s.port })
+      fails({ layer = "dns", condition = "no-service" }, {},
+        { [CLIENT] = { SRV = { srv(0, 0, ".") } }, ["xmpp.test"] = LOOPBACK }, { port = s.port })
+    end)
+
+    it("with the target \".\" for one service leave the other", function()
+      found("starttls", { [CLIENT] = { SRV = { srv(1, s.port) } }, [DIRECT] = { SRV = { srv(0, 0, ".") } },
+        ["host.example"] = LOOPBACK })
+    end)
+
+    it("that none can be dialled are as the target \".\"", function()
+      fails({ layer = "dns", condition = "no-service" }, {},
+        { [CLIENT] = { SRV = { srv(1, 0) } }, ["host.example"] = LOOPBACK, ["xmpp.test"] = LOOPBACK })
+    end)
+
+    it("are asked for _xmpps-client only with tls = \"direct\"", function()
+      local address, ns = name_server { [CLIENT] = { SRV = { srv(1, s.port) } },
+        [DIRECT] = { SRV = { srv(2, s.tls_port) } }, ["host.example"] = LOOPBACK }
+      local conn = assert(xmpp.connect_client("alice@xmpp.test", s.users.alice,
+        s.opts { nameservers = address, tls = "direct" }))
+      conn:stop()
+      assert.same({ "A host.example", "AAAA host.example", "SRV " .. DIRECT }, questions(ns))
+    end)
+
+    it("are not asked for when a host is given", function()
+      local address, ns = name_server { [CLIENT] = { SRV = { srv(1, NOBODY) } }, ["host.example"] = LOOPBACK }
+      local conn = assert(xmpp.connect_client("alice@xmpp.test", s.users.alice, "host.example", s.port,
+        s.opts { nameservers = address }))
+      conn:stop()
+      assert.same({ "A host.example", "AAAA host.example" }, questions(ns))
+    end)
+
+    it("are believed as to where, never as to who: the certificate is the domain's", function()
+      local err = fails({ layer = "tls", condition = "certificate-name-mismatch", retry = false },
+        { "not for bank%.example but for xmpp%.test" },
+        { ["_xmpp-client._tcp.bank.example"] = { SRV = { srv(1, s.port, "xmpp.test") } }, ["xmpp.test"] = LOOPBACK },
+        {}, "alice@bank.example")
+      assert.matches("tls_name", err.text)
+      fails({ layer = "tls", condition = "certificate-name-mismatch" }, { "not for bank%.example but for xmpp%.test" },
+        { ["_xmpps-client._tcp.bank.example"] = { SRV = { srv(1, s.tls_port, "xmpp.test") } }, ["xmpp.test"] = LOOPBACK },
+        {}, "alice@bank.example")
+    end)
+  end)
+
+  describe("a domain without SRV records", function()
+    it("is dialled itself", function()
+      found("starttls", { ["xmpp.test"] = LOOPBACK }, { port = s.port })
+      found("direct", { ["xmpp.test"] = LOOPBACK }, { port = s.tls_port, tls = "direct" })
+    end)
+
+    it("is dialled itself on port 5222", function()
+      local err = fails({ layer = "tcp", condition = "ECONNREFUSED", retry = true },
+        { "127%.0%.0%.9 port 5222", "refused" }, { ["xmpp.test"] = { A = { "127.0.0.9" } } })
+      assert.equal("tcp: ECONNREFUSED: " .. err.text, tostring(err))
+    end)
+
+    it("is dialled itself when the name server can't answer for them", function()
+      found("starttls", { [CLIENT] = { rcode = 2 }, [DIRECT] = { rcode = 4 }, ["xmpp.test"] = LOOPBACK },
+        { port = s.port })
+    end)
+
+    it("may be an alias", function()
+      found("starttls", { ["xmpp.test"] = { CNAME = "alias.example" }, ["alias.example"] = { CNAME = "host.example" },
+        ["host.example"] = LOOPBACK }, { port = s.port })
+    end)
+
+    it("may have an IDN: it is looked up by its A-labels", function()
+      local zone = { ["_xmpp-client._tcp." .. A_LABEL] = { SRV = { srv(1, s.port) } }, ["host.example"] = LOOPBACK }
+      assert.equal("starttls", find_anonymously(zone, "bücher.example"))
+      assert.equal("starttls", find_anonymously({ [A_LABEL] = LOOPBACK }, "Bücher.Example.", { port = s.port }))
+      fails({ layer = "tls", condition = "certificate-name-mismatch" }, { "not for xn%-%-bcher%-kva%.example" }, zone,
+        { mechanisms = { "ANONYMOUS" } }, "bücher.example")
+    end)
+
+    it("may be in the hosts file", function()
+      local how, err = find_anonymously({}, "localhost", { port = s.port, tls_name = "localhost" })
+      assert.equal("starttls", how, tostring(err))
+    end)
+  end)
+
+  describe("an address", function()
+    it("as the domain is dialled without a question to anybody", function()
+      local address, ns = name_server {}
+      local conn = assert(xmpp.connect_client("127.0.0.1", nil,
+        s.opts { nameservers = address, mechanisms = { "ANONYMOUS" }, port = s.port }))
+      assert.matches("@127%.0%.0%.1/", tostring(conn:jid()))
+      conn:stop()
+      assert.same({}, questions(ns))
+    end)
+
+    it("of IPv6 may be the domain, and the host", function()
+      local address, ns = name_server {}
+      local opts = s.opts { nameservers = address, tls = "direct", port = s.tls_port }
+      local _, err = xmpp.connect_client("alice@[::1]", "alicepw", opts)
+      local conn, refused = xmpp.connect_client("alice@xmpp.test", s.users.alice, "::1", s.tls_port, opts)
+      if ns.IPV6 == "yes" then
+        assert.equal("host-unknown", err.condition, tostring(err)) -- Prosody's, so its certificate has passed
+        assert(conn, tostring(refused)):stop()
+      else
+        assert.equal("tcp", err.layer)
+        assert.equal("tcp", refused.layer)
+      end
+      assert.same({}, questions(ns))
+    end)
+
+    it("that is dead does not keep those that live from being tried: within about a second", function()
+      local seconds = timed(function()
+        found("starttls", { ["xmpp.test"] = { AAAA = { "::1" }, A = { "127.0.0.2", "127.0.0.1" } }, holes = { s.port } },
+          { port = s.port })
+      end)
+      assert.is_true(seconds < 5, seconds) -- each of the two is given a quarter of a second
+    end)
+
+    it("that is dead is said so, of all the last one tried", function()
+      fails({ layer = "tcp", condition = "ECONNREFUSED", retry = true }, { "127%.0%.0%.%d port 1 ", "3 addresses tried" },
+        { ["xmpp.test"] = { A = { "127.0.0.3", "127.0.0.4", "127.0.0.5" } } }, { port = NOBODY })
+    end)
+
+    it("may come by the hundred", function()
+      local list = {}
+      for i = 1, 500 do list[i] = ("127.0.%d.%d"):format(2 + i // 250, i % 250 + 1) end
+      fails({ layer = "tcp", condition = "ECONNREFUSED" }, { "32 addresses tried" }, { ["xmpp.test"] = { A = list } },
+        { port = NOBODY })
+    end)
+  end)
+
+  describe("a name", function()
+    it("that does not exist is said so", function()
+      local err = fails({ layer = "dns", condition = "NXDOMAIN" }, { "xmpp%.test", "no such name" }, {})
+      assert.equal("dns: NXDOMAIN: " .. err.text, tostring(err))
+      fails({ layer = "dns", condition = "NXDOMAIN" }, { "^gone%.example: " }, {}, { host = "gone.example" })
+    end)
+
+    it("that has no address is said so", function()
+      fails({ layer = "dns", condition = "NODATA" }, { "xmpp%.test", "no address" }, { ["xmpp.test"] = {} })
+    end)
+
+    it("that the name server fails to find out is said so, and may be tried again", function()
+      fails({ layer = "dns", condition = "SERVFAIL", retry = true }, { "xmpp%.test", "failed" },
+        { ["*"] = { rcode = 2 } })
+      fails({ layer = "dns", condition = "REFUSED", retry = true }, { "refuses" }, { ["*"] = { rcode = 5 } })
+    end)
+
+    it("of an SRV target that has no address is said so", function()
+      fails({ layer = "dns", condition = "NXDOMAIN", retry = true },
+        { "^xmpp%.test: no SRV target has an address", "a%.example: NXDOMAIN", "b%.example: NODATA" },
+        { [CLIENT] = { SRV = { srv(1, s.port, "a.example"), srv(2, s.port, "b.example") } }, ["b.example"] = {} })
+    end)
+
+    it("that is an alias of itself leads nowhere", function()
+      local err = fails({ layer = "dns" }, { "xmpp%.test" },
+        { ["xmpp.test"] = { CNAME = "loop.example" }, ["loop.example"] = { CNAME = "xmpp.test" },
+          [CLIENT] = { CNAME = CLIENT } })
+      assert.is_true(err.condition == "NODATA" or err.condition == "EBADRESP", tostring(err))
+    end)
+  end)
+
+  describe("a name server that", function()
+    local function times_out(zone, more)
+      local seconds = timed(function()
+        fails({ layer = "timeout", condition = "timeout", retry = true }, { "xmpp%.test", "name servers" }, zone,
+          with({ timeout = 1 }, more))
+      end)
+      assert.is_true(seconds < 5, seconds)
+    end
+
+    it("says nothing is waited for no longer than the option timeout allows", function()
+      times_out { ["*"] = { how = "silent" } }
+    end)
+
+    it("says nothing of one service is waited for no longer, too", function()
+      times_out { [DIRECT] = { how = "silent" }, ["xmpp.test"] = LOOPBACK }
+    end)
+
+    it("answers other questions is not believed", function()
+      times_out { ["*"] = { how = "wrong id", A = { "127.0.0.1" }, SRV = { srv(1, s.port) } } }
+    end)
+
+    it("answers for other names is not believed", function()
+      local got, err = find({ ["*"] = { how = "wrong name", A = { "127.0.0.1" }, SRV = { srv(1, s.port) } } },
+        { timeout = 1, port = s.port })
+      assert.is_nil(got)
+      assert.is_true(err.layer == "dns" or err.layer == "timeout", tostring(err))
+    end)
+
+    it("sends what is no answer, or half of one, is not believed", function()
+      for _, how in ipairs { "garbage", "cut" } do
+        local got, err = find({ ["*"] = { how = how, A = { "127.0.0.1" }, SRV = { srv(1, s.port) } } },
+          { timeout = 1, port = s.port })
+        assert.is_nil(got)
+        assert.is_true(err.layer == "dns" or err.layer == "timeout", tostring(err))
+      end
+    end)
+
+    it("is not there is said so", function()
+      local conn, err = xmpp.connect_client("alice@xmpp.test", "alicepw", s.opts { nameservers = "127.0.0.1:1" })
+      assert.is_nil(conn)
+      assert.equal("dns", err.layer)
+      assert.equal("ECONNREFUSED", err.condition)
+      assert.matches("no name server could be reached", err.text)
+    end)
+
+    it("is late has its time, and the rest goes on as ever", function()
+      found("starttls", { [CLIENT] = { after = 0.3, SRV = { srv(1, s.port) } },
+        ["host.example"] = { after = 0.3, A = { "127.0.0.1" } } })
+    end)
+  end)
+
+  describe("the option timeout", function()
+    it("covers names and connections together", function()
+      local err
+      local seconds = timed(function()
+        err = fails({ layer = "timeout", condition = "timeout", retry = true }, { "xmpp%.test", "TCP connection" },
+          { [CLIENT] = { SRV = { srv(1, s.port, "hole.example"), srv(2, s.port, "hole.example") } },
+            ["hole.example"] = { after = 0.2, AAAA = { "::1" }, A = { "127.0.0.2" } }, holes = { s.port } },
+          { timeout = 1.5 })
+      end)
+      assert.is_true(seconds < 6, seconds)
+      assert.matches("^timeout: timeout: ", tostring(err))
+    end)
+  end)
+end, { extra_conf = EXTRA }, { "prosody" })

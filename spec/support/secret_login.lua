@@ -1,0 +1,41 @@
+-- secret_login JID HOST PORT CA MECHANISM: logs in with the password that comes on stdin, and stops twice for somebody
+-- to look at its memory: open, and closed with nothing left of the connection. MECHANISM "component": as one.
+local jid, host, port, ca, mechanism = ...
+
+-- Read in one piece by the kernel into Lua's own memory: else C's buffers would hold it, and that is not what is
+-- looked for.
+io.stdin:setvbuf "no"
+local password = io.read(4096):match "^[^\n]*"
+
+local xmpp = require "xmpp"
+
+local function get_password()
+  local once = password
+  password = nil
+  return once
+end
+
+local function connect()
+  if mechanism == "component" then
+    return xmpp.connect_component(host, tonumber(port), jid, get_password, { log = function() end })
+  end
+  return xmpp.connect_client(jid, get_password, host, tonumber(port),
+    { ca_file = ca, mechanisms = { mechanism }, log = function() end })
+end
+
+local function show(state)
+  collectgarbage()
+  collectgarbage()
+  io.write(state, "\n")
+  io.flush()
+  io.read(1)
+end
+
+local conn, err = connect()
+local outcome = conn and conn:info().mechanism or tostring(err)
+if conn then
+  show("open " .. outcome)
+  conn:stop()
+end
+conn = nil -- luacheck: ignore 311
+show("closed " .. outcome)

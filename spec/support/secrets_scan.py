@@ -1,0 +1,246 @@
+#!/usr/bin/python3
+"""secrets_scan.py MECHANISM [PASSWORD-PREFIX] [--end refuse|vanish]
+
+Lets a process log in to a server that is played here, and looks for what must not be in its memory: while the
+connection is open, and when it has been closed and collected. MECHANISM is SCRAM-SHA-1, SCRAM-SHA-256, SCRAM-SHA-512,
+PLAIN or component; the password is made of the prefix and chance. The server lets the process in, or refuses it, or
+vanishes before it could say a word of its password.
+
+The password itself is looked for in all that can be written to, heap, stack, variables, but not where Lua keeps its own
+strings (lua_host.py): these can't be wiped. What is derived from it is looked for there, too. A secret is found when any
+eight bytes of it are, since malloc writes over the first sixteen of what it gets back.
+
+Prints one line of JSON: "open" and "closed" to the names of the secrets that were found, "outcome" to what the process
+told, and "control" to whether what has to be in an open connection's memory, the resource that was bound, was found."""
+import argparse
+import base64
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unicodedata
+
+sys.dont_write_bytecode = True
+import pki  # noqa: E402
+import sasl_server  # noqa: E402
+import tlspeer  # noqa: E402
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+COMPONENT = (b"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
+             b"from='echo.xmpp.test' id='%s'>")
+LIBRARIES = {"luajit": "libluajit-5.1.so.2"}
+BIGGEST = 1 << 30  # what is mapped beyond that is a sanitizer's shadow
+WINDOW = 8
+
+
+def prepared(password):
+    """OpaqueString (RFC 8265 4.2), as far as it goes here."""
+    spaces = re.sub(r"[\u00a0\u2000-\u200a\u3000]", " ", password)
+    return unicodedata.normalize("NFC", spaces).encode()
+
+
+class ScramTalk(tlspeer.Talk):
+    def __init__(self, sock, mechanism, password, end):
+        super().__init__(sock)
+        kind = mechanism.removeprefix("SCRAM-").replace("-", "").lower()
+        self.offer, self.end = b"<mechanism>%s</mechanism>" % mechanism.encode(), end
+        self.scram, self.response = sasl_server.Scram(kind, prepared(password)), b""
+
+    def hear(self, name):
+        self.response = self.expect(rb"<%s [^>]*>([^<]*)</%s>" % (name, name))[1]
+        return base64.b64decode(self.response)
+
+    def login(self):
+        challenge = self.scram.challenge(self.hear(b"auth"))
+        self.say(b"<challenge ", tlspeer.SASL, b">", base64.b64encode(challenge), b"</challenge>")
+        final = self.scram.outcome(self.hear(b"response"))
+        self.user = b"alice"
+        if self.end or not final:
+            self.say(b"<failure ", tlspeer.SASL, b"><not-authorized/></failure></stream:stream>")
+            raise tlspeer.Gone()
+        self.say(b"<success ", tlspeer.SASL, b">", base64.b64encode(final), b"</success>")
+
+    def secrets(self):
+        s = self.scram
+        return dict(salted_password=s.salted, client_key=s.client_key, stored_key=s.stored_key, server_key=s.server_key,
+                    proof=s.proof, proof_in_base64=base64.b64encode(s.proof), response=self.response[-32:])
+
+
+class PlainTalk(tlspeer.Talk):
+    offer = b"<mechanism>PLAIN</mechanism>"
+
+    def __init__(self, sock, password, end):
+        super().__init__(sock)
+        self.message, self.end = b"\0alice\0" + prepared(password), end
+
+    def login(self):
+        if not self.end:
+            return super().login()
+        self.expect(rb"</auth>")
+        self.say(b"<failure ", tlspeer.SASL, b"><not-authorized/></failure></stream:stream>")
+        raise tlspeer.Gone()
+
+    def secrets(self):
+        return dict(message_in_base64=base64.b64encode(self.message)[12:])  # before that is only who
+
+
+class ComponentTalk(tlspeer.Talk):
+    def __init__(self, sock, password, end):
+        super().__init__(sock)
+        self.password, self.end, self.stream_id = password.encode(), end, secrets.token_hex(8).encode()
+
+    def secure(self, _):
+        pass
+
+    def session(self):
+        self.expect(rb"<stream:stream[^>]*>")
+        self.say(COMPONENT % self.stream_id)
+        self.expect(rb"</handshake>")
+        if self.end:
+            self.say(b"<stream:error><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")
+            raise tlspeer.Gone()
+        self.say(b"<handshake/>")
+        self.expect(rb"</stream:stream>")
+        self.say(b"</stream:stream>")
+
+    def secrets(self):
+        return dict(handshake=hashlib.sha1(self.stream_id + self.password).hexdigest().encode())
+
+
+def talk_for(sock, options, password):
+    if options.mechanism == "component":
+        return ComponentTalk(sock, password, options.end)
+    if options.mechanism == "PLAIN":
+        return PlainTalk(sock, password, options.end)
+    return ScramTalk(sock, options.mechanism, password, options.end)
+
+
+def windows(secret, size):
+    """Pieces of it, enough that some are whole in whatever is left of it."""
+    return {secret[at:at + size] for at in [*range(0, len(secret) - size, size), max(0, len(secret) - size)]}
+
+
+def in_password(text, prefix):
+    """The forms of a password, without a prefix that is known."""
+    whole, ready = text.encode(), prepared(text).decode()
+    return dict(password=whole[len(prefix.encode()):], password_prepared=ready.encode()[len(prepared(prefix)):],
+                password_in_utf32=ready[-16:].encode("utf-32-le"))
+
+
+class Process:
+    """Lua in a process of its own. 'arena' is where Lua's strings are."""
+
+    def __init__(self, arguments, password):
+        lua = os.environ.get("LUA", "lua5.4")
+        library = LIBRARIES.get(lua, "lib%s.so.0" % os.path.basename(lua))
+        env = dict(os.environ, **({"LD_PRELOAD": os.environ["PRELOAD"]} if os.environ.get("PRELOAD") else {}))
+        env["ASAN_OPTIONS"] = "detect_leaks=0"  # Python's own
+        self.child = subprocess.Popen(["/usr/bin/python3", HERE + "/lua_host.py", library, HERE + "/secret_login.lua",
+                                       *arguments], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.arena = range(*(int(word, 16) for word in self.child.stdout.readline().split()))
+        self.child.stdin.write(password.encode().ljust(4095, b"\n") + b"\n")
+        self.child.stdin.flush()
+
+    def state(self):
+        return self.child.stdout.readline().decode().strip()
+
+    def go_on(self):
+        self.child.stdin.write(b"\n")
+        self.child.stdin.flush()
+
+    def regions(self):
+        """What may be written to: name and bytes."""
+        with open("/proc/%d/maps" % self.child.pid) as maps, open("/proc/%d/mem" % self.child.pid, "rb", 0) as memory:
+            for line in maps:
+                bounds, rights, *_, name = (line.split() + ["heap"])[:6]
+                start, end = (int(bound, 16) for bound in bounds.split("-"))
+                if "w" in rights and end - start <= BIGGEST:
+                    memory.seek(start)
+                    yield "Lua" if start in self.arena else name, memory.read(end - start)
+
+    def find(self, wanted):
+        """The names of those in 'wanted' that are there, with where."""
+        found = set()
+        for region, data in self.regions():
+            for name, secret in wanted.items():
+                looked_for = secret and (region != "Lua" or not name.startswith("password"))
+                if looked_for and any(piece in data for piece in windows(secret, 32 if "utf32" in name else WINDOW)):
+                    found.add("%s in %s" % (name, region))
+        return sorted(found)
+
+
+class Server(threading.Thread):
+    """Serves one client. 'talk' is there when it has come."""
+
+    def __init__(self, options, password, folder):
+        super().__init__(daemon=True)
+        self.options, self.password, self.folder, self.talk = options, password, folder, None
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.resource = secrets.token_hex(16).encode()
+
+    def run(self):
+        sock = self.listener.accept()[0]
+        self.talk = talk_for(sock, self.options, self.password)
+        self.talk.resource = self.resource
+        sock.settimeout(60)
+        try:
+            self.talk.secure(tlspeer.context_for(self.folder, "server"))
+            if self.options.end != "vanish":
+                self.talk.session()
+        except (OSError, tlspeer.Gone):
+            pass
+        self.talk.sock.close()
+
+
+def look(process, server, forms):
+    """What is found in each state."""
+    found = dict(control=False)
+    while said := process.state():
+        state, _, found["outcome"] = said.partition(" ")
+        if state == "open":
+            found["control"] = bool(process.find(dict(control=server.resource)))
+        found[state] = process.find(dict(forms, **server.talk.secrets()))
+        process.go_on()
+    return found
+
+
+def scan(options, folder):
+    password = options.prefix + secrets.token_hex(20)
+    server = Server(options, password, folder)
+    server.start()
+    jid = "echo.xmpp.test" if options.mechanism == "component" else "alice@xmpp.test"
+    process = Process([jid, "127.0.0.1", str(server.port), folder.file("root", ".crt"), options.mechanism], password)
+    try:
+        return look(process, server, in_password(password, options.prefix))
+    finally:
+        process.child.kill()
+
+
+def arguments():
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--end", choices=["refuse", "vanish"])
+    parser.add_argument("mechanism")
+    parser.add_argument("prefix", nargs="?", default="")
+    return parser.parse_args()
+
+
+def main():
+    path = tempfile.mkdtemp(prefix="xmpp-secrets.")
+    try:
+        folder = pki.Folder(path, dict(server=dict(san="DNS:xmpp.test")))
+        folder.make()
+        print(json.dumps(scan(arguments(), folder)))
+    finally:
+        shutil.rmtree(path)
+
+
+if __name__ == "__main__":
+    main()
