@@ -4,6 +4,7 @@
 # make check      every test once, without set-up or sanitizers (LUA, SO_DIR, PRELOAD: see spec/support/tap)
 # make lint       the arrows between the rooms, the warnings of gcc and clang, luacheck
 # make bench      ratios measured side by side with raw expat, memcpy and sockets
+# make mutants    take checks out, one at a time: some test must fail
 # make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000)
 # make install    PREFIX=/usr/local
 # make clean
@@ -104,6 +105,10 @@ lint:
 
 bench: all
 	@BUILD=$(BUILD) LUA=$(LUA) spec/bench/run
+
+.PHONY: mutants
+mutants: all
+	@spec/support/mutants
 
 FUZZ_RUNS ?= 1000000
 FUZZERS := $(patsubst c/test/fuzz/%.c,build-fuzz/fuzz/%,$(wildcard c/test/fuzz/*.c))
