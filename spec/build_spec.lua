@@ -1,7 +1,7 @@
 -- The build, as a stranger meets it: what is missing is named, what is installed works, nothing else is exported.
 
 local function run(command)
-  local pipe = assert(io.popen("{ " .. command .. "\n} 2>&1; echo \"status $?\""))
+  local pipe = assert(io.popen("unset LD_PRELOAD; { " .. command .. "\n} 2>&1; echo \"status $?\""))
   local output = pipe:read("*a")
   pipe:close()
   local text, status = output:match("^(.*)status (%d+)\n$")

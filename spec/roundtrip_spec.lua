@@ -1,6 +1,6 @@
 -- The round trip: whatever contract.stanza accepts comes back from the wire as its canonical form. Many thousand
--- stanzas made by chance, read back by the library and by lua-expat's parser, sent on a connection, and spoilt in one place.
--- ROUNDTRIP_SEED and ROUNDTRIP_CASES choose others; a failure names both.
+-- stanzas made by chance, read back by the library and by lua-expat's parser, sent on a connection, and spoilt in one
+-- place. ROUNDTRIP_SEED and ROUNDTRIP_CASES choose others; a failure names both.
 local fed = require "spec.support.fed"
 local lxp = require "lxp"
 local xmpp = require "xmpp"
@@ -236,7 +236,7 @@ describe("the round trip", function()
     local f = fed.open { jid = "alice@xmpp.test/here", max_nodes = 100000, max_attributes = 1000, max_queue = 1e8 }
     local came
     f.conn:set_handler(function(x) came = x end)
-    each_case(CASES / 4, function()
+    each_case(CASES / 5, function()
       local x = stanza()
       assert(f.conn:send(x))
       local sent = f:sent()
@@ -259,7 +259,7 @@ describe("the round trip", function()
 
   it("is refused by contract.stanza and by send for the same reasons, and leaves nothing behind", function()
     local f = fed.open { jid = "alice@xmpp.test/here", max_queue = 1e8 }
-    each_case(CASES / 4, function(i)
+    each_case(CASES / 5, function(i)
       local x = stanza()
       spoil(x, POISON[i % #POISON + 1])
       local ok, why = xmpp.contract.stanza(x)

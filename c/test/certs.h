@@ -65,7 +65,9 @@ static inline void add_extension(X509 *cert, int nid, const char *value) {
   X509_EXTENSION_free(e);
 }
 
-static inline EVP_PKEY *new_key(void) { return EVP_EC_gen("P-256"); }
+static inline EVP_PKEY *new_key(void) {
+  return EVP_EC_gen("P-256");
+}
 
 /* By `ca` with its key; NULL: by itself. */
 static inline void sign_cert(X509 *cert, EVP_PKEY *key, const X509 *ca, EVP_PKEY *ca_key) {

@@ -1,6 +1,6 @@
 /* corpus: the streams of the folder corpus/, each NAME.xml with what must come of it in NAME.events, in the form of
- * events.h. The .events were written by a script on another binding of expat (Python's). Wants cmocka.h and buf.h (or buf.c)
- * before it; load_corpus and free_corpus are a group's setup and teardown. */
+ * events.h. The .events were written by a script on another binding of expat (Python's). Wants cmocka.h and buf.h (or
+ * buf.c) before it; load_corpus and free_corpus are a group's setup and teardown. */
 #ifndef CORPUS_H
 #define CORPUS_H
 

@@ -114,11 +114,13 @@ static void the_common_name_is_never_looked_at(void **state) {
 }
 
 static void addresses_are_addresses(void **state) {
-  static const char v6[] = "\x20\x01\x0D\xB8\0\0\0\0\0\0\0\0\0\0\0\1", mapped[] = "\0\0\0\0\0\0\0\0\0\0\xFF\xFF\xC0\0\2\1";
+  static const char v6[] = "\x20\x01\x0D\xB8\0\0\0\0\0\0\0\0\0\0\0\1",
+                    mapped[] = "\0\0\0\0\0\0\0\0\0\0\xFF\xFF\xC0\0\2\1";
   const san v4_name = {SAN_IP, "\xC0\0\2\1", 4}, v6_name = {SAN_IP, v6, 16}, mapped_name = {SAN_IP, mapped, 16};
-  const san text[] = {{SAN_DNS, "192.0.2.1", 0},     {SAN_DNS, "2001:db8::1", 0}, {SAN_XMPP, "192.0.2.1", 0},
-                      {SAN_DNS, "*.0.2.1", 0},       {SAN_IP, "192.0.2.1", 0},    {SAN_SRV, "_xmpp-client.192.0.2.1", 0},
-                      {SAN_IP, "\xC0\0\2\1\0", 5},   {SAN_IP, "\xC0\0\2", 3},     {SAN_IP, "\xC0\0\2\1\xFF\xFF\xFF\xFF", 8}};
+  const san text[] = {
+      {SAN_DNS, "192.0.2.1", 0},   {SAN_DNS, "2001:db8::1", 0}, {SAN_XMPP, "192.0.2.1", 0},
+      {SAN_DNS, "*.0.2.1", 0},     {SAN_IP, "192.0.2.1", 0},    {SAN_SRV, "_xmpp-client.192.0.2.1", 0},
+      {SAN_IP, "\xC0\0\2\1\0", 5}, {SAN_IP, "\xC0\0\2", 3},     {SAN_IP, "\xC0\0\2\1\xFF\xFF\xFF\xFF", 8}};
   (void)state;
   assert_true(fits(&v4_name, 1, "x", "192.0.2.1"));
   assert_false(fits(&v4_name, 1, "x", "192.0.2.2"));
@@ -136,7 +138,8 @@ static void any_of_many_names_will_do(void **state) {
   static san names[MANY + 1];
   int i;
   (void)state;
-  for (i = 0; i < MANY; i++) names[i] = (san){i % 3 == 0 ? SAN_DNS : i % 3 == 1 ? SAN_XMPP : SAN_SRV, "other.example", 0};
+  for (i = 0; i < MANY; i++)
+    names[i] = (san){i % 3 == 0 ? SAN_DNS : i % 3 == 1 ? SAN_XMPP : SAN_SRV, "other.example", 0};
   assert_false(fits(names, MANY, "x", "xmpp.example"));
   names[MANY] = (san){SAN_DNS, "xmpp.example", 0};
   assert_true(fits(names, MANY + 1, "x", "xmpp.example"));
@@ -181,7 +184,8 @@ static void names_are_listed_for_people(void **state) {
 
 /* XEP-0178: a client certificate that names somebody else, too. */
 static void other_addresses_are_noticed(void **state) {
-  const san names[] = {{SAN_XMPP, "alice@xmpp.example", 0}, {SAN_DNS, "other.example", 0}, {SAN_XMPP, "bob@xmpp.example", 0}};
+  const san names[] = {
+      {SAN_XMPP, "alice@xmpp.example", 0}, {SAN_DNS, "other.example", 0}, {SAN_XMPP, "bob@xmpp.example", 0}};
   X509 *one = new_cert("x", names, 2, 0, 3600), *two = new_cert("x", names, 3, 0, 3600);
   (void)state;
   assert_false(xm_cert_names_others(one, "alice@xmpp.example", 18));
@@ -194,14 +198,10 @@ static void other_addresses_are_noticed(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(wildcards_are_whole_left_labels),
-      cmocka_unit_test(other_names_have_their_forms),
-      cmocka_unit_test(the_common_name_is_never_looked_at),
-      cmocka_unit_test(addresses_are_addresses),
-      cmocka_unit_test(any_of_many_names_will_do),
-      cmocka_unit_test(two_extensions_are_no_names),
-      cmocka_unit_test(names_are_listed_for_people),
-      cmocka_unit_test(other_addresses_are_noticed),
+      cmocka_unit_test(wildcards_are_whole_left_labels),    cmocka_unit_test(other_names_have_their_forms),
+      cmocka_unit_test(the_common_name_is_never_looked_at), cmocka_unit_test(addresses_are_addresses),
+      cmocka_unit_test(any_of_many_names_will_do),          cmocka_unit_test(two_extensions_are_no_names),
+      cmocka_unit_test(names_are_listed_for_people),        cmocka_unit_test(other_addresses_are_noticed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

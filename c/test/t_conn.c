@@ -1,5 +1,5 @@
-/* conn: fed connections, which have no transport: stanzas, ends, limits, the queue, the log, a heap that says no. What the wire
- * does to it is t_conn_wire's. */
+/* conn: fed connections, which have no transport: stanzas, ends, limits, the queue, the log, a heap that says no. What
+ * the wire does to it is t_conn_wire's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -12,16 +12,15 @@
 #include <cmocka.h>
 #include <sys/socket.h>
 
-#include "failing.h"
 #include "../core/buf.c"
+#include "failing.h"
 #pragma push_macro("fail") /* conn has one of its own */
 #undef fail
 #include "../core/conn.c"
 #pragma pop_macro("fail")
 #include "failing_off.h"
 
-#define SYSTEM_SHUTDOWN \
-  "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+#define SYSTEM_SHUTDOWN "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
 
 static int wakes;
 
@@ -73,7 +72,9 @@ static void close_fed(fed *f) {
   xm_loop_release(f->loop);
 }
 
-static void feed(fed *f, const char *s) { assert_int_equal(xm_conn_feed(f->c, s, strlen(s)), XM_OK); }
+static void feed(fed *f, const char *s) {
+  assert_int_equal(xm_conn_feed(f->c, s, strlen(s)), XM_OK);
+}
 
 /* The next event that isn't AGAIN. */
 static xm_conn_event next(xm_conn *c) {
@@ -109,8 +110,9 @@ static void expect_end(xm_conn *c, xm_layer layer, const char *condition) {
 }
 
 static void stanzas_come_whatever_the_pieces(void **state) {
-  static const char all[] = "<message id='1'><body>Hi</body></message> <presence id='2'/><r xmlns='urn:x' id='no'/>\n"
-                            "<iq id='3' type='get'><p:ping xmlns:p='urn:xmpp:ping'/></iq>";
+  static const char all[] =
+      "<message id='1'><body>Hi</body></message> <presence id='2'/><r xmlns='urn:x' id='no'/>\n"
+      "<iq id='3' type='get'><p:ping xmlns:p='urn:xmpp:ping'/></iq>";
   size_t size, at;
   (void)state;
   for (size = 1; size <= sizeof all; size++) {
@@ -213,8 +215,9 @@ static void a_bad_stream_is_told_so(void **state) {
                                         {"text", ""},
                                         {"<query/>", ""},
                                         {"<message xmlns='jabber:client'><stream:error/>", ""}};
-  static const char *const conditions[] = {"not-well-formed",         "restricted-xml", "restricted-xml", "bad-namespace-prefix",
-                                           "bad-format", "unsupported-stanza-type", "bad-format"};
+  static const char *const conditions[] = {
+      "not-well-formed", "restricted-xml",          "restricted-xml", "bad-namespace-prefix",
+      "bad-format",      "unsupported-stanza-type", "bad-format"};
   char said[256];
   size_t i, closing;
   (void)state;
@@ -230,7 +233,8 @@ static void a_bad_stream_is_told_so(void **state) {
       expect_stanza(&f, "1");
       expect_end(f.c, XM_LAYER_STREAM, conditions[i]);
       snprintf(said, sizeof said,
-               "<stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>", conditions[i]);
+               "<stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
+               conditions[i]);
       expect_sent(&f, closing ? "</stream:stream>" : said);
       close_fed(&f);
     }
@@ -394,8 +398,9 @@ static void the_log_has_all_that_is_said(void **state) {
   feed(&f, "</stream:stream>");
   assert_int_equal(next(f.c), XM_CONN_ENDED);
   take_log(f.c, all);
-  assert_string_equal(all, "< <message id='1'><a xmlns='urn:p'>&lt;</a></message>\n> <presence/>\n< </stream:stream>\n> "
-                           "</stream:stream>\n");
+  assert_string_equal(all,
+                      "< <message id='1'><a xmlns='urn:p'>&lt;</a></message>\n> <presence/>\n< </stream:stream>\n> "
+                      "</stream:stream>\n");
   close_fed(&f);
 }
 

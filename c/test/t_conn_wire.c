@@ -1,5 +1,5 @@
-/* conn: what the wire may do to it: a component's connection, and a client's up to TLS, on loopback with the server in the
- * same process; cut at every byte, reset, silent, too slow, or with something between <proceed/> and TLS. */
+/* conn: what the wire may do to it: a component's connection, and a client's up to TLS, on loopback with the server in
+ * the same process; cut at every byte, reset, silent, too slow, or with something between <proceed/> and TLS. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -19,7 +19,8 @@
 
 #define STREAMS "http://etherx.jabber.org/streams"
 #define COMPONENT "<stream:stream xmlns='jabber:component:accept' xmlns:stream='" STREAMS "' id='1'>"
-#define CLIENT "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='" STREAMS "' id='1' version='1.0'>"
+#define CLIENT \
+  "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='" STREAMS "' id='1' version='1.0'>"
 #define STARTTLS "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>"
 #define PROCEED "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 
@@ -31,7 +32,9 @@ typedef struct wire {
   unsigned stanzas, ends, bounds;
 } wire;
 
-static void on_news(void *arg) { (void)arg; }
+static void on_news(void *arg) {
+  (void)arg;
+}
 
 static void open_wire(wire *w, bool component, unsigned timeout) {
   struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -108,7 +111,9 @@ static const char *hear(wire *w, const char *end) {
   return all;
 }
 
-static void say(wire *w, const char *s, size_t n) { assert_int_equal(send(w->peer, s, n, MSG_NOSIGNAL), n); }
+static void say(wire *w, const char *s, size_t n) {
+  assert_int_equal(send(w->peer, s, n, MSG_NOSIGNAL), n);
+}
 
 static void until_end(wire *w) {
   while (w->last != XM_CONN_ENDED) turn(w);
@@ -271,7 +276,8 @@ static void a_full_kernel_loses_nothing(void **state) {
   close_wire(&w);
 }
 
-/* RFC 6120 5.4.3.3: with <proceed/> the clear stream is over; whatever else came in it is somebody's who can write there. */
+/* RFC 6120 5.4.3.3: with <proceed/> the clear stream is over; whatever else came in it is somebody's who can write
+ * there. */
 static void nothing_may_come_between_proceed_and_tls(void **state) {
   static const char *const extra[] = {" ", "<stream:features/>", "<message/>", "\x16\x03\x03", "<half"};
   size_t i;

@@ -1,10 +1,9 @@
 /* nego: plays. The server's lines are parsed and handed to it as conn does, ours are compared with what it writes:
  *
- *   S: bytes      from the server; $H is a stream header, $F and /$F are <stream:features> and its end, $ID the last id we sent
- *   C: pattern    all that we have said since; '*' stands for anything (an id), $H for our header
- *   TLS, UNVERIFIED, RESTART   what it must ask for; then it is done
- *   READY jid     it must be that session
- *   FAIL layer condition [retry]
+ *   S: bytes      from the server; $H is a stream header, $F and /$F are <stream:features> and its end, $ID the last id
+ * we sent C: pattern    all that we have said since; '*' stands for anything (an id), $H for our header TLS,
+ * UNVERIFIED, RESTART   what it must ask for; then it is done READY jid     it must be that session FAIL layer
+ * condition [retry]
  *
  * What becomes of each SASL mechanism is t_sasl_matrix's. */
 #include <setjmp.h>
@@ -22,12 +21,12 @@
 #include "ns.h"
 #include "xml.h"
 
-#include "failing.h"
 #include "../core/b64.c"
 #include "../core/buf.c"
 #include "../core/login.c"
 #include "../core/nego.c"
 #include "../core/out.c"
+#include "failing.h"
 #include "failing_off.h"
 
 #include "events.h"
@@ -41,7 +40,8 @@
 #define TO_BIND LOGIN "S: $H$F" BIND "/>/$F\nC: $H<iq type='set' id='*'>*</iq>\n"
 #define STARTTLS "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'"
 
-static const char header[] = "<?xml version='1.0'?><stream:stream xmlns:stream='" XM_NS_STREAM "' xmlns='jabber:client' ";
+static const char header[] =
+    "<?xml version='1.0'?><stream:stream xmlns:stream='" XM_NS_STREAM "' xmlns='jabber:client' ";
 
 struct play {
   const char *line;
@@ -53,7 +53,8 @@ struct play {
   xm_err e;
 };
 
-static const char *const layers[] = {"", "dns", "tcp", "tls", "stream", "sasl", "bind", "stanza", "timeout", "closed", "limit"};
+static const char *const layers[] = {"",     "dns",    "tcp",     "tls",    "stream", "sasl",
+                                     "bind", "stanza", "timeout", "closed", "limit"};
 
 static xm_jid jid_of(const char *s) {
   const char *reason;
@@ -85,10 +86,12 @@ static void server_says(struct play *p, const char *s) {
   memcpy(to, s, n);
   xm_xml_fill(p->xml, n);
   p->verdict = XM_NEGO_WAIT;
-  while ((p->verdict == XM_NEGO_WAIT || p->verdict == XM_NEGO_READY) && (event = xm_xml_next(p->xml, &p->e)) != XM_XML_MORE) {
+  while ((p->verdict == XM_NEGO_WAIT || p->verdict == XM_NEGO_READY) &&
+         (event = xm_xml_next(p->xml, &p->e)) != XM_XML_MORE) {
     const xm_tape *t = xm_xml_tape(p->xml);
     if (event < 0) fail_msg("%s: %s", p->line, p->e.text);
-    p->verdict = event == XM_XML_OPEN ? xm_nego_opened(p->nego, t, &p->out, &p->e) : xm_nego_read(p->nego, t, &p->out, &p->e);
+    p->verdict =
+        event == XM_XML_OPEN ? xm_nego_opened(p->nego, t, &p->out, &p->e) : xm_nego_read(p->nego, t, &p->out, &p->e);
   }
 }
 
@@ -97,7 +100,8 @@ static void we_said(struct play *p, const char *pattern) {
   xm_buf_putc(&p->out, '\0');
   id = strstr(xm_buf_at(&p->out), "<iq type='set' id='");
   if (id) snprintf(p->id, sizeof p->id, "%.*s", (int)strcspn(id + 19, "'"), id + 19);
-  if (fnmatch(pattern, xm_buf_at(&p->out), FNM_NOESCAPE) != 0) fail_msg("%s\ninstead of\n%s", xm_buf_at(&p->out), pattern);
+  if (fnmatch(pattern, xm_buf_at(&p->out), FNM_NOESCAPE) != 0)
+    fail_msg("%s\ninstead of\n%s", xm_buf_at(&p->out), pattern);
   xm_buf_clear(&p->out);
 }
 
@@ -179,23 +183,31 @@ static void play(bool tls, const char *script) {
 
 static void a_login_from_the_header_to_the_session(void **state) {
   (void)state;
-  play(false, "C: <[?]xml version='1.0'[?]><stream:stream xmlns:stream='http://etherx.jabber.org/streams' xmlns='jabber:client' "
-              "to='xmpp.example' version='1.0' xml:lang='en'>\n"
-              "S: $H$F" STARTTLS "><required/></starttls>/$F\n"
-              "C: " STARTTLS "/>\n"
-              "S: <proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\n"
-              "TLS\n"
-              "C: <[?]xml version='1.0'[?]><stream:stream xmlns:stream='http://etherx.jabber.org/streams' xmlns='jabber:client' "
-              "to='xmpp.example' from='alice@xmpp.example' version='1.0' xml:lang='en'>\n" OFFER AUTH "S: <success " SASL "/>\n"
-              "RESTART\n"
-              "S: $H$F" BIND "/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>/$F\n"
-              "C: $H<iq type='set' id='*'>" BIND "><resource>lua</resource></bind></iq>\n" BOUND("alice@xmpp.example/lua")
-              "READY alice@xmpp.example/lua");
+  play(false,
+       "C: <[?]xml version='1.0'[?]><stream:stream xmlns:stream='http://etherx.jabber.org/streams' "
+       "xmlns='jabber:client' "
+       "to='xmpp.example' version='1.0' xml:lang='en'>\n"
+       "S: $H$F" STARTTLS
+       "><required/></starttls>/$F\n"
+       "C: " STARTTLS
+       "/>\n"
+       "S: <proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\n"
+       "TLS\n"
+       "C: <[?]xml version='1.0'[?]><stream:stream xmlns:stream='http://etherx.jabber.org/streams' "
+       "xmlns='jabber:client' "
+       "to='xmpp.example' from='alice@xmpp.example' version='1.0' xml:lang='en'>\n" OFFER AUTH "S: <success " SASL
+       "/>\n"
+       "RESTART\n"
+       "S: $H$F" BIND
+       "/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>/$F\n"
+       "C: $H<iq type='set' id='*'>" BIND
+       "><resource>lua</resource></bind></iq>\n" BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua");
 }
 
 static void what_is_offered_again_is_passed_over(void **state) {
   (void)state;
-  play(true, LOGIN "S: $H$F" STARTTLS "/><mechanisms " SASL "><mechanism>PLAIN</mechanism></mechanisms>" BIND "/>/$F\n"
+  play(true, LOGIN "S: $H$F" STARTTLS "/><mechanisms " SASL "><mechanism>PLAIN</mechanism></mechanisms>" BIND
+                   "/>/$F\n"
                    "C: $H<iq*</iq>\n" BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua");
 }
 
@@ -206,8 +218,10 @@ static void nothing_secret_is_said_in_the_clear(void **state) {
   play(false, "C: $H\n" OFFER "FAIL tls starttls-not-offered");
   play(false, "C: $H\nS: $H$F/$F\nFAIL tls starttls-not-offered");
   play(false, "C: $H\nS: $H$F<starttls xmlns='urn:x'/>/$F\nFAIL tls starttls-not-offered");
-  play(false, "C: $H\nS: $H$F" STARTTLS "/>/$F\nC: *\nS: <failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\nFAIL tls failure retry");
-  play(false, "C: $H\nS: $H$F" STARTTLS "/>/$F\nC: *\nS: <proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\n"
+  play(false, "C: $H\nS: $H$F" STARTTLS
+              "/>/$F\nC: *\nS: <failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\nFAIL tls failure retry");
+  play(false, "C: $H\nS: $H$F" STARTTLS
+              "/>/$F\nC: *\nS: <proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\n"
               "UNVERIFIED\nC: $H\n" OFFER "FAIL sasl invalid-mechanism");
   play_as(&clear, false, "secret", "C: $H\n" OFFER "FAIL sasl invalid-mechanism");
 }
@@ -216,10 +230,13 @@ static void a_resource_is_the_servers_to_choose(void **state) {
   const xm_jid jid = jid_of("alice@xmpp.example");
   const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true, .lang = "de"};
   (void)state;
-  play_as(&o, true, "secret",
-          "C: *to='xmpp.example' from='alice@xmpp.example' version='1.0' xml:lang='de'>\n" OFFER AUTH "S: <success " SASL "/>\n"
-          "RESTART\nS: $H$F" BIND "/>/$F\n"
-          "C: *<iq type='set' id='*'>" BIND "/></iq>\n" BOUND("alice@xmpp.example/a/b@c") "READY alice@xmpp.example/a/b@c");
+  play_as(
+      &o, true, "secret",
+      "C: *to='xmpp.example' from='alice@xmpp.example' version='1.0' xml:lang='de'>\n" OFFER AUTH "S: <success " SASL
+      "/>\n"
+      "RESTART\nS: $H$F" BIND
+      "/>/$F\n"
+      "C: *<iq type='set' id='*'>" BIND "/></iq>\n" BOUND("alice@xmpp.example/a/b@c") "READY alice@xmpp.example/a/b@c");
 }
 
 static void the_bound_address_is_ours(void **state) {
@@ -247,10 +264,13 @@ static void the_bound_address_is_ours(void **state) {
 
 /* Servers that still prepare by stringprep (RFC 6122) fold more than PRECIS does: that account is ours, too. */
 static void a_localpart_may_be_folded_further(void **state) {
-  const xm_jid jid = jid_of("fu\xC3\x9F" "ball\xCF\x82@xmpp.example/lua");
+  const xm_jid jid = jid_of(
+      "fu\xC3\x9F"
+      "ball\xCF\x82@xmpp.example/lua");
   const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true};
   (void)state;
-  play_as(&o, true, "secret", TO_BIND BOUND("fussball\xCF\x83@xmpp.example/lua") "READY fussball\xCF\x83@xmpp.example/lua");
+  play_as(&o, true, "secret",
+          TO_BIND BOUND("fussball\xCF\x83@xmpp.example/lua") "READY fussball\xCF\x83@xmpp.example/lua");
   play_as(&o, true, "secret", TO_BIND BOUND("fu\xC3\x9F" "ball\xCF\x82@xmpp.example/lua") "READY fu\xC3\x9F" "ball\xCF\x82@xmpp.example/lua");
   play_as(&o, true, "secret", TO_BIND BOUND("fusball\xCF\x83@xmpp.example/lua") "FAIL bind wrong-jid");
   play_as(&o, true, "secret", TO_BIND BOUND("fussball\xCF\x83@xmpp.examples/lua") "FAIL bind wrong-jid");
@@ -269,18 +289,20 @@ static void a_refused_resource_has_its_condition(void **state) {
 
 /* RFC 6120 6.5, each with and without a text, and what no RFC knows. */
 static void every_refused_login_has_its_condition(void **state) {
-  static const char *const conditions[] = {"aborted",           "account-disabled",  "credentials-expired", "encryption-required",
-                                           "incorrect-encoding", "invalid-authzid",  "invalid-mechanism",   "malformed-request",
-                                           "mechanism-too-weak", "not-authorized",   "bad-protocol",        "temporary-auth-failure"};
+  static const char *const conditions[] = {
+      "aborted",         "account-disabled",      "credentials-expired", "encryption-required", "incorrect-encoding",
+      "invalid-authzid", "invalid-mechanism",     "malformed-request",   "mechanism-too-weak",  "not-authorized",
+      "bad-protocol",    "temporary-auth-failure"};
   char script[2000];
   size_t i;
   (void)state;
   for (i = 0; i < sizeof conditions / sizeof *conditions; i++) {
     const char *retry = i == 11 ? " retry" : "";
-    snprintf(script, sizeof script, OFFER "C: *\nS: <failure " SASL "><%s/></failure>\nFAIL sasl %s%s", conditions[i], conditions[i],
-             retry);
+    snprintf(script, sizeof script, OFFER "C: *\nS: <failure " SASL "><%s/></failure>\nFAIL sasl %s%s", conditions[i],
+             conditions[i], retry);
     play(true, script);
-    snprintf(script, sizeof script, OFFER "C: *\nS: <failure " SASL "><text xml:lang='en'>a\rtext</text><%s/></failure>\nFAIL sasl %s%s",
+    snprintf(script, sizeof script,
+             OFFER "C: *\nS: <failure " SASL "><text xml:lang='en'>a\rtext</text><%s/></failure>\nFAIL sasl %s%s",
              conditions[i], conditions[i], retry);
     play(true, script);
   }
@@ -302,10 +324,17 @@ static void a_success_must_be_one(void **state) {
 
 /* Whatever comes where something else is due. */
 static void another_order_is_refused(void **state) {
-  static const char *const strangers[] = {"<message/>", "<iq type='result' id='x'/>", "<success " SASL "/>", "<challenge " SASL "/>",
-                                          "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "<stream:features/>",
-                                          "<failure " SASL "/>", "<features xmlns='urn:x'/>", "<iq type='set' id='$ID'/>",
-                                          "<iq type='result' id='$ID' xmlns='urn:x'/>", "<handshake/>"};
+  static const char *const strangers[] = {"<message/>",
+                                          "<iq type='result' id='x'/>",
+                                          "<success " SASL "/>",
+                                          "<challenge " SASL "/>",
+                                          "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+                                          "<stream:features/>",
+                                          "<failure " SASL "/>",
+                                          "<features xmlns='urn:x'/>",
+                                          "<iq type='set' id='$ID'/>",
+                                          "<iq type='result' id='$ID' xmlns='urn:x'/>",
+                                          "<handshake/>"};
   static const struct {
     bool tls;
     const char *before, *fine; /* fine: a bit for each stranger that has a verdict of its own */
@@ -346,8 +375,10 @@ static void a_stream_error_ends_it_anywhere(void **state) {
   (void)state;
   for (i = 0; i < 3; i++) {
     for (k = 0; k < sizeof errors / sizeof *errors; k++) {
-      snprintf(script, sizeof script, "%sS: <stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'>x</%s></stream:error>\nFAIL stream %s",
-               places[i], errors[k].condition, errors[k].condition, errors[k].outcome);
+      snprintf(
+          script, sizeof script,
+          "%sS: <stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'>x</%s></stream:error>\nFAIL stream %s",
+          places[i], errors[k].condition, errors[k].condition, errors[k].outcome);
       play(true, script);
     }
   }
@@ -368,7 +399,10 @@ static void passwords_are_prepared_or_refused(void **state) {
   const xm_jid jid = jid_of("alice@xmpp.example/lua");
   const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true};
   (void)state;
-  play_as(&o, true, "a\xC2\xA0" "e\xCC\x81", "C: $H\n" OFFER "C: *>AGFsaWNlAGEgw6k=</auth>"); /* OpaqueString: a space, NFC */
+  play_as(&o, true,
+          "a\xC2\xA0"
+          "e\xCC\x81",
+          "C: $H\n" OFFER "C: *>AGFsaWNlAGEgw6k=</auth>"); /* OpaqueString: a space, NFC */
   play_as(&o, true, "a\nb", "C: $H\n" OFFER "FAIL sasl malformed-request");
   play_as(&o, true, "a\xFF", "C: $H\n" OFFER "FAIL sasl malformed-request");
   play_as(&o, true, "", "C: $H\n" OFFER "FAIL sasl malformed-request");
@@ -378,8 +412,9 @@ static void passwords_are_prepared_or_refused(void **state) {
 static void a_component_proves_its_secret(void **state) {
   const xm_jid jid = jid_of("xmpp.example");
   const xm_nego_options o = {.component = true, .jid = &jid}, safe = {.component = true, .jid = &jid, .need_tls = true};
-#define COMPONENT(id) \
-  "C: <[?]xml version='1.0'[?]><stream:stream xmlns:stream='" XM_NS_STREAM "' xmlns='jabber:component:accept' to='xmpp.example'>\n" \
+#define COMPONENT(id)                                                      \
+  "C: <[?]xml version='1.0'[?]><stream:stream xmlns:stream='" XM_NS_STREAM \
+  "' xmlns='jabber:component:accept' to='xmpp.example'>\n"                 \
   "S: <stream:stream xmlns='jabber:component:accept' xmlns:stream='" XM_NS_STREAM "' " id ">\n"
 #define HOST_UNKNOWN "S: <stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\n"
   (void)state;
@@ -423,9 +458,10 @@ static void what_proves_the_password_is_secret(void **state) {
 
 /* The whole of it once more; false: something has failed, cleanly. */
 static bool short_login(xm_nego *n, xm_xml *x, xm_buf *out, xm_err *e) {
-  static const char *const says[] = {"<stream:stream xmlns='jabber:client' xmlns:stream='" XM_NS_STREAM "' version='1.0'>",
-                                     "<stream:features><mechanisms " SASL "><mechanism>PLAIN</mechanism></mechanisms></stream:features>",
-                                     "<success " SASL "/>", "<stream:features>" BIND "/></stream:features>"};
+  static const char *const says[] = {
+      "<stream:stream xmlns='jabber:client' xmlns:stream='" XM_NS_STREAM "' version='1.0'>",
+      "<stream:features><mechanisms " SASL "><mechanism>PLAIN</mechanism></mechanisms></stream:features>",
+      "<success " SASL "/>", "<stream:features>" BIND "/></stream:features>"};
   static const int order[] = {0, 1, 2, 0, 3};
   int i, rc = XM_NEGO_WAIT;
   xm_nego_secured(n, true);

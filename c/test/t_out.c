@@ -1,5 +1,6 @@
-/* out: what is written reads back as it was, or is refused: every byte in every place, every code point, every sequence that
- * looks like UTF-8; Clark names; what is abandoned leaves no trace; a tape goes out and comes in again as it was. */
+/* out: what is written reads back as it was, or is refused: every byte in every place, every code point, every sequence
+ * that looks like UTF-8; Clark names; what is abandoned leaves no trace; a tape goes out and comes in again as it was.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -15,9 +16,9 @@
 #include "err.h"
 #include "xml.h"
 
-#include "failing.h"
 #include "../core/buf.c"
 #include "../core/out.c"
+#include "failing.h"
 #include "failing_off.h"
 
 #include "corpus.h"
@@ -76,7 +77,8 @@ static const char *found(const xm_tape *t, enum place place, size_t *n) {
   }
 }
 
-/* Writes it there; accepted: reads it back and compares; refused: nothing but what was there before is in the buffer. */
+/* Writes it there; accepted: reads it back and compares; refused: nothing but what was there before is in the buffer.
+ */
 static bool goes_through(enum place place, const char *s, size_t n) {
   xm_buf b = XM_BUF_INIT;
   xm_out o;
@@ -112,8 +114,12 @@ static bool is_char(unsigned long c) {
          (c >= 0x10000 && c <= 0x10FFFF);
 }
 
-static bool is_letter(int c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-static bool is_name_byte(int c) { return is_letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '.'; }
+static bool is_letter(int c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+static bool is_name_byte(int c) {
+  return is_letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '.';
+}
 
 static void every_byte_in_every_place(void **state) {
   int c, where, place;
@@ -199,7 +205,8 @@ static bool is_taken(const char *s, size_t n) {
   return taken;
 }
 
-/* All sequences of two bytes and of three that begin beyond ASCII, and of four many; libunistring says which are UTF-8. */
+/* All sequences of two bytes and of three that begin beyond ASCII, and of four many; libunistring says which are UTF-8.
+ */
 static void sequences_are_utf8_or_refused(void **state) {
   uint32_t i, seed = 20261122;
   char s[5] = {0};
@@ -243,17 +250,34 @@ static void it_looks_like_this(void **state) {
   assert_int_equal(xm_out_attr(&o, "{urn:b}c", 8, "", 0), XM_OK);
   assert_int_equal(xm_out_end(&o, "b"), XM_OK);
   assert_int_equal(xm_out_end(&o, "iq"), XM_OK);
-  check_written(&b,
-                "<iq type='get' id='a&#9;&#10;&#13;&apos;\"&lt;&amp;&gt;'><a xmlns='urn:a' xml:lang='en' xmlns:ns1='urn:b' "
-                "ns1:c='1' xmlns:ns2='urn:d&apos;' ns2:e='2' xml:space='3'/>\t\n&#13;'\"&lt;&amp;&gt;]]&gt;<b "
-                "xmlns:ns1='urn:b' ns1:c=''/></iq>");
+  check_written(
+      &b,
+      "<iq type='get' id='a&#9;&#10;&#13;&apos;\"&lt;&amp;&gt;'><a xmlns='urn:a' xml:lang='en' xmlns:ns1='urn:b' "
+      "ns1:c='1' xmlns:ns2='urn:d&apos;' ns2:e='2' xml:space='3'/>\t\n&#13;'\"&lt;&amp;&gt;]]&gt;<b "
+      "xmlns:ns1='urn:b' ns1:c=''/></iq>");
   xm_buf_free(&b);
 }
 
 static void attribute_names_are_refused(void **state) {
-  static const char *const names[] = {
-      "a:b", "xmlns:a", "xml:space", "xml:", ":", "{", "{}", "{}a", "{urn:a", "{urn:a}", "{urn:a}b:c", "{urn:a}1", "{urn:a} b",
-      "{http://www.w3.org/2000/xmlns/}a", "{http://www.w3.org/XML/1998/namespace}lang", "urn:a}b", "a{b}", "a='1' b", "a>"};
+  static const char *const names[] = {"a:b",
+                                      "xmlns:a",
+                                      "xml:space",
+                                      "xml:",
+                                      ":",
+                                      "{",
+                                      "{}",
+                                      "{}a",
+                                      "{urn:a",
+                                      "{urn:a}",
+                                      "{urn:a}b:c",
+                                      "{urn:a}1",
+                                      "{urn:a} b",
+                                      "{http://www.w3.org/2000/xmlns/}a",
+                                      "{http://www.w3.org/XML/1998/namespace}lang",
+                                      "urn:a}b",
+                                      "a{b}",
+                                      "a='1' b",
+                                      "a>"};
   size_t i;
   (void)state;
   for (i = 0; i < sizeof names / sizeof *names; i++)

@@ -1,5 +1,5 @@
-/* route: the table of 2,100 rows that says what answers what, checked against the rule as a table of its own; waiting, slots,
- * filters, open questions; a heap that says no at every place. */
+/* route: the table of 2,100 rows that says what answers what, checked against the rule as a table of its own; waiting,
+ * slots, filters, open questions; a heap that says no at every place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -13,8 +13,8 @@
 
 #include "ns.h"
 
-#include "failing.h"
 #include "../core/route.c"
+#include "failing.h"
 #include "failing_off.h"
 
 #define SELF "alice@xmpp.example/here"
@@ -101,8 +101,8 @@ static const struct address {
 static const char *const may_come_from[] = {"-BFD", "-BF", "-F", "-D", "f", "b", "e"};
 
 static void who_was_asked_answers(void **state) {
-  static const char *const names[] = {"iq", "message", "presence"}, *const types[] = {"result", "error", "get", "set", NULL},
-                           *const ids[] = {"id-1", "id-2"};
+  static const char *const names[] = {"iq", "message", "presence"},
+                           *const types[] = {"result", "error", "get", "set", NULL}, *const ids[] = {"id-1", "id-2"};
   xm_route *r = new_route(SELF);
   unsigned to, from, name, type, id, rows = 0, right = 0;
   (void)state;
@@ -116,7 +116,8 @@ static void who_was_asked_answers(void **state) {
             xm_pending *p = await(r, "iq", "id-1", addresses[to].spelled, NULL);
             bool claimed = answers_to(r, &s);
             if (claimed != want)
-              fail_msg("asked %s, from %s: <%s type='%s' id='%s'>", addresses[to].spelled, s.from, s.name, s.type, s.id);
+              fail_msg("asked %s, from %s: <%s type='%s' id='%s'>", addresses[to].spelled, s.from, s.name, s.type,
+                       s.id);
             if (!claimed) xm_route_forget(r, p);
             rows++;
             right += want;
@@ -171,7 +172,8 @@ static bool fits_one(const char *self, const char *to, const char *from) {
   return answered;
 }
 
-/* However an address is spelled, as long as it is the same one after preparation; a resourcepart has just one spelling. */
+/* However an address is spelled, as long as it is the same one after preparation; a resourcepart has just one spelling.
+ */
 static void addresses_are_compared_as_prepared(void **state) {
   (void)state;
   assert_true(fits_one(SELF, "Bob@OTHER.example/R", "bob@other.example/R"));
@@ -192,7 +194,8 @@ static void addresses_are_compared_as_prepared(void **state) {
 static void our_own_address_has_a_spelling_too(void **state) {
   xm_route *r = xm_route_new(XM_NS_CLIENT);
   xm_jid bound = {.local_len = 5, .domain_len = 12, .resource_len = 4, .str = "Alice@XMPP.example/here"};
-  const char *const own[] = {"alice@xmpp.example", "Alice@XMPP.example", SELF, "Alice@XMPP.example/here", "xmpp.example"};
+  const char *const own[] = {"alice@xmpp.example", "Alice@XMPP.example", SELF, "Alice@XMPP.example/here",
+                             "xmpp.example"};
   size_t i;
   (void)state;
   assert_int_equal(xm_route_set_self(r, &bound), XM_OK);
@@ -367,18 +370,25 @@ static void a_filters_sender_may_be_bare(void **state) {
   static const struct {
     const char *want, *from;
     bool fits;
-  } rows[] = {{"bob@other.example", "bob@other.example", true},      {"bob@other.example", "bob@other.example/r", true},
-              {"Bob@Other.Example", "bob@other.example/r", true},    {"bob@other.example", "BOB@other.example/R", true},
-              {"bob@other.example", "bob@other.example2/r", false},  {"bob@other.example", "abob@other.example/r", false},
-              {"bob@other.example", "other.example", false},         {"bob@other.example/r", "bob@other.example", false},
-              {"bob@other.example/r", "bob@other.example/r/", false}, {"other.example", "other.example/x", true},
-              {"other.example", "bob@other.example", false},         {"bob@other.example", NULL, false},
+  } rows[] = {{"bob@other.example", "bob@other.example", true},
+              {"bob@other.example", "bob@other.example/r", true},
+              {"Bob@Other.Example", "bob@other.example/r", true},
+              {"bob@other.example", "BOB@other.example/R", true},
+              {"bob@other.example", "bob@other.example2/r", false},
+              {"bob@other.example", "abob@other.example/r", false},
+              {"bob@other.example", "other.example", false},
+              {"bob@other.example/r", "bob@other.example", false},
+              {"bob@other.example/r", "bob@other.example/r/", false},
+              {"other.example", "other.example/x", true},
+              {"other.example", "bob@other.example", false},
+              {"bob@other.example", NULL, false},
               {"b@m\xC3\xBCller.example", "b@xn--mller-kva.example/x", true}};
   size_t i;
   (void)state;
   for (i = 0; i < sizeof rows / sizeof *rows; i++) {
     const xm_route_filter f = {.from = rows[i].want};
-    if (wanted(&f, &(said){.name = "iq", .from = rows[i].from}) != rows[i].fits) fail_msg("%s: %s", rows[i].want, rows[i].from);
+    if (wanted(&f, &(said){.name = "iq", .from = rows[i].from}) != rows[i].fits)
+      fail_msg("%s: %s", rows[i].want, rows[i].from);
   }
 }
 
@@ -429,7 +439,8 @@ static void an_answered_question_is_over(void **state) {
 /* Memory. */
 
 static bool all_of_it(xm_route *r, const xm_route_filter *f) {
-  xm_route_request q = {.name = "iq", .id = "1", .id_len = 1, .to = "Bob@x", .to_len = 5, .sent_from = "me", .sent_from_len = 2};
+  xm_route_request q = {
+      .name = "iq", .id = "1", .id_len = 1, .to = "Bob@x", .to_len = 5, .sent_from = "me", .sent_from_len = 2};
   xm_pending *p;
   xm_question *question;
   uint32_t last = xm_route_last(r);

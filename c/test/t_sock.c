@@ -12,8 +12,8 @@
 #include <cmocka.h>
 #include <fcntl.h>
 
-#include "failing.h"
 #include "../core/sock.c"
+#include "failing.h"
 #include "failing_off.h"
 
 static int wakes;
@@ -141,7 +141,8 @@ static void the_first_that_answers_wins(void **state) {
   finish_with(l, s);
 }
 
-/* RFC 8305: the next one doesn't wait for the end of a silent one; when it fails, the one after it is dialled at once. */
+/* RFC 8305: the next one doesn't wait for the end of a silent one; when it fails, the one after it is dialled at once.
+ */
 static void a_silent_address_holds_nobody_up(void **state) {
   xm_dns_address list[4];
   const xm_dns_address *won = NULL;
@@ -234,12 +235,8 @@ static void dialling_can_be_given_up(void **state) {
 static void families_take_turns(void **state) {
   static const struct {
     const char *in, *out; /* 4 or 6, and the target's letter */
-  } rows[] = {{"6a6b", "6a6b"},
-              {"6a6a6a4a4a", "6a4a6a4a6a"},
-              {"4a4a6a", "4a6a4a"},
-              {"6a6a4b4b6b", "6a6a4b6b4b"},
-              {"4a", "4a"},
-              {"6a4a4b6b", "6a4a6b4b"}};
+  } rows[] = {{"6a6b", "6a6b"}, {"6a6a6a4a4a", "6a4a6a4a6a"}, {"4a4a6a", "4a6a4a"}, {"6a6a4b4b6b", "6a6a4b6b4b"},
+              {"4a", "4a"},     {"6a4a4b6b", "6a4a6b4b"}};
   size_t i;
   (void)state;
   for (i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -11,9 +11,9 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 
-#include "failing.h"
 #include "../core/buf.c"
 #include "../core/tape.c"
+#include "failing.h"
 #include "failing_off.h"
 
 #define NS "jabber:client"
@@ -30,7 +30,8 @@ static int text(xm_tape *t, const char *s) {
   return xm_tape_text(t, s, strlen(s));
 }
 
-/* <message to='a' x:id='1' id='2'>one<body>Hi</body>two<x xmlns='urn:x'><y/></x></message>; the first code that isn't 0 */
+/* <message to='a' x:id='1' id='2'>one<body>Hi</body>two<x xmlns='urn:x'><y/></x></message>; the first code that isn't 0
+ */
 static int fill(xm_tape *t) {
   int rc = xm_tape_reset(t, NS);
   if (rc == XM_OK) rc = open_element(t, NS, "message");

@@ -1,5 +1,5 @@
-/* tls: handshakes with a server of OpenSSL's in the same process, over bytes in memory: whom it trusts, how it ends, and that
- * it minds neither how bytes come in pieces nor what else may come. */
+/* tls: handshakes with a server of OpenSSL's in the same process, over bytes in memory: whom it trusts, how it ends,
+ * and that it minds neither how bytes come in pieces nor what else may come. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -79,7 +79,8 @@ typedef struct server {
   const char *alpn;   /* what it chooses: length and name */
 } server;
 
-static int choose(SSL *ssl, const unsigned char **to, unsigned char *n, const unsigned char *in, unsigned len, void *arg) {
+static int choose(SSL *ssl, const unsigned char **to, unsigned char *n, const unsigned char *in, unsigned len,
+                  void *arg) {
   const char *alpn = ((server *)arg)->alpn;
   (void)ssl, (void)in, (void)len;
   if (!alpn) return SSL_TLSEXT_ERR_NOACK;
@@ -183,7 +184,8 @@ static void disconnect(xm_tls *t, server *s) {
 
 enum signer { BY_CA, BY_ITSELF, BY_OTHER };
 
-static void check_verdict(const xm_tls_options *o, const xm_tls_peer *peer, X509 *cert, const char *condition, int version) {
+static void check_verdict(const xm_tls_options *o, const xm_tls_peer *peer, X509 *cert, const char *condition,
+                          int version) {
   server s;
   xm_err e = {0};
   xm_tls *t;
@@ -191,7 +193,8 @@ static void check_verdict(const xm_tls_options *o, const xm_tls_peer *peer, X509
   start_server(&s, cert, version);
   t = new_client(&s, o, peer);
   rc = handshake(t, &s, &e);
-  if (strcmp(e.condition, condition) != 0 || rc != (*condition ? XM_EFAIL : 1)) fail_msg("%d %s: %s", rc, e.condition, e.text);
+  if (strcmp(e.condition, condition) != 0 || rc != (*condition ? XM_EFAIL : 1))
+    fail_msg("%d %s: %s", rc, e.condition, e.text);
   if (*condition) assert_int_equal(e.layer, XM_LAYER_TLS);
   if (*condition) assert_false(e.retry);
   assert_int_equal(xm_tls_is_verified(t), !*condition && !(o && o->insecure && !(peer && peer->pin)));
@@ -445,8 +448,8 @@ static void our_end_is_said(void **state) {
   disconnect(t, &s);
 }
 
-/* After so many bytes of the server's answer the wire ends, or breaks, or carries something else and ends. false: it had not so
- * many. */
+/* After so many bytes of the server's answer the wire ends, or breaks, or carries something else and ends. false: it
+ * had not so many. */
 static bool cut_handshake(X509 *cert, size_t cut, const char *garbage, int broken) {
   server s;
   xm_err e = {0};
@@ -476,7 +479,8 @@ static bool cut_handshake(X509 *cert, size_t cut, const char *garbage, int broke
 }
 
 static void a_handshake_may_end_anywhere(void **state) {
-  static const char *const garbage[] = {"HTTP/1.1 400 Bad Request\r\n\r\n", "<stream:error/>", "\x16\x03\x03\xFF\xFF", "\xFF"};
+  static const char *const garbage[] = {"HTTP/1.1 400 Bad Request\r\n\r\n", "<stream:error/>", "\x16\x03\x03\xFF\xFF",
+                                        "\xFF"};
   X509 *cert = good_cert();
   size_t cut, k;
   (void)state;

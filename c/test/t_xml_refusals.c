@@ -1,5 +1,5 @@
-/* xml: what RFC 6120 11.1 and the limits refuse, by which name, and what they must let pass; each whole, byte by byte and in
- * every two pieces. */
+/* xml: what RFC 6120 11.1 and the limits refuse, by which name, and what they must let pass; each whole, byte by byte
+ * and in every two pieces. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -30,7 +30,8 @@ static void check(const xm_xml_limits *limits, const char *s, size_t n, const ch
   if (*condition) snprintf(wanted, sizeof wanted, "E %s\n", condition);
   tail = strlen(wanted);
   feed_in_pieces(&whole, limits, s, n, n);
-  if (xm_buf_len(&whole.text) < tail || memcmp(xm_buf_at(&whole.text) + xm_buf_len(&whole.text) - tail, wanted, tail) != 0)
+  if (xm_buf_len(&whole.text) < tail ||
+      memcmp(xm_buf_at(&whole.text) + xm_buf_len(&whole.text) - tail, wanted, tail) != 0)
     fail_msg("%.*s\ngives\n%.*s\nnot %s", (int)n, s, (int)xm_buf_len(&whole.text), xm_buf_at(&whole.text), condition);
   if (!*condition) assert_null(memmem(xm_buf_at(&whole.text), xm_buf_len(&whole.text), "E ", 2));
   for (cut = 1; cut < n && cut < 2000; cut++) { /* 1: byte by byte */
@@ -58,7 +59,8 @@ static const struct row {
     {"<?xml version='1.0'?><!DOCTYPE a SYSTEM 'http://x.example/a.dtd'>" H, RESTRICTED},
     {"<!DOCTYPE a [<!ENTITY b 'boo'>]>" H "<message>&b;</message>", RESTRICTED},
     {"<!DOCTYPE a [<!ENTITY % p SYSTEM 'file:///etc/passwd'> %p;]>" H, RESTRICTED},
-    {"<!DOCTYPE a [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;&a;&a;'><!ENTITY c '&b;&b;&b;&b;'>]>" H "<a>&c;</a>", RESTRICTED},
+    {"<!DOCTYPE a [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;&a;&a;'><!ENTITY c '&b;&b;&b;&b;'>]>" H "<a>&c;</a>",
+     RESTRICTED},
     {H "<!DOCTYPE a>", NWF},
     {H "<message><!DOCTYPE a></message>", NWF},
     {"<!-- c -->" H, RESTRICTED},
@@ -175,7 +177,8 @@ static const struct row {
 static void refusals_have_their_names(void **state) {
   size_t i;
   (void)state;
-  for (i = 0; i < sizeof rows / sizeof *rows; i++) check(&generous, rows[i].bytes, strlen(rows[i].bytes), rows[i].condition);
+  for (i = 0; i < sizeof rows / sizeof *rows; i++)
+    check(&generous, rows[i].bytes, strlen(rows[i].bytes), rows[i].condition);
   check(&generous, H "<a>\0</a>", sizeof H + 7, NWF);
 }
 
@@ -237,8 +240,8 @@ static void stanzas_have_so_many_bytes(void **state) {
   }
 }
 
-/* A start tag of 28 KB in three reads: at the second, expat puts its look off, so at the third the stanza's end lies unseen
- * behind more bytes than a stanza may have. They are not all its own. */
+/* A start tag of 28 KB in three reads: at the second, expat puts its look off, so at the third the stanza's end lies
+ * unseen behind more bytes than a stanza may have. They are not all its own. */
 static void bytes_of_the_next_stanza_do_not_count(void **state) {
   enum { TEXT = 30 * 1024, VALUE = 28 * 1024 };
   char *all = malloc(200 * 1024), *at = all;
@@ -283,7 +286,8 @@ static void tags_have_so_many_bytes(void **state) {
 }
 
 static void counts_have_their_limits(void **state) {
-  static const char deep[] = H "<a/><a><b><c>x</c></b><b/></a>", wide[] = H "<a/><m a='1' b='2' xmlns:p='urn:p' p:a='3'/>",
+  static const char deep[] = H "<a/><a><b><c>x</c></b><b/></a>",
+                    wide[] = H "<a/><m a='1' b='2' xmlns:p='urn:p' p:a='3'/>",
                     many[] = H "<a/><m>t<b/><c>u</c>v</m><a/>";
   xm_xml_limits limits = generous;
   (void)state;

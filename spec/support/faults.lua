@@ -41,7 +41,7 @@ end
 -- Builds the shim and runs 'program' (a path) with 'environment'. -> output, exit status
 function faults.run(program, environment)
   local function shell(command)
-    local pipe = assert(io.popen("{ " .. command .. "\n} 2>&1; echo \"status $?\""))
+    local pipe = assert(io.popen("unset LD_PRELOAD; { " .. command .. "\n} 2>&1; echo \"status $?\""))
     local text, status = pipe:read("*a"):match("^(.*)status (%d+)\n$")
     pipe:close()
     return text, tonumber(status)

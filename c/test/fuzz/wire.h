@@ -1,13 +1,15 @@
 /* wire: the rooms below conn (dns, sock, tls) as an input plays them: nothing is looked up, every dial succeeds, TLS
  * changes nothing. What conn sends is kept, in the clear apart from under TLS; what it receives is the next piece of
- * `say`. Wants fuzz.h and scram_server.h before it. */
+ * `say`. */
 #ifndef WIRE_H
 #define WIRE_H
 
 #include <arpa/inet.h>
 #include <errno.h>
 
+#include "buf.h"
 #include "dns.h"
+#include "fuzz.h"
 #include "sock.h"
 #include "tls.h"
 

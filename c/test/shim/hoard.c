@@ -1,5 +1,5 @@
-/* hoard: a library to preload in which no memory is ever used twice: what was freed stays as it was, for somebody to look
- * for secrets in it (spec/support/secrets_scan.py). */
+/* hoard: a library to preload in which no memory is ever used twice: what was freed stays as it was, for somebody to
+ * look for secrets in it (spec/support/secrets_scan.py). */
 #include <malloc.h>
 #include <stddef.h>
 #include <string.h>

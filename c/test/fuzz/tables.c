@@ -1,0 +1,111 @@
+/* libFuzzer: any bytes as what comes after the header of a bound stream, through a whole connection to Lua. The stanzas
+ * are canonical x-expressions, the same whatever the cutting and however they are taken, and survive being written and
+ * read; what the connection says is XML. */
+#include "canonical.h"
+#include "fuzz.h"
+
+static const char *const namespaces[] = {"jabber:client", "jabber:component:accept"};
+
+/* run(component, handled, next_piece) -> stanzas, state, sent */
+static const char driver[] =
+    "local core = ...\n"
+    "local jids = { [false] = core.jid 'me@xmpp.example/here', [true] = core.jid 'xmpp.example' }\n"
+    "local function take(c, got)\n"
+    "  repeat core.step(0) until core.timeout() ~= 0\n"
+    "  for s in core.conn.receive, c do got[#got + 1] = s end\n"
+    "end\n"
+    "return function(component, handled, next_piece)\n"
+    "  local c = core.connect({ jid = jids[component], component = component, password = '', tls = 'none', fed = "
+    "true,\n"
+    "    max_depth = 128 }, {})\n"
+    "  local got, sent = {}, ''\n"
+    "  if handled then core.conn.set_handler(c, function(s) got[#got + 1] = s end) end\n"
+    "  for piece in next_piece do\n"
+    "    core.conn.feed(c, piece)\n"
+    "    take(c, got)\n"
+    "    if core.conn.state(c) == 'closed' then break end\n"
+    "  end\n"
+    "  sent = core.conn.sent(c)\n"
+    "  local state = core.conn.state(c)\n"
+    "  core.conn.stop_handler(c)\n"
+    "  core.conn.close(c, 0)\n"
+    "  if handled then core.step(0) end\n"
+    "  return got, state, sent\n"
+    "end\n";
+
+static struct {
+  const char *s;
+  size_t n, most;
+  uint32_t seed;
+} pieces;
+
+static int l_next_piece(lua_State *L) {
+  size_t n = pieces.most < pieces.n ? 1 + chance(&pieces.seed, (uint32_t)pieces.most) : pieces.n;
+  if (pieces.n == 0) return 0;
+  lua_pushlstring(L, pieces.s, n);
+  pieces.s += n;
+  pieces.n -= n;
+  return 1;
+}
+
+/* 1: the core, 2: run, 3: on_error's function */
+static lua_State *open_once(void) {
+  static lua_State *L;
+  if (L) return L;
+  L = open_lua();
+  MUST(luaL_loadbuffer(L, driver, sizeof driver - 1, "=driver") == LUA_OK);
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
+  return L;
+}
+
+static int run(lua_State *L, bool component, bool handled) {
+  int top = lua_gettop(L);
+  lua_pushvalue(L, 2);
+  lua_pushboolean(L, component);
+  lua_pushboolean(L, handled);
+  lua_pushcfunction(L, l_next_piece);
+  if (lua_pcall(L, 3, 3, 0) != LUA_OK) fprintf(stderr, "%s\n", lua_tostring(L, -1)), abort();
+  return top + 1;
+}
+
+static void call(lua_State *L, const char *name) {
+  lua_getfield(L, 1, name);
+  lua_insert(L, -2);
+  if (lua_pcall(L, 1, 1, 0) != LUA_OK) fprintf(stderr, "%s\n", lua_tostring(L, -1)), abort();
+}
+
+/* The stanza at the top of the stack, which is left there. */
+static void check_writing(lua_State *L) {
+  lua_pushvalue(L, -1);
+  call(L, "to_xml");
+  call(L, "from_xml");
+  MUST(is_equal(L, -1, -2));
+  lua_pop(L, 1);
+}
+
+static void check_stanzas(lua_State *L, int list, const char *ns, bool writes) {
+  lua_Integer i;
+  for (i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
+    check_element(L, ns, 1);
+    if (writes) check_writing(L);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
+  lua_State *L = open_once();
+  uint32_t seed = hash_of(bytes, n);
+  bool component = seed % 4 == 0;
+  int whole, cut, i;
+  pieces.s = (const char *)bytes, pieces.n = pieces.most = n, pieces.seed = seed;
+  whole = run(L, component, seed & 16);
+  pieces.s = (const char *)bytes, pieces.n = n, pieces.most = 1 + seed / 32 % 256;
+  cut = run(L, component, seed & 16);
+  check_stanzas(L, whole, namespaces[component], !component && seed & 64);
+  for (i = 0; i < 3; i++) MUST(is_equal(L, whole + i, cut + i));
+  lua_settop(L, 2);
+  lua_gc(L, LUA_GCCOLLECT);
+  return 0;
+}

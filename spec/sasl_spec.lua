@@ -1,0 +1,321 @@
+-- sasl: logging in with Prosody and with ejabberd by everything they offer: bound to the channel and not, by
+-- certificate, without a name; and that nobody in between profits. What no real server says: c/test/t_sasl_matrix.c.
+local child = require "spec.support.child"
+local server = require "spec.support.server"
+local xmpp = require "xmpp"
+
+local unpack = table.unpack or unpack -- luacheck: ignore 143
+
+local PLUS = { "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512-PLUS" }
+
+local open = {} -- what a test has opened
+
+-- All at once: ejabberd takes a tenth of a second to say goodbye.
+after_each(function()
+  local closing = #open
+  for _, conn in ipairs(open) do
+    xmpp.spawn(function()
+      conn:stop()
+      closing = closing - 1
+    end)
+  end
+  open = {}
+  while closing > 0 do xmpp.step(-1) end
+end)
+
+-- A log for opts, and what has gone out.
+local function listener()
+  local heard = { out = "" }
+  return function(direction, text)
+    if direction == "out" then heard.out = heard.out .. text end
+  end, heard
+end
+
+-- `who` with what the log heard in `heard`.
+local function dial(s, who, opts)
+  local log, heard = listener()
+  opts = s.opts(opts)
+  opts.log = log
+  local conn, err = xmpp.connect_client(who .. "@" .. s.domain, s.users[who], s.host, opts.port or s.port, opts)
+  open[#open + 1] = conn
+  return conn, err, heard
+end
+
+-- -> the connection's info; the mechanism is also what went over the wire, once.
+local function login(s, who, opts)
+  local conn, err, heard = dial(s, who, opts)
+  if not conn then error(tostring(err), 2) end
+  local response = assert(conn:send_await({ "iq", { type = "get", to = s.domain },
+    { "ping", { xmlns = "urn:xmpp:ping" } } }, 30))
+  assert.equal("result", response[2].type)
+  local info, said = conn:info(), {}
+  for name in heard.out:gmatch "<auth [^>]*mechanism='([^']*)'" do said[#said + 1] = name end
+  assert.same({ info.mechanism }, said)
+  return info, conn
+end
+
+-- -> the error; only the mechanisms in `said` were tried.
+local function refused(condition, said, conn, err, heard)
+  assert.is_nil(conn)
+  assert.equal("sasl", err.layer, tostring(err))
+  assert.equal(condition, err.condition, tostring(err))
+  assert.is_false(err.retry)
+  local tried = {}
+  for name in heard.out:gmatch "<auth [^>]*mechanism='([^']*)'" do tried[#tried + 1] = name end
+  assert.same(said, tried)
+  return err
+end
+
+local function families(s) return s.name == "prosody" and { "1", "256" } or { "1", "256", "512" } end
+
+local function best(s) return s.name == "prosody" and "SCRAM-SHA-256" or "SCRAM-SHA-512" end
+
+-- Somebody in between, who leaves `words` out of what the server offers. -> the port, and a function to end it
+local function middle(s, ...)
+  local pipe = child.open("middle.py", { s.certs .. "/rsa.pem", s.ca, s.domain, s.tls_port, ... })
+  return tonumber(child.variables(pipe).PORT), function() pipe:close() end
+end
+
+server.each(function(s)
+  describe("TLS 1.2", function()
+    it("binds the login to the channel, by what servers without a list take", function()
+      assert.same({ tls_version = "TLSv1.2", mechanism = best(s) .. "-PLUS", channel_binding = "tls-unique" },
+        login(s, "alice"))
+      assert.same({ tls_version = "TLSv1.2", mechanism = best(s) .. "-PLUS", channel_binding = "tls-unique" },
+        login(s, "alice", { tls = "direct", port = s.tls_port }))
+    end)
+
+    it("does so by each family", function()
+      for _, family in ipairs(families(s)) do
+        local name = "SCRAM-SHA-" .. family .. "-PLUS"
+        assert.same({ tls_version = "TLSv1.2", mechanism = name, channel_binding = "tls-unique" },
+          login(s, "alice", { mechanisms = { name } }))
+      end
+    end)
+
+    it("goes without where -PLUS is not allowed", function()
+      for _, family in ipairs(families(s)) do
+        local name = "SCRAM-SHA-" .. family
+        assert.same({ tls_version = "TLSv1.2", mechanism = name }, login(s, "alice", { mechanisms = { name } }))
+      end
+    end)
+
+    it("tells of a wrong password as of any other", function()
+      local log, heard = listener()
+      local conn, err = xmpp.connect_client("alice@xmpp.test", "wrong", s.host, s.port, s.opts { log = log })
+      refused("not-authorized", { best(s) .. "-PLUS" }, conn, err, heard)
+    end)
+
+    it("finds out who is in between, with the server's own certificate and key", function()
+      local port, stop = middle(s)
+      local opts = { tls = "direct", port = port }
+      local conn, err, heard = dial(s, "alice", opts)
+      assert.is_nil(conn)
+      assert.equal("sasl", err.layer)
+      assert.matches("mechanism='" .. best(s):gsub("%-", "%%-") .. "%-PLUS'", heard.out)
+      opts.mechanisms = { best(s) } -- what it is good for: without, nobody notices
+      assert.equal(best(s), login(s, "alice", opts).mechanism)
+      stop()
+    end)
+
+    if s.name == "ejabberd" then return end -- which doesn't mind that "y" is not true
+    it("finds out who takes -PLUS out of the offer", function()
+      local port, stop = middle(s, unpack(PLUS))
+      local conn, err, heard = dial(s, "alice", { tls = "direct", port = port })
+      assert.is_nil(conn)
+      assert.equal("sasl", err.layer)
+      assert.matches("somebody in between", err.text)
+      assert.matches("mechanism='" .. best(s):gsub("%-", "%%-") .. "'", heard.out)
+      stop()
+    end)
+  end)
+end, { tls_protocol = "1.2" })
+
+server.each(function(s)
+  describe("TLS 1.3", function()
+    it("is not bound where the server doesn't say by what, and does not fail for it", function()
+      assert.same({ tls_version = "TLSv1.3", mechanism = best(s) }, login(s, "alice"))
+    end)
+
+    it("takes each mechanism that is allowed", function()
+      for _, family in ipairs(families(s)) do
+        local name = "SCRAM-SHA-" .. family
+        assert.same({ tls_version = "TLSv1.3", mechanism = name }, login(s, "alice", { mechanisms = { name } }))
+      end
+      assert.same({ tls_version = "TLSv1.3", mechanism = "PLAIN" }, login(s, "bob", { mechanisms = { "PLAIN" } }))
+    end)
+
+    it("takes a password that has to be prepared", function()
+      local users = { dave = "pa\204\136ss" } -- a and its two dots: one character in the server's
+      local info = login({ domain = s.domain, host = s.host, port = s.port, opts = s.opts, users = users }, "dave")
+      assert.equal(best(s), info.mechanism)
+    end)
+
+    it("keeps what it tells when the connection is closed", function()
+      local info, conn = login(s, "alice")
+      assert(conn:stop())
+      assert.same(info, conn:info())
+      assert.equal(conn.info, xmpp.info)
+    end)
+  end)
+
+  describe("PLAIN", function()
+    it("is never said for an account again that has used something better", function()
+      local name = s.name == "prosody" and "carol" or "erin"
+      login(s, name, { mechanisms = { "PLAIN" } })
+      login(s, name, { mechanisms = { "PLAIN" } })
+      login(s, name)
+      local err = refused("invalid-mechanism", {}, dial(s, name, { mechanisms = { "PLAIN" } }))
+      assert.matches("something better", err.text)
+      refused("invalid-mechanism", {}, dial(s, name, { mechanisms = { "PLAIN" }, tls = "direct", port = s.tls_port }))
+      login(s, name, { mechanisms = { "PLAIN", "SCRAM-SHA-1" } })
+      login(s, "bob", { mechanisms = { "PLAIN" } }) -- others are not concerned
+    end)
+
+    it("is not tried when something better was refused", function()
+      local log, heard = listener()
+      local conn, err = xmpp.connect_client("bob@xmpp.test", "wrong", s.host, s.port, s.opts { log = log })
+      refused("not-authorized", { best(s) }, conn, err, heard)
+      assert.equal("PLAIN", login(s, "bob", { mechanisms = { "PLAIN" } }).mechanism) -- nor is it out of the question now
+    end)
+
+    it("is not said to who is in between and takes everything else out of the offer", function()
+      login(s, "alice")
+      local port, stop = middle(s, "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512",
+        unpack(PLUS))
+      refused("invalid-mechanism", {}, dial(s, "alice", { tls = "direct", port = port }))
+      stop()
+    end)
+  end)
+
+  it("tells nothing of SASL for a component", function()
+    local conn = assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret))
+    open[#open + 1] = conn
+    assert.same({}, conn:info())
+  end)
+end, { tls_protocol = "1.3", more_users = "dave:p\195\164ss erin:erinpw" })
+
+-- RFC 5802 has the client say that it heard of no -PLUS. Prosody knows that it could have one, and takes it for the work
+-- of somebody in between.
+server.each(function(s)
+  it("a server that has -PLUS switched off", function()
+    if s.name == "prosody" then
+      local err = refused("malformed-request", { best(s) }, dial(s, "alice"))
+      assert.matches("somebody in between", err.text)
+    else
+      assert.same({ tls_version = "TLSv1.2", mechanism = best(s) }, login(s, "alice"))
+    end
+    local only = { mechanisms = { best(s), "SCRAM-SHA-1" } }
+    assert.same({ tls_version = "TLSv1.2", mechanism = best(s) }, login(s, "alice", only))
+  end)
+end, { tls_protocol = "1.2", without = table.concat(PLUS, " ") })
+
+server.each(function(s)
+  describe("EXTERNAL", function()
+    local function by_certificate(who, password, opts)
+      opts = s.opts(opts)
+      opts.cert = s.certs .. "/client.pem"
+      local log, heard = listener()
+      opts.log = log
+      local conn, err = xmpp.connect_client(who, password, s.host, s.port, opts)
+      open[#open + 1] = conn
+      return conn, err, heard
+    end
+
+    it("logs in by the certificate, without a password", function()
+      local conn = assert(by_certificate "alice@xmpp.test")
+      assert.matches("^alice@xmpp%.test/lua%-", tostring(conn:jid()))
+      assert.same({ tls_version = "TLSv1.3", mechanism = "EXTERNAL" }, conn:info())
+      conn = assert(by_certificate("alice@xmpp.test", s.users.alice, { key = s.certs .. "/client.key" }))
+      assert.equal("EXTERNAL", conn:info().mechanism)
+    end)
+
+    it("is refused for anybody else, and nothing else is tried", function()
+      refused("not-authorized", { "EXTERNAL" }, by_certificate("bob@xmpp.test", s.users.bob))
+    end)
+
+    it("is no more than one of those that are allowed", function()
+      local conn = assert(by_certificate("alice@xmpp.test", s.users.alice, { mechanisms = { "SCRAM-SHA-256" } }))
+      assert.equal("SCRAM-SHA-256", conn:info().mechanism)
+      refused("invalid-mechanism", {}, by_certificate("alice@xmpp.test", nil, { mechanisms = { "SCRAM-SHA-256" } }))
+    end)
+
+    it("needs a certificate", function()
+      assert.equal("SCRAM-SHA-512", login(s, "bob").mechanism)
+      refused("invalid-mechanism", {}, dial(s, "bob", { mechanisms = { "EXTERNAL" } }))
+    end)
+
+    it("is something better than PLAIN", function()
+      assert(by_certificate "alice@xmpp.test")
+      refused("invalid-mechanism", {}, dial(s, "alice", { mechanisms = { "PLAIN" } }))
+    end)
+  end)
+end, { tls_protocol = "1.3", client_cert = "yes" }, { "ejabberd" })
+
+local function anonymous(s)
+  describe("ANONYMOUS", function()
+    it("gives a name to who has none", function()
+      local opts = s.opts { mechanisms = { "ANONYMOUS" } }
+      local conn = assert(xmpp.connect_client(s.domain, nil, s.host, s.port, opts))
+      open[#open + 1] = conn
+      assert.equal("ANONYMOUS", conn:info().mechanism)
+      assert.equal(s.domain, conn:jid().domainpart)
+      assert.is_string(conn:jid().localpart)
+    end)
+
+    it("gives another to who has one, if nothing else is allowed", function()
+      local opts = s.opts { mechanisms = { "ANONYMOUS" } }
+      local conn = assert(xmpp.connect_client("alice@" .. s.domain, "whatever", s.host, s.port, opts))
+      open[#open + 1] = conn
+      assert.equal("ANONYMOUS", conn:info().mechanism)
+      assert.not_equal("alice", conn:jid().localpart)
+    end)
+
+    it("is nothing to fall back to", function()
+      refused("invalid-mechanism", {}, dial(s, "alice", { mechanisms = { "ANONYMOUS", "EXTERNAL" } }))
+    end)
+  end)
+end
+server.each(anonymous, { extra_conf = 'authentication = "anonymous"' }, { "prosody" })
+server.each(anonymous, { extra_conf = "host_config: { xmpp.test: { auth_method: [anonymous],"
+  .. " anonymous_protocol: sasl_anon } }" }, { "ejabberd" })
+
+describe("arguments", function()
+  local function raises(text, f)
+    local ok, message = pcall(f)
+    assert.is_false(ok)
+    assert.truthy(tostring(message):find(text, 1, true), tostring(message))
+  end
+
+  it("a password may be left out only where something else will do", function()
+    raises("bad argument #2 to 'connect_client' (string or function expected, got nil)",
+      function() xmpp.connect_client("alice@xmpp.test", nil, "127.0.0.1", 1, {}) end)
+    raises("bad argument #2 to 'connect_client' (string or function expected, got nil)",
+      function() xmpp.connect_client("alice@xmpp.test", nil, { mechanisms = { "PLAIN", "EXTERNAL" } }) end)
+    raises("bad argument #2 to 'connect_client' (string or function expected, got number)",
+      function() xmpp.connect_client("alice@xmpp.test", 1, { cert = "/nowhere.pem" }) end)
+    local conn, err = xmpp.connect_client("alice@xmpp.test", nil, "127.0.0.1", 1, { cert = "/nowhere.pem" })
+    assert.is_nil(conn)
+    assert.equal("certificate-file", err.condition)
+  end)
+
+  it("a localpart may be left out only for ANONYMOUS", function()
+    for _, mechanisms in ipairs { { "EXTERNAL" }, { "PLAIN", "SCRAM-SHA-1" } } do
+      local conn, err = xmpp.connect_client("xmpp.test", "x", "127.0.0.1", 1, { mechanisms = mechanisms })
+      assert.is_nil(conn)
+      assert.equal("jid-malformed", err.condition)
+    end
+    local _, err = xmpp.connect_client("xmpp.test", nil, "127.0.0.1", 1, { mechanisms = { "ANONYMOUS" } })
+    assert.equal("tcp", err.layer)
+  end)
+
+  it("a mechanism that the library has not is refused", function()
+    raises("SCRAM-SHA-1-PLUS", function()
+      xmpp.connect_client("alice@xmpp.test", "x", "127.0.0.1", 1, { mechanisms = { "SCRAM-SHA3-512" } })
+    end)
+    for _, name in ipairs { "EXTERNAL", "ANONYMOUS", unpack(PLUS) } do
+      local _, err = xmpp.connect_client("alice@xmpp.test", "x", "127.0.0.1", 1, { mechanisms = { name } })
+      assert.equal("tcp", err.layer)
+    end
+  end)
+end)

@@ -1,0 +1,69 @@
+#!/usr/bin/python3
+"""middle.py CERTIFICATE CA DOMAIN PORT [WORD...]
+
+Somebody in the middle who has got hold of the server's certificate and key: TLS from the first byte on both sides, 1.2
+with the client, and everything passed on; but each <mechanism> or channel binding whose name is one of the WORDs is left
+out of what the server says. CERTIFICATE is a PEM file with the key, PORT the server's for direct TLS on 127.0.0.1.
+
+Prints PORT=its own, and an empty line. It ends when its stdout is closed."""
+import re
+import select
+import socket
+import ssl
+import sys
+import threading
+
+
+def server_side(pem):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(pem)
+    return context
+
+
+def left_out(data, words):
+    for word in words:
+        name = re.escape(word.encode())
+        data = re.sub(rb"<mechanism>" + name + rb"</mechanism>", b"", data)
+        data = re.sub(rb"<channel-binding type=['\"]" + name + rb"['\"]/>", b"", data)
+    return data
+
+
+def pump(source, target, change):
+    """Until either side has had enough. Features come in one piece from the servers that are used here."""
+    try:
+        while data := source.recv(65536):
+            target.sendall(change(data))
+    except OSError:
+        pass
+    for side in (source, target):
+        try:
+            side.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def serve(client, context, trust, domain, port, words):
+    try:
+        near = context.wrap_socket(client, server_side=True)
+        far = trust.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname=domain)
+    except OSError:
+        return client.close()
+    threading.Thread(target=pump, args=(near, far, bytes), daemon=True).start()
+    pump(far, near, lambda data: left_out(data, words))
+
+
+def main(pem, ca, domain, port, *words):
+    context, trust = server_side(pem), ssl.create_default_context(cafile=ca)
+    listener = socket.create_server(("127.0.0.1", 0))
+    sys.stdout.write("PORT=%d\n\n" % listener.getsockname()[1])
+    sys.stdout.flush()
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    poll.register(1, 0)
+    while not any(fd == 1 for fd, _ in poll.poll()):
+        client, _ = listener.accept()
+        threading.Thread(target=serve, args=(client, context, trust, domain, int(port), words), daemon=True).start()
+
+
+main(*sys.argv[1:])
