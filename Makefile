@@ -120,14 +120,22 @@ bench: all $(BUILD)/bench/raw $(BUILD)/bench/peer $(BUILD)/bench/count.so
 mutants: all
 	@spec/support/mutants
 
+# The library and the targets, instrumented, in build-fuzz. A target takes from the archives only what it doesn't play itself.
 FUZZ_RUNS ?= 1000000
-FUZZERS := $(patsubst c/test/fuzz/%.c,build-fuzz/fuzz/%,$(wildcard c/test/fuzz/*.c))
-build-fuzz/fuzz/%: c/test/fuzz/%.c
-	$(MAKE) BUILD=build-fuzz CC=clang CFLAGS='-O1 -g -fsanitize=address,undefined,fuzzer-no-link' build-fuzz/libcore.a
+FUZZ_CFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
+FUZZERS := $(patsubst c/test/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard c/test/fuzz/*.c))
+$(BUILD)/libbind.a: $(BIND)
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+$(BUILD)/fuzz/%: c/test/fuzz/%.c $(BUILD)/libbind.a $(BUILD)/libcore.a
 	@mkdir -p $(@D)
-	clang -std=c11 -D_GNU_SOURCE -O1 -g -fsanitize=address,undefined,fuzzer -Ic/core -o $@ $< build-fuzz/libcore.a $(CORE_LIBS)
-fuzz: $(FUZZERS)
-	@for f in $(FUZZERS); do echo "== $$f"; $$f -runs=$(FUZZ_RUNS) -max_len=4096 -print_final_stats=0 || exit 1; done
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(LUA_CFLAGS) -Ic/core -Ic/bind -MMD -MP -o $@ $< \
+	  $(BUILD)/libbind.a $(BUILD)/libcore.a $(LDFLAGS) $(CORE_LIBS) $(shell $(PKG_CONFIG) --libs $(LUA_PC))
+.PHONY: fuzzers fuzzers-here
+fuzzers-here: $(FUZZERS)
+fuzzers:
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-fuzz CC=clang CFLAGS='$(FUZZ_CFLAGS)' fuzzers-here
+fuzz:
+	@FUZZ_RUNS=$(FUZZ_RUNS) JOBS=$(JOBS) spec/support/fuzz-short
 
 LUA_VERSION = $(shell $(LUA) -e 'io.write((_VERSION:match "%d.%d"))')
 LUADIR ?= $(PREFIX)/share/lua/$(LUA_VERSION)

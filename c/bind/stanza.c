@@ -276,7 +276,7 @@ static int write_unordered(walk *k, int at, lua_Integer i) {
   return rc;
 }
 
-/* The children from slot `first` on. Keys that come as 1, 2, 3 to the end are all there are: so it is in most tables. */
+/* The children from slot `first` on. Keys that come as 1, 2, 3 to the end are all there are, as in most tables. */
 static int write_content(walk *k, int at, lua_Integer first) {
   lua_State *L = k->L;
   lua_Integer i = 1;

@@ -171,8 +171,8 @@ int xm_nego_opened(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   const char *version = xm_tape_get(t, 0, "version", NULL);
   if (n->o.component && n->o.need_tls && !n->secure)
     return xm_err_set(e, XM_LAYER_TLS, "starttls-not-offered", false,
-                      "there is no STARTTLS for components (XEP-0114): say tls=\"direct\", or \"none\" for a server on a "
-                      "network that you trust");
+                      "there is no STARTTLS for components (XEP-0114): say tls=\"direct\", or \"none\" for a server on "
+                      "a network that you trust");
   if (n->o.component) return send_handshake(n, xm_tape_get(t, 0, "id", NULL), out, e);
   if (!version || strtol(version, NULL, 10) < 1)
     return xm_err_set(e, XM_LAYER_STREAM, "unsupported-version", false,

@@ -101,7 +101,7 @@ static int begin_connect(xm_sock *s, int i) {
   const struct sockaddr_storage *sa = &s->list[i].sa;
   int fd = open_socket(sa->ss_family);
   if (fd < 0) return -fd;
-  if (connect(fd, (const struct sockaddr *)sa, length_of(sa)) != 0 && errno != EINPROGRESS) {
+  if (connect(fd, (const struct sockaddr *)sa, length_of(sa)) != 0 && errno != EINPROGRESS && errno != EINTR) {
     int failed = errno;
     close(fd);
     return failed;

@@ -54,7 +54,7 @@ static void refuse_limit(xm_xml *x, const char *what, size_t bound) {
   XML_StopParser(x->parser, XML_FALSE);
 }
 
-/* What an append to the tape came to. A namespace is said once and may be meant 10,000 times: each time, the tape grows. */
+/* What an append to the tape came to. A namespace, said once, may be meant 10,000 times; each time the tape grows. */
 static void took(xm_xml *x, int rc) {
   bool grown = x->tape.bytes.last / GROWTH > x->limits.stanza;
   if (rc == XM_OK && !grown) return;
@@ -282,7 +282,7 @@ static int fail(xm_xml *x, xm_err *e) {
 static void check_encoding(xm_xml *x) {
   size_t i;
   for (i = 0; i < x->filled && x->fed + i < 2; i++)
-    if (x->room[i] == '\0' || (unsigned char)x->room[i] >= 0xFE) refuse(x, "unsupported-encoding", "it is not in UTF-8");
+    if (!x->room[i] || (unsigned char)x->room[i] >= 0xFE) refuse(x, "unsupported-encoding", "it is not in UTF-8");
 }
 
 /* What a call to expat came to. */
@@ -307,8 +307,8 @@ static bool is_over(const xm_xml *x) {
   return x->fed - x->used > x->limits.start_tag || (x->depth > 1 && x->fed - x->begin > x->limits.stanza);
 }
 
-/* What has outgrown every tag, or every stanza, is not waited for. expat may have put off a look at the last bytes, and the
- * end of the stanza, even the next one, may be among them: so it must look first. */
+/* What has outgrown every tag, or every stanza, is not waited for. expat may have put off a look at the last bytes, and
+ * the end of the stanza, even the next one, may be among them: so it must look first. */
 static int bound_unfinished(xm_xml *x, xm_err *e) {
   int rc = is_over(x) ? try_unfinished(x, e) : XM_XML_MORE;
   if (rc != XM_XML_MORE || !is_over(x)) return rc;

@@ -12,8 +12,9 @@
 #include <cmocka.h>
 #include <sys/socket.h>
 
-#include "../core/buf.c"
 #include "failing.h"
+
+#include "../core/buf.c"
 #pragma push_macro("fail") /* conn has one of its own */
 #undef fail
 #include "../core/conn.c"

@@ -21,12 +21,14 @@
 #include "ns.h"
 #include "xml.h"
 
+#include "failing.h"
+
 #include "../core/b64.c"
 #include "../core/buf.c"
 #include "../core/login.c"
 #include "../core/nego.c"
 #include "../core/out.c"
-#include "failing.h"
+
 #include "failing_off.h"
 
 #include "events.h"
@@ -264,16 +266,17 @@ static void the_bound_address_is_ours(void **state) {
 
 /* Servers that still prepare by stringprep (RFC 6122) fold more than PRECIS does: that account is ours, too. */
 static void a_localpart_may_be_folded_further(void **state) {
-  const xm_jid jid = jid_of(
-      "fu\xC3\x9F"
-      "ball\xCF\x82@xmpp.example/lua");
+#define OURS   \
+  "fu\xC3\x9F" \
+  "e\xCF\x82@xmpp.example/lua"
+#define THEIRS "fusse\xCF\x83@xmpp.example/lua"
+  const xm_jid jid = jid_of(OURS);
   const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true};
   (void)state;
-  play_as(&o, true, "secret",
-          TO_BIND BOUND("fussball\xCF\x83@xmpp.example/lua") "READY fussball\xCF\x83@xmpp.example/lua");
-  play_as(&o, true, "secret", TO_BIND BOUND("fu\xC3\x9F" "ball\xCF\x82@xmpp.example/lua") "READY fu\xC3\x9F" "ball\xCF\x82@xmpp.example/lua");
-  play_as(&o, true, "secret", TO_BIND BOUND("fusball\xCF\x83@xmpp.example/lua") "FAIL bind wrong-jid");
-  play_as(&o, true, "secret", TO_BIND BOUND("fussball\xCF\x83@xmpp.examples/lua") "FAIL bind wrong-jid");
+  play_as(&o, true, "secret", TO_BIND BOUND(THEIRS) "READY " THEIRS);
+  play_as(&o, true, "secret", TO_BIND BOUND(OURS) "READY " OURS);
+  play_as(&o, true, "secret", TO_BIND BOUND("fuse\xCF\x83@xmpp.example/lua") "FAIL bind wrong-jid");
+  play_as(&o, true, "secret", TO_BIND BOUND("fusse\xCF\x83@xmpp.examples/lua") "FAIL bind wrong-jid");
 }
 
 static void a_refused_resource_has_its_condition(void **state) {
@@ -418,7 +421,8 @@ static void a_component_proves_its_secret(void **state) {
   "S: <stream:stream xmlns='jabber:component:accept' xmlns:stream='" XM_NS_STREAM "' " id ">\n"
 #define HOST_UNKNOWN "S: <stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\n"
   (void)state;
-  play_as(&o, false, "test", COMPONENT("id='3BF96D32'") "C: <handshake>aaee83c26aeeafcbabeabfcbcd50df997e0a2a1e</handshake>\n"
+  play_as(&o, false, "test", COMPONENT("id='3BF96D32'")
+          "C: <handshake>aaee83c26aeeafcbabeabfcbcd50df997e0a2a1e</handshake>\n"
           "S: <handshake/>\nREADY xmpp.example");
   play_as(&o, false, "test", COMPONENT("id='3BF96D32'") "C: *\nS: <message/>\nFAIL stream bad-format");
   play_as(&o, false, "test", COMPONENT("id='3BF96D32'") "C: *\nS: <handshake xmlns='urn:x'/>\nFAIL stream bad-format");

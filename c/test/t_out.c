@@ -16,9 +16,11 @@
 #include "err.h"
 #include "xml.h"
 
+#include "failing.h"
+
 #include "../core/buf.c"
 #include "../core/out.c"
-#include "failing.h"
+
 #include "failing_off.h"
 
 #include "corpus.h"

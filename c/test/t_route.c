@@ -13,8 +13,10 @@
 
 #include "ns.h"
 
-#include "../core/route.c"
 #include "failing.h"
+
+#include "../core/route.c"
+
 #include "failing_off.h"
 
 #define SELF "alice@xmpp.example/here"

@@ -12,8 +12,10 @@
 #include <cmocka.h>
 #include <fcntl.h>
 
-#include "../core/sock.c"
 #include "failing.h"
+
+#include "../core/sock.c"
+
 #include "failing_off.h"
 
 static int wakes;

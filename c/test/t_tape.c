@@ -11,9 +11,11 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 
+#include "failing.h"
+
 #include "../core/buf.c"
 #include "../core/tape.c"
-#include "failing.h"
+
 #include "failing_off.h"
 
 #define NS "jabber:client"

@@ -32,6 +32,7 @@ static XML_Parser create_parser(const char *encoding, char separator) {
 #pragma pop_macro("fail")
 #include "corpus.h"
 #include "events.h"
+
 #include "failing_off.h"
 
 #define HEADER "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"

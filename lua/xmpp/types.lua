@@ -80,6 +80,12 @@ function Jid:with_resource(resource) end
 
 -- Options
 
+--- Strongest first, but for ANONYMOUS, which is for a JID without localpart or where nothing else is allowed. Those in
+--- -PLUS are bound to the TLS channel.
+---@alias xmpp.Mechanism
+---| "EXTERNAL" | "SCRAM-SHA-512-PLUS" | "SCRAM-SHA-256-PLUS" | "SCRAM-SHA-1-PLUS" | "SCRAM-SHA-512" | "SCRAM-SHA-256"
+---| "SCRAM-SHA-1" | "PLAIN" | "ANONYMOUS"
+
 --- Options of `connect_client` and `connect_component`. An unknown one raises and names the nearest that is known.
 ---@class xmpp.Opts
 ---@field host? string dial this host and no other (none: the JID's domain by SRV, then the domain itself)
@@ -94,8 +100,10 @@ function Jid:with_resource(resource) end
 ---@field cert? string PEM file with our certificate, for SASL EXTERNAL (none)
 ---@field key? string PEM file with the key to `cert` (none)
 ---@field verify? boolean false: any certificate will do; warned about (true)
----@field mechanisms? string[] names of the only SASL mechanisms that may be used: "SCRAM-SHA-256", ... (all there are)
----@field plain? boolean false: never send the password itself, SASL PLAIN (true, over TLS only)
+---@field mechanisms? xmpp.Mechanism[] the only SASL mechanisms that may be used (all there are)
+--- false: never send the password itself, SASL PLAIN (true: over verified TLS, where nothing better is offered, and
+--- never for an account that has logged in by something better since the program began)
+---@field plain? boolean
 ---@field resource? string resourcepart to ask for (the JID's own, else "lua-" and random text)
 ---@field lang? string xml:lang of our stream, as in "en" (none)
 ---@field timeout? number seconds until connecting is given up, over all its phases (30)
@@ -220,6 +228,16 @@ function Conn:send_await(stanza, callback, timeout) end
 ---@return xmpp.Jid
 function Conn:jid() end
 
+--- How a connection was secured and logged in; what there was not is nil.
+---@class xmpp.Info
+---@field tls_version string? "TLSv1.3"
+---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
+---@field channel_binding string? "tls-exporter", "tls-unique", "tls-server-end-point": what a -PLUS was bound by
+
+--- How the connection was secured and logged in; also when it is closed.
+---@return xmpp.Info
+function Conn:info() end
+
 -- The module
 
 --- What `after` and `every` answer with.
@@ -238,8 +256,8 @@ local xmpp = {}
 
 --- Connects, negotiates TLS, authenticates, binds a resource, and answers with the open connection. The certificate is
 --- checked against the JID's domain (or opts.tls_name), whatever host is dialled.
----@param jid string|xmpp.Jid
----@param password string
+---@param jid string|xmpp.Jid with a localpart, unless opts.mechanisms has "ANONYMOUS"
+---@param password (string|fun(): string)? nil: only with opts.cert, or "ANONYMOUS" in opts.mechanisms
 ---@param host? string|xmpp.Opts dial this host and no other (SRV, then the domain itself)
 ---@param port? integer|xmpp.Opts (5222)
 ---@param opts? xmpp.Opts
@@ -260,6 +278,7 @@ function xmpp.connect_client(jid, password, host, port, opts) end
 function xmpp.connect_component(host, port, domain, secret, opts) end
 
 xmpp.stop = Conn.stop
+xmpp.info = Conn.info
 xmpp.send = Conn.send
 xmpp.flush = Conn.flush
 xmpp.receive = Conn.receive

@@ -61,6 +61,7 @@ class ScramTalk(tlspeer.Talk):
         challenge = self.scram.challenge(self.hear(b"auth"))
         self.say(b"<challenge ", tlspeer.SASL, b">", base64.b64encode(challenge), b"</challenge>")
         final = self.scram.outcome(self.hear(b"response"))
+        self.on_proof()
         self.user = b"alice"
         if self.end or not final:
             self.say(b"<failure ", tlspeer.SASL, b"><not-authorized/></failure></stream:stream>")
@@ -81,11 +82,13 @@ class PlainTalk(tlspeer.Talk):
         self.message, self.end = b"\0alice\0" + prepared(password), end
 
     def login(self):
-        if not self.end:
-            return super().login()
         self.expect(rb"</auth>")
-        self.say(b"<failure ", tlspeer.SASL, b"><not-authorized/></failure></stream:stream>")
-        raise tlspeer.Gone()
+        self.on_proof()
+        self.user = b"alice"
+        if self.end:
+            self.say(b"<failure ", tlspeer.SASL, b"><not-authorized/></failure></stream:stream>")
+            raise tlspeer.Gone()
+        self.say(b"<success ", tlspeer.SASL, b"/>")
 
     def secrets(self):
         return dict(message_in_base64=base64.b64encode(self.message)[12:])  # before that is only who
@@ -103,6 +106,7 @@ class ComponentTalk(tlspeer.Talk):
         self.expect(rb"<stream:stream[^>]*>")
         self.say(COMPONENT % self.stream_id)
         self.expect(rb"</handshake>")
+        self.on_proof()
         if self.end:
             self.say(b"<stream:error><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")
             raise tlspeer.Gone()

@@ -38,8 +38,9 @@ static const char *check_attributes(lua_State *L, const char *ns) {
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
     const char *value = string_at(L, -1, &n), *key = string_at(L, -2, &n);
     MUST(n > 0);
-    if (strcmp(key, "xmlns") == 0) own = value;
-    if (own == value) MUST(strcmp(own, ns) != 0);
+    if (strcmp(key, "xmlns") != 0) continue;
+    MUST(strcmp(value, ns) != 0);
+    own = value;
   }
   return own;
 }

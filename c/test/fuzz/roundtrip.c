@@ -196,6 +196,7 @@ static void push_text_of(lua_State *L, int index) {
   char s[64];
   double x;
   int digits = 13;
+  index = lua_absindex(L, index);
   if (lua_type(L, index) == LUA_TSTRING) return lua_pushvalue(L, index);
   MUST(lua_type(L, index) == LUA_TNUMBER);
   x = lua_tonumber(L, index);
@@ -208,18 +209,20 @@ static void push_text_of(lua_State *L, int index) {
   lua_pushfstring(L, "%s%s", s, strpbrk(s, ".e") ? "" : ".0");
 }
 
-/* Copies what is in the attributes at `from` to those at `to`. The element's namespace. */
+/* Copies what is in the attributes at `from` to those at `to`. The element's namespace, which stays in one of the two.
+ */
 static const char *copy_attributes(lua_State *L, int from, int to, const char *ns) {
   const char *own = ns;
-  for (lua_pushnil(L); lua_next(L, from); lua_settop(L, -2)) {
-    int key = lua_gettop(L) - 1;
-    bool is_xmlns = strcmp(lua_tostring(L, key), "xmlns") == 0;
-    if (is_xmlns) own = lua_tostring(L, key + 1);
-    if (is_xmlns && strcmp(own, ns) == 0) continue;
-    lua_pushvalue(L, key);
-    push_text_of(L, key + 1);
+  for (lua_pushnil(L); lua_next(L, from); lua_pop(L, 1)) {
+    bool is_xmlns = strcmp(lua_tostring(L, -2), "xmlns") == 0;
+    lua_pushvalue(L, -2);
+    push_text_of(L, -2);
+    if (is_xmlns && strcmp(lua_tostring(L, -1), ns) == 0) {
+      lua_pop(L, 2);
+      continue;
+    }
+    if (is_xmlns) own = lua_tostring(L, -1);
     lua_rawset(L, to);
-    lua_settop(L, key + 1);
   }
   return own;
 }
