@@ -62,8 +62,8 @@ describe("the build", function()
   it("makes a rock without any server of rocks", function()
     in_a_folder(function(folder)
       local text, status = run(("git ls-files -z -co --exclude-standard | xargs -0 cp --parents -t %s 2>/dev/null;"
-        .. "cd %s && luarocks --lua-version=5.4 --only-server=/nonexistent make --tree=%s/tree rockspec/xmpp-dev-1.rockspec")
-        :format(folder, folder, folder))
+        .. "cd %s && luarocks --lua-version=5.4 --only-server=/nonexistent make --tree=%s/tree"
+        .. " rockspec/xmpp-dev-1.rockspec"):format(folder, folder, folder))
       assert.equal(0, status, text)
       assert.equal("<presence/>\ta@b\n", (use(folder .. "/tree/share/lua/5.4", folder .. "/tree/lib/lua/5.4")))
     end)

@@ -154,6 +154,7 @@ static void note(session *s) {
   end = strchr(content, '<');
   n = end ? decode(content, (size_t)(end - content), bytes) : 0;
   mechanism = strstr(xml, "mechanism='");
+  if (mechanism) assert_true(end && end > content); /* "=" at least: no initial response would be something else */
   if (mechanism) sscanf(mechanism, "mechanism='%39[^']", s->mechanism);
   note_scram(s, bytes, mechanism != NULL);
   for (i = 0; i < n; i++) bytes[i] = bytes[i] ? bytes[i] : '~';

@@ -143,6 +143,7 @@ static const struct claim {
     {",H=" HASH, "no-channel-binding", OFFER, true, 0x0304},
     {",h=" HASH, "downgrade-detected", NULL, false, 0x0304}, /* a list that was too long to keep */
     {",h=" HASH, "downgrade-detected", NULL, true, 0x0304},
+    {",h=AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "downgrade-detected", NULL, true, 0x0304},
     {",h=" HASH, "downgrade-detected", "SCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS", false, 0x0304},
     {",h=" HASH, "downgrade-detected", "SCRAM-SHA-1\x1ftls-exporter\x1etls-server-end-point", false, 0x0304},
     {",h=" HASH, "downgrade-detected", "SCRAM-SHA-1,SCRAM-SHA-1-PLUS|tls-exporter,tls-server-end-point", false, 0x0304},

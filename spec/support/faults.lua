@@ -1,7 +1,7 @@
 -- Runs a Lua program in a process where the n-th allocation or system call fails (c/test/shim/faults.c, preloaded).
 --
--- In the program: local faults = require "spec.support.faults"; faults.fail_allocation(n, stays); faults.fail_call(n, errno);
--- faults.off(); faults.read() -> { allocs=, live=, calls= }. Numbers count from the call on.
+-- In the program: local faults = require "spec.support.faults"; faults.fail_allocation(n, stays);
+-- faults.fail_call(n, errno); faults.off(); faults.read() -> { allocs=, live=, calls= }. Numbers count from the call on.
 local faults = {}
 
 local FIELDS = { "alloc_in", "alloc_stays", "allocs", "live", "sys_in", "sys_errno", "calls" }
@@ -47,13 +47,14 @@ function faults.run(program, environment)
     return text, tonumber(status)
   end
   local folder = shell("mktemp -d"):match("%S+")
-  local text, status = shell(("cc -std=c11 -D_GNU_SOURCE -O1 -Wall -shared -fPIC -o %s/faults.so c/test/shim/faults.c -ldl"
-    .. " && head -c 4096 /dev/zero > %s/board"):format(folder, folder))
+  local text, status = shell(("cc -std=c11 -D_GNU_SOURCE -O1 -Wall -shared -fPIC -o %s/faults.so"
+    .. " c/test/shim/faults.c -ldl && head -c 4096 /dev/zero > %s/board"):format(folder, folder))
   if status == 0 then
     local variables = {}
     for name, value in pairs(environment or {}) do variables[#variables + 1] = ("%s='%s'"):format(name, value) end
     text, status = shell(("%s FAULTS=%s/board LUA_PATH='lua/?.lua;lua/?/init.lua;?.lua;;' LUA_CPATH='lua/?.so;;'"
-      .. " LD_PRELOAD=%s/faults.so timeout 500 lua5.4 %s"):format(table.concat(variables, " "), folder, folder, program))
+      .. " LD_PRELOAD=%s/faults.so timeout 500 lua5.4 %s"):format(table.concat(variables, " "), folder, folder,
+      program))
   end
   shell("rm -rf " .. folder)
   return text, status

@@ -10,8 +10,9 @@ The password itself is looked for in all that can be written to, heap, stack, va
 strings (lua_host.py): these can't be wiped. What is derived from it is looked for there, too. No memory is used twice
 (c/test/shim/hoard.c), so that chance wipes nothing. A secret is found when any eight bytes of it are.
 
-Prints one line of JSON: "open" and "closed" to the names of the secrets that were found, "outcome" to what the process
-told, and "control" to whether what has to be in an open connection's memory, the resource that was bound, was found."""
+Prints one line of JSON: "waiting" (for the server's answer to the proof), "open" and "closed" to the names of the secrets
+that were found, "outcome" to what the process told, and "control" to whether what has to be in an open connection's
+memory, the resource that was bound, was found."""
 import argparse
 import base64
 import hashlib
@@ -138,6 +139,15 @@ def in_password(text, prefix):
                 password_in_utf32=ready[-16:].encode("utf-32-le"))
 
 
+def build_hoard(folder):
+    """A sanitizer, which keeps what was freed as well, is taken instead where there is one."""
+    if os.environ.get("PRELOAD"):
+        return os.environ["PRELOAD"]
+    library, source = folder + "/hoard.so", HERE + "/../../c/test/shim/hoard.c"
+    subprocess.run(["cc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
 class Process:
     """Lua in a process of its own. 'arena' is where Lua's strings are."""
 
@@ -179,20 +189,27 @@ class Process:
         return sorted(found)
 
 
-class Server(threading.Thread):
-    """Serves one client. 'talk' is there when it has come."""
+class Scan(threading.Thread):
+    """One login, served by this thread, and looked at. 'found' is the report."""
 
-    def __init__(self, options, password, folder):
+    def __init__(self, options, folder):
         super().__init__(daemon=True)
-        self.options, self.password, self.folder, self.talk = options, password, folder, None
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
+        self.options, self.folder, self.found, self.talk = options, folder, dict(control=False), None
         self.resource = secrets.token_hex(16).encode()
+        self.password = options.prefix + secrets.token_hex(20)
+        self.forms = in_password(self.password, options.prefix)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        jid = "echo.xmpp.test" if options.mechanism == "component" else "alice@xmpp.test"
+        self.process = Process([jid, "127.0.0.1", str(self.listener.getsockname()[1]), folder.file("root", ".crt"),
+                                options.mechanism], self.password, build_hoard(folder.path))
+
+    def look(self, state):
+        self.found[state] = self.process.find(dict(self.forms, **self.talk.secrets()))
 
     def run(self):
         sock = self.listener.accept()[0]
         self.talk = talk_for(sock, self.options, self.password)
-        self.talk.resource = self.resource
+        self.talk.resource, self.talk.on_proof = self.resource, lambda: self.look("waiting")
         sock.settimeout(60)
         try:
             self.talk.secure(tlspeer.context_for(self.folder, "server"))
@@ -202,39 +219,15 @@ class Server(threading.Thread):
             pass
         self.talk.sock.close()
 
-
-def look(process, server, forms):
-    """What is found in each state."""
-    found = dict(control=False)
-    while said := process.state():
-        state, _, found["outcome"] = said.partition(" ")
-        if state == "open":
-            found["control"] = bool(process.find(dict(control=server.resource)))
-        found[state] = process.find(dict(forms, **server.talk.secrets()))
-        process.go_on()
-    return found
-
-
-def build_hoard(folder):
-    """A sanitizer, which keeps what was freed as well, is taken instead where there is one."""
-    if os.environ.get("PRELOAD"):
-        return os.environ["PRELOAD"]
-    library, source = folder + "/hoard.so", HERE + "/../../c/test/shim/hoard.c"
-    subprocess.run(["cc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", "-o", library, source], check=True)
-    return library
-
-
-def scan(options, folder):
-    password = options.prefix + secrets.token_hex(20)
-    server = Server(options, password, folder)
-    server.start()
-    jid = "echo.xmpp.test" if options.mechanism == "component" else "alice@xmpp.test"
-    process = Process([jid, "127.0.0.1", str(server.port), folder.file("root", ".crt"), options.mechanism], password,
-                      build_hoard(folder.path))
-    try:
-        return look(process, server, in_password(password, options.prefix))
-    finally:
-        process.child.kill()
+    def follow(self):
+        """Looks where the process asks for it, until it ends."""
+        while said := self.process.state():
+            state, _, self.found["outcome"] = said.partition(" ")
+            if state == "open":
+                self.found["control"] = bool(self.process.find(dict(control=self.resource)))
+            self.look(state)
+            self.process.go_on()
+        return self.found
 
 
 def arguments():
@@ -250,7 +243,9 @@ def main():
     try:
         folder = pki.Folder(path, dict(server=dict(san="DNS:xmpp.test")))
         folder.make()
-        print(json.dumps(scan(arguments(), folder)))
+        scan = Scan(arguments(), folder)
+        scan.start()
+        print(json.dumps(scan.follow()))
     finally:
         shutil.rmtree(path)
 
