@@ -4,6 +4,7 @@
 # make check      every test once, without set-up or sanitizers (LUA, SO_DIR, PRELOAD: see spec/support/tap)
 # make lint       the arrows between the rooms, the warnings of gcc and clang, luacheck
 # make bench      ratios measured side by side with raw expat, memcpy and sockets
+# make torture    fail every allocation and every system call of a session, one at a time
 # make mutants    take checks out, one at a time: some test must fail
 # make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000)
 # make install    PREFIX=/usr/local
@@ -115,6 +116,11 @@ $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 
 bench: all $(BUILD)/bench/raw $(BUILD)/bench/peer $(BUILD)/bench/count.so
 	@BUILD=$(BUILD) LUA=$(LUA) $(LUA) spec/bench/run
+
+# Every place where an allocation or a system call can fail, not a sample: about an hour.
+.PHONY: torture
+torture: all
+	TORTURE=1 LIMIT=7200 prove --exec spec/support/tap spec/faults_spec.lua
 
 .PHONY: mutants
 mutants: all

@@ -1,5 +1,5 @@
--- certs: which certificates are trusted, and what is said of the others. Each is tried under STARTTLS and under TLS from
--- the first byte, by a client that would tell its password to whoever is trusted.
+-- certs: which certificates are trusted, and what is said of the others. Each is tried under STARTTLS and under TLS
+-- from the first byte, by a client that would tell its password to whoever is trusted.
 local child = require "spec.support.child"
 local json = require "cjson"
 local xmpp = require "xmpp"
@@ -55,7 +55,8 @@ local rows = {
   { "an IDN in A-labels", san = "DNS:" .. A_LABEL, as = IDN },
   { "an IDN in A-labels in upper case", san = "DNS:XN--BCHER-KVA.EXAMPLE", as = IDN },
   { "an IDN in A-labels, of a JID that has them, too", san = "DNS:" .. A_LABEL, as = A_LABEL },
-  { "an IDN as it is written", san_der = dns_name(IDN), as = IDN, wrong = MISMATCH, says = { "xn%-%-bcher%-kva%.example" } },
+  { "an IDN as it is written", san_der = dns_name(IDN), as = IDN, wrong = MISMATCH,
+    says = { "xn%-%-bcher%-kva%.example" } },
   { "the domain as common name only", subject = "/CN=xmpp.test", wrong = MISMATCH, says = { "no names at all" } },
   { "the domain as common name beside another dNSName", subject = "/CN=xmpp.test", san = "DNS:other.example",
     wrong = MISMATCH },
@@ -205,7 +206,8 @@ local rows = {
 
 -- Who signs some of them. Nobody trusts "stranger".
 local authorities = {
-  stranger = {}, middle = { key = "ec" }, lower = { issuer = "middle" }, last = { basic = "critical,CA:TRUE,pathlen:0" },
+  stranger = {}, middle = { key = "ec" }, lower = { issuer = "middle" },
+    last = { basic = "critical,CA:TRUE,pathlen:0" },
   too_low = { issuer = "last" }, server = { basic = "critical,CA:FALSE", extra = {} },
   may_not_sign = { extra = { "keyUsage = critical,digitalSignature" } }, modern = { key = "ed25519" },
   weak = { key = "rsa1024" }, old = { first = "20200101000000Z", last = "20200201000000Z" },
@@ -303,7 +305,8 @@ describe("ALPN", function()
         return assert.equal(row.alpn or json.null, seen.alpn)
       end
       assert.equal("tls", err.layer)
-      if err.condition ~= "tls-error" then -- newer releases of OpenSSL find a lie themselves, and say only "bad extension"
+      -- newer releases of OpenSSL find a lie themselves, and say only "bad extension"
+      if err.condition ~= "tls-error" then
         assert.equal("no-application-protocol", err.condition, tostring(err))
         assert.is_false(err.retry)
       end

@@ -1,5 +1,5 @@
--- discovery: from the JID's domain to a server that answers: SRV records, addresses, and what lies on the way. The names
--- are those of a name server that each test makes; behind them is Prosody.
+-- discovery: from the JID's domain to a server that answers: SRV records, addresses, and what lies on the way. The
+-- names are those of a name server that each test makes; behind them is Prosody.
 local child = require "spec.support.child"
 local json = require "cjson"
 local server = require "spec.support.server"
@@ -198,7 +198,8 @@ server.each(function(s)
         {}, "alice@bank.example")
       assert.matches("tls_name", err.text)
       fails({ layer = "tls", condition = "certificate-name-mismatch" }, { "not for bank%.example but for xmpp%.test" },
-        { ["_xmpps-client._tcp.bank.example"] = { SRV = { srv(1, s.tls_port, "xmpp.test") } }, ["xmpp.test"] = LOOPBACK },
+        { ["_xmpps-client._tcp.bank.example"] = { SRV = { srv(1, s.tls_port, "xmpp.test") } },
+          ["xmpp.test"] = LOOPBACK },
         {}, "alice@bank.example")
     end)
   end)
@@ -266,14 +267,16 @@ server.each(function(s)
 
     it("that is dead does not keep those that live from being tried: within about a second", function()
       local seconds = timed(function()
-        found("starttls", { ["xmpp.test"] = { AAAA = { "::1" }, A = { "127.0.0.2", "127.0.0.1" } }, holes = { s.port } },
+        found("starttls", { ["xmpp.test"] = { AAAA = { "::1" }, A = { "127.0.0.2", "127.0.0.1" } },
+          holes = { s.port } },
           { port = s.port })
       end)
       assert.is_true(seconds < 5, seconds) -- each of the two is given a quarter of a second
     end)
 
     it("that is dead is said so, of all the last one tried", function()
-      fails({ layer = "tcp", condition = "ECONNREFUSED", retry = true }, { "127%.0%.0%.%d port 1 ", "3 addresses tried" },
+      fails({ layer = "tcp", condition = "ECONNREFUSED", retry = true }, { "127%.0%.0%.%d port 1 ",
+        "3 addresses tried" },
         { ["xmpp.test"] = { A = { "127.0.0.3", "127.0.0.4", "127.0.0.5" } } }, { port = NOBODY })
     end)
 

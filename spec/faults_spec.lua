@@ -1,6 +1,6 @@
 -- Faults in us: an allocation that fails (our own, expat's, OpenSSL's, libuv's, Lua's), a system call that fails, at
--- every place of a login, a message, an awaited response and a stop. Each is a clean error or a success; nothing leaks, and
--- another connection goes on unharmed. Here a sample of the places; all of them with TORTURE=1 (make torture).
+-- every place of a login, a message, an awaited response and a stop. Each is a clean error or a success; nothing leaks,
+-- and another connection goes on unharmed. Here a sample of the places; all of them with TORTURE=1 (make torture).
 local faults = require "spec.support.faults"
 local server = require "spec.support.server"
 

@@ -1,7 +1,7 @@
 -- Runs a Lua program in a process where the n-th allocation or system call fails (c/test/shim/faults.c, preloaded).
 --
 -- In the program: local faults = require "spec.support.faults"; faults.fail_allocation(n, stays);
--- faults.fail_call(n, errno); faults.off(); faults.read() -> { allocs=, live=, calls= }. Numbers count from the call on.
+-- faults.fail_call(n, errno); faults.off(); faults.read() -> { allocs=, live=, calls= }. Numbers count from there on.
 local faults = {}
 
 local FIELDS = { "alloc_in", "alloc_stays", "allocs", "live", "sys_in", "sys_errno", "calls" }
