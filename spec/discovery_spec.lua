@@ -282,7 +282,7 @@ server.each(function(s)
 
     it("may come by the hundred", function()
       local list = {}
-      for i = 1, 500 do list[i] = ("127.0.%d.%d"):format(2 + i // 250, i % 250 + 1) end
+      for i = 1, 500 do list[i] = ("127.0.%d.%d"):format(2 + math.floor(i / 250), i % 250 + 1) end
       fails({ layer = "tcp", condition = "ECONNREFUSED" }, { "32 addresses tried" }, { ["xmpp.test"] = { A = list } },
         { port = NOBODY })
     end)
