@@ -58,6 +58,7 @@ static void open_wire(wire *w, bool component, unsigned timeout) {
   o.tls = component ? XM_TLS_NONE : XM_TLS_STARTTLS;
   o.tls_ctx = component ? NULL : xm_tls_ctx_new(&tls, &e);
   o.timeout = timeout;
+  o.log = true;
   o.wake = on_news;
   w->c = xm_conn_new(w->loop, &o, &e);
   xm_tls_ctx_release(o.tls_ctx);
@@ -133,10 +134,15 @@ static void open_component(wire *w) {
   accept_peer(w);
   hear(w, "to='echo.example'>");
   say(w, COMPONENT, sizeof COMPONENT - 1);
-  assert_non_null(strstr(hear(w, "</handshake>"), "<handshake>"));
+  assert_non_null(strstr(hear(w, "</handshake>"), "<handshake>" PROOF "</handshake>"));
   say(w, "<handshake/>", 12);
   while (!w->bounds) turn(w);
   assert_string_equal(xm_conn_jid(w->c)->str, "echo.example");
+}
+
+static bool is_logged(const wire *w, const char *s) {
+  const xm_buf *log = xm_conn_log(w->c);
+  return memmem(xm_buf_at(log), xm_buf_len(log), s, strlen(s)) != NULL;
 }
 
 static void a_component_lives_and_dies(void **state) {
@@ -144,6 +150,8 @@ static void a_component_lives_and_dies(void **state) {
   size_t mark;
   (void)state;
   open_component(&w);
+  assert_true(is_logged(&w, "<handshake>[masked]</handshake>"));
+  assert_false(is_logged(&w, PROOF));
   say(&w, "<message/><iq/>", 15);
   while (w.stanzas < 2) turn(&w);
   mark = xm_buf_mark(xm_conn_out(w.c));
@@ -191,6 +199,27 @@ static void a_cut_at_any_byte_is_one_end(void **state) {
   (void)state;
   for (i = 0; i <= n; i++) cut_after(i, false);
   for (i = 0; i <= n; i += 7) cut_after(i, true);
+}
+
+static void a_failed_write_is_the_end(void **state) {
+  const struct linger at_once = {1, 0};
+  wire w;
+  size_t mark;
+  (void)state;
+  open_component(&w);
+  setsockopt(w.peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  close(w.peer);
+  w.peer = -1;
+  mark = xm_buf_mark(xm_conn_out(w.c));
+  while (xm_conn_state_of(w.c) == XM_CONN_READY) { /* nothing is read meanwhile */
+    xm_buf_puts(xm_conn_out(w.c), "<presence/>");
+    xm_conn_commit(w.c, mark, NULL);
+    xm_conn_flush(w.c);
+    mark = xm_buf_mark(xm_conn_out(w.c));
+  }
+  until_end(&w);
+  assert_int_equal(xm_conn_why(w.c)->layer, XM_LAYER_TCP);
+  close_wire(&w);
 }
 
 static void a_refusal_is_told(void **state) {
@@ -317,13 +346,10 @@ static void clear_text_is_no_tls(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(a_component_lives_and_dies),
-      cmocka_unit_test(a_cut_at_any_byte_is_one_end),
-      cmocka_unit_test(a_refusal_is_told),
-      cmocka_unit_test(a_silent_server_is_given_up),
-      cmocka_unit_test(it_may_be_stopped_or_freed_in_any_state),
-      cmocka_unit_test(a_full_kernel_loses_nothing),
-      cmocka_unit_test(nothing_may_come_between_proceed_and_tls),
+      cmocka_unit_test(a_component_lives_and_dies),  cmocka_unit_test(a_cut_at_any_byte_is_one_end),
+      cmocka_unit_test(a_failed_write_is_the_end),   cmocka_unit_test(a_refusal_is_told),
+      cmocka_unit_test(a_silent_server_is_given_up), cmocka_unit_test(it_may_be_stopped_or_freed_in_any_state),
+      cmocka_unit_test(a_full_kernel_loses_nothing), cmocka_unit_test(nothing_may_come_between_proceed_and_tls),
       cmocka_unit_test(clear_text_is_no_tls),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -210,9 +210,15 @@ static bool is_taken(const char *s, size_t n) {
 /* All sequences of two bytes and of three that begin beyond ASCII, and of four many; libunistring says which are UTF-8.
  */
 static void sequences_are_utf8_or_refused(void **state) {
+  static const char *const ends[] = {"\xC1\xBF",         "\xC2\x80",         "\xDF\xBF",         "\xE0\x9F\xBF",
+                                     "\xE0\xA0\x80",     "\xED\x9F\xBF",     "\xED\xA0\x80",     "\xED\xBF\xBF",
+                                     "\xEE\x80\x80",     "\xEF\xBF\xBD",     "\xEF\xBF\xBE",     "\xF0\x8F\xBF\xBF",
+                                     "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80"};
   uint32_t i, seed = 20261122;
   char s[5] = {0};
   (void)state;
+  for (i = 0; i < sizeof ends / sizeof *ends; i++)
+    assert_int_equal(is_taken(ends[i], strlen(ends[i])), is_utf8(ends[i], strlen(ends[i])));
   for (i = 0x8000; i < 0x10000; i++) {
     s[0] = (char)(i >> 8);
     s[1] = (char)(i & 255);

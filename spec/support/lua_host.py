@@ -7,7 +7,7 @@ import ctypes
 import mmap
 import sys
 
-ROOM = 1 << 28
+ROOM = 1 << 26
 SMALL = 4096
 OK = 0
 

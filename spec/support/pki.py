@@ -29,7 +29,7 @@ distinguished_name = dn
 default_ca = db
 [db]
 database = {path}.index
-new_certs_dir = .
+new_certs_dir = {folder}
 rand_serial = yes
 default_md = sha256
 policy = any
@@ -87,7 +87,7 @@ class Folder:
     def certify(self, name):
         c, path = self.made[name], self.file(name, "")
         with open(path + ".cnf", "w") as file:
-            file.write(CONFIG.format(path=path, extensions=extensions(c)))
+            file.write(CONFIG.format(path=path, folder=os.path.dirname(path), extensions=extensions(c)))
         subject = ["-config", path + ".cnf", "-new", "-key", self.key(name), "-subj", c.get("subject", "/CN=" + name)]
         by = c["issuer"]
         if c["first"]:

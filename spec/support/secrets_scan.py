@@ -38,7 +38,7 @@ COMPONENT = (b"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http
              b"from='echo.xmpp.test' id='%s'>")
 LIBRARIES = {"luajit": "libluajit-5.1.so.2"}
 BIGGEST = 1 << 30  # what is mapped beyond that is a sanitizer's shadow
-WINDOW = 8
+WINDOW, PAGE = 8, 4096
 
 
 def prepared(password):
@@ -169,14 +169,16 @@ class Process:
         self.child.stdin.flush()
 
     def regions(self):
-        """What may be written to: name and bytes."""
+        """What may be written to: name and bytes, but for empty pages."""
         with open("/proc/%d/maps" % self.child.pid) as maps, open("/proc/%d/mem" % self.child.pid, "rb", 0) as memory:
             for line in maps:
                 bounds, rights, *_, name = (line.split() + ["heap"])[:6]
                 start, end = (int(bound, 16) for bound in bounds.split("-"))
                 if "w" in rights and end - start <= BIGGEST:
                     memory.seek(start)
-                    yield "Lua" if start in self.arena else name, memory.read(end - start)
+                    pages = iter(lambda: memory.read(min(PAGE, end - memory.tell())), b"")
+                    full = b"".join(page for page in pages if page.count(0) < PAGE)
+                    yield "Lua" if start in self.arena else name, full
 
     def find(self, wanted):
         """The names of those in 'wanted' that are there, with where."""
