@@ -296,6 +296,38 @@ for tls, said in pairs { starttls = "under STARTTLS", direct = "under TLS from t
   end)
 end
 
+-- Runs a line of Lua in a process where OpenSSL's configuration is `conf` -> what it printed.
+local function with_openssl(conf, program)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(conf)
+  file:close()
+  local pipe = assert(io.popen(("OPENSSL_CONF='%s' '%s' -e '%s'"):format(path, os.getenv "LUA" or "lua5.4", program)))
+  local said = pipe:read "*a"
+  pipe:close()
+  os.remove(path)
+  return said
+end
+
+describe("a system whose configuration is careless", function()
+  it("does not make the library so", function()
+    local weak = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nMinProtocol = TLSv1\n"
+      .. "CipherString = DEFAULT:@SECLEVEL=0\n"
+    local wanted = { ["an RSA key of 1024 bits"] = true, ["a signature of SHA-1"] = true, ["a signature of MD5"] = true,
+      ["TLS 1.1 at most"] = true, ["the domain"] = true }
+    for i, row in ipairs(rows) do
+      if wanted[row[1]] then
+        local said = with_openssl(weak, ([[
+          local conn, err = require("xmpp").connect_client("alice@xmpp.test", "alicepw", "%s", %s, { ca_file = "%s" })
+          io.write(conn and "trusted" or err.condition)
+          if conn then conn:stop() end]]):format(peer.HOST, peer["PORT_row" .. i], peer.CA))
+        peer.pipe:read "*l"
+        assert.equal(row.wrong or "trusted", said, row[1])
+      end
+    end
+  end)
+end)
+
 describe("ALPN", function()
   for i, row in ipairs(protocols) do
     it(row[1] .. (row.wrong and " is the end" or " is fine"), function()

@@ -17,6 +17,7 @@
 
 #include "conn.h"
 
+#define PROOF "ee89026a6c5603c51b4504d218ac60f6874b7750" /* SHA-1 of "1test" (XEP-0114 3) */
 #define STREAMS "http://etherx.jabber.org/streams"
 #define COMPONENT "<stream:stream xmlns='jabber:component:accept' xmlns:stream='" STREAMS "' id='1'>"
 #define CLIENT \

@@ -1,19 +1,19 @@
 #!/usr/bin/python3
-"""secrets_scan.py MECHANISM [PASSWORD-PREFIX] [--end refuse|vanish]
+"""secrets_scan.py LOGINS
 
-Lets a process log in to a server that is played here, and looks for what must not be in its memory: while the
-connection is open, and when it has been closed and collected. MECHANISM is SCRAM-SHA-1, SCRAM-SHA-256, SCRAM-SHA-512,
-PLAIN or component; the password is made of the prefix and chance. The server lets the process in, or refuses it, or
-vanishes before it could say a word of its password.
+Lets processes log in to a server that is played here, and looks for what must not be in their memory. LOGINS is JSON, a
+list of logins to be made, each with
+  mechanism  SCRAM-SHA-1, SCRAM-SHA-256, SCRAM-SHA-512, PLAIN or component
+  prefix     what the password begins with; the rest is chance
+  ending     "refused": by the server; "alone": the server is gone before it is told anything
 
 The password itself is looked for in all that can be written to, heap, stack, variables, but not where Lua keeps its own
 strings (lua_host.py): these can't be wiped. What is derived from it is looked for there, too. No memory is used twice
 (c/test/shim/hoard.c), so that chance wipes nothing. A secret is found when any eight bytes of it are.
 
-Prints one line of JSON: "waiting" (for the server's answer to the proof), "open" and "closed" to the names of the secrets
-that were found, "outcome" to what the process told, and "control" to whether what has to be in an open connection's
-memory, the resource that was bound, was found."""
-import argparse
+Prints one line of JSON for each: "waiting" (for the server's answer to the proof), "open" and "closed" (and collected) to
+the names of the secrets that were found then, "outcome" to what the process told, and "control" to whether what has to
+be in an open connection's memory was found: the resource that was bound."""
 import base64
 import hashlib
 import json
@@ -48,10 +48,10 @@ def prepared(password):
 
 
 class ScramTalk(tlspeer.Talk):
-    def __init__(self, sock, mechanism, password, end):
+    def __init__(self, sock, mechanism, password, refuse):
         super().__init__(sock)
         kind = mechanism.removeprefix("SCRAM-").replace("-", "").lower()
-        self.offer, self.end = b"<mechanism>%s</mechanism>" % mechanism.encode(), end
+        self.offer, self.refuse = b"<mechanism>%s</mechanism>" % mechanism.encode(), refuse
         self.scram, self.response = sasl_server.Scram(kind, prepared(password)), b""
 
     def hear(self, name):
@@ -64,7 +64,7 @@ class ScramTalk(tlspeer.Talk):
         final = self.scram.outcome(self.hear(b"response"))
         self.on_proof()
         self.user = b"alice"
-        if self.end or not final:
+        if self.refuse or not final:
             self.say(b"<failure ", tlspeer.SASL, b"><not-authorized/></failure></stream:stream>")
             raise tlspeer.Gone()
         self.say(b"<success ", tlspeer.SASL, b">", base64.b64encode(final), b"</success>")
@@ -78,15 +78,15 @@ class ScramTalk(tlspeer.Talk):
 class PlainTalk(tlspeer.Talk):
     offer = b"<mechanism>PLAIN</mechanism>"
 
-    def __init__(self, sock, password, end):
+    def __init__(self, sock, password, refuse):
         super().__init__(sock)
-        self.message, self.end = b"\0alice\0" + prepared(password), end
+        self.message, self.refuse = b"\0alice\0" + prepared(password), refuse
 
     def login(self):
         self.expect(rb"</auth>")
         self.on_proof()
         self.user = b"alice"
-        if self.end:
+        if self.refuse:
             self.say(b"<failure ", tlspeer.SASL, b"><not-authorized/></failure></stream:stream>")
             raise tlspeer.Gone()
         self.say(b"<success ", tlspeer.SASL, b"/>")
@@ -96,9 +96,9 @@ class PlainTalk(tlspeer.Talk):
 
 
 class ComponentTalk(tlspeer.Talk):
-    def __init__(self, sock, password, end):
+    def __init__(self, sock, password, refuse):
         super().__init__(sock)
-        self.password, self.end, self.stream_id = password.encode(), end, secrets.token_hex(8).encode()
+        self.password, self.refuse, self.stream_id = password.encode(), refuse, secrets.token_hex(8).encode()
 
     def secure(self, _):
         pass
@@ -108,7 +108,7 @@ class ComponentTalk(tlspeer.Talk):
         self.say(COMPONENT % self.stream_id)
         self.expect(rb"</handshake>")
         self.on_proof()
-        if self.end:
+        if self.refuse:
             self.say(b"<stream:error><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")
             raise tlspeer.Gone()
         self.say(b"<handshake/>")
@@ -119,12 +119,12 @@ class ComponentTalk(tlspeer.Talk):
         return dict(handshake=hashlib.sha1(self.stream_id + self.password).hexdigest().encode())
 
 
-def talk_for(sock, options, password):
-    if options.mechanism == "component":
-        return ComponentTalk(sock, password, options.end)
-    if options.mechanism == "PLAIN":
-        return PlainTalk(sock, password, options.end)
-    return ScramTalk(sock, options.mechanism, password, options.end)
+def talk_for(sock, mechanism, password, refuse):
+    if mechanism == "component":
+        return ComponentTalk(sock, password, refuse)
+    if mechanism == "PLAIN":
+        return PlainTalk(sock, password, refuse)
+    return ScramTalk(sock, mechanism, password, refuse)
 
 
 def windows(secret, size):
@@ -194,28 +194,29 @@ class Process:
 class Scan(threading.Thread):
     """One login, served by this thread, and looked at. 'found' is the report."""
 
-    def __init__(self, options, folder):
+    def __init__(self, login, folder, hoard):
         super().__init__(daemon=True)
-        self.options, self.folder, self.found, self.talk = options, folder, dict(control=False), None
+        self.mechanism, self.ending = login["mechanism"], login.get("ending")
+        self.folder, self.found, self.talk = folder, dict(control=False), None
         self.resource = secrets.token_hex(16).encode()
-        self.password = options.prefix + secrets.token_hex(20)
-        self.forms = in_password(self.password, options.prefix)
+        self.password = login.get("prefix", "") + secrets.token_hex(20)
+        self.forms = in_password(self.password, login.get("prefix", ""))
         self.listener = socket.create_server(("127.0.0.1", 0))
-        jid = "echo.xmpp.test" if options.mechanism == "component" else "alice@xmpp.test"
+        jid = "echo.xmpp.test" if self.mechanism == "component" else "alice@xmpp.test"
         self.process = Process([jid, "127.0.0.1", str(self.listener.getsockname()[1]), folder.file("root", ".crt"),
-                                options.mechanism], self.password, build_hoard(folder.path))
+                                self.mechanism], self.password, hoard)
 
     def look(self, state):
         self.found[state] = self.process.find(dict(self.forms, **self.talk.secrets()))
 
     def run(self):
         sock = self.listener.accept()[0]
-        self.talk = talk_for(sock, self.options, self.password)
+        self.talk = talk_for(sock, self.mechanism, self.password, self.ending == "refused")
         self.talk.resource, self.talk.on_proof = self.resource, lambda: self.look("waiting")
         sock.settimeout(60)
         try:
             self.talk.secure(tlspeer.context_for(self.folder, "server"))
-            if self.options.end != "vanish":
+            if self.ending != "alone":
                 self.talk.session()
         except (OSError, tlspeer.Gone):
             pass
@@ -232,22 +233,15 @@ class Scan(threading.Thread):
         return self.found
 
 
-def arguments():
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--end", choices=["refuse", "vanish"])
-    parser.add_argument("mechanism")
-    parser.add_argument("prefix", nargs="?", default="")
-    return parser.parse_args()
-
-
 def main():
     path = tempfile.mkdtemp(prefix="xmpp-secrets.")
     try:
-        folder = pki.Folder(path, dict(server=dict(san="DNS:xmpp.test")))
+        folder, hoard = pki.Folder(path, dict(server=dict(san="DNS:xmpp.test"))), build_hoard(path)
         folder.make()
-        scan = Scan(arguments(), folder)
-        scan.start()
-        print(json.dumps(scan.follow()))
+        for login in json.loads(sys.argv[1]):
+            scan = Scan(login, folder, hoard)
+            scan.start()
+            print(json.dumps(scan.follow()), flush=True)
     finally:
         shutil.rmtree(path)
 

@@ -142,6 +142,7 @@ static void put_attr(xm_tape *t, const char *name, const address *a) {
 static stanza take_stanza(void) {
   stanza s = {.name = take_word(), .ns = {true, XM_NS_CLIENT}, .type = take_word(), .id = take_word()};
   uint8_t more = take(&w.in);
+  s.name.there = true;
   s.from = take_address();
   s.to = take_address();
   if (more & 1) s.child_ns = take_word();

@@ -74,7 +74,7 @@ static void check_first(const login *l, const char *in, size_t n) {
        !memmem(in, n, ",m=", 3));
   for (i = 0; i < nonce_len; i++) MUST(nonce[i] > ' ' && nonce[i] <= '~');
   for (i = 0; i < rounds_len; i++) MUST(rounds[i] >= '0' && rounds[i] <= '9');
-  MUST(rounds_len <= 7 && rounds[0] != '0' && atoi(rounds) >= 4096 && atoi(rounds) <= 2000000);
+  MUST(*rounds != '0' && number_of(rounds, rounds_len) >= 4096 && number_of(rounds, rounds_len) <= 2000000);
   MUST(h || !(l->flags & NEED_HASH));
   if (h) MUST(l->flags & KNOWS_OFFER && h_len == strlen(l->offer_hash) && memcmp(h, l->offer_hash, h_len) == 0);
   if (t) MUST(l->flags & TLS13 && t_len == 4 && memcmp(t, "0304", 4) == 0);

@@ -70,6 +70,12 @@ static const char *value_of(const char *s, size_t n, const char *key, size_t *le
   return at;
 }
 
+static int number_of(const char *s, size_t n) {
+  int number = 0;
+  for (; n && *s >= '0' && *s <= '9' && number < 100000000; n--) number = number * 10 + *s++ - '0';
+  return number;
+}
+
 /* Behind the GS2 header of client-first-message, from n= on. */
 static void on_client_first(scram_server *s, const char *bare, size_t n) {
   xm_buf_free(&s->auth);
@@ -90,7 +96,7 @@ static bool on_client_final(scram_server *s, const char *first, size_t first_len
     MUST(xm_buf_put(&s->auth, first, first_len) == XM_OK && xm_buf_putc(&s->auth, ',') == XM_OK);
     MUST(xm_buf_put(&s->auth, final, (size_t)(p - final) - 3) == XM_OK);
     PKCS5_PBKDF2_HMAC(s->password, (int)strlen(s->password), (unsigned char *)xm_buf_at(&salt), (int)xm_buf_len(&salt),
-                      atoi(rounds), md_of(s->hash), (int)size_of(s->hash), salted);
+                      number_of(rounds, rounds_len), md_of(s->hash), (int)size_of(s->hash), salted);
     ok = verify(s->hash, salted, &s->auth, &proof, signature);
   }
   if (ok) {

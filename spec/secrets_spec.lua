@@ -1,0 +1,287 @@
+-- secrets: what proves who one is stays where it is needed: not in logs, not in errors, not in the memory of the
+-- process once it has been used.
+--
+-- One thing is beyond the library: a Lua string can't be wiped. Where the caller makes a password, and where Lua copies
+-- it to, it stays until something else takes the place, collected or not. What is promised, and tested here, is that
+-- the library's own memory has none of it as soon as the server has been given its proof, that nothing derived from it
+-- is anywhere, and that nothing of Lua's leads to it any more: given as a function's result, it is garbage at once.
+local child = require "spec.support.child"
+local json = require "cjson"
+local peer = require "spec.support.peer"
+local server = require "spec.support.server"
+local xmpp = require "xmpp"
+
+local ELEMENTS = { "auth", "response", "challenge", "success", "handshake" }
+local SASL = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'"
+local AUTH = "C: <auth " .. SASL .. " mechanism='PLAIN'>...</auth>\n"
+local MECHANISMS = { "SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-256",
+  "SCRAM-SHA-1", "PLAIN" }
+
+-- As it is on the wire, from the first character on that depends on the password.
+local function in_base64(user, password)
+  local pipe = assert(io.popen(("printf '\\0%s\\0%s' | openssl base64 -A"):format(user, password)))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text:sub(math.ceil((#user + 2) / 3) * 4 + 1)
+end
+
+local function lacks(text, secret, what)
+  assert.is_nil(text:find(secret, 1, true), what .. " tells a secret: " .. text)
+end
+
+-- A log for opts that keeps everything, in order.
+local function listener()
+  local lines = {}
+  return function(direction, text) lines[#lines + 1] = direction .. ": " .. text end, lines
+end
+
+-- The log has the login, without what it was made of.
+local function check_log(lines, ...)
+  local all = table.concat(lines, "\n")
+  for _, name in ipairs(ELEMENTS) do
+    for content in all:gmatch("<" .. name .. "[%s>][^\n]-</" .. name .. ">") do
+      assert.matches("^<[^<>]*>%[masked%]</", content)
+    end
+  end
+  for _, secret in ipairs { ... } do lacks(all, secret, "the log") end
+  return all
+end
+
+-- Everything that a program can read of an error.
+local function check_error(err, ...)
+  assert.is_table(err)
+  local all = tostring(err)
+  for key, value in pairs(err) do
+    all = all .. "\n" .. tostring(key) .. "=" .. (type(value) == "table" and json.encode(value) or tostring(value))
+  end
+  for _, secret in ipairs { ... } do lacks(all, secret, "the error") end
+end
+
+-- How Lua gets from the registry to a string that, read backwards, has `backwards` in it; nil: not at all. This
+-- function's own callers are left out.
+local function way_to(backwards)
+  local seen, queue = {}, { { "registry", debug.getregistry() } }
+  local function push(name, value)
+    if value == nil or seen[value] then return end
+    seen[value] = true
+    if type(value) ~= "number" and type(value) ~= "boolean" then queue[#queue + 1] = { name, value } end
+  end
+  local function push_parts(name, value)
+    local kind = type(value)
+    push(name .. ".metatable", debug.getmetatable(value))
+    if kind == "table" then
+      for k, v in next, value do
+        push(name .. ".key", k)
+        push(name .. "." .. tostring(k):sub(1, 40), v)
+      end
+    elseif kind == "userdata" then
+      for i = 1, 8 do push(name .. ".uservalue", (debug.getuservalue(value, i))) end -- luacheck: ignore 143
+    elseif kind == "function" then
+      for i = 1, 255 do
+        local upvalue, v = debug.getupvalue(value, i)
+        if not upvalue then break end
+        push(name .. ".upvalue " .. upvalue, v)
+      end
+    elseif kind == "thread" and value ~= coroutine.running() then
+      for level = 0, 20 do
+        if not debug.getinfo(value, level, "l") then break end
+        for i = 1, 250 do
+          local variable, v = debug.getlocal(value, level, i)
+          if not variable then break end
+          push(name .. ".local " .. variable, v)
+        end
+      end
+    end
+  end
+  for _, item in ipairs(queue) do -- which grows meanwhile
+    local name, value = item[1], item[2]
+    if type(value) == "string" then
+      if value ~= backwards and value:reverse():find(backwards, 1, true) then return name end
+    else
+      push_parts(name, value)
+    end
+  end
+end
+
+server.each(function(s)
+  local function login(name, password, opts)
+    local log, lines = listener()
+    local o = s.opts { log = log }
+    for option, value in pairs(opts or {}) do o[option] = value end
+    local conn, err = xmpp.connect_client(name .. "@" .. s.domain, password, s.host, s.port, o)
+    return conn, err, lines
+  end
+
+  describe("the log", function()
+    for _, mechanism in ipairs(MECHANISMS) do
+      it("has no proof of " .. mechanism, function()
+        -- After a login by SCRAM the library sends no PLAIN for the account.
+        local name = mechanism == "PLAIN" and "carol" or "bob"
+        local conn, err, lines = login(name, s.users[name], { mechanisms = { mechanism } })
+        if not conn then -- the server has it not, or not with a channel binding that is ours
+          assert.equal("sasl", err.layer, tostring(err))
+          check_error(err, s.users[name])
+          return check_log(lines, s.users[name])
+        end
+        assert.equal(mechanism, conn:info().mechanism)
+        assert(conn:send_await { "iq", { type = "get", to = s.domain }, { "ping", { xmlns = "urn:xmpp:ping" } } })
+        lacks(tostring(conn), s.users[name], "the connection")
+        conn:stop()
+        local all = check_log(lines, s.users[name], in_base64(name, s.users[name]))
+        assert.matches("out: <auth [^>]*mechanism='" .. mechanism:gsub("%-", "%%-") .. "'[^>]*>%[masked%]</auth>", all)
+        assert.matches("in: <success[ /]", all)
+      end)
+    end
+
+    it("and the error have nothing of a wrong password", function()
+      for _, mechanism in ipairs { "SCRAM-SHA-1", "PLAIN" } do
+        local name = mechanism == "PLAIN" and "carol" or "bob"
+        local conn, err, lines = login(name, "wr0ng-s3cret", { mechanisms = { mechanism } })
+        assert.is_nil(conn)
+        assert.equal("not-authorized", err.condition)
+        check_error(err, "wr0ng", in_base64(name, "wr0ng-s3cret"))
+        assert.matches("<auth", check_log(lines, "wr0ng", in_base64(name, "wr0ng-s3cret")))
+      end
+    end)
+
+    it("has no proof of a component's secret", function()
+      for _, secret in ipairs { s.secret, "wr0ng-s3cret" } do
+        local log, lines = listener()
+        local conn, err = xmpp.connect_component(s.host, s.component_port, s.component, secret, { log = log })
+        if conn then conn:stop() end
+        if err then check_error(err, secret) end
+        assert.matches("out: <handshake>%[masked%]</handshake>", check_log(lines, secret))
+      end
+    end)
+  end)
+end)
+
+describe("a server that plays false", function()
+  local certs
+
+  setup(function()
+    local pipe = assert(io.popen "mktemp -d")
+    certs = pipe:read "*l"
+    pipe:close()
+    assert(os.execute(("spec/support/certs '%s'"):format(certs)))
+  end)
+
+  teardown(function() os.execute(("rm -rf '%s'"):format(certs)) end)
+
+  local function play(text, password)
+    local p = peer.play(text, { grace = 0.1, certs = certs })
+    finally(function() p:stop() end)
+    local log, lines = listener()
+    local conn, err = xmpp.connect_client("carol@xmpp.test/desk", password, p.host, p.port,
+      { ca_file = p.ca, log = log, mechanisms = { "PLAIN" } })
+    return conn, err, lines, p
+  end
+
+  local offered = peer.starttls .. peer.stream("<mechanisms " .. SASL .. "><mechanism>PLAIN</mechanism></mechanisms>")
+
+  for name, answer in pairs {
+    ["breaks off"] = "cut",
+    ["refuses"] = "S: <failure " .. SASL .. "><not-authorized/></failure>",
+    ["challenges where there is no challenge"] = "S: <challenge " .. SASL .. ">YWJj</challenge>",
+    ["sends data with success"] = "S: <success " .. SASL .. ">YWJj</success>",
+    ["ends the stream"] = "S: <stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
+    ["sends something else"] = "S: <x xmlns='urn:example:x'/>",
+    ["sends no XML"] = "S: &&&",
+  } do
+    it("and " .. name .. " makes nobody tell the password", function()
+      local conn, err, lines = play(offered .. AUTH .. answer, "s3cret-passw0rd")
+      assert.is_nil(conn)
+      check_error(err, "s3cret", in_base64("carol", "s3cret-passw0rd"))
+      check_log(lines, "s3cret", in_base64("carol", "s3cret-passw0rd"))
+    end)
+  end
+
+  it("and repeats the password does not get it into the log", function()
+    local text = in_base64("carol", "s3cret-passw0rd")
+    local _, _, lines = play(offered .. AUTH .. "S: <failure " .. SASL .. "><not-authorized/><text>" .. text
+      .. "</text></failure>", "s3cret-passw0rd")
+    check_log(lines, "s3cret", text)
+  end)
+end)
+
+describe("a mistake of the caller's", function()
+  it("with a password is told without it", function()
+    for _, password in ipairs { "s3cret\0", "s3cret\n\1", "\xFFs3cret", ("s3cret"):rep(200000) } do
+      local p = peer.play(peer.session)
+      local conn, err = xmpp.connect_client("carol@xmpp.test", password, p.host, p.port, { ca_file = p.ca })
+      p:stop()
+      assert.is_nil(conn)
+      assert.equal("sasl", err.layer, tostring(err))
+      check_error(err, "s3cret")
+    end
+  end)
+
+  it("in the arguments is told without their values", function()
+    for _, call in ipairs {
+      function() xmpp.connect_client("carol@xmpp.test", { "s3cret" }) end,
+      function() xmpp.connect_client("carol@xmpp.test", "s3cret", 5) end,
+      function() xmpp.connect_client("carol@xmpp.test", "s3cret", { password = "s3cret" }) end,
+      function() xmpp.connect_client("carol@xmpp.test", "s3cret", { pin = { "s3cret" } }) end,
+      function() xmpp.connect_component("localhost", 5347, "echo.xmpp.test", { "s3cret" }) end,
+      function() xmpp.connect_component("localhost", 0, "echo.xmpp.test", "s3cret") end,
+    } do
+      local ok, message = pcall(call)
+      assert.is_false(ok)
+      lacks(message, "s3cret", "the message")
+    end
+  end)
+end)
+
+describe("of a password that is given as a function's result,", function()
+  local backwards = "drowssap" .. "-terces"
+
+  it("nothing of Lua's leads to it once the login is over", function()
+    local p = peer.play((peer.session:gsub("alice@", "dave@")))
+    finally(function() p:stop() end)
+    package.loaded.for_a_test = { backwards:reverse() }
+    assert.matches("for_a_test", way_to(backwards)) -- it would be found
+    package.loaded.for_a_test = nil
+    local conn = assert(xmpp.connect_client("dave@xmpp.test/desk", function() return backwards:reverse() end,
+      p.host, p.port, { ca_file = p.ca, log = function() end }))
+    assert.is_nil(way_to(backwards))
+    assert.is_true(xmpp.is_connection(conn))
+  end)
+end)
+
+describe("the memory of a process that", function()
+  local logins = {
+    { mechanism = "SCRAM-SHA-1" },
+    { mechanism = "SCRAM-SHA-256" },
+    { mechanism = "SCRAM-SHA-512" },
+    { mechanism = "SCRAM-SHA-256", prefix = "pa\u{308}ss\u{A0}" }, -- which is prepared by way of other buffers
+    { mechanism = "PLAIN" },
+    { mechanism = "PLAIN", prefix = "pa\u{308}ss\u{A0}" },
+    { mechanism = "component" },
+    { mechanism = "SCRAM-SHA-256", ending = "refused" },
+    { mechanism = "PLAIN", ending = "refused" },
+    { mechanism = "component", ending = "refused" },
+    { mechanism = "PLAIN", ending = "alone" },
+    { mechanism = "component", ending = "alone" },
+  }
+  local pipe
+
+  setup(function() pipe = child.open("secrets_scan.py", { json.encode(logins) }) end)
+  teardown(function() pipe:close() end)
+
+  local stories = { refused = "was refused", alone = "was left alone" }
+
+  for _, login in ipairs(logins) do
+    it(("%s by %s%s has no secret"):format(stories[login.ending] or "was let in", login.mechanism,
+      login.prefix and " with more than ASCII" or ""), function()
+      local found = json.decode((assert(pipe:read "*l", "the scan ended; it said why on stderr")))
+      if not login.ending then
+        assert.equal(login.mechanism ~= "component" and login.mechanism or "nil", found.outcome)
+        assert.equal(login.mechanism ~= "component", found.control) -- what should be there is seen
+        assert.same({}, found.open)
+      end
+      if login.ending ~= "alone" then assert.same({}, found.waiting) end
+      assert.same({}, found.closed)
+      if login.ending == "refused" then assert.matches("not%-authorized", found.outcome) end
+    end)
+  end
+end)
