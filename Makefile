@@ -83,11 +83,13 @@ check: all tests
 check: CHECK_MORE = spec/support/precis-compare spec/support/hostile/run
 
 # The same under AddressSanitizer and UBSan. Leaks are looked for, too: a spec's process closes its Lua state.
+# (What a process leaves in memory can't be asked here: a sanitizer's own stacks and quarantine keep more of it.)
+NOT_SANITIZED = spec/secrets_spec.lua
 SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-san SO=build-san/lua/xmpp/core.so CFLAGS='$(SANITIZE)' all tests
 	SO_DIR=build-san/lua PRELOAD="$$($(CC) -print-file-name=libasan.so)" LSAN_OPTIONS=suppressions=spec/support/lsan \
-	  LUA=$(LUA) prove -j$(JOBS) --exec spec/support/tap $(patsubst $(BUILD)/%,build-san/%,$(TESTS)) $(SPECS) \
+	  LUA=$(LUA) prove -j$(JOBS) --exec spec/support/tap $(patsubst $(BUILD)/%,build-san/%,$(TESTS)) $(filter-out $(NOT_SANITIZED),$(SPECS)) \
 	  spec/support/hostile/run
 .PHONY: tests
 tests: $(TESTS) $(BUILD)/test/precis_dump
