@@ -323,7 +323,7 @@ server.each(function(s)
     local function times_out(zone, more)
       local seconds = timed(function()
         fails({ layer = "timeout", condition = "timeout", retry = true }, { "xmpp%.test", "name servers" }, zone,
-          with({ timeout = 1 }, more))
+          with({ timeout = 0.6 }, more))
       end)
       assert.is_true(seconds < 5, seconds)
     end
@@ -342,7 +342,7 @@ server.each(function(s)
 
     it("answers for other names is not believed", function()
       local got, err = find({ ["*"] = { how = "wrong name", A = { "127.0.0.1" }, SRV = { srv(1, s.port) } } },
-        { timeout = 1, port = s.port })
+        { timeout = 0.6, port = s.port })
       assert.is_nil(got)
       assert.is_true(err.layer == "dns" or err.layer == "timeout", tostring(err))
     end)
@@ -350,7 +350,7 @@ server.each(function(s)
     it("sends what is no answer, or half of one, is not believed", function()
       for _, how in ipairs { "garbage", "cut" } do
         local got, err = find({ ["*"] = { how = how, A = { "127.0.0.1" }, SRV = { srv(1, s.port) } } },
-          { timeout = 1, port = s.port })
+          { timeout = 0.6, port = s.port })
         assert.is_nil(got)
         assert.is_true(err.layer == "dns" or err.layer == "timeout", tostring(err))
       end
@@ -377,7 +377,7 @@ server.each(function(s)
         err = fails({ layer = "timeout", condition = "timeout", retry = true }, { "xmpp%.test", "TCP connection" },
           { [CLIENT] = { SRV = { srv(1, s.port, "hole.example"), srv(2, s.port, "hole.example") } },
             ["hole.example"] = { after = 0.2, AAAA = { "::1" }, A = { "127.0.0.2" } }, holes = { s.port } },
-          { timeout = 1.5 })
+          { timeout = 1 })
       end)
       assert.is_true(seconds < 6, seconds)
       assert.matches("^timeout: timeout: ", tostring(err))

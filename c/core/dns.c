@@ -158,6 +158,14 @@ static int smaller(int a, int b) {
   return a < b ? a : b;
 }
 
+/* RFC 6761 6.3: localhost is this machine, though no hosts file should say so. */
+static void add_loopbacks(xm_dns *d, int number) {
+  const struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+  const struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  add_address(d, number, (const struct sockaddr *)&v6, sizeof v6);
+  add_address(d, number, (const struct sockaddr *)&v4, sizeof v4);
+}
+
 /* The order is RFC 6724's, but a long list of one family does not push the other out: it yields half of the share. */
 static void add_target_addresses(xm_dns *d, int number, int share) {
   const struct ares_addrinfo *found = first_with_host(d, d->targets[number].host)->found;
@@ -165,6 +173,7 @@ static void add_target_addresses(xm_dns *d, int number, int share) {
   int left4 = share - smaller(share / 2, count_family(list, AF_INET6));
   int left6 = share - smaller(share / 2, count_family(list, AF_INET));
   int *left;
+  if (!list && share > 1 && strcasecmp(d->targets[number].host, "localhost") == 0) add_loopbacks(d, number);
   for (node = list; node && share > 0; node = node->ai_next) {
     left = node->ai_family == AF_INET ? &left4 : &left6;
     if (*left == 0) continue;

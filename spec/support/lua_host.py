@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """lua_host.py LIBRARY FILE ARGUMENT...
 
-Runs a Lua file, as lua does, with all of Lua's own memory in one place: whatever is found elsewhere in this process was
-put there by C. The first line on stdout is where that place is: "START END", in hex. LIBRARY is Lua's, liblua5.4.so.0."""
+Runs a Lua file, as lua does, with all of Lua's own memory in one place: whatever is found elsewhere in this process
+was put there by C. The first line on stdout is where that place is: "START END", in hex. LIBRARY is Lua's
+(liblua5.4.so.0)."""
 import ctypes
 import mmap
 import sys

@@ -29,18 +29,34 @@ def left_out(data, words):
     return data
 
 
-def pump(source, target, change):
-    """Until either side has had enough. Features come in one piece from the servers that are used here."""
+def receive(source):
+    """What there is; None when it was only TLS's own business. An SSL object is no two threads' thing: one asks, and
+    doesn't wait."""
+    source.settimeout(0)
     try:
-        while data := source.recv(65536):
-            target.sendall(change(data))
+        return source.recv(65536)
+    except ssl.SSLWantReadError:
+        return None
+    finally:
+        source.settimeout(10)
+
+
+def pump(near, far, words):
+    """Until either side has had enough. Features come in one piece from the servers that are used here."""
+    other = {near: far, far: near}
+    try:
+        while True:
+            for source in [s for s in other if s.pending()] or select.select(list(other), [], [])[0]:
+                data = receive(source)
+                if data == b"":
+                    return
+                if data:
+                    other[source].sendall(left_out(data, words) if source is far else data)
     except OSError:
         pass
-    for side in (source, target):
-        try:
-            side.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+    finally:
+        for side in other:
+            side.close()
 
 
 def serve(client, context, trust, domain, port, words):
@@ -49,8 +65,7 @@ def serve(client, context, trust, domain, port, words):
         far = trust.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname=domain)
     except OSError:
         return client.close()
-    threading.Thread(target=pump, args=(near, far, bytes), daemon=True).start()
-    pump(far, near, lambda data: left_out(data, words))
+    pump(near, far, words)
 
 
 def main(pem, ca, domain, port, *words):

@@ -1,17 +1,19 @@
 #!/usr/bin/python3
 """nameserver.py ZONE
 
-A name server on a loopback port (UDP and TCP), for specs: it knows the names in ZONE and no others. ZONE is JSON, a name
-to what is to be said of it:
+A name server on a loopback port (UDP and TCP), for specs: it knows the names in ZONE and no others. ZONE is JSON, a
+name to what is to be said of it:
   SRV    [[priority, weight, port, target], ...]     A, AAAA  [address, ...]     CNAME  name
   rcode  2: SERVFAIL, ... instead of an answer
-  how    "silent": no answer; "late": after 'after' seconds; "garbage": bytes that are no answer; "wrong id", "wrong name":
-         an answer to another question; "cut": half an answer
-The name "*" is for all that are not there (else NXDOMAIN). "holes" is no name, but a list of ports: on ::1 and 127.0.0.2,
-connections to them are neither accepted nor refused.
+  after  seconds until that is said
+  how    "silent": no answer; "garbage": bytes that are none; "cut": half of one; "wrong id", "wrong name": one to
+         another question
+The name "*" is for all that are not there (else NXDOMAIN). "holes" is no name, but a list of ports: on ::1 and
+127.0.0.2, connections to them are neither accepted nor refused.
 
-Prints ADDRESS, PID and IPV6 (is there ::1 here? "yes", "no") as KEY=VALUE lines and an empty line; after SIGUSR1 the questions that were asked, as lines like
-"SRV _xmpp-client._tcp.example.net", and ends. It ends, too, when its stdout is closed."""
+Prints ADDRESS, PID and IPV6 (is there ::1 here? "yes", "no") as KEY=VALUE lines and an empty line; after SIGUSR1 the
+questions that were asked, as lines like "SRV _xmpp-client._tcp.example.net", and ends. It ends, too, when its stdout is
+closed."""
 import json
 import os
 import signal
@@ -67,7 +69,7 @@ class Zone:
         self.names, self.asked = names, []
 
     def records(self, name, kind, owner):
-        """The records in answer to the question, each encoded, aliases followed for as long as they lead somewhere new."""
+        """The records in answer to the question, encoded; aliases are followed while they lead somewhere new."""
         found, seen = [], set()
         while kind != "CNAME" and "CNAME" in self.names.get(name, {}) and name not in seen:
             seen.add(name)

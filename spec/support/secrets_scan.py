@@ -11,9 +11,9 @@ The password itself is looked for in all that can be written to, heap, stack, va
 strings (lua_host.py): these can't be wiped. What is derived from it is looked for there, too. No memory is used twice
 (c/test/shim/hoard.c), so that chance wipes nothing. A secret is found when any eight bytes of it are.
 
-Prints one line of JSON for each: "waiting" (for the server's answer to the proof), "open" and "closed" (and collected) to
-the names of the secrets that were found then, "outcome" to what the process told, and "control" to whether what has to
-be in an open connection's memory was found: the resource that was bound."""
+Prints one line of JSON for each: "waiting" (for the server's answer to the proof), "open" and "closed" (and collected)
+to the names of the secrets that were found then, "outcome" to what the process told, and "control" to whether what has
+to be in an open connection's memory was found: the resource that was bound."""
 import base64
 import hashlib
 import json
@@ -39,6 +39,8 @@ COMPONENT = (b"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http
 LIBRARIES = {"luajit": "libluajit-5.1.so.2"}
 BIGGEST = 1 << 30  # what is mapped beyond that is a sanitizer's shadow
 WINDOW, PAGE = 8, 4096
+# Leaks are Python's own. AddressSanitizer takes what is in registers for frames of the stack, and keeps lists of them.
+SANITIZER = "detect_leaks=0:malloc_context_size=0"
 
 
 def prepared(password):
@@ -154,7 +156,7 @@ class Process:
     def __init__(self, arguments, password, preloaded):
         lua = os.environ.get("LUA", "lua5.4")
         library = LIBRARIES.get(lua, "lib%s.so.0" % os.path.basename(lua))
-        env = dict(os.environ, LD_PRELOAD=preloaded, ASAN_OPTIONS="detect_leaks=0")  # the leaks are Python's own
+        env = dict(os.environ, LD_PRELOAD=preloaded, ASAN_OPTIONS=SANITIZER)
         self.child = subprocess.Popen(["/usr/bin/python3", HERE + "/lua_host.py", library, HERE + "/secret_login.lua",
                                        *arguments], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.arena = range(*(int(word, 16) for word in self.child.stdout.readline().split()))

@@ -9,13 +9,12 @@ logged in by whatever PLAIN or ANONYMOUS they say. A description may have more:
 
 Prints KEY=VALUE lines and an empty line: HOST, DIR (where NAME.crt are), CA (the root's certificate), CA_DIR (a folder
 with that, for ca_dir), PIN_KIND for each kind of key, PORT_NAME for each certificate. Then one line of JSON for each
-connection when it has ended: mode ("starttls", "direct"), sni, alpn, tls (version), heard (bytes that the client said
-under TLS), error. It ends when its stdout is closed."""
+connection when it has ended: name, mode ("starttls", "direct"), sni, alpn, tls (version), heard (bytes that the client
+said under TLS), error. It ends when its stdout is closed."""
 import base64
 import ctypes
 import hashlib
 import json
-import os
 import re
 import selectors
 import shutil
@@ -182,8 +181,8 @@ def listeners(names):
 
 
 def pin(key):
-    done = subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-outform", "DER"], capture_output=True, check=True)
-    return base64.b64encode(hashlib.sha256(done.stdout).digest()).decode()
+    der = subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-outform", "DER"], capture_output=True, check=True)
+    return base64.b64encode(hashlib.sha256(der.stdout).digest()).decode()
 
 
 def tell(folder, ports):
@@ -205,7 +204,8 @@ def main():
         tell(folder, ports)
         while True:
             for key, _ in selector.select():
-                print(json.dumps(serve(key.fileobj.accept()[0], folder, key.data)), flush=True)
+                seen = serve(key.fileobj.accept()[0], folder, key.data)
+                print(json.dumps(dict(seen, name=key.data)), flush=True)
     finally:
         shutil.rmtree(path)
 
