@@ -31,21 +31,20 @@ static question read_question(input *in) {
 
 /* The rules, told otherwise. */
 
-/* One label after the other, "*" for the first whole one if there are two more. */
-static bool covers(const char *pattern, size_t n, const char *name) {
-  size_t m = strlen(name), star;
-  if (n && pattern[n - 1] == '.') n--;
+static bool is_domain(const char *s, size_t n, const char *name) {
+  size_t m = strlen(name);
+  if (n && s[n - 1] == '.') n--;
   if (m && name[m - 1] == '.') m--;
-  if (n == 0 || memchr(pattern, 0, n)) return false;
-  if (!memchr(pattern, '*', n)) return n == m && strncasecmp(pattern, name, n) == 0;
-  star = strcspn(name, ".");
-  if (n < 2 || pattern[0] != '*' || pattern[1] != '.' || memchr(pattern + 1, '*', n - 1)) return false;
-  return memchr(pattern + 2, '.', n - 2) && star > 0 && star < m && m - star == n - 1 &&
-         strncasecmp(pattern + 1, name + star, n - 1) == 0;
+  return n > 0 && n == m && !memchr(s, 0, n) && strncasecmp(s, name, n) == 0;
 }
 
-static bool is_domain(const char *s, size_t n, const char *name) {
-  return !memchr(s, '*', n) && covers(s, n, name);
+/* "*" stands for the first whole label, if there are two more. */
+static bool covers(const char *pattern, size_t n, const char *name) {
+  size_t label = strcspn(name, ".");
+  if (!memchr(pattern, '*', n)) return is_domain(pattern, n, name);
+  if (pattern[n - 1] == '.') n--;
+  if (n < 2 || pattern[0] != '*' || pattern[1] != '.' || memchr(pattern + 1, '*', n - 1)) return false;
+  return memchr(pattern + 2, '.', n - 2) && label > 0 && is_domain(pattern + 1, n - 1, name + label);
 }
 
 static bool other_name_fits(const OTHERNAME *o, const char *name) {
