@@ -16,6 +16,7 @@ struct xb_waiter {
   xm_pending *pending;    /* XB_RESPONSE: its entry in the route */
   xb_kind kind;
   int who;                /* registry reference */
+  uint64_t seq;           /* XB_RESPONSE: the number of the request's stanza */
   uint64_t period;        /* every(): milliseconds; 0: once */
   bool is_due;
 };
@@ -151,13 +152,37 @@ void xb_waiter_set_pending(xb_waiter *w, xm_pending *p) {
   w->pending = p;
 }
 
+xm_pending *xb_waiter_pending(const xb_waiter *w) {
+  return w->pending;
+}
+
+const xb_waiter *xb_next_waiter(const xb_waiter *w) {
+  return w->next;
+}
+
+void xb_waiter_set_seq(xb_waiter *w, uint64_t seq) {
+  w->seq = seq;
+}
+
+void xb_lose_waiters(xb_conn *conn) {
+  xb_waiter *w, *next;
+  for (w = conn->responses.first; w; w = next) {
+    next = w->next;
+    if (xm_sm_has(xm_conn_sm(conn->c), w->seq)) continue;
+    link_out(w);
+    w->next = NULL;
+    w->list = &conn->lost;
+    link_in(w);
+  }
+}
+
 void xb_drop_waiter(lua_State *L, xb_waiter *w) {
   let_go(L, w);
   lua_pop(L, 1);
 }
 
 static int push_timeout(lua_State *L, xb_kind kind) {
-  static const char *const what[] = {"", "",       "a response", "the connection", "a stanza", "the kernel to take everything",
+  static const char *const what[] = {"",         "", "a response", "the connection", "a stanza", "all that was sent to arrive",
                                      "the end of the stream"};
   xm_err e = {0};
   xm_err_set(&e, XM_LAYER_TIMEOUT, "timeout", true, "gave up waiting for %s", what[kind]);
