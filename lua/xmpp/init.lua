@@ -71,8 +71,8 @@ local function warn_once()
   io.stderr:write("xmpp: verify = false: whoever sits between here and the server can read and change everything\n")
 end
 
--- What the core knows by other words: whether to connect again (reconnect), or only for as long as the old session can be
--- resumed (resume = true). A session that could be is asked for in any case, unless resume = false: it may be saved.
+-- What the core knows by other words: whether to connect again (reconnect), or only for as long as the old session can
+-- be resumed (resume = true). A session that could be is asked for in any case, unless resume = false: it may be saved.
 local function set_sessions(o)
   local r = type(o.reconnect) == "table" and o.reconnect or {}
   o.sm, o.resumable = true, o.resume ~= false
@@ -80,8 +80,8 @@ local function set_sessions(o)
   o.reconnect_min, o.reconnect_max, o.reconnect_attempts = r.min, r.max or (r.min and math.max(r.min, 60)), r.attempts
 end
 
--- The session of another process: what had come in is there before anything else comes, and whoever knows what was asked
--- hears the answers.
+-- The session of another process: what had come in is there before anything else comes, and whoever knows what was
+-- asked hears the answers.
 local function take_over(conn, o)
   for _, stanza in ipairs(o.session.queue) do core.conn.enqueue(conn, stanza) end
   for _, p in ipairs(o.on_response and o.session.pending or {}) do
@@ -221,8 +221,8 @@ end
 
 -- Sessions of other processes
 
-local saved_fields = { version = "number", account = "string", jid = "string", id = "string", max = "number", h = "number",
-  acked = "number", written = "number", stanzas = "table", pending = "table", queue = "table" }
+local saved_fields = { version = "number", account = "string", jid = "string", id = "string", max = "number",
+  h = "number", acked = "number", written = "number", stanzas = "table", pending = "table", queue = "table" }
 
 local function check_saved(saved)
   check_type(saved, "table", 1, "resume", 3)
@@ -236,8 +236,8 @@ local function check_saved(saved)
     tostring(saved.version)), 3)
 end
 
---- Goes on with a session that another process has saved with `conn:save()`; waits until that is done. If the server has
---- forgotten it there is a new one (`conn:info().resumed` is 0 then), to which the same happens as after a reconnect.
+--- Goes on with a session that another process has saved with `conn:save()`; waits until that is done. If the server
+--- has forgotten it there is a new one (`conn:info().resumed` is 0 then), as after a reconnect.
 ---@param saved table as conn:save() gave it, also after a journey through JSON
 ---@param password string|fun(): string
 ---@param opts? xmpp.Opts
@@ -248,12 +248,13 @@ function M.resume(saved, password, opts)
   if password ~= nil or needs_password(opts) then check_password(password, 2, "resume") end
   check_wait(2)
   local o = options.check(opts, 2)
-  local session, err = {}, nil
+  local session = { location = saved.location }
   for name in pairs(saved_fields) do session[name] = saved[name] end
-  session.location = saved.location
-  o.jid, err = core.jid(saved.account)
-  if o.jid then session.jid, err = core.jid(saved.jid) end
-  if err then return nil, err end
+  local account, bad = core.jid(saved.account)
+  if not account then return nil, bad end
+  session.jid, bad = core.jid(saved.jid)
+  if not session.jid then return nil, bad end
+  o.jid = account
   o.host, o.port, o.tls = o.host or saved.host, o.port or saved.port, o.tls or saved.tls or "starttls"
   o.password, o.session = password, session
   return open(o)
