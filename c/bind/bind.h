@@ -93,6 +93,8 @@ typedef struct xb_task {
 /* Calls the function below `nargs` arguments in a coroutine of its own, pops all of them. It may yield and go on later, by
  * xb_resume or by whoever else resumes it; an error goes to on_error. `conn` is the task's userdata's index, or 0. */
 void xb_call(lua_State *L, int nargs, const xb_task *task, int conn);
+/* Takes the memory that the next xb_call needs before its function runs: raises here, not there. */
+void xb_prepare_call(lua_State *L);
 /* Goes on with the suspended coroutine on top of the stack, pops it. One that isn't suspended is left alone. */
 void xb_resume(lua_State *L, xb_state *st);
 /* Gives the error object on top of the stack, with the traceback of `co` (NULL: none), to on_error; pops it. */
@@ -108,7 +110,8 @@ int xb_l_on_error(lua_State *L);
 /* `who` (index): a function, called with the results, or a table, in which they are put: [1].., n, done = true; then its
  * `co` goes on, if it has one. seconds < 0: no bound. NULL: no memory (nothing happened). */
 xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int who, double seconds);
-/* The waiter is over; `n` results are on top of the stack and popped. A function gets the connection put second. */
+/* The waiter is over; `n` results are on top of the stack and popped. A function gets the connection put second. For want
+ * of memory it raises, and the waiter goes on waiting. */
 void xb_finish(lua_State *L, xb_waiter *w, int n);
 /* The first waiter of that kind on this connection; NULL: none. */
 xb_waiter *xb_find_waiter(const xb_conn *conn, xb_kind kind);

@@ -229,6 +229,16 @@ static void keep_spare(lua_State *L, int co) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
 }
 
+void xb_prepare_call(lua_State *L) {
+  luaL_checkstack(L, 20, "a callback");
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &spare_key) != LUA_TTHREAD) {
+    lua_newthread(L);
+    keep_spare(L, lua_gettop(L));
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
 /* One stretch of a coroutine's life. true: it is over, and its results are on its stack. */
 static bool run(lua_State *L, lua_State *co, int nargs, int *results) {
   int status = lua_resume(co, L, nargs, results);
