@@ -166,6 +166,8 @@ void xb_register_conn(lua_State *L, xb_conn *conn, int index);
 void xb_push_conn(lua_State *L, xb_conn *conn);
 /* Pins it, or no longer, as things stand now. */
 void xb_keep_alive(lua_State *L, xb_conn *conn);
+/* Pins it for what is about to need it. */
+void xb_pin(lua_State *L, xb_conn *conn);
 /* A part (XB_HANDLER, ...) of the connection at an index; set: from the top of the stack. */
 void xb_push_part(lua_State *L, int conn, int part);
 void xb_set_part(lua_State *L, int conn, int part);

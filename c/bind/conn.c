@@ -19,18 +19,25 @@ static bool is_needed(const xb_conn *conn) {
   return !conn->ended && conn->c && (conn->handler != XB_NO_HANDLER || conn->responses.first || conn->waiters.first);
 }
 
-void xb_keep_alive(lua_State *L, xb_conn *conn) {
-  bool needed = is_needed(conn);
-  if (needed == conn->pinned) return;
-  conn->pinned = needed;
+static void set_pin(lua_State *L, xb_conn *conn, bool pinned) {
+  if (pinned == conn->pinned) return;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &pins_key);
-  if (needed) {
+  if (pinned) {
     xb_push_conn(L, conn);
   } else {
     lua_pushnil(L);
   }
   lua_rawsetp(L, -2, conn);
   lua_pop(L, 1);
+  conn->pinned = pinned; /* now that nothing has raised */
+}
+
+void xb_pin(lua_State *L, xb_conn *conn) {
+  set_pin(L, conn, true);
+}
+
+void xb_keep_alive(lua_State *L, xb_conn *conn) {
+  set_pin(L, conn, is_needed(conn));
 }
 
 void xb_register_conn(lua_State *L, xb_conn *conn, int index) {
