@@ -247,10 +247,10 @@ static int l_work(lua_State *L) {
   }
   xm_conn_pause(conn->c, is_full(conn));
   ev = conn->ended ? XM_CONN_NOTHING : xm_conn_next(conn->c);
+  if (ev == XM_CONN_ENDED) on_ended(conn); /* it comes once: before anything that may raise */
   xb_drain_log(L, conn, 1);
   if (ev == XM_CONN_STANZA) dispatch_tape(L, conn, 1);
   if (ev == XM_CONN_BOUND) finish_bound(L, conn, 1);
-  if (ev == XM_CONN_ENDED) on_ended(conn);
   if (conn->ended) tell_end(L, conn);
   finish_sent(L, conn);
   if (ev == XM_CONN_AGAIN) xb_mark_ready(conn);
