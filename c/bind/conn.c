@@ -98,19 +98,19 @@ void xb_set_part(lua_State *L, int conn, int part) {
 void xb_drain_log(lua_State *L, xb_conn *conn, int at) {
   xm_buf *log = xm_conn_log(conn->c);
   xb_task task = {.st = conn->st};
-  if (conn->is_logging) return;
-  conn->is_logging = true;
-  while (conn->logs && xm_buf_len(log)) {
+  while (conn->logs && !conn->is_logging && xm_buf_len(log)) {
     char direction = *xm_buf_at(log);
     size_t n;
     memcpy(&n, xm_buf_at(log) + 1, sizeof n);
     xb_push_part(L, at, XB_LOG);
     lua_pushstring(L, direction == '<' ? "in" : "out");
     lua_pushlstring(L, xm_buf_at(log) + 1 + sizeof n, n);
+    xb_prepare_call(L);
     xm_buf_consume(log, 1 + sizeof n + n);
+    conn->is_logging = true;
     xb_call(L, 2, &task, 0);
+    conn->is_logging = false;
   }
-  conn->is_logging = false;
 }
 
 static int l_jid(lua_State *L) {
