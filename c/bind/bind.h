@@ -64,6 +64,7 @@ struct xb_conn {
   bool ended;           /* its waiters have been told */
   enum { XB_NO_HANDLER, XB_DEFAULT_HANDLER, XB_OWN_HANDLER } handler;
   bool logs, is_logging;
+  xm_question *asked;   /* of the stanza that is being dispatched */
   xb_waiters responses, waiters; /* who waits for a response; for something else */
   size_t max_queue, queued; /* bytes; of the stanzas in the receive queue, as they came */
   lua_Integer first, last;  /* of the receive queue: stanza at 2i, its size at 2i+1 */
@@ -97,7 +98,7 @@ void xb_call(lua_State *L, int nargs, const xb_task *task, int conn);
 void xb_prepare_call(lua_State *L);
 /* Goes on with the suspended coroutine on top of the stack, pops it. One that isn't suspended is left alone. */
 void xb_resume(lua_State *L, xb_state *st);
-/* Gives the error object on top of the stack, with the traceback of `co` (NULL: none), to on_error; pops it. */
+/* Gives the error object on top of the stack, with the traceback of `co` (NULL: none), to on_error; pops it. Never raises. */
 void xb_report(lua_State *L, lua_State *co);
 void xb_push_error(lua_State *L, const xm_err *e);
 /* nil and an error table: 2. */
