@@ -66,6 +66,7 @@ struct xb_conn {
   bool logs, is_logging;
   bool listens;         /* to its states: XB_ON_STATE */
   size_t watched;       /* stanzas whose sender wants to know what becomes of them: XB_RECEIPTS, number -> function */
+  xm_question *asked;   /* of the stanza that is being dispatched */
   xb_waiters responses, waiters; /* who waits for a response; for something else */
   xb_waiters lost;      /* who waits for a response that can't come any more, and hasn't been told yet */
   size_t max_queue, queued; /* bytes; of the stanzas in the receive queue, as they came */
@@ -96,9 +97,11 @@ typedef struct xb_task {
 /* Calls the function below `nargs` arguments in a coroutine of its own, pops all of them. It may yield and go on later, by
  * xb_resume or by whoever else resumes it; an error goes to on_error. `conn` is the task's userdata's index, or 0. */
 void xb_call(lua_State *L, int nargs, const xb_task *task, int conn);
+/* Takes the memory that the next xb_call needs before its function runs: raises here, not there. */
+void xb_prepare_call(lua_State *L);
 /* Goes on with the suspended coroutine on top of the stack, pops it. One that isn't suspended is left alone. */
 void xb_resume(lua_State *L, xb_state *st);
-/* Gives the error object on top of the stack, with the traceback of `co` (NULL: none), to on_error; pops it. */
+/* Gives the error object on top of the stack, with the traceback of `co` (NULL: none), to on_error; pops it. Never raises. */
 void xb_report(lua_State *L, lua_State *co);
 void xb_push_error(lua_State *L, const xm_err *e);
 /* nil and an error table: 2. */
@@ -111,7 +114,8 @@ int xb_l_on_error(lua_State *L);
 /* `who` (index): a function, called with the results, or a table, in which they are put: [1].., n, done = true; then its
  * `co` goes on, if it has one. seconds < 0: no bound. NULL: no memory (nothing happened). */
 xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int who, double seconds);
-/* The waiter is over; `n` results are on top of the stack and popped. A function gets the connection put second. */
+/* The waiter is over; `n` results are on top of the stack and popped. A function gets the connection put second. For want
+ * of memory it raises, and the waiter goes on waiting. */
 void xb_finish(lua_State *L, xb_waiter *w, int n);
 /* The first waiter of that kind on this connection; NULL: none. */
 xb_waiter *xb_find_waiter(const xb_conn *conn, xb_kind kind);
@@ -172,6 +176,8 @@ void xb_register_conn(lua_State *L, xb_conn *conn, int index);
 void xb_push_conn(lua_State *L, xb_conn *conn);
 /* Pins it, or no longer, as things stand now. */
 void xb_keep_alive(lua_State *L, xb_conn *conn);
+/* Pins it for what is about to need it. */
+void xb_pin(lua_State *L, xb_conn *conn);
 /* A part (XB_HANDLER, ...) of the connection at an index; set: from the top of the stack. */
 void xb_push_part(lua_State *L, int conn, int part);
 void xb_set_part(lua_State *L, int conn, int part);

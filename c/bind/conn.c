@@ -20,18 +20,25 @@ static bool is_needed(const xb_conn *conn) {
          (conn->handler != XB_NO_HANDLER || conn->responses.first || conn->waiters.first || conn->watched || conn->listens);
 }
 
-void xb_keep_alive(lua_State *L, xb_conn *conn) {
-  bool needed = is_needed(conn);
-  if (needed == conn->pinned) return;
-  conn->pinned = needed;
+static void set_pin(lua_State *L, xb_conn *conn, bool pinned) {
+  if (pinned == conn->pinned) return;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &pins_key);
-  if (needed) {
+  if (pinned) {
     xb_push_conn(L, conn);
   } else {
     lua_pushnil(L);
   }
   lua_rawsetp(L, -2, conn);
   lua_pop(L, 1);
+  conn->pinned = pinned; /* now that nothing has raised */
+}
+
+void xb_pin(lua_State *L, xb_conn *conn) {
+  set_pin(L, conn, true);
+}
+
+void xb_keep_alive(lua_State *L, xb_conn *conn) {
+  set_pin(L, conn, is_needed(conn));
 }
 
 void xb_register_conn(lua_State *L, xb_conn *conn, int index) {
@@ -93,19 +100,19 @@ void xb_set_part(lua_State *L, int conn, int part) {
 void xb_drain_log(lua_State *L, xb_conn *conn, int at) {
   xm_buf *log = xm_conn_log(conn->c);
   xb_task task = {.st = conn->st};
-  if (conn->is_logging) return;
-  conn->is_logging = true;
-  while (conn->logs && xm_buf_len(log)) {
+  while (conn->logs && !conn->is_logging && xm_buf_len(log)) {
     char direction = *xm_buf_at(log);
     size_t n;
     memcpy(&n, xm_buf_at(log) + 1, sizeof n);
     xb_push_part(L, at, XB_LOG);
     lua_pushstring(L, direction == '<' ? "in" : "out");
     lua_pushlstring(L, xm_buf_at(log) + 1 + sizeof n, n);
+    xb_prepare_call(L);
     xm_buf_consume(log, 1 + sizeof n + n);
+    conn->is_logging = true;
     xb_call(L, 2, &task, 0);
+    conn->is_logging = false;
   }
-  conn->is_logging = false;
 }
 
 static int l_jid(lua_State *L) {

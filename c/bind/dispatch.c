@@ -25,7 +25,10 @@ static void need_table(dispatch *d) {
 /* Calls the function on top of the stack with stanza and connection. */
 static void deliver(dispatch *d, uint32_t once) {
   xb_task task = {.st = d->conn->st, .question = d->question, .once = once};
-  if (d->question) xm_question_hold(d->question);
+  if (d->question) {
+    xb_prepare_call(d->L); /* who holds it must be called */
+    xm_question_hold(d->question);
+  }
   if (d->question || once) task.conn = d->conn;
   lua_pushvalue(d->L, d->table);
   lua_pushvalue(d->L, d->at);
@@ -101,6 +104,7 @@ static xm_question *ask(xb_conn *conn, const char *name, const char *type, const
 }
 
 static void release(dispatch *d) {
+  d->conn->asked = NULL;
   if (d->question && xm_question_release(xm_conn_route(d->conn->c), d->question))
     xb_answer_unavailable(d->conn, d->question);
 }
@@ -135,6 +139,7 @@ static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
   }
   d.question = ask(conn, xm_tape_name(t, 0), xm_tape_get(t, 0, "type", NULL), xm_tape_get(t, 0, "from", NULL),
                    xm_tape_get(t, 0, "to", NULL), xm_tape_get(t, 0, "id", NULL));
+  conn->asked = d.question;
   to_handler(&d);
   release(&d);
 }
@@ -163,7 +168,7 @@ static void dispatch_queued(lua_State *L, xb_conn *conn, int at) {
   xb_address a;
   const char *ns = xm_conn_ns(conn->c);
   xb_read_address(L, d.table, &a, &ns);
-  d.question = ask(conn, a.name, a.type, a.from, a.to, a.id);
+  d.question = conn->asked = ask(conn, a.name, a.type, a.from, a.to, a.id);
   if (conn->handler == XB_DEFAULT_HANDLER) {
     table_to_callbacks(&d);
   } else {
@@ -247,13 +252,17 @@ static void on_stanza(lua_State *L, xb_conn *conn) {
   if (conn->c) xm_conn_handled(conn->c);
 }
 
+/* These come once: before anything that may raise. */
+static void note_event(xb_conn *conn, xm_conn_event ev) {
+  if (ev == XM_CONN_ENDED) on_ended(conn);
+  if (ev == XM_CONN_REBOUND) xb_lose_waiters(conn);
+}
+
 static void take_event(lua_State *L, xb_conn *conn, xm_conn_event ev) {
   switch (ev) {
     case XM_CONN_STANZA: return on_stanza(L, conn);
     case XM_CONN_BOUND: return finish_bound(L, conn, 1);
-    case XM_CONN_REBOUND: return xb_lose_waiters(conn);
     case XM_CONN_STATE: return xb_tell_state(L, conn, 1);
-    case XM_CONN_ENDED: return on_ended(conn);
     default: return;
   }
 }
@@ -269,6 +278,7 @@ static int l_work(lua_State *L) {
   }
   xm_conn_pause(conn->c, is_full(conn));
   ev = conn->ended ? XM_CONN_NOTHING : xm_conn_next(conn->c);
+  note_event(conn, ev);
   xb_drain_log(L, conn, 1);
   xb_tell_receipts(L, conn, 1);
   take_event(L, conn, ev);
@@ -283,6 +293,8 @@ static int l_work(lua_State *L) {
 /* Memory ran out where the library itself needed it: the stanza is lost, so the connection must not go on as if nothing
  * had been. */
 static void break_off(lua_State *L, xb_conn *conn) {
+  if (conn->asked && xm_question_release(xm_conn_route(conn->c), conn->asked)) xm_question_free(conn->asked);
+  conn->asked = NULL;
   xb_report(L, NULL);
   xm_conn_abort(conn->c);
 }
