@@ -1,7 +1,8 @@
-# make            build lua/xmpp/core.so for Lua 5.4
+# make            build lua/xmpp/core.so for Lua 5.4; LUA=luajit, lua5.1, lua5.3: build/$(LUA)/xmpp/core.so for that one
 # make demo       install what is missing, build, and show the library at work against a real server
 # make test       the same set-up, then every test, plain and under sanitizers
-# make check      every test once, without set-up or sanitizers (LUA, SO_DIR, PRELOAD: see spec/support/tap)
+# make check      every test once, without set-up or sanitizers (LUA, SO_DIR, PRELOAD: see spec/support/tap); with LUA=luajit
+#                 what depends on Lua, with LUA=lua5.1 or lua5.3 the part of it that needs no server
 # make lint       the arrows between the rooms, the warnings of gcc and clang, luacheck
 # make bench      ratios measured side by side with raw expat, memcpy and sockets
 # make torture    fail every allocation and every system call of a session, one at a time
@@ -10,24 +11,28 @@
 # make install    PREFIX=/usr/local
 # make clean
 #
-# Variables: CC, CFLAGS, LDFLAGS, LUA (lua5.4), LUA_PC (lua5.4: its pkg-config name), PKG_CONFIG, PREFIX, JOBS (2),
+# Variables: CC, CFLAGS, LDFLAGS, LUA (lua5.4), LUA_PC (its pkg-config name: LUA's), PKG_CONFIG, PREFIX, JOBS (2),
 # BUILD (where objects go), SO (the module)
 
 CC ?= cc
 CFLAGS ?= -O2 -g
 PKG_CONFIG ?= pkg-config
 LUA ?= lua5.4
-LUA_PC ?= lua5.4
+LUA_NAME := $(notdir $(LUA))
+LUA_PC ?= $(LUA_NAME)
 PREFIX ?= /usr/local
 BUILD ?= build
-SO ?= lua/xmpp/core.so
+# The core is the same for every Lua; what knows Lua is kept apart for each of the others.
+OTHER_LUA := $(filter-out lua lua5.4,$(LUA_NAME))
+FOR_LUA := $(BUILD)$(OTHER_LUA:%=/%)
+SO ?= $(if $(OTHER_LUA),$(FOR_LUA),lua)/xmpp/core.so
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -fPIC -fvisibility=hidden $(CFLAGS)
 
 # V=1 shows the commands.
 say = $(if $(V),,@echo "  $1  $2"; )
 
 CORE := $(patsubst c/core/%.c,$(BUILD)/core/%.o,$(wildcard c/core/*.c))
-BIND := $(patsubst c/bind/%.c,$(BUILD)/bind/%.o,$(wildcard c/bind/*.c))
+BIND := $(patsubst c/bind/%.c,$(FOR_LUA)/bind/%.o,$(wildcard c/bind/*.c))
 TESTS := $(patsubst c/test/%.c,$(BUILD)/test/%,$(wildcard c/test/t_*.c))
 
 .PHONY: all demo test check check-sanitized lint bench fuzz install clean
@@ -46,7 +51,7 @@ $(BUILD)/core/%.o: c/core/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(CORE_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/bind/%.o: c/bind/%.c | have-libs
+$(FOR_LUA)/bind/%.o: c/bind/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -Ic/core -MMD -MP -c -o $@ $<
 
@@ -96,12 +101,15 @@ tests: $(TESTS) $(BUILD)/test/precis_dump
 
 # gcc and clang with more warnings than the build has, and what keeps the Lua files within 5.1's syntax.
 STRICT_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only
+LUAS = lua5.4 luajit lua5.1 lua5.3
 LUA_FILES = $(shell find lua spec examples -name '*.lua')
 lint:
 	spec/support/lint-arrows
 	@for cc in gcc clang; do \
 	  for f in c/core/*.c; do $$cc $(STRICT_CFLAGS) -Wconversion -Wno-sign-conversion $(CORE_CFLAGS) $$f || exit 1; done; \
-	  for f in c/bind/*.c; do $$cc $(STRICT_CFLAGS) $(LUA_CFLAGS) -Ic/core $$f || exit 1; done; \
+	  for lua in $(LUAS); do \
+	    for f in c/bind/*.c; do $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua) -Ic/core $$f || exit 1; done; \
+	  done; \
 	done
 	luacheck -q .
 	luac5.1 -p $(LUA_FILES)
@@ -157,4 +165,4 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz lua/xmpp/core.so
 
--include $(wildcard $(BUILD)/*/*.d)
+-include $(wildcard $(BUILD)/*/*.d) $(if $(OTHER_LUA),$(wildcard $(FOR_LUA)/*/*.d))

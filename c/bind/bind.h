@@ -7,14 +7,14 @@
  *   connect, send, dispatch, callback   what is done with one
  *   jid     the Jid userdata
  *   module  luaopen, the loop's turns
+ *   compat  the other Luas
  */
 #ifndef XB_BIND_H
 #define XB_BIND_H
 
-#include <lauxlib.h>
-#include <lua.h>
 #include <stdbool.h>
 
+#include "compat.h"
 #include "conn.h"
 #include "err.h"
 #include "jid.h"
@@ -91,7 +91,8 @@ typedef struct xb_task {
 } xb_task;
 
 /* Calls the function below `nargs` arguments in a coroutine of its own, pops all of them. It may yield and go on later, by
- * xb_resume or by whoever else resumes it; an error goes to on_error. `conn` is the task's userdata's index, or 0. */
+ * xb_resume or by whoever else resumes it; an error goes to on_error. `conn` is the index of the task's connection, 0 when it
+ * has none. */
 void xb_call(lua_State *L, int nargs, const xb_task *task, int conn);
 /* Goes on with the suspended coroutine on top of the stack, pops it. One that isn't suspended is left alone. */
 void xb_resume(lua_State *L, xb_state *st);
@@ -199,6 +200,8 @@ int xb_l_default_handler(lua_State *L);
 void xb_remove_callback(lua_State *L, xb_conn *conn, int index, uint32_t slot);
 int xb_l_receive(lua_State *L);
 int xb_l_set_handler(lua_State *L);
+/* The same value each time. */
+void xb_push_default_handler(lua_State *L);
 int xb_l_stop_handler(lua_State *L);
 int xb_l_handler(lua_State *L);
 int xb_l_set_callback(lua_State *L);

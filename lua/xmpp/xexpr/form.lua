@@ -7,9 +7,9 @@ local function show(v) return type(v) == "string" and ("'%s'"):format(v) or type
 
 local function is_element(v) return type(v) == "table" and type(v[1]) == "string" end
 
--- Where Lua has one kind of number, what is integral and exact is an integer.
+-- Where Lua has one kind of number, what is integral and exact is an integer; -0 is none.
 local kind_of_number = math.type or function(v) -- luacheck: ignore 143
-  return v % 1 == 0 and v > -2 ^ 53 and v < 2 ^ 53 and "integer" or "float"
+  return v % 1 == 0 and v > -2 ^ 53 and v < 2 ^ 53 and (v ~= 0 or 1 / v > 0) and "integer" or "float"
 end
 
 -- The shortest text that reads back as the same number; nil for what has none (nan, the infinities).
