@@ -44,6 +44,7 @@ struct xb_state {
   xm_loop *loop;
   bool stepping;        /* a step is on the stack */
   bool closed;          /* lua_close has begun with us */
+  unsigned nested;      /* coroutines that are being run, one inside the other */
   unsigned conns;       /* connections that have not ended */
   unsigned timers;      /* waiters of kind XB_TIME */
   xb_conn *ready, **ready_end;
@@ -153,6 +154,7 @@ void xb_push_stanza(lua_State *L, const xm_tape *t);
 int xb_l_to_xml(lua_State *L);
 int xb_l_from_xml(lua_State *L);
 int xb_l_check_stanza(lua_State *L);
+int xb_l_number_text(lua_State *L);
 
 /* conn.c */
 

@@ -246,9 +246,22 @@ static void keep_spare(lua_State *L, int co) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
 }
 
+static int resume(lua_State *L, lua_State *co, xb_state *st, int nargs, int *results) {
+  int status;
+  if (st->nested >= XB_MOST_NESTED) {
+    lua_settop(co, 0);
+    lua_pushliteral(co, "C stack overflow");
+    return LUA_ERRRUN;
+  }
+  st->nested++;
+  status = lua_resume(co, L, nargs, results);
+  st->nested--;
+  return status;
+}
+
 /* One stretch of a coroutine's life. true: it is over, and its results are on its stack. */
-static bool run(lua_State *L, lua_State *co, int nargs, int *results) {
-  int status = lua_resume(co, L, nargs, results);
+static bool run(lua_State *L, lua_State *co, xb_state *st, int nargs, int *results) {
+  int status = resume(L, co, st, nargs, results);
   if (status == LUA_YIELD) {
     lua_pop(co, *results);
     return false;
@@ -271,7 +284,7 @@ void xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
   at = lua_gettop(L) - nargs - 1; /* a watched call's cell is below it */
   luaL_checkstack(co, nargs + 5, "a callback");
   lua_xmove(L, co, nargs + 1);
-  if (run(L, co, nargs, &results)) {
+  if (run(L, co, task->st, nargs, &results)) {
     finish(L, task, came_to_true(co, results));
     if (results >= 0) {
       lua_settop(co, 0);
@@ -287,12 +300,11 @@ void xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
 void xb_resume(lua_State *L, xb_state *st) {
   lua_State *co = lua_tothread(L, -1);
   int at = lua_gettop(L), results;
-  (void)st;
   if (co && co != L && lua_status(co) == LUA_YIELD) {
     push_cells(L);
     lua_pushvalue(L, at);
     lua_rawget(L, -2); /* now: a coroutine that throws lets go of it */
-    if (run(L, co, 0, &results)) {
+    if (run(L, co, st, 0, &results)) {
       xb_task task = lua_istable(L, at + 2) ? take_task(L, at + 2) : (xb_task){0};
       finish(L, &task, false); /* unless it is finished, it threw */
       if (results > 0) lua_pop(co, results);

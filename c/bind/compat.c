@@ -101,13 +101,14 @@ const char *xb_tolstring(lua_State *L, int i, size_t *n) {
   return lua_tolstring(L, -1, n);
 }
 
-/* One level of a traceback, in the words of debug.traceback. */
+/* One level of a traceback, in the words of Lua 5.4. */
 static void push_level(lua_State *L, lua_State *of, lua_Debug *at) {
   lua_getinfo(of, "Snl", at);
   lua_pushfstring(L, "\n\t%s:", at->short_src);
   if (at->currentline > 0) lua_pushfstring(L, "%d:", at->currentline);
   else lua_pushliteral(L, "");
-  if (*at->namewhat) lua_pushfstring(L, " in function '%s'", at->name);
+  if (strcmp(at->namewhat, "global") == 0) lua_pushfstring(L, " in function '%s'", at->name);
+  else if (*at->namewhat) lua_pushfstring(L, " in %s '%s'", at->namewhat, at->name);
   else if (*at->what == 'm') lua_pushliteral(L, " in main chunk");
   else if (*at->what == 'C' || *at->what == 't') lua_pushliteral(L, " ?");
   else lua_pushfstring(L, " in function <%s:%d>", at->short_src, at->linedefined);

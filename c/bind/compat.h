@@ -7,6 +7,7 @@
 #define XB_COMPAT_H
 
 #include <lauxlib.h>
+#include <limits.h>
 #include <lua.h>
 
 #if LUA_VERSION_NUM == 504
@@ -98,7 +99,10 @@ int xb_l_can_yield(lua_State *L);
 
 /* Here lua_checkstack raises when there is no memory, which xb_write mustn't: it asks for all that it may need first. */
 #define XB_WALK_STACK(depth) (4 * (depth) + 8)
+/* Here a coroutine begins to count calls of C anew, so that nobody else sees the end of C's stack coming. */
+#define XB_MOST_NESTED 190
 #else
+#define XB_MOST_NESTED UINT_MAX
 #define XB_WALK_STACK(depth) 8
 #endif
 

@@ -112,6 +112,18 @@ static const char *number(lua_State *L, int index, char *room, size_t cap, size_
   return room;
 }
 
+/* number_text(v) -> the number v as it is written into a stanza, nil when it can't be. */
+int xb_l_number_text(lua_State *L) {
+  char room[40];
+  size_t n;
+  const char *s;
+  luaL_checktype(L, 1, LUA_TNUMBER);
+  s = number(L, 1, room, sizeof room, &n);
+  if (s) lua_pushlstring(L, s, n);
+  else lua_pushnil(L);
+  return 1;
+}
+
 /* A string, or a number as one. NULL: neither. */
 static const char *to_text(lua_State *L, int index, char *room, size_t cap, size_t *n) {
   if (lua_type(L, index) == LUA_TSTRING) return lua_tolstring(L, index, n);
