@@ -85,19 +85,25 @@ const char *xb_pushstring(lua_State *L, const char *s) {
 }
 
 static void push_plain(lua_State *L, int i) {
+  const char *type;
   switch (lua_type(L, i)) {
     case LUA_TSTRING:
     case LUA_TNUMBER: lua_pushvalue(L, i); break; /* lua_tolstring makes the copy a string */
     case LUA_TBOOLEAN: lua_pushstring(L, lua_toboolean(L, i) ? "true" : "false"); break;
     case LUA_TNIL: lua_pushliteral(L, "nil"); break;
-    default: lua_pushfstring(L, "%s: %p", luaL_typename(L, i), lua_topointer(L, i));
+    default:
+      type = luaL_getmetafield(L, i, "__name") ? lua_tostring(L, -1) : NULL;
+      lua_pushfstring(L, "%s: %p", type ? type : luaL_typename(L, i), lua_topointer(L, i));
   }
 }
 
 const char *xb_tolstring(lua_State *L, int i, size_t *n) {
+  int top = lua_gettop(L);
   i = xb_absindex(L, i);
   if (!luaL_callmeta(L, i, "__tostring")) push_plain(L, i);
   if (!lua_isstring(L, -1)) luaL_error(L, "'__tostring' must return a string");
+  lua_insert(L, top + 1);
+  lua_settop(L, top + 1);
   return lua_tolstring(L, -1, n);
 }
 
