@@ -57,6 +57,8 @@ local function check_error(err, ...)
   for _, secret in ipairs { ... } do lacks(all, secret, "the error") end
 end
 
+local uservalue = debug.getuservalue or debug.getfenv -- luacheck: ignore 143
+
 -- How Lua gets from the registry to a string that, read backwards, has `backwards` in it; nil: not at all. This
 -- function's own callers are left out.
 local function way_to(backwards)
@@ -75,7 +77,7 @@ local function way_to(backwards)
         push(name .. "." .. tostring(k):sub(1, 40), v)
       end
     elseif kind == "userdata" then
-      for i = 1, 8 do push(name .. ".uservalue", (debug.getuservalue(value, i))) end -- luacheck: ignore 143
+      for i = 1, 8 do push(name .. ".uservalue", (uservalue(value, i))) end
     elseif kind == "function" then
       for i = 1, 255 do
         local upvalue, v = debug.getupvalue(value, i)
