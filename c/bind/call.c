@@ -250,7 +250,8 @@ static int resume(lua_State *L, lua_State *co, xb_state *st, int nargs, int *res
   int status;
   if (st->nested >= XB_MOST_NESTED) {
     lua_settop(co, 0);
-    lua_pushliteral(co, "C stack overflow");
+    lua_pushliteral(L, "C stack overflow"); /* it may raise, so not on a coroutine that isn't running */
+    lua_xmove(L, co, 1);
     return LUA_ERRRUN;
   }
   st->nested++;
