@@ -14,7 +14,7 @@ local function expect(text)
 end
 
 local function run(command)
-  local pipe = assert(io.popen("unset LD_PRELOAD; { " .. command .. "\n} 2>&1"))
+  local pipe = assert(io.popen("unset LD_PRELOAD MAKEFLAGS BUILD SO; { " .. command .. "\n} 2>&1"))
   local text = pipe:read "*a"
   pipe:close()
   return text
