@@ -442,8 +442,9 @@ static void note_login(xm_conn *c) {
   if (m && strcmp(m, "PLAIN") != 0 && strcmp(m, "ANONYMOUS") != 0) c->o.pinned = true;
 }
 
-/* The peer's fault, told and done with. */
+/* The peer's fault, told and done with; after what was said before. */
 static xm_conn_event refuse(xm_conn *c, const char *detail) {
+  xm_conn_flush(c);
   xm_link_refuse(c->link, detail, c->said_bye || !xm_sm_is_between(c->sm));
   return on_link_end(c);
 }
