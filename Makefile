@@ -6,7 +6,7 @@
 # make bench      ratios measured side by side with raw expat, memcpy and sockets
 # make torture    fail every allocation and every system call of a session, one at a time
 # make mutants    take checks out, one at a time: some test must fail
-# make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000)
+# make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test has 5000 of each
 # make install    PREFIX=/usr/local
 # make clean
 #
@@ -82,15 +82,17 @@ check: all tests
 	BUILD=$(BUILD) LUA=$(LUA) prove -j$(JOBS) --exec spec/support/tap $(TESTS) $(SPECS) $(CHECK_MORE)
 check: CHECK_MORE = spec/support/precis-compare spec/support/hostile/run
 
-# The same under AddressSanitizer and UBSan. Leaks are looked for, too: a spec's process closes its Lua state.
+# The same under AddressSanitizer and UBSan, and 5000 executions of each fuzz target. Leaks are looked for, too: a spec's
+# process closes its Lua state.
 # (What a process leaves in memory can't be asked here: a sanitizer's own stacks and quarantine keep more of it.)
 NOT_SANITIZED = spec/secrets_spec.lua
 SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-san SO=build-san/lua/xmpp/core.so CFLAGS='$(SANITIZE)' all tests
+	@$(MAKE) --no-print-directory fuzzers
 	SO_DIR=build-san/lua PRELOAD="$$($(CC) -print-file-name=libasan.so)" LSAN_OPTIONS=suppressions=spec/support/lsan \
 	  LUA=$(LUA) prove -j$(JOBS) --exec spec/support/tap $(patsubst $(BUILD)/%,build-san/%,$(TESTS)) $(filter-out $(NOT_SANITIZED),$(SPECS)) \
-	  spec/support/hostile/run
+	  spec/support/hostile/run spec/support/fuzz-short
 .PHONY: tests
 tests: $(TESTS) $(BUILD)/test/precis_dump
 
