@@ -1,5 +1,7 @@
 #include <ares.h>
 #include <arpa/inet.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -337,6 +339,30 @@ static void asks_nobody_for_localhost_or_addresses(void **state) {
   }
 }
 
+/* c-ares, too, opens it by this. */
+static bool no_hosts_file;
+
+__attribute__((visibility("default"))) FILE *fopen(const char *path, const char *mode) {
+  static FILE *(*usual)(const char *, const char *);
+  if (no_hosts_file && strcmp(path, "/etc/hosts") == 0) return errno = ENOENT, NULL;
+  if (!usual) usual = (FILE * (*)(const char *, const char *)) dlsym(RTLD_NEXT, "fopen");
+  return usual(path, mode);
+}
+
+/* RFC 6761 6.3. Nobody is asked, and nobody else is this machine. */
+static void localhost_needs_no_hosts_file(void **state) {
+  char text[TEXT];
+  (void)state;
+  no_hosts_file = true;
+  assert_int_equal(ask("", "localhost", 0, text), 0);
+  assert_string_equal(text, "0 ::1 5222; 0 127.0.0.1 5222");
+  ask(CLIENT "1 0 1 localhost\n", "x.test", SRV, text);
+  assert_string_equal(text, "0 ::1 1; 0 127.0.0.1 1");
+  ask("", "nohost", 0, text);
+  assert_string_equal(text, "!NXDOMAIN retry");
+  no_hosts_file = false;
+}
+
 static void says_which_targets_have_no_address(void **state) {
   server s;
   asker a = {0}, with_name;
@@ -625,6 +651,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(no_family_pushes_the_other_out),
     cmocka_unit_test(asks_once_for_a_host_that_is_named_twice),
     cmocka_unit_test(asks_nobody_for_localhost_or_addresses),
+    cmocka_unit_test(localhost_needs_no_hosts_file),
     cmocka_unit_test(says_which_targets_have_no_address),
     cmocka_unit_test(the_second_name_server_helps_out),
     cmocka_unit_test(no_name_server_is_an_error),
