@@ -135,7 +135,8 @@ GCOVR = gcovr --root . --filter c/core/ --exclude-unreachable-branches --exclude
 coverage:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-cov SO=build-cov/lua/xmpp/core.so CFLAGS='-O0 -g --coverage' all tests
 	@find build-cov -name '*.gcda' -delete
-	SO_DIR=build-cov/lua LUA=$(LUA) prove --exec spec/support/tap $(patsubst $(BUILD)/%,build-cov/%,$(TESTS)) $(COVERAGE_SPECS)
+	SO_DIR=build-cov/lua LUA=$(LUA) prove --exec spec/support/tap $(patsubst $(BUILD)/%,build-cov/%,$(TESTS)) $(COVERAGE_SPECS) \
+	  spec/support/hostile/run
 	@$(GCOVR) --branches build-cov
 	@$(GCOVR) --print-summary --fail-under-line 95 --fail-under-branch 85 build-cov
 
