@@ -4,7 +4,7 @@
 # make check      every test once, without set-up or sanitizers (LUA, SO_DIR, PRELOAD: see spec/support/tap)
 # make lint       the arrows between the rooms, the warnings of gcc and clang, luacheck
 # make bench      ratios measured side by side with raw expat, memcpy and sockets
-# make torture    fail every allocation and every system call of a session, one at a time
+# make torture    fail every allocation and system call of a session, and the wire behind every byte, one at a time
 # make mutants    take checks out, one at a time: some test must fail
 # make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000)
 # make install    PREFIX=/usr/local
@@ -119,10 +119,10 @@ $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 bench: all $(BUILD)/bench/raw $(BUILD)/bench/peer $(BUILD)/bench/count.so
 	@BUILD=$(BUILD) LUA=$(LUA) $(LUA) spec/bench/run
 
-# Every place where an allocation or a system call can fail, not a sample: about an hour.
+# Every place where the wire, an allocation or a system call can fail, not a sample: more than an hour.
 .PHONY: torture
-torture: all
-	TORTURE=1 LIMIT=7200 prove --exec spec/support/tap spec/faults_spec.lua
+torture: all $(BUILD)/test/t_torture
+	TORTURE=1 LIMIT=7200 prove --exec spec/support/tap $(BUILD)/test/t_torture spec/faults_spec.lua
 
 .PHONY: mutants
 mutants: all

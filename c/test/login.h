@@ -1,5 +1,5 @@
-/* login: a login that was recorded (corpus/logins/NAME.login, by spec/support/record), and who says the server's part of
- * it again: what only the server of the moment can know is worked out anew. No I/O. Wants cmocka.h before it. */
+/* login: a login that was recorded (corpus/logins/NAME.login, by spec/support/record), and who says the server's part
+ * of it again: what only the server of the moment can know is worked out anew. No I/O. Wants cmocka.h before it. */
 #ifndef LOGIN_H
 #define LOGIN_H
 
@@ -47,8 +47,8 @@ static void read_login(login *l, const char *name) {
   char *line;
   size_t n = 1;
   *l = (login){.name = name};
-  snprintf(l->path, sizeof l->path, "%.*scorpus/logins/%s.login", (int)(strrchr(__FILE__, '/') + 1 - __FILE__), __FILE__,
-           name);
+  snprintf(l->path, sizeof l->path, "%.*scorpus/logins/%s.login", (int)(strrchr(__FILE__, '/') + 1 - __FILE__),
+           __FILE__, name);
   f = fopen(l->path, "rb");
   assert_non_null(f);
   while (n > 0) {
@@ -59,7 +59,7 @@ static void read_login(login *l, const char *name) {
   assert_int_equal(xm_buf_putc(&l->file, '\0'), XM_OK);
   for (line = strtok(xm_buf_at(&l->file), "\n"); line; line = strtok(NULL, "\n")) add_step(l, line);
   l->mechanism = memmem(xm_buf_at(&l->file), xm_buf_len(&l->file), "mechanism='SCRAM-SHA-1'", 23) ? "SCRAM-SHA-1"
-                                                                                                 : "SCRAM-SHA-256";
+                                                                                                  : "SCRAM-SHA-256";
 }
 
 /* The n-th step from the end that is `who`'s; 0: the last. */

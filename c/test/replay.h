@@ -1,5 +1,5 @@
-/* replay: the server of a recorded login (login.h) on a socket, in the clear and under TLS, which says no more at a time
- * than it is told to, and counts. Wants cmocka.h before it. */
+/* replay: the server of a recorded login (login.h) on a socket, in the clear and under TLS, which says no more at a
+ * time than it is told to, and counts. Wants cmocka.h before it. */
 #ifndef REPLAY_H
 #define REPLAY_H
 
