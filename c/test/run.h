@@ -141,6 +141,7 @@ static void note(xm_conn_event ev) {
   run.events++;
   if (run.events <= EVENTS) run.lines[run.events] = xm_buf_len(&run.log);
   run.ends += ev == XM_CONN_ENDED;
+  require(run.ends <= 1, "more than one end");
   run.stanzas += ev == XM_CONN_STANZA;
   if (ev == XM_CONN_BOUND) ask_questions();
   if (ev == XM_CONN_STANZA && run.stanzas == STANZAS) xm_conn_close(run.c, TIMEOUT);
@@ -323,7 +324,7 @@ static void play(const plan *p) {
     if (!news) turn(1);
     if (is_over(news)) let_time_pass();
   }
-  require(run.ends == 1 && xm_conn_next(run.c) == XM_CONN_NOTHING, "more than one end");
+  require(xm_conn_next(run.c) == XM_CONN_NOTHING, "something behind the end");
   require(xm_conn_state_of(run.c) == XM_CONN_CLOSED, "not closed");
 }
 
