@@ -66,6 +66,7 @@ typedef struct plan {
   bool on_wire; /* pieces and positions are those of the wire */
   size_t at;
   fate fate;
+  bool attached; /* the fate's bytes go with the last ones before them, in one packet */
   pieces pieces;
   uint32_t seed; /* of its random pieces and bytes */
 } plan;
@@ -221,29 +222,15 @@ static size_t next_piece(size_t due, size_t gone) {
   return !run.met && p->at >= gone && n > p->at - gone ? p->at - gone : n;
 }
 
-/* It says its next piece. true: there was one. */
-static bool say_piece(void) {
-  replay *s = &run.server;
-  size_t n;
-  if (!run.plan.on_wire) {
-    replay_say(s, next_piece(replay_due(s), s->said));
-    n = run.over ? 0 : replay_on_wire(s);
-  } else {
-    if (!run.over) replay_say(s, replay_due(s));
-    n = next_piece(replay_on_wire(s), s->sent);
-  }
-  run.since = clock_ns(CLOCK_MONOTONIC);
-  run.cpu_since = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-  replay_send(s, n);
-  return n > 0;
+static void count_whole(size_t understood) {
+  while (run.whole < EVENTS && run.plan.story->ends[run.whole] <= understood) run.whole++;
 }
 
 /* What is whole has to be told, before anything else comes. */
 static void expect_events(void) {
-  const story *st = run.plan.story;
-  size_t understood = replay_understood(&run.server);
-  if ((run.met && run.plan.fate != PAUSE) || !st->text) return; /* anything may come; nothing is known yet */
-  while (run.whole < EVENTS && st->ends[run.whole] <= understood) run.whole++;
+  if ((run.met && run.plan.fate != PAUSE) || !run.plan.story->text)
+    return; /* anything may come; nothing is known yet */
+  count_whole(replay_understood(&run.server));
   for (sweep(); run.events < run.whole; sweep()) turn(20);
   require(run.events == run.whole, "an event before its bytes");
 }
@@ -293,6 +280,7 @@ static void inject_noise(void) {
 
 static void meet_fate(void) {
   run.met = true;
+  if (run.plan.attached) count_whole(run.server.said);
   switch (run.plan.fate) {
     case FIN: replay_finish(&run.server, false); break;
     case GOODBYE: replay_finish(&run.server, true); break;
@@ -304,6 +292,24 @@ static void meet_fate(void) {
     default: break;
   }
   run.over = run.plan.fate >= FIN && run.plan.fate <= STALL;
+}
+
+/* It says its next piece. true: there was one. */
+static bool say_piece(void) {
+  replay *s = &run.server;
+  size_t n;
+  if (!run.plan.on_wire) {
+    replay_say(s, next_piece(replay_due(s), s->said));
+    if (run.plan.attached && run.plan.at == s->said && !run.met) meet_fate();
+    n = run.over ? 0 : replay_on_wire(s);
+  } else {
+    if (!run.over) replay_say(s, replay_due(s));
+    n = next_piece(replay_on_wire(s), s->sent);
+  }
+  run.since = clock_ns(CLOCK_MONOTONIC);
+  run.cpu_since = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+  replay_send(s, n);
+  return n > 0;
 }
 
 /* Nobody will say anything more. */

@@ -52,7 +52,9 @@ static bool is_end_of_its_kind(void) {
     case GOODBYE: return ends_with("tcp", "EOF");
     case RST: return ends_with("tcp", "ECONNRESET") || ends_with("tcp", "EPIPE");
     case STALL: return ends_with("timeout", "timeout");
-    case FORBIDDEN: return ends_with(p->story->tls && p->at == p->story->clear ? "tls" : "stream", NULL);
+    case FORBIDDEN:
+      if (!p->story->tls || p->at != p->story->clear) return ends_with("stream", NULL);
+      return ends_with("tls", p->attached ? "plaintext-injection" : "tls-error");
     default: return !p->on_wire || ends_with("tls", NULL) || ends_with("tcp", "EOF") || ends_with("timeout", "timeout");
   }
 }
@@ -180,8 +182,8 @@ static void try_positions(const plan *p) {
   if (!p->on_wire) try_at(*p, st->ends[i]);
 }
 
-static void try_everywhere(fate f) {
-  plan p = {.fate = f};
+static void try_everywhere(fate f, bool attached) {
+  plan p = {.fate = f, .attached = attached};
   for (p.story = stories; p.story < stories + STORIES; p.story++) {
     for (p.version = p.story->tls ? TLS12 : TLS13; p.version < VERSIONS; p.version++) {
       p.on_wire = false;
@@ -229,38 +231,43 @@ static void it_is_the_same_in_bytes_and_random_pieces(void **state) {
 
 static void it_is_the_same_in_any_two_pieces(void **state) {
   (void)state;
-  try_everywhere(PAUSE);
+  try_everywhere(PAUSE, false);
 }
 
 static void a_fin_behind_any_byte_is_one_end(void **state) {
   (void)state;
-  try_everywhere(FIN);
-  try_everywhere(GOODBYE);
+  try_everywhere(FIN, false);
+  try_everywhere(GOODBYE, false);
 }
 
 static void a_reset_behind_any_byte_is_one_end(void **state) {
   (void)state;
-  try_everywhere(RST);
+  try_everywhere(RST, false);
 }
 
 static void silence_behind_any_byte_ends_at_its_deadline(void **state) {
   (void)state;
-  try_everywhere(STALL);
+  try_everywhere(STALL, false);
 }
 
 static void what_no_xml_may_have_is_refused_behind_any_byte(void **state) {
   (void)state;
-  try_everywhere(FORBIDDEN);
+  try_everywhere(FORBIDDEN, false);
+}
+
+static void the_same_in_one_packet_costs_nothing_that_was_whole(void **state) {
+  (void)state;
+  try_everywhere(FORBIDDEN, true);
 }
 
 static void a_space_behind_any_byte_is_passed_over_or_one_end(void **state) {
   (void)state;
-  try_everywhere(SPACE);
+  try_everywhere(SPACE, false);
 }
 
 static void random_bytes_behind_any_byte_are_one_end(void **state) {
   (void)state;
-  try_everywhere(NOISE);
+  try_everywhere(NOISE, false);
 }
 
 /* What is told is told with its last byte, for no more comes before (run.h). Work is measured, not time, which is the
@@ -397,6 +404,7 @@ int main(void) {
       cmocka_unit_test(a_reset_behind_any_byte_is_one_end),
       cmocka_unit_test(silence_behind_any_byte_ends_at_its_deadline),
       cmocka_unit_test(what_no_xml_may_have_is_refused_behind_any_byte),
+      cmocka_unit_test(the_same_in_one_packet_costs_nothing_that_was_whole),
       cmocka_unit_test(a_space_behind_any_byte_is_passed_over_or_one_end),
       cmocka_unit_test(random_bytes_behind_any_byte_are_one_end),
       cmocka_unit_test(an_event_comes_with_its_last_byte),
