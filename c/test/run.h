@@ -43,6 +43,7 @@ typedef struct story {
   login login;
   bool tls;
   size_t text, clear;       /* bytes of text; of them, before TLS */
+  size_t success;           /* up to the end of <success/> */
   size_t wire[VERSIONS];    /* bytes on the wire, give or take a few: signatures differ in length */
   size_t ends[EVENTS];      /* of the text up to the end of what each event tells */
   size_t lines[EVENTS + 1]; /* of the log up to the end of so many events */
