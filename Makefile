@@ -5,7 +5,7 @@
 #                 every spec, with LUA=lua5.1 or lua5.3 the specs of the binding
 # make lint       the arrows between the rooms, the warnings of gcc and clang, luacheck
 # make bench      ratios measured side by side with raw expat, memcpy and sockets
-# make torture    fail every allocation and every system call of a session, one at a time
+# make torture    fail every allocation and system call of a session, and the wire behind every byte, one at a time
 # make coverage   lines and branches of c/core that the tests run through (at least 95 % and 85 %)
 # make mutants    take checks out, one at a time: some test must fail
 # make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test has 5000 of each
@@ -137,10 +137,10 @@ $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 bench: all $(BUILD)/bench/raw $(BUILD)/bench/peer $(BUILD)/bench/count.so
 	@BUILD=$(BUILD) LUA=$(LUA) $(LUA) spec/bench/run
 
-# Every place where an allocation or a system call can fail, not a sample: about an hour.
+# Every place where the wire, an allocation or a system call can fail, not a sample: more than an hour.
 .PHONY: torture
-torture: all
-	TORTURE=1 LIMIT=7200 prove --exec spec/support/tap spec/faults_spec.lua
+torture: all $(BUILD)/test/t_torture
+	TORTURE=1 LIMIT=7200 prove --exec spec/support/tap $(BUILD)/test/t_torture spec/faults_spec.lua
 
 # How much of c/core the tests run through, by gcovr; nothing is left out of it. (Left out of the tests: the spec of the
 # build, which wants a module with nothing in it but ours.)
