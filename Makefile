@@ -84,7 +84,7 @@ check: CHECK_MORE = spec/support/precis-compare spec/support/hostile/run
 
 # The same under AddressSanitizer and UBSan. Leaks are looked for, too: a spec's process closes its Lua state.
 # (What a process leaves in memory can't be asked here: a sanitizer's own stacks and quarantine keep more of it.)
-NOT_SANITIZED = spec/secrets_spec.lua
+NOT_SANITIZED = spec/secrets_spec.lua spec/memory_spec.lua
 SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-san SO=build-san/lua/xmpp/core.so CFLAGS='$(SANITIZE)' all tests
