@@ -5,9 +5,9 @@ A TCP proxy on a loopback port before HOST:PORT, for specs of bad links. It prin
 KEY=VALUE lines and an empty line, and ends when its stdout is closed. CONTROL is a FIFO that takes lines, each of which
 is answered by an empty line when it has been done:
 
-  cuts MEAN [EARLY]   every connection from here on ends by a cut after a random number of bytes in one direction: with
-                      probability EARLY (0.25) while it is being negotiated (1 to 6000 bytes from the server, or 1 to
-                      3000 to it), otherwise after MEAN bytes on the average. FIN or RST, as a coin falls
+  cuts MEAN [EARLY]   every connection from here on ends by a cut after a random number of bytes, those of both ways
+                      together: with probability EARLY (0.25) while it is being negotiated (1 to 9000 bytes), otherwise
+                      after MEAN bytes on the average. FIN or RST, as a coin falls
   cuts 0              those that are open, and new ones, are not cut any more
   cut fin, cut rst    cuts all connections now
   stall up|down|both  nothing more is read from the client, the server, either; new connections are not meant
@@ -30,7 +30,7 @@ import sys
 import tempfile
 
 UP, DOWN = 0, 1  # from the client, from the server
-EARLY = (3000, 6000)
+EARLY = 9000
 HIGH_WATER = 65536
 
 
@@ -90,7 +90,7 @@ class Link:
 
     def __init__(self, proxy):
         self.proxy, self.sides = proxy, [Side(self, UP), Side(self, DOWN)]
-        self.stalled, self.last, self.passed = [False, False], [0, 0], [0, 0]
+        self.stalled, self.last, self.passed = [False, False], [0, 0], 0
         self.gone = self.is_cut = self.is_hole = False
         self.plan = proxy.plan()
 
@@ -113,9 +113,10 @@ class Link:
         if self.is_cut or self.is_hole:
             return
         way, cut = side.direction, None
-        if self.plan and self.plan[0] == way and self.passed[way] + len(data) >= self.plan[1]:
-            data, cut = data[:self.plan[1] - self.passed[way]], self.plan[2]
-        self.passed[way] += len(data)
+        if self.plan and self.passed + len(data) >= self.plan[0]:
+            data, cut = data[:self.plan[0] - self.passed], self.plan[1]
+            self.plan = None
+        self.passed += len(data)
         self.proxy.count["DOWN" if way else "UP"] += len(data)
         self.later(way, self.other(side).transport.write, data)
         if cut:
@@ -139,7 +140,7 @@ class Link:
             return
         self.is_cut = True
         self.proxy.count[kind.upper()] += 1
-        self.proxy.count["EARLY"] += all(self.passed[way] <= EARLY[way] for way in (UP, DOWN))
+        self.proxy.count["EARLY"] += self.passed <= EARLY
         if kind == "rst":
             return self.reset()
         for side in self.sides:
@@ -186,14 +187,14 @@ class Proxy:
         self.count = dict.fromkeys(["CONNECTIONS", "FIN", "RST", "EARLY", "UNREACHED", "UP", "DOWN"], 0)
 
     def plan(self):
-        """Which way, after how many bytes, how a new connection is cut; None: it isn't."""
+        """After how many bytes, and how, a new connection is cut; None: it isn't."""
         self.count["CONNECTIONS"] += 1
         if not self.mean:
             return None
-        way, kind = self.random.choice((UP, DOWN)), self.random.choice(("fin", "rst"))
+        kind = self.random.choice(("fin", "rst"))
         if self.random.random() < self.early:
-            return way, self.random.randint(1, EARLY[way]), kind
-        return way, 1 + int(self.random.expovariate(1 / self.mean)), kind
+            return self.random.randint(1, EARLY), kind
+        return 1 + int(self.random.expovariate(1 / self.mean)), kind
 
     def open_port(self):
         """One that was asked for by its number keeps it while nobody listens there."""
