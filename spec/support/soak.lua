@@ -3,6 +3,7 @@
 --
 --   local figures, wrong = soak.run(s, { stanzas = 20000, cuts = 1000, seed = 1 })   -- s: a server of server.lua's
 --   soak.CONF[s.name]   what the server's EXTRA_CONF must be
+--   local run = soak.start(s, { seed = 1 })  -- by hand: run.alice, run.bob, run.account; run:send(n), run:turn_until(f)
 --
 -- What must hold, and what `wrong` is a list of otherwise:
 --   * every message has exactly one final state, "acked" or "failed", and was "written" before it was acked;
@@ -96,6 +97,16 @@ function Account:close()
   return a
 end
 
+-- The numbers that were delivered more than once.
+function Account:doubled()
+  local seen, twice = {}, {}
+  for _, n in ipairs(self.deliveries) do
+    if seen[n] then twice[#twice + 1] = n end
+    seen[n] = true
+  end
+  return twice
+end
+
 local function listed(numbers)
   local first = {}
   for i = 1, math.min(#numbers, 10) do first[i] = numbers[i] end
@@ -122,12 +133,11 @@ end
 local Party = {}
 Party.__index = Party
 
-local function party(s, name, seed, resource)
-  local p = setmetatable({ name = name, states = {}, longest = 0 }, Party)
+local function party(s, name, seed, reconnect)
+  local p = setmetatable({ name = name, states = {}, longest = 0, rebound = 0 }, Party)
   p.proxy = proxy.start(s.host, s.port, seed)
   p.conn = assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], p.proxy.host, p.proxy.port,
-    s.opts { reconnect = { min = 0.01, max = 0.2 }, resource = resource or "soak" }))
-  p.since, p.rebound = nil, 0
+    s.opts { reconnect = reconnect or { min = 0.01, max = 0.2 }, resource = "soak" }))
   p.conn:on("state", function(state, err) p:heard(state, err) end)
   return p
 end
@@ -156,8 +166,8 @@ local function settle(s, p)
   return p.conn:send_await({ "iq", { type = "get", to = s.domain }, PING }, 30)
 end
 
-local function receiver(s, account, seed)
-  local p = party(s, "bob", seed)
+local function receiver(s, account, seed, reconnect)
+  local p = party(s, "bob", seed, reconnect)
   function p:bound_anew() self.conn:send { "presence" } end
   p.conn:set_handler(function(stanza)
     local n = stanza[1] == "message" and tonumber((xexpr.text(stanza, "body") or ""):match "^%d+")
@@ -168,8 +178,8 @@ local function receiver(s, account, seed)
   return p
 end
 
-local function sender(s, account, seed)
-  local p = party(s, "alice", seed)
+local function sender(s, account, seed, reconnect)
+  local p = party(s, "alice", seed, reconnect)
   p.conn:set_handler(function(stanza)
     local n = xexpr.is_error(stanza) and tonumber((stanza[2].id or ""):match "^soak(%d+)$")
     if n then account.bounced[n] = true end
@@ -182,20 +192,47 @@ local function padding(n)
   return n % 40 == 0 and ("."):rep(20000 + n % 7 * 4000) or ("."):rep(n * 37 % 180)
 end
 
--- Sends the next one; false when there is no room.
-function soak.send(s, account, conn)
-  local n = account.sent + 1
-  local ok, err = conn:send({ "message", { to = "bob@" .. s.domain, type = "chat", id = "soak" .. n },
-    { "body", n .. " " .. padding(n) } }, { on = function(state, why) account:state(n, state, why) end })
-  if ok then account.sent = n return true end
-  if err.layer == "limit" then return false end
-  error("message " .. n .. " was not taken: " .. tostring(err))
-end
-
 -- A run
 
 local Run = {}
 Run.__index = Run
+
+-- Sends the next one; false when there is no room.
+function Run:send_one()
+  local account, n = self.account, self.account.sent + 1
+  local ok, err = self.alice.conn:send({ "message", { to = "bob@" .. self.server.domain, type = "chat",
+    id = "soak" .. n }, { "body", n .. " " .. padding(n) } },
+    { on = function(state, why) account:state(n, state, why) end })
+  if not ok and err.layer == "limit" then return false end
+  if not ok then error("message " .. n .. " was not taken: " .. tostring(err), 0) end
+  account.sent = n
+  return true
+end
+
+-- So many more, at once.
+function Run:send(count)
+  for _ = 1, count do assert(self:send_one(), "there is no room") end
+end
+
+-- For who is not in a coroutine. Raises when for long there was no news.
+function Run:turn_until(is_so)
+  self.account.told = clock()
+  while not is_so() do
+    if clock() - self.account.told > PATIENCE then error("no news for " .. PATIENCE .. " s", 2) end
+    xmpp.step(0.05)
+  end
+end
+
+-- Every message has its fate, and those that were acked are there.
+function Run:is_settled()
+  local a = self.account
+  return a.settled == a.sent and #a:close().lost == 0
+end
+
+-- All that the server has had for bob until now has been delivered.
+function Run:settle()
+  return settle(self.server, self.bob)
+end
 
 function Run:cuts()
   return self.alice.proxy:cuts() + self.bob.proxy:cuts()
@@ -220,7 +257,7 @@ function Run:send_all()
   local a, o, cuts, asked = self.account, self.options, 0, clock()
   while a.sent < o.stanzas or cuts < o.cuts do
     self:check_alive()
-    while self:may_send(cuts) and soak.send(self.server, a, self.alice.conn) do end
+    while self:may_send(cuts) and self:send_one() do end
     xmpp.sleep(0.005)
     if clock() - asked > 0.1 then
       local now = self:cuts()
@@ -231,13 +268,10 @@ function Run:send_all()
 end
 
 function Run:wait_for_all()
-  local a = self.account
   self.alice.proxy:tell "cuts 0"
   self.bob.proxy:tell "cuts 0"
-  while true do
+  while not self:is_settled() do
     self:check_alive()
-    local c = a:close()
-    if a.settled == a.sent and #c.lost == 0 then return end
     xmpp.sleep(0.2)
   end
 end
@@ -261,10 +295,11 @@ function Run:excuses()
     falls = (alice.rebound or 0) + (bob.rebound or 0) }
 end
 
-local function start(s, options)
+-- options: seed; reconnect (the library's option, for both).
+function soak.start(s, options)
   local run = setmetatable({ server = s, options = options, account = soak.account(), slack = 0, began = clock() }, Run)
-  run.bob = receiver(s, run.account, options.seed * 2)
-  run.alice = sender(s, run.account, options.seed * 2 + 1)
+  run.bob = receiver(s, run.account, options.seed * 2, options.reconnect)
+  run.alice = sender(s, run.account, options.seed * 2 + 1, options.reconnect)
   return run
 end
 
@@ -290,7 +325,7 @@ end
 
 -- Raises nothing: what stops a run is the first of what was wrong.
 function soak.run(s, options)
-  local run = start(s, options)
+  local run = soak.start(s, options)
   local ok, why
   local finished = false
   xmpp.spawn(function()
