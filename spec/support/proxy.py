@@ -10,6 +10,7 @@ is answered by an empty line when it has been done:
                       after MEAN bytes on the average. FIN or RST, as a coin falls
   cuts 0              those that are open, and new ones, are not cut any more
   cut fin, cut rst    cuts all connections now
+  after N up|down fin|rst   cuts each that is open after N more bytes from the client, or the server
   stall up|down|both  nothing more is read from the client, the server, either; new connections are not meant
   hole                what comes on the open connections is read and thrown away, for ever
   flow                ends stalls
@@ -93,6 +94,7 @@ class Link:
         self.stalled, self.last, self.passed = [False, False], [0, 0], 0
         self.gone = self.is_cut = self.is_hole = False
         self.plan = proxy.plan()
+        self.exact = None  # which way, bytes yet to come, how
 
     async def open(self, client):
         """The server's side first: it has nothing to say before the client has."""
@@ -116,6 +118,9 @@ class Link:
         if self.plan and self.passed + len(data) >= self.plan[0]:
             data, cut = data[:self.plan[0] - self.passed], self.plan[1]
             self.plan = None
+        if self.exact and self.exact[0] == way:
+            data, cut = data[:self.exact[1]], self.exact[2] if len(data) >= self.exact[1] else cut
+            self.exact = (way, self.exact[1] - len(data), self.exact[2])
         self.passed += len(data)
         self.proxy.count["DOWN" if way else "UP"] += len(data)
         self.later(way, self.other(side).transport.write, data)
@@ -243,6 +248,9 @@ class Proxy:
         elif word == "cut":
             for link in list(self.links):
                 link.cut(*rest)
+        elif word == "after":
+            for link in self.links:
+                link.exact = ({"up": UP, "down": DOWN}[rest[1]], int(rest[0]), rest[2])
         elif word == "hole":
             for link in self.links:
                 link.is_hole = True

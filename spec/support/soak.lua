@@ -3,7 +3,7 @@
 --
 --   local figures, wrong = soak.run(s, { stanzas = 20000, cuts = 1000, seed = 1 })   -- s: a server of server.lua's
 --   soak.CONF[s.name]   what the server's EXTRA_CONF must be
---   local run = soak.start(s, { seed = 1 })  -- by hand: run.alice, run.bob, run.account; run:send(n), run:turn_until(f)
+--   local run = soak.start(s, { seed = 1 })   -- by hand: run.alice, .bob, .account; run:send(n), run:turn_until(f)
 --
 -- What must hold, and what `wrong` is a list of otherwise:
 --   * every message has exactly one final state, "acked" or "failed", and was "written" before it was acked;
