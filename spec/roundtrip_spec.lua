@@ -2,13 +2,14 @@
 -- stanzas made by chance, read back by the library and by lua-expat's parser, sent on a connection, and spoilt in one
 -- place. ROUNDTRIP_SEED and ROUNDTRIP_CASES choose others; a failure names both.
 local fed = require "spec.support.fed"
-local lxp = require "lxp"
+local second = require "spec.support.second"
 local xmpp = require "xmpp"
 
 local xexpr = xmpp.xexpr
 local SEED = tonumber(os.getenv "ROUNDTRIP_SEED" or 20261122)
 local CASES = tonumber(os.getenv "ROUNDTRIP_CASES" or 10000)
 local CLIENT = "jabber:client"
+local by_lua_expat, difference, utf8 = second.by_lua_expat, second.difference, second.utf8
 
 -- Chance: a linear congruential generator, the same everywhere.
 
@@ -22,15 +23,6 @@ end
 local function one_of(list) return list[chance(#list)] end
 
 -- Characters: all that has to be escaped, the ends of every range that XML has, every plane.
-
-local function utf8(c)
-  local char, floor = string.char, math.floor
-  local function tail(shift) return 128 + floor(c / 64 ^ shift) % 64 end
-  if c < 0x80 then return char(c) end
-  if c < 0x800 then return char(192 + floor(c / 64), tail(0)) end
-  if c < 0x10000 then return char(224 + floor(c / 4096), tail(1), tail(0)) end
-  return char(240 + floor(c / 262144), tail(2), tail(1), tail(0))
-end
 
 local SPECIAL = { "&", "<", ">", "'", '"', "\t", "\n", "\r", "\r\n", "]]>", "&amp;", "&#0;", "<!--", "]]", " ", "  ",
   "\127", utf8(0x80), utf8(0x85), utf8(0xA0), utf8(0x7FF), utf8(0x800), utf8(0x2028), utf8(0xD7FF), utf8(0xE000),
@@ -130,64 +122,6 @@ local function stanza()
     fill(x, { left = 12 }, 1, 5)
   end
   return x
-end
-
--- lua-expat's reading of one element in a stream of jabber:client, in our form. Shares nothing with the library.
-
-local SEPARATOR = "\255"
-
-local function split(name)
-  local uri, l = name:match("^(.*)" .. SEPARATOR .. "(.*)$")
-  return uri or "", l or name
-end
-
-local function read_attributes(given)
-  local attrs = {}
-  for i = 1, #given do
-    local uri, l = split(given[i])
-    local key = uri == "" and l or "{" .. uri .. "}" .. l
-    if key == "{http://www.w3.org/XML/1998/namespace}lang" then key = "xml:lang" end
-    attrs[key] = given[given[i]]
-  end
-  return attrs
-end
-
-local function by_lua_expat(xml)
-  local stack, root, handlers = { { ns = CLIENT } }, nil, {}
-  function handlers.StartElement(_, name, given)
-    local uri, l = split(name)
-    if l == "S" and #stack == 1 then return end
-    local attrs, parent = read_attributes(given), stack[#stack]
-    if uri ~= parent.ns then attrs.xmlns = uri end
-    local x = { l, attrs }
-    if parent.x then parent.x[#parent.x + 1] = x else root = x end
-    stack[#stack + 1] = { x = x, ns = uri }
-  end
-  function handlers.EndElement() table.remove(stack) end
-  function handlers.CharacterData(_, s)
-    local x = stack[#stack].x
-    if type(x[#x]) == "string" and #x > 2 then x[#x] = x[#x] .. s else x[#x + 1] = s end
-  end
-  local p = lxp.new(handlers, SEPARATOR)
-  assert(p:parse("<S xmlns='" .. CLIENT .. "'>"))
-  assert(p:parse(xml))
-  assert(p:parse "</S>")
-  assert(p:parse())
-  p:close()
-  return root
-end
-
--- Where two canonical elements differ, as a path; nil when they don't.
-local function difference(a, b, path)
-  if type(a) ~= "table" or type(b) ~= "table" then return a ~= b and path or nil end
-  if getmetatable(b) then return path .. ": a metatable" end
-  for key, v in pairs(a) do
-    local where = difference(v, b[key], path .. "[" .. tostring(key) .. "]")
-    if where then return where end
-  end
-  for key in pairs(b) do
-    if a[key] == nil then return path .. "[" .. tostring(key) .. "] is too much" end
-  end
 end
 
 local function each_case(cases, f)

@@ -4,7 +4,7 @@
  *   wait    who waits for what, and the timers
  *   stanza  tape -> table, table -> out
  *   conn    the connection's userdata: its life and its parts
- *   connect, send, dispatch, callback   what is done with one
+ *   connect, send, receipt, dispatch, callback   what is done with one
  *   jid     the Jid userdata
  *   module  luaopen, the loop's turns
  */
@@ -53,7 +53,7 @@ struct xb_state {
 };
 
 /* One connection's userdata; its uservalue is a table: see the enum. */
-enum { XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_LOG };
+enum { XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_ON_STATE, XB_ON_FAILED };
 struct xb_conn {
   xb_state *st;
   xm_loop *loop;        /* held while `c` is there: lua_close may collect the state first */
@@ -64,7 +64,11 @@ struct xb_conn {
   bool ended;           /* its waiters have been told */
   enum { XB_NO_HANDLER, XB_DEFAULT_HANDLER, XB_OWN_HANDLER } handler;
   bool logs, is_logging;
+  bool listens;         /* to its states: XB_ON_STATE */
+  size_t watched;       /* stanzas whose sender wants to know what becomes of them: XB_RECEIPTS, number -> function */
+  xm_question *asked;   /* of the stanza that is being dispatched */
   xb_waiters responses, waiters; /* who waits for a response; for something else */
+  xb_waiters lost;      /* who waits for a response that can't come any more, and hasn't been told yet */
   size_t max_queue, queued; /* bytes; of the stanzas in the receive queue, as they came */
   lua_Integer first, last;  /* of the receive queue: stanza at 2i, its size at 2i+1 */
 };
@@ -93,9 +97,11 @@ typedef struct xb_task {
 /* Calls the function below `nargs` arguments in a coroutine of its own, pops all of them. It may yield and go on later, by
  * xb_resume or by whoever else resumes it; an error goes to on_error. `conn` is the task's userdata's index, or 0. */
 void xb_call(lua_State *L, int nargs, const xb_task *task, int conn);
+/* Takes the memory that the next xb_call needs before its function runs: raises here, not there. */
+void xb_prepare_call(lua_State *L);
 /* Goes on with the suspended coroutine on top of the stack, pops it. One that isn't suspended is left alone. */
 void xb_resume(lua_State *L, xb_state *st);
-/* Gives the error object on top of the stack, with the traceback of `co` (NULL: none), to on_error; pops it. */
+/* Gives the error object on top of the stack, with the traceback of `co` (NULL: none), to on_error; pops it. Never raises. */
 void xb_report(lua_State *L, lua_State *co);
 void xb_push_error(lua_State *L, const xm_err *e);
 /* nil and an error table: 2. */
@@ -108,12 +114,19 @@ int xb_l_on_error(lua_State *L);
 /* `who` (index): a function, called with the results, or a table, in which they are put: [1].., n, done = true; then its
  * `co` goes on, if it has one. seconds < 0: no bound. NULL: no memory (nothing happened). */
 xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int who, double seconds);
-/* The waiter is over; `n` results are on top of the stack and popped. A function gets the connection put second. */
+/* The waiter is over; `n` results are on top of the stack and popped. A function gets the connection put second. For want
+ * of memory it raises, and the waiter goes on waiting. */
 void xb_finish(lua_State *L, xb_waiter *w, int n);
 /* The first waiter of that kind on this connection; NULL: none. */
 xb_waiter *xb_find_waiter(const xb_conn *conn, xb_kind kind);
 xb_kind xb_waiter_kind(const xb_waiter *w);
 void xb_waiter_set_pending(xb_waiter *w, xm_pending *p);
+xm_pending *xb_waiter_pending(const xb_waiter *w);
+const xb_waiter *xb_next_waiter(const xb_waiter *w);
+/* The number of the stanza by which it asks. */
+void xb_waiter_set_seq(xb_waiter *w, uint64_t seq);
+/* Moves those whose request is in the log no more to `lost`. */
+void xb_lose_waiters(xb_conn *conn);
 /* Over without a word: its request could not be sent. */
 void xb_drop_waiter(lua_State *L, xb_waiter *w);
 /* Finishes those whose time has come. Returns how many. */
@@ -163,6 +176,8 @@ void xb_register_conn(lua_State *L, xb_conn *conn, int index);
 void xb_push_conn(lua_State *L, xb_conn *conn);
 /* Pins it, or no longer, as things stand now. */
 void xb_keep_alive(lua_State *L, xb_conn *conn);
+/* Pins it for what is about to need it. */
+void xb_pin(lua_State *L, xb_conn *conn);
 /* A part (XB_HANDLER, ...) of the connection at an index; set: from the top of the stack. */
 void xb_push_part(lua_State *L, int conn, int part);
 void xb_set_part(lua_State *L, int conn, int part);
@@ -183,6 +198,22 @@ void xb_answer_unavailable(xb_conn *conn, xm_question *q);
 void xb_push_closed(lua_State *L, const xb_conn *conn);
 int xb_l_send(lua_State *L);
 int xb_l_request(lua_State *L);
+int xb_l_expect(lua_State *L);
+
+/* receipt.c */
+
+/* Tells what has become of stanzas, and gives back what can't be sent. */
+void xb_tell_receipts(lua_State *L, xb_conn *conn, int index);
+/* Tells the state to who listens. */
+void xb_tell_state(lua_State *L, xb_conn *conn, int index);
+/* Everybody whose response can't come any more is told. */
+void xb_tell_lost(lua_State *L, xb_conn *conn);
+int xb_l_on(lua_State *L);
+
+/* save.c */
+
+int xb_l_save(lua_State *L);
+int xb_l_enqueue(lua_State *L);
 
 /* dispatch.c */
 
@@ -190,6 +221,8 @@ int xb_l_request(lua_State *L);
 int xb_service(lua_State *L, xb_conn *conn, int most);
 /* The receive queue's first goes to the top of the stack; false: it is empty. */
 bool xb_pop_queue(lua_State *L, xb_conn *conn, int index);
+/* The stanza on top of the stack goes to its end; pops it. */
+void xb_push_queue(lua_State *L, xb_conn *conn, int index, size_t size);
 /* Tells the waiter that the connection has ended. */
 void xb_finish_ended(lua_State *L, xb_conn *conn, xb_waiter *w);
 int xb_l_default_handler(lua_State *L);

@@ -28,6 +28,20 @@ static void to_text(lua_State *L) {
   lua_pushfstring(L, "(error object is a %s value)", type);
 }
 
+/* The error object at `index` as text, whatever happens: in its place, or in `room`. */
+static const char *spell(lua_State *L, int index, char *room, size_t cap) {
+  if (lua_type(L, index) == LUA_TSTRING) return lua_tostring(L, index);
+  lua_pushcfunction(L, describe);
+  lua_pushvalue(L, index);
+  if (lua_pcall(L, 1, 1, 0) == LUA_OK) {
+    lua_replace(L, index);
+    return lua_tostring(L, index);
+  }
+  lua_pop(L, 1);
+  snprintf(room, cap, "(error object is a %s value)", luaL_typename(L, index));
+  return room;
+}
+
 static int report(lua_State *L) {
   lua_State *co = lua_tothread(L, 2);
   lua_settop(L, 2);
@@ -54,11 +68,10 @@ void xb_report(lua_State *L, lua_State *co) {
     lua_pushnil(L);
   }
   if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
-    to_text(L);
-    lua_insert(L, -2);
-    to_text(L);
-    fprintf(stderr, "xmpp: xmpp.on_error could not be told (%s) of an error in a callback: %s\n", lua_tostring(L, -2),
-            lua_tostring(L, -1));
+    char room[2][64];
+    int at = lua_gettop(L);
+    const char *why = spell(L, at, room[0], sizeof room[0]), *what = spell(L, at - 1, room[1], sizeof room[1]);
+    fprintf(stderr, "xmpp: xmpp.on_error could not be told (%s) of an error in a callback: %s\n", why, what);
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
@@ -140,15 +153,25 @@ static int l_task_gc(lua_State *L) {
   return 0;
 }
 
-/* The coroutine below has yielded: its task waits for it. */
+static int l_new_task(lua_State *L) {
+  *(xb_task *)lua_newuserdatauv(L, sizeof(xb_task), 1) = (xb_task){0};
+  luaL_setmetatable(L, XB_TASK);
+  return 1;
+}
+
+/* The coroutine below has yielded: its task waits for it. Without memory for that, the task is over. */
 static void keep_task(lua_State *L, int co, const xb_task *task, int conn) {
   xb_task *kept;
   if (!task->conn) return;
   push_tasks(L);
   lua_pushvalue(L, co);
-  kept = lua_newuserdatauv(L, sizeof *kept, 1);
+  lua_pushcfunction(L, l_new_task);
+  if (lua_pcall(L, 0, 1, 0) != LUA_OK) {
+    finish(L, task, false);
+    lua_error(L);
+  }
+  kept = lua_touserdata(L, -1);
   *kept = *task;
-  luaL_setmetatable(L, XB_TASK);
   if (conn) {
     lua_pushvalue(L, conn);
     lua_setiuservalue(L, -2, 1);
@@ -227,6 +250,16 @@ static lua_State *push_coroutine(lua_State *L) {
 static void keep_spare(lua_State *L, int co) {
   lua_pushvalue(L, co);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
+}
+
+void xb_prepare_call(lua_State *L) {
+  luaL_checkstack(L, 20, "a callback");
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &spare_key) != LUA_TTHREAD) {
+    lua_newthread(L);
+    keep_spare(L, lua_gettop(L));
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
 }
 
 /* One stretch of a coroutine's life. true: it is over, and its results are on its stack. */

@@ -63,12 +63,26 @@ static void check_filter_keys(lua_State *L) {
   }
 }
 
+/* The function at 2 becomes that slot's. May raise. */
+static void put_callback(lua_State *L, uint32_t slot, bool once) {
+  xb_push_part(L, 1, XB_ONCE);
+  if (once) {
+    lua_pushboolean(L, 1);
+  } else {
+    lua_pushnil(L);
+  }
+  lua_rawseti(L, -2, slot);
+  xb_push_part(L, 1, XB_CALLBACKS);
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, -2, slot);
+}
+
 /* set_callback(cb, filter), set_callback_once(cb, filter) */
 static int add_callback(lua_State *L, bool once) {
   xb_conn *conn = xb_check_conn(L);
   xm_route_filter f = {0};
   bool filtered;
-  int64_t slot;
+  uint32_t slot = xm_route_last(xm_conn_route(conn->c)) + 1;
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 3);
   filtered = !lua_isnil(L, 3);
@@ -78,16 +92,10 @@ static int add_callback(lua_State *L, bool once) {
     f = (xm_route_filter){filter_field(L, "name"), filter_field(L, "type"), filter_field(L, "xmlns"),
                           filter_field(L, "from"), filter_field(L, "id")};
   }
-  slot = xm_route_add(xm_conn_route(conn->c), filtered ? &f : NULL);
-  if (slot < 0) return luaL_error(L, "not enough memory");
-  xb_push_part(L, 1, XB_CALLBACKS);
-  lua_pushvalue(L, 2);
-  lua_rawseti(L, -2, slot);
-  if (!once) return 0;
-  xb_push_part(L, 1, XB_ONCE);
-  lua_pushboolean(L, 1);
-  lua_rawseti(L, -2, slot);
-  return 0;
+  put_callback(L, slot, once); /* first: no slot is ever without its function */
+  if (xm_route_add(xm_conn_route(conn->c), filtered ? &f : NULL) >= 0) return 0;
+  xb_remove_callback(L, conn, 1, slot);
+  return luaL_error(L, "not enough memory");
 }
 
 int xb_l_set_callback(lua_State *L) {

@@ -16,21 +16,29 @@ void xb_push_conn(lua_State *L, xb_conn *conn) {
 
 /* Something may still happen that a program would see: then the connection must not be collected. */
 static bool is_needed(const xb_conn *conn) {
-  return !conn->ended && conn->c && (conn->handler != XB_NO_HANDLER || conn->responses.first || conn->waiters.first);
+  return !conn->ended && conn->c &&
+         (conn->handler != XB_NO_HANDLER || conn->responses.first || conn->waiters.first || conn->watched || conn->listens);
 }
 
-void xb_keep_alive(lua_State *L, xb_conn *conn) {
-  bool needed = is_needed(conn);
-  if (needed == conn->pinned) return;
-  conn->pinned = needed;
+static void set_pin(lua_State *L, xb_conn *conn, bool pinned) {
+  if (pinned == conn->pinned) return;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &pins_key);
-  if (needed) {
+  if (pinned) {
     xb_push_conn(L, conn);
   } else {
     lua_pushnil(L);
   }
   lua_rawsetp(L, -2, conn);
   lua_pop(L, 1);
+  conn->pinned = pinned; /* now that nothing has raised */
+}
+
+void xb_pin(lua_State *L, xb_conn *conn) {
+  set_pin(L, conn, true);
+}
+
+void xb_keep_alive(lua_State *L, xb_conn *conn) {
+  set_pin(L, conn, is_needed(conn));
 }
 
 void xb_register_conn(lua_State *L, xb_conn *conn, int index) {
@@ -57,6 +65,7 @@ static int l_gc(lua_State *L) {
   if (conn->is_unflushed) unlink_from(&st->unflushed, conn, offsetof(xb_conn, next_unflushed));
   xb_free_waiters(conn->loop, &conn->responses);
   xb_free_waiters(conn->loop, &conn->waiters);
+  xb_free_waiters(conn->loop, &conn->lost);
   if (!conn->ended) st->conns--;
   xm_conn_free(conn->c);
   conn->c = NULL;
@@ -91,19 +100,19 @@ void xb_set_part(lua_State *L, int conn, int part) {
 void xb_drain_log(lua_State *L, xb_conn *conn, int at) {
   xm_buf *log = xm_conn_log(conn->c);
   xb_task task = {.st = conn->st};
-  if (conn->is_logging) return;
-  conn->is_logging = true;
-  while (conn->logs && xm_buf_len(log)) {
+  while (conn->logs && !conn->is_logging && xm_buf_len(log)) {
     char direction = *xm_buf_at(log);
     size_t n;
     memcpy(&n, xm_buf_at(log) + 1, sizeof n);
     xb_push_part(L, at, XB_LOG);
     lua_pushstring(L, direction == '<' ? "in" : "out");
     lua_pushlstring(L, xm_buf_at(log) + 1 + sizeof n, n);
+    xb_prepare_call(L);
     xm_buf_consume(log, 1 + sizeof n + n);
+    conn->is_logging = true;
     xb_call(L, 2, &task, 0);
+    conn->is_logging = false;
   }
-  conn->is_logging = false;
 }
 
 static int l_jid(lua_State *L) {
@@ -115,26 +124,41 @@ static int l_jid(lua_State *L) {
 }
 
 static int l_state(lua_State *L) {
-  lua_pushstring(L, xm_conn_state_name(xm_conn_state_of(xb_check_conn(L)->c)));
+  lua_pushstring(L, xm_conn_state_name(xb_check_conn(L)->c));
   return 1;
 }
 
-/* info() -> how it was secured and logged in. */
+static void set_count(lua_State *L, const char *name, unsigned n) {
+  lua_pushinteger(L, (lua_Integer)n);
+  lua_setfield(L, -2, name);
+}
+
+/* info() -> how it was secured and logged in, and what became of its sessions. */
 static int l_info(lua_State *L) {
-  const xm_conn *c = xb_check_conn(L)->c;
-  lua_createtable(L, 0, 3);
-  lua_pushstring(L, xm_conn_tls_version(c));
+  const xm_conn_info info = xm_conn_info_of(xb_check_conn(L)->c);
+  lua_createtable(L, 0, 8);
+  lua_pushstring(L, info.tls_version);
   lua_setfield(L, -2, "tls_version");
-  lua_pushstring(L, xm_conn_mechanism(c));
+  lua_pushstring(L, info.mechanism);
   lua_setfield(L, -2, "mechanism");
-  lua_pushstring(L, xm_conn_binding(c));
+  lua_pushstring(L, info.binding);
   lua_setfield(L, -2, "channel_binding");
+  lua_pushboolean(L, info.sm);
+  lua_setfield(L, -2, "stream_management");
+  lua_pushboolean(L, info.resumable);
+  lua_setfield(L, -2, "resumable");
+  set_count(L, "resumed", info.resumed);
+  set_count(L, "rebound", info.rebound);
+  set_count(L, "failed_without_h", info.failed_without_h);
   return 1;
 }
 
+/* pending() -> bytes, stanzas */
 static int l_pending(lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)xm_conn_unsent(xb_check_conn(L)->c));
-  return 1;
+  size_t stanzas, bytes = xm_conn_pending(xb_check_conn(L)->c, &stanzas);
+  lua_pushinteger(L, (lua_Integer)bytes);
+  lua_pushinteger(L, (lua_Integer)stanzas);
+  return 2;
 }
 
 /* await(what, box, seconds): the box is filled when it has come true. "stanza", "sent", "ended". */
@@ -147,8 +171,10 @@ static int l_await(lua_State *L) {
   luaL_checktype(L, 3, LUA_TTABLE);
   w = xb_wait(L, conn->st, conn, kind, 3, luaL_optnumber(L, 4, -1));
   if (!w) return luaL_error(L, "not enough memory");
-  if (conn->ended) xb_finish_ended(L, conn, w);
-  else xb_mark_ready(conn);
+  if (conn->ended) return xb_finish_ended(L, conn, w), 0;
+  if (kind == XB_SENT) xm_conn_hurry(conn->c);
+  xb_mark_ready(conn);
+  xm_loop_sync(conn->st->loop);
   return 0;
 }
 
@@ -162,6 +188,12 @@ static int l_close(lua_State *L) {
   return 0;
 }
 
+/* check(): is the server still there? */
+static int l_check(lua_State *L) {
+  xm_conn_check(xb_check_conn(L)->c);
+  return 0;
+}
+
 /* For tests, on a connection made with the option fed: feed(bytes); sent() -> what it sent since. */
 static int l_feed(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
@@ -171,17 +203,23 @@ static int l_feed(lua_State *L) {
 }
 
 static int l_sent(lua_State *L) {
-  xm_buf *out = xm_conn_out(xb_check_conn(L)->c);
-  size_t n = xm_buf_len(out);
-  lua_pushlstring(L, out->data ? xm_buf_at(out) : "", n); /* a collection may send more */
-  xm_buf_consume(out, n);
-  return 1;
+  xb_conn *conn = xb_check_conn(L);
+  xm_buf sent = XM_BUF_INIT;
+  luaL_Buffer b;
+  int rc = xm_conn_sent(conn->c, &sent);
+  size_t n = xm_buf_len(&sent);
+  char *room = luaL_buffinitsize(L, &b, n + 1);
+  if (n) memcpy(room, xm_buf_at(&sent), n);
+  xm_buf_free(&sent);
+  luaL_pushresultsize(&b, n);
+  xb_mark_ready(conn);
+  return rc == XM_OK ? 1 : luaL_error(L, "not enough memory");
 }
 
 static int l_tostring(lua_State *L) {
   xb_conn *conn = luaL_checkudata(L, 1, XB_CONN);
   const xm_jid *jid = conn->c ? xm_conn_jid(conn->c) : NULL;
-  lua_pushfstring(L, "xmpp.Conn (%s%s%s)", conn->c ? xm_conn_state_name(xm_conn_state_of(conn->c)) : "never opened",
+  lua_pushfstring(L, "xmpp.Conn (%s%s%s)", conn->c ? xm_conn_state_name(conn->c) : "never opened",
                   jid ? ", " : "", jid ? jid->str : "");
   return 1;
 }
@@ -208,6 +246,11 @@ static const luaL_Reg methods[] = {{"send", xb_l_send},
                                    {"pending", l_pending},
                                    {"await", l_await},
                                    {"close", l_close},
+                                   {"on", xb_l_on},
+                                   {"check", l_check},
+                                   {"expect", xb_l_expect},
+                                   {"enqueue", xb_l_enqueue},
+                                   {"save", xb_l_save},
                                    {"feed", l_feed},
                                    {"sent", l_sent},
                                    {NULL, NULL}};

@@ -55,8 +55,18 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->nameservers = string_option(L, "nameservers", NULL);
   o->plain = true_option(L, "plain");
   o->pinned = true_option(L, "pinned");
+  o->see_other_host = true_option(L, "see_other_host");
+  o->sm = true_option(L, "sm");
+  o->resumable = true_option(L, "resumable");
+  o->reconnect.any = true_option(L, "reconnect_any");
+  o->reconnect.resume = true_option(L, "reconnect_resume");
+  o->reconnect.min = ms_option(L, "reconnect_min", o->reconnect.min);
+  o->reconnect.max = ms_option(L, "reconnect_max", o->reconnect.max);
+  o->reconnect.attempts = (unsigned)size_option(L, "reconnect_attempts", 0);
   o->timeout = ms_option(L, "timeout", o->timeout);
   o->keepalive = ms_option(L, "keepalive", o->keepalive);
+  o->patience = ms_option(L, "ack_timeout", o->patience);
+  o->max_age = ms_option(L, "max_age", o->max_age);
   o->max_stanza = size_option(L, "max_stanza", o->max_stanza);
   o->max_queue = size_option(L, "max_queue", o->max_queue);
   o->max_depth = (unsigned)size_option(L, "max_depth", o->max_depth);
@@ -66,6 +76,57 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->fed = true_option(L, "fed");
   o->wake = wake;
   o->wake_arg = conn;
+}
+
+/* Of the table on top of the stack. */
+static const char *text_field(lua_State *L, const char *key, size_t *n) {
+  const char *s;
+  lua_getfield(L, -1, key);
+  s = lua_isnil(L, -1) ? NULL : luaL_checklstring(L, -1, n); /* the table keeps it */
+  lua_pop(L, 1);
+  return s;
+}
+
+static double number_field(lua_State *L, const char *key) {
+  double x;
+  lua_getfield(L, -1, key);
+  x = luaL_checknumber(L, -1);
+  lua_pop(L, 1);
+  return x;
+}
+
+/* session.stanzas, as an array that Lua owns, left on the stack. */
+static const xm_sm_stanza *read_stanzas(lua_State *L, size_t *n) {
+  xm_sm_stanza *list;
+  size_t i;
+  lua_getfield(L, -1, "stanzas");
+  *n = lua_rawlen(L, -1);
+  list = lua_newuserdatauv(L, (*n + 1) * sizeof *list, 0);
+  lua_insert(L, -2);
+  for (i = 0; i < *n; i++) {
+    lua_rawgeti(L, -1, (lua_Integer)i + 1);
+    list[i] = (xm_sm_stanza){.at = (int64_t)number_field(L, "at")};
+    list[i].xml = text_field(L, "xml", &list[i].len);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return list;
+}
+
+/* The option `session`, which has been checked; what it needs stays on the stack. NULL: there is none. */
+static const xm_conn_session *read_session(lua_State *L, xm_conn_session *s) {
+  lua_getfield(L, 1, "session");
+  if (lua_isnil(L, -1)) return NULL;
+  s->sm.id = text_field(L, "id", NULL);
+  s->sm.location = text_field(L, "location", NULL);
+  s->sm.max = (unsigned)number_field(L, "max");
+  s->sm.in = (uint32_t)number_field(L, "h");
+  s->sm.acked = (uint32_t)number_field(L, "acked");
+  s->sm.written = (size_t)number_field(L, "written");
+  s->stanzas = read_stanzas(L, &s->n);
+  lua_getfield(L, -2, "jid");
+  s->jid = xb_test_jid(L, -1);
+  return s;
 }
 
 static xm_tls_ctx *make_tls(lua_State *L, xm_err *e) {
@@ -83,8 +144,8 @@ static xb_conn *new_conn(lua_State *L) {
   int part;
   *conn = (xb_conn){.st = xb_state_of(L), .ended = true};
   luaL_setmetatable(L, XB_CONN);
-  lua_createtable(L, XB_LOG, 0);
-  for (part = XB_CALLBACKS; part <= XB_QUEUE; part++) {
+  lua_createtable(L, XB_ON_FAILED, 0);
+  for (part = XB_CALLBACKS; part <= XB_RECEIPTS; part++) {
     lua_newtable(L);
     lua_rawseti(L, -2, part);
   }
@@ -97,19 +158,24 @@ static xb_conn *new_conn(lua_State *L) {
 
 static int open_conn(lua_State *L, xb_conn *conn, xm_err *e) {
   xm_conn_options o = xm_conn_defaults();
+  xm_conn_session session = {.n = 0};
+  const xm_conn_session *old;
   const xm_jid *jid;
+  int top = lua_gettop(L);
   read_options(L, &o, conn);
   lua_getfield(L, 1, "jid");
   jid = xb_test_jid(L, -1);
   lua_pop(L, 1);
   o.jid = jid;
   conn->max_queue = o.max_queue;
+  old = read_session(L, &session);
   if (o.tls != XM_TLS_NONE) {
     o.tls_ctx = make_tls(L, e);
     if (!o.tls_ctx) return XM_EFAIL;
   }
-  conn->c = xm_conn_new(conn->st->loop, &o, e);
+  conn->c = xm_conn_new(conn->st->loop, &o, old, e);
   xm_tls_ctx_release(o.tls_ctx);
+  lua_settop(L, top);
   if (!conn->c) return XM_EFAIL;
   conn->loop = conn->st->loop;
   xm_loop_hold(conn->loop);

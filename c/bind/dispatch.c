@@ -25,7 +25,10 @@ static void need_table(dispatch *d) {
 /* Calls the function on top of the stack with stanza and connection. */
 static void deliver(dispatch *d, uint32_t once) {
   xb_task task = {.st = d->conn->st, .question = d->question, .once = once};
-  if (d->question) xm_question_hold(d->question);
+  if (d->question) {
+    xb_prepare_call(d->L); /* who holds it must be called */
+    xm_question_hold(d->question);
+  }
   if (d->question || once) task.conn = d->conn;
   lua_pushvalue(d->L, d->table);
   lua_pushvalue(d->L, d->at);
@@ -59,7 +62,11 @@ static void to_queue(dispatch *d, size_t size) {
   need_table(d);
   lua_pushvalue(L, d->table);
   if (w) return xb_finish(L, w, 1);
-  xb_push_part(L, d->at, XB_QUEUE);
+  xb_push_queue(L, conn, d->at, size);
+}
+
+void xb_push_queue(lua_State *L, xb_conn *conn, int at, size_t size) {
+  xb_push_part(L, at, XB_QUEUE);
   lua_insert(L, -2);
   lua_rawseti(L, -2, 2 * conn->last);
   lua_pushinteger(L, (lua_Integer)size);
@@ -97,6 +104,7 @@ static xm_question *ask(xb_conn *conn, const char *name, const char *type, const
 }
 
 static void release(dispatch *d) {
+  d->conn->asked = NULL;
   if (d->question && xm_question_release(xm_conn_route(d->conn->c), d->question))
     xb_answer_unavailable(d->conn, d->question);
 }
@@ -131,6 +139,7 @@ static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
   }
   d.question = ask(conn, xm_tape_name(t, 0), xm_tape_get(t, 0, "type", NULL), xm_tape_get(t, 0, "from", NULL),
                    xm_tape_get(t, 0, "to", NULL), xm_tape_get(t, 0, "id", NULL));
+  conn->asked = d.question;
   to_handler(&d);
   release(&d);
 }
@@ -159,7 +168,7 @@ static void dispatch_queued(lua_State *L, xb_conn *conn, int at) {
   xb_address a;
   const char *ns = xm_conn_ns(conn->c);
   xb_read_address(L, d.table, &a, &ns);
-  d.question = ask(conn, a.name, a.type, a.from, a.to, a.id);
+  d.question = conn->asked = ask(conn, a.name, a.type, a.from, a.to, a.id);
   if (conn->handler == XB_DEFAULT_HANDLER) {
     table_to_callbacks(&d);
   } else {
@@ -195,7 +204,7 @@ static void finish_bound(lua_State *L, xb_conn *conn, int at) {
 
 static void finish_sent(lua_State *L, xb_conn *conn) {
   xb_waiter *w;
-  while (xm_conn_unsent(conn->c) == 0 && (w = xb_find_waiter(conn, XB_SENT))) {
+  while (xm_conn_state_of(conn->c) != XM_CONN_CLOSED && xm_conn_pending(conn->c, NULL) == 0 && (w = xb_find_waiter(conn, XB_SENT))) {
     lua_pushboolean(L, 1);
     xb_finish(L, w, 1);
   }
@@ -225,6 +234,7 @@ static void on_ended(xb_conn *conn) {
 
 /* May raise, for want of memory, between two of them: then it is gone on with in the next step. */
 static void tell_end(lua_State *L, xb_conn *conn) {
+  while (conn->lost.first) xb_finish_ended(L, conn, conn->lost.first);
   while (conn->responses.first) xb_finish_ended(L, conn, conn->responses.first);
   while (conn->waiters.first) xb_finish_ended(L, conn, conn->waiters.first);
   xb_keep_alive(L, conn);
@@ -234,6 +244,27 @@ static void tell_end(lua_State *L, xb_conn *conn) {
 static bool is_full(const xb_conn *conn) {
   return conn->handler == XB_NO_HANDLER && conn->queued > conn->max_queue && !conn->responses.first &&
          !conn->waiters.first;
+}
+
+/* What the stanza is to the server is over when it has been dispatched: a handler that waits is on its own. */
+static void on_stanza(lua_State *L, xb_conn *conn) {
+  dispatch_tape(L, conn, 1);
+  if (conn->c) xm_conn_handled(conn->c);
+}
+
+/* These come once: before anything that may raise. */
+static void note_event(xb_conn *conn, xm_conn_event ev) {
+  if (ev == XM_CONN_ENDED) on_ended(conn);
+  if (ev == XM_CONN_REBOUND) xb_lose_waiters(conn);
+}
+
+static void take_event(lua_State *L, xb_conn *conn, xm_conn_event ev) {
+  switch (ev) {
+    case XM_CONN_STANZA: return on_stanza(L, conn);
+    case XM_CONN_BOUND: return finish_bound(L, conn, 1);
+    case XM_CONN_STATE: return xb_tell_state(L, conn, 1);
+    default: return;
+  }
 }
 
 /* One event, in a protected call: conn -> whether there may be more. */
@@ -247,12 +278,13 @@ static int l_work(lua_State *L) {
   }
   xm_conn_pause(conn->c, is_full(conn));
   ev = conn->ended ? XM_CONN_NOTHING : xm_conn_next(conn->c);
+  note_event(conn, ev);
   xb_drain_log(L, conn, 1);
-  if (ev == XM_CONN_STANZA) dispatch_tape(L, conn, 1);
-  if (ev == XM_CONN_BOUND) finish_bound(L, conn, 1);
-  if (ev == XM_CONN_ENDED) on_ended(conn);
+  xb_tell_receipts(L, conn, 1);
+  take_event(L, conn, ev);
+  if (conn->lost.first) xb_tell_lost(L, conn);
   if (conn->ended) tell_end(L, conn);
-  finish_sent(L, conn);
+  if (conn->c) finish_sent(L, conn);
   if (ev == XM_CONN_AGAIN) xb_mark_ready(conn);
   lua_pushinteger(L, ev == XM_CONN_STANZA ? 1 : ev == XM_CONN_NOTHING || ev == XM_CONN_AGAIN ? -1 : 0);
   return 1;
@@ -261,6 +293,8 @@ static int l_work(lua_State *L) {
 /* Memory ran out where the library itself needed it: the stanza is lost, so the connection must not go on as if nothing
  * had been. */
 static void break_off(lua_State *L, xb_conn *conn) {
+  if (conn->asked && xm_question_release(xm_conn_route(conn->c), conn->asked)) xm_question_free(conn->asked);
+  conn->asked = NULL;
   xb_report(L, NULL);
   xm_conn_abort(conn->c);
 }

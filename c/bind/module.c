@@ -122,6 +122,12 @@ static int l_error(lua_State *L) {
   return 1;
 }
 
+/* now() -> seconds of a clock that only goes forward. */
+static int l_now(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)xm_loop_now(xb_state_of(L)->loop) / 1000);
+  return 1;
+}
+
 /* methods(t): what conn:name means. */
 static int l_methods(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -174,6 +180,7 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"timeout", l_timeout},
                                      {"id", l_id},
                                      {"error", l_error},
+                                     {"now", l_now},
                                      {"methods", l_methods},
                                      {NULL, NULL}};
 

@@ -15,11 +15,17 @@ void xb_push_closed(lua_State *L, const xb_conn *conn) {
   xb_push_error(L, &e);
 }
 
+/* After a flush: somebody may wait for just that, or wants to know of it, or sees what goes over the wire. */
+static void wake_who_waits(xb_conn *conn) {
+  if (conn->waiters.first || conn->watched || (conn->logs && xm_buf_len(xm_conn_log(conn->c)))) xb_mark_ready(conn);
+}
+
 /* Inside a step what is sent leaves together at its end. */
 static void flush_soon(xb_conn *conn) {
   xb_state *st = conn->st;
   if (!st->stepping) {
     xm_conn_flush(conn->c);
+    wake_who_waits(conn);
     xm_loop_sync(st->loop);
   } else if (!conn->is_unflushed) {
     conn->is_unflushed = true;
@@ -35,7 +41,7 @@ void xb_flush_all(xb_state *st) {
     conn->is_unflushed = false;
     if (!conn->c) continue;
     xm_conn_flush(conn->c);
-    if (conn->waiters.first) xb_mark_ready(conn); /* one of them may wait for just that */
+    wake_who_waits(conn);
   }
 }
 
@@ -43,17 +49,14 @@ static bool is_answer(const xb_address *a) {
   return a->type && strcmp(a->name, "iq") == 0 && (strcmp(a->type, "result") == 0 || strcmp(a->type, "error") == 0);
 }
 
-/* Writes and commits the stanza at `index`; XM_EINVAL: w->reason. */
-static int queue_stanza(lua_State *L, xb_conn *conn, int index, xb_writing *w, xm_err *e) {
-  xm_buf *out = xm_conn_out(conn->c);
-  size_t mark = xm_buf_mark(out);
+/* Writes the stanza at `index`, to be committed; XM_EINVAL: w->reason. */
+static int write_stanza(lua_State *L, xb_conn *conn, int index, xb_writing *w, xm_err *e) {
   const xm_jid *jid = xm_conn_jid(conn->c);
   int rc;
   w->ns = xm_conn_ns(conn->c);
   if (xm_conn_is_component(conn->c) && jid) w->new_from = jid->str;
-  rc = xb_write(L, index, out, w);
-  if (rc == XM_ENOMEM) return xm_err_nomem(e);
-  return rc == XM_OK ? xm_conn_commit(conn->c, mark, e) : rc;
+  rc = xb_write(L, index, xm_conn_out(conn->c), w);
+  return rc == XM_ENOMEM ? xm_err_nomem(e) : rc;
 }
 
 /* nil, err: a closed connection tells its tale in the same words everywhere. */
@@ -68,18 +71,47 @@ static void note_answer(xb_conn *conn, const xb_address *a) {
   if (is_answer(a) && a->id) xm_route_answered(xm_conn_route(conn->c), a->to, a->to_len, a->id, a->id_len);
 }
 
-/* send(stanza) -> true, or nil, err */
+/* opts at index 3: the function that wants to know what becomes of the stanza goes to the top of the stack. false: none. */
+static bool push_receiver(lua_State *L) {
+  if (lua_isnoneornil(L, 3)) return false;
+  luaL_checktype(L, 3, LUA_TTABLE);
+  for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
+    const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+    if (strcmp(key, "on") != 0) luaL_error(L, "bad argument #3 (send has no option '%s'; it has 'on')", key);
+  }
+  lua_pushliteral(L, "on");
+  lua_rawget(L, 3);
+  if (lua_isnil(L, -1)) return lua_pop(L, 1), false;
+  if (!lua_isfunction(L, -1)) luaL_error(L, "bad argument #3 (on: function expected, got %s)", luaL_typename(L, -1));
+  return true;
+}
+
+/* The function on top of the stack is to be told of the next stanza. Before it is committed, since memory may run out. */
+static void expect_receipt(lua_State *L, xb_conn *conn) {
+  xb_push_part(L, 1, XB_RECEIPTS);
+  lua_insert(L, -2);
+  lua_rawseti(L, -2, (lua_Integer)xm_sm_next_seq(xm_conn_sm(conn->c)));
+  lua_pop(L, 1);
+}
+
+/* send(stanza, opts) -> true, or nil, err */
 int xb_l_send(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   xb_address a = {0};
   xb_writing w = {.address = &a};
+  size_t mark;
   xm_err e = {0};
   int rc;
+  bool watched;
   luaL_argexpected(L, lua_type(L, 2) == LUA_TTABLE, 2, "stanza");
-  luaL_argexpected(L, lua_isnoneornil(L, 3), 3, "nothing");
-  rc = queue_stanza(L, conn, 2, &w, &e);
+  watched = push_receiver(L);
+  if (watched) expect_receipt(L, conn);
+  mark = xm_buf_mark(xm_conn_out(conn->c));
+  rc = write_stanza(L, conn, 2, &w, &e);
+  if (rc == XM_OK) rc = xm_conn_commit(conn->c, mark, watched ? XM_SM_WATCHED : 0, NULL, &e);
   if (rc == XM_EINVAL) return luaL_argerror(L, 2, w.reason);
   if (rc < 0) return fail_send(L, conn, &e);
+  if (watched) conn->watched++, xb_keep_alive(L, conn);
   note_answer(conn, &a);
   flush_soon(conn);
   xb_drain_log(L, conn, 1);
@@ -110,28 +142,52 @@ int xb_l_request(lua_State *L) {
   xm_buf *out = xm_conn_out(conn->c);
   size_t mark = xm_buf_mark(out);
   xb_waiter *waiter;
+  uint64_t seq;
   xm_err e = {0};
   int rc;
   double seconds = luaL_checknumber(L, 4);
   luaL_argexpected(L, lua_type(L, 2) == LUA_TTABLE, 2, "stanza");
   if (xm_rnd_id(id) < 0) return luaL_error(L, "the system has no random bytes to give");
-  rc = queue_stanza(L, conn, 2, &w, &e);
+  rc = write_stanza(L, conn, 2, &w, &e);
   if (rc == XM_EINVAL) return luaL_argerror(L, 2, w.reason);
   if (rc < 0) return fail_send(L, conn, &e);
   waiter = xb_wait(L, conn->st, conn, XB_RESPONSE, 3, seconds);
   rc = waiter ? await(conn, &a, waiter, &e) : xm_err_nomem(&e);
+  if (rc < 0) xm_buf_rollback(out, mark);
+  if (rc == XM_OK) rc = xm_conn_commit(conn->c, mark, XM_SM_REQUEST, &seq, &e);
   if (rc < 0) {
-    xm_buf_rollback(out, mark); /* nothing was flushed since */
     if (waiter) xb_drop_waiter(L, waiter);
     if (rc == XM_EINVAL) return luaL_argerror(L, 2, "stanza.id: a request with this id waits already");
-    return xb_fail(L, &e);
+    return fail_send(L, conn, &e);
   }
+  xb_waiter_set_seq(waiter, seq);
   note_answer(conn, &a);
   if (conn->queued > conn->max_queue) xb_mark_ready(conn); /* reading had stopped: see is_full */
   lua_pushlstring(L, a.id, a.id_len);
   flush_soon(conn);
   xb_drain_log(L, conn, 1);
   return 1;
+}
+
+/* expect({name=, id=, to=, from=}, who, seconds): a response to what another process has asked. */
+int xb_l_expect(lua_State *L) {
+  static const char *const keys[] = {"name", "id", "to", "from"};
+  xb_conn *conn = xb_check_conn(L);
+  xb_address a = {0};
+  const char **const fields[] = {&a.name, &a.id, &a.to, &a.from};
+  size_t *const lengths[] = {NULL, &a.id_len, &a.to_len, &a.from_len};
+  xb_waiter *waiter;
+  xm_err e = {0};
+  int i;
+  double seconds = luaL_checknumber(L, 4);
+  for (i = 0; i < 4; i++) {
+    lua_getfield(L, 2, keys[i]);
+    *fields[i] = i < 2 ? luaL_checklstring(L, -1, lengths[i]) : luaL_optlstring(L, -1, NULL, lengths[i]);
+  }
+  waiter = xb_wait(L, conn->st, conn, XB_RESPONSE, 3, seconds);
+  if (waiter && await(conn, &a, waiter, &e) == XM_OK) return 0;
+  if (waiter) xb_drop_waiter(L, waiter);
+  return luaL_error(L, "%s", waiter && !xm_err_is_set(&e) ? "this id waits already" : "not enough memory");
 }
 
 void xb_answer_unavailable(xb_conn *conn, xm_question *q) {
@@ -152,7 +208,7 @@ void xb_answer_unavailable(xb_conn *conn, xm_question *q) {
   if (rc == XM_OK) rc = xm_out_end(&o, "error");
   if (rc == XM_OK) rc = xm_out_end(&o, "iq");
   if (rc == XM_OK) {
-    xm_conn_commit(conn->c, mark, NULL);
+    xm_conn_commit(conn->c, mark, 0, NULL, NULL);
     flush_soon(conn);
   } else {
     xm_out_abandon(&o);

@@ -16,6 +16,7 @@ struct xb_waiter {
   xm_pending *pending;    /* XB_RESPONSE: its entry in the route */
   xb_kind kind;
   int who;                /* registry reference */
+  uint64_t seq;           /* XB_RESPONSE: the number of the request's stanza */
   uint64_t period;        /* every(): milliseconds; 0: once */
   bool is_due;
 };
@@ -67,18 +68,21 @@ static uint64_t to_ms(double seconds) { return seconds <= 0 ? 0 : (uint64_t)ceil
 static bool is_bounded(double seconds) { return seconds >= 0 && seconds < 1e12; }
 
 xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int who, double seconds) {
-  xb_waiter *w = calloc(1, sizeof *w);
-  if (!w) return NULL;
-  *w = (xb_waiter){.st = st, .conn = conn, .kind = kind, .list = list_for(st, conn, kind)};
-  if (is_bounded(seconds) && xm_timer_start(st->loop, &w->timer, to_ms(seconds), fall_due, w) < 0) {
+  xb_waiter *w;
+  int ref;
+  if (conn) xb_pin(L, conn);
+  lua_pushvalue(L, who);
+  ref = luaL_ref(L, LUA_REGISTRYINDEX); /* what may raise is behind us: no waiter is without its function */
+  w = calloc(1, sizeof *w);
+  if (w) *w = (xb_waiter){.st = st, .conn = conn, .kind = kind, .list = list_for(st, conn, kind), .who = ref};
+  if (!w || (is_bounded(seconds) && xm_timer_start(st->loop, &w->timer, to_ms(seconds), fall_due, w) < 0)) {
+    luaL_unref(L, LUA_REGISTRYINDEX, ref);
     free(w);
+    if (conn) xb_keep_alive(L, conn);
     return NULL;
   }
   link_in(w);
   if (kind == XB_TIME) st->timers++;
-  lua_pushvalue(L, who);
-  w->who = luaL_ref(L, LUA_REGISTRYINDEX);
-  if (conn) xb_keep_alive(L, conn);
   return w;
 }
 
@@ -118,7 +122,7 @@ void xb_finish(lua_State *L, xb_waiter *w, int n) {
   xb_state *st = w->st;
   xb_conn *conn = w->conn;
   xb_task task = {.st = st};
-  luaL_checkstack(L, 10, "a waiter");
+  xb_prepare_call(L); /* it can be told, or it waits on */
   if (conn) xb_push_conn(L, conn); /* stays alive until the call is over */
   else lua_pushnil(L);
   lua_insert(L, -n - 1);
@@ -151,13 +155,37 @@ void xb_waiter_set_pending(xb_waiter *w, xm_pending *p) {
   w->pending = p;
 }
 
+xm_pending *xb_waiter_pending(const xb_waiter *w) {
+  return w->pending;
+}
+
+const xb_waiter *xb_next_waiter(const xb_waiter *w) {
+  return w->next;
+}
+
+void xb_waiter_set_seq(xb_waiter *w, uint64_t seq) {
+  w->seq = seq;
+}
+
+void xb_lose_waiters(xb_conn *conn) {
+  xb_waiter *w, *next;
+  for (w = conn->responses.first; w; w = next) {
+    next = w->next;
+    if (xm_sm_has(xm_conn_sm(conn->c), w->seq)) continue;
+    link_out(w);
+    w->next = NULL;
+    w->list = &conn->lost;
+    link_in(w);
+  }
+}
+
 void xb_drop_waiter(lua_State *L, xb_waiter *w) {
   let_go(L, w);
   lua_pop(L, 1);
 }
 
 static int push_timeout(lua_State *L, xb_kind kind) {
-  static const char *const what[] = {"", "",       "a response", "the connection", "a stanza", "the kernel to take everything",
+  static const char *const what[] = {"",         "", "a response", "the connection", "a stanza", "all that was sent to arrive",
                                      "the end of the stream"};
   xm_err e = {0};
   xm_err_set(&e, XM_LAYER_TIMEOUT, "timeout", true, "gave up waiting for %s", what[kind]);

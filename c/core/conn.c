@@ -1,57 +1,83 @@
 #include "conn.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "dns.h"
-#include "mech.h"
+#include "link.h"
 #include "nego.h"
 #include "ns.h"
 #include "out.h"
-#include "sock.h"
-#include "xml.h"
+#include "rnd.h"
+#include "srv.h"
 
 enum {
-  STANZA_UNTIL_BOUND = 64 * 1024,
-  START_TAG = 64 * 1024,
-  READS_A_TURN = 64, /* then others have their turn */
+  EVENTS_A_TURN = 64,   /* that nobody above sees; then others have their turn */
+  WIRE = 16 * 1024,     /* bytes moved to the link at a time: as much as a TLS record holds */
+  ASK_AFTER = 250,      /* ms: what was sent is asked about, if no batch came together */
+  HOPS = 3,             /* see-other-host, in a row */
+  BARREN = 2,           /* resumptions that brought nothing on, until the session is given up */
+  SESSION_KEPT = 300000 /* ms that a server keeps a cut session, where it doesn't say */
 };
+
+/* What crank answers with besides events: the link has done its share, and others should have their turn. */
+enum { ENOUGH = -1 };
+
+enum { NEWS_BOUND = 1, NEWS_REBOUND = 2, NEWS_ENDED = 4 };
 
 struct xm_conn {
   xm_conn_options o;
   xm_conn_state state;
   xm_loop *loop;
-  xm_jid jid;      /* who logs in; then, what was bound */
-  char domain[256]; /* ASCII, for DNS and certificates */
-  xm_dns *dns;
-  xm_sock *sock;   /* from DIALLING on, until CLOSED */
-  xm_tls *tls;     /* from SECURING on */
-  xm_nego *nego;   /* until READY */
-  xm_xml *xml;
+  xm_link *link;    /* CONNECTING, READY, CLOSING; while it waits there is none */
+  xm_sm *sm;
   xm_route *route;
-  xm_buf out;      /* what the kernel hasn't taken; secret until READY, as it has held proofs of the password */
-  xm_buf in;       /* fed: what the peer "sent" */
-  xm_buf log;
-  const char *tls_version, *mechanism, *binding; /* NULL: none */
-  xm_timer phase;  /* the deadline of the state */
-  xm_timer idle;   /* keepalive */
-  uint64_t due;    /* when it must be READY */
-  xm_err why;
-  bool bound;      /* stanzas may be sent: `jid` is the session's */
-  bool direct;     /* TLS from the first byte */
-  bool told;       /* ENDED has been given out */
-  bool late;       /* the phase's deadline has passed */
+  xm_wirelog log;
+  xm_buf password;  /* for the next login */
+  bool has_password;
+  xm_jid asked, jid; /* who logs in; what was bound */
+  xm_conn_info info;
+  xm_timer idle;     /* keepalive */
+  xm_timer ask;      /* see ASK_AFTER */
+  xm_timer patience; /* until the server must have answered */
+  xm_timer deadline; /* of closing */
+  xm_timer next;     /* the next attempt */
+  xm_err why, trouble;
+  const char *told;  /* the state's name that was given out */
+  unsigned news;     /* NEWS_*, not given out yet */
+  unsigned attempts; /* since it was last ready */
+  unsigned hops;
+  unsigned barren;
+  uint64_t due;      /* when the first link must be open */
+  uint64_t lost_at;  /* when the last link broke */
+  uint64_t heard_at; /* when something last came */
+  char host[256];    /* where to go instead; "": nowhere */
+  int port;
+  struct sockaddr_storage avoid; /* where the last attempt came to nothing */
+  char ping[XM_RND_ID + 1];      /* id of the XEP-0199 ping that is out; "": none */
+  bool bound;        /* there is a session: `jid` is its address */
+  bool begun;        /* it has been READY */
+  bool unproven;     /* the session was resumed, and nothing has been acknowledged since */
+  bool handling;     /* the stanza that was given out isn't counted yet */
+  bool must_keep;    /* it is time for one */
+  bool must_check;   /* for more than that: an answer */
+  bool impatient, overdue, must_connect; /* a timer has fired */
+  bool closing;      /* xm_conn_close was called */
+  bool said_bye;     /* our stream has ended */
   bool paused;
+  xm_buf sent;       /* fed: what would have gone to the kernel on links that are gone */
 };
 
 xm_conn_options xm_conn_defaults(void) {
   return (xm_conn_options){.port = 5222,
                            .plain = true,
+                           .sm = true,
+                           .resumable = true,
+                           .reconnect = {.min = 1000, .max = 60000},
                            .timeout = 30000,
                            .keepalive = 60000,
+                           .patience = 20000,
+                           .max_age = 600000,
                            .max_stanza = 10u << 20,
                            .max_queue = 10u << 20,
                            .max_depth = 128,
@@ -59,39 +85,8 @@ xm_conn_options xm_conn_defaults(void) {
                            .max_nodes = 50000};
 }
 
-static void wake(void *arg) {
-  xm_conn *c = arg;
+static void wake(xm_conn *c) {
   c->o.wake(c->o.wake_arg);
-}
-
-/* The log. */
-
-static void log_text(xm_conn *c, char direction, const char *s, size_t n) {
-  size_t mark = xm_buf_mark(&c->log);
-  if (!c->o.log || n == 0) return;
-  if (xm_buf_putc(&c->log, direction) < 0 || xm_buf_put(&c->log, &n, sizeof n) < 0 || xm_buf_put(&c->log, s, n) < 0)
-    xm_buf_rollback(&c->log, mark);
-}
-
-/* The first element without its content, if that proves knowledge of the password. */
-static void log_masked(xm_conn *c, char direction, const char *s, size_t n, bool secret) {
-  static const char mask[] = "[masked]";
-  const char *content = secret ? memchr(s, '>', n) : NULL, *end = content ? memrchr(s, '<', n) : NULL;
-  xm_buf text = XM_BUF_INIT;
-  if (!c->o.log) return;
-  if (!end || end <= content) return log_text(c, direction, s, n);
-  if (xm_buf_put(&text, s, (size_t)(content + 1 - s)) == XM_OK && xm_buf_puts(&text, mask) == XM_OK &&
-      xm_buf_put(&text, end, (size_t)(s + n - end)) == XM_OK)
-    log_text(c, direction, xm_buf_at(&text), xm_buf_len(&text));
-  xm_buf_free(&text);
-}
-
-static void log_tape(xm_conn *c, const xm_tape *t, bool secret) {
-  xm_buf text = XM_BUF_SECRET;
-  xm_out o = xm_out_begin(&text);
-  if (!c->o.log) return;
-  if (xm_out_tape(&o, t, 0) == XM_OK) log_masked(c, '<', xm_buf_at(&text), xm_buf_len(&text), secret);
-  xm_buf_free(&text);
 }
 
 /* States. */
@@ -100,389 +95,578 @@ xm_conn_state xm_conn_state_of(const xm_conn *c) {
   return c->state;
 }
 
-const char *xm_conn_state_name(xm_conn_state state) {
-  static const char *const names[] = {"connecting", "connecting", "securing", "authenticating",
-                                      "ready",      "closing",    "closed"};
-  return names[state];
-}
-
-static void on_late(void *arg) {
-  xm_conn *c = arg;
-  c->late = true;
-  wake(c);
-}
-
-static void on_idle(void *arg) {
-  xm_conn *c = arg;
-  if (c->state == XM_CONN_READY && xm_buf_len(&c->out) == 0 && xm_buf_putc(&c->out, ' ') == XM_OK) wake(c);
-}
-
-/* Whatever is sent puts the keepalive off. */
-static void put_off_keepalive(xm_conn *c) {
-  if (c->o.keepalive && c->state == XM_CONN_READY) xm_timer_start(c->loop, &c->idle, c->o.keepalive, on_idle, c);
-}
-
-static unsigned time_for_phase(const xm_conn *c) {
-  uint64_t now = xm_loop_now(c->loop), left = c->due > now ? c->due - now : 0;
-  return (unsigned)(left < c->o.timeout / 2 ? left : c->o.timeout / 2);
-}
-
-/* The states come in their order, each with its deadline; CLOSED may follow any. */
-static void enter(xm_conn *c, xm_conn_state state) {
-  c->state = state;
-  c->late = false;
-  xm_timer_stop(c->loop, &c->phase);
-  if (state < XM_CONN_READY) xm_timer_start(c->loop, &c->phase, time_for_phase(c), on_late, c);
-  if (state == XM_CONN_READY) put_off_keepalive(c);
-}
-
-/* Lets go of everything that is not needed to tell the tale. */
-static void tear_down(xm_conn *c) {
-  xm_timer_stop(c->loop, &c->idle);
-  xm_dns_free(c->dns);
-  xm_tls_free(c->tls);
-  xm_sock_free(c->sock);
-  xm_nego_free(c->nego);
-  c->dns = NULL;
-  c->tls = NULL;
-  c->sock = NULL;
-  c->nego = NULL;
-}
-
-static void end(xm_conn *c) {
-  if (c->state == XM_CONN_CLOSED) return;
-  enter(c, XM_CONN_CLOSED);
-  tear_down(c);
-  wake(c);
-}
-
-/* An end that nobody has asked for; the xm_err says why. */
-static xm_conn_event fail(xm_conn *c) {
-  if (!xm_err_is_set(&c->why)) xm_err_nomem(&c->why);
-  end(c);
-  return XM_CONN_AGAIN;
-}
-
-static const char *waits_for(const xm_conn *c) {
+const char *xm_conn_state_name(const xm_conn *c) {
   switch (c->state) {
-    case XM_CONN_RESOLVING: return "the name servers";
-    case XM_CONN_DIALLING: return "a TCP connection";
-    case XM_CONN_SECURING: return "the TLS handshake";
-    default: return c->nego ? xm_nego_waits_for(c->nego) : "the server";
+    case XM_CONN_CONNECTING: return xm_link_phase(c->link);
+    case XM_CONN_WAITING: return "waiting";
+    case XM_CONN_READY: return "ready";
+    case XM_CONN_CLOSING: return "closing";
+    default: return "closed";
   }
 }
 
-static xm_conn_event fail_late(xm_conn *c) {
-  if (c->state != XM_CONN_CLOSING)
-    xm_err_set(&c->why, XM_LAYER_TIMEOUT, "timeout", true, "connecting to %s: gave up waiting for %s", c->domain,
-               waits_for(c));
-  xm_err_set(&c->why, XM_LAYER_TIMEOUT, "timeout", true, "the server did not end the stream in time");
-  return fail(c);
+static void stop_timers(xm_conn *c) {
+  xm_timer *const all[] = {&c->idle, &c->ask, &c->patience, &c->deadline, &c->next};
+  size_t i, n = sizeof all / sizeof *all;
+  if (c->state != XM_CONN_CLOSED) n -= 2; /* those of the link */
+  for (i = 0; i < n; i++) xm_timer_stop(c->loop, all[i]);
+}
+
+static void keep_sent(xm_conn *c) {
+  xm_buf *w = xm_link_wire(c->link);
+  xm_buf_put(&c->sent, xm_buf_at(w), xm_buf_len(w));
+}
+
+static void forget_link(xm_conn *c) {
+  stop_timers(c);
+  if (c->link && c->o.fed) keep_sent(c);
+  xm_link_free(c->link);
+  c->link = NULL;
+  c->impatient = c->said_bye = c->must_keep = c->must_check = false;
+  *c->ping = '\0';
+}
+
+/* How many stanzas nobody knows to have arrived is part of the story, or all of it. */
+static void tell_lost(xm_conn *c, size_t lost) {
+  const char *s = lost == 1 ? "" : "s", *are = lost == 1 ? "is" : "are";
+  size_t used = strlen(c->why.text);
+  if (lost == 0) return;
+  if (xm_err_is_set(&c->why)) {
+    snprintf(c->why.text + used, sizeof c->why.text - used, " (%zu stanza%s %s not known to have arrived)", lost, s, are);
+  } else {
+    xm_err_set(&c->why, XM_LAYER_CLOSED, "unacknowledged", true, "%zu stanza%s %s not known to have arrived", lost, s,
+               are);
+  }
+}
+
+/* The link is only cut: a stanza that was given out may still be on its tape. */
+static void end(xm_conn *c) {
+  if (c->state == XM_CONN_CLOSED) return;
+  c->state = XM_CONN_CLOSED;
+  if (c->link) xm_link_cut(c->link);
+  stop_timers(c);
+  xm_buf_free(&c->password);
+  c->news = NEWS_ENDED;
+  wake(c);
+}
+
+/* As it is told, with what was lost by it. */
+static void end_with_loss(xm_conn *c) {
+  if (c->state == XM_CONN_CLOSED) return;
+  tell_lost(c, xm_sm_stanzas(c->sm));
+  xm_sm_end(c->sm);
+  end(c);
 }
 
 /* Sending. */
 
-static ssize_t io_recv(void *arg, void *to, size_t n) {
+static void on_idle(void *arg) {
   xm_conn *c = arg;
-  ssize_t got = xm_sock_recv(c->sock, to, n);
-  if (got > 0 && c->nego) xm_sock_hurry(c->sock);
-  if (got < 0 && got != -EAGAIN)
-    xm_err_errno(&c->why, XM_LAYER_TCP, (int)-got, xm_sock_errname((int)-got), true, "the connection broke");
-  return got;
+  c->must_keep = true;
+  wake(c);
 }
 
-static ssize_t io_send(void *arg, const void *from, size_t n) {
+/* Whatever is sent puts the keepalive off. */
+static void put_off_keepalive(xm_conn *c) {
+  if (c->o.keepalive) xm_timer_start(c->loop, &c->idle, c->o.keepalive, on_idle, c);
+}
+
+static void on_ask(void *arg) {
   xm_conn *c = arg;
-  ssize_t got = xm_sock_send(c->sock, from, n);
-  if (got < 0 && got != -EAGAIN)
-    xm_err_errno(&c->why, XM_LAYER_TCP, (int)-got, xm_sock_errname((int)-got), true, "the connection broke");
-  return got;
+  xm_sm_request(c->sm);
+  wake(c);
 }
 
-/* Bytes taken; 0: none now; XM_EFAIL. */
-static ssize_t write_some(xm_conn *c) {
-  ssize_t n;
-  if (c->o.fed) return 0;
-  if (c->tls) return xm_tls_write(c->tls, xm_buf_at(&c->out), xm_buf_len(&c->out), &c->why);
-  n = io_send(c, xm_buf_at(&c->out), xm_buf_len(&c->out));
-  return n == -EAGAIN ? 0 : n < 0 ? XM_EFAIL : n;
+static void on_impatient(void *arg) {
+  xm_conn *c = arg;
+  c->impatient = true;
+  wake(c);
 }
 
-static bool can_write(const xm_conn *c) {
-  return c->state >= XM_CONN_NEGOTIATING && c->state < XM_CONN_CLOSED;
+static bool is_expecting(const xm_conn *c) {
+  return xm_sm_awaited(c->sm) || xm_sm_state_of(c->sm) == XM_SM_ENABLING || *c->ping;
+}
+
+/* Sees to it that what is out gets asked about, and that an answer isn't waited for in vain. */
+static void watch(xm_conn *c) {
+  if (xm_sm_unasked(c->sm) && !xm_timer_armed(&c->ask)) xm_timer_start(c->loop, &c->ask, ASK_AFTER, on_ask, c);
+  if (!is_expecting(c)) {
+    xm_timer_stop(c->loop, &c->patience);
+  } else if (!xm_timer_armed(&c->patience) && !c->impatient) {
+    xm_timer_start(c->loop, &c->patience, c->o.patience, on_impatient, c);
+  }
+}
+
+/* The server has answered something: patience begins anew. */
+static void hear_answer(xm_conn *c) {
+  xm_timer_stop(c->loop, &c->patience);
+  c->impatient = false;
+  watch(c);
+}
+
+/* From the log to the wire. */
+static int pump(xm_conn *c) {
+  xm_buf *w = xm_link_wire(c->link);
+  size_t mark = xm_buf_mark(w);
+  int rc = c->said_bye ? XM_OK : xm_sm_pump(c->sm, w, c->o.fed ? SIZE_MAX : WIRE);
+  xm_wirelog_text(&c->log, '>', xm_buf_at(w) + mark, xm_buf_len(w) - mark);
+  return rc;
+}
+
+static bool is_up(const xm_conn *c) {
+  return (c->state == XM_CONN_READY || c->state == XM_CONN_CLOSING) && xm_link_state_of(c->link) == XM_LINK_OPEN;
 }
 
 void xm_conn_flush(xm_conn *c) {
   ssize_t n = 1;
-  if (!can_write(c) || xm_buf_len(&c->out) == 0) return;
-  while (n > 0 && xm_buf_len(&c->out)) {
-    n = write_some(c);
-    if (n > 0) xm_buf_consume(&c->out, (size_t)n);
+  if (!is_up(c)) return;
+  while (n > 0) {
+    if (pump(c) < 0) {
+      xm_link_cut(c->link);
+      wake(c);
+    }
+    if (c->o.fed || xm_buf_len(xm_link_wire(c->link)) == 0) break;
+    n = xm_link_flush(c->link);
+    if (n > 0) xm_sm_taken(c->sm, (size_t)n);
+    if (n > 0) put_off_keepalive(c);
   }
-  if (n < 0) {
-    fail(c);
+  if (xm_link_state_of(c->link) != XM_LINK_CLOSED) watch(c);
+}
+
+/* Something of ours between two stanzas. 0 or XM_ENOMEM. */
+static int say(xm_conn *c, const char *text) {
+  if (xm_buf_puts(xm_link_wire(c->link), text) < 0) return XM_ENOMEM;
+  if (text[1]) xm_wirelog_text(&c->log, '>', text, strlen(text));
+  return XM_OK;
+}
+
+static bool can_speak(const xm_conn *c) {
+  return is_up(c) && !c->said_bye && xm_sm_is_between(c->sm);
+}
+
+static void say_bye(xm_conn *c) {
+  if (!can_speak(c)) return;
+  xm_sm_acknowledge(c->sm);
+  if (pump(c) == XM_OK && xm_sm_is_between(c->sm) && say(c, "</stream:stream>") == XM_OK) c->said_bye = true;
+  xm_conn_flush(c);
+}
+
+/* Closing ends when nothing is left to wait for. */
+static void try_bye(xm_conn *c) {
+  if (c->said_bye) return;
+  xm_conn_flush(c);
+  if (is_up(c) && xm_sm_is_done(c->sm)) say_bye(c);
+}
+
+/* Signs of life. */
+
+/* XEP-0199. Its answer is ours alone. */
+static void ping(xm_conn *c) {
+  xm_buf *w = xm_link_wire(c->link);
+  xm_out o = xm_out_begin(w);
+  char id[XM_RND_ID + 1], domain[XM_JID_MAX + 1];
+  int rc;
+  if (*c->ping || xm_rnd_id(id) < 0) return;
+  snprintf(domain, sizeof domain, "%.*s", (int)c->jid.domain_len, xm_jid_domain(&c->jid));
+  rc = xm_out_start(&o, "iq", "type", "get", "id", id, "to", domain, NULL);
+  if (rc == XM_OK) rc = xm_out_start(&o, "ping", "xmlns", "urn:xmpp:ping", NULL);
+  if (rc == XM_OK) rc = xm_out_end(&o, "ping");
+  if (rc == XM_OK) rc = xm_out_end(&o, "iq");
+  if (rc < 0) return xm_out_abandon(&o);
+  xm_wirelog_text(&c->log, '>', xm_buf_at(w) + o.mark, xm_buf_len(w) - o.mark);
+  strcpy(c->ping, id);
+}
+
+/* What fits: an <r/> where there is stream management; else a space, which keeps the way open (RFC 6120 4.6.1), and when
+ * nothing has come for long, or an answer is wanted, a ping; a component has no one to ping. */
+static void keep_alive(xm_conn *c) {
+  bool ask = c->must_check || xm_loop_now(c->loop) - c->heard_at >= c->o.patience;
+  c->must_keep = c->must_check = false;
+  if (c->state != XM_CONN_READY) return;
+  put_off_keepalive(c);
+  if (xm_sm_state_of(c->sm) == XM_SM_ON) {
+    if (!xm_sm_awaited(c->sm)) xm_sm_request(c->sm);
+  } else if (can_speak(c) && xm_buf_len(xm_link_wire(c->link)) == 0) {
+    if (ask && !c->o.component) ping(c);
+    else say(c, " ");
+  }
+  xm_conn_flush(c);
+}
+
+void xm_conn_check(xm_conn *c) {
+  c->must_check = true;
+  wake(c);
+}
+
+/* Connecting. */
+
+static const char *resumable(const xm_conn *c) {
+  return c->barren < BARREN ? xm_sm_id(c->sm) : NULL;
+}
+
+/* "host", "host:port", "[address]:port". false: none of these. */
+static bool read_host(xm_conn *c, const char *text) {
+  bool bracket = *text == '[';
+  const char *from = text + bracket, *end = from + strcspn(from, bracket ? "]" : ":");
+  const char *port = bracket && *end ? end + 1 : end;
+  char *behind = NULL;
+  long n = *port == ':' ? strtol(port + 1, &behind, 10) : c->o.port;
+  if (end == from || (size_t)(end - from) >= sizeof c->host || (bracket && !*end) || n < 1 || n > 65535) return false;
+  if (*port && (*port != ':' || port[1] < '0' || port[1] > '9' || *behind)) return false;
+  memcpy(c->host, from, (size_t)(end - from));
+  c->host[end - from] = '\0';
+  c->port = (int)n;
+  return bracket || xm_srv_is_host(c->host);
+}
+
+static int start_link(xm_conn *c, xm_err *e) {
+  const char *previd = resumable(c);
+  xm_link_start start = {.password = c->has_password ? (xm_buf_at(&c->password) ? xm_buf_at(&c->password) : "") : NULL,
+                         .password_len = xm_buf_len(&c->password),
+                         .host = *c->host ? c->host : NULL,
+                         .port = c->port,
+                         .previd = previd,
+                         .h = xm_sm_in(c->sm),
+                         .due = c->begun ? 0 : c->due,
+                         .avoid = &c->avoid};
+  c->link = xm_link_new(c->loop, &c->o, &start, &c->log, e);
+  if (!c->link) return XM_EFAIL;
+  c->state = XM_CONN_CONNECTING;
+  return XM_OK;
+}
+
+static void on_next(void *arg) {
+  xm_conn *c = arg;
+  c->must_connect = true;
+  wake(c);
+}
+
+/* Full jitter: a thousand clients of a server that has restarted don't come all at once. */
+static unsigned backoff(const xm_conn *c) {
+  const xm_reconnect *r = &c->o.reconnect;
+  uint64_t most = (uint64_t)r->min << (c->attempts < 20 ? c->attempts : 20);
+  uint32_t dice = 0;
+  if (most > r->max) most = r->max;
+  xm_rnd_bytes(&dice, sizeof dice);
+  return most ? (unsigned)(dice % (most + 1)) : 0;
+}
+
+static void wait_for_next(xm_conn *c, unsigned ms) {
+  c->state = XM_CONN_WAITING;
+  c->attempts++;
+  if (xm_timer_start(c->loop, &c->next, ms, on_next, c) < 0) end_with_loss(c);
+}
+
+static bool is_within_session(const xm_conn *c) {
+  uint64_t kept = xm_sm_max(c->sm) ? xm_sm_max(c->sm) * UINT64_C(1000) : SESSION_KEPT;
+  return resumable(c) && xm_loop_now(c->loop) < c->lost_at + kept;
+}
+
+static bool may_try_again(const xm_conn *c) {
+  const xm_reconnect *r = &c->o.reconnect;
+  if (!c->begun || !c->trouble.retry || (r->attempts && c->attempts >= r->attempts)) return false;
+  if (c->closing && (c->overdue || xm_sm_stanzas(c->sm) == 0)) return false;
+  return r->any || (r->resume && is_within_session(c));
+}
+
+/* A server whose parser has half a stanza of the last link in it calls the next one's not well-formed (Prosody). */
+static bool is_dirt(const xm_err *e) {
+  static const char *const conditions[] = {"not-well-formed", "xml-not-well-formed", "bad-format", "invalid-xml",
+                                           "undefined-condition"};
+  size_t i;
+  for (i = 0; e->layer == XM_LAYER_STREAM && i < sizeof conditions / sizeof *conditions; i++)
+    if (strcmp(e->condition, conditions[i]) == 0) return true;
+  return false;
+}
+
+static xm_conn_event follow(xm_conn *c) {
+  c->hops++;
+  if (start_link(c, &c->trouble) < 0) end_with_loss(c);
+  return XM_CONN_AGAIN;
+}
+
+static bool may_follow(xm_conn *c, const char *other) {
+  return c->o.see_other_host && !c->closing && *other && c->hops < HOPS && read_host(c, other);
+}
+
+/* The link has ended: its xm_err says why. */
+static xm_conn_event on_link_end(xm_conn *c) {
+  bool was_ready = c->state != XM_CONN_CONNECTING;
+  bool followed = may_follow(c, xm_link_other_host(c->link));
+  c->trouble = *xm_link_why(c->link);
+  if (was_ready || !xm_link_address(c->link, &c->avoid)) c->avoid.ss_family = 0;
+  if (!followed) *c->host = '\0';
+  if (c->unproven && is_dirt(&c->trouble)) {
+    c->barren++;
+    c->trouble.retry = true;
+  }
+  if (was_ready) {
+    xm_sm_cut(c->sm);
+    c->lost_at = xm_loop_now(c->loop);
+  }
+  c->unproven = false;
+  forget_link(c);
+  if (followed) return follow(c);
+  if (may_try_again(c)) {
+    wait_for_next(c, backoff(c));
   } else {
-    put_off_keepalive(c);
+    if (xm_err_is_set(&c->trouble)) c->why = c->trouble;
+    end_with_loss(c);
   }
-}
-
-static void send_close(xm_conn *c) {
-  static const char bye[] = "</stream:stream>";
-  if (xm_buf_puts(&c->out, bye) == XM_OK) log_text(c, '>', bye, sizeof bye - 1);
-  xm_conn_flush(c);
-}
-
-/* All is said in the stream: goodbye underneath, too, so that our last words arrive. */
-static void part(xm_conn *c) {
-  if (c->tls) xm_tls_finish(c->tls);
-  if (c->sock) xm_sock_finish(c->sock);
-}
-
-/* The peer's stream is at fault: it is told by name (RFC 6120 4.9), as far as that goes without waiting, unless ours has
- * ended already. */
-static xm_conn_event fail_stream(xm_conn *c) {
-  char text[256];
-  int n = snprintf(text, sizeof text,
-                   "<stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
-                   c->why.condition);
-  if (c->why.layer == XM_LAYER_STREAM && can_write(c) && c->state != XM_CONN_CLOSING &&
-      xm_buf_put(&c->out, text, (size_t)n) == XM_OK) {
-    log_text(c, '>', text, (size_t)n);
-    xm_conn_flush(c);
-  }
-  part(c);
-  return fail(c);
-}
-
-/* The peer has ended the stream with an error. */
-static xm_conn_event on_stream_error(xm_conn *c, const xm_tape *t) {
-  xm_nego_stream_error(t, &c->why);
-  if (c->state != XM_CONN_CLOSING) send_close(c);
-  part(c);
-  return fail(c);
-}
-
-/* Phases. Each comes to an event, or to AGAIN when the next state can go on at once. */
-
-static xm_conn_event resolve(xm_conn *c) {
-  const xm_dns_address *list;
-  int n = xm_dns_result(c->dns, &list, &c->why);
-  if (n == 0) return XM_CONN_NOTHING;
-  if (n < 0) return fail(c);
-  c->sock = xm_sock_dial(c->loop, list, n, wake, c, &c->why);
-  if (!c->sock) return fail(c);
-  xm_dns_free(c->dns);
-  c->dns = NULL;
-  enter(c, XM_CONN_DIALLING);
   return XM_CONN_AGAIN;
 }
 
-static xm_conn_event begin_tls(xm_conn *c) {
-  xm_tls_io io = {.arg = c, .recv = io_recv, .send = io_send};
-  xm_tls_peer peer = {.name = c->o.tls_name ? c->o.tls_name : c->domain,
-                      .jid = c->o.tls_name ? NULL : xm_jid_domain(&c->jid),
-                      .jid_len = c->jid.domain_len,
-                      .pin = c->o.pin,
-                      .alpn = c->direct};
-  c->tls = xm_tls_new(c->o.tls_ctx, &peer, &io, &c->why);
-  if (!c->tls) return fail(c);
-  enter(c, XM_CONN_SECURING);
+static xm_conn_event connect_again(xm_conn *c) {
+  const char *location = resumable(c) && c->attempts == 1 ? xm_sm_location(c->sm) : NULL;
+  if (!c->must_connect) return XM_CONN_NOTHING;
+  c->must_connect = false;
+  if (location && !read_host(c, location)) *c->host = '\0';
+  xm_err_clear(&c->trouble);
+  if (start_link(c, &c->trouble) == XM_OK) return XM_CONN_AGAIN;
+  if (may_try_again(c)) {
+    wait_for_next(c, backoff(c));
+  } else {
+    c->why = c->trouble;
+    end_with_loss(c);
+  }
   return XM_CONN_AGAIN;
 }
 
-static xm_conn_event begin_stream(xm_conn *c) {
-  size_t mark = xm_buf_mark(&c->out);
-  if (xm_xml_restart(c->xml) < 0 || xm_nego_begin(c->nego, &c->out, &c->why) < 0) return fail(c);
-  if (c->state != XM_CONN_NEGOTIATING) enter(c, XM_CONN_NEGOTIATING);
-  log_text(c, '>', xm_buf_at(&c->out) + mark, xm_buf_len(&c->out) - mark);
-  xm_conn_flush(c);
-  return XM_CONN_AGAIN;
+/* Sessions. */
+
+static void note_login(xm_conn *c) {
+  const char *m = xm_link_mechanism(c->link);
+  c->info.tls_version = xm_link_tls_version(c->link);
+  c->info.mechanism = m;
+  c->info.binding = xm_link_binding(c->link);
+  if (m && strcmp(m, "PLAIN") != 0 && strcmp(m, "ANONYMOUS") != 0) c->o.pinned = true;
 }
 
-static xm_conn_event dial(xm_conn *c) {
-  const xm_dns_address *won;
-  int rc = xm_sock_connected(c->sock, &won, &c->why);
-  if (rc == 0) return XM_CONN_NOTHING;
-  if (rc < 0) return fail(c);
-  if (c->o.tls == XM_TLS_NONE && !c->o.component && !xm_sock_is_loopback(c->sock)) {
-    xm_err_set(&c->why, XM_LAYER_TLS, "tls-required", false,
-               "tls=\"none\" is only for a server on this machine (a loopback address): use \"starttls\" or \"direct\"");
-    return fail(c);
+/* The peer's fault, told and done with. */
+static xm_conn_event refuse(xm_conn *c, const char *detail) {
+  xm_link_refuse(c->link, detail, c->said_bye || !xm_sm_is_between(c->sm));
+  return on_link_end(c);
+}
+
+#define TOO_HIGH "<handled-count-too-high xmlns='" XM_SM_NS "'/>"
+
+static xm_conn_event refuse_h(xm_conn *c) {
+  c->barren = BARREN; /* what the server counts is not this session */
+  return refuse(c, TOO_HIGH);
+}
+
+static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
+  bool again = c->bound;
+  c->jid = *xm_link_jid(c->link);
+  if (xm_route_set_self(c->route, &c->jid) < 0) return XM_ENOMEM;
+  if (again && xm_sm_lost(c->sm, outcome == XM_NEGO_LOST_AT ? &h : NULL, xm_loop_wall(), c->o.max_age) < 0)
+    return XM_ENOMEM;
+  if (again) {
+    c->info.rebound++;
+    c->info.failed_without_h += outcome != XM_NEGO_LOST_AT;
   }
-  c->direct = won->direct_tls;
-  return c->direct ? begin_tls(c) : begin_stream(c);
-}
-
-/* What TLS is worth to a login. */
-static void tell_channel(xm_conn *c) {
-  xm_mech_channel channel = {.version = xm_tls_version_number(c->tls)};
-  int i;
-  for (i = 0; i < XM_MECH_BINDINGS; i++)
-    channel.bindings[i].n = xm_tls_binding(c->tls, xm_mech_binding_name(i), channel.bindings[i].bytes);
-  xm_nego_secured(c->nego, xm_tls_is_verified(c->tls));
-  xm_nego_set_channel(c->nego, &channel);
-}
-
-static xm_conn_event secure(xm_conn *c) {
-  int rc = xm_tls_handshake(c->tls, &c->why);
-  if (rc == 0) return XM_CONN_NOTHING;
-  if (rc < 0) return fail(c);
-  c->tls_version = xm_tls_version(c->tls);
-  tell_channel(c);
-  return begin_stream(c);
-}
-
-/* Nothing the peer said in the clear may be taken for what it says under TLS (RFC 6120 5.4.3.3). */
-static xm_conn_event start_tls(xm_conn *c) {
-  char byte;
-  if (xm_xml_unread(c->xml) || io_recv(c, &byte, 1) > 0) {
-    xm_err_set(&c->why, XM_LAYER_TLS, "plaintext-injection", false,
-               "bytes came between <proceed/> and the TLS handshake: somebody is tampering with the connection");
-    return fail(c);
-  }
-  return begin_tls(c);
-}
-
-static void set_limits(xm_conn *c, size_t stanza) {
-  xm_xml_limits limits = {.stanza = stanza,
-                          .start_tag = START_TAG,
-                          .depth = c->o.max_depth,
-                          .attributes = c->o.max_attributes,
-                          .nodes = c->o.max_nodes};
-  xm_xml_set_limits(c->xml, &limits);
-}
-
-static xm_conn_event become_ready(xm_conn *c) {
-  c->jid = *xm_nego_jid(c->nego);
-  if (xm_route_set_self(c->route, &c->jid) < 0) return fail(c);
-  xm_nego_free(c->nego);
-  c->nego = NULL;
-  set_limits(c, c->o.max_stanza);
-  c->out.secret = false;
+  if (c->o.sm && xm_link_has_sm(c->link)) xm_sm_enable(c->sm, c->o.resumable);
+  c->barren = 0;
+  if (c->begun) c->news |= NEWS_REBOUND;
   c->bound = true;
-  enter(c, XM_CONN_READY);
-  return XM_CONN_BOUND;
+  return XM_OK;
 }
 
-static xm_conn_event negotiate(xm_conn *c, bool header) {
-  const xm_tape *t = xm_xml_tape(c->xml);
-  bool secret = xm_nego_is_secret(c->nego);
-  size_t mark = xm_buf_mark(&c->out);
-  int verdict = header ? xm_nego_opened(c->nego, t, &c->out, &c->why) : xm_nego_read(c->nego, t, &c->out, &c->why);
-  log_tape(c, t, secret);
-  if (verdict < 0) return xm_nego_is_stream_error(t) ? on_stream_error(c, t) : fail_stream(c);
-  log_masked(c, '>', xm_buf_at(&c->out) + mark, xm_buf_len(&c->out) - mark, xm_nego_is_secret(c->nego));
-  xm_conn_flush(c);
-  if (c->state == XM_CONN_CLOSED) return XM_CONN_AGAIN; /* writing failed: the parts have gone */
-  c->mechanism = xm_nego_mechanism(c->nego);
-  c->binding = xm_nego_binding(c->nego);
-  switch ((xm_nego_verdict)verdict) {
-    case XM_NEGO_STARTTLS: return start_tls(c);
-    case XM_NEGO_RESTART: return begin_stream(c);
-    case XM_NEGO_READY: return become_ready(c);
-    default: return XM_CONN_AGAIN;
+static int go_on_with_session(xm_conn *c, uint32_t h) {
+  c->info.resumed++;
+  c->unproven = true;
+  return xm_sm_resumed(c->sm, h, xm_link_why(c->link));
+}
+
+static xm_conn_event on_opened(xm_conn *c) {
+  uint32_t h;
+  xm_nego_outcome outcome = xm_link_outcome(c->link, &h);
+  int rc = outcome == XM_NEGO_RESUMED ? go_on_with_session(c, h) : start_session(c, outcome, h);
+  if (rc == XM_EFAIL) return refuse_h(c);
+  if (rc < 0) {
+    xm_link_cut(c->link);
+    return on_link_end(c);
   }
-}
-
-/* The streams are both at their end. */
-static xm_conn_event finish(xm_conn *c) {
-  part(c);
-  end(c);
+  note_login(c);
+  if (!c->begun) c->news |= NEWS_BOUND;
+  c->begun = true;
+  c->state = c->closing ? XM_CONN_CLOSING : XM_CONN_READY;
+  c->attempts = c->hops = 0;
+  c->avoid.ss_family = 0;
+  c->heard_at = xm_loop_now(c->loop);
+  *c->host = '\0';
+  xm_err_clear(&c->trouble);
+  put_off_keepalive(c);
+  xm_conn_flush(c);
   return XM_CONN_AGAIN;
 }
 
-static xm_conn_event on_close(xm_conn *c) {
-  log_text(c, '<', "</stream:stream>", 16);
-  if (c->state == XM_CONN_CLOSING) return finish(c);
-  xm_err_set(&c->why, XM_LAYER_CLOSED, "closed-by-server", true, "the server closed the stream");
-  send_close(c);
-  return c->state == XM_CONN_CLOSED ? XM_CONN_AGAIN : finish(c);
+/* Elements. */
+
+static xm_conn_event on_stream_error(xm_conn *c, const xm_tape *t) {
+  xm_nego_stream_error(t, xm_link_why(c->link));
+  say_bye(c);
+  xm_link_part(c->link);
+  return on_link_end(c);
+}
+
+static bool is_pong(const xm_conn *c, const xm_tape *t) {
+  const char *id = *c->ping ? xm_tape_get(t, 0, "id", NULL) : NULL;
+  const char *type = id && strcmp(id, c->ping) == 0 ? xm_tape_get(t, 0, "type", NULL) : NULL;
+  return type && xm_tape_is(t, 0, XM_NS_CLIENT, "iq") && (strcmp(type, "result") == 0 || strcmp(type, "error") == 0);
+}
+
+static xm_conn_event on_pong(xm_conn *c) {
+  *c->ping = '\0';
+  hear_answer(c);
+  return XM_CONN_AGAIN;
+}
+
+static xm_conn_event on_sm(xm_conn *c, const xm_tape *t) {
+  if (xm_sm_read(c->sm, t, xm_link_why(c->link)) < 0) return refuse_h(c);
+  if (strcmp(xm_tape_name(t, 0), "r") != 0) {
+    c->barren = 0;
+    c->unproven = false;
+    hear_answer(c);
+  }
+  xm_conn_flush(c);
+  return XM_CONN_AGAIN;
+}
+
+static xm_conn_event on_stanza(xm_conn *c, const xm_tape *t) {
+  const char *name = xm_tape_name(t, 0);
+  if (is_pong(c, t)) {
+    xm_sm_handled(c->sm);
+    return on_pong(c);
+  }
+  if (strcmp(name, "message") == 0 || strcmp(name, "presence") == 0 || strcmp(name, "iq") == 0) {
+    c->handling = true;
+    return XM_CONN_STANZA;
+  }
+  xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "unsupported-stanza-type", false,
+             "the server sent <%s/>, which is no stanza", name);
+  return refuse(c, "");
+}
+
+/* Content of another stream's (RFC 6120 4.8.2): a client that took it could be told anything. */
+static bool is_foreign(const xm_conn *c, const xm_tape *t) {
+  const char *ns = xm_tape_ns(t, 0);
+  return strcmp(ns, xm_conn_ns(c)) != 0 && (strcmp(ns, XM_NS_CLIENT) == 0 || strcmp(ns, XM_NS_SERVER) == 0 ||
+                                            strcmp(ns, XM_NS_COMPONENT) == 0);
 }
 
 static xm_conn_event on_element(xm_conn *c) {
-  const xm_tape *t = xm_xml_tape(c->xml);
-  const char *ns = xm_conn_ns(c), *name;
-  if (c->nego) return negotiate(c, false);
-  log_tape(c, t, false);
-  name = xm_tape_name(t, 0);
+  const xm_tape *t = xm_link_tape(c->link);
+  c->heard_at = xm_loop_now(c->loop);
   if (xm_nego_is_stream_error(t)) return on_stream_error(c, t);
-  if (!xm_tape_is(t, 0, ns, NULL)) return XM_CONN_AGAIN; /* a nonza that nobody negotiated: passed over */
-  if (strcmp(name, "message") == 0 || strcmp(name, "presence") == 0 || strcmp(name, "iq") == 0) return XM_CONN_STANZA;
-  xm_err_set(&c->why, XM_LAYER_STREAM, "unsupported-stanza-type", false, "the server sent <%s/>, which is no stanza",
-             name);
-  return fail_stream(c);
+  if (xm_tape_is(t, 0, xm_conn_ns(c), NULL)) return on_stanza(c, t);
+  if (xm_tape_is(t, 0, XM_SM_NS, NULL)) return on_sm(c, t);
+  if (!is_foreign(c, t)) return XM_CONN_AGAIN; /* a nonza that nobody negotiated: passed over */
+  xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "invalid-namespace", false,
+             "the server sent <%s xmlns='%s'/> on a stream of %s", xm_tape_name(t, 0), xm_tape_ns(t, 0), xm_conn_ns(c));
+  return refuse(c, "");
 }
 
-static ssize_t take_fed(xm_conn *c, char *to, size_t room) {
-  size_t n = xm_buf_len(&c->in) < room ? xm_buf_len(&c->in) : room;
-  if (n == 0) return -EAGAIN;
-  memcpy(to, xm_buf_at(&c->in), n);
-  xm_buf_consume(&c->in, n);
-  return (ssize_t)n;
+/* The peer has ended its stream: ours ends too. */
+static xm_conn_event on_close(xm_conn *c) {
+  if (!c->said_bye)
+    xm_err_set(xm_link_why(c->link), XM_LAYER_CLOSED, "closed-by-server", true, "the server closed the stream");
+  else if (c->o.fed)
+    xm_sm_taken(c->sm, xm_buf_len(xm_link_wire(c->link))); /* who answers our end has read it */
+  say_bye(c);
+  xm_link_part(c->link);
+  return on_link_end(c);
 }
 
-/* Bytes into the parser's own buffer. 1: some came; 0: none now; XM_EFAIL. */
-static int read_some(xm_conn *c) {
-  size_t room;
-  char *to = xm_xml_space(c->xml, &room);
-  ssize_t n;
-  if (!to) return xm_err_nomem(&c->why);
-  if (c->o.fed) {
-    n = take_fed(c, to, room);
+/* All that has come is read, and still there is no answer. */
+static xm_conn_event lose_patience(xm_conn *c) {
+  c->impatient = false;
+  if (c->paused) {
+    watch(c); /* it may be among what isn't read */
+  } else if (xm_sm_state_of(c->sm) == XM_SM_ENABLING) {
+    xm_sm_give_up(c->sm);
   } else {
-    n = c->tls ? xm_tls_read(c->tls, to, room, &c->why) : io_recv(c, to, room);
+    c->barren++;
+    xm_err_set(xm_link_why(c->link), XM_LAYER_TIMEOUT, "timeout", true,
+               "the server was asked for a sign of life and gave none in %u s: the link is dead", c->o.patience / 1000);
+    xm_link_cut(c->link);
+    return on_link_end(c);
   }
-  if (n > 0) {
-    xm_xml_fill(c->xml, (size_t)n);
-    return 1;
-  }
-  if (n == -EAGAIN || (c->tls && n == 0)) return 0;
-  return xm_err_set(&c->why, XM_LAYER_TCP, "EOF", true, "the server cut the connection without ending the stream");
+  return XM_CONN_AGAIN;
 }
 
-/* The next event of the stream: from what is parsed, else from what can be read. */
-static int pull(xm_conn *c, int *reads) {
-  int ev = xm_xml_next(c->xml, &c->why), got = 1;
-  while (ev == XM_XML_MORE && got > 0 && *reads < READS_A_TURN) {
-    got = read_some(c);
-    if (got < 0) return got;
-    (*reads)++;
-    ev = got ? xm_xml_next(c->xml, &c->why) : xm_xml_drained(c->xml, &c->why);
-  }
-  return ev;
+/* The link has nothing more to say now. */
+static xm_conn_event on_quiet(xm_conn *c) {
+  if (c->impatient && is_up(c)) return lose_patience(c);
+  if (c->closing && is_up(c)) try_bye(c);
+  return c->link && xm_link_state_of(c->link) == XM_LINK_CLOSED ? on_link_end(c) : XM_CONN_NOTHING;
 }
 
-static xm_conn_event read_stream(xm_conn *c, int *reads) {
-  int ev;
-  if (c->paused) return XM_CONN_NOTHING;
-  ev = pull(c, reads);
-  switch (ev) {
-    case XM_XML_MORE: return *reads < READS_A_TURN ? XM_CONN_NOTHING : XM_CONN_AGAIN;
-    case XM_XML_OPEN: return c->nego ? negotiate(c, true) : XM_CONN_AGAIN;
-    case XM_XML_STANZA: return on_element(c);
-    case XM_XML_CLOSE: return on_close(c);
-    default: return c->state == XM_CONN_CLOSING && c->why.layer == XM_LAYER_TCP ? fail(c) : fail_stream(c);
+static xm_conn_event on_overdue(xm_conn *c) {
+  const char *what = c->said_bye ? "end the stream" : "acknowledge everything";
+  xm_err_set(&c->why, XM_LAYER_TIMEOUT, "timeout", true, "the server did not %s in time", what);
+  if (is_up(c)) say_bye(c);
+  if (c->link) xm_link_part(c->link);
+  end_with_loss(c);
+  return XM_CONN_AGAIN;
+}
+
+/* Turning. */
+
+static int crank(xm_conn *c) {
+  if (c->overdue) return on_overdue(c);
+  if (c->state == XM_CONN_WAITING) return connect_again(c);
+  if (c->must_keep || c->must_check) keep_alive(c);
+  switch (xm_link_next(c->link)) {
+    case XM_LINK_OPENED: return on_opened(c);
+    case XM_LINK_ELEMENT: return on_element(c);
+    case XM_LINK_CLOSE: return on_close(c);
+    case XM_LINK_BROKEN: return refuse(c, "");
+    case XM_LINK_ENDED: return on_link_end(c);
+    case XM_LINK_NOTHING: return on_quiet(c);
+    default: return ENOUGH;
   }
 }
 
-static xm_conn_event crank(xm_conn *c, int *reads) {
-  if (c->late) return fail_late(c);
-  switch (c->state) {
-    case XM_CONN_RESOLVING: return resolve(c);
-    case XM_CONN_DIALLING: return dial(c);
-    case XM_CONN_SECURING: return secure(c);
-    default: return read_stream(c, reads);
+/* What has happened since the last time, in its order. AGAIN: nothing has. */
+static xm_conn_event tell(xm_conn *c) {
+  static const xm_conn_event events[] = {XM_CONN_REBOUND, XM_CONN_BOUND};
+  static const unsigned bits[] = {NEWS_REBOUND, NEWS_BOUND};
+  const char *name = xm_conn_state_name(c);
+  int i;
+  if (name != c->told) {
+    c->told = name;
+    return XM_CONN_STATE;
   }
+  for (i = 0; i < 2; i++) {
+    if (!(c->news & bits[i])) continue;
+    c->news &= ~bits[i];
+    return events[i];
+  }
+  if (c->state != XM_CONN_CLOSED) return XM_CONN_AGAIN;
+  if (!c->news) return XM_CONN_NOTHING;
+  c->news = 0;
+  return XM_CONN_ENDED;
+}
+
+void xm_conn_handled(xm_conn *c) {
+  if (c->handling) xm_sm_handled(c->sm);
+  c->handling = false;
 }
 
 xm_conn_event xm_conn_next(xm_conn *c) {
-  xm_conn_event ev = XM_CONN_AGAIN;
-  int reads = 0;
-  if (c->state == XM_CONN_CLOSED && c->told) return XM_CONN_NOTHING;
-  while (ev == XM_CONN_AGAIN && c->state != XM_CONN_CLOSED && reads < READS_A_TURN) ev = crank(c, &reads);
-  if (c->state != XM_CONN_CLOSED || ev == XM_CONN_STANZA) return ev;
-  c->told = true;
-  return XM_CONN_ENDED;
+  xm_conn_event told = XM_CONN_AGAIN;
+  int ev = XM_CONN_AGAIN, events;
+  xm_conn_handled(c);
+  if (c->state == XM_CONN_CLOSED && c->link) forget_link(c);
+  for (events = 0; events < EVENTS_A_TURN; events++) {
+    told = tell(c);
+    if (told != XM_CONN_AGAIN || ev != XM_CONN_AGAIN) break;
+    ev = crank(c);
+    if (ev == XM_CONN_STANZA) return XM_CONN_STANZA;
+  }
+  if (told != XM_CONN_AGAIN) return told;
+  return ev == XM_CONN_NOTHING ? XM_CONN_NOTHING : XM_CONN_AGAIN;
 }
 
 /* Construction. */
@@ -510,68 +694,64 @@ static int copy_strings(xm_conn_options *o) {
   return rc;
 }
 
-static int make_parts(xm_conn *c, const xm_conn_options *o) {
-  xm_nego_options n = {.component = o->component,
-                       .jid = &c->jid,
-                       .lang = c->o.lang,
-                       .mechanisms = c->o.mechanisms,
-                       .plain = o->plain,
-                       .pinned = o->pinned,
-                       .certificate = o->tls_ctx && xm_tls_ctx_has_certificate(o->tls_ctx),
-                       .authzid = o->tls_ctx &&
-                                  xm_tls_ctx_needs_authzid(o->tls_ctx, c->jid.str, xm_jid_bare_len(&c->jid)),
-                       .need_tls = o->tls != XM_TLS_NONE};
-  xm_xml_limits limits = {0};
-  c->nego = xm_nego_new(&n, o->password, o->password_len);
-  c->xml = xm_xml_new(xm_conn_ns(c), &limits);
+static int make_parts(xm_conn *c) {
+  const char *password = c->o.password;
+  c->o.password = NULL;
+  c->has_password = password != NULL;
+  c->sm = xm_sm_new();
   c->route = xm_route_new(xm_conn_ns(c));
-  if (!c->nego || !c->xml || !c->route) return XM_ENOMEM;
-  set_limits(c, STANZA_UNTIL_BOUND);
-  return XM_OK;
+  if (!c->sm || !c->route) return XM_ENOMEM;
+  return password ? xm_buf_put(&c->password, password, c->o.password_len) : XM_OK;
 }
 
-static int start_fed(xm_conn *c, xm_err *e) {
-  static const char header[] = "<stream:stream xmlns:stream='" XM_NS_STREAM "' xmlns='%s' version='1.0'>";
-  char text[256];
-  int n = snprintf(text, sizeof text, header, xm_conn_ns(c));
+static int restore(xm_conn *c, const xm_conn_session *session) {
+  size_t i;
+  for (i = 0; i < session->n; i++) {
+    const xm_sm_stanza *st = &session->stanzas[i];
+    size_t mark = xm_buf_mark(xm_sm_out(c->sm));
+    if (xm_buf_put(xm_sm_out(c->sm), st->xml, st->len) < 0 || xm_sm_commit(c->sm, mark, st->at, 0, NULL) < 0)
+      return XM_ENOMEM;
+  }
   c->bound = true;
-  xm_nego_free(c->nego);
-  c->nego = NULL;
-  set_limits(c, c->o.max_stanza);
-  c->out.secret = false;
-  enter(c, XM_CONN_READY);
-  if (xm_route_set_self(c->route, &c->jid) == XM_OK && xm_buf_put(&c->in, text, (size_t)n) == XM_OK) return XM_OK;
+  c->jid = *session->jid;
+  if (xm_sm_restore(c->sm, &session->sm) < 0) return XM_ENOMEM;
+  return xm_route_set_self(c->route, &c->jid);
+}
+
+/* A fed connection is ready at once. */
+static int start_fed(xm_conn *c, xm_err *e) {
+  if (on_opened(c) == XM_CONN_AGAIN && c->state == XM_CONN_READY) {
+    c->told = xm_conn_state_name(c);
+    c->news = 0;
+    return XM_OK;
+  }
   return xm_err_nomem(e);
 }
 
 static int start(xm_conn *c, xm_err *e) {
-  xm_dns_query q = {.domain = c->o.host ? c->o.host : c->domain,
-                    .port = c->o.port,
-                    .srv = !c->o.host && !c->o.component,
-                    .direct_tls = c->o.tls == XM_TLS_DIRECT,
-                    .nameservers = c->o.nameservers};
-  if (c->o.fed) return start_fed(c, e);
   c->due = xm_loop_now(c->loop) + c->o.timeout;
-  enter(c, XM_CONN_RESOLVING);
-  c->dns = xm_dns_start(c->loop, &q, wake, c, e);
-  return c->dns ? XM_OK : XM_EFAIL;
+  if (start_link(c, e) < 0) return XM_EFAIL;
+  if (c->o.fed) return start_fed(c, e);
+  if (!c->o.reconnect.any && !c->o.reconnect.resume && !c->o.see_other_host) xm_buf_free(&c->password);
+  return XM_OK;
 }
 
-xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, xm_err *e) {
+xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, const xm_conn_session *session, xm_err *e) {
   xm_conn *c = calloc(1, sizeof *c);
   if (!c) {
     xm_err_nomem(e);
     return NULL;
   }
   c->o = *options;
-  c->o.password = NULL;
-  c->out = XM_BUF_SECRET;
-  memcpy(&c->jid, options->jid, offsetof(xm_jid, str) + xm_jid_len(options->jid) + 1); /* it may end at its NUL */
+  c->password = XM_BUF_SECRET;
+  c->log.on = options->log;
   c->loop = l;
+  memcpy(&c->jid, options->jid, offsetof(xm_jid, str) + xm_jid_len(options->jid) + 1); /* it may end at its NUL */
   xm_loop_hold(l);
   if (c->o.tls_ctx) xm_tls_ctx_hold(c->o.tls_ctx);
-  if (copy_strings(&c->o) == XM_OK && make_parts(c, options) == XM_OK &&
-      xm_jid_ascii_domain(&c->jid, c->domain, sizeof c->domain) == XM_OK) {
+  c->asked = c->jid;
+  c->o.jid = &c->asked;
+  if (copy_strings(&c->o) == XM_OK && make_parts(c) == XM_OK && (!session || restore(c, session) == XM_OK)) {
     if (start(c, e) == XM_OK) return c;
   }
   xm_err_nomem(e);
@@ -583,14 +763,18 @@ void xm_conn_free(xm_conn *c) {
   const char **s;
   int i;
   if (!c) return;
-  tear_down(c);
-  xm_timer_stop(c->loop, &c->phase);
-  xm_xml_free(c->xml);
+  if (is_up(c)) {
+    say_bye(c);
+    xm_link_part(c->link);
+  }
+  c->state = XM_CONN_CLOSED;
+  forget_link(c);
+  xm_buf_free(&c->sent);
+  xm_sm_free(c->sm);
   xm_route_free(c->route);
   xm_tls_ctx_release(c->o.tls_ctx);
-  xm_buf_free(&c->out);
-  xm_buf_free(&c->in);
-  xm_buf_free(&c->log);
+  xm_buf_free(&c->password);
+  xm_buf_free(&c->log.records);
   for (i = 0; (s = strings_of(&c->o, i)); i++) free((char *)*s);
   xm_loop_release(c->loop);
   free(c);
@@ -599,14 +783,12 @@ void xm_conn_free(xm_conn *c) {
 /* The rest. */
 
 void xm_conn_pause(xm_conn *c, bool paused) {
-  if (c->paused == paused || c->state < XM_CONN_NEGOTIATING || c->state == XM_CONN_CLOSED) return;
   c->paused = paused;
-  if (c->sock) xm_sock_pause(c->sock, paused);
-  if (!paused) wake(c); /* there may be more in the parser, of which no descriptor tells */
+  if (c->link) xm_link_pause(c->link, paused);
 }
 
 const xm_tape *xm_conn_stanza(const xm_conn *c) {
-  return xm_xml_tape(c->xml);
+  return xm_link_tape(c->link);
 }
 
 const xm_jid *xm_conn_jid(const xm_conn *c) {
@@ -625,20 +807,23 @@ xm_route *xm_conn_route(xm_conn *c) {
   return c->route;
 }
 
-const char *xm_conn_tls_version(const xm_conn *c) {
-  return c->tls_version;
+xm_sm *xm_conn_sm(xm_conn *c) {
+  return c->sm;
 }
 
-const char *xm_conn_mechanism(const xm_conn *c) {
-  return c->mechanism;
-}
-
-const char *xm_conn_binding(const xm_conn *c) {
-  return c->binding;
+xm_conn_info xm_conn_info_of(const xm_conn *c) {
+  xm_conn_info info = c->info;
+  info.sm = xm_sm_state_of(c->sm) == XM_SM_ON;
+  info.resumable = xm_sm_id(c->sm) != NULL;
+  return info;
 }
 
 const xm_err *xm_conn_why(const xm_conn *c) {
   return &c->why;
+}
+
+const xm_err *xm_conn_trouble(const xm_conn *c) {
+  return c->state == XM_CONN_CLOSED ? &c->why : &c->trouble;
 }
 
 unsigned xm_conn_max_depth(const xm_conn *c) {
@@ -646,53 +831,97 @@ unsigned xm_conn_max_depth(const xm_conn *c) {
 }
 
 xm_buf *xm_conn_out(xm_conn *c) {
-  return &c->out;
+  return xm_sm_out(c->sm);
 }
 
-int xm_conn_commit(xm_conn *c, size_t mark, xm_err *e) {
-  size_t n = xm_buf_len(&c->out) - mark;
-  if (c->state != XM_CONN_READY) {
-    xm_buf_rollback(&c->out, mark);
+int xm_conn_commit(xm_conn *c, size_t mark, unsigned flags, uint64_t *seq, xm_err *e) {
+  xm_buf *out = xm_sm_out(c->sm);
+  size_t n = xm_buf_len(out) - mark;
+  if (!c->bound || c->closing || c->state == XM_CONN_CLOSED) {
+    xm_buf_rollback(out, mark);
     return xm_err_set(e, XM_LAYER_CLOSED, xm_err_is_set(&c->why) ? c->why.condition : "not-connected", c->why.retry,
-                      "the connection is %s%s%s", xm_conn_state_name(c->state), *c->why.text ? ": " : "", c->why.text);
+                      "the connection is %s%s%s", xm_conn_state_name(c), *c->why.text ? ": " : "", c->why.text);
   }
-  if (xm_buf_len(&c->out) > c->o.max_queue) {
-    xm_buf_rollback(&c->out, mark);
+  if (mark + n > c->o.max_queue) {
+    xm_buf_rollback(out, mark);
     return xm_err_set(e, XM_LAYER_LIMIT, "max-queue", true,
-                      "%zu bytes wait to be sent already and the stanza has %zu, over max_queue (%zu): slow down (flush "
-                      "waits until there is room)",
+                      "%zu bytes wait to be sent or acknowledged already and the stanza has %zu, over max_queue (%zu): slow "
+                      "down (flush waits until there is room)",
                       mark, n, c->o.max_queue);
   }
-  log_text(c, '>', xm_buf_at(&c->out) + mark, n);
-  return XM_OK;
+  return xm_sm_commit(c->sm, mark, xm_loop_wall(), flags, seq) == XM_OK ? XM_OK : xm_err_nomem(e);
 }
 
-size_t xm_conn_unsent(const xm_conn *c) {
-  return xm_buf_len(&c->out);
+size_t xm_conn_pending(const xm_conn *c, size_t *stanzas) {
+  if (stanzas) *stanzas = xm_sm_stanzas(c->sm);
+  return xm_sm_bytes(c->sm);
+}
+
+void xm_conn_hurry(xm_conn *c) {
+  if (xm_sm_stanzas(c->sm) && !xm_sm_awaited(c->sm)) xm_sm_request(c->sm);
+  xm_conn_flush(c);
+}
+
+static void on_overdue_timer(void *arg) {
+  xm_conn *c = arg;
+  c->overdue = true;
+  wake(c);
+}
+
+/* Down, with something to deliver: there is no time for backing off. */
+static void hurry_up(xm_conn *c) {
+  if (c->state != XM_CONN_WAITING) return;
+  xm_timer_stop(c->loop, &c->next);
+  c->must_connect = true;
 }
 
 void xm_conn_close(xm_conn *c, unsigned ms) {
-  if (c->state >= XM_CONN_CLOSING) return;
-  if (c->state != XM_CONN_READY) {
+  if (c->closing || c->state == XM_CONN_CLOSED) return;
+  if (!c->begun) {
     xm_err_set(&c->why, XM_LAYER_CLOSED, "stopped", false, "the connection was stopped before it was ready");
-    end(c);
-    return;
+    return end_with_loss(c);
   }
-  enter(c, XM_CONN_CLOSING);
-  xm_timer_start(c->loop, &c->phase, ms, on_late, c);
+  if (c->state != XM_CONN_READY && xm_sm_stanzas(c->sm) == 0) return end_with_loss(c);
+  c->closing = true;
+  xm_timer_start(c->loop, &c->deadline, ms, on_overdue_timer, c);
   xm_conn_pause(c, false);
-  send_close(c);
+  if (c->state != XM_CONN_READY) return hurry_up(c);
+  c->state = XM_CONN_CLOSING;
+  xm_conn_hurry(c);
+  try_bye(c);
+  wake(c);
 }
 
-int xm_conn_feed(xm_conn *c, const char *bytes, size_t n) {
-  wake(c);
-  return xm_buf_put(&c->in, bytes, n);
+void xm_conn_detach(xm_conn *c) {
+  if (c->state == XM_CONN_CLOSED) return;
+  if (c->link) xm_link_cut(c->link);
+  xm_err_set(&c->why, XM_LAYER_CLOSED, "saved", false, "the session was saved, to be resumed by another process");
+  end(c);
 }
 
 void xm_conn_abort(xm_conn *c) {
-  if (c->state != XM_CONN_CLOSED) fail(c);
+  if (c->state == XM_CONN_CLOSED) return;
+  xm_err_nomem(&c->why);
+  end_with_loss(c);
 }
 
 xm_buf *xm_conn_log(xm_conn *c) {
-  return &c->log;
+  return &c->log.records;
+}
+
+int xm_conn_feed(xm_conn *c, const char *bytes, size_t n) {
+  return c->link ? xm_link_feed(c->link, bytes, n) : XM_OK;
+}
+
+int xm_conn_sent(xm_conn *c, xm_buf *to) {
+  xm_buf *from[] = {&c->sent, c->link ? xm_link_wire(c->link) : NULL};
+  int i;
+  xm_conn_flush(c);
+  for (i = 0; i < 2 && from[i]; i++) {
+    size_t n = xm_buf_len(from[i]);
+    if (xm_buf_put(to, xm_buf_at(from[i]), n) < 0) return XM_ENOMEM;
+    xm_buf_consume(from[i], n);
+    if (i == 1) xm_sm_taken(c->sm, n);
+  }
+  return XM_OK;
 }

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <time.h>
 #include <uv.h>
 
 enum { FIRST_ROOM = 16 };
@@ -70,6 +71,12 @@ void xm_loop_touch(xm_loop *l) {
 uint64_t xm_loop_now(const xm_loop *l) {
   (void)l;
   return uv_hrtime() / 1000000;
+}
+
+int64_t xm_loop_wall(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static bool before(const entry *a, const entry *b) {

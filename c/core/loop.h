@@ -33,6 +33,9 @@ void xm_loop_touch(xm_loop *l);
 /* Monotonic milliseconds, read anew. */
 uint64_t xm_loop_now(const xm_loop *l);
 
+/* Milliseconds since 1970. */
+int64_t xm_loop_wall(void);
+
 /* (Re)arms `t` to fire `ms` from now. 0 or XM_ENOMEM. fn is called by xm_loop_fire, never by libuv. */
 int xm_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(void *), void *arg);
 void xm_timer_stop(xm_loop *l, xm_timer *t);

@@ -1,5 +1,6 @@
 #include "nego.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #define NS_STREAMS "urn:ietf:params:xml:ns:xmpp-streams"
 #define NS_TLS "urn:ietf:params:xml:ns:xmpp-tls"
 #define NS_BIND "urn:ietf:params:xml:ns:xmpp-bind"
+#define NS_SM "urn:xmpp:sm:3"
 
 struct xm_nego {
   xm_nego_options o;
@@ -20,6 +22,9 @@ struct xm_nego {
   bool authenticated;
   bool has_password;
   bool proved;            /* a component's handshake is out */
+  bool has_sm, has_bind;  /* as offered after the login */
+  xm_nego_outcome outcome;
+  uint32_t h;             /* the server's, of the session that was to be resumed */
   xm_buf password;        /* secret; empty once it has been used */
   xm_mech_channel channel;
   xm_login login;
@@ -81,10 +86,26 @@ const char *xm_nego_waits_for(const xm_nego *n) {
     case XM_NEGO_FEATURES: return "the server's stream features";
     case XM_NEGO_PROCEED: return "the server's answer to STARTTLS";
     case XM_NEGO_SASL: return "the server's answer to the authentication";
+    case XM_NEGO_RESUME: return "the server to resume the session";
     case XM_NEGO_BIND: return "the server to bind a resource";
     case XM_NEGO_HANDSHAKE: return "the server's answer to the component's handshake";
     default: return "nothing";
   }
+}
+
+const char *xm_nego_phase(const xm_nego *n) {
+  if (n->state == XM_NEGO_BIND) return "binding";
+  if (n->authenticated) return n->o.previd ? "resuming" : "binding";
+  return n->o.need_tls && !n->secure ? "securing" : "authenticating";
+}
+
+xm_nego_outcome xm_nego_outcome_of(const xm_nego *n, uint32_t *h) {
+  *h = n->h;
+  return n->outcome;
+}
+
+bool xm_nego_has_sm(const xm_nego *n) {
+  return n->has_sm;
 }
 
 /* Writing can only fail for want of memory: the names and values are ours or have been checked. */
@@ -130,17 +151,21 @@ bool xm_nego_is_stream_error(const xm_tape *t) {
   return xm_tape_is(t, 0, XM_NS_STREAM, "error");
 }
 
+const char *xm_nego_other_host(const xm_tape *t) {
+  uint32_t other = xm_tape_child(t, 0, NS_STREAMS, "see-other-host");
+  return other && xm_nego_is_stream_error(t) ? xm_tape_content(t, other, NULL) : NULL;
+}
+
 int xm_nego_stream_error(const xm_tape *t, xm_err *e) {
   static const char *const passing[] = {"connection-timeout", "internal-server-error", "remote-connection-failed",
                                         "reset", "resource-constraint", "system-shutdown", "undefined-condition"};
-  const char *text, *condition = condition_of(t, 0, NS_STREAMS, &text);
-  uint32_t other = xm_tape_child(t, 0, NS_STREAMS, "see-other-host");
+  const char *text, *condition = condition_of(t, 0, NS_STREAMS, &text), *other = xm_nego_other_host(t);
   bool retry = false;
   size_t i;
   for (i = 0; i < sizeof passing / sizeof *passing; i++) retry = retry || strcmp(condition, passing[i]) == 0;
   if (other)
     return xm_err_set(e, XM_LAYER_STREAM, condition, false, "the server says to connect to another host: %s",
-                      xm_tape_content(t, other, NULL));
+                      other);
   return xm_err_set(e, XM_LAYER_STREAM, condition, retry, "the server ended the stream with <%s/>%s%s", condition,
                     colon(text), text);
 }
@@ -305,6 +330,62 @@ static int on_bound(xm_nego *n, const xm_tape *t, xm_err *e) {
   return XM_NEGO_READY;
 }
 
+/* Resumption (XEP-0198 5). */
+
+static int send_resume(xm_nego *n, xm_buf *out, xm_err *e) {
+  xm_out o = xm_out_begin(out);
+  char h[16];
+  int rc;
+  snprintf(h, sizeof h, "%u", (unsigned)n->o.h);
+  rc = xm_out_start(&o, "resume", "xmlns", NS_SM, "h", h, "previd", n->o.previd, NULL);
+  if (rc == XM_OK) rc = xm_out_end(&o, "resume");
+  n->state = XM_NEGO_RESUME;
+  return wrote(rc, e);
+}
+
+/* An h: decimal, within 32 bits. */
+static bool read_h(const xm_tape *t, uint32_t *h) {
+  size_t n;
+  const char *s = xm_tape_get(t, 0, "h", &n);
+  uint64_t value = s ? strtoull(s, NULL, 10) : 0;
+  if (!s || n == 0 || n > 10 || strspn(s, "0123456789") != n || value > UINT32_MAX) return false;
+  *h = (uint32_t)value;
+  return true;
+}
+
+static int on_resumed(xm_nego *n, const xm_tape *t, xm_err *e) {
+  const char *previd = xm_tape_get(t, 0, "previd", NULL);
+  if (!previd || strcmp(previd, n->o.previd) != 0 || !read_h(t, &n->h))
+    return xm_err_set(e, XM_LAYER_STREAM, "undefined-condition", true,
+                      "the server resumed another session than ours, or didn't say how much of it it had handled");
+  n->outcome = XM_NEGO_RESUMED;
+  n->state = XM_NEGO_DONE;
+  return XM_NEGO_READY;
+}
+
+static int bind_anew(xm_nego *n, xm_buf *out, xm_err *e) {
+  if (n->has_bind) return send_bind(n, out, e);
+  return xm_err_set(e, XM_LAYER_BIND, "not-offered", false, "the server offers no resource binding after the login");
+}
+
+/* What else may come on a stream that is about to be resumed means nothing yet. */
+static int on_resume(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
+  if (xm_tape_is(t, 0, NS_SM, "resumed")) return on_resumed(n, t, e);
+  if (xm_tape_is(t, 0, NS_SM, "r") || xm_tape_is(t, 0, NS_SM, "a")) return XM_NEGO_WAIT;
+  if (!xm_tape_is(t, 0, NS_SM, "failed")) return unexpected(n, t, e);
+  n->outcome = read_h(t, &n->h) ? XM_NEGO_LOST_AT : XM_NEGO_LOST;
+  return bind_anew(n, out, e) == XM_OK ? XM_NEGO_WAIT : XM_EFAIL;
+}
+
+/* After the login: the old session, or a new one. */
+static int start_session(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
+  n->has_sm = xm_tape_child(t, 0, NS_SM, "sm") != 0;
+  n->has_bind = xm_tape_child(t, 0, NS_BIND, "bind") != 0;
+  if (n->o.previd && n->has_sm) return send_resume(n, out, e);
+  if (n->o.previd) n->outcome = XM_NEGO_LOST;
+  return bind_anew(n, out, e);
+}
+
 static int bind_refused(const xm_tape *t, xm_err *e) {
   uint32_t error = xm_tape_child(t, 0, NULL, "error");
   const char *text = "", *condition = error ? condition_of(t, error, XM_NS_STANZAS, &text) : "undefined-condition";
@@ -336,10 +417,8 @@ static int on_features(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
     rc = xm_err_set(e, XM_LAYER_SASL, "no-mechanisms", false, "the server offers no way to log in here");
   } else if (!n->authenticated) {
     rc = start_sasl(n, t, sasl, out, e);
-  } else if (!xm_tape_child(t, 0, NS_BIND, "bind")) {
-    rc = xm_err_set(e, XM_LAYER_BIND, "not-offered", false, "the server offers no resource binding after the login");
   } else {
-    rc = send_bind(n, out, e);
+    rc = start_session(n, t, out, e);
   }
   return rc == XM_OK ? XM_NEGO_WAIT : XM_EFAIL;
 }
@@ -357,6 +436,7 @@ int xm_nego_read(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
     case XM_NEGO_FEATURES: return on_features(n, t, out, e);
     case XM_NEGO_PROCEED: return on_proceed(n, t, e);
     case XM_NEGO_SASL: return on_sasl(n, t, out, e);
+    case XM_NEGO_RESUME: return on_resume(n, t, out, e);
     case XM_NEGO_BIND: return on_bind(n, t, e);
     case XM_NEGO_HANDSHAKE: return on_handshake(n, t, e);
     default: return unexpected(n, t, e);

@@ -1,6 +1,6 @@
-/* nego: from a transport to a bound session: TLS, SASL, resource binding (RFC 6120 4 to 7), or a component's handshake
- * (XEP-0114). Reads tapes, writes XML, does no I/O. Rank 2: knows err, buf, tape, rnd, out, jid, mech, sasl, login.
- * Called by conn.
+/* nego: from a transport to a session: TLS, SASL, resource binding (RFC 6120 4 to 7) or resumption (XEP-0198 5), or a
+ * component's handshake (XEP-0114). Reads tapes, writes XML, does no I/O. Rank 2: knows err, buf, tape, rnd, out, jid, mech,
+ * sasl, login. Called by link.
  *
  * A stream restart is a step in here, not a state of its own: begin, then read what comes, until READY or failure. */
 #ifndef XM_NEGO_H
@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "buf.h"
 #include "err.h"
@@ -20,12 +21,13 @@ typedef enum xm_nego_state {
   XM_NEGO_FEATURES,  /* ends with <features/> (4.3.2) */
   XM_NEGO_PROCEED,   /* <starttls/> is out; ends with <proceed/> (5.4.2.3) */
   XM_NEGO_SASL,      /* <auth/> or <response/> is out; ends with <success/> or <failure/> (6.4) */
+  XM_NEGO_RESUME,    /* <resume/> is out; ends with <resumed/> or <failed/> (XEP-0198 5) */
   XM_NEGO_BIND,      /* the request for a resource is out; ends with its response (7.6) */
   XM_NEGO_HANDSHAKE, /* <handshake/> is out; ends with theirs (XEP-0114 3) */
   XM_NEGO_DONE,
 } xm_nego_state;
 
-/* What conn has to do next. */
+/* What link has to do next. */
 typedef enum xm_nego_verdict {
   XM_NEGO_WAIT,     /* send what was written, read on */
   XM_NEGO_STARTTLS, /* nothing may be unread; shake hands, then xm_nego_secured and xm_nego_begin */
@@ -44,7 +46,17 @@ typedef struct xm_nego_options {
   bool certificate;       /* TLS shows a certificate of ours */
   bool authzid;           /* which doesn't name `jid` and nobody else, so that SASL has to (XEP-0178) */
   bool need_tls;          /* no credential without TLS */
+  const char *previd;     /* a session to be resumed; NULL: none */
+  uint32_t h;             /* what was handled of it */
 } xm_nego_options;
+
+/* What became of that session. */
+typedef enum xm_nego_outcome {
+  XM_NEGO_ANEW,    /* none was asked for */
+  XM_NEGO_RESUMED, /* it goes on; h is what the server has handled */
+  XM_NEGO_LOST,    /* it doesn't; nobody knows what the server has handled */
+  XM_NEGO_LOST_AT, /* it doesn't, but h is known */
+} xm_nego_outcome;
 
 typedef struct xm_nego xm_nego;
 
@@ -70,7 +82,13 @@ xm_nego_state xm_nego_at(const xm_nego *n);
 const char *xm_nego_waits_for(const xm_nego *n);
 /* May what is said now be logged as it is? (false: it proves knowledge of the password) */
 bool xm_nego_is_secret(const xm_nego *n);
+/* What is being done, as Lua sees it: "securing", "authenticating", "resuming", "binding". Strings that stay. */
+const char *xm_nego_phase(const xm_nego *n);
+/* The session's address, when it was bound (it was not when a session was resumed). */
 const xm_jid *xm_nego_jid(const xm_nego *n);
+xm_nego_outcome xm_nego_outcome_of(const xm_nego *n, uint32_t *h);
+/* Has the server offered stream management (XEP-0198)? */
+bool xm_nego_has_sm(const xm_nego *n);
 /* The SASL mechanism that the login has succeeded by, and the type of channel binding; NULL: none, or not yet. Strings
  * that stay. */
 const char *xm_nego_mechanism(const xm_nego *n);
@@ -78,6 +96,8 @@ const char *xm_nego_binding(const xm_nego *n);
 
 /* A <stream:error/> on the tape, as XM_EFAIL with layer stream (RFC 6120 4.9). */
 int xm_nego_stream_error(const xm_tape *t, xm_err *e);
+/* Where the server says to go (RFC 6120 4.9.3.19); NULL: it doesn't say that. */
+const char *xm_nego_other_host(const xm_tape *t);
 /* Is that what the tape has? */
 bool xm_nego_is_stream_error(const xm_tape *t);
 

@@ -277,6 +277,16 @@ size_t xm_route_waiting(const xm_route *r) {
   return r->pending.n;
 }
 
+xm_route_request xm_route_describe(const xm_pending *p) {
+  return (xm_route_request){.name = p->name,
+                            .id = p->node.id,
+                            .id_len = p->node.len,
+                            .to = p->to,
+                            .to_len = p->to ? strlen(p->to) : 0,
+                            .sent_from = p->sent_from,
+                            .sent_from_len = p->sent_from ? strlen(p->sent_from) : 0};
+}
+
 /* Callbacks. */
 
 static void clear_slot(slot *s) {

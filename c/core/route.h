@@ -43,6 +43,8 @@ void xm_route_forget(xm_route *r, xm_pending *p);
 /* The owner that the stanza on the tape answers, and it waits no more; NULL: it answers nobody. */
 void *xm_route_claim(xm_route *r, const xm_tape *t);
 size_t xm_route_waiting(const xm_route *r);
+/* What it waits for. Strings are borrowed; addresses are prepared. */
+xm_route_request xm_route_describe(const xm_pending *p);
 
 /* Callbacks, in order of installation, each a slot with an optional filter. Strings are copied; NULL asks nothing. */
 typedef struct xm_route_filter {

@@ -411,6 +411,7 @@ size_t xm_tls_binding(const xm_tls *t, const char *type, unsigned char bytes[XM_
 ssize_t xm_tls_read(xm_tls *t, void *to, size_t n, xm_err *e) {
   int rc;
   ERR_clear_error();
+  t->io_failed = false; /* it may be writing that has failed, and there is something to read */
   rc = SSL_read(t->ssl, to, (int)n);
   return rc > 0 ? rc : why_not(t, rc, "reading", e);
 }
@@ -418,6 +419,7 @@ ssize_t xm_tls_read(xm_tls *t, void *to, size_t n, xm_err *e) {
 ssize_t xm_tls_write(xm_tls *t, const void *from, size_t n, xm_err *e) {
   int rc;
   ERR_clear_error();
+  t->io_failed = false;
   rc = SSL_write(t->ssl, from, (int)(n < INT32_MAX ? n : INT32_MAX));
   if (rc > 0) return rc;
   rc = why_not(t, rc, "writing", e);

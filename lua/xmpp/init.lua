@@ -26,6 +26,7 @@ local M = {
 
 local AWAIT_TIMEOUT = 60
 local await_timeout = setmetatable({}, { __mode = "k" }) -- connection -> seconds
+local origin = setmetatable({}, { __mode = "k" }) -- connection -> what a saved session says of where it was
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
@@ -70,6 +71,25 @@ local function warn_once()
   io.stderr:write("xmpp: verify = false: whoever sits between here and the server can read and change everything\n")
 end
 
+-- What the core knows by other words: whether to connect again (reconnect), or only for as long as the old session can
+-- be resumed (resume = true). A session that could be is asked for in any case, unless resume = false: it may be saved.
+local function set_sessions(o)
+  local r = type(o.reconnect) == "table" and o.reconnect or {}
+  o.sm, o.resumable = true, o.resume ~= false
+  o.reconnect_any, o.reconnect_resume = o.reconnect and true, o.resume
+  o.reconnect_min, o.reconnect_max, o.reconnect_attempts = r.min, r.max or (r.min and math.max(r.min, 60)), r.attempts
+end
+
+-- The session of another process: what had come in is there before anything else comes, and whoever knows what was
+-- asked hears the answers.
+local function take_over(conn, o)
+  for _, stanza in ipairs(o.session.queue) do core.conn.enqueue(conn, stanza) end
+  for _, p in ipairs(o.on_response and o.session.pending or {}) do
+    core.conn.expect(conn, p, function(stanza, c, err) return o.on_response(stanza, c, err, p.id) end,
+      o.await_timeout or AWAIT_TIMEOUT)
+  end
+end
+
 local function open(o)
   local box, account = new_box(), tostring(o.jid:bare())
   local asked = type(o.password) == "function"
@@ -84,9 +104,12 @@ local function open(o)
   o.log = o.log or nil
   o.mechanisms = o.mechanisms and table.concat(o.mechanisms, " ")
   o.pinned = stronger[account] ~= nil
+  set_sessions(o)
   local conn, err = core.connect(o, box)
   if not conn then return nil, err end
   await_timeout[conn] = o.await_timeout
+  origin[conn] = { account = tostring(o.jid), host = o.host, port = o.port, tls = o.tls }
+  if o.session then take_over(conn, o) end
   local connected
   connected, err = wait(box)
   remember(conn, account)
@@ -196,11 +219,52 @@ function M.connect_component(host, port, domain, secret, opts)
   return open(o)
 end
 
+-- Sessions of other processes
+
+local saved_fields = { version = "number", account = "string", jid = "string", id = "string", max = "number",
+  h = "number", acked = "number", written = "number", stanzas = "table", pending = "table", queue = "table" }
+
+local function check_saved(saved)
+  check_type(saved, "table", 1, "resume", 3)
+  for name, kind in pairs(saved_fields) do
+    if type(saved[name]) ~= kind then
+      error(("bad argument #1 to 'resume' (%s: %s expected, got %s)"):format(name, kind, type(saved[name])), 3)
+    end
+  end
+  if saved.version == 1 then return end
+  error(("bad argument #1 to 'resume' (saved by another version of this library, as version %s)"):format(
+    tostring(saved.version)), 3)
+end
+
+--- Goes on with a session that another process has saved with `conn:save()`; waits until that is done. If the server
+--- has forgotten it there is a new one (`conn:info().resumed` is 0 then), as after a reconnect.
+---@param saved table as conn:save() gave it, also after a journey through JSON
+---@param password string|fun(): string
+---@param opts? xmpp.Opts
+---@return xmpp.Conn? conn
+---@return xmpp.Error? err
+function M.resume(saved, password, opts)
+  check_saved(saved)
+  if password ~= nil or needs_password(opts) then check_password(password, 2, "resume") end
+  check_wait(2)
+  local o = options.check(opts, 2)
+  local session = { location = saved.location }
+  for name in pairs(saved_fields) do session[name] = saved[name] end
+  local account, bad = core.jid(saved.account)
+  if not account then return nil, bad end
+  session.jid, bad = core.jid(saved.jid)
+  if not session.jid then return nil, bad end
+  o.jid = account
+  o.host, o.port, o.tls = o.host or saved.host, o.port or saved.port, o.tls or saved.tls or "starttls"
+  o.password, o.session = password, session
+  return open(o)
+end
+
 -- Connections: methods, which are functions of the module, too
 
 local conn = {}
 for _, name in ipairs { "receive", "set_handler", "stop_handler", "handler", "set_callback", "set_callback_once",
-  "unset_callback", "callbacks", "jid", "state", "info", "pending", "send" } do
+  "unset_callback", "callbacks", "jid", "state", "info", "pending", "send", "on" } do
   conn[name] = core.conn[name]
 end
 
@@ -234,6 +298,14 @@ function conn.flush(self, timeout)
   return wait(box)
 end
 
+function conn.save(self)
+  check_conn(self, "save", 2)
+  local saved, err = core.conn.save(self)
+  if not saved then return nil, err end
+  for name, value in pairs(origin[self]) do saved[name] = value end
+  return saved
+end
+
 local function bound(self, timeout)
   return timeout or await_timeout[self] or AWAIT_TIMEOUT
 end
@@ -262,6 +334,23 @@ function conn.send_await(self, stanza, cb, timeout)
   if not response then return nil, err end
   if cb then return cb(response, self) end
   return response
+end
+
+-- Who is asked whether it is there: the server. To a component it has no name of its own; what is in front of the
+-- component's domain answers as well, if only by an error.
+local function server_of(jid)
+  if jid.localpart then return jid.domainpart end
+  return jid.domainpart:match("^[^.]+%.(.+)$") or jid.domainpart
+end
+
+function conn.ping(self, timeout)
+  check_conn(self, "ping", 2)
+  if timeout ~= nil then check_seconds(timeout, 2, "ping", 2) end
+  local began = core.now()
+  local response, err = conn.send_await(self, { "iq", { type = "get", to = server_of(core.conn.jid(self)) },
+    { "ping", { xmlns = "urn:xmpp:ping" } } }, timeout)
+  if not response then return nil, err end
+  return core.now() - began
 end
 
 for name, f in pairs(conn) do

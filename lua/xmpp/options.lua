@@ -36,6 +36,20 @@ local function is_mechanisms(v)
   return true
 end
 
+local reconnect_fields = { min = number_from(0), max = number_from(0), attempts = number_from(1) }
+
+local function is_reconnect(v)
+  if type(v) == "boolean" then return true end
+  if type(v) ~= "table" then return false, "boolean or table expected, got " .. type(v) end
+  for name, value in pairs(v) do
+    local check = reconnect_fields[name]
+    if not check then return false, "it has min, max and attempts, not " .. tostring(name) end
+    local ok, why = check(value)
+    if not ok then return false, name .. ": " .. why end
+  end
+  return true
+end
+
 local string, boolean, count = is "string", is "boolean", number_from(1)
 
 local known = {
@@ -43,7 +57,9 @@ local known = {
   tls_name = string, pin = string, cert = string, key = string, verify = boolean, mechanisms = is_mechanisms,
   plain = boolean, resource = string, lang = string, timeout = number_from(0.001), await_timeout = number_from(0),
   keepalive = number_from(0), max_stanza = number_from(1024), max_depth = count, max_attributes = count,
-  max_nodes = count, max_queue = number_from(1024), log = is "function", nameservers = string,
+  max_nodes = count, max_queue = number_from(1024), log = is "function", nameservers = string, resume = boolean,
+  reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(0.001), see_other_host = boolean,
+  on_response = is "function",
 }
 
 -- Levenshtein's distance, with two rows.

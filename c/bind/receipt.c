@@ -1,0 +1,136 @@
+/* receipt: what has become of what was sent, and of the connection's sessions, told to who wants to know. */
+#include "bind.h"
+
+/* Takes the function that is told of the stanza `seq` to the top of the stack; false, and nothing there: nobody is. */
+static bool push_receiver(lua_State *L, int at, uint64_t seq) {
+  xb_push_part(L, at, XB_RECEIPTS);
+  lua_rawgeti(L, -1, (lua_Integer)seq);
+  lua_remove(L, -2);
+  if (!lua_isnil(L, -1)) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+static void forget_receiver(lua_State *L, xb_conn *conn, int at, uint64_t seq) {
+  xb_push_part(L, at, XB_RECEIPTS);
+  lua_pushnil(L);
+  lua_rawseti(L, -2, (lua_Integer)seq);
+  lua_pop(L, 1);
+  conn->watched--;
+  xb_keep_alive(L, conn);
+}
+
+/* f(state): the function on top of the stack. */
+static void tell_fate(lua_State *L, xb_conn *conn, const char *state) {
+  xb_task task = {.st = conn->st};
+  lua_pushstring(L, state);
+  xb_call(L, 1, &task, 0);
+}
+
+static void tell_receipt(lua_State *L, xb_conn *conn, int at, const xm_sm_receipt *r) {
+  bool has = push_receiver(L, at, r->seq);
+  if (has && r->fate != XM_SM_WRITTEN) forget_receiver(L, conn, at, r->seq);
+  if (has && r->fate == XM_SM_LEFT) lua_pop(L, 1);
+  else if (has) tell_fate(L, conn, r->fate == XM_SM_ACKED ? "acked" : "written");
+}
+
+static xm_err why_returned(const xb_conn *conn, xm_sm_reason reason) {
+  const xm_err *why = xm_conn_why(conn->c);
+  xm_err e = {0};
+  if (reason == XM_SM_OLD)
+    xm_err_set(&e, XM_LAYER_TIMEOUT, "max-age", false,
+               "this stanza had waited for longer than max_age when there was a session again, and was not sent");
+  else if (reason == XM_SM_UNKNOWN)
+    xm_err_set(&e, XM_LAYER_CLOSED, "session-lost", true,
+               "the session was lost: whether this iq had arrived is not known, and it is not sent twice");
+  else
+    xm_err_set(&e, XM_LAYER_CLOSED, xm_err_is_set(why) ? why->condition : "stopped", why->retry,
+               "the connection has ended, and this stanza is not known to have arrived%s%s", *why->text ? ": " : "",
+               why->text);
+  return e;
+}
+
+static int build(lua_State *L) {
+  const xm_sm_stanza *st = lua_touserdata(L, 1);
+  lua_settop(L, 0);
+  lua_pushlstring(L, st->xml, st->len);
+  return xb_l_from_xml(L);
+}
+
+/* An error table with the stanza in it. */
+static void push_returned(lua_State *L, const xb_conn *conn, const xm_sm_stanza *st) {
+  xm_err e = why_returned(conn, st->reason);
+  xb_push_error(L, &e);
+  lua_pushcfunction(L, build);
+  lua_pushlightuserdata(L, (void *)st);
+  lua_call(L, 1, 1);
+  lua_setfield(L, -2, "stanza");
+}
+
+/* To the sender by its `on`; else to who listens for what failed. An end says by itself how many it took along; what was
+ * dropped on the way must not go unheard. The error is on top of the stack, and popped. */
+static void tell_returned(lua_State *L, xb_conn *conn, int at, const xm_sm_stanza *st) {
+  xb_task task = {.st = conn->st};
+  int err = lua_gettop(L);
+  if (push_receiver(L, at, st->seq)) {
+    forget_receiver(L, conn, at, st->seq);
+    lua_pushliteral(L, "failed");
+    lua_pushvalue(L, err);
+    xb_call(L, 2, &task, 0);
+  } else if (!(st->flags & XM_SM_REQUEST)) {
+    xb_push_part(L, at, XB_ON_FAILED);
+    lua_getfield(L, err, "stanza");
+    lua_pushvalue(L, err);
+    if (!lua_isnil(L, -3)) xb_call(L, 2, &task, 0);
+    else if (st->reason != XM_SM_ENDED) xb_report(L, NULL);
+  }
+  lua_settop(L, err - 1);
+}
+
+void xb_tell_receipts(lua_State *L, xb_conn *conn, int at) {
+  xm_sm_receipt r;
+  xm_sm_stanza st;
+  luaL_checkstack(L, 10, "a receipt");
+  while (conn->c && xm_sm_receipt_next(xm_conn_sm(conn->c), &r)) tell_receipt(L, conn, at, &r);
+  while (conn->c && xm_sm_returned_next(xm_conn_sm(conn->c), &st)) {
+    push_returned(L, conn, &st);
+    tell_returned(L, conn, at, &st);
+  }
+}
+
+/* f(state, err): err is why, where there is a reason. */
+void xb_tell_state(lua_State *L, xb_conn *conn, int at) {
+  const xm_err *trouble = xm_conn_trouble(conn->c);
+  xb_task task = {.st = conn->st};
+  if (!conn->listens) return;
+  xb_push_part(L, at, XB_ON_STATE);
+  lua_pushstring(L, xm_conn_state_name(conn->c));
+  if (xm_err_is_set(trouble)) xb_push_error(L, trouble);
+  else lua_pushnil(L);
+  xb_call(L, 2, &task, 0);
+}
+
+void xb_tell_lost(lua_State *L, xb_conn *conn) {
+  xm_err e = {0};
+  xm_err_set(&e, XM_LAYER_CLOSED, "session-lost", true,
+             "the session in which this was asked was lost: there will be no response, and whether the request was carried "
+             "out is not known");
+  while (conn->lost.first) {
+    lua_pushnil(L);
+    xb_push_error(L, &e);
+    xb_finish(L, conn->lost.first, 2);
+  }
+}
+
+/* on("state" or "failed", f): one listener each; nil: none any more. */
+int xb_l_on(lua_State *L) {
+  static const char *const names[] = {"state", "failed", NULL};
+  xb_conn *conn = xb_check_conn(L);
+  bool state = luaL_checkoption(L, 2, NULL, names) == 0;
+  if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TFUNCTION);
+  lua_settop(L, 3);
+  if (state) conn->listens = !lua_isnil(L, 3);
+  xb_set_part(L, 1, state ? XB_ON_STATE : XB_ON_FAILED);
+  xb_keep_alive(L, conn);
+  return 0;
+}

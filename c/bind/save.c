@@ -1,0 +1,107 @@
+/* save: a session as a plain table, and what of it belongs to the connection that goes on with it. */
+#include <string.h>
+
+#include "bind.h"
+
+static void set_number(lua_State *L, const char *key, double x) {
+  lua_pushnumber(L, x);
+  lua_setfield(L, -2, key);
+}
+
+static void set_text(lua_State *L, const char *key, const char *s, size_t n) {
+  if (!s) return;
+  lua_pushlstring(L, s, n);
+  lua_setfield(L, -2, key);
+}
+
+/* { {xml=, at=}... }: what isn't acknowledged, oldest first. */
+static void push_stanzas(lua_State *L, const xm_sm *sm) {
+  xm_sm_stanza st;
+  size_t i;
+  lua_createtable(L, (int)xm_sm_stanzas(sm), 0);
+  for (i = 0; xm_sm_each(sm, i, &st); i++) {
+    lua_createtable(L, 0, 2);
+    set_text(L, "xml", st.xml, st.len);
+    set_number(L, "at", (double)st.at);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+}
+
+/* { {name=, id=, to=, from=}... }: what is asked and not answered. */
+static void push_pending(lua_State *L, const xb_conn *conn) {
+  const xb_waiter *w;
+  lua_Integer n = 0;
+  lua_newtable(L);
+  for (w = conn->responses.first; w; w = xb_next_waiter(w)) {
+    const xm_pending *p = xb_waiter_pending(w);
+    xm_route_request q;
+    if (!p) continue;
+    q = xm_route_describe(p);
+    lua_createtable(L, 0, 4);
+    set_text(L, "name", q.name, strlen(q.name));
+    set_text(L, "id", q.id, q.id_len);
+    set_text(L, "to", q.to, q.to_len);
+    set_text(L, "from", q.sent_from, q.sent_from_len);
+    lua_rawseti(L, -2, ++n);
+  }
+}
+
+/* { stanza... }: what has come in, and nobody has taken. */
+static void push_queue(lua_State *L, const xb_conn *conn) {
+  lua_Integer i;
+  lua_newtable(L);
+  xb_push_part(L, 1, XB_QUEUE);
+  for (i = conn->first; i < conn->last; i++) {
+    lua_rawgeti(L, -1, 2 * i);
+    lua_rawseti(L, -3, i - conn->first + 1);
+  }
+  lua_pop(L, 1);
+}
+
+static int refuse(lua_State *L, const xb_conn *conn) {
+  xm_err e = {0};
+  if (conn->ended || xm_conn_state_of(conn->c) == XM_CONN_CLOSED) {
+    lua_pushnil(L);
+    xb_push_closed(L, conn);
+    return 2;
+  }
+  xm_err_set(&e, XM_LAYER_STREAM, "not-resumable", false,
+             "the server keeps no session of this connection: it has no stream management (XEP-0198), or refused resumption");
+  return xb_fail(L, &e);
+}
+
+/* save() -> a table, or nil, err. The connection is over then: its link is cut, its session waits to be resumed. */
+int xb_l_save(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  const xm_sm *sm = xm_conn_sm(conn->c);
+  const char *id = conn->ended ? NULL : xm_sm_id(sm), *location = xm_sm_location(sm);
+  const xm_jid *jid = xm_conn_jid(conn->c);
+  if (!id || !jid) return refuse(L, conn);
+  lua_createtable(L, 0, 16);
+  set_number(L, "version", 1);
+  set_text(L, "jid", jid->str, xm_jid_len(jid));
+  set_text(L, "id", id, strlen(id));
+  if (location) set_text(L, "location", location, strlen(location));
+  set_number(L, "max", xm_sm_max(sm));
+  set_number(L, "h", xm_sm_in(sm));
+  set_number(L, "acked", xm_sm_acked(sm));
+  set_number(L, "written", (double)xm_sm_written(sm));
+  push_stanzas(L, sm);
+  lua_setfield(L, -2, "stanzas");
+  push_pending(L, conn);
+  lua_setfield(L, -2, "pending");
+  push_queue(L, conn);
+  lua_setfield(L, -2, "queue");
+  xm_conn_detach(conn->c);
+  xb_mark_ready(conn);
+  return 1;
+}
+
+/* enqueue(stanza): as if it had just come in. */
+int xb_l_enqueue(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  xb_push_queue(L, conn, 1, 0);
+  return 0;
+}

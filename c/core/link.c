@@ -1,0 +1,610 @@
+#include "link.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dns.h"
+#include "mech.h"
+#include "ns.h"
+#include "sock.h"
+#include "xml.h"
+
+enum {
+  STANZA_UNTIL_BOUND = 64 * 1024,
+  START_TAG = 64 * 1024,
+  READS_A_TURN = 64, /* then others have their turn */
+  OTHER_HOST = 300,
+};
+
+struct xm_link {
+  const xm_conn_options *o;
+  xm_link_state state;
+  xm_loop *loop;
+  xm_wirelog *log;
+  xm_jid jid;       /* who logs in; then, what was bound */
+  char domain[256]; /* ASCII, for DNS and certificates */
+  xm_dns *dns;
+  xm_sock *sock;    /* from DIALLING on, until CLOSED */
+  xm_tls *tls;      /* from SECURING on */
+  xm_nego *nego;    /* until OPEN */
+  xm_xml *xml;
+  xm_buf wire;      /* what the kernel hasn't taken; secret until OPEN, as it has held proofs of the password */
+  xm_buf in;        /* fed: what the peer "sent" */
+  xm_timer phase;   /* the deadline of the state */
+  uint64_t due;     /* when it must be OPEN */
+  xm_err why;
+  xm_err unsaid;    /* why nothing can be written any more; what the peer has said may tell more */
+  xm_err *sink;     /* where the transport's errors go */
+  const char *tls_version, *mechanism, *binding; /* NULL: none */
+  xm_nego_outcome outcome;
+  uint32_t h;
+  struct sockaddr_storage address, avoid; /* family 0: none */
+  char other_host[OTHER_HOST];
+  bool has_sm;
+  bool direct;      /* TLS from the first byte */
+  bool late;        /* the phase's deadline has passed */
+  bool paused;
+};
+
+static void wake(void *arg) {
+  xm_link *k = arg;
+  k->o->wake(k->o->wake_arg);
+}
+
+/* States. */
+
+xm_link_state xm_link_state_of(const xm_link *k) {
+  return k->state;
+}
+
+const char *xm_link_phase(const xm_link *k) {
+  switch (k->state) {
+    case XM_LINK_RESOLVING:
+    case XM_LINK_DIALLING: return "connecting";
+    case XM_LINK_SECURING: return "securing";
+    case XM_LINK_NEGOTIATING: return xm_nego_phase(k->nego);
+    case XM_LINK_OPEN: return "ready";
+    default: return "closed";
+  }
+}
+
+static void on_late(void *arg) {
+  xm_link *k = arg;
+  k->late = true;
+  wake(k);
+}
+
+static unsigned time_for_phase(const xm_link *k) {
+  uint64_t now = xm_loop_now(k->loop), left = k->due > now ? k->due - now : 0;
+  return (unsigned)(left < k->o->timeout / 2 ? left : k->o->timeout / 2);
+}
+
+/* The states come in their order, each with its deadline; CLOSED may follow any. */
+static void enter(xm_link *k, xm_link_state state) {
+  k->state = state;
+  k->late = false;
+  xm_timer_stop(k->loop, &k->phase);
+  if (state < XM_LINK_OPEN) xm_timer_start(k->loop, &k->phase, time_for_phase(k), on_late, k);
+}
+
+/* Lets go of everything that is not needed to tell the tale. */
+static void tear_down(xm_link *k) {
+  xm_dns_free(k->dns);
+  xm_tls_free(k->tls);
+  xm_sock_free(k->sock);
+  xm_nego_free(k->nego);
+  k->dns = NULL;
+  k->tls = NULL;
+  k->sock = NULL;
+  k->nego = NULL;
+}
+
+void xm_link_cut(xm_link *k) {
+  if (k->state == XM_LINK_CLOSED) return;
+  if (!xm_err_is_set(&k->why)) xm_err_nomem(&k->why);
+  enter(k, XM_LINK_CLOSED);
+  tear_down(k);
+}
+
+static xm_link_event fail(xm_link *k) {
+  xm_link_cut(k);
+  return XM_LINK_ENDED;
+}
+
+static const char *waits_for(const xm_link *k) {
+  switch (k->state) {
+    case XM_LINK_RESOLVING: return "the name servers";
+    case XM_LINK_DIALLING: return "a TCP connection";
+    case XM_LINK_SECURING: return "the TLS handshake";
+    default: return xm_nego_waits_for(k->nego);
+  }
+}
+
+static xm_link_event fail_late(xm_link *k) {
+  xm_err_set(&k->why, XM_LAYER_TIMEOUT, "timeout", true, "connecting to %s: gave up waiting for %s", k->domain,
+             waits_for(k));
+  return fail(k);
+}
+
+/* Sending. */
+
+static ssize_t io_recv(void *arg, void *to, size_t n) {
+  xm_link *k = arg;
+  ssize_t got = xm_sock_recv(k->sock, to, n);
+  if (got > 0 && k->nego) xm_sock_hurry(k->sock);
+  if (got < 0 && got != -EAGAIN)
+    xm_err_errno(k->sink, XM_LAYER_TCP, (int)-got, xm_sock_errname((int)-got), true, "the connection broke");
+  return got;
+}
+
+static ssize_t io_send(void *arg, const void *from, size_t n) {
+  xm_link *k = arg;
+  ssize_t got = xm_sock_send(k->sock, from, n);
+  if (got < 0 && got != -EAGAIN)
+    xm_err_errno(k->sink, XM_LAYER_TCP, (int)-got, xm_sock_errname((int)-got), true, "the connection broke");
+  return got;
+}
+
+/* Bytes taken; 0: none now; XM_EFAIL. */
+static ssize_t write_some(xm_link *k) {
+  ssize_t n;
+  if (k->o->fed) return 0;
+  k->sink = &k->unsaid;
+  if (k->tls) {
+    n = xm_tls_write(k->tls, xm_buf_at(&k->wire), xm_buf_len(&k->wire), &k->unsaid);
+  } else {
+    n = io_send(k, xm_buf_at(&k->wire), xm_buf_len(&k->wire));
+  }
+  k->sink = &k->why;
+  return n == -EAGAIN ? 0 : n < 0 ? XM_EFAIL : n;
+}
+
+static bool can_write(const xm_link *k) {
+  return k->state == XM_LINK_NEGOTIATING || k->state == XM_LINK_OPEN;
+}
+
+/* Nothing can be written any more. Why, is best told by what has come, so that is read first: a server's last words often
+ * cross with ours. */
+static bool is_mute(const xm_link *k) {
+  return xm_err_is_set(&k->unsaid);
+}
+
+static xm_link_event fail_mute(xm_link *k) {
+  if (!xm_err_is_set(&k->why)) k->why = k->unsaid;
+  return fail(k);
+}
+
+xm_buf *xm_link_wire(xm_link *k) {
+  return &k->wire;
+}
+
+ssize_t xm_link_flush(xm_link *k) {
+  ssize_t n = 1, all = 0;
+  if (!can_write(k) || is_mute(k)) return 0;
+  while (n > 0 && xm_buf_len(&k->wire)) {
+    n = write_some(k);
+    if (n > 0) xm_buf_consume(&k->wire, (size_t)n);
+    if (n > 0) all += n;
+  }
+  if (n < 0) wake(k);
+  return all;
+}
+
+void xm_link_part(xm_link *k) {
+  if (k->state == XM_LINK_CLOSED) return;
+  if (k->tls) xm_tls_finish(k->tls);
+  if (k->sock) xm_sock_finish(k->sock);
+  enter(k, XM_LINK_CLOSED);
+  tear_down(k);
+}
+
+void xm_link_refuse(xm_link *k, const char *detail, bool silent) {
+  char text[384];
+  int n = snprintf(text, sizeof text,
+                   "<stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>%s</stream:error></stream:stream>",
+                   k->why.condition, detail);
+  if (!silent && k->why.layer == XM_LAYER_STREAM && can_write(k) && xm_buf_put(&k->wire, text, (size_t)n) == XM_OK) {
+    xm_wirelog_text(k->log, '>', text, (size_t)n);
+    xm_link_flush(k);
+  }
+  xm_link_part(k);
+}
+
+/* The peer's stream is at fault before it was open. */
+static xm_link_event refuse(xm_link *k) {
+  if (!xm_err_is_set(&k->why)) xm_err_nomem(&k->why);
+  xm_link_refuse(k, "", false);
+  return XM_LINK_ENDED;
+}
+
+/* The peer has ended the stream with an error, before it was open. */
+static xm_link_event on_stream_error(xm_link *k) {
+  static const char bye[] = "</stream:stream>";
+  if (xm_buf_puts(&k->wire, bye) == XM_OK) xm_wirelog_text(k->log, '>', bye, sizeof bye - 1);
+  xm_link_flush(k);
+  xm_link_part(k);
+  return XM_LINK_ENDED;
+}
+
+/* Phases. Each comes to an event, or to AGAIN when the next state can go on at once. */
+
+static socklen_t length_of(const struct sockaddr_storage *sa) {
+  return sa->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+}
+
+/* The list from behind the target that is to be avoided, around to it. */
+static void rotate(const xm_link *k, const xm_dns_address *from, int n, xm_dns_address *to) {
+  int i, first = 0;
+  for (i = 0; i < n && k->avoid.ss_family; i++)
+    if (memcmp(&from[i].sa, &k->avoid, length_of(&k->avoid)) == 0) first = i + 1;
+  while (first > 0 && first < n && from[first].target == from[first - 1].target) first++;
+  for (i = 0; i < n; i++) to[i] = from[(first + i) % n];
+}
+
+static xm_link_event resolve(xm_link *k) {
+  const xm_dns_address *list;
+  xm_dns_address order[XM_DNS_ADDRESSES];
+  int n = xm_dns_result(k->dns, &list, &k->why);
+  if (n == 0) return XM_LINK_NOTHING;
+  if (n < 0) return fail(k);
+  rotate(k, list, n, order);
+  k->sock = xm_sock_dial(k->loop, order, n, wake, k, &k->why);
+  if (!k->sock) return fail(k);
+  xm_dns_free(k->dns);
+  k->dns = NULL;
+  enter(k, XM_LINK_DIALLING);
+  return XM_LINK_AGAIN;
+}
+
+static xm_link_event begin_tls(xm_link *k) {
+  xm_tls_io io = {.arg = k, .recv = io_recv, .send = io_send};
+  xm_tls_peer peer = {.name = k->o->tls_name ? k->o->tls_name : k->domain,
+                      .jid = k->o->tls_name ? NULL : xm_jid_domain(&k->jid),
+                      .jid_len = k->jid.domain_len,
+                      .pin = k->o->pin,
+                      .alpn = k->direct};
+  k->tls = xm_tls_new(k->o->tls_ctx, &peer, &io, &k->why);
+  if (!k->tls) return fail(k);
+  enter(k, XM_LINK_SECURING);
+  return XM_LINK_AGAIN;
+}
+
+static xm_link_event begin_stream(xm_link *k) {
+  size_t mark = xm_buf_mark(&k->wire);
+  if (xm_xml_restart(k->xml) < 0 || xm_nego_begin(k->nego, &k->wire, &k->why) < 0) return fail(k);
+  if (k->state != XM_LINK_NEGOTIATING) enter(k, XM_LINK_NEGOTIATING);
+  xm_wirelog_text(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark);
+  xm_link_flush(k);
+  return XM_LINK_AGAIN;
+}
+
+static xm_link_event dial(xm_link *k) {
+  const xm_dns_address *won;
+  int rc = xm_sock_connected(k->sock, &won, &k->why);
+  if (rc == 0) return XM_LINK_NOTHING;
+  if (rc < 0) return fail(k);
+  k->address = won->sa;
+  if (k->o->tls == XM_TLS_NONE && !k->o->component && !xm_sock_is_loopback(k->sock)) {
+    xm_err_set(&k->why, XM_LAYER_TLS, "tls-required", false,
+               "tls=\"none\" is only for a server on this machine (a loopback address): use \"starttls\" or \"direct\"");
+    return fail(k);
+  }
+  k->direct = won->direct_tls;
+  return k->direct ? begin_tls(k) : begin_stream(k);
+}
+
+/* What TLS is worth to a login. */
+static void tell_channel(xm_link *k) {
+  xm_mech_channel channel = {.version = xm_tls_version_number(k->tls)};
+  int i;
+  for (i = 0; i < XM_MECH_BINDINGS; i++)
+    channel.bindings[i].n = xm_tls_binding(k->tls, xm_mech_binding_name(i), channel.bindings[i].bytes);
+  xm_nego_secured(k->nego, xm_tls_is_verified(k->tls));
+  xm_nego_set_channel(k->nego, &channel);
+}
+
+static xm_link_event secure(xm_link *k) {
+  int rc = xm_tls_handshake(k->tls, &k->why);
+  if (rc == 0) return XM_LINK_NOTHING;
+  if (rc < 0) return fail(k);
+  k->tls_version = xm_tls_version(k->tls);
+  tell_channel(k);
+  return begin_stream(k);
+}
+
+/* Nothing the peer said in the clear may be taken for what it says under TLS (RFC 6120 5.4.3.3). */
+static xm_link_event start_tls(xm_link *k) {
+  char byte;
+  if (xm_xml_unread(k->xml) || io_recv(k, &byte, 1) > 0) {
+    xm_err_set(&k->why, XM_LAYER_TLS, "plaintext-injection", false,
+               "bytes came between <proceed/> and the TLS handshake: somebody is tampering with the connection");
+    return fail(k);
+  }
+  return begin_tls(k);
+}
+
+static void set_limits(xm_link *k, size_t stanza) {
+  xm_xml_limits limits = {.stanza = stanza,
+                          .start_tag = START_TAG,
+                          .depth = k->o->max_depth,
+                          .attributes = k->o->max_attributes,
+                          .nodes = k->o->max_nodes};
+  xm_xml_set_limits(k->xml, &limits);
+}
+
+static void open_up(xm_link *k) {
+  xm_nego_free(k->nego);
+  k->nego = NULL;
+  set_limits(k, k->o->max_stanza);
+  k->wire.secret = false;
+  enter(k, XM_LINK_OPEN);
+}
+
+static xm_link_event become_open(xm_link *k) {
+  k->outcome = xm_nego_outcome_of(k->nego, &k->h);
+  k->has_sm = xm_nego_has_sm(k->nego);
+  if (k->outcome != XM_NEGO_RESUMED) k->jid = *xm_nego_jid(k->nego);
+  open_up(k);
+  return XM_LINK_OPENED;
+}
+
+static void note_other_host(xm_link *k, const xm_tape *t) {
+  const char *host = xm_nego_other_host(t);
+  if (host && strlen(host) < sizeof k->other_host) strcpy(k->other_host, host);
+}
+
+static xm_link_event negotiate(xm_link *k, bool header) {
+  const xm_tape *t = xm_xml_tape(k->xml);
+  bool secret = xm_nego_is_secret(k->nego);
+  size_t mark = xm_buf_mark(&k->wire);
+  int verdict =
+      header ? xm_nego_opened(k->nego, t, &k->wire, &k->why) : xm_nego_read(k->nego, t, &k->wire, &k->why);
+  xm_wirelog_tape(k->log, t, secret);
+  note_other_host(k, t);
+  if (verdict < 0) return xm_nego_is_stream_error(t) ? on_stream_error(k) : refuse(k);
+  xm_wirelog_masked(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark,
+                    xm_nego_is_secret(k->nego));
+  xm_link_flush(k);
+  k->mechanism = xm_nego_mechanism(k->nego);
+  k->binding = xm_nego_binding(k->nego);
+  switch ((xm_nego_verdict)verdict) {
+    case XM_NEGO_STARTTLS: return start_tls(k);
+    case XM_NEGO_RESTART: return begin_stream(k);
+    case XM_NEGO_READY: return become_open(k);
+    default: return XM_LINK_AGAIN;
+  }
+}
+
+/* Reading. */
+
+static ssize_t take_fed(xm_link *k, char *to, size_t room) {
+  size_t n = xm_buf_len(&k->in) < room ? xm_buf_len(&k->in) : room;
+  if (n == 0) return -EAGAIN;
+  memcpy(to, xm_buf_at(&k->in), n);
+  xm_buf_consume(&k->in, n);
+  return (ssize_t)n;
+}
+
+/* Bytes into the parser's own buffer. 1: some came; 0: none now; XM_EFAIL. */
+static int read_some(xm_link *k) {
+  size_t room;
+  char *to = xm_xml_space(k->xml, &room);
+  ssize_t n;
+  if (!to) return xm_err_nomem(&k->why);
+  if (k->o->fed) {
+    n = take_fed(k, to, room);
+  } else {
+    n = k->tls ? xm_tls_read(k->tls, to, room, &k->why) : io_recv(k, to, room);
+  }
+  if (n > 0) {
+    xm_xml_fill(k->xml, (size_t)n);
+    return 1;
+  }
+  if (n == -EAGAIN || (k->tls && n == 0)) return 0;
+  return xm_err_set(&k->why, XM_LAYER_TCP, "EOF", true, "the server cut the connection without ending the stream");
+}
+
+/* The next event of the stream: from what is parsed, else from what can be read. */
+static int pull(xm_link *k, int *reads) {
+  int ev = xm_xml_next(k->xml, &k->why), got = 1;
+  while (ev == XM_XML_MORE && got > 0 && *reads < READS_A_TURN) {
+    got = read_some(k);
+    if (got < 0) return got;
+    (*reads)++;
+    ev = got ? xm_xml_next(k->xml, &k->why) : xm_xml_drained(k->xml, &k->why);
+  }
+  return ev;
+}
+
+static xm_link_event on_element(xm_link *k) {
+  const xm_tape *t = xm_xml_tape(k->xml);
+  if (k->nego) return negotiate(k, false);
+  xm_wirelog_tape(k->log, t, false);
+  note_other_host(k, t);
+  return XM_LINK_ELEMENT;
+}
+
+/* While it is negotiated an end is a failure. */
+static xm_link_event on_close(xm_link *k) {
+  static const char bye[] = "</stream:stream>";
+  xm_wirelog_text(k->log, '<', bye, sizeof bye - 1);
+  if (!k->nego) return XM_LINK_CLOSE;
+  xm_err_set(&k->why, XM_LAYER_CLOSED, "closed-by-server", true, "the server closed the stream");
+  return on_stream_error(k);
+}
+
+static xm_link_event read_stream(xm_link *k, int *reads) {
+  int ev;
+  if (k->paused) return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
+  ev = pull(k, reads);
+  if (ev == XM_XML_MORE && *reads < READS_A_TURN) return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
+  switch (ev) {
+    case XM_XML_MORE: return XM_LINK_AGAIN;
+    case XM_XML_OPEN: return k->nego ? negotiate(k, true) : XM_LINK_AGAIN;
+    case XM_XML_STANZA: return on_element(k);
+    case XM_XML_CLOSE: return on_close(k);
+    default: break;
+  }
+  if (!xm_err_is_set(&k->why)) xm_err_nomem(&k->why);
+  if (k->why.layer != XM_LAYER_STREAM) return fail(k);
+  return k->nego ? refuse(k) : XM_LINK_BROKEN;
+}
+
+static xm_link_event crank(xm_link *k, int *reads) {
+  if (k->late) return fail_late(k);
+  switch (k->state) {
+    case XM_LINK_RESOLVING: return resolve(k);
+    case XM_LINK_DIALLING: return dial(k);
+    case XM_LINK_SECURING: return secure(k);
+    case XM_LINK_CLOSED: return XM_LINK_ENDED;
+    default: return read_stream(k, reads);
+  }
+}
+
+xm_link_event xm_link_next(xm_link *k) {
+  xm_link_event ev = XM_LINK_AGAIN;
+  const char *phase = xm_link_phase(k);
+  int reads = 0;
+  if (k->state == XM_LINK_NEGOTIATING) xm_link_flush(k);
+  while (ev == XM_LINK_AGAIN && reads < READS_A_TURN && xm_link_phase(k) == phase) ev = crank(k, &reads);
+  return ev;
+}
+
+/* Construction. */
+
+static int make_parts(xm_link *k, const xm_link_start *start) {
+  const xm_conn_options *o = k->o;
+  xm_nego_options n = {.component = o->component,
+                       .jid = &k->jid,
+                       .lang = o->lang,
+                       .mechanisms = o->mechanisms,
+                       .plain = o->plain,
+                       .pinned = o->pinned,
+                       .certificate = o->tls_ctx && xm_tls_ctx_has_certificate(o->tls_ctx),
+                       .authzid =
+                           o->tls_ctx && xm_tls_ctx_needs_authzid(o->tls_ctx, k->jid.str, xm_jid_bare_len(&k->jid)),
+                       .need_tls = o->tls != XM_TLS_NONE,
+                       .previd = start->previd,
+                       .h = start->h};
+  xm_xml_limits limits = {0};
+  k->nego = xm_nego_new(&n, start->password, start->password_len);
+  k->xml = xm_xml_new(o->component ? XM_NS_COMPONENT : XM_NS_CLIENT, &limits);
+  if (!k->nego || !k->xml) return XM_ENOMEM;
+  set_limits(k, STANZA_UNTIL_BOUND);
+  return XM_OK;
+}
+
+static int start_fed(xm_link *k, xm_err *e) {
+  static const char header[] = "<stream:stream xmlns:stream='" XM_NS_STREAM "' xmlns='%s' version='1.0'>";
+  char text[256];
+  int n = snprintf(text, sizeof text, header, k->o->component ? XM_NS_COMPONENT : XM_NS_CLIENT);
+  k->has_sm = true; /* by an <enabled/> that is fed */
+  open_up(k);
+  return xm_buf_put(&k->in, text, (size_t)n) == XM_OK ? XM_OK : xm_err_nomem(e);
+}
+
+static int begin(xm_link *k, const xm_link_start *start, xm_err *e) {
+  const char *host = start->host ? start->host : k->o->host;
+  xm_dns_query q = {.domain = host ? host : k->domain,
+                    .port = start->host ? start->port : k->o->port,
+                    .srv = !host && !k->o->component,
+                    .direct_tls = k->o->tls == XM_TLS_DIRECT,
+                    .nameservers = k->o->nameservers};
+  if (k->o->fed) return start_fed(k, e);
+  k->due = start->due ? start->due : xm_loop_now(k->loop) + k->o->timeout;
+  enter(k, XM_LINK_RESOLVING);
+  k->dns = xm_dns_start(k->loop, &q, wake, k, e);
+  return k->dns ? XM_OK : XM_EFAIL;
+}
+
+xm_link *xm_link_new(xm_loop *l, const xm_conn_options *o, const xm_link_start *start, xm_wirelog *log, xm_err *e) {
+  xm_link *k = calloc(1, sizeof *k);
+  if (!k) {
+    xm_err_nomem(e);
+    return NULL;
+  }
+  k->o = o;
+  k->log = log;
+  k->loop = l;
+  k->wire = XM_BUF_SECRET;
+  k->sink = &k->why;
+  if (start->avoid) k->avoid = *start->avoid;
+  memcpy(&k->jid, o->jid, offsetof(xm_jid, str) + xm_jid_len(o->jid) + 1); /* it may end at its NUL */
+  xm_loop_hold(l);
+  if (make_parts(k, start) == XM_OK && xm_jid_ascii_domain(&k->jid, k->domain, sizeof k->domain) == XM_OK) {
+    if (begin(k, start, e) == XM_OK) return k;
+  }
+  xm_err_nomem(e);
+  xm_link_free(k);
+  return NULL;
+}
+
+void xm_link_free(xm_link *k) {
+  if (!k) return;
+  tear_down(k);
+  xm_timer_stop(k->loop, &k->phase);
+  xm_xml_free(k->xml);
+  xm_buf_free(&k->wire);
+  xm_buf_free(&k->in);
+  xm_loop_release(k->loop);
+  free(k);
+}
+
+/* The rest. */
+
+void xm_link_pause(xm_link *k, bool paused) {
+  if (k->paused == paused || !can_write(k)) return;
+  k->paused = paused;
+  if (k->sock) xm_sock_pause(k->sock, paused);
+  if (!paused) wake(k); /* there may be more in the parser, of which no descriptor tells */
+}
+
+const xm_tape *xm_link_tape(const xm_link *k) {
+  return xm_xml_tape(k->xml);
+}
+
+xm_err *xm_link_why(xm_link *k) {
+  return &k->why;
+}
+
+const xm_jid *xm_link_jid(const xm_link *k) {
+  return &k->jid;
+}
+
+xm_nego_outcome xm_link_outcome(const xm_link *k, uint32_t *h) {
+  *h = k->h;
+  return k->outcome;
+}
+
+bool xm_link_has_sm(const xm_link *k) {
+  return k->has_sm;
+}
+
+const char *xm_link_tls_version(const xm_link *k) {
+  return k->tls_version;
+}
+
+const char *xm_link_mechanism(const xm_link *k) {
+  return k->mechanism;
+}
+
+const char *xm_link_binding(const xm_link *k) {
+  return k->binding;
+}
+
+bool xm_link_address(const xm_link *k, struct sockaddr_storage *sa) {
+  *sa = k->address;
+  return k->address.ss_family != 0;
+}
+
+const char *xm_link_other_host(const xm_link *k) {
+  return k->other_host;
+}
+
+int xm_link_feed(xm_link *k, const char *bytes, size_t n) {
+  wake(k);
+  return xm_buf_put(&k->in, bytes, n);
+}

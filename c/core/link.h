@@ -1,0 +1,101 @@
+/* link: one stream, from the name to its last byte: finds the server, dials, secures, negotiates, then gives elements and
+ * takes bytes. Rank 3. Called by conn, whose session may outlive many of them.
+ *
+ *   in   sock.recv -> tls.read (straight into expat's buffer) -> xml.next (a tape) -> nego until it is open, then: yours
+ *   out  yours -> wire -> tls.write -> sock.send
+ *
+ * Pull: xm_link_next turns the crank and says what came. It calls nothing but `wake`, which may only mark. */
+#ifndef XM_LINK_H
+#define XM_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "buf.h"
+#include "err.h"
+#include "jid.h"
+#include "loop.h"
+#include "nego.h"
+#include "options.h"
+#include "tape.h"
+#include "wirelog.h"
+
+typedef struct xm_link xm_link;
+
+typedef enum xm_link_state {
+  XM_LINK_RESOLVING,   /* dns asks (RFC 6120 3.2); ends with addresses */
+  XM_LINK_DIALLING,    /* sock dials; ends with one that answered */
+  XM_LINK_SECURING,    /* TLS handshake, direct or after <proceed/>; ends with a certificate that fits */
+  XM_LINK_NEGOTIATING, /* nego at work (RFC 6120 4 to 7, XEP-0198 5); ends with a session */
+  XM_LINK_OPEN,        /* elements in, bytes out; ends with a close from either side */
+  XM_LINK_CLOSED,      /* no socket, nothing to come; xm_link_why tells */
+} xm_link_state;
+
+/* What is not the same for every link of a connection. Borrowed for the call, but previd for the link's life. */
+typedef struct xm_link_start {
+  const char *password;
+  size_t password_len;
+  const char *host;                     /* instead of the options' (and then without SRV); NULL: as they say */
+  int port;
+  const char *previd;                   /* the session to be resumed, NULL: none; and what was handled of it */
+  uint32_t h;
+  uint64_t due;                         /* when it must be open; 0: within the options' timeout */
+  const struct sockaddr_storage *avoid; /* this address is to be the last one tried; NULL: none */
+} xm_link_start;
+
+typedef enum xm_link_event {
+  XM_LINK_NOTHING, /* wait to be woken */
+  XM_LINK_AGAIN,   /* there is more to do, but others should have their turn */
+  XM_LINK_OPENED,  /* once */
+  XM_LINK_ELEMENT, /* level 1; xm_link_tape has it until the next call */
+  XM_LINK_CLOSE,   /* the peer has ended its stream */
+  XM_LINK_BROKEN,  /* the peer's stream is at fault, xm_link_why tells: refuse it */
+  XM_LINK_ENDED,   /* state CLOSED; xm_link_why tells */
+} xm_link_event;
+
+/* The options and the log are borrowed for the link's life. NULL with `e` set when it can't even begin. */
+xm_link *xm_link_new(xm_loop *l, const xm_conn_options *o, const xm_link_start *start, xm_wirelog *log, xm_err *e);
+/* Cuts what still stands. NULL is fine. */
+void xm_link_free(xm_link *k);
+
+xm_link_event xm_link_next(xm_link *k);
+void xm_link_pause(xm_link *k, bool paused);
+
+/* Bytes to be sent are appended to the wire; flush hands the kernel what it takes: how many. A failure is told by
+ * xm_link_next. */
+xm_buf *xm_link_wire(xm_link *k);
+ssize_t xm_link_flush(xm_link *k);
+
+/* Goodbye underneath, when both streams are at their end: our last words arrive. Then CLOSED. */
+void xm_link_part(xm_link *k);
+/* The peer is told by a stream error what xm_link_why has (RFC 6120 4.9), as far as that goes without waiting; `detail`: an
+ * application's own condition, "" for none. With `silent` it is not, since our stream has ended or is in mid-stanza. Then
+ * CLOSED. */
+void xm_link_refuse(xm_link *k, const char *detail, bool silent);
+/* CLOSED without a word. The xm_err, if it isn't set yet, becomes "ran out of memory". */
+void xm_link_cut(xm_link *k);
+
+xm_link_state xm_link_state_of(const xm_link *k);
+const char *xm_link_phase(const xm_link *k); /* "connecting", "securing", ...; a string that stays */
+const xm_tape *xm_link_tape(const xm_link *k);
+xm_err *xm_link_why(xm_link *k); /* to be filled in by who cuts it */
+/* After OPENED. */
+const xm_jid *xm_link_jid(const xm_link *k); /* what was bound; when resumed: not set */
+xm_nego_outcome xm_link_outcome(const xm_link *k, uint32_t *h);
+bool xm_link_has_sm(const xm_link *k);
+/* NULL: not known (yet). */
+const char *xm_link_tls_version(const xm_link *k);
+const char *xm_link_mechanism(const xm_link *k);
+const char *xm_link_binding(const xm_link *k);
+/* The address it was connected to; false: none. */
+bool xm_link_address(const xm_link *k, struct sockaddr_storage *sa);
+/* "host" or "host:port" by a see-other-host; "" when there was none. */
+const char *xm_link_other_host(const xm_link *k);
+
+/* A fed link: bytes as if the peer had sent them. 0 or XM_ENOMEM. */
+int xm_link_feed(xm_link *k, const char *bytes, size_t n);
+
+#endif

@@ -1,0 +1,54 @@
+/* options: what a connection is asked for. Rank 2: knows jid, tls, loop. A header only: filled in by the binding, kept by
+ * conn, read by link. */
+#ifndef XM_OPTIONS_H
+#define XM_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "jid.h"
+#include "tls.h"
+
+typedef enum xm_tls_policy { XM_TLS_STARTTLS, XM_TLS_DIRECT, XM_TLS_NONE } xm_tls_policy;
+
+/* When a connection that had been ready breaks. */
+typedef struct xm_reconnect {
+  bool any;          /* connect again, resuming the session if that can be, else with a new one */
+  bool resume;       /* connect again only for as long as the session can be resumed */
+  unsigned min, max; /* the pause before the first attempt is up to `min`, before each next one up to twice as long, never over
+                        `max` */
+  unsigned attempts; /* in a row; 0: no end */
+} xm_reconnect;
+
+/* Strings are copied. Times are milliseconds, sizes bytes. All zero is not a valid set: see xm_conn_defaults. */
+typedef struct xm_conn_options {
+  bool component;          /* XEP-0114: jid is the component's domain, password its secret */
+  const xm_jid *jid;
+  const char *password;    /* NULL: EXTERNAL or ANONYMOUS will do */
+  size_t password_len;
+  const char *host;        /* dial this and nothing else; NULL: SRV, then the JID's domain */
+  int port;
+  xm_tls_policy tls;
+  xm_tls_ctx *tls_ctx;     /* held; may be NULL with XM_TLS_NONE */
+  const char *tls_name;    /* the certificate must be for this; NULL: the JID's domain */
+  const char *pin;
+  const char *lang, *mechanisms, *nameservers;
+  bool plain, pinned;      /* PLAIN may be used; not for this account any more, which has used something better */
+  bool log;                /* keep what goes over the wire for xm_conn_log */
+  bool see_other_host;     /* go where the server says, at most 3 times in a row (RFC 6120 4.9.3.19) */
+  bool sm;                 /* stream management, where the server has it (XEP-0198) */
+  bool resumable;          /* and a session that it keeps when the link breaks */
+  xm_reconnect reconnect;
+  unsigned timeout;        /* to be READY within; each phase has at most half of it */
+  unsigned keepalive;      /* the server is asked for a sign of life after so long without a send; 0: never */
+  unsigned patience;       /* an acknowledgement, or that sign, is waited for so long */
+  unsigned max_age;        /* what has waited longer isn't sent in a new session but comes back */
+  size_t max_stanza;       /* once bound; 64 KiB before */
+  size_t max_queue;        /* bytes that wait to be sent or acknowledged */
+  unsigned max_depth, max_attributes, max_nodes;
+  bool fed;                /* for tests: no transport, READY from the start as `jid`; see xm_conn_feed */
+  void (*wake)(void *arg); /* there is news: call xm_conn_next soon. May only mark */
+  void *wake_arg;
+} xm_conn_options;
+
+#endif

@@ -1,0 +1,572 @@
+#include "sm.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct record {
+  uint64_t seq;
+  int64_t at;
+  uint64_t end;  /* of the wire, counted in bytes, behind it; once it is all there */
+  size_t len;
+  unsigned flags;
+  bool told;     /* that it was written */
+  xm_sm_reason reason;
+} record;
+
+/* Stanzas in their order: bytes, and a record for each. */
+typedef struct series {
+  xm_buf bytes, records;
+} series;
+
+struct xm_sm {
+  xm_sm_state state;
+  series log;
+  size_t written, pumped; /* records, from the front */
+  size_t moved;           /* bytes of the log, from the front, that were put on the wire */
+  size_t part;            /* of them, bytes of the record that is being moved */
+  uint64_t taken;         /* bytes of the wire that the kernel has had */
+  uint64_t last;          /* the newest stanza's number */
+  uint32_t in, acked;     /* our h; the server's */
+  unsigned asked;         /* requests that aren't answered */
+  unsigned since;         /* stanzas since the last request */
+  bool was_asked;         /* <enable/> went out on this stream: an answer may still come */
+  bool must_enable, must_ack, must_ask, resume;
+  xm_buf id, location;    /* with a NUL; empty: none */
+  unsigned max;
+  xm_buf receipts;
+  size_t watched;         /* in the log */
+  series back;            /* come back; the first `taken_back` bytes are the caller's */
+  size_t taken_back;
+};
+
+xm_sm *xm_sm_new(void) {
+  return calloc(1, sizeof(xm_sm));
+}
+
+static void series_free(series *s) {
+  xm_buf_free(&s->bytes);
+  xm_buf_free(&s->records);
+}
+
+void xm_sm_free(xm_sm *s) {
+  if (!s) return;
+  series_free(&s->log);
+  series_free(&s->back);
+  xm_buf_free(&s->id);
+  xm_buf_free(&s->location);
+  xm_buf_free(&s->receipts);
+  free(s);
+}
+
+static record *record_at(const series *s, size_t i) {
+  return (record *)(void *)xm_buf_at(&s->records) + i;
+}
+
+static size_t count(const series *s) {
+  return xm_buf_len(&s->records) / sizeof(record);
+}
+
+/* Giving. */
+
+xm_buf *xm_sm_out(xm_sm *s) {
+  return &s->log.bytes;
+}
+
+/* Receipts are made where nothing may fail, so there is room for both of every watched stanza beforehand. */
+static int expect_receipts(xm_sm *s) {
+  return xm_buf_reserve(&s->receipts, 2 * (s->watched + 1) * sizeof(xm_sm_receipt)) ? XM_OK : XM_ENOMEM;
+}
+
+int xm_sm_commit(xm_sm *s, size_t mark, int64_t now, unsigned flags, uint64_t *seq) {
+  record r = {.seq = s->last + 1, .at = now, .len = xm_buf_len(&s->log.bytes) - mark, .flags = flags};
+  if (((flags & XM_SM_WATCHED) && expect_receipts(s) < 0) || xm_buf_put(&s->log.records, &r, sizeof r) < 0) {
+    xm_buf_rollback(&s->log.bytes, mark);
+    return XM_ENOMEM;
+  }
+  if (flags & XM_SM_WATCHED) s->watched++;
+  s->last = r.seq;
+  if (seq) *seq = r.seq;
+  return XM_OK;
+}
+
+/* Leaving. */
+
+static void tell(xm_sm *s, const record *r, xm_sm_fate fate) {
+  xm_sm_receipt receipt = {.seq = r->seq, .fate = fate};
+  int rc = r->flags & XM_SM_WATCHED ? xm_buf_put(&s->receipts, &receipt, sizeof receipt) : XM_OK;
+  assert(rc == XM_OK); /* see expect_receipts */
+  (void)rc;
+}
+
+/* The first `n` are done with, and the server's h grows by them. */
+static void leave(xm_sm *s, size_t n) {
+  size_t i, bytes = 0;
+  for (i = 0; i < n; i++) {
+    const record *r = record_at(&s->log, i);
+    if (r->flags & XM_SM_WATCHED) s->watched--;
+    bytes += r->len;
+  }
+  xm_buf_consume(&s->log.bytes, bytes);
+  xm_buf_consume(&s->log.records, n * sizeof(record));
+  s->written -= n;
+  s->pumped -= n;
+  s->moved -= bytes;
+  s->acked += (uint32_t)n;
+}
+
+/* What the kernel has is all that will ever be known of it. */
+static void leave_written(xm_sm *s) {
+  size_t i;
+  for (i = 0; i < s->written; i++) tell(s, record_at(&s->log, i), XM_SM_LEFT);
+  leave(s, s->written);
+}
+
+void xm_sm_taken(xm_sm *s, size_t n) {
+  s->taken += n;
+  while (s->written < s->pumped && record_at(&s->log, s->written)->end <= s->taken) {
+    record *r = record_at(&s->log, s->written++);
+    if (!r->told) tell(s, r, XM_SM_WRITTEN);
+    r->told = true;
+  }
+  if (s->state == XM_SM_OFF) leave_written(s);
+}
+
+/* Moving. */
+
+static int put_enable(xm_sm *s, xm_buf *wire) {
+  const char *resume = s->resume ? " resume='true'" : "";
+  char text[80];
+  snprintf(text, sizeof text, "<enable xmlns='" XM_SM_NS "'%s/>", resume);
+  if (xm_buf_puts(wire, text) < 0) return XM_ENOMEM;
+  s->must_enable = false;
+  s->was_asked = true;
+  s->acked = 0; /* what follows counts (XEP-0198 3) */
+  s->since = 0;
+  return XM_OK;
+}
+
+static int put_ack(xm_sm *s, xm_buf *wire) {
+  char text[64];
+  snprintf(text, sizeof text, "<a xmlns='" XM_SM_NS "' h='%u'/>", (unsigned)s->in);
+  if (xm_buf_puts(wire, text) < 0) return XM_ENOMEM;
+  s->must_ack = false;
+  return XM_OK;
+}
+
+static int put_request(xm_sm *s, xm_buf *wire) {
+  if (xm_buf_puts(wire, "<r xmlns='" XM_SM_NS "'/>") < 0) return XM_ENOMEM;
+  s->must_ask = false;
+  s->since = 0;
+  s->asked++;
+  return XM_OK;
+}
+
+static bool is_full(const xm_sm *s) {
+  return s->state != XM_SM_OFF && s->pumped >= XM_SM_IN_FLIGHT;
+}
+
+/* Never for each stanza: it doubles the packets; never much later: the server's memory is bounded. */
+static bool is_time_to_ask(const xm_sm *s) {
+  bool last = s->pumped == count(&s->log) || is_full(s);
+  return s->must_ask || s->since >= XM_SM_ASK_EVERY || (last && s->since >= XM_SM_ASK_BATCH) ||
+         (is_full(s) && s->since > 0);
+}
+
+static int put_nonzas(xm_sm *s, xm_buf *wire) {
+  int rc = s->must_enable ? put_enable(s, wire) : XM_OK;
+  if (s->state != XM_SM_ON) return rc;
+  if (rc == XM_OK && s->must_ack) rc = put_ack(s, wire);
+  if (rc == XM_OK && is_time_to_ask(s)) rc = put_request(s, wire);
+  return rc;
+}
+
+/* Some of the stanza that is next; of a long one not all at once. */
+static int move_piece(xm_sm *s, xm_buf *wire, size_t most) {
+  record *r = record_at(&s->log, s->pumped);
+  size_t n = r->len - s->part;
+  if (n > most) n = most;
+  if (xm_buf_put(wire, xm_buf_at(&s->log.bytes) + s->moved, n) < 0) return XM_ENOMEM;
+  s->moved += n;
+  s->part += n;
+  if (s->part < r->len) return XM_OK;
+  r->end = s->taken + xm_buf_len(wire);
+  s->part = 0;
+  s->pumped++;
+  s->since++;
+  return XM_OK;
+}
+
+int xm_sm_pump(xm_sm *s, xm_buf *wire, size_t most) {
+  int rc = XM_OK;
+  while (rc == XM_OK && xm_buf_len(wire) < most) {
+    if (s->part == 0) rc = put_nonzas(s, wire);
+    if (rc < 0 || s->pumped == count(&s->log) || is_full(s)) break;
+    rc = move_piece(s, wire, most);
+  }
+  return rc;
+}
+
+bool xm_sm_is_between(const xm_sm *s) {
+  return s->part == 0;
+}
+
+/* Enabling. */
+
+static void forget_session(xm_sm *s) {
+  xm_buf_clear(&s->id);
+  xm_buf_clear(&s->location);
+  s->max = 0;
+}
+
+void xm_sm_enable(xm_sm *s, bool resume) {
+  forget_session(s);
+  s->state = XM_SM_ENABLING;
+  s->must_enable = true;
+  s->resume = resume;
+}
+
+void xm_sm_give_up(xm_sm *s) {
+  if (s->state != XM_SM_ENABLING) return;
+  s->state = XM_SM_OFF;
+  leave_written(s);
+}
+
+/* A string of the server's to be kept. Without memory there is none: then the session can't be resumed. */
+static void keep(xm_buf *b, const char *text) {
+  xm_buf_clear(b);
+  if (text && xm_buf_put(b, text, strlen(text) + 1) < 0) xm_buf_clear(b);
+}
+
+/* RFC 6120's and XML Schema's boolean: "true" and "1". */
+static bool is_true(const char *s) {
+  return s && (strcmp(s, "true") == 0 || strcmp(s, "1") == 0);
+}
+
+/* Decimal, at most 2^32 - 1, nothing else; false: it isn't that. */
+static bool read_number(const char *s, uint32_t *to) {
+  uint64_t n = 0;
+  if (!s || !*s || strlen(s) > 10) return false;
+  for (; *s; s++) {
+    if (*s < '0' || *s > '9') return false;
+    n = 10 * n + (uint64_t)(*s - '0');
+  }
+  *to = (uint32_t)n;
+  return n <= UINT32_MAX;
+}
+
+/* It may come late, so late that we have given up: then what has left meanwhile counts as handled. */
+static void on_enabled(xm_sm *s, const xm_tape *t) {
+  uint32_t max = 0;
+  if (s->state == XM_SM_ON || !s->was_asked) return;
+  s->state = XM_SM_ON;
+  s->in = 0;
+  s->asked = 0;
+  forget_session(s);
+  if (is_true(xm_tape_get(t, 0, "resume", NULL))) keep(&s->id, xm_tape_get(t, 0, "id", NULL));
+  keep(&s->location, xm_tape_get(t, 0, "location", NULL));
+  if (read_number(xm_tape_get(t, 0, "max", NULL), &max)) s->max = max;
+}
+
+static int refuse_h(const xm_sm *s, const char *h, xm_err *e) {
+  return xm_err_set(e, XM_LAYER_STREAM, "undefined-condition", true,
+                    "the server says that it has handled %.20s stanzas, which can't be: %u were acknowledged before and "
+                    "%zu more were sent (XEP-0198 4: handled-count-too-high)",
+                    h, (unsigned)s->acked, s->written);
+}
+
+/* What is acknowledged can't be more than what was written, nor less than was acknowledged before (mod 2^32 that is the
+ * same thing). */
+static int ack(xm_sm *s, uint32_t h, xm_err *e) {
+  uint32_t n = h - s->acked, i;
+  char text[16];
+  snprintf(text, sizeof text, "%u", (unsigned)h);
+  if (n > s->written) return refuse_h(s, text, e);
+  for (i = 0; i < n; i++) tell(s, record_at(&s->log, i), XM_SM_ACKED);
+  leave(s, n);
+  return XM_OK;
+}
+
+static int on_ack(xm_sm *s, const xm_tape *t, xm_err *e) {
+  const char *h = xm_tape_get(t, 0, "h", NULL);
+  uint32_t n;
+  if (s->state != XM_SM_ON) return XM_OK;
+  if (!read_number(h, &n)) return refuse_h(s, h ? h : "(no)", e);
+  if (s->asked) s->asked--;
+  return ack(s, n, e);
+}
+
+int xm_sm_read(xm_sm *s, const xm_tape *t, xm_err *e) {
+  const char *name = xm_tape_name(t, 0);
+  if (strcmp(name, "a") == 0) return on_ack(s, t, e);
+  if (strcmp(name, "r") == 0) s->must_ack = s->state == XM_SM_ON;
+  if (strcmp(name, "enabled") == 0) on_enabled(s, t);
+  if (strcmp(name, "failed") == 0) xm_sm_give_up(s);
+  return XM_OK;
+}
+
+void xm_sm_handled(xm_sm *s) {
+  s->in++;
+}
+
+void xm_sm_request(xm_sm *s) {
+  s->must_ask = true;
+}
+
+void xm_sm_acknowledge(xm_sm *s) {
+  s->must_ack = s->state == XM_SM_ON;
+}
+
+/* Breaking. */
+
+static void begin_wire(xm_sm *s) {
+  s->pumped = s->moved = s->part = 0;
+  s->taken = 0;
+  s->asked = s->since = 0;
+  s->must_enable = s->must_ack = s->must_ask = s->was_asked = false;
+}
+
+/* With a session `written` stays: it is how far the server's h may go. */
+void xm_sm_cut(xm_sm *s) {
+  begin_wire(s);
+  if (s->state == XM_SM_ENABLING) s->state = XM_SM_OFF; /* they may have arrived: xm_sm_lost looks at `written` */
+}
+
+/* As ack, of what was written on a wire that is no more. */
+static int ack_cut(xm_sm *s, uint32_t h, xm_err *e) {
+  int rc;
+  s->pumped = s->written; /* so that leave() can reckon */
+  s->moved = xm_buf_len(&s->log.bytes);
+  rc = ack(s, h, e);
+  begin_wire(s);
+  if (rc == XM_OK) s->written = 0;
+  return rc;
+}
+
+int xm_sm_resumed(xm_sm *s, uint32_t h, xm_err *e) {
+  return ack_cut(s, h, e);
+}
+
+static bool is_iq(const char *xml, size_t n) {
+  return n > 3 && memcmp(xml, "<iq", 3) == 0 && strchr(" />", xml[3]);
+}
+
+/* One record, with other bytes, at a series' end. */
+static int add(series *to, const record *r, const char *xml, const char *inside) {
+  record copy = *r;
+  bool empty = xml[r->len - 2] == '/'; /* <presence/> */
+  const char *end = empty ? xml + r->len - 2 : memrchr(xml, '<', r->len), *name_end = xml + 1;
+  size_t mark = xm_buf_mark(&to->bytes);
+  int rc = xm_buf_put(&to->bytes, xml, *inside ? (size_t)(end - xml) : r->len);
+  if (rc == XM_OK && *inside && empty) rc = xm_buf_puts(&to->bytes, ">");
+  if (rc == XM_OK) rc = xm_buf_puts(&to->bytes, inside);
+  if (rc == XM_OK && *inside && !empty) rc = xm_buf_put(&to->bytes, end, (size_t)(xml + r->len - end));
+  if (rc == XM_OK && *inside && empty) {
+    name_end += strcspn(name_end, " /");
+    rc = xm_buf_puts(&to->bytes, "</");
+    if (rc == XM_OK) rc = xm_buf_put(&to->bytes, xml + 1, (size_t)(name_end - xml - 1));
+    if (rc == XM_OK) rc = xm_buf_puts(&to->bytes, ">");
+  }
+  copy.len = xm_buf_len(&to->bytes) - mark;
+  return rc == XM_OK ? xm_buf_put(&to->records, &copy, sizeof copy) : rc;
+}
+
+/* XEP-0203, in the form of XEP-0082. */
+static void write_stamp(int64_t at, char *to, size_t n) {
+  time_t seconds = (time_t)(at / 1000);
+  struct tm utc;
+  char date[32];
+  gmtime_r(&seconds, &utc);
+  strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
+  snprintf(to, n, "<delay xmlns='urn:xmpp:delay' stamp='%s.%03dZ'/>", date, (int)(at % 1000));
+}
+
+/* What was stamped when an earlier session was lost keeps that stamp. An iq has room for one child only. */
+static bool wants_stamp(const char *xml, const record *r) {
+  return !is_iq(xml, r->len) && !memmem(xml, r->len, "'urn:xmpp:delay'", 16);
+}
+
+/* Stanza `i` of the log to where it belongs: the new log, or back to its sender. */
+static int sort(const xm_sm *s, size_t i, const char *xml, int64_t now, int64_t max_age, series *stay, series *back) {
+  record r = *record_at(&s->log, i);
+  bool old = now - r.at > max_age, unknown = i < s->written && is_iq(xml, r.len);
+  char stamp[96] = "";
+  r.reason = old ? XM_SM_OLD : XM_SM_UNKNOWN;
+  if (old || unknown) return add(back, &r, xml, "");
+  if (wants_stamp(xml, &r)) write_stamp(r.at, stamp, sizeof stamp);
+  return add(stay, &r, xml, stamp);
+}
+
+static int append(series *to, const series *from) {
+  int rc = xm_buf_put(&to->bytes, xm_buf_at(&from->bytes), xm_buf_len(&from->bytes));
+  return rc == XM_OK ? xm_buf_put(&to->records, xm_buf_at(&from->records), xm_buf_len(&from->records)) : rc;
+}
+
+static int sort_all(xm_sm *s, int64_t now, int64_t max_age, series *stay, series *back) {
+  const char *xml = xm_buf_at(&s->log.bytes);
+  size_t i, n = count(&s->log);
+  int rc = append(back, &s->back);
+  for (i = 0; i < n && rc == XM_OK; i++) {
+    rc = sort(s, i, xml, now, max_age, stay, back);
+    xml += record_at(&s->log, i)->len;
+  }
+  return rc;
+}
+
+static size_t count_watched(const series *s) {
+  size_t i, n = 0;
+  for (i = 0; i < count(s); i++) n += record_at(s, i)->flags & XM_SM_WATCHED ? 1 : 0;
+  return n;
+}
+
+int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t max_age) {
+  series stay = {.bytes = XM_BUF_INIT}, back = {.bytes = XM_BUF_INIT};
+  begin_wire(s);
+  if (h && s->state == XM_SM_ON) ack_cut(s, *h, NULL); /* what it leaves open has certainly not arrived */
+  if (sort_all(s, now, max_age, &stay, &back) < 0) {
+    series_free(&stay);
+    series_free(&back);
+    return XM_ENOMEM;
+  }
+  series_free(&s->log);
+  series_free(&s->back);
+  s->log = stay;
+  s->back = back;
+  s->taken_back = 0;
+  s->written = 0;
+  s->watched = count_watched(&s->log);
+  s->state = XM_SM_OFF;
+  forget_session(s);
+  return XM_OK;
+}
+
+/* Without memory to put them behind those that are on their way back already, these go first. */
+void xm_sm_end(xm_sm *s) {
+  size_t i;
+  begin_wire(s);
+  forget_session(s);
+  s->state = XM_SM_OFF;
+  for (i = 0; i < count(&s->log); i++) record_at(&s->log, i)->reason = XM_SM_ENDED;
+  if (count(&s->back) == 0) {
+    series_free(&s->back);
+    s->back = s->log;
+    s->log = (series){.bytes = XM_BUF_INIT};
+    s->taken_back = 0;
+  } else if (append(&s->back, &s->log) == XM_OK) {
+    series_free(&s->log);
+  }
+  s->written = s->watched = 0;
+}
+
+/* Telling. */
+
+bool xm_sm_receipt_next(xm_sm *s, xm_sm_receipt *r) {
+  if (xm_buf_len(&s->receipts) == 0) return false;
+  memcpy(r, xm_buf_at(&s->receipts), sizeof *r);
+  xm_buf_consume(&s->receipts, sizeof *r);
+  return true;
+}
+
+static void describe(const record *r, const char *xml, xm_sm_stanza *st) {
+  *st = (xm_sm_stanza){
+      .seq = r->seq, .at = r->at, .xml = xml, .len = r->len, .flags = r->flags, .reason = r->reason};
+}
+
+bool xm_sm_returned_next(xm_sm *s, xm_sm_stanza *r) {
+  xm_buf_consume(&s->back.bytes, s->taken_back);
+  s->taken_back = 0;
+  if (count(&s->back) == 0) return false;
+  describe(record_at(&s->back, 0), xm_buf_at(&s->back.bytes), r);
+  s->taken_back = r->len;
+  xm_buf_consume(&s->back.records, sizeof(record));
+  return true;
+}
+
+xm_sm_state xm_sm_state_of(const xm_sm *s) {
+  return s->state;
+}
+
+static const char *text_of(const xm_buf *b) {
+  return xm_buf_len(b) > 1 ? xm_buf_at(b) : NULL;
+}
+
+const char *xm_sm_id(const xm_sm *s) {
+  return s->state == XM_SM_ON ? text_of(&s->id) : NULL;
+}
+
+const char *xm_sm_location(const xm_sm *s) {
+  return text_of(&s->location);
+}
+
+unsigned xm_sm_max(const xm_sm *s) {
+  return s->max;
+}
+
+uint32_t xm_sm_in(const xm_sm *s) {
+  return s->in;
+}
+
+uint32_t xm_sm_acked(const xm_sm *s) {
+  return s->acked;
+}
+
+unsigned xm_sm_awaited(const xm_sm *s) {
+  return s->asked;
+}
+
+unsigned xm_sm_unasked(const xm_sm *s) {
+  return s->state == XM_SM_ON && !s->must_ask ? s->since : 0;
+}
+
+bool xm_sm_is_done(const xm_sm *s) {
+  return s->state == XM_SM_OFF ? s->pumped == count(&s->log) : count(&s->log) == 0;
+}
+
+size_t xm_sm_stanzas(const xm_sm *s) {
+  return count(&s->log);
+}
+
+size_t xm_sm_bytes(const xm_sm *s) {
+  return xm_buf_len(&s->log.bytes);
+}
+
+size_t xm_sm_written(const xm_sm *s) {
+  return s->written;
+}
+
+uint64_t xm_sm_next_seq(const xm_sm *s) {
+  return s->last + 1;
+}
+
+bool xm_sm_has(const xm_sm *s, uint64_t seq) {
+  size_t low = 0, high = count(&s->log);
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (record_at(&s->log, middle)->seq < seq) low = middle + 1;
+    else high = middle;
+  }
+  return low < count(&s->log) && record_at(&s->log, low)->seq == seq;
+}
+
+bool xm_sm_each(const xm_sm *s, size_t i, xm_sm_stanza *st) {
+  const char *xml = i ? st->xml + st->len : xm_buf_at(&s->log.bytes);
+  if (i >= count(&s->log)) return false;
+  describe(record_at(&s->log, i), xml, st);
+  return true;
+}
+
+int xm_sm_restore(xm_sm *s, const xm_sm_session *session) {
+  size_t i;
+  if (xm_buf_put(&s->id, session->id, strlen(session->id) + 1) < 0) return XM_ENOMEM;
+  if (session->location && xm_buf_put(&s->location, session->location, strlen(session->location) + 1) < 0)
+    return XM_ENOMEM;
+  s->state = XM_SM_ON;
+  s->max = session->max;
+  s->in = session->in;
+  s->acked = session->acked;
+  s->written = session->written < count(&s->log) ? session->written : count(&s->log);
+  for (i = 0; i < s->written; i++) record_at(&s->log, i)->told = true;
+  return XM_OK;
+}

@@ -1,0 +1,152 @@
+/* sm: what has been given to send and isn't known to have arrived; XEP-0198's counters. Rank 1: knows err, buf, tape.
+ *
+ *   bytes   | stanza | stanza | stanza | stanza | stanza |
+ *           front    written     pumped          committed
+ *
+ * One log of bytes, with a record for each stanza. Stanzas are appended (out, commit), moved to the wire (pump), where the
+ * nonzas stand between them, taken by the kernel (taken), and leave in front: with stream management when the server has
+ * acknowledged them, without it when the kernel has them. When a link breaks, what was moved is moved again. Does no I/O,
+ * keeps no time. Called by conn. */
+#ifndef XM_SM_H
+#define XM_SM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "err.h"
+#include "tape.h"
+
+#define XM_SM_NS "urn:xmpp:sm:3"
+
+enum {
+  XM_SM_IN_FLIGHT = 150, /* stanzas on the wire that aren't acknowledged: Prosody forgets what is over 500 */
+  XM_SM_ASK_EVERY = 10,  /* stanzas, at most, between two requests */
+  XM_SM_ASK_BATCH = 5,   /* so many at the end of what there is are asked for at once, fewer after a while */
+};
+
+typedef enum xm_sm_state {
+  XM_SM_OFF,      /* no stream management: not offered, not asked for, refused, or not answered */
+  XM_SM_ENABLING, /* <enable/> is out or about to be; ends with <enabled/>, <failed/>, or xm_sm_give_up */
+  XM_SM_ON,       /* both sides count (XEP-0198 3) */
+} xm_sm_state;
+
+/* Flags of a stanza. */
+enum {
+  XM_SM_WATCHED = 1, /* its sender wants receipts */
+  XM_SM_REQUEST = 2, /* somebody waits for its response, and is told by that */
+};
+
+/* What became of a watched stanza. */
+typedef enum xm_sm_fate {
+  XM_SM_WRITTEN, /* the kernel has it all */
+  XM_SM_ACKED,   /* the server has handled it */
+  XM_SM_LEFT,    /* without stream management nothing more will be known of it */
+} xm_sm_fate;
+typedef struct xm_sm_receipt {
+  uint64_t seq;
+  xm_sm_fate fate;
+} xm_sm_receipt;
+
+/* Why a stanza comes back to its sender. */
+typedef enum xm_sm_reason {
+  XM_SM_ENDED,   /* the connection has ended first */
+  XM_SM_UNKNOWN, /* the session is lost and nobody knows whether it had arrived: an iq must not be done twice */
+  XM_SM_OLD,     /* it has waited for too long */
+} xm_sm_reason;
+
+/* A stanza in the log, or come back. `xml` is borrowed until the next call. */
+typedef struct xm_sm_stanza {
+  uint64_t seq;
+  int64_t at; /* when it was committed: milliseconds since 1970 */
+  const char *xml;
+  size_t len;
+  unsigned flags;
+  xm_sm_reason reason; /* of one that came back */
+} xm_sm_stanza;
+
+typedef struct xm_sm xm_sm;
+
+xm_sm *xm_sm_new(void); /* NULL: no memory */
+void xm_sm_free(xm_sm *s);
+
+/* Giving. A stanza's bytes are appended to `out`, then committed with what xm_buf_mark said before. 0 and its number (they
+ * grow); XM_ENOMEM: its bytes are gone again. */
+xm_buf *xm_sm_out(xm_sm *s);
+int xm_sm_commit(xm_sm *s, size_t mark, int64_t now, unsigned flags, uint64_t *seq);
+
+/* Moving. Puts what may leave now on the wire, until that has `most` bytes: nonzas that are due, then stanzas, at most
+ * XM_SM_IN_FLIGHT unacknowledged. 0 or XM_ENOMEM (call again). */
+int xm_sm_pump(xm_sm *s, xm_buf *wire, size_t most);
+/* The kernel has taken so many bytes of the wire, whoever put them there. */
+void xm_sm_taken(xm_sm *s, size_t n);
+/* Is the wire at the end of a stanza, so that something else may follow? */
+bool xm_sm_is_between(const xm_sm *s);
+
+/* A new stream on which stream management is asked for: the next thing pumped is <enable/>. */
+void xm_sm_enable(xm_sm *s, bool resume);
+/* Nobody has answered <enable/>: go on without. */
+void xm_sm_give_up(xm_sm *s);
+/* An element of XM_SM_NS is on the tape. 0, or XM_EFAIL with layer stream: an h that can't be. */
+int xm_sm_read(xm_sm *s, const xm_tape *t, xm_err *e);
+/* A stanza came in, and is handled. */
+void xm_sm_handled(xm_sm *s);
+/* Ask for an acknowledgement as soon as that can be. */
+void xm_sm_request(xm_sm *s);
+/* Say how much is handled, asked or not: before the stream is ended. */
+void xm_sm_acknowledge(xm_sm *s);
+
+/* The link is gone. What was on it is to be moved again; what the server had of it isn't known yet. */
+void xm_sm_cut(xm_sm *s);
+/* The session goes on on a new link; `h` from <resumed/>. XM_EFAIL as xm_sm_read; XM_ENOMEM never. */
+int xm_sm_resumed(xm_sm *s, uint32_t h, xm_err *e);
+/* The session is lost: what is left goes to the next one, with a stamp (XEP-0203) that says when it was given, but for what
+ * is older than `max_age` milliseconds, and iqs that may have arrived. `h` (NULL: not known) is the server's last word of
+ * what had. 0, or XM_ENOMEM: call again. */
+int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t max_age);
+/* Over: everything left comes back. */
+void xm_sm_end(xm_sm *s);
+
+/* The next receipt; false: none. */
+bool xm_sm_receipt_next(xm_sm *s, xm_sm_receipt *r);
+/* The next stanza that came back; false: none. It is gone with the next call. */
+bool xm_sm_returned_next(xm_sm *s, xm_sm_stanza *r);
+
+xm_sm_state xm_sm_state_of(const xm_sm *s);
+/* What <resume/> has to say. NULL: there is no session that could be resumed. */
+const char *xm_sm_id(const xm_sm *s);
+const char *xm_sm_location(const xm_sm *s); /* "host:port" that the server prefers; NULL: none */
+unsigned xm_sm_max(const xm_sm *s);         /* seconds that the server keeps a cut session; 0: it didn't say */
+uint32_t xm_sm_in(const xm_sm *s);          /* stanzas handled: our h */
+uint32_t xm_sm_acked(const xm_sm *s);       /* the server's last h */
+/* Requests that are on the wire and not answered. */
+unsigned xm_sm_awaited(const xm_sm *s);
+/* Stanzas that nobody has asked about yet. */
+unsigned xm_sm_unasked(const xm_sm *s);
+
+/* Is there nothing left to do before the stream may be ended? */
+bool xm_sm_is_done(const xm_sm *s);
+
+/* What is in the log: with stream management what isn't acknowledged, without what the kernel hasn't taken. */
+size_t xm_sm_stanzas(const xm_sm *s);
+size_t xm_sm_bytes(const xm_sm *s);
+bool xm_sm_has(const xm_sm *s, uint64_t seq);
+/* The i-th of them, from 0, when `st` is the one before; false: there is none. */
+bool xm_sm_each(const xm_sm *s, size_t i, xm_sm_stanza *st);
+/* The number that the next stanza will have. */
+uint64_t xm_sm_next_seq(const xm_sm *s);
+/* How many of them may have arrived: all in front of that one. */
+size_t xm_sm_written(const xm_sm *s);
+
+/* Another process's session: as if it had been cut here. `written` of the stanzas that are in the log may have arrived.
+ * 0 or XM_ENOMEM. */
+typedef struct xm_sm_session {
+  const char *id, *location;
+  unsigned max;
+  uint32_t in, acked;
+  size_t written;
+} xm_sm_session;
+int xm_sm_restore(xm_sm *s, const xm_sm_session *session);
+
+#endif

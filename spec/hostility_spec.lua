@@ -1,0 +1,79 @@
+-- Dispatch under hostility: what a program's function may do (spec/support/hostility.lua: actions), wherever the
+-- library calls it (kinds), with memory as ever, with a full collection at every allocation, with memory that ends, and
+-- with one allocation that fails. A cell's result is the documented one or, where memory failed, an error that says so
+-- or the end of the connection; and whatever happens, those who wait are told once, another connection goes on, and
+-- nothing is left in the registry. Each mode has a process of its own. TORTURE=1: memory ends everywhere, not here and
+-- there.
+local tables = require "spec.support.hostility"
+
+local MODES = { "normal", "collection", "limit", "failure" }
+local LUA = os.getenv "LUA" or "lua5.4"
+local LUA_PC = os.getenv "LUA_PC" or "lua" .. _VERSION:match "[%d.]+"
+
+local function shell(command)
+  local pipe = assert(io.popen("{ " .. command .. "\n}; echo \"status $?\""))
+  local text, status = pipe:read("*a"):match "^(.*)status (%d+)\n$"
+  pipe:close()
+  return text, tonumber(status)
+end
+
+local function build(folder)
+  return shell(("unset LD_PRELOAD; cc -std=c11 -D_GNU_SOURCE -O1 -Wall -Wextra -shared -fPIC -Wl,-z,nodelete"
+    .. " $(pkg-config --cflags %s) -o %s/limit.so c/test/shim/limit.c 2>&1"):format(LUA_PC, folder))
+end
+
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+-- All cells of a mode: key -> { ok, what it said }
+local function run(mode)
+  local folder = shell("mktemp -d"):match "%S+"
+  local text, status = build(folder)
+  assert.equal(0, status, text)
+  text, status = shell(("%s spec/support/hostility_run.lua %s %s 2>%s/stderr"):format(LUA, mode, folder, folder))
+  local result = { cells = {}, status = status, stderr = read(folder .. "/stderr"), runs = 0, n = 0 }
+  for ok, action, kind, said in text:gmatch "([^\t\n]*)\t([^\t\n]*)\t([^\t\n]*)\t([^\n]*)" do
+    result.cells[action .. "\t" .. kind] = { ok = ok == "ok", said = said }
+    result.n, result.runs = result.n + 1, result.runs + (tonumber(said) or 0)
+  end
+  shell("rm -rf " .. folder)
+  return result
+end
+
+for _, mode in ipairs(MODES) do
+  describe("hostility, " .. mode .. ":", function()
+    local result
+
+    setup(function() result = run(mode) end)
+
+    for _, action in ipairs(tables.actions) do
+      for _, kind in ipairs(tables.kinds) do
+        it(("a %s %s"):format(kind.name, action.name), function()
+          local cell = result.cells[action.name .. "\t" .. kind.name]
+          assert.truthy(cell, "it did not come to it: " .. result.stderr:sub(-4000))
+          assert.is_true(cell.ok, cell.said)
+        end)
+      end
+    end
+
+    if mode == "failure" then
+      it("a timer " .. tables.GROWTH.name, function()
+        local cell = result.cells[tables.GROWTH.name .. "\ttimer"]
+        assert.is_true(cell and cell.ok, cell and cell.said)
+      end)
+    end
+
+    it("ends well", function()
+      assert.equal(0, result.status, result.stderr:sub(-4000))
+      assert.equal("", result.stderr)
+      local cells = #tables.actions * #tables.kinds
+      assert.equal(mode == "failure" and cells + 1 or cells, result.n)
+      io.stderr:write(("# hostility, %s: %d actions x %d kinds = %d cells, %d %s\n"):format(mode, #tables.actions,
+        #tables.kinds, cells, result.runs, mode == "collection" and "collections" or "runs"))
+    end)
+  end)
+end

@@ -1,0 +1,302 @@
+-- The tables of hostility_spec.lua: what a program's function may do, where the library calls it, and what must come of
+-- it. hostility_run.lua runs each cell of them; the spec is what reports.
+--
+-- Of a run `r` (see hostility_run.lua) an action knows r.conn, r.say(text), r.first (the stanza, if there is one),
+-- r.own (the function that was given to the library), r.b (the callback installed after it), r.ASK (an iq with id w).
+local core = require "xmpp.core"
+local xmpp = require "xmpp"
+
+local M = {}
+
+-- Actions: each { name, what it does, what must come of it }. Of the latter,
+--   says     what it says, in the end; without it it says nothing
+--   throws   the error that it ends with
+--   waits    it waits: where that is impossible it is refused, by an error with this text
+--   state    the connection's after it, when it isn't "ready"
+--   effect   f(model, kind): what changes in who hears what comes next
+--   ends     the next stanza is not heard by anybody
+--   open     the question that the stanza is, is never answered: "held" by a call that goes on, or "closed"
+--   feeds    the id of the response that it waits for
+--   third    it gives another stanza to the callbacks
+local function action(name, act, result)
+  result = result or {}
+  result.name, result.act = name, act
+  M.actions[#M.actions + 1] = result
+end
+
+M.actions = {}
+
+local CANT_WAIT = "can't wait here"
+local BAD_TEXT = "(error object is a table value)"
+
+local function spelled(f) return setmetatable({}, { __tostring = f }) end
+
+-- Error objects of every kind, and how each is told.
+for _, row in ipairs {
+  { "nil", nil, "nil" }, { "false", false, "false" }, { "a number", 42, "42" }, { "a string", "boom", "boom" },
+  { "an empty string", "", "" }, { "a long string", ("long"):rep(500), ("long"):rep(500) },
+  { "a table", {}, "table: " },
+  { "what spells itself", spelled(function() return "spelled" end), "spelled" },
+  { "what can't spell itself", spelled(function() error "no" end), BAD_TEXT },
+  { "what spells itself as a table", spelled(function() return {} end), BAD_TEXT },
+  { "what has a name", setmetatable({}, { __name = "Named" }), "Named: " },
+  { "a function", print, "function: " }, { "a coroutine", coroutine.create(print), "thread: " },
+  { "a file", io.stdout, "file (" }, { "the library's own", core.error { layer = "limit" }, "limit: ?: ?" },
+} do
+  local object = row[2]
+  action("throws " .. row[1], function() error(object, 0) end, { throws = row[3] })
+end
+
+-- C's: Lua's own, of a million values, takes too long where every allocation is a collection (callback_spec has it).
+action("overflows the stack", function()
+  local function deeper() return (("x"):gsub("x", deeper)) end
+  return deeper()
+end, { throws = "stack overflow" })
+
+-- Coroutines and waiting.
+
+action("yields for ever", function() coroutine.yield() end, { waits = "attempt to yield" })
+
+action("yields and is resumed by another", function(r)
+  r.resume_me = coroutine.running()
+  r.say(coroutine.yield())
+end, { waits = "attempt to yield", says = "resumed" })
+
+action("sleeps", function(r)
+  xmpp.sleep(0)
+  r.say "slept"
+end, { waits = CANT_WAIT, says = "slept" })
+
+action("resumes itself", function(r)
+  local ok, why = coroutine.resume(coroutine.running())
+  r.say(ok and "resumed" or why)
+end, { says = "cannot resume non-suspended coroutine" })
+
+local close = rawget(coroutine, "close") -- not every Lua has it
+
+action("closes its coroutine", function() close(coroutine.running()) end,
+  { throws = "cannot close a running coroutine" })
+
+action("awaits", function(r)
+  local response, err = r.conn:send_await(r.ASK)
+  r.say(response and response[2].id or err.layer)
+end, { waits = CANT_WAIT, says = "w", feeds = "w" })
+
+action("awaits in vain", function(r)
+  local _, err = r.conn:send_await(r.ASK, 0)
+  r.say(err.layer)
+end, { waits = CANT_WAIT, says = "timeout" })
+
+action("receives for ever", function(r)
+  local _, err = r.conn:receive_blocking()
+  r.say(err.layer)
+end, { waits = CANT_WAIT, says = "closed", open = "held" })
+
+action("receives for no time", function(r)
+  local _, err = r.conn:receive_blocking(0)
+  r.say(err.layer)
+end, { waits = CANT_WAIT, says = "timeout" })
+
+action("flushes", function(r) r.say(tostring(r.conn:flush())) end, { waits = CANT_WAIT, says = "true" })
+
+-- Closing.
+
+action("stops", function(r) r.say(tostring(r.conn:stop())) end,
+  { waits = CANT_WAIT, says = "true", state = "closing", open = "closed" })
+
+action("stops at once", function(r)
+  local _, err = r.conn:stop(0)
+  r.say(err.layer)
+end, { waits = CANT_WAIT, says = "closed", state = "closed", open = "closed", ends = true })
+
+action("hears the stream's end", function(r) core.conn.feed(r.conn, "</stream:stream>") end,
+  { state = "closed", ends = true })
+
+action("hears what is no XML", function(r) core.conn.feed(r.conn, "<a></b>") end, { state = "closed", ends = true })
+
+-- Stanzas.
+
+action("sends", function(r) r.say(tostring(r.conn:send { "message", { to = r.PEER }, "hi" })) end, { says = "true" })
+
+action("sends what is none", function(r) r.conn:send { "message", {}, print } end,
+  { throws = "element or text expected" })
+
+action("sends and calls back", function(r)
+  r.conn:send_callback(r.ASK, function(stanza, _, err) r.say(stanza and stanza[2].id or err.layer) end)
+end, { says = "w", feeds = "w" })
+
+action("receives", function(r) r.say(tostring(r.conn:receive())) end, { says = "nil" })
+
+action("answers", function(r) r.conn:send { "iq", { type = "result", id = "q", to = r.PEER } } end,
+  { open = "answered" })
+
+action("spoils the stanza", function(r)
+  if not r.first then return end
+  for i = #r.first, 3, -1 do r.first[i] = nil end
+  r.first[1], r.first[2] = "spoilt", { n = r.first[2].n }
+end)
+
+-- Callbacks and handlers.
+
+local function remove(model, name)
+  for i = #model.callbacks, 1, -1 do
+    if model.callbacks[i] == name then table.remove(model.callbacks, i) end
+  end
+end
+
+action("removes itself", function(r) r.say(tostring(r.conn:unset_callback(r.own))) end, {
+  says = function(kind) return tostring(kind.own == "a") end,
+  effect = function(model, kind) if kind.own == "a" then remove(model, "a") end end,
+})
+
+action("removes the next", function(r) r.say(tostring(r.conn:unset_callback(r.b))) end,
+  { says = "true", effect = function(model) remove(model, "b") end })
+
+action("removes all", function(r)
+  for _, cb in ipairs(r.conn:callbacks()) do r.conn:unset_callback(cb) end
+end, { effect = function(model) model.callbacks = {} end })
+
+action("adds one", function(r) r.conn:set_callback(r.hears.d) end,
+  { effect = function(model) model.callbacks[#model.callbacks + 1] = "d" end })
+
+action("adds one for once", function(r) r.conn:set_callback_once(r.hears.d) end,
+  { effect = function(model) model.callbacks[#model.callbacks + 1] = "d" end })
+
+action("replaces the handler", function(r) r.conn:set_handler(r.hears.h) end,
+  { effect = function(model) model.handler = "h" end })
+
+action("takes the handler away", function(r) r.conn:stop_handler() end,
+  { effect = function(model) model.handler = "queue" end })
+
+action("calls the default handler", function(r)
+  xmpp.default_handler({ "message", { from = r.PEER, n = "3" } }, r.conn)
+end, { third = true })
+
+-- The loop.
+
+action("makes a step", function() xmpp.step() end, { throws = "a step is being made already" })
+
+action("runs the loop", function() xmpp.run() end, { throws = "a step is being made already" })
+
+action("spawns a task", function(r) xmpp.spawn(function() r.say "spawned" end) end, { says = "spawned" })
+
+action("sets a timer", function(r) xmpp.after(0, function() r.say "fired" end) end, { says = "fired" })
+
+action("cancels a timer", function(r) r.say(tostring(xmpp.after(0, print):cancel())) end, { says = "true" })
+
+-- So many that tables grow.
+action("sets timers and cancels them", function(r)
+  local timers = {}
+  for i = 1, 100 do timers[i] = xmpp.after(0, function() r.say "fired" end) end
+  for i = 1, 100 do timers[i]:cancel() end
+end)
+
+action("sends and calls back often", function(r)
+  for i = 1, 40 do
+    r.conn:send_callback({ "message", { id = "m" .. i, to = r.PEER } }, function(_, _, err) r.count(err.layer) end, 0)
+  end
+end, { says = "40 timeouts" })
+
+action("adds and removes many", function(r)
+  local function cb() end
+  for _ = 1, 40 do r.conn:set_callback(cb, { name = "presence" }) end
+  for _ = 1, 40 do r.conn:set_callback_once(cb) end
+  r.say(tostring(r.conn:unset_callback(cb)))
+end, { says = "true" })
+
+-- Memory, and being told.
+
+action("collects", function()
+  collectgarbage()
+  collectgarbage()
+end)
+
+action("leaves garbage that can't be freed quietly", function(r)
+  for _ = 1, 3 do setmetatable({}, { __gc = function() error(r.conn) end }) end
+  collectgarbage()
+end)
+
+action("takes on_error away and throws", function()
+  xmpp.on_error(nil)
+  error("gone", 0)
+end, { throws = "gone", untold = true })
+
+M.GROWTH = { name = "finds no room in the registry" } -- beside the tables: see hostility_run.lua
+
+-- Kinds of callback.
+--   own      what r.own hears by: "a" is a callback, "own" the handler, nil no function that hears stanzas
+--   during   others get the stanza after it; otherwise it comes before their being looked up
+--   asks     the question that it comes with is open until it has finished
+--   once     it hears no other stanza
+--   answers  what it comes with is a response; otherwise it is a question
+--   idle     it comes without a stanza
+--   late     installed at the last moment: it begins by itself
+--   logs     installed when the connection was made
+--   still    it can't wait
+--   told     where an error of its own goes: "on_error", "stderr", "text" (of the error that it spells), "nobody"
+--   before   the error that comes before
+--   extra    a callback that is there besides
+local function kind(name, install, result)
+  result = result or {}
+  result.name, result.install = name, install
+  M.kinds[#M.kinds + 1] = result
+end
+
+M.kinds = {}
+
+kind("handler", function(r) r.conn:set_handler(r.own) end, { own = "own", asks = true })
+
+kind("callback", function(r) r.conn:set_callback(r.own) end, { own = "a", during = true, asks = true })
+
+kind("filtered callback", function(r)
+  r.conn:set_callback(r.own, { from = r.PEER, id = "q" })
+  r.conn:set_callback(r.own, { type = "no such" })
+end, { own = "a", during = true, asks = true, once = true })
+
+kind("once-callback", function(r) r.conn:set_callback_once(r.own) end, { own = "a", during = true, asks = true })
+
+kind("response's callback", function(r) r.conn:send_callback(r.QUESTION, r.own) end, { answers = true })
+
+kind("awaited response's callback", function(r)
+  xmpp.spawn(function() r.conn:send_await(r.QUESTION, r.own) end)
+end, { answers = true })
+
+kind("timer", function(r) r.timer = xmpp.after(0.001, r.own) end, { idle = true, late = true })
+
+kind("repeated timer", function(r) r.timer = xmpp.every(0.001, r.own) end, { idle = true, late = true })
+
+kind("task", function(r) xmpp.spawn(r.own) end, { idle = true, late = true })
+
+kind("log function", function() end, { logs = true })
+
+-- These three are called where a call of C is below: they can't wait.
+
+local function throwing(object)
+  return function(r)
+    r.conn:set_callback(function(stanza)
+      r.note("a", stanza)
+      if r.armed then error(object(r), 0) end
+    end)
+  end
+end
+
+kind("on_error", throwing(function() return "trigger" end), { during = true, still = true, told = "stderr", extra = "a",
+  before = "trigger" })
+
+kind("__tostring of an error", throwing(function(r)
+  return spelled(function()
+    r.own()
+    return "spelled out"
+  end)
+end), { during = true, still = true, told = "text", extra = "a" })
+
+kind("finalizer", function(r)
+  r.conn:set_callback(function(stanza)
+    r.note("a", stanza)
+    if not r.armed then return end
+    setmetatable({}, { __gc = function() r.own() end })
+    collectgarbage()
+  end)
+end, { during = true, still = true, told = "nobody", extra = "a" })
+
+return M
