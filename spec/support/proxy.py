@@ -14,6 +14,7 @@ is answered by an empty line when it has been done:
   stall up|down|both  nothing more is read from the client, the server, either; new connections are not meant
   hole                what comes on the open connections is read and thrown away, for ever
   flow                ends stalls
+  gap SECONDS         a cut takes the network away for so long: new connections are put through no sooner
   delay SECONDS       in each direction, from here on
   refuse, accept      new connections are refused (ECONNREFUSED), or not
   stats               prints, as KEY=VALUE lines: CONNECTIONS (accepted), OPEN, FIN, RST (cuts), EARLY
@@ -99,6 +100,7 @@ class Link:
     async def open(self, client):
         """The server's side first: it has nothing to say before the client has."""
         loop = asyncio.get_running_loop()
+        await asyncio.sleep(self.proxy.last_cut + self.proxy.gap - loop.time())
         try:
             await loop.create_connection(lambda: self.sides[DOWN], *self.proxy.server)
         except OSError:
@@ -144,6 +146,7 @@ class Link:
         if self.is_cut or self.gone:
             return
         self.is_cut = True
+        self.proxy.last_cut = asyncio.get_running_loop().time()
         self.proxy.count[kind.upper()] += 1
         self.proxy.count["EARLY"] += self.passed <= EARLY
         if kind == "rst":
@@ -189,6 +192,7 @@ class Proxy:
         self.server, self.random = (host, int(port)), random.Random(seed)
         self.links, self.tasks = set(), set()
         self.delay, self.mean, self.early = 0, 0, 0.25
+        self.gap, self.last_cut = 0, 0
         self.count = dict.fromkeys(["CONNECTIONS", "FIN", "RST", "EARLY", "UNREACHED", "UP", "DOWN"], 0)
 
     def plan(self):
@@ -257,8 +261,8 @@ class Proxy:
         elif word == "flow":
             for link in self.links:
                 link.flow()
-        elif word == "delay":
-            self.delay = float(*rest)
+        elif word in ("delay", "gap"):
+            setattr(self, word, float(*rest))
         else:
             raise ValueError(line)
 
