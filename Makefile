@@ -7,6 +7,7 @@
 # make bench      ratios measured side by side with raw expat, memcpy and sockets
 # make torture    fail every allocation and system call of a session, and the wire behind every byte, one at a time
 # make coverage   lines and branches of c/core that the tests run through (at least 95 % and 85 %)
+# make soak       20,000 messages under 1,000 cuts on four servers; flat memory (see spec/support/soak)
 # make mutants    take checks out, one at a time: some test must fail
 # make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test has 5000 of each
 # make install    PREFIX=/usr/local
@@ -99,7 +100,7 @@ check: all $(if $(OTHER_LUA),,tests)
 # The same under AddressSanitizer and UBSan, and 5000 executions of each fuzz target. Leaks are looked for, too: a spec's
 # process closes its Lua state.
 # (What a process leaves in memory can't be asked here: a sanitizer's own stacks and quarantine keep more of it.)
-NOT_SANITIZED = spec/secrets_spec.lua
+NOT_SANITIZED = spec/secrets_spec.lua spec/memory_spec.lua
 SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-san SO=build-san/lua/xmpp/core.so CFLAGS='$(SANITIZE)' all tests
@@ -154,6 +155,11 @@ coverage:
 	  spec/support/hostile/run
 	@$(GCOVR) --branches build-cov
 	@$(GCOVR) --print-summary --fail-under-line 95 --fail-under-branch 85 build-cov
+
+# About an hour. Two of the servers are fetched from bookworm-backports (spec/support/backports).
+.PHONY: soak
+soak: all
+	@LUA=$(LUA) $(LUA) spec/support/soak
 
 .PHONY: mutants
 mutants: all

@@ -1,0 +1,26 @@
+-- memory: very much of everything leaves nothing behind: a tenth of what `make soak` does.
+local memory = require "spec.support.memory"
+
+describe("a process is left as it was by", function()
+  for _, deed in ipairs(memory.DEEDS) do
+    local n = memory.SHORT[deed]
+    it(n .. " " .. deed, function() assert.same({}, memory.wrong(memory.run(deed, n))) end)
+  end
+end)
+
+describe("memory that is not flat", function()
+  local function wrong(changes)
+    local told = { RESIDENT = 0, LUA = 0, DESCRIPTORS = 0, REFERENCES = 0, OBJECTS = 0, BUSY = "no" }
+    for key, value in pairs(changes) do told[key] = value end
+    return memory.wrong(told)
+  end
+
+  it("is seen", function()
+    assert.same({}, wrong { RESIDENT = 64, LUA = -3 })
+    assert.same({ "resident: 65 KiB more" }, wrong { RESIDENT = 65 })
+    assert.same({ "descriptors: 1 more" }, wrong { DESCRIPTORS = 1 })
+    assert.same({ "references: 2 more", "objects: 3 more" }, wrong { REFERENCES = 2, OBJECTS = 3 })
+    assert.same(1, #wrong { BUSY = "yes" })
+    assert.same({ "no" }, memory.wrong(nil, "no"))
+  end)
+end)

@@ -1,0 +1,42 @@
+-- Flat memory: very much of something in a process of its own (memory_deeds.lua), and what it left there.
+local child = require "spec.support.child"
+
+local memory = {
+  DEEDS = { "stanzas", "cycles", "resumptions" },
+  SHORT = { stanzas = 100000, cycles = 1000, resumptions = 100 }, -- what `make test` has time for
+}
+
+local RESIDENT = 64 -- KiB that may have been added after the warm-up
+
+-- memory.run(deed, n) -> what the process has told, KEY = number; nil, why.
+function memory.run(deed, n)
+  local path = os.tmpname()
+  local ok = os.execute(("exec ${LUA:-lua5.4} '%s/memory_deeds.lua' %s %d >%s"):format(child.folder, deed, n, path))
+  local told = {}
+  for line in io.lines(path) do
+    local key, value = line:match "^(%u+)=(.*)$"
+    if key then told[key] = tonumber(value) or value end
+  end
+  os.remove(path)
+  if ok ~= true and ok ~= 0 then return nil, "it failed; it said why on stderr" end
+  return told
+end
+
+-- memory.wrong(told) -> a list of what is too much, as texts.
+function memory.wrong(told, why)
+  if not told then return { why } end
+  local wrong = {}
+  local function demand(key, most, unit)
+    if type(told[key]) == "number" and told[key] <= most then return end
+    wrong[#wrong + 1] = ("%s: %s%s more"):format(key:lower(), tostring(told[key]), unit)
+  end
+  demand("RESIDENT", RESIDENT, " KiB")
+  demand("LUA", RESIDENT, " KiB")
+  demand("DESCRIPTORS", 0, "")
+  demand("REFERENCES", 0, "")
+  demand("OBJECTS", 0, "")
+  if told.BUSY ~= "no" then wrong[#wrong + 1] = "a connection, a timer or a coroutine is still there at the end" end
+  return wrong
+end
+
+return memory

@@ -1,0 +1,149 @@
+-- memory_deeds: what is left in a process after very much of something. memory.lua is its only caller:
+--
+--   lua memory_deeds.lua stanzas N        N stanzas each way on one connection
+--   lua memory_deeds.lua cycles N         N times connected and stopped
+--   lua memory_deeds.lua resumptions N    N times cut and resumed
+--
+-- A tenth of it comes first (the warm-up), then the rest; prints what that rest has added, as KEY=VALUE lines:
+-- RESIDENT (KiB), DESCRIPTORS, REFERENCES (entries in the registry), OBJECTS (connections, timers and coroutines that
+-- the registry leads to), LUA (KiB). BUSY=yes: something is still open at the end.
+local child = require "spec.support.child"
+local core = require "xmpp.core"
+local xmpp = require "xmpp"
+
+local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
+
+local port
+
+local function connect(opts)
+  local o = { tls = "none", mechanisms = { "ANONYMOUS" } }
+  for key, value in pairs(opts or {}) do o[key] = value end
+  return assert(xmpp.connect_client("flood.test", nil, "127.0.0.1", port, o))
+end
+
+local function ping(conn)
+  return assert(conn:send_await { "iq", { type = "get", to = "flood.test" }, PING })
+end
+
+local function command(conn, text)
+  assert(conn:send { "message", { to = text .. "@flood.test" } })
+end
+
+-- What is done
+
+local deeds = {}
+
+local conn -- for as long as the process lives, but in `cycles`
+
+local received = 0
+
+-- Sent as fast as the queue takes it: a ping now and then waits until it is empty.
+local function send_many(n)
+  for i = 1, n do
+    assert(conn:send { "message", { to = "peer@flood.test", type = "chat" }, { "body", "one of very many" } })
+    if i % 100 == 0 then ping(conn) end
+  end
+end
+
+function deeds.stanzas(n)
+  if not conn then
+    conn = connect()
+    conn:set_handler(function(stanza) if stanza[1] == "message" then received = received + 1 end end)
+  end
+  local goal = received + n
+  command(conn, "flood-" .. n)
+  send_many(n)
+  while received < goal do ping(conn) end
+end
+
+local function cycle()
+  local c = connect()
+  ping(c)
+  assert(c:stop())
+end
+
+function deeds.cycles(n)
+  for _ = 1, n do
+    cycle()
+    collectgarbage() -- or how much of it waits to be collected would be the result
+  end
+end
+
+function deeds.resumptions(n)
+  conn = conn or connect { reconnect = { min = 0.001, max = 0.01 } }
+  local goal = conn:info().resumed + n
+  while conn:info().resumed < goal do
+    local before = conn:info().resumed
+    command(conn, "cut")
+    while conn:info().resumed == before do assert(core.step(1)) end
+    ping(conn)
+  end
+end
+
+-- What is left
+
+local function read(path, format)
+  local f = assert(io.open(path))
+  local text = f:read(format)
+  f:close()
+  return text
+end
+
+local function descriptors()
+  local count = 0
+  for n = 0, 1023 do
+    local f = io.open("/proc/self/fdinfo/" .. n)
+    if f then count = count + 1 f:close() end
+  end
+  return count
+end
+
+local function references()
+  local count = 0
+  for _ in pairs(debug.getregistry()) do count = count + 1 end
+  return count
+end
+
+-- Userdata and coroutines, and all that a table or a metatable has; functions' variables are left out.
+local function objects()
+  local seen, list, count = {}, { debug.getregistry() }, 0
+  local function push(value)
+    local kind = type(value)
+    if seen[value] or not (kind == "table" or kind == "userdata" or kind == "thread") then return end
+    seen[value] = true
+    list[#list + 1] = value
+  end
+  for _, value in ipairs(list) do -- which grows meanwhile
+    if type(value) ~= "table" then count = count + 1 end
+    push(debug.getmetatable(value))
+    for k, v in next, type(value) == "table" and value or {} do
+      push(k)
+      push(v)
+    end
+  end
+  return count
+end
+
+local function measure()
+  for _ = 1, 3 do collectgarbage() end
+  return { RESIDENT = tonumber(read("/proc/self/statm", "*l"):match "^%d+ (%d+)") * 4, DESCRIPTORS = descriptors(),
+    REFERENCES = references(), OBJECTS = objects(), LUA = collectgarbage "count" }
+end
+
+local function main(deed, n)
+  local pipe = child.open("flood.py", {})
+  port = tonumber(child.variables(pipe).PORT)
+  deeds[deed](math.ceil(n / 10))
+  measure() -- which needs some itself
+  local before = measure()
+  deeds[deed](n - math.ceil(n / 10))
+  local after = measure()
+  for key, value in pairs(after) do print(("%s=%.0f"):format(key, value - before[key])) end
+  if conn then assert(conn:stop()) end
+  conn = nil
+  core.step(0)
+  print("BUSY=" .. (core.is_busy() and "yes" or "no"))
+  pipe:close()
+end
+
+main(arg[1], tonumber(arg[2]))

@@ -1,0 +1,50 @@
+-- A bad link on demand: proxy.py, between a spec's connections and a server.
+--
+--   local p = proxy.start(host, port [, seed])  -- p.host, p.port: connect there
+--   p:tell "cut rst"                            -- the commands are in proxy.py's head
+--   p:stats()                                   -- fin, rst, early, connections, open, unreached, up, down
+--   p:stop()
+local child = require "spec.support.child"
+
+local proxy = {}
+local Proxy = {}
+Proxy.__index = Proxy
+
+function proxy.start(host, port, seed)
+  local p = setmetatable({ host = "127.0.0.1" }, Proxy)
+  p.pipe = child.open("proxy.py", { host, port, seed or 0 })
+  local v = assert(child.variables(p.pipe), "the proxy did not start; it said why on stderr")
+  p.port, p.pid = tonumber(v.PORT), tonumber(v.PID)
+  p.control = assert(io.open(v.CONTROL, "w"))
+  p.control:setvbuf "line"
+  return p
+end
+
+-- It has been done when this returns.
+function Proxy:tell(line)
+  assert(self.control:write(line, "\n"))
+  return assert(child.variables(self.pipe), "the proxy has ended; it said why on stderr")
+end
+
+function Proxy:stats()
+  local found = {}
+  for key, value in pairs(self:tell "stats") do
+    found[key:lower()] = tonumber(value)
+  end
+  return found
+end
+
+-- All cuts so far.
+function Proxy:cuts()
+  local s = self:stats()
+  return s.fin + s.rst
+end
+
+function Proxy:stop()
+  if not self.pipe then return end
+  self.control:close()
+  self.pipe:close()
+  self.pipe = nil
+end
+
+return proxy

@@ -1,0 +1,360 @@
+-- soak: numbered messages over links that are cut, and the account afterwards: alice sends them to bob's bare JID, each
+-- with a receipt, each of the two through a proxy of its own.
+--
+--   local figures, wrong = soak.run(s, { stanzas = 20000, cuts = 1000, seed = 1 })   -- s: a server of server.lua's
+--   soak.CONF[s.name]   what the server's EXTRA_CONF must be
+--   local run = soak.start(s, { seed = 1 })   -- by hand: run.alice, .bob, .account; run:send(n), run:turn_until(f)
+--
+-- What must hold, and what `wrong` is a list of otherwise:
+--   * every message has exactly one final state, "acked" or "failed", and was "written" before it was acked;
+--   * what was acked was delivered, or came back to alice as an error from the server: none is lost;
+--   * what failed was not delivered, so that sent = delivered + failed;
+--   * none is delivered twice; on Prosody, at most as many as resumptions failed without telling h (it forgets counters
+--     together with the session, so that nobody knows whether the last stanzas came through);
+--   * bob's numbers rise; each fall among first deliveries is owed to a new bind of alice (what she resends then is
+--     older than what was delivered) or of bob (what was stored for him comes together with what is new). A resumption
+--     excuses none.
+local proxy = require "spec.support.proxy"
+local xexpr = require "xmpp.xexpr"
+local xmpp = require "xmpp"
+
+local soak = {}
+
+local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
+local WINDOW = 300 -- messages of unknown fate; the library has 150 of them on the way at most
+local PATIENCE = 60 -- seconds without any news
+-- Seconds without a network after a cut. When a session is resumed before ejabberd has read all that came on the old link,
+-- it delivers what it reads then, but doesn't count it in h any more: it comes twice.
+local GAP = 0.1
+local ACK_TIMEOUT = 2 -- seconds; on Prosody a link may have to be given up twice for one cut
+
+-- An archive of all that was said would be kept and searched at every message.
+local prosody = 'modules_disabled = { "s2s", "s2s_auth_certs", "mam" }'
+soak.CONF = { prosody = prosody, prosody13 = prosody, ejabberd = "", ejabberd24 = "" }
+
+-- Seconds since whenever, to a hundredth.
+local function clock()
+  local f = assert(io.open "/proc/uptime")
+  local seconds = f:read "*n"
+  f:close()
+  return seconds
+end
+
+-- The account
+
+local Account = {}
+Account.__index = Account
+
+function soak.account()
+  return setmetatable({ sent = 0, fate = {}, written = {}, deliveries = {}, bounced = {}, odd = {}, settled = 0,
+    told = clock() }, Account)
+end
+
+function Account:complain(...)
+  self.odd[#self.odd + 1] = string.format(...)
+end
+
+-- What conn:send's `on` calls for message n.
+function Account:state(n, state, err)
+  self.told = clock()
+  if self.fate[n] then return self:complain("%d: %s after %s", n, state, self.fate[n]) end
+  if state == "written" then
+    if self.written[n] then self:complain("%d: written twice", n) end
+    self.written[n] = true
+    return
+  end
+  if state == "acked" and not self.written[n] then self:complain("%d: acked, and never written", n) end
+  if state == "failed" and not err then self:complain("%d: failed, and nobody says why", n) end
+  self.fate[n] = state
+  self.settled = self.settled + 1
+end
+
+function Account:delivered(n)
+  self.told = clock()
+  self.deliveries[#self.deliveries + 1] = n
+end
+
+-- Numbers: acked, failed, delivered (different ones), doubled, falls; lists: lost, untold, failed_and_delivered.
+function Account:close()
+  local a = { acked = 0, failed = 0, delivered = 0, doubled = 0, bounced = 0, falls = 0, lost = {}, untold = {},
+    failed_and_delivered = {} }
+  local seen, last = {}, 0
+  for _, n in ipairs(self.deliveries) do
+    if seen[n] then
+      a.doubled = a.doubled + 1
+    else
+      seen[n] = true
+      a.delivered = a.delivered + 1
+      if n < last then a.falls = a.falls + 1 end
+      last = n
+    end
+    if n < 1 or n > self.sent then self:complain("%d: delivered, and never sent", n) end
+  end
+  for n = 1, self.sent do
+    local fate = self.fate[n]
+    if fate then a[fate] = a[fate] + 1 else a.untold[#a.untold + 1] = n end
+    if fate == "acked" and not seen[n] then
+      if self.bounced[n] then a.bounced = a.bounced + 1 else a.lost[#a.lost + 1] = n end
+    end
+    if fate == "failed" and seen[n] then a.failed_and_delivered[#a.failed_and_delivered + 1] = n end
+  end
+  return a
+end
+
+-- The numbers that were delivered more than once.
+function Account:doubled()
+  local seen, twice = {}, {}
+  for _, n in ipairs(self.deliveries) do
+    if seen[n] then twice[#twice + 1] = n end
+    seen[n] = true
+  end
+  return twice
+end
+
+local function listed(numbers)
+  local first = {}
+  for i = 1, math.min(#numbers, 10) do first[i] = numbers[i] end
+  return #numbers .. " (" .. table.concat(first, " ") .. (#numbers > 10 and " ...)" or ")")
+end
+
+-- soak.judge(account, may): what is wrong, a list of texts. may: { doubled =, falls = }, how many are excused.
+function soak.judge(account, may)
+  local a, wrong = account:close(), {}
+  local function demand(ok, ...)
+    if not ok then wrong[#wrong + 1] = string.format(...) end
+  end
+  demand(#a.lost == 0, "lost: %s", listed(a.lost))
+  demand(#a.untold == 0, "of unknown fate: %s", listed(a.untold))
+  demand(#a.failed_and_delivered == 0, "failed, and yet delivered: %s", listed(a.failed_and_delivered))
+  demand(a.doubled <= may.doubled, "doubled: %d, where %d are excused", a.doubled, may.doubled)
+  demand(a.falls <= may.falls, "out of order: %d times, where %d are excused", a.falls, may.falls)
+  demand(#account.odd == 0, "receipts: %s", table.concat(account.odd, "; "))
+  return wrong, a
+end
+
+-- The two of them
+
+local Party = {}
+Party.__index = Party
+
+local function party(s, name, seed, reconnect)
+  local p = setmetatable({ name = name, states = {}, longest = 0, rebound = 0 }, Party)
+  p.proxy = proxy.start(s.host, s.port, seed)
+  p.conn = assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], p.proxy.host, p.proxy.port,
+    s.opts { reconnect = reconnect or { min = 0.01, max = 0.2 }, resource = "soak", ack_timeout = ACK_TIMEOUT }))
+  p.conn:on("state", function(state, err) p:heard(state, err) end)
+  return p
+end
+
+function Party:heard(state, err)
+  self.states[state] = (self.states[state] or 0) + 1
+  if state == "closed" then self.ended = err or true end
+  if state ~= "ready" then
+    self.since = self.since or clock()
+    return
+  end
+  if self.since then self.longest = math.max(self.longest, clock() - self.since) end
+  self.since = nil
+  local rebound = self.conn:info().rebound or 0
+  if rebound ~= self.rebound and self.bound_anew then self:bound_anew() end
+  self.rebound = rebound
+end
+
+function Party:close()
+  if self.conn then self.conn:stop(2) end
+  self.proxy:stop()
+end
+
+-- What was received is read, and presence has been taken.
+local function settle(s, p)
+  return p.conn:send_await({ "iq", { type = "get", to = s.domain }, PING }, 30)
+end
+
+local function receiver(s, account, seed, reconnect)
+  local p = party(s, "bob", seed, reconnect)
+  function p:bound_anew() self.conn:send { "presence" } end
+  p.conn:set_handler(function(stanza)
+    local n = stanza[1] == "message" and tonumber((xexpr.text(stanza, "body") or ""):match "^%d+")
+    if n then account:delivered(n) end
+  end)
+  p:bound_anew()
+  assert(settle(s, p))
+  return p
+end
+
+local function sender(s, account, seed, reconnect)
+  local p = party(s, "alice", seed, reconnect)
+  p.conn:set_handler(function(stanza)
+    local n = xexpr.is_error(stanza) and tonumber((stanza[2].id or ""):match "^soak(%d+)$")
+    if n then account.bounced[n] = true end
+  end)
+  assert(settle(s, p)) -- by then there is a session that can be resumed
+  return p
+end
+
+-- Every fortieth needs several TLS records, so that a cut leaves the server with half of a stanza.
+local function padding(n)
+  return ("."):rep(n % 40 == 0 and 20000 + n % 7 * 4000 or n * 37 % 1400)
+end
+
+-- A run
+
+local Run = {}
+Run.__index = Run
+
+-- Sends the next one; false when there is no room.
+function Run:send_one()
+  local account, n = self.account, self.account.sent + 1
+  local ok, err = self.alice.conn:send({ "message", { to = "bob@" .. self.server.domain, type = "chat",
+    id = "soak" .. n }, { "body", n .. " " .. padding(n) } },
+    { on = function(state, why) account:state(n, state, why) end })
+  if not ok and err.layer == "limit" then return false end
+  if not ok then error("message " .. n .. " was not taken: " .. tostring(err), 0) end
+  account.sent = n
+  return true
+end
+
+-- So many more, at once.
+function Run:send(count)
+  for _ = 1, count do assert(self:send_one(), "there is no room") end
+end
+
+-- For who is not in a coroutine. Raises when for long there was no news.
+function Run:turn_until(is_so)
+  self.account.told = clock()
+  while not is_so() do
+    if clock() - self.account.told > PATIENCE then error("no news for " .. PATIENCE .. " s", 2) end
+    xmpp.step(0.05)
+  end
+end
+
+-- Every message has its fate, and those that were acked are there.
+function Run:is_settled()
+  local a = self.account
+  return a.settled == a.sent and #a:close().lost == 0
+end
+
+-- All that the server has had for bob until now has been delivered.
+function Run:settle()
+  return settle(self.server, self.bob)
+end
+
+function Run:cuts()
+  return self.alice.proxy:cuts() + self.bob.proxy:cuts()
+end
+
+function Run:check_alive()
+  for _, p in ipairs { self.alice, self.bob } do
+    if p.ended then error(p.name .. "'s connection has ended: " .. tostring(p.ended), 0) end
+  end
+  if clock() - self.account.told > PATIENCE then error("no news for " .. PATIENCE .. " s", 0) end
+end
+
+-- Cuts come with bytes, and stanzas shall be spread over all of them: none is sent far ahead of the cuts, but when
+-- no cut comes for a while, some more are.
+function Run:may_send(cuts)
+  local a, o = self.account, self.options
+  if a.sent - a.settled >= WINDOW then return false end
+  return a.sent * o.cuts <= o.stanzas * (cuts + 2 + self.slack)
+end
+
+function Run:send_all()
+  local a, o, cuts, asked = self.account, self.options, 0, clock()
+  while a.sent < o.stanzas or cuts < o.cuts do
+    self:check_alive()
+    while self:may_send(cuts) and self:send_one() do end
+    xmpp.sleep(0.005)
+    if clock() - asked > 0.1 then
+      local now = self:cuts()
+      self.slack = now == cuts and self.slack + 0.5 or self.slack
+      cuts, asked = now, clock()
+    end
+  end
+end
+
+function Run:wait_for_all()
+  self.alice.proxy:tell "cuts 0"
+  self.bob.proxy:tell "cuts 0"
+  while not self:is_settled() do
+    self:check_alive()
+    xmpp.sleep(0.2)
+  end
+end
+
+function Run:figures(a)
+  local alice, bob, f = self.alice.conn:info(), self.bob.conn:info(), {}
+  for _, key in ipairs { "resumed", "rebound", "failed_without_h" } do f[key] = (alice[key] or 0) + (bob[key] or 0) end
+  f.server, f.cuts, f.sent = self.server.name, self:cuts(), self.account.sent
+  f.longest = math.max(self.alice.longest, self.bob.longest)
+  f.acked, f.failed, f.lost, f.doubled, f.bounced, f.falls =
+    a.acked, a.failed, #a.lost, a.doubled, a.bounced, a.falls
+  f.seconds = clock() - self.began
+  return f
+end
+
+-- What may be doubled, and how often numbers may fall.
+function Run:excuses()
+  local alice, bob = self.alice.conn:info(), self.bob.conn:info()
+  local without_h = (alice.failed_without_h or 0) + (bob.failed_without_h or 0)
+  return { doubled = self.server.name:find "^prosody" and without_h or 0,
+    falls = (alice.rebound or 0) + (bob.rebound or 0) }
+end
+
+-- options: seed; reconnect (the library's option, for both).
+function soak.start(s, options)
+  local run = setmetatable({ server = s, options = options, account = soak.account(), slack = 0, began = clock() }, Run)
+  run.bob = receiver(s, run.account, options.seed * 2, options.reconnect)
+  run.alice = sender(s, run.account, options.seed * 2 + 1, options.reconnect)
+  return run
+end
+
+function Run:close()
+  for _, p in ipairs { self.alice, self.bob } do p:close() end
+end
+
+-- Bytes, on the average, until a link is cut that has come through its negotiation. What isn't acknowledged by then is
+-- sent again on the next one, and after many cuts that is as much as may be on the way.
+local MEAN = 40000
+
+local function play(run)
+  local mean = run.options.mean or MEAN
+  for _, p in ipairs { run.alice, run.bob } do
+    p.proxy:tell("gap " .. GAP)
+    p.proxy:tell("cuts " .. mean)
+    p.proxy:tell "cut rst"
+  end
+  run:send_all()
+  run:wait_for_all()
+  local stopped, err = run.alice.conn:stop()
+  if not stopped then run.account:complain("alice's stop says: %s", tostring(err)) end
+end
+
+-- Raises nothing: what stops a run is the first of what was wrong.
+function soak.run(s, options)
+  local run = soak.start(s, options)
+  local ok, why
+  local finished = false
+  xmpp.spawn(function()
+    ok, why = pcall(play, run)
+    finished = true
+  end)
+  while not finished do xmpp.step(0.1) end
+  local excuses = run:excuses()
+  local wrong, a = soak.judge(run.account, excuses)
+  if not ok then table.insert(wrong, 1, why) end
+  local figures = run:figures(a)
+  run:close()
+  return figures, wrong
+end
+
+-- The figures as one line under soak.HEAD.
+local COLUMNS = { "server", "cuts", "resumed", "rebound", "sent", "acked", "failed", "lost", "doubled", "longest",
+  "failed_without_h", "bounced", "falls", "seconds" }
+soak.HEAD = ("%-11s" .. ("%8s"):rep(9) .. "%18s" .. ("%9s"):rep(3)):format((table.unpack or unpack)(COLUMNS))
+
+function soak.line(f)
+  return ("%-11s" .. ("%8d"):rep(8) .. "%7.2fs" .. "%18d%9d%9d%8.0fs"):format(f.server, f.cuts, f.resumed, f.rebound,
+    f.sent, f.acked, f.failed, f.lost, f.doubled, f.longest, f.failed_without_h, f.bounced, f.falls, f.seconds)
+end
+
+return soak
