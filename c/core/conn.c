@@ -585,6 +585,7 @@ static xm_conn_event lose_patience(xm_conn *c) {
     watch(c); /* it may be among what isn't read */
   } else if (xm_sm_state_of(c->sm) == XM_SM_ENABLING) {
     xm_sm_give_up(c->sm);
+    xm_conn_flush(c);
   } else {
     c->barren++;
     xm_err_set(xm_link_why(c->link), XM_LAYER_TIMEOUT, "timeout", true,

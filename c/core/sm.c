@@ -164,6 +164,11 @@ static int put_request(xm_sm *s, xm_buf *wire) {
   return XM_OK;
 }
 
+/* What leaves before <enabled/> is in no session: were the link cut, it would have to be sent once more by chance. */
+static bool is_held(const xm_sm *s) {
+  return s->state == XM_SM_ENABLING && s->part == 0;
+}
+
 static bool is_full(const xm_sm *s) {
   return s->state != XM_SM_OFF && s->pumped >= XM_SM_IN_FLIGHT;
 }
@@ -203,7 +208,7 @@ int xm_sm_pump(xm_sm *s, xm_buf *wire, size_t most) {
   int rc = XM_OK;
   while (rc == XM_OK && xm_buf_len(wire) < most) {
     if (s->part == 0) rc = put_nonzas(s, wire);
-    if (rc < 0 || s->pumped == count(&s->log) || is_full(s)) break;
+    if (rc < 0 || s->pumped == count(&s->log) || is_full(s) || is_held(s)) break;
     rc = move_piece(s, wire, most);
   }
   return rc;
