@@ -201,9 +201,9 @@ local function sender(s, account, seed, reconnect)
   return p
 end
 
--- Every fortieth needs several TLS records, so that a cut leaves the server with half of a stanza.
+-- Every hundredth needs several TLS records, so that a cut leaves the server with half of a stanza.
 local function padding(n)
-  return ("."):rep(n % 40 == 0 and 20000 + n % 7 * 4000 or n * 37 % 1400)
+  return ("."):rep(n % 100 == 0 and 20000 + n % 7 * 4000 or n * 37 % 600)
 end
 
 -- A run
