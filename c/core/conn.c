@@ -372,7 +372,7 @@ static bool may_try_again(const xm_conn *c) {
 /* A server whose parser has half a stanza of the last link in it calls the next one's not well-formed (Prosody). */
 static bool is_dirt(const xm_err *e) {
   static const char *const conditions[] = {"not-well-formed", "xml-not-well-formed", "bad-format", "invalid-xml",
-                                           "undefined-condition"};
+                                           "policy-violation", "undefined-condition"};
   size_t i;
   for (i = 0; e->layer == XM_LAYER_STREAM && i < sizeof conditions / sizeof *conditions; i++)
     if (strcmp(e->condition, conditions[i]) == 0) return true;
@@ -523,11 +523,13 @@ static xm_conn_event on_pong(xm_conn *c) {
   return XM_CONN_AGAIN;
 }
 
+/* An <a/> that brings nothing on proves nothing: Prosody says one before it ends a stream by an error. */
 static xm_conn_event on_sm(xm_conn *c, const xm_tape *t) {
+  uint32_t before = xm_sm_acked(c->sm);
   if (xm_sm_read(c->sm, t, xm_link_why(c->link)) < 0) return refuse_h(c);
   if (strcmp(xm_tape_name(t, 0), "r") != 0) {
     c->barren = 0;
-    c->unproven = false;
+    if (xm_sm_acked(c->sm) != before || !xm_sm_stanzas(c->sm)) c->unproven = false;
     hear_answer(c);
   }
   xm_conn_flush(c);
@@ -586,6 +588,7 @@ static xm_conn_event lose_patience(xm_conn *c) {
     watch(c); /* it may be among what isn't read */
   } else if (xm_sm_state_of(c->sm) == XM_SM_ENABLING) {
     xm_sm_give_up(c->sm);
+    xm_conn_flush(c);
   } else {
     c->barren++;
     xm_err_set(xm_link_why(c->link), XM_LAYER_TIMEOUT, "timeout", true,

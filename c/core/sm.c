@@ -34,6 +34,7 @@ struct xm_sm {
   unsigned since;         /* stanzas since the last request */
   bool was_asked;         /* <enable/> went out on this stream: an answer may still come */
   bool must_enable, must_ack, must_ask, resume;
+  bool must_prove;        /* the session was resumed: what it is worth the answer to a request will tell */
   xm_buf id, location;    /* with a NUL; empty: none */
   unsigned max;
   xm_buf receipts;
@@ -164,6 +165,13 @@ static int put_request(xm_sm *s, xm_buf *wire) {
   return XM_OK;
 }
 
+/* What leaves before <enabled/> is in no session: were the link cut, it would have to be sent once more by chance. What
+ * leaves after <resumed/> may be swallowed (Prosody, whose parser has half a stanza of the last link in it): for that, too,
+ * an answer is waited for. */
+static bool is_held(const xm_sm *s) {
+  return (s->state == XM_SM_ENABLING || s->must_prove) && s->part == 0;
+}
+
 static bool is_full(const xm_sm *s) {
   return s->state != XM_SM_OFF && s->pumped >= XM_SM_IN_FLIGHT;
 }
@@ -203,7 +211,7 @@ int xm_sm_pump(xm_sm *s, xm_buf *wire, size_t most) {
   int rc = XM_OK;
   while (rc == XM_OK && xm_buf_len(wire) < most) {
     if (s->part == 0) rc = put_nonzas(s, wire);
-    if (rc < 0 || s->pumped == count(&s->log) || is_full(s)) break;
+    if (rc < 0 || s->pumped == count(&s->log) || is_full(s) || is_held(s)) break;
     rc = move_piece(s, wire, most);
   }
   return rc;
@@ -295,6 +303,7 @@ static int on_ack(xm_sm *s, const xm_tape *t, xm_err *e) {
   if (s->state != XM_SM_ON) return XM_OK;
   if (!read_number(h, &n)) return refuse_h(s, h ? h : "(no)", e);
   if (s->asked) s->asked--;
+  s->must_prove = false;
   return ack(s, n, e);
 }
 
@@ -325,7 +334,7 @@ static void begin_wire(xm_sm *s) {
   s->pumped = s->moved = s->part = 0;
   s->taken = 0;
   s->asked = s->since = 0;
-  s->must_enable = s->must_ack = s->must_ask = s->was_asked = false;
+  s->must_enable = s->must_ack = s->must_ask = s->was_asked = s->must_prove = false;
 }
 
 /* With a session `written` stays: it is how far the server's h may go. */
@@ -346,7 +355,9 @@ static int ack_cut(xm_sm *s, uint32_t h, xm_err *e) {
 }
 
 int xm_sm_resumed(xm_sm *s, uint32_t h, xm_err *e) {
-  return ack_cut(s, h, e);
+  int rc = ack_cut(s, h, e);
+  s->must_prove = s->must_ask = rc == XM_OK;
+  return rc;
 }
 
 static bool is_iq(const char *xml, size_t n) {

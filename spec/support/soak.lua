@@ -23,14 +23,23 @@ local soak = {}
 local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
 local WINDOW = 300 -- messages of unknown fate; the library has 150 of them on the way at most
 local PATIENCE = 60 -- seconds without any news
--- Seconds without a network after a cut. When a session is resumed before ejabberd has read all that came on the old link,
--- it delivers what it reads then, but doesn't count it in h any more: it comes twice.
-local GAP = 0.1
+-- Seconds without a network after a cut. When a session is resumed before ejabberd has read all that came on the old
+-- link, it delivers what it reads then, but doesn't count it in h any more: it comes twice.
+local GAP = 0.2
 local ACK_TIMEOUT = 2 -- seconds; on Prosody a link may have to be given up twice for one cut
 
 -- An archive of all that was said would be kept and searched at every message.
 local prosody = 'modules_disabled = { "s2s", "s2s_auth_certs", "mam" }'
-soak.CONF = { prosody = prosody, prosody13 = prosody, ejabberd = "", ejabberd24 = "" }
+local ejabberd = [[
+host_config:
+  xmpp.test:
+    modules:
+      mod_offline: {}
+      mod_ping: {}
+      mod_roster: {}
+      mod_stream_mgmt: { resend_on_timeout: if_offline, resume_timeout: 60, ack_timeout: 60 }
+]]
+soak.CONF = { prosody = prosody, prosody13 = prosody, ejabberd = ejabberd, ejabberd24 = ejabberd }
 
 -- Seconds since whenever, to a hundredth.
 local function clock()
@@ -192,9 +201,9 @@ local function sender(s, account, seed, reconnect)
   return p
 end
 
--- Every fortieth needs several TLS records, so that a cut leaves the server with half of a stanza.
+-- Every hundredth needs several TLS records, so that a cut leaves the server with half of a stanza.
 local function padding(n)
-  return ("."):rep(n % 40 == 0 and 20000 + n % 7 * 4000 or n * 37 % 1400)
+  return ("."):rep(n % 100 == 0 and 20000 + n % 7 * 4000 or n * 37 % 600)
 end
 
 -- A run
