@@ -605,7 +605,8 @@ static xm_conn_event lose_patience(xm_conn *c) {
     xm_sm_give_up(c->sm);
     xm_conn_flush(c);
   } else {
-    c->barren++;
+    /* Who has said <resumed/> and doesn't answer the next word isn't slow. Nothing has left since, so its h was exact. */
+    c->barren = xm_sm_is_unproven(c->sm) ? BARREN : c->barren + 1;
     xm_err_set(xm_link_why(c->link), XM_LAYER_TIMEOUT, "timeout", true,
                "the server was asked for a sign of life and gave none in %u s: the link is dead", patience(c) / 1000);
     xm_link_cut(c->link);

@@ -526,6 +526,10 @@ uint32_t xm_sm_acked(const xm_sm *s) {
   return s->acked;
 }
 
+bool xm_sm_is_unproven(const xm_sm *s) {
+  return s->must_prove;
+}
+
 unsigned xm_sm_awaited(const xm_sm *s) {
   return s->asked;
 }

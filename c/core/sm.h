@@ -127,6 +127,8 @@ uint32_t xm_sm_in(const xm_sm *s);          /* stanzas handled: our h */
 uint32_t xm_sm_acked(const xm_sm *s);       /* the server's last h */
 /* Requests that are on the wire and not answered. */
 unsigned xm_sm_awaited(const xm_sm *s);
+/* Resumed, and the first request isn't answered: no stanza leaves before that. */
+bool xm_sm_is_unproven(const xm_sm *s);
 /* Stanzas that nobody has asked about yet. */
 unsigned xm_sm_unasked(const xm_sm *s);
 
