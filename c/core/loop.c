@@ -33,8 +33,7 @@ struct xm_loop {
   unsigned holders;
   xm_jump *jumps;   /* who wants to know of jumps of the clock */
   int64_t apart;    /* the wall's clock, less ours */
-  int alarm;        /* a timerfd that tells of a clock that was set, as it is after a sleep; -1: none */
-  uv_poll_t alarms;
+  struct clock_alarm *alarm; /* while somebody does; NULL: there is none */
   bool touched; /* libuv knows of a watcher that the kernel may not know of */
 };
 
@@ -55,7 +54,64 @@ static void look_at_clock(xm_loop *l) {
   }
 }
 
+#ifdef __linux__
+
+/* A sleeper is woken by the kernel: it cancels a timer that is set by the wall's clock when that clock is set. (Elsewhere the
+ * next turn notices.) */
+typedef struct clock_alarm {
+  uv_poll_t poll;
+  int fd;
+} clock_alarm;
+
+static void set_alarm(const clock_alarm *a) {
+  const struct itimerspec never = {.it_value.tv_sec = INT32_MAX};
+  timerfd_settime(a->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL);
+}
+
+static void on_alarm(uv_poll_t *p, int status, int events) {
+  clock_alarm *a = (clock_alarm *)p;
+  uint64_t n;
+  (void)status, (void)events;
+  if (read(a->fd, &n, sizeof n) < 0 && errno == EAGAIN) return;
+  set_alarm(a); /* look_at_clock sees by how much */
+}
+
+static clock_alarm *free_alarm(clock_alarm *a) {
+  if (a->fd >= 0) close(a->fd);
+  free(a);
+  return NULL;
+}
+
+static void on_alarm_closed(uv_handle_t *h) {
+  free_alarm((clock_alarm *)h);
+}
+
+/* NULL when there can't be one. */
+static clock_alarm *new_alarm(xm_loop *l) {
+  clock_alarm *a = calloc(1, sizeof *a);
+  if (!a) return NULL;
+  a->fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+  if (a->fd < 0 || uv_poll_init(&l->uv, &a->poll, a->fd) < 0) return free_alarm(a);
+  set_alarm(a);
+  uv_poll_start(&a->poll, UV_READABLE, on_alarm);
+  uv_unref((uv_handle_t *)&a->poll);
+  return a;
+}
+
+static void end_alarm(clock_alarm *a) {
+  if (a) uv_close((uv_handle_t *)&a->poll, on_alarm_closed);
+}
+
+#else
+
+typedef struct clock_alarm clock_alarm;
+static clock_alarm *new_alarm(xm_loop *l) { return (void)l, NULL; }
+static void end_alarm(clock_alarm *a) { (void)a; }
+
+#endif
+
 void xm_jump_watch(xm_loop *l, xm_jump *j, void (*fn)(void *), void *arg) {
+  if (!l->jumps) l->alarm = new_alarm(l);
   *j = (xm_jump){.next = l->jumps, .fn = fn, .arg = arg};
   l->jumps = j;
 }
@@ -63,52 +119,13 @@ void xm_jump_watch(xm_loop *l, xm_jump *j, void (*fn)(void *), void *arg) {
 void xm_jump_unwatch(xm_loop *l, xm_jump *j) {
   xm_jump **at = &l->jumps;
   while (*at && *at != j) at = &(*at)->next;
-  if (*at) *at = j->next;
+  if (!*at) return;
+  *at = j->next;
+  if (l->jumps) return;
+  end_alarm(l->alarm);
+  l->alarm = NULL;
+  l->touched = true;
 }
-
-#ifdef __linux__
-
-/* A sleeper is woken by the kernel: it cancels a timer that is set by the wall's clock when that clock is set. (Elsewhere the
- * next turn notices.) */
-static void set_alarm(const xm_loop *l) {
-  const struct itimerspec never = {.it_value.tv_sec = INT32_MAX};
-  timerfd_settime(l->alarm, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL);
-}
-
-static void on_alarm(uv_poll_t *p, int status, int events) {
-  xm_loop *l = p->data;
-  uint64_t n;
-  (void)status, (void)events;
-  if (read(l->alarm, &n, sizeof n) < 0 && errno == EAGAIN) return;
-  set_alarm(l); /* look_at_clock sees by how much */
-}
-
-static void open_alarm(xm_loop *l) {
-  l->alarm = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
-  if (l->alarm < 0) return;
-  set_alarm(l);
-  if (uv_poll_init(&l->uv, &l->alarms, l->alarm) < 0) {
-    close(l->alarm);
-    l->alarm = -1;
-    return;
-  }
-  l->alarms.data = l;
-  uv_poll_start(&l->alarms, UV_READABLE, on_alarm);
-  uv_unref((uv_handle_t *)&l->alarms);
-}
-
-static void close_alarm(xm_loop *l) {
-  if (l->alarm < 0) return;
-  uv_close((uv_handle_t *)&l->alarms, NULL);
-  close(l->alarm);
-}
-
-#else
-
-static void open_alarm(xm_loop *l) { l->alarm = -1; }
-static void close_alarm(xm_loop *l) { (void)l; }
-
-#endif
 
 xm_loop *xm_loop_new(xm_err *e) {
   xm_loop *l = calloc(1, sizeof *l);
@@ -125,7 +142,6 @@ xm_loop *xm_loop_new(xm_err *e) {
   }
   l->holders = 1;
   l->apart = read_apart(l);
-  open_alarm(l);
   return l;
 }
 
@@ -137,7 +153,6 @@ void xm_loop_release(xm_loop *l) {
   int left;
   if (!l || --l->holders > 0) return;
   assert(l->count == 0 && !l->jumps);
-  close_alarm(l);
   /* Every watcher was closed by its owner: this ends when the last of their close callbacks has run. */
   uv_run(&l->uv, UV_RUN_DEFAULT);
   left = uv_loop_close(&l->uv);
