@@ -275,7 +275,7 @@ function Run:send_all()
     xmpp.sleep(0.005)
     if clock() - asked > 0.1 then
       local now = self:cuts()
-      self.slack = now == cuts and self.slack + 0.5 or self.slack
+      self.slack = now == cuts and self.slack + 2 or self.slack
       cuts, asked = now, clock()
     end
   end
@@ -323,7 +323,7 @@ end
 
 -- Bytes, on the average, until a link is cut that has come through its negotiation. What isn't acknowledged by then is
 -- sent again on the next one, and after many cuts that is as much as may be on the way.
-local MEAN = 60000
+local MEAN = 30000
 
 local function play(run)
   local mean = run.options.mean or MEAN
