@@ -9,4 +9,3 @@ read_globals = {
 max_line_length = 120
 exclude_files = { "build*/" }
 files["spec/**/*_spec.lua"].std = "min+busted"
-files["spec/support/faults.lua"].std = "lua54" -- only run by 5.4, for string.pack

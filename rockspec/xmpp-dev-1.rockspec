@@ -9,7 +9,7 @@ description = {
   license = "MIT",
 }
 -- lua-cjson is only needed by xexpr.to_json and xexpr.from_json, which say so when it is missing.
-dependencies = { "lua >= 5.4, < 5.5" }
+dependencies = { "lua >= 5.1, < 5.5" }
 external_dependencies = {
   OPENSSL = { header = "openssl/ssl.h" },
   EXPAT = { header = "expat.h" },

@@ -1,6 +1,7 @@
 -- callback: what a handler or callback may do while it runs: throw, yield, wait, close; and what it may not. On fed
 -- bytes; every test runs under several manners of garbage collection.
 
+local luas = require "spec.support.luas"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
@@ -30,7 +31,7 @@ local function objects()
     { object = setmetatable({}, { __tostring = function() return {} end }), text = "(error object is a table value)" },
     { object = setmetatable({}, { __name = "Named" }), text = "Named: " },
     { object = print, text = "function: " },
-    { object = coroutine.create(print), text = "thread: " },
+    { object = coroutine.create(function() end), text = "thread: " },
   }
 end
 
@@ -104,11 +105,10 @@ local function a_thrown_error()
     assert.equal(1, #stage.take_errors())
   end)
 
-  it("closes what was to be closed", function()
-    if not load "local x <close> = nil" then return end -- a Lua without them
+  luas.it("variables to be closed", "closes what was to be closed", function()
     local source = "local note = ... "
       .. "return function() local x <close> = setmetatable({}, { __close = function() note 'closed' end }) error '' end"
-    conn:set_callback(assert(load(source))(note))
+    conn:set_callback(assert(luas.load(source))(note))
     conn:set_handler()
     come(1)
     expect "closed"
@@ -189,7 +189,7 @@ local function a_yield()
     expect "gotq1"
   end)
 
-  it("may be inside a pcall, which catches what is thrown later", function()
+  luas.it("yields across pcall", "may be inside a pcall, which catches what is thrown later", function()
     conn:set_callback(hears("a", function()
       local ok, why = pcall(function()
         stage.wait()
@@ -396,7 +396,7 @@ local GROUPS = {
   { "an error", a_thrown_error }, { "a yield", a_yield }, { "closing in a callback", closing_in_a_callback },
 }
 
-for _, manner in ipairs(stage.MANNERS) do
+for _, manner in ipairs(stage.manners()) do
   describe("callback, " .. manner.name .. ":", function()
     before_each(function()
       stage.begin(manner)

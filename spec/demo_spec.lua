@@ -32,10 +32,10 @@ local LINES = {
 
 -- What a shell command prints, on stderr too, and its exit status.
 local function run(command)
-  local pipe = assert(io.popen("exec 2>&1 </dev/null; " .. command))
-  local text = pipe:read "*a"
-  local _, _, status = pipe:close()
-  return text, status
+  local pipe = assert(io.popen("exec 2>&1 </dev/null; " .. command .. "\necho \"status $?\""))
+  local text, status = pipe:read("*a"):match "^(.*)status (%d+)\n$"
+  pipe:close()
+  return text, tonumber(status)
 end
 
 -- The demo, with nothing of our environment that it looks at but `assignments`.

@@ -257,7 +257,8 @@ local function the_order()
       local contract = xmpp.contract[name]
       assert.is_true(contract(function() end))
       assert.is_true(contract(print))
-      for _, wrong in ipairs { 1, "x", true, { {} }, setmetatable({}, { __call = print }), coroutine.create(print) } do
+      local thread = coroutine.create(function() end)
+      for _, wrong in ipairs { 1, "x", true, { {} }, setmetatable({}, { __call = print }), thread } do
         local ok, reason = contract(wrong)
         assert.is_false(ok)
         assert.equal("function expected, got " .. type(wrong), reason)
@@ -683,7 +684,7 @@ local GROUPS = {
   { "a filter", a_filter },
 }
 
-for _, manner in ipairs(stage.MANNERS) do
+for _, manner in ipairs(stage.manners()) do
   describe("engine, " .. manner.name .. ":", function()
     before_each(function()
       stage.begin(manner)

@@ -69,7 +69,7 @@ server.each(function(s)
         local output, status = run(s, "send", { "alice@xmpp.test", password, "bob@xmpp.test", "Hi" }, env)
         assert.equal(1, status)
         assert.truthy(output:find(text, 1, true), output)
-        assert.is_nil(output:find("traceback", 1, true), output)
+        if not jit then assert.is_nil(output:find("traceback", 1, true), output) end -- luajit adds one of its own
       end
       fails("sasl: not-authorized: ", "wrong")
       fails("tcp: ECONNREFUSED: ", "alicepw", { XMPP_PORT = 1 })

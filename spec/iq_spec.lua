@@ -305,7 +305,7 @@ local GROUPS = {
   { "an iq", an_iq },
 }
 
-for _, manner in ipairs(stage.MANNERS) do
+for _, manner in ipairs(stage.manners()) do
   describe("iq, " .. manner.name .. ":", function()
     before_each(function()
       stage.begin(manner)

@@ -255,7 +255,7 @@ describe("spawn", function()
   it("takes a function", function()
     refuses("bad argument #1 to 'spawn' (function expected, got nil)", function() xmpp.spawn() end)
     refuses("bad argument #1 to 'spawn' (function expected, got thread)",
-      function() xmpp.spawn(coroutine.create(print)) end)
+      function() xmpp.spawn(coroutine.create(function() end)) end)
   end)
 end)
 
@@ -531,7 +531,8 @@ describe("the end of the program", function()
   after_each(stage.finish)
 
   it("takes away quietly whatever still waits", function()
-    for _, exit in ipairs { "", "os.exit(true, true)", "f = nil collectgarbage() collectgarbage()" } do
+    local quick = "os.exit(_VERSION == 'Lua 5.1' and 0 or true, true)"
+    for _, exit in ipairs { "", quick, "f = nil collectgarbage() collectgarbage()" } do
       assert.equal("waits\nstatus 0\n", program([[
         local fed = require "spec.support.fed"
         local f = fed.open { jid = "me@xmpp.test/here" }

@@ -47,7 +47,7 @@ before_each(function() f = fed.open { jid = "alice@xmpp.test/here" } end)
 
 describe("refused", function()
   it("is what is no table", function()
-    for _, v in ipairs { 42, "<message/>", true, print, io.stdout, coroutine.create(print) } do
+    for _, v in ipairs { 42, "<message/>", true, print, io.stdout, coroutine.create(function() end) } do
       refused(v, "stanza: table expected, got " .. type(v))
     end
     assert.same({ false, "stanza: table expected, got nil" }, { xmpp.contract.stanza(nil) })

@@ -57,6 +57,8 @@ local function check_error(err, ...)
   for _, secret in ipairs { ... } do lacks(all, secret, "the error") end
 end
 
+local uservalue = debug.getuservalue or debug.getfenv -- luacheck: ignore 143
+
 -- How Lua gets from the registry to a string that, read backwards, has `backwards` in it; nil: not at all. This
 -- function's own callers are left out.
 local function way_to(backwards)
@@ -75,7 +77,7 @@ local function way_to(backwards)
         push(name .. "." .. tostring(k):sub(1, 40), v)
       end
     elseif kind == "userdata" then
-      for i = 1, 8 do push(name .. ".uservalue", (debug.getuservalue(value, i))) end -- luacheck: ignore 143
+      for i = 1, 8 do push(name .. ".uservalue", (uservalue(value, i))) end
     elseif kind == "function" then
       for i = 1, 255 do
         local upvalue, v = debug.getupvalue(value, i)
@@ -206,7 +208,7 @@ end)
 
 describe("a mistake of the caller's", function()
   it("with a password is told without it", function()
-    for _, password in ipairs { "s3cret\0", "s3cret\n\1", "\xFFs3cret", ("s3cret"):rep(200000) } do
+    for _, password in ipairs { "s3cret\0", "s3cret\n\1", "\255s3cret", ("s3cret"):rep(200000) } do
       local p = peer.play(peer.session)
       local conn, err = xmpp.connect_client("carol@xmpp.test", password, p.host, p.port, { ca_file = p.ca })
       p:stop()
@@ -253,9 +255,9 @@ describe("the memory of a process that", function()
     { mechanism = "SCRAM-SHA-1" },
     { mechanism = "SCRAM-SHA-256" },
     { mechanism = "SCRAM-SHA-512" },
-    { mechanism = "SCRAM-SHA-256", prefix = "pa\u{308}ss\u{A0}" }, -- which is prepared by way of other buffers
+    { mechanism = "SCRAM-SHA-256", prefix = "pa\204\136ss\194\160" }, -- which is prepared by way of other buffers
     { mechanism = "PLAIN" },
-    { mechanism = "PLAIN", prefix = "pa\u{308}ss\u{A0}" },
+    { mechanism = "PLAIN", prefix = "pa\204\136ss\194\160" },
     { mechanism = "component" },
     { mechanism = "SCRAM-SHA-256", ending = "refused" },
     { mechanism = "PLAIN", ending = "refused" },

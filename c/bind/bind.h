@@ -7,14 +7,14 @@
  *   connect, send, receipt, dispatch, callback   what is done with one
  *   jid     the Jid userdata
  *   module  luaopen, the loop's turns
+ *   compat  the other Luas
  */
 #ifndef XB_BIND_H
 #define XB_BIND_H
 
-#include <lauxlib.h>
-#include <lua.h>
 #include <stdbool.h>
 
+#include "compat.h"
 #include "conn.h"
 #include "err.h"
 #include "jid.h"
@@ -44,6 +44,7 @@ struct xb_state {
   xm_loop *loop;
   bool stepping;        /* a step is on the stack */
   bool closed;          /* lua_close has begun with us */
+  unsigned nested;      /* coroutines that are being run, one inside the other */
   unsigned conns;       /* connections that have not ended */
   unsigned timers;      /* waiters of kind XB_TIME */
   xb_conn *ready, **ready_end;
@@ -95,7 +96,8 @@ typedef struct xb_task {
 } xb_task;
 
 /* Calls the function below `nargs` arguments in a coroutine of its own, pops all of them. It may yield and go on later, by
- * xb_resume or by whoever else resumes it; an error goes to on_error. `conn` is the task's userdata's index, or 0. */
+ * xb_resume or by whoever else resumes it; an error goes to on_error. `conn` is the index of the task's connection, 0 when it
+ * has none. */
 void xb_call(lua_State *L, int nargs, const xb_task *task, int conn);
 /* Takes the memory that the next xb_call needs before its function runs: raises here, not there. */
 void xb_prepare_call(lua_State *L);
@@ -165,6 +167,7 @@ void xb_push_stanza(lua_State *L, const xm_tape *t);
 int xb_l_to_xml(lua_State *L);
 int xb_l_from_xml(lua_State *L);
 int xb_l_check_stanza(lua_State *L);
+int xb_l_number_text(lua_State *L);
 
 /* conn.c */
 
@@ -232,6 +235,8 @@ int xb_l_default_handler(lua_State *L);
 void xb_remove_callback(lua_State *L, xb_conn *conn, int index, uint32_t slot);
 int xb_l_receive(lua_State *L);
 int xb_l_set_handler(lua_State *L);
+/* The same value each time. */
+void xb_push_default_handler(lua_State *L);
 int xb_l_stop_handler(lua_State *L);
 int xb_l_handler(lua_State *L);
 int xb_l_set_callback(lua_State *L);

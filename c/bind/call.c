@@ -5,10 +5,15 @@
 
 #include "bind.h"
 
-static const char spare_key, tasks_key, watch_key, on_error_key; /* of the registry */
+static const char spare_key, spare_cell_key, cells_key, watch_key, on_error_key; /* of the registry */
 
-/* Tasks of calls that have yielded: coroutine -> task, as long as the coroutine lives. */
-static void push_tasks(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key); }
+/* A call with a task has a cell, a table that lies on its coroutine's stack until it is over: empty, and once it has yielded
+ * {task, connection}. So both live as long as the coroutine, and not longer, whatever refers to what; an ephemeron table
+ * would do the same, but not every Lua has them. */
+enum { CELL_TASK = 1, CELL_CONN };
+
+/* Cells of calls that have yielded: coroutine -> cell, both weak. */
+static void push_cells(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &cells_key); }
 
 /* Errors. */
 
@@ -153,79 +158,95 @@ static int l_task_gc(lua_State *L) {
   return 0;
 }
 
-static int l_new_task(lua_State *L) {
-  *(xb_task *)lua_newuserdatauv(L, sizeof(xb_task), 1) = (xb_task){0};
+/* l_keep(co, cell, conn, task): what a task that waits needs. The task moves into it last of all. */
+static int l_keep(lua_State *L) {
+  const xb_task *task = lua_touserdata(L, 4);
+  xb_task *kept = lua_newuserdatauv(L, sizeof *kept, 1);
+  *kept = (xb_task){0};
   luaL_setmetatable(L, XB_TASK);
-  return 1;
-}
-
-/* The coroutine below has yielded: its task waits for it. Without memory for that, the task is over. */
-static void keep_task(lua_State *L, int co, const xb_task *task, int conn) {
-  xb_task *kept;
-  if (!task->conn) return;
-  push_tasks(L);
-  lua_pushvalue(L, co);
-  lua_pushcfunction(L, l_new_task);
-  if (lua_pcall(L, 0, 1, 0) != LUA_OK) {
-    finish(L, task, false);
-    lua_error(L);
-  }
-  kept = lua_touserdata(L, -1);
-  *kept = *task;
-  if (conn) {
-    lua_pushvalue(L, conn);
-    lua_setiuservalue(L, -2, 1);
-  }
+  lua_pushvalue(L, 2);
+  lua_setiuservalue(L, -2, 1);
+  lua_rawseti(L, 2, CELL_TASK);
+  lua_pushvalue(L, 3);
+  lua_rawseti(L, 2, CELL_CONN);
+  push_cells(L);
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 2);
   lua_rawset(L, -3);
-  lua_pop(L, 1);
+  *kept = *task;
+  return 0;
 }
 
-/* The task of the coroutine at `co`, no longer kept; all zero when it had none. Leaves its connection on the stack, which
- * must not be collected now. */
-static xb_task take_task(lua_State *L, int co) {
-  xb_task task = {0}, *kept;
-  push_tasks(L);
+/* The coroutine at `co` has yielded: its task waits for it. Without memory for that, the task is over. */
+static void keep_task(lua_State *L, int co, int cell, const xb_task *task, int conn) {
+  lua_pushcfunction(L, l_keep);
   lua_pushvalue(L, co);
-  lua_rawget(L, -2);
-  kept = luaL_testudata(L, -1, XB_TASK);
+  lua_pushvalue(L, cell);
+  lua_pushvalue(L, conn);
+  lua_pushlightuserdata(L, (void *)task);
+  if (lua_pcall(L, 4, 0, 0) == LUA_OK) return;
+  finish(L, task, false);
+  lua_error(L);
+}
+
+/* The task in the cell, no longer kept; all zero when there is none. Leaves its connection on the stack, which must not be
+ * collected now. */
+static xb_task take_task(lua_State *L, int cell) {
+  xb_task task = {0}, *kept;
+  lua_rawgeti(L, cell, CELL_CONN);
+  lua_rawgeti(L, cell, CELL_TASK);
+  kept = lua_touserdata(L, -1);
   if (kept) {
     task = *kept;
     *kept = (xb_task){0};
-    lua_pushvalue(L, co);
-    lua_pushnil(L);
-    lua_rawset(L, -4);
-    lua_getiuservalue(L, -1, 1);
-  } else {
-    lua_pushnil(L);
   }
-  lua_replace(L, -3);
   lua_pop(L, 1);
   return task;
 }
 
-/* finished(...) -> ...: what a watched call came to, told in its own coroutine. If it has yielded, whoever resumed it
+/* finished(cell, ...) -> ...: what a watched call came to, told in its own coroutine. If it has yielded, whoever resumed it
  * last need not have been us. */
 static int l_finished(lua_State *L) {
-  int n = lua_gettop(L);
+  int n = lua_gettop(L) - 1;
   bool done = came_to_true(L, n);
   xb_task task;
   luaL_checkstack(L, 10, "a callback's results");
-  lua_pushthread(L);
-  task = take_task(L, n + 1);
+  task = take_task(L, 1);
   finish(L, &task, done);
-  lua_settop(L, n);
+  lua_settop(L, n + 1);
   return n;
 }
 
-/* The function under `nargs` arguments becomes one that calls it and then `finished`. */
-static void watch(lua_State *L, int nargs) {
+static void push_cell(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &spare_cell_key) == LUA_TTABLE) {
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_cell_key);
+  } else {
+    lua_pop(L, 1);
+    lua_createtable(L, CELL_CONN, 0);
+  }
+}
+
+static void keep_spare_cell(lua_State *L, int cell) {
+  lua_pushvalue(L, cell);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_cell_key);
+}
+
+/* The function under `nargs` arguments becomes one that calls it and then `finished`; below it is put its cell. Returns
+ * how many arguments there are now. */
+static int watch(lua_State *L, int nargs) {
+  push_cell(L);
+  lua_insert(L, -nargs - 2);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &watch_key);
   lua_insert(L, -nargs - 2);
+  lua_pushvalue(L, -nargs - 3);
+  lua_insert(L, -nargs - 2);
+  return nargs + 2;
 }
 
 /* In Lua, since a callback must be able to yield through it. */
 static void make_watch(lua_State *L) {
-  static const char text[] = "local finished = ... return function(f, ...) return finished(f(...)) end";
+  static const char text[] = "local finished = ... return function(cell, f, ...) return finished(cell, f(...)) end";
   if (luaL_loadbuffer(L, text, sizeof text - 1, "=xmpp") != LUA_OK) lua_error(L);
   lua_pushcfunction(L, l_finished);
   lua_call(L, 1, 1);
@@ -262,9 +283,23 @@ void xb_prepare_call(lua_State *L) {
   lua_pop(L, 1);
 }
 
+static int resume(lua_State *L, lua_State *co, xb_state *st, int nargs, int *results) {
+  int status;
+  if (st->nested >= XB_MOST_NESTED) {
+    lua_settop(co, 0);
+    lua_pushliteral(L, "C stack overflow"); /* it may raise, so not on a coroutine that isn't running */
+    lua_xmove(L, co, 1);
+    return LUA_ERRRUN;
+  }
+  st->nested++;
+  status = lua_resume(co, L, nargs, results);
+  st->nested--;
+  return status;
+}
+
 /* One stretch of a coroutine's life. true: it is over, and its results are on its stack. */
-static bool run(lua_State *L, lua_State *co, int nargs, int *results) {
-  int status = lua_resume(co, L, nargs, results);
+static bool run(lua_State *L, lua_State *co, xb_state *st, int nargs, int *results) {
+  int status = resume(L, co, st, nargs, results);
   if (status == LUA_YIELD) {
     lua_pop(co, *results);
     return false;
@@ -279,37 +314,39 @@ static bool run(lua_State *L, lua_State *co, int nargs, int *results) {
 
 void xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
   lua_State *co;
-  int at, results;
+  int at, results, watched = task->conn != NULL;
   luaL_checkstack(L, 10, "a callback");
-  if (task->conn) {
-    watch(L, nargs);
-    nargs++;
-  }
+  if (watched) nargs = watch(L, nargs);
   co = push_coroutine(L);
   lua_insert(L, -nargs - 2);
-  at = lua_gettop(L) - nargs - 1;
+  at = lua_gettop(L) - nargs - 1; /* a watched call's cell is below it */
   luaL_checkstack(co, nargs + 5, "a callback");
   lua_xmove(L, co, nargs + 1);
-  if (run(L, co, nargs, &results)) {
+  if (run(L, co, task->st, nargs, &results)) {
     finish(L, task, came_to_true(co, results));
     if (results >= 0) {
       lua_settop(co, 0);
       keep_spare(L, at);
+      if (watched) keep_spare_cell(L, at - 1);
     }
-  } else {
-    keep_task(L, at, task, conn);
+  } else if (watched) {
+    keep_task(L, at, at - 1, task, conn);
   }
-  lua_settop(L, at - 1);
+  lua_settop(L, at - 1 - watched);
 }
 
 void xb_resume(lua_State *L, xb_state *st) {
   lua_State *co = lua_tothread(L, -1);
   int at = lua_gettop(L), results;
-  (void)st;
-  if (co && co != L && lua_status(co) == LUA_YIELD && run(L, co, 0, &results)) {
-    xb_task task = take_task(L, at);
-    finish(L, &task, false); /* unless it is finished, it threw */
-    if (results > 0) lua_pop(co, results);
+  if (co && co != L && lua_status(co) == LUA_YIELD) {
+    push_cells(L);
+    lua_pushvalue(L, at);
+    lua_rawget(L, -2); /* now: a coroutine that throws lets go of it */
+    if (run(L, co, st, 0, &results)) {
+      xb_task task = lua_istable(L, at + 2) ? take_task(L, at + 2) : (xb_task){0};
+      finish(L, &task, false); /* unless it is finished, it threw */
+      if (results > 0) lua_pop(co, results);
+    }
   }
   lua_settop(L, at - 1);
 }
@@ -322,11 +359,11 @@ void xb_open_call(lua_State *L) {
   luaL_newmetatable(L, XB_ERROR);
   lua_pushcfunction(L, l_error_tostring);
   lua_setfield(L, -2, "__tostring");
-  lua_createtable(L, 0, 1); /* an ephemeron table: a task lives as long as its coroutine */
+  lua_newtable(L);
   lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
+  lua_pushliteral(L, "kv");
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &tasks_key);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &cells_key);
   lua_pop(L, 2);
 }

@@ -15,10 +15,21 @@ int xb_l_receive(lua_State *L) {
   return 2;
 }
 
+static const char default_key; /* of the registry */
+
+/* Not every Lua has functions of C that are the same each time they are pushed. */
+void xb_push_default_handler(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &default_key) != LUA_TNIL) return;
+  lua_pop(L, 1);
+  lua_pushcfunction(L, xb_l_default_handler);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &default_key);
+}
+
 int xb_l_set_handler(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   lua_settop(L, 2);
-  if (lua_isnil(L, 2)) lua_pushcfunction(L, xb_l_default_handler), lua_replace(L, 2);
+  if (lua_isnil(L, 2)) xb_push_default_handler(L), lua_replace(L, 2);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   conn->handler = lua_tocfunction(L, 2) == xb_l_default_handler ? XB_DEFAULT_HANDLER : XB_OWN_HANDLER;
   xb_set_part(L, 1, XB_HANDLER);

@@ -202,18 +202,23 @@ static int l_feed(lua_State *L) {
   return xm_conn_feed(conn->c, bytes, n) == XM_OK ? 0 : luaL_error(L, "not enough memory");
 }
 
+static int push_bytes(lua_State *L) {
+  const xm_buf *b = lua_touserdata(L, 1);
+  lua_pushlstring(L, xm_buf_len(b) ? xm_buf_at(b) : "", xm_buf_len(b));
+  return 1;
+}
+
 static int l_sent(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   xm_buf sent = XM_BUF_INIT;
-  luaL_Buffer b;
-  int rc = xm_conn_sent(conn->c, &sent);
-  size_t n = xm_buf_len(&sent);
-  char *room = luaL_buffinitsize(L, &b, n + 1);
-  if (n) memcpy(room, xm_buf_at(&sent), n);
+  int status;
+  lua_pushcfunction(L, push_bytes);
+  lua_pushlightuserdata(L, &sent);
+  if (xm_conn_sent(conn->c, &sent) < 0) luaL_error(L, "not enough memory");
+  status = lua_pcall(L, 1, 1, 0);
   xm_buf_free(&sent);
-  luaL_pushresultsize(&b, n);
   xb_mark_ready(conn);
-  return rc == XM_OK ? 1 : luaL_error(L, "not enough memory");
+  return status == LUA_OK ? 1 : lua_error(L);
 }
 
 static int l_tostring(lua_State *L) {

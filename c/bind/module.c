@@ -69,11 +69,11 @@ static int l_step(lua_State *L) {
   if (st->stepping)
     return luaL_error(L, "a step is being made already: inside a handler or callback, wait by yielding (await, sleep), "
                          "which needs a coroutine that can yield here");
-  st->stepping = true;
-  xm_loop_turn(st->loop, ms);
-  lua_pushcfunction(L, l_step_protected);
+  lua_pushcfunction(L, l_step_protected); /* may raise: 5.1 makes a closure of it */
   lua_pushlightuserdata(L, st);
   lua_pushinteger(L, most > ALL ? ALL : most);
+  st->stepping = true;
+  xm_loop_turn(st->loop, ms);
   status = lua_pcall(L, 2, 1, 0);
   xb_flush_all(st);
   xm_loop_sync(st->loop);
@@ -164,12 +164,12 @@ static void new_state(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"is_connection", xb_l_is_connection},
-                                     {"default_handler", xb_l_default_handler},
                                      {"jid", xb_l_jid},
                                      {"is_jid", xb_l_is_jid},
                                      {"to_xml", xb_l_to_xml},
                                      {"from_xml", xb_l_from_xml},
                                      {"check_stanza", xb_l_check_stanza},
+                                     {"number_text", xb_l_number_text},
                                      {"on_error", xb_l_on_error},
                                      {"timer", xb_l_timer},
                                      {"spawn", xb_l_spawn},
@@ -182,15 +182,22 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"error", l_error},
                                      {"now", l_now},
                                      {"methods", l_methods},
+#if LUA_VERSION_NUM == 501
+                                     {"can_yield", xb_l_can_yield},
+#endif
                                      {NULL, NULL}};
 
 __attribute__((visibility("default"))) int luaopen_xmpp_core(lua_State *L) {
-  luaL_checkversion(L);
+  xb_check_lua(L);
   new_state(L);
   xb_open_call(L);
   xb_open_wait(L);
   xb_open_jid(L);
   luaL_newlib(L, functions);
+  lua_pushliteral(L, "xmpp.core built for " XB_LUA); /* lua/xmpp/load.lua looks for it in the file, too */
+  lua_setfield(L, -2, "built");
+  xb_push_default_handler(L);
+  lua_setfield(L, -2, "default_handler");
   xb_open_conn(L);
   lua_setfield(L, -2, "conn");
   return 1;

@@ -112,6 +112,18 @@ static const char *number(lua_State *L, int index, char *room, size_t cap, size_
   return room;
 }
 
+/* number_text(v) -> the number v as it is written into a stanza, nil when it can't be. */
+int xb_l_number_text(lua_State *L) {
+  char room[40];
+  size_t n;
+  const char *s;
+  luaL_checktype(L, 1, LUA_TNUMBER);
+  s = number(L, 1, room, sizeof room, &n);
+  if (s) lua_pushlstring(L, s, n);
+  else lua_pushnil(L);
+  return 1;
+}
+
 /* A string, or a number as one. NULL: neither. */
 static const char *to_text(lua_State *L, int index, char *room, size_t cap, size_t *n) {
   if (lua_type(L, index) == LUA_TSTRING) return lua_tolstring(L, index, n);
@@ -327,7 +339,7 @@ static int write_element(walk *k, int at) {
 int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w) {
   walk k = {.L = L, .out = xm_out_begin(out), .w = w, .depth = 1};
   int rc, top = lua_gettop(L);
-  if (!lua_checkstack(L, 8)) return XM_ENOMEM;
+  if (!lua_checkstack(L, XB_WALK_STACK(DEPTH))) return XM_ENOMEM;
   if (lua_type(L, index) != LUA_TTABLE) return refuse_type(&k, NULL, "table", index);
   lua_pushvalue(L, index);
   rc = write_element(&k, lua_gettop(L));
@@ -448,15 +460,16 @@ int xb_l_from_xml(lua_State *L) {
   unsigned most = n < UINT_MAX - 8 ? (unsigned)n + 8 : UINT_MAX; /* it is the caller's own: only depth is bounded */
   xm_xml_limits limits = {
       .stanza = 8 * n + 256, .start_tag = n + 256, .depth = DEPTH, .attributes = most, .nodes = most};
-  xm_xml *x = xm_xml_new(XM_NS_CLIENT, &limits);
+  xm_xml *x;
   xm_err e = {0};
   int ev, status = LUA_OK;
+  lua_pushcfunction(L, build); /* may raise: 5.1 makes a closure of it */
+  x = xm_xml_new(XM_NS_CLIENT, &limits);
   while (n > 0 && strchr(" \t\r\n", s[n - 1]) && s[n - 1]) n--;
   if (!x) return luaL_error(L, "not enough memory");
   ev = parse(x, head, sizeof head - 1, &e);
   if (ev >= 0) ev = parse(x, s, n, &e);
   if (ev == XM_XML_STANZA) {
-    lua_pushcfunction(L, build);
     lua_pushlightuserdata(L, (void *)xm_xml_tape(x));
     status = lua_pcall(L, 1, 1, 0); /* a memory error may not leave the parser behind */
   }

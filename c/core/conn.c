@@ -15,6 +15,8 @@ enum {
   EVENTS_A_TURN = 64,   /* that nobody above sees; then others have their turn */
   WIRE = 16 * 1024,     /* bytes moved to the link at a time: as much as a TLS record holds */
   ASK_AFTER = 250,      /* ms: what was sent is asked about, if no batch came together */
+  HOLD = 1000,          /* ms: see xm_sm_is_held */
+  PROVE = 5000,         /* ms: a resumed session that swallows what it is given is found out sooner than a dead link */
   HOPS = 3,             /* see-other-host, in a row */
   BARREN = 2,           /* resumptions that brought nothing on, until the session is given up */
   SESSION_KEPT = 300000 /* ms that a server keeps a cut session, where it doesn't say */
@@ -39,6 +41,7 @@ struct xm_conn {
   xm_conn_info info;
   xm_timer idle;     /* keepalive */
   xm_timer ask;      /* see ASK_AFTER */
+  xm_timer hold;     /* see HOLD */
   xm_timer patience; /* until the server must have answered */
   xm_timer deadline; /* of closing */
   xm_timer next;     /* the next attempt */
@@ -106,7 +109,7 @@ const char *xm_conn_state_name(const xm_conn *c) {
 }
 
 static void stop_timers(xm_conn *c) {
-  xm_timer *const all[] = {&c->idle, &c->ask, &c->patience, &c->deadline, &c->next};
+  xm_timer *const all[] = {&c->idle, &c->ask, &c->hold, &c->patience, &c->deadline, &c->next};
   size_t i, n = sizeof all / sizeof *all;
   if (c->state != XM_CONN_CLOSED) n -= 2; /* those of the link */
   for (i = 0; i < n; i++) xm_timer_stop(c->loop, all[i]);
@@ -177,6 +180,12 @@ static void on_ask(void *arg) {
   wake(c);
 }
 
+static void on_hold(void *arg) {
+  xm_conn *c = arg;
+  xm_sm_release(c->sm);
+  wake(c);
+}
+
 static void on_impatient(void *arg) {
   xm_conn *c = arg;
   c->impatient = true;
@@ -187,13 +196,19 @@ static bool is_expecting(const xm_conn *c) {
   return xm_sm_awaited(c->sm) || xm_sm_state_of(c->sm) == XM_SM_ENABLING || *c->ping;
 }
 
+static unsigned patience(const xm_conn *c) {
+  return c->unproven && c->o.patience > PROVE ? PROVE : c->o.patience;
+}
+
 /* Sees to it that what is out gets asked about, and that an answer isn't waited for in vain. */
 static void watch(xm_conn *c) {
   if (xm_sm_unasked(c->sm) && !xm_timer_armed(&c->ask)) xm_timer_start(c->loop, &c->ask, ASK_AFTER, on_ask, c);
+  if (!xm_sm_is_held(c->sm)) xm_timer_stop(c->loop, &c->hold);
+  else if (!xm_timer_armed(&c->hold)) xm_timer_start(c->loop, &c->hold, HOLD, on_hold, c);
   if (!is_expecting(c)) {
     xm_timer_stop(c->loop, &c->patience);
   } else if (!xm_timer_armed(&c->patience) && !c->impatient) {
-    xm_timer_start(c->loop, &c->patience, c->o.patience, on_impatient, c);
+    xm_timer_start(c->loop, &c->patience, patience(c), on_impatient, c);
   }
 }
 
@@ -442,8 +457,9 @@ static void note_login(xm_conn *c) {
   if (m && strcmp(m, "PLAIN") != 0 && strcmp(m, "ANONYMOUS") != 0) c->o.pinned = true;
 }
 
-/* The peer's fault, told and done with. */
+/* The peer's fault, told and done with; after what was said before. */
 static xm_conn_event refuse(xm_conn *c, const char *detail) {
+  xm_conn_flush(c);
   xm_link_refuse(c->link, detail, c->said_bye || !xm_sm_is_between(c->sm));
   return on_link_end(c);
 }
@@ -592,7 +608,7 @@ static xm_conn_event lose_patience(xm_conn *c) {
     /* Who has said <resumed/> and doesn't answer the next word isn't slow. Nothing has left since, so its h was exact. */
     c->barren = xm_sm_is_unproven(c->sm) ? BARREN : c->barren + 1;
     xm_err_set(xm_link_why(c->link), XM_LAYER_TIMEOUT, "timeout", true,
-               "the server was asked for a sign of life and gave none in %u s: the link is dead", c->o.patience / 1000);
+               "the server was asked for a sign of life and gave none in %u s: the link is dead", patience(c) / 1000);
     xm_link_cut(c->link);
     return on_link_end(c);
   }

@@ -166,20 +166,37 @@ static void add_loopbacks(xm_dns *d, int number) {
   add_address(d, number, (const struct sockaddr *)&v4, sizeof v4);
 }
 
-/* The order is RFC 6724's, but a long list of one family does not push the other out: it yields half of the share. */
+/* RFC 6724 2.1, the best first. Its rules on source addresses, for which each address would have to be tried, are left
+ * to who dials (RFC 8305): where nothing leads to, connecting fails at once. */
+enum { RANK_LOOPBACK, RANK_IPV6, RANK_IPV4, RANK_6TO4, RANK_TEREDO, RANK_LOCAL, RANK_OLD, RANKS };
+
+static int rank_of(const struct sockaddr *sa) {
+  const struct in6_addr *v6 = &((const struct sockaddr_in6 *)sa)->sin6_addr;
+  const uint8_t *b = v6->s6_addr;
+  if (sa->sa_family != AF_INET6 || IN6_IS_ADDR_V4MAPPED(v6)) return RANK_IPV4;
+  if (IN6_IS_ADDR_LOOPBACK(v6)) return RANK_LOOPBACK;
+  if (IN6_IS_ADDR_V4COMPAT(v6) || IN6_IS_ADDR_SITELOCAL(v6) || (b[0] == 0x3F && b[1] == 0xFE)) return RANK_OLD;
+  if ((b[0] & 0xFE) == 0xFC) return RANK_LOCAL;
+  if (b[0] == 0x20 && b[1] == 0x02) return RANK_6TO4;
+  return b[0] == 0x20 && b[1] == 0x01 && !b[2] && !b[3] ? RANK_TEREDO : RANK_IPV6;
+}
+
+/* A long list of one family does not push the other out: it yields half of the share. */
 static void add_target_addresses(xm_dns *d, int number, int share) {
   const struct ares_addrinfo *found = first_with_host(d, d->targets[number].host)->found;
   const struct ares_addrinfo_node *list = found ? found->nodes : NULL, *node;
   int left4 = share - smaller(share / 2, count_family(list, AF_INET6));
   int left6 = share - smaller(share / 2, count_family(list, AF_INET));
-  int *left;
+  int *left, rank;
   if (!list && share > 1 && strcasecmp(d->targets[number].host, "localhost") == 0) add_loopbacks(d, number);
-  for (node = list; node && share > 0; node = node->ai_next) {
-    left = node->ai_family == AF_INET ? &left4 : &left6;
-    if (*left == 0) continue;
-    add_address(d, number, node->ai_addr, (size_t)node->ai_addrlen);
-    --*left;
-    share--;
+  for (rank = 0; rank < RANKS; rank++) {
+    for (node = list; node && share > 0; node = node->ai_next) {
+      left = node->ai_family == AF_INET ? &left4 : &left6;
+      if (*left == 0 || rank_of(node->ai_addr) != rank) continue;
+      add_address(d, number, node->ai_addr, (size_t)node->ai_addrlen);
+      --*left;
+      share--;
+    }
   }
 }
 
@@ -219,8 +236,10 @@ static void on_addresses(void *arg, int status, int timeouts, struct ares_addrin
   take_answer(t->dns, status);
 }
 
+/* Unsorted: c-ares would open a socket to every address there is, thousands maybe, in one turn. */
 static void ask_addresses(xm_dns *d) {
-  static const struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+  static const struct ares_addrinfo_hints hints = {
+      .ai_flags = ARES_AI_NOSORT, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
   int i;
   d->stage = STAGE_ADDRESSES;
   d->refusal = 0;

@@ -35,8 +35,8 @@ typedef struct xm_dns_query {
  * somebody else holds the loop. */
 xm_dns *xm_dns_start(xm_loop *l, const xm_dns_query *q, void (*done)(void *arg), void *arg, xm_err *e);
 
-/* After done: the number of addresses, from 1 to XM_DNS_ADDRESSES, ordered by SRV priority and weight, then by RFC
- * 6724; or XM_EFAIL (layer dns, condition "NXDOMAIN", "SERVFAIL", "no-service" for the target ".", ...; memory that ran
+/* After done: the number of addresses, from 1 to XM_DNS_ADDRESSES, ordered by SRV priority and weight, then by RFC 6724
+ * 2.1; or XM_EFAIL (layer dns, condition "NXDOMAIN", "SERVFAIL", "no-service" for the target ".", ...; memory that ran
  * out is layer limit). Before done: 0. */
 int xm_dns_result(const xm_dns *d, const xm_dns_address **list, xm_err *e);
 

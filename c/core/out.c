@@ -115,13 +115,17 @@ static int end_tag(xm_out *o) {
   return xm_buf_putc(o->buf, '>');
 }
 
-int xm_out_open(xm_out *o, const char *name, size_t n) {
+static int open_tag(xm_out *o, const char *begin, const char *name, size_t n) {
   int rc = end_tag(o);
-  if (rc == XM_OK) rc = xm_buf_putc(o->buf, '<');
+  if (rc == XM_OK) rc = xm_buf_puts(o->buf, begin);
   if (rc == XM_OK) rc = put_name(o, name, n);
   o->in_tag = true;
   o->prefixes = 0;
   return rc;
+}
+
+int xm_out_open(xm_out *o, const char *name, size_t n) {
+  return open_tag(o, "<", name, n);
 }
 
 static int put_value(xm_out *o, const char *value, size_t n) {
@@ -174,15 +178,19 @@ int xm_out_text(xm_out *o, const char *s, size_t n) {
   return rc == XM_OK ? put_escaped(o, s, n, IN_TEXT) : rc;
 }
 
-int xm_out_close(xm_out *o, const char *name, size_t n) {
+static int close_tag(xm_out *o, const char *begin, const char *name, size_t n) {
   int rc;
   if (o->in_tag) {
     o->in_tag = false;
     return xm_buf_puts(o->buf, "/>");
   }
-  rc = xm_buf_puts(o->buf, "</");
+  rc = xm_buf_puts(o->buf, begin);
   if (rc == XM_OK) rc = xm_buf_put(o->buf, name, n);
   return rc == XM_OK ? xm_buf_putc(o->buf, '>') : rc;
+}
+
+int xm_out_close(xm_out *o, const char *name, size_t n) {
+  return close_tag(o, "</", name, n);
 }
 
 int xm_out_start(xm_out *o, const char *name, ...) {
@@ -202,10 +210,22 @@ int xm_out_end(xm_out *o, const char *name) {
   return xm_out_close(o, name, strlen(name));
 }
 
+/* Such an element came with the prefix it has by birth: no declaration leads to that namespace. */
+static bool has_xml_prefix(const xm_tape *t, const xm_tape_rec *r) {
+  return equals(xm_tape_str(t, r->text), r->text_len, XM_NS_XML);
+}
+
 static int put_open(xm_out *o, const xm_tape *t, const xm_tape_rec *r) {
-  int rc = xm_out_open(o, xm_tape_str(t, r->name), r->name_len);
+  const char *name = xm_tape_str(t, r->name);
+  int rc;
+  if (has_xml_prefix(t, r)) return open_tag(o, "<xml:", name, r->name_len);
+  rc = open_tag(o, "<", name, r->name_len);
   if (rc == XM_OK && r->new_ns) rc = xm_out_attr(o, "xmlns", 5, xm_tape_str(t, r->text), r->text_len);
   return rc;
+}
+
+static int put_close(xm_out *o, const xm_tape *t, const xm_tape_rec *r) {
+  return close_tag(o, has_xml_prefix(t, r) ? "</xml:" : "</", xm_tape_str(t, r->name), r->name_len);
 }
 
 static int put_rec(xm_out *o, const xm_tape *t, const xm_tape_rec *r) {
@@ -215,7 +235,7 @@ static int put_rec(xm_out *o, const xm_tape *t, const xm_tape_rec *r) {
     case XM_TAPE_ATTR:
       return xm_out_attr(o, xm_tape_str(t, r->name), r->name_len, xm_tape_str(t, r->text), r->text_len);
     case XM_TAPE_TEXT: return xm_out_text(o, xm_tape_str(t, r->text), r->text_len);
-    case XM_TAPE_CLOSE: return xm_out_close(o, xm_tape_str(t, opened->name), opened->name_len);
+    case XM_TAPE_CLOSE: return put_close(o, t, opened);
   }
   return XM_EINVAL;
 }

@@ -34,7 +34,7 @@ struct xm_sm {
   unsigned since;         /* stanzas since the last request */
   bool was_asked;         /* <enable/> went out on this stream: an answer may still come */
   bool must_enable, must_ack, must_ask, resume;
-  bool must_prove;        /* the session was resumed: what it is worth the answer to a request will tell */
+  bool held;              /* stanzas wait for a word of the server's: see is_held */
   xm_buf id, location;    /* with a NUL; empty: none */
   unsigned max;
   xm_buf receipts;
@@ -165,13 +165,6 @@ static int put_request(xm_sm *s, xm_buf *wire) {
   return XM_OK;
 }
 
-/* What leaves before <enabled/> is in no session: were the link cut, it would have to be sent once more by chance. What
- * leaves after <resumed/> may be swallowed (Prosody, whose parser has half a stanza of the last link in it): for that, too,
- * an answer is waited for. */
-static bool is_held(const xm_sm *s) {
-  return (s->state == XM_SM_ENABLING || s->must_prove) && s->part == 0;
-}
-
 static bool is_full(const xm_sm *s) {
   return s->state != XM_SM_OFF && s->pumped >= XM_SM_IN_FLIGHT;
 }
@@ -211,7 +204,7 @@ int xm_sm_pump(xm_sm *s, xm_buf *wire, size_t most) {
   int rc = XM_OK;
   while (rc == XM_OK && xm_buf_len(wire) < most) {
     if (s->part == 0) rc = put_nonzas(s, wire);
-    if (rc < 0 || s->pumped == count(&s->log) || is_full(s) || is_held(s)) break;
+    if (rc < 0 || s->pumped == count(&s->log) || is_full(s) || (s->held && s->part == 0)) break;
     rc = move_piece(s, wire, most);
   }
   return rc;
@@ -232,13 +225,14 @@ static void forget_session(xm_sm *s) {
 void xm_sm_enable(xm_sm *s, bool resume) {
   forget_session(s);
   s->state = XM_SM_ENABLING;
-  s->must_enable = true;
+  s->must_enable = s->held = true;
   s->resume = resume;
 }
 
 void xm_sm_give_up(xm_sm *s) {
   if (s->state != XM_SM_ENABLING) return;
   s->state = XM_SM_OFF;
+  s->held = false;
   leave_written(s);
 }
 
@@ -270,6 +264,7 @@ static void on_enabled(xm_sm *s, const xm_tape *t) {
   uint32_t max = 0;
   if (s->state == XM_SM_ON || !s->was_asked) return;
   s->state = XM_SM_ON;
+  s->held = false;
   s->in = 0;
   s->asked = 0;
   forget_session(s);
@@ -303,7 +298,7 @@ static int on_ack(xm_sm *s, const xm_tape *t, xm_err *e) {
   if (s->state != XM_SM_ON) return XM_OK;
   if (!read_number(h, &n)) return refuse_h(s, h ? h : "(no)", e);
   if (s->asked) s->asked--;
-  s->must_prove = false;
+  s->held = false;
   return ack(s, n, e);
 }
 
@@ -320,6 +315,14 @@ void xm_sm_handled(xm_sm *s) {
   s->in++;
 }
 
+bool xm_sm_is_held(const xm_sm *s) {
+  return s->held;
+}
+
+void xm_sm_release(xm_sm *s) {
+  s->held = false;
+}
+
 void xm_sm_request(xm_sm *s) {
   s->must_ask = true;
 }
@@ -334,7 +337,7 @@ static void begin_wire(xm_sm *s) {
   s->pumped = s->moved = s->part = 0;
   s->taken = 0;
   s->asked = s->since = 0;
-  s->must_enable = s->must_ack = s->must_ask = s->was_asked = s->must_prove = false;
+  s->must_enable = s->must_ack = s->must_ask = s->was_asked = s->held = false;
 }
 
 /* With a session `written` stays: it is how far the server's h may go. */
@@ -356,7 +359,7 @@ static int ack_cut(xm_sm *s, uint32_t h, xm_err *e) {
 
 int xm_sm_resumed(xm_sm *s, uint32_t h, xm_err *e) {
   int rc = ack_cut(s, h, e);
-  s->must_prove = s->must_ask = rc == XM_OK;
+  s->held = s->must_ask = rc == XM_OK && count(&s->log) > 0;
   return rc;
 }
 

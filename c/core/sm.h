@@ -90,6 +90,11 @@ void xm_sm_enable(xm_sm *s, bool resume);
 void xm_sm_give_up(xm_sm *s);
 /* An element of XM_SM_NS is on the tape. 0, or XM_EFAIL with layer stream: an h that can't be. */
 int xm_sm_read(xm_sm *s, const xm_tape *t, xm_err *e);
+/* Stanzas are held back at two moments. What leaves before <enabled/> is in no session: were the link cut then, nobody would
+ * know whether to send it again. What leaves after <resumed/> may be swallowed by a server whose parser has half a stanza of
+ * the last link in it (Prosody), so the answer to an <r/> goes before. Neither is waited for any longer after release. */
+bool xm_sm_is_held(const xm_sm *s);
+void xm_sm_release(xm_sm *s);
 /* A stanza came in, and is handled. */
 void xm_sm_handled(xm_sm *s);
 /* Ask for an acknowledgement as soon as that can be. */

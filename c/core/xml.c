@@ -278,9 +278,11 @@ static int fail(xm_xml *x, xm_err *e) {
   return XM_EFAIL;
 }
 
-/* expat takes a stream for UTF-16 if its first two bytes look like that, whatever encoding it was told to expect. */
+/* expat takes a stream for UTF-16 if its first two bytes look like that, whatever encoding it was told to expect, and
+ * passes over a byte order mark, which RFC 6120 11.6 knows as text only. What begins with its first byte is no tag. */
 static void check_encoding(xm_xml *x) {
   size_t i;
+  if (x->fed == 0 && x->room[0] == '\xEF') refuse(x, "not-well-formed", "text or a byte order mark before its root");
   for (i = 0; i < x->filled && x->fed + i < 2; i++)
     if (!x->room[i] || (unsigned char)x->room[i] >= 0xFE) refuse(x, "unsupported-encoding", "it is not in UTF-8");
 }

@@ -1,5 +1,7 @@
 #include <ares.h>
 #include <arpa/inet.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -202,6 +205,15 @@ static const struct row {
     {"an IPv4 address, direct TLS", SRV | DIRECT, "192.0.2.7", "", "0 192.0.2.7 5222 tls"},
     {"an IPv6 address", SRV, "2001:db8::7", "", "0 2001:db8::7 5222"},
     {"a target that is an address", SRV, "x.test", CLIENT "0 0 1 192.0.2.7\n", "0 192.0.2.7 1"},
+    {"addresses in RFC 6724's order of preference", 0, "x.test",
+     "x.test AAAA fd00::1\nx.test AAAA 3ffe::1\nx.test AAAA 2001::1\nx.test AAAA fec0::1\nx.test AAAA 2002::1\n"
+     "x.test A 192.0.2.2\nx.test A 192.0.2.1\nx.test AAAA ::192.0.2.3\n"
+     "x.test AAAA 2001:db8::2\nx.test AAAA 2001:db8::1\nx.test AAAA 2001:1::1\nx.test AAAA ::1\n",
+     "0 ::1 5222; 0 2001:db8::2 5222; 0 2001:db8::1 5222; 0 2001:1::1 5222; 0 192.0.2.2 5222; 0 192.0.2.1 5222; "
+     "0 2002::1 5222; 0 2001::1 5222; 0 fd00::1 5222; 0 3ffe::1 5222; 0 fec0::1 5222; 0 ::192.0.2.3 5222"},
+    {"IPv4 in IPv6 is no better than IPv4", 0, "x.test",
+     "x.test AAAA 2002::1\nx.test AAAA ::ffff:192.0.2.4\nx.test AAAA 2001:db8::1\n",
+     "0 2001:db8::1 5222; 0 ::ffff:192.0.2.4 5222; 0 2002::1 5222"},
     {"five addresses of one target, four of the other", SRV, "x.test",
      CLIENT "1 0 1 m.test\n" CLIENT "2 0 2 b.test\nm.test A 192.0.2.11\nm.test A 192.0.2.12\nm.test A 192.0.2.13\n"
             "m.test A 192.0.2.14\nm.test A 192.0.2.15\n" HOSTS,
@@ -220,6 +232,14 @@ static void answers_as_the_row_says(void **state) {
 }
 
 /* More than a row can hold. */
+
+/* c-ares's calls, too, come here. */
+static atomic_int connects;
+
+__attribute__((visibility("default"))) int connect(int fd, const struct sockaddr *sa, socklen_t n) {
+  connects++;
+  return (int)syscall(SYS_connect, fd, sa, n);
+}
 
 /* Writes `line` n times, with the number in place of '#' and two bytes of an address in place of '@'. */
 static char *repeat(char *to, int n, const char *line) {
@@ -269,11 +289,14 @@ static void too_long_an_answer_without_tcp_is_none(void **state) {
   free(zone);
 }
 
+/* And none of them is tried: no more is connected than a few sockets to the name server. */
 static void many_addresses_are_cut(void **state) {
   char *zone = malloc(200000), text[TEXT];
   (void)state;
   repeat(zone, 3000, "x.test A 10.0.@\n");
+  connects = 0;
   ask(zone, "x.test", SRV, text);
+  assert_in_range(connects, 1, 9);
   assert_int_equal(count_of(text, ";"), XM_DNS_ADDRESSES - 1);
   assert_ptr_equal(strstr(text, "0 10.0.0.1 5222; 0 10.0.0.2 5222; "), text);
   free(zone);
@@ -293,7 +316,6 @@ static void check_families(const char *aaaa, const char *ipv6, const char *a, co
   assert_int_equal(count_of(text, ipv4), 2);
 }
 
-/* The first come first where IPv6 has a loopback device, the others come last where it has no way out. */
 static void no_family_pushes_the_other_out(void **state) {
   (void)state;
   check_families("a.test AAAA ::1\n", "0 ::1 1", "a.test A 127.0.0.1\n", "0 127.0.0.1 1");
@@ -315,6 +337,30 @@ static void asks_nobody_for_localhost_or_addresses(void **state) {
     assert_int_equal(ask("", names[i], 0, text), 0);
     assert_true(strstr(text, "0 127.0.0.1 5222") || strstr(text, "0 ::1 5222"));
   }
+}
+
+/* c-ares, too, opens it by this. */
+static bool no_hosts_file;
+
+__attribute__((visibility("default"))) FILE *fopen(const char *path, const char *mode) {
+  static FILE *(*usual)(const char *, const char *);
+  if (no_hosts_file && strcmp(path, "/etc/hosts") == 0) return errno = ENOENT, NULL;
+  if (!usual) usual = (FILE * (*)(const char *, const char *)) dlsym(RTLD_NEXT, "fopen");
+  return usual(path, mode);
+}
+
+/* RFC 6761 6.3. Nobody is asked, and nobody else is this machine. */
+static void localhost_needs_no_hosts_file(void **state) {
+  char text[TEXT];
+  (void)state;
+  no_hosts_file = true;
+  assert_int_equal(ask("", "localhost", 0, text), 0);
+  assert_string_equal(text, "0 ::1 5222; 0 127.0.0.1 5222");
+  ask(CLIENT "1 0 1 localhost\n", "x.test", SRV, text);
+  assert_string_equal(text, "0 ::1 1; 0 127.0.0.1 1");
+  ask("", "nohost", 0, text);
+  assert_string_equal(text, "!NXDOMAIN retry");
+  no_hosts_file = false;
 }
 
 static void says_which_targets_have_no_address(void **state) {
@@ -605,6 +651,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(no_family_pushes_the_other_out),
     cmocka_unit_test(asks_once_for_a_host_that_is_named_twice),
     cmocka_unit_test(asks_nobody_for_localhost_or_addresses),
+    cmocka_unit_test(localhost_needs_no_hosts_file),
     cmocka_unit_test(says_which_targets_have_no_address),
     cmocka_unit_test(the_second_name_server_helps_out),
     cmocka_unit_test(no_name_server_is_an_error),

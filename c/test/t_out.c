@@ -362,6 +362,35 @@ static void a_child_is_written_alone(void **state) {
   xm_buf_free(&b);
 }
 
+/* The namespace of "xml:" can't be declared; what came in it, came by its prefix. */
+static void the_prefix_xml_is_written_as_it_came(void **state) {
+  static const char text[] = "<message><xml:a n='1'><b/><c xmlns='urn:c'><xml:d xml:e='2'>t</xml:d></c><xml:f/></xml:a>";
+  xm_buf in = XM_BUF_INIT, b = XM_BUF_INIT;
+  xm_out o = xm_out_begin(&b);
+  xm_xml *x, *back;
+  xm_buf was = XM_BUF_INIT, is = XM_BUF_INIT;
+  (void)state;
+  xm_buf_puts(&in, text);
+  xm_buf_puts(&in, "</message>");
+  x = parse(&in);
+  assert_non_null(x);
+  assert_int_equal(xm_out_tape(&o, xm_xml_tape(x), 0), XM_OK);
+  back = parse(&b);
+  assert_non_null(back);
+  show_tape(&was, xm_xml_tape(x));
+  show_tape(&is, xm_xml_tape(back));
+  assert_int_equal(xm_buf_len(&was), xm_buf_len(&is));
+  assert_memory_equal(xm_buf_at(&was), xm_buf_at(&is), xm_buf_len(&was));
+  check_written(&b, "<message><xml:a n='1'><b xmlns='jabber:client'/><c xmlns='urn:c'><xml:d xml:e='2'>t</xml:d></c>"
+                    "<xml:f/></xml:a></message>");
+  xm_xml_free(x);
+  xm_xml_free(back);
+  xm_buf_free(&in);
+  xm_buf_free(&b);
+  xm_buf_free(&was);
+  xm_buf_free(&is);
+}
+
 static void memory_that_runs_out_is_told(void **state) {
   static char large[3001];
   long n = 0;
@@ -387,6 +416,35 @@ static void memory_that_runs_out_is_told(void **state) {
   assert_true(n > 4);
 }
 
+/* Wherever in a tag or a text the buffer is full: `x` is written behind so many bytes. */
+static int write_behind(size_t bytes, const xm_tape *x) {
+  xm_buf b = XM_BUF_INIT;
+  xm_out o;
+  int rc;
+  while (bytes-- > 0) assert_int_equal(xm_buf_putc(&b, ' '), XM_OK);
+  o = xm_out_begin(&b);
+  heap_fails(0, true);
+  rc = xm_out_tape(&o, x, 0);
+  assert_int_equal(rc, heap_is_well() ? XM_ENOMEM : XM_OK);
+  xm_buf_free(&b);
+  return rc;
+}
+
+static void nothing_is_written_without_memory(void **state) {
+  xm_buf in = XM_BUF_INIT;
+  size_t bytes;
+  int noes = 0;
+  xm_xml *x;
+  (void)state;
+  xm_buf_puts(&in, "<iq xml:lang='en' id='1'><x xmlns='urn:x' a:b='c' xmlns:a='urn:a'>t&lt;<y/></x><xml:z>u</xml:z></iq>");
+  x = parse(&in);
+  assert_non_null(x);
+  for (bytes = 0; bytes < 5000; bytes++) noes += write_behind(bytes, xm_xml_tape(x)) < 0;
+  assert_true(noes > 100 && noes < 4900);
+  xm_xml_free(x);
+  xm_buf_free(&in);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_byte_in_every_place),
@@ -398,7 +456,9 @@ int main(void) {
       cmocka_unit_test(some_namespaces_have_no_element),
       cmocka_unit_test(a_tape_is_written_as_it_was_read),
       cmocka_unit_test(a_child_is_written_alone),
+      cmocka_unit_test(the_prefix_xml_is_written_as_it_came),
       cmocka_unit_test(memory_that_runs_out_is_told),
+      cmocka_unit_test(nothing_is_written_without_memory),
   };
   return cmocka_run_group_tests(tests, load_corpus, free_corpus);
 }

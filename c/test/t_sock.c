@@ -10,11 +10,72 @@
 #include <string.h>
 /* cmocka wants the four above first */
 #include <cmocka.h>
+#include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+/* System calls that say no: the named one, so many times. */
+static struct no {
+  const char *call;
+  int errnum, times;
+} no;
+
+static bool says_no(const char *call) {
+  if (!no.call || strcmp(no.call, call) != 0 || no.times-- <= 0) return false;
+  errno = no.errnum;
+  return true;
+}
+
+static int poor_socket(int family, int type, int protocol) {
+  return says_no("socket") ? -1 : socket(family, type, protocol);
+}
+
+static int poor_connect(int fd, const struct sockaddr *sa, socklen_t n) {
+  int rc = connect(fd, sa, n); /* what was interrupted goes on */
+  return says_no("connect") ? -1 : rc;
+}
+
+static int poor_getsockopt(int fd, int level, int name, void *to, socklen_t *n) {
+  return says_no("getsockopt") ? -1 : getsockopt(fd, level, name, to, n);
+}
+
+static int poor_getpeername(int fd, struct sockaddr *sa, socklen_t *n) {
+  return says_no("getpeername") ? -1 : getpeername(fd, sa, n);
+}
+
+static ssize_t poor_recv(int fd, void *to, size_t n, int flags) {
+  return says_no("recv") ? -1 : recv(fd, to, n, flags);
+}
+
+static ssize_t poor_send(int fd, const void *from, size_t n, int flags) {
+  return says_no("send") ? -1 : send(fd, from, n, flags);
+}
+
+static int poor_poll_init(uv_loop_t *l, uv_poll_t *poll, int fd) {
+  return says_no("uv_poll_init") ? UV_ENOMEM : uv_poll_init(l, poll, fd);
+}
 
 #include "failing.h"
 
+#define socket poor_socket
+#define connect poor_connect
+#define getsockopt poor_getsockopt
+#define getpeername poor_getpeername
+#define recv poor_recv
+#define send poor_send
+#define uv_poll_init poor_poll_init
 #include "../core/sock.c"
+#undef socket
+#undef connect
+#undef getsockopt
+#undef getpeername
+#undef recv
+#undef send
+#undef uv_poll_init
 
 #include "failing_off.h"
 
@@ -381,6 +442,102 @@ static void memory_that_runs_out_is_told(void **state) {
   close(fd);
 }
 
+static void a_system_call_that_fails_is_told(void **state) {
+  static const struct row {
+    struct no no;
+    const char *condition;
+  } rows[] = {{{"socket", EMFILE, 1}, "EMFILE"},         {{"connect", ENETUNREACH, 1}, "ENETUNREACH"},
+              {{"uv_poll_init", 0, 1}, "ENOMEM"},        {{"getsockopt", ENOBUFS, 1}, "ENOBUFS"},
+              {{"getpeername", EINVAL, 1}, "EINVAL"},    {{"connect", EINTR, 1}, ""},
+              {{"getpeername", ENOTCONN, 1}, ""}};
+  xm_dns_address a;
+  int fd = listener(&a);
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    const xm_dns_address *won;
+    xm_err e = {0};
+    xm_loop *l = new_loop();
+    xm_sock *s;
+    no = rows[i].no;
+    s = xm_sock_dial(l, &a, 1, wake, NULL, &e);
+    assert_int_equal(settle(l, s, &won, &e), *rows[i].condition ? XM_EFAIL : 1);
+    assert_true(no.times <= 0);
+    assert_string_equal(e.condition, rows[i].condition);
+    finish_with(l, s);
+  }
+  close(fd);
+}
+
+static void an_interrupted_call_is_made_again(void **state) {
+  xm_loop *l = new_loop();
+  int peer;
+  xm_sock *s = connect_pair(l, &peer);
+  char got[4] = "";
+  (void)state;
+  no = (struct no){"send", EINTR, 3};
+  assert_int_equal(xm_sock_send(s, "abc", 3), 3);
+  assert_int_equal(no.times, -1);
+  assert_int_equal(recv(peer, got, 3, MSG_WAITALL), 3);
+  assert_string_equal(got, "abc");
+  assert_int_equal(send(peer, "xyz", 3, 0), 3);
+  no = (struct no){"recv", EINTR, 3};
+  while (xm_sock_recv(s, got, 3) == -EAGAIN) xm_loop_turn(l, -1);
+  assert_true(no.times < 0);
+  assert_string_equal(got, "xyz");
+  close(peer);
+  finish_with(l, s);
+}
+
+static void take_address(xm_dns_address *a, const char *text) {
+  struct sockaddr_in *v4 = (struct sockaddr_in *)&a->sa;
+  struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&a->sa;
+  memset(&a->sa, 0, sizeof a->sa);
+  a->sa.ss_family = strchr(text, ':') ? AF_INET6 : AF_INET;
+  v4->sin_port = htons(5222); /* at the same place in both */
+  assert_int_equal(inet_pton(a->sa.ss_family, text, strchr(text, ':') ? (void *)&v6->sin6_addr : &v4->sin_addr), 1);
+}
+
+static void this_machine_is_known_by_its_addresses(void **state) {
+  static const struct row {
+    const char *address;
+    bool loopback;
+  } rows[] = {{"127.0.0.1", true}, {"127.255.0.9", true}, {"128.0.0.1", false}, {"10.127.0.1", false},
+              {"::1", true},       {"::2", false},        {"2001:db8::1", false}, {"::ffff:127.0.0.1", false}};
+  xm_loop *l = new_loop();
+  int peer;
+  xm_sock *s = connect_pair(l, &peer);
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    take_address(&s->list[s->won], rows[i].address);
+    assert_int_equal(xm_sock_is_loopback(s), rows[i].loopback);
+  }
+  close(peer);
+  finish_with(l, s);
+}
+
+static void a_failure_is_told_with_its_address(void **state) {
+  static const char *const addresses[] = {"192.0.2.1", "2001:db8::1"};
+  const xm_dns_address *won;
+  char text[100];
+  int i;
+  (void)state;
+  for (i = 0; i < 2; i++) {
+    xm_dns_address a = {0};
+    xm_err e = {0};
+    xm_loop *l = new_loop();
+    xm_sock *s;
+    take_address(&a, addresses[i]);
+    no = (struct no){"socket", EAFNOSUPPORT, 1};
+    s = xm_sock_dial(l, &a, 1, wake, NULL, &e);
+    assert_int_equal(settle(l, s, &won, &e), XM_EFAIL);
+    snprintf(text, sizeof text, "could not connect to %s port 5222 (1 address tried)", addresses[i]);
+    assert_non_null(strstr(e.text, text));
+    finish_with(l, s);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_first_that_answers_wins),
@@ -395,6 +552,10 @@ int main(void) {
       cmocka_unit_test(a_reset_is_an_error_and_no_signal),
       cmocka_unit_test(a_finish_comes_behind_what_was_sent),
       cmocka_unit_test(memory_that_runs_out_is_told),
+      cmocka_unit_test(a_system_call_that_fails_is_told),
+      cmocka_unit_test(an_interrupted_call_is_made_again),
+      cmocka_unit_test(this_machine_is_known_by_its_addresses),
+      cmocka_unit_test(a_failure_is_told_with_its_address),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -291,6 +291,51 @@ static void memory_that_runs_out_is_told(void **state) {
   assert_int_equal(heap.live, 0);
 }
 
+/* A tape with so many records more and so many bytes more, in an element that is still open and ends in a text. */
+static void pad(xm_tape *t, int recs, size_t bytes) {
+  static const char many[] = "................................................................................................"
+                             "................................................................................................";
+  assert_int_equal(xm_tape_reset(t, "jabber:client"), XM_OK);
+  assert_int_equal(open_element(t, "jabber:client", "message"), XM_OK);
+  while (recs-- > 0) assert_int_equal(xm_tape_attr(t, "", 0, "a", 1, ""), XM_OK);
+  assert_int_equal(xm_tape_text(t, many, bytes), XM_OK);
+}
+
+/* One of the appends, of which each is made of several. */
+static int append(xm_tape *t, int which) {
+  switch (which) {
+    case 0: return open_element(t, "urn:x", "x");
+    case 1: return xm_tape_attr(t, "urn:x", 5, "local", 5, "value");
+    case 2: return xm_tape_text(t, "neighbour", 9);
+    case 3: return xm_tape_close(t);
+    default: return xm_tape_text(t, "text", 4);
+  }
+}
+
+/* Wherever in an append the tape is full. */
+static void no_append_gets_by_without_memory(void **state) {
+  int recs, which, noes = 0;
+  size_t bytes;
+  (void)state;
+  for (which = 0; which < 5; which++) {
+    for (recs = 0; recs < 33; recs++) {
+      for (bytes = 0; bytes < 180; bytes++) {
+        xm_tape t = XM_TAPE_INIT;
+        int rc;
+        pad(&t, recs, bytes);
+        if (which == 4) assert_int_equal(open_element(&t, "jabber:client", "body"), XM_OK);
+        heap_fails(0, true);
+        rc = append(&t, which);
+        assert_int_equal(rc, heap_is_well() ? XM_ENOMEM : XM_OK);
+        noes += rc < 0;
+        xm_tape_free(&t);
+      }
+    }
+  }
+  assert_true(noes > 100);
+  assert_int_equal(heap.live, 0);
+}
+
 /* Offsets have 32 bits: what would lie beyond is refused before memory is asked for. */
 static void four_gigabytes_are_the_end(void **state) {
   xm_tape t = XM_TAPE_INIT;
@@ -319,6 +364,7 @@ int main(void) {
       cmocka_unit_test(content_is_the_first_text),
       cmocka_unit_test(whatever_is_appended_is_found),
       cmocka_unit_test(memory_that_runs_out_is_told),
+      cmocka_unit_test(no_append_gets_by_without_memory),
       cmocka_unit_test(four_gigabytes_are_the_end),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 #include <errno.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <unistd.h>
@@ -25,7 +26,7 @@
 static struct world {
   EVP_PKEY *key, *ca_key;
   X509 *ca, *other_ca;
-  char file[64], key_file[64];
+  char file[64], key_file[64], own_file[64]; /* of the CA, the key, a certificate with its key */
 } world;
 
 static void write_pem(char path[64], X509 *cert, EVP_PKEY *key) {
@@ -46,6 +47,7 @@ static X509 *new_ca(const char *cn) {
 }
 
 static int make_world(void **state) {
+  X509 *own;
   (void)state;
   world.key = new_key();
   world.ca_key = new_key();
@@ -53,6 +55,10 @@ static int make_world(void **state) {
   world.other_ca = new_ca("another CA");
   write_pem(world.file, world.ca, NULL);
   write_pem(world.key_file, NULL, world.key);
+  own = new_cert("us", NULL, 0, 0, 3600);
+  sign_cert(own, world.key, NULL, NULL);
+  write_pem(world.own_file, own, world.key);
+  X509_free(own);
   return 0;
 }
 
@@ -60,6 +66,7 @@ static int free_world(void **state) {
   (void)state;
   unlink(world.file);
   unlink(world.key_file);
+  unlink(world.own_file);
   X509_free(world.ca);
   X509_free(world.other_ca);
   EVP_PKEY_free(world.key);
@@ -231,6 +238,32 @@ static void certificates_have_their_verdicts(void **state) {
     check_verdict(&insecure, NULL, cert, "", TLS1_3_VERSION);
     X509_free(cert);
   }
+}
+
+/* Who is not trusted doesn't learn who we are: the handshake ends by an alert, before our certificate is shown. */
+static void who_is_not_trusted_gets_an_alert_only(void **state) {
+  static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+  const xm_tls_options o = {.ca_file = world.file, .cert = world.own_file};
+  const san dns = {SAN_DNS, NAME, 0};
+  X509 *cert = new_cert("x", &dns, 1, 0, 3600);
+  int i;
+  (void)state;
+  sign_cert(cert, world.key, world.other_ca, world.key);
+  for (i = 0; i < 2; i++) {
+    server s;
+    xm_err e = {0};
+    xm_tls *t;
+    start_server(&s, cert, versions[i]);
+    SSL_set_verify(s.ssl, SSL_VERIFY_PEER, NULL);
+    t = new_client(&s, &o, NULL);
+    assert_int_equal(handshake(t, &s, &e), XM_EFAIL);
+    assert_string_equal(e.condition, "certificate-unknown-issuer");
+    assert_false(SSL_is_init_finished(s.ssl));
+    assert_int_equal(ERR_GET_REASON(ERR_peek_last_error()), SSL_R_TLSV1_ALERT_UNKNOWN_CA);
+    assert_null(SSL_get0_peer_certificate(s.ssl));
+    disconnect(t, &s);
+  }
+  X509_free(cert);
 }
 
 static void a_common_name_is_no_name(void **state) {
@@ -452,6 +485,26 @@ static void our_end_is_said(void **state) {
   disconnect(t, &s);
 }
 
+/* Before there are keys anybody can say it. */
+static void an_end_in_the_handshake_is_a_failure(void **state) {
+  static const char close_notify[] = "\x15\x03\x03\x00\x02\x01\x00";
+  server s;
+  xm_err e = {0};
+  X509 *cert = good_cert();
+  xm_tls *t;
+  (void)state;
+  start_server(&s, cert, TLS1_2_VERSION);
+  t = new_client(&s, NULL, NULL);
+  assert_int_equal(xm_tls_handshake(t, &e), 0);
+  BIO_write(s.out, close_notify, sizeof close_notify - 1);
+  assert_int_equal(xm_tls_handshake(t, &e), XM_EFAIL);
+  assert_int_equal(e.layer, XM_LAYER_TLS);
+  assert_string_equal(e.text, "the peer ended TLS in the handshake");
+  assert_true(e.retry);
+  X509_free(cert);
+  disconnect(t, &s);
+}
+
 /* After so many bytes of the server's answer the wire ends, or breaks, or carries something else and ends. false: it
  * had not so many. */
 static bool cut_handshake(X509 *cert, size_t cut, const char *garbage, int broken) {
@@ -566,6 +619,7 @@ static void nothing_is_renegotiated(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(certificates_have_their_verdicts),
+      cmocka_unit_test(who_is_not_trusted_gets_an_alert_only),
       cmocka_unit_test(a_common_name_is_no_name),
       cmocka_unit_test(an_xmpp_address_is_spelled_as_the_jid),
       cmocka_unit_test(a_pin_must_fit),
@@ -576,6 +630,7 @@ int main(void) {
       cmocka_unit_test(a_stuck_wire_takes_nothing),
       cmocka_unit_test(an_end_is_an_end_only_if_it_is_said),
       cmocka_unit_test(our_end_is_said),
+      cmocka_unit_test(an_end_in_the_handshake_is_a_failure),
       cmocka_unit_test(a_handshake_may_end_anywhere),
       cmocka_unit_test(a_broken_wire_tells_its_own_tale),
       cmocka_unit_test(garbage_in_the_middle_is_fatal),

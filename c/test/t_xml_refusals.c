@@ -134,6 +134,10 @@ static const struct row {
     {H "<a/ >", NWF},
     {"GET / HTTP/1.1\r\n\r\n", NWF},
     {"\xEF\xBF\xBD" H, NWF},
+    {"\xEF\xBB\xBF" H, NWF},
+    {"\xEF\xBB\xBF<?xml version='1.0'?>" H, NWF},
+    {"<?xml version='1.0'?>\xEF\xBB\xBF" H, NWF},
+    {H "\xEF\xBB\xBF<message/>", "bad-format"},
     {"\xFE\xFF", "unsupported-encoding"},
     {"\xFF\xFE<", "unsupported-encoding"},
     /* characters */
@@ -171,6 +175,7 @@ static const struct row {
     {H "<stream:features/><stream:error/>", ""},
     {H "<message xml:lang='x'><a xmlns:xml='http://www.w3.org/XML/1998/namespace'/></message>", ""},
     {H "<message>]] ></message>", ""},
+    {H "<message a='\xEF\xBB\xBF'>\xEF\xBB\xBF</message>", ""},
     {H "<messages/><x xmlns='urn:x'/>", ""},
 };
 
@@ -192,6 +197,22 @@ static void utf16_is_no_utf8(void **state) {
   check(&generous, wide, 2 * sizeof all, "unsupported-encoding");
   check(&generous, wide + 2, 2 * sizeof all - 2, "unsupported-encoding");
   check(&generous, wide + 3, 2 * sizeof all - 3, "unsupported-encoding");
+}
+
+/* Every stream begins anew, with text where a byte order mark is. */
+static void a_restarted_stream_has_no_byte_order_mark_either(void **state) {
+  static const char all[] = H, marked[] = "\xEF\xBB\xBF" H;
+  struct log got = {0};
+  xm_err e = {0};
+  xm_xml *x = xm_xml_new("jabber:client", &generous);
+  (void)state;
+  assert_true(feed(x, &got, all, sizeof all - 1, true));
+  assert_int_equal(xm_xml_restart(x), XM_OK);
+  assert_false(feed(x, &got, marked, sizeof marked - 1, true));
+  assert_int_equal(xm_xml_next(x, &e), XM_EFAIL);
+  assert_string_equal(e.condition, NWF);
+  log_free(&got);
+  xm_xml_free(x);
 }
 
 /* A refusal is for good, and is told as the stream's. */
@@ -337,6 +358,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(refusals_have_their_names),
       cmocka_unit_test(utf16_is_no_utf8),
+      cmocka_unit_test(a_restarted_stream_has_no_byte_order_mark_either),
       cmocka_unit_test(nothing_comes_after_a_refusal),
       cmocka_unit_test(stanzas_have_so_many_bytes),
       cmocka_unit_test(bytes_of_the_next_stanza_do_not_count),

@@ -1,7 +1,7 @@
 -- contract: is this value one that the library takes? Called by programs and tests that want to know before they hand
 -- it over. Every function answers true, or false and the reason; none raises, none keeps its argument.
 
-local core = require "xmpp.core"
+local core = require "xmpp.load"
 
 ---@class xmpp.contract
 local M = {}

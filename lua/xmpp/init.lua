@@ -1,7 +1,7 @@
 -- xmpp: the public face. What each function means is in types.lua and in the README; here they are put together from
 -- the C core (connections, stanzas, Jids, timers) and what reads better in Lua: arguments, options, waiting.
 
-local core = require "xmpp.core"
+local core = require "xmpp.load"
 local options = require "xmpp.options"
 local waiting = require "xmpp.wait"
 

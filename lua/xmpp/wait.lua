@@ -1,14 +1,11 @@
 -- wait: the one rule for everything that waits: in a coroutine it yields, on the main thread it turns the loop.
 
-local core = require "xmpp.core"
+local core = require "xmpp.load"
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 local running, yield = coroutine.running, coroutine.yield
 
-local can_yield = coroutine.isyieldable or function()
-  local co, is_main = running()
-  return co ~= nil and not is_main
-end
+local can_yield = coroutine.isyieldable or core.can_yield -- Lua 5.1 has none of its own
 
 local M = {}
 
@@ -17,7 +14,7 @@ local M = {}
 function M.check(level)
   if not core.is_stepping() or can_yield() then return end
   error("can't wait here: a step is being made already, and this can't yield (it was called by a C function, as "
-    .. "table.sort and string.gsub are, or is no coroutine)", level + 1)
+    .. "table.sort and string.gsub are, and in Lua 5.1 pcall, or is no coroutine)", level + 1)
 end
 
 --- What the core fills when it has come true. All of its slots are there from the start, so that filling it takes no

@@ -5,7 +5,7 @@
 -- Two words: an element's *own text* is its text children joined; its *namespace* is its own xmlns, else its parent's,
 -- for a message, presence or iq at the top jabber:client.
 
-local core = require "xmpp.core"
+local core = require "xmpp.load"
 local draw = require "xmpp.xexpr.draw"
 local form = require "xmpp.xexpr.form"
 

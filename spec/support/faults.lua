@@ -9,6 +9,19 @@ local path = os.getenv "FAULTS"
 local file = path and assert(io.open(path, "r+b"))
 if file then file:setvbuf "no" end
 
+-- Numbers as C has them: eight bytes, the least first.
+local function int64(n)
+  local bytes = {}
+  for i = 1, 8 do bytes[i], n = string.char(n % 256), math.floor(n / 256) end
+  return table.concat(bytes)
+end
+
+local function from_int64(bytes)
+  local n, negative = 0, bytes:byte(8) > 127
+  for i = 8, 1, -1 do n = n * 256 + (negative and 255 - bytes:byte(i) or bytes:byte(i)) end
+  return negative and -n - 1 or n
+end
+
 local function write(field, bytes)
   for i, name in ipairs(FIELDS) do
     if name == field then file:seek("set", 8 * (i - 1)) end
@@ -16,12 +29,12 @@ local function write(field, bytes)
   file:write(bytes)
 end
 
-function faults.fail_allocation(n, stays) write("alloc_in", string.pack("i8i8", n, stays and 1 or 0)) end
+function faults.fail_allocation(n, stays) write("alloc_in", int64(n) .. int64(stays and 1 or 0)) end
 
-function faults.fail_call(n, errno) write("sys_in", string.pack("i8i8", n, errno or 0)) end
+function faults.fail_call(n, errno) write("sys_in", int64(n) .. int64(errno or 0)) end
 
 -- Where this is needed there may be no memory, not even to call deeper: so nothing is made, and little called.
-local NONE = string.pack("i8i8", 0, 0)
+local NONE = int64(0) .. int64(0)
 local seek, put = io.stdout.seek, io.stdout.write
 
 function faults.off()
@@ -33,10 +46,13 @@ end
 
 function faults.read()
   file:seek "set"
-  local values, board = { string.unpack(("i8"):rep(#FIELDS), file:read(8 * #FIELDS)) }, {}
-  for i, name in ipairs(FIELDS) do board[name] = values[i] end
+  local board = {}
+  for _, name in ipairs(FIELDS) do board[name] = from_int64(file:read(8)) end
   return board
 end
+
+-- A sanitizer has allocations of its own: where one is preloaded, the plain module is taken.
+local SO_DIR = not os.getenv "PRELOAD" and os.getenv "SO_DIR" or "lua"
 
 -- Builds the shim and runs 'program' (a path) with 'environment'. -> output, exit status
 function faults.run(program, environment)
@@ -52,9 +68,9 @@ function faults.run(program, environment)
   if status == 0 then
     local variables = {}
     for name, value in pairs(environment or {}) do variables[#variables + 1] = ("%s='%s'"):format(name, value) end
-    text, status = shell(("%s FAULTS=%s/board LUA_PATH='lua/?.lua;lua/?/init.lua;?.lua;;' LUA_CPATH='lua/?.so;;'"
-      .. " LD_PRELOAD=%s/faults.so timeout 500 lua5.4 %s"):format(table.concat(variables, " "), folder, folder,
-      program))
+    text, status = shell(("%s FAULTS=%s/board LUA_PATH='lua/?.lua;lua/?/init.lua;?.lua;;' LUA_CPATH='%s/?.so;;'"
+      .. " LD_PRELOAD=%s/faults.so timeout 500 %s %s"):format(table.concat(variables, " "), folder, SO_DIR, folder,
+      os.getenv "LUA" or "lua5.4", program))
   end
   shell("rm -rf " .. folder)
   return text, status

@@ -70,13 +70,22 @@ for index = 1, last, step do
 end
 local well, why = other_is_well()
 if not well then wrong[#wrong + 1] = "the other connection was harmed: " .. tostring(why) end
-collectgarbage()
-collectgarbage()
-local grown = faults.read().live - live
+
+local function growth()
+  collectgarbage()
+  collectgarbage()
+  return faults.read().live - live
+end
+
+local grown = growth()
+if grown > 32768 then -- a connection whose wait was cut off by an error is kept for as long as it was to wait
+  xmpp.sleep(3.5)
+  grown = growth()
+end
 if grown > 32768 then wrong[#wrong + 1] = grown .. " bytes leaked" end
 local told = {}
 for key, n in pairs(outcomes) do told[#told + 1] = n .. " " .. key end
 table.sort(told)
 print(("%d of %d indices; %s; %d bytes more"):format(tried, last, table.concat(told, ", "), grown))
 for i = 1, math.min(#wrong, 10) do print("wrong: " .. wrong[i]) end
-os.exit(#wrong == 0)
+os.exit(#wrong == 0 and 0 or 1)

@@ -59,7 +59,8 @@ def main():
     for argument in arguments if status == OK else []:
         lua.lua_pushstring(state, argument.encode())
     if status == OK:
-        status = lua.lua_pcallk(state, len(arguments), 0, 0, ctypes.c_ssize_t(0), None)
+        call = getattr(lua, "lua_pcallk", None) or lua.lua_pcall  # of Lua 5.1; what it doesn't take it doesn't see
+        status = call(state, len(arguments), 0, 0, ctypes.c_ssize_t(0), None)
     if status != OK:
         sys.exit("lua_host: " + lua.lua_tolstring(state, -1, None).decode(errors="replace"))
     lua.lua_close(state)

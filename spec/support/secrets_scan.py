@@ -170,17 +170,24 @@ class Process:
         self.child.stdin.write(b"\n")
         self.child.stdin.flush()
 
-    def regions(self):
-        """What may be written to: name and bytes, but for empty pages."""
-        with open("/proc/%d/maps" % self.child.pid) as maps, open("/proc/%d/mem" % self.child.pid, "rb", 0) as memory:
+    def pieces(self):
+        """What may be written to: start, end and name. The kernel may have joined Lua's memory to what lies beside it."""
+        with open("/proc/%d/maps" % self.child.pid) as maps:
             for line in maps:
                 bounds, rights, *_, name = (line.split() + ["heap"])[:6]
                 start, end = (int(bound, 16) for bound in bounds.split("-"))
                 if "w" in rights and end - start <= BIGGEST:
-                    memory.seek(start)
-                    pages = iter(lambda: memory.read(min(PAGE, end - memory.tell())), b"")
-                    full = b"".join(page for page in pages if page.count(0) < PAGE)
-                    yield "Lua" if start in self.arena else name, full
+                    inner = [at for at in (self.arena.start, self.arena.stop) if start < at < end]
+                    for low, high in zip([start, *inner], [*inner, end]):
+                        yield low, high, "Lua" if low in self.arena else name
+
+    def regions(self):
+        """Name and bytes of each, but for empty pages."""
+        with open("/proc/%d/mem" % self.child.pid, "rb", 0) as memory:
+            for start, end, name in self.pieces():
+                memory.seek(start)
+                pages = iter(lambda: memory.read(min(PAGE, end - memory.tell())), b"")
+                yield name, b"".join(page for page in pages if page.count(0) < PAGE)
 
     def find(self, wanted):
         """The names of those in 'wanted' that are there, with where."""

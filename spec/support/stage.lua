@@ -1,10 +1,11 @@
 -- What the specs of the callback engine and of waiting share: fed connections, an ear for what callbacks do and throw,
 -- a gate that callbacks wait at, and the manners of garbage collection under which all of it must hold.
 --
---   before_each(function() stage.begin(manner) end) -- manner: one of stage.MANNERS, or none
+--   before_each(function() stage.begin(manner) end) -- manner: one of stage.manners(), or none
 --   after_each(stage.finish) -- fails for errors that nobody took, and for what is left over
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
+local luas = require "spec.support.luas"
 local xexpr = require "xmpp.xexpr"
 local xmpp = require "xmpp"
 
@@ -17,7 +18,7 @@ local opened, gate, heard, errors, manner, was
 local IDLE = { name = "with an idle collector", tick = function() end }
 
 -- tick: called at the beginning and at the end of every callback made by stage.hears.
-stage.MANNERS = {
+local MANNERS = {
   IDLE,
   { name = "with a full collection in every callback", tick = function() collectgarbage() end },
   { name = "with a collector that never pauses", tick = function() end,
@@ -26,10 +27,18 @@ stage.MANNERS = {
       collectgarbage("setpause", old[1])
       collectgarbage("setstepmul", old[2])
     end },
-  { name = "with a generational collector", tick = function() collectgarbage "step" end,
-    enter = function() pcall(collectgarbage, "generational") end, -- not every Lua has it
-    leave = function() pcall(collectgarbage, "incremental") end },
 }
+
+local GENERATIONAL = { name = "with a generational collector", tick = function() collectgarbage "step" end,
+  enter = function() collectgarbage "generational" end,
+  leave = function() collectgarbage "incremental" end }
+
+-- Those that this Lua has.
+function stage.manners()
+  local all = { unpack(MANNERS) }
+  if luas.has("a generational collector", GENERATIONAL.name) then all[#all + 1] = GENERATIONAL end
+  return all
+end
 
 function stage.begin(m)
   manner = m or IDLE

@@ -55,7 +55,10 @@ static inline char *take_string(input *in, char *to) {
 }
 
 /* Chance that the input decides on, without being spent. A loop that is no news to the fuzzer. */
-__attribute__((no_sanitize("coverage"))) static inline uint32_t hash_of(const uint8_t *bytes, size_t n) {
+#ifdef __clang__
+__attribute__((no_sanitize("coverage")))
+#endif
+static inline uint32_t hash_of(const uint8_t *bytes, size_t n) {
   uint32_t h = 2166136261u;
   while (n--) h = (h ^ *bytes++) * 16777619u;
   return h;

@@ -8,6 +8,7 @@
  * and these for events: 4 the read ends here, 5 the connection is closed by its user, 7 time has passed. */
 #include "conn.h"
 #include "ns.h"
+#include "pbkdf2.h"
 #include "scram_server.h"
 #include "wire.h"
 

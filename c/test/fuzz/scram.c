@@ -5,6 +5,7 @@
  * may hold what only a server can know: 1 is the client's nonce, 2 the right signature, 3 the right hash of the offer.
  */
 #include "scram.h"
+#include "pbkdf2.h"
 #include "scram_server.h"
 
 #define NONCE "fyko+d2lbbFgONRv9qkxdawL"

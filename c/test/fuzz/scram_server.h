@@ -1,6 +1,4 @@
-/* scram_server: what a server works out in SCRAM (RFC 5802 section 3), apart from scram.c; and a PBKDF2 that costs
- * nothing, since a fuzzer has no time for 4096 rounds: this one stands in the way of OpenSSL's for the whole program.
- */
+/* scram_server: what a server works out in SCRAM (RFC 5802 section 3), apart from scram.c. */
 #ifndef SCRAM_SERVER_H
 #define SCRAM_SERVER_H
 
@@ -13,17 +11,6 @@
 #include "scram.h"
 
 enum { DIGEST = 64 };
-
-int PKCS5_PBKDF2_HMAC(const char *password, int password_len, const unsigned char *salt, int salt_len, int rounds,
-                      const EVP_MD *md, int key_len, unsigned char *key) {
-  unsigned char bytes[EVP_MAX_MD_SIZE];
-  unsigned n = 0;
-  MUST(rounds >= 4096 && rounds <= 2000000 && salt_len > 0 && key_len <= EVP_MD_get_size(md));
-  if (!HMAC(EVP_sha512(), password, password_len, salt, (size_t)salt_len, bytes, &n)) return 0;
-  bytes[0] ^= (unsigned char)rounds;
-  memcpy(key, bytes, (size_t)key_len);
-  return 1;
-}
 
 static const EVP_MD *md_of(xm_scram_hash hash) {
   return hash == XM_SCRAM_SHA1 ? EVP_sha1() : hash == XM_SCRAM_SHA256 ? EVP_sha256() : EVP_sha512();

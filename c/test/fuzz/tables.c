@@ -3,6 +3,7 @@
  * read; what the connection says is XML. */
 #include "canonical.h"
 #include "fuzz.h"
+#include "ns.h"
 
 static const char *const namespaces[] = {"jabber:client", "jabber:component:accept"};
 
@@ -75,8 +76,23 @@ static void call(lua_State *L, const char *name) {
   if (lua_pcall(L, 1, 1, 0) != LUA_OK) fprintf(stderr, "%s\n", lua_tostring(L, -1)), abort();
 }
 
+/* Has the element at the top of the stack, or one inside, the namespace of "xml:"? Prefixes are not written, and no
+ * other way leads there: such a one can come in but not go out (refusals_spec). */
+static bool has_xml_ns(lua_State *L) {
+  int at = lua_gettop(L);
+  lua_Integer i;
+  bool has;
+  MUST(lua_checkstack(L, 8));
+  lua_rawgeti(L, at, 2);
+  has = lua_getfield(L, -1, "xmlns") == LUA_TSTRING && strcmp(lua_tostring(L, -1), XM_NS_XML) == 0;
+  for (i = 3; !has && lua_rawgeti(L, at, i) != LUA_TNIL; i++) has = lua_istable(L, -1) && has_xml_ns(L);
+  lua_settop(L, at);
+  return has;
+}
+
 /* The stanza at the top of the stack, which is left there. */
 static void check_writing(lua_State *L) {
+  if (has_xml_ns(L)) return;
   lua_pushvalue(L, -1);
   call(L, "to_xml");
   call(L, "from_xml");
@@ -94,6 +110,14 @@ static void check_stanzas(lua_State *L, int list, const char *ns, bool writes) {
   lua_pop(L, 1);
 }
 
+/* Strings: what was sent. Of two faults close together, the cutting decides which is seen first, and is told. */
+static bool is_same_talk(lua_State *L, int a, int b) {
+  const char *s = lua_tostring(L, a), *t = lua_tostring(L, b);
+  const char *s_end = strstr(s, "<stream:error>"), *t_end = strstr(t, "<stream:error>");
+  if (!s_end || !t_end) return strcmp(s, t) == 0;
+  return s_end - s == t_end - t && memcmp(s, t, (size_t)(s_end - s)) == 0;
+}
+
 /* The seeds are whole streams: there, what comes after the header begins behind its tag. */
 static void skip_header(const uint8_t **bytes, size_t *n) {
   static const char ns[] = "'http://etherx.jabber.org/streams'";
@@ -106,14 +130,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
   lua_State *L = open_once();
   uint32_t seed = hash_of(bytes, n);
   bool component = seed % 4 == 0;
-  int whole, cut, i;
+  int whole, cut;
   skip_header(&bytes, &n);
   pieces.s = (const char *)bytes, pieces.n = pieces.most = n, pieces.seed = seed;
   whole = run(L, component, seed & 16);
   pieces.s = (const char *)bytes, pieces.n = n, pieces.most = 1 + seed / 32 % 256;
   cut = run(L, component, seed & 16);
   check_stanzas(L, whole, namespaces[component], !component && seed & 64);
-  for (i = 0; i < 3; i++) MUST(is_equal(L, whole + i, cut + i));
+  MUST(is_equal(L, whole, cut) && is_equal(L, whole + 1, cut + 1) && is_same_talk(L, whole + 2, cut + 2));
   lua_settop(L, 2);
   lua_gc(L, LUA_GCCOLLECT);
   return 0;

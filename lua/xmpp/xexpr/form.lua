@@ -1,5 +1,7 @@
 -- form: what an element may be made of, and its canonical form. Called by xexpr alone. Raises nothing.
 
+local core = require "xmpp.load"
+
 local XML, XMLNS = "http://www.w3.org/XML/1998/namespace", "http://www.w3.org/2000/xmlns/"
 local MAX_DEPTH = 128
 
@@ -7,22 +9,9 @@ local function show(v) return type(v) == "string" and ("'%s'"):format(v) or type
 
 local function is_element(v) return type(v) == "table" and type(v[1]) == "string" end
 
--- Where Lua has one kind of number, what is integral and exact is an integer.
-local kind_of_number = math.type or function(v) -- luacheck: ignore 143
-  return v % 1 == 0 and v > -2 ^ 53 and v < 2 ^ 53 and "integer" or "float"
-end
-
--- The shortest text that reads back as the same number; nil for what has none (nan, the infinities).
-local function number_text(v)
-  if v ~= v or v == math.huge or v == -math.huge then return nil end
-  if kind_of_number(v) == "integer" then return ("%d"):format(v) end
-  local s
-  for digits = 14, 17 do
-    s = ("%." .. digits .. "g"):format(v)
-    if tonumber(s) == v then break end
-  end
-  return s:find "^-?%d+$" and s .. ".0" or s
-end
+-- The shortest text that reads back as the same number; nil for what has none (nan, the infinities). The core's, since
+-- not every Lua writes the same digits.
+local number_text = core.number_text
 
 -- What `v` is written as, nil when it is neither text nor a number.
 local function text_of(v)

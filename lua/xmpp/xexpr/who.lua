@@ -4,7 +4,7 @@
 -- `me` is a connection or our own address. Addresses are compared after preparation; one that can't be prepared is
 -- nobody's but its own.
 
-local core = require "xmpp.core"
+local core = require "xmpp.load"
 local form = require "xmpp.xexpr.form"
 
 local M = {}

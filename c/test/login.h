@@ -1,0 +1,222 @@
+/* login: a login that was recorded (corpus/logins/NAME.login, by spec/support/record), and who says the server's part
+ * of it again: what only the server of the moment can know is worked out anew. No I/O. Wants cmocka.h before it. */
+#ifndef LOGIN_H
+#define LOGIN_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "b64.h"
+#include "buf.h"
+#include "fuzz/scram_server.h"
+
+enum { LOGIN_STEPS = 32 };
+
+typedef struct login_step {
+  char who; /* 'C' and 'S' say `text`; 't': both shake hands */
+  char *text;
+} login_step;
+
+typedef struct login {
+  const char *name, *mechanism;
+  char path[512];
+  xm_buf file; /* the steps' texts are in it */
+  login_step steps[LOGIN_STEPS];
+  int n;
+} login;
+
+/* \n and \\ become what they stand for. */
+static void unescape(char *s) {
+  char *to = s;
+  for (; *s; s++) *to++ = *s != '\\' ? *s : *++s == 'n' ? '\n' : *s;
+  *to = '\0';
+}
+
+static void add_step(login *l, char *line) {
+  login_step *step = &l->steps[l->n];
+  if (*line == '#' || !*line) return;
+  assert_true(l->n++ < LOGIN_STEPS);
+  step->who = *line;
+  step->text = strncmp(line + 1, ": ", 2) == 0 ? line + 3 : line;
+  unescape(step->text);
+}
+
+static void read_login(login *l, const char *name) {
+  FILE *f;
+  char *line;
+  size_t n = 1;
+  *l = (login){.name = name};
+  snprintf(l->path, sizeof l->path, "%.*scorpus/logins/%s.login", (int)(strrchr(__FILE__, '/') + 1 - __FILE__),
+           __FILE__, name);
+  f = fopen(l->path, "rb");
+  assert_non_null(f);
+  while (n > 0) {
+    n = fread(xm_buf_reserve(&l->file, 4096), 1, 4096, f);
+    xm_buf_commit(&l->file, n);
+  }
+  fclose(f);
+  assert_int_equal(xm_buf_putc(&l->file, '\0'), XM_OK);
+  for (line = strtok(xm_buf_at(&l->file), "\n"); line; line = strtok(NULL, "\n")) add_step(l, line);
+  l->mechanism = memmem(xm_buf_at(&l->file), xm_buf_len(&l->file), "mechanism='SCRAM-SHA-1'", 23) ? "SCRAM-SHA-1"
+                                                                                                  : "SCRAM-SHA-256";
+}
+
+/* The n-th step from the end that is `who`'s; 0: the last. */
+static const login_step *step_from_end(const login *l, char who, int n) {
+  int i = l->n - 1;
+  while (l->steps[i].who != who || n-- > 0) i--;
+  return &l->steps[i];
+}
+
+/* The server's part. */
+typedef struct player {
+  const login *login;
+  const login_step *step; /* whose turn it is; behind the last one: it is over */
+  xm_buf due;             /* what the server says in this step, as far as it isn't said */
+  xm_buf heard;           /* what the client has said in this step */
+  xm_buf first;           /* the server's first message of SCRAM */
+  scram_server scram;
+  char nonce[64], bind_id[64]; /* the client's */
+} player;
+
+static void player_free(player *p) {
+  xm_buf_free(&p->due);
+  xm_buf_free(&p->heard);
+  xm_buf_free(&p->first);
+  xm_buf_free(&p->scram.auth);
+}
+
+static bool player_is_through(const player *p) {
+  return p->step == p->login->steps + p->login->n;
+}
+
+static void put_encoded(player *p, const xm_buf *text) {
+  assert_int_equal(xm_b64_encode(&p->due, xm_buf_at(text), xm_buf_len(text)), XM_OK);
+}
+
+static void fill_hole(player *p, const char *hole, size_t n) {
+  xm_buf text = XM_BUF_INIT;
+  if (strncmp(hole, "bind", n) == 0) {
+    xm_buf_puts(&p->due, p->bind_id);
+  } else if (strncmp(hole, "final", n) == 0) {
+    assert_true(*p->scram.signature); /* the proof was right */
+    xm_buf_puts(&text, "v=");
+    xm_buf_puts(&text, p->scram.signature);
+    put_encoded(p, &text);
+  } else {
+    xm_buf_clear(&p->first);
+    xm_buf_puts(&p->first, "r=");
+    xm_buf_puts(&p->first, p->nonce);
+    xm_buf_put(&p->first, hole + strlen("first:"), n - strlen("first:"));
+    put_encoded(p, &p->first);
+  }
+  xm_buf_free(&text);
+}
+
+static void fill_in(player *p) {
+  const char *s = p->step->text, *open;
+  while ((open = strchr(s, '{'))) {
+    const char *close = strchr(open, '}');
+    xm_buf_put(&p->due, s, (size_t)(open - s));
+    fill_hole(p, open + 1, (size_t)(close - open) - 1);
+    s = close + 1;
+  }
+  xm_buf_puts(&p->due, s);
+}
+
+static void begin_step(player *p) {
+  xm_buf_clear(&p->heard);
+  xm_buf_clear(&p->due);
+  if (!player_is_through(p) && p->step->who == 'S') fill_in(p);
+}
+
+static void next_step(player *p) {
+  p->step++;
+  begin_step(p);
+}
+
+static void player_begin(player *p, const login *l, const char *password) {
+  *p = (player){.login = l, .step = l->steps};
+  p->scram.password = password;
+  p->scram.hash = strcmp(l->mechanism, "SCRAM-SHA-1") == 0 ? XM_SCRAM_SHA1 : XM_SCRAM_SHA256;
+  begin_step(p);
+}
+
+/* What is between `from` and `to` in what the client has said. */
+static const char *between(const player *p, const char *from, const char *to, size_t *n) {
+  const char *s = xm_buf_at(&p->heard), *end = s + xm_buf_len(&p->heard);
+  const char *at = memmem(s, (size_t)(end - s), from, strlen(from)), *stop;
+  assert_non_null(at);
+  at += strlen(from);
+  stop = memmem(at, (size_t)(end - at), to, strlen(to));
+  assert_non_null(stop);
+  *n = (size_t)(stop - at);
+  return at;
+}
+
+static void copy_between(const player *p, const char *from, const char *to, char copy[64]) {
+  size_t n;
+  const char *s = between(p, from, to, &n);
+  assert_in_range(n, 1, 63);
+  memcpy(copy, s, n);
+  copy[n] = '\0';
+}
+
+/* The element's content, decoded. */
+static void payload_of(const player *p, const char *end_tag, xm_buf *to) {
+  size_t n, tag;
+  const char *s = between(p, "'>", end_tag, &n);
+  for (tag = n; tag > 0 && s[tag - 1] != '>';) tag--;
+  assert_int_equal(xm_b64_decode(to, s + tag, n - tag), XM_OK);
+}
+
+static void on_auth(player *p) {
+  xm_buf message = XM_BUF_INIT;
+  const char *bare, *nonce, *end;
+  payload_of(p, "</auth>", &message);
+  assert_int_equal(xm_buf_putc(&message, '\0'), XM_OK);
+  bare = strstr(xm_buf_at(&message), ",n=");
+  assert_non_null(bare);
+  nonce = strstr(++bare, ",r=");
+  assert_non_null(nonce);
+  end = bare + strlen(bare);
+  assert_in_range(end - (nonce + 3), 1, 63);
+  strcpy(p->nonce, nonce + 3);
+  on_client_first(&p->scram, bare, (size_t)(end - bare));
+  xm_buf_free(&message);
+}
+
+static void on_response(player *p) {
+  xm_buf message = XM_BUF_INIT;
+  payload_of(p, "</response>", &message);
+  assert_true(on_client_final(&p->scram, xm_buf_at(&p->first), xm_buf_len(&p->first), xm_buf_at(&message),
+                              xm_buf_len(&message)));
+  xm_buf_free(&message);
+}
+
+/* How the client's words of this step end: by the end tag that they have in the recording, or as what has none. */
+static const char *end_of_words(const login_step *step) {
+  const char *last = strrchr(step->text, '<');
+  return last[1] == '/' ? last : strstr(last, "/>") ? "/>" : "lang='en'>";
+}
+
+/* The client has said this. true: it was what the step waits for. */
+static bool player_hear(player *p) {
+  const char *end = player_is_through(p) || p->step->who != 'C' ? NULL : end_of_words(p->step);
+  size_t n = xm_buf_len(&p->heard);
+  if (!end || n < strlen(end) || memcmp(xm_buf_at(&p->heard) + n - strlen(end), end, strlen(end)) != 0) return false;
+  if (strcmp(end, "</auth>") == 0) on_auth(p);
+  if (strcmp(end, "</response>") == 0) on_response(p);
+  if (strcmp(end, "</iq>") == 0) copy_between(p, " id='", "'", p->bind_id);
+  next_step(p);
+  return true;
+}
+
+/* Of what is due, `n` bytes are said. */
+static void player_said(player *p, size_t n) {
+  xm_buf_consume(&p->due, n);
+  if (xm_buf_len(&p->due) == 0) next_step(p);
+}
+
+#endif

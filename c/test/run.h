@@ -1,0 +1,339 @@
+/* run: one login of the library's at a replaying server (replay.h), as a plan says: in which pieces the server's bytes
+ * come, and what happens behind which of them. What the library tells is logged, a line an event: "B JID", "S STANZA",
+ * "E LAYER CONDITION". Wants cmocka.h before it. */
+#ifndef RUN_H
+#define RUN_H
+
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+
+#include "conn.h"
+#include "hurry.h"
+#include "out.h"
+#include "replay.h"
+
+#define PASSWORD "alicepw"
+#define DOMAIN "xmpp.test"
+
+enum {
+  TIMEOUT = 30000,
+  STANZAS = 10,
+  EVENTS = STANZAS + 2, /* bound before, ended behind them */
+  GUARD = 60,           /* seconds that no run may take */
+  IDLE_TURNS = 5,       /* milliseconds of silence on both sides: nobody will say anything more */
+};
+
+/* What all runs share. */
+
+enum { TLS12, TLS13, VERSIONS };
+
+static struct world {
+  xm_loop *loop;
+  int listener, port;
+  xm_tls_ctx *trust;
+  SSL_CTX *server[VERSIONS];
+  xm_jid jid;
+  bool all;
+  uint32_t seed;
+  int descriptors;
+} world;
+
+/* A recording, and how it goes when nothing is the matter. */
+typedef struct story {
+  login login;
+  bool tls;
+  size_t text, clear;       /* bytes of text; of them, before TLS */
+  size_t success;           /* up to the end of <success/> */
+  size_t wire[VERSIONS];    /* bytes on the wire, give or take a few: signatures differ in length */
+  size_t ends[EVENTS];      /* of the text up to the end of what each event tells */
+  size_t lines[EVENTS + 1]; /* of the log up to the end of so many events */
+  xm_buf log;
+} story;
+
+enum { STORIES = 4 };
+static story stories[STORIES];
+
+/* What is done at a position. */
+typedef enum fate { NOTHING, PAUSE, FIN, GOODBYE, RST, STALL, FORBIDDEN, SPACE, NOISE, FATES } fate;
+
+static const char *const fates[] = {"nothing", "a pause",     "FIN",     "close_notify and FIN", "RST",
+                                    "silence", "a 0xFF byte", "a space", "random bytes"};
+
+typedef enum pieces { WHOLE, SINGLE_BYTES, RANDOM_PIECES } pieces;
+
+typedef struct plan {
+  const story *story;
+  int version;
+  bool on_wire; /* pieces and positions are those of the wire */
+  size_t at;
+  fate fate;
+  bool attached; /* the fate's bytes go with the last ones before them, in one packet */
+  pieces pieces;
+  uint32_t seed; /* of its random pieces and bytes */
+} plan;
+
+/* One run: the library's connection and the server of the recording. */
+static struct run {
+  plan plan;
+  uint32_t seed; /* the plan's, as it is used up */
+  xm_conn *c;
+  replay server;
+  xm_buf log;
+  size_t lines[EVENTS + 1]; /* of the log up to the end of so many events */
+  unsigned events, ends, stanzas;
+  bool met;                  /* its fate */
+  bool over;                 /* the server says nothing more */
+  unsigned idle;             /* turns without news */
+  unsigned whole;            /* events that had to come before that */
+  uint64_t since, cpu_since; /* the last bytes were sent */
+  uint64_t began;
+} run;
+
+/* How long events took behind the last byte of what they tell. */
+static struct pace {
+  unsigned long events, late, cpu_late; /* over 5 ms; over 5 ms of this thread's own time */
+  uint64_t slowest, slowest_cpu;        /* ns */
+} pace;
+
+static void require(bool condition, const char *what) {
+  const plan *p = &run.plan;
+  if (condition) return;
+  fail_msg("%s: %s, TLS 1.%d, %s behind byte %zu of the %s, pieces %d, seed %u:\n%.*s", what, p->story->login.name,
+           p->version == TLS12 ? 2 : 3, fates[p->fate], p->at, p->on_wire ? "wire" : "text", (int)p->pieces,
+           (unsigned)p->seed, (int)xm_buf_len(&run.log), xm_buf_len(&run.log) ? xm_buf_at(&run.log) : "");
+}
+
+/* The library's side. */
+
+static void on_news(void *arg) {
+  (void)arg;
+}
+
+static void time_event(void) {
+  uint64_t took = clock_ns(CLOCK_MONOTONIC) - run.since, cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - run.cpu_since;
+  pace.events++;
+  pace.late += took > 5000000;
+  pace.cpu_late += cpu > 5000000;
+  if (took > pace.slowest) pace.slowest = took;
+  if (cpu > pace.slowest_cpu) pace.slowest_cpu = cpu;
+}
+
+static void ask_questions(void) {
+  xm_buf *out = xm_conn_out(run.c);
+  size_t mark = xm_buf_mark(out);
+  xm_buf_puts(out, step_from_end(&run.plan.story->login, 'C', 1)->text);
+  assert_int_equal(xm_conn_commit(run.c, mark, 0, NULL, NULL), XM_OK);
+}
+
+static void note(xm_conn_event ev) {
+  const xm_err *why = xm_conn_why(run.c);
+  char text[200];
+  if (ev == XM_CONN_STANZA) {
+    xm_out o = xm_out_begin(&run.log);
+    xm_buf_puts(&run.log, "S ");
+    assert_int_equal(xm_out_tape(&o, xm_conn_stanza(run.c), 0), XM_OK);
+    xm_buf_putc(&run.log, '\n');
+  } else {
+    snprintf(text, sizeof text, ev == XM_CONN_BOUND ? "B %s\n" : "E %s%s%s\n",
+             ev == XM_CONN_BOUND ? xm_conn_jid(run.c)->str : xm_layer_name(why->layer), *why->condition ? " " : "",
+             why->condition);
+    xm_buf_puts(&run.log, text);
+  }
+  if (!run.met) time_event();
+  run.events++;
+  if (run.events <= EVENTS) run.lines[run.events] = xm_buf_len(&run.log);
+  run.ends += ev == XM_CONN_ENDED;
+  require(run.ends <= 1, "more than one end");
+  run.stanzas += ev == XM_CONN_STANZA;
+  if (ev == XM_CONN_BOUND) ask_questions();
+  if (ev == XM_CONN_STANZA && run.stanzas == STANZAS) xm_conn_close(run.c, TIMEOUT);
+}
+
+/* All that the library can do now. */
+static bool sweep(void) {
+  unsigned before = run.events;
+  xm_conn_event ev;
+  while ((ev = xm_conn_next(run.c)) != XM_CONN_NOTHING)
+    if (ev != XM_CONN_AGAIN && ev != XM_CONN_STATE) note(ev);
+  xm_conn_flush(run.c);
+  return run.events > before;
+}
+
+static void turn(int ms) {
+  xm_loop_turn(world.loop, ms);
+  xm_loop_fire(world.loop);
+  require(clock_ns(CLOCK_MONOTONIC) - run.began < GUARD * 1000000000ull, "it takes too long");
+}
+
+static int accept_client(void) {
+  int fd = -1, one = 1;
+  while (fd < 0) {
+    sweep();
+    turn(0);
+    fd = accept4(world.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  }
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* a piece is a packet */
+  return fd;
+}
+
+static void begin_run(const plan *p) {
+  xm_conn_options o = xm_conn_defaults();
+  xm_err e = {0};
+  o.jid = &world.jid;
+  o.password = PASSWORD;
+  o.password_len = strlen(PASSWORD);
+  o.host = "127.0.0.1";
+  o.port = world.port;
+  o.tls = p->story->tls ? XM_TLS_STARTTLS : XM_TLS_NONE;
+  o.tls_ctx = p->story->tls ? world.trust : NULL;
+  o.mechanisms = p->story->login.mechanism;
+  o.sm = false; /* as it was when they were recorded */
+  o.timeout = TIMEOUT;
+  o.keepalive = 0;
+  o.wake = on_news;
+  run.plan = *p;
+  run.seed = p->seed;
+  run.events = run.ends = run.stanzas = run.whole = 0;
+  run.met = run.over = false;
+  run.idle = 0;
+  run.log = XM_BUF_INIT;
+  run.began = clock_ns(CLOCK_MONOTONIC);
+  run.c = xm_conn_new(world.loop, &o, NULL, &e);
+  if (!run.c) fail_msg("%s", e.text);
+  replay_begin(&run.server, &p->story->login, PASSWORD, world.server[p->version], accept_client());
+}
+
+static void end_run(void) {
+  xm_conn_free(run.c);
+  replay_end(&run.server);
+  xm_buf_free(&run.log);
+  xm_loop_turn(world.loop, 0);
+  assert_int_equal(xm_loop_timeout(world.loop), -1);
+}
+
+/* The server's side. */
+
+/* How much of the `due` bytes comes next, of which `gone` have gone. */
+static size_t next_piece(size_t due, size_t gone) {
+  const plan *p = &run.plan;
+  size_t n = due;
+  if (run.over || due == 0) return 0;
+  if (p->pieces == SINGLE_BYTES) n = 1;
+  if (p->pieces == RANDOM_PIECES) n = 1 + chance(&run.seed, 1u << chance(&run.seed, 10));
+  if (n > due) n = due;
+  return !run.met && p->at >= gone && n > p->at - gone ? p->at - gone : n;
+}
+
+static void count_whole(size_t understood) {
+  while (run.whole < EVENTS && run.plan.story->ends[run.whole] <= understood) run.whole++;
+}
+
+/* What is whole has to be told, before anything else comes. */
+static void expect_events(void) {
+  if ((run.met && run.plan.fate != PAUSE) || !run.plan.story->text)
+    return; /* anything may come; nothing is known yet */
+  count_whole(replay_understood(&run.server));
+  for (sweep(); run.events < run.whole; sweep()) turn(20);
+  require(run.events == run.whole, "an event before its bytes");
+}
+
+static bool is_there(void) {
+  const replay *s = &run.server;
+  return !run.met && run.plan.at == (run.plan.on_wire ? s->sent : s->said) &&
+         (run.plan.on_wire || !xm_buf_len(&s->wire));
+}
+
+/* Its deadline, and not before, ends what nothing else ends; a session that is ready has none but its user's. */
+static void let_time_pass(void) {
+  int left;
+  while (!replay_has_arrived(&run.server)) turn(1);
+  sweep();
+  if (run.ends) return;
+  freeze();
+  if (xm_conn_state_of(run.c) == XM_CONN_READY) xm_conn_close(run.c, 1000);
+  left = xm_loop_timeout(world.loop);
+  require(left > 0 && left <= TIMEOUT, "no deadline");
+  frozen += (uint64_t)(left - 1) * 1000000u;
+  xm_loop_fire(world.loop);
+  sweep();
+  require(run.ends == 0, "an end before its deadline");
+  frozen += 1000000u;
+  xm_loop_fire(world.loop);
+  sweep();
+  unfreeze();
+  require(run.ends == 1, "no end at its deadline");
+}
+
+static void inject(const char *s, size_t n) {
+  if (run.plan.on_wire) {
+    put_bytes(&run.server, s, n);
+  } else {
+    put_text(&run.server, s, n);
+    replay_send(&run.server, replay_on_wire(&run.server));
+  }
+}
+
+static void inject_noise(void) {
+  char noise[16];
+  size_t i, n = 1 + chance(&run.seed, sizeof noise);
+  for (i = 0; i < n; i++) noise[i] = (char)chance(&run.seed, 256);
+  inject(noise, n);
+}
+
+static void meet_fate(void) {
+  run.met = true;
+  if (run.plan.attached) count_whole(run.server.said);
+  switch (run.plan.fate) {
+    case FIN: replay_finish(&run.server, false); break;
+    case GOODBYE: replay_finish(&run.server, true); break;
+    case RST: replay_reset(&run.server); break;
+    case STALL: let_time_pass(); break;
+    case FORBIDDEN: inject("\xff", 1); break;
+    case SPACE: inject(" ", 1); break;
+    case NOISE: inject_noise(); break;
+    default: break;
+  }
+  run.over = run.plan.fate >= FIN && run.plan.fate <= STALL;
+}
+
+/* It says its next piece. true: there was one. */
+static bool say_piece(void) {
+  replay *s = &run.server;
+  size_t n;
+  if (!run.plan.on_wire) {
+    replay_say(s, next_piece(replay_due(s), s->said));
+    if (run.plan.attached && run.plan.at == s->said && !run.met) meet_fate();
+    n = run.over ? 0 : replay_on_wire(s);
+  } else {
+    if (!run.over) replay_say(s, replay_due(s));
+    n = next_piece(replay_on_wire(s), s->sent);
+  }
+  run.since = clock_ns(CLOCK_MONOTONIC);
+  run.cpu_since = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+  replay_send(s, n);
+  return n > 0;
+}
+
+/* Nobody will say anything more. */
+static bool is_over(bool news) {
+  run.idle = news || !replay_has_arrived(&run.server) ? 0 : run.idle + 1;
+  return run.met && run.plan.fate >= FORBIDDEN && run.idle >= IDLE_TURNS;
+}
+
+static void play(const plan *p) {
+  begin_run(p);
+  if (is_there()) meet_fate();
+  while (!run.ends) {
+    bool news = replay_hear(&run.server);
+    bool said = say_piece();
+    if (said) expect_events();
+    if (is_there()) meet_fate();
+    if (sweep() || said) news = true;
+    if (!news) turn(1);
+    if (is_over(news)) let_time_pass();
+  }
+  require(xm_conn_next(run.c) == XM_CONN_NOTHING, "something behind the end");
+  require(xm_conn_state_of(run.c) == XM_CONN_CLOSED, "not closed");
+}
+
+#endif

@@ -1,0 +1,168 @@
+/* tls: memory that runs out, ours and OpenSSL's, at every place where a context or a connection is made. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <openssl/pem.h>
+#include <unistd.h>
+
+#include "failing.h"
+
+#include "../core/tls.c"
+
+#include "failing_off.h"
+
+/* OpenSSL's requests fail, too, but are not counted: in want it loses some itself. */
+static void *ssl_malloc(size_t n, const char *file, int line) {
+  (void)file, (void)line;
+  return heap_refuses() ? NULL : malloc(n ? n : 1);
+}
+
+static void *ssl_realloc(void *p, size_t n, const char *file, int line) {
+  (void)file, (void)line;
+  return heap_refuses() ? NULL : realloc(p, n);
+}
+
+static void ssl_free(void *p, const char *file, int line) {
+  (void)file, (void)line;
+  free(p);
+}
+
+#include "certs.h"
+
+static char path[] = "/tmp/t_tls_memory.XXXXXX"; /* a certificate, which is its own CA, and its key */
+
+static int make_file(void **state) {
+  FILE *f = fdopen(mkstemp(path), "w");
+  EVP_PKEY *key = new_key();
+  X509 *cert = new_cert("x", NULL, 0, 0, 3600);
+  (void)state;
+  assert_non_null(f);
+  sign_cert(cert, key, NULL, NULL);
+  assert_int_equal(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL), 1);
+  assert_int_equal(PEM_write_X509(f, cert), 1);
+  fclose(f);
+  X509_free(cert);
+  EVP_PKEY_free(key);
+  return 0;
+}
+
+static int remove_file(void **state) {
+  (void)state;
+  return unlink(path);
+}
+
+static xm_tls_ctx *new_ctx(xm_err *e) {
+  const xm_tls_options o = {.ca_file = path, .cert = path};
+  return xm_tls_ctx_new(&o, e);
+}
+
+static ssize_t nothing_comes(void *arg, void *to, size_t n) {
+  (void)arg, (void)to, (void)n;
+  return -EAGAIN;
+}
+
+static ssize_t all_goes(void *arg, const void *from, size_t n) {
+  (void)arg, (void)from;
+  return (ssize_t)n;
+}
+
+static xm_tls *new_tls(xm_tls_ctx *ctx, xm_err *e) {
+  const xm_tls_peer peer = {.name = "xmpp.example", .alpn = true};
+  const xm_tls_io io = {NULL, nothing_comes, all_goes};
+  return xm_tls_new(ctx, &peer, &io, e);
+}
+
+/* What OpenSSL makes once is made before: else it would take no for an answer ever after. */
+static void make_all_once(void) {
+  xm_tls_ctx *ctx = new_ctx(NULL);
+  xm_tls *t = new_tls(ctx, NULL);
+  assert_non_null(t);
+  assert_int_equal(xm_tls_handshake(t, NULL), 0);
+  xm_tls_free(t);
+  xm_tls_ctx_release(ctx);
+}
+
+/* OpenSSL can do without some of it. What it can't do without is an error: memory's, or that of the file it concerns. */
+static void a_context_is_made_or_not(void **state) {
+  long n = 0, live, refused = 0;
+  bool failed;
+  (void)state;
+  make_all_once();
+  live = heap.live;
+  do {
+    xm_err e = {0};
+    xm_tls_ctx *ctx;
+    heap_fails(n++, false);
+    ctx = new_ctx(&e);
+    failed = heap_is_well();
+    assert_int_equal(xm_err_is_set(&e), !ctx);
+    assert_true(ctx || strcmp(e.condition, "ENOMEM") == 0 || strstr(e.condition, "-file"));
+    refused += !ctx;
+    xm_tls_ctx_release(ctx);
+    ERR_clear_error();
+    assert_int_equal(heap.live, live);
+  } while (failed);
+  assert_true(refused > 20);
+}
+
+static void a_connection_is_made_or_not(void **state) {
+  long n = 0, live, refused = 0;
+  xm_tls_ctx *ctx = new_ctx(NULL);
+  bool failed;
+  (void)state;
+  make_all_once();
+  live = heap.live;
+  do {
+    xm_err e = {0};
+    xm_tls *t;
+    heap_fails(n++, false);
+    t = new_tls(ctx, &e);
+    failed = heap_is_well();
+    assert_int_equal(xm_err_is_set(&e), !t);
+    if (!t) assert_string_equal(e.condition, "ENOMEM");
+    refused += !t;
+    xm_tls_free(t);
+    assert_int_equal(heap.live, live);
+  } while (failed);
+  assert_true(refused > 5);
+  xm_tls_ctx_release(ctx);
+}
+
+/* Up to what is sent first. */
+static void a_handshake_is_begun_or_not(void **state) {
+  long n = 0, refused = 0;
+  xm_tls_ctx *ctx = new_ctx(NULL);
+  bool failed;
+  (void)state;
+  make_all_once();
+  do {
+    xm_err e = {0};
+    xm_tls *t = new_tls(ctx, &e);
+    int rc;
+    heap_fails(n++, false);
+    rc = xm_tls_handshake(t, &e);
+    failed = heap_is_well();
+    assert_int_equal(rc, xm_err_is_set(&e) ? XM_EFAIL : 0);
+    refused += rc < 0;
+    xm_tls_free(t);
+  } while (failed);
+  assert_true(refused > 5);
+  xm_tls_ctx_release(ctx);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_context_is_made_or_not),
+      cmocka_unit_test(a_connection_is_made_or_not),
+      cmocka_unit_test(a_handshake_is_begun_or_not),
+  };
+  if (CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free) != 1) return 1;
+  return cmocka_run_group_tests(tests, make_file, remove_file);
+}

@@ -1,0 +1,19 @@
+-- load: xmpp.core; where it was built for another Lua, a sentence that says so instead of the linker's.
+
+local found, core = pcall(require, "xmpp.core")
+if found then return core end
+
+-- What the module says of itself, when there is a file to look into.
+local function built_for(path)
+  local file = path and io and io.open and io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read "*a"
+  file:close()
+  return text:match "xmpp%.core built for (L[%w%. ]+)"
+end
+
+local path = tostring(core):match "from file '([^\n]+)':\n"
+local built, this = built_for(path), jit and jit.version:match "^%S+ %d+%.%d+" or _VERSION
+if not built or built:find(_VERSION, 1, true) then error(core, 0) end
+error(("xmpp.core was built for %s, this is %s: build it with 'make LUA=%s' (found %s)"):format(built, this,
+  jit and "luajit" or _VERSION:lower():gsub(" ", ""), path), 0)

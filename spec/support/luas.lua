@@ -1,0 +1,30 @@
+-- The Lua that runs this, and what it has. A test of what it has not is skipped by name:
+--
+--   luas.it("coroutine.close", "ends a wait", function() ... end)
+local busted = require "busted"
+
+local luas = {
+  name = jit and jit.version:match "^%S+ %d+%.%d+" or _VERSION,
+  load = rawget(_G, "loadstring") or load,
+}
+
+local has = {
+  ["a generational collector"] = pcall(collectgarbage, "generational"),
+  ["coroutine.close"] = rawget(coroutine, "close") ~= nil,
+  ["variables to be closed"] = luas.load "local x <close> = nil" ~= nil,
+  ["yields across pcall"] = coroutine.wrap(function() return pcall(coroutine.yield, "yes") end)() == "yes",
+}
+if has["a generational collector"] then collectgarbage "incremental" end
+
+-- False: the test is reported as skipped.
+function luas.has(feature, title)
+  if has[feature] == nil then error("nobody knows whether a Lua has " .. feature, 2) end
+  if not has[feature] then busted.pending(("%s (%s lacks %s)"):format(title, luas.name, feature)) end
+  return has[feature]
+end
+
+function luas.it(feature, title, body)
+  if luas.has(feature, title) then busted.it(title, body) end
+end
+
+return luas
