@@ -15,7 +15,7 @@ enum {
   EVENTS_A_TURN = 64,   /* that nobody above sees; then others have their turn */
   WIRE = 16 * 1024,     /* bytes moved to the link at a time: as much as a TLS record holds */
   ASK_AFTER = 250,      /* ms: what was sent is asked about, if no batch came together */
-  HOLD = 1000,          /* ms: see xm_sm_is_held */
+  HOLD = 1000,          /* ms that <enabled/> is waited for: see xm_sm_is_held */
   PROVE = 5000,         /* ms: a resumed session that swallows what it is given is found out sooner than a dead link */
   HOPS = 3,             /* see-other-host, in a row */
   BARREN = 2,           /* resumptions that brought nothing on, until the session is given up */
@@ -606,7 +606,7 @@ static xm_conn_event lose_patience(xm_conn *c) {
     xm_conn_flush(c);
   } else {
     /* Who has said <resumed/> and doesn't answer the next word isn't slow. Nothing has left since, so its h was exact. */
-    c->barren = xm_sm_is_unproven(c->sm) ? BARREN : c->barren + 1;
+    c->barren = xm_sm_is_held(c->sm) ? BARREN : c->barren + 1;
     xm_err_set(xm_link_why(c->link), XM_LAYER_TIMEOUT, "timeout", true,
                "the server was asked for a sign of life and gave none in %u s: the link is dead", patience(c) / 1000);
     xm_link_cut(c->link);

@@ -320,7 +320,7 @@ bool xm_sm_is_held(const xm_sm *s) {
 }
 
 void xm_sm_release(xm_sm *s) {
-  s->held = false;
+  if (s->state == XM_SM_ENABLING) s->held = false;
 }
 
 void xm_sm_request(xm_sm *s) {
@@ -524,10 +524,6 @@ uint32_t xm_sm_in(const xm_sm *s) {
 
 uint32_t xm_sm_acked(const xm_sm *s) {
   return s->acked;
-}
-
-bool xm_sm_is_unproven(const xm_sm *s) {
-  return s->must_prove;
 }
 
 unsigned xm_sm_awaited(const xm_sm *s) {
