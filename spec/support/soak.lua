@@ -25,7 +25,7 @@ local WINDOW = 300 -- messages of unknown fate; the library has 150 of them on t
 local PATIENCE = 60 -- seconds without any news
 -- Seconds without a network after a cut. When a session is resumed before ejabberd has read all that came on the old
 -- link, it delivers what it reads then, but doesn't count it in h any more: it comes twice.
-local GAP = 0.2
+local GAP = { prosody = 0.02, prosody13 = 0.02, ejabberd = 0.2, ejabberd24 = 0.2 }
 local ACK_TIMEOUT = 1 -- seconds; on Prosody many a session is given up after that
 
 -- An archive of all that was said would be kept and searched at every message.
@@ -275,7 +275,7 @@ function Run:send_all()
     xmpp.sleep(0.005)
     if clock() - asked > 0.1 then
       local now = self:cuts()
-      self.slack = now == cuts and self.slack + 0.5 or self.slack
+      self.slack = now == cuts and self.slack + 2 or self.slack
       cuts, asked = now, clock()
     end
   end
@@ -323,12 +323,12 @@ end
 
 -- Bytes, on the average, until a link is cut that has come through its negotiation. What isn't acknowledged by then is
 -- sent again on the next one, and after many cuts that is as much as may be on the way.
-local MEAN = 60000
+local MEAN = 30000
 
 local function play(run)
   local mean = run.options.mean or MEAN
   for _, p in ipairs { run.alice, run.bob } do
-    p.proxy:tell("gap " .. GAP)
+    p.proxy:tell("gap " .. GAP[run.server.name])
     p.proxy:tell("cuts " .. mean)
     p.proxy:tell "cut rst"
   end
