@@ -203,7 +203,7 @@ int xm_sm_pump(xm_sm *s, xm_buf *wire, size_t most) {
   int rc = XM_OK;
   while (rc == XM_OK && xm_buf_len(wire) < most) {
     if (s->part == 0) rc = put_nonzas(s, wire);
-    if (rc < 0 || s->pumped == count(&s->log) || is_full(s)) break;
+    if (rc < 0 || s->pumped == count(&s->log) || (s->part == 0 && is_full(s))) break;
     rc = move_piece(s, wire, most);
   }
   return rc;
