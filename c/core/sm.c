@@ -388,6 +388,12 @@ static bool wants_stamp(const char *xml, const record *r) {
   return !is_iq(xml, r->len) && !memmem(xml, r->len, "'urn:xmpp:delay'", 16);
 }
 
+/* The one that its sender has been told of. */
+static void forget_taken_back(xm_sm *s) {
+  xm_buf_consume(&s->back.bytes, s->taken_back);
+  s->taken_back = 0;
+}
+
 /* Stanza `i` of the log to where it belongs: the new log, or back to its sender. */
 static int sort(const xm_sm *s, size_t i, const char *xml, int64_t now, int64_t max_age, series *stay, series *back) {
   record r = *record_at(&s->log, i);
@@ -424,6 +430,7 @@ static size_t count_watched(const series *s) {
 int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t max_age) {
   series stay = {.bytes = XM_BUF_INIT}, back = {.bytes = XM_BUF_INIT};
   begin_wire(s);
+  forget_taken_back(s);
   if (h && s->state == XM_SM_ON) ack_cut(s, *h, NULL); /* what it leaves open has certainly not arrived */
   if (sort_all(s, now, max_age, &stay, &back) < 0) {
     series_free(&stay);
@@ -434,7 +441,6 @@ int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t max_age) {
   series_free(&s->back);
   s->log = stay;
   s->back = back;
-  s->taken_back = 0;
   s->written = 0;
   s->watched = count_watched(&s->log);
   s->state = XM_SM_OFF;
@@ -475,8 +481,7 @@ static void describe(const record *r, const char *xml, xm_sm_stanza *st) {
 }
 
 bool xm_sm_returned_next(xm_sm *s, xm_sm_stanza *r) {
-  xm_buf_consume(&s->back.bytes, s->taken_back);
-  s->taken_back = 0;
+  forget_taken_back(s);
   if (count(&s->back) == 0) return false;
   describe(record_at(&s->back, 0), xm_buf_at(&s->back.bytes), r);
   s->taken_back = r->len;
