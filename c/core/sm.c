@@ -383,9 +383,13 @@ static void write_stamp(int64_t at, char *to, size_t n) {
   snprintf(to, n, "<delay xmlns='urn:xmpp:delay' stamp='%s.%03dZ'/>", date, (int)(at % 1000));
 }
 
-/* What was stamped when an earlier session was lost keeps that stamp. An iq has room for one child only. */
-static bool wants_stamp(const char *xml, const record *r) {
-  return !is_iq(xml, r->len) && !memmem(xml, r->len, "'urn:xmpp:delay'", 16);
+/* What was stamped when an earlier session was lost keeps that stamp: it is the last child. One that is deeper down is
+ * somebody else's (XEP-0297). An iq has room for one child only. */
+static bool wants_stamp(const char *xml, const record *r, const char *stamp) {
+  size_t n = strlen(stamp);
+  const char *end = memrchr(xml, '<', r->len);
+  bool stamped = (size_t)(end - xml) > n && memcmp(end - n, stamp, n) == 0;
+  return !is_iq(xml, r->len) && !stamped;
 }
 
 /* The one that its sender has been told of. */
@@ -398,11 +402,11 @@ static void forget_taken_back(xm_sm *s) {
 static int sort(const xm_sm *s, size_t i, const char *xml, int64_t now, int64_t max_age, series *stay, series *back) {
   record r = *record_at(&s->log, i);
   bool old = now - r.at > max_age, unknown = i < s->written && is_iq(xml, r.len);
-  char stamp[96] = "";
+  char stamp[96];
   r.reason = old ? XM_SM_OLD : XM_SM_UNKNOWN;
   if (old || unknown) return add(back, &r, xml, "");
-  if (wants_stamp(xml, &r)) write_stamp(r.at, stamp, sizeof stamp);
-  return add(stay, &r, xml, stamp);
+  write_stamp(r.at, stamp, sizeof stamp);
+  return add(stay, &r, xml, wants_stamp(xml, &r, stamp) ? stamp : "");
 }
 
 static int append(series *to, const series *from) {
