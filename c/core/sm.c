@@ -40,6 +40,7 @@ struct xm_sm {
   size_t watched;         /* in the log */
   series back;            /* come back; the first `taken_back` bytes are the caller's */
   size_t taken_back;
+  bool ended;             /* what is in the log is to come back, too */
 };
 
 xm_sm *xm_sm_new(void) {
@@ -410,8 +411,11 @@ static int sort(const xm_sm *s, size_t i, const char *xml, int64_t now, int64_t 
 }
 
 static int append(series *to, const series *from) {
+  size_t mark = xm_buf_mark(&to->bytes);
   int rc = xm_buf_put(&to->bytes, xm_buf_at(&from->bytes), xm_buf_len(&from->bytes));
-  return rc == XM_OK ? xm_buf_put(&to->records, xm_buf_at(&from->records), xm_buf_len(&from->records)) : rc;
+  if (rc == XM_OK) rc = xm_buf_put(&to->records, xm_buf_at(&from->records), xm_buf_len(&from->records));
+  if (rc < 0) xm_buf_rollback(&to->bytes, mark);
+  return rc;
 }
 
 static int sort_all(xm_sm *s, int64_t now, int64_t max_age, series *stay, series *back) {
@@ -452,21 +456,24 @@ int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t max_age) {
   return XM_OK;
 }
 
-/* Without memory to put them behind those that are on their way back already, these go first. */
+/* All of the log, when nothing else is on its way back. */
+static void give_back(xm_sm *s) {
+  series_free(&s->back);
+  s->back = s->log;
+  s->log = (series){.bytes = XM_BUF_INIT};
+  s->taken_back = 0;
+}
+
+/* Without memory to put them behind those that are on their way back already, they wait until these are gone. */
 void xm_sm_end(xm_sm *s) {
   size_t i;
   begin_wire(s);
   forget_session(s);
   s->state = XM_SM_OFF;
+  s->ended = true;
   for (i = 0; i < count(&s->log); i++) record_at(&s->log, i)->reason = XM_SM_ENDED;
-  if (count(&s->back) == 0) {
-    series_free(&s->back);
-    s->back = s->log;
-    s->log = (series){.bytes = XM_BUF_INIT};
-    s->taken_back = 0;
-  } else if (append(&s->back, &s->log) == XM_OK) {
-    series_free(&s->log);
-  }
+  if (count(&s->back) == 0) give_back(s);
+  else if (append(&s->back, &s->log) == XM_OK) series_free(&s->log);
   s->written = s->watched = 0;
 }
 
@@ -486,6 +493,7 @@ static void describe(const record *r, const char *xml, xm_sm_stanza *st) {
 
 bool xm_sm_returned_next(xm_sm *s, xm_sm_stanza *r) {
   forget_taken_back(s);
+  if (count(&s->back) == 0 && s->ended) give_back(s);
   if (count(&s->back) == 0) return false;
   describe(record_at(&s->back, 0), xm_buf_at(&s->back.bytes), r);
   s->taken_back = r->len;
