@@ -503,7 +503,7 @@ static void a_session_is_resumed(void **state) {
   play_again(true, TO_RESUME RESUMED("h='0' previd='id-1'") "RESUMED 0");
   play_again(true, TO_RESUME RESUMED("previd='id-1' h='4294967295'") "RESUMED 4294967295");
   play_again(true, TO_RESUME RESUMED("previd='id-1' h='0000000003'") "RESUMED 3");
-  play_again(true, LOGIN "S: $H$F" SM "/$F\n" RESUME RESUMED("previd='id-1' h='3'") "RESUMED 3"); /* no binding needed */
+  play_again(true, LOGIN "S: $H$F" SM "/$F\n" RESUME RESUMED("previd='id-1' h='3'") "RESUMED 3");
 }
 
 /* TLS, SASL and the offer come first, whatever was offered before. */
@@ -591,11 +591,12 @@ static void without_the_offer_the_session_is_lost(void **state) {
   }
 }
 
-/* A nonza of stream management may precede the answer; anything else is out of order: stanzas are replayed behind it. */
+/* A nonza of stream management may precede the answer; anything else is out of order: stanzas follow it. */
 static void nothing_comes_before_the_answer(void **state) {
-  static const char *const early[] = {"<message/>", "<presence/>", "<iq type='get' id='1'/>", "<resumed previd='id-1' h='3'/>",
-                                      "<enabled xmlns='urn:xmpp:sm:3' id='x'/>", "<failed/>", "<r xmlns='urn:xmpp:sm:2'/>",
-                                      "<stream:features/>", "<success " SASL "/>"};
+  static const char *const early[] = {
+      "<message/>", "<presence/>", "<iq type='get' id='1'/>", "<resumed previd='id-1' h='3'/>", "<failed/>",
+      "<enabled xmlns='urn:xmpp:sm:3' id='x'/>", "<r xmlns='urn:xmpp:sm:2'/>", "<stream:features/>",
+      "<success " SASL "/>"};
   char script[2000];
   size_t i;
   (void)state;
