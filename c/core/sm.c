@@ -30,6 +30,7 @@ struct xm_sm {
   uint64_t taken;         /* bytes of the wire that the kernel has had */
   uint64_t last;          /* the newest stanza's number */
   uint32_t in, acked;     /* our h; the server's */
+  uint32_t left;          /* of the server's, the newest: the kernel has had them, no h has said so yet */
   unsigned asked;         /* requests that aren't answered */
   unsigned since;         /* stanzas since the last request */
   bool was_asked;         /* <enable/> went out on this stream: an answer may still come */
@@ -122,6 +123,7 @@ static void leave(xm_sm *s, size_t n) {
 static void leave_written(xm_sm *s) {
   size_t i;
   for (i = 0; i < s->written; i++) tell(s, record_at(&s->log, i), XM_SM_LEFT);
+  s->left += (uint32_t)s->written;
   leave(s, s->written);
 }
 
@@ -144,7 +146,7 @@ static int put_enable(xm_sm *s, xm_buf *wire) {
   if (xm_buf_puts(wire, text) < 0) return XM_ENOMEM;
   s->must_enable = false;
   s->was_asked = true;
-  s->acked = 0; /* what follows counts (XEP-0198 3) */
+  s->acked = s->left = 0; /* what follows counts (XEP-0198 3) */
   s->since = 0;
   return XM_OK;
 }
@@ -258,7 +260,7 @@ static bool read_number(const char *s, uint32_t *to) {
   return n <= UINT32_MAX;
 }
 
-/* It may come late, so late that we have given up: then what has left meanwhile counts as handled. */
+/* It may come late, so late that we have given up: then what has left meanwhile counts as handled until an h says less. */
 static void on_enabled(xm_sm *s, const xm_tape *t) {
   uint32_t max = 0;
   if (s->state == XM_SM_ON || !s->was_asked) return;
@@ -284,7 +286,9 @@ static int ack(xm_sm *s, uint32_t h, xm_err *e) {
   uint32_t n = h - s->acked, i;
   char text[16];
   snprintf(text, sizeof text, "%u", (unsigned)h);
+  if (s->acked - h <= s->left) n = 0;
   if (n > s->written) return refuse_h(s, text, e);
+  s->left = n ? 0 : s->acked - h;
   for (i = 0; i < n; i++) tell(s, record_at(&s->log, i), XM_SM_ACKED);
   leave(s, n);
   return XM_OK;
@@ -342,8 +346,11 @@ static int ack_cut(xm_sm *s, uint32_t h, xm_err *e) {
   s->moved = xm_buf_len(&s->log.bytes);
   rc = ack(s, h, e);
   begin_wire(s);
-  if (rc == XM_OK) s->written = 0;
-  return rc;
+  if (rc < 0) return rc;
+  s->written = 0;
+  s->acked = h; /* what had left and didn't arrive will never be counted */
+  s->left = 0;
+  return XM_OK;
 }
 
 int xm_sm_resumed(xm_sm *s, uint32_t h, xm_err *e) {
