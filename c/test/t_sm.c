@@ -556,6 +556,38 @@ static void enabled_may_come_late(void **state) {
   free_line(&l);
 }
 
+/* What has left when it comes may still be on its way: an h that is behind it is none that goes back. */
+static void what_has_left_may_not_have_arrived(void **state) {
+  int turn;
+  (void)state;
+  for (turn = 0; turn < 4; turn++) {
+    line l = new_line();
+    xm_sm_enable(l.s, true);
+    give_messages(&l, 4);
+    expect_moved(&l, "E 1 2 3 4");
+    xm_sm_give_up(l.s);
+    says(&l, "enabled", "id=i resume=true");
+    give_messages(&l, 1);
+    expect_moved(&l, "5 R");
+    acks(&l, 1);
+    acks(&l, 3);
+    told(&l);
+    assert_int_equal(read_attributes(l.s, "a", "h=2", NULL), XM_EFAIL);
+    assert_int_equal(read_attributes(l.s, "a", "h=6", NULL), XM_EFAIL);
+    assert_int_equal(xm_sm_acked(l.s), 4);
+    if (turn == 0) acks(&l, 5);
+    if (turn == 0) assert_int_equal(read_attributes(l.s, "a", "h=4", NULL), XM_EFAIL);
+    if (turn == 1) assert_int_equal(xm_sm_lost(l.s, &(uint32_t){3}, 0, FOREVER), XM_OK);
+    if (turn > 1) xm_sm_cut(l.s);
+    if (turn > 1) assert_int_equal(xm_sm_resumed(l.s, turn == 2 ? 3 : 5, NULL), XM_OK);
+    assert_string_equal(told(&l), turn == 0 || turn == 3 ? "5a" : "");
+    if (turn == 2) expect_moved(&l, "5");
+    if (turn == 2) acks(&l, 4); /* the fourth never was */
+    assert_int_equal(xm_sm_stanzas(l.s), turn == 1);
+    free_line(&l);
+  }
+}
+
 /* More than 150 are on the wire without stream management, and half a stanza behind them, when it begins after all: the
  * half is finished, or nothing could ever be asked. */
 static void enabled_may_come_between_two_pieces(void **state) {
@@ -1290,6 +1322,7 @@ int main(void) {
       cmocka_unit_test(enabled_means_nothing_before_enable_or_twice),
       cmocka_unit_test(without_enabled_it_goes_on_without),
       cmocka_unit_test(enabled_may_come_late),
+      cmocka_unit_test(what_has_left_may_not_have_arrived),
       cmocka_unit_test(enabled_may_come_between_two_pieces),
       cmocka_unit_test(failed_means_without),
       cmocka_unit_test(h_is_a_number),
