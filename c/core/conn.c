@@ -15,7 +15,7 @@ enum {
   EVENTS_A_TURN = 64,   /* that nobody above sees; then others have their turn */
   WIRE = 16 * 1024,     /* bytes moved to the link at a time: as much as a TLS record holds */
   ASK_AFTER = 250,      /* ms: what was sent is asked about, if no batch came together */
-  HOLD = 1000,          /* ms: see xm_sm_is_held */
+  HOLD = 1000,          /* ms that <enabled/> is waited for: see xm_sm_is_held */
   PROVE = 5000,         /* ms: a resumed session that swallows what it is given is found out sooner than a dead link */
   HOPS = 3,             /* see-other-host, in a row */
   BARREN = 2,           /* resumptions that brought nothing on, until the session is given up */
@@ -56,6 +56,7 @@ struct xm_conn {
   uint64_t heard_at; /* when something last came */
   char host[256];    /* where to go instead; "": nowhere */
   int port;
+  xm_jump jump;      /* the machine may have slept */
   struct sockaddr_storage avoid; /* where the last attempt came to nothing */
   char ping[XM_RND_ID + 1];      /* id of the XEP-0199 ping that is out; "": none */
   bool bound;        /* there is a session: `jid` is its address */
@@ -311,6 +312,10 @@ static void keep_alive(xm_conn *c) {
 void xm_conn_check(xm_conn *c) {
   c->must_check = true;
   wake(c);
+}
+
+static void on_jump(void *arg) {
+  xm_conn_check(arg);
 }
 
 /* Connecting. */
@@ -605,7 +610,8 @@ static xm_conn_event lose_patience(xm_conn *c) {
     xm_sm_give_up(c->sm);
     xm_conn_flush(c);
   } else {
-    c->barren++;
+    /* Who has said <resumed/> and doesn't answer the next word isn't slow. Nothing has left since, so its h was exact. */
+    c->barren = xm_sm_is_held(c->sm) ? BARREN : c->barren + 1;
     xm_err_set(xm_link_why(c->link), XM_LAYER_TIMEOUT, "timeout", true,
                "the server was asked for a sign of life and gave none in %u s: the link is dead", patience(c) / 1000);
     xm_link_cut(c->link);
@@ -767,6 +773,7 @@ xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, const xm_conn_s
   c->loop = l;
   memcpy(&c->jid, options->jid, offsetof(xm_jid, str) + xm_jid_len(options->jid) + 1); /* it may end at its NUL */
   xm_loop_hold(l);
+  xm_jump_watch(l, &c->jump, on_jump, c);
   if (c->o.tls_ctx) xm_tls_ctx_hold(c->o.tls_ctx);
   c->asked = c->jid;
   c->o.jid = &c->asked;
@@ -787,6 +794,7 @@ void xm_conn_free(xm_conn *c) {
     xm_link_part(c->link);
   }
   c->state = XM_CONN_CLOSED;
+  xm_jump_unwatch(c->loop, &c->jump);
   forget_link(c);
   xm_buf_free(&c->sent);
   xm_sm_free(c->sm);

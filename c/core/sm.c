@@ -320,7 +320,7 @@ bool xm_sm_is_held(const xm_sm *s) {
 }
 
 void xm_sm_release(xm_sm *s) {
-  s->held = false;
+  if (s->state == XM_SM_ENABLING) s->held = false;
 }
 
 void xm_sm_request(xm_sm *s) {

@@ -92,7 +92,8 @@ void xm_sm_give_up(xm_sm *s);
 int xm_sm_read(xm_sm *s, const xm_tape *t, xm_err *e);
 /* Stanzas are held back at two moments. What leaves before <enabled/> is in no session: were the link cut then, nobody would
  * know whether to send it again. What leaves after <resumed/> may be swallowed by a server whose parser has half a stanza of
- * the last link in it (Prosody), so the answer to an <r/> goes before. Neither is waited for any longer after release. */
+ * the last link in it (Prosody), so the answer to an <r/> goes before. <enabled/> isn't waited for any longer after release;
+ * the other is always: until then the server's h is exact. */
 bool xm_sm_is_held(const xm_sm *s);
 void xm_sm_release(xm_sm *s);
 /* A stanza came in, and is handled. */

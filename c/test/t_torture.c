@@ -19,9 +19,11 @@
 #include "run.h"
 
 /* What is reported. */
+enum { KINDS = 64 };
+
 static struct report {
-  unsigned long runs, outcomes[FATES][32];
-  char names[32][100];
+  unsigned long runs, outcomes[FATES][KINDS];
+  char names[KINDS][100];
   unsigned kinds;
 } report;
 
@@ -87,7 +89,7 @@ static void count(void) {
   snprintf(name, sizeof name, "%s%s%s", why->layer ? xm_layer_name(why->layer) : "the whole login",
            *why->condition ? " " : "", why->condition);
   while (i < report.kinds && strcmp(report.names[i], name) != 0) i++;
-  assert_true(i < 32);
+  assert_true(i < KINDS);
   if (i == report.kinds) strcpy(report.names[report.kinds++], name);
   report.outcomes[run.plan.fate][i]++;
   report.runs++;

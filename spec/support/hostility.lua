@@ -229,6 +229,8 @@ M.GROWTH = { name = "finds no room in the registry" } -- beside the tables: see 
 --   asks     the question that it comes with is open until it has finished
 --   once     it hears no other stanza
 --   answers  what it comes with is a response; otherwise it is a question
+--   quiet    there is no log function: its calls leave a coroutine for the next call
+--   waits    it is called exactly once, by the response or by the end
 --   idle     it comes without a stanza
 --   late     installed at the last moment: it begins by itself
 --   logs     installed when the connection was made
@@ -255,13 +257,15 @@ end, { own = "a", during = true, asks = true, once = true })
 
 kind("once-callback", function(r) r.conn:set_callback_once(r.own) end, { own = "a", during = true, asks = true })
 
-kind("response's callback", function(r) r.conn:send_callback(r.QUESTION, r.own) end, { answers = true })
+kind("response's callback", function(r) r.conn:send_callback(r.QUESTION, r.own) end,
+  { answers = true, waits = true, quiet = true })
 
 kind("awaited response's callback", function(r)
   xmpp.spawn(function() r.conn:send_await(r.QUESTION, r.own) end)
 end, { answers = true })
 
-kind("timer", function(r) r.timer = xmpp.after(0.001, r.own) end, { idle = true, late = true })
+kind("timer", function(r) r.timer = xmpp.after(0.001, r.own) end,
+  { idle = true, late = true, quiet = true })
 
 kind("repeated timer", function(r) r.timer = xmpp.every(0.001, r.own) end, { idle = true, late = true })
 

@@ -69,7 +69,9 @@ end
 -- What is given to the library: acts once.
 local function make_own(r, action, kind)
   local name = kind.own
+  r.calls = 0
   function r.own(stanza)
+    r.calls = r.calls + 1
     if name then r.note(name, stanza) end
     if not r.armed then return end
     r.armed = false
@@ -107,7 +109,7 @@ function Run.new(action, kind)
   local r = setmetatable({ action = action, kind = kind }, Run)
   make_notes(r)
   make_own(r, action, kind)
-  r.f = fed.open { jid = "me@xmpp.test/here", log = r.log }
+  r.f = fed.open { jid = "me@xmpp.test/here", log = not kind.quiet and r.log or nil }
   r.conn = r.f.conn
   xmpp.on_error(r.told)
   r.conn:set_handler()
@@ -151,7 +153,7 @@ function Run:go_on()
   end
   local before = self.logged
   self.f:feed(SECOND)
-  self.deaf = self.logged == before and self.conn:state() == "ready"
+  self.deaf = not self.kind.quiet and self.logged == before and self.conn:state() == "ready"
   self.bytes = self.f:sent()
   core.conn.feed(self.conn, "") -- the kernel has taken it
   settle()
@@ -332,11 +334,23 @@ local function was_told(r)
   return false
 end
 
--- Whatever happens. Who was told may have come to nothing itself for want of memory, which somebody was told then.
+-- Some function was called and came to nothing for want of memory: of the library's own want a step is the trace.
+local function has_failed(r)
+  if is_memory(r.stderr) then return true end
+  for i = 1, r.errors.n do
+    if is_memory(r.errors[i]) and not r.errors[i]:find("xmpp.core.step", 1, true) then return true end
+  end
+  return false
+end
+
+-- Whatever happens. Who was told may have come to nothing itself.
 local function check_always(r)
   for i = 1, 2 do
-    local excused = r.ends[i] == 0 and was_told(r)
+    local excused = r.ends[i] == 0 and has_failed(r)
     if r.ends[i] ~= 1 and not excused then return ("waiter %d was told %d times"):format(i, r.ends[i]) end
+  end
+  if r.kind.waits and r.calls ~= 1 and not (r.calls == 0 and has_failed(r)) then
+    return ("the response's callback was called %d times"):format(r.calls)
   end
   if type(r.why) ~= "table" or r.why.layer ~= "closed" then return "a waiter was told " .. tostring(r.why) end
   if r.conn:state() ~= "closed" then return "the connection has not ended" end

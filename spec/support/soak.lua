@@ -26,7 +26,7 @@ local PATIENCE = 60 -- seconds without any news
 -- Seconds without a network after a cut. When a session is resumed before ejabberd has read all that came on the old
 -- link, it delivers what it reads then, but doesn't count it in h any more: it comes twice.
 local GAP = 0.2
-local ACK_TIMEOUT = 2 -- seconds; on Prosody a link may have to be given up twice for one cut
+local ACK_TIMEOUT = 1 -- seconds; on Prosody many a session is given up after that
 
 -- An archive of all that was said would be kept and searched at every message.
 local prosody = 'modules_disabled = { "s2s", "s2s_auth_certs", "mam" }'
@@ -201,9 +201,9 @@ local function sender(s, account, seed, reconnect)
   return p
 end
 
--- Every hundredth needs several TLS records, so that a cut leaves the server with half of a stanza.
+-- Every two-hundredth needs several TLS records, so that a cut may leave the server with half of a stanza.
 local function padding(n)
-  return ("."):rep(n % 100 == 0 and 20000 + n % 7 * 4000 or n * 37 % 600)
+  return ("."):rep(n % 200 == 0 and 20000 or n * 37 % 600)
 end
 
 -- A run
@@ -323,7 +323,7 @@ end
 
 -- Bytes, on the average, until a link is cut that has come through its negotiation. What isn't acknowledged by then is
 -- sent again on the next one, and after many cuts that is as much as may be on the way.
-local MEAN = 40000
+local MEAN = 60000
 
 local function play(run)
   local mean = run.options.mean or MEAN
