@@ -1,6 +1,6 @@
--- Numbers what it is told and says it back. Told "upgrade", it is replaced by a new process, which goes on with the same
--- session and the next number: its peer notices nothing, and what is said meanwhile waits at the server. See account.lua;
--- STATE is the file in which a process leaves the session to the next one.
+-- Numbers what it is told and says it back. Told "upgrade", it is replaced by a new process, which goes on with the
+-- same session and the next number: its peer notices nothing, and what is said meanwhile waits at the server. STATE is
+-- the file in which a process leaves the session to the next one. See account.lua.
 local xmpp, account, cjson = require "xmpp", require "examples.account", require "cjson"
 local jid, password, opts = account "JID PASSWORD STATE"
 local path, count = arg[3], 0
@@ -37,12 +37,12 @@ local function answer(message, conn)
   conn:send(xmpp.xexpr.reply(message, { "body", ("%d: %s"):format(count, text) }))
 end
 
-local state, conn = load(), nil
+local state = load()
+local conn = assert((state and xmpp.resume or xmpp.connect_client)(state and state.session or jid, password, opts))
 if state then
-  count, conn = state.count, assert(xmpp.resume(state.session, password, opts))
+  count = state.count
   os.remove(path)
 else
-  conn = assert(xmpp.connect_client(jid, password, opts))
   assert(conn:send { "presence" })
 end
 conn:set_callback(answer, { name = "message", type = "chat" })
