@@ -324,11 +324,12 @@ function Run:close()
 end
 
 -- Bytes, on the average, until a link is cut that has come through its negotiation. What isn't acknowledged by then is
--- sent again on the next one, and after many cuts that is as much as may be on the way.
+-- sent again on the next one, so that some 12 messages come through for each cut; more, where more are wanted for each.
 local MEAN = 30000
 
 local function play(run)
-  local mean = run.options.mean or MEAN
+  local o = run.options
+  local mean = o.mean or MEAN * math.max(1, o.stanzas / o.cuts / 12)
   for _, p in ipairs { run.alice, run.bob } do
     p.proxy:tell("gap " .. GAP[run.server.name])
     p.proxy:tell("cuts " .. mean)
