@@ -262,7 +262,7 @@ static bool read_number(const char *s, uint32_t *to) {
   return n <= UINT32_MAX;
 }
 
-/* It may come late, so late that we have given up: then what has left meanwhile counts as handled until an h says less. */
+/* It may come late, so late that we have given up: what has left meanwhile counts as handled until an h says less. */
 static void on_enabled(xm_sm *s, const xm_tape *t) {
   uint32_t max = 0;
   if (s->state == XM_SM_ON || !s->was_asked) return;
@@ -414,12 +414,6 @@ static bool wants_stamp(const char *xml, const record *r, const char *stamp) {
   return !is_iq(xml, r->len) && !stamped;
 }
 
-/* The one that its sender has been told of. */
-static void forget_taken_back(xm_sm *s) {
-  xm_buf_consume(&s->back.bytes, s->taken_back);
-  s->taken_back = 0;
-}
-
 /* Stanza `i` of the log to where it belongs: the new log, or back to its sender. */
 static int sort(const xm_sm *s, size_t i, const char *xml, int64_t now, int64_t max_age, series *stay, series *back) {
   record r = *record_at(&s->log, i);
@@ -432,11 +426,8 @@ static int sort(const xm_sm *s, size_t i, const char *xml, int64_t now, int64_t 
 }
 
 static int append(series *to, const series *from) {
-  size_t mark = xm_buf_mark(&to->bytes);
   int rc = xm_buf_put(&to->bytes, xm_buf_at(&from->bytes), xm_buf_len(&from->bytes));
-  if (rc == XM_OK) rc = xm_buf_put(&to->records, xm_buf_at(&from->records), xm_buf_len(&from->records));
-  if (rc < 0) xm_buf_rollback(&to->bytes, mark);
-  return rc;
+  return rc == XM_OK ? xm_buf_put(&to->records, xm_buf_at(&from->records), xm_buf_len(&from->records)) : rc;
 }
 
 static int sort_all(xm_sm *s, int64_t now, int64_t max_age, series *stay, series *back) {
@@ -459,7 +450,6 @@ static size_t count_watched(const series *s) {
 int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t max_age) {
   series stay = {.bytes = XM_BUF_INIT}, back = {.bytes = XM_BUF_INIT};
   begin_wire(s);
-  forget_taken_back(s);
   if (h && s->state == XM_SM_ON) ack_cut(s, *h, NULL); /* what it leaves open has certainly not arrived */
   if (sort_all(s, now, max_age, &stay, &back) < 0) {
     series_free(&stay);
@@ -513,7 +503,8 @@ static void describe(const record *r, const char *xml, xm_sm_stanza *st) {
 }
 
 bool xm_sm_returned_next(xm_sm *s, xm_sm_stanza *r) {
-  forget_taken_back(s);
+  xm_buf_consume(&s->back.bytes, s->taken_back);
+  s->taken_back = 0;
   if (count(&s->back) == 0 && s->ended) give_back(s);
   if (count(&s->back) == 0) return false;
   describe(record_at(&s->back, 0), xm_buf_at(&s->back.bytes), r);

@@ -383,8 +383,10 @@ static void the_server_hears_what_was_handled(void **state) {
   expect_moved(&l, ""); /* nobody counts */
   xm_sm_enable(l.s, true);
   says(&l, "r", "");
+  xm_sm_acknowledge(l.s);
   expect_moved(&l, "E");
   says(&l, "enabled", "");
+  expect_moved(&l, "");
   says(&l, "r", "");
   give_messages(&l, 1);
   expect_moved(&l, "A0 1");
@@ -582,6 +584,7 @@ static void what_has_left_may_not_have_arrived(void **state) {
     if (turn > 1) assert_int_equal(xm_sm_resumed(l.s, turn == 2 ? 3 : 5, NULL), XM_OK);
     assert_string_equal(told(&l), turn == 0 || turn == 3 ? "5a" : "");
     if (turn == 2) expect_moved(&l, "5");
+    if (turn == 2) assert_int_equal(read_attributes(l.s, "a", "h=2", NULL), XM_EFAIL);
     if (turn == 2) acks(&l, 4); /* the fourth never was */
     assert_int_equal(xm_sm_stanzas(l.s), turn == 1);
     free_line(&l);
@@ -908,8 +911,12 @@ static void a_session_that_never_was_has_no_h(void **state) {
   xm_sm_enable(l.s, true);
   give(&l, "<iq id='1'/>", XM_SM_WATCHED);
   expect_moved(&l, "E 1");
+  xm_sm_cut(l.s);
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
   lose(&l, &h);
   assert_string_equal(returned(&l), "1 <iq id='1'/> unknown");
+  says(&l, "enabled", "id=x resume=true"); /* on a stream where nobody has asked for it */
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
   assert_string_equal(told(&l), "1w");
   free_line(&l);
 }
@@ -1082,6 +1089,23 @@ static void a_receipt_is_told_once(void **state) {
   xm_sm_end(l.s);
   assert_string_equal(returned(&l), "6 <message id='6'/> ended");
   assert_string_equal(told(&l), "");
+  free_line(&l);
+}
+
+/* Room for receipts is for those in the log, not for all that ever were. */
+static void receipts_take_no_room_for_good(void **state) {
+  line l = new_line();
+  int i;
+  (void)state;
+  enable(&l);
+  for (i = 1; i <= 10000; i++) {
+    give_messages(&l, 1);
+    pump(&l, ALL);
+    take(&l, ALL);
+    acks(&l, (uint32_t)i);
+    told(&l);
+  }
+  assert_in_range(l.s->receipts.cap, 1, 1024);
   free_line(&l);
 }
 
@@ -1344,6 +1368,7 @@ int main(void) {
       cmocka_unit_test(what_comes_back_waits_to_be_fetched),
       cmocka_unit_test(receipts_are_for_who_wants_them),
       cmocka_unit_test(a_receipt_is_told_once),
+      cmocka_unit_test(receipts_take_no_room_for_good),
       cmocka_unit_test(the_end_takes_all),
       cmocka_unit_test(a_session_is_restored),
       cmocka_unit_test(a_want_of_memory_passes),

@@ -20,7 +20,8 @@
 enum { RUNS = 100000, TORTURED = 1000000, MOST = 600, ANSWERS = 2048 };
 
 static struct {
-  unsigned long steps, committed, delivered, doubled, acked, left, returned, resumed, lost_at, lost, requests, full, wrapped;
+  unsigned long steps, committed, delivered, doubled, acked, left, returned, requests, full;
+  unsigned long resumed, lost_at, lost, wrapped;
 } sum;
 
 /* Where a failure is to be found again. */
@@ -476,8 +477,8 @@ static void any_life_is_as_the_model_says(void **state) {
   }
   print_message("# %lu lives, %lu steps: %lu stanzas given, %lu delivered (%lu of them again)\n", runs, sum.steps,
                 sum.committed, sum.delivered, sum.doubled);
-  print_message("# %lu acknowledged, %lu left, %lu came back; %lu requests, %lu times 150 in flight\n", sum.acked, sum.left,
-                sum.returned, sum.requests, sum.full);
+  print_message("# %lu acknowledged, %lu left, %lu came back; %lu requests, %lu times 150 in flight\n", sum.acked,
+                sum.left, sum.returned, sum.requests, sum.full);
   print_message("# %lu resumptions, %lu losses with h, %lu without; a counter wrapped %lu times\n", sum.resumed,
                 sum.lost_at, sum.lost, sum.wrapped);
   assert_int_equal(sum.acked + sum.left + sum.returned, sum.committed);
