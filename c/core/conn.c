@@ -177,7 +177,7 @@ static void put_off_keepalive(xm_conn *c) {
 
 static void on_ask(void *arg) {
   xm_conn *c = arg;
-  xm_sm_request(c->sm);
+  if (xm_sm_unasked(c->sm)) xm_sm_request(c->sm); /* somebody may have asked meanwhile */
   wake(c);
 }
 
@@ -399,6 +399,14 @@ static bool is_dirt(const xm_err *e) {
   return false;
 }
 
+/* Resuming has brought nothing, and may never: a server that has resumed another session than ours would do so again. */
+static bool is_barren(const xm_conn *c) {
+  const xm_err *e = &c->trouble;
+  if (c->unproven) return is_dirt(e);
+  return c->told && strcmp(c->told, "resuming") == 0 && e->layer == XM_LAYER_STREAM &&
+         strcmp(e->condition, "undefined-condition") == 0;
+}
+
 static xm_conn_event follow(xm_conn *c) {
   c->hops++;
   if (start_link(c, &c->trouble) < 0) end_with_loss(c);
@@ -416,7 +424,7 @@ static xm_conn_event on_link_end(xm_conn *c) {
   c->trouble = *xm_link_why(c->link);
   if (was_ready || !xm_link_address(c->link, &c->avoid)) c->avoid.ss_family = 0;
   if (!followed) *c->host = '\0';
-  if (c->unproven && is_dirt(&c->trouble)) {
+  if (is_barren(c)) {
     c->barren++;
     c->trouble.retry = true;
   }
