@@ -496,7 +496,7 @@ static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
   }
   if (c->o.sm && xm_link_has_sm(c->link)) xm_sm_enable(c->sm, c->o.resumable);
   c->barren = 0;
-  if (c->begun) c->news |= NEWS_REBOUND;
+  if (again) c->news |= NEWS_REBOUND;
   c->bound = true;
   return XM_OK;
 }
