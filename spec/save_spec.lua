@@ -116,6 +116,8 @@ server.each(function(s)
       local text = json.encode((assert(alice:save())))
       for _, secret in ipairs { "alicepw", "YWxpY2Vwdw" } do assert.is_nil(text:find(secret, 1, true)) end
       assert.equal("closed", alice:state())
+      check_error({ layer = "closed", condition = "saved" }, select(2, alice:save())) -- at once
+      xmpp.step(0)
       for _, f in ipairs { alice.save, alice.receive, alice.receive_blocking, alice.flush, alice.ping, alice.stop } do
         local result, err = f(alice)
         assert.is_nil(result)
