@@ -1,5 +1,5 @@
--- reconnect: links that break, stall and come back, with Prosody and ejabberd behind a proxy; and servers that say where
--- to go instead, which no real one here does. Alice is the scripted servers' (her PLAIN would be refused after a SCRAM).
+-- reconnect: links that break, stall and come back, with Prosody and ejabberd behind a proxy; and servers that say
+-- where to go instead, which no real one here does. Alice is for those (her PLAIN would be refused after a SCRAM).
 local child = require "spec.support.child"
 local json = require "cjson"
 local managed = require "spec.support.managed"
@@ -113,12 +113,11 @@ server.each(function(s)
       p:tell "refuse"
       p:tell "cut rst"
       is_in(carol, "waiting")
-      local sent, err = 0, nil
+      local sent, ok, err = -1
       repeat
-        local ok
+        sent = sent + 1
         ok, err = say(carol, bob:jid(), tostring(sent + 1), note.of(sent + 1))
-        sent = sent + (ok and 1 or 0)
-      until err
+      until not ok
       check_error({ layer = "limit", condition = "max-queue", retry = true }, err)
       assert.is_true(sent > 5)
       local bytes, stanzas = carol:pending()
@@ -334,7 +333,8 @@ server.each(function(s)
 
   describe("a full receive queue", function()
     it("stops reading, which is no reason to call the link dead", function()
-      local carol, states = login(s, "carol", { max_queue = 4096, ack_timeout = 0.3, keepalive = 0.1, reconnect = SOON })
+      local carol, states = login(s, "carol",
+        { max_queue = 4096, ack_timeout = 0.3, keepalive = 0.1, reconnect = SOON })
       local bob = login(s, "bob")
       for i = 1, 200 do assert(say(bob, carol:jid(), i .. " " .. ("."):rep(1000))) end
       assert(bob:flush(30))
@@ -570,7 +570,8 @@ describe("one of two servers", function()
     local first = play(managed.session(), message "1", r, a(1), "cut\naccept\ncut\n")
     local second = play(managed.resume(0), managed.resumed(1), message "2", r, a(2), bye())
     local pipe = child.open("nameserver.py", { json.encode {
-      ["_xmpp-client._tcp.xmpp.test"] = { SRV = { { 1, 0, first.port, "one.example" }, { 2, 0, second.port, "two.example" } } },
+      ["_xmpp-client._tcp.xmpp.test"] = { SRV = { { 1, 0, first.port, "one.example" },
+        { 2, 0, second.port, "two.example" } } },
       ["one.example"] = { A = { "127.0.0.1" } }, ["two.example"] = { A = { "127.0.0.1" } },
     } })
     finally(function() pipe:close() end)
