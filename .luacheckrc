@@ -8,4 +8,5 @@ read_globals = {
 }
 max_line_length = 120
 exclude_files = { "build*/" }
+files["examples/nvim/"].globals = { "vim" }
 files["spec/**/*_spec.lua"].std = "min+busted"

@@ -56,6 +56,7 @@ struct xm_conn {
   uint64_t heard_at; /* when something last came */
   char host[256];    /* where to go instead; "": nowhere */
   int port;
+  xm_jump jump;      /* the machine may have slept */
   struct sockaddr_storage avoid; /* where the last attempt came to nothing */
   char ping[XM_RND_ID + 1];      /* id of the XEP-0199 ping that is out; "": none */
   bool bound;        /* there is a session: `jid` is its address */
@@ -311,6 +312,10 @@ static void keep_alive(xm_conn *c) {
 void xm_conn_check(xm_conn *c) {
   c->must_check = true;
   wake(c);
+}
+
+static void on_jump(void *arg) {
+  xm_conn_check(arg);
 }
 
 /* Connecting. */
@@ -768,6 +773,7 @@ xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, const xm_conn_s
   c->loop = l;
   memcpy(&c->jid, options->jid, offsetof(xm_jid, str) + xm_jid_len(options->jid) + 1); /* it may end at its NUL */
   xm_loop_hold(l);
+  xm_jump_watch(l, &c->jump, on_jump, c);
   if (c->o.tls_ctx) xm_tls_ctx_hold(c->o.tls_ctx);
   c->asked = c->jid;
   c->o.jid = &c->asked;
@@ -788,6 +794,7 @@ void xm_conn_free(xm_conn *c) {
     xm_link_part(c->link);
   }
   c->state = XM_CONN_CLOSED;
+  xm_jump_unwatch(c->loop, &c->jump);
   forget_link(c);
   xm_buf_free(&c->sent);
   xm_sm_free(c->sm);

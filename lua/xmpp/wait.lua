@@ -21,8 +21,8 @@ end
 --- memory: who waits is told even when there is none left.
 function M.box() return { false, false, n = 0, done = false, co = false } end
 
---- Suspends the running coroutine until `box` is done, or sooner. A host whose coroutines are resumed by nobody but itself
---- puts another function here.
+--- Suspends the running coroutine until `box` is done, or sooner. A host whose coroutines are resumed by nobody but
+--- itself puts another function here.
 ---@param box table
 function M.pause(box) yield(box) end
 
