@@ -176,7 +176,7 @@ end
 
 -- RFC 6121 2.1.6: only our own account may change it.
 local function on_roster_push(iq, c)
-  if not xexpr.is_own(iq, c) then return end
+  if not xexpr.from_account(iq, c) then return end
   learn(xexpr.child(iq, "query", ROSTER))
   c:send(xexpr.reply(iq))
 end
