@@ -391,8 +391,13 @@ function M.run()
   if core.is_stepping() then
     error("a step is being made already: inside a handler or callback, wait by yielding (await, sleep)", 2)
   end
+  if waiting.host then
+    error(("the loop is %s's, which is to be run instead of this one (or call :stop() on what its start gave)")
+      :format(waiting.host), 2)
+  end
   quit = false
   while not quit and core.is_busy() do core.step(-1) end
+  core.ask_again()
 end
 
 --- Makes `xmpp.run()` return when the turn it makes is over.
