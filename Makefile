@@ -11,6 +11,7 @@
 # make mutants    take checks out, one at a time: some test must fail
 # make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test has 5000 of each
 # make install    PREFIX=/usr/local
+# make dist       build/dist: the archive of this version, and the rockspec that names it
 # make clean
 #
 # Variables: CC, CFLAGS, LDFLAGS, LUA (lua5.4), LUA_PC (its pkg-config name: LUA's), PKG_CONFIG, PREFIX, JOBS (2),
@@ -41,12 +42,14 @@ TESTS := $(patsubst c/test/%.c,$(BUILD)/test/%,$(wildcard c/test/t_*.c))
 all: $(SO)
 
 # Every library by pkg-config; libunistring has no .pc file, so the compiler is asked. First line wins the blame.
-have-libs: ; @spec/support/have-libs '$(CC)' '$(PKG_CONFIG)' '$(LUA_PC)'
+have-libs: ; @spec/support/have-libs '$(CC)' '$(PKG_CONFIG)' '$(LUA_PC)' '$(CFLAGS)' '$(if $(LUA_PC_CFLAGS),,$(LUA_CFLAGS))'
 .PHONY: have-libs
 CORE_PC := openssl expat libuv libcares libidn2
 CORE_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(CORE_PC))
 CORE_LIBS = $(shell $(PKG_CONFIG) --libs $(CORE_PC)) -lunistring -lpthread
 LUA_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LUA_PC))
+# Did these come from pkg-config? A rock is built with LuaRocks's own.
+LUA_PC_CFLAGS := $(filter file,$(origin LUA_CFLAGS))
 
 # The core is compiled without Lua's include path: the compiler keeps the first arrow.
 $(BUILD)/core/%.o: c/core/%.c | have-libs
@@ -186,10 +189,26 @@ LUA_VERSION = $(shell $(LUA) -e 'io.write((_VERSION:match "%d.%d"))')
 LUADIR ?= $(PREFIX)/share/lua/$(LUA_VERSION)
 LIBDIR ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
 install: all
-	install -d $(DESTDIR)$(LUADIR)/xmpp/xexpr $(DESTDIR)$(LIBDIR)/xmpp
-	install -m 644 lua/xmpp/*.lua $(DESTDIR)$(LUADIR)/xmpp
-	install -m 644 lua/xmpp/xexpr/*.lua $(DESTDIR)$(LUADIR)/xmpp/xexpr
+	@for f in $$(cd lua && find xmpp -name '*.lua'); do \
+	  install -d $(DESTDIR)$(LUADIR)/$${f%/*} && install -m 644 lua/$$f $(DESTDIR)$(LUADIR)/$$f || exit 1; \
+	done
+	install -d $(DESTDIR)$(LIBDIR)/xmpp
 	install -m 755 $(SO) $(DESTDIR)$(LIBDIR)/xmpp
+
+# What git knows, or would; without git, all there is.
+VERSION = $(shell sed -n 's/^ *_VERSION = "xmpp \(.*\)",$$/\1/p' lua/xmpp/init.lua)
+DIST = xmpp-$(VERSION)
+.PHONY: dist
+dist:
+	@mkdir -p $(BUILD)/dist
+	@rm -rf $(BUILD)/dist/$(DIST)*
+	@mkdir $(BUILD)/dist/$(DIST)
+	@{ git ls-files -co --exclude-standard 2>/dev/null || \
+	  find . -type f ! -path './build*' ! -path './.git*' ! -name '*.so' ! -name '*.rock'; } | \
+	  while read -r f; do [ ! -f "$$f" ] || echo "$$f"; done | tar -cf - -T - | tar -xf - -C $(BUILD)/dist/$(DIST)
+	cd $(BUILD)/dist && tar -cf - $(DIST) | gzip -9 >$(DIST).tar.gz
+	@rm -rf $(BUILD)/dist/$(DIST)
+	cp rockspec/$(DIST)-1.rockspec $(BUILD)/dist
 
 clean:
 	rm -rf build build-san build-fuzz build-cov lua/xmpp/core.so
