@@ -1,4 +1,5 @@
 # make            build lua/xmpp/core.so for Lua 5.4; LUA=luajit, lua5.1, lua5.3: build/$(LUA)/xmpp/core.so for that one
+# make lib        build/lib (build/$(LUA)/lib): libxmpp.a, libxmpp.so and xmpp.h, for programs that embed that Lua
 # make demo       install what is missing, build, and show the library at work against a real server
 # make test       the same set-up, then every test, plain and under sanitizers
 # make check      every test once, without set-up or sanitizers (LUA, SO_DIR, PRELOAD: see spec/support/tap); with LUA=luajit
@@ -67,6 +68,37 @@ $(SO): $(BIND) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(CFLAGS) -shared $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
+# For programs that embed Lua: with luaopen_xmpp, and the Lua files in it.
+LIB := $(FOR_LUA)/lib
+LIBS := $(LIB)/libxmpp.a $(LIB)/libxmpp.so $(LIB)/xmpp.h
+EMBEDDED := $(filter-out lua/xmpp/types.lua,$(shell find lua/xmpp -name '*.lua' | LC_ALL=C sort))
+EMBED := $(FOR_LUA)/embed/embed.o $(FOR_LUA)/embed/lua_files.o
+.PHONY: lib
+lib: $(LIBS)
+
+$(FOR_LUA)/embed/lua_files.c: c/embed/lua-files $(EMBEDDED)
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)c/embed/lua-files $(EMBEDDED) >$@.new && mv $@.new $@
+
+$(FOR_LUA)/embed/lua_files.o: $(FOR_LUA)/embed/lua_files.c
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -Ic/embed -c -o $@ $<
+
+$(FOR_LUA)/embed/%.o: c/embed/%.c | have-libs
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -Ic/bind -MMD -MP -c -o $@ $<
+
+$(LIB)/libxmpp.a: $(EMBED) $(BIND) $(CORE)
+	@mkdir -p $(@D)
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+
+$(LIB)/libxmpp.so: $(EMBED) $(BIND) $(CORE)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(CFLAGS) -shared $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+
+$(LIB)/xmpp.h: c/embed/xmpp.h
+	@mkdir -p $(@D)
+	@cp $< $@
+
 $(BUILD)/test/%: c/test/%.c $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -Ic/core -Ic/test $(shell $(PKG_CONFIG) --cflags cmocka expat) -MMD -MP -o $@ $< $(BUILD)/libcore.a \
@@ -122,7 +154,9 @@ lint:
 	@for cc in gcc clang; do \
 	  for f in c/core/*.c; do $$cc $(STRICT_CFLAGS) -Wconversion -Wno-sign-conversion $(CORE_CFLAGS) $$f || exit 1; done; \
 	  for lua in lua5.4 $(OTHER_LUAS); do \
-	    for f in c/bind/*.c; do $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua) -Ic/core $$f || exit 1; done; \
+	    for f in c/bind/*.c c/embed/*.c; do \
+	      $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua) -Ic/core -Ic/bind $$f || exit 1; \
+	    done; \
 	  done; \
 	done
 	luacheck -q .

@@ -36,7 +36,7 @@ describe("the build", function()
   end)
 
   it("names pkg-config when it is not there", function()
-    assert.matches("no 'nonesuch': apt%-get install pkg%-config, .*, or set PKG_CONFIG", complaint "PKG_CONFIG=nonesuch")
+    assert.matches("no 'nonesuch': apt%-get install pkg%-config, .* or set PKG_CONFIG", complaint "PKG_CONFIG=nonesuch")
   end)
 
   it("names a library that is not there, its packages in Debian, Fedora and Homebrew, and the variable", function()

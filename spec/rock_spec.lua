@@ -42,8 +42,8 @@ end
 -- In a repository a clean tree is what git would keep.
 local function copy_to(folder)
   return ("if git rev-parse 2>/dev/null; then git ls-files -z -co --exclude-standard | xargs -0 cp --parents -t %s "
-    .. "2>/dev/null; else cp -r c lua rockspec spec Makefile %s; rm -f %s/lua/xmpp/core.so; fi\n"):format(folder, folder,
-    folder)
+    .. "2>/dev/null; else cp -r c lua rockspec spec Makefile %s; rm -f %s/lua/xmpp/core.so; fi\n")
+    :format(folder, folder, folder)
 end
 
 local function files_in(folder)
