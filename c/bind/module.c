@@ -1,5 +1,6 @@
 /* module: luaopen, the state that a lua_State has once, and the loop's turns. */
 #include <math.h>
+#include <stdio.h>
 
 #include "bind.h"
 #include "rnd.h"
@@ -135,6 +136,12 @@ static int l_now(lua_State *L) {
   return 1;
 }
 
+/* warn(text): for who runs the program, on stderr; a sandbox has no io. */
+static int l_warn(lua_State *L) {
+  fprintf(stderr, "xmpp: %s\n", luaL_checkstring(L, 1));
+  return 0;
+}
+
 /* methods(t): what conn:name means. */
 static int l_methods(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -189,6 +196,7 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"id", l_id},
                                      {"error", l_error},
                                      {"now", l_now},
+                                     {"warn", l_warn},
                                      {"methods", l_methods},
 #if LUA_VERSION_NUM == 501
                                      {"can_yield", xb_l_can_yield},

@@ -68,7 +68,7 @@ local warned
 local function warn_once()
   if warned then return end
   warned = true
-  io.stderr:write("xmpp: verify = false: whoever sits between here and the server can read and change everything\n")
+  core.warn "verify = false: whoever sits between here and the server can read and change everything"
 end
 
 -- What the core knows by other words: whether to connect again (reconnect), or only for as long as the old session can
