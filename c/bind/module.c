@@ -1,5 +1,6 @@
 /* module: luaopen, the state that a lua_State has once, and the loop's turns. */
 #include <math.h>
+#include <stdio.h>
 
 #include "bind.h"
 #include "rnd.h"
@@ -23,6 +24,7 @@ void xb_mark_ready(xb_conn *conn) {
   conn->next_ready = NULL;
   *st->ready_end = conn;
   st->ready_end = &conn->next_ready;
+  if (conn->loop) xm_loop_want(conn->loop);
 }
 
 static xb_conn *take_ready(xb_state *st) {
@@ -108,6 +110,12 @@ static int l_timeout(lua_State *L) {
   return 1;
 }
 
+/* ask_again(): turns were made on behalf of something that waited, not by a host, which sleeps meanwhile: it is called. */
+static int l_ask_again(lua_State *L) {
+  xm_loop_ask_again(xb_state_of(L)->loop);
+  return 0;
+}
+
 static int l_id(lua_State *L) {
   char id[XM_RND_ID + 1];
   if (xm_rnd_id(id) < 0) return luaL_error(L, "the system has no random bytes to give");
@@ -126,6 +134,12 @@ static int l_error(lua_State *L) {
 static int l_now(lua_State *L) {
   lua_pushnumber(L, (lua_Number)xm_loop_now(xb_state_of(L)->loop) / 1000);
   return 1;
+}
+
+/* warn(text): for who runs the program, on stderr; a sandbox has no io. */
+static int l_warn(lua_State *L) {
+  fprintf(stderr, "xmpp: %s\n", luaL_checkstring(L, 1));
+  return 0;
 }
 
 /* methods(t): what conn:name means. */
@@ -178,9 +192,11 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"is_stepping", l_is_stepping},
                                      {"fd", l_fd},
                                      {"timeout", l_timeout},
+                                     {"ask_again", l_ask_again},
                                      {"id", l_id},
                                      {"error", l_error},
                                      {"now", l_now},
+                                     {"warn", l_warn},
                                      {"methods", l_methods},
 #if LUA_VERSION_NUM == 501
                                      {"can_yield", xb_l_can_yield},

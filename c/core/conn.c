@@ -225,7 +225,7 @@ static int pump(xm_conn *c) {
   xm_buf *w = xm_link_wire(c->link);
   size_t mark = xm_buf_mark(w);
   int rc = c->said_bye ? XM_OK : xm_sm_pump(c->sm, w, c->o.fed ? SIZE_MAX : WIRE);
-  xm_wirelog_text(&c->log, '>', xm_buf_at(w) + mark, xm_buf_len(w) - mark);
+  if (xm_buf_len(w) > mark) xm_wirelog_text(&c->log, '>', xm_buf_at(w) + mark, xm_buf_len(w) - mark);
   return rc;
 }
 

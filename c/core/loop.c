@@ -35,6 +35,10 @@ struct xm_loop {
   int64_t apart;    /* the wall's clock, less ours */
   struct clock_alarm *alarm; /* while somebody does; NULL: there is none */
   bool touched; /* libuv knows of a watcher that the kernel may not know of */
+  bool has_host;    /* one has asked: there is `call` */
+  uv_async_t call;  /* makes the descriptor readable */
+  uint64_t told;    /* when the host was told that it must make a turn; 0: since then one was made, or it was called */
+  bool called;      /* the descriptor is to be readable until the next turn */
 };
 
 /* Jumps. */
@@ -153,6 +157,7 @@ void xm_loop_release(xm_loop *l) {
   int left;
   if (!l || --l->holders > 0) return;
   assert(l->count == 0 && !l->jumps);
+  if (l->has_host) uv_close((uv_handle_t *)&l->call, NULL);
   /* Every watcher was closed by its owner: this ends when the last of their close callbacks has run. */
   uv_run(&l->uv, UV_RUN_DEFAULT);
   left = uv_loop_close(&l->uv);
@@ -166,8 +171,28 @@ struct uv_loop_s *xm_loop_uv(xm_loop *l) {
   return &l->uv;
 }
 
+static void call_host(xm_loop *l) {
+  l->told = 0;
+  l->called = true;
+  (void)uv_async_send(&l->call);
+}
+
+/* A turn is wanted at `due`. */
+static void want(xm_loop *l, uint64_t due) {
+  if (due < l->told) call_host(l);
+}
+
+void xm_loop_want(xm_loop *l) {
+  want(l, 0);
+}
+
+void xm_loop_ask_again(xm_loop *l) {
+  if (l->has_host) call_host(l);
+}
+
 void xm_loop_touch(xm_loop *l) {
   l->touched = true;
+  want(l, 0);
 }
 
 uint64_t xm_loop_now(const xm_loop *l) {
@@ -224,6 +249,7 @@ int xm_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(void *), voi
   t->fn = fn;
   t->arg = arg;
   settle(l, t->at, (entry){.due = t->due, .number = l->armings++, .timer = t});
+  want(l, t->due);
   return XM_OK;
 }
 
@@ -271,30 +297,49 @@ static int shorter(int a, int b) {
 }
 
 static void run(xm_loop *l) {
+  uv_handle_t *call = (uv_handle_t *)&l->call;
   l->touched = false; /* first, since a callback may touch again */
+  if (l->has_host) uv_ref(call); /* with nothing to wait for libuv would not look at it */
   uv_run(&l->uv, UV_RUN_NOWAIT);
+  if (l->has_host) uv_unref(call);
 }
 
 void xm_loop_turn(xm_loop *l, int ms) {
   struct pollfd news = {.fd = uv_backend_fd(&l->uv), .events = POLLIN};
   int wait = shorter(ms, until_wanted(l));
+  l->told = 0;
   if (wait < 0 && !uv_loop_alive(&l->uv)) wait = 0; /* nothing could ever end it */
   /* libuv's own wait needs a timer of ours among its watchers, and goes to sleep again after a signal. */
   if (wait != 0) (void)poll(&news, 1, wait);
+  l->called = false;
   run(l);
   look_at_clock(l);
 }
 
 void xm_loop_sync(xm_loop *l) {
-  if (l->touched) run(l);
+  if (!l->touched) return;
+  run(l);
+  if (l->called) call_host(l); /* which may just have been taken for heard */
+}
+
+static void meet_host(xm_loop *l) {
+  if (l->has_host) return;
+  (void)uv_async_init(&l->uv, &l->call, NULL); /* can't fail: uv_loop_init has made what it takes */
+  uv_unref((uv_handle_t *)&l->call);
+  l->has_host = l->touched = true;
 }
 
 int xm_loop_fd(xm_loop *l) {
+  meet_host(l);
   xm_loop_sync(l);
   return uv_backend_fd(&l->uv);
 }
 
 int xm_loop_timeout(xm_loop *l) {
+  int ms;
+  meet_host(l);
   xm_loop_sync(l);
-  return until_wanted(l);
+  ms = until_wanted(l);
+  l->told = ms < 0 ? UINT64_MAX : xm_loop_now(l) + (uint64_t)ms;
+  return ms;
 }

@@ -428,6 +428,58 @@ static void sync_turns_only_when_touched(void **state) {
   xm_loop_release(l);
 }
 
+/* Does the host find the descriptor readable? */
+static bool is_called(xm_loop *l) {
+  struct pollfd news = {.fd = xm_loop_fd(l), .events = POLLIN};
+  return poll(&news, 1, 0) == 1;
+}
+
+static void a_host_is_called_for_what_comes_sooner_than_it_was_told(void **state) {
+  xm_loop *l = new_loop();
+  xm_timer later = {0}, sooner = {0}, soonest = {0};
+  int calls = 0;
+  (void)state;
+  xm_timer_start(l, &later, 1000000, count_call, &calls);
+  assert_false(is_called(l)); /* nobody was told anything */
+  assert_in_range(xm_loop_timeout(l), 900000, 1000000);
+  xm_timer_start(l, &soonest, 2000000, count_call, &calls);
+  assert_false(is_called(l));
+  xm_timer_start(l, &sooner, 500000, count_call, &calls);
+  assert_true(is_called(l));
+  xm_loop_touch(l);
+  xm_loop_sync(l); /* a turn that isn't the host's */
+  assert_true(is_called(l));
+  xm_loop_turn(l, 0);
+  assert_false(is_called(l));
+  xm_timer_start(l, &soonest, 1000, count_call, &calls); /* as in a step, after which it asks */
+  assert_false(is_called(l));
+  xm_timer_stop(l, &later);
+  xm_timer_stop(l, &sooner);
+  xm_timer_stop(l, &soonest);
+  xm_loop_release(l);
+}
+
+static void a_host_is_called_for_watchers_and_wants(void **state) {
+  xm_loop *l = new_loop();
+  (void)state;
+  xm_loop_want(l);
+  xm_loop_ask_again(l);
+  assert_false(is_called(l)); /* there was no host before */
+  assert_int_equal(xm_loop_timeout(l), -1);
+  xm_loop_want(l);
+  assert_true(is_called(l));
+  xm_loop_turn(l, 0);
+  xm_loop_want(l);
+  assert_false(is_called(l));
+  xm_loop_ask_again(l);
+  assert_true(is_called(l));
+  xm_loop_turn(l, 0);
+  assert_int_equal(xm_loop_timeout(l), -1);
+  xm_loop_touch(l);
+  assert_true(is_called(l));
+  xm_loop_release(l);
+}
+
 static void touch_again(uv_poll_t *p, int status, int events) {
   (void)status;
   (void)events;
@@ -540,6 +592,8 @@ int main(void) {
       cmocka_unit_test(the_descriptor_tells_of_news),
       cmocka_unit_test(sync_turns_only_when_touched),
       cmocka_unit_test(a_touch_during_the_turn_is_not_lost),
+      cmocka_unit_test(a_host_is_called_for_what_comes_sooner_than_it_was_told),
+      cmocka_unit_test(a_host_is_called_for_watchers_and_wants),
       cmocka_unit_test(the_last_holder_ends_it),
       cmocka_unit_test(no_descriptors_is_an_error),
       cmocka_unit_test(the_clock_goes_on),

@@ -69,7 +69,7 @@ local warned
 local function warn_once()
   if warned then return end
   warned = true
-  io.stderr:write("xmpp: verify = false: whoever sits between here and the server can read and change everything\n")
+  core.warn "verify = false: whoever sits between here and the server can read and change everything"
 end
 
 -- What the core knows by other words: whether to connect again (reconnect), or only for as long as the old session can
@@ -359,8 +359,13 @@ function M.run()
   if core.is_stepping() then
     error("a step is being made already: inside a handler or callback, wait by yielding (await, sleep)", 2)
   end
+  if waiting.host then
+    error(("the loop is %s's, which is to be run instead of this one (or call :stop() on what its start gave)")
+      :format(waiting.host), 2)
+  end
   quit = false
   while not quit and core.is_busy() do core.step(-1) end
+  core.ask_again()
 end
 
 --- Makes `xmpp.run()` return when the turn it makes is over.
