@@ -209,6 +209,7 @@ __attribute__((visibility("default"))) int luaopen_xmpp_core(lua_State *L) {
   xb_open_call(L);
   xb_open_wait(L);
   xb_open_jid(L);
+  xb_open_connect(L);
   luaL_newlib(L, functions);
   lua_pushliteral(L, "xmpp.core built for " XB_LUA); /* lua/xmpp/load.lua looks for it in the file, too */
   lua_setfield(L, -2, "built");
