@@ -496,7 +496,7 @@ static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
   }
   if (c->o.sm && xm_link_has_sm(c->link)) xm_sm_enable(c->sm, c->o.resumable);
   c->barren = 0;
-  if (c->begun) c->news |= NEWS_REBOUND;
+  if (again) c->news |= NEWS_REBOUND;
   c->bound = true;
   return XM_OK;
 }
@@ -507,10 +507,25 @@ static int go_on_with_session(xm_conn *c, uint32_t h) {
   return xm_sm_resumed(c->sm, h, xm_link_why(c->link));
 }
 
+/* A new session is not what was asked for: to go on was wanted for as long as the old one can be resumed. */
+static bool is_unwanted(const xm_conn *c, xm_nego_outcome outcome) {
+  return c->begun && outcome != XM_NEGO_RESUMED && !c->o.reconnect.any && c->hops == 0;
+}
+
+static xm_conn_event end_session(xm_conn *c, const uint32_t *h) {
+  if (h) xm_sm_resumed(c->sm, *h, NULL); /* what the server had of it */
+  xm_err_set(xm_link_why(c->link), XM_LAYER_CLOSED, "session-lost", false,
+             "the server has forgotten the session, and a new one (reconnect) was not asked for");
+  xm_link_refuse(c->link, "", true);
+  return on_link_end(c);
+}
+
 static xm_conn_event on_opened(xm_conn *c) {
   uint32_t h;
   xm_nego_outcome outcome = xm_link_outcome(c->link, &h);
-  int rc = outcome == XM_NEGO_RESUMED ? go_on_with_session(c, h) : start_session(c, outcome, h);
+  int rc;
+  if (is_unwanted(c, outcome)) return end_session(c, outcome == XM_NEGO_LOST_AT ? &h : NULL);
+  rc = outcome == XM_NEGO_RESUMED ? go_on_with_session(c, h) : start_session(c, outcome, h);
   if (rc == XM_EFAIL) return refuse_h(c);
   if (rc < 0) {
     xm_link_cut(c->link);
