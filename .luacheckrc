@@ -8,4 +8,5 @@ read_globals = {
 }
 max_line_length = 120
 exclude_files = { "build*/" }
+for _, name in ipairs { "examples/nvim/", "spec/support/nvim_talk.lua" } do files[name].globals = { "vim" } end
 files["spec/**/*_spec.lua"].std = "min+busted"

@@ -1,4 +1,5 @@
 -- examples: each runs as a program of its own, as its reader would run it, and keeps what it promises.
+local peer = require "spec.support.peer"
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
 
@@ -83,7 +84,16 @@ server.each(function(s)
       assert.equal(2, status)
     end)
 
-    it("has 4 to 6 lines", function() assert.is_true(lines "send" >= 4 and lines "send" <= 6) end)
+    it("exits with 1 when nobody says that it has arrived", function()
+      local p = peer.play(peer.session .. "match <message .*</message>\nclose")
+      local output, status = run(s, "send", { "alice@xmpp.test", "alicepw", "bob@xmpp.test", "Hi" },
+        { XMPP_HOST = p.host, XMPP_PORT = p.port, XMPP_CA = p.ca })
+      assert.equal(1, status)
+      assert.matches("closed: ", output)
+      p:check()
+    end)
+
+    it("has 5 to 7 lines", function() assert.is_true(lines "send" >= 5 and lines "send" <= 7) end)
   end)
 
   describe("echo.lua", function()
@@ -114,6 +124,38 @@ server.each(function(s)
     end)
 
     it("has at most 12 lines", function() assert.is_true(lines "echo" <= 12) end)
+  end)
+
+  describe("upgrade.lua", function()
+    it("is replaced in mid-conversation", function()
+      local state = os.tmpname()
+      os.remove(state)
+      local line, pipe = start(s, "upgrade", { "alice@xmpp.test/bot", "alicepw", state })
+      local bot = line:match "^upgrade: (alice@xmpp.test/.+)$"
+      local bob = login "bob"
+      local function say(text)
+        assert(bob:send { "message", { to = bot, type = "chat" }, { "body", text } })
+      end
+      local function hear()
+        local message = assert(bob:receive_blocking(30))
+        assert.equal(bot, message[2].from)
+        return xexpr.text(message, "body")
+      end
+      say "one"
+      assert.equal("1: one", hear())
+      say "upgrade"
+      say "two"
+      say "three"
+      assert.equal("2: two", hear())
+      assert.equal("3: three", hear())
+      assert.equal("upgrade: " .. bot .. " goes on", pipe:read "*l")
+      assert.is_nil(io.open(state), "the state is used up")
+      local other = login("alice", "bot") -- which ends it, by a conflict
+      assert.equal("", pipe:read "*a")
+      pipe:close()
+      other:stop()
+      bob:stop()
+    end)
   end)
 
   describe("iq.lua", function()

@@ -24,6 +24,7 @@ void xb_mark_ready(xb_conn *conn) {
   conn->next_ready = NULL;
   *st->ready_end = conn;
   st->ready_end = &conn->next_ready;
+  if (conn->loop) xm_loop_want(conn->loop);
 }
 
 static xb_conn *take_ready(xb_state *st) {
@@ -109,6 +110,12 @@ static int l_timeout(lua_State *L) {
   return 1;
 }
 
+/* ask_again(): turns were made on behalf of something that waited, not by a host, which sleeps meanwhile: it is called. */
+static int l_ask_again(lua_State *L) {
+  xm_loop_ask_again(xb_state_of(L)->loop);
+  return 0;
+}
+
 static int l_id(lua_State *L) {
   char id[XM_RND_ID + 1];
   if (xm_rnd_id(id) < 0) return luaL_error(L, "the system has no random bytes to give");
@@ -184,6 +191,7 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"is_stepping", l_is_stepping},
                                      {"fd", l_fd},
                                      {"timeout", l_timeout},
+                                     {"ask_again", l_ask_again},
                                      {"id", l_id},
                                      {"error", l_error},
                                      {"now", l_now},

@@ -268,6 +268,7 @@ int xb_l_spawn(lua_State *L) {
   w = xb_wait(L, st, NULL, XB_TASK_DUE, 1, -1);
   if (!w) return luaL_error(L, "not enough memory");
   fall_due(w);
+  xm_loop_want(st->loop);
   return 0;
 }
 

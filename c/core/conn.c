@@ -56,6 +56,7 @@ struct xm_conn {
   uint64_t heard_at; /* when something last came */
   char host[256];    /* where to go instead; "": nowhere */
   int port;
+  xm_jump jump;      /* the machine may have slept */
   struct sockaddr_storage avoid; /* where the last attempt came to nothing */
   char ping[XM_RND_ID + 1];      /* id of the XEP-0199 ping that is out; "": none */
   bool bound;        /* there is a session: `jid` is its address */
@@ -176,7 +177,7 @@ static void put_off_keepalive(xm_conn *c) {
 
 static void on_ask(void *arg) {
   xm_conn *c = arg;
-  xm_sm_request(c->sm);
+  if (xm_sm_unasked(c->sm)) xm_sm_request(c->sm); /* somebody may have asked meanwhile */
   wake(c);
 }
 
@@ -313,6 +314,10 @@ void xm_conn_check(xm_conn *c) {
   wake(c);
 }
 
+static void on_jump(void *arg) {
+  xm_conn_check(arg);
+}
+
 /* Connecting. */
 
 static const char *resumable(const xm_conn *c) {
@@ -394,6 +399,14 @@ static bool is_dirt(const xm_err *e) {
   return false;
 }
 
+/* Resuming has brought nothing, and may never: a server that has resumed another session than ours would do so again. */
+static bool is_barren(const xm_conn *c) {
+  const xm_err *e = &c->trouble;
+  if (c->unproven) return is_dirt(e);
+  return c->told && strcmp(c->told, "resuming") == 0 && e->layer == XM_LAYER_STREAM &&
+         strcmp(e->condition, "undefined-condition") == 0;
+}
+
 static xm_conn_event follow(xm_conn *c) {
   c->hops++;
   if (start_link(c, &c->trouble) < 0) end_with_loss(c);
@@ -411,7 +424,7 @@ static xm_conn_event on_link_end(xm_conn *c) {
   c->trouble = *xm_link_why(c->link);
   if (was_ready || !xm_link_address(c->link, &c->avoid)) c->avoid.ss_family = 0;
   if (!followed) *c->host = '\0';
-  if (c->unproven && is_dirt(&c->trouble)) {
+  if (is_barren(c)) {
     c->barren++;
     c->trouble.retry = true;
   }
@@ -768,6 +781,7 @@ xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, const xm_conn_s
   c->loop = l;
   memcpy(&c->jid, options->jid, offsetof(xm_jid, str) + xm_jid_len(options->jid) + 1); /* it may end at its NUL */
   xm_loop_hold(l);
+  xm_jump_watch(l, &c->jump, on_jump, c);
   if (c->o.tls_ctx) xm_tls_ctx_hold(c->o.tls_ctx);
   c->asked = c->jid;
   c->o.jid = &c->asked;
@@ -788,6 +802,7 @@ void xm_conn_free(xm_conn *c) {
     xm_link_part(c->link);
   }
   c->state = XM_CONN_CLOSED;
+  xm_jump_unwatch(c->loop, &c->jump);
   forget_link(c);
   xm_buf_free(&c->sent);
   xm_sm_free(c->sm);

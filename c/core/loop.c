@@ -1,13 +1,21 @@
 #include "loop.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 #include <uv.h>
+#ifdef __linux__
+#include <sys/timerfd.h>
+#endif
 
-enum { FIRST_ROOM = 16 };
+enum {
+  FIRST_ROOM = 16,
+  JUMP_MS = 5000, /* by so much the wall's clock and ours may drift apart between two turns, no more */
+};
 
 /* Timers that are due in the same millisecond fire in the order they were armed in. */
 typedef struct entry {
@@ -23,8 +31,105 @@ struct xm_loop {
   unsigned room;    /* how many fit into the heap */
   uint64_t armings; /* so far */
   unsigned holders;
+  xm_jump *jumps;   /* who wants to know of jumps of the clock */
+  int64_t apart;    /* the wall's clock, less ours */
+  struct clock_alarm *alarm; /* while somebody does; NULL: there is none */
   bool touched; /* libuv knows of a watcher that the kernel may not know of */
+  bool has_host;    /* one has asked: there is `call` */
+  uv_async_t call;  /* makes the descriptor readable */
+  uint64_t told;    /* when the host was told that it must make a turn; 0: since then one was made, or it was called */
+  bool called;      /* the descriptor is to be readable until the next turn */
 };
+
+/* Jumps. */
+
+static int64_t read_apart(const xm_loop *l) {
+  return xm_loop_wall() - (int64_t)xm_loop_now(l);
+}
+
+static void look_at_clock(xm_loop *l) {
+  int64_t apart = read_apart(l), moved = apart - l->apart;
+  xm_jump *j, *next;
+  l->apart = apart;
+  if (moved > -JUMP_MS && moved < JUMP_MS) return;
+  for (j = l->jumps; j; j = next) {
+    next = j->next;
+    j->fn(j->arg);
+  }
+}
+
+#ifdef __linux__
+
+/* A sleeper is woken by the kernel: it cancels a timer that is set by the wall's clock when that clock is set. (Elsewhere the
+ * next turn notices.) */
+typedef struct clock_alarm {
+  uv_poll_t poll;
+  int fd;
+} clock_alarm;
+
+static void set_alarm(const clock_alarm *a) {
+  const struct itimerspec never = {.it_value.tv_sec = INT32_MAX};
+  timerfd_settime(a->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL);
+}
+
+static void on_alarm(uv_poll_t *p, int status, int events) {
+  clock_alarm *a = (clock_alarm *)p;
+  uint64_t n;
+  (void)status, (void)events;
+  if (read(a->fd, &n, sizeof n) < 0 && errno == EAGAIN) return;
+  set_alarm(a); /* look_at_clock sees by how much */
+}
+
+static clock_alarm *free_alarm(clock_alarm *a) {
+  if (a->fd >= 0) close(a->fd);
+  free(a);
+  return NULL;
+}
+
+static void on_alarm_closed(uv_handle_t *h) {
+  free_alarm((clock_alarm *)h);
+}
+
+/* NULL when there can't be one. */
+static clock_alarm *new_alarm(xm_loop *l) {
+  clock_alarm *a = calloc(1, sizeof *a);
+  if (!a) return NULL;
+  a->fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+  if (a->fd < 0 || uv_poll_init(&l->uv, &a->poll, a->fd) < 0) return free_alarm(a);
+  set_alarm(a);
+  uv_poll_start(&a->poll, UV_READABLE, on_alarm);
+  uv_unref((uv_handle_t *)&a->poll);
+  return a;
+}
+
+static void end_alarm(clock_alarm *a) {
+  if (a) uv_close((uv_handle_t *)&a->poll, on_alarm_closed);
+}
+
+#else
+
+typedef struct clock_alarm clock_alarm;
+static clock_alarm *new_alarm(xm_loop *l) { return (void)l, NULL; }
+static void end_alarm(clock_alarm *a) { (void)a; }
+
+#endif
+
+void xm_jump_watch(xm_loop *l, xm_jump *j, void (*fn)(void *), void *arg) {
+  if (!l->jumps) l->alarm = new_alarm(l);
+  *j = (xm_jump){.next = l->jumps, .fn = fn, .arg = arg};
+  l->jumps = j;
+}
+
+void xm_jump_unwatch(xm_loop *l, xm_jump *j) {
+  xm_jump **at = &l->jumps;
+  while (*at && *at != j) at = &(*at)->next;
+  if (!*at) return;
+  *at = j->next;
+  if (l->jumps) return;
+  end_alarm(l->alarm);
+  l->alarm = NULL;
+  l->touched = true;
+}
 
 xm_loop *xm_loop_new(xm_err *e) {
   xm_loop *l = calloc(1, sizeof *l);
@@ -40,6 +145,7 @@ xm_loop *xm_loop_new(xm_err *e) {
     return NULL;
   }
   l->holders = 1;
+  l->apart = read_apart(l);
   return l;
 }
 
@@ -50,7 +156,8 @@ void xm_loop_hold(xm_loop *l) {
 void xm_loop_release(xm_loop *l) {
   int left;
   if (!l || --l->holders > 0) return;
-  assert(l->count == 0);
+  assert(l->count == 0 && !l->jumps);
+  if (l->has_host) uv_close((uv_handle_t *)&l->call, NULL);
   /* Every watcher was closed by its owner: this ends when the last of their close callbacks has run. */
   uv_run(&l->uv, UV_RUN_DEFAULT);
   left = uv_loop_close(&l->uv);
@@ -64,8 +171,28 @@ struct uv_loop_s *xm_loop_uv(xm_loop *l) {
   return &l->uv;
 }
 
+static void call_host(xm_loop *l) {
+  l->told = 0;
+  l->called = true;
+  (void)uv_async_send(&l->call);
+}
+
+/* A turn is wanted at `due`. */
+static void want(xm_loop *l, uint64_t due) {
+  if (due < l->told) call_host(l);
+}
+
+void xm_loop_want(xm_loop *l) {
+  want(l, 0);
+}
+
+void xm_loop_ask_again(xm_loop *l) {
+  if (l->has_host) call_host(l);
+}
+
 void xm_loop_touch(xm_loop *l) {
   l->touched = true;
+  want(l, 0);
 }
 
 uint64_t xm_loop_now(const xm_loop *l) {
@@ -122,6 +249,7 @@ int xm_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(void *), voi
   t->fn = fn;
   t->arg = arg;
   settle(l, t->at, (entry){.due = t->due, .number = l->armings++, .timer = t});
+  want(l, t->due);
   return XM_OK;
 }
 
@@ -169,29 +297,49 @@ static int shorter(int a, int b) {
 }
 
 static void run(xm_loop *l) {
+  uv_handle_t *call = (uv_handle_t *)&l->call;
   l->touched = false; /* first, since a callback may touch again */
+  if (l->has_host) uv_ref(call); /* with nothing to wait for libuv would not look at it */
   uv_run(&l->uv, UV_RUN_NOWAIT);
+  if (l->has_host) uv_unref(call);
 }
 
 void xm_loop_turn(xm_loop *l, int ms) {
   struct pollfd news = {.fd = uv_backend_fd(&l->uv), .events = POLLIN};
   int wait = shorter(ms, until_wanted(l));
+  l->told = 0;
   if (wait < 0 && !uv_loop_alive(&l->uv)) wait = 0; /* nothing could ever end it */
   /* libuv's own wait needs a timer of ours among its watchers, and goes to sleep again after a signal. */
   if (wait != 0) (void)poll(&news, 1, wait);
+  l->called = false;
   run(l);
+  look_at_clock(l);
 }
 
 void xm_loop_sync(xm_loop *l) {
-  if (l->touched) run(l);
+  if (!l->touched) return;
+  run(l);
+  if (l->called) call_host(l); /* which may just have been taken for heard */
+}
+
+static void meet_host(xm_loop *l) {
+  if (l->has_host) return;
+  (void)uv_async_init(&l->uv, &l->call, NULL); /* can't fail: uv_loop_init has made what it takes */
+  uv_unref((uv_handle_t *)&l->call);
+  l->has_host = l->touched = true;
 }
 
 int xm_loop_fd(xm_loop *l) {
+  meet_host(l);
   xm_loop_sync(l);
   return uv_backend_fd(&l->uv);
 }
 
 int xm_loop_timeout(xm_loop *l) {
+  int ms;
+  meet_host(l);
   xm_loop_sync(l);
-  return until_wanted(l);
+  ms = until_wanted(l);
+  l->told = ms < 0 ? UINT64_MAX : xm_loop_now(l) + (uint64_t)ms;
+  return ms;
 }

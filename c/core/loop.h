@@ -36,6 +36,16 @@ uint64_t xm_loop_now(const xm_loop *l);
 /* Milliseconds since 1970. */
 int64_t xm_loop_wall(void);
 
+/* Time that nobody has lived through: the machine has slept, or was halted, or its clock was set; either way links may have
+ * died unnoticed. Embedded in who wants to know; fn may only mark. */
+typedef struct xm_jump {
+  struct xm_jump *next;
+  void (*fn)(void *arg);
+  void *arg;
+} xm_jump;
+void xm_jump_watch(xm_loop *l, xm_jump *j, void (*fn)(void *), void *arg);
+void xm_jump_unwatch(xm_loop *l, xm_jump *j); /* harmless for one that doesn't watch */
+
 /* (Re)arms `t` to fire `ms` from now. 0 or XM_ENOMEM. fn is called by xm_loop_fire, never by libuv. */
 int xm_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(void *), void *arg);
 void xm_timer_stop(xm_loop *l, xm_timer *t);
@@ -49,9 +59,15 @@ void xm_loop_turn(xm_loop *l, int ms);
 int xm_loop_fire(xm_loop *l);
 
 /* For hosts that wait themselves. The descriptor becomes readable when a watcher has news; milliseconds until the first
- * timer is due, -1 when there is none. Both first tell the kernel of new watchers (xm_loop_sync). */
+ * timer is due, -1 when there is none. Both first tell the kernel of new watchers (xm_loop_sync). What is done after the
+ * host was told, and outside of turns, and wants a turn sooner, makes the descriptor readable until the next turn: so the
+ * host may sleep until then whatever is called meanwhile. */
 int xm_loop_fd(xm_loop *l);
 int xm_loop_timeout(xm_loop *l);
+/* A turn is wanted now, if a host was told of a later one. */
+void xm_loop_want(xm_loop *l);
+/* Turns were made that a host did not make: it is to ask again. */
+void xm_loop_ask_again(xm_loop *l);
 /* A turn without waiting, if a watcher changed since the last one: libuv tells the kernel only then. */
 void xm_loop_sync(xm_loop *l);
 

@@ -30,6 +30,7 @@ struct xm_sm {
   uint64_t taken;         /* bytes of the wire that the kernel has had */
   uint64_t last;          /* the newest stanza's number */
   uint32_t in, acked;     /* our h; the server's */
+  uint32_t left;          /* of the server's, the newest: the kernel has had them, no h has said so yet */
   unsigned asked;         /* requests that aren't answered */
   unsigned since;         /* stanzas since the last request */
   bool was_asked;         /* <enable/> went out on this stream: an answer may still come */
@@ -41,6 +42,7 @@ struct xm_sm {
   size_t watched;         /* in the log */
   series back;            /* come back; the first `taken_back` bytes are the caller's */
   size_t taken_back;
+  bool ended;             /* what is in the log is to come back, too */
 };
 
 xm_sm *xm_sm_new(void) {
@@ -122,6 +124,7 @@ static void leave(xm_sm *s, size_t n) {
 static void leave_written(xm_sm *s) {
   size_t i;
   for (i = 0; i < s->written; i++) tell(s, record_at(&s->log, i), XM_SM_LEFT);
+  s->left += (uint32_t)s->written;
   leave(s, s->written);
 }
 
@@ -144,7 +147,7 @@ static int put_enable(xm_sm *s, xm_buf *wire) {
   if (xm_buf_puts(wire, text) < 0) return XM_ENOMEM;
   s->must_enable = false;
   s->was_asked = true;
-  s->acked = 0; /* what follows counts (XEP-0198 3) */
+  s->acked = s->left = 0; /* what follows counts (XEP-0198 3) */
   s->since = 0;
   return XM_OK;
 }
@@ -204,7 +207,7 @@ int xm_sm_pump(xm_sm *s, xm_buf *wire, size_t most) {
   int rc = XM_OK;
   while (rc == XM_OK && xm_buf_len(wire) < most) {
     if (s->part == 0) rc = put_nonzas(s, wire);
-    if (rc < 0 || s->pumped == count(&s->log) || is_full(s) || (s->held && s->part == 0)) break;
+    if (rc < 0 || s->pumped == count(&s->log) || (s->part == 0 && (is_full(s) || s->held))) break;
     rc = move_piece(s, wire, most);
   }
   return rc;
@@ -259,7 +262,7 @@ static bool read_number(const char *s, uint32_t *to) {
   return n <= UINT32_MAX;
 }
 
-/* It may come late, so late that we have given up: then what has left meanwhile counts as handled. */
+/* It may come late, so late that we have given up: what has left meanwhile counts as handled until an h says less. */
 static void on_enabled(xm_sm *s, const xm_tape *t) {
   uint32_t max = 0;
   if (s->state == XM_SM_ON || !s->was_asked) return;
@@ -286,7 +289,9 @@ static int ack(xm_sm *s, uint32_t h, xm_err *e) {
   uint32_t n = h - s->acked, i;
   char text[16];
   snprintf(text, sizeof text, "%u", (unsigned)h);
+  if (s->acked - h <= s->left) n = 0;
   if (n > s->written) return refuse_h(s, text, e);
+  s->left = n ? 0 : s->acked - h;
   for (i = 0; i < n; i++) tell(s, record_at(&s->log, i), XM_SM_ACKED);
   leave(s, n);
   return XM_OK;
@@ -353,8 +358,11 @@ static int ack_cut(xm_sm *s, uint32_t h, xm_err *e) {
   s->moved = xm_buf_len(&s->log.bytes);
   rc = ack(s, h, e);
   begin_wire(s);
-  if (rc == XM_OK) s->written = 0;
-  return rc;
+  if (rc < 0) return rc;
+  s->written = 0;
+  s->acked = h; /* what had left and didn't arrive will never be counted */
+  s->left = 0;
+  return XM_OK;
 }
 
 int xm_sm_resumed(xm_sm *s, uint32_t h, xm_err *e) {
@@ -397,20 +405,24 @@ static void write_stamp(int64_t at, char *to, size_t n) {
   snprintf(to, n, "<delay xmlns='urn:xmpp:delay' stamp='%s.%03dZ'/>", date, (int)(at % 1000));
 }
 
-/* What was stamped when an earlier session was lost keeps that stamp. An iq has room for one child only. */
-static bool wants_stamp(const char *xml, const record *r) {
-  return !is_iq(xml, r->len) && !memmem(xml, r->len, "'urn:xmpp:delay'", 16);
+/* What was stamped when an earlier session was lost keeps that stamp: it is the last child. One that is deeper down is
+ * somebody else's (XEP-0297). An iq has room for one child only. */
+static bool wants_stamp(const char *xml, const record *r, const char *stamp) {
+  size_t n = strlen(stamp);
+  const char *end = memrchr(xml, '<', r->len);
+  bool stamped = (size_t)(end - xml) > n && memcmp(end - n, stamp, n) == 0;
+  return !is_iq(xml, r->len) && !stamped;
 }
 
 /* Stanza `i` of the log to where it belongs: the new log, or back to its sender. */
 static int sort(const xm_sm *s, size_t i, const char *xml, int64_t now, int64_t max_age, series *stay, series *back) {
   record r = *record_at(&s->log, i);
   bool old = now - r.at > max_age, unknown = i < s->written && is_iq(xml, r.len);
-  char stamp[96] = "";
+  char stamp[96];
   r.reason = old ? XM_SM_OLD : XM_SM_UNKNOWN;
   if (old || unknown) return add(back, &r, xml, "");
-  if (wants_stamp(xml, &r)) write_stamp(r.at, stamp, sizeof stamp);
-  return add(stay, &r, xml, stamp);
+  write_stamp(r.at, stamp, sizeof stamp);
+  return add(stay, &r, xml, wants_stamp(xml, &r, stamp) ? stamp : "");
 }
 
 static int append(series *to, const series *from) {
@@ -448,7 +460,6 @@ int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t max_age) {
   series_free(&s->back);
   s->log = stay;
   s->back = back;
-  s->taken_back = 0;
   s->written = 0;
   s->watched = count_watched(&s->log);
   s->state = XM_SM_OFF;
@@ -456,21 +467,24 @@ int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t max_age) {
   return XM_OK;
 }
 
-/* Without memory to put them behind those that are on their way back already, these go first. */
+/* All of the log, when nothing else is on its way back. */
+static void give_back(xm_sm *s) {
+  series_free(&s->back);
+  s->back = s->log;
+  s->log = (series){.bytes = XM_BUF_INIT};
+  s->taken_back = 0;
+}
+
+/* Without memory to put them behind those that are on their way back already, they wait until these are gone. */
 void xm_sm_end(xm_sm *s) {
   size_t i;
   begin_wire(s);
   forget_session(s);
   s->state = XM_SM_OFF;
+  s->ended = true;
   for (i = 0; i < count(&s->log); i++) record_at(&s->log, i)->reason = XM_SM_ENDED;
-  if (count(&s->back) == 0) {
-    series_free(&s->back);
-    s->back = s->log;
-    s->log = (series){.bytes = XM_BUF_INIT};
-    s->taken_back = 0;
-  } else if (append(&s->back, &s->log) == XM_OK) {
-    series_free(&s->log);
-  }
+  if (count(&s->back) == 0) give_back(s);
+  else if (append(&s->back, &s->log) == XM_OK) series_free(&s->log);
   s->written = s->watched = 0;
 }
 
@@ -491,6 +505,7 @@ static void describe(const record *r, const char *xml, xm_sm_stanza *st) {
 bool xm_sm_returned_next(xm_sm *s, xm_sm_stanza *r) {
   xm_buf_consume(&s->back.bytes, s->taken_back);
   s->taken_back = 0;
+  if (count(&s->back) == 0 && s->ended) give_back(s);
   if (count(&s->back) == 0) return false;
   describe(record_at(&s->back, 0), xm_buf_at(&s->back.bytes), r);
   s->taken_back = r->len;
@@ -530,8 +545,10 @@ unsigned xm_sm_awaited(const xm_sm *s) {
   return s->asked;
 }
 
+/* What an answer didn't cover, since the server was behind, is asked for again. */
 unsigned xm_sm_unasked(const xm_sm *s) {
-  return s->state == XM_SM_ON && !s->must_ask ? s->since : 0;
+  if (s->state != XM_SM_ON || s->must_ask) return 0;
+  return s->since || s->asked ? s->since : (unsigned)s->pumped;
 }
 
 bool xm_sm_is_done(const xm_sm *s) {

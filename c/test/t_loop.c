@@ -8,12 +8,23 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <uv.h>
 
 #include "loop.h"
+
+/* The wall's clock, as if it had been set forward. */
+static time_t set_forward;
+
+int clock_gettime(clockid_t clock, struct timespec *t) {
+  long rc = syscall(SYS_clock_gettime, clock, t);
+  if (clock == CLOCK_REALTIME) t->tv_sec += set_forward;
+  return (int)rc;
+}
 
 enum { MANY = 10000, LONGEST_MS = 40, ROUNDS = 20 };
 
@@ -145,12 +156,13 @@ static void count_call(void *arg) {
 static void timers_cost_no_handle(void **state) {
   xm_loop *l = new_loop();
   xm_timer *timers = calloc(MANY, sizeof *timers);
-  int i, handles = 0, calls = 0;
+  int i, before = 0, handles = 0, calls = 0;
   (void)state;
+  uv_walk(xm_loop_uv(l), count_handle, &before);
   for (i = 0; i < MANY; i++) assert_int_equal(xm_timer_start(l, &timers[i], 1000000, count_call, &calls), 0);
   xm_loop_turn(l, 1);
   uv_walk(xm_loop_uv(l), count_handle, &handles);
-  assert_int_equal(handles, 0);
+  assert_int_equal(handles, before);
   for (i = 0; i < MANY; i++) xm_timer_stop(l, &timers[i]);
   assert_int_equal(xm_loop_timeout(l), -1);
   assert_int_equal(calls, 0);
@@ -416,6 +428,58 @@ static void sync_turns_only_when_touched(void **state) {
   xm_loop_release(l);
 }
 
+/* Does the host find the descriptor readable? */
+static bool is_called(xm_loop *l) {
+  struct pollfd news = {.fd = xm_loop_fd(l), .events = POLLIN};
+  return poll(&news, 1, 0) == 1;
+}
+
+static void a_host_is_called_for_what_comes_sooner_than_it_was_told(void **state) {
+  xm_loop *l = new_loop();
+  xm_timer later = {0}, sooner = {0}, soonest = {0};
+  int calls = 0;
+  (void)state;
+  xm_timer_start(l, &later, 1000000, count_call, &calls);
+  assert_false(is_called(l)); /* nobody was told anything */
+  assert_in_range(xm_loop_timeout(l), 900000, 1000000);
+  xm_timer_start(l, &soonest, 2000000, count_call, &calls);
+  assert_false(is_called(l));
+  xm_timer_start(l, &sooner, 500000, count_call, &calls);
+  assert_true(is_called(l));
+  xm_loop_touch(l);
+  xm_loop_sync(l); /* a turn that isn't the host's */
+  assert_true(is_called(l));
+  xm_loop_turn(l, 0);
+  assert_false(is_called(l));
+  xm_timer_start(l, &soonest, 1000, count_call, &calls); /* as in a step, after which it asks */
+  assert_false(is_called(l));
+  xm_timer_stop(l, &later);
+  xm_timer_stop(l, &sooner);
+  xm_timer_stop(l, &soonest);
+  xm_loop_release(l);
+}
+
+static void a_host_is_called_for_watchers_and_wants(void **state) {
+  xm_loop *l = new_loop();
+  (void)state;
+  xm_loop_want(l);
+  xm_loop_ask_again(l);
+  assert_false(is_called(l)); /* there was no host before */
+  assert_int_equal(xm_loop_timeout(l), -1);
+  xm_loop_want(l);
+  assert_true(is_called(l));
+  xm_loop_turn(l, 0);
+  xm_loop_want(l);
+  assert_false(is_called(l));
+  xm_loop_ask_again(l);
+  assert_true(is_called(l));
+  xm_loop_turn(l, 0);
+  assert_int_equal(xm_loop_timeout(l), -1);
+  xm_loop_touch(l);
+  assert_true(is_called(l));
+  xm_loop_release(l);
+}
+
 static void touch_again(uv_poll_t *p, int status, int events) {
   (void)status;
   (void)events;
@@ -481,6 +545,36 @@ static void the_clock_goes_on(void **state) {
   xm_loop_release(l);
 }
 
+static void count(void *arg) {
+  ++*(int *)arg;
+}
+
+/* A minute that the wall has seen and we have not: whoever watches is told, in the next turn, once. */
+static void a_jump_of_the_clock_is_told(void **state) {
+  xm_loop *l = new_loop();
+  xm_jump first, second;
+  int a = 0, b = 0;
+  (void)state;
+  xm_jump_watch(l, &first, count, &a);
+  xm_jump_watch(l, &second, count, &b);
+  xm_loop_turn(l, 0);
+  set_forward += 4; /* as a clock does that is corrected */
+  xm_loop_turn(l, 0);
+  assert_int_equal(a + b, 0);
+  set_forward += 60;
+  xm_loop_turn(l, 0);
+  assert_int_equal(a, 1);
+  assert_int_equal(b, 1);
+  xm_jump_unwatch(l, &first);
+  xm_jump_unwatch(l, &first);
+  set_forward -= 3600;
+  xm_loop_turn(l, 0);
+  assert_int_equal(a, 1);
+  assert_int_equal(b, 2);
+  xm_jump_unwatch(l, &second);
+  xm_loop_release(l);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fires_in_the_order_of_a_sorted_list),
@@ -498,9 +592,12 @@ int main(void) {
       cmocka_unit_test(the_descriptor_tells_of_news),
       cmocka_unit_test(sync_turns_only_when_touched),
       cmocka_unit_test(a_touch_during_the_turn_is_not_lost),
+      cmocka_unit_test(a_host_is_called_for_what_comes_sooner_than_it_was_told),
+      cmocka_unit_test(a_host_is_called_for_watchers_and_wants),
       cmocka_unit_test(the_last_holder_ends_it),
       cmocka_unit_test(no_descriptors_is_an_error),
       cmocka_unit_test(the_clock_goes_on),
+      cmocka_unit_test(a_jump_of_the_clock_is_told),
   };
   alarm(300);
   return cmocka_run_group_tests(tests, NULL, NULL);

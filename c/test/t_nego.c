@@ -1,9 +1,13 @@
 /* nego: plays. The server's lines are parsed and handed to it as conn does, ours are compared with what it writes:
  *
- *   S: bytes      from the server; $H is a stream header, $F and /$F are <stream:features> and its end, $ID the last id
- * we sent C: pattern    all that we have said since; '*' stands for anything (an id), $H for our header TLS,
- * UNVERIFIED, RESTART   what it must ask for; then it is done READY jid     it must be that session FAIL layer
- * condition [retry]
+ *   S: bytes                  from the server; $H is a stream header, $F and /$F are <stream:features> and its end, $ID
+ *                             the last id we sent
+ *   C: pattern                all that we have said since; '*' stands for anything (an id), $H for our header
+ *   TLS, UNVERIFIED, RESTART  what it must ask for; then it is done
+ *   READY jid                 it must be that session
+ *   RESUMED h                 it must be the old session, of which the server has handled h
+ *   ANEW, LOST [h]            what became of the old session, when another is bound
+ *   FAIL layer condition [retry]
  *
  * What becomes of each SASL mechanism is t_sasl_matrix's. */
 #include <setjmp.h>
@@ -40,6 +44,11 @@
 #define BIND "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'"
 #define BOUND(jid) "S: <iq type='result' id='$ID'>" BIND "><jid>" jid "</jid></bind></iq>\n"
 #define TO_BIND LOGIN "S: $H$F" BIND "/>/$F\nC: $H<iq type='set' id='*'>*</iq>\n"
+#define SM "<sm xmlns='urn:xmpp:sm:3'/>"
+#define RESUME "C: $H<resume xmlns='urn:xmpp:sm:3' h='7' previd='id-1'/>\n"
+#define TO_RESUME LOGIN "S: $H$F" SM BIND "/>/$F\n" RESUME
+#define BINDS "C: <iq type='set' id='*'>" BIND "><resource>lua</resource></bind></iq>\n"
+#define REBOUND BINDS BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua\n"
 #define STARTTLS "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'"
 
 static const char header[] =
@@ -125,6 +134,22 @@ static void we_fail(struct play *p, const char *how) {
   assert_null(strpbrk(p->e.text, "\n\r\t"));
 }
 
+/* What became of the session that was to be resumed; `h`: "" where the server hasn't said it. */
+static void outcome_is(struct play *p, const char *word, const char *h) {
+  static const char *const names[] = {"ANEW", "RESUMED", "LOST", "LOST"};
+  char said[16] = "";
+  uint32_t n;
+  xm_nego_outcome outcome = xm_nego_outcome_of(p->nego, &n);
+  if (outcome == XM_NEGO_RESUMED || outcome == XM_NEGO_LOST_AT) snprintf(said, sizeof said, "%u", (unsigned)n);
+  assert_string_equal(names[outcome], word);
+  assert_string_equal(said, h);
+  if (outcome != XM_NEGO_RESUMED) return;
+  assert_int_equal(p->verdict, XM_NEGO_READY);
+  assert_int_equal(xm_nego_at(p->nego), XM_NEGO_DONE);
+  assert_int_equal(xm_buf_len(&p->out), 0);
+  assert_int_equal(xm_jid_len(xm_nego_jid(p->nego)), 0); /* nothing was bound */
+}
+
 static void line(struct play *p, const char *s, size_t n, const char *our_header) {
   static const char theirs[] = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='" XM_NS_STREAM
                                "' id='s' from='xmpp.example' version='1.0'>";
@@ -150,6 +175,8 @@ static void line(struct play *p, const char *s, size_t n, const char *our_header
     assert_int_equal(xm_nego_at(p->nego), XM_NEGO_DONE);
     assert_string_equal(xm_nego_jid(p->nego)->str, xm_buf_at(&text));
     assert_int_equal(xm_jid_len(xm_nego_jid(p->nego)), strlen(xm_buf_at(&text)));
+  } else if (strcmp(word, "RESUMED") == 0 || strcmp(word, "LOST") == 0 || strcmp(word, "ANEW") == 0) {
+    outcome_is(p, word, xm_buf_at(&text));
   } else {
     assert_string_equal(word, "FAIL");
     we_fail(p, xm_buf_at(&text));
@@ -460,16 +487,140 @@ static void what_proves_the_password_is_secret(void **state) {
   xm_buf_free(&p.out);
 }
 
+/* A session that may be resumed: its id, and 7 stanzas handled of it. */
+static void play_again(bool tls, const char *script) {
+  const xm_jid jid = jid_of("alice@xmpp.example/lua");
+  const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true, .previd = "id-1", .h = 7};
+  play_as(&o, tls, "secret", script);
+}
+
+#define RESUMED(attributes) "S: <resumed xmlns='urn:xmpp:sm:3' " attributes "/>\n"
+#define NOT_FOUND "><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>\n"
+
+static void a_session_is_resumed(void **state) {
+  (void)state;
+  play_again(true, TO_RESUME RESUMED("previd='id-1' h='3'") "RESUMED 3");
+  play_again(true, TO_RESUME RESUMED("h='0' previd='id-1'") "RESUMED 0");
+  play_again(true, TO_RESUME RESUMED("previd='id-1' h='4294967295'") "RESUMED 4294967295");
+  play_again(true, TO_RESUME RESUMED("previd='id-1' h='0000000003'") "RESUMED 3");
+  play_again(true, LOGIN "S: $H$F" SM "/$F\n" RESUME RESUMED("previd='id-1' h='3'") "RESUMED 3");
+}
+
+/* TLS, SASL and the offer come first, whatever was offered before. */
+static void resuming_waits_for_the_login(void **state) {
+  const xm_jid jid = jid_of("alice@xmpp.example/lua");
+  const xm_nego_options none = {.jid = &jid, .plain = true, .need_tls = true};
+  (void)state;
+  play_again(false, "C: $H\nS: $H$F" STARTTLS "/>" SM BIND "/>/$F\nC: " STARTTLS
+                    "/>\nS: <proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\nTLS\n"
+                    "S: $H$F<mechanisms " SASL "><mechanism>PLAIN</mechanism></mechanisms>" SM BIND "/>/$F\n"
+                    "C: $H<auth*</auth>\nS: <success " SASL "/>\nRESTART\n"
+                    "S: $H$F" SM BIND "/>/$F\n" RESUME RESUMED("previd='id-1' h='3'") "RESUMED 3");
+  play_again(false, "C: $H\nS: $H$F" SM BIND "/>/$F\nFAIL tls starttls-not-offered");
+  play_again(true, "C: $H\nS: $H$F" SM BIND "/>/$F\nFAIL sasl no-mechanisms");
+  play_as(&none, true, "secret", LOGIN "S: $H$F" SM BIND "/>/$F\nC: $H<iq*</iq>\n"
+          BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua\nANEW");
+}
+
+/* The ids are the server's: any bytes, as they were (XEP-0198 3: at most 4000). */
+static void the_old_id_is_said_as_it_was(void **state) {
+  static const struct {
+    const char *id, *written;
+    uint32_t h;
+  } rows[] = {{"a+b/c==", "h='0' previd='a+b/c=='", 0},
+              {"<'&\">", "h='4294967295' previd='&lt;&apos;&amp;\"&gt;'", UINT32_MAX},
+              {"\xC3\xA9 ", "h='10' previd='\xC3\xA9 '", 10}};
+  const xm_jid jid = jid_of("alice@xmpp.example/lua");
+  xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true};
+  char script[2000];
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    const char *previd = strchr(rows[i].written, 'p');
+    o.previd = rows[i].id;
+    o.h = rows[i].h;
+    snprintf(script, sizeof script,
+             LOGIN "S: $H$F" SM BIND "/>/$F\nC: $H<resume xmlns='urn:xmpp:sm:3' %s/>\n" RESUMED("%s h='1'") "RESUMED 1",
+             rows[i].written, previd);
+    play_as(&o, true, "secret", script);
+  }
+}
+
+/* Another session than ours, or one whose count isn't known, is none that we could go on with. */
+static void what_is_resumed_must_be_ours(void **state) {
+  static const char *const wrong[] = {
+      "h='3'", "previd='' h='3'", "previd='id-2' h='3'", "previd='id-1 ' h='3'", "previd='ID-1' h='3'", "previd='id-1'",
+      "previd='id-1' h=''", "previd='id-1' h='-1'", "previd='id-1' h='+1'", "previd='id-1' h=' 1'",
+      "previd='id-1' h='1 '", "previd='id-1' h='0x1'", "previd='id-1' h='1e1'", "previd='id-1' h='1.0'",
+      "previd='id-1' h='three'", "previd='id-1' h='4294967296'", "previd='id-1' h='00000000003'",
+      "previd='id-1' h='18446744073709551617'", "previd='id-1' h='\xD9\xA3'"};
+  char script[2000];
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    snprintf(script, sizeof script, TO_RESUME RESUMED("%s") "FAIL stream undefined-condition retry", wrong[i]);
+    play_again(true, script);
+  }
+}
+
+static void a_lost_session_is_followed_by_another(void **state) {
+  (void)state;
+#define FAILED "S: <failed xmlns='urn:xmpp:sm:3'"
+  play_again(true, TO_RESUME FAILED NOT_FOUND REBOUND "LOST");
+  play_again(true, TO_RESUME FAILED "/>\n" REBOUND "LOST");
+  play_again(true, TO_RESUME FAILED " h='0'" NOT_FOUND REBOUND "LOST 0");
+  play_again(true, TO_RESUME FAILED " h='4294967295'" NOT_FOUND REBOUND "LOST 4294967295");
+  play_again(true, TO_RESUME FAILED " h='4294967296'" NOT_FOUND REBOUND "LOST");
+  play_again(true, TO_RESUME FAILED " h='x'" NOT_FOUND REBOUND "LOST");
+  play_again(true, TO_RESUME FAILED " h=''" NOT_FOUND REBOUND "LOST");
+  play_again(true, TO_RESUME FAILED "/>\n" BINDS BOUND("eve@xmpp.example/lua") "FAIL bind wrong-jid");
+  play_again(true, LOGIN "S: $H$F" SM "/$F\n" RESUME FAILED "/>\nFAIL bind not-offered");
+}
+
+static void without_the_offer_the_session_is_lost(void **state) {
+  static const char *const offers[] = {"", "<sm xmlns='urn:xmpp:sm:2'/>", "<sm/>", "<resume xmlns='urn:xmpp:sm:3'/>",
+                                       "<x xmlns='urn:x'>" SM "</x>"};
+  char script[2000];
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof offers / sizeof *offers; i++) {
+    snprintf(script, sizeof script,
+             LOGIN "S: $H$F%s" BIND "/>/$F\nC: $H<iq*</iq>\n" BOUND("alice@xmpp.example/lua")
+             "READY alice@xmpp.example/lua\nLOST", offers[i]);
+    play_again(true, script);
+  }
+}
+
+/* A nonza of stream management may precede the answer; anything else is out of order: stanzas follow it. */
+static void nothing_comes_before_the_answer(void **state) {
+  static const char *const early[] = {
+      "<message/>", "<presence/>", "<iq type='get' id='1'/>", "<resumed previd='id-1' h='3'/>", "<failed/>",
+      "<enabled xmlns='urn:xmpp:sm:3' id='x'/>", "<r xmlns='urn:xmpp:sm:2'/>", "<stream:features/>",
+      "<success " SASL "/>"};
+  char script[2000];
+  size_t i;
+  (void)state;
+  play_again(true, TO_RESUME "S: <r xmlns='urn:xmpp:sm:3'/>\nC: \nS: <a xmlns='urn:xmpp:sm:3' h='5'/>\nC: \n"
+                             RESUMED("previd='id-1' h='3'") "RESUMED 3");
+  play_again(true, TO_RESUME "S: <r xmlns='urn:xmpp:sm:3'/>\nC: \n" FAILED " h='5'/>\n" REBOUND "LOST 5");
+  play_again(true, TO_RESUME "S: <stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\n"
+                             "FAIL stream reset retry");
+  for (i = 0; i < sizeof early / sizeof *early; i++) {
+    snprintf(script, sizeof script, TO_RESUME "S: %s\nFAIL stream bad-format", early[i]);
+    play_again(true, script);
+  }
+}
+
 /* The whole of it once more; false: something has failed, cleanly. */
 static bool short_login(xm_nego *n, xm_xml *x, xm_buf *out, xm_err *e) {
   static const char *const says[] = {
       "<stream:stream xmlns='jabber:client' xmlns:stream='" XM_NS_STREAM "' version='1.0'>",
       "<stream:features><mechanisms " SASL "><mechanism>PLAIN</mechanism></mechanisms></stream:features>",
-      "<success " SASL "/>", "<stream:features>" BIND "/></stream:features>"};
-  static const int order[] = {0, 1, 2, 0, 3};
+      "<success " SASL "/>", "<stream:features>" SM BIND "/></stream:features>", "<failed xmlns='urn:xmpp:sm:3'/>"};
+  static const int order[] = {0, 1, 2, 0, 3, 4};
   int i, rc = XM_NEGO_WAIT;
   xm_nego_secured(n, true);
-  for (i = 0; i < 5 && rc >= 0; i++) {
+  for (i = 0; i < 6 && rc >= 0; i++) {
     struct log got = {0};
     if (order[i] == 0 && (xm_xml_restart(x) < 0 || xm_nego_begin(n, out, e) < 0)) return false;
     heap.armed = false;
@@ -483,7 +634,7 @@ static bool short_login(xm_nego *n, xm_xml *x, xm_buf *out, xm_err *e) {
 
 static void memory_that_runs_out_is_told(void **state) {
   const xm_jid jid = jid_of("alice@xmpp.example/lua");
-  const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true};
+  const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true, .previd = "id-1"};
   const xm_xml_limits limits = {65536, 65536, 128, 256, 50000};
   long n = 0, before = heap.live;
   bool failed;
@@ -525,6 +676,13 @@ int main(void) {
       cmocka_unit_test(passwords_are_prepared_or_refused),
       cmocka_unit_test(a_component_proves_its_secret),
       cmocka_unit_test(what_proves_the_password_is_secret),
+      cmocka_unit_test(a_session_is_resumed),
+      cmocka_unit_test(resuming_waits_for_the_login),
+      cmocka_unit_test(the_old_id_is_said_as_it_was),
+      cmocka_unit_test(what_is_resumed_must_be_ours),
+      cmocka_unit_test(a_lost_session_is_followed_by_another),
+      cmocka_unit_test(without_the_offer_the_session_is_lost),
+      cmocka_unit_test(nothing_comes_before_the_answer),
       cmocka_unit_test(memory_that_runs_out_is_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -224,16 +224,39 @@ end
 local saved_fields = { version = "number", account = "string", jid = "string", id = "string", max = "number",
   h = "number", acked = "number", written = "number", stanzas = "table", pending = "table", queue = "table" }
 
-local function check_saved(saved)
-  check_type(saved, "table", 1, "resume", 3)
+local MOST = { h = 4294967295, acked = 4294967295, max = 4294967, written = 1e9 } -- at: the year 9999
+local LATEST = 253402300799999
+
+-- What is wrong with a saved table, in words; nil: nothing. It may come from a file that anybody has edited.
+local function flaw_of(saved)
   for name, kind in pairs(saved_fields) do
-    if type(saved[name]) ~= kind then
-      error(("bad argument #1 to 'resume' (%s: %s expected, got %s)"):format(name, kind, type(saved[name])), 3)
+    if type(saved[name]) ~= kind then return ("%s: %s expected, got %s"):format(name, kind, type(saved[name])) end
+  end
+  if saved.version ~= 1 then return ("version %s, which this library does not know"):format(saved.version) end
+  for name, most in pairs(MOST) do
+    local n = saved[name]
+    if n % 1 ~= 0 or n < 0 or n > most then return ("%s: a count expected, got %s"):format(name, n) end
+  end
+  for i, stanza in ipairs(saved.stanzas) do
+    local is_stanza = type(stanza) == "table" and type(stanza.xml) == "string" and core.from_xml(stanza.xml)
+    if not (is_stanza and core.check_stanza(is_stanza)) then return ("stanzas[%d].xml: no stanza"):format(i) end
+    local at = stanza.at
+    if type(at) ~= "number" or not (at >= 0 and at <= LATEST) then return ("stanzas[%d].at: no time"):format(i) end
+  end
+  for i, p in ipairs(saved.pending) do
+    if type(p) ~= "table" or type(p.id) ~= "string" or type(p.name) ~= "string" then
+      return ("pending[%d]: no request"):format(i)
     end
   end
-  if saved.version == 1 then return end
-  error(("bad argument #1 to 'resume' (saved by another version of this library, as version %s)"):format(
-    tostring(saved.version)), 3)
+  for i, stanza in ipairs(saved.queue) do
+    if not core.check_stanza(stanza) then return ("queue[%d]: no stanza"):format(i) end
+  end
+end
+
+local function check_saved(saved)
+  check_type(saved, "table", 1, "resume", 3)
+  local flaw = flaw_of(saved)
+  if flaw then error(("bad argument #1 to 'resume' (%s)"):format(flaw), 3) end
 end
 
 --- Goes on with a session that another process has saved with `conn:save()`; waits until that is done. If the server
@@ -368,8 +391,13 @@ function M.run()
   if core.is_stepping() then
     error("a step is being made already: inside a handler or callback, wait by yielding (await, sleep)", 2)
   end
+  if waiting.host then
+    error(("the loop is %s's, which is to be run instead of this one (or call :stop() on what its start gave)")
+      :format(waiting.host), 2)
+  end
   quit = false
   while not quit and core.is_busy() do core.step(-1) end
+  core.ask_again()
 end
 
 --- Makes `xmpp.run()` return when the turn it makes is over.

@@ -108,19 +108,37 @@ function Jid:with_resource(resource) end
 ---@field lang? string xml:lang of our stream, as in "en" (none)
 ---@field timeout? number seconds until connecting is given up, over all its phases (30)
 ---@field await_timeout? number seconds that a response is waited for, math.huge for no end (60)
----@field keepalive? number seconds without sending after which a space is sent, RFC 6120 4.6.1 (60)
----@field resume? boolean resume a broken stream where the server can, XEP-0198
----@field reconnect? boolean connect again when the connection is lost and trying again can help
+--- seconds without sending after which something is sent: an <r/> with stream management, else a space (RFC 6120
+--- 4.6.1) or, when nothing has come for long, a ping (XEP-0199); 0: nothing (60)
+---@field keepalive? number
+--- Is a session asked for that the server keeps when the link breaks (XEP-0198)? true: and is it gone back to by
+--- itself, for as long as the server keeps it; false: no (none: asked for; used by `reconnect` and `save`)
+---@field resume? boolean
+---@field reconnect? boolean|xmpp.Reconnect connect again when the link is lost and trying again can help (false)
+---@field max_age? number seconds after which what still waits isn't sent in a new session, but comes back (600)
+---@field ack_timeout? number seconds that the server has to acknowledge or to give a sign of life (20)
+---@field see_other_host? boolean go where the server says, RFC 6120 4.9.3.19, at most 3 times in a row (false)
+---@field on_response? fun(stanza: xmpp.Stanza?, conn: xmpp.Conn, err: xmpp.Error?, id: string) of `resume`: hears what
+--- answers the saved session's requests (none: they come as ordinary stanzas)
 ---@field max_stanza? integer bytes of the greatest stanza taken (10 MiB; 64 KiB until the resource is bound)
 ---@field max_depth? integer elements inside each other in a stanza taken (128)
 ---@field max_attributes? integer attributes of an element taken (256)
 ---@field max_nodes? integer elements, attributes and texts in a stanza taken (50,000)
----@field max_queue? integer bytes that may wait to be sent (10 MiB)
+--- bytes that may wait to be sent or acknowledged; and that were received and not taken (10 MiB)
+---@field max_queue? integer
 ---@field log? fun(direction: "out"|"in", text: string) gets the XML that goes out and comes in, secrets masked (none)
+
+--- The pauses between attempts are random, up to `min`, up to twice as long each time, never over `max` (full jitter).
+---@class xmpp.Reconnect
+---@field min? number seconds (1)
+---@field max? number seconds (60)
+---@field attempts? integer in a row (no end)
 
 --- Options of `send`.
 ---@class xmpp.SendOpts
----@field on? fun(state: string, err: xmpp.Error?) is told what becomes of the stanza (none)
+--- Is told what becomes of the stanza: "written" when the kernel has it, then exactly one of "acked" and "failed"
+--- (`err` says why, and has the stanza). Without stream management, and for components, "written" is the end (none)
+---@field on? fun(state: "written"|"acked"|"failed", err: xmpp.Error?)
 
 --- Which stanzas a callback sees; what is absent may be anything. Decided before a table is made.
 ---@class xmpp.Filter
@@ -144,10 +162,11 @@ function Jid:with_resource(resource) end
 ---@class xmpp.Conn
 local Conn = {}
 
---- Closes the stream in order: what is unsent leaves first, then the server's own closing is waited for. Idempotent.
+--- Closes the stream in order: what is pending is delivered first (acknowledged, where there is stream management),
+--- then the server's own closing is waited for. In any state; idempotent.
 ---@param timeout? number seconds after which the connection is cut (5)
----@return boolean? ok true; nil when it did not end in order
----@return xmpp.Error?
+---@return boolean? ok true; nil when it did not end in order, or stanzas are not known to have arrived
+---@return xmpp.Error? err its text says how many
 function Conn:stop(timeout) end
 
 --- Sends a stanza: at once outside a dispatch; inside one, all that was sent leaves together at its end. Raises, with
@@ -158,11 +177,51 @@ function Conn:stop(timeout) end
 ---@return xmpp.Error? err layer "closed", or "limit" when `max_queue` is reached
 function Conn:send(stanza, opts) end
 
---- Waits until the kernel has all that was sent.
+--- Waits until all that was sent has arrived: the server has acknowledged it (XEP-0198), or, without stream
+--- management, the kernel has it.
 ---@param timeout? number seconds
 ---@return boolean? ok true
 ---@return xmpp.Error?
 function Conn:flush(timeout) end
+
+--- What isn't known to have arrived (see `flush`).
+---@return integer bytes
+---@return integer stanzas
+function Conn:pending() end
+
+--- Asks the server whether it is there (XEP-0199).
+---@param timeout? number seconds (await_timeout, 60)
+---@return number? seconds that the answer took
+---@return xmpp.Error?
+function Conn:ping(timeout) end
+
+---@alias xmpp.State
+---| "connecting" # finding the server, and dialling
+---| "securing" # TLS
+---| "authenticating" # SASL
+---| "binding" # a new session
+---| "resuming" # the old one (XEP-0198)
+---| "ready"
+---| "waiting" # the link is lost; the next attempt will come
+---| "closing" # what is pending is delivered, then the stream ends
+---| "closed" # for good
+
+---@return xmpp.State
+function Conn:state() end
+
+--- Has `f` called for each change of the state, with the reason where there is one; or with each stanza that comes back
+--- unsent and has no `on` of its own. One listener each; nil: none.
+---@param event "state"|"failed"
+---@param f (fun(state: xmpp.State, err: xmpp.Error?)|fun(stanza: xmpp.Stanza, err: xmpp.Error))?
+function Conn:on(event, f) end
+
+--- The session as plain data, JSON-safe and without the password, for `xmpp.resume` in another process. The connection
+--- is closed by it (condition "saved"): its link is cut, and what comes from then on waits at the server. A stanza
+--- whose handler has not returned is delivered once more there. nil when the server keeps no session (condition
+--- "not-resumable").
+---@return table? saved
+---@return xmpp.Error?
+function Conn:save() end
 
 --- The next stanza of the receive queue, without waiting. The queue fills while no handler is installed.
 ---@return xmpp.Stanza? stanza nil alone: none now
@@ -228,8 +287,13 @@ function Conn:send_await(stanza, callback, timeout) end
 ---@return xmpp.Jid
 function Conn:jid() end
 
---- How a connection was secured and logged in; what there was not is nil.
+--- How a connection was secured and logged in; what there was not is nil. And what became of its sessions.
 ---@class xmpp.Info
+---@field stream_management boolean are stanzas acknowledged? (XEP-0198)
+---@field resumable boolean does the server keep the session when the link breaks?
+---@field resumed integer resumptions
+---@field rebound integer new sessions after the first, since the old one was lost
+---@field failed_without_h integer of those, where the server had forgotten what it had handled
 ---@field tls_version string? "TLSv1.3"
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
 ---@field channel_binding string? "tls-exporter", "tls-unique", "tls-server-end-point": what a -PLUS was bound by
@@ -277,7 +341,22 @@ function xmpp.connect_client(jid, password, host, port, opts) end
 ---@return xmpp.Error?
 function xmpp.connect_component(host, port, domain, secret, opts) end
 
+--- Goes on with a session that another process has saved; waits until that is done. What isn't acknowledged is sent
+--- again, what nobody had taken is received first. If the server has forgotten the session there is a new one
+--- (`info().resumed` is 0), as after a reconnect.
+---@param saved table as conn:save() gave it, also after a journey through JSON
+---@param password (string|fun(): string)?
+---@param opts? xmpp.Opts
+---@return xmpp.Conn?
+---@return xmpp.Error?
+function xmpp.resume(saved, password, opts) end
+
 xmpp.stop = Conn.stop
+xmpp.pending = Conn.pending
+xmpp.ping = Conn.ping
+xmpp.state = Conn.state
+xmpp.on = Conn.on
+xmpp.save = Conn.save
 xmpp.info = Conn.info
 xmpp.send = Conn.send
 xmpp.flush = Conn.flush

@@ -21,6 +21,14 @@ end
 --- memory: who waits is told even when there is none left.
 function M.box() return { false, false, n = 0, done = false, co = false } end
 
+--- Suspends the running coroutine until `box` is done, or sooner. A host whose coroutines are resumed by nobody but
+--- itself puts another function here.
+---@param box table
+function M.pause(box) yield(box) end
+
+---@type string? whose loop it is, when a host drives it
+M.host = nil
+
 --- Waits until the core has filled `box`, and gives what it put there. Who else resumes the coroutine meanwhile does no
 --- harm: it yields again.
 ---@param box table
@@ -28,9 +36,10 @@ function M.box() return { false, false, n = 0, done = false, co = false } end
 function M.wait(box)
   if can_yield() then
     box.co = running()
-    while not box.done do yield() end
+    while not box.done do M.pause(box) end
   else
     while not box.done do core.step(-1) end
+    core.ask_again()
   end
   return unpack(box, 1, box.n)
 end

@@ -25,7 +25,7 @@ local WINDOW = 300 -- messages of unknown fate; the library has 150 of them on t
 local PATIENCE = 60 -- seconds without any news
 -- Seconds without a network after a cut. When a session is resumed before ejabberd has read all that came on the old
 -- link, it delivers what it reads then, but doesn't count it in h any more: it comes twice.
-local GAP = 0.2
+local GAP = { prosody = 0.02, prosody13 = 0.02, ejabberd = 0.2, ejabberd24 = 0.2 }
 local ACK_TIMEOUT = 1 -- seconds; on Prosody many a session is given up after that
 
 -- An archive of all that was said would be kept and searched at every message.
@@ -179,23 +179,24 @@ local function settle(s, p)
   return p.conn:send_await({ "iq", { type = "get", to = s.domain }, PING }, 30)
 end
 
-local function receiver(s, account, seed, reconnect)
+-- What a server brings that was sent in an earlier run is none of ours: each run's messages have its tag.
+local function receiver(s, account, tag, seed, reconnect)
   local p = party(s, "bob", seed, reconnect)
   function p:bound_anew() self.conn:send { "presence" } end
   p.conn:set_handler(function(stanza)
-    local n = stanza[1] == "message" and tonumber((xexpr.text(stanza, "body") or ""):match "^%d+")
-    if n then account:delivered(n) end
+    local n, whose = (xexpr.text(stanza, "body") or ""):match "^(%d+) (%S+)"
+    if whose == tag and not xexpr.is_error(stanza) then account:delivered(tonumber(n)) end
   end)
   p:bound_anew()
   assert(settle(s, p))
   return p
 end
 
-local function sender(s, account, seed, reconnect)
+local function sender(s, account, tag, seed, reconnect)
   local p = party(s, "alice", seed, reconnect)
   p.conn:set_handler(function(stanza)
-    local n = xexpr.is_error(stanza) and tonumber((stanza[2].id or ""):match "^soak(%d+)$")
-    if n then account.bounced[n] = true end
+    local n, whose = (stanza[2].id or ""):match "^(%d+) (%S+)$"
+    if whose == tag and xexpr.is_error(stanza) then account.bounced[tonumber(n)] = true end
   end)
   assert(settle(s, p)) -- by then there is a session that can be resumed
   return p
@@ -215,7 +216,7 @@ Run.__index = Run
 function Run:send_one()
   local account, n = self.account, self.account.sent + 1
   local ok, err = self.alice.conn:send({ "message", { to = "bob@" .. self.server.domain, type = "chat",
-    id = "soak" .. n }, { "body", n .. " " .. padding(n) } },
+    id = n .. " " .. self.tag }, { "body", n .. " " .. self.tag .. " " .. padding(n) } },
     { on = function(state, why) account:state(n, state, why) end })
   if not ok and err.layer == "limit" then return false end
   if not ok then error("message " .. n .. " was not taken: " .. tostring(err), 0) end
@@ -275,7 +276,7 @@ function Run:send_all()
     xmpp.sleep(0.005)
     if clock() - asked > 0.1 then
       local now = self:cuts()
-      self.slack = now == cuts and self.slack + 0.5 or self.slack
+      self.slack = now == cuts and self.slack + 2 or self.slack
       cuts, asked = now, clock()
     end
   end
@@ -311,9 +312,10 @@ end
 
 -- options: seed; reconnect (the library's option, for both).
 function soak.start(s, options)
-  local run = setmetatable({ server = s, options = options, account = soak.account(), slack = 0, began = clock() }, Run)
-  run.bob = receiver(s, run.account, options.seed * 2, options.reconnect)
-  run.alice = sender(s, run.account, options.seed * 2 + 1, options.reconnect)
+  local run = setmetatable({ server = s, options = options, account = soak.account(), tag = xmpp.id(), slack = 0,
+    began = clock() }, Run)
+  run.bob = receiver(s, run.account, run.tag, options.seed * 2, options.reconnect)
+  run.alice = sender(s, run.account, run.tag, options.seed * 2 + 1, options.reconnect)
   return run
 end
 
@@ -322,13 +324,14 @@ function Run:close()
 end
 
 -- Bytes, on the average, until a link is cut that has come through its negotiation. What isn't acknowledged by then is
--- sent again on the next one, and after many cuts that is as much as may be on the way.
-local MEAN = 60000
+-- sent again on the next one, so that some 12 messages come through for each cut; more, where more are wanted for each.
+local MEAN = 30000
 
 local function play(run)
-  local mean = run.options.mean or MEAN
+  local o = run.options
+  local mean = o.mean or MEAN * math.max(1, o.stanzas / o.cuts / 12)
   for _, p in ipairs { run.alice, run.bob } do
-    p.proxy:tell("gap " .. GAP)
+    p.proxy:tell("gap " .. GAP[run.server.name])
     p.proxy:tell("cuts " .. mean)
     p.proxy:tell "cut rst"
   end

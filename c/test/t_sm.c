@@ -1,0 +1,1431 @@
+/* sm: what is given, moved, acknowledged, lost, and told of it, call by call. What many calls in any order do to it is
+ * t_sm_model's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+
+#include "failing.h"
+
+#include "../core/buf.c"
+#include "../core/sm.c"
+
+#include "failing_off.h"
+
+#define ALL SIZE_MAX
+#define FOREVER INT64_MAX
+
+/* A log and the wire it is moved to. */
+typedef struct line {
+  xm_sm *s;
+  xm_buf wire;
+  char text[16384]; /* the last `briefly` or `told` */
+} line;
+
+static line new_line(void) {
+  line l = {.s = xm_sm_new()};
+  assert_non_null(l.s);
+  return l;
+}
+
+static void free_line(line *l) {
+  xm_sm_free(l->s);
+  xm_buf_free(&l->wire);
+}
+
+static int commit(xm_sm *s, const char *xml, int64_t at, unsigned flags) {
+  size_t mark = xm_buf_mark(xm_sm_out(s));
+  return xm_buf_puts(xm_sm_out(s), xml) == XM_OK ? xm_sm_commit(s, mark, at, flags, NULL) : XM_ENOMEM;
+}
+
+static void give(line *l, const char *xml, unsigned flags) {
+  assert_int_equal(commit(l->s, xml, 0, flags), XM_OK);
+}
+
+/* `n` messages; each has its number as id. */
+static void give_messages(line *l, int n) {
+  char xml[64];
+  while (n-- > 0) {
+    snprintf(xml, sizeof xml, "<message id='%u'/>", (unsigned)xm_sm_next_seq(l->s));
+    give(l, xml, XM_SM_WATCHED);
+  }
+}
+
+/* The server says <name/> with these attributes ("h=5 id=x"; no value has a space in it). */
+static int read_attributes(xm_sm *s, const char *name, const char *attributes, xm_err *e) {
+  xm_tape t = XM_TAPE_INIT;
+  char copy[4500], *rest = copy, *one;
+  bool armed = heap.armed;
+  int rc;
+  heap.armed = false; /* the tape is somebody else's */
+  snprintf(copy, sizeof copy, "%s", attributes);
+  assert_int_equal(xm_tape_reset(&t, ""), XM_OK);
+  assert_int_equal(xm_tape_open(&t, XM_SM_NS, strlen(XM_SM_NS), name, strlen(name)), XM_OK);
+  while ((one = strsep(&rest, " ")) && *one) {
+    char *value = strchr(one, '=');
+    assert_int_equal(xm_tape_attr(&t, "", 0, one, (size_t)(value - one), value + 1), XM_OK);
+  }
+  assert_int_equal(xm_tape_close(&t), XM_OK);
+  heap.armed = armed;
+  rc = xm_sm_read(s, &t, e);
+  xm_tape_free(&t);
+  return rc;
+}
+
+static void says(line *l, const char *name, const char *attributes) {
+  xm_err e = {0};
+  if (read_attributes(l->s, name, attributes, &e) < 0) fail_msg("<%s %s/>: %s", name, attributes, e.text);
+}
+
+static void acks(line *l, uint32_t h) {
+  char text[32];
+  snprintf(text, sizeof text, "h=%u", (unsigned)h);
+  says(l, "a", text);
+}
+
+/* With nothing held back: see what_is_held. */
+static void enable_at_once(line *l, bool resumable) {
+  xm_sm_enable(l->s, resumable);
+  xm_sm_release(l->s);
+}
+
+/* And whatever was given before it is moved, too. */
+static void enable(line *l) {
+  enable_at_once(l, true);
+  assert_int_equal(xm_sm_pump(l->s, &l->wire, ALL), XM_OK);
+  xm_sm_taken(l->s, xm_buf_len(&l->wire));
+  xm_buf_clear(&l->wire);
+  says(l, "enabled", "id=i resume=true");
+}
+
+/* Resumed, and the server has answered the request that goes before all that is sent again. */
+static void resume(line *l, uint32_t h) {
+  xm_buf first = XM_BUF_INIT;
+  assert_int_equal(xm_sm_resumed(l->s, h, NULL), XM_OK);
+  if (!xm_sm_is_held(l->s)) return;
+  assert_int_equal(xm_sm_pump(l->s, &first, ALL), XM_OK);
+  assert_int_equal(xm_buf_len(&first), strlen("<r xmlns='urn:xmpp:sm:3'/>"));
+  xm_sm_taken(l->s, xm_buf_len(&first));
+  xm_buf_free(&first);
+  acks(l, h);
+}
+
+static void pump(line *l, size_t most) {
+  assert_int_equal(xm_sm_pump(l->s, &l->wire, most), XM_OK);
+}
+
+/* The kernel takes so many bytes of the wire. */
+static void take(line *l, size_t n) {
+  if (n > xm_buf_len(&l->wire)) n = xm_buf_len(&l->wire);
+  xm_buf_consume(&l->wire, n);
+  xm_sm_taken(l->s, n);
+}
+
+/* What is on the wire, an element a word: a stanza's id, E for <enable/>, R for <r/>, A5 for an <a/> with h='5'. */
+static const char *briefly(line *l) {
+  char *to = l->text, *at = xm_buf_at(&l->wire), *end = at + xm_buf_len(&l->wire);
+  *to = '\0';
+  for (; at && at < end; at = memchr(at, '>', (size_t)(end - at)) + 1) {
+    if (at[1] == '/' || at[1] == 'd') continue;
+    char *value = memmem(at, (size_t)(end - at), at[1] == 'a' ? " h='" : " id='", at[1] == 'a' ? 4 : 5);
+    const char *letter = at[1] == 'e' ? "E" : at[1] == 'r' ? "R" : at[1] == 'a' ? "A" : "";
+    int n = *letter && *letter != 'A' ? 0 : (int)strcspn(strchr(value, '\'') + 1, "'");
+    to += sprintf(to, "%s%s%.*s", to == l->text ? "" : " ", letter, n, n ? strchr(value, '\'') + 1 : "");
+  }
+  return l->text;
+}
+
+/* All that may leave does, and is that; the kernel takes it. */
+static void expect_moved(line *l, const char *brief) {
+  pump(l, ALL);
+  assert_string_equal(briefly(l), brief);
+  take(l, ALL);
+}
+
+/* The receipts since, as "1w 1a 2l": number, and written, acked, or left. */
+static const char *told(line *l) {
+  xm_sm_receipt r;
+  char *to = l->text;
+  *to = '\0';
+  while (xm_sm_receipt_next(l->s, &r))
+    to += sprintf(to, "%s%u%c", to == l->text ? "" : " ", (unsigned)r.seq, "wal"[r.fate]);
+  return l->text;
+}
+
+/* What came back, as "3 <iq/> unknown, 4 ...". */
+static const char *returned(line *l) {
+  static const char *const reasons[] = {"ended", "unknown", "old"};
+  xm_sm_stanza st;
+  char *to = l->text;
+  *to = '\0';
+  while (xm_sm_returned_next(l->s, &st))
+    to += sprintf(to, "%s%u %.*s %s", to == l->text ? "" : ", ", (unsigned)st.seq, (int)st.len, st.xml,
+                  reasons[st.reason]);
+  return l->text;
+}
+
+/* The log, as the numbers in it. */
+static const char *logged(line *l) {
+  xm_sm_stanza st;
+  char *to = l->text;
+  size_t i, bytes = 0;
+  *to = '\0';
+  for (i = 0; xm_sm_each(l->s, i, &st); i++) {
+    to += sprintf(to, "%s%u", i ? " " : "", (unsigned)st.seq);
+    bytes += st.len;
+    assert_true(xm_sm_has(l->s, st.seq));
+  }
+  assert_int_equal(xm_sm_stanzas(l->s), i);
+  assert_int_equal(xm_sm_bytes(l->s), bytes);
+  return l->text;
+}
+
+/* Giving and moving. */
+
+static void without_stream_management_the_kernel_has_the_last_word(void **state) {
+  line l = new_line();
+  size_t i, len = strlen("<message id='1'/>");
+  (void)state;
+  assert_int_equal(xm_sm_next_seq(l.s), 1);
+  assert_true(xm_sm_is_done(l.s));
+  give_messages(&l, 3);
+  assert_int_equal(xm_sm_next_seq(l.s), 4);
+  assert_string_equal(logged(&l), "1 2 3");
+  assert_false(xm_sm_is_done(l.s));
+  pump(&l, ALL);
+  assert_true(xm_sm_is_done(l.s));
+  assert_string_equal(briefly(&l), "1 2 3");
+  for (i = 1; i <= 3 * len; i++) {
+    char wanted[16] = "";
+    take(&l, 1);
+    if (i % len == 0) sprintf(wanted, "%zuw %zul", i / len, i / len);
+    assert_string_equal(told(&l), wanted);
+    assert_int_equal(xm_sm_stanzas(l.s), 3 - i / len);
+  }
+  assert_false(xm_sm_has(l.s, 3));
+  assert_false(xm_sm_has(l.s, 4));
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
+  free_line(&l);
+}
+
+/* Bytes that others put on the wire are counted like ours. */
+static void what_else_is_on_the_wire_is_taken_too(void **state) {
+  line l = new_line();
+  (void)state;
+  xm_buf_puts(&l.wire, "<iq id='p'/>");
+  give_messages(&l, 1);
+  pump(&l, ALL);
+  xm_buf_puts(&l.wire, " ");
+  give_messages(&l, 1);
+  pump(&l, ALL);
+  take(&l, 12 + 16);
+  assert_string_equal(told(&l), "");
+  take(&l, 1);
+  assert_string_equal(told(&l), "1w 1l");
+  take(&l, 17);
+  assert_string_equal(told(&l), "");
+  take(&l, 1);
+  assert_string_equal(told(&l), "2w 2l");
+  free_line(&l);
+}
+
+static void enable_is_first_and_counting_begins_with_it(void **state) {
+  line l = new_line();
+  (void)state;
+  give_messages(&l, 2);
+  enable_at_once(&l, true);
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_ENABLING);
+  pump(&l, ALL);
+  assert_string_equal(briefly(&l), "E 1 2");
+  xm_buf_rollback(&l.wire, xm_buf_len(&l.wire) - 2 * 17);
+  assert_int_equal(xm_buf_len(&l.wire), strlen("<enable xmlns='urn:xmpp:sm:3' resume='true'/>"));
+  assert_memory_equal(xm_buf_at(&l.wire), "<enable xmlns='urn:xmpp:sm:3' resume='true'/>", xm_buf_len(&l.wire));
+  xm_buf_clear(&l.wire);
+  xm_sm_taken(l.s, strlen("<enable xmlns='urn:xmpp:sm:3' resume='true'/>") + 2 * 17);
+  xm_sm_handled(l.s); /* before <enabled/>: not counted */
+  assert_string_equal(told(&l), "1w 2w"); /* not left: an answer may come */
+  assert_int_equal(xm_sm_stanzas(l.s), 2);
+  says(&l, "enabled", "");
+  assert_int_equal(xm_sm_in(l.s), 0);
+  assert_int_equal(xm_sm_acked(l.s), 0);
+  assert_null(xm_sm_id(l.s));
+  acks(&l, 1);
+  assert_string_equal(told(&l), "1a");
+  acks(&l, 2);
+  assert_string_equal(told(&l), "2a");
+  assert_true(xm_sm_is_done(l.s));
+  free_line(&l);
+  l = new_line();
+  enable_at_once(&l, false);
+  pump(&l, ALL);
+  assert_memory_equal(xm_buf_at(&l.wire), "<enable xmlns='urn:xmpp:sm:3'/>", xm_buf_len(&l.wire));
+  free_line(&l);
+}
+
+/* In the same pump as the batch that it is for: after ten, and at the end after five to nine; never after each. */
+static void a_request_follows_its_batch(void **state) {
+  int n;
+  (void)state;
+  for (n = 0; n <= 60; n++) {
+    char wanted[512] = "", *to = wanted;
+    int i, since = 0;
+    line l = new_line();
+    enable(&l);
+    give_messages(&l, n);
+    for (i = 1; i <= n; i++) {
+      bool ask = ++since == 10 || (i == n && since >= 5);
+      to += sprintf(to, "%s%d%s", i == 1 ? "" : " ", i, ask ? " R" : "");
+      if (ask) since = 0;
+    }
+    expect_moved(&l, wanted);
+    assert_int_equal(xm_sm_unasked(l.s), since);
+    expect_moved(&l, "");
+    free_line(&l);
+  }
+}
+
+static void single_stanzas_are_asked_for_five_at_a_time(void **state) {
+  line l = new_line();
+  int i;
+  (void)state;
+  enable(&l);
+  for (i = 1; i <= 30; i++) {
+    char wanted[16];
+    sprintf(wanted, i % 5 ? "%d" : "%d R", i);
+    give_messages(&l, 1);
+    expect_moved(&l, wanted);
+    assert_int_equal(xm_sm_unasked(l.s), i % 5);
+    assert_int_equal(xm_sm_awaited(l.s), i / 5);
+  }
+  acks(&l, 30);
+  assert_int_equal(xm_sm_awaited(l.s), 5);
+  free_line(&l);
+}
+
+/* Where the wire is full in between, the request comes with the next pump, before anything else. */
+static void a_full_wire_puts_the_request_off(void **state) {
+  line l = new_line();
+  (void)state;
+  enable(&l);
+  give_messages(&l, 12);
+  pump(&l, 10 * 17); /* up to the tenth, "<message id='10'/>" has one more */
+  assert_string_equal(briefly(&l), "1 2 3 4 5 6 7 8 9 10");
+  pump(&l, 10 * 17);
+  assert_string_equal(briefly(&l), "1 2 3 4 5 6 7 8 9 10");
+  take(&l, ALL);
+  expect_moved(&l, "R 11 12");
+  free_line(&l);
+}
+
+static void at_most_150_are_in_flight(void **state) {
+  line l = new_line();
+  (void)state;
+  enable(&l);
+  give_messages(&l, 400);
+  pump(&l, ALL);
+  assert_int_equal(l.s->pumped, 150);
+  assert_string_equal(briefly(&l) + strlen(l.text) - 9, "149 150 R");
+  take(&l, ALL);
+  expect_moved(&l, "");
+  acks(&l, 1);
+  expect_moved(&l, "151 R"); /* full: nobody else would ask */
+  acks(&l, 4);
+  expect_moved(&l, "152 153 154 R");
+  acks(&l, 154);
+  pump(&l, ALL);
+  assert_int_equal(l.s->pumped, 150);
+  take(&l, ALL);
+  acks(&l, 304);
+  pump(&l, ALL);
+  assert_int_equal(l.s->pumped, 96);
+  take(&l, ALL);
+  acks(&l, 400);
+  assert_true(xm_sm_is_done(l.s));
+  free_line(&l);
+}
+
+/* What is given waits for <enabled/>, or for patience to end; after a resumption, for the answer to a request. */
+static void what_is_held(void **state) {
+  line l = new_line();
+  (void)state;
+  xm_sm_enable(l.s, true);
+  give_messages(&l, 2);
+  expect_moved(&l, "E");
+  assert_true(xm_sm_is_held(l.s) && !xm_sm_is_done(l.s));
+  xm_sm_release(l.s);
+  expect_moved(&l, "1 2");
+  says(&l, "enabled", "id=i resume=true");
+  assert_false(xm_sm_is_held(l.s));
+  xm_sm_cut(l.s);
+  assert_int_equal(xm_sm_resumed(l.s, 1, NULL), XM_OK);
+  expect_moved(&l, "R");
+  xm_sm_release(l.s); /* not then */
+  expect_moved(&l, "");
+  says(&l, "r", "");
+  expect_moved(&l, "A0");
+  acks(&l, 1);
+  expect_moved(&l, "2");
+  xm_sm_cut(l.s);
+  assert_int_equal(xm_sm_resumed(l.s, 2, NULL), XM_OK); /* with nothing to send there is nothing to hold */
+  assert_false(xm_sm_is_held(l.s));
+  expect_moved(&l, "");
+  free_line(&l);
+}
+
+/* Before <enabled/> too: it may be refused late. */
+static void at_most_150_wait_for_enabled(void **state) {
+  line l = new_line();
+  (void)state;
+  enable_at_once(&l, true);
+  give_messages(&l, 200);
+  pump(&l, ALL);
+  take(&l, ALL);
+  assert_int_equal(xm_sm_written(l.s), 150);
+  says(&l, "enabled", "id=i");
+  expect_moved(&l, "R");
+  acks(&l, 150);
+  pump(&l, ALL);
+  assert_int_equal(l.s->pumped, 50);
+  free_line(&l);
+}
+
+static void a_request_is_made_when_asked_for(void **state) {
+  line l = new_line();
+  (void)state;
+  xm_sm_request(l.s);
+  expect_moved(&l, "");
+  enable_at_once(&l, true);
+  xm_sm_request(l.s);
+  expect_moved(&l, "E");
+  give_messages(&l, 1);
+  expect_moved(&l, "1");
+  says(&l, "enabled", "");
+  assert_int_equal(xm_sm_unasked(l.s), 0); /* it is about to be */
+  expect_moved(&l, "R");
+  expect_moved(&l, "");
+  assert_int_equal(xm_sm_awaited(l.s), 1);
+  xm_sm_request(l.s);
+  give_messages(&l, 1);
+  expect_moved(&l, "R 2");
+  assert_int_equal(xm_sm_awaited(l.s), 2);
+  acks(&l, 1);
+  acks(&l, 2);
+  acks(&l, 2); /* one that nobody asked for */
+  assert_int_equal(xm_sm_awaited(l.s), 0);
+  free_line(&l);
+}
+
+static void the_server_hears_what_was_handled(void **state) {
+  line l = new_line();
+  (void)state;
+  says(&l, "r", "");
+  xm_sm_acknowledge(l.s);
+  expect_moved(&l, ""); /* nobody counts */
+  enable_at_once(&l, true);
+  says(&l, "r", "");
+  xm_sm_acknowledge(l.s);
+  expect_moved(&l, "E");
+  says(&l, "enabled", "");
+  expect_moved(&l, "");
+  says(&l, "r", "");
+  give_messages(&l, 1);
+  expect_moved(&l, "A0 1");
+  xm_sm_handled(l.s);
+  xm_sm_handled(l.s);
+  assert_int_equal(xm_sm_in(l.s), 2);
+  expect_moved(&l, "");
+  says(&l, "r", "");
+  says(&l, "r", "");
+  xm_sm_handled(l.s);
+  expect_moved(&l, "A3"); /* once, with all that is handled by then */
+  xm_sm_acknowledge(l.s);
+  expect_moved(&l, "A3");
+  free_line(&l);
+}
+
+static void a_big_stanza_moves_in_pieces_with_nothing_between(void **state) {
+  enum { BIG = 4800, PIECE = 300 };
+  line l = new_line();
+  char *xml = malloc(BIG + 1);
+  xm_buf got = XM_BUF_INIT;
+  (void)state;
+  memset(xml, 'x', BIG);
+  xml[BIG] = '\0';
+  memcpy(xml, "<message id='", 13);
+  memcpy(xml + BIG - 3, "'/>", 3);
+  enable(&l);
+  give(&l, xml, 0);
+  give_messages(&l, 1);
+  assert_true(xm_sm_is_between(l.s));
+  do {
+    pump(&l, PIECE);
+    assert_in_range(xm_buf_len(&l.wire), 1, PIECE);
+    xm_buf_put(&got, xm_buf_at(&l.wire), xm_buf_len(&l.wire));
+    take(&l, PIECE);
+    xm_sm_request(l.s);
+    says(&l, "r", "");
+    assert_int_equal(xm_sm_is_between(l.s), xm_buf_len(&got) >= BIG);
+  } while (xm_buf_len(&got) < BIG);
+  assert_int_equal(xm_buf_len(&got), BIG);
+  assert_memory_equal(xm_buf_at(&got), xml, BIG);
+  expect_moved(&l, "A0 R 2");
+  xm_buf_free(&got);
+  free(xml);
+  free_line(&l);
+}
+
+/* Enabling. */
+
+static void enabled_says_what_can_be_resumed(void **state) {
+  static const struct {
+    const char *attributes, *id, *location;
+    unsigned max;
+  } rows[] = {{"", NULL, NULL, 0},
+              {"id=x", NULL, NULL, 0},
+              {"id=x resume=false", NULL, NULL, 0},
+              {"id=x resume=0", NULL, NULL, 0},
+              {"id=x resume=yes", NULL, NULL, 0},
+              {"id=x resume=TRUE", NULL, NULL, 0},
+              {"resume=true", NULL, NULL, 0},
+              {"resume=true id=", NULL, NULL, 0},
+              {"id=x resume=true", "x", NULL, 0},
+              {"id=x resume=1", "x", NULL, 0},
+              {"id=a+b/c== resume=true", "a+b/c==", NULL, 0},
+              {"id=/+/+==== resume=1", "/+/+====", NULL, 0},
+              {"id=<'&> resume=1", "<'&>", NULL, 0},
+              {"id=x resume=true location=[2001:41D0:1:A49b::1]:9222 max=600", "x", "[2001:41D0:1:A49b::1]:9222", 600},
+              {"location=h max=4294967295", NULL, "h", UINT32_MAX},
+              {"location= max=", NULL, NULL, 0},
+              {"max=-1", NULL, NULL, 0},
+              {"max=600s", NULL, NULL, 0},
+              {"max=4294967296", NULL, NULL, 0}};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    line l = new_line();
+    enable_at_once(&l, true);
+    expect_moved(&l, "E");
+    says(&l, "enabled", rows[i].attributes);
+    assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
+    assert_int_equal(xm_sm_id(l.s) != NULL, rows[i].id != NULL);
+    if (rows[i].id) assert_string_equal(xm_sm_id(l.s), rows[i].id);
+    assert_int_equal(xm_sm_location(l.s) != NULL, rows[i].location != NULL);
+    if (rows[i].location) assert_string_equal(xm_sm_location(l.s), rows[i].location);
+    assert_int_equal(xm_sm_max(l.s), rows[i].max);
+    free_line(&l);
+  }
+}
+
+static void an_id_may_be_long(void **state) {
+  char attributes[4100] = "resume=true id=";
+  line l = new_line();
+  (void)state;
+  memset(attributes + strlen(attributes), 'i', 4000);
+  enable_at_once(&l, true);
+  expect_moved(&l, "E");
+  says(&l, "enabled", attributes);
+  assert_string_equal(xm_sm_id(l.s), attributes + strlen("resume=true id="));
+  free_line(&l);
+}
+
+static void enabled_means_nothing_before_enable_or_twice(void **state) {
+  line l = new_line();
+  (void)state;
+  says(&l, "enabled", "id=x resume=true");
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
+  enable_at_once(&l, true);
+  says(&l, "enabled", "id=x resume=true"); /* ours isn't out yet */
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_ENABLING);
+  expect_moved(&l, "E");
+  says(&l, "enabled", "id=x resume=true");
+  xm_sm_handled(l.s);
+  give_messages(&l, 2);
+  expect_moved(&l, "1 2");
+  acks(&l, 1);
+  says(&l, "enabled", "id=y resume=true max=5");
+  assert_string_equal(xm_sm_id(l.s), "x");
+  assert_int_equal(xm_sm_max(l.s), 0);
+  assert_int_equal(xm_sm_in(l.s), 1);
+  assert_int_equal(xm_sm_acked(l.s), 1);
+  free_line(&l);
+}
+
+/* Some servers need long, some never answer (a component's). */
+static void without_enabled_it_goes_on_without(void **state) {
+  line l = new_line();
+  (void)state;
+  xm_sm_give_up(l.s);
+  enable_at_once(&l, true);
+  give_messages(&l, 3);
+  pump(&l, ALL);
+  take(&l, strlen("<enable xmlns='urn:xmpp:sm:3' resume='true'/>") + 17);
+  xm_sm_give_up(l.s);
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
+  assert_string_equal(told(&l), "1w 1l");
+  assert_string_equal(logged(&l), "2 3");
+  take(&l, ALL);
+  assert_string_equal(told(&l), "2w 3w 2l 3l");
+  give_messages(&l, 9);
+  expect_moved(&l, "4 5 6 7 8 9 10 11 12");
+  assert_int_equal(xm_sm_unasked(l.s), 0);
+  assert_int_equal(xm_sm_written(l.s), 0);
+  free_line(&l);
+}
+
+static void enabled_may_come_late(void **state) {
+  line l = new_line();
+  (void)state;
+  enable_at_once(&l, true);
+  give_messages(&l, 2);
+  expect_moved(&l, "E 1 2");
+  xm_sm_give_up(l.s);
+  give_messages(&l, 2);
+  expect_moved(&l, "3 4");
+  assert_string_equal(told(&l), "1w 2w 1l 2l 3w 4w 3l 4l");
+  give_messages(&l, 2);
+  pump(&l, ALL);
+  take(&l, 17);
+  says(&l, "enabled", "id=x resume=true");
+  assert_string_equal(xm_sm_id(l.s), "x");
+  assert_int_equal(xm_sm_acked(l.s), 5); /* they have left */
+  take(&l, ALL);
+  assert_string_equal(told(&l), "5w 5l 6w");
+  expect_moved(&l, "R");
+  acks(&l, 6);
+  assert_string_equal(told(&l), "6a");
+  xm_sm_give_up(l.s);
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
+  free_line(&l);
+}
+
+/* What has left when it comes may still be on its way: an h that is behind it is none that goes back. */
+static void what_has_left_may_not_have_arrived(void **state) {
+  int turn;
+  (void)state;
+  for (turn = 0; turn < 4; turn++) {
+    line l = new_line();
+    enable_at_once(&l, true);
+    give_messages(&l, 4);
+    expect_moved(&l, "E 1 2 3 4");
+    xm_sm_give_up(l.s);
+    says(&l, "enabled", "id=i resume=true");
+    give_messages(&l, 1);
+    expect_moved(&l, "5 R");
+    acks(&l, 1);
+    acks(&l, 3);
+    told(&l);
+    assert_int_equal(read_attributes(l.s, "a", "h=2", NULL), XM_EFAIL);
+    assert_int_equal(read_attributes(l.s, "a", "h=6", NULL), XM_EFAIL);
+    assert_int_equal(xm_sm_acked(l.s), 4);
+    if (turn == 0) acks(&l, 5);
+    if (turn == 0) assert_int_equal(read_attributes(l.s, "a", "h=4", NULL), XM_EFAIL);
+    if (turn == 1) assert_int_equal(xm_sm_lost(l.s, &(uint32_t){3}, 0, FOREVER), XM_OK);
+    if (turn > 1) xm_sm_cut(l.s);
+    if (turn > 1) resume(&l, turn == 2 ? 3 : 5);
+    assert_string_equal(told(&l), turn == 0 || turn == 3 ? "5a" : "");
+    if (turn == 2) expect_moved(&l, "5");
+    if (turn == 2) assert_int_equal(read_attributes(l.s, "a", "h=2", NULL), XM_EFAIL);
+    if (turn == 2) acks(&l, 4); /* the fourth never was */
+    assert_int_equal(xm_sm_stanzas(l.s), turn == 1);
+    free_line(&l);
+  }
+}
+
+/* More than 150 are on the wire without stream management, and half a stanza behind them, when it begins after all: the
+ * half is finished, or nothing could ever be asked. */
+static void enabled_may_come_between_two_pieces(void **state) {
+  char big[9000];
+  line l = new_line();
+  (void)state;
+  snprintf(big, sizeof big, "<message id='%08900d'/>", 0);
+  enable_at_once(&l, true);
+  expect_moved(&l, "E");
+  xm_sm_give_up(l.s);
+  give_messages(&l, 160);
+  pump(&l, ALL);
+  give(&l, big, 0);
+  pump(&l, xm_buf_len(&l.wire) + 1);
+  assert_false(xm_sm_is_between(l.s));
+  says(&l, "enabled", "");
+  give_messages(&l, 1);
+  pump(&l, ALL);
+  assert_true(xm_sm_is_between(l.s));
+  assert_string_equal(briefly(&l) + strlen(l.text) - 2, " R");
+  take(&l, ALL);
+  acks(&l, 161);
+  expect_moved(&l, "162");
+  free_line(&l);
+}
+
+static void failed_means_without(void **state) {
+  line l = new_line();
+  (void)state;
+  says(&l, "failed", "");
+  enable_at_once(&l, true);
+  give_messages(&l, 1);
+  expect_moved(&l, "E 1");
+  says(&l, "failed", "");
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
+  assert_string_equal(told(&l), "1w 1l");
+  xm_sm_cut(l.s);
+  assert_int_equal(xm_sm_lost(l.s, NULL, 0, FOREVER), XM_OK);
+  enable(&l);
+  says(&l, "failed", ""); /* of what? */
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
+  free_line(&l);
+}
+
+/* Acknowledging. */
+
+static void h_is_a_number(void **state) {
+  static const char *const bad[] = {"", "h=", "h=-1", "h=+1", "h=1.0", "h=0x1", "h=1e0", "h=a", "h=1a", "h=4294967296",
+                                    "h=99999999999", "h=00000000001", "h=18446744073709551617", "H=1", "h=\xD9\xA1",
+                                    "h=\t1", "h=1\t"};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+    line l = new_line();
+    xm_err e = {0};
+    enable(&l);
+    give_messages(&l, 2);
+    expect_moved(&l, "1 2");
+    if (read_attributes(l.s, "a", bad[i], &e) != XM_EFAIL) fail_msg("<a %s/>", bad[i]);
+    assert_int_equal(e.layer, XM_LAYER_STREAM);
+    assert_string_equal(e.condition, "undefined-condition");
+    assert_true(e.retry);
+    assert_non_null(strstr(e.text, "2 more were sent"));
+    assert_string_equal(logged(&l), "1 2");
+    says(&l, "a", "h=0000000002");
+    assert_true(xm_sm_is_done(l.s));
+    free_line(&l);
+  }
+}
+
+static void h_is_read_only_where_both_count(void **state) {
+  line l = new_line();
+  (void)state;
+  says(&l, "a", "h=77");
+  enable_at_once(&l, true);
+  give_messages(&l, 1);
+  expect_moved(&l, "E 1");
+  says(&l, "a", "h=77");
+  assert_string_equal(logged(&l), "1");
+  says(&l, "unheard-of", "h=77");
+  free_line(&l);
+}
+
+/* What is acknowledged was written, and not before. */
+static void h_stays_within_what_was_written(void **state) {
+  static const uint32_t starts[] = {0, 1, 1000, UINT32_MAX - 6, UINT32_MAX - 2, UINT32_MAX};
+  size_t k;
+  int d;
+  (void)state;
+  for (k = 0; k < sizeof starts / sizeof *starts; k++) {
+    for (d = -12; d <= 12; d++) {
+      const xm_sm_session session = {.id = "i", .acked = starts[k], .in = starts[k]};
+      uint32_t h = starts[k] + (uint32_t)d;
+      char text[32];
+      xm_err e = {0};
+      line l = new_line();
+      assert_int_equal(xm_sm_restore(l.s, &session), XM_OK);
+      resume(&l, starts[k]);
+      give_messages(&l, 6);
+      pump(&l, ALL);
+      take(&l, 4 * 17 + 5); /* the fifth is half written, the sixth on the wire */
+      sprintf(text, "h=%u", (unsigned)h);
+      assert_int_equal(read_attributes(l.s, "a", text, &e), d >= 0 && d <= 4 ? XM_OK : XM_EFAIL);
+      assert_int_equal(xm_sm_acked(l.s), d >= 0 && d <= 4 ? h : starts[k]);
+      assert_int_equal(xm_sm_stanzas(l.s), d >= 0 && d <= 4 ? 6 - d : 6);
+      free_line(&l);
+    }
+  }
+}
+
+static void h_cannot_go_back(void **state) {
+  line l = new_line();
+  xm_err e = {0};
+  (void)state;
+  enable(&l);
+  give_messages(&l, 5);
+  expect_moved(&l, "1 2 3 4 5 R");
+  acks(&l, 3);
+  assert_int_equal(read_attributes(l.s, "a", "h=2", &e), XM_EFAIL);
+  assert_non_null(strstr(e.text, "3 were acknowledged before and 2 more were sent"));
+  assert_int_equal(read_attributes(l.s, "a", "h=6", NULL), XM_EFAIL);
+  assert_string_equal(logged(&l), "4 5");
+  acks(&l, 5);
+  free_line(&l);
+}
+
+static void counters_wrap(void **state) {
+  const xm_sm_session session = {.id = "i", .in = UINT32_MAX - 2, .acked = UINT32_MAX - 2};
+  line l = new_line();
+  int i;
+  (void)state;
+  assert_int_equal(xm_sm_restore(l.s, &session), XM_OK);
+  resume(&l, UINT32_MAX - 2);
+  give_messages(&l, 6);
+  expect_moved(&l, "1 2 3 4 5 6 R");
+  acks(&l, UINT32_MAX);
+  assert_string_equal(told(&l), "1w 2w 3w 4w 5w 6w 1a 2a");
+  acks(&l, 1);
+  assert_string_equal(told(&l), "3a 4a");
+  for (i = 0; i < 5; i++) xm_sm_handled(l.s);
+  assert_int_equal(xm_sm_in(l.s), 2);
+  says(&l, "r", "");
+  expect_moved(&l, "A2");
+  xm_sm_cut(l.s);
+  resume(&l, 2);
+  assert_string_equal(told(&l), "5a");
+  expect_moved(&l, "6");
+  free_line(&l);
+}
+
+/* Breaking. */
+
+static void what_was_half_written_is_moved_whole(void **state) {
+  size_t n;
+  (void)state;
+  for (n = 0; n <= 34; n++) {
+    line l = new_line();
+    enable(&l);
+    give_messages(&l, 2);
+    pump(&l, 30); /* the second only in part */
+    take(&l, n);
+    xm_buf_clear(&l.wire);
+    xm_sm_cut(l.s);
+    assert_true(xm_sm_is_between(l.s));
+    assert_string_equal(xm_sm_id(l.s), "i");
+    assert_int_equal(xm_sm_written(l.s), n >= 34 ? 2 : n >= 17);
+    resume(&l, 0);
+    expect_moved(&l, "1 2");
+    assert_string_equal(told(&l), "1w 2w");
+    free_line(&l);
+  }
+}
+
+/* Nothing of the old link is said on the new one. */
+static void a_cut_forgets_what_was_due(void **state) {
+  line l = new_line();
+  (void)state;
+  enable(&l);
+  give_messages(&l, 3);
+  expect_moved(&l, "1 2 3");
+  xm_sm_request(l.s);
+  says(&l, "r", "");
+  xm_sm_cut(l.s);
+  assert_int_equal(xm_sm_awaited(l.s), 0);
+  assert_int_equal(xm_sm_unasked(l.s), 0);
+  resume(&l, 3);
+  expect_moved(&l, "");
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
+  free_line(&l);
+}
+
+/* Of 20 some are acknowledged, more written: every h the server might name, before, between and behind. */
+static void a_session_goes_on_from_any_h(void **state) {
+  uint32_t acked, written;
+  int h;
+  (void)state;
+  for (acked = 0; acked <= 4; acked++) {
+    for (written = acked; written <= 12; written++) {
+      for (h = -3; h <= 15; h++) {
+        bool fine = h >= (int)acked && h <= (int)written;
+        xm_err e = {0};
+        xm_sm_stanza st;
+        line l = new_line();
+        enable(&l);
+        give_messages(&l, (int)written);
+        pump(&l, ALL);
+        take(&l, ALL);
+        if (acked) acks(&l, acked);
+        give_messages(&l, 20 - (int)written);
+        xm_sm_cut(l.s);
+        told(&l);
+        assert_int_equal(xm_sm_resumed(l.s, (uint32_t)h, &e), fine ? XM_OK : XM_EFAIL);
+        assert_int_equal(xm_err_is_set(&e), !fine);
+        assert_int_equal(xm_sm_acked(l.s), fine ? (uint32_t)h : acked);
+        assert_int_equal(xm_sm_stanzas(l.s), 20 - (fine ? (uint32_t)h : acked));
+        assert_int_equal(xm_sm_written(l.s), fine ? 0 : written - acked);
+        assert_true(xm_sm_each(l.s, 0, &st));
+        assert_int_equal(st.seq, (fine ? (uint32_t)h : acked) + 1);
+        free_line(&l);
+      }
+    }
+  }
+}
+
+static void links_may_be_cut_again_and_again(void **state) {
+  line l = new_line();
+  (void)state;
+  enable(&l);
+  give_messages(&l, 3);
+  expect_moved(&l, "1 2 3");
+  xm_sm_cut(l.s);
+  resume(&l, 1);
+  pump(&l, ALL);
+  assert_string_equal(briefly(&l), "2 3");
+  take(&l, 17);
+  xm_buf_clear(&l.wire);
+  xm_sm_cut(l.s);
+  xm_sm_cut(l.s); /* a link that didn't get as far as that */
+  assert_int_equal(xm_sm_written(l.s), 1);
+  assert_int_equal(xm_sm_resumed(l.s, 3, NULL), XM_EFAIL); /* the third isn't known to have been written again */
+  resume(&l, 2);
+  expect_moved(&l, "3");
+  acks(&l, 3);
+  assert_string_equal(told(&l), "1w 2w 3w 1a 2a 3a");
+  free_line(&l);
+}
+
+/* Losing. */
+
+#define STAMP "<delay xmlns='urn:xmpp:delay' stamp='2002-09-10T23:08:25.007Z'/>"
+#define AT 1031699305007
+
+static void lose(line *l, const uint32_t *h) {
+  xm_sm_cut(l->s);
+  assert_int_equal(xm_sm_lost(l->s, h, AT, FOREVER), XM_OK);
+  assert_int_equal(xm_sm_state_of(l->s), XM_SM_OFF);
+  assert_null(xm_sm_id(l->s));
+  assert_int_equal(xm_sm_written(l->s), 0);
+}
+
+/* Five stanzas, of which four are written. */
+static line half_written(void) {
+  line l = new_line();
+  enable(&l);
+  give(&l, "<iq id='1'/>", XM_SM_WATCHED);
+  give(&l, "<message id='2'/>", XM_SM_WATCHED);
+  give(&l, "<iq id='3'/>", XM_SM_WATCHED);
+  give(&l, "<presence id='4'/>", XM_SM_WATCHED);
+  give(&l, "<iq id='5'/>", XM_SM_WATCHED | XM_SM_REQUEST);
+  pump(&l, ALL);
+  take(&l, 12 + 17 + 12 + 18 + 11);
+  xm_buf_clear(&l.wire);
+  return l;
+}
+
+static void an_iq_is_not_done_twice(void **state) {
+  line l = half_written();
+  (void)state;
+  lose(&l, NULL);
+  assert_string_equal(returned(&l), "1 <iq id='1'/> unknown, 3 <iq id='3'/> unknown");
+  assert_string_equal(told(&l), "1w 2w 3w 4w");
+  assert_string_equal(logged(&l), "2 4 5");
+  enable(&l);
+  assert_string_equal(told(&l), "5w");
+  expect_moved(&l, "");
+  free_line(&l);
+}
+
+/* As `an_iq_...`, but for what h leaves open: that hasn't arrived, so iqs are not in doubt. */
+static void with_h_nothing_is_unknown(void **state) {
+  static const char *const rest[] = {"1 2 3 4 5", "2 3 4 5", "3 4 5", "4 5", "5"};
+  static const char *const receipts[] = {"", " 1a", " 1a 2a", " 1a 2a 3a", " 1a 2a 3a 4a"};
+  uint32_t h;
+  (void)state;
+  for (h = 0; h <= 4; h++) {
+    char wanted[64] = "1w 2w 3w 4w";
+    line l = half_written();
+    lose(&l, &h);
+    assert_string_equal(returned(&l), "");
+    assert_string_equal(told(&l), strcat(wanted, receipts[h]));
+    assert_string_equal(logged(&l), rest[h]);
+    free_line(&l);
+  }
+  for (h = 5; h < 8; h++) {
+    const uint32_t wrong = h < 7 ? h : UINT32_MAX; /* more than there was: as if it hadn't been said */
+    line l = half_written();
+    lose(&l, &wrong);
+    assert_string_equal(returned(&l), "1 <iq id='1'/> unknown, 3 <iq id='3'/> unknown");
+    free_line(&l);
+  }
+}
+
+/* Without <enabled/> the server hasn't counted: h says nothing. */
+static void a_session_that_never_was_has_no_h(void **state) {
+  const uint32_t h = 1;
+  line l = new_line();
+  (void)state;
+  enable_at_once(&l, true);
+  give(&l, "<iq id='1'/>", XM_SM_WATCHED);
+  expect_moved(&l, "E 1");
+  xm_sm_cut(l.s);
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
+  lose(&l, &h);
+  assert_string_equal(returned(&l), "1 <iq id='1'/> unknown");
+  says(&l, "enabled", "id=x resume=true"); /* on a stream where nobody has asked for it */
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
+  assert_string_equal(told(&l), "1w");
+  free_line(&l);
+}
+
+/* XEP-0203, with a time as in XEP-0082: when it was given, to those who get it later. */
+static void what_comes_late_is_stamped_once(void **state) {
+  static const struct {
+    const char *given, *moved;
+  } rows[] = {
+      {"<message/>", "<message>" STAMP "</message>"},
+      {"<message id='1'/>", "<message id='1'>" STAMP "</message>"},
+      {"<message><body>a&lt;/message></body></message>", "<message><body>a&lt;/message></body>" STAMP "</message>"},
+      {"<message><x><message/></x></message>", "<message><x><message/></x>" STAMP "</message>"},
+      {"<message></message>", "<message>" STAMP "</message>"},
+      {"<presence/>", "<presence>" STAMP "</presence>"},
+      {"<presence to='a@b/c'/>", "<presence to='a@b/c'>" STAMP "</presence>"},
+      {"<presence><show>away</show></presence>", "<presence><show>away</show>" STAMP "</presence>"},
+      {"<iq id='1' type='get'><x/></iq>", "<iq id='1' type='get'><x/></iq>"},
+      {"<iq/>", "<iq/>"},
+      {"<iqs/>", "<iqs>" STAMP "</iqs>"},
+      {"<message><body>'urn:xmpp:delay'</body></message>", "<message><body>'urn:xmpp:delay'</body>" STAMP "</message>"},
+      /* somebody else's, of what is forwarded (XEP-0297) */
+      {"<message><forwarded>" STAMP "<message/></forwarded></message>",
+       "<message><forwarded>" STAMP "<message/></forwarded>" STAMP "</message>"},
+      {"<message><forwarded>" STAMP "</forwarded></message>",
+       "<message><forwarded>" STAMP "</forwarded>" STAMP "</message>"},
+  };
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    int times;
+    line l = new_line();
+    assert_int_equal(commit(l.s, rows[i].given, AT, 0), XM_OK);
+    for (times = 0; times < 3; times++) {
+      xm_sm_stanza st;
+      lose(&l, NULL);
+      assert_true(xm_sm_each(l.s, 0, &st));
+      assert_int_equal(st.len, strlen(rows[i].moved));
+      assert_memory_equal(st.xml, rows[i].moved, st.len);
+      assert_int_equal(st.at, AT);
+    }
+    free_line(&l);
+  }
+}
+
+static void a_stamp_is_utc(void **state) {
+  static const struct {
+    int64_t at;
+    const char *stamp;
+  } rows[] = {{0, "1970-01-01T00:00:00.000Z"},
+              {999, "1970-01-01T00:00:00.999Z"},
+              {951782400001, "2000-02-29T00:00:00.001Z"},
+              {4107542399999, "2100-02-28T23:59:59.999Z"},
+              {4107542400000, "2100-03-01T00:00:00.000Z"}};
+  size_t i;
+  (void)state;
+  setenv("TZ", "Asia/Kathmandu", 1);
+  tzset();
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    line l = new_line();
+    xm_sm_stanza st;
+    assert_int_equal(commit(l.s, "<message/>", rows[i].at, 0), XM_OK);
+    lose(&l, NULL);
+    assert_true(xm_sm_each(l.s, 0, &st));
+    assert_memory_equal(strstr(st.xml, "stamp='") + 7, rows[i].stamp, 24);
+    free_line(&l);
+  }
+  unsetenv("TZ");
+  tzset();
+}
+
+/* A resumption is no delay: bytes stay as they were. */
+static void what_is_resumed_gets_no_stamp(void **state) {
+  line l = new_line();
+  (void)state;
+  enable(&l);
+  give_messages(&l, 1);
+  expect_moved(&l, "1");
+  xm_sm_cut(l.s);
+  resume(&l, 0);
+  pump(&l, ALL);
+  assert_int_equal(xm_buf_len(&l.wire), strlen("<message id='1'/>"));
+  free_line(&l);
+}
+
+static void what_is_too_old_comes_back(void **state) {
+  line l = new_line();
+  (void)state;
+  enable(&l);
+  assert_int_equal(commit(l.s, "<message id='1'/>", 1000, XM_SM_WATCHED), XM_OK);
+  assert_int_equal(commit(l.s, "<iq id='2'/>", 1001, XM_SM_WATCHED), XM_OK);
+  expect_moved(&l, "1 2");
+  assert_int_equal(commit(l.s, "<message id='3'/>", 1001, XM_SM_WATCHED), XM_OK);
+  assert_int_equal(commit(l.s, "<iq id='4'/>", 1000, XM_SM_WATCHED), XM_OK);
+  assert_int_equal(commit(l.s, "<iq id='5'/>", 1001, 0), XM_OK);
+  xm_sm_cut(l.s);
+  assert_int_equal(xm_sm_lost(l.s, NULL, 2001, 1000), XM_OK);
+  assert_string_equal(logged(&l), "3 5");
+  assert_string_equal(returned(&l), "1 <message id='1'/> old, 2 <iq id='2'/> unknown, 4 <iq id='4'/> old");
+  assert_int_equal(xm_sm_lost(l.s, NULL, 2002, 1000), XM_OK);
+  assert_string_equal(logged(&l), "");
+  assert_string_equal(returned(&l), "3 <message id='3'><delay xmlns='urn:xmpp:delay' "
+                                    "stamp='1970-01-01T00:00:01.001Z'/></message> old, 5 <iq id='5'/> old");
+  free_line(&l);
+}
+
+/* With flags, time and number; those of an earlier loss first, also when one of them is just being looked at. */
+static void what_comes_back_waits_to_be_fetched(void **state) {
+  line l = half_written();
+  xm_sm_stanza st;
+  (void)state;
+  lose(&l, NULL);
+  assert_true(xm_sm_returned_next(l.s, &st));
+  assert_int_equal(st.seq, 1);
+  enable_at_once(&l, true);
+  pump(&l, ALL);
+  take(&l, ALL);
+  lose(&l, NULL);
+  assert_true(xm_sm_returned_next(l.s, &st));
+  assert_int_equal(st.seq, 3);
+  assert_memory_equal(st.xml, "<iq id='3'/>", 12);
+  xm_sm_end(l.s);
+  assert_true(xm_sm_returned_next(l.s, &st));
+  assert_int_equal(st.seq, 5);
+  assert_int_equal(st.flags, XM_SM_WATCHED | XM_SM_REQUEST);
+  assert_int_equal(st.reason, XM_SM_UNKNOWN);
+  assert_true(xm_sm_returned_next(l.s, &st));
+  assert_int_equal(st.seq, 2);
+  assert_int_equal(st.reason, XM_SM_ENDED);
+  assert_true(xm_sm_returned_next(l.s, &st));
+  assert_int_equal(st.seq, 4);
+  assert_memory_equal(st.xml, "<presence id='4'><delay", 23);
+  assert_false(xm_sm_returned_next(l.s, &st));
+  assert_false(xm_sm_returned_next(l.s, &st));
+  free_line(&l);
+}
+
+static void receipts_are_for_who_wants_them(void **state) {
+  line l = new_line();
+  (void)state;
+  enable(&l);
+  give(&l, "<message id='1'/>", 0);
+  give(&l, "<message id='2'/>", XM_SM_WATCHED);
+  give(&l, "<iq id='3'/>", XM_SM_REQUEST);
+  give(&l, "<iq id='4'/>", XM_SM_REQUEST | XM_SM_WATCHED);
+  expect_moved(&l, "1 2 3 4");
+  acks(&l, 4);
+  assert_string_equal(told(&l), "2w 4w 2a 4a");
+  free_line(&l);
+}
+
+/* Written once, whatever happens; then acknowledged, left, or come back, and nothing more. */
+static void a_receipt_is_told_once(void **state) {
+  line l = new_line();
+  (void)state;
+  enable(&l);
+  give_messages(&l, 3);
+  expect_moved(&l, "1 2 3");
+  xm_sm_cut(l.s);
+  resume(&l, 1);
+  expect_moved(&l, "2 3");
+  assert_string_equal(told(&l), "1w 2w 3w 1a");
+  xm_sm_cut(l.s);
+  lose(&l, &(uint32_t){2});
+  assert_string_equal(told(&l), "2a");
+  give_messages(&l, 2);
+  expect_moved(&l, "3 4 5");
+  assert_string_equal(told(&l), "4w 5w 3l 4l 5l");
+  give_messages(&l, 1);
+  xm_sm_end(l.s);
+  assert_string_equal(returned(&l), "6 <message id='6'/> ended");
+  assert_string_equal(told(&l), "");
+  free_line(&l);
+}
+
+/* Room for receipts is for those in the log, not for all that ever were. */
+static void receipts_take_no_room_for_good(void **state) {
+  line l = new_line();
+  int i;
+  (void)state;
+  enable(&l);
+  for (i = 1; i <= 10000; i++) {
+    give_messages(&l, 1);
+    pump(&l, ALL);
+    take(&l, ALL);
+    acks(&l, (uint32_t)i);
+    told(&l);
+  }
+  assert_in_range(l.s->receipts.cap, 1, 1024);
+  free_line(&l);
+}
+
+static void the_end_takes_all(void **state) {
+  line l = half_written();
+  (void)state;
+  acks(&l, 1);
+  xm_sm_end(l.s);
+  assert_string_equal(logged(&l), "");
+  assert_int_equal(xm_sm_written(l.s), 0);
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
+  assert_null(xm_sm_id(l.s));
+  assert_true(xm_sm_is_done(l.s));
+  assert_string_equal(told(&l), "1w 2w 3w 4w 1a");
+  assert_string_equal(returned(&l), "2 <message id='2'/> ended, 3 <iq id='3'/> ended, 4 <presence id='4'/> ended, "
+                                    "5 <iq id='5'/> ended");
+  xm_sm_end(l.s);
+  assert_string_equal(returned(&l), "");
+  free_line(&l);
+}
+
+/* Another process's. */
+static void a_session_is_restored(void **state) {
+  const xm_sm_session session = {.id = "a+b==", .location = "h:5", .max = 60, .in = 7, .acked = 10, .written = 2};
+  xm_sm_session too_much = {.id = "i", .written = 9};
+  line l = new_line();
+  (void)state;
+  give_messages(&l, 3);
+  assert_int_equal(xm_sm_restore(l.s, &session), XM_OK);
+  assert_string_equal(xm_sm_id(l.s), "a+b==");
+  assert_string_equal(xm_sm_location(l.s), "h:5");
+  assert_int_equal(xm_sm_max(l.s), 60);
+  assert_int_equal(xm_sm_in(l.s), 7);
+  assert_int_equal(xm_sm_acked(l.s), 10);
+  assert_int_equal(xm_sm_written(l.s), 2);
+  assert_int_equal(xm_sm_resumed(l.s, 13, NULL), XM_EFAIL);
+  assert_int_equal(xm_sm_resumed(l.s, 9, NULL), XM_EFAIL);
+  assert_int_equal(xm_sm_written(l.s), 2);
+  resume(&l, 11);
+  assert_string_equal(told(&l), "1a");
+  expect_moved(&l, "2 3");
+  assert_string_equal(told(&l), "3w"); /* of the second the other process knew that */
+  free_line(&l);
+  l = new_line();
+  give_messages(&l, 3);
+  assert_int_equal(xm_sm_restore(l.s, &too_much), XM_OK);
+  assert_int_equal(xm_sm_written(l.s), 3);
+  assert_null(xm_sm_location(l.s));
+  lose(&l, NULL);
+  assert_string_equal(logged(&l), "1 2 3");
+  free_line(&l);
+}
+
+/* Memory. */
+
+static bool insists; /* that what has failed works the second time */
+
+#define SURELY(call) (((call) < 0 && insists) ? assert_int_equal((call), XM_OK) : (void)0)
+
+/* What is told and left, into `to`; returns how many stanzas that ends the story of. */
+static int tell_all(xm_sm *s, xm_buf *to) {
+  xm_sm_receipt r;
+  xm_sm_stanza st;
+  bool armed = heap.armed;
+  char text[64];
+  size_t i;
+  int ends = 0;
+  heap.armed = false;
+  while (xm_sm_receipt_next(s, &r)) {
+    ends += r.fate != XM_SM_WRITTEN;
+    snprintf(text, sizeof text, "%u%c ", (unsigned)r.seq, "wal"[r.fate]);
+    xm_buf_puts(to, text);
+  }
+  for (; xm_sm_returned_next(s, &st); ends++) {
+    snprintf(text, sizeof text, "\n%u %d ", (unsigned)st.seq, (int)st.reason);
+    xm_buf_puts(to, text);
+    xm_buf_put(to, st.xml, st.len);
+  }
+  for (i = 0; xm_sm_each(s, i, &st); i++) xm_buf_put(to, st.xml, st.len);
+  xm_buf_puts(to, "\n");
+  heap.armed = armed;
+  return ends;
+}
+
+static void move(xm_sm *s, xm_buf *to) {
+  xm_buf wire = XM_BUF_INIT;
+  SURELY(xm_sm_pump(s, &wire, ALL));
+  bool armed = heap.armed;
+  heap.armed = false;
+  xm_buf_put(to, xm_buf_at(&wire), xm_buf_len(&wire));
+  heap.armed = armed;
+  xm_sm_taken(s, xm_buf_len(&wire));
+  xm_buf_free(&wire);
+}
+
+static void commit_four(xm_sm *s) {
+  char big[600];
+  snprintf(big, sizeof big, "<message id='%0500d'/>", 2);
+  SURELY(commit(s, "<iq id='1'/>", 0, XM_SM_WATCHED));
+  SURELY(commit(s, big, 1, XM_SM_WATCHED));
+  SURELY(commit(s, "<presence/>", 2, XM_SM_WATCHED | XM_SM_REQUEST));
+  SURELY(commit(s, "<iq id='3'/>", 0, XM_SM_WATCHED));
+}
+
+/* A session, cut, resumed, lost, followed by another, lost with h, ended. */
+static int live(xm_sm *s, xm_buf *to) {
+  const uint32_t h = 1;
+  int ends = 0;
+  commit_four(s);
+  xm_sm_enable(s, true);
+  xm_sm_release(s);
+  move(s, to);
+  read_attributes(s, "enabled", "id=i resume=true location=h:5", NULL);
+  commit_four(s);
+  move(s, to);
+  read_attributes(s, "a", "h=2", NULL);
+  ends += tell_all(s, to);
+  xm_sm_cut(s);
+  xm_sm_resumed(s, 3, NULL);
+  commit_four(s);
+  move(s, to);
+  read_attributes(s, "a", "h=3", NULL);
+  move(s, to);
+  xm_sm_cut(s);
+  SURELY(xm_sm_lost(s, NULL, 10, 9));
+  commit_four(s);
+  xm_sm_enable(s, true);
+  read_attributes(s, "r", "", NULL);
+  xm_sm_release(s);
+  move(s, to);
+  read_attributes(s, "enabled", "", NULL);
+  xm_sm_cut(s);
+  SURELY(xm_sm_lost(s, &h, 10, FOREVER));
+  commit_four(s);
+  xm_sm_end(s);
+  return ends + tell_all(s, to);
+}
+
+/* Something fails once, is done again, and all is as if nothing had been. */
+static void a_want_of_memory_passes(void **state) {
+  xm_buf all = XM_BUF_INIT;
+  long n = -1, before = heap.live;
+  bool failed = true;
+  (void)state;
+  insists = true;
+  for (; failed; n++) {
+    xm_buf got = XM_BUF_INIT;
+    xm_sm *s = xm_sm_new();
+    if (n >= 0) heap_fails(n, false);
+    assert_int_equal(live(s, n < 0 ? &all : &got), 20);
+    failed = heap_is_well() || n < 0;
+    assert_int_equal(xm_sm_next_seq(s), 21);
+    if (n >= 0) {
+      assert_int_equal(xm_buf_len(&got), xm_buf_len(&all));
+      assert_memory_equal(xm_buf_at(&got), xm_buf_at(&all), xm_buf_len(&all));
+    }
+    xm_sm_free(s);
+    xm_buf_free(&got);
+  }
+  xm_buf_free(&all);
+  assert_int_equal(heap.live, before);
+  assert_in_range(n, 20, 1000);
+}
+
+/* It never comes back: what could be given still has one end each, and nothing leaks. */
+static void a_want_of_memory_stays(void **state) {
+  long n = 0, before = heap.live;
+  bool failed;
+  (void)state;
+  insists = false;
+  do {
+    xm_buf told = XM_BUF_INIT;
+    xm_sm *s;
+    heap_fails(n++, true);
+    s = xm_sm_new();
+    if (s) {
+      int ends = live(s, &told);
+      assert_int_equal(ends, xm_sm_next_seq(s) - 1);
+      assert_int_equal(xm_sm_stanzas(s), 0);
+    }
+    failed = heap_is_well();
+    assert_int_equal(s == NULL, n == 1);
+    xm_sm_free(s);
+    xm_buf_free(&told);
+    assert_int_equal(heap.live, before);
+  } while (failed);
+  xm_sm_free(NULL);
+}
+
+static void a_session_without_memory_is_not_restored(void **state) {
+  char location[300];
+  const xm_sm_session session = {.id = "i", .location = location, .in = 1, .acked = 1};
+  long n = 0;
+  int rc;
+  (void)state;
+  memset(location, 'l', sizeof location - 1);
+  location[sizeof location - 1] = '\0';
+  do {
+    line l = new_line();
+    heap_fails(n++, true);
+    rc = xm_sm_restore(l.s, &session);
+    assert_int_equal(rc, heap_is_well() ? XM_ENOMEM : XM_OK);
+    assert_int_equal(xm_sm_id(l.s) != NULL, rc == XM_OK);
+    if (rc < 0) assert_int_equal(xm_sm_restore(l.s, &session), XM_OK);
+    assert_string_equal(xm_sm_id(l.s), "i");
+    assert_string_equal(xm_sm_location(l.s), location);
+    free_line(&l);
+  } while (rc < 0);
+  assert_int_equal(n, 3);
+}
+
+/* An id that there was no room for is none: no session of that name is asked for. */
+static void an_id_without_memory_is_none(void **state) {
+  line l = new_line();
+  (void)state;
+  enable_at_once(&l, true);
+  expect_moved(&l, "E");
+  heap_fails(0, true);
+  read_attributes(l.s, "enabled", "id=i resume=true location=h", NULL);
+  assert_true(heap_is_well());
+  assert_null(xm_sm_id(l.s));
+  assert_null(xm_sm_location(l.s));
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
+  free_line(&l);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(without_stream_management_the_kernel_has_the_last_word),
+      cmocka_unit_test(what_else_is_on_the_wire_is_taken_too),
+      cmocka_unit_test(enable_is_first_and_counting_begins_with_it),
+      cmocka_unit_test(a_request_follows_its_batch),
+      cmocka_unit_test(single_stanzas_are_asked_for_five_at_a_time),
+      cmocka_unit_test(a_full_wire_puts_the_request_off),
+      cmocka_unit_test(at_most_150_are_in_flight),
+      cmocka_unit_test(what_is_held),
+      cmocka_unit_test(at_most_150_wait_for_enabled),
+      cmocka_unit_test(a_request_is_made_when_asked_for),
+      cmocka_unit_test(the_server_hears_what_was_handled),
+      cmocka_unit_test(a_big_stanza_moves_in_pieces_with_nothing_between),
+      cmocka_unit_test(enabled_says_what_can_be_resumed),
+      cmocka_unit_test(an_id_may_be_long),
+      cmocka_unit_test(enabled_means_nothing_before_enable_or_twice),
+      cmocka_unit_test(without_enabled_it_goes_on_without),
+      cmocka_unit_test(enabled_may_come_late),
+      cmocka_unit_test(what_has_left_may_not_have_arrived),
+      cmocka_unit_test(enabled_may_come_between_two_pieces),
+      cmocka_unit_test(failed_means_without),
+      cmocka_unit_test(h_is_a_number),
+      cmocka_unit_test(h_is_read_only_where_both_count),
+      cmocka_unit_test(h_stays_within_what_was_written),
+      cmocka_unit_test(h_cannot_go_back),
+      cmocka_unit_test(counters_wrap),
+      cmocka_unit_test(what_was_half_written_is_moved_whole),
+      cmocka_unit_test(a_cut_forgets_what_was_due),
+      cmocka_unit_test(a_session_goes_on_from_any_h),
+      cmocka_unit_test(links_may_be_cut_again_and_again),
+      cmocka_unit_test(an_iq_is_not_done_twice),
+      cmocka_unit_test(with_h_nothing_is_unknown),
+      cmocka_unit_test(a_session_that_never_was_has_no_h),
+      cmocka_unit_test(what_comes_late_is_stamped_once),
+      cmocka_unit_test(a_stamp_is_utc),
+      cmocka_unit_test(what_is_resumed_gets_no_stamp),
+      cmocka_unit_test(what_is_too_old_comes_back),
+      cmocka_unit_test(what_comes_back_waits_to_be_fetched),
+      cmocka_unit_test(receipts_are_for_who_wants_them),
+      cmocka_unit_test(a_receipt_is_told_once),
+      cmocka_unit_test(receipts_take_no_room_for_good),
+      cmocka_unit_test(the_end_takes_all),
+      cmocka_unit_test(a_session_is_restored),
+      cmocka_unit_test(a_want_of_memory_passes),
+      cmocka_unit_test(a_want_of_memory_stays),
+      cmocka_unit_test(a_session_without_memory_is_not_restored),
+      cmocka_unit_test(an_id_without_memory_is_none),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,503 @@
+/* sm: random lives of a session against a model of it and a server that counts. TORTURE=1: ten times as many.
+ *
+ *   sm -> wire -> (the kernel takes) -> net -> server: delivered, counted     server -> answers -> sm
+ *
+ * The model knows what was committed, what it saw on the wire, and what the kernel took of that; from this it says what
+ * must be in the log, and what each answer must make leave. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+
+#include "sm.h"
+
+enum { RUNS = 100000, TORTURED = 1000000, MOST = 600, ANSWERS = 2048 };
+
+static struct {
+  unsigned long steps, committed, delivered, doubled, acked, left, returned, requests, full;
+  unsigned long resumed, lost_at, lost, wrapped;
+} sum;
+
+/* Where a failure is to be found again. */
+static unsigned long run, step;
+#define MUST(what) ((what) ? (void)0 : differ(#what))
+
+static void differ(const char *what) {
+  fail_msg("run %lu, step %lu: %s", run, step, what);
+}
+
+static uint64_t dice;
+
+static uint32_t roll(uint32_t n) {
+  dice ^= dice << 13;
+  dice ^= dice >> 7;
+  dice ^= dice << 17;
+  return (uint32_t)((dice >> 16) % n);
+}
+
+/* The model: numbers of stanzas, in order. */
+
+typedef struct model {
+  bool on, enabling, asked; /* asked: <enable/> is out on this stream */
+  bool held;                /* stanzas wait for a word of the server's */
+  unsigned log[MOST], n;    /* what must be in the log */
+  unsigned written, moved;  /* so many of it has the kernel; are whole on the wire */
+  size_t end[MOST], taken;  /* where on the stream each ends that was moved; what the kernel had of the stream */
+  uint32_t acked, in, left; /* left: of acked, the newest, which the server hasn't confirmed */
+  char fate[MOST + 1];      /* of each ever committed: 0, 'a'cked, 'l'eft, 'r'eturned */
+  bool twice[MOST + 1];     /* it may arrive twice: nobody knew whether it had */
+} model;
+
+static void m_leave(model *m, unsigned n, char fate) {
+  unsigned i;
+  for (i = 0; i < n; i++) m->fate[m->log[i]] = fate;
+  memmove(m->log, m->log + n, (m->n - n) * sizeof *m->log);
+  memmove(m->end, m->end + n, (m->n - n) * sizeof *m->end);
+  m->n -= n;
+  m->written -= n;
+  m->moved = m->moved > n ? m->moved - n : 0;
+  sum.wrapped += m->acked + n < m->acked;
+  m->acked += n;
+}
+
+static void m_leave_written(model *m) {
+  m->left += m->written;
+  m_leave(m, m->written, 'l');
+}
+
+static void m_acked(model *m, uint32_t h) {
+  bool more = m->acked - h > m->left;
+  m->left = more ? 0 : m->acked - h;
+  if (more) m_leave(m, h - m->acked, 'a');
+}
+
+static void m_taken(model *m, size_t n) {
+  m->taken += n;
+  while (m->written < m->moved && m->end[m->written] <= m->taken) m->written++;
+  if (!m->on && !m->enabling) m_leave_written(m);
+}
+
+static void m_give_up(model *m) {
+  if (!m->enabling) return;
+  m->enabling = m->held = false;
+  m_leave_written(m);
+}
+
+static void m_cut(model *m) {
+  m->moved = 0;
+  m->taken = 0;
+  m->enabling = m->asked = m->held = false;
+}
+
+static void m_resumed(model *m, uint32_t h) {
+  m_acked(m, h);
+  m->acked = h;
+  m->written = m->left = 0;
+}
+
+/* Every third is an iq: of those that are in doubt none is done again. */
+static void m_lost(model *m, const uint32_t *h) {
+  unsigned i, kept = 0;
+  if (h && m->on) m_resumed(m, *h);
+  for (i = 0; i < m->n; i++) {
+    if (i < m->written && m->log[i] % 3 == 0) {
+      m->fate[m->log[i]] = 'r';
+    } else {
+      m->twice[m->log[i]] |= i < m->written;
+      m->log[kept++] = m->log[i];
+    }
+  }
+  m->n = kept;
+  m->written = 0;
+  m->on = false;
+}
+
+/* The world around it. */
+
+typedef struct world {
+  xm_sm *s;
+  xm_buf wire, net;      /* what the kernel hasn't; what the server hasn't */
+  xm_buf half;           /* of the last stanza, what is on the wire, when that isn't all */
+  size_t passed;         /* bytes of the stream, up to there */
+  unsigned since;        /* stanzas since the last <r/> */
+  char got[MOST + 1];    /* each one's last receipt: 'w'ritten, 'a'cked, 'l'eft, or 'r'eturned */
+  unsigned ends, before; /* how many have one that isn't 'w'; how many another process had written */
+  xm_tape tape;
+  struct {
+    bool counts;
+    uint32_t h, sent;  /* handled; sent, and counted */
+    unsigned last;     /* stanza on this stream */
+    char times[MOST + 1];
+    unsigned n, next;  /* answers that are on their way */
+    struct {
+      char kind;       /* 'e'nabled, 'a', 'r', or a 's'tanza */
+      uint32_t h;
+    } answers[ANSWERS];
+  } server;
+  model m;
+} world;
+
+/* An element on the wire: what it is, its number, and its length; 0: it isn't all there. */
+static size_t element(const char *at, size_t n, char *kind, unsigned long *number) {
+  const char *end = n ? memchr(at, '>', n) : NULL, *value;
+  if (!end) return 0;
+  *kind = at[1] == 'i' || at[1] == 'm' || at[1] == 'p' ? 's' : at[1];
+  value = memmem(at, (size_t)(end - at), *kind == 's' ? "id='" : "h='", *kind == 's' ? 4 : 3);
+  *number = value ? strtoul(strchr(value, '\'') + 1, NULL, 10) : 0;
+  if (end[-1] == '/') return (size_t)(end - at) + 1;
+  value = memmem(end, (size_t)(at + n - end), "</", 2);
+  end = value ? memchr(value, '>', (size_t)(at + n - value)) : NULL;
+  return end ? (size_t)(end - at) + 1 : 0;
+}
+
+/* What one pump has put there: the log's next stanzas, whole and in order, nonzas only where they may be. */
+static void look(world *w, bool was_half) {
+  char kind;
+  unsigned long number;
+  size_t n;
+  for (; (n = element(xm_buf_at(&w->half), xm_buf_len(&w->half), &kind, &number)) > 0; was_half = false) {
+    w->passed += n;
+    xm_buf_consume(&w->half, n);
+    if (kind == 's') {
+      MUST(w->m.moved < w->m.n && number == w->m.log[w->m.moved]);
+      MUST(was_half || !w->m.on || w->since < XM_SM_ASK_EVERY);
+      MUST(was_half || !w->m.held);
+      w->m.end[w->m.moved++] = w->passed;
+      w->since++;
+    } else if (kind == 'e') {
+      MUST(w->m.enabling && !w->m.asked && w->passed == n);
+      w->m.asked = true;
+      w->m.acked = w->m.left = 0;
+      w->since = 0;
+    } else {
+      MUST(w->m.on && (kind == 'r' || (kind == 'a' && number == w->m.in)));
+      if (kind == 'r') w->since = 0;
+      sum.requests += kind == 'r';
+    }
+  }
+}
+
+static void pump(world *w, size_t most) {
+  unsigned before = w->m.moved;
+  size_t mark = xm_buf_len(&w->wire);
+  bool was_half = xm_buf_len(&w->half) > 0;
+  MUST(xm_sm_pump(w->s, &w->wire, most) == XM_OK);
+  MUST(xm_buf_put(&w->half, xm_buf_at(&w->wire) + mark, xm_buf_len(&w->wire) - mark) == XM_OK);
+  look(w, was_half);
+  MUST(xm_sm_is_between(w->s) == (xm_buf_len(&w->half) == 0));
+  if (!w->m.on && !w->m.enabling) return;
+  MUST(w->m.moved <= XM_SM_IN_FLIGHT || w->m.moved <= before + was_half);
+  sum.full += w->m.moved == XM_SM_IN_FLIGHT && before < w->m.moved;
+  if (most < SIZE_MAX || !w->m.on) return;
+  MUST(w->m.held || (w->m.moved >= XM_SM_IN_FLIGHT ? w->since == 0 : w->m.moved == w->m.n));
+  MUST(w->since < XM_SM_ASK_BATCH && (w->since == 0 || xm_sm_unasked(w->s)));
+}
+
+static void take(world *w, size_t n) {
+  MUST(xm_buf_put(&w->net, xm_buf_at(&w->wire), n) == XM_OK);
+  xm_buf_consume(&w->wire, n);
+  xm_sm_taken(w->s, n);
+  m_taken(&w->m, n);
+}
+
+/* The server. */
+
+static void answer(world *w, char kind) {
+  MUST(w->server.n < ANSWERS);
+  w->server.answers[w->server.n].kind = kind;
+  w->server.answers[w->server.n++].h = w->server.h;
+}
+
+static void deliver(world *w, unsigned k) {
+  MUST(k > w->server.last && k <= MOST);
+  w->server.last = k;
+  MUST(w->server.times[k]++ == 0 || w->m.twice[k]);
+  w->server.h++;
+  sum.delivered++;
+  sum.doubled += w->server.times[k] > 1;
+}
+
+/* It reads so many elements of what has come. */
+static void serve(world *w, unsigned most) {
+  char kind;
+  unsigned long number;
+  size_t n;
+  while (most-- && (n = element(xm_buf_at(&w->net), xm_buf_len(&w->net), &kind, &number)) > 0) {
+    xm_buf_consume(&w->net, n);
+    if (kind == 's') deliver(w, (unsigned)number);
+    if (kind == 'a') MUST(w->server.counts && w->server.sent - (uint32_t)number < ANSWERS);
+    if (kind == 'r') answer(w, 'a');
+    if (kind != 'e') continue;
+    w->server.counts = roll(16) > 0;
+    w->server.h = w->server.sent = 0;
+    answer(w, w->server.counts ? 'e' : 'f');
+  }
+}
+
+/* What it says of its own accord. */
+static void speak(world *w) {
+  uint32_t what = roll(4);
+  if (w->server.n + MOST > ANSWERS) return;
+  if (what < 2) {
+    answer(w, 's');
+    w->server.sent++;
+  } else if (w->server.counts) {
+    answer(w, what == 2 ? 'r' : 'a');
+  }
+}
+
+/* The next of its answers comes in. */
+static void hear(world *w) {
+  static const char *const names[] = {['e'] = "enabled", ['f'] = "failed", ['a'] = "a", ['r'] = "r"};
+  char h[16], kind = w->server.answers[w->server.next].kind;
+  uint32_t n = w->server.answers[w->server.next++].h;
+  const char *name = names[(int)kind < 's' ? (int)kind : 'r'];
+  xm_err e = {0};
+  snprintf(h, sizeof h, "%u", (unsigned)n);
+  if (kind == 's') {
+    w->m.in++;
+    xm_sm_handled(w->s);
+    return;
+  }
+  MUST(xm_tape_reset(&w->tape, "") == XM_OK);
+  MUST(xm_tape_open(&w->tape, XM_SM_NS, strlen(XM_SM_NS), name, strlen(name)) == XM_OK);
+  if (kind == 'a') MUST(xm_tape_attr(&w->tape, "", 0, "h", 1, h) == XM_OK);
+  if (kind == 'e') MUST(xm_tape_attr(&w->tape, "", 0, "id", 2, "i") == XM_OK);
+  if (kind == 'e') MUST(xm_tape_attr(&w->tape, "", 0, "resume", 6, "true") == XM_OK);
+  MUST(xm_tape_close(&w->tape) == XM_OK);
+  if (xm_sm_read(w->s, &w->tape, &e) < 0) fail_msg("run %lu, step %lu: %s", run, step, e.text);
+  if (kind == 'a' && w->m.on) {
+    m_acked(&w->m, n);
+    w->m.held = false;
+  }
+  if (kind == 'f') m_give_up(&w->m);
+  if (kind != 'e') return;
+  w->m.on = true;
+  w->m.enabling = w->m.held = false;
+  w->m.in = 0;
+}
+
+/* What is done to it. */
+
+static void commit(world *w) {
+  unsigned k = (unsigned)xm_sm_next_seq(w->s);
+  xm_buf *out = xm_sm_out(w->s);
+  size_t mark = xm_buf_mark(out);
+  char xml[400];
+  uint64_t seq;
+  if (k > MOST) return;
+  snprintf(xml, sizeof xml, "<%s id='%u' x='%0*d'/>", k % 3 == 0 ? "iq" : k % 3 == 1 ? "message" : "presence", k,
+           (int)(roll(8) ? 1 : 1 + roll(300)), 0);
+  MUST(xm_buf_puts(out, xml) == XM_OK && xm_sm_commit(w->s, mark, 0, XM_SM_WATCHED, &seq) == XM_OK && seq == k);
+  w->m.log[w->m.n++] = k;
+  sum.committed++;
+}
+
+static void enable(world *w) {
+  w->m.enabling = w->m.held = true;
+  xm_sm_enable(w->s, true);
+}
+
+static void resume(world *w) {
+  MUST(xm_sm_resumed(w->s, w->server.h, NULL) == XM_OK);
+  m_resumed(&w->m, w->server.h);
+  w->m.held = w->m.n > 0;
+  w->server.sent = w->m.in; /* it sends again what we didn't have */
+  sum.resumed++;
+}
+
+static void lose(world *w, bool known) {
+  const uint32_t h = w->server.h;
+  MUST(xm_sm_lost(w->s, known ? &h : NULL, 0, INT64_MAX) == XM_OK);
+  sum.lost_at += known && w->m.on;
+  sum.lost += !known || !w->m.on;
+  m_lost(&w->m, known ? &h : NULL);
+  w->server.counts = false;
+  if (roll(8)) enable(w);
+}
+
+/* The link breaks, with what was on it; there is another one. */
+static void cut(world *w) {
+  serve(w, roll(4) ? roll(40) : UINT32_MAX);
+  xm_buf_clear(&w->wire);
+  xm_buf_clear(&w->net);
+  xm_buf_clear(&w->half);
+  w->passed = w->since = 0;
+  w->server.n = w->server.next = w->server.last = 0;
+  xm_sm_cut(w->s);
+  m_cut(&w->m);
+  MUST((xm_sm_id(w->s) != NULL) == w->m.on);
+  while (roll(3) == 0) commit(w);
+  if (w->m.on && roll(3)) resume(w);
+  else lose(w, roll(2));
+}
+
+/* Another process's session, which is near where the counters wrap. */
+static void restore(world *w) {
+  xm_sm_session session = {.id = "i", .in = UINT32_MAX - 4, .acked = UINT32_MAX - 4};
+  uint32_t i;
+  for (i = roll(8); i > 0; i--) commit(w);
+  session.written = w->before = w->m.written = w->m.n ? roll(w->m.n + 1) : 0;
+  w->m.on = w->server.counts = true;
+  w->m.in = w->m.acked = w->server.h = session.in;
+  for (i = roll(w->before + 1); i > 0; i--) deliver(w, w->server.last + 1);
+  w->server.last = 0;
+  MUST(xm_sm_restore(w->s, &session) == XM_OK);
+  if (roll(4)) resume(w);
+  else lose(w, roll(2));
+}
+
+static void do_something(world *w, bool many) {
+  static const size_t mosts[] = {SIZE_MAX, SIZE_MAX, 16384, 100, 1};
+  uint32_t what = roll(16), i, len = (uint32_t)xm_buf_len(&w->wire);
+  if (what < 3) {
+    for (i = 1 + roll(many ? 170 : 4); i > 0; i--) commit(w);
+  } else if (what < 6) {
+    pump(w, mosts[roll(5)]);
+  } else if (what < 8) {
+    take(w, roll(3) ? len : roll(len + 1));
+  } else if (what < 10) {
+    serve(w, 1 + roll(20));
+  } else if (what < 12) {
+    for (i = 1 + roll(3); i > 0 && w->server.next < w->server.n; i--) hear(w);
+  } else if (what < 14) {
+    speak(w);
+  } else if (what == 14) {
+    if (roll(2)) xm_sm_request(w->s);
+    else xm_sm_acknowledge(w->s);
+    if (roll(2)) {
+      xm_sm_release(w->s);
+      if (w->m.enabling) w->m.held = false;
+    }
+  } else if (roll(4) == 0) {
+    if (!w->m.asked) return;
+    xm_sm_give_up(w->s);
+    m_give_up(&w->m);
+  } else if (roll(2)) {
+    cut(w);
+  }
+}
+
+/* What is to be seen. */
+
+static void receive_receipts(world *w) {
+  xm_sm_receipt r;
+  xm_sm_stanza st;
+  while (xm_sm_receipt_next(w->s, &r)) {
+    char kind = "wal"[r.fate], *got = &w->got[r.seq];
+    MUST(kind == 'w' ? *got == 0 : *got == 'w' || (*got == 0 && r.seq <= w->before));
+    MUST(kind == 'w' || w->m.fate[r.seq] == kind);
+    *got = kind;
+    w->ends += kind != 'w';
+    sum.acked += kind == 'a';
+    sum.left += kind == 'l';
+  }
+  while (xm_sm_returned_next(w->s, &st)) {
+    MUST(w->m.fate[st.seq] == 'r' && (w->got[st.seq] == 0 || w->got[st.seq] == 'w'));
+    MUST(st.reason == XM_SM_ENDED || (st.reason == XM_SM_UNKNOWN && st.seq % 3 == 0));
+    w->got[st.seq] = 'r';
+    w->ends++;
+    sum.returned++;
+  }
+}
+
+static void compare(world *w) {
+  const model *m = &w->m;
+  receive_receipts(w);
+  MUST(xm_sm_stanzas(w->s) == m->n);
+  MUST(w->ends + m->n + 1 == xm_sm_next_seq(w->s));
+  MUST(xm_sm_written(w->s) == m->written);
+  MUST(xm_sm_acked(w->s) == m->acked && xm_sm_in(w->s) == m->in);
+  MUST(xm_sm_state_of(w->s) == (m->on ? XM_SM_ON : m->enabling ? XM_SM_ENABLING : XM_SM_OFF));
+}
+
+/* Until there is nothing left to do. */
+static void drain(world *w) {
+  int turns;
+  for (turns = 0; w->m.n > 0 && turns < 20; turns++) {
+    xm_sm_request(w->s);
+    pump(w, SIZE_MAX);
+    take(w, xm_buf_len(&w->wire));
+    serve(w, UINT32_MAX);
+    while (w->server.next < w->server.n) hear(w);
+    compare(w);
+  }
+  MUST(xm_sm_is_done(w->s));
+}
+
+static void end(world *w) {
+  unsigned i;
+  for (i = 0; i < w->m.n; i++) w->m.fate[w->m.log[i]] = 'r';
+  w->m.n = w->m.written = 0;
+  w->m.on = w->m.enabling = false;
+  xm_sm_end(w->s);
+  compare(w);
+}
+
+/* Each stanza has one fate, and the server agrees. */
+static void reckon(const world *w) {
+  unsigned k, n = (unsigned)xm_sm_next_seq(w->s) - 1;
+  MUST(w->ends == n);
+  for (k = 1; k <= n; k++) {
+    MUST(w->m.fate[k] && w->got[k] == w->m.fate[k]);
+    MUST(w->got[k] != 'a' || w->server.times[k] >= 1);
+    MUST(w->server.times[k] <= 1 || w->m.twice[k]);
+    MUST(k % 3 || w->server.times[k] <= 1);
+  }
+}
+
+static void live(world *w) {
+  bool many = roll(16) == 0;
+  unsigned long steps = 10 + roll(60);
+  memset(w, 0, sizeof *w);
+  w->s = xm_sm_new();
+  MUST(w->s);
+  if (run % 2) restore(w);
+  else if (roll(8)) enable(w);
+  for (step = 0; step < steps; step++) {
+    compare(w);
+    do_something(w, many);
+  }
+  compare(w);
+  sum.steps += steps;
+  if (roll(2)) drain(w);
+  end(w);
+  reckon(w);
+  xm_sm_free(w->s);
+  xm_buf_free(&w->wire);
+  xm_buf_free(&w->net);
+  xm_buf_free(&w->half);
+  xm_tape_free(&w->tape);
+}
+
+static void any_life_is_as_the_model_says(void **state) {
+  static world w;
+  const char *torture = getenv("TORTURE");
+  unsigned long runs = torture && *torture ? TORTURED : RUNS;
+  (void)state;
+  for (run = 0; run < runs; run++) {
+    dice = (run + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    live(&w);
+  }
+  print_message("# %lu lives, %lu steps: %lu stanzas given, %lu delivered (%lu of them again)\n", runs, sum.steps,
+                sum.committed, sum.delivered, sum.doubled);
+  print_message("# %lu acknowledged, %lu left, %lu came back; %lu requests, %lu times 150 in flight\n", sum.acked,
+                sum.left, sum.returned, sum.requests, sum.full);
+  print_message("# %lu resumptions, %lu losses with h, %lu without; a counter wrapped %lu times\n", sum.resumed,
+                sum.lost_at, sum.lost, sum.wrapped);
+  assert_int_equal(sum.acked + sum.left + sum.returned, sum.committed);
+  assert_true(sum.wrapped && sum.full && sum.doubled && sum.resumed && sum.lost_at && sum.lost && sum.left);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(any_life_is_as_the_model_says),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

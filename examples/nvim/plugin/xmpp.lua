@@ -1,0 +1,20 @@
+-- :Xmpp connect [JID], :Xmpp roster, :Xmpp chat JID, :Xmpp disconnect. What they do is in lua/xmpp_nvim.lua.
+
+local commands = { "connect", "roster", "chat", "disconnect" }
+
+vim.api.nvim_create_user_command("Xmpp", function(command)
+  local name, argument = unpack(command.fargs)
+  if not vim.tbl_contains(commands, name) then
+    return vim.notify("Xmpp: connect, roster, chat or disconnect", vim.log.levels.ERROR)
+  end
+  require("xmpp_nvim")[name](argument)
+end, {
+  nargs = "+",
+  desc = "Chat over XMPP",
+  complete = function(lead, line)
+    if line:match "^%s*Xmpp%s+%S*$" then
+      return vim.tbl_filter(function(name) return vim.startswith(name, lead) end, commands)
+    end
+    return require("xmpp_nvim").complete(lead)
+  end,
+})

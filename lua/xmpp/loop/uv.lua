@@ -1,0 +1,73 @@
+-- The library on a loop of libuv: of luv, and of Neovim.
+--
+--   require("xmpp.loop.uv").start()    -- and then, with luv, uv.run() instead of xmpp.run()
+--
+-- In Neovim the steps are made by vim.schedule, so that a handler may call every function of its API.
+
+local driver = require "xmpp.loop.driver"
+
+local M = {}
+
+local function at_once(f) f() end
+
+-- Whose libuv, and how to have something done that libuv's callbacks must not do.
+local function find_host()
+  local vim = rawget(_G, "vim")
+  if vim then return vim.uv or vim.loop, vim.schedule end
+  return require "luv", at_once
+end
+
+-- libuv ends when no handle keeps it: ours do as long as there is something to wait for.
+local function keep(uv, handle, is_busy)
+  if is_busy then uv.ref(handle) else uv.unref(handle) end
+end
+
+---@class xmpp.LoopDriver
+local Driver = {}
+Driver.__index = Driver
+
+--- Ends it; the loop may be driven by another then, or by `xmpp.run`.
+function Driver:stop()
+  if self.stopped then return end
+  self.stopped = true
+  self:sleep() -- not closed, but collected: of luv's closed handles a loop that isn't run again makes a crash at exit
+  self.poll, self.timer = nil, nil
+  driver.finish()
+end
+
+-- Waits for the descriptor and the time, whichever is first.
+function Driver:arm()
+  local seconds = driver.timeout()
+  self.poll:start("r", self.wake)
+  if seconds then self.timer:start(math.ceil(seconds * 1000), 0, self.wake) end
+  keep(self.uv, self.poll, driver.is_busy())
+  keep(self.uv, self.timer, driver.is_busy())
+end
+
+function Driver:sleep()
+  self.poll:stop()
+  self.timer:stop()
+end
+
+--- Begins to drive the library by libuv's loop, until `:stop()`. `uv.run()` returns when nothing of the program's and
+--- no connection, task or timer of the library's is left; before it is run another time, stop and start.
+---@return xmpp.LoopDriver
+function M.start()
+  local uv, schedule = find_host()
+  driver.begin "libuv"
+  local self = setmetatable({ uv = uv, poll = assert(uv.new_poll(driver.fd())), timer = uv.new_timer() }, Driver)
+  local function turn()
+    if self.stopped then return end
+    driver.step()
+    if not self.stopped then self:arm() end
+  end
+  function self.wake()
+    self:sleep()
+    schedule(turn)
+  end
+  self:arm()
+  uv.ref(self.poll) -- what is begun before the loop is run is not seen otherwise
+  return self
+end
+
+return M

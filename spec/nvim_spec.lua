@@ -1,0 +1,106 @@
+-- nvim: a conversation between Neovim, with the plugin of examples/nvim, and a connection of this process.
+
+local server = require "spec.support.server"
+local xmpp = require "xmpp"
+
+local xexpr = xmpp.xexpr
+local ROSTER = "jabber:iq:roster"
+
+local function run(command)
+  local pipe = assert(io.popen("unset LD_PRELOAD MAKEFLAGS BUILD SO; { " .. command .. "\n} 2>&1"))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
+local function start(s, stopped)
+  local built = run "make -s LUA=luajit"
+  assert.equal("", built)
+  return assert(io.popen(([[exec env -u LD_PRELOAD TALK_HOST='%s' TALK_PORT=%d TALK_CA='%s' TALK_STOPPED='%s' \
+    LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='build/luajit/?.so' \
+    nvim --headless -u NONE -c 'luafile spec/support/nvim_talk.lua' -c 'qa!' </dev/null 2>&1]])
+    :format(s.host, s.port, s.ca, stopped)))
+end
+
+server.each(function(s)
+  describe("Neovim", function()
+    local nvim, bob, desk, stopped
+
+    local function login(name, resource)
+      return assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], s.host, s.port,
+        s.opts { resource = resource }))
+    end
+
+    local function signal(name) os.execute(("kill -%s %d"):format(name, s.pid)) end
+
+    local function hears(...)
+      assert.equal(table.concat({ ... }, "\t"), nvim:read "*l")
+    end
+
+    -- The next message's text.
+    local function received(conn)
+      while true do
+        local stanza = assert(conn:receive_blocking(60))
+        if stanza[1] == "message" then return xexpr.text(stanza, "body") end
+      end
+    end
+
+    setup(function()
+      bob, desk = login("bob", "pc"), login("alice", "desk")
+      stopped = os.tmpname()
+      os.remove(stopped)
+    end)
+
+    teardown(function()
+      signal "CONT"
+      if nvim then nvim:close() end
+      os.remove(stopped)
+      bob:stop()
+      desk:stop()
+    end)
+
+    local function tell(text)
+      assert(bob:send { "message", { to = "alice@xmpp.test/nvim", type = "chat" }, { "body", text } })
+    end
+
+    it("chats, notifies, and never waits for the network", function()
+      signal "STOP"
+      nvim = start(s, stopped)
+      hears("typed", "written meanwhile", 0) -- while it connects to a server that says nothing
+      signal "CONT"
+      hears "connected"
+      assert(bob:send { "presence" })
+      assert(desk:send_await { "iq", { type = "set" },
+        { "query", { xmlns = ROSTER }, { "item", { jid = "bob@xmpp.test", name = "Bob" } } } })
+      hears("roster", "  Bob")
+      assert.equal("Hello, Bob", received(bob))
+      tell "Hi\n<& you>"
+      hears("chat", "TIME <alice> Hello, Bob|TIME <Bob> Hi|<& you>|> ")
+      hears("notes", 1)
+      assert(bob:flush())
+      signal "STOP"
+      assert(io.open(stopped, "w")):close()
+      hears("stopped", "TIME <alice> not yet sent, but now")
+      assert.equal("> and on", nvim:read "*l")
+      signal "CONT"
+      assert.equal("not yet sent, but now", received(bob))
+      tell "Are you there?"
+      hears("unread", "  Bob (1)", "TIME <Bob> Are you there?")
+      assert.equal("> and on", nvim:read "*l")
+      hears("read", "  Bob")
+      assert.equal("and on", received(bob))
+      tell "away"
+      hears("notes", 3)
+      hears("fast", "false", "false")
+      hears("run", "false", "the loop is libuv's, which is to be run instead of this one (or call :stop() on what its "
+        .. "start gave)")
+      assert.equal("", nvim:read "*a")
+    end)
+
+    it("has closed its stream when it is gone", function()
+      local response = assert(desk:send_await { "iq", { type = "get", to = "alice@xmpp.test/nvim" },
+        { "ping", { xmlns = "urn:xmpp:ping" } } })
+      assert.is_true(xexpr.is_error(response))
+    end)
+  end)
+end, nil, { "prosody" })

@@ -1,0 +1,579 @@
+-- session: stream management (XEP-0198) with servers that do what a real one seldom does, or never should; what becomes
+-- of every stanza (receipts), and of sessions that go on or are lost.
+local managed = require "spec.support.managed"
+local peer = require "spec.support.peer"
+local server = require "spec.support.server"
+local xmpp = require "xmpp"
+
+local xexpr = xmpp.xexpr
+local turn_until, says, a, r, asks, message, late, bye = managed.turn_until, managed.says, managed.a, managed.r,
+  managed.asks, managed.message, managed.late, managed.bye
+local session, resume, resumed, told = managed.session, managed.resume, managed.resumed, managed.says_message
+
+local AT_ONCE = { min = 0, max = 0 }
+local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
+local UNDEFINED = "<undefined-condition xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+local REFUSED = "C: <stream:error>" .. UNDEFINED
+  .. "<handled-count-too-high xmlns='urn:xmpp:sm:3'/></stream:error></stream:stream>\n"
+
+local certs, p, conn, note, errors
+
+setup(function() certs = managed.certs() end)
+teardown(function() managed.remove(certs) end)
+before_each(function()
+  note, errors = managed.notebook(), {}
+  xmpp.on_error(function(text, object) errors[#errors + 1] = object or text end)
+end)
+after_each(function()
+  xmpp.on_error(nil)
+  if conn then conn:stop(0) end
+  if p then p:stop() end
+  conn, p = nil, nil
+  assert.same({}, errors)
+end)
+
+local function play(...)
+  p = peer.play(table.concat { ... }, { certs = certs, grace = 2, timeout = 15 })
+  return p
+end
+
+-- Alice logs in; opts are extra.
+local function login(opts, at)
+  local o = { ca_file = p.ca, resource = "r" }
+  for key, value in pairs(opts or {}) do o[key] = value end
+  conn = assert(xmpp.connect_client("alice@xmpp.test", "alicepw", (at or p).host, (at or p).port, o))
+  return conn, managed.states(conn)
+end
+
+local function send(body)
+  assert(conn:send({ "message", { id = body }, { "body", body } }, note.of(body)))
+end
+
+-- Sends an iq with this id, the answer to which goes to where nobody looks.
+local function ask(id)
+  assert(conn:send({ "iq", { type = "get", id = id, to = "xmpp.test" }, PING }, note.of(id)))
+end
+
+local IQ = "C: <iq type='get' id='%s' to='xmpp.test'><ping xmlns='urn:xmpp:ping'/></iq>\n"
+local RESULT = "S: <iq type='result' id='%s' from='xmpp.test' to='alice@xmpp.test/r'/>\n"
+
+local function is_told(name, states)
+  turn_until(function() return note[name] == states end,
+    ("%s: %s, it is: %s"):format(name, states, tostring(note[name])))
+end
+
+local function stop()
+  local ok, err = conn:stop(10)
+  p:check()
+  return ok, err
+end
+
+local function check_error(wanted, err)
+  assert.is_table(err)
+  for field, value in pairs(wanted) do assert.equal(value, err[field], tostring(err)) end
+end
+
+-- f does something that a stanza from the peer tells to be done.
+local function receive(text)
+  assert.equal(text, xexpr.text(assert(conn:receive_blocking(30)), "body"))
+end
+
+describe("<enabled/>", function()
+  it("may come late: what left meanwhile counts", function()
+    play(managed.asked, message "one", managed.enabled(), message "two", r, a(2), bye())
+    login()
+    send "one"
+    is_told("one", "written")
+    assert.is_false(conn:info().resumable)
+    turn_until(function() return conn:info().stream_management end, "<enabled/>")
+    assert.is_true(conn:info().resumable)
+    send "two"
+    is_told("two", "written acked")
+    is_told("one", "written acked")
+    assert.is_true(stop())
+  end)
+
+  it("may come after it was given up: what left meanwhile is not known, what follows counts", function()
+    play(managed.asked, message "one", told "now", message "two",
+      managed.enabled(), message "three", r, a(3), bye(0))
+    login { ack_timeout = 0.1 }
+    send "one"
+    receive "now"
+    assert.is_true(conn:flush(30)) -- given up
+    send "two"
+    turn_until(function() return conn:info().stream_management end, "<enabled/>")
+    send "three"
+    is_told("three", "written acked")
+    assert.equal("written", note.one)
+    assert.equal("written", note.two)
+    assert.is_true(stop())
+  end)
+
+  it("that comes twice is taken once", function()
+    play(session "one", session "two":match "S: <enabled.*", message "one", r, a(1), "cut\naccept\n",
+      resume(0, "one"), resumed(1, "one"), message "two", r, a(2), bye())
+    login { reconnect = AT_ONCE }
+    send "one"
+    is_told("one", "written acked")
+    turn_until(function() return conn:info().resumed == 1 end, "resumption")
+    send "two"
+    is_told("two", "written acked")
+    assert.is_true(stop())
+  end)
+
+  it("may never come: stanzas leave without it, and there is no session that goes on", function()
+    play(managed.asked, message "one", told "enough", "cut\naccept\n", managed.login(),
+      managed.binding, "C: <enable xmlns='urn:xmpp:sm:3' resume='true'/>\n", managed.enabled "two",
+      late "one", message "two", r, a(2), bye())
+    local _, states = login { reconnect = AT_ONCE, ack_timeout = 20 }
+    send "one"
+    receive "enough"
+    is_told("one", "written")
+    turn_until(function() return conn:info().rebound == 1 and conn:state() == "ready" end, "a new session")
+    assert.equal(0, conn:info().resumed)
+    assert.is_nil(table.concat(states, " "):find "resuming")
+    send "two"
+    is_told("two", "written acked")
+    is_told("one", "written acked") -- nobody knew whether it had arrived: it was sent again
+    assert.is_true(stop())
+  end)
+
+  it("is not waited for by flush for ever", function()
+    play(managed.asked, message "one", "C: </stream:stream>\nS: </stream:stream>\n")
+    login { ack_timeout = 0.2 }
+    send "one"
+    assert.is_true(conn:flush(30))
+    assert.equal("written", note.one)
+    assert.is_true(stop())
+  end)
+
+  it("may be <failed/>: then all goes on without, and nothing is asked", function()
+    local all = {}
+    for i = 1, 30 do all[i] = message("m" .. i) end
+    play(managed.asked, "S: <failed xmlns='urn:xmpp:sm:3'>",
+      "<unexpected-request xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>\n", table.concat(all),
+      "C: </stream:stream>\nS: </stream:stream>\n")
+    login()
+    for i = 1, 30 do send("m" .. i) end
+    assert.is_true(conn:flush(30))
+    for i = 1, 30 do assert.equal("written", note["m" .. i]) end
+    local info = conn:info()
+    assert.is_false(info.stream_management)
+    assert.is_false(info.resumable)
+    assert.is_true(stop())
+  end)
+end)
+
+describe("an h", function()
+  -- After 3 messages, of which 2 were acknowledged, the server says what can't be.
+  local function check_refused(h, more, opts)
+    play(session(), message "1", message "2", message "3", r, a(2), "S: <a xmlns='urn:xmpp:sm:3'", h, "/>\n", REFUSED,
+      more or "S: </stream:stream>\neof\n")
+    local _, states = login(opts)
+    xmpp.spawn(function() for i = 1, 3 do send(tostring(i)) end end)
+    if not more then
+      turn_until(function() return conn:state() == "closed" end, "the end")
+      check_error({ layer = "stream", condition = "undefined-condition", retry = true }, states.why.closed)
+      assert.equal("written acked", note["2"])
+      assert.equal("written failed", note["3"])
+      p:check()
+    end
+    p:stop()
+    return states
+  end
+
+  for name, h in pairs { ["too high"] = " h='4'", ["much too high"] = " h='4294967295'", ["going back"] = " h='1'",
+    ["that is missing"] = "", ["that is no number"] = " h='2x'", ["with a sign"] = " h='-1'",
+    ["above 32 bits"] = " h='4294967298'", ["that is empty"] = " h=''" } do
+    it(name .. " ends the stream by an error that says so", function() check_refused(h) end)
+  end
+
+  it("too high ends the session, too: what counts differently is not resumed", function()
+    play(session(), message "1", r, a(7), REFUSED, "accept\n", session "two", late "1", r, a(1), bye())
+    local _, states = login { reconnect = AT_ONCE }
+    send "1"
+    is_told("1", "written acked")
+    check_error({ layer = "stream", condition = "undefined-condition" }, states.why.waiting)
+    assert.equal(0, conn:info().resumed)
+    assert.equal(1, conn:info().rebound)
+    assert.is_true(stop())
+  end)
+
+  it("too high in <resumed/> does, too", function()
+    play(session(), message "1", told "now", "cut\naccept\n", resume(1), resumed(2), REFUSED,
+      "accept\n", session "two", late "1", r, a(1), bye())
+    login { reconnect = AT_ONCE }
+    send "1"
+    is_told("1", "written acked")
+    assert.is_true(stop())
+  end)
+end)
+
+describe("counters near 2^32", function()
+  it("wrap, both of them", function()
+    play(resume("4294967295", "old"), resumed("4294967294", "old"), r, a("4294967294"), message "second", r,
+      a("4294967295"), told "in", message "third", r, a(0), asks, says(0), told "more", asks, says(1), told "end",
+      bye(2))
+    local at = os.time() * 1000
+    local saved = { version = 1, account = "alice@xmpp.test", jid = "alice@xmpp.test/r", id = "old", max = 600,
+      h = 4294967295, acked = 4294967293, written = 2, pending = {}, queue = {}, host = p.host, port = p.port,
+      stanzas = { { xml = "<message id='first'><body>first</body></message>", at = at },
+        { xml = "<message id='second'><body>second</body></message>", at = at } } }
+    conn = assert(xmpp.resume(saved, "alicepw", { ca_file = p.ca }))
+    assert.equal(1, conn:info().resumed)
+    assert.equal("alice@xmpp.test/r", tostring(conn:jid()))
+    receive "in"
+    send "third"
+    receive "more"
+    receive "end"
+    is_told("third", "written acked")
+    assert.is_true(stop())
+  end)
+end)
+
+describe("<resumed/>", function()
+  it("of another session is refused, and that one is given up", function()
+    play(session(), message "1", told "now", "cut\n",
+      ("accept\n" .. resume(1) .. resumed(1, "another") .. "C: <stream:error>" .. UNDEFINED
+      .. "</stream:error></stream:stream>\n"):rep(2),
+      "accept\n", session "two", late "1", r, a(1), bye())
+    local _, states = login { reconnect = AT_ONCE }
+    send "1"
+    is_told("1", "written acked")
+    check_error({ layer = "stream", condition = "undefined-condition" }, states.why.waiting)
+    assert.equal(0, conn:info().resumed)
+    assert.is_true(stop())
+  end)
+
+  it("keeps the connection, its address and who waits", function()
+    play(session(), IQ:format "q", "cut\naccept\n", resume(0), resumed(0), r, a(0), IQ:format "q",
+      RESULT:format "q", r, a(1), bye(1))
+    login { reconnect = AT_ONCE }
+    local response = assert(conn:send_await({ "iq", { type = "get", id = "q", to = "xmpp.test" }, PING }, 30))
+    assert.equal("result", response[2].type)
+    assert.equal("alice@xmpp.test/r", tostring(conn:jid()))
+    assert.is_true(stop())
+  end)
+
+  it("says what had arrived: only the rest is sent again, in order, and no stamp is on it", function()
+    play(session(), message "1", message "2", message "3", r, "cut\naccept\n", resume(0), resumed(1), r, a(1),
+      message "2", message "3", message "4", r, a(4), bye())
+    login { reconnect = AT_ONCE }
+    conn:on("state", function(state) if state == "waiting" then send "4" end end)
+    xmpp.spawn(function() for i = 1, 3 do send(tostring(i)) end end)
+    turn_until(function() return note["4"] == "written acked" end, "4")
+    for i = 1, 4 do assert.equal("written acked", note[tostring(i)]) end
+    assert.is_true(stop())
+  end)
+end)
+
+describe("<failed/> instead of <resumed/>", function()
+  local LOST = "S: <failed xmlns='urn:xmpp:sm:3'%s>"
+    .. "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>\n"
+
+  -- On the old link: two messages and an iq that the server has read; while it is down: a message and an iq.
+  local function begin(opts)
+    local o = { reconnect = AT_ONCE }
+    for key, value in pairs(opts or {}) do o[key] = value end
+    login(o)
+    conn:on("state", function(state)
+      if state == "waiting" and not note["3"] then
+        send "3"
+        ask "new"
+      end
+    end)
+    xmpp.spawn(function()
+      send "1"
+      send "2"
+      ask "old"
+    end)
+  end
+  local CUT = session() .. message "1" .. message "2" .. IQ:format "old"
+    .. told "now" .. "cut\naccept\n" .. resume(1)
+  local NEW = managed.binding .. "C: <enable xmlns='urn:xmpp:sm:3' resume='true'/>\n" .. managed.enabled "two"
+
+  it("with h: the server had that much, the rest is sent again, iqs as well", function()
+    play(CUT, LOST:format " h='1'", NEW, late "2", IQ:format "old", late "3", IQ:format "new", r, a(4), bye())
+    begin()
+    turn_until(function() return note.new == "written acked" end, "the last one")
+    for _, name in ipairs { "1", "2", "3", "old" } do assert.equal("written acked", note[name]) end
+    local info = conn:info()
+    assert.same({ 0, 1, 0 }, { info.resumed, info.rebound, info.failed_without_h })
+    assert.is_true(stop())
+  end)
+
+  it("without h: messages are sent again, an iq that may have arrived comes back", function()
+    play(CUT, LOST:format "", NEW, late "1", late "2", late "3", IQ:format "new", r, a(4), bye())
+    begin()
+    turn_until(function() return note.new == "written acked" end, "the last one")
+    for _, name in ipairs { "1", "2", "3" } do assert.equal("written acked", note[name]) end
+    assert.equal("written failed", note.old)
+    check_error({ layer = "closed", condition = "session-lost", retry = true }, note.why.old)
+    assert.same({ "iq", { type = "get", id = "old", to = "xmpp.test" }, PING }, note.why.old.stanza)
+    assert.same({ 0, 1, 1 }, { conn:info().resumed, conn:info().rebound, conn:info().failed_without_h })
+    assert.is_true(stop())
+  end)
+
+  it("what has waited for longer than max_age comes back", function()
+    play(CUT, LOST:format "", "wait 0.05\n", NEW, told "later", bye(1))
+    begin { max_age = 0 }
+    for _, name in ipairs { "1", "2", "old" } do is_told(name, "written failed") end
+    for _, name in ipairs { "3", "new" } do is_told(name, "failed") end
+    for _, name in ipairs { "1", "2", "3", "old", "new" } do
+      check_error({ layer = "timeout", condition = "max-age", retry = false }, note.why[name])
+    end
+    receive "now"
+    receive "later"
+    assert.is_true(stop())
+  end)
+
+  it("who waits for a response of the old session is told, who asked while it was down goes on", function()
+    play(CUT, LOST:format "", NEW, late "1", late "2",
+      IQ:format "new", RESULT:format "new", r, a(3), bye(1))
+    login { reconnect = AT_ONCE }
+    local got = {}
+    local function request(id)
+      got[id] = {}
+      assert(conn:send_callback({ "iq", { type = "get", id = id, to = "xmpp.test" }, PING },
+        function(stanza, c, err) got[id] = { stanza = stanza, conn = c, err = err } end, 30))
+    end
+    conn:on("state", function(state) if state == "waiting" then request "new" end end)
+    xmpp.spawn(function()
+      send "1"
+      send "2"
+      request "old"
+    end)
+    turn_until(function() return got.new and got.new.stanza end, "a response")
+    check_error({ layer = "closed", condition = "session-lost", retry = true }, got.old.err)
+    assert.is_nil(got.old.stanza)
+    assert.equal(conn, got.old.conn)
+    assert.is_true(stop())
+  end)
+
+  it("with h: who waits for what certainly did not arrive goes on, too", function()
+    play(session(), IQ:format "old", told "now", "cut\naccept\n", resume(1),
+      LOST:format " h='0'", NEW, IQ:format "old", RESULT:format "old", r, a(1), bye(1))
+    login { reconnect = AT_ONCE }
+    local response = assert(conn:send_await({ "iq", { type = "get", id = "old", to = "xmpp.test" }, PING }, 30))
+    assert.equal("result", response[2].type)
+    assert.is_true(stop())
+  end)
+
+  it("a session that the new stream has no word of is lost, too", function()
+    play(session(), message "1", told "now", "cut\naccept\n",
+      managed.login "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>", managed.binding, late "1",
+      "C: </stream:stream>\nS: </stream:stream>\n")
+    login { reconnect = AT_ONCE }
+    send "1"
+    turn_until(function() return conn:info().rebound == 1 end, "a new session")
+    assert.is_true(conn:flush(30))
+    assert.equal("written", note["1"])
+    assert.is_true(stop())
+  end)
+
+  it("on(\"failed\") hears of what has no `on` of its own, and on_error when nobody listens", function()
+    for _, listens in ipairs { true, false } do
+      play(session(), IQ:format "q", told "now", "cut\naccept\n", resume(1),
+        LOST:format "", NEW, told "later", bye(1))
+      login { reconnect = AT_ONCE }
+      local heard = {}
+      if listens then
+        conn:on("failed", function(stanza, err) heard[#heard + 1] = { stanza, err } end)
+      end
+      local stanza = { "iq", { type = "get", id = "q", to = "xmpp.test" }, PING }
+      assert(conn:send(stanza))
+      receive "now"
+      receive "later"
+      if listens then
+        assert.equal(1, #heard)
+        assert.same(stanza, heard[1][1])
+        check_error({ layer = "closed", condition = "session-lost" }, heard[1][2])
+      else
+        assert.equal(1, #errors)
+        check_error({ layer = "closed", condition = "session-lost" }, errors[1])
+        assert.same(stanza, errors[1].stanza)
+        errors = {}
+      end
+      assert.is_true(stop())
+    end
+  end)
+end)
+
+describe("location=", function()
+  local other
+  after_each(function() other:stop() end)
+
+  -- The session is at p, its location at `other`.
+  local function begin(first, second, opts)
+    other = peer.play(second, { certs = certs, grace = 2, timeout = 15 })
+    play(session("one", "location='127.0.0.1:" .. other.port .. "'"), message "1", r, a(1), first)
+    local _, states = login(opts or { reconnect = AT_ONCE })
+    send "1"
+    is_told("1", "written acked")
+    return states
+  end
+
+  it("is where the session is resumed", function()
+    begin("cut\n", resume(0) .. resumed(1) .. message "2" .. r .. a(2) .. bye())
+    turn_until(function() return conn:info().resumed == 1 end, "resumption")
+    send "2"
+    is_told("2", "written acked")
+    assert.is_true(stop())
+    other:check()
+  end)
+
+  it("needs the domain's certificate there", function()
+    local states = begin("cut\n", (peer.starttls:gsub("tls\n", "tls cert=wrongname refused\n")))
+    turn_until(function() return conn:state() == "closed" end, "the end")
+    check_error({ layer = "tls", condition = "certificate-name-mismatch", retry = false }, states.why.closed)
+    other:check()
+  end)
+
+  it("where nobody is: the session is resumed where it was", function()
+    other = peer.play("accept\n", { certs = certs })
+    local port = other.port
+    other:stop() -- nobody listens there any more
+    play(session("one", "location='127.0.0.1:" .. port .. "'"), message "1", r, a(1), "cut\naccept\n", resume(0),
+      resumed(1), bye())
+    local _, states = login { reconnect = AT_ONCE }
+    turn_until(function() return conn:info().resumable end, "a session")
+    send "1"
+    turn_until(function() return conn:info().resumed == 1 end, "resumption")
+    check_error({ layer = "tcp", retry = true }, states.why.waiting)
+    assert.is_true(stop())
+  end)
+end)
+
+describe("<r/>", function()
+  it("is answered at once, with what has come until then", function()
+    play(session(), asks, says(0), told "one", asks, says(1),
+      "S: <presence/><iq type='get' id='q'><ping xmlns='urn:xmpp:ping'/></iq><r xmlns='urn:xmpp:sm:3'/>\n", says(3),
+      told "end", bye(4))
+    login()
+    receive "one"
+    assert.equal("presence", assert(conn:receive_blocking(30))[1])
+    assert.equal("iq", assert(conn:receive_blocking(30))[1])
+    receive "end"
+    assert.is_true(stop())
+  end)
+
+  it("counts no nonza, and nothing of another namespace", function()
+    play(session(), "S: <x xmlns='urn:x'/><a xmlns='urn:xmpp:sm:3' h='0'/><message><body>one</body></message>\n", asks,
+      says(1), told "end", bye(2))
+    login()
+    receive "one"
+    receive "end"
+    assert.is_true(stop())
+  end)
+
+  it("is not sent for each stanza", function()
+    play(session(), "match (?:\\s*<message id='m\\d+'/>(?:<r xmlns='urn:xmpp:sm:3'/>)?){100}", "\n", a(100),
+      "match (?:<r xmlns='urn:xmpp:sm:3'/>)*<a xmlns='urn:xmpp:sm:3' h='0'/></stream:stream>\n",
+      "S: </stream:stream>\n")
+    local out = {}
+    login { log = function(direction, text) if direction == "out" then out[#out + 1] = text end end }
+    local acked = 0
+    for i = 1, 100 do
+      assert(conn:send({ "message", { id = "m" .. i } },
+        { on = function(state) acked = acked + (state == "acked" and 1 or 0) end }))
+    end
+    turn_until(function() return acked == 100 end, "acks")
+    assert.is_true(stop())
+    local _, asked = table.concat(out):gsub("<r ", "")
+    assert.is_true(asked >= 10 and asked <= 21, asked .. " requests for 100 stanzas")
+  end)
+
+  it("comes after a while for a single stanza", function()
+    play(session(), message "1", r, a(1), bye())
+    login()
+    send "1"
+    is_told("1", "written acked")
+    assert.is_true(stop())
+  end)
+end)
+
+describe("the end", function()
+  it("is said after the last acknowledgement, which says what was handled", function()
+    play(session(), "S: <message><body>1</body></message><message><body>2</body></message>\n", bye(2))
+    login()
+    receive "1"
+    receive "2"
+    assert.is_true(stop())
+  end)
+
+  it("comes when all has arrived", function()
+    play(session(), told "now", message "1", r, "silence 0.2\n", a(1), bye(1))
+    login()
+    receive "now"
+    send "1"
+    assert.is_true(stop())
+    assert.equal("written acked", note["1"])
+  end)
+
+  it("that comes before says how many stanzas are not known to have arrived", function()
+    play(session(), told "now", message "1", message "2", r, says(1), "C: </stream:stream>\n")
+    login()
+    receive "now"
+    xmpp.spawn(function()
+      send "1"
+      send "2"
+    end)
+    turn_until(function() return note["2"] == "written" end, "2")
+    local ok, err = conn:stop(0.3)
+    assert.is_nil(ok)
+    check_error({ layer = "closed" }, err)
+    assert.matches("2 stanzas are not known to have arrived", err.text)
+    for _, name in ipairs { "1", "2" } do
+      assert.equal("written failed", note[name])
+      check_error({ layer = "closed" }, note.why[name])
+    end
+    p:check()
+  end)
+
+  it("of a link that breaks fails what was on it, without reconnect", function()
+    play(session(), message "1", "reset\n")
+    login()
+    send "1"
+    is_told("1", "written failed")
+    check_error({ layer = "closed", retry = true }, note.why["1"])
+    local ok, err = conn:stop()
+    assert.is_nil(ok)
+    assert.matches("1 stanza is not known to have arrived", err.text)
+  end)
+end)
+
+server.each(function(s)
+  describe("receipts", function()
+    it("are written, then acked, with a client", function()
+      conn = assert(xmpp.connect_client("bob@" .. s.domain, s.users.bob, s.host, s.port, s.opts()))
+      for i = 1, 25 do
+        assert(conn:send({ "message", { to = tostring(conn:jid()) }, { "body", tostring(i) } }, note.of("m" .. i)))
+      end
+      for i = 1, 25 do is_told("m" .. i, "written acked") end
+      assert.same({ 0, 0 }, { conn:pending() })
+    end)
+
+    it("are written, and no more, with a component", function()
+      conn = assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret))
+      for i = 1, 25 do
+        assert(conn:send({ "message", { to = "bob@" .. s.domain, from = s.component }, { "body", tostring(i) } },
+          note.of("m" .. i)))
+      end
+      assert.is_true(conn:flush(30))
+      for i = 1, 25 do is_told("m" .. i, "written") end
+      assert.same({ 0, 0 }, { conn:pending() })
+      assert.is_false(conn:info().stream_management)
+      assert.is_true(conn:stop(10))
+      for i = 1, 25 do assert.equal("written", note["m" .. i]) end
+    end)
+
+    it("are failed, when the connection has ended before", function()
+      conn = assert(xmpp.connect_client("bob@" .. s.domain, s.users.bob, s.host, s.port, s.opts()))
+      assert(conn:stop(10))
+      local ok, err = conn:send({ "presence" }, note.of "late")
+      assert.is_nil(ok)
+      check_error({ layer = "closed" }, err)
+      assert.equal("", note.late)
+    end)
+  end)
+end)
