@@ -1,4 +1,5 @@
 # make            build lua/xmpp/core.so for Lua 5.4; LUA=luajit, lua5.1, lua5.3: build/$(LUA)/xmpp/core.so for that one
+# make lib        build/lib (build/$(LUA)/lib): libxmpp.a, libxmpp.so and xmpp.h, for programs that embed that Lua
 # make demo       install what is missing, build, and show the library at work against a real server
 # make test       the same set-up, then every test, plain and under sanitizers
 # make check      every test once, without set-up or sanitizers (LUA, SO_DIR, PRELOAD: see spec/support/tap); with LUA=luajit
@@ -11,6 +12,7 @@
 # make mutants    take checks out, one at a time: some test must fail
 # make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test has 5000 of each
 # make install    PREFIX=/usr/local
+# make dist       build/dist: the archive of this version, and the rockspec that names it
 # make clean
 #
 # Variables: CC, CFLAGS, LDFLAGS, LUA (lua5.4), LUA_PC (its pkg-config name: LUA's), PKG_CONFIG, PREFIX, JOBS (2),
@@ -41,12 +43,14 @@ TESTS := $(patsubst c/test/%.c,$(BUILD)/test/%,$(wildcard c/test/t_*.c))
 all: $(SO)
 
 # Every library by pkg-config; libunistring has no .pc file, so the compiler is asked. First line wins the blame.
-have-libs: ; @spec/support/have-libs '$(CC)' '$(PKG_CONFIG)' '$(LUA_PC)'
+have-libs: ; @spec/support/have-libs '$(CC)' '$(PKG_CONFIG)' '$(LUA_PC)' '$(CFLAGS)' '$(if $(LUA_PC_CFLAGS),,$(LUA_CFLAGS))'
 .PHONY: have-libs
 CORE_PC := openssl expat libuv libcares libidn2
 CORE_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(CORE_PC))
 CORE_LIBS = $(shell $(PKG_CONFIG) --libs $(CORE_PC)) -lunistring -lpthread
 LUA_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LUA_PC))
+# Did these come from pkg-config? A rock is built with LuaRocks's own.
+LUA_PC_CFLAGS := $(filter file,$(origin LUA_CFLAGS))
 
 # The core is compiled without Lua's include path: the compiler keeps the first arrow.
 $(BUILD)/core/%.o: c/core/%.c | have-libs
@@ -63,6 +67,37 @@ $(BUILD)/libcore.a: $(CORE)
 $(SO): $(BIND) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(CFLAGS) -shared $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+
+# For programs that embed Lua: with luaopen_xmpp, and the Lua files in it.
+LIB := $(FOR_LUA)/lib
+LIBS := $(LIB)/libxmpp.a $(LIB)/libxmpp.so $(LIB)/xmpp.h
+EMBEDDED := $(filter-out lua/xmpp/types.lua,$(shell find lua/xmpp -name '*.lua' | LC_ALL=C sort))
+EMBED := $(FOR_LUA)/embed/embed.o $(FOR_LUA)/embed/lua_files.o
+.PHONY: lib
+lib: $(LIBS)
+
+$(FOR_LUA)/embed/lua_files.c: c/embed/lua-files $(EMBEDDED)
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)c/embed/lua-files $(EMBEDDED) >$@.new && mv $@.new $@
+
+$(FOR_LUA)/embed/lua_files.o: $(FOR_LUA)/embed/lua_files.c
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -Ic/embed -c -o $@ $<
+
+$(FOR_LUA)/embed/%.o: c/embed/%.c | have-libs
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -Ic/bind -MMD -MP -c -o $@ $<
+
+$(LIB)/libxmpp.a: $(EMBED) $(BIND) $(CORE)
+	@mkdir -p $(@D)
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+
+$(LIB)/libxmpp.so: $(EMBED) $(BIND) $(CORE)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(CFLAGS) -shared $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+
+$(LIB)/xmpp.h: c/embed/xmpp.h
+	@mkdir -p $(@D)
+	@cp $< $@
 
 $(BUILD)/test/%: c/test/%.c $(BUILD)/libcore.a
 	@mkdir -p $(@D)
@@ -119,7 +154,9 @@ lint:
 	@for cc in gcc clang; do \
 	  for f in c/core/*.c; do $$cc $(STRICT_CFLAGS) -Wconversion -Wno-sign-conversion $(CORE_CFLAGS) $$f || exit 1; done; \
 	  for lua in lua5.4 $(OTHER_LUAS); do \
-	    for f in c/bind/*.c; do $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua) -Ic/core $$f || exit 1; done; \
+	    for f in c/bind/*.c c/embed/*.c; do \
+	      $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua) -Ic/core -Ic/bind $$f || exit 1; \
+	    done; \
 	  done; \
 	done
 	luacheck -q .
@@ -186,10 +223,26 @@ LUA_VERSION = $(shell $(LUA) -e 'io.write((_VERSION:match "%d.%d"))')
 LUADIR ?= $(PREFIX)/share/lua/$(LUA_VERSION)
 LIBDIR ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
 install: all
-	install -d $(DESTDIR)$(LUADIR)/xmpp/xexpr $(DESTDIR)$(LIBDIR)/xmpp
-	install -m 644 lua/xmpp/*.lua $(DESTDIR)$(LUADIR)/xmpp
-	install -m 644 lua/xmpp/xexpr/*.lua $(DESTDIR)$(LUADIR)/xmpp/xexpr
+	@for f in $$(cd lua && find xmpp -name '*.lua'); do \
+	  install -d $(DESTDIR)$(LUADIR)/$${f%/*} && install -m 644 lua/$$f $(DESTDIR)$(LUADIR)/$$f || exit 1; \
+	done
+	install -d $(DESTDIR)$(LIBDIR)/xmpp
 	install -m 755 $(SO) $(DESTDIR)$(LIBDIR)/xmpp
+
+# What git knows, or would; without git, all there is.
+VERSION = $(shell sed -n 's/^ *_VERSION = "xmpp \(.*\)",$$/\1/p' lua/xmpp/init.lua)
+DIST = xmpp-$(VERSION)
+.PHONY: dist
+dist:
+	@mkdir -p $(BUILD)/dist
+	@rm -rf $(BUILD)/dist/$(DIST)*
+	@mkdir $(BUILD)/dist/$(DIST)
+	@{ git ls-files -co --exclude-standard 2>/dev/null || \
+	  find . -type f ! -path './build*' ! -path './.git*' ! -name '*.so' ! -name '*.rock'; } | \
+	  while read -r f; do [ ! -f "$$f" ] || echo "$$f"; done | tar -cf - -T - | tar -xf - -C $(BUILD)/dist/$(DIST)
+	cd $(BUILD)/dist && tar -cf - $(DIST) | gzip -9 >$(DIST).tar.gz
+	@rm -rf $(BUILD)/dist/$(DIST)
+	cp rockspec/$(DIST)-1.rockspec $(BUILD)/dist
 
 clean:
 	rm -rf build build-san build-fuzz build-cov lua/xmpp/core.so

@@ -10,14 +10,8 @@ description = {
 }
 -- lua-cjson is only needed by xexpr.to_json and xexpr.from_json, which say so when it is missing.
 dependencies = { "lua >= 5.1, < 5.5" }
-external_dependencies = {
-  OPENSSL = { header = "openssl/ssl.h" },
-  EXPAT = { header = "expat.h" },
-  LIBUV = { header = "uv.h" },
-  CARES = { header = "ares.h" },
-  IDN2 = { header = "idn2.h" },
-  UNISTRING = { header = "uninorm.h" },
-}
+-- OpenSSL, expat, libuv, c-ares, libidn2 and libunistring are looked for by the Makefile, with pkg-config; what is
+-- missing it names with its packages.
 build = {
   type = "make",
   build_variables = {
@@ -25,12 +19,12 @@ build = {
     CFLAGS = "$(CFLAGS) -O2",
     LUA = "$(LUA)",
     LUA_CFLAGS = "-I$(LUA_INCDIR)",
-    PREFIX = "$(PREFIX)",
   },
   install_variables = {
-    LUA_CFLAGS = "-I$(LUA_INCDIR)",
+    CC = "$(CC)",
+    CFLAGS = "$(CFLAGS) -O2",
     LUA = "$(LUA)",
-    PREFIX = "$(PREFIX)",
+    LUA_CFLAGS = "-I$(LUA_INCDIR)",
     LUADIR = "$(LUADIR)",
     LIBDIR = "$(LIBDIR)",
   },

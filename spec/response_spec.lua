@@ -206,10 +206,18 @@ describe("who may answer", function()
     assert.is_false(is_answered("iq", "\195\164", nil, stanza("iq", { type = "result", id = "a\204\136" })))
   end)
 
+  it("needs the stream's namespace, and another kind of stream's ends it", function()
+    for _, ns in ipairs { "jabber:server", "jabber:component:accept" } do
+      fresh()
+      conn:send_callback(request "a1", notes "a")
+      f:feed("<iq xmlns='" .. ns .. "' type='result' id='a1'/>")
+      expect "a!closed"
+      assert.matches("<invalid%-namespace ", f:sent())
+    end
+  end)
+
   it("needs the stream's namespace", function()
     for _, bytes in ipairs {
-      "<iq xmlns='jabber:server' type='result' id='a1'/>",
-      "<iq xmlns='jabber:component:accept' type='result' id='a1'/>",
       "<x:iq xmlns:x='urn:x' type='result' id='a1'/>",
       "<iq xmlns='urn:x' type='result' id='a1'/>",
       "<iq type='result' x:id='a1' xmlns:x='urn:x'/>",

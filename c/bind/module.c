@@ -1,5 +1,6 @@
 /* module: luaopen, the state that a lua_State has once, and the loop's turns. */
 #include <math.h>
+#include <stdio.h>
 
 #include "bind.h"
 #include "rnd.h"
@@ -70,7 +71,7 @@ static int l_step(lua_State *L) {
   if (st->stepping)
     return luaL_error(L, "a step is being made already: inside a handler or callback, wait by yielding (await, sleep), "
                          "which needs a coroutine that can yield here");
-  lua_pushcfunction(L, l_step_protected); /* may raise: 5.1 makes a closure of it */
+  lua_pushvalue(L, lua_upvalueindex(1)); /* l_step_protected: where pushing it anew made a closure, this makes nothing */
   lua_pushlightuserdata(L, st);
   lua_pushinteger(L, most > ALL ? ALL : most);
   st->stepping = true;
@@ -135,6 +136,12 @@ static int l_now(lua_State *L) {
   return 1;
 }
 
+/* warn(text): for who runs the program, on stderr; a sandbox has no io. */
+static int l_warn(lua_State *L) {
+  fprintf(stderr, "xmpp: %s\n", luaL_checkstring(L, 1));
+  return 0;
+}
+
 /* methods(t): what conn:name means. */
 static int l_methods(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -180,7 +187,6 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"on_error", xb_l_on_error},
                                      {"timer", xb_l_timer},
                                      {"spawn", xb_l_spawn},
-                                     {"step", l_step},
                                      {"is_busy", l_is_busy},
                                      {"is_stepping", l_is_stepping},
                                      {"fd", l_fd},
@@ -189,6 +195,7 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"id", l_id},
                                      {"error", l_error},
                                      {"now", l_now},
+                                     {"warn", l_warn},
                                      {"methods", l_methods},
 #if LUA_VERSION_NUM == 501
                                      {"can_yield", xb_l_can_yield},
@@ -201,7 +208,11 @@ __attribute__((visibility("default"))) int luaopen_xmpp_core(lua_State *L) {
   xb_open_call(L);
   xb_open_wait(L);
   xb_open_jid(L);
+  xb_open_connect(L);
   luaL_newlib(L, functions);
+  lua_pushcfunction(L, l_step_protected);
+  lua_pushcclosure(L, l_step, 1);
+  lua_setfield(L, -2, "step");
   lua_pushliteral(L, "xmpp.core built for " XB_LUA); /* lua/xmpp/load.lua looks for it in the file, too */
   lua_setfield(L, -2, "built");
   xb_push_default_handler(L);

@@ -177,7 +177,7 @@ static void put_off_keepalive(xm_conn *c) {
 
 static void on_ask(void *arg) {
   xm_conn *c = arg;
-  xm_sm_request(c->sm);
+  if (xm_sm_unasked(c->sm)) xm_sm_request(c->sm); /* somebody may have asked meanwhile */
   wake(c);
 }
 
@@ -225,7 +225,7 @@ static int pump(xm_conn *c) {
   xm_buf *w = xm_link_wire(c->link);
   size_t mark = xm_buf_mark(w);
   int rc = c->said_bye ? XM_OK : xm_sm_pump(c->sm, w, c->o.fed ? SIZE_MAX : WIRE);
-  xm_wirelog_text(&c->log, '>', xm_buf_at(w) + mark, xm_buf_len(w) - mark);
+  if (xm_buf_len(w) > mark) xm_wirelog_text(&c->log, '>', xm_buf_at(w) + mark, xm_buf_len(w) - mark);
   return rc;
 }
 
@@ -399,6 +399,14 @@ static bool is_dirt(const xm_err *e) {
   return false;
 }
 
+/* Resuming has brought nothing, and may never: a server that has resumed another session than ours would do so again. */
+static bool is_barren(const xm_conn *c) {
+  const xm_err *e = &c->trouble;
+  if (c->unproven) return is_dirt(e);
+  return c->told && strcmp(c->told, "resuming") == 0 && e->layer == XM_LAYER_STREAM &&
+         strcmp(e->condition, "undefined-condition") == 0;
+}
+
 static xm_conn_event follow(xm_conn *c) {
   c->hops++;
   if (start_link(c, &c->trouble) < 0) end_with_loss(c);
@@ -416,7 +424,7 @@ static xm_conn_event on_link_end(xm_conn *c) {
   c->trouble = *xm_link_why(c->link);
   if (was_ready || !xm_link_address(c->link, &c->avoid)) c->avoid.ss_family = 0;
   if (!followed) *c->host = '\0';
-  if (c->unproven && is_dirt(&c->trouble)) {
+  if (is_barren(c)) {
     c->barren++;
     c->trouble.retry = true;
   }
@@ -488,7 +496,7 @@ static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
   }
   if (c->o.sm && xm_link_has_sm(c->link)) xm_sm_enable(c->sm, c->o.resumable);
   c->barren = 0;
-  if (c->begun) c->news |= NEWS_REBOUND;
+  if (again) c->news |= NEWS_REBOUND;
   c->bound = true;
   return XM_OK;
 }
@@ -499,10 +507,25 @@ static int go_on_with_session(xm_conn *c, uint32_t h) {
   return xm_sm_resumed(c->sm, h, xm_link_why(c->link));
 }
 
+/* A new session is not what was asked for: to go on was wanted for as long as the old one can be resumed. */
+static bool is_unwanted(const xm_conn *c, xm_nego_outcome outcome) {
+  return c->begun && outcome != XM_NEGO_RESUMED && !c->o.reconnect.any && c->hops == 0;
+}
+
+static xm_conn_event end_session(xm_conn *c, const uint32_t *h) {
+  if (h) xm_sm_resumed(c->sm, *h, NULL); /* what the server had of it */
+  xm_err_set(xm_link_why(c->link), XM_LAYER_CLOSED, "session-lost", false,
+             "the server has forgotten the session, and a new one (reconnect) was not asked for");
+  xm_link_refuse(c->link, "", true);
+  return on_link_end(c);
+}
+
 static xm_conn_event on_opened(xm_conn *c) {
   uint32_t h;
   xm_nego_outcome outcome = xm_link_outcome(c->link, &h);
-  int rc = outcome == XM_NEGO_RESUMED ? go_on_with_session(c, h) : start_session(c, outcome, h);
+  int rc;
+  if (is_unwanted(c, outcome)) return end_session(c, outcome == XM_NEGO_LOST_AT ? &h : NULL);
+  rc = outcome == XM_NEGO_RESUMED ? go_on_with_session(c, h) : start_session(c, outcome, h);
   if (rc == XM_EFAIL) return refuse_h(c);
   if (rc < 0) {
     xm_link_cut(c->link);

@@ -545,8 +545,10 @@ unsigned xm_sm_awaited(const xm_sm *s) {
   return s->asked;
 }
 
+/* What an answer didn't cover, since the server was behind, is asked for again. */
 unsigned xm_sm_unasked(const xm_sm *s) {
-  return s->state == XM_SM_ON && !s->must_ask ? s->since : 0;
+  if (s->state != XM_SM_ON || s->must_ask) return 0;
+  return s->since || s->asked ? s->since : (unsigned)s->pumped;
 }
 
 bool xm_sm_is_done(const xm_sm *s) {

@@ -128,7 +128,7 @@ uint32_t xm_sm_in(const xm_sm *s);          /* stanzas handled: our h */
 uint32_t xm_sm_acked(const xm_sm *s);       /* the server's last h */
 /* Requests that are on the wire and not answered. */
 unsigned xm_sm_awaited(const xm_sm *s);
-/* Stanzas that nobody has asked about yet. */
+/* Stanzas on the wire that no request, answered or not, will tell of: ask after a while. */
 unsigned xm_sm_unasked(const xm_sm *s);
 
 /* Is there nothing left to do before the stream may be ended? */

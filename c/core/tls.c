@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,23 +72,29 @@ static long bio_ctrl(BIO *b, int cmd, long n, void *p) {
   return cmd == BIO_CTRL_FLUSH || (cmd == BIO_CTRL_EOF && owner_of(b)->io_ended);
 }
 
-static BIO_METHOD *method; /* one for the process, or until the library is unloaded */
+static _Atomic(BIO_METHOD *) method; /* one for the process and all of its threads, or until the library is unloaded */
 
 __attribute__((destructor)) static void free_method(void) {
   BIO_meth_free(method);
 }
 
+/* NULL: no memory, this time. */
+static BIO_METHOD *get_method(void) {
+  BIO_METHOD *there = atomic_load(&method), *m;
+  if (there) return there;
+  m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "xmpp");
+  if (!m) return NULL;
+  BIO_meth_set_read(m, bio_read);
+  BIO_meth_set_write(m, bio_write);
+  BIO_meth_set_ctrl(m, bio_ctrl);
+  if (atomic_compare_exchange_strong(&method, &there, m)) return m;
+  BIO_meth_free(m); /* another thread was faster */
+  return there;
+}
+
 static BIO *new_bio(xm_tls *t) {
-  BIO *b;
-  if (!method) {
-    BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "xmpp");
-    if (!m) return NULL;
-    BIO_meth_set_read(m, bio_read);
-    BIO_meth_set_write(m, bio_write);
-    BIO_meth_set_ctrl(m, bio_ctrl);
-    method = m;
-  }
-  b = BIO_new(method);
+  BIO_METHOD *m = get_method();
+  BIO *b = m ? BIO_new(m) : NULL;
   if (!b) return NULL;
   BIO_set_data(b, t);
   BIO_set_init(b, 1);

@@ -31,6 +31,7 @@ struct xm_xml {
   unsigned depth;     /* open elements, the stream's root included */
   unsigned nodes;     /* of the stanza at hand */
   const char *room;   /* where the caller puts bytes */
+  size_t last;        /* how many it has put there */
   size_t filled;      /* bytes there that expat hasn't been told of */
   size_t fed;         /* bytes told, since the stream began */
   size_t used;        /* of these, the ones before the token at hand */
@@ -237,7 +238,22 @@ void xm_xml_set_limits(xm_xml *x, const xm_xml_limits *limits) {
   x->limits = *limits;
 }
 
-int xm_xml_restart(xm_xml *x) {
+/* What lies behind the event that is out: the end of what was filled in last. */
+static int save_unread(xm_xml *x, xm_buf *to) {
+  size_t n = x->failed ? 0 : xm_xml_unread(x);
+  return n && n <= x->last ? xm_buf_put(to, x->room + x->last - n, n) : XM_OK;
+}
+
+static int fill_unread(xm_xml *x, const xm_buf *from) {
+  size_t room, n = xm_buf_len(from);
+  char *to = n ? xm_xml_space(x, &room) : NULL;
+  if (n && !to) return XM_ENOMEM;
+  if (n) memcpy(to, xm_buf_at(from), n);
+  if (n) xm_xml_fill(x, n);
+  return XM_OK;
+}
+
+static int reset(xm_xml *x) {
   if (!XML_ParserReset(x->parser, "UTF-8")) return XM_ENOMEM;
   set_handlers(x);
   x->event = XM_XML_MORE;
@@ -248,6 +264,15 @@ int xm_xml_restart(xm_xml *x) {
   return XM_OK;
 }
 
+int xm_xml_restart(xm_xml *x) {
+  xm_buf unread = XM_BUF_INIT;
+  int rc = save_unread(x, &unread);
+  if (rc == XM_OK) rc = reset(x);
+  if (rc == XM_OK) rc = fill_unread(x, &unread);
+  xm_buf_free(&unread);
+  return rc;
+}
+
 char *xm_xml_space(xm_xml *x, size_t *n) {
   char *room = XML_GetBuffer(x->parser, READ);
   *n = READ;
@@ -256,7 +281,7 @@ char *xm_xml_space(xm_xml *x, size_t *n) {
 }
 
 void xm_xml_fill(xm_xml *x, size_t n) {
-  x->filled = n;
+  x->filled = x->last = n;
 }
 
 /* expat's own refusals, by the name that RFC 6120 4.9.3 has for them. */

@@ -37,7 +37,8 @@ typedef struct xm_xml xm_xml;
 xm_xml *xm_xml_new(const char *ns, const xm_xml_limits *limits);
 void xm_xml_free(xm_xml *x);
 void xm_xml_set_limits(xm_xml *x, const xm_xml_limits *limits);
-/* A new stream on the same connection (RFC 6120 4.3.3): forgets everything, bytes not yet used included. 0 or XM_ENOMEM. */
+/* A new stream on the same connection (RFC 6120 4.3.3): forgets everything but the bytes behind the event that is out, which
+ * are the new stream's. 0 or XM_ENOMEM. */
 int xm_xml_restart(xm_xml *x);
 
 /* Where to put bytes: at least 1, at most 16 KiB. NULL: no memory. Not while an event is out (next has not said MORE). */

@@ -89,13 +89,31 @@ static void acks(line *l, uint32_t h) {
   says(l, "a", text);
 }
 
+/* With nothing held back: see what_is_held. */
+static void enable_at_once(line *l, bool resumable) {
+  xm_sm_enable(l->s, resumable);
+  xm_sm_release(l->s);
+}
+
 /* And whatever was given before it is moved, too. */
 static void enable(line *l) {
-  xm_sm_enable(l->s, true);
+  enable_at_once(l, true);
   assert_int_equal(xm_sm_pump(l->s, &l->wire, ALL), XM_OK);
   xm_sm_taken(l->s, xm_buf_len(&l->wire));
   xm_buf_clear(&l->wire);
   says(l, "enabled", "id=i resume=true");
+}
+
+/* Resumed, and the server has answered the request that goes before all that is sent again. */
+static void resume(line *l, uint32_t h) {
+  xm_buf first = XM_BUF_INIT;
+  assert_int_equal(xm_sm_resumed(l->s, h, NULL), XM_OK);
+  if (!xm_sm_is_held(l->s)) return;
+  assert_int_equal(xm_sm_pump(l->s, &first, ALL), XM_OK);
+  assert_int_equal(xm_buf_len(&first), strlen("<r xmlns='urn:xmpp:sm:3'/>"));
+  xm_sm_taken(l->s, xm_buf_len(&first));
+  xm_buf_free(&first);
+  acks(l, h);
 }
 
 static void pump(line *l, size_t most) {
@@ -221,7 +239,7 @@ static void enable_is_first_and_counting_begins_with_it(void **state) {
   line l = new_line();
   (void)state;
   give_messages(&l, 2);
-  xm_sm_enable(l.s, true);
+  enable_at_once(&l, true);
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_ENABLING);
   pump(&l, ALL);
   assert_string_equal(briefly(&l), "E 1 2");
@@ -244,7 +262,7 @@ static void enable_is_first_and_counting_begins_with_it(void **state) {
   assert_true(xm_sm_is_done(l.s));
   free_line(&l);
   l = new_line();
-  xm_sm_enable(l.s, false);
+  enable_at_once(&l, false);
   pump(&l, ALL);
   assert_memory_equal(xm_buf_at(&l.wire), "<enable xmlns='urn:xmpp:sm:3'/>", xm_buf_len(&l.wire));
   free_line(&l);
@@ -332,11 +350,39 @@ static void at_most_150_are_in_flight(void **state) {
   free_line(&l);
 }
 
+/* What is given waits for <enabled/>, or for patience to end; after a resumption, for the answer to a request. */
+static void what_is_held(void **state) {
+  line l = new_line();
+  (void)state;
+  xm_sm_enable(l.s, true);
+  give_messages(&l, 2);
+  expect_moved(&l, "E");
+  assert_true(xm_sm_is_held(l.s) && !xm_sm_is_done(l.s));
+  xm_sm_release(l.s);
+  expect_moved(&l, "1 2");
+  says(&l, "enabled", "id=i resume=true");
+  assert_false(xm_sm_is_held(l.s));
+  xm_sm_cut(l.s);
+  assert_int_equal(xm_sm_resumed(l.s, 1, NULL), XM_OK);
+  expect_moved(&l, "R");
+  xm_sm_release(l.s); /* not then */
+  expect_moved(&l, "");
+  says(&l, "r", "");
+  expect_moved(&l, "A0");
+  acks(&l, 1);
+  expect_moved(&l, "2");
+  xm_sm_cut(l.s);
+  assert_int_equal(xm_sm_resumed(l.s, 2, NULL), XM_OK); /* with nothing to send there is nothing to hold */
+  assert_false(xm_sm_is_held(l.s));
+  expect_moved(&l, "");
+  free_line(&l);
+}
+
 /* Before <enabled/> too: it may be refused late. */
 static void at_most_150_wait_for_enabled(void **state) {
   line l = new_line();
   (void)state;
-  xm_sm_enable(l.s, true);
+  enable_at_once(&l, true);
   give_messages(&l, 200);
   pump(&l, ALL);
   take(&l, ALL);
@@ -354,7 +400,7 @@ static void a_request_is_made_when_asked_for(void **state) {
   (void)state;
   xm_sm_request(l.s);
   expect_moved(&l, "");
-  xm_sm_enable(l.s, true);
+  enable_at_once(&l, true);
   xm_sm_request(l.s);
   expect_moved(&l, "E");
   give_messages(&l, 1);
@@ -381,7 +427,7 @@ static void the_server_hears_what_was_handled(void **state) {
   says(&l, "r", "");
   xm_sm_acknowledge(l.s);
   expect_moved(&l, ""); /* nobody counts */
-  xm_sm_enable(l.s, true);
+  enable_at_once(&l, true);
   says(&l, "r", "");
   xm_sm_acknowledge(l.s);
   expect_moved(&l, "E");
@@ -463,7 +509,7 @@ static void enabled_says_what_can_be_resumed(void **state) {
   (void)state;
   for (i = 0; i < sizeof rows / sizeof *rows; i++) {
     line l = new_line();
-    xm_sm_enable(l.s, true);
+    enable_at_once(&l, true);
     expect_moved(&l, "E");
     says(&l, "enabled", rows[i].attributes);
     assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
@@ -481,7 +527,7 @@ static void an_id_may_be_long(void **state) {
   line l = new_line();
   (void)state;
   memset(attributes + strlen(attributes), 'i', 4000);
-  xm_sm_enable(l.s, true);
+  enable_at_once(&l, true);
   expect_moved(&l, "E");
   says(&l, "enabled", attributes);
   assert_string_equal(xm_sm_id(l.s), attributes + strlen("resume=true id="));
@@ -493,7 +539,7 @@ static void enabled_means_nothing_before_enable_or_twice(void **state) {
   (void)state;
   says(&l, "enabled", "id=x resume=true");
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
-  xm_sm_enable(l.s, true);
+  enable_at_once(&l, true);
   says(&l, "enabled", "id=x resume=true"); /* ours isn't out yet */
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_ENABLING);
   expect_moved(&l, "E");
@@ -515,7 +561,7 @@ static void without_enabled_it_goes_on_without(void **state) {
   line l = new_line();
   (void)state;
   xm_sm_give_up(l.s);
-  xm_sm_enable(l.s, true);
+  enable_at_once(&l, true);
   give_messages(&l, 3);
   pump(&l, ALL);
   take(&l, strlen("<enable xmlns='urn:xmpp:sm:3' resume='true'/>") + 17);
@@ -535,7 +581,7 @@ static void without_enabled_it_goes_on_without(void **state) {
 static void enabled_may_come_late(void **state) {
   line l = new_line();
   (void)state;
-  xm_sm_enable(l.s, true);
+  enable_at_once(&l, true);
   give_messages(&l, 2);
   expect_moved(&l, "E 1 2");
   xm_sm_give_up(l.s);
@@ -564,7 +610,7 @@ static void what_has_left_may_not_have_arrived(void **state) {
   (void)state;
   for (turn = 0; turn < 4; turn++) {
     line l = new_line();
-    xm_sm_enable(l.s, true);
+    enable_at_once(&l, true);
     give_messages(&l, 4);
     expect_moved(&l, "E 1 2 3 4");
     xm_sm_give_up(l.s);
@@ -581,7 +627,7 @@ static void what_has_left_may_not_have_arrived(void **state) {
     if (turn == 0) assert_int_equal(read_attributes(l.s, "a", "h=4", NULL), XM_EFAIL);
     if (turn == 1) assert_int_equal(xm_sm_lost(l.s, &(uint32_t){3}, 0, FOREVER), XM_OK);
     if (turn > 1) xm_sm_cut(l.s);
-    if (turn > 1) assert_int_equal(xm_sm_resumed(l.s, turn == 2 ? 3 : 5, NULL), XM_OK);
+    if (turn > 1) resume(&l, turn == 2 ? 3 : 5);
     assert_string_equal(told(&l), turn == 0 || turn == 3 ? "5a" : "");
     if (turn == 2) expect_moved(&l, "5");
     if (turn == 2) assert_int_equal(read_attributes(l.s, "a", "h=2", NULL), XM_EFAIL);
@@ -598,7 +644,7 @@ static void enabled_may_come_between_two_pieces(void **state) {
   line l = new_line();
   (void)state;
   snprintf(big, sizeof big, "<message id='%08900d'/>", 0);
-  xm_sm_enable(l.s, true);
+  enable_at_once(&l, true);
   expect_moved(&l, "E");
   xm_sm_give_up(l.s);
   give_messages(&l, 160);
@@ -621,7 +667,7 @@ static void failed_means_without(void **state) {
   line l = new_line();
   (void)state;
   says(&l, "failed", "");
-  xm_sm_enable(l.s, true);
+  enable_at_once(&l, true);
   give_messages(&l, 1);
   expect_moved(&l, "E 1");
   says(&l, "failed", "");
@@ -665,7 +711,7 @@ static void h_is_read_only_where_both_count(void **state) {
   line l = new_line();
   (void)state;
   says(&l, "a", "h=77");
-  xm_sm_enable(l.s, true);
+  enable_at_once(&l, true);
   give_messages(&l, 1);
   expect_moved(&l, "E 1");
   says(&l, "a", "h=77");
@@ -688,7 +734,7 @@ static void h_stays_within_what_was_written(void **state) {
       xm_err e = {0};
       line l = new_line();
       assert_int_equal(xm_sm_restore(l.s, &session), XM_OK);
-      assert_int_equal(xm_sm_resumed(l.s, starts[k], NULL), XM_OK);
+      resume(&l, starts[k]);
       give_messages(&l, 6);
       pump(&l, ALL);
       take(&l, 4 * 17 + 5); /* the fifth is half written, the sixth on the wire */
@@ -723,7 +769,7 @@ static void counters_wrap(void **state) {
   int i;
   (void)state;
   assert_int_equal(xm_sm_restore(l.s, &session), XM_OK);
-  assert_int_equal(xm_sm_resumed(l.s, UINT32_MAX - 2, NULL), XM_OK);
+  resume(&l, UINT32_MAX - 2);
   give_messages(&l, 6);
   expect_moved(&l, "1 2 3 4 5 6 R");
   acks(&l, UINT32_MAX);
@@ -735,7 +781,7 @@ static void counters_wrap(void **state) {
   says(&l, "r", "");
   expect_moved(&l, "A2");
   xm_sm_cut(l.s);
-  assert_int_equal(xm_sm_resumed(l.s, 2, NULL), XM_OK);
+  resume(&l, 2);
   assert_string_equal(told(&l), "5a");
   expect_moved(&l, "6");
   free_line(&l);
@@ -757,7 +803,7 @@ static void what_was_half_written_is_moved_whole(void **state) {
     assert_true(xm_sm_is_between(l.s));
     assert_string_equal(xm_sm_id(l.s), "i");
     assert_int_equal(xm_sm_written(l.s), n >= 34 ? 2 : n >= 17);
-    assert_int_equal(xm_sm_resumed(l.s, 0, NULL), XM_OK);
+    resume(&l, 0);
     expect_moved(&l, "1 2");
     assert_string_equal(told(&l), "1w 2w");
     free_line(&l);
@@ -776,7 +822,7 @@ static void a_cut_forgets_what_was_due(void **state) {
   xm_sm_cut(l.s);
   assert_int_equal(xm_sm_awaited(l.s), 0);
   assert_int_equal(xm_sm_unasked(l.s), 0);
-  assert_int_equal(xm_sm_resumed(l.s, 3, NULL), XM_OK);
+  resume(&l, 3);
   expect_moved(&l, "");
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
   free_line(&l);
@@ -822,7 +868,7 @@ static void links_may_be_cut_again_and_again(void **state) {
   give_messages(&l, 3);
   expect_moved(&l, "1 2 3");
   xm_sm_cut(l.s);
-  assert_int_equal(xm_sm_resumed(l.s, 1, NULL), XM_OK);
+  resume(&l, 1);
   pump(&l, ALL);
   assert_string_equal(briefly(&l), "2 3");
   take(&l, 17);
@@ -831,7 +877,7 @@ static void links_may_be_cut_again_and_again(void **state) {
   xm_sm_cut(l.s); /* a link that didn't get as far as that */
   assert_int_equal(xm_sm_written(l.s), 1);
   assert_int_equal(xm_sm_resumed(l.s, 3, NULL), XM_EFAIL); /* the third isn't known to have been written again */
-  assert_int_equal(xm_sm_resumed(l.s, 2, NULL), XM_OK);
+  resume(&l, 2);
   expect_moved(&l, "3");
   acks(&l, 3);
   assert_string_equal(told(&l), "1w 2w 3w 1a 2a 3a");
@@ -908,7 +954,7 @@ static void a_session_that_never_was_has_no_h(void **state) {
   const uint32_t h = 1;
   line l = new_line();
   (void)state;
-  xm_sm_enable(l.s, true);
+  enable_at_once(&l, true);
   give(&l, "<iq id='1'/>", XM_SM_WATCHED);
   expect_moved(&l, "E 1");
   xm_sm_cut(l.s);
@@ -996,7 +1042,7 @@ static void what_is_resumed_gets_no_stamp(void **state) {
   give_messages(&l, 1);
   expect_moved(&l, "1");
   xm_sm_cut(l.s);
-  assert_int_equal(xm_sm_resumed(l.s, 0, NULL), XM_OK);
+  resume(&l, 0);
   pump(&l, ALL);
   assert_int_equal(xm_buf_len(&l.wire), strlen("<message id='1'/>"));
   free_line(&l);
@@ -1031,7 +1077,7 @@ static void what_comes_back_waits_to_be_fetched(void **state) {
   lose(&l, NULL);
   assert_true(xm_sm_returned_next(l.s, &st));
   assert_int_equal(st.seq, 1);
-  xm_sm_enable(l.s, true);
+  enable_at_once(&l, true);
   pump(&l, ALL);
   take(&l, ALL);
   lose(&l, NULL);
@@ -1076,7 +1122,7 @@ static void a_receipt_is_told_once(void **state) {
   give_messages(&l, 3);
   expect_moved(&l, "1 2 3");
   xm_sm_cut(l.s);
-  assert_int_equal(xm_sm_resumed(l.s, 1, NULL), XM_OK);
+  resume(&l, 1);
   expect_moved(&l, "2 3");
   assert_string_equal(told(&l), "1w 2w 3w 1a");
   xm_sm_cut(l.s);
@@ -1144,7 +1190,7 @@ static void a_session_is_restored(void **state) {
   assert_int_equal(xm_sm_resumed(l.s, 13, NULL), XM_EFAIL);
   assert_int_equal(xm_sm_resumed(l.s, 9, NULL), XM_EFAIL);
   assert_int_equal(xm_sm_written(l.s), 2);
-  assert_int_equal(xm_sm_resumed(l.s, 11, NULL), XM_OK);
+  resume(&l, 11);
   assert_string_equal(told(&l), "1a");
   expect_moved(&l, "2 3");
   assert_string_equal(told(&l), "3w"); /* of the second the other process knew that */
@@ -1216,6 +1262,7 @@ static int live(xm_sm *s, xm_buf *to) {
   int ends = 0;
   commit_four(s);
   xm_sm_enable(s, true);
+  xm_sm_release(s);
   move(s, to);
   read_attributes(s, "enabled", "id=i resume=true location=h:5", NULL);
   commit_four(s);
@@ -1226,11 +1273,14 @@ static int live(xm_sm *s, xm_buf *to) {
   xm_sm_resumed(s, 3, NULL);
   commit_four(s);
   move(s, to);
+  read_attributes(s, "a", "h=3", NULL);
+  move(s, to);
   xm_sm_cut(s);
   SURELY(xm_sm_lost(s, NULL, 10, 9));
   commit_four(s);
   xm_sm_enable(s, true);
   read_attributes(s, "r", "", NULL);
+  xm_sm_release(s);
   move(s, to);
   read_attributes(s, "enabled", "", NULL);
   xm_sm_cut(s);
@@ -1317,7 +1367,7 @@ static void a_session_without_memory_is_not_restored(void **state) {
 static void an_id_without_memory_is_none(void **state) {
   line l = new_line();
   (void)state;
-  xm_sm_enable(l.s, true);
+  enable_at_once(&l, true);
   expect_moved(&l, "E");
   heap_fails(0, true);
   read_attributes(l.s, "enabled", "id=i resume=true location=h", NULL);
@@ -1337,6 +1387,7 @@ int main(void) {
       cmocka_unit_test(single_stanzas_are_asked_for_five_at_a_time),
       cmocka_unit_test(a_full_wire_puts_the_request_off),
       cmocka_unit_test(at_most_150_are_in_flight),
+      cmocka_unit_test(what_is_held),
       cmocka_unit_test(at_most_150_wait_for_enabled),
       cmocka_unit_test(a_request_is_made_when_asked_for),
       cmocka_unit_test(the_server_hears_what_was_handled),

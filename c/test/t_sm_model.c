@@ -45,6 +45,7 @@ static uint32_t roll(uint32_t n) {
 
 typedef struct model {
   bool on, enabling, asked; /* asked: <enable/> is out on this stream */
+  bool held;                /* stanzas wait for a word of the server's */
   unsigned log[MOST], n;    /* what must be in the log */
   unsigned written, moved;  /* so many of it has the kernel; are whole on the wire */
   size_t end[MOST], taken;  /* where on the stream each ends that was moved; what the kernel had of the stream */
@@ -84,14 +85,14 @@ static void m_taken(model *m, size_t n) {
 
 static void m_give_up(model *m) {
   if (!m->enabling) return;
-  m->enabling = false;
+  m->enabling = m->held = false;
   m_leave_written(m);
 }
 
 static void m_cut(model *m) {
   m->moved = 0;
   m->taken = 0;
-  m->enabling = m->asked = false;
+  m->enabling = m->asked = m->held = false;
 }
 
 static void m_resumed(model *m, uint32_t h) {
@@ -166,6 +167,7 @@ static void look(world *w, bool was_half) {
     if (kind == 's') {
       MUST(w->m.moved < w->m.n && number == w->m.log[w->m.moved]);
       MUST(was_half || !w->m.on || w->since < XM_SM_ASK_EVERY);
+      MUST(was_half || !w->m.held);
       w->m.end[w->m.moved++] = w->passed;
       w->since++;
     } else if (kind == 'e') {
@@ -193,8 +195,8 @@ static void pump(world *w, size_t most) {
   MUST(w->m.moved <= XM_SM_IN_FLIGHT || w->m.moved <= before + was_half);
   sum.full += w->m.moved == XM_SM_IN_FLIGHT && before < w->m.moved;
   if (most < SIZE_MAX || !w->m.on) return;
-  MUST(w->m.moved >= XM_SM_IN_FLIGHT ? w->since == 0 : w->m.moved == w->m.n);
-  MUST(w->since < XM_SM_ASK_BATCH && !xm_sm_unasked(w->s) == !w->since);
+  MUST(w->m.held || (w->m.moved >= XM_SM_IN_FLIGHT ? w->since == 0 : w->m.moved == w->m.n));
+  MUST(w->since < XM_SM_ASK_BATCH && (w->since == 0 || xm_sm_unasked(w->s)));
 }
 
 static void take(world *w, size_t n) {
@@ -270,11 +272,14 @@ static void hear(world *w) {
   if (kind == 'e') MUST(xm_tape_attr(&w->tape, "", 0, "resume", 6, "true") == XM_OK);
   MUST(xm_tape_close(&w->tape) == XM_OK);
   if (xm_sm_read(w->s, &w->tape, &e) < 0) fail_msg("run %lu, step %lu: %s", run, step, e.text);
-  if (kind == 'a' && w->m.on) m_acked(&w->m, n);
+  if (kind == 'a' && w->m.on) {
+    m_acked(&w->m, n);
+    w->m.held = false;
+  }
   if (kind == 'f') m_give_up(&w->m);
   if (kind != 'e') return;
   w->m.on = true;
-  w->m.enabling = false;
+  w->m.enabling = w->m.held = false;
   w->m.in = 0;
 }
 
@@ -295,13 +300,14 @@ static void commit(world *w) {
 }
 
 static void enable(world *w) {
-  w->m.enabling = true;
+  w->m.enabling = w->m.held = true;
   xm_sm_enable(w->s, true);
 }
 
 static void resume(world *w) {
   MUST(xm_sm_resumed(w->s, w->server.h, NULL) == XM_OK);
   m_resumed(&w->m, w->server.h);
+  w->m.held = w->m.n > 0;
   w->server.sent = w->m.in; /* it sends again what we didn't have */
   sum.resumed++;
 }
@@ -365,6 +371,10 @@ static void do_something(world *w, bool many) {
   } else if (what == 14) {
     if (roll(2)) xm_sm_request(w->s);
     else xm_sm_acknowledge(w->s);
+    if (roll(2)) {
+      xm_sm_release(w->s);
+      if (w->m.enabling) w->m.held = false;
+    }
   } else if (roll(4) == 0) {
     if (!w->m.asked) return;
     xm_sm_give_up(w->s);

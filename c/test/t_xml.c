@@ -209,6 +209,25 @@ static void a_restart_forgets_everything(void **state) {
   xm_xml_free(x);
 }
 
+/* Whatever the cutting: a header that comes in one read with what ends the old stream is the new one's. */
+static void what_is_unread_belongs_to_the_new_stream(void **state) {
+  static const char all[] = HEADER "<success xmlns='urn:x'/><?xml version='1.0'?>" HEADER "<message/>";
+  xm_err e = {0};
+  size_t room;
+  xm_xml *x = xm_xml_new("jabber:client", &generous);
+  (void)state;
+  memcpy(xm_xml_space(x, &room), all, sizeof all - 1);
+  xm_xml_fill(x, sizeof all - 1);
+  assert_int_equal(xm_xml_next(x, &e), XM_XML_OPEN);
+  assert_int_equal(xm_xml_next(x, &e), XM_XML_STANZA);
+  assert_int_equal(xm_xml_restart(x), XM_OK);
+  assert_int_equal(xm_xml_next(x, &e), XM_XML_OPEN);
+  assert_int_equal(xm_xml_next(x, &e), XM_XML_STANZA);
+  assert_string_equal(xm_tape_name(xm_xml_tape(x), 0), "message");
+  assert_int_equal(xm_xml_next(x, &e), XM_XML_MORE);
+  xm_xml_free(x);
+}
+
 /* What nego asks before TLS: is anything behind <proceed/>? */
 static void unread_bytes_are_counted(void **state) {
   static const char all[] = HEADER "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/> <me";
@@ -321,6 +340,7 @@ int main(void) {
       cmocka_unit_test(a_drip_stays_bounded),
       cmocka_unit_test(an_empty_root_is_the_end),
       cmocka_unit_test(a_restart_forgets_everything),
+      cmocka_unit_test(what_is_unread_belongs_to_the_new_stream),
       cmocka_unit_test(unread_bytes_are_counted),
       cmocka_unit_test(names_are_what_expat_takes),
       cmocka_unit_test(memory_that_runs_out_is_told),

@@ -3,6 +3,7 @@
 
 local core = require "xmpp.load"
 local options = require "xmpp.options"
+local saved_sessions = require "xmpp.saved"
 local waiting = require "xmpp.wait"
 
 local wait, check_wait, new_box = waiting.wait, waiting.check, waiting.box
@@ -68,7 +69,7 @@ local warned
 local function warn_once()
   if warned then return end
   warned = true
-  io.stderr:write("xmpp: verify = false: whoever sits between here and the server can read and change everything\n")
+  core.warn "verify = false: whoever sits between here and the server can read and change everything"
 end
 
 -- What the core knows by other words: whether to connect again (reconnect), or only for as long as the old session can
@@ -221,19 +222,10 @@ end
 
 -- Sessions of other processes
 
-local saved_fields = { version = "number", account = "string", jid = "string", id = "string", max = "number",
-  h = "number", acked = "number", written = "number", stanzas = "table", pending = "table", queue = "table" }
-
 local function check_saved(saved)
   check_type(saved, "table", 1, "resume", 3)
-  for name, kind in pairs(saved_fields) do
-    if type(saved[name]) ~= kind then
-      error(("bad argument #1 to 'resume' (%s: %s expected, got %s)"):format(name, kind, type(saved[name])), 3)
-    end
-  end
-  if saved.version == 1 then return end
-  error(("bad argument #1 to 'resume' (saved by another version of this library, as version %s)"):format(
-    tostring(saved.version)), 3)
+  local fault = saved_sessions.fault(saved)
+  if fault then error(("bad argument #1 to 'resume' (%s)"):format(fault), 3) end
 end
 
 --- Goes on with a session that another process has saved with `conn:save()`; waits until that is done. If the server
@@ -248,8 +240,7 @@ function M.resume(saved, password, opts)
   if password ~= nil or needs_password(opts) then check_password(password, 2, "resume") end
   check_wait(2)
   local o = options.check(opts, 2)
-  local session = { location = saved.location }
-  for name in pairs(saved_fields) do session[name] = saved[name] end
+  local session = saved_sessions.session(saved)
   local account, bad = core.jid(saved.account)
   if not account then return nil, bad end
   session.jid, bad = core.jid(saved.jid)

@@ -41,7 +41,11 @@ function managed.resumed(h, id)
   return ("S: <resumed xmlns='urn:xmpp:sm:3' h='%s' previd='%s'/>\n"):format(h, id or "one")
 end
 
-managed.r, managed.asks = "C: <r xmlns='urn:xmpp:sm:3'/>\n", "S: <r xmlns='urn:xmpp:sm:3'/>\n"
+managed.r = "C: <r xmlns='urn:xmpp:sm:3'/>\n"
+managed.asks = "S: <r xmlns='urn:xmpp:sm:3'/>\n"
+
+-- The server says a message, by which the other side knows how far the play is.
+function managed.says_message(body) return ("S: <message><body>%s</body></message>\n"):format(body) end
 
 function managed.a(h) return ("S: <a xmlns='urn:xmpp:sm:3' h='%s'/>\n"):format(h) end
 function managed.says(h) return ("C: <a xmlns='urn:xmpp:sm:3' h='%s'/>\n"):format(h) end
@@ -53,8 +57,8 @@ end
 
 -- The same, and it says how late it is.
 function managed.late(body)
-  return ("match \\s*<message id='%s'><body>%s</body><delay xmlns='urn:xmpp:delay' "
-    .. "stamp='20\\d\\d-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d\\d\\dZ'/></message>\n"):format(body, body)
+  return ("match \\s*<message id='%s'><body>%s</body><delay xmlns='urn:xmpp:delay'"
+    .. " stamp='20\\d\\d-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d\\d\\dZ'/></message>\n"):format(body, body)
 end
 
 -- Goodbye, the last thing said before it being how much was handled.
@@ -84,8 +88,8 @@ function managed.turn_until(is_so, what)
   end
 end
 
--- A notebook: n.of(name) is what conn:send's `on` wants; n[name] is the states that were told, in a row, n.why[name] the
--- last error.
+-- A notebook: n.of(name) is what conn:send's `on` wants; n[name] is the states that were told, in a row, n.why[name]
+-- the last error.
 function managed.notebook()
   local n = { why = {} }
   function n.of(name)
