@@ -4,7 +4,7 @@
 
 local xmpp = require "xmpp"
 
-local COLUMNS, LINES = 104, 19
+local COLUMNS, LINES = 107, 18
 local TMUX = "tmux -L xmpp-screenshot-" .. xmpp.id():gsub("%W", "") .. " "
 local ROSTER = "jabber:iq:roster"
 
@@ -31,7 +31,7 @@ local function befriend(alice, other, name)
   other:send { "presence", { to = tostring(alice:jid():bare()), type = "subscribed" } }
 end
 
-local function screen() return output(TMUX .. "capture-pane -e -p") end
+local function screen() return output(TMUX .. "capture-pane -e -p -N") end
 
 local function wait_for(text)
   for _ = 1, 600 do
@@ -114,9 +114,9 @@ local function to_svg(text)
   local pen, line = {}, 0
   for row in text:gmatch "([^\n]*)\n" do
     local column = 0
-    for before, codes in (row .. "\27[m"):gmatch "(.-)\27%[([%d;]*)m" do
+    for before, codes in (row .. "\27[-m"):gmatch "(.-)\27%[([-%d;]*)m" do
       if before ~= "" then column = draw_run(out, pen, column, line, before) end
-      apply(pen, codes)
+      if codes ~= "-" then apply(pen, codes) end -- that is the row's end
     end
     line = line + 1
   end
@@ -156,7 +156,7 @@ end
 
 local VIM = [[env LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='build/luajit/?.so' LC_ALL=C.UTF-8 \
   nvim -u NONE -n --cmd 'set rtp+=examples/nvim noruler splitbelow laststatus=2' -c 'runtime plugin/xmpp.lua' \
-  -c 'filetype on' -c 'syntax on' -c 'lua vim.g.xmpp = { jid = [=[alice@xmpp.test/nvim]=], password = [=[alicepw]=],
+  -c 'syntax on' -c 'set ft=lua' -c 'lua vim.g.xmpp = { jid = [=[alice@xmpp.test/nvim]=], password = [=[alicepw]=],
   host = [=[%s]=], port = %d, ca_file = [=[%s]=] }' examples/echo.lua]]
 
 local script = os.tmpname()
