@@ -136,10 +136,22 @@ each_host(function(host, name, library)
     call_from_host(function()
       xmpp.after(0.04, note "later")
       xmpp.after(0.02, note "sooner")
-      xmpp.spawn(note "at once")
     end)
+    turn_until(function() return #heard == 2 end)
+    host.step()
+    call_from_host(function() xmpp.spawn(note "at once") end)
     turn_until(function() return #heard == 3 end)
-    assert.same({ "at once", "sooner", "later" }, heard)
+    assert.same({ "sooner", "later", "at once" }, heard)
+  end)
+
+  it("wakes it for what a handler that is set finds in the queue", function()
+    local f = fed.open { jid = "me@xmpp.test/here" }
+    finally(function() f:feed "</stream:stream>" end)
+    f:feed "<message/>"
+    for _ = 1, 3 do host.step() end
+    local handled
+    call_from_host(function() f.conn:set_handler(function() handled = true end) end)
+    turn_until(function() return handled end)
   end)
 
   it("wakes it though something else has made turns meanwhile", function()
