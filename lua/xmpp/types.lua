@@ -411,8 +411,8 @@ function xmpp.step(timeout, max_stanzas) end
 ---@return integer
 function xmpp.fd() end
 
---- Seconds until the library needs a `step` even if `fd` stays silent; nil: none. To be asked before each sleep; what is
---- begun meanwhile and needs a step sooner makes `fd` readable.
+--- Seconds until the library needs a `step` even if `fd` stays silent; nil: none. To be asked before each sleep; what
+--- is begun meanwhile and needs a step sooner makes `fd` readable.
 ---@return number?
 function xmpp.timeout() end
 
