@@ -407,11 +407,12 @@ function xmpp.quit() end
 function xmpp.step(timeout, max_stanzas) end
 
 --- One descriptor for all that the library waits on: poll it for reading, then `step`. Timers do not wake it: see
---- `timeout`.
+--- `timeout`. `require "xmpp.loop.uv"` (luv, Neovim), `xmpp.loop.cqueues` and `xmpp.loop.copas` do this for you.
 ---@return integer
 function xmpp.fd() end
 
---- Seconds until the library needs a `step` even if `fd` stays silent; nil: none.
+--- Seconds until the library needs a `step` even if `fd` stays silent; nil: none. To be asked before each sleep; what
+--- is begun meanwhile and needs a step sooner makes `fd` readable.
 ---@return number?
 function xmpp.timeout() end
 

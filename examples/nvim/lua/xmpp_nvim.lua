@@ -3,6 +3,11 @@
 --   vim.g.xmpp = { jid = "me@example.net", password = "..." }    -- further fields are connect_client's options
 --   :Xmpp connect
 --
+-- Put this folder (examples/nvim) into 'runtimepath', and the library where LuaJIT looks (`make install LUA=luajit`).
+-- In a clone, after `make LUA=luajit`:
+--
+--   LUA_PATH="lua/?.lua;lua/?/init.lua;;" LUA_CPATH="build/luajit/?.so;;" nvim --cmd "set rtp+=examples/nvim"
+--
 -- Without a password it is asked for. The library lives on Neovim's own loop (xmpp.loop.uv), so nothing here waits for
 -- the network but coroutines, and a callback may call any function of Neovim's.
 
@@ -15,7 +20,7 @@ local M = {}
 local ROSTER = "jabber:iq:roster"
 local PROMPT = "> "
 
-local conn     -- nil: not connected
+local conn -- nil: not connected
 local contacts = {} -- bare JID -> { name = string?, resources = { [full JID] = show }, unread = count }
 local chats = {} -- bare JID -> buffer
 local roster_buffer
