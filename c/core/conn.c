@@ -272,7 +272,12 @@ void xm_conn_detach(xm_conn *c) {
   if (c->state == XM_CONN_CLOSED) return;
   if (c->link) xm_link_cut(c->link);
   xm_err_set(&c->why, XM_LAYER_CLOSED, "saved", false, "the session was saved, to be resumed by another process");
+  c->detached = true;
   xc_end(c);
+}
+
+bool xm_conn_is_detached(const xm_conn *c) {
+  return c->detached;
 }
 
 void xm_conn_abort(xm_conn *c) {

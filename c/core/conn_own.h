@@ -63,6 +63,7 @@ struct xm_conn {
   bool must_check;   /* for more than that: an answer */
   bool impatient, overdue, must_connect; /* a timer has fired */
   bool closing;      /* xm_conn_close was called */
+  bool detached;     /* xm_conn_detach was called */
   bool said_bye;     /* our stream has ended */
   bool paused;
   xm_buf sent;       /* fed: what would have gone to the kernel on links that are gone */
