@@ -29,6 +29,7 @@
 #define XB_TIMER "xmpp.Timer"
 #define XB_TASK "xmpp.Task"
 #define XB_STATE "xmpp.State"
+#define XB_CONTEXT "xmpp.Context"
 
 typedef struct xb_state xb_state;
 typedef struct xb_conn xb_conn;
@@ -191,6 +192,7 @@ int xb_l_is_connection(lua_State *L);
 /* connect.c */
 
 int xb_l_connect(lua_State *L);
+void xb_open_connect(lua_State *L);
 
 /* send.c */
 

@@ -71,7 +71,7 @@ static int l_step(lua_State *L) {
   if (st->stepping)
     return luaL_error(L, "a step is being made already: inside a handler or callback, wait by yielding (await, sleep), "
                          "which needs a coroutine that can yield here");
-  lua_pushcfunction(L, l_step_protected); /* may raise: 5.1 makes a closure of it */
+  lua_pushvalue(L, lua_upvalueindex(1)); /* l_step_protected: where pushing it anew made a closure, this makes nothing */
   lua_pushlightuserdata(L, st);
   lua_pushinteger(L, most > ALL ? ALL : most);
   st->stepping = true;
@@ -187,7 +187,6 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"on_error", xb_l_on_error},
                                      {"timer", xb_l_timer},
                                      {"spawn", xb_l_spawn},
-                                     {"step", l_step},
                                      {"is_busy", l_is_busy},
                                      {"is_stepping", l_is_stepping},
                                      {"fd", l_fd},
@@ -209,7 +208,11 @@ __attribute__((visibility("default"))) int luaopen_xmpp_core(lua_State *L) {
   xb_open_call(L);
   xb_open_wait(L);
   xb_open_jid(L);
+  xb_open_connect(L);
   luaL_newlib(L, functions);
+  lua_pushcfunction(L, l_step_protected);
+  lua_pushcclosure(L, l_step, 1);
+  lua_setfield(L, -2, "step");
   lua_pushliteral(L, "xmpp.core built for " XB_LUA); /* lua/xmpp/load.lua looks for it in the file, too */
   lua_setfield(L, -2, "built");
   xb_push_default_handler(L);

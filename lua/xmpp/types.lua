@@ -216,8 +216,8 @@ function Conn:state() end
 function Conn:on(event, f) end
 
 --- The session as plain data, JSON-safe and without the password, for `xmpp.resume` in another process. The connection
---- is closed by it (condition "saved"): its link is cut, and what comes from then on waits at the server. A stanza
---- whose handler has not returned is delivered once more there. nil when the server keeps no session (condition
+--- is closed by it (condition "saved"): its link is cut, and what comes from then on waits at the server. What a
+--- handler is at when it calls this counts as handled. nil when the server keeps no session (condition
 --- "not-resumable").
 ---@return table? saved
 ---@return xmpp.Error?

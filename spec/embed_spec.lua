@@ -1,0 +1,199 @@
+-- For programs that embed Lua: `make lib`, the example of such a program, and Lua states that are closed with
+-- everything open in them, or at the moment when their allocator fails. Under valgrind, or AddressSanitizer where that
+-- is asked for. Here a sample of the allocations of a login; each of them with TORTURE=1.
+local server = require "spec.support.server"
+local xmpp = require "xmpp"
+
+local all = os.getenv "TORTURE" == "1"
+local sanitized = os.getenv "PRELOAD" ~= nil
+local LUA = (os.getenv "LUA" or "lua5.4"):match "[^/]*$"
+local LUA_PC = os.getenv "LUA_PC" or LUA == "lua" and "lua" .. _VERSION:match "[%d.]+" or LUA
+local SANITIZE = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
+local VALGRIND = "valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=9 "
+
+local function run(command)
+  local pipe = assert(io.popen("unset LD_PRELOAD MAKEFLAGS BUILD SO; { " .. command .. "\n} 2>&1; echo \"status $?\""))
+  local text, status = pipe:read("*a"):match "^(.*)status (%d+)\n$"
+  pipe:close()
+  return text, tonumber(status)
+end
+
+local function succeed(command)
+  local text, status = run(command)
+  assert.equal(0, status, text)
+  return text
+end
+
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local folder, lib
+
+-- A program of C, with Lua and the library in it.
+local function link(source, to)
+  local lua = ("$(pkg-config --variable=libdir %s)/lib%s.a"):format(LUA_PC, jit and "luajit-5.1" or LUA_PC)
+  succeed(("cc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror %s -o %s/%s %s -I%s $(pkg-config --cflags %s) %s/libxmpp.a"
+    .. " %s $(pkg-config --libs openssl expat libuv libcares libidn2) -lunistring -lm -ldl -lpthread"):format(
+    sanitized and SANITIZE or "-g", folder, to, source, lib, LUA_PC, lib, lua))
+end
+
+-- The shell's words for a program in the folder, with the server `s` in its environment.
+local function command(s, program, arguments)
+  return ("env XMPP_HOST=%s XMPP_PORT=%d XMPP_CA=%s %s%s/%s %s"):format(s.host, s.port, s.ca,
+    sanitized and "" or VALGRIND, folder, program, arguments)
+end
+
+setup(function()
+  folder = run "mktemp -d":match "%S+"
+  local build = sanitized and "build-san" or "build"
+  lib = (LUA == "lua5.4" and build or build .. "/" .. LUA) .. "/lib"
+  succeed(("make -s lib LUA=%s BUILD=%s %s"):format(LUA, build, sanitized and "CFLAGS='" .. SANITIZE .. "'" or ""))
+end)
+
+teardown(function() run("rm -rf " .. folder) end)
+
+describe("make lib", function()
+  it("exports the two functions of xmpp.h, which needs nothing but Lua's headers", function()
+    local names = {}
+    for name in run(("nm -D --defined-only %s/libxmpp.so"):format(lib)):gmatch "%x+ T (luaopen[^\n]+)" do
+      names[#names + 1] = name
+      assert.truthy(read(lib .. "/xmpp.h"):find("int " .. name .. "(lua_State *L);", 1, true))
+    end
+    assert.same({ "luaopen_xmpp", "luaopen_xmpp_core" }, names)
+    succeed(("echo '#include <xmpp.h>' | cc -std=c99 -pedantic-errors -Wall -Werror $(pkg-config --cflags %s) -I%s "
+      .. "-fsyntax-only -x c -"):format(LUA_PC, lib))
+  end)
+
+  it("has every Lua file in it, to be had by require, and finds others by the program's", function()
+    if sanitized then return end -- by this Lua itself, which has no sanitizer in it
+    local text = succeed(("cd / && LUA_PATH= LUA_CPATH= %s -e '%s'"):format(os.getenv "LUA" or "lua5.4", ([[
+      package.path, package.cpath = "", ""
+      local xmpp = assert(package.loadlib("%s/libxmpp.so", "luaopen_xmpp"))()
+      assert(xmpp.xexpr == require "xmpp.xexpr" and require "xmpp.core".jid == xmpp.jid)
+      for name in pairs(package.preload) do io.write(" ", name, " ") end
+      package.preload.cjson = function() return { new = function() error("the program has it", 0) end } end
+      print("\n", xmpp._VERSION, xmpp.jid "A@b", select(2, pcall(xmpp.xexpr.to_json, { "a" })))]]):format(succeed(
+      ("cd %s && pwd"):format(lib)):match "%S+")))
+    assert.truthy(text:find("\n\t" .. xmpp._VERSION .. "\ta@b\tthe program has it\n", 1, true), text)
+    for name in succeed "find lua/xmpp -name '*.lua'":gmatch "lua/([^\n]+)%.lua" do
+      local module = name:gsub("/init$", ""):gsub("/", ".")
+      assert.equal(module ~= "xmpp.types", text:find(" " .. module .. " ", 1, true) ~= nil, module)
+    end
+  end)
+end)
+
+server.each(function(s)
+  local function login(name)
+    return assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], s.host, s.port, s.opts()))
+  end
+
+  describe("a program", function()
+    setup(function()
+      link("spec/support/embed.c", "embed")
+      if not jit then link("examples/embed/host.c", "host") end
+    end)
+
+    -- -> runs, allocations, how many were fine, told of, raised; in one of the threads
+    local function embed(arguments)
+      local text = succeed(command(s, "embed", arguments .. " 2>/dev/null"))
+      local runs, n, fine, told, raised =
+        text:match "^(%d+) runs, (%d+) allocations: (%d+) fine, (%d+) told, (%d+) raised"
+      assert.truthy(runs, text)
+      if all then io.stderr:write("# ", s.name, ", ", arguments, ": ", text) end
+      return tonumber(runs), tonumber(n), tonumber(fine), tonumber(told), tonumber(raised)
+    end
+
+    it("has a state in each of two threads", function()
+      local runs, _, fine = embed "spec/support/embed_login.lua never 1 1 2"
+      assert.same({ 1, 1 }, { runs, fine })
+    end)
+
+    it("closes a state with everything open in it, in two threads", function()
+      local runs, _, fine = embed "spec/support/embed_open.lua never 1 1 2"
+      assert.same({ 1, 1 }, { runs, fine })
+    end)
+
+    if not jit then -- whose allocator doesn't fail, but exits
+      it("closes a state in which an allocation fails: once, twice, from then on", function()
+        local step = all and 1 or 251
+        for _, how in ipairs { "once", "twice", "stays" } do
+          local first = all and 1 or 100
+          local runs, n, fine, told, raised =
+            embed(("spec/support/embed_login.lua %s %d %d 2"):format(how, first, step))
+          assert.is_true(runs >= (n - first) / step, how)
+          if how == "once" then
+            assert.is_true(fine > 0.9 * (runs - 60), how) -- the garbage was collected, and there was memory
+          else
+            assert.is_true(told + raised > 0.8 * (runs - 60), how)
+          end
+        end
+      end)
+
+      it("closes a state whose login fails in an allocation", function()
+        local first = 3450 -- by then the files are loaded
+        local runs, n = embed(("spec/support/embed_login.lua twice %d %d 2"):format(first, all and 1 or 9))
+        assert.is_true(runs > (all and 100 or 10) and n > first, runs .. " runs, " .. n .. " allocations")
+      end)
+
+      it("as in examples/embed has two bots, in threads and sandboxes of their own", function()
+        local pipe = assert(io.popen("unset LD_PRELOAD; " .. command(s, "host", ("examples/embed/bot.lua alice@%s "
+          .. "alicepw bob@%s bobpw 2>&1; echo status $?"):format(s.domain, s.domain))))
+        local bots = {}
+        for _ = 1, 2 do
+          local line = pipe:read "*l"
+          bots[#bots + 1] = line:match "^bot: (.+)$"
+          assert.equal(bots[#bots], line:sub(6), line)
+        end
+        local carol = login "carol"
+        for _, bot in ipairs(bots) do
+          assert(carol:send { "message", { to = bot, type = "chat" }, { "body", "Hi" } })
+          local reply = assert(carol:receive_blocking(30))
+          assert.equal(bot, reply[2].from)
+          assert.equal("Hi", xmpp.xexpr.text(reply, "body"))
+        end
+        for _, bot in ipairs(bots) do
+          assert(carol:send { "message", { to = bot, type = "chat" }, { "body", "quit" } })
+          assert.equal("quit", xmpp.xexpr.text(assert(carol:receive_blocking(30)), "body"))
+        end
+        carol:stop()
+        assert.equal("status 0\n", pipe:read "*a")
+        pipe:close()
+      end)
+
+      it("as in examples/embed ends when a bot has more memory than it may, or is no bot", function()
+        local function ends(script, text)
+          local path = folder .. "/bot.lua"
+          local file = assert(io.open(path, "w"))
+          file:write(script)
+          file:close()
+          local said, status = run(command(s, "host", path .. " alice@xmpp.test alicepw"))
+          assert.equal(1, status, said)
+          assert.truthy(said:find(text, 1, true), said)
+        end
+        ends("local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end", "alice@xmpp.test: not enough memory")
+        ends("local conn = assert(xmpp.connect_client(...)) io.write 'x'", "attempt to index a nil value (global 'io')")
+        ends("assert(not load and not require and not os) ; xmpp.connect_client('x@y', nil)", "bad argument #2")
+      end)
+
+      it("may exit in a callback, and in xmpp.on_error, and close its state there", function()
+        for _, where in ipairs { "os.exit(7, true)", 'xmpp.on_error(function() os.exit(7, true) end) error "x"' } do
+          local said, status = run(([[
+            LD_PRELOAD="%s" LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='%s/?.so' %s lua5.4 -e '
+            local xmpp = require "xmpp"
+            local conn = assert(xmpp.connect_client("alice@xmpp.test", "alicepw", "%s", %d, { ca_file = "%s" }))
+            conn:set_callback(function() %s end)
+            conn:set_handler()
+            xmpp.spawn(function() conn:send_await { "iq", { type = "get", id = "a" } } end)
+            conn:send { "presence" }
+            xmpp.run()']]):format(os.getenv "PRELOAD" or "", os.getenv "SO_DIR" or "lua", sanitized and "" or VALGRIND,
+            s.host, s.port, s.ca, where))
+          assert.same({ "", 7 }, { said, status })
+        end
+      end)
+    end
+  end)
+end, nil, { "prosody" })
