@@ -22,7 +22,8 @@ local soak = {}
 
 local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
 local WINDOW = 300 -- messages of unknown fate; the library has 150 of them on the way at most
-local PATIENCE = 60 -- seconds without any news
+local PATIENCE = 60 -- seconds without any news, after which a run is stuck
+local FETCH = 3 -- seconds without any, after which bob asks for what may be stored for him
 -- Seconds without a network after a cut. When a session is resumed before ejabberd has read all that came on the old
 -- link, it delivers what it reads then, but doesn't count it in h any more: it comes twice.
 local GAP = { prosody = 0.02, prosody13 = 0.02, ejabberd = 0.2, ejabberd24 = 0.2 }
@@ -229,11 +230,34 @@ function Run:send(count)
   for _ = 1, count do assert(self:send_one(), "there is no room") end
 end
 
--- For who is not in a coroutine. Raises when for long there was no news.
+-- Where it is stuck.
+function Run:standstill()
+  local a = self.account:close()
+  return ("no news for %d s; acked and not there: %s; of unknown fate: %s; alice is %s, bob is %s"):format(PATIENCE,
+    listed(a.lost), listed(a.untold), self.alice.conn:state(), self.bob.conn:state())
+end
+
+-- ejabberd may store a message just after it has brought what was stored to a bob who has come back; he gets it when he
+-- comes back again.
+function Run:fetch()
+  self.fetched = clock()
+  if self.bob.conn:state() ~= "ready" or #self.account:close().lost == 0 then return end
+  self.bob.conn:send { "presence", { type = "unavailable" } }
+  self.bob.conn:send { "presence" }
+end
+
+-- Raises when for long there was no news.
+function Run:check_news(level)
+  local since = clock() - self.account.told
+  if since > PATIENCE then error(self:standstill(), level and level + 1 or 0) end
+  if since > FETCH and clock() - self.fetched > FETCH then self:fetch() end
+end
+
+-- For who is not in a coroutine.
 function Run:turn_until(is_so)
   self.account.told = clock()
   while not is_so() do
-    if clock() - self.account.told > PATIENCE then error("no news for " .. PATIENCE .. " s", 2) end
+    self:check_news(2)
     xmpp.step(0.05)
   end
 end
@@ -257,7 +281,7 @@ function Run:check_alive()
   for _, p in ipairs { self.alice, self.bob } do
     if p.ended then error(p.name .. "'s connection has ended: " .. tostring(p.ended), 0) end
   end
-  if clock() - self.account.told > PATIENCE then error("no news for " .. PATIENCE .. " s", 0) end
+  self:check_news()
 end
 
 -- Cuts come with bytes, and stanzas shall be spread over all of them: none is sent far ahead of the cuts, but when
@@ -313,7 +337,7 @@ end
 -- options: seed; reconnect (the library's option, for both).
 function soak.start(s, options)
   local run = setmetatable({ server = s, options = options, account = soak.account(), tag = xmpp.id(), slack = 0,
-    began = clock() }, Run)
+    began = clock(), fetched = 0 }, Run)
   run.bob = receiver(s, run.account, run.tag, options.seed * 2, options.reconnect)
   run.alice = sender(s, run.account, run.tag, options.seed * 2 + 1, options.reconnect)
   return run
