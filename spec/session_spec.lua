@@ -359,6 +359,25 @@ describe("<failed/> instead of <resumed/>", function()
     assert.is_true(stop())
   end)
 
+  it("ends it all where no other session is wanted; what the server had is acked, the rest failed", function()
+    play(CUT, LOST:format " h='1'", NEW:match "^.-\n%s*S:.-</iq>\n", "eof\n")
+    local _, states = login { resume = true }
+    xmpp.spawn(function()
+      send "1"
+      send "2"
+      ask "old"
+    end)
+    turn_until(function() return states[#states] == "closed" end, "the end")
+    check_error({ layer = "closed", condition = "session-lost", retry = false }, states.why.closed)
+    assert.equal("written acked", note["1"])
+    for _, name in ipairs { "2", "old" } do
+      assert.equal("written failed", note[name])
+      check_error({ layer = "closed", condition = "session-lost" }, note.why[name])
+    end
+    assert.same({ "message", { id = "2" }, { "body", {}, "2" } }, note.why["2"].stanza)
+    p:check()
+  end)
+
   it("a session that the new stream has no word of is lost, too", function()
     play(session(), message "1", told "now", "cut\naccept\n",
       managed.login "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>", managed.binding, late "1",
