@@ -159,9 +159,9 @@ local function on_message(message)
   notify(("%s: %s"):format(name_of(jid), text))
 end
 
-local function on_presence(presence)
+local function on_presence(presence, c)
   local jid, kind = bare(presence[2].from), presence[2].type
-  if not jid or (kind and kind ~= "unavailable") or jid == tostring(conn:jid():bare()) then return end
+  if not jid or (kind and kind ~= "unavailable") or jid == tostring(c:jid():bare()) then return end
   local show = xexpr.text(presence, "show")
   contact(jid).resources[presence[2].from] = not kind and (show or "available") or nil
   draw_roster()
@@ -188,9 +188,15 @@ end
 
 -- Connecting
 
+local function forget_presence()
+  for _, c in pairs(contacts) do c.resources = {} end
+  draw_roster()
+end
+
 local function listen(c)
   c:on("state", function(state, err)
     if state == "closed" and conn == c then conn = nil end
+    if state == "closed" then forget_presence() end
     if state == "ready" and c:info().resumed == 0 then c:send { "presence" } end -- a new session knows nothing of us
     if err then notify(("%s (%s)"):format(state, tostring(err)), "WARN") end
   end)
