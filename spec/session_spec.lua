@@ -1,5 +1,6 @@
 -- session: stream management (XEP-0198) with servers that do what a real one seldom does, or never should; what becomes
 -- of every stanza (receipts), and of sessions that go on or are lost.
+local fed = require "spec.support.fed"
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
@@ -508,6 +509,32 @@ describe("<r/>", function()
     send "1"
     is_told("1", "written acked")
     assert.is_true(stop())
+  end)
+end)
+
+describe("who listens to a stanza", function()
+  it("is let go of when there is no more to hear", function()
+    local f = fed.open { jid = "me@xmpp.test/here", sm = true }
+    local listeners, heard = setmetatable({}, { __mode = "k" }), {}
+    local function give(name)
+      local function on(state) heard[#heard + 1] = name .. " " .. state end
+      listeners[on] = name
+      f.conn:send({ "presence" }, { on = on })
+    end
+    f:feed "<enabled xmlns='urn:xmpp:sm:3'/>"
+    give "first"
+    give "second"
+    f:sent()
+    f:feed "<a xmlns='urn:xmpp:sm:3' h='1'/>"
+    collectgarbage()
+    collectgarbage()
+    assert.same({ "first written", "second written", "first acked" }, heard)
+    assert.equal("second", select(2, next(listeners)))
+    assert.is_nil(next(listeners, (next(listeners))))
+    f:feed "<a xmlns='urn:xmpp:sm:3' h='2'/></stream:stream>"
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(next(listeners))
   end)
 end)
 
