@@ -18,7 +18,7 @@ function hosts.luv(uv)
     start = require "xmpp.loop.uv".start,
     go = function(f) coroutine.wrap(f)() end,
     step = function()
-      guard:start(50, 0, function() end)
+      guard:start(50, 50, function() end)
       uv.run "once"
       guard:stop()
     end,
@@ -249,6 +249,19 @@ each_host(function(host, name, library)
       end)
       library.run()
       assert.is_true(slept)
+    end)
+
+    it("ends when what it waited for is taken back", function()
+      local timer = xmpp.after(math.huge, error)
+      fed.open { jid = "me@xmpp.test/here" } -- dropped at once
+      turn_until(function() return xmpp.timeout() ~= 0 end)
+      call_from_host(function() timer:cancel() end)
+      call_from_host(function()
+        collectgarbage()
+        collectgarbage()
+      end)
+      library.run()
+      assert.is_false(core.is_busy())
     end)
   elseif name == "cqueues" then
     it("ends when it is stopped", function()

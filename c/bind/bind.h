@@ -258,5 +258,7 @@ int xb_l_is_jid(lua_State *L);
 
 xb_state *xb_state_of(lua_State *L);
 void xb_mark_ready(xb_conn *conn);
+/* Something that could still happen won't: when that was the last, a host that only waits for it is called. */
+void xb_less_to_do(xb_state *st);
 
 #endif
