@@ -43,6 +43,7 @@ typedef struct xb_waiters {
 struct xb_state {
   xm_loop *loop;
   bool stepping;        /* a step is on the stack */
+  bool working;         /* on an event: what was begun must be finished */
   bool closed;          /* lua_close has begun with us */
   unsigned nested;      /* coroutines that are being run, one inside the other */
   unsigned conns;       /* connections that have not ended */
