@@ -20,7 +20,6 @@ local function load()
   return text and cjson.decode(text)
 end
 
--- Not in the handler: the message that it handles would be delivered once more, to the next process.
 local function replace(conn)
   save(cjson.encode { session = assert(conn:save()), count = count })
   local words = { arg[-1] or "lua5.4", arg[0] }
@@ -32,7 +31,7 @@ end
 local function answer(message, conn)
   local text = xmpp.xexpr.text(message, "body")
   if not text then return end
-  if text == "upgrade" then return xmpp.after(0, function() replace(conn) end) end
+  if text == "upgrade" then return replace(conn) end
   count = count + 1
   conn:send(xmpp.xexpr.reply(message, { "body", ("%d: %s"):format(count, text) }))
 end

@@ -94,6 +94,9 @@ server.each(function(s)
       hears("fast", "false", "false")
       hears("run", "false", "the loop is libuv's, which is to be run instead of this one (or call :stop() on what its "
         .. "start gave)")
+      assert(bob:send { "presence", { to = "alice@xmpp.test/nvim" } })
+      hears "sees Bob"
+      hears("again", "> ")
       assert.equal("", nvim:read "*a")
     end)
 

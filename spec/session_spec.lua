@@ -1,5 +1,6 @@
 -- session: stream management (XEP-0198) with servers that do what a real one seldom does, or never should; what becomes
 -- of every stanza (receipts), and of sessions that go on or are lost.
+local fed = require "spec.support.fed"
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
@@ -359,6 +360,25 @@ describe("<failed/> instead of <resumed/>", function()
     assert.is_true(stop())
   end)
 
+  it("ends it all where no other session is wanted; what the server had is acked, the rest failed", function()
+    play(CUT, LOST:format " h='1'", NEW:match "^.-\n%s*S:.-</iq>\n", "eof\n")
+    local _, states = login { resume = true }
+    xmpp.spawn(function()
+      send "1"
+      send "2"
+      ask "old"
+    end)
+    turn_until(function() return states[#states] == "closed" end, "the end")
+    check_error({ layer = "closed", condition = "session-lost", retry = false }, states.why.closed)
+    assert.equal("written acked", note["1"])
+    for _, name in ipairs { "2", "old" } do
+      assert.equal("written failed", note[name])
+      check_error({ layer = "closed", condition = "session-lost" }, note.why[name])
+    end
+    assert.same({ "message", { id = "2" }, { "body", {}, "2" } }, note.why["2"].stanza)
+    p:check()
+  end)
+
   it("a session that the new stream has no word of is lost, too", function()
     play(session(), message "1", told "now", "cut\naccept\n",
       managed.login "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>", managed.binding, late "1",
@@ -489,6 +509,32 @@ describe("<r/>", function()
     send "1"
     is_told("1", "written acked")
     assert.is_true(stop())
+  end)
+end)
+
+describe("who listens to a stanza", function()
+  it("is let go of when there is no more to hear", function()
+    local f = fed.open { jid = "me@xmpp.test/here", sm = true }
+    local listeners, heard = setmetatable({}, { __mode = "k" }), {}
+    local function give(name)
+      local function on(state) heard[#heard + 1] = name .. " " .. state end
+      listeners[on] = name
+      f.conn:send({ "presence" }, { on = on })
+    end
+    f:feed "<enabled xmlns='urn:xmpp:sm:3'/>"
+    give "first"
+    give "second"
+    f:sent()
+    f:feed "<a xmlns='urn:xmpp:sm:3' h='1'/>"
+    collectgarbage()
+    collectgarbage()
+    assert.same({ "first written", "second written", "first acked" }, heard)
+    assert.equal("second", select(2, next(listeners)))
+    assert.is_nil(next(listeners, (next(listeners))))
+    f:feed "<a xmlns='urn:xmpp:sm:3' h='2'/></stream:stream>"
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(next(listeners))
   end)
 end)
 

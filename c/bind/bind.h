@@ -29,6 +29,7 @@
 #define XB_TIMER "xmpp.Timer"
 #define XB_TASK "xmpp.Task"
 #define XB_STATE "xmpp.State"
+#define XB_CONTEXT "xmpp.Context"
 
 typedef struct xb_state xb_state;
 typedef struct xb_conn xb_conn;
@@ -192,6 +193,7 @@ int xb_l_is_connection(lua_State *L);
 /* connect.c */
 
 int xb_l_connect(lua_State *L);
+void xb_open_connect(lua_State *L);
 
 /* send.c */
 
@@ -257,5 +259,7 @@ int xb_l_is_jid(lua_State *L);
 
 xb_state *xb_state_of(lua_State *L);
 void xb_mark_ready(xb_conn *conn);
+/* Something that could still happen won't: when that was the last, a host that only waits for it is called. */
+void xb_less_to_do(xb_state *st);
 
 #endif

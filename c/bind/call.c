@@ -281,6 +281,9 @@ void xb_prepare_call(lua_State *L) {
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
+  push_cell(L);
+  keep_spare_cell(L, lua_gettop(L));
+  lua_pop(L, 1);
 }
 
 static int resume(lua_State *L, lua_State *co, xb_state *st, int nargs, int *results) {

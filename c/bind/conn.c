@@ -71,6 +71,7 @@ static int l_gc(lua_State *L) {
   conn->c = NULL;
   xm_loop_sync(conn->loop);
   xm_loop_release(conn->loop);
+  xb_less_to_do(st);
   return 0;
 }
 

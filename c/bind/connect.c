@@ -1,5 +1,6 @@
 /* connect: from a table of options to a connection. The options have been checked in Lua. */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "bind.h"
 
@@ -129,13 +130,101 @@ static const xm_conn_session *read_session(lua_State *L, xm_conn_session *s) {
   return s;
 }
 
+/* TLS contexts: loading the CAs takes tens of milliseconds and most of a megabyte, so connections that trust the same share
+ * them. One with a private key is not kept. */
+static const char contexts_key; /* of the registry: what is trusted -> a userdata with the context */
+enum { MOST_CONTEXTS = 8 };
+
+static int l_context_gc(lua_State *L) {
+  xm_tls_ctx **ctx = luaL_checkudata(L, 1, XB_CONTEXT);
+  xm_tls_ctx_release(*ctx);
+  *ctx = NULL;
+  return 0;
+}
+
+void xb_open_connect(lua_State *L) {
+  luaL_newmetatable(L, XB_CONTEXT);
+  lua_pushcfunction(L, l_context_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_newtable(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &contexts_key);
+  lua_pop(L, 1);
+}
+
+/* A file's name, and what tells that it is no longer the same. */
+static void push_version(lua_State *L, const char *path) {
+  struct stat st = {0};
+  if (path && stat(path, &st) == 0) {
+    lua_pushfstring(L, "%s:%f:%f:%f\n", path, (lua_Number)st.st_ino, (lua_Number)st.st_mtime, (lua_Number)st.st_size);
+  } else {
+    lua_pushfstring(L, "%s\n", path ? path : "");
+  }
+}
+
+/* The table of contexts goes to the top of the stack, and what is trusted on top of it. */
+static void push_trust(lua_State *L, const xm_tls_options *o) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &contexts_key);
+  push_version(L, o->ca_file);
+  push_version(L, o->ca_dir);
+  lua_pushstring(L, o->insecure ? "insecure" : "");
+  lua_concat(L, 3);
+}
+
+/* l_keep(contexts, trust, ctx): it is kept, and held, last of all. */
+static int l_keep(lua_State *L) {
+  xm_tls_ctx **kept = lua_newuserdatauv(L, sizeof *kept, 0);
+  int n = 0;
+  *kept = NULL;
+  luaL_setmetatable(L, XB_CONTEXT);
+  for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) n++;
+  if (n >= MOST_CONTEXTS) {
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &contexts_key);
+    lua_replace(L, 1);
+  }
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, 4);
+  lua_rawset(L, 1);
+  *kept = lua_touserdata(L, 3);
+  xm_tls_ctx_hold(*kept);
+  return 0;
+}
+
+/* Without memory for it, it isn't kept. */
+static void keep_context(lua_State *L, xm_tls_ctx *ctx) {
+  lua_pushcfunction(L, l_keep);
+  lua_pushvalue(L, -3);
+  lua_pushvalue(L, -3);
+  lua_pushlightuserdata(L, ctx);
+  if (lua_pcall(L, 3, 0, 0) != LUA_OK) lua_pop(L, 1);
+}
+
+static xm_tls_ctx *shared_context(lua_State *L, const xm_tls_options *o, xm_err *e) {
+  xm_tls_ctx *ctx, **kept;
+  push_trust(L, o);
+  lua_pushvalue(L, -1);
+  lua_rawget(L, -3);
+  kept = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (kept) {
+    ctx = *kept;
+    xm_tls_ctx_hold(ctx);
+  } else {
+    ctx = xm_tls_ctx_new(o, e);
+    if (ctx) keep_context(L, ctx);
+  }
+  lua_pop(L, 2);
+  return ctx;
+}
+
 static xm_tls_ctx *make_tls(lua_State *L, xm_err *e) {
   xm_tls_options o = {.ca_file = string_option(L, "ca_file", NULL),
                       .ca_dir = string_option(L, "ca_dir", NULL),
                       .cert = string_option(L, "cert", NULL),
                       .key = string_option(L, "key", NULL),
                       .insecure = true_option(L, "insecure")};
-  return xm_tls_ctx_new(&o, e);
+  return o.cert || o.key ? xm_tls_ctx_new(&o, e) : shared_context(L, &o, e);
 }
 
 /* Legal and closed first, then opened. */

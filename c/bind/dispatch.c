@@ -214,7 +214,8 @@ static void finish_sent(lua_State *L, xb_conn *conn) {
 void xb_finish_ended(lua_State *L, xb_conn *conn, xb_waiter *w) {
   const xm_err *why = xm_conn_why(conn->c);
   xb_kind kind = xb_waiter_kind(w);
-  if (kind == XB_ENDED && !xm_err_is_set(why)) {
+  bool wanted = !xm_err_is_set(why) || xm_conn_is_detached(conn->c);
+  if (kind == XB_ENDED && wanted) {
     lua_pushboolean(L, 1);
     return xb_finish(L, w, 1);
   }

@@ -84,10 +84,17 @@ static int l_step(lua_State *L) {
 }
 
 /* Is there something that could still happen? A suspended coroutine is none: what could wake it counts by itself. */
+static bool is_busy(const xb_state *st) {
+  return st->conns || st->timers || st->due || st->ready;
+}
+
 static int l_is_busy(lua_State *L) {
-  const xb_state *st = xb_state_of(L);
-  lua_pushboolean(L, st->conns || st->timers || st->due || st->ready);
+  lua_pushboolean(L, is_busy(xb_state_of(L)));
   return 1;
+}
+
+void xb_less_to_do(xb_state *st) {
+  if (!st->stepping && !st->closed && !is_busy(st)) xm_loop_ask_again(st->loop);
 }
 
 static int l_is_stepping(lua_State *L) {
@@ -208,6 +215,7 @@ __attribute__((visibility("default"))) int luaopen_xmpp_core(lua_State *L) {
   xb_open_call(L);
   xb_open_wait(L);
   xb_open_jid(L);
+  xb_open_connect(L);
   luaL_newlib(L, functions);
   lua_pushcfunction(L, l_step_protected);
   lua_pushcclosure(L, l_step, 1);

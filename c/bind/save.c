@@ -58,9 +58,18 @@ static void push_queue(lua_State *L, const xb_conn *conn) {
   lua_pop(L, 1);
 }
 
+/* It is the next process's now. */
+static void empty_queue(lua_State *L, xb_conn *conn) {
+  while (xb_pop_queue(L, conn, 1)) lua_pop(L, 1);
+}
+
+static bool is_over(const xb_conn *conn) {
+  return conn->ended || xm_conn_state_of(conn->c) == XM_CONN_CLOSED;
+}
+
 static int refuse(lua_State *L, const xb_conn *conn) {
   xm_err e = {0};
-  if (conn->ended || xm_conn_state_of(conn->c) == XM_CONN_CLOSED) {
+  if (is_over(conn)) {
     lua_pushnil(L);
     xb_push_closed(L, conn);
     return 2;
@@ -74,9 +83,10 @@ static int refuse(lua_State *L, const xb_conn *conn) {
 int xb_l_save(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   const xm_sm *sm = xm_conn_sm(conn->c);
-  const char *id = conn->ended ? NULL : xm_sm_id(sm), *location = xm_sm_location(sm);
+  const char *id = is_over(conn) ? NULL : xm_sm_id(sm), *location = xm_sm_location(sm);
   const xm_jid *jid = xm_conn_jid(conn->c);
   if (!id || !jid) return refuse(L, conn);
+  xm_conn_handled(conn->c); /* what a handler is at when it saves is done with: it would come again to the next process */
   lua_createtable(L, 0, 16);
   set_number(L, "version", 1);
   set_text(L, "jid", jid->str, xm_jid_len(jid));
@@ -92,6 +102,7 @@ int xb_l_save(lua_State *L) {
   lua_setfield(L, -2, "pending");
   push_queue(L, conn);
   lua_setfield(L, -2, "queue");
+  empty_queue(L, conn);
   xm_conn_detach(conn->c);
   xb_mark_ready(conn);
   return 1;

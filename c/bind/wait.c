@@ -231,7 +231,10 @@ void xb_free_waiters(xm_loop *loop, xb_waiters *list) {
 static int l_cancel(lua_State *L) {
   xb_waiter **handle = luaL_checkudata(L, 1, XB_TIMER);
   bool was = *handle != NULL;
-  if (was) xb_drop_waiter(L, *handle);
+  if (was) {
+    xb_drop_waiter(L, *handle);
+    xb_less_to_do(xb_state_of(L));
+  }
   lua_pushboolean(L, was);
   return 1;
 }

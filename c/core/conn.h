@@ -112,8 +112,9 @@ xm_sm *xm_conn_sm(xm_conn *c);
  * at once. Idempotent. The end is told by xm_conn_next. */
 void xm_conn_close(xm_conn *c, unsigned ms);
 
-/* Lets go of the session without ending it: another process may resume it. Nothing comes back. */
+/* Lets go of the session without ending it: another process may resume it. Nothing comes back. Was that how it ended? */
 void xm_conn_detach(xm_conn *c);
+bool xm_conn_is_detached(const xm_conn *c);
 
 /* Cuts the connection since memory ran out above, where a stanza was lost by it. The end is told by xm_conn_next. */
 void xm_conn_abort(xm_conn *c);

@@ -18,6 +18,9 @@
 #pragma push_macro("fail") /* conn has one of its own */
 #undef fail
 #include "../core/conn.c"
+#include "../core/conn_link.c"
+#include "../core/conn_send.c"
+#include "../core/conn_turn.c"
 #pragma pop_macro("fail")
 #include "failing_off.h"
 

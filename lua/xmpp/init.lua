@@ -3,6 +3,7 @@
 
 local core = require "xmpp.load"
 local options = require "xmpp.options"
+local saved_sessions = require "xmpp.saved"
 local waiting = require "xmpp.wait"
 
 local wait, check_wait, new_box = waiting.wait, waiting.check, waiting.box
@@ -221,42 +222,10 @@ end
 
 -- Sessions of other processes
 
-local saved_fields = { version = "number", account = "string", jid = "string", id = "string", max = "number",
-  h = "number", acked = "number", written = "number", stanzas = "table", pending = "table", queue = "table" }
-
-local MOST = { h = 4294967295, acked = 4294967295, max = 4294967, written = 1e9 } -- at: the year 9999
-local LATEST = 253402300799999
-
--- What is wrong with a saved table, in words; nil: nothing. It may come from a file that anybody has edited.
-local function flaw_of(saved)
-  for name, kind in pairs(saved_fields) do
-    if type(saved[name]) ~= kind then return ("%s: %s expected, got %s"):format(name, kind, type(saved[name])) end
-  end
-  if saved.version ~= 1 then return ("version %s, which this library does not know"):format(saved.version) end
-  for name, most in pairs(MOST) do
-    local n = saved[name]
-    if n % 1 ~= 0 or n < 0 or n > most then return ("%s: a count expected, got %s"):format(name, n) end
-  end
-  for i, stanza in ipairs(saved.stanzas) do
-    local is_stanza = type(stanza) == "table" and type(stanza.xml) == "string" and core.from_xml(stanza.xml)
-    if not (is_stanza and core.check_stanza(is_stanza)) then return ("stanzas[%d].xml: no stanza"):format(i) end
-    local at = stanza.at
-    if type(at) ~= "number" or not (at >= 0 and at <= LATEST) then return ("stanzas[%d].at: no time"):format(i) end
-  end
-  for i, p in ipairs(saved.pending) do
-    if type(p) ~= "table" or type(p.id) ~= "string" or type(p.name) ~= "string" then
-      return ("pending[%d]: no request"):format(i)
-    end
-  end
-  for i, stanza in ipairs(saved.queue) do
-    if not core.check_stanza(stanza) then return ("queue[%d]: no stanza"):format(i) end
-  end
-end
-
 local function check_saved(saved)
   check_type(saved, "table", 1, "resume", 3)
-  local flaw = flaw_of(saved)
-  if flaw then error(("bad argument #1 to 'resume' (%s)"):format(flaw), 3) end
+  local fault = saved_sessions.fault(saved)
+  if fault then error(("bad argument #1 to 'resume' (%s)"):format(fault), 3) end
 end
 
 --- Goes on with a session that another process has saved with `conn:save()`; waits until that is done. If the server
@@ -271,8 +240,7 @@ function M.resume(saved, password, opts)
   if password ~= nil or needs_password(opts) then check_password(password, 2, "resume") end
   check_wait(2)
   local o = options.check(opts, 2)
-  local session = { location = saved.location }
-  for name in pairs(saved_fields) do session[name] = saved[name] end
+  local session = saved_sessions.session(saved)
   local account, bad = core.jid(saved.account)
   if not account then return nil, bad end
   session.jid, bad = core.jid(saved.jid)

@@ -216,8 +216,8 @@ function Conn:state() end
 function Conn:on(event, f) end
 
 --- The session as plain data, JSON-safe and without the password, for `xmpp.resume` in another process. The connection
---- is closed by it (condition "saved"): its link is cut, and what comes from then on waits at the server. A stanza
---- whose handler has not returned is delivered once more there. nil when the server keeps no session (condition
+--- is closed by it (condition "saved"): its link is cut, and what comes from then on waits at the server. What a
+--- handler is at when it calls this counts as handled. nil when the server keeps no session (condition
 --- "not-resumable").
 ---@return table? saved
 ---@return xmpp.Error?
@@ -408,11 +408,12 @@ function xmpp.quit() end
 function xmpp.step(timeout, max_stanzas) end
 
 --- One descriptor for all that the library waits on: poll it for reading, then `step`. Timers do not wake it: see
---- `timeout`.
+--- `timeout`. `require "xmpp.loop.uv"` (luv, Neovim), `xmpp.loop.cqueues` and `xmpp.loop.copas` do this for you.
 ---@return integer
 function xmpp.fd() end
 
---- Seconds until the library needs a `step` even if `fd` stays silent; nil: none.
+--- Seconds until the library needs a `step` even if `fd` stays silent; nil: none. To be asked before each sleep; what
+--- is begun meanwhile and needs a step sooner makes `fd` readable.
 ---@return number?
 function xmpp.timeout() end
 

@@ -69,8 +69,8 @@ function faults.run(program, environment)
     local variables = {}
     for name, value in pairs(environment or {}) do variables[#variables + 1] = ("%s='%s'"):format(name, value) end
     text, status = shell(("%s FAULTS=%s/board LUA_PATH='lua/?.lua;lua/?/init.lua;?.lua;;' LUA_CPATH='%s/?.so;;'"
-      .. " LD_PRELOAD=%s/faults.so timeout 500 %s %s"):format(table.concat(variables, " "), folder, SO_DIR, folder,
-      os.getenv "LUA" or "lua5.4", program))
+      .. " LD_PRELOAD=%s/faults.so timeout ${LIMIT:-500} %s %s"):format(table.concat(variables, " "), folder, SO_DIR,
+      folder, os.getenv "LUA" or "lua5.4", program))
   end
   shell("rm -rf " .. folder)
   return text, status

@@ -82,6 +82,16 @@ local function talk()
   say("fast", tostring(fast[1]), tostring(fast[2]))
   local ok, why = pcall(xmpp.run)
   say("run", tostring(ok), (why:gsub("^.-: ", "")))
+
+  wait_until("Bob to be there", function() return text_of(roster):find "● Bob" end)
+  say "sees Bob"
+  vim.cmd "Xmpp disconnect"
+  wait_until("nobody to be there", function() return text_of(roster) == "  Bob (1)" end)
+  type_in "Ato nobody<CR>"
+  wait_for_note "not connected"
+  vim.cmd "Xmpp connect"
+  wait_until("another connection", function() return notes[#notes]:find "connected as" end)
+  say("again", (text_of(chat):match "[^\n]*$"))
 end
 
 local ok, why = xpcall(talk, debug.traceback)

@@ -60,7 +60,10 @@ class Side(asyncio.Protocol):
     def finish(self):
         self.is_finished = True
         if self.transport and not self.transport.is_closing() and self.transport.can_write_eof():
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:
+                pass  # it has been reset, of which nobody has told yet
         self.close_if_over()
 
     def close_if_over(self):

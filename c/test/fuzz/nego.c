@@ -219,7 +219,8 @@ static void check_address(const xm_jid *jid) {
 }
 
 static void check_bound(const xm_conn *c) {
-  const char *mechanism = xm_conn_mechanism(c);
+  const xm_conn_info info = xm_conn_info_of(c);
+  const char *mechanism = info.mechanism;
   MUST(xm_conn_state_of(c) == XM_CONN_READY && (wire.secure || play.o.tls == XM_TLS_NONE));
   check_address(xm_conn_jid(c));
   if (play.o.component) {
@@ -228,7 +229,7 @@ static void check_bound(const xm_conn *c) {
   }
   MUST(mechanism && xm_conn_jid(c)->resource_len && *play.bind_id);
   if (strncmp(mechanism, "SCRAM", 5) == 0) MUST(play.signed_ && play.o.password);
-  if (strstr(mechanism, "-PLUS")) MUST(wire.secure && xm_conn_binding(c));
+  if (strstr(mechanism, "-PLUS")) MUST(wire.secure && info.binding);
   if (strcmp(mechanism, "PLAIN") == 0) MUST(holds(&wire.under_tls, PLAIN));
   if (strcmp(mechanism, "EXTERNAL") == 0) MUST(wire.secure && wire.certificate);
 }
@@ -309,7 +310,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
   play.o.wake = mark;
   wire.say = say;
   wire.before_tls = check_before_tls;
-  c = xm_conn_new(loop, &play.o, NULL);
+  c = xm_conn_new(loop, &play.o, NULL, NULL);
   MUST(c);
   run(c, loop);
   read_sent();

@@ -3,6 +3,11 @@
 --   vim.g.xmpp = { jid = "me@example.net", password = "..." }    -- further fields are connect_client's options
 --   :Xmpp connect
 --
+-- Put this folder (examples/nvim) into 'runtimepath', and the library where LuaJIT looks (`make install LUA=luajit`).
+-- In a clone, after `make LUA=luajit`:
+--
+--   LUA_PATH="lua/?.lua;lua/?/init.lua;;" LUA_CPATH="build/luajit/?.so;;" nvim --cmd "set rtp+=examples/nvim"
+--
 -- Without a password it is asked for. The library lives on Neovim's own loop (xmpp.loop.uv), so nothing here waits for
 -- the network but coroutines, and a callback may call any function of Neovim's.
 
@@ -15,7 +20,7 @@ local M = {}
 local ROSTER = "jabber:iq:roster"
 local PROMPT = "> "
 
-local conn     -- nil: not connected
+local conn -- nil: not connected
 local contacts = {} -- bare JID -> { name = string?, resources = { [full JID] = show }, unread = count }
 local chats = {} -- bare JID -> buffer
 local roster_buffer
@@ -154,9 +159,9 @@ local function on_message(message)
   notify(("%s: %s"):format(name_of(jid), text))
 end
 
-local function on_presence(presence)
+local function on_presence(presence, c)
   local jid, kind = bare(presence[2].from), presence[2].type
-  if not jid or (kind and kind ~= "unavailable") or jid == tostring(conn:jid():bare()) then return end
+  if not jid or (kind and kind ~= "unavailable") or jid == tostring(c:jid():bare()) then return end
   local show = xexpr.text(presence, "show")
   contact(jid).resources[presence[2].from] = not kind and (show or "available") or nil
   draw_roster()
@@ -183,9 +188,15 @@ end
 
 -- Connecting
 
+local function forget_presence()
+  for _, c in pairs(contacts) do c.resources = {} end
+  draw_roster()
+end
+
 local function listen(c)
   c:on("state", function(state, err)
     if state == "closed" and conn == c then conn = nil end
+    if state == "closed" then forget_presence() end
     if state == "ready" and c:info().resumed == 0 then c:send { "presence" } end -- a new session knows nothing of us
     if err then notify(("%s (%s)"):format(state, tostring(err)), "WARN") end
   end)

@@ -42,6 +42,11 @@ end
 --- Seconds until the host must make a step though the descriptor is silent; nil: none.
 M.timeout = core.timeout
 M.fd = core.fd
+
+--- The descriptor becomes readable.
+M.ask_again = core.ask_again
+
+--- Is there a connection, a task or a timer left?
 M.is_busy = core.is_busy
 
 return M

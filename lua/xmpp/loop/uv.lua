@@ -35,11 +35,16 @@ function Driver:stop()
   driver.finish()
 end
 
--- Waits for the descriptor and the time, whichever is first.
+-- Waits for the descriptor and the time, whichever is first. Not by a timer of no time: libuv calls those again and
+-- again before it looks at anything else.
 function Driver:arm()
   local seconds = driver.timeout()
   self.poll:start("r", self.wake)
-  if seconds then self.timer:start(math.ceil(seconds * 1000), 0, self.wake) end
+  if seconds == 0 then
+    driver.ask_again()
+  elseif seconds then
+    self.timer:start(math.ceil(seconds * 1000), 0, self.wake)
+  end
   keep(self.uv, self.poll, driver.is_busy())
   keep(self.uv, self.timer, driver.is_busy())
 end

@@ -1,0 +1,103 @@
+/* conn_own: what the files of the room share: conn (construction, and what is asked of one), conn_send (from the log to the
+ * wire; signs of life), conn_link (links that come and go, and the sessions on them), conn_turn (what comes in). */
+#ifndef XM_CONN_OWN_H
+#define XM_CONN_OWN_H
+
+#include "conn.h"
+#include "link.h"
+#include "rnd.h"
+
+enum {
+  EVENTS_A_TURN = 64,   /* that nobody above sees; then others have their turn */
+  WIRE = 16 * 1024,     /* bytes moved to the link at a time: as much as a TLS record holds */
+  ASK_AFTER = 250,      /* ms: what was sent is asked about, if no batch came together */
+  HOLD = 1000,          /* ms that <enabled/> is waited for: see xm_sm_is_held */
+  PROVE = 5000,         /* ms: a resumed session that swallows what it is given is found out sooner than a dead link */
+  HOPS = 3,             /* see-other-host, in a row */
+  BARREN = 2,           /* resumptions that brought nothing on, until the session is given up */
+  SESSION_KEPT = 300000 /* ms that a server keeps a cut session, where it doesn't say */
+};
+
+/* What crank answers with besides events: the link has done its share, and others should have their turn. */
+enum { ENOUGH = -1 };
+
+enum { NEWS_BOUND = 1, NEWS_REBOUND = 2, NEWS_ENDED = 4 };
+
+struct xm_conn {
+  xm_conn_options o;
+  xm_conn_state state;
+  xm_loop *loop;
+  xm_link *link;    /* CONNECTING, READY, CLOSING; while it waits there is none */
+  xm_sm *sm;
+  xm_route *route;
+  xm_wirelog log;
+  xm_buf password;  /* for the next login */
+  bool has_password;
+  xm_jid asked, jid; /* who logs in; what was bound */
+  xm_conn_info info;
+  xm_timer idle;     /* keepalive */
+  xm_timer ask;      /* see ASK_AFTER */
+  xm_timer hold;     /* see HOLD */
+  xm_timer patience; /* until the server must have answered */
+  xm_timer deadline; /* of closing */
+  xm_timer next;     /* the next attempt */
+  xm_err why, trouble;
+  const char *told;  /* the state's name that was given out */
+  unsigned news;     /* NEWS_*, not given out yet */
+  unsigned attempts; /* since it was last ready */
+  unsigned hops;
+  unsigned barren;
+  uint64_t due;      /* when the first link must be open */
+  uint64_t lost_at;  /* when the last link broke */
+  uint64_t heard_at; /* when something last came */
+  char host[256];    /* where to go instead; "": nowhere */
+  int port;
+  xm_jump jump;      /* the machine may have slept */
+  struct sockaddr_storage avoid; /* where the last attempt came to nothing */
+  char ping[XM_RND_ID + 1];      /* id of the XEP-0199 ping that is out; "": none */
+  bool bound;        /* there is a session: `jid` is its address */
+  bool begun;        /* it has been READY */
+  bool unproven;     /* the session was resumed, and nothing has been acknowledged since */
+  bool handling;     /* the stanza that was given out isn't counted yet */
+  bool must_keep;    /* it is time for one */
+  bool must_check;   /* for more than that: an answer */
+  bool impatient, overdue, must_connect; /* a timer has fired */
+  bool closing;      /* xm_conn_close was called */
+  bool detached;     /* xm_conn_detach was called */
+  bool said_bye;     /* our stream has ended */
+  bool paused;
+  xm_buf sent;       /* fed: what would have gone to the kernel on links that are gone */
+};
+
+/* May only mark. */
+static inline void xc_wake(xm_conn *c) {
+  c->o.wake(c->o.wake_arg);
+}
+
+/* conn_send.c */
+
+bool xc_is_up(const xm_conn *c); /* the link is open, and the session on it has begun */
+void xc_put_off_keepalive(xm_conn *c);
+/* Sees to it that what is out gets asked about, and that an answer isn't waited for in vain. */
+void xc_watch(xm_conn *c);
+void xc_hear_answer(xm_conn *c);
+unsigned xc_patience(const xm_conn *c);
+/* Ends our stream, behind what is moved; when all is done. */
+void xc_say_bye(xm_conn *c);
+void xc_try_bye(xm_conn *c);
+void xc_keep_alive(xm_conn *c);
+
+/* conn_link.c. Those that give an event: AGAIN, go on. */
+
+void xc_forget_link(xm_conn *c);
+void xc_end(xm_conn *c);
+void xc_end_with_loss(xm_conn *c);
+int xc_start_link(xm_conn *c, xm_err *e);
+xm_conn_event xc_on_opened(xm_conn *c);
+xm_conn_event xc_on_link_end(xm_conn *c);
+xm_conn_event xc_connect_again(xm_conn *c);
+/* The peer's fault (xm_link_why has it), told and done with; that of its h. */
+xm_conn_event xc_refuse(xm_conn *c, const char *detail);
+xm_conn_event xc_refuse_h(xm_conn *c);
+
+#endif

@@ -1,0 +1,158 @@
+/* conn_send: out: from the log to the wire; keepalive, and whether anybody is there. */
+#include <stdio.h>
+#include <string.h>
+
+#include "conn_own.h"
+#include "out.h"
+
+/* Sending. */
+
+static void on_idle(void *arg) {
+  xm_conn *c = arg;
+  c->must_keep = true;
+  xc_wake(c);
+}
+
+/* Whatever is sent puts the keepalive off. */
+void xc_put_off_keepalive(xm_conn *c) {
+  if (c->o.keepalive) xm_timer_start(c->loop, &c->idle, c->o.keepalive, on_idle, c);
+}
+
+static void on_ask(void *arg) {
+  xm_conn *c = arg;
+  if (xm_sm_unasked(c->sm)) xm_sm_request(c->sm); /* somebody may have asked meanwhile */
+  xc_wake(c);
+}
+
+static void on_hold(void *arg) {
+  xm_conn *c = arg;
+  xm_sm_release(c->sm);
+  xc_wake(c);
+}
+
+static void on_impatient(void *arg) {
+  xm_conn *c = arg;
+  c->impatient = true;
+  xc_wake(c);
+}
+
+static bool is_expecting(const xm_conn *c) {
+  return xm_sm_awaited(c->sm) || xm_sm_state_of(c->sm) == XM_SM_ENABLING || *c->ping;
+}
+
+unsigned xc_patience(const xm_conn *c) {
+  return c->unproven && c->o.patience > PROVE ? PROVE : c->o.patience;
+}
+
+/* Sees to it that what is out gets asked about, and that an answer isn't waited for in vain. */
+void xc_watch(xm_conn *c) {
+  if (xm_sm_unasked(c->sm) && !xm_timer_armed(&c->ask)) xm_timer_start(c->loop, &c->ask, ASK_AFTER, on_ask, c);
+  if (!xm_sm_is_held(c->sm)) xm_timer_stop(c->loop, &c->hold);
+  else if (!xm_timer_armed(&c->hold)) xm_timer_start(c->loop, &c->hold, HOLD, on_hold, c);
+  if (!is_expecting(c)) {
+    xm_timer_stop(c->loop, &c->patience);
+  } else if (!xm_timer_armed(&c->patience) && !c->impatient) {
+    xm_timer_start(c->loop, &c->patience, xc_patience(c), on_impatient, c);
+  }
+}
+
+/* The server has answered something: patience begins anew. */
+void xc_hear_answer(xm_conn *c) {
+  xm_timer_stop(c->loop, &c->patience);
+  c->impatient = false;
+  xc_watch(c);
+}
+
+/* From the log to the wire. */
+static int pump(xm_conn *c) {
+  xm_buf *w = xm_link_wire(c->link);
+  size_t mark = xm_buf_mark(w);
+  int rc = c->said_bye ? XM_OK : xm_sm_pump(c->sm, w, c->o.fed ? SIZE_MAX : WIRE);
+  if (xm_buf_len(w) > mark) xm_wirelog_text(&c->log, '>', xm_buf_at(w) + mark, xm_buf_len(w) - mark);
+  return rc;
+}
+
+bool xc_is_up(const xm_conn *c) {
+  return (c->state == XM_CONN_READY || c->state == XM_CONN_CLOSING) && xm_link_state_of(c->link) == XM_LINK_OPEN;
+}
+
+void xm_conn_flush(xm_conn *c) {
+  ssize_t n = 1;
+  if (!xc_is_up(c)) return;
+  while (n > 0) {
+    if (pump(c) < 0) {
+      xm_link_cut(c->link);
+      xc_wake(c);
+    }
+    if (c->o.fed || xm_buf_len(xm_link_wire(c->link)) == 0) break;
+    n = xm_link_flush(c->link);
+    if (n > 0) xm_sm_taken(c->sm, (size_t)n);
+    if (n > 0) xc_put_off_keepalive(c);
+  }
+  if (xm_link_state_of(c->link) != XM_LINK_CLOSED) xc_watch(c);
+}
+
+/* Something of ours between two stanzas. 0 or XM_ENOMEM. */
+static int say(xm_conn *c, const char *text) {
+  if (xm_buf_puts(xm_link_wire(c->link), text) < 0) return XM_ENOMEM;
+  if (text[1]) xm_wirelog_text(&c->log, '>', text, strlen(text));
+  return XM_OK;
+}
+
+static bool can_speak(const xm_conn *c) {
+  return xc_is_up(c) && !c->said_bye && xm_sm_is_between(c->sm);
+}
+
+void xc_say_bye(xm_conn *c) {
+  if (!can_speak(c)) return;
+  xm_sm_acknowledge(c->sm);
+  if (pump(c) == XM_OK && xm_sm_is_between(c->sm) && say(c, "</stream:stream>") == XM_OK) c->said_bye = true;
+  xm_conn_flush(c);
+}
+
+/* Closing ends when nothing is left to wait for. */
+void xc_try_bye(xm_conn *c) {
+  if (c->said_bye) return;
+  xm_conn_flush(c);
+  if (xc_is_up(c) && xm_sm_is_done(c->sm)) xc_say_bye(c);
+}
+
+/* Signs of life. */
+
+/* XEP-0199. Its answer is ours alone. */
+static void ping(xm_conn *c) {
+  xm_buf *w = xm_link_wire(c->link);
+  xm_out o = xm_out_begin(w);
+  char id[XM_RND_ID + 1], domain[XM_JID_MAX + 1];
+  int rc;
+  if (*c->ping || xm_rnd_id(id) < 0) return;
+  snprintf(domain, sizeof domain, "%.*s", (int)c->jid.domain_len, xm_jid_domain(&c->jid));
+  rc = xm_out_start(&o, "iq", "type", "get", "id", id, "to", domain, NULL);
+  if (rc == XM_OK) rc = xm_out_start(&o, "ping", "xmlns", "urn:xmpp:ping", NULL);
+  if (rc == XM_OK) rc = xm_out_end(&o, "ping");
+  if (rc == XM_OK) rc = xm_out_end(&o, "iq");
+  if (rc < 0) return xm_out_abandon(&o);
+  xm_wirelog_text(&c->log, '>', xm_buf_at(w) + o.mark, xm_buf_len(w) - o.mark);
+  strcpy(c->ping, id);
+}
+
+/* What fits: an <r/> where there is stream management; else a space, which keeps the way open (RFC 6120 4.6.1), and when
+ * nothing has come for long, or an answer is wanted, a ping; a component has no one to ping. */
+void xc_keep_alive(xm_conn *c) {
+  bool ask = c->must_check || xm_loop_now(c->loop) - c->heard_at >= c->o.patience;
+  c->must_keep = c->must_check = false;
+  if (c->state != XM_CONN_READY) return;
+  xc_put_off_keepalive(c);
+  if (xm_sm_state_of(c->sm) == XM_SM_ON) {
+    if (!xm_sm_awaited(c->sm)) xm_sm_request(c->sm);
+  } else if (can_speak(c) && xm_buf_len(xm_link_wire(c->link)) == 0) {
+    if (ask && !c->o.component) ping(c);
+    else say(c, " ");
+  }
+  xm_conn_flush(c);
+}
+
+void xm_conn_check(xm_conn *c) {
+  c->must_check = true;
+  xc_wake(c);
+}

@@ -1,0 +1,178 @@
+/* conn_turn: in: elements, and the crank. */
+#include <string.h>
+
+#include "conn_own.h"
+#include "nego.h"
+#include "ns.h"
+
+/* Elements. */
+
+static xm_conn_event on_stream_error(xm_conn *c, const xm_tape *t) {
+  xm_nego_stream_error(t, xm_link_why(c->link));
+  xc_say_bye(c);
+  xm_link_part(c->link);
+  return xc_on_link_end(c);
+}
+
+static bool is_pong(const xm_conn *c, const xm_tape *t) {
+  const char *id = *c->ping ? xm_tape_get(t, 0, "id", NULL) : NULL;
+  const char *type = id && strcmp(id, c->ping) == 0 ? xm_tape_get(t, 0, "type", NULL) : NULL;
+  return type && xm_tape_is(t, 0, XM_NS_CLIENT, "iq") && (strcmp(type, "result") == 0 || strcmp(type, "error") == 0);
+}
+
+static xm_conn_event on_pong(xm_conn *c) {
+  *c->ping = '\0';
+  xc_hear_answer(c);
+  return XM_CONN_AGAIN;
+}
+
+/* An <a/> that brings nothing on proves nothing: Prosody says one before it ends a stream by an error. */
+static xm_conn_event on_sm(xm_conn *c, const xm_tape *t) {
+  uint32_t before = xm_sm_acked(c->sm);
+  if (xm_sm_read(c->sm, t, xm_link_why(c->link)) < 0) return xc_refuse_h(c);
+  if (strcmp(xm_tape_name(t, 0), "r") != 0) {
+    c->barren = 0;
+    if (xm_sm_acked(c->sm) != before || !xm_sm_stanzas(c->sm)) c->unproven = false;
+    xc_hear_answer(c);
+  }
+  xm_conn_flush(c);
+  return XM_CONN_AGAIN;
+}
+
+static xm_conn_event on_stanza(xm_conn *c, const xm_tape *t) {
+  const char *name = xm_tape_name(t, 0);
+  if (is_pong(c, t)) {
+    xm_sm_handled(c->sm);
+    return on_pong(c);
+  }
+  if (strcmp(name, "message") == 0 || strcmp(name, "presence") == 0 || strcmp(name, "iq") == 0) {
+    c->handling = true;
+    return XM_CONN_STANZA;
+  }
+  xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "unsupported-stanza-type", false,
+             "the server sent <%s/>, which is no stanza", name);
+  return xc_refuse(c, "");
+}
+
+/* Content of another stream's (RFC 6120 4.8.2): a client that took it could be told anything. */
+static bool is_foreign(const xm_conn *c, const xm_tape *t) {
+  const char *ns = xm_tape_ns(t, 0);
+  return strcmp(ns, xm_conn_ns(c)) != 0 && (strcmp(ns, XM_NS_CLIENT) == 0 || strcmp(ns, XM_NS_SERVER) == 0 ||
+                                            strcmp(ns, XM_NS_COMPONENT) == 0);
+}
+
+static xm_conn_event on_element(xm_conn *c) {
+  const xm_tape *t = xm_link_tape(c->link);
+  c->heard_at = xm_loop_now(c->loop);
+  if (xm_nego_is_stream_error(t)) return on_stream_error(c, t);
+  if (xm_tape_is(t, 0, xm_conn_ns(c), NULL)) return on_stanza(c, t);
+  if (xm_tape_is(t, 0, XM_SM_NS, NULL)) return on_sm(c, t);
+  if (!is_foreign(c, t)) return XM_CONN_AGAIN; /* a nonza that nobody negotiated: passed over */
+  xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "invalid-namespace", false,
+             "the server sent <%s xmlns='%s'/> on a stream of %s", xm_tape_name(t, 0), xm_tape_ns(t, 0), xm_conn_ns(c));
+  return xc_refuse(c, "");
+}
+
+/* The peer has ended its stream: ours ends too. */
+static xm_conn_event on_close(xm_conn *c) {
+  if (!c->said_bye)
+    xm_err_set(xm_link_why(c->link), XM_LAYER_CLOSED, "closed-by-server", true, "the server closed the stream");
+  else if (c->o.fed)
+    xm_sm_taken(c->sm, xm_buf_len(xm_link_wire(c->link))); /* who answers our end has read it */
+  xc_say_bye(c);
+  xm_link_part(c->link);
+  return xc_on_link_end(c);
+}
+
+/* All that has come is read, and still there is no answer. */
+static xm_conn_event lose_patience(xm_conn *c) {
+  c->impatient = false;
+  if (c->paused) {
+    xc_watch(c); /* it may be among what isn't read */
+  } else if (xm_sm_state_of(c->sm) == XM_SM_ENABLING) {
+    xm_sm_give_up(c->sm);
+    xm_conn_flush(c);
+  } else {
+    /* Who has said <resumed/> and doesn't answer the next word isn't slow. Nothing has left since, so its h was exact. */
+    c->barren = xm_sm_is_held(c->sm) ? BARREN : c->barren + 1;
+    xm_err_set(xm_link_why(c->link), XM_LAYER_TIMEOUT, "timeout", true,
+               "the server was asked for a sign of life and gave none in %u s: the link is dead", xc_patience(c) / 1000);
+    xm_link_cut(c->link);
+    return xc_on_link_end(c);
+  }
+  return XM_CONN_AGAIN;
+}
+
+/* The link has nothing more to say now. */
+static xm_conn_event on_quiet(xm_conn *c) {
+  if (c->impatient && xc_is_up(c)) return lose_patience(c);
+  if (c->closing && xc_is_up(c)) xc_try_bye(c);
+  return c->link && xm_link_state_of(c->link) == XM_LINK_CLOSED ? xc_on_link_end(c) : XM_CONN_NOTHING;
+}
+
+static xm_conn_event on_overdue(xm_conn *c) {
+  const char *what = c->said_bye ? "end the stream" : "acknowledge everything";
+  xm_err_set(&c->why, XM_LAYER_TIMEOUT, "timeout", true, "the server did not %s in time", what);
+  if (xc_is_up(c)) xc_say_bye(c);
+  if (c->link) xm_link_part(c->link);
+  xc_end_with_loss(c);
+  return XM_CONN_AGAIN;
+}
+
+/* Turning. */
+
+static int crank(xm_conn *c) {
+  if (c->overdue) return on_overdue(c);
+  if (c->state == XM_CONN_WAITING) return xc_connect_again(c);
+  if (c->must_keep || c->must_check) xc_keep_alive(c);
+  switch (xm_link_next(c->link)) {
+    case XM_LINK_OPENED: return xc_on_opened(c);
+    case XM_LINK_ELEMENT: return on_element(c);
+    case XM_LINK_CLOSE: return on_close(c);
+    case XM_LINK_BROKEN: return xc_refuse(c, "");
+    case XM_LINK_ENDED: return xc_on_link_end(c);
+    case XM_LINK_NOTHING: return on_quiet(c);
+    default: return ENOUGH;
+  }
+}
+
+/* What has happened since the last time, in its order. AGAIN: nothing has. */
+static xm_conn_event tell(xm_conn *c) {
+  static const xm_conn_event events[] = {XM_CONN_REBOUND, XM_CONN_BOUND};
+  static const unsigned bits[] = {NEWS_REBOUND, NEWS_BOUND};
+  const char *name = xm_conn_state_name(c);
+  int i;
+  if (name != c->told) {
+    c->told = name;
+    return XM_CONN_STATE;
+  }
+  for (i = 0; i < 2; i++) {
+    if (!(c->news & bits[i])) continue;
+    c->news &= ~bits[i];
+    return events[i];
+  }
+  if (c->state != XM_CONN_CLOSED) return XM_CONN_AGAIN;
+  if (!c->news) return XM_CONN_NOTHING;
+  c->news = 0;
+  return XM_CONN_ENDED;
+}
+
+void xm_conn_handled(xm_conn *c) {
+  if (c->handling) xm_sm_handled(c->sm);
+  c->handling = false;
+}
+
+xm_conn_event xm_conn_next(xm_conn *c) {
+  xm_conn_event told = XM_CONN_AGAIN;
+  int ev = XM_CONN_AGAIN, events;
+  xm_conn_handled(c);
+  if (c->state == XM_CONN_CLOSED && c->link) xc_forget_link(c);
+  for (events = 0; events < EVENTS_A_TURN; events++) {
+    told = tell(c);
+    if (told != XM_CONN_AGAIN || ev != XM_CONN_AGAIN) break;
+    ev = crank(c);
+    if (ev == XM_CONN_STANZA) return XM_CONN_STANZA;
+  }
+  if (told != XM_CONN_AGAIN) return told;
+  return ev == XM_CONN_NOTHING ? XM_CONN_NOTHING : XM_CONN_AGAIN;
+}

@@ -1,0 +1,596 @@
+-- reconnect: links that break, stall and come back, with Prosody and ejabberd behind a proxy; and servers that say
+-- where to go instead, which no real one here does. Alice is for those (her PLAIN would be refused after a SCRAM).
+local child = require "spec.support.child"
+local json = require "cjson"
+local managed = require "spec.support.managed"
+local peer = require "spec.support.peer"
+local proxy = require "spec.support.proxy"
+local server = require "spec.support.server"
+local xmpp = require "xmpp"
+
+local unpack = table.unpack or unpack -- luacheck: ignore 143
+local xexpr = xmpp.xexpr
+local turn_until, message, told, a, r, bye = managed.turn_until, managed.message, managed.says_message, managed.a,
+  managed.r, managed.bye
+
+local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
+local SOON, AT_ONCE = { min = 0.02, max = 0.1 }, { min = 0, max = 0 }
+
+local opened, certs
+
+setup(function() certs = managed.certs() end)
+teardown(function() managed.remove(certs) end)
+before_each(function() opened = {} end)
+after_each(function()
+  local stopping = 0
+  for _, o in ipairs(opened) do
+    if xmpp.is_connection(o) then
+      stopping = stopping + 1
+      xmpp.spawn(function()
+        o:stop(2)
+        stopping = stopping - 1
+      end)
+    end
+  end
+  turn_until(function() return stopping == 0 end, "goodbyes")
+  for _, o in ipairs(opened) do
+    if not xmpp.is_connection(o) then o:stop() end
+  end
+end)
+
+local function keep(o)
+  opened[#opened + 1] = o
+  return o
+end
+
+local function check_error(wanted, err)
+  assert.is_table(err)
+  for field, value in pairs(wanted) do assert.equal(value, err[field], tostring(err)) end
+  return err
+end
+
+local function body(stanza) return xexpr.text(stanza, "body") end
+
+local function say(from, to, text, opts)
+  return from:send({ "message", { to = tostring(to), type = "chat" }, { "body", text } }, opts)
+end
+
+-- The link's end and the proxy in front of `s`; where: another port of it.
+local function bad_link(s, where) return keep(proxy.start(s.host, s[where or "port"])) end
+
+local function login(s, name, opts, at)
+  local conn = keep(assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], (at or s).host, (at or s).port,
+    s.opts(opts))))
+  turn_until(function() return conn:info().resumable end, "a session")
+  return conn, managed.states(conn)
+end
+
+local function is_in(conn, state)
+  turn_until(function() return conn:state() == state end, state)
+end
+
+local function goes_on(conn, n)
+  turn_until(function() return conn:info().resumed == (n or 1) and conn:state() == "ready" end, "resumption")
+end
+
+server.each(function(s)
+  describe("a link that breaks", function()
+    for _, how in ipairs { "fin", "rst" } do
+      it("is made anew, and the states are told: " .. how, function()
+        local p = bad_link(s)
+        local carol, states = login(s, "carol", { reconnect = SOON }, p)
+        local jid = tostring(carol:jid())
+        p:tell("cut " .. how)
+        goes_on(carol)
+        assert.same({ "waiting", "connecting", "securing", "authenticating", "resuming", "ready" }, { unpack(states) })
+        check_error({ layer = "tcp", retry = true }, states.why.waiting)
+        for _, state in ipairs { "connecting", "securing", "authenticating", "resuming", "ready" } do
+          assert.is_nil(states.why[state])
+        end
+        assert.equal(jid, tostring(carol:jid()))
+        assert(carol:ping(30))
+      end)
+    end
+
+    it("keeps who waits: the response comes on the next one", function()
+      local p = bad_link(s)
+      local carol, bob = login(s, "carol", { reconnect = SOON }, p), login(s, "bob")
+      local response
+      xmpp.spawn(function()
+        response = assert(carol:send_await({ "iq", { type = "get", to = tostring(bob:jid()) }, PING }, 30))
+      end)
+      local question = assert(bob:receive_blocking(30))
+      p:tell "cut rst"
+      assert(bob:send(xexpr.reply(question)))
+      turn_until(function() return response end, "the response")
+      assert.equal("result", response[2].type)
+      assert.equal(1, carol:info().resumed)
+    end)
+
+    it("keeps what is sent meanwhile, up to max_queue", function()
+      local p, note = bad_link(s), managed.notebook()
+      local carol, bob = login(s, "carol", { reconnect = SOON, max_queue = 4096 }, p), login(s, "bob")
+      p:tell "refuse"
+      p:tell "cut rst"
+      is_in(carol, "waiting")
+      local sent, ok, err = -1
+      repeat
+        sent = sent + 1
+        ok, err = say(carol, bob:jid(), tostring(sent + 1), note.of(sent + 1))
+      until not ok
+      check_error({ layer = "limit", condition = "max-queue", retry = true }, err)
+      assert.is_true(sent > 5)
+      local bytes, stanzas = carol:pending()
+      assert.equal(sent, stanzas)
+      assert.is_true(bytes > 3000 and bytes <= 4096, bytes)
+      assert.equal("", note[1])
+      p:tell "accept"
+      for i = 1, sent do assert.equal(tostring(i), body(assert(bob:receive_blocking(30)))) end
+      assert(carol:flush(30))
+      for i = 1, sent do assert.equal("written acked", note[i]) end
+      assert.same({ 0, 0 }, { carol:pending() })
+    end)
+
+    it("is the end without reconnect and resume", function()
+      local p = bad_link(s)
+      local carol, states = login(s, "carol", nil, p)
+      p:tell "cut fin"
+      is_in(carol, "closed")
+      xmpp.step(0)
+      assert.same({ "closed" }, { unpack(states) })
+      check_error({ layer = "tcp", condition = "EOF", retry = true }, states.why.closed)
+      check_error({ layer = "closed", condition = "EOF" }, select(2, carol:receive_blocking(30)))
+      assert.equal(1, p:stats().connections)
+    end)
+
+    it("is made anew with resume = true for as long as the session is there, no longer", function()
+      local p = bad_link(s)
+      local carol, states = login(s, "carol", { resume = true }, p)
+      p:tell "cut rst"
+      goes_on(carol)
+      assert(carol:ping(30))
+      s:restart(true)
+      is_in(carol, "closed")
+      xmpp.step(0)
+      check_error({ layer = "closed", condition = "session-lost" }, states.why.closed)
+      assert.equal(0, carol:info().rebound)
+    end)
+
+    it("is made anew so often as attempts says", function()
+      local p = bad_link(s)
+      local carol, states = login(s, "carol", { reconnect = { min = 0, max = 0.01, attempts = 4 } }, p)
+      p:tell "refuse"
+      p:tell "cut fin"
+      is_in(carol, "closed")
+      xmpp.step(0)
+      local made = 0
+      for _, state in ipairs(states) do made = made + (state == "connecting" and 1 or 0) end
+      assert.equal(4, made)
+      check_error({ layer = "tcp", condition = "ECONNREFUSED", retry = true }, states.why.closed)
+    end)
+
+    it("counts its attempts anew when it has been ready", function()
+      local p = bad_link(s)
+      local carol = login(s, "carol", { reconnect = { min = 0, max = 0.01, attempts = 2 } }, p)
+      for i = 1, 4 do
+        p:tell "cut rst"
+        goes_on(carol, i)
+        assert(carol:ping(30)) -- Prosody may have to be left twice, if it has half a stanza
+      end
+    end)
+  end)
+
+  describe("an error that trying again can't help", function()
+    it("ends it: somebody else has the resource", function()
+      local p = bad_link(s)
+      local carol, states = login(s, "carol", { reconnect = SOON, resource = "desk" }, p)
+      login(s, "carol", { resource = "desk" })
+      is_in(carol, "closed")
+      xmpp.step(0)
+      assert.same({ "closed" }, { unpack(states) })
+      check_error({ layer = "stream", condition = "conflict", retry = false }, states.why.closed)
+    end)
+
+    it("ends it: the password is another one now", function()
+      local p = bad_link(s)
+      local dave, states = login(s, "dave", { reconnect = SOON }, p)
+      local other = login(s, "dave")
+      local response = assert(other:send_await({ "iq", { type = "set", to = s.domain }, { "query",
+        { xmlns = "jabber:iq:register" }, { "username", "dave" }, { "password", "another" } } }, 30))
+      assert.equal("result", response[2].type)
+      s.users.dave = "another"
+      p:tell "cut fin"
+      is_in(dave, "closed")
+      xmpp.step(0)
+      check_error({ layer = "sasl", condition = "not-authorized", retry = false }, states.why.closed)
+      local _, made = table.concat(states, " "):gsub("authenticating", "")
+      assert.equal(1, made)
+    end)
+  end)
+
+  describe("a server that is killed", function()
+    it("and is there again has a new session: the rest is sent in it, or comes back", function()
+      local note = managed.notebook()
+      local carol, states = login(s, "carol", { reconnect = SOON })
+      local failed
+      assert(carol:ping(30))
+      s:restart(true)
+      xmpp.spawn(function()
+        say(carol, carol:jid(), "again", note.of "again")
+        failed = select(2, carol:send_await({ "iq", { type = "get", to = s.domain }, PING }, 30))
+      end)
+      turn_until(function() return note.again == "written acked" end, "the message")
+      assert.equal("again", body(assert(carol:receive_blocking(30))))
+      assert.equal(1, carol:info().rebound)
+      assert.equal("ready", states[#states])
+      if failed then check_error({ layer = "closed", condition = "session-lost" }, failed) end
+    end)
+  end)
+
+  describe("stop", function()
+    local function down(opts)
+      local p = bad_link(s)
+      local carol = login(s, "carol", opts or { reconnect = { min = 300, max = 300 } }, p)
+      p:tell "refuse"
+      p:tell "cut rst"
+      is_in(carol, "waiting")
+      return carol, p
+    end
+
+    it("while it waits, with nothing to send, is at once", function()
+      local carol = down()
+      assert.is_true(carol:stop())
+      assert.equal("closed", carol:state())
+      assert.is_true(carol:stop())
+    end)
+
+    it("while it waits tells how much is not known to have arrived", function()
+      local carol, note = down(), managed.notebook()
+      for i = 1, 2 do assert(say(carol, "bob@" .. s.domain, "lost", note.of(i))) end
+      local ok, err = carol:stop(0.2)
+      assert.is_nil(ok)
+      assert.matches("2 stanzas are not known to have arrived", check_error({ layer = "closed" }, err).text)
+      assert.same({ "failed", "failed" }, { note[1], note[2] })
+      local again, same = carol:stop()
+      assert.is_nil(again)
+      assert.equal(err.text, same.text)
+    end)
+
+    it("while it waits delivers what it can", function()
+      local carol, p = down()
+      local bob, note = login(s, "bob"), managed.notebook()
+      assert(say(carol, bob:jid(), "last words", note.of "last"))
+      p:tell "accept"
+      assert.is_true(carol:stop(30))
+      assert.equal("written acked", note.last)
+      assert.equal("last words", body(assert(bob:receive_blocking(30))))
+    end)
+
+    it("twice at once, and again, has one result", function()
+      local carol = login(s, "carol")
+      local results = {}
+      for i = 1, 2 do xmpp.spawn(function() results[i] = { carol:stop(30) } end) end
+      turn_until(function() return results[1] and results[2] end, "both")
+      assert.same({ { true }, { true } }, results)
+      assert.is_true(carol:stop())
+    end)
+
+    it("is bounded, when nothing comes any more", function()
+      local p = bad_link(s)
+      local carol = login(s, "carol", nil, p)
+      p:tell "stall both"
+      assert(say(carol, "bob@" .. s.domain, "lost"))
+      local ok, err = carol:stop(0.2)
+      assert.is_nil(ok)
+      assert.matches("1 stanza is not known to have arrived", check_error({ condition = "timeout" }, err).text)
+      assert.equal("closed", carol:state())
+    end)
+  end)
+
+  describe("on a slow link", function()
+    it("flush waits until all is acknowledged", function()
+      local p = bad_link(s)
+      local carol = login(s, "carol", nil, p)
+      assert(carol:flush(30))
+      p:tell "stall down"
+      for i = 1, 3 do assert(say(carol, "bob@" .. s.domain, tostring(i))) end
+      local ok, err = carol:flush(0.2)
+      assert.is_nil(ok)
+      check_error({ layer = "timeout", condition = "timeout" }, err)
+      local bytes, stanzas = carol:pending()
+      assert.equal(3, stanzas)
+      assert.is_true(bytes > 100)
+      p:tell "flow"
+      assert.is_true(carol:flush(30))
+      assert.same({ 0, 0 }, { carol:pending() })
+    end)
+
+    it("ping tells how long it took, or gives up", function()
+      local p = bad_link(s)
+      local carol = login(s, "carol", nil, p)
+      local seconds = assert(carol:ping(30))
+      assert.is_true(seconds >= 0 and seconds < 30, seconds)
+      p:tell "stall down"
+      check_error({ layer = "timeout" }, select(2, carol:ping(0.1)))
+      p:tell "flow"
+      assert(carol:ping(30))
+      carol:stop(30)
+      check_error({ layer = "closed" }, select(2, carol:ping(30)))
+    end)
+
+    for _, how in ipairs { "hole", "stall both", "stall down" } do
+      it("that is dead it notices, and makes another: " .. how, function()
+        local p = bad_link(s)
+        local carol, states = login(s, "carol", { reconnect = SOON, ack_timeout = 0.5, keepalive = 0.1 }, p)
+        p:tell(how)
+        turn_until(function() return states.why.waiting end, "suspicion")
+        check_error({ layer = "timeout", condition = "timeout", retry = true }, states.why.waiting)
+        turn_until(function() return carol:info().resumed >= 1 and carol:state() == "ready" end, "resumption")
+        assert(carol:ping(30))
+      end)
+    end
+  end)
+
+  describe("a full receive queue", function()
+    it("stops reading, which is no reason to call the link dead", function()
+      local heard = 0
+      local carol, states = login(s, "carol", { max_queue = 4096, ack_timeout = 2, keepalive = 0, reconnect = SOON,
+        log = function(direction, text) heard = heard + (direction == "in" and #text or 0) end })
+      local bob = login(s, "bob")
+      for i = 1, 200 do assert(say(bob, carol:jid(), i .. " " .. ("."):rep(1000))) end
+      assert(bob:flush(30)) -- what comes for Carol from now on comes behind these
+      assert(say(carol, bob:jid(), "to be acknowledged"))
+      xmpp.sleep(2.5)
+      assert.is_true(heard < 100000, heard .. " bytes were read")
+      assert.equal(1, select(2, carol:pending()))
+      assert.same({}, { unpack(states) })
+      for i = 1, 200 do assert.equal(i, tonumber(body(assert(carol:receive_blocking(30))):match "^%d+")) end
+      assert(carol:flush(30))
+      assert.same({}, { unpack(states) })
+    end)
+  end)
+
+  describe("a component", function()
+    it("connects again, and what was queued is sent", function()
+      local p, note = bad_link(s, "component_port"), managed.notebook()
+      local bob = login(s, "bob")
+      local conn = keep(assert(xmpp.connect_component(p.host, p.port, s.component, s.secret, { reconnect = SOON })))
+      local states = managed.states(conn)
+      p:tell "refuse"
+      p:tell "cut fin"
+      is_in(conn, "waiting")
+      for i = 1, 20 do
+        assert(conn:send({ "message", { to = tostring(bob:jid()), from = s.component }, { "body", tostring(i) } },
+          note.of(i)))
+      end
+      p:tell "accept"
+      for i = 1, 20 do assert.equal(tostring(i), body(assert(bob:receive_blocking(30)))) end
+      assert(conn:flush(30))
+      for i = 1, 20 do assert.equal("written", note[i]) end
+      assert.equal("ready", states[#states])
+      assert.equal(1, conn:info().rebound)
+      assert(say(bob, s.component, "and back"))
+      assert.equal("and back", body(assert(conn:receive_blocking(30))))
+    end)
+  end)
+end, { more_users = "dave:davepw", extra_modules = "mod_register" })
+
+-- Scripted servers
+
+local function play(...)
+  return keep(peer.play(table.concat { ... }, { certs = certs, grace = 2, timeout = 15 }))
+end
+
+local function dial(p, opts)
+  local o = { ca_file = p.ca, resource = "r", timeout = 10 }
+  for key, value in pairs(opts or {}) do o[key] = value end
+  local conn, err = xmpp.connect_client("alice@xmpp.test", "alicepw", p.host, p.port, o)
+  return conn and keep(conn), err
+end
+
+local function dialled(p, opts)
+  local conn = assert(dial(p, opts))
+  return conn, managed.states(conn)
+end
+
+describe("a first connection", function()
+  it("that fails is not tried again", function()
+    local p = keep(proxy.start("127.0.0.1", 1))
+    local conn, err = xmpp.connect_client("alice@xmpp.test", "alicepw", p.host, p.port, { reconnect = AT_ONCE })
+    assert.is_nil(conn)
+    assert.is_true(err.retry)
+    xmpp.step(0.05)
+    assert.equal(1, p:stats().connections)
+  end)
+end)
+
+describe("an error that trying again can't help", function()
+  local ERROR = "S: <stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>\n"
+
+  local function check_end(wanted, ...)
+    local p = play(managed.session(), told "now", ...)
+    local conn, states = dialled(p, { reconnect = AT_ONCE })
+    assert.equal("now", body(assert(conn:receive_blocking(30))))
+    is_in(conn, "closed")
+    xmpp.step(0)
+    check_error(wanted, states.why.closed)
+    p:check()
+  end
+
+  for _, condition in ipairs { "policy-violation", "conflict", "not-authorized" } do
+    it("ends it, said in a session: " .. condition, function()
+      check_end({ layer = "stream", condition = condition, retry = false }, ERROR:format(condition))
+    end)
+  end
+
+  it("ends it, said to the next login", function()
+    check_end({ layer = "sasl", condition = "not-authorized", retry = false }, "cut\naccept\n", peer.starttls,
+      (peer.plain:gsub("S: <success xmlns='urn:ietf:params:xml:ns:xmpp%-sasl'/>",
+        "S: <failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>")))
+  end)
+
+  it("ends it: another certificate", function()
+    check_end({ layer = "tls", condition = "certificate-expired", retry = false }, "cut\naccept\n",
+      (peer.starttls:gsub("tls\n", "tls cert=expired refused\n")))
+  end)
+
+  it("is not a server that is shut down", function()
+    local p = play(managed.session(), told "now", ERROR:format "system-shutdown", "accept\n", managed.resume(1),
+      managed.resumed(0), bye(1))
+    local conn, states = dialled(p, { reconnect = AT_ONCE })
+    goes_on(conn)
+    check_error({ layer = "stream", condition = "system-shutdown", retry = true }, states.why.waiting)
+    assert.is_true(conn:stop(30))
+    p:check()
+  end)
+end)
+
+describe("stop", function()
+  -- The first link breaks with a message unacknowledged, on the next one nothing comes after `until_then`.
+  local function check_stop(state, until_then)
+    local p = play(managed.session(), message "1", told "now", "cut\naccept\n", until_then, "eof\n")
+    local conn = dialled(p, { reconnect = AT_ONCE })
+    local note = managed.notebook()
+    assert(conn:send({ "message", { id = "1" }, { "body", "1" } }, note.of "1"))
+    is_in(conn, state)
+    local ok, err = conn:stop(0.2)
+    assert.is_nil(ok)
+    assert.matches("1 stanza is not known to have arrived", check_error({ layer = "closed" }, err).text)
+    assert.equal("closed", conn:state())
+    assert.equal("written failed", note["1"])
+    assert.same({ nil, err }, { conn:stop() })
+    p:check()
+  end
+
+  it("while it connects", function() check_stop("securing", "C: <stream:stream ...>\n") end)
+
+  it("while it resumes", function() check_stop("resuming", managed.resume(1)) end)
+
+  it("while it binds", function()
+    check_stop("binding", managed.resume(1) .. "S: <failed xmlns='urn:xmpp:sm:3'/>\nC: <iq ...>...</iq>\n")
+  end)
+end)
+
+describe("see-other-host", function()
+  local HEADER = "S: <stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='1' "
+    .. "version='1.0'>\n"
+
+  local function elsewhere(target)
+    return ("S: <stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>%s</see-other-host>"
+      .. "</stream:error></stream:stream>\n"):format(target)
+  end
+
+  -- The beginning of a play that sends its client elsewhere.
+  local function sends_to(target)
+    return "C: <stream:stream ...>\n" .. HEADER .. elsewhere(target) .. "C: </stream:stream>\n"
+  end
+
+  local function reaches(p, other)
+    local conn = dialled(p, { see_other_host = true })
+    assert.equal("here", body(assert(conn:receive_blocking(30))))
+    assert.is_true(conn:stop(30))
+    p:check()
+    if other then other:check() end
+  end
+
+  local function is_reported(p, opts)
+    local conn, err = dial(p, opts)
+    assert.is_nil(conn)
+    check_error({ layer = "stream", condition = "see-other-host", retry = false }, err)
+    p:check()
+    return err
+  end
+
+  local SESSION = managed.session() .. told "here" .. bye(1)
+
+  it("is reported, and not followed, unless that is wanted", function()
+    local err = is_reported(play(sends_to "localhost:5"))
+    assert.matches("localhost:5", err.text)
+    is_reported(play(sends_to "localhost:5"), { see_other_host = false, reconnect = AT_ONCE })
+  end)
+
+  it("host:port is followed", function()
+    local other = play(SESSION)
+    reaches(play(sends_to("localhost:" .. other.port)), other)
+  end)
+
+  it("host alone is followed to the same port", function() reaches(play(sends_to "localhost", "accept\n", SESSION)) end)
+
+  it("[address]:port is followed", function()
+    local other = play(SESSION)
+    reaches(play(sends_to("[127.0.0.1]:" .. other.port)), other)
+    local ok, six = pcall(peer.play, SESSION, { certs = certs, grace = 2, timeout = 15, host = "::1" })
+    if not ok then return pending "there is no ::1 here" end
+    reaches(play(sends_to("[::1]:" .. keep(six).port)), six)
+  end)
+
+  it("is followed three times, and no more", function()
+    local hop = sends_to "localhost" .. "accept\n"
+    reaches(play(hop:rep(3), SESSION))
+    is_reported(play(hop:rep(3), sends_to "localhost", "eof\n"), { see_other_host = true })
+  end)
+
+  it("needs the domain's certificate there, whatever name it has", function()
+    local other = play((peer.starttls:gsub("tls\n", "tls cert=wrongname refused\n")))
+    local p = play(sends_to("localhost:" .. other.port))
+    local conn, err = dial(p, { see_other_host = true })
+    assert.is_nil(conn)
+    check_error({ layer = "tls", condition = "certificate-name-mismatch", retry = false }, err)
+    other:check()
+  end)
+
+  it("that is no host is reported", function()
+    for _, target in ipairs { "", "localhost:0", "localhost:65536", "localhost:", "localhost:5222x", "localhost:-1",
+      ":5222", ("x"):rep(300), ("x"):rep(300) .. ":5222", "[::1", "[]:5222", "[::1]5222", "a b", "a@b", "a/b" } do
+      is_reported(play(sends_to(target), "eof\n"), { see_other_host = true })
+    end
+  end)
+
+  it("in a session is followed, too, and a new one begins there", function()
+    local other = play(managed.login(), managed.binding, "C: <enable xmlns='urn:xmpp:sm:3' resume='true'/>\n",
+      managed.enabled "two", told "there", message "2", r, a(1), bye(1))
+    local p = play(sends_to "localhost", "accept\n", managed.asked,
+      "S: <failed xmlns='urn:xmpp:sm:3'/>\n", told "now", elsewhere("localhost:" .. other.port))
+    local conn, states = dialled(p, { see_other_host = true })
+    assert.equal("now", body(assert(conn:receive_blocking(30))))
+    assert.equal("there", body(assert(conn:receive_blocking(30))))
+    assert.equal("ready", states[#states])
+    assert.equal(1, conn:info().rebound)
+    assert(conn:send { "message", { id = "2" }, { "body", "2" } })
+    assert.is_true(conn:stop(30))
+    other:check()
+  end)
+
+  it("in a session ends it, unless it is wanted", function()
+    local p = play(managed.session(), told "now", elsewhere "localhost:5")
+    local conn, states = dialled(p, { reconnect = AT_ONCE })
+    is_in(conn, "closed")
+    xmpp.step(0)
+    check_error({ layer = "stream", condition = "see-other-host", retry = false }, states.why.closed)
+    p:check()
+  end)
+end)
+
+describe("one of two servers", function()
+  it("that takes connections and drops them is passed over", function()
+    local first = play(managed.session(), message "1", r, a(1), "cut\naccept\ncut\n")
+    local second = play(managed.resume(0), managed.resumed(1), message "2", r, a(2), bye())
+    local pipe = child.open("nameserver.py", { json.encode {
+      ["_xmpp-client._tcp.xmpp.test"] = { SRV = { { 1, 0, first.port, "one.example" },
+        { 2, 0, second.port, "two.example" } } },
+      ["one.example"] = { A = { "127.0.0.1" } }, ["two.example"] = { A = { "127.0.0.1" } },
+    } })
+    finally(function() pipe:close() end)
+    local names = assert(child.variables(pipe))
+    local note = managed.notebook()
+    local conn = keep(assert(xmpp.connect_client("alice@xmpp.test", "alicepw",
+      { ca_file = first.ca, resource = "r", nameservers = names.ADDRESS, reconnect = AT_ONCE })))
+    assert(conn:send({ "message", { id = "1" }, { "body", "1" } }, note.of "1"))
+    goes_on(conn)
+    assert.equal("written acked", note["1"])
+    assert(conn:send({ "message", { id = "2" }, { "body", "2" } }, note.of "2"))
+    turn_until(function() return note["2"] == "written acked" end, "2")
+    assert.is_true(conn:stop(30))
+    second:check()
+  end)
+end)

@@ -1,0 +1,297 @@
+-- save: a session goes from one process to the next, and nothing is lost or doubled by it.
+local child = require "spec.support.child"
+local json = require "cjson"
+local managed = require "spec.support.managed"
+local proxy = require "spec.support.proxy"
+local server = require "spec.support.server"
+local xmpp = require "xmpp"
+
+local xexpr = xmpp.xexpr
+local turn_until = managed.turn_until
+
+local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
+
+local opened
+
+before_each(function() opened = {} end)
+after_each(function() for _, o in ipairs(opened) do o:stop() end end)
+
+local function keep(o)
+  opened[#opened + 1] = o
+  return o
+end
+
+local function login(s, name, opts, at)
+  local conn = keep(assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], (at or s).host, (at or s).port,
+    s.opts(opts))))
+  turn_until(function() return conn:info().resumable or (opts and opts.resume == false) end, "a session")
+  return conn
+end
+
+local function say(from, to, text)
+  assert(from:send { "message", { to = tostring(to), type = "chat" }, { "body", text } })
+end
+
+local function check_error(wanted, err)
+  assert.is_table(err)
+  for field, value in pairs(wanted) do assert.equal(value, err[field], tostring(err)) end
+end
+
+-- Another process goes on with it -> what it has told; see resumer.lua. Its pipe is read by `read`.
+local function carry_on(s, saved, count, to)
+  local path = os.tmpname()
+  local f = assert(io.open(path, "w"))
+  f:write(type(saved) == "string" and saved or json.encode(saved))
+  f:close()
+  local pipe = io.popen(("exec ${LUA:-lua5.4} '%s/resumer.lua' '%s' %s '%s' %d '%s'"):format(child.folder, path,
+    s.users.alice, s.ca, count, to))
+  local report = pipe:read "*a"
+  pipe:close()
+  os.remove(path)
+  local ok, told = pcall(json.decode, report)
+  assert.is_true(ok, "the other process told nothing; it said why on stderr")
+  assert.is_nil(told.failed, told.failed)
+  return told
+end
+
+-- The bodies that come until "new".
+local function bodies(conn)
+  local list = {}
+  repeat
+    list[#list + 1] = xexpr.text(assert(conn:receive_blocking(30)), "body")
+  until list[#list] == "new"
+  return list
+end
+
+-- What nobody has read, nobody has acknowledged, nobody has answered; what comes while nobody is there.
+local function hand_over(alice, bob)
+  local me, him = tostring(alice:jid()), tostring(bob:jid())
+  local closed
+  say(bob, me, "read")
+  assert.equal("read", xexpr.text(assert(alice:receive_blocking(30)), "body"))
+  say(bob, me, "queued")
+  assert(bob:flush(30))
+  assert(alice:ping(30))
+  assert(alice:send_callback({ "iq", { type = "get", id = "asked", to = him }, PING },
+    function(_, _, err) closed = err end, 30))
+  local question = assert(bob:receive_blocking(30))
+  say(alice, him, "unacknowledged")
+  local saved
+  xmpp.spawn(function()
+    say(alice, him, "unwritten")
+    saved = assert(alice:save())
+  end)
+  turn_until(function() return closed end, "the end of who waited")
+  check_error({ layer = "closed", condition = "saved" }, closed)
+  for i = 1, 5 do say(bob, me, "b" .. i) end
+  assert(bob:send(xexpr.reply(question)))
+  assert(bob:flush(30))
+  return saved, me, him
+end
+
+server.each(function(s)
+  describe("a saved session", function()
+    it("goes on in another process: nothing is lost, nothing doubled", function()
+      local alice, bob = login(s, "alice"), login(s, "bob")
+      local saved, me, him = hand_over(alice, bob)
+      assert.equal(1, #saved.queue)
+      assert.equal("queued", xexpr.text(saved.queue[1], "body"))
+      assert.equal("asked", saved.pending[1].id)
+      assert.equal(1, #saved.pending)
+      assert.matches("unwritten", saved.stanzas[#saved.stanzas].xml)
+      local told = carry_on(s, saved, 6, him)
+      assert.equal(me, told.jid)
+      assert.equal(1, told.info.resumed)
+      assert.equal(0, told.info.rebound)
+      assert.same({ "queued", "b1", "b2", "b3", "b4", "b5" }, told.bodies)
+      assert.same({ asked = "result" }, told.responses)
+      assert.same({}, told.dropped)
+      assert.is_true(told.stopped)
+      assert.same({ "unacknowledged", "unwritten", "new" }, bodies(bob))
+      assert.is_nil((bob:receive()))
+    end)
+
+    it("has no password, and leaves the old connection closed", function()
+      local alice = login(s, "alice")
+      local text = json.encode((assert(alice:save())))
+      for _, secret in ipairs { "alicepw", "YWxpY2Vwdw" } do assert.is_nil(text:find(secret, 1, true)) end
+      assert.equal("closed", alice:state())
+      check_error({ layer = "closed", condition = "saved" }, select(2, alice:save())) -- at once
+      xmpp.step(0)
+      for _, f in ipairs { alice.save, alice.receive, alice.receive_blocking, alice.flush, alice.ping } do
+        local result, err = f(alice)
+        assert.is_nil(result)
+        check_error({ layer = "closed", condition = "saved", retry = false }, err)
+      end
+      assert.is_true(alice:stop()) -- there is nothing left to end, and nothing is lost
+      local result, err = alice:send { "presence" }
+      assert.is_nil(result)
+      check_error({ layer = "closed", condition = "saved" }, err)
+    end)
+
+    it("leaves nothing in the old connection's queue", function()
+      local alice, bob = login(s, "alice"), login(s, "bob")
+      say(bob, alice:jid(), "queued")
+      assert(bob:flush(30))
+      assert(alice:ping(30))
+      local saved, got = assert(alice:save()), 0
+      alice:set_handler(function() got = got + 1 end)
+      turn_until(function() return xmpp.step(0) == 0 end)
+      assert.equal(1, #saved.queue)
+      assert.equal(0, got)
+    end)
+
+    it("may be saved by a handler, whose stanza does not come again", function()
+      local alice, bob = login(s, "alice"), login(s, "bob")
+      local me, saved = alice:jid(), nil
+      alice:set_handler(function(stanza, conn)
+        if xexpr.text(stanza, "body") == "upgrade" then saved = assert(conn:save()) end
+      end)
+      for _, text in ipairs { "before", "upgrade", "after" } do say(bob, me, text) end
+      assert(bob:flush(30))
+      turn_until(function() return saved end, "upgrade")
+      local told = carry_on(s, saved, 1, tostring(bob:jid()))
+      assert.same({ "after" }, told.bodies)
+      assert.equal(1, told.info.resumed)
+      assert.same({ "new" }, bodies(bob))
+    end)
+
+    it("may be saved while the link is down", function()
+      local p = keep(proxy.start(s.host, s.port))
+      local alice, bob = login(s, "alice", { reconnect = { min = 100, max = 100 } }, p), login(s, "bob")
+      local him = tostring(bob:jid())
+      p:tell "cut rst"
+      turn_until(function() return alice:state() == "waiting" end, "the cut")
+      say(alice, him, "while it was down")
+      local saved = assert(alice:save())
+      saved.port = s.port
+      say(bob, saved.jid, "b1")
+      assert(bob:flush(30))
+      local told = carry_on(s, saved, 1, him)
+      assert.same({ "b1" }, told.bodies)
+      assert.equal(1, told.info.resumed)
+      assert.same({ "while it was down", "new" }, bodies(bob))
+    end)
+
+    it("may go on in the same process, and be saved again", function()
+      local alice, bob = login(s, "alice"), login(s, "bob")
+      local saved = assert(alice:save())
+      for i = 1, 3 do
+        say(bob, saved.jid, "to number " .. i)
+        local conn = keep(assert(xmpp.resume(json.decode(json.encode(saved)), s.users.alice, s.opts())))
+        assert.equal(1, conn:info().resumed)
+        assert.equal("to number " .. i, xexpr.text(assert(conn:receive_blocking(30)), "body"))
+        saved = assert(conn:save())
+      end
+    end)
+
+    it("that the server has forgotten becomes a new one, and who has asked is told", function()
+      local alice, bob = login(s, "alice"), login(s, "bob")
+      local him = tostring(bob:jid())
+      say(bob, alice:jid(), "queued")
+      assert(bob:flush(30))
+      assert(alice:ping(30))
+      assert(alice:send_callback({ "iq", { type = "get", id = "asked", to = him }, PING }, function() end, 30))
+      assert(bob:receive_blocking(30))
+      local saved = assert(alice:save())
+      s:restart(true)
+      bob = login(s, "bob", { resource = bob:jid().resourcepart })
+      saved.port = s.port
+      local began = os.time()
+      local told = carry_on(s, saved, 1, him)
+      assert.is_true(os.time() - began < 30, "who has asked was told only after the timeout")
+      assert.equal(saved.jid, told.jid)
+      assert.equal(0, told.info.resumed)
+      assert.equal(1, told.info.rebound)
+      assert.same({ "queued" }, told.bodies)
+      assert.same({ asked = "session-lost" }, told.responses)
+      assert.is_true(told.stopped)
+      assert.same({ "new" }, bodies(bob))
+    end)
+  end)
+
+  describe("save", function()
+    local function refused(conn)
+      local saved, err = conn:save()
+      assert.is_nil(saved)
+      check_error({ layer = "stream", condition = "not-resumable", retry = false }, err)
+      assert(conn:stop(30))
+    end
+
+    it("is refused where there is no session to be resumed, and does no harm then", function()
+      refused(login(s, "alice", { resume = false }))
+      refused(keep(assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret))))
+    end)
+  end)
+end)
+
+describe("a malformed session", function()
+  local function good()
+    return { version = 1, account = "alice@xmpp.test", jid = "alice@xmpp.test/r", id = "x", max = 600, h = 0, acked = 0,
+      written = 0, stanzas = { { xml = "<presence/>", at = 0 } }, pending = { { name = "iq", id = "1" } },
+      queue = { { "message", {} } }, host = "127.0.0.1", port = 1, tls = "starttls" }
+  end
+
+  -- `spoil` makes it malformed; the error says `text`, at this file.
+  local function check(text, spoil)
+    local saved = good()
+    spoil(saved)
+    local ok, message = pcall(function() return (xmpp.resume(saved, "pw")) end)
+    assert.is_false(ok, text)
+    assert.truthy(message:find("save_spec.lua:", 1, true), message)
+    assert.truthy(message:find("bad argument #1 to 'resume' (" .. text, 1, true), message)
+  end
+
+  it("is none when nothing is wrong", function()
+    local conn, err = xmpp.resume(good(), "pw")
+    assert.is_nil(conn)
+    check_error({ layer = "tcp", condition = "ECONNREFUSED" }, err)
+  end)
+
+  it("raises, with the field named", function()
+    for _, name in ipairs { "account", "jid", "id", "max", "h", "acked", "written", "stanzas", "pending", "queue" } do
+      check(name .. ": ", function(t) t[name] = nil end)
+      check(name .. ": ", function(t) t[name] = true end)
+    end
+    for _, name in ipairs { "location", "host", "port", "tls" } do
+      check(name .. ": ", function(t) t[name] = true end)
+    end
+    for _, name in ipairs { "max", "h", "acked", "written" } do
+      for _, n in ipairs { -1, 0.5, 4294967296, 0 / 0, 1 / 0 } do check(name .. ": ", function(t) t[name] = n end) end
+    end
+    check("version: ", function(t) t.version = nil end)
+    check("version: ", function(t) t.version = 2 end)
+  end)
+
+  it("raises, with the entry named", function()
+    check("stanzas[1]: ", function(t) t.stanzas[1] = "<presence/>" end)
+    check("stanzas[1].xml: ", function(t) t.stanzas[1].xml = nil end)
+    for _, xml in ipairs { "", "<", "x", "presence", "<presence/", "<x/>" } do
+      check("stanzas[1].xml: ", function(t) t.stanzas[1].xml = xml end)
+    end
+    check("stanzas[1].at: ", function(t) t.stanzas[1].at = "now" end)
+    check("pending[1]: ", function(t) t.pending[1] = 1 end)
+    check("pending[1].id: ", function(t) t.pending[1].id = nil end)
+    check("pending[1].name: ", function(t) t.pending[1].name = 1 end)
+    check("pending[1].to: ", function(t) t.pending[1].to = false end)
+    check("queue[1]: ", function(t) t.queue[1] = "message" end)
+    check("queue[1][1]: ", function(t) t.queue[1][1] = nil end)
+    check("queue[1][2]: ", function(t) t.queue[1][2] = nil end)
+  end)
+
+  it("raises for what is no table", function()
+    assert.has_error(function() xmpp.resume(nil, "pw") end)
+    assert.has_error(function() xmpp.resume("x", "pw") end)
+    assert.has_error(function() xmpp.resume({}, "pw") end)
+  end)
+
+  it("with an address that is none is an error", function()
+    for _, name in ipairs { "account", "jid" } do
+      local saved = good()
+      saved[name] = "@"
+      local conn, err = xmpp.resume(saved, "pw")
+      assert.is_nil(conn)
+      check_error({ layer = "stanza", condition = "jid-malformed" }, err)
+    end
+  end)
+end)
