@@ -178,7 +178,8 @@ bench: all $(BUILD)/bench/raw $(BUILD)/bench/peer $(BUILD)/bench/count.so
 # Every place where the wire, an allocation or a system call can fail, not a sample: more than an hour.
 .PHONY: torture
 torture: all $(BUILD)/test/t_torture
-	TORTURE=1 LIMIT=7200 prove --exec spec/support/tap $(BUILD)/test/t_torture spec/faults_spec.lua
+	TORTURE=1 LIMIT=7200 prove --exec spec/support/tap $(BUILD)/test/t_torture spec/faults_spec.lua \
+	  spec/embed_spec.lua
 
 # How much of c/core the tests run through, by gcovr; nothing is left out of it. (Left out of the tests: the spec of the
 # build, which wants a module with nothing in it but ours.)

@@ -38,5 +38,5 @@ end)
 
 conn:set_handler()
 io.stderr:write("component: ", tostring(conn:jid()), "\n")
-xmpp.run()
+if not xmpp.run() then conn:stop() return end -- by Ctrl-C
 assert(conn:receive()) -- there is nothing but the reason why it has ended

@@ -8,5 +8,5 @@ end, { name = "message", type = "chat" })
 conn:set_handler()
 assert(conn:send { "presence" })
 io.stderr:write("echo: ", tostring(conn:jid()), "\n")
-xmpp.run()
+if not xmpp.run() then conn:stop() return end -- by Ctrl-C
 assert(conn:receive()) -- there is nothing but the reason why it has ended

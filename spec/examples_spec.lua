@@ -114,6 +114,26 @@ server.each(function(s)
       bob:stop()
     end)
 
+    it("stops its connection when Ctrl-C is pressed, and says nothing of it", function()
+      local alice = login "alice"
+      alice:send { "presence" }
+      local line, pipe, pid = start(s, "echo", { "alice@xmpp.test/echo", "alicepw" })
+      assert.equal("echo: alice@xmpp.test/echo", line)
+      -- One that is cut off would be kept by the server, to be resumed.
+      local function comes(kind)
+        local presence
+        repeat
+          presence = assert(alice:receive_blocking(30))
+        until presence[2].from == "alice@xmpp.test/echo" and presence[2].type == kind
+      end
+      comes(nil)
+      os.execute("kill -INT " .. pid)
+      assert.equal("", pipe:read "*a")
+      assert.truthy(pipe:close())
+      comes "unavailable"
+      alice:stop()
+    end)
+
     it("ends with an error when the connection ends", function()
       local _, pipe = start(s, "echo", { "alice@xmpp.test/echo", "alicepw" })
       local other = login("alice", "echo")

@@ -29,6 +29,7 @@
 #define XB_TIMER "xmpp.Timer"
 #define XB_TASK "xmpp.Task"
 #define XB_STATE "xmpp.State"
+#define XB_HERALD "xmpp.Herald"
 #define XB_CONTEXT "xmpp.Context"
 
 typedef struct xb_state xb_state;
@@ -44,7 +45,11 @@ typedef struct xb_waiters {
 struct xb_state {
   xm_loop *loop;
   bool stepping;        /* a step is on the stack */
-  bool closed;          /* lua_close has begun with us */
+  bool working;         /* on an event: what was begun must be finished */
+  bool closing;         /* lua_close has begun */
+  bool closed;          /* it has come to us */
+  bool warned;          /* of a connection that nobody had stopped */
+  const void *herald;   /* see xb_send_herald */
   unsigned nested;      /* coroutines that are being run, one inside the other */
   unsigned conns;       /* connections that have not ended */
   unsigned timers;      /* waiters of kind XB_TIME */
@@ -175,6 +180,9 @@ int xb_l_number_text(lua_State *L);
 void xb_open_conn(lua_State *L);
 /* The userdata at index 1, which must be open or have been. */
 xb_conn *xb_check_conn(lua_State *L);
+/* Puts a userdata in the registry that is collected first of all when lua_close has begun: finalizers run in the reverse
+ * order of creation, so each connection has to be followed by one. */
+void xb_send_herald(lua_State *L, xb_state *st);
 /* Makes it known by its address, weakly; then its userdata can be pushed (nil when it has been collected). */
 void xb_register_conn(lua_State *L, xb_conn *conn, int index);
 void xb_push_conn(lua_State *L, xb_conn *conn);

@@ -1,10 +1,12 @@
 /* conn: the connection's userdata: its life, its parts, and the methods that only ask or wait. */
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "bind.h"
 
 static const char conns_key, pins_key; /* of the registry: weak and strong, address -> userdata */
+static const char herald_key;
 
 /* Life. */
 
@@ -54,10 +56,35 @@ static void unlink_from(xb_conn **list, xb_conn *conn, size_t next) {
   if (*list) *list = *(xb_conn **)((char *)conn + next);
 }
 
+void xb_send_herald(lua_State *L, xb_state *st) {
+  xb_state **herald = lua_newuserdatauv(L, sizeof *herald, 0);
+  *herald = st;
+  luaL_setmetatable(L, XB_HERALD);
+  st->herald = herald;
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &herald_key);
+}
+
+static int l_herald_gc(lua_State *L) {
+  xb_state **herald = luaL_checkudata(L, 1, XB_HERALD);
+  if ((*herald)->herald == herald) (*herald)->closing = true;
+  return 0;
+}
+
+/* Nobody can stop it any more. When the program ends with it, that is not worth a word. */
+static void warn_once(const xb_conn *conn) {
+  const xm_jid *jid = xm_conn_jid(conn->c);
+  xb_state *st = conn->st;
+  if (conn->ended || st->closing || st->warned || xm_conn_state_of(conn->c) != XM_CONN_READY) return;
+  st->warned = true;
+  fprintf(stderr, "xmpp: the connection of %s was dropped without conn:stop(), and is closed now (this is said once)\n",
+          jid ? jid->str : "?");
+}
+
 static int l_gc(lua_State *L) {
   xb_conn *conn = luaL_checkudata(L, 1, XB_CONN);
   xb_state *st = conn->st;
   if (!conn->c) return 0;
+  warn_once(conn);
   if (conn->is_ready) {
     unlink_from(&st->ready, conn, offsetof(xb_conn, next_ready));
     for (st->ready_end = &st->ready; *st->ready_end;) st->ready_end = &(*st->ready_end)->next_ready;
@@ -278,6 +305,10 @@ static void new_table(lua_State *L, const void *key, const char *mode) {
 void xb_open_conn(lua_State *L) {
   new_table(L, &conns_key, "v");
   new_table(L, &pins_key, NULL);
+  luaL_newmetatable(L, XB_HERALD);
+  lua_pushcfunction(L, l_herald_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 1);
   luaL_newmetatable(L, XB_CONN);
   luaL_setfuncs(L, metamethods, 0);
   lua_newtable(L);

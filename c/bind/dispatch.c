@@ -268,13 +268,11 @@ static void take_event(lua_State *L, xb_conn *conn, xm_conn_event ev) {
   }
 }
 
-/* One event, in a protected call: conn -> whether there may be more. */
-static int l_work(lua_State *L) {
-  xb_conn *conn = xb_check_conn(L);
+/* One event -> 1: a stanza, -1: there is no more, 0. */
+static int work(lua_State *L, xb_conn *conn) {
   xm_conn_event ev;
   if (conn->handler != XB_NO_HANDLER && xb_pop_queue(L, conn, 1)) {
     dispatch_queued(L, conn, 1);
-    lua_pushinteger(L, 1);
     return 1;
   }
   xm_conn_pause(conn->c, is_full(conn));
@@ -287,7 +285,17 @@ static int l_work(lua_State *L) {
   if (conn->ended) tell_end(L, conn);
   if (conn->c) finish_sent(L, conn);
   if (ev == XM_CONN_AGAIN) xb_mark_ready(conn);
-  lua_pushinteger(L, ev == XM_CONN_STANZA ? 1 : ev == XM_CONN_NOTHING || ev == XM_CONN_AGAIN ? -1 : 0);
+  return ev == XM_CONN_STANZA ? 1 : ev == XM_CONN_NOTHING || ev == XM_CONN_AGAIN ? -1 : 0;
+}
+
+/* The same in a protected call: conn -> number. */
+static int l_work(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  int more;
+  conn->st->working = true;
+  more = work(L, conn);
+  conn->st->working = false;
+  lua_pushinteger(L, more);
   return 1;
 }
 
@@ -301,7 +309,7 @@ static void break_off(lua_State *L, xb_conn *conn) {
 }
 
 int xb_service(lua_State *L, xb_conn *conn, int most) {
-  int dispatched = 0, more = 0, at;
+  int dispatched = 0, more = 0, at, status;
   if (most > STANZAS_A_TURN) most = STANZAS_A_TURN;
   xb_push_conn(L, conn);
   at = lua_gettop(L);
@@ -310,8 +318,12 @@ int xb_service(lua_State *L, xb_conn *conn, int most) {
   while (more >= 0 && dispatched < most && conn->c) {
     lua_pushcfunction(L, l_work);
     lua_pushvalue(L, at);
-    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+    status = lua_pcall(L, 1, 1, 0);
+    if (status != LUA_OK) {
       xb_mark_ready(conn);
+      /* A debug hook has thrown, as lua's for Ctrl-C does, before the work or behind it: nothing is lost. */
+      if (!conn->st->working && status == LUA_ERRRUN) lua_error(L);
+      conn->st->working = false;
       if (conn->ended) lua_error(L); /* who turns the loop must know: some who wait couldn't be told yet */
       break_off(L, conn);
       break;

@@ -354,7 +354,12 @@ core.methods(conn)
 
 local quit
 
+local function turn()
+  while not quit and core.is_busy() do core.step(-1) end
+end
+
 --- Turns the loop until no connection, task or timer is left, or `xmpp.quit()`.
+---@return boolean done false: the interpreter was interrupted (Ctrl-C, which `lua` and `luajit` raise as an error)
 function M.run()
   if core.is_stepping() then
     error("a step is being made already: inside a handler or callback, wait by yielding (await, sleep)", 2)
@@ -364,8 +369,10 @@ function M.run()
       :format(waiting.host), 2)
   end
   quit = false
-  while not quit and core.is_busy() do core.step(-1) end
+  local done, err = pcall(turn)
   core.ask_again()
+  if not done and not tostring(err):find "interrupted!$" then error(err, 0) end
+  return done
 end
 
 --- Makes `xmpp.run()` return when the turn it makes is over.

@@ -395,6 +395,7 @@ function xmpp.is_jid(v) end
 function xmpp.id() end
 
 --- Turns the loop until no connection, task or timer is left, or until `quit`.
+---@return boolean done false: the interpreter was interrupted (Ctrl-C)
 function xmpp.run() end
 
 --- Makes `run` return.

@@ -6,6 +6,8 @@
 --   lua ours.lua queue FILE N         tables to the send buffer of a connection, by conn:send
 --   lua ours.lua flood FILE N         as parse, over TCP from `peer flood`
 --   lua ours.lua flood-unwanted FILE N
+--   lua ours.lua frames FILE N        as flood, by xmpp.step(0, 50), as in a game: prints how long such steps took, in
+--                                     milliseconds of CPU: 50, 90, 99 of a hundred, and the longest
 --   lua ours.lua send N BATCH         small messages to `peer sink`, BATCH a turn
 --   lua ours.lua ping N DEPTH WAITING send_await to `peer echo`, DEPTH at a time, while WAITING others wait for an
 --                                     answer. Prints also by what factor memory has grown when all are answered.
@@ -123,6 +125,21 @@ local function flood(_, n)
   tell(clock() - since, n)
 end
 
+local function frames(_, n)
+  local conn, seen, spent = connect(), 0, {}
+  conn:set_handler(function() end)
+  conn:send { "presence" }
+  while seen < n do
+    local since = clock()
+    local dispatched = xmpp.step(0, 50)
+    if dispatched > 0 then spent[#spent + 1] = (clock() - since) * 1000 end
+    seen = seen + dispatched
+  end
+  table.sort(spent)
+  local function percentile(p) return spent[math.ceil(#spent * p / 100)] end
+  print(("%.2f %.2f %.2f %.2f"):format(percentile(50), percentile(90), percentile(99), spent[#spent]))
+end
+
 local function flood_unwanted(_, n)
   local conn, seen = connect(), 0
   unwanted(conn)
@@ -200,7 +217,7 @@ end
 
 local modes = {
   parse = parse, unwanted = parse_unwanted, to_xml = to_xml, queue = queue, large = large, flood = flood,
-  ["flood-unwanted"] = flood_unwanted, send = send, ping = ping,
+  ["flood-unwanted"] = flood_unwanted, frames = frames, send = send, ping = ping,
 }
 
 local arguments = {}

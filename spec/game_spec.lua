@@ -1,0 +1,138 @@
+-- For games: a step does no more than it is asked for, whatever comes, and makes nothing when nothing comes; and the
+-- example of a game is played.
+local fed = require "spec.support.fed"
+local server = require "spec.support.server"
+local xmpp = require "xmpp"
+
+local xexpr = xmpp.xexpr
+local LUA = os.getenv "LUA" or "lua5.4"
+local STANZAS = 50 -- a frame
+
+describe("a step in which nothing happens", function()
+  -- Kilobytes that so many steps have made.
+  local function made(n)
+    collectgarbage()
+    collectgarbage "stop"
+    local before = collectgarbage "count"
+    for _ = 1, n do
+      xmpp.step(0, STANZAS)
+      xmpp.timeout()
+      xmpp.fd()
+    end
+    local after = collectgarbage "count"
+    collectgarbage "restart"
+    return after - before
+  end
+
+  it("makes nothing, with a connection, somebody who waits, and a timer there", function()
+    if jit then jit.off() end -- it would count its machine code, too
+    finally(function() if jit then jit.on() end end)
+    local f = fed.open { jid = "me@xmpp.test/here" }
+    f.conn:set_handler(function() end)
+    f.conn:send_callback({ "iq", { type = "get", id = "a" } }, function() end)
+    local timer = xmpp.after(1000, function() end)
+    f:sent()
+    made(10)
+    assert.equal(0, made(10000))
+    timer:cancel()
+    f:feed "</stream:stream>"
+  end)
+end)
+
+describe("a step with a bound", function()
+  -- Steps until `n` stanzas have come; each has dispatched what it says, and no more than the bound.
+  local function take(n, counted)
+    local all, steps, full, till = 0, 0, 0, os.time() + 200
+    while all < n do
+      if os.time() > till then error(("only %d have come"):format(all)) end
+      local before = counted()
+      local dispatched = xmpp.step(0, STANZAS)
+      assert.is_true(dispatched <= STANZAS)
+      assert.equal(dispatched, counted() - before)
+      all, steps = all + dispatched, steps + 1
+      if dispatched == STANZAS then full = full + 1 end
+    end
+    assert.equal(n, all)
+    return steps, full
+  end
+
+  it("shares it among connections that are flooded", function()
+    local list, seen = {}, {}
+    for i = 1, 4 do
+      list[i], seen[i] = fed.open { jid = "me@xmpp.test/" .. i }, 0
+      list[i].conn:set_handler(function() seen[i] = seen[i] + 1 end)
+    end
+    local core = require "xmpp.core"
+    for i = 1, 4 do core.conn.feed(list[i].conn, ("<message id='a'><body>Hi</body></message>"):rep(5000)) end
+    local steps, full = take(20000, function() return seen[1] + seen[2] + seen[3] + seen[4] end)
+    assert.same({ 400, 400 }, { steps, full })
+    for i = 1, 4 do
+      assert.equal(5000, seen[i])
+      list[i]:feed "</stream:stream>"
+    end
+  end)
+
+  server.each(function(s)
+    local N = 20000
+
+    local function flood(to)
+      local pipe = assert(io.popen(("unset LD_PRELOAD; LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='%s/?.so' %s %s "
+        .. "bob@%s %s %s %d %s '%s' %d 2>&1"):format(os.getenv "PRELOAD" and "lua" or os.getenv "SO_DIR" or "lua", LUA,
+        "spec/support/sender.lua", s.domain, s.users.bob, s.host, s.port, s.ca, tostring(to), N)))
+      return pipe
+    end
+
+    it("keeps to it in a flood of 20,000 messages, with callbacks that filter", function()
+      local conn = assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, s.host, s.port, s.opts()))
+      local seen, last, others = 0, 0, 0
+      conn:set_callback(function(message)
+        seen, last = seen + 1, last + 1
+        assert(message[2].id == tostring(last))
+      end, { name = "message" })
+      conn:set_callback(function() seen, others = seen + 1, others + 1 end, { name = "presence" })
+      conn:set_handler()
+      local pipe = flood(conn:jid())
+      take(N, function() return seen end)
+      assert.equal("", pipe:read "*a")
+      pipe:close()
+      assert.equal(N, last)
+      assert(conn:stop())
+    end)
+  end, nil, { "prosody" }) -- in ejabberd 5,000 stanzas at most may wait for an acknowledgement
+end)
+
+describe("game.lua", function()
+  server.each(function(s)
+    it("chats over its picture, and ends with its input", function()
+      local path = os.tmpname()
+      finally(function() os.remove(path) end)
+      local function screen()
+        local file = assert(io.open(path))
+        local text = file:read "*a"
+        file:close()
+        return text
+      end
+      local function shows(text)
+        for _ = 1, 3000 do
+          xmpp.step(0.01)
+          if screen():find(text, 1, true) then return end
+        end
+        error("this was not shown: " .. text .. "\n" .. screen():sub(-2000))
+      end
+      local bob = assert(xmpp.connect_client("bob@" .. s.domain, s.users.bob, s.host, s.port, s.opts()))
+      local game = assert(io.popen(("XMPP_HOST=%s XMPP_PORT=%d XMPP_CA=%s %s examples/game.lua alice@%s %s %s >%s 2>&1")
+        :format(s.host, s.port, s.ca, LUA, s.domain, s.users.alice, tostring(bob:jid()), path), "w"))
+      shows "<game> connected as alice@"
+      game:write "Hi, Bob\n"
+      game:flush()
+      local message = assert(bob:receive_blocking(30))
+      assert.equal("Hi, Bob", xexpr.text(message, "body"))
+      assert(bob:send(xexpr.reply(message, { "body", "Hi, Alice" })))
+      shows("<bob@" .. s.domain .. "> Hi, Alice")
+      game:close()
+      local frames, stanzas = screen():match "(%d+) frames, (%d+) stanzas; the longest step took [%d.]+ ms\n$"
+      assert.is_true(tonumber(frames) > 1 and tonumber(stanzas) >= 1, screen():sub(-200))
+      assert(bob:stop())
+    end)
+  end, nil, { "prosody" })
+end)

@@ -1,0 +1,82 @@
+-- Ctrl-C: the signal comes to a program that waits, or is at work, and ends xmpp.run() or the wait, and nothing else.
+
+local LUA = os.getenv "LUA" or "lua5.4"
+local SO_DIR = os.getenv "SO_DIR" or "lua"
+
+-- timeout is the process, the program its child
+local WHEN_ASLEEP = "sleep 0.2; p=$(pgrep -P %s); until grep -q 'State:.S' /proc/$p/status; do sleep 0.1; done; "
+  .. "kill -INT $p"
+
+-- Runs a program of Lua. It says "now" when it is to be interrupted while it waits. -> what it said besides, status
+local function run(program)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write [[
+    io.stdout:setvbuf "no"
+    local xmpp = require "xmpp"
+    local fed = require "spec.support.fed"
+    local function interrupt() assert(io.popen "kill -INT $PPID"):close() end -- os.execute would have it ignored
+  ]]
+  file:write(program)
+  file:close()
+  local pipe = assert(io.popen(("LD_PRELOAD='%s' LUA_PATH='lua/?.lua;lua/?/init.lua;?.lua' LUA_CPATH='%s/?.so' sh -c "
+    .. "'echo $$; exec timeout --foreground 60 %s %s' 2>&1; echo status $?"):format(os.getenv "PRELOAD" or "", SO_DIR,
+    LUA, path)))
+  local pid, said = pipe:read "*l", {}
+  for line in pipe:lines() do
+    if line == "now" then
+      os.execute((WHEN_ASLEEP):format(pid))
+    else
+      said[#said + 1] = line
+    end
+  end
+  pipe:close()
+  os.remove(path)
+  return table.concat(said, "\n", 1, #said - 1), said[#said]
+end
+
+describe("Ctrl-C", function()
+  it("ends xmpp.run, which waits, and leaves the rest as it was", function()
+    assert.same({ "false\ntrue", "status 0" }, { run [[
+      local timer = xmpp.after(50, function() end)
+      print "now"
+      print(xmpp.run())
+      timer:cancel()
+      xmpp.after(0.01, function() end)
+      print(xmpp.run())]] })
+  end)
+
+  it("ends any other wait by an error", function()
+    local text = run [[
+      print "now"
+      print(pcall(xmpp.sleep, 50))]]
+    assert.matches("^false\t.*interrupted!$", text)
+  end)
+
+  local DISPATCHES = [[
+    local f = fed.open { jid = "me@xmpp.test/here" }
+    local seen, lost = 0, 0
+    f.conn:set_handler(function(stanza)
+      seen = seen + 1
+      if stanza[2].id ~= tostring(seen) then lost = lost + 1 end
+      if seen == %d then interrupt() end
+    end)
+    for i = 1, 150 do require "xmpp.core".conn.feed(f.conn, ("<message id='%%d'/>"):format(i)) end
+    print(tostring(xmpp.run()) .. " " .. lost)
+    fed.settle()
+    print(tostring(f.conn:state() == "ready" and lost == 0) .. " " .. seen)]]
+
+  if jit then -- where a hook is every coroutine's
+    it("may end a callback instead, by an error that goes to on_error", function()
+      assert.same({ "true 0\ntrue 150", "status 0" }, { run([[
+        xmpp.on_error(function(_, err) if err:find "interrupted!$" then xmpp.quit() end end)
+      ]] .. DISPATCHES:format(70)) })
+    end)
+  else
+    it("ends xmpp.run, which dispatches, and no stanza is lost, nor a connection", function()
+      for _, at in ipairs { 1, 50, 64, 65, 150 } do
+        assert.same({ "false 0\ntrue 150", "status 0" }, { run(DISPATCHES:format(at)) }, at)
+      end
+    end)
+  end
+end)
