@@ -26,6 +26,7 @@ import asyncio
 import os
 import random
 import shutil
+import signal
 import socket
 import struct
 import sys
@@ -288,6 +289,8 @@ async def main(host, port, seed="0"):
     try:
         os.write(1, b"PORT=%d\nCONTROL=%s\nPID=%d\n\n" % (proxy.open_port(), control.encode(), os.getpid()))
         loop.add_reader(fifo, listen)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, done.set)
         loop.add_reader(1, done.set)  # a pipe that nobody reads is ready
         await done.wait()
     finally:
