@@ -26,6 +26,7 @@ import asyncio
 import os
 import random
 import shutil
+import signal
 import socket
 import struct
 import sys
@@ -286,6 +287,8 @@ async def main(host, port, seed="0"):
             os.write(1, b"\n")
 
     try:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, done.set)
         os.write(1, b"PORT=%d\nCONTROL=%s\nPID=%d\n\n" % (proxy.open_port(), control.encode(), os.getpid()))
         loop.add_reader(fifo, listen)
         loop.add_reader(1, done.set)  # a pipe that nobody reads is ready
