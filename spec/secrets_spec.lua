@@ -264,6 +264,8 @@ describe("the memory of a process that", function()
     { mechanism = "component", ending = "refused" },
     { mechanism = "PLAIN", ending = "alone" },
     { mechanism = "component", ending = "alone" },
+    { mechanism = "SCRAM-SHA-256", reconnect = true },
+    { mechanism = "SCRAM-SHA-256", reconnect = true, ending = "refused" },
   }
   local pipe
 
@@ -274,8 +276,14 @@ describe("the memory of a process that", function()
 
   for _, login in ipairs(logins) do
     it(("%s by %s%s has no secret"):format(stories[login.ending] or "was let in", login.mechanism,
-      login.prefix and " with more than ASCII" or ""), function()
+      (login.prefix and " with more than ASCII" or "") .. (login.reconnect and ", and would connect again," or "")),
+      function()
       local found = json.decode((assert(pipe:read "*l", "the scan ended; it said why on stderr")))
+      if login.reconnect then
+        assert.same({}, found.closed)
+        if not login.ending then assert.is_truthy(next(found.open)) end -- it is needed for the next login
+        return
+      end
       if not login.ending then
         assert.equal(login.mechanism ~= "component" and login.mechanism or "nil", found.outcome)
         assert.equal(login.mechanism ~= "component", found.control) -- what should be there is seen

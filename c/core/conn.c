@@ -74,6 +74,11 @@ static int make_parts(xm_conn *c) {
   return password ? xm_buf_put(&c->password, password, c->o.password_len) : XM_OK;
 }
 
+/* One of the caller's may end at its NUL. */
+static void copy_jid(xm_jid *to, const xm_jid *from) {
+  memcpy(to, from, offsetof(xm_jid, str) + xm_jid_len(from) + 1);
+}
+
 static int restore(xm_conn *c, const xm_conn_session *session) {
   size_t i;
   for (i = 0; i < session->n; i++) {
@@ -83,7 +88,7 @@ static int restore(xm_conn *c, const xm_conn_session *session) {
       return XM_ENOMEM;
   }
   c->bound = true;
-  c->jid = *session->jid;
+  copy_jid(&c->jid, session->jid);
   if (xm_sm_restore(c->sm, &session->sm) < 0) return XM_ENOMEM;
   return xm_route_set_self(c->route, &c->jid);
 }
@@ -120,7 +125,7 @@ xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, const xm_conn_s
   c->password = XM_BUF_SECRET;
   c->log.on = options->log;
   c->loop = l;
-  memcpy(&c->jid, options->jid, offsetof(xm_jid, str) + xm_jid_len(options->jid) + 1); /* it may end at its NUL */
+  copy_jid(&c->jid, options->jid);
   xm_loop_hold(l);
   xm_jump_watch(l, &c->jump, on_jump, c);
   if (c->o.tls_ctx) xm_tls_ctx_hold(c->o.tls_ctx);

@@ -142,7 +142,7 @@ static xm_conn_event tell(xm_conn *c) {
   static const unsigned bits[] = {NEWS_REBOUND, NEWS_BOUND};
   const char *name = xm_conn_state_name(c);
   int i;
-  if (name != c->told) {
+  if (!c->told || strcmp(name, c->told) != 0) {
     c->told = name;
     return XM_CONN_STATE;
   }

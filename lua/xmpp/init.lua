@@ -85,8 +85,9 @@ end
 -- asked hears the answers.
 local function take_over(conn, o)
   for _, stanza in ipairs(o.session.queue) do core.conn.enqueue(conn, stanza) end
-  for _, p in ipairs(o.on_response and o.session.pending or {}) do
-    core.conn.expect(conn, p, function(stanza, c, err) return o.on_response(stanza, c, err, p.id) end,
+  local on_response = o.on_response -- by itself: `o` has the password
+  for _, p in ipairs(on_response and o.session.pending or {}) do
+    core.conn.expect(conn, p, function(stanza, c, err) return on_response(stanza, c, err, p.id) end,
       o.await_timeout or AWAIT_TIMEOUT)
   end
 end

@@ -1,6 +1,7 @@
--- secret_login JID HOST PORT CA MECHANISM: logs in with the password that comes on stdin, and stops twice for somebody
--- to look at its memory: open, and closed with nothing left of the connection. MECHANISM "component": as one.
-local jid, host, port, ca, mechanism = ...
+-- secret_login JID HOST PORT CA MECHANISM [reconnect]: logs in with the password that comes on stdin, and stops twice
+-- for somebody to look at its memory: open, and closed with nothing left of the connection. MECHANISM "component": as
+-- one.
+local jid, host, port, ca, mechanism, reconnect = ...
 
 -- Read in one piece by the kernel into Lua's own memory: else C's buffers would hold it, and that is not what is
 -- looked for.
@@ -20,7 +21,7 @@ local function connect()
     return xmpp.connect_component(host, tonumber(port), jid, get_password, { log = function() end })
   end
   return xmpp.connect_client(jid, get_password, host, tonumber(port),
-    { ca_file = ca, mechanisms = { mechanism }, log = function() end })
+    { ca_file = ca, mechanisms = { mechanism }, log = function() end, reconnect = reconnect ~= nil })
 end
 
 local function show(state)

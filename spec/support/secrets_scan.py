@@ -5,6 +5,7 @@ Lets processes log in to a server that is played here, and looks for what must n
 list of logins to be made, each with
   mechanism  SCRAM-SHA-1, SCRAM-SHA-256, SCRAM-SHA-512, PLAIN or component
   prefix     what the password begins with; the rest is chance
+  reconnect  true: as a connection that keeps the password for the next login
   ending     "refused": by the server; "alone": the server is gone before it is told anything
 
 The password itself is looked for in all that can be written to, heap, stack, variables, but not where Lua keeps its own
@@ -213,7 +214,7 @@ class Scan(threading.Thread):
         self.listener = socket.create_server(("127.0.0.1", 0))
         jid = "echo.xmpp.test" if self.mechanism == "component" else "alice@xmpp.test"
         self.process = Process([jid, "127.0.0.1", str(self.listener.getsockname()[1]), folder.file("root", ".crt"),
-                                self.mechanism], self.password, hoard)
+                                self.mechanism] + ["reconnect"] * login.get("reconnect", False), self.password, hoard)
 
     def look(self, state):
         self.found[state] = self.process.find(dict(self.forms, **self.talk.secrets()))
