@@ -4,8 +4,8 @@ local LUA = os.getenv "LUA" or "lua5.4"
 local SO_DIR = os.getenv "SO_DIR" or "lua"
 
 -- timeout is the process, the program its child
-local WHEN_ASLEEP = "sleep 0.2; p=$(pgrep -P %s); until grep -q 'State:.S' /proc/$p/status; do sleep 0.1; done; "
-  .. "kill -INT $p"
+local WHEN_ASLEEP = "unset LD_PRELOAD; sleep 0.2; p=$(pgrep -P %s); for i in 1 2 3 4 5 6 7 8 9; do "
+  .. "grep -q 'State:.S' /proc/$p/status && break; sleep 0.2; done; kill -INT $p"
 
 -- Runs a program of Lua. It says "now" when it is to be interrupted while it waits. -> what it said besides, status
 local function run(program)

@@ -69,6 +69,7 @@ struct xb_conn {
   bool is_ready, is_unflushed;
   bool pinned;          /* in the registry: see xb_keep_alive */
   bool ended;           /* its waiters have been told */
+  bool is_fed;          /* for tests: it has no link that could be stopped */
   enum { XB_NO_HANDLER, XB_DEFAULT_HANDLER, XB_OWN_HANDLER } handler;
   bool logs, is_logging;
   bool listens;         /* to its states: XB_ON_STATE */

@@ -74,7 +74,7 @@ static int l_herald_gc(lua_State *L) {
 static void warn_once(const xb_conn *conn) {
   const xm_jid *jid = xm_conn_jid(conn->c);
   xb_state *st = conn->st;
-  if (conn->ended || st->closing || st->warned || xm_conn_state_of(conn->c) != XM_CONN_READY) return;
+  if (conn->ended || conn->is_fed || st->closing || st->warned || xm_conn_state_of(conn->c) != XM_CONN_READY) return;
   st->warned = true;
   fprintf(stderr, "xmpp: the connection of %s was dropped without conn:stop(), and is closed now (this is said once)\n",
           jid ? jid->str : "?");

@@ -284,7 +284,8 @@ int xb_l_connect(lua_State *L) {
   lua_settop(L, 2);
   conn = new_conn(L);
   if (open_conn(L, conn, &e) < 0) return xb_fail(L, &e);
-  if (xm_conn_state_of(conn->c) == XM_CONN_READY) return 1; /* fed */
+  conn->is_fed = xm_conn_state_of(conn->c) == XM_CONN_READY;
+  if (conn->is_fed) return 1;
   if (!xb_wait(L, conn->st, conn, XB_BOUND, 2, -1)) return luaL_error(L, "not enough memory");
   xm_loop_sync(conn->st->loop);
   return 1;
