@@ -122,10 +122,10 @@ test:
 
 SPECS := $(wildcard spec/*_spec.lua)
 JOBS ?= 2
-# For 5.4 everything; for LuaJIT all that is written in Lua, but for failing memory, which its own allocator doesn't ask C
-# for; for the others what the binding does, and logging in.
+# For 5.4 everything; for LuaJIT all that is written in Lua, but for what fails or weighs memory, which has an allocator of
+# its own there; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
-MEMORY_SPECS = spec/faults_spec.lua spec/hostility_spec.lua
+MEMORY_SPECS = $(patsubst %,spec/%_spec.lua,faults hostility memory)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,await callback engine iq loop luas queue refusals response roundtrip seed who xexpr)
 C_TESTS = $(TESTS) spec/support/precis-compare spec/support/hostile/run
 CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(MEMORY_SPECS),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(SPECS) $(C_TESTS)))
