@@ -32,6 +32,7 @@ struct xm_sm {
   uint32_t in, acked;     /* our h; the server's */
   uint32_t left;          /* of the server's, the newest: the kernel has had them, no h has said so yet */
   unsigned asked;         /* requests that aren't answered */
+  unsigned untold;        /* stanzas handled since the server was told */
   unsigned since;         /* stanzas since the last request */
   bool was_asked;         /* <enable/> went out on this stream: an answer may still come */
   bool must_enable, must_ack, must_ask, resume;
@@ -157,6 +158,7 @@ static int put_ack(xm_sm *s, xm_buf *wire) {
   snprintf(text, sizeof text, "<a xmlns='" XM_SM_NS "' h='%u'/>", (unsigned)s->in);
   if (xm_buf_puts(wire, text) < 0) return XM_ENOMEM;
   s->must_ack = false;
+  s->untold = 0;
   return XM_OK;
 }
 
@@ -268,7 +270,7 @@ static void on_enabled(xm_sm *s, const xm_tape *t) {
   if (s->state == XM_SM_ON || !s->was_asked) return;
   s->state = XM_SM_ON;
   s->held = false;
-  s->in = 0;
+  s->in = s->untold = 0;
   s->asked = 0;
   forget_session(s);
   if (is_true(xm_tape_get(t, 0, "resume", NULL))) keep(&s->id, xm_tape_get(t, 0, "id", NULL));
@@ -318,6 +320,7 @@ int xm_sm_read(xm_sm *s, const xm_tape *t, xm_err *e) {
 
 void xm_sm_handled(xm_sm *s) {
   s->in++;
+  if (++s->untold >= XM_SM_TELL_EVERY) s->must_ack = s->state == XM_SM_ON;
 }
 
 bool xm_sm_is_held(const xm_sm *s) {

@@ -23,6 +23,7 @@
 enum {
   XM_SM_IN_FLIGHT = 150, /* stanzas on the wire that aren't acknowledged: Prosody forgets what is over 500 */
   XM_SM_ASK_EVERY = 10,  /* stanzas, at most, between two requests */
+  XM_SM_TELL_EVERY = 100, /* stanzas handled, also to who doesn't ask: ejabberd ends a stream with 5,000 unacknowledged */
   XM_SM_ASK_BATCH = 5,   /* so many at the end of what there is are asked for at once, fewer after a while */
 };
 
@@ -96,7 +97,7 @@ int xm_sm_read(xm_sm *s, const xm_tape *t, xm_err *e);
  * the other is always: until then the server's h is exact. */
 bool xm_sm_is_held(const xm_sm *s);
 void xm_sm_release(xm_sm *s);
-/* A stanza came in, and is handled. */
+/* A stanza came in, and is handled: what the server is told when it asks, or unasked after so many. */
 void xm_sm_handled(xm_sm *s);
 /* Ask for an acknowledgement as soon as that can be. */
 void xm_sm_request(xm_sm *s);

@@ -350,6 +350,24 @@ static void at_most_150_are_in_flight(void **state) {
   free_line(&l);
 }
 
+/* Unasked, too: a flood outruns who waits for questions. */
+static void the_server_is_told_now_and_then(void **state) {
+  line l = new_line();
+  int i;
+  (void)state;
+  for (i = 0; i < 200; i++) xm_sm_handled(l.s); /* nobody counts */
+  expect_moved(&l, "");
+  enable(&l);
+  for (i = 1; i < XM_SM_TELL_EVERY; i++) xm_sm_handled(l.s);
+  says(&l, "r", "");
+  expect_moved(&l, "A99");
+  for (i = 1; i < XM_SM_TELL_EVERY; i++) xm_sm_handled(l.s);
+  expect_moved(&l, "");
+  xm_sm_handled(l.s);
+  expect_moved(&l, "A199");
+  free_line(&l);
+}
+
 /* What is given waits for <enabled/>, or for patience to end; after a resumption, for the answer to a request. */
 static void what_is_held(void **state) {
   line l = new_line();
@@ -1387,6 +1405,7 @@ int main(void) {
       cmocka_unit_test(single_stanzas_are_asked_for_five_at_a_time),
       cmocka_unit_test(a_full_wire_puts_the_request_off),
       cmocka_unit_test(at_most_150_are_in_flight),
+      cmocka_unit_test(the_server_is_told_now_and_then),
       cmocka_unit_test(what_is_held),
       cmocka_unit_test(at_most_150_wait_for_enabled),
       cmocka_unit_test(a_request_is_made_when_asked_for),
