@@ -61,6 +61,7 @@ static void prepare(fed *f) {
   f->o.tls = XM_TLS_NONE;
   f->o.fed = true;
   f->o.sm = false;
+  f->o.resumable = false;
   f->o.wake = on_news;
 }
 
@@ -343,6 +344,81 @@ static void a_space_keeps_it_alive(void **state) {
   close_fed(&f);
 }
 
+/* The ping that was sent (XEP-0199), and its answer; "" when none was. */
+static void take_ping(fed *f, char id[64]) {
+  xm_buf sent = XM_BUF_INIT;
+  char *at;
+  assert_int_equal(xm_conn_sent(f->c, &sent), XM_OK);
+  xm_buf_putc(&sent, '\0');
+  *id = '\0';
+  at = strstr(xm_buf_at(&sent), "<iq type='get' id='");
+  if (at) {
+    sscanf(at, "<iq type='get' id='%63[^']'", id);
+    assert_non_null(strstr(at, "' to='xmpp.example'><ping xmlns='urn:xmpp:ping'/></iq>"));
+  }
+  xm_buf_free(&sent);
+}
+
+/* Asked at once (after a sleep of the machine), or when nothing has come for long; the answer is the library's own. */
+static void a_ping_asks_for_a_sign_of_life(void **state) {
+  char id[64], again[64], answer[200];
+  fed f;
+  (void)state;
+  prepare(&f);
+  f.o.keepalive = 1;
+  f.o.patience = 1;
+  open_fed(&f);
+  while (xm_loop_timeout(f.loop) > 0) xm_loop_turn(f.loop, -1);
+  xm_loop_fire(f.loop);
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  take_ping(&f, id);
+  assert_true(*id);
+  snprintf(answer, sizeof answer, "<iq type='error' id='%s'><error/></iq><iq type='result' id='%s'/>", id, id);
+  feed(&f, answer);
+  expect_stanza(&f, id); /* the second one answers nothing */
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  wakes = 0;
+  xm_conn_check(f.c);
+  assert_true(wakes > 0);
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  take_ping(&f, again);
+  assert_true(*again && strcmp(id, again) != 0);
+  xm_conn_check(f.c); /* one is enough */
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  take_ping(&f, id);
+  assert_string_equal(id, "");
+  while (xm_conn_state_of(f.c) != XM_CONN_CLOSED) {
+    xm_loop_turn(f.loop, 1);
+    xm_loop_fire(f.loop);
+    if (next(f.c) == XM_CONN_ENDED) break;
+  }
+  assert_string_equal(xm_conn_why(f.c)->condition, "timeout");
+  assert_int_equal(xm_conn_why(f.c)->layer, XM_LAYER_TIMEOUT);
+  close_fed(&f);
+}
+
+/* With stream management an <r/> is such a question, and a jump of the clock asks it. */
+static void with_stream_management_an_r_asks(void **state) {
+  fed f;
+  (void)state;
+  prepare(&f);
+  f.o.sm = true;
+  f.o.keepalive = 0;
+  open_fed(&f);
+  expect_sent(&f, "<enable xmlns='urn:xmpp:sm:3'/>");
+  feed(&f, "<enabled xmlns='urn:xmpp:sm:3'/>");
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  on_jump(f.c);
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  expect_sent(&f, "<r xmlns='urn:xmpp:sm:3'/>");
+  on_jump(f.c);
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  expect_sent(&f, ""); /* one is enough */
+  feed(&f, "<a xmlns='urn:xmpp:sm:3' h='0'/>");
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  close_fed(&f);
+}
+
 static void a_pause_holds_stanzas_back(void **state) {
   fed f;
   (void)state;
@@ -454,6 +530,8 @@ int main(void) {
       cmocka_unit_test(the_queue_has_its_limit),
       cmocka_unit_test(nothing_is_sent_when_it_is_over),
       cmocka_unit_test(a_space_keeps_it_alive),
+      cmocka_unit_test(a_ping_asks_for_a_sign_of_life),
+      cmocka_unit_test(with_stream_management_an_r_asks),
       cmocka_unit_test(a_pause_holds_stanzas_back),
       cmocka_unit_test(one_turn_has_an_end),
       cmocka_unit_test(the_log_has_all_that_is_said),
