@@ -1,4 +1,4 @@
-/* options: what a connection is asked for. Rank 2: knows jid, tls, loop. A header only: filled in by the binding, kept by
+/* options: what a connection is asked for. Rank 2: knows jid, tls. A header only: filled in by the binding, kept by
  * conn, read by link. */
 #ifndef XM_OPTIONS_H
 #define XM_OPTIONS_H

@@ -36,7 +36,7 @@ struct xm_sm {
   unsigned since;         /* stanzas since the last request */
   bool was_asked;         /* <enable/> went out on this stream: an answer may still come */
   bool must_enable, must_ack, must_ask, resume;
-  bool held;              /* stanzas wait for a word of the server's: see is_held */
+  bool held;              /* stanzas wait for a word of the server's: see xm_sm_is_held */
   xm_buf id, location;    /* with a NUL; empty: none */
   unsigned max;
   xm_buf receipts;
