@@ -202,6 +202,8 @@ int xb_l_is_connection(lua_State *L);
 
 int xb_l_connect(lua_State *L);
 void xb_open_connect(lua_State *L);
+/* The TLS sessions that contexts have kept. */
+void xb_forget_sessions(lua_State *L);
 
 /* send.c */
 

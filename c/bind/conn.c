@@ -164,9 +164,13 @@ static void set_count(lua_State *L, const char *name, unsigned n) {
 /* info() -> how it was secured and logged in, and what became of its sessions. */
 static int l_info(lua_State *L) {
   const xm_conn_info info = xm_conn_info_of(xb_check_conn(L)->c);
-  lua_createtable(L, 0, 8);
+  lua_createtable(L, 0, 9);
   lua_pushstring(L, info.tls_version);
   lua_setfield(L, -2, "tls_version");
+  if (info.tls_version) {
+    lua_pushboolean(L, info.tls_resumed);
+    lua_setfield(L, -2, "tls_resumed");
+  }
   lua_pushstring(L, info.mechanism);
   lua_setfield(L, -2, "mechanism");
   lua_pushstring(L, info.binding);

@@ -73,6 +73,7 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->max_depth = (unsigned)size_option(L, "max_depth", o->max_depth);
   o->max_attributes = (unsigned)size_option(L, "max_attributes", o->max_attributes);
   o->max_nodes = (unsigned)size_option(L, "max_nodes", o->max_nodes);
+  o->remember = true_option(L, "remember");
   o->log = conn->logs = true_option(L, "log");
   o->fed = true_option(L, "fed");
   o->wake = wake;
@@ -137,9 +138,16 @@ enum { MOST_CONTEXTS = 8 };
 
 static int l_context_gc(lua_State *L) {
   xm_tls_ctx **ctx = luaL_checkudata(L, 1, XB_CONTEXT);
+  if (*ctx) xm_tls_ctx_forget(*ctx);
   xm_tls_ctx_release(*ctx);
   *ctx = NULL;
   return 0;
+}
+
+void xb_forget_sessions(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &contexts_key);
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) xm_tls_ctx_forget(*(xm_tls_ctx **)lua_touserdata(L, -1));
+  lua_pop(L, 1);
 }
 
 void xb_open_connect(lua_State *L) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "bind.h"
+#include "keyring.h"
 #include "rnd.h"
 
 enum { ALL = 1 << 30 };
@@ -149,6 +150,13 @@ static int l_warn(lua_State *L) {
   return 0;
 }
 
+/* forget(): what was kept of logins, for the next ones. */
+static int l_forget(lua_State *L) {
+  xm_keyring_forget();
+  xb_forget_sessions(L);
+  return 0;
+}
+
 /* methods(t): what conn:name means. */
 static int l_methods(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -164,6 +172,7 @@ static int l_state_gc(lua_State *L) {
   st->closed = true;
   xb_free_waiters(st->loop, &st->waiters);
   xm_loop_release(st->loop);
+  xm_keyring_release();
   return 0;
 }
 
@@ -180,6 +189,7 @@ static void new_state(lua_State *L) {
   st->loop = xm_loop_new(&e);
   if (!st->loop) luaL_error(L, "cannot make an event loop: %s", e.text);
   st->closed = false;
+  xm_keyring_hold();
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
 }
 
@@ -203,6 +213,7 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"error", l_error},
                                      {"now", l_now},
                                      {"warn", l_warn},
+                                     {"forget", l_forget},
                                      {"methods", l_methods},
 #if LUA_VERSION_NUM == 501
                                      {"can_yield", xb_l_can_yield},

@@ -207,6 +207,7 @@ xm_conn_event xc_connect_again(xm_conn *c) {
 static void note_login(xm_conn *c) {
   const char *m = xm_link_mechanism(c->link);
   c->info.tls_version = xm_link_tls_version(c->link);
+  c->info.tls_resumed = xm_link_tls_is_resumed(c->link);
   c->info.mechanism = m;
   c->info.binding = xm_link_binding(c->link);
   if (m && strcmp(m, "PLAIN") != 0 && strcmp(m, "ANONYMOUS") != 0) c->o.pinned = true;

@@ -44,6 +44,7 @@ struct xm_link {
   struct sockaddr_storage address, avoid; /* family 0: none */
   char other_host[OTHER_HOST];
   bool has_sm;
+  bool tls_resumed;
   bool direct;      /* TLS from the first byte */
   bool late;        /* the phase's deadline has passed */
   bool paused;
@@ -265,7 +266,8 @@ static xm_link_event begin_tls(xm_link *k) {
                       .jid = k->o->tls_name ? NULL : xm_jid_domain(&k->jid),
                       .jid_len = k->jid.domain_len,
                       .pin = k->o->pin,
-                      .alpn = k->direct};
+                      .alpn = k->direct,
+                      .resume = k->o->remember};
   k->tls = xm_tls_new(k->o->tls_ctx, &peer, &io, &k->why);
   if (!k->tls) return fail(k);
   enter(k, XM_LINK_SECURING);
@@ -311,6 +313,7 @@ static xm_link_event secure(xm_link *k) {
   if (rc == 0) return XM_LINK_NOTHING;
   if (rc < 0) return fail(k);
   k->tls_version = xm_tls_version(k->tls);
+  k->tls_resumed = xm_tls_is_resumed(k->tls);
   tell_channel(k);
   return begin_stream(k);
 }
@@ -346,6 +349,7 @@ static void open_up(xm_link *k) {
 static xm_link_event become_open(xm_link *k) {
   k->outcome = xm_nego_outcome_of(k->nego, &k->h);
   k->has_sm = xm_nego_has_sm(k->nego);
+  if (k->tls) xm_tls_keep(k->tls);
   if (k->outcome != XM_NEGO_RESUMED) k->jid = *xm_nego_jid(k->nego);
   open_up(k);
   return XM_LINK_OPENED;
@@ -483,6 +487,7 @@ static int make_parts(xm_link *k, const xm_link_start *start) {
                        .mechanisms = o->mechanisms,
                        .plain = o->plain,
                        .pinned = o->pinned,
+                       .remember = o->remember,
                        .certificate = o->tls_ctx && xm_tls_ctx_has_certificate(o->tls_ctx),
                        .authzid =
                            o->tls_ctx && xm_tls_ctx_needs_authzid(o->tls_ctx, k->jid.str, xm_jid_bare_len(&k->jid)),
@@ -585,6 +590,10 @@ bool xm_link_has_sm(const xm_link *k) {
 
 const char *xm_link_tls_version(const xm_link *k) {
   return k->tls_version;
+}
+
+bool xm_link_tls_is_resumed(const xm_link *k) {
+  return k->tls_resumed;
 }
 
 const char *xm_link_mechanism(const xm_link *k) {

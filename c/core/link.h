@@ -88,6 +88,7 @@ xm_nego_outcome xm_link_outcome(const xm_link *k, uint32_t *h);
 bool xm_link_has_sm(const xm_link *k);
 /* NULL: not known (yet). */
 const char *xm_link_tls_version(const xm_link *k);
+bool xm_link_tls_is_resumed(const xm_link *k); /* was its session an earlier connection's? */
 const char *xm_link_mechanism(const xm_link *k);
 const char *xm_link_binding(const xm_link *k);
 /* The address it was connected to; false: none. */

@@ -86,6 +86,7 @@ static int make_sasl(xm_login *l, const xm_login_account *a, const xm_buf *offer
                            .username_len = a->jid->local_len,
                            .password = xm_buf_at(&prepared),
                            .password_len = xm_buf_len(&prepared),
+                           .remember = a->remember,
                            .authzid = a->authzid ? a->jid->str : NULL,
                            .authzid_len = xm_jid_bare_len(a->jid),
                            .channel = a->channel,

@@ -21,6 +21,7 @@ typedef struct xm_login_account {
   const char *mechanisms; /* allow-list; NULL: all */
   const xm_buf *password; /* NULL: there is none */
   bool plain, pinned;     /* see xm_mech_policy */
+  bool remember;          /* see xm_sasl_login */
   bool certificate;       /* TLS shows one of ours */
   bool authzid;           /* which doesn't name this account and no other (XEP-0178) */
   bool tls, verified;

@@ -230,6 +230,7 @@ static int start_sasl(xm_nego *n, const xm_tape *t, uint32_t mechanisms, xm_buf 
                               .password = n->has_password ? &n->password : NULL,
                               .plain = n->o.plain,
                               .pinned = n->o.pinned,
+                              .remember = n->o.remember,
                               .certificate = n->o.certificate,
                               .authzid = n->o.authzid,
                               .tls = n->secure,

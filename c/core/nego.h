@@ -43,6 +43,7 @@ typedef struct xm_nego_options {
   const char *mechanisms; /* allow-list; NULL: all */
   bool plain;             /* may PLAIN be used (inside verified TLS) when nothing better is offered? */
   bool pinned;            /* no: this account has logged in by something better before */
+  bool remember;          /* see xm_sasl_login */
   bool certificate;       /* TLS shows a certificate of ours */
   bool authzid;           /* which doesn't name `jid` and nobody else, so that SASL has to (XEP-0178) */
   bool need_tls;          /* no credential without TLS */

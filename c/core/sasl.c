@@ -1,6 +1,5 @@
 #include "sasl.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +47,7 @@ static void *make_scram(const xm_mech_choice *choice, const xm_sasl_login *login
                           .password_len = login->password_len,
                           .min_rounds = login->min_rounds,
                           .max_rounds = login->max_rounds,
+                          .remember = login->remember,
                           .gs2 = gs2,
                           .offered = login->offered,
                           .offered_len = login->offered_len,

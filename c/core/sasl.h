@@ -4,6 +4,7 @@
 #ifndef XM_SASL_H
 #define XM_SASL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "buf.h"
@@ -19,6 +20,7 @@ typedef struct xm_sasl_login {
   const char *password; /* SCRAM, PLAIN: prepared by OpaqueString */
   size_t password_len;
   unsigned min_rounds, max_rounds; /* SCRAM: 0: 4096 and 2,000,000 */
+  bool remember;                   /* SCRAM: keys for the next login */
   const char *authzid;             /* EXTERNAL: whom to log in as; NULL: whom the certificate names */
   size_t authzid_len;
   const xm_mech_channel *channel; /* SCRAM: bound to it, where the choice says so; NULL: no TLS */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "b64.h"
+#include "keyring.h"
 #include "rnd.h"
 
 enum {
@@ -51,6 +52,9 @@ struct xm_scram {
   unsigned char offer[LONGEST]; /* what h= should be, if knows_offer */
   char tls_version[5];          /* what t= should be; empty: nothing can be right */
   unsigned char server_signature[LONGEST];
+  bool remember;
+  bool kept; /* the keys are in the keyring, by this name: until it is known better */
+  xm_keyring_name name;
 };
 
 /* The attributes of one message of the server, read from left to right. */
@@ -71,10 +75,13 @@ typedef struct challenge {
   slice all, nonce, salt, rounds, hash, version;
 } challenge;
 
-/* What is derived from the password: lives in one call, wiped at its end. */
+/* What is derived from the password: lives in one call, wiped at its end. What is kept of it: as little as will do. */
 typedef struct keys {
-  unsigned char salted[LONGEST], client[LONGEST], stored[LONGEST], server[LONGEST], proof[LONGEST];
+  unsigned char salted[LONGEST], stored[LONGEST], proof[LONGEST];
+  unsigned char kept[XM_KEYRING_SIZE]; /* ClientKey, ServerKey */
 } keys;
+enum { CLIENT = 0, SERVER = LONGEST }; /* in `kept` */
+_Static_assert(XM_KEYRING_SIZE == 2 * LONGEST, "a keyring has room for two keys");
 
 /* A peer's bytes for an error text: printable ASCII, cut short. */
 static const char *show(char to[SHOWN], slice v) {
@@ -246,21 +253,52 @@ static bool hmac(const struct digest *d, const void *key, const void *data, size
   return EVP_Q_mac(NULL, "HMAC", NULL, d->name, NULL, key, d->len, data, n, to, d->len, NULL) != NULL;
 }
 
-static bool derive(const xm_scram *s, const xm_buf *salt, int rounds, keys *k) {
+/* By so many rounds of hashing. */
+static bool work_out(const xm_scram *s, const xm_buf *salt, int rounds, keys *k) {
   const struct digest *d = s->digest;
   return PKCS5_PBKDF2_HMAC(xm_buf_at(&s->password), (int)xm_buf_len(&s->password), (unsigned char *)xm_buf_at(salt),
                            (int)xm_buf_len(salt), rounds, d->md(), (int)d->len, k->salted) == 1 &&
-         hmac(d, k->salted, "Client Key", 10, k->client) &&
-         EVP_Digest(k->client, d->len, k->stored, NULL, d->md(), NULL) == 1 &&
-         hmac(d, k->salted, "Server Key", 10, k->server);
+         hmac(d, k->salted, "Client Key", 10, k->kept + CLIENT) &&
+         hmac(d, k->salted, "Server Key", 10, k->kept + SERVER);
+}
+
+/* All that the keys are derived from, and whose they are: "n=user", as it was said. */
+static int put_origin(const xm_scram *s, const xm_buf *salt, int rounds, xm_buf *to) {
+  const char *auth = xm_buf_at(&s->auth);
+  size_t who = (size_t)((const char *)memchr(auth, ',', xm_buf_len(&s->auth)) - auth);
+  size_t sizes[] = {s->digest->len, (size_t)rounds, who, xm_buf_len(salt)};
+  int rc = xm_buf_put(to, sizes, sizeof sizes);
+  if (rc == XM_OK) rc = xm_buf_put(to, auth, who);
+  if (rc == XM_OK) rc = xm_buf_put(to, xm_buf_at(salt), xm_buf_len(salt));
+  return rc == XM_OK ? xm_buf_put(to, xm_buf_at(&s->password), xm_buf_len(&s->password)) : rc;
+}
+
+static bool find_name(xm_scram *s, const xm_buf *salt, int rounds) {
+  xm_buf origin = XM_BUF_SECRET;
+  bool named = s->remember && put_origin(s, salt, rounds, &origin) == XM_OK &&
+               xm_keyring_name_of(xm_buf_at(&origin), xm_buf_len(&origin), &s->name);
+  xm_buf_free(&origin);
+  return named;
+}
+
+/* What isn't in the keyring yet goes there, and out again if the login fails. */
+static bool derive(xm_scram *s, const xm_buf *salt, int rounds, keys *k) {
+  const struct digest *d = s->digest;
+  memset(k, 0, sizeof *k);
+  s->kept = find_name(s, salt, rounds);
+  if (!s->kept || !xm_keyring_get(&s->name, k->kept)) {
+    if (!work_out(s, salt, rounds, k)) return false;
+    if (s->kept) xm_keyring_put(&s->name, k->kept);
+  }
+  return EVP_Digest(k->kept + CLIENT, d->len, k->stored, NULL, d->md(), NULL) == 1;
 }
 
 /* Both signatures over the whole AuthMessage: ours becomes the proof, the server's is kept to compare. */
 static bool sign(xm_scram *s, keys *k) {
   size_t i, n = xm_buf_len(&s->auth);
   if (!hmac(s->digest, k->stored, xm_buf_at(&s->auth), n, k->proof)) return false;
-  for (i = 0; i < s->digest->len; i++) k->proof[i] ^= k->client[i];
-  return hmac(s->digest, k->server, xm_buf_at(&s->auth), n, s->server_signature);
+  for (i = 0; i < s->digest->len; i++) k->proof[i] ^= k->kept[CLIENT + i];
+  return hmac(s->digest, k->kept + SERVER, xm_buf_at(&s->auth), n, s->server_signature);
 }
 
 /* AuthMessage grows by server-first-message and client-final-message-without-proof; the latter goes to `out` too. */
@@ -375,6 +413,7 @@ xm_scram *xm_scram_new_with_nonce(const xm_scram_setup *setup, const char *nonce
   s->max_rounds = setup->max_rounds ? setup->max_rounds : MAX_ROUNDS;
   if (s->max_rounds > INT_MAX) s->max_rounds = INT_MAX;
   s->password = s->auth = s->binding = XM_BUF_SECRET;
+  s->remember = setup->remember;
   if (prepare(s, setup, nonce) < 0)
     xm_err_nomem(e);
   else if (expect(s, setup) < 0)
@@ -394,6 +433,7 @@ xm_scram *xm_scram_new(const xm_scram_setup *setup, xm_err *e) {
 
 void xm_scram_free(xm_scram *s) {
   if (!s) return;
+  if (s->kept && s->state != PROVED) xm_keyring_drop(&s->name);
   xm_buf_free(&s->password);
   xm_buf_free(&s->auth);
   xm_buf_free(&s->binding);

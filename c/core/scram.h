@@ -1,12 +1,13 @@
-/* scram: the client's side of SCRAM (RFC 5802, RFC 7677), bytes in, bytes out. Rank 1: knows err, buf, b64, rnd, and is
- * called by sasl only. The one door to OpenSSL's hashes.
+/* scram: the client's side of SCRAM (RFC 5802, RFC 7677), bytes in, bytes out. Rank 1: knows err, buf, b64, rnd, keyring, and
+ * is called by sasl only. The one door to OpenSSL's hashes.
  *
  *   C: n,,n=user,r=CNONCE          xm_scram_first; n,, is the GS2 header: y,, or p=tls-exporter,, may be there
  *   S: r=CNONCE+SNONCE,s=SALT,i=N  xm_scram_step; h= (XEP-0474) and t= (XEP-0515) are checked where they come
  *   C: c=biws,r=...,p=PROOF        c: the GS2 header and the channel binding's bytes
  *   S: v=SIGNATURE                 xm_scram_success, or xm_scram_step (answered by nothing) and xm_scram_success
  *
- * PBKDF2 runs in the step and blocks: a million rounds take 0.3 s (SHA-1) to 0.9 s (SHA-512).
+ * PBKDF2 runs in the step and blocks: a million rounds take 0.3 s (SHA-1) to 0.9 s (SHA-512). With `remember` it doesn't
+ * the next time: the result is kept for the same account, password, salt, rounds and hash.
  * A refusal is for good: whatever comes after it is refused too. */
 #ifndef XM_SCRAM_H
 #define XM_SCRAM_H
@@ -39,6 +40,7 @@ typedef struct xm_scram_setup {
   const char *offered; /* what h= is the hash of; NULL: not known, so that no h= is right */
   size_t offered_len;
   bool need_hash;       /* without h= the login fails: "no-channel-binding" */
+  bool remember;        /* ClientKey and ServerKey are kept (keyring.h) if the login succeeds, and used if they are there */
   unsigned tls_version; /* 0x0304: TLS 1.3. What t= has to be; 0: no TLS, so that no t= is right */
 } xm_scram_setup;
 

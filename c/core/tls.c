@@ -8,17 +8,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "b64.h"
 #include "cert.h"
+#include "tickets.h"
 
-enum { SECURITY_LEVEL = 2 }; /* OpenSSL's: keys and hashes worth 112 bits, whatever the system's configuration says */
+enum {
+  SECURITY_LEVEL = 2,       /* OpenSSL's: keys and hashes worth 112 bits, whatever the system's configuration says */
+  OLDEST_SESSION = 24 * 3600 /* seconds since the certificate was shown */
+};
 
 struct xm_tls_ctx {
   SSL_CTX *ssl;
   unsigned holders;
   bool insecure;
+  xm_tickets tickets;
 };
 
 struct xm_tls {
@@ -29,6 +35,10 @@ struct xm_tls {
   bool io_failed; /* the transport did, under OpenSSL's hands */
   bool io_ended;  /* the peer has closed it */
   bool verified;
+  bool resumed;
+  bool kept;          /* the session may be resumed */
+  SSL_SESSION *fresh; /* the newest that was given to us, not kept yet; NULL: none */
+  time_t until;       /* and when that has to end */
   char refused[200]; /* for an error text: the certificate that OpenSSL found wrong, "" so far */
 };
 
@@ -149,6 +159,68 @@ static int on_verify(int ok, X509_STORE_CTX *store) {
   return ok;
 }
 
+/* Sessions. */
+
+static bool may_resume(const xm_tls *t) {
+  return t->peer.resume && !xm_tls_ctx_has_certificate(t->ctx);
+}
+
+/* Whom it is with, and on what terms. */
+static int put_key(const xm_tls_peer *p, xm_buf *key) {
+  int rc = xm_buf_put(key, p->name, strlen(p->name) + 1);
+  if (rc == XM_OK && p->jid) rc = xm_buf_put(key, p->jid, p->jid_len);
+  if (rc == XM_OK) rc = xm_buf_putc(key, '\0');
+  if (rc == XM_OK && p->pin) rc = xm_buf_put(key, p->pin, strlen(p->pin) + 1);
+  return rc == XM_OK ? xm_buf_putc(key, p->alpn ? 'a' : '-') : rc;
+}
+
+static void offer_session(xm_tls *t) {
+  xm_buf key = XM_BUF_INIT;
+  SSL_SESSION *session = NULL;
+  if (put_key(&t->peer, &key) == XM_OK) session = xm_tickets_take(&t->ctx->tickets, &key, time(NULL), &t->until);
+  if (session) SSL_set_session(t->ssl, session);
+  SSL_SESSION_free(session);
+  xm_buf_free(&key);
+}
+
+/* When the first certificate of the chain that was found good ends to be, or its session gets too old. */
+static time_t end_of_session(const xm_tls *t) {
+  const STACK_OF(X509) *chain = t->ctx->insecure ? NULL : SSL_get0_verified_chain(t->ssl);
+  time_t now = time(NULL), until = now + OLDEST_SESSION;
+  int i, days = 0, seconds = 0;
+  for (i = 0; i < sk_X509_num(chain); i++) {
+    if (!ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(sk_X509_value(chain, i)))) return now;
+    if (now + (time_t)days * 24 * 3600 + seconds < until) until = now + (time_t)days * 24 * 3600 + seconds;
+  }
+  return until;
+}
+
+static void keep_fresh(xm_tls *t) {
+  xm_buf key = XM_BUF_INIT;
+  if (!t->fresh || !t->verified || put_key(&t->peer, &key) < 0) return xm_buf_free(&key);
+  xm_tickets_put(&t->ctx->tickets, t->fresh, &key, t->until);
+  t->fresh = NULL;
+}
+
+/* A ticket has come, behind the handshake. (In TLS 1.2, a session with it.) */
+static int on_session(SSL *ssl, SSL_SESSION *session) {
+  xm_tls *t = SSL_get_app_data(ssl);
+  if (!may_resume(t) || SSL_SESSION_get_protocol_version(session) < TLS1_3_VERSION) return 0;
+  SSL_SESSION_free(t->fresh);
+  t->fresh = session;
+  if (t->kept) keep_fresh(t);
+  return 1;
+}
+
+void xm_tls_keep(xm_tls *t) {
+  t->kept = may_resume(t);
+  if (t->kept) keep_fresh(t);
+}
+
+bool xm_tls_is_resumed(const xm_tls *t) {
+  return t->resumed;
+}
+
 static void set_policy(SSL_CTX *ssl, bool insecure) {
   SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
   if (SSL_CTX_get_security_level(ssl) < SECURITY_LEVEL) SSL_CTX_set_security_level(ssl, SECURITY_LEVEL);
@@ -156,6 +228,8 @@ static void set_policy(SSL_CTX *ssl, bool insecure) {
   SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_read_ahead(ssl, 1);
   SSL_CTX_set_verify(ssl, insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, on_verify);
+  SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(ssl, on_session);
 }
 
 xm_tls_ctx *xm_tls_ctx_new(const xm_tls_options *options, xm_err *e) {
@@ -181,8 +255,13 @@ void xm_tls_ctx_hold(xm_tls_ctx *ctx) {
 
 void xm_tls_ctx_release(xm_tls_ctx *ctx) {
   if (!ctx || --ctx->holders > 0) return;
+  xm_tickets_clear(&ctx->tickets);
   SSL_CTX_free(ctx->ssl);
   free(ctx);
+}
+
+void xm_tls_ctx_forget(xm_tls_ctx *ctx) {
+  xm_tickets_clear(&ctx->tickets);
 }
 
 bool xm_tls_ctx_has_certificate(const xm_tls_ctx *ctx) {
@@ -213,6 +292,7 @@ static bool prepare(xm_tls *t) {
   SSL_set_bio(t->ssl, b, b);
   SSL_set_connect_state(t->ssl);
   if (!is_address(t->peer.name) && SSL_set_tlsext_host_name(t->ssl, t->peer.name) != 1) return false;
+  if (may_resume(t)) offer_session(t);
   return !t->peer.alpn || SSL_set_alpn_protos(t->ssl, alpn, sizeof alpn - 1) == 0;
 }
 
@@ -231,8 +311,11 @@ xm_tls *xm_tls_new(xm_tls_ctx *ctx, const xm_tls_peer *peer, const xm_tls_io *io
   return NULL;
 }
 
+/* A session that was kept is as good after a connection that was cut: OpenSSL must not take it for spoilt. */
 void xm_tls_free(xm_tls *t) {
   if (!t) return;
+  SSL_SESSION_free(t->fresh);
+  if (t->kept) SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   SSL_free(t->ssl);
   xm_tls_ctx_release(t->ctx);
   free(t);
@@ -349,11 +432,18 @@ static int check_peer(xm_tls *t, xm_err *e) {
   return t->verified ? XM_OK : refuse_name(t, cert, e);
 }
 
+static int finish_handshake(xm_tls *t, xm_err *e) {
+  t->resumed = SSL_session_reused(t->ssl) == 1;
+  if (check_peer(t, e) < 0) return XM_EFAIL;
+  if (!t->resumed) t->until = end_of_session(t);
+  return 1;
+}
+
 int xm_tls_handshake(xm_tls *t, xm_err *e) {
   int rc;
   ERR_clear_error();
   rc = SSL_do_handshake(t->ssl);
-  if (rc == 1) return check_peer(t, e) == XM_OK ? 1 : XM_EFAIL;
+  if (rc == 1) return finish_handshake(t, e);
   if (!t->ctx->insecure && SSL_get_verify_result(t->ssl) != X509_V_OK && SSL_get_error(t->ssl, rc) == SSL_ERROR_SSL)
     return refuse_chain(t, SSL_get_verify_result(t->ssl), e);
   rc = why_not(t, rc, "the TLS handshake failed", e);

@@ -1,7 +1,14 @@
 /* tls: TLS as a client, on somebody else's transport. Rank 1: knows err, buf. The one door to OpenSSL's ssl.h and x509.h.
  *
- * A context is what many connections share: options, the CA store, the client certificate. It is counted.
- * The certificate is checked against the JID's domain (RFC 6120 13.7, RFC 9525), by our own rules: see cert.h. */
+ * A context is what many connections share: options, the CA store, the client certificate, sessions to be resumed. It is
+ * counted.
+ * The certificate is checked against the JID's domain (RFC 6120 13.7, RFC 9525), by our own rules: see cert.h.
+ *
+ * A session of TLS 1.3 (RFC 8446 2.2) is resumed once, in the context that it is of, for the same peer, by a connection that
+ * asks for it; for a day at most, and not when one of the certificates that it was begun with has expired. None where we
+ * show a certificate: a server may forget whom it knew by it. None of TLS 1.2: what tls-unique is in a resumed one
+ * (RFC 5929 3.1), servers don't agree on, and a login must not fail for it. No early data. What a server doesn't resume is
+ * a handshake in full. */
 #ifndef XM_TLS_H
 #define XM_TLS_H
 
@@ -26,6 +33,8 @@ typedef struct xm_tls_options {
 xm_tls_ctx *xm_tls_ctx_new(const xm_tls_options *options, xm_err *e);
 void xm_tls_ctx_hold(xm_tls_ctx *ctx);
 void xm_tls_ctx_release(xm_tls_ctx *ctx); /* NULL is fine */
+/* The sessions that were kept. */
+void xm_tls_ctx_forget(xm_tls_ctx *ctx);
 /* Is there a client certificate? */
 bool xm_tls_ctx_has_certificate(const xm_tls_ctx *ctx);
 /* Has it XMPP addresses, and others than this bare JID? Then the server has to be told who is meant (XEP-0178 2). */
@@ -46,6 +55,7 @@ typedef struct xm_tls_peer {
   size_t jid_len;
   const char *pin; /* SHA-256 of the public key (SPKI), base64; NULL: none. It is asked for besides the rest */
   bool alpn;       /* offer "xmpp-client" (direct TLS, XEP-0368) */
+  bool resume;     /* a session that was kept may be resumed, and this one may be kept */
 } xm_tls_peer;
 
 xm_tls *xm_tls_new(xm_tls_ctx *ctx, const xm_tls_peer *peer, const xm_tls_io *io, xm_err *e);
@@ -55,6 +65,10 @@ void xm_tls_free(xm_tls *t); /* NULL is fine */
 int xm_tls_handshake(xm_tls *t, xm_err *e);
 /* Is the peer whom we meant, by its certificate or the pin? (false only with verify=false) */
 bool xm_tls_is_verified(const xm_tls *t);
+/* Was it a session of an earlier connection? What was verified then has been compared with `peer` again. */
+bool xm_tls_is_resumed(const xm_tls *t);
+/* The session has turned out well (who it is for has logged in): it may be resumed. */
+void xm_tls_keep(xm_tls *t);
 /* "TLSv1.3", for logs. */
 const char *xm_tls_version(const xm_tls *t);
 /* The same as in the protocol: 0x0304. */

@@ -23,6 +23,7 @@ local M = {
   step = core.step,
   fd = core.fd,
   timeout = core.timeout,
+  forget = core.forget,
 }
 
 local AWAIT_TIMEOUT = 60
@@ -59,7 +60,7 @@ end
 
 local stronger = {} -- bare JID -> a mechanism by which it has logged in, that shows no password: no PLAIN after that
 
-local function remember(conn, account)
+local function note_login(conn, account)
   local mechanism = core.conn.info(conn).mechanism
   if mechanism and mechanism ~= "PLAIN" and mechanism ~= "ANONYMOUS" then stronger[account] = mechanism end
 end
@@ -102,7 +103,7 @@ local function open(o)
   end
   o.insecure = o.verify == false
   if o.insecure then warn_once() end
-  o.plain = o.plain ~= false
+  o.plain, o.remember = o.plain ~= false, o.remember ~= false
   o.log = o.log or nil
   o.mechanisms = o.mechanisms and table.concat(o.mechanisms, " ")
   o.pinned = stronger[account] ~= nil
@@ -114,7 +115,7 @@ local function open(o)
   if o.session then take_over(conn, o) end
   local connected
   connected, err = wait(box)
-  remember(conn, account)
+  note_login(conn, account)
   return connected, err
 end
 

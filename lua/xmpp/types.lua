@@ -104,6 +104,9 @@ function Jid:with_resource(resource) end
 --- false: never send the password itself, SASL PLAIN (true: over verified TLS, where nothing better is offered, and
 --- never for an account that has logged in by something better since the program began)
 ---@field plain? boolean
+--- false: nothing of this login is kept for the next one, and nothing that was kept is used: no SCRAM keys, no TLS session
+--- (true). See `forget`
+---@field remember? boolean
 ---@field resource? string resourcepart to ask for (the JID's own, else "lua-" and random text)
 ---@field lang? string xml:lang of our stream, as in "en" (none)
 ---@field timeout? number seconds until connecting is given up, over all its phases (30)
@@ -295,6 +298,7 @@ function Conn:jid() end
 ---@field rebound integer new sessions after the first, since the old one was lost
 ---@field failed_without_h integer of those, where the server had forgotten what it had handled
 ---@field tls_version string? "TLSv1.3"
+---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
 ---@field channel_binding string? "tls-exporter", "tls-unique", "tls-server-end-point": what a -PLUS was bound by
 
@@ -406,6 +410,10 @@ function xmpp.quit() end
 ---@param max_stanzas? integer stanzas dispatched at most (no bound)
 ---@return integer dispatched stanzas that were dispatched
 function xmpp.step(timeout, max_stanzas) end
+
+--- Forgets what logins have left for the next ones: the SCRAM keys of all Lua states of the process, and the TLS sessions
+--- of this one.
+function xmpp.forget() end
 
 --- One descriptor for all that the library waits on: poll it for reading, then `step`. Timers do not wake it: see
 --- `timeout`. `require "xmpp.loop.uv"` (luv, Neovim), `xmpp.loop.cqueues` and `xmpp.loop.copas` do this for you.
