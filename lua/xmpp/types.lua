@@ -104,8 +104,8 @@ function Jid:with_resource(resource) end
 --- false: never send the password itself, SASL PLAIN (true: over verified TLS, where nothing better is offered, and
 --- never for an account that has logged in by something better since the program began)
 ---@field plain? boolean
---- false: nothing of this login is kept for the next one, and nothing that was kept is used: no SCRAM keys, no TLS session
---- (true). See `forget`
+--- false: nothing of this login is kept for the next one, and nothing that was kept is used: no SCRAM keys, no TLS
+--- session (true). See `forget`
 ---@field remember? boolean
 ---@field resource? string resourcepart to ask for (the JID's own, else "lua-" and random text)
 ---@field lang? string xml:lang of our stream, as in "en" (none)
@@ -411,8 +411,8 @@ function xmpp.quit() end
 ---@return integer dispatched stanzas that were dispatched
 function xmpp.step(timeout, max_stanzas) end
 
---- Forgets what logins have left for the next ones: the SCRAM keys of all Lua states of the process, and the TLS sessions
---- of this one.
+--- Forgets what logins have left for the next ones: the SCRAM keys of all Lua states of the process, and the TLS
+--- sessions of this one.
 function xmpp.forget() end
 
 --- One descriptor for all that the library waits on: poll it for reading, then `step`. Timers do not wake it: see

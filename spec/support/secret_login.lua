@@ -1,7 +1,9 @@
--- secret_login JID HOST PORT CA MECHANISM [reconnect]: logs in with the password that comes on stdin, and stops twice
--- for somebody to look at its memory: open, and closed with nothing left of the connection. MECHANISM "component": as
--- one.
-local jid, host, port, ca, mechanism, reconnect = ...
+-- secret_login JID HOST PORT CA MECHANISM [reconnect] [forgetful]: logs in with the password that comes on stdin, and
+-- stops three times for somebody to look at its memory: open; closed with nothing left of the connection; and when the
+-- library was told to forget. MECHANISM "component": as one.
+local jid, host, port, ca, mechanism = ...
+local asked = {}
+for i = 6, select("#", ...) do asked[select(i, ...)] = true end
 
 -- Read in one piece by the kernel into Lua's own memory: else C's buffers would hold it, and that is not what is
 -- looked for.
@@ -21,7 +23,8 @@ local function connect()
     return xmpp.connect_component(host, tonumber(port), jid, get_password, { log = function() end })
   end
   return xmpp.connect_client(jid, get_password, host, tonumber(port),
-    { ca_file = ca, mechanisms = { mechanism }, log = function() end, reconnect = reconnect ~= nil })
+    { ca_file = ca, mechanisms = { mechanism }, log = function() end, reconnect = asked.reconnect == true,
+      remember = not asked.forgetful })
 end
 
 local function show(state)
@@ -40,3 +43,5 @@ if conn then
 end
 conn = nil -- luacheck: ignore 311
 show("closed " .. outcome)
+xmpp.forget()
+show("forgotten " .. outcome)

@@ -6,14 +6,16 @@ list of logins to be made, each with
   mechanism  SCRAM-SHA-1, SCRAM-SHA-256, SCRAM-SHA-512, PLAIN or component
   prefix     what the password begins with; the rest is chance
   reconnect  true: as a connection that keeps the password for the next login
+  forgetful  true: as one that keeps nothing else for it either
   ending     "refused": by the server; "alone": the server is gone before it is told anything
 
 The password itself is looked for in all that can be written to, heap, stack, variables, but not where Lua keeps its own
 strings (lua_host.py): these can't be wiped. What is derived from it is looked for there, too. No memory is used twice
 (c/test/shim/hoard.c), so that chance wipes nothing. A secret is found when any eight bytes of it are.
 
-Prints one line of JSON for each: "waiting" (for the server's answer to the proof), "open" and "closed" (and collected)
-to the names of the secrets that were found then, "outcome" to what the process told, and "control" to whether what has
+Prints one line of JSON for each: "waiting" (for the server's answer to the proof), "open", "closed" (and collected) and
+"forgotten" (when the library was told to) to the names of the secrets that were found then, with where: "locked" is
+memory that is locked, in no core dump, and empty in a child after a fork; "outcome" to what the process told, and "control" to whether what has
 to be in an open connection's memory was found: the resource that was bound."""
 import base64
 import hashlib
@@ -171,16 +173,26 @@ class Process:
         self.child.stdin.write(b"\n")
         self.child.stdin.flush()
 
+    def maps(self):
+        """Bounds, rights and name of each mapping, and how the kernel treats it (proc(5): smaps, VmFlags)."""
+        with open("/proc/%d/smaps" % self.child.pid) as maps:
+            for line in maps:
+                words = line.split()
+                if words[0] == "VmFlags:":
+                    yield mapping, set(words[1:])
+                elif not words[0].endswith(":"):
+                    mapping = (words + ["heap"])[:6]
+
     def pieces(self):
         """What may be written to: start, end and name. The kernel may have joined Lua's memory to what lies beside it."""
-        with open("/proc/%d/maps" % self.child.pid) as maps:
-            for line in maps:
-                bounds, rights, *_, name = (line.split() + ["heap"])[:6]
-                start, end = (int(bound, 16) for bound in bounds.split("-"))
-                if "w" in rights and end - start <= BIGGEST:
-                    inner = [at for at in (self.arena.start, self.arena.stop) if start < at < end]
-                    for low, high in zip([start, *inner], [*inner, end]):
-                        yield low, high, "Lua" if low in self.arena else name
+        for (bounds, rights, *_, name), flags in self.maps():
+            start, end = (int(bound, 16) for bound in bounds.split("-"))
+            if "w" in rights and {"lo", "dd", "wf"} <= flags:
+                yield start, end, "locked"
+            elif "w" in rights and end - start <= BIGGEST:
+                inner = [at for at in (self.arena.start, self.arena.stop) if start < at < end]
+                for low, high in zip([start, *inner], [*inner, end]):
+                    yield low, high, "Lua" if low in self.arena else name
 
     def regions(self):
         """Name and bytes of each, but for empty pages."""
@@ -214,7 +226,8 @@ class Scan(threading.Thread):
         self.listener = socket.create_server(("127.0.0.1", 0))
         jid = "echo.xmpp.test" if self.mechanism == "component" else "alice@xmpp.test"
         self.process = Process([jid, "127.0.0.1", str(self.listener.getsockname()[1]), folder.file("root", ".crt"),
-                                self.mechanism] + ["reconnect"] * login.get("reconnect", False), self.password, hoard)
+                                self.mechanism] + [word for word in ("reconnect", "forgetful") if login.get(word)],
+                               self.password, hoard)
 
     def look(self, state):
         self.found[state] = self.process.find(dict(self.forms, **self.talk.secrets()))

@@ -1,0 +1,123 @@
+-- remember: what a login leaves for the next one: a TLS session, which Prosody gives to who may have it when it is told
+-- to, and SCRAM's keys. What such a session may be used for is in c/test/t_tls_session.c; the keys are in t_keyring.c.
+local proxy = require "spec.support.proxy"
+local server = require "spec.support.server"
+local xmpp = require "xmpp"
+
+local TICKETS = [[
+c2s_ssl = { options = { no_ticket = false } }
+c2s_direct_tls_ssl = { options = { no_ticket = false } }]]
+
+local function login(s, opts, who, password)
+  who = who or "alice"
+  local port = opts and opts.port or s.port
+  return xmpp.connect_client(who .. "@" .. s.domain, password or s.users[who], s.host, port, s.opts(opts))
+end
+
+-- Logs in and out: was the TLS session resumed? And by which mechanism was it.
+local function is_resumed(s, opts, who)
+  local conn, err = login(s, opts, who)
+  if not conn then error(tostring(err), 2) end
+  assert.is_true((conn:stop()))
+  return conn:info().tls_resumed, conn:info()
+end
+
+server.each(function(s)
+  before_each(function() xmpp.forget() end)
+
+  it("the next login resumes the TLS session, and is bound to a channel of its own where the server has that", function()
+    local plus = s.name == "prosody13"
+    for i = 1, 3 do
+      local resumed, info = is_resumed(s)
+      assert.equal(i > 1, resumed)
+      assert.equal("TLSv1.3", info.tls_version)
+      assert.equal(plus and "SCRAM-SHA-1-PLUS" or "SCRAM-SHA-1", info.mechanism)
+      assert.equal(plus and "tls-exporter" or nil, info.channel_binding)
+    end
+  end)
+
+  it("under direct TLS as well, and each by its own", function()
+    local direct = { tls = "direct", port = s.tls_port }
+    assert.is_false(is_resumed(s, direct))
+    assert.is_true(is_resumed(s, direct))
+    assert.is_false(is_resumed(s))
+    assert.is_true(is_resumed(s, direct))
+  end)
+
+  it("for another account, too, but not for one that wants none or asks for other certificates", function()
+    assert.is_false(is_resumed(s))
+    assert.is_true(is_resumed(s, nil, "bob"))
+    assert.is_false(is_resumed(s, { remember = false }))
+    assert.is_false(is_resumed(s, { verify = false }))
+    assert.is_false(is_resumed(s, { ca_dir = s.certs }))
+    assert.is_false(is_resumed(s, { tls_name = "localhost" }))
+    assert.is_true(is_resumed(s))
+  end)
+
+  it("not after a login that has failed", function()
+    assert.is_false(is_resumed(s))
+    local conn, err = login(s, nil, nil, "wrong")
+    assert.is_nil(conn)
+    assert.equal("not-authorized", err.condition)
+    assert.is_false(is_resumed(s))
+    assert.is_true(is_resumed(s))
+  end)
+
+  it("not when all was forgotten", function()
+    assert.is_false(is_resumed(s))
+    xmpp.forget()
+    assert.is_false(is_resumed(s))
+  end)
+
+  it("a wrong password is wrong, however often the right one has logged in", function()
+    for _ = 1, 2 do
+      assert.is_string(select(2, is_resumed(s)).mechanism)
+      for _, wrong in ipairs { "alicep", "alicepw ", "bobpw" } do
+        local conn, err = login(s, nil, nil, wrong)
+        assert.is_nil(conn)
+        assert.equal("not-authorized", err.condition)
+      end
+    end
+  end)
+
+  it("a link that is cut comes back with the session of the last one", function()
+    local p = proxy.start(s.host, s.port)
+    local conn = assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, p.host, p.port,
+      s.opts { reconnect = { min = 0 } }))
+    finally(function() conn:stop() p:stop() end)
+    assert.is_false(conn:info().tls_resumed)
+    assert(conn:ping(30)) -- the server has said how it is to be resumed
+    p:tell "cut rst"
+    assert(conn:ping(30))
+    assert.equal(1, conn:info().resumed)
+    assert.is_true(conn:info().tls_resumed)
+  end)
+
+  it("a server that has forgotten the session is none the worse for it", function()
+    assert.is_false(is_resumed(s))
+    s:restart()
+    assert.is_false(is_resumed(s))
+    assert.is_true(is_resumed(s))
+  end)
+end, { extra_conf = TICKETS, auth = "SHA-1" }, { "prosody", "prosody13" })
+
+server.each(function(s)
+  it("a server that gives no sessions, or doesn't take them back, is none the worse for being asked", function()
+    for _ = 1, 3 do assert.is_false(is_resumed(s)) end
+  end)
+end, nil, { "prosody", "ejabberd", "ejabberd24" })
+
+server.each(function(s)
+  it("a session of TLS 1.2 is not resumed", function()
+    for _ = 1, 2 do
+      local resumed, info = is_resumed(s)
+      assert.is_false(resumed)
+      assert.equal("TLSv1.2", info.tls_version)
+    end
+  end)
+end, { extra_conf = TICKETS, tls_protocol = "1.2" }, { "prosody" })
+
+it("without TLS there is nothing to tell", function()
+  local fed = require "spec.support.fed"
+  assert.is_nil(fed.open { jid = "alice@xmpp.test/desk" }.conn:info().tls_resumed)
+end)
