@@ -169,11 +169,15 @@ $(BUILD)/bench/%: spec/bench/%.c | have-libs
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags expat) -o $@ $< $(LDFLAGS) \
 	  $(shell $(PKG_CONFIG) --libs expat) -lpthread
 
+$(BUILD)/bench/tls $(BUILD)/bench/tlspeer: $(BUILD)/bench/%: spec/bench/%.c $(BUILD)/libcore.a
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -Ic/core $(CORE_CFLAGS) -o $@ $< $(BUILD)/libcore.a $(LDFLAGS) $(CORE_LIBS)
+
 $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -shared -o $@ $<
 
-bench: all $(BUILD)/bench/raw $(BUILD)/bench/peer $(BUILD)/bench/count.so
+bench: all $(addprefix $(BUILD)/bench/,raw peer tls tlspeer count.so)
 	@BUILD=$(BUILD) LUA=$(LUA) $(LUA) spec/bench/run
 
 # Every place where the wire, an allocation or a system call can fail, not a sample: more than an hour.

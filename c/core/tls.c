@@ -50,6 +50,11 @@ static const char *ssl_reason(void) {
   return reason ? reason : "no reason given";
 }
 
+/* Before what is done for every record: looking is cheaper than clearing. */
+static void clear_errors(void) {
+  if (ERR_peek_error()) ERR_clear_error();
+}
+
 /* The transport as a BIO: OpenSSL asks, and neither SIGPIPE nor a descriptor is its business. */
 
 static xm_tls *owner_of(BIO *b) { return BIO_get_data(b); }
@@ -507,7 +512,7 @@ size_t xm_tls_binding(const xm_tls *t, const char *type, unsigned char bytes[XM_
 
 ssize_t xm_tls_read(xm_tls *t, void *to, size_t n, xm_err *e) {
   int rc;
-  ERR_clear_error();
+  clear_errors();
   t->io_failed = false; /* it may be writing that has failed, and there is something to read */
   rc = SSL_read(t->ssl, to, (int)n);
   return rc > 0 ? rc : why_not(t, rc, "reading", e);
@@ -515,7 +520,7 @@ ssize_t xm_tls_read(xm_tls *t, void *to, size_t n, xm_err *e) {
 
 ssize_t xm_tls_write(xm_tls *t, const void *from, size_t n, xm_err *e) {
   int rc;
-  ERR_clear_error();
+  clear_errors();
   t->io_failed = false;
   rc = SSL_write(t->ssl, from, (int)(n < INT32_MAX ? n : INT32_MAX));
   if (rc > 0) return rc;

@@ -3,8 +3,8 @@
 local M = {}
 
 -- In the order of a round: a yardstick stands beside what it is a yardstick for. In a command: $N stanzas in $FILE,
--- $LUA, $RAW and $PEER the C programs beside this file, $COUNT a library that counts calls of send. `also`: the second
--- figure that it tells, divided `by`. `needs`: passed over where this file is not there.
+-- $LUA, $RAW and $PEER the C programs beside this file, $COUNT a library that counts calls of send, $BUILD where they
+-- are. `also`: the second figure that it tells, divided `by`. `needs`: passed over where this file is not there.
 M.measurements = {
   { "expat", "$RAW expat $FILE $N" },
   { "parse", "$LUA spec/bench/ours.lua parse $FILE $N" },
@@ -27,6 +27,11 @@ M.measurements = {
   { "ping-64", "$PEER echo $LUA spec/bench/ours.lua ping 32000 64 0" },
   { "ping-10k", "$PEER echo $LUA spec/bench/ours.lua ping 32000 64 10000" },
   { "ping-100k", "$PEER echo $LUA spec/bench/ours.lua ping 32000 64 100000", also = "rss-100k" },
+  { "tls-handshake", "$BUILD/tlspeer full $BUILD/tls handshake 200" },
+  { "tls-connect", "$BUILD/tlspeer full $LUA spec/bench/logins.lua full 200", also = "scram-cached" },
+  { "tls-resumed", "$BUILD/tlspeer resumed $LUA spec/bench/logins.lua resumed 200" },
+  { "tls-read", "$BUILD/tlspeer records 200000 $BUILD/tls read 200000" },
+  { "tls-receive", "$BUILD/tlspeer records 200000 $BUILD/tls receive 200000" },
   { "small", "$LUA spec/bench/ours.lua large 500000 20" },
   { "large", "$LUA spec/bench/ours.lua large 5000000 2" },
 }
@@ -52,6 +57,10 @@ M.rows = {
   { "  while 10,000 others wait", "ping-10k", "ping-64", most = 1.4 },
   { "  while 100,000 others wait", "ping-100k", "ping-64", most = 1.8 },
   { "  memory when they have ended, to before", "rss-100k", most = 1.05 },
+  { "connect and bind over TLS", "tls-connect", "tls-handshake", most = 1.6 },
+  { "  milliseconds that cached SCRAM adds", "scram-cached", most = 0.2 },
+  { "  by a session that is resumed", "tls-resumed", "tls-handshake" },
+  { "receive 400 B records over TLS", "tls-receive", "tls-read", most = 0.5 },
   { "a stanza of 5 MB, to 10 of 500 KB", "large", "small", each = 10, most = 1.1 },
 }
 
