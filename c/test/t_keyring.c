@@ -143,9 +143,20 @@ static bool has_flag(const void *p, const char *flag) {
   return has;
 }
 
+/* A sanitizer lets nobody lock memory, and says that it did. */
+#if defined __SANITIZE_ADDRESS__
+enum { CAN_LOCK = false };
+#else
+enum { CAN_LOCK = true };
+#endif
+
+static bool is_hidden(const void *p) {
+  return has_flag(p, " lo") == CAN_LOCK && has_flag(p, " dd") && has_flag(p, " wf");
+}
+
 static void check_hidden(void) {
   assert_non_null(the);
-  assert_true(has_flag(the, " lo") && has_flag(the, " dd") && has_flag(the, " wf"));
+  assert_true(is_hidden(the));
 }
 
 static void its_memory_is_locked_and_no_dump_has_it(void **state) {
@@ -174,7 +185,7 @@ static void a_child_has_nothing_and_begins_anew(void **state) {
   if (child == 0) {
     bool right = !the->ready && the->entries[0].used == 0 && got("a") == -1;
     put("a", 2);
-    right = right && got("a") == 2 && has_flag(the, " lo") && has_flag(the, " wf");
+    right = right && got("a") == 2 && is_hidden(the);
     _exit(right ? 0 : 1);
   }
   assert_int_equal(waitpid(child, &status, 0), child);
