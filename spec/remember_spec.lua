@@ -25,7 +25,7 @@ end
 server.each(function(s)
   before_each(function() xmpp.forget() end)
 
-  it("the next login resumes the TLS session, and is bound to a channel of its own where the server has that", function()
+  it("the next login resumes the TLS session, bound to a channel of its own where the server has that", function()
     local plus = s.name == "prosody13"
     for i = 1, 3 do
       local resumed, info = is_resumed(s)

@@ -61,8 +61,8 @@ static xm_tls *owner_of(BIO *b) { return BIO_get_data(b); }
 
 static int came_to(BIO *b, ssize_t n, int retry_flag) {
   BIO_clear_retry_flags(b);
-  if (n >= 0) return (int)n;
-  if (n == -EAGAIN) {
+  if (n > 0) return (int)n;
+  if (n == -EAGAIN || n == 0) {
     BIO_set_flags(b, retry_flag | BIO_FLAGS_SHOULD_RETRY);
   } else {
     owner_of(b)->io_failed = true;
@@ -70,6 +70,7 @@ static int came_to(BIO *b, ssize_t n, int retry_flag) {
   return -1;
 }
 
+/* OpenSSL doesn't hear of an end: it would take the session for spoilt. why_not tells of it. */
 static int bio_read(BIO *b, char *to, int n) {
   xm_tls *t = owner_of(b);
   ssize_t got = t->io.recv(t->io.arg, to, (size_t)n);
@@ -83,8 +84,8 @@ static int bio_write(BIO *b, const char *from, int n) {
 }
 
 static long bio_ctrl(BIO *b, int cmd, long n, void *p) {
-  (void)n, (void)p;
-  return cmd == BIO_CTRL_FLUSH || (cmd == BIO_CTRL_EOF && owner_of(b)->io_ended);
+  (void)b, (void)n, (void)p;
+  return cmd == BIO_CTRL_FLUSH;
 }
 
 static _Atomic(BIO_METHOD *) method; /* one for the process and all of its threads, or until the library is unloaded */
@@ -337,9 +338,6 @@ static int explain(const char *what, xm_err *e) {
   int reason = ERR_GET_REASON(ERR_peek_error());
   const char *text = ssl_reason();
   switch (reason) {
-    case SSL_R_UNEXPECTED_EOF_WHILE_READING:
-      return xm_err_set(e, XM_LAYER_TCP, "EOF", true,
-                        "%s: the peer cut the connection without ending TLS or the stream", what);
     case SSL_R_UNSUPPORTED_PROTOCOL:
     case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
       return xm_err_set(e, XM_LAYER_TLS, "protocol-version", false,
@@ -350,10 +348,15 @@ static int explain(const char *what, xm_err *e) {
   }
 }
 
+static int cut_off(const char *what, xm_err *e) {
+  return xm_err_set(e, XM_LAYER_TCP, "EOF", true, "%s: the peer cut the connection without ending TLS or the stream",
+                    what);
+}
+
 /* What an SSL call that didn't succeed means: 0: wait for the transport; XM_TLS_END; XM_EFAIL. */
 static int why_not(xm_tls *t, int rc, const char *what, xm_err *e) {
   switch (SSL_get_error(t->ssl, rc)) {
-    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_READ: return t->io_ended ? cut_off(what, e) : 0;
     case SSL_ERROR_WANT_WRITE: return 0;
     case SSL_ERROR_ZERO_RETURN: return XM_TLS_END;
     default: break;

@@ -106,7 +106,7 @@ typedef struct server {
   SSL *ssl;
   BIO *in, *out;
   bool offered; /* did the client offer a session? */
-  bool says_alpn;
+  bool closed;  /* the wire, by the server */
 } server;
 
 static int note_hello(SSL *ssl, int *alert, void *arg) {
@@ -139,8 +139,10 @@ static void stop_server(server *s) {
 }
 
 static ssize_t from_server(void *arg, void *to, size_t n) {
-  int got = BIO_read(((server *)arg)->out, to, (int)n);
-  return got > 0 ? got : -EAGAIN;
+  const server *s = arg;
+  int got = BIO_read(s->out, to, (int)n);
+  if (got > 0) return got;
+  return s->closed ? 0 : -EAGAIN;
 }
 
 static ssize_t to_server(void *arg, const void *from, size_t n) {
@@ -478,7 +480,8 @@ static void none_of_who_was_not_verified(void **state) {
   xm_tls_ctx_release(ctx);
 }
 
-static void a_cut_spoils_nothing_but_an_alert_does(void **state) {
+/* Nobody has said goodbye: cut by us, or by the server. */
+static void a_cut_spoils_nothing(void **state) {
   xm_tls_ctx *ctx = new_ctx();
   server s;
   xm_tls *t;
@@ -486,10 +489,32 @@ static void a_cut_spoils_nothing_but_an_alert_does(void **state) {
   char byte;
   (void)state;
   start_server(&s, TLS1_3_VERSION);
-  leave_session(&s, ctx, &usual); /* cut: nobody has said goodbye */
+  leave_session(&s, ctx, &usual);
   t = connect_to(&s, ctx, &usual);
   assert_true(xm_tls_is_resumed(t));
   xm_tls_keep(t);
+  s.closed = true;
+  assert_int_equal(xm_tls_read(t, &byte, 1, &e), XM_EFAIL);
+  assert_string_equal(e.condition, "EOF");
+  disconnect(t, &s);
+  s.closed = false;
+  assert_true(is_resumed(&s, ctx, &usual));
+  stop_server(&s);
+  xm_tls_ctx_release(ctx);
+}
+
+/* RFC 8446 6.2. */
+static void what_is_no_tls_spoils_it(void **state) {
+  xm_tls_ctx *ctx = new_ctx();
+  server s;
+  xm_tls *t;
+  xm_err e = {0};
+  char byte;
+  (void)state;
+  start_server(&s, TLS1_3_VERSION);
+  t = connect_to(&s, ctx, &usual);
+  xm_tls_keep(t);
+  assert_int_equal(ctx->tickets.n, 1);
   BIO_write(s.out, "<message/> in the clear", 23);
   assert_int_equal(xm_tls_read(t, &byte, 1, &e), XM_EFAIL);
   disconnect(t, &s);
@@ -562,7 +587,8 @@ int main(void) {
       cmocka_unit_test(none_of_tls12),
       cmocka_unit_test(none_where_we_show_a_certificate),
       cmocka_unit_test(none_of_who_was_not_verified),
-      cmocka_unit_test(a_cut_spoils_nothing_but_an_alert_does),
+      cmocka_unit_test(a_cut_spoils_nothing),
+      cmocka_unit_test(what_is_no_tls_spoils_it),
       cmocka_unit_test(a_late_ticket_is_kept),
       cmocka_unit_test(the_oldest_goes_and_all_can_be_forgotten),
   };
