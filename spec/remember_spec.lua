@@ -107,6 +107,20 @@ server.each(function(s)
   end)
 end, nil, { "prosody", "ejabberd", "ejabberd24" })
 
+-- Prosody gives sessions then and dies of what it gave (by OpenSSL's alert internal_error).
+server.each(function(s)
+  it("a server that chokes on a session is dialled again, and asked no more", function()
+    local p = proxy.start(s.host, s.port)
+    finally(function() p:stop() end)
+    for connections = 1, 4 do
+      assert.is_false(is_resumed(s, { port = p.port }))
+      assert.equal(connections == 1 and 1 or connections + 1, p:stats().connections)
+    end
+    local direct = { tls = "direct", port = s.tls_port }
+    for _ = 1, 3 do assert.is_false(is_resumed(s, direct)) end
+  end)
+end, { extra_conf = TICKETS:gsub("{ options", "{ verify = { 'peer' }, options") }, { "prosody", "prosody13" })
+
 server.each(function(s)
   it("a session of TLS 1.2 is not resumed", function()
     for _ = 1, 2 do

@@ -45,6 +45,7 @@ struct xm_link {
   char other_host[OTHER_HOST];
   bool has_sm;
   bool tls_resumed;
+  bool choked;      /* the server has, on a TLS session that was offered */
   bool direct;      /* TLS from the first byte */
   bool late;        /* the phase's deadline has passed */
   bool paused;
@@ -83,7 +84,8 @@ static unsigned time_for_phase(const xm_link *k) {
   return (unsigned)(left < k->o->timeout / 2 ? left : k->o->timeout / 2);
 }
 
-/* The states come in their order, each with its deadline; CLOSED may follow any. */
+/* The states come in their order, each with its deadline; CLOSED may follow any, and DIALLING a SECURING that failed for the
+ * session it offered. */
 static void enter(xm_link *k, xm_link_state state) {
   k->state = state;
   k->late = false;
@@ -267,7 +269,7 @@ static xm_link_event begin_tls(xm_link *k) {
                       .jid_len = k->jid.domain_len,
                       .pin = k->o->pin,
                       .alpn = k->direct,
-                      .resume = k->o->remember};
+                      .resume = k->o->remember && !k->choked};
   k->tls = xm_tls_new(k->o->tls_ctx, &peer, &io, &k->why);
   if (!k->tls) return fail(k);
   enter(k, XM_LINK_SECURING);
@@ -308,10 +310,25 @@ static void tell_channel(xm_link *k) {
   xm_nego_set_channel(k->nego, &channel);
 }
 
+/* The same address once more, where no TLS session will be offered. */
+static xm_link_event dial_again(xm_link *k) {
+  const xm_dns_address same = {.sa = k->address, .direct_tls = k->direct};
+  xm_err_clear(&k->why);
+  xm_tls_free(k->tls);
+  xm_sock_free(k->sock);
+  xm_buf_clear(&k->wire);
+  k->choked = true;
+  k->tls = NULL;
+  k->sock = xm_sock_dial(k->loop, &same, 1, wake, k, &k->why);
+  if (!k->sock) return fail(k);
+  enter(k, XM_LINK_DIALLING);
+  return XM_LINK_AGAIN;
+}
+
 static xm_link_event secure(xm_link *k) {
   int rc = xm_tls_handshake(k->tls, &k->why);
   if (rc == 0) return XM_LINK_NOTHING;
-  if (rc < 0) return fail(k);
+  if (rc < 0) return xm_tls_is_choked(k->tls) ? dial_again(k) : fail(k);
   k->tls_version = xm_tls_version(k->tls);
   k->tls_resumed = xm_tls_is_resumed(k->tls);
   tell_channel(k);

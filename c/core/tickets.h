@@ -15,7 +15,7 @@
 enum { XM_TICKETS = 64 }; /* the oldest goes */
 
 typedef struct xm_ticket {
-  SSL_SESSION *session;
+  SSL_SESSION *session; /* NULL: none is kept under that key, see xm_tickets_bar */
   xm_buf key;
   time_t until; /* not then or later */
 } xm_ticket;
@@ -27,7 +27,9 @@ typedef struct xm_tickets {
 } xm_tickets;
 
 /* Takes over session and key. */
-void xm_tickets_put(xm_tickets *k, SSL_SESSION *session, xm_buf *key, time_t until);
+void xm_tickets_put(xm_tickets *k, SSL_SESSION *session, xm_buf *key, time_t now, time_t until);
+/* Nothing is kept or given out under that key, which is taken over, until then. */
+void xm_tickets_bar(xm_tickets *k, xm_buf *key, time_t until);
 /* The newest one kept under that key that can still be used, and until when; it is the caller's. NULL: none. */
 SSL_SESSION *xm_tickets_take(xm_tickets *k, const xm_buf *key, time_t now, time_t *until);
 void xm_tickets_clear(xm_tickets *k);

@@ -35,6 +35,8 @@ struct xm_tls {
   bool io_failed; /* the transport did, under OpenSSL's hands */
   bool io_ended;  /* the peer has closed it */
   bool verified;
+  bool offered;       /* a session to be resumed */
+  bool choked;        /* see xm_tls_is_choked */
   bool resumed;
   bool kept;          /* the session may be resumed */
   SSL_SESSION *fresh; /* the newest that was given to us, not kept yet; NULL: none */
@@ -184,7 +186,7 @@ static void offer_session(xm_tls *t) {
   xm_buf key = XM_BUF_INIT;
   SSL_SESSION *session = NULL;
   if (put_key(&t->peer, &key) == XM_OK) session = xm_tickets_take(&t->ctx->tickets, &key, time(NULL), &t->until);
-  if (session) SSL_set_session(t->ssl, session);
+  t->offered = session && SSL_set_session(t->ssl, session) == 1;
   SSL_SESSION_free(session);
   xm_buf_free(&key);
 }
@@ -204,8 +206,21 @@ static time_t end_of_session(const xm_tls *t) {
 static void keep_fresh(xm_tls *t) {
   xm_buf key = XM_BUF_INIT;
   if (!t->fresh || !t->verified || put_key(&t->peer, &key) < 0) return xm_buf_free(&key);
-  xm_tickets_put(&t->ctx->tickets, t->fresh, &key, t->until);
+  xm_tickets_put(&t->ctx->tickets, t->fresh, &key, time(NULL), t->until);
   t->fresh = NULL;
+}
+
+/* It is the peer's doing that the handshake came to nothing. */
+static void note_choked(xm_tls *t) {
+  xm_buf key = XM_BUF_INIT;
+  if (!t->offered) return;
+  t->choked = true;
+  if (put_key(&t->peer, &key) == XM_OK) xm_tickets_bar(&t->ctx->tickets, &key, time(NULL) + OLDEST_SESSION);
+  xm_buf_free(&key);
+}
+
+bool xm_tls_is_choked(const xm_tls *t) {
+  return t->choked;
 }
 
 /* A ticket has come, behind the handshake. (In TLS 1.2, a session with it.) */
@@ -455,6 +470,7 @@ int xm_tls_handshake(xm_tls *t, xm_err *e) {
   if (!t->ctx->insecure && SSL_get_verify_result(t->ssl) != X509_V_OK && SSL_get_error(t->ssl, rc) == SSL_ERROR_SSL)
     return refuse_chain(t, SSL_get_verify_result(t->ssl), e);
   rc = why_not(t, rc, "the TLS handshake failed", e);
+  if (rc < 0) note_choked(t);
   if (rc != XM_TLS_END) return rc;
   return xm_err_set(e, XM_LAYER_TLS, "tls-error", true, "the peer ended TLS in the handshake");
 }

@@ -65,6 +65,9 @@ void xm_tls_free(xm_tls *t); /* NULL is fine */
 int xm_tls_handshake(xm_tls *t, xm_err *e);
 /* Is the peer whom we meant, by its certificate or the pin? (false only with verify=false) */
 bool xm_tls_is_verified(const xm_tls *t);
+/* Has the handshake failed for the session that was offered, perhaps? Some servers choke on what they should refuse. The next
+ * connection to that peer offers none, for a day. */
+bool xm_tls_is_choked(const xm_tls *t);
 /* Was it a session of an earlier connection? What was verified then has been compared with `peer` again. */
 bool xm_tls_is_resumed(const xm_tls *t);
 /* The session has turned out well (who it is for has logged in): it may be resumed. */

@@ -337,6 +337,71 @@ static void what_the_server_refuses_is_a_handshake_in_full(void **state) {
   xm_tls_ctx_release(ctx);
 }
 
+/* One that asks for our certificate and has no name for its sessions says no by an alert (OpenSSL). It is left alone then, for
+ * a day; another peer isn't. */
+static void a_server_that_chokes_on_it_is_offered_none(void **state) {
+  const xm_tls_peer other = {.name = "other.example", .resume = true};
+  xm_tls_ctx *ctx = new_ctx();
+  server s, fine;
+  xm_err e = {0};
+  int i;
+  (void)state;
+  start_server(&fine, TLS1_3_VERSION);
+  start_server(&s, TLS1_3_VERSION);
+  SSL_CTX_set_session_id_context(s.ctx, (const unsigned char *)"", 0);
+  SSL_CTX_set_verify(s.ctx, SSL_VERIFY_PEER, NULL);
+  SSL_CTX_set_timeout(s.ctx, 7 * 24 * 3600);
+  leave_session(&fine, ctx, &other);
+  leave_session(&s, ctx, &usual);
+  assert_null(connect_or_not(&s, ctx, &usual, &e));
+  assert_true(s.offered);
+  assert_string_equal(e.condition, "tls-error");
+  SSL_free(s.ssl);
+  for (i = 0; i < 3; i++) {
+    leave_session(&s, ctx, &usual);
+    assert_false(s.offered);
+  }
+  assert_true(is_resumed(&fine, ctx, &other));
+  skew = 24 * 3600;
+  leave_session(&s, ctx, &usual);
+  assert_false(s.offered);
+  assert_null(connect_or_not(&s, ctx, &usual, &e));
+  assert_true(s.offered);
+  SSL_free(s.ssl);
+  stop_server(&s);
+  stop_server(&fine);
+  xm_tls_ctx_release(ctx);
+}
+
+/* Told by the room: is it the session's fault? Not where the certificate is refused, nor where none was offered. */
+static void only_who_was_offered_one_can_choke(void **state) {
+  static const char alert[] = "\x15\x03\x03\x00\x02\x02\x50"; /* fatal, internal_error */
+  xm_tls_ctx *ctx = new_ctx();
+  server s;
+  int offers;
+  (void)state;
+  start_server(&s, TLS1_3_VERSION);
+  for (offers = 0; offers < 2; offers++) {
+    const xm_tls_io io = {&s, from_server, to_server};
+    xm_err e = {0};
+    xm_tls *t;
+    if (offers) leave_session(&s, ctx, &usual);
+    t = xm_tls_new(ctx, &usual, &io, &e);
+    s.in = BIO_new(BIO_s_mem());
+    s.out = BIO_new(BIO_s_mem());
+    assert_int_equal(xm_tls_handshake(t, &e), 0);
+    assert_false(xm_tls_is_choked(t));
+    BIO_write(s.out, alert, sizeof alert - 1);
+    assert_int_equal(xm_tls_handshake(t, &e), XM_EFAIL);
+    assert_int_equal(xm_tls_is_choked(t), offers);
+    xm_tls_free(t);
+    BIO_free(s.in);
+    BIO_free(s.out);
+  }
+  stop_server(&s);
+  xm_tls_ctx_release(ctx);
+}
+
 /* And is judged as any other: here by a certificate for another name. */
 static void a_handshake_in_full_is_judged_in_full(void **state) {
   const san dns = {SAN_DNS, "third.example", 0};
@@ -354,6 +419,7 @@ static void a_handshake_in_full_is_judged_in_full(void **state) {
   assert_string_equal(e.condition, "certificate-name-mismatch");
   SSL_free(other.ssl);
   assert_false(is_resumed(&s, ctx, &usual)); /* it is gone */
+  assert_int_equal(ctx->tickets.n, 0);
   stop_server(&s);
   stop_server(&other);
   X509_free(cert);
@@ -579,6 +645,8 @@ int main(void) {
       cmocka_unit_test(it_is_for_the_same_peer_only),
       cmocka_unit_test(its_certificate_is_looked_at_again),
       cmocka_unit_test(what_the_server_refuses_is_a_handshake_in_full),
+      cmocka_unit_test_teardown(a_server_that_chokes_on_it_is_offered_none, reset_clock),
+      cmocka_unit_test(only_who_was_offered_one_can_choke),
       cmocka_unit_test(a_handshake_in_full_is_judged_in_full),
       cmocka_unit_test_teardown(it_ends_with_the_certificate, reset_clock),
       cmocka_unit_test_teardown(it_ends_with_any_certificate_of_the_chain, reset_clock),
