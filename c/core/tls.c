@@ -210,7 +210,7 @@ static void keep_fresh(xm_tls *t) {
   t->fresh = NULL;
 }
 
-/* It is the peer's doing that the handshake came to nothing. */
+/* The peer has said no to the handshake, or what is no TLS. */
 static void note_choked(xm_tls *t) {
   xm_buf key = XM_BUF_INIT;
   if (!t->offered) return;
@@ -464,13 +464,15 @@ static int finish_handshake(xm_tls *t, xm_err *e) {
 
 int xm_tls_handshake(xm_tls *t, xm_err *e) {
   int rc;
+  bool by_tls; /* not by the transport */
   ERR_clear_error();
   rc = SSL_do_handshake(t->ssl);
   if (rc == 1) return finish_handshake(t, e);
-  if (!t->ctx->insecure && SSL_get_verify_result(t->ssl) != X509_V_OK && SSL_get_error(t->ssl, rc) == SSL_ERROR_SSL)
+  by_tls = SSL_get_error(t->ssl, rc) == SSL_ERROR_SSL;
+  if (!t->ctx->insecure && SSL_get_verify_result(t->ssl) != X509_V_OK && by_tls)
     return refuse_chain(t, SSL_get_verify_result(t->ssl), e);
+  if (by_tls) note_choked(t);
   rc = why_not(t, rc, "the TLS handshake failed", e);
-  if (rc < 0) note_choked(t);
   if (rc != XM_TLS_END) return rc;
   return xm_err_set(e, XM_LAYER_TLS, "tls-error", true, "the peer ended TLS in the handshake");
 }

@@ -1,8 +1,8 @@
--- logins: what the library takes to dial, secure, log in and bind, for `make bench`, with `tlspeer`. Prints microseconds
--- of CPU (user and system) a login.
+-- logins: what the library takes to dial, secure, log in and bind, for `make bench`, with `tlspeer`. Prints
+-- microseconds of CPU (user and system) a login.
 --
---   lua logins.lua full N     by PLAIN, and in turn by SCRAM with keys that are there; prints also how many milliseconds
---                             more that took
+--   lua logins.lua full N     by PLAIN, and in turn by SCRAM with keys that are there; prints also how many
+--                             milliseconds more that took
 --   lua logins.lua resumed N  by PLAIN, each with the TLS session of the one before
 
 local xmpp = require "xmpp"
@@ -15,7 +15,8 @@ local function login(mechanism)
   local user = mechanism:lower() -- one that has logged in by SCRAM does so by PLAIN no more
   collectgarbage()
   local since = clock()
-  local conn = assert(xmpp.connect_client(user .. "@bench.test/r", "secret", "127.0.0.1", tonumber(os.getenv "BENCH_PORT"),
+  local port = tonumber(os.getenv "BENCH_PORT")
+  local conn = assert(xmpp.connect_client(user .. "@bench.test/r", "secret", "127.0.0.1", port,
     { tls = "direct", ca_file = os.getenv "BENCH_CA", mechanisms = { mechanism } }))
   local spent = clock() - since
   conn:stop()
