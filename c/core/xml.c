@@ -106,11 +106,11 @@ static void add_attributes(xm_xml *x, const char **atts) {
 /* RFC 6120 4.8: the root is <stream/> in its namespace; below it that namespace has only features and error. */
 static void check_stream_ns(xm_xml *x, const char *name) {
   const size_t n = strlen(XM_NS_STREAM);
-  bool is_stream_ns = strncmp(name, XM_NS_STREAM, n) == 0 && name[n] == SEP;
-  const char *local = is_stream_ns ? name + n + 1 : "";
-  if (x->depth == 0 && !is_stream_ns) refuse(x, "invalid-namespace", "its root is not in the streams namespace");
-  if (x->depth == 0 && is_stream_ns && strcmp(local, "stream") != 0) refuse(x, "bad-format", "its root is not <stream/>");
-  if (x->depth == 0 || !is_stream_ns) return;
+  bool is_one = strncmp(name, XM_NS_STREAM, n) == 0 && name[n] == SEP;
+  const char *local = is_one ? name + n + 1 : "";
+  if (x->depth == 0 && !is_one) refuse(x, "invalid-namespace", "its root is not in the streams namespace");
+  if (x->depth == 0 && is_one && strcmp(local, "stream") != 0) refuse(x, "bad-format", "its root is not <stream/>");
+  if (x->depth == 0 || !is_one) return;
   if (x->depth == 1 && (strcmp(local, "features") == 0 || strcmp(local, "error") == 0)) return;
   refuse(x, "bad-format", "an element of the streams namespace where none belongs");
 }
@@ -139,12 +139,17 @@ static void start_stanza(xm_xml *x) {
   took(x, xm_tape_reset(&x->tape, x->ns));
 }
 
+/* Features and errors are the only elements of that namespace, and what is in them is of others. */
+static bool is_stream_ns(const char *ns, size_t n) {
+  return n == strlen(XM_NS_STREAM) && memcmp(ns, XM_NS_STREAM, n) == 0;
+}
+
 /* An element's name as expat has it, "uri\xFFlocal". One that is in the namespace around it needs no further look. */
 static void add_element(xm_xml *x, const char *name) {
   uint32_t at, outer_len;
   const char *outer = xm_tape_outer(&x->tape, &at, &outer_len), *local = name + outer_len + 1;
   size_t ns_len;
-  if (strncmp(name, outer, outer_len) == 0 && name[outer_len] == SEP) {
+  if (strncmp(name, outer, outer_len) == 0 && name[outer_len] == SEP && !is_stream_ns(outer, outer_len)) {
     took(x, xm_tape_open(&x->tape, NULL, 0, local, strlen(local)));
     return;
   }
