@@ -53,6 +53,7 @@ struct xb_state {
   unsigned nested;      /* coroutines that are being run, one inside the other */
   unsigned conns;       /* connections that have not ended */
   unsigned timers;      /* waiters of kind XB_TIME */
+  xm_buf scratch;       /* what is made to be copied into a string at once */
   xb_conn *ready, **ready_end;
   xb_conn *unflushed;   /* these have sent something during the step */
   xb_waiters waiters;   /* of no connection: time, tasks */

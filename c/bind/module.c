@@ -163,6 +163,7 @@ static int l_state_gc(lua_State *L) {
   if (st->closed) return 0;
   st->closed = true;
   xb_free_waiters(st->loop, &st->waiters);
+  xm_buf_free(&st->scratch);
   xm_loop_release(st->loop);
   return 0;
 }
