@@ -13,12 +13,14 @@ enum { DEPTH = 128, USUAL = 64 * 1024 };
 
 /* Tape to table. */
 
-static void push_attributes(lua_State *L, const xm_tape *t, uint32_t i) {
+/* The word "xmlns" is on the stack already, at `xmlns`. */
+static void push_attributes(lua_State *L, const xm_tape *t, uint32_t i, int xmlns) {
   const xm_tape_rec *r = &t->recs[i], *a = r + 1, *end = a + r->attrs;
   lua_createtable(L, 0, (int)(r->attrs + r->new_ns));
   if (r->new_ns) {
+    lua_pushvalue(L, xmlns);
     lua_pushlstring(L, xm_tape_str(t, r->text), r->text_len);
-    lua_setfield(L, -2, "xmlns");
+    lua_rawset(L, -3);
   }
   for (; a < end; a++) {
     lua_pushlstring(L, xm_tape_str(t, a->name), a->name_len);
@@ -27,32 +29,38 @@ static void push_attributes(lua_State *L, const xm_tape *t, uint32_t i) {
   }
 }
 
-static void push_open(lua_State *L, const xm_tape *t, uint32_t i) {
+static void push_open(lua_State *L, const xm_tape *t, uint32_t i, int xmlns) {
   const xm_tape_rec *r = &t->recs[i];
-  luaL_checkstack(L, 5, "a deep stanza");
   lua_createtable(L, (int)r->children + 2, 0);
   lua_pushlstring(L, xm_tape_str(t, r->name), r->name_len);
   lua_rawseti(L, -2, 1);
-  push_attributes(L, t, i);
+  push_attributes(L, t, i, xmlns);
   lua_rawseti(L, -2, 2);
 }
 
 void xb_push_stanza(lua_State *L, const xm_tape *t) {
+  int xmlns = lua_gettop(L) + 1, depth = 0;
   uint32_t i;
+  lua_pushliteral(L, "xmlns");
   for (i = 0; i < t->n; i++) {
     const xm_tape_rec *r = &t->recs[i];
     switch ((xm_tape_kind)r->kind) {
-      case XM_TAPE_OPEN: push_open(L, t, i); break;
+      case XM_TAPE_OPEN:
+        if (depth++ % 8 == 0) luaL_checkstack(L, 8 + 5, "a deep stanza");
+        push_open(L, t, i, xmlns);
+        break;
       case XM_TAPE_ATTR: break; /* its OPEN has seen to it */
       case XM_TAPE_TEXT:
         lua_pushlstring(L, xm_tape_str(t, r->text), r->text_len);
         lua_rawseti(L, -2, r->slot + 2);
         break;
       case XM_TAPE_CLOSE:
+        depth--;
         if (r->next != 0) lua_rawseti(L, -2, t->recs[r->next].slot + 2);
         break;
     }
   }
+  lua_remove(L, xmlns);
 }
 
 /* Table to out. Nothing in here may raise a Lua error: the buffer would keep half a stanza. */

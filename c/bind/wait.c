@@ -122,7 +122,7 @@ void xb_finish(lua_State *L, xb_waiter *w, int n) {
   xb_state *st = w->st;
   xb_conn *conn = w->conn;
   xb_task task = {.st = st};
-  xb_prepare_call(L); /* it can be told, or it waits on */
+  xb_prepare_call(L, st); /* it can be told, or it waits on */
   if (conn) xb_push_conn(L, conn); /* stays alive until the call is over */
   else lua_pushnil(L);
   lua_insert(L, -n - 1);
