@@ -20,6 +20,7 @@
 #include "jid.h"
 #include "loop.h"
 #include "out.h"
+#include "rnd.h"
 #include "route.h"
 #include "tape.h"
 
@@ -55,6 +56,7 @@ struct xb_state {
   bool spare_runs;
   unsigned conns;       /* connections that have not ended */
   unsigned timers;      /* waiters of kind XB_TIME */
+  xm_rnd_supply ids;    /* of stanzas */
   xm_buf scratch;       /* what is made to be copied into a string at once */
   xb_conn *ready, **ready_end;
   xb_conn *unflushed;   /* these have sent something during the step */
