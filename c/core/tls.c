@@ -210,10 +210,10 @@ static void keep_fresh(xm_tls *t) {
   t->fresh = NULL;
 }
 
-/* The peer has said no to the handshake, or what is no TLS. */
+/* Has the peer said no to the handshake, by an alert? */
 static void note_choked(xm_tls *t) {
   xm_buf key = XM_BUF_INIT;
-  if (!t->offered) return;
+  if (!t->offered || ERR_GET_REASON(ERR_peek_error()) < SSL_AD_REASON_OFFSET) return;
   t->choked = true;
   if (put_key(&t->peer, &key) == XM_OK) xm_tickets_bar(&t->ctx->tickets, &key, time(NULL) + OLDEST_SESSION);
   xm_buf_free(&key);
@@ -464,7 +464,7 @@ static int finish_handshake(xm_tls *t, xm_err *e) {
 
 int xm_tls_handshake(xm_tls *t, xm_err *e) {
   int rc;
-  bool by_tls; /* not by the transport */
+  bool by_tls; /* did it fail; not by the transport */
   ERR_clear_error();
   rc = SSL_do_handshake(t->ssl);
   if (rc == 1) return finish_handshake(t, e);
