@@ -5,7 +5,8 @@
 # make check      every test once, without set-up or sanitizers (LUA, SO_DIR, PRELOAD: see spec/support/tap); with LUA=luajit
 #                 every spec, with LUA=lua5.1 or lua5.3 the specs of the binding
 # make lint       the arrows between the rooms, the warnings of gcc and clang, luacheck
-# make bench      ratios measured side by side with raw expat, memcpy and sockets
+# make bench      ratios measured side by side with raw expat, memcpy and sockets, and other libraries; growth
+#                 make bench-peers before installs those; make plots is make bench, and its pictures into the README
 # make torture    fail every allocation and system call of a session, and the wire behind every byte, one at a time
 # make coverage   lines and branches of c/core that the tests run through (at least 95 % and 85 %)
 # make soak       20,000 messages under 1,000 cuts on four servers; flat memory (see spec/support/soak)
@@ -163,7 +164,7 @@ lint:
 	luacheck -q .
 	luac5.1 -p $(LUA_FILES)
 
-# BENCH_CALLGRIND=1 counts instructions, too; STRICT=1: a missed goal is a failure.
+# STRICT=1: a missed goal is a failure. What others there are to be measured beside: see spec/bench/rows.lua, and bench-peers.
 $(BUILD)/bench/%: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags expat) -o $@ $< $(LDFLAGS) \
@@ -173,8 +174,26 @@ $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -shared -o $@ $<
 
-bench: all $(BUILD)/bench/raw $(BUILD)/bench/peer $(BUILD)/bench/count.so
-	@BUILD=$(BUILD) LUA=$(LUA) $(LUA) spec/bench/run
+$(BUILD)/bench/strophe: spec/bench/strophe.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags libstrophe) -o $@ $< $(LDFLAGS) \
+	  $(shell $(PKG_CONFIG) --libs libstrophe)
+
+BENCHES = $(patsubst %,$(BUILD)/bench/%,raw peer count.so $(if $(shell $(PKG_CONFIG) --exists libstrophe && echo 1),strophe))
+.PHONY: bench-programs bench-peers plots
+bench-programs: all $(BENCHES)
+bench: bench-programs
+	@BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$(SO:%/xmpp/core.so=%) $(LUA) spec/bench/run
+
+# What can be measured beside the library: installed as by make test, and xmpp.js put into build/bench.
+bench-peers:
+	@spec/support/install bench
+	@mkdir -p $(BUILD)/bench
+	npm install --silent --no-save --no-package-lock --prefix $(BUILD)/bench @xmpp/component@0.13.1
+
+# make bench, and its pictures into the README.
+plots:
+	@$(MAKE) --no-print-directory BENCH_PLOTS=spec/bench/plots bench
 
 # Every place where the wire, an allocation or a system call can fail, not a sample: more than an hour.
 .PHONY: torture

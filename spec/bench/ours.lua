@@ -11,6 +11,8 @@
 --   lua ours.lua send N BATCH         small messages to `peer sink`, BATCH a turn
 --   lua ours.lua ping N DEPTH WAITING send_await to `peer echo`, DEPTH at a time, while WAITING others wait for an
 --                                     answer. Prints also by what factor memory has grown when all are answered.
+--   lua ours.lua split FILE N         the first stanzas of FILE, each cut in two at every byte: prints what share
+--                                     was there after the last byte and not before, and how many cuts there were
 --   lua ours.lua large BYTES N        stanzas of so many bytes, out of memory, in pieces of 1,400 bytes
 
 local xmpp = require "xmpp"
@@ -108,6 +110,31 @@ local function large(bytes, n)
   for at = 1, #text, 1400 do f:feed(text:sub(at, at + 1399)) end
   tell(clock() - since, n)
   assert(seen == n)
+end
+
+-- A stanza begins where a tag's first attribute is `from`.
+local function first_stanzas(file)
+  local f, list = assert(io.open(file, "rb")), {}
+  for stanza in f:read(16384):gsub("<(%a+ from=)", "\0%1"):gmatch "%z(%Z+)" do list[#list + 1] = "<" .. stanza end
+  f:close()
+  table.remove(list) -- its end may be missing
+  return list
+end
+
+local function split(file)
+  local f, seen, splits, good = open_fed(), 0, 0, 0
+  f.conn:set_handler(function() seen = seen + 1 end)
+  for _, stanza in ipairs(first_stanzas(file)) do
+    for at = 1, #stanza - 1 do
+      local before = seen
+      f:feed(stanza:sub(1, at))
+      local early = seen > before
+      f:feed(stanza:sub(at + 1))
+      f:sent()
+      splits, good = splits + 1, good + (not early and seen == before + 1 and 1 or 0)
+    end
+  end
+  print(("%.6f splits %d"):format(good / splits, splits))
 end
 
 -- Over TCP
@@ -216,7 +243,7 @@ local function ping(n, depth, waiting)
 end
 
 local modes = {
-  parse = parse, unwanted = parse_unwanted, to_xml = to_xml, queue = queue, large = large, flood = flood,
+  parse = parse, unwanted = parse_unwanted, to_xml = to_xml, queue = queue, large = large, split = split, flood = flood,
   ["flood-unwanted"] = flood_unwanted, frames = frames, send = send, ping = ping,
 }
 
