@@ -68,7 +68,7 @@ local environment = "env -u LUA_INIT -u LUA_INIT_5_4 -u LUA_PATH_5_4 -u LUA_CPAT
 -- $BUILD in `text`, and the other names, replaced.
 function M:fill(text, file, n)
   local words = { FILE = file, N = ("%d"):format(n or 0), LUA = self.lua, BUILD = self.build .. "/bench" }
-  words.FEW = ("%d"):format(math.ceil((n or 0) / 6))
+  words.FEW = ("%d"):format(math.ceil((n or 0) / 3))
   words.PEER, words.RAW, words.COUNT = words.BUILD .. "/peer", words.BUILD .. "/raw", words.BUILD .. "/count.so"
   return (text:gsub("%$(%u+)", words))
 end

@@ -1,9 +1,10 @@
 -- plot: pictures as SVG, on a ground of their own, so that they can be read on a dark page, too.
 --
 --   plot.bars { title =, unit =, { label, value, note =, ours = true }, ... }
---   plot.curves { title =, { title =, x =, unit =, { label, { { x, y }, ... } }, ... }, ... }
+--   plot.curves { title =, { title =, x =, unit =, log = true, { label, { { x, y }, ... } }, ... }, ... }
 --
--- Both return text. A curve's x goes by powers of ten (0 has a place of its own), its y from 0.
+-- Both return text. A curve's x goes by powers of ten (0 has a place of its own), its y from 0 or, with `log`, by
+-- powers of ten, too, where what is linear is straight.
 local M = {}
 
 local colours = { "#1d4ed8", "#d97706", "#059669" }
@@ -61,11 +62,6 @@ local function round_up(x)
   return 10 * power
 end
 
--- A step of which about `n` reach from 0 to `most`.
-local function step_for(most, n)
-  return round_up(most / n)
-end
-
 -- Bars
 
 local bar = { left = 230, right = 150, top = 62, height = 20, gap = 12 }
@@ -91,66 +87,79 @@ end
 
 -- Curves
 
-local panel = { width = 330, height = 260, left = 58, right = 22, top = 66, bottom = 52 }
+local panel = { width = 330, height = 270, left = 58, right = 22, top = 84, bottom = 48 }
 
-local function power_of(x)
-  return math.floor(math.log(x) / math.log(10) + 0.5)
-end
-
--- Where x stands, in powers of ten; 0 one place before the first other.
-local function place(x, first)
-  return x == 0 and first - 1 or math.log(x) / math.log(10)
+local function log10(x)
+  return math.log(x) / math.log(10)
 end
 
 local short = { [3] = "K", [6] = "M" }
 
 local function power_label(p)
   local thousands = p >= 6 and 6 or p >= 3 and 3
-  return ("%d%s"):format(10 ^ (p - (thousands or 0)), short[thousands] or "")
+  return ("%g%s"):format(10 ^ (p - (thousands or 0)), short[thousands] or "")
 end
 
-local function bounds_of(p)
-  local b = { first = math.huge, last = 0, most = 0 }
+-- What the points reach: `first` and `last` power of ten of x, `zero` if it is there, `least` and `most` of y.
+local function reach(p)
+  local r = { first = math.huge, last = 0, least = math.huge, most = 0 }
   for _, curve in ipairs(p) do
     for _, point in ipairs(curve[2]) do
-      if point[1] > 0 then b.first = math.min(b.first, power_of(point[1])) end
-      b.last, b.most = math.max(b.last, power_of(math.max(point[1], 1))), math.max(b.most, point[2])
-      b.zero = b.zero or point[1] == 0
+      if point[1] > 0 then r.first = math.min(r.first, math.floor(log10(point[1]) + 0.5)) end
+      r.last = math.max(r.last, math.floor(log10(math.max(point[1], 1)) + 0.5))
+      r.least, r.most = math.min(r.least, point[2]), math.max(r.most, point[2])
+      r.zero = r.zero or point[1] == 0
     end
   end
-  b.begin = b.zero and b.first - 1 or b.first
-  b.step = step_for(b.most * 1.05, 4)
-  b.top = math.ceil(b.most * 1.05 / b.step) * b.step
-  return b
+  return r
 end
 
--- Functions from figures to places on the canvas.
-local function scales(x, y, b)
-  local width = panel.width - panel.left - panel.right
-  local height = panel.height - panel.top - panel.bottom
-  local function sx(v) return x + panel.left + (place(v, b.first) - b.begin) / (b.last - b.begin) * width end
-  local function sy(v) return y + panel.height - panel.bottom - v / b.top * height end
-  return sx, sy
+-- An axis: from `from` to `to`, ticks at { where, label }, `place` from a figure to where.
+local function x_axis(r)
+  local axis = { from = r.zero and r.first - 1 or r.first, to = r.last }
+  if r.zero then axis[1] = { axis.from, "0" } end
+  for p = r.first, r.last do axis[#axis + 1] = { p, power_label(p) } end
+  function axis.place(v) return v == 0 and axis.from or log10(v) end
+  return axis
 end
 
-local function draw_axes(c, b, sx, sy)
-  local left, right, floor = sx(b.zero and 0 or 10 ^ b.first), sx(10 ^ b.last), sy(0)
-  for i = 0, math.floor(b.top / b.step + 0.5) do
-    local v = i * b.step
-    c:line(left, sy(v), right, sy(v), v == 0 and faint or rule)
-    c:text(left - 8, sy(v) + 4, ("%g"):format(v), { anchor = "end", size = 11, fill = faint })
+local function linear_axis(r)
+  local step = round_up(r.most * 1.05 / 4)
+  local axis = { from = 0, to = math.ceil(r.most * 1.05 / step) * step, place = function(v) return v end }
+  for i = 0, math.floor(axis.to / step + 0.5) do axis[#axis + 1] = { i * step, ("%g"):format(i * step) } end
+  return axis
+end
+
+local function log_axis(r)
+  local axis = { from = math.floor(log10(r.least)), to = math.ceil(log10(r.most)), place = log10 }
+  for p = axis.from, axis.to do axis[#axis + 1] = { p, power_label(p) } end
+  return axis
+end
+
+-- A function from a place on the axis to one on the canvas.
+local function scale(axis, from, to)
+  return function(v) return from + (v - axis.from) / (axis.to - axis.from) * (to - from) end
+end
+
+local function draw_axes(c, xs, ys, sx, sy)
+  local left, right, floor = sx(xs.from), sx(xs.to), sy(ys.from)
+  for i, tick in ipairs(ys) do
+    c:line(left, sy(tick[1]), right, sy(tick[1]), i == 1 and faint or rule)
+    c:text(left - 8, sy(tick[1]) + 4, tick[2], { anchor = "end", size = 11, fill = faint })
   end
-  if b.zero then c:text(left, floor + 17, "0", { anchor = "middle", size = 11, fill = faint }) end
-  for p = b.first, b.last do
-    c:text(sx(10 ^ p), floor + 17, power_label(p), { anchor = "middle", size = 11, fill = faint })
+  for _, tick in ipairs(xs) do
+    c:text(sx(tick[1]), floor + 17, tick[2], { anchor = "middle", size = 11, fill = faint })
   end
 end
 
 local function draw_curve(c, points, colour, sx, sy)
   local path = {}
-  for _, point in ipairs(points) do path[#path + 1] = ("%.1f,%.1f"):format(sx(point[1]), sy(point[2])) end
+  for _, point in ipairs(points) do
+    local x, y = sx(point[1]), sy(point[2])
+    path[#path + 1] = ("%.1f,%.1f"):format(x, y)
+    c:add("circle", { cx = x, cy = y, r = 3, fill = colour })
+  end
   c:add("polyline", { points = table.concat(path, " "), fill = "none", stroke = colour, ["stroke-width"] = 2 })
-  for _, point in ipairs(points) do c:add("circle", { cx = sx(point[1]), cy = sy(point[2]), r = 3, fill = colour }) end
 end
 
 -- The names of the curves, one beside the other.
@@ -158,18 +167,24 @@ local function draw_names(c, x, y, p)
   for i, curve in ipairs(p) do
     c:add("rect", { x = x, y = y - 8, width = 8, height = 8, fill = colours[i] })
     c:text(x + 12, y, curve[1], { size = 11 })
-    x = x + 26 + 5.5 * #curve[1]
+    x = x + 26 + 6.2 * #curve[1]
   end
 end
 
 local function draw_panel(c, x, y, p)
-  local b = bounds_of(p)
-  local sx, sy = scales(x, y, b)
-  c:text(x + 20, y + 22, p.unit .. ", by " .. p.x, { size = 13, weight = "bold" })
-  draw_names(c, x + 20, y + 43, p)
-  draw_axes(c, b, sx, sy)
-  for i, curve in ipairs(p) do draw_curve(c, curve[2], colours[i], sx, sy) end
-  c:text(x + (panel.left + panel.width - panel.right) / 2, y + panel.height - 14, p.x, { anchor = "middle", size = 11 })
+  local r = reach(p)
+  local xs, ys = x_axis(r), p.log and log_axis(r) or linear_axis(r)
+  local sx = scale(xs, x + panel.left, x + panel.width - panel.right)
+  local sy = scale(ys, y + panel.height - panel.bottom, y + panel.top)
+  c:text(x + 20, y + 24, p.title, { size = 13, weight = "bold" })
+  draw_names(c, x + 20, y + 44, p)
+  c:text(x + 20, y + panel.top - 14, p.unit, { size = 11, fill = faint })
+  c:text(x + (panel.left + panel.width - panel.right) / 2, y + panel.height - 12, p.x,
+    { anchor = "middle", size = 11, fill = faint })
+  draw_axes(c, xs, ys, sx, sy)
+  for i, curve in ipairs(p) do
+    draw_curve(c, curve[2], colours[i], function(v) return sx(xs.place(v)) end, function(v) return sy(ys.place(v)) end)
+  end
 end
 
 function M.curves(o)

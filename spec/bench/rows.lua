@@ -8,7 +8,7 @@ local strophe = { "$BUILD/strophe" }
 local xmppjs = { "$BUILD/node_modules/@xmpp/component/package.json" }
 
 -- In the order of a round: a yardstick stands beside what it is a yardstick for. In a command: $N stanzas in $FILE
--- ($FEW: a sixth of them, for who is slow), $LUA, $RAW and $PEER the C programs beside this file, $COUNT a library that
+-- ($FEW: a third of them, for who is slow), $LUA, $RAW and $PEER the C programs beside this file, $COUNT a library that
 -- counts writes to sockets, $BUILD where they are. `also`: the second figure that it tells, divided `by`. `needs`:
 -- passed over where one of these files is not there. `peer`: somebody else's program, which may fail. `heavy`: in the
 -- first round only.
@@ -102,21 +102,23 @@ M.rows = {
 -- Of these, bytes and stanzas a second as well.
 M.rates = { "parse", "unwanted", "flood", "flood-unwanted", "to_xml", "queue" }
 
--- Who else, and where their figures are. `draw`: a bar in the picture.
+-- Who else, and where their figures are. `draw`: the name of a bar in the picture.
 M.others = {
   { "C on raw expat and sockets", flood = "flood-raw", parse = "expat", send = "write", ping = "ping-raw",
-    draw = true },
-  { "this library", flood = "flood", parse = "parse", text = "to_xml", send = "send", ping = "ping-1", draw = true },
-  { "  what no filter wants", flood = "flood-unwanted", parse = "unwanted", draw = true },
+    draw = "C on raw expat and sockets" },
+  { "this library", flood = "flood", parse = "parse", text = "to_xml", send = "send", ping = "ping-1",
+    draw = "this library", ours = true },
+  { "  what no filter wants", flood = "flood-unwanted", parse = "unwanted", draw = "this library, no filter wants it",
+    ours = true },
   { "libstrophe", flood = "strophe-flood", text = "strophe-tostring", send = "strophe-send", ping = "strophe-ping",
-    draw = true },
+    draw = "libstrophe" },
   { "xmpp.js", flood = "xmppjs-flood", parse = "xmppjs-parse", text = "xmppjs-tostring", send = "xmppjs-send",
-    ping = "xmppjs-ping", draw = true },
+    ping = "xmppjs-ping", draw = "xmpp.js" },
   { "Prosody's xmppstream, LuaSocket", flood = "prosody-flood", parse = "prosody-parse", text = "prosody-tostring",
-    send = "prosody-send", draw = true },
+    send = "prosody-send", draw = "Prosody's xmppstream" },
   { "luaexpat's lom", parse = "lom-parse" },
   { "slixmpp", flood = "slixmpp-flood", text = "slixmpp-tostring", send = "slixmpp-send", ping = "slixmpp-ping",
-    draw = true },
+    draw = "slixmpp" },
 }
 
 -- The programs that draw curves, and what is asked of each curve: with `flat` its last point is at most so many times
@@ -133,16 +135,18 @@ M.growing = {
 }
 
 M.growth = {
-  { "iqs that wait", unit = "us of CPU", { "ping", "one more, asked and answered", flat = 1.5 },
-    { "stranger", "a result for nobody", flat = 1.5 } },
-  { "callbacks with filters", unit = "us of CPU", { "last-callback", "a stanza for the last", linear = 1.2 },
-    { "no-callback", "a stanza for none", linear = 1.2 } },
-  { "bytes of a stanza", unit = "ns of CPU a byte", { "elements", "received", flat = 1.5 },
-    { "text", "received, one text", flat = 1.5 }, { "sent", "sent", flat = 1.5 } },
-  { "bytes of a stanza", unit = "ns of CPU a byte", { "dripped", "received, 16 bytes at a time", flat = 1.5 } },
-  { "stanzas not acknowledged", unit = "us of CPU", { "acknowledged", "one acknowledged", flat = 1.5 },
-    { "queued", "one sent", flat = 1.5 } },
-  { "connections", unit = "us of CPU", { "connections", "a stanza on one", flat = 1.5 } },
+  { "iqs that wait", title = "Requests that wait", unit = "us of CPU",
+    { "ping", "one more, answered", flat = 1.5 }, { "stranger", "a result for nobody", flat = 1.5 } },
+  { "callbacks with filters", title = "Callbacks", unit = "us of CPU", log = true,
+    { "last-callback", "a stanza for the last", linear = 1.2 }, { "no-callback", "for none", linear = 1.2 } },
+  { "bytes of a stanza", title = "Large stanzas", unit = "ns of CPU a byte",
+    { "elements", "received", flat = 1.5 }, { "text", "one text", flat = 1.5 }, { "sent", "sent", flat = 1.5 } },
+  { "bytes of a stanza", title = "Large stanzas, dripping in", unit = "ns of CPU a byte",
+    { "dripped", "received, 16 bytes at a time", flat = 1.5 } },
+  { "stanzas not acknowledged", title = "The queue", unit = "us of CPU",
+    { "acknowledged", "one acknowledged", flat = 1.5 }, { "queued", "one sent", flat = 1.5 } },
+  { "connections", title = "Connections", unit = "us of CPU",
+    { "connections", "a stanza on one of them", flat = 1.5 } },
 }
 
 return M

@@ -132,10 +132,11 @@ function M.bars(m)
     local flood, memory = m.figures[who.flood], m.figures[(who.flood or "") .. "-rss"]
     if who.draw and flood and m.figures["flood-raw"] then
       local times = median(ratios({ "", who.flood, "flood-raw" }, m.figures))
-      list[#list + 1] = { who[1]:match "^%s*(.*)", times, ours = who[1]:find "^this" ~= nil or who[1]:find "^ " ~= nil,
+      list[#list + 1] = { who.draw, times, ours = who.ours,
         note = ("%.1f x, %.0f MB"):format(times, median(memory)) }
     end
   end
+  table.sort(list, function(a, b) return a[2] < b[2] end)
   return #list > 0 and plot.bars(list)
 end
 
@@ -202,7 +203,7 @@ end
 function M.curves(m)
   local all = { title = "What one thing costs beside more and more of something else" }
   for _, group in ipairs(rows.growth) do
-    local panel = { x = group[1], unit = group.unit }
+    local panel = { title = group.title, x = group[1], unit = group.unit:gsub("us", "\194\181s"), log = group.log }
     for i = 2, #group do
       local points = points_of(m, group[i])
       if #points > 1 then panel[#panel + 1] = { group[i][2], points } end
