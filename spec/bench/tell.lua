@@ -116,7 +116,7 @@ function M.absent(m)
   local list = {}
   for _, who in ipairs(rows.others) do
     for _, name in ipairs(names_of(who)) do
-      if m.why[name] then
+      if m.why[name] and m.why[name] ~= "not asked for" then
         list[#list + 1] = who[1]:match "^%s*(.*)" .. ": " .. m.why[name]
         break
       end
