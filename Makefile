@@ -195,6 +195,7 @@ bench-peers:
 # make bench, whose tables and pictures become the ones that the README shows.
 bench-results:
 	@BENCH_OUT=spec/bench/results $(MAKE) --no-print-directory bench
+	@$(LUA) spec/bench/readme.lua
 
 # Every place where the wire, an allocation or a system call can fail, not a sample: more than an hour.
 .PHONY: torture

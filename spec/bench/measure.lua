@@ -81,7 +81,7 @@ end
 function M:is_passed_over(m)
   if not m[1]:find(self.only) then return "not asked for" end
   for _, path in ipairs(m.needs or {}) do
-    if not exists(self:fill(path)) then return "not there: " .. (m.package or path) end
+    if not exists(self:fill(path)) then return "not there: " .. self:fill(path) end
   end
 end
 
