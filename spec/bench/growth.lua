@@ -2,7 +2,8 @@
 -- microseconds of CPU (of size: nanoseconds a byte). All but connections in memory.
 --
 --   lua growth.lua pending [MOST]        iqs that wait: one more asked and answered (ping), one for nobody (stranger)
---   lua growth.lua callbacks [MOST]      with filters that don't match: a stanza for none of them, one for the last
+--   lua growth.lua callbacks [MOST]      with filters that don't match: a stanza for none of them (from ASCII, and
+--                                       not), one for the last
 --   lua growth.lua size [MOST]           of a stanza in bytes: received as elements, as one text, in
 --                                       pieces of 16 bytes; sent
 --   lua growth.lua queue [MOST]          of stanzas that nobody has acknowledged: one sent, one acknowledged
@@ -91,14 +92,18 @@ local function filter(i)
 end
 
 local function callbacks(x)
-  local f, n, seen = component(), 2000, 0
+  local f, n, seen = component(), 300, 0
   local function never() error "the filter let something through" end
   f.conn:set_handler()
   for i = 1, x do f.conn:set_callback(never, filter(i)) end
   f.conn:set_callback(function() seen = seen + 1 end, { name = "message", from = "last@example.net" })
-  local text = "<message from='%s@example.net/x' type='chat' id='m'><body>Hi</body></message>"
-  tell("no-callback", x, timed(function() f:feed(text:format("nobody"):rep(n)) end), n)
-  tell("last-callback", x, timed(function() f:feed(text:format("last"):rep(n)) end), n)
+  local function run(curve, from)
+    local text = ("<message from='%s' type='chat' id='m'><body>Hi</body></message>"):format(from):rep(n)
+    tell(curve, x, timed(function() f:feed(text) end), n)
+  end
+  run("no-callback", "nobody@example.net/x")
+  run("no-callback-foreign", "nobody@example.net/Z\195\188rich")
+  run("last-callback", "last@example.net/x")
   assert(seen == n)
 end
 
