@@ -20,10 +20,15 @@ function M:text(text)
   self:write("\n" .. text .. "\n")
 end
 
+-- Characters of UTF-8.
+local function width_of(s)
+  return select(2, s:gsub("[^\128-\191]", ""))
+end
+
 local function widths_of(rows)
   local widths = {}
   for _, row in ipairs(rows) do
-    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, #cell) end
+    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, width_of(cell)) end
   end
   return widths
 end
@@ -31,7 +36,7 @@ end
 local function aligned(row, widths)
   local cells = {}
   for i, cell in ipairs(row) do
-    local space = (" "):rep(widths[i] - #cell)
+    local space = (" "):rep(widths[i] - width_of(cell))
     cells[i] = i == 1 and cell .. space or space .. cell
   end
   return (table.concat(cells, "  "):gsub("%s+$", ""))
