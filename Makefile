@@ -180,7 +180,10 @@ $(BUILD)/bench/strophe: spec/bench/strophe.c
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags libstrophe) -o $@ $< $(LDFLAGS) \
 	  $(shell $(PKG_CONFIG) --libs libstrophe)
 
-BENCHES = $(patsubst %,$(BUILD)/bench/%,raw peer count.so $(if $(shell $(PKG_CONFIG) --exists libstrophe && echo 1),strophe))
+HAS_STROPHE := $(shell $(PKG_CONFIG) --exists libstrophe 2>/dev/null && echo yes)
+BENCHES := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c))
+BENCHES := $(BENCHES:%/count=%/count.so)
+BENCHES := $(if $(HAS_STROPHE),$(BENCHES),$(filter-out %/strophe,$(BENCHES)))
 .PHONY: bench-programs bench-peers bench-results
 bench-programs: all $(BENCHES)
 bench: bench-programs

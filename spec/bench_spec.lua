@@ -37,7 +37,7 @@ describe("a measurement", function()
   end)
 
   it("says why there is no figure", function()
-    m:round({ { "absent", "true", needs = { "no/such/file" } }, { "broken", "false", peer = "somebody" },
+    m:round({ { "absent", "true", needs = "no/such/file" }, { "broken", "false", peer = "somebody" },
       { "modest", "echo 'not measured: too small'" } }, 1)
     assert.equal("not there: no/such/file", m.why.absent)
     assert.equal("somebody failed", m.why.broken)

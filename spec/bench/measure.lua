@@ -80,9 +80,7 @@ end
 -- Why not, if not.
 function M:is_passed_over(m)
   if not m[1]:find(self.only) then return "not asked for" end
-  for _, path in ipairs(m.needs or {}) do
-    if not exists(self:fill(path)) then return "not there: " .. self:fill(path) end
-  end
+  if m.needs and not exists(self:fill(m.needs)) then return "not there: " .. self:fill(m.needs) end
 end
 
 -- One or two figures; or nil and why there is none.

@@ -2,22 +2,22 @@
 
 local M = {}
 
-local prosody = { "/usr/lib/prosody/util/xmppstream.lua" }
-local slixmpp = { "/usr/lib/python3/dist-packages/slixmpp/__init__.py" }
-local strophe = { "$BUILD/strophe" }
-local xmppjs = { "$BUILD/node_modules/@xmpp/component/package.json" }
+local prosody = "/usr/lib/prosody/util/xmppstream.lua"
+local slixmpp = "/usr/lib/python3/dist-packages/slixmpp/__init__.py"
+local strophe = "$BUILD/strophe"
+local xmppjs = "$BUILD/node_modules/@xmpp/component/package.json"
 
 -- In the order of a round: a yardstick stands beside what it is a yardstick for. In a command: $N stanzas in $FILE
 -- ($FEW: a third of them, for who is slow), $LUA, $RAW and $PEER the C programs beside this file, $COUNT a library that
 -- counts writes to sockets, $BUILD where they are. `also`: the second figure that it tells, divided `by`. `needs`:
--- passed over where one of these files is not there. `peer`: somebody else's program, which may fail. `heavy`: in the
+-- passed over where this file is not there. `peer`: somebody else's program, which may fail. `heavy`: in the
 -- first round only.
 M.measurements = {
   { "expat", "$RAW expat $FILE $N" },
   { "parse", "$LUA spec/bench/ours.lua parse $FILE $N" },
   { "unwanted", "$LUA spec/bench/ours.lua unwanted $FILE $N" },
   { "prosody-parse", "lua5.4 spec/bench/theirs.lua parse $FILE $N", needs = prosody, peer = "Prosody's xmppstream" },
-  { "lom-parse", "lua5.4 spec/bench/theirs.lua lom $FILE $N", needs = { "/usr/share/lua/5.4/lxp/lom.lua" },
+  { "lom-parse", "lua5.4 spec/bench/theirs.lua lom $FILE $N", needs = "/usr/share/lua/5.4/lxp/lom.lua",
     peer = "lom" },
   { "xmppjs-parse", "node spec/bench/xmppjs.js $BUILD parse $FILE $N", needs = xmppjs, peer = "xmpp.js" },
   { "flood-raw", "$PEER flood $FILE $RAW flood $FILE $N", also = "flood-raw-rss" },
