@@ -92,6 +92,7 @@ M.rows = {
   { "1,000 idle TLS connections, memory", "idle-rss", "idle-raw-rss", most = 2.4, stretch = 1.8 },
   { "connect and bind over TLS", "tls-connect", "tls-handshake", most = 1.6 },
   { "  milliseconds that cached SCRAM adds", "scram-cached", most = 0.2 },
+  { "  by a session that is resumed", "tls-resumed", "tls-handshake" },
   { "round trips until bound, STARTTLS", "trips-starttls", most = 6 },
   { "round trips until bound, direct TLS", "trips-direct", most = 5 },
   { "receive 400 B records over TLS", "tls-receive", "tls-read", most = 0.5 },
