@@ -36,6 +36,10 @@ describe("a measurement", function()
     assert.same({ 1 }, m.figures.split)
   end)
 
+  it("finds a turn's messages written at once", function()
+    assert.is_true(m.figures.sends[1] >= 1 and m.figures.sends[1] < 1.1)
+  end)
+
   it("says why there is no figure", function()
     m:round({ { "absent", "true", needs = "no/such/file" }, { "broken", "false", peer = "somebody" },
       { "modest", "echo 'not measured: too small'" } }, 1)

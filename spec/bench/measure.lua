@@ -7,8 +7,8 @@
 --   m:count(name)         instructions a stanza, by callgrind
 --   m:close()
 --
--- A program prints a line "FIGURE", maybe followed by "NAME SECOND" on it or on the next; or "not measured: WHY". A
--- growth program prints lines "CURVE X FIGURE".
+-- A program prints a line "FIGURE", maybe followed by "NAME SECOND" on it or on the next, or with `named` anywhere; or
+-- "not measured: WHY". A growth program prints lines "CURVE X FIGURE".
 local M = {}
 M.__index = M
 
@@ -90,7 +90,8 @@ function M:measure(m)
   local why = text:match "not measured: ([^\n]*)"
   if why then return nil, why end
   local first, second = ("\n" .. text):match "\n([%d.]+)[%s%a]*([%d.]*)"
-  if ok and first then return tonumber(first), tonumber(second) end
+  if m.named then second = text:match("%f[%a]" .. m.named .. " ([%d.]+)") end
+  if ok and first and (second or not m.named) then return tonumber(first), tonumber(second) end
   if not m.peer then output_of(command) end
   return nil, m.peer .. " failed"
 end

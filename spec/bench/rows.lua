@@ -9,9 +9,9 @@ local xmppjs = "$BUILD/node_modules/@xmpp/component/package.json"
 
 -- In the order of a round: a yardstick stands beside what it is a yardstick for. In a command: $N stanzas in $FILE
 -- ($FEW: a third of them, for who is slow), $LUA, $RAW and $PEER the C programs beside this file, $COUNT a library that
--- counts writes to sockets, $BUILD where they are. `also`: the second figure that it tells, divided `by`. `needs`:
--- passed over where this file is not there. `peer`: somebody else's program, which may fail. `heavy`: in the
--- first round only.
+-- counts writes to sockets, $BUILD where they are. `also`: the second figure that it tells (behind the word `named`),
+-- divided `by`. `needs`: passed over where this file is not there. `peer`: somebody else's program, which may fail.
+-- `heavy`: in the first round only.
 M.measurements = {
   { "expat", "$RAW expat $FILE $N" },
   { "parse", "$LUA spec/bench/ours.lua parse $FILE $N" },
@@ -20,18 +20,18 @@ M.measurements = {
   { "lom-parse", "lua5.4 spec/bench/theirs.lua lom $FILE $N", needs = "/usr/share/lua/5.4/lxp/lom.lua",
     peer = "lom" },
   { "xmppjs-parse", "node spec/bench/xmppjs.js $BUILD parse $FILE $N", needs = xmppjs, peer = "xmpp.js" },
-  { "flood-raw", "$PEER flood $FILE $RAW flood $FILE $N", also = "flood-raw-rss" },
-  { "flood", "$PEER flood $FILE $LUA spec/bench/ours.lua flood $FILE $N", also = "flood-rss" },
+  { "flood-raw", "$PEER flood $FILE $RAW flood $FILE $N", also = "flood-raw-rss", named = "rss" },
+  { "flood", "$PEER flood $FILE $LUA spec/bench/ours.lua flood $FILE $N", also = "flood-rss", named = "rss" },
   { "flood-unwanted", "$PEER flood $FILE $LUA spec/bench/ours.lua flood-unwanted $FILE $N",
-    also = "flood-unwanted-rss" },
-  { "strophe-flood", "$PEER flood $FILE $BUILD/strophe flood $N", also = "strophe-flood-rss", needs = strophe,
-    peer = "libstrophe" },
-  { "xmppjs-flood", "$PEER flood $FILE node spec/bench/xmppjs.js $BUILD flood $N", also = "xmppjs-flood-rss",
-    needs = xmppjs, peer = "xmpp.js" },
-  { "prosody-flood", "$PEER flood $FILE lua5.4 spec/bench/theirs.lua flood $FILE $N", also = "prosody-flood-rss",
-    needs = prosody, peer = "Prosody's xmppstream on LuaSocket" },
-  { "slixmpp-flood", "$PEER flood $FILE /usr/bin/python3 spec/bench/slix.py flood $FEW", also = "slixmpp-flood-rss",
-    needs = slixmpp, peer = "slixmpp" },
+    also = "flood-unwanted-rss", named = "rss" },
+  { "strophe-flood", "$PEER flood $FILE $BUILD/strophe flood $N",
+    also = "strophe-flood-rss", named = "rss", needs = strophe, peer = "libstrophe" },
+  { "xmppjs-flood", "$PEER flood $FILE node spec/bench/xmppjs.js $BUILD flood $N",
+    also = "xmppjs-flood-rss", named = "rss", needs = xmppjs, peer = "xmpp.js" },
+  { "prosody-flood", "$PEER flood $FILE lua5.4 spec/bench/theirs.lua flood $FILE $N",
+    also = "prosody-flood-rss", named = "rss", needs = prosody, peer = "Prosody's xmppstream on LuaSocket" },
+  { "slixmpp-flood", "$PEER flood $FILE /usr/bin/python3 spec/bench/slix.py flood $FEW",
+    also = "slixmpp-flood-rss", named = "rss", needs = slixmpp, peer = "slixmpp" },
   { "copy", "$RAW copy $FILE $N" },
   { "to_xml", "$LUA spec/bench/ours.lua to_xml $FILE $N" },
   { "queue", "$LUA spec/bench/ours.lua queue $FILE $N" },
@@ -45,7 +45,7 @@ M.measurements = {
   { "write", "$PEER sink $RAW write 64000 64" },
   { "send", "$PEER sink $LUA spec/bench/ours.lua send 64000 64" },
   { "send-counted", "$PEER sink env LD_PRELOAD=$COUNT $LUA spec/bench/ours.lua send 64000 64", also = "sends",
-    by = 1000, heavy = true },
+    named = "writes", by = 1000, heavy = true },
   { "strophe-send", "$PEER sink $BUILD/strophe send 64000", needs = strophe, peer = "libstrophe" },
   { "xmppjs-send", "$PEER sink node spec/bench/xmppjs.js $BUILD send 32000", needs = xmppjs, peer = "xmpp.js" },
   { "prosody-send", "$PEER sink lua5.4 spec/bench/theirs.lua send 32000 64", needs = prosody,
