@@ -42,9 +42,9 @@ end
 
 -- Iqs that wait
 
-local function ask(conn, to, id, on_answer)
-  conn:send_callback({ "iq", { type = "get", to = to, id = id }, { "ping", { xmlns = "urn:xmpp:ping" } } }, on_answer,
-    600)
+local function ask(conn, id, on_answer, timeout)
+  conn:send_callback({ "iq", { type = "get", to = "example.net", id = id }, { "ping", { xmlns = "urn:xmpp:ping" } } },
+    on_answer, timeout)
 end
 
 local function results(prefix, n)
@@ -56,7 +56,7 @@ end
 local function let_wait(f, n)
   local function never() end
   for i = 1, n do
-    ask(f.conn, "example.net", "waits" .. i, never)
+    ask(f.conn, "waits" .. i, never, 600)
     if i % 1000 == 0 then f:sent() end
   end
   f:sent()
@@ -70,7 +70,7 @@ local function pending(x)
   local answers, others, spent, passed = results("p", batch), results("q", batch), 0, 0
   for _ = 1, rounds do
     spent = spent + timed(function()
-      for i = 1, batch do ask(f.conn, "example.net", "p" .. i, on_answer) end
+      for i = 1, batch do ask(f.conn, "p" .. i, on_answer, 60) end
       f:sent()
       f:feed(answers)
     end)
