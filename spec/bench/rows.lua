@@ -137,7 +137,7 @@ M.growing = {
 
 M.growth = {
   { "iqs that wait", title = "Requests that wait", unit = "us of CPU",
-    { "ping", "one more, answered", flat = 1.8 }, { "stranger", "a result for nobody", flat = 1.5 } },
+    { "ping", "one more, answered", flat = 1.8 }, { "stranger", "a result for nobody", flat = 1.8 } },
   { "callbacks with filters", title = "Callbacks", unit = "us of CPU", log = true,
     { "last-callback", "for the last", linear = 1.5 }, { "no-callback", "none", linear = 1.5 },
     { "no-callback-foreign", "none, from /Z\195\188rich", linear = 1.5 } },
