@@ -1,5 +1,6 @@
 #include "dns.h"
 
+#define CARES_NO_DEPRECATED /* 1.18, Debian 12's, has no others */
 #include <ares.h>
 #include <arpa/inet.h>
 #include <arpa/nameser.h>

@@ -418,7 +418,7 @@ static void a_broken_pipe_to_a_name_server_kills_nobody(void **state) {
   asker a = {0}, b = {0}, with_name;
   xm_dns_query q;
   (void)state;
-  repeat(zone, 3000, "x.test A 10.0.@\n");
+  repeat(repeat(zone, 900, "x.test A 10.0.@\n"), 900, "x.test AAAA fd00::#\n");
   open_server(&broken, zone, TCP_OURS);
   open_server(&whole, zone, TCP_SERVED);
   q = make_query(&with_name, &broken, "x.test", 0);
