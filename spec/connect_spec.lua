@@ -1,6 +1,7 @@
 -- connect: getting in, staying in and falling out, with Prosody and with ejabberd.
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local xexpr = xmpp.xexpr
@@ -76,10 +77,7 @@ local function mechanism(heard) return (heard.out:match "mechanism='([^']*)'":gs
 local function pin_of(s, name)
   local command = ("openssl x509 -in '%s/%s.crt' -noout -pubkey | openssl pkey -pubin -outform DER"
     .. " | openssl dgst -sha256 -binary | openssl base64"):format(s.certs, name)
-  local pipe = assert(io.popen(command))
-  local pin = pipe:read "*l"
-  pipe:close()
-  return pin
+  return shell.succeed(command):match "%S+"
 end
 
 -- The error must name this file and the line of the call, and hold `text` literally.

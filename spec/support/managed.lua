@@ -1,5 +1,4 @@
 -- Parts of plays (peer.lua) with stream management (XEP-0198), and a notebook for what became of what was sent.
-local child = require "spec.support.child"
 local peer = require "spec.support.peer"
 local xmpp = require "xmpp"
 
@@ -64,19 +63,6 @@ end
 -- Goodbye, the last thing said before it being how much was handled.
 function managed.bye(h)
   return managed.says(h or 0) .. "C: </stream:stream>\nS: </stream:stream>\n"
-end
-
--- A folder of certificates for plays, which are made once; and its end.
-function managed.certs()
-  local pipe = io.popen "mktemp -d"
-  local folder = pipe:read "*l"
-  pipe:close()
-  assert(os.execute(("'%s/certs' '%s'"):format(child.folder, folder)))
-  return folder
-end
-
-function managed.remove(folder)
-  os.execute(("rm -rf '%s'"):format(folder))
 end
 
 -- Turns the loop until `is_so()`; an error when that takes longer than any healthy machine needs.
