@@ -757,9 +757,21 @@ describe("to_xml, from_xml", function()
   end)
 
   it("answers bad XML with nil and an error", function()
-    local x, err = xexpr.from_xml "<a><b></a>"
-    assert.is_nil(x)
-    assert.is_table(err)
+    for xml, said in pairs {
+      ["<a><b></a>"] = "not-well-formed: mismatched tag (byte 8)",
+      ["<a"] = "not-well-formed: the element is not complete",
+      [""] = "not-well-formed: the element is not complete",
+      ["<a/><b/>"] = "not-well-formed: more than one element",
+      ["text"] = "bad-format: text between stanzas",
+      ["<x:a/>"] = "bad-namespace-prefix: unbound prefix (byte 0)",
+      ["<a><!-- --></a>"] = "restricted-xml: a comment (RFC 6120 11.1)",
+      [("<a>"):rep(129)] = "policy-violation: depth of elements over the limit of 128",
+    } do
+      local x, err = xexpr.from_xml(xml)
+      assert.is_nil(x)
+      assert.same({ "stanza", false }, { err.layer, err.retry })
+      assert.equal("stanza: " .. said, tostring(err))
+    end
   end)
 end)
 
@@ -778,8 +790,7 @@ describe("contract", function()
   it("asks the core about stanzas", function()
     assert.equal(require "xmpp.core".check_stanza, contract.stanza)
     assert.is_true(contract.stanza { "presence" })
-    local ok, reason = contract.stanza(5)
-    assert.is_false(ok)
-    assert.is_string(reason)
+    assert.same({ false, "stanza: table expected, got number" }, { contract.stanza(5) })
+    assert.same({ false, "stanza: table expected, got nil" }, { contract.stanza() })
   end)
 end)
