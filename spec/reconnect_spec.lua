@@ -6,7 +6,6 @@ local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
 local proxy = require "spec.support.proxy"
 local server = require "spec.support.server"
-local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
@@ -19,8 +18,8 @@ local SOON, AT_ONCE = { min = 0.02, max = 0.1 }, { min = 0, max = 0 }
 
 local opened, certs
 
-setup(function() certs = peer.certs() end)
-teardown(function() shell.remove(certs) end)
+setup(function() certs = managed.certs() end)
+teardown(function() managed.remove(certs) end)
 before_each(function() opened = {} end)
 after_each(function()
   local stopping = 0

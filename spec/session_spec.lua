@@ -4,7 +4,6 @@ local fed = require "spec.support.fed"
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
-local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local xexpr = xmpp.xexpr
@@ -20,8 +19,8 @@ local REFUSED = "C: <stream:error>" .. UNDEFINED
 
 local certs, p, conn, note, errors
 
-setup(function() certs = peer.certs() end)
-teardown(function() shell.remove(certs) end)
+setup(function() certs = managed.certs() end)
+teardown(function() managed.remove(certs) end)
 before_each(function()
   note, errors = managed.notebook(), {}
   xmpp.on_error(function(text, object) errors[#errors + 1] = object or text end)

@@ -1,6 +1,9 @@
 -- xexpr: every function and every refusal of lua/xmpp/xexpr.lua.
 
+local stage = require "spec.support.stage"
 local xexpr = require "xmpp.xexpr"
+
+local refuses = stage.refuses
 
 local STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 local XML, XMLNS = "{http://www.w3.org/XML/1998/namespace}", "http://www.w3.org/2000/xmlns/"
@@ -22,15 +25,6 @@ local function copy(v)
   local out = {}
   for key, inner in pairs(v) do out[key] = copy(inner) end
   return out
-end
-
--- The error must name this file and the line of the call, and hold `text` literally.
-local function refuses(text, f)
-  local ok, message = pcall(f)
-  assert.is_false(ok, "no error, but expected: " .. text)
-  local line = debug.getinfo(f, "S").linedefined
-  assert.truthy(message:find(("xexpr_spec.lua:%d:"):format(line), 1, true), "not at the caller's line: " .. message)
-  assert.truthy(message:find(text, 1, true), ("expected %q, got %q"):format(text, message))
 end
 
 local function nested(depth)
