@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -234,11 +235,13 @@ static void answers_as_the_row_says(void **state) {
 
 /* More than a row can hold. */
 
-/* c-ares's calls, too, come here. */
+/* c-ares's calls, too, come here. Who made the socket has seen to it that nobody waits for it, or inherits it. */
 static atomic_int connects;
 
 __attribute__((visibility("default"))) int connect(int fd, const struct sockaddr *sa, socklen_t n) {
   connects++;
+  assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+  assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
   return (int)syscall(SYS_connect, fd, sa, n);
 }
 
