@@ -26,7 +26,7 @@ static void need_table(dispatch *d) {
 static void deliver(dispatch *d, uint32_t once) {
   xb_task task = {.st = d->conn->st, .question = d->question, .once = once};
   if (d->question) {
-    xb_prepare_call(d->L); /* who holds it must be called */
+    xb_prepare_call(d->L, d->conn->st); /* who holds it must be called */
     xm_question_hold(d->question);
   }
   if (d->question || once) task.conn = d->conn;
