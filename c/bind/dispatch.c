@@ -4,7 +4,7 @@
 #include "bind.h"
 #include "ns.h"
 
-enum { STANZAS_A_TURN = 64 }; /* of one connection, then others have their turn */
+enum { STANZAS_A_TURN = 128 }; /* of one connection, then others have their turn */
 
 /* A stanza on its way to Lua: its table is made when somebody wants it, once. */
 typedef struct dispatch {
