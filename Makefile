@@ -166,8 +166,8 @@ lint:
 # BENCH_CALLGRIND=1 counts instructions, too; STRICT=1: a missed goal is a failure.
 $(BUILD)/bench/%: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags expat) -o $@ $< $(LDFLAGS) \
-	  $(shell $(PKG_CONFIG) --libs expat) -lpthread
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags expat openssl) -o $@ $< $(LDFLAGS) \
+	  $(shell $(PKG_CONFIG) --libs expat openssl) -lpthread
 
 $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
