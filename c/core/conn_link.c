@@ -228,8 +228,11 @@ xm_conn_event xc_refuse_h(xm_conn *c) {
 
 static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
   bool again = c->bound;
-  c->jid = *xm_link_jid(c->link);
-  if (xm_route_set_self(c->route, &c->jid) < 0) return XM_ENOMEM;
+  xm_jid *jid = xm_jid_copy(xm_link_jid(c->link));
+  if (!jid) return XM_ENOMEM;
+  free(c->jid);
+  c->jid = jid;
+  if (xm_route_set_self(c->route, jid) < 0) return XM_ENOMEM;
   if (again && xm_sm_lost(c->sm, outcome == XM_NEGO_LOST_AT ? &h : NULL, xm_loop_wall(), c->o.max_age) < 0)
     return XM_ENOMEM;
   if (again) {

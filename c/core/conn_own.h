@@ -33,7 +33,7 @@ struct xm_conn {
   xm_wirelog log;
   xm_buf password;  /* for the next login */
   bool has_password;
-  xm_jid asked, jid; /* who logs in; what was bound */
+  xm_jid *asked, *jid; /* who logs in; what was bound, NULL: nothing yet */
   xm_conn_info info;
   xm_timer idle;     /* keepalive */
   xm_timer ask;      /* see ASK_AFTER */

@@ -105,6 +105,8 @@ static xm_conn_event lose_patience(xm_conn *c) {
 
 /* The link has nothing more to say now. */
 static xm_conn_event on_quiet(xm_conn *c) {
+  xm_sm_rest(c->sm);
+  if (c->link) xm_link_rest(c->link);
   if (c->impatient && xc_is_up(c)) return lose_patience(c);
   if (c->closing && xc_is_up(c)) xc_try_bye(c);
   return c->link && xm_link_state_of(c->link) == XM_LINK_CLOSED ? xc_on_link_end(c) : XM_CONN_NOTHING;

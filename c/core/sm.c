@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { RESTING = 4096 };
+
 typedef struct record {
   uint64_t seq;
   int64_t at;
@@ -217,6 +219,11 @@ int xm_sm_pump(xm_sm *s, xm_buf *wire, size_t most) {
 
 bool xm_sm_is_between(const xm_sm *s) {
   return s->part == 0;
+}
+
+void xm_sm_rest(xm_sm *s) {
+  xm_buf_rest(&s->log.bytes, RESTING);
+  xm_buf_rest(&s->log.records, RESTING);
 }
 
 /* Enabling. */

@@ -3,7 +3,7 @@
  *   tlspeer [-m MECHANISMS] [-i ROUNDS] [-s] CMD...
  *
  * TLS from the first byte or after STARTTLS, whichever the client begins; logs everybody in, by any PLAIN, or by SCRAM
- * where the password is "secret"; binds what is asked for; answers each iq of type get. What is said in one flight is
+ * where the password is "secret"; binds what is asked for; answers each iq of type get, one with the id "large-N" by N bytes or so. What is said in one flight is
  * taken one after the other. -m: what it offers ("PLAIN SCRAM-SHA-1 SCRAM-SHA-256"; with a -PLUS in it tls-exporter is
  * offered, too). -i: of SCRAM (4096). -s: stream management is offered, too.
  *
@@ -271,6 +271,15 @@ static void on_header(client *c) {
   say(c, "</stream:features>");
 }
 
+/* A roster, say. */
+static void say_large(client *c, const char *id, int id_n) {
+  static const char item[] = "<item jid='romeo@example.net' name='Romeo' subscription='both'><group>Friends</group></item>";
+  long left = strtol(id + strlen("large-"), NULL, 10);
+  say(c, "<iq type='result' id='%.*s'><query xmlns='jabber:iq:roster'>", id_n, id);
+  for (; left > 0; left -= (long)sizeof item) say(c, "%s", item);
+  say(c, "</query></iq>");
+}
+
 static void on_iq(client *c, char *s) {
   int id_n, to_n, resource_n, type_n;
   const char *id = attribute(s, " id=", &id_n), *to = attribute(s, " to=", &to_n);
@@ -278,6 +287,8 @@ static void on_iq(client *c, char *s) {
   if (strstr(s, "urn:ietf:params:xml:ns:xmpp-bind"))
     say(c, "<iq type='result' id='%.*s'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>%s@" DOMAIN "/%.*s</jid>"
            "</bind></iq>", id_n, id, c->user, resource_n ? resource_n : 5, resource_n ? resource : "bench");
+  else if (strncmp(id, "large-", 6) == 0)
+    say_large(c, id, id_n);
   else if (strncmp(type, "get", 3) == 0 && to_n)
     say(c, "<iq type='result' id='%.*s' from='%.*s'/>", id_n, id, to_n, to);
   else if (strncmp(type, "get", 3) == 0)
