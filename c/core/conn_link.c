@@ -8,7 +8,7 @@
 #include "srv.h"
 
 static void stop_timers(xm_conn *c) {
-  xm_timer *const all[] = {&c->idle, &c->ask, &c->hold, &c->patience, &c->deadline, &c->next};
+  xm_timer *const all[] = {&c->idle, &c->ask, &c->hold, &c->rest, &c->patience, &c->deadline, &c->next};
   size_t i, n = sizeof all / sizeof *all;
   if (c->state != XM_CONN_CLOSED) n -= 2; /* those of the link */
   for (i = 0; i < n; i++) xm_timer_stop(c->loop, all[i]);
@@ -24,7 +24,7 @@ void xc_forget_link(xm_conn *c) {
   if (c->link && c->o.fed) keep_sent(c);
   xm_link_free(c->link);
   c->link = NULL;
-  c->impatient = c->said_bye = c->must_keep = c->must_check = false;
+  c->impatient = c->said_bye = c->must_keep = c->must_check = c->must_rest = false;
   *c->ping = '\0';
 }
 

@@ -17,7 +17,7 @@ enum {
   START_TAG = 64 * 1024,
   READS_A_TURN = 64, /* then others have their turn */
   TLS_PIECE = 2048,  /* bytes: OpenSSL keeps the rest, and expat's buffer stays small */
-  RESTING = 4096,    /* bytes that may be kept for what isn't there */
+  MUCH = 32 * 1024,  /* bytes of a tape, of which nothing is kept when all is read */
   OTHER_HOST = 300,
 };
 
@@ -439,11 +439,17 @@ static xm_link_event on_close(xm_link *k) {
   return on_stream_error(k);
 }
 
+/* All that has come is read. */
+static xm_link_event be_quiet(xm_link *k) {
+  if (xm_xml_spare(k->xml) > MUCH) xm_xml_rest(k->xml);
+  return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
+}
+
 static xm_link_event read_stream(xm_link *k, int *reads) {
   int ev;
   if (k->paused) return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
   ev = pull(k, reads);
-  if (ev == XM_XML_MORE && *reads < READS_A_TURN) return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
+  if (ev == XM_XML_MORE && *reads < READS_A_TURN) return be_quiet(k);
   switch (ev) {
     case XM_XML_MORE: return XM_LINK_AGAIN;
     case XM_XML_OPEN: return k->nego ? negotiate(k, true) : XM_LINK_AGAIN;
@@ -565,9 +571,13 @@ void xm_link_pause(xm_link *k, bool paused) {
   if (!paused) wake(k); /* there may be more in the parser, of which no descriptor tells */
 }
 
+size_t xm_link_spare(const xm_link *k) {
+  return xm_xml_spare(k->xml) + xm_buf_spare(&k->wire);
+}
+
 void xm_link_rest(xm_link *k) {
   xm_xml_rest(k->xml);
-  xm_buf_rest(&k->wire, RESTING);
+  xm_buf_rest(&k->wire);
 }
 
 const xm_tape *xm_link_tape(const xm_link *k) {

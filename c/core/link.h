@@ -63,7 +63,8 @@ void xm_link_free(xm_link *k);
 
 xm_link_event xm_link_next(xm_link *k);
 void xm_link_pause(xm_link *k, bool paused);
-/* Nothing may come or go for long: memory that is only of use meanwhile is given back. */
+/* Bytes of memory that nothing is in, after NOTHING; they are given back. */
+size_t xm_link_spare(const xm_link *k);
 void xm_link_rest(xm_link *k);
 
 /* Bytes to be sent are appended to the wire; flush hands the kernel what it takes: how many. A failure is told by

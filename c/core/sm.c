@@ -6,8 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-enum { RESTING = 4096 };
-
 typedef struct record {
   uint64_t seq;
   int64_t at;
@@ -221,9 +219,13 @@ bool xm_sm_is_between(const xm_sm *s) {
   return s->part == 0;
 }
 
+size_t xm_sm_spare(const xm_sm *s) {
+  return xm_buf_spare(&s->log.bytes) + xm_buf_spare(&s->log.records);
+}
+
 void xm_sm_rest(xm_sm *s) {
-  xm_buf_rest(&s->log.bytes, RESTING);
-  xm_buf_rest(&s->log.records, RESTING);
+  xm_buf_rest(&s->log.bytes);
+  xm_buf_rest(&s->log.records);
 }
 
 /* Enabling. */

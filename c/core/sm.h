@@ -85,7 +85,8 @@ void xm_sm_taken(xm_sm *s, size_t n);
 /* Is the wire at the end of a stanza, so that something else may follow? */
 bool xm_sm_is_between(const xm_sm *s);
 
-/* Nothing may leave for long: memory that nothing is in is given back, if it is much. */
+/* Bytes of memory that no stanza is in; they are given back. */
+size_t xm_sm_spare(const xm_sm *s);
 void xm_sm_rest(xm_sm *s);
 
 /* A new stream on which stream management is asked for: the next thing pumped is <enable/>. */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { USUAL_RECS = 4096, USUAL_BYTES = 256 * 1024, RESTING_RECS = 128, RESTING_BYTES = 4096 };
+enum { USUAL_RECS = 4096, USUAL_BYTES = 256 * 1024 };
 
 void xm_tape_free(xm_tape *t) {
   free(t->recs);
@@ -44,10 +44,6 @@ int xm_tape_reset(xm_tape *t, const char *ns) {
   xm_buf_clear(&t->bytes);
   t->n = t->open = t->depth = 0;
   return add_bytes(t, ns, strlen(ns), &at); /* at offset 0, where the first OPEN looks for its parent's */
-}
-
-void xm_tape_rest(xm_tape *t) {
-  if (t->cap > RESTING_RECS || t->bytes.cap > RESTING_BYTES) xm_tape_free(t);
 }
 
 /* Where the parent's namespace lies; for record 0 the stream's. */

@@ -381,8 +381,12 @@ int xm_xml_drained(xm_xml *x, xm_err *e) {
   return try_unfinished(x, e);
 }
 
+size_t xm_xml_spare(const xm_xml *x) {
+  return x->depth <= 1 ? xm_tape_size(&x->tape) : 0;
+}
+
 void xm_xml_rest(xm_xml *x) {
-  if (x->depth <= 1) xm_tape_rest(&x->tape);
+  if (x->depth <= 1) xm_tape_free(&x->tape);
 }
 
 const xm_tape *xm_xml_tape(const xm_xml *x) {

@@ -55,7 +55,8 @@ int xm_xml_next(xm_xml *x, xm_err *e);
  * A peer that drips a token byte by byte makes every try start over; limits.start_tag bounds what that can cost. */
 int xm_xml_drained(xm_xml *x, xm_err *e);
 
-/* Nothing may come for long: memory that is only of use while a stanza is read is given back. The tape is gone then. */
+/* Between stanzas: bytes of memory that are of use only while one is read; they are given back, and the tape is gone. */
+size_t xm_xml_spare(const xm_xml *x);
 void xm_xml_rest(xm_xml *x);
 
 const xm_tape *xm_xml_tape(const xm_xml *x);
