@@ -20,6 +20,7 @@
 #include "jid.h"
 #include "loop.h"
 #include "out.h"
+#include "rnd.h"
 #include "route.h"
 #include "tape.h"
 
@@ -51,8 +52,12 @@ struct xb_state {
   bool warned;          /* of a connection that nobody had stopped */
   const void *herald;   /* see xb_send_herald */
   unsigned nested;      /* coroutines that are being run, one inside the other */
+  lua_State *spare;     /* one that has run to its end, for the next call; it lies in the registry */
+  bool spare_runs;
   unsigned conns;       /* connections that have not ended */
   unsigned timers;      /* waiters of kind XB_TIME */
+  xm_rnd_supply ids;    /* of stanzas */
+  xm_buf scratch;       /* what is made to be copied into a string at once */
   xb_conn *ready, **ready_end;
   xb_conn *unflushed;   /* these have sent something during the step */
   xb_waiters waiters;   /* of no connection: time, tasks */
@@ -107,7 +112,7 @@ typedef struct xb_task {
  * has none. */
 void xb_call(lua_State *L, int nargs, const xb_task *task, int conn);
 /* Takes the memory that the next xb_call needs before its function runs: raises here, not there. */
-void xb_prepare_call(lua_State *L);
+void xb_prepare_call(lua_State *L, xb_state *st);
 /* Goes on with the suspended coroutine on top of the stack, pops it. One that isn't suspended is left alone. */
 void xb_resume(lua_State *L, xb_state *st);
 /* Gives the error object on top of the stack, with the traceback of `co` (NULL: none), to on_error; pops it. Never raises. */

@@ -255,32 +255,42 @@ static void make_watch(lua_State *L) {
 
 /* Calls. */
 
-/* A coroutine on top of the stack, the idle one if there is one. */
-static lua_State *push_coroutine(lua_State *L) {
-  lua_State *co;
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &spare_key) == LUA_TTHREAD) {
-    co = lua_tothread(L, -1);
-    lua_pushnil(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
-    return co;
-  }
-  lua_pop(L, 1);
-  return lua_newthread(L);
+/* A coroutine on top of the stack, the spare one if it is idle. It stays in the registry while it runs. */
+static lua_State *push_coroutine(lua_State *L, xb_state *st) {
+  if (!st->spare || st->spare_runs) return lua_newthread(L);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &spare_key);
+  st->spare_runs = true;
+  return st->spare;
 }
 
-static void keep_spare(lua_State *L, int co) {
-  lua_pushvalue(L, co);
+static void set_spare(lua_State *L, xb_state *st, lua_State *co) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
+  st->spare = co;
+  st->spare_runs = false;
 }
 
-void xb_prepare_call(lua_State *L) {
+/* The coroutine at `at` has run to its end. */
+static void keep_spare(lua_State *L, xb_state *st, int at) {
+  lua_State *co = lua_tothread(L, at);
+  st->spare_runs = false;
+  if (co == st->spare) return;
+  lua_pushvalue(L, at);
+  set_spare(L, st, co);
+}
+
+/* It is another's now, or has thrown. */
+static void lose_spare(lua_State *L, xb_state *st, int at) {
+  if (lua_tothread(L, at) != st->spare) return;
+  lua_pushnil(L);
+  set_spare(L, st, NULL);
+}
+
+void xb_prepare_call(lua_State *L, xb_state *st) {
   luaL_checkstack(L, 20, "a callback");
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &spare_key) != LUA_TTHREAD) {
-    lua_newthread(L);
-    keep_spare(L, lua_gettop(L));
-    lua_pop(L, 1);
+  if (!st->spare || st->spare_runs) {
+    lua_State *co = lua_newthread(L);
+    set_spare(L, st, co);
   }
-  lua_pop(L, 1);
   push_cell(L);
   keep_spare_cell(L, lua_gettop(L));
   lua_pop(L, 1);
@@ -320,7 +330,7 @@ void xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
   int at, results, watched = task->conn != NULL;
   luaL_checkstack(L, 10, "a callback");
   if (watched) nargs = watch(L, nargs);
-  co = push_coroutine(L);
+  co = push_coroutine(L, task->st);
   lua_insert(L, -nargs - 2);
   at = lua_gettop(L) - nargs - 1; /* a watched call's cell is below it */
   luaL_checkstack(co, nargs + 5, "a callback");
@@ -329,11 +339,14 @@ void xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
     finish(L, task, came_to_true(co, results));
     if (results >= 0) {
       lua_settop(co, 0);
-      keep_spare(L, at);
+      keep_spare(L, task->st, at);
       if (watched) keep_spare_cell(L, at - 1);
+    } else {
+      lose_spare(L, task->st, at);
     }
-  } else if (watched) {
-    keep_task(L, at, at - 1, task, conn);
+  } else {
+    lose_spare(L, task->st, at);
+    if (watched) keep_task(L, at, at - 1, task, conn);
   }
   lua_settop(L, at - 1 - watched);
 }

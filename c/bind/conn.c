@@ -135,7 +135,7 @@ void xb_drain_log(lua_State *L, xb_conn *conn, int at) {
     xb_push_part(L, at, XB_LOG);
     lua_pushstring(L, direction == '<' ? "in" : "out");
     lua_pushlstring(L, xm_buf_at(log) + 1 + sizeof n, n);
-    xb_prepare_call(L);
+    xb_prepare_call(L, conn->st);
     xm_buf_consume(log, 1 + sizeof n + n);
     conn->is_logging = true;
     xb_call(L, 2, &task, 0);

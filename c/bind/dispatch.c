@@ -4,7 +4,7 @@
 #include "bind.h"
 #include "ns.h"
 
-enum { STANZAS_A_TURN = 64 }; /* of one connection, then others have their turn */
+enum { STANZAS_A_TURN = 128 }; /* of one connection, then others have their turn */
 
 /* A stanza on its way to Lua: its table is made when somebody wants it, once. */
 typedef struct dispatch {
@@ -26,7 +26,7 @@ static void need_table(dispatch *d) {
 static void deliver(dispatch *d, uint32_t once) {
   xb_task task = {.st = d->conn->st, .question = d->question, .once = once};
   if (d->question) {
-    xb_prepare_call(d->L); /* who holds it must be called */
+    xb_prepare_call(d->L, d->conn->st); /* who holds it must be called */
     xm_question_hold(d->question);
   }
   if (d->question || once) task.conn = d->conn;
@@ -98,9 +98,18 @@ static bool must_be_answered(const char *name, const char *type) {
 }
 
 /* NULL when it needs no answer, or there is no memory to remember it. */
-static xm_question *ask(xb_conn *conn, const char *name, const char *type, const char *from, const char *to,
-                        const char *id) {
-  return must_be_answered(name, type) ? xm_route_ask(xm_conn_route(conn->c), from, to, id) : NULL;
+static xm_question *ask(xb_conn *conn, const xb_address *a) {
+  return must_be_answered(a->name, a->type) ? xm_route_ask(xm_conn_route(conn->c), a->from, a->to, a->id) : NULL;
+}
+
+static xm_question *ask_tape(xb_conn *conn, const xm_tape *t) {
+  xb_address a = {.name = xm_tape_name(t, 0)};
+  if (strcmp(a.name, "iq") != 0) return NULL;
+  a.type = xm_tape_get(t, 0, "type", NULL);
+  a.from = xm_tape_get(t, 0, "from", NULL);
+  a.to = xm_tape_get(t, 0, "to", NULL);
+  a.id = xm_tape_get(t, 0, "id", NULL);
+  return ask(conn, &a);
 }
 
 static void release(dispatch *d) {
@@ -137,9 +146,7 @@ static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
     if (!w) to_queue(&d, size_of(t));
     return;
   }
-  d.question = ask(conn, xm_tape_name(t, 0), xm_tape_get(t, 0, "type", NULL), xm_tape_get(t, 0, "from", NULL),
-                   xm_tape_get(t, 0, "to", NULL), xm_tape_get(t, 0, "id", NULL));
-  conn->asked = d.question;
+  d.question = conn->asked = ask_tape(conn, t);
   to_handler(&d);
   release(&d);
 }
@@ -168,7 +175,7 @@ static void dispatch_queued(lua_State *L, xb_conn *conn, int at) {
   xb_address a;
   const char *ns = xm_conn_ns(conn->c);
   xb_read_address(L, d.table, &a, &ns);
-  d.question = conn->asked = ask(conn, a.name, a.type, a.from, a.to, a.id);
+  d.question = conn->asked = ask(conn, &a);
   if (conn->handler == XB_DEFAULT_HANDLER) {
     table_to_callbacks(&d);
   } else {
@@ -288,15 +295,24 @@ static int work(lua_State *L, xb_conn *conn) {
   return ev == XM_CONN_STANZA ? 1 : ev == XM_CONN_NOTHING || ev == XM_CONN_AGAIN ? -1 : 0;
 }
 
-/* The same in a protected call: conn -> number. */
+/* What one connection has in a turn. `more` as `work` told it last. */
+typedef struct turn {
+  int most, dispatched, more;
+} turn;
+
+/* It, in a protected call: (conn, turn). */
 static int l_work(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
-  int more;
-  conn->st->working = true;
-  more = work(L, conn);
-  conn->st->working = false;
-  lua_pushinteger(L, more);
-  return 1;
+  turn *t = lua_touserdata(L, 2);
+  xb_state *st = conn->st;
+  while (t->more >= 0 && t->dispatched < t->most && conn->c) {
+    lua_settop(L, 1);
+    st->working = true;
+    t->more = work(L, conn);
+    st->working = false;
+    t->dispatched += t->more > 0;
+  }
+  return 0;
 }
 
 /* Memory ran out where the library itself needed it: the stanza is lost, so the connection must not go on as if nothing
@@ -308,31 +324,32 @@ static void break_off(lua_State *L, xb_conn *conn) {
   xm_conn_abort(conn->c);
 }
 
+/* What came out of l_work's protected call. */
+static void on_work_failed(lua_State *L, xb_conn *conn, int status) {
+  bool between = !conn->st->working;
+  xb_mark_ready(conn);
+  /* A debug hook has thrown, as lua's for Ctrl-C does, before the work or behind it: nothing is lost. */
+  if (between && status == LUA_ERRRUN) lua_error(L);
+  conn->st->working = false;
+  if (conn->ended) lua_error(L); /* who turns the loop must know: some who wait couldn't be told yet */
+  break_off(L, conn);
+}
+
 int xb_service(lua_State *L, xb_conn *conn, int most) {
-  int dispatched = 0, more = 0, at, status;
-  if (most > STANZAS_A_TURN) most = STANZAS_A_TURN;
+  turn t = {.most = most < STANZAS_A_TURN ? most : STANZAS_A_TURN};
+  int at, status = LUA_OK;
   xb_push_conn(L, conn);
   at = lua_gettop(L);
-  if (lua_isnil(L, at)) more = -1; /* it is about to be collected */
+  if (lua_isnil(L, at)) t.more = -1; /* it is about to be collected */
   if (conn->c) xm_conn_flush(conn->c);
-  while (more >= 0 && dispatched < most && conn->c) {
+  if (conn->c && t.more >= 0) {
     lua_pushcfunction(L, l_work);
     lua_pushvalue(L, at);
-    status = lua_pcall(L, 1, 1, 0);
-    if (status != LUA_OK) {
-      xb_mark_ready(conn);
-      /* A debug hook has thrown, as lua's for Ctrl-C does, before the work or behind it: nothing is lost. */
-      if (!conn->st->working && status == LUA_ERRRUN) lua_error(L);
-      conn->st->working = false;
-      if (conn->ended) lua_error(L); /* who turns the loop must know: some who wait couldn't be told yet */
-      break_off(L, conn);
-      break;
-    }
-    more = (int)lua_tointeger(L, -1);
-    dispatched += more > 0;
-    lua_pop(L, 1);
+    lua_pushlightuserdata(L, &t);
+    status = lua_pcall(L, 2, 0, 0);
   }
-  if (more >= 0) xb_mark_ready(conn);
+  if (status != LUA_OK) on_work_failed(L, conn, status);
+  else if (t.more >= 0) xb_mark_ready(conn);
   lua_settop(L, at - 1);
-  return dispatched;
+  return t.dispatched;
 }

@@ -125,7 +125,7 @@ static int l_ask_again(lua_State *L) {
 
 static int l_id(lua_State *L) {
   char id[XM_RND_ID + 1];
-  if (xm_rnd_id(id) < 0) return luaL_error(L, "the system has no random bytes to give");
+  if (xm_rnd_supplied_id(&xb_state_of(L)->ids, id) < 0) return luaL_error(L, "the system has no random bytes to give");
   lua_pushlstring(L, id, XM_RND_ID);
   return 1;
 }
@@ -163,6 +163,7 @@ static int l_state_gc(lua_State *L) {
   if (st->closed) return 0;
   st->closed = true;
   xb_free_waiters(st->loop, &st->waiters);
+  xm_buf_free(&st->scratch);
   xm_loop_release(st->loop);
   return 0;
 }

@@ -147,7 +147,7 @@ int xb_l_request(lua_State *L) {
   int rc;
   double seconds = luaL_checknumber(L, 4);
   luaL_argexpected(L, lua_type(L, 2) == LUA_TTABLE, 2, "stanza");
-  if (xm_rnd_id(id) < 0) return luaL_error(L, "the system has no random bytes to give");
+  if (xm_rnd_supplied_id(&conn->st->ids, id) < 0) return luaL_error(L, "the system has no random bytes to give");
   rc = write_stanza(L, conn, 2, &w, &e);
   if (rc == XM_EINVAL) return luaL_argerror(L, 2, w.reason);
   if (rc < 0) return fail_send(L, conn, &e);

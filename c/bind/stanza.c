@@ -9,16 +9,18 @@
 #include "ns.h"
 #include "xml.h"
 
-enum { DEPTH = 128 };
+enum { DEPTH = 128, USUAL = 64 * 1024 };
 
 /* Tape to table. */
 
-static void push_attributes(lua_State *L, const xm_tape *t, uint32_t i) {
+/* The word "xmlns" is on the stack already, at `xmlns`. */
+static void push_attributes(lua_State *L, const xm_tape *t, uint32_t i, int xmlns) {
   const xm_tape_rec *r = &t->recs[i], *a = r + 1, *end = a + r->attrs;
   lua_createtable(L, 0, (int)(r->attrs + r->new_ns));
   if (r->new_ns) {
+    lua_pushvalue(L, xmlns);
     lua_pushlstring(L, xm_tape_str(t, r->text), r->text_len);
-    lua_setfield(L, -2, "xmlns");
+    lua_rawset(L, -3);
   }
   for (; a < end; a++) {
     lua_pushlstring(L, xm_tape_str(t, a->name), a->name_len);
@@ -27,32 +29,38 @@ static void push_attributes(lua_State *L, const xm_tape *t, uint32_t i) {
   }
 }
 
-static void push_open(lua_State *L, const xm_tape *t, uint32_t i) {
+static void push_open(lua_State *L, const xm_tape *t, uint32_t i, int xmlns) {
   const xm_tape_rec *r = &t->recs[i];
-  luaL_checkstack(L, 5, "a deep stanza");
   lua_createtable(L, (int)r->children + 2, 0);
   lua_pushlstring(L, xm_tape_str(t, r->name), r->name_len);
   lua_rawseti(L, -2, 1);
-  push_attributes(L, t, i);
+  push_attributes(L, t, i, xmlns);
   lua_rawseti(L, -2, 2);
 }
 
 void xb_push_stanza(lua_State *L, const xm_tape *t) {
+  int xmlns = lua_gettop(L) + 1, depth = 0;
   uint32_t i;
+  lua_pushliteral(L, "xmlns");
   for (i = 0; i < t->n; i++) {
     const xm_tape_rec *r = &t->recs[i];
     switch ((xm_tape_kind)r->kind) {
-      case XM_TAPE_OPEN: push_open(L, t, i); break;
+      case XM_TAPE_OPEN:
+        if (depth++ % 8 == 0) luaL_checkstack(L, 8 + 5, "a deep stanza");
+        push_open(L, t, i, xmlns);
+        break;
       case XM_TAPE_ATTR: break; /* its OPEN has seen to it */
       case XM_TAPE_TEXT:
         lua_pushlstring(L, xm_tape_str(t, r->text), r->text_len);
         lua_rawseti(L, -2, r->slot + 2);
         break;
       case XM_TAPE_CLOSE:
+        depth--;
         if (r->next != 0) lua_rawseti(L, -2, t->recs[r->next].slot + 2);
         break;
     }
   }
+  lua_remove(L, xmlns);
 }
 
 /* Table to out. Nothing in here may raise a Lua error: the buffer would keep half a stanza. */
@@ -131,13 +139,14 @@ static const char *to_text(lua_State *L, int index, char *room, size_t cap, size
 }
 
 /* Keeps what a stanza's attribute says for routing. What was a number lies in `room` and is copied; NULL: it wasn't. */
-static void note(xb_address *a, const char *key, const char *value, size_t n, const char *room) {
+static void note(xb_address *a, const char *key, size_t key_len, const char *value, size_t n, const char *room) {
   static const char *const keys[] = {"type", "id", "to", "from"};
+  static const size_t lengths[] = {4, 2, 2, 4};
   const char **const at[] = {&a->type, &a->id, &a->to, &a->from};
   size_t *const len[] = {NULL, &a->id_len, &a->to_len, &a->from_len};
   int i;
   for (i = 0; i < 4; i++) {
-    if (strcmp(key, keys[i]) != 0) continue;
+    if (key_len != lengths[i] || memcmp(key, keys[i], key_len) != 0) continue;
     *at[i] = value == room ? strcpy(a->room[i], room) : value;
     if (len[i]) *len[i] = n;
   }
@@ -151,18 +160,19 @@ static int write_xmlns(walk *k, const char *value, size_t n) {
   return refuse(k, "xmlns", "a stanza has the stream's own namespace: leave xmlns out");
 }
 
-static bool is_name(const char *s, size_t n) {
-  while (n > 0 && (unsigned char)s[n - 1] < 0x80) n--;
-  return n == 0;
-}
-
 /* Beyond ASCII only expat knows what may stand in a name. */
-static int check_name(walk *k, const char *key, const char *name, size_t n) {
+static int check_wide(walk *k, const char *key, const char *name, size_t n) {
   const char *brace = name[0] == '{' ? memrchr(name, '}', n) : NULL;
   const char *local = brace ? brace + 1 : name;
-  size_t len = n - (size_t)(local - name);
-  int rc = is_name(local, len) ? XM_OK : xm_xml_check_name(local, len);
+  int rc = xm_xml_check_name(local, n - (size_t)(local - name));
+  k->out.wide = false;
   return rc == XM_EINVAL ? refuse(k, key, "not an XML name") : rc;
+}
+
+/* What writing something with that name came to. */
+static int named(walk *k, const char *key, const char *name, size_t n, int rc) {
+  if (rc < 0) return came_to(k, key, rc);
+  return k->out.wide ? check_wide(k, key, name, n) : XM_OK;
 }
 
 /* The key is at -2, the value at -1. */
@@ -170,27 +180,12 @@ static int write_attribute(walk *k, xb_address *a) {
   lua_State *L = k->L;
   char room[40];
   size_t key_len, n;
-  const char *key, *value;
+  const char *key = lua_tolstring(L, -2, &key_len), *value = to_text(L, -1, room, sizeof room, &n);
   int rc;
-  if (lua_type(L, -2) != LUA_TSTRING) return refuse_type(k, own_attributes, "string as an attribute's name", -2);
-  key = lua_tolstring(L, -2, &key_len);
-  value = to_text(L, -1, room, sizeof room, &n);
   if (!value) return refuse_type(k, key, lua_type(L, -1) == LUA_TNUMBER ? "a finite number" : "string", -1);
   if (key_len == 5 && memcmp(key, "xmlns", 5) == 0) return write_xmlns(k, value, n);
-  rc = check_name(k, key, key, key_len);
-  if (rc == XM_OK) rc = came_to(k, key, xm_out_attr(&k->out, key, key_len, value, n));
-  if (rc == XM_OK && a) note(a, key, value, n, room);
-  return rc;
-}
-
-static int write_attributes(walk *k, int at, xb_address *a) {
-  int rc = XM_OK;
-  lua_pushnil(k->L);
-  while (rc == XM_OK && lua_next(k->L, at)) {
-    rc = write_attribute(k, a);
-    lua_pop(k->L, 1);
-  }
-  if (rc < 0) lua_pop(k->L, 1); /* the key */
+  rc = named(k, key, key, key_len, xm_out_attr(&k->out, key, key_len, value, n));
+  if (rc == XM_OK && a) note(a, key, key_len, value, n, room);
   return rc;
 }
 
@@ -199,9 +194,57 @@ static int add_missing(walk *k, xb_address *a) {
   const char *id = a->id ? NULL : k->w->new_id, *from = a->from ? NULL : k->w->new_from;
   int rc = id ? xm_out_attr(&k->out, "id", 2, id, strlen(id)) : XM_OK;
   if (rc == XM_OK && from) rc = came_to(k, "from", xm_out_attr(&k->out, "from", 4, from, strlen(from)));
-  if (id) note(a, "id", id, strlen(id), NULL);
-  if (from) note(a, "from", from, strlen(from), NULL);
+  if (id) note(a, "id", 2, id, strlen(id), NULL);
+  if (from) note(a, "from", 4, from, strlen(from), NULL);
   return rc;
+}
+
+/* An element on its way out. */
+typedef struct element {
+  const char *name; /* its table holds on to it */
+  size_t n;
+  xb_address *address; /* of the stanza itself */
+  bool complete;       /* it has all of its attributes */
+} element;
+
+static int complete(walk *k, element *e) {
+  if (e->complete) return XM_OK;
+  e->complete = true;
+  return e->address ? add_missing(k, e->address) : XM_OK;
+}
+
+/* Is there a [1] in the table on top of the stack? */
+static bool is_element(lua_State *L) {
+  bool yes = lua_rawgeti(L, -1, 1) != LUA_TNIL;
+  lua_pop(L, 1);
+  return yes;
+}
+
+/* A key that is no string: 1 and nothing is written when it is an element's table. The key is at -2, the table at `at`. */
+static int refuse_attribute(walk *k, element *e, int at, size_t mark) {
+  lua_State *L = k->L;
+  int rc;
+  lua_pushvalue(L, at);
+  rc = is_element(L) ? 1 : refuse_type(k, own_attributes, "string as an attribute's name", -3);
+  lua_settop(L, at);
+  xm_buf_rollback(k->out.buf, mark);
+  if (e->address) *e->address = (xb_address){.name = e->name};
+  return rc;
+}
+
+/* The table on top of the stack is in slot 2. XM_OK: attributes, written; 1: it is the first child. */
+static int write_attributes(walk *k, element *e) {
+  lua_State *L = k->L;
+  size_t mark = xm_buf_mark(k->out.buf);
+  int rc = XM_OK, at = lua_gettop(L);
+  lua_pushnil(L);
+  while (rc == XM_OK && lua_next(L, at)) {
+    if (lua_type(L, -2) != LUA_TSTRING) return refuse_attribute(k, e, at, mark);
+    rc = write_attribute(k, e->address);
+    lua_pop(L, 1);
+  }
+  lua_settop(L, at);
+  return rc == XM_OK ? complete(k, e) : rc;
 }
 
 static int write_element(walk *k, int at);
@@ -227,6 +270,34 @@ static int write_child(walk *k, lua_Integer i) {
   }
   k->depth--;
   return rc;
+}
+
+static bool is_stanza(const char *name, size_t n) {
+  static const char *const names[] = {"message", "presence", "iq"};
+  int i;
+  for (i = 0; i < 3; i++)
+    if (strlen(names[i]) == n && memcmp(name, names[i], n) == 0) return true;
+  return false;
+}
+
+/* [1] is on top of the stack. */
+static int open_element(walk *k, element *e) {
+  if (lua_type(k->L, -1) != LUA_TSTRING) return refuse_type(k, own_name, "string", -1);
+  e->name = lua_tolstring(k->L, -1, &e->n);
+  if (e->address) e->address->name = e->name;
+  if (k->depth == 1 && k->w->ns && !is_stanza(e->name, e->n))
+    return refuse(k, NULL, "a stanza is a message, a presence or an iq");
+  return named(k, own_name, e->name, e->n, xm_out_open(&k->out, e->name, e->n));
+}
+
+/* What is in slot `i` is on top of the stack, and stays there. Slots come in their order. */
+static int write_slot(walk *k, element *e, lua_Integer i) {
+  int rc = 1;
+  if (i == 1) return open_element(k, e);
+  if (i == 2 && lua_type(k->L, -1) == LUA_TTABLE) rc = write_attributes(k, e);
+  if (rc <= XM_OK) return rc;
+  rc = complete(k, e);
+  return rc == XM_OK ? write_child(k, i) : rc;
 }
 
 /* The key at -2 has no place in a list of `n`. */
@@ -256,51 +327,39 @@ static int check_keys(walk *k, int at, lua_Integer n) {
   return rc;
 }
 
-/* Is slot 2 the attributes (a table without [1])? */
-static bool has_attributes(lua_State *L, int at) {
-  bool yes = lua_rawgeti(L, at, 2) == LUA_TTABLE && lua_rawgeti(L, -1, 1) == LUA_TNIL;
-  lua_settop(L, at);
-  return yes;
-}
-
-static bool is_stanza(const char *name) {
-  return strcmp(name, "message") == 0 || strcmp(name, "presence") == 0 || strcmp(name, "iq") == 0;
-}
-
-/* [1] at the top of the stack. */
-static int write_name(walk *k, const char *name, size_t n) {
+static int write_at(walk *k, element *e, int at, lua_Integer i) {
   int rc;
-  if (k->depth == 1 && k->w->ns && (!is_stanza(name) || strlen(name) != n))
-    return refuse(k, NULL, "a stanza is a message, a presence or an iq");
-  rc = check_name(k, own_name, name, n);
-  return rc == XM_OK ? came_to(k, own_name, xm_out_open(&k->out, name, n)) : rc;
-}
-
-/* The children from slot `i` on of a table whose keys come in any order. */
-static int write_unordered(walk *k, int at, lua_Integer i) {
-  lua_Integer n = (lua_Integer)lua_rawlen(k->L, at);
-  int rc = check_keys(k, at, n);
-  for (; i <= n && rc == XM_OK; i++) {
-    lua_rawgeti(k->L, at, i);
-    rc = write_child(k, i);
-    lua_pop(k->L, 1);
-  }
+  lua_rawgeti(k->L, at, i);
+  rc = write_slot(k, e, i);
+  lua_pop(k->L, 1);
   return rc;
 }
 
-/* The children from slot `first` on. Keys that come as 1, 2, 3 to the end are all there are, as in most tables. */
-static int write_content(walk *k, int at, lua_Integer first) {
+/* From slot `i` on, of a table whose keys come in any order. */
+static int write_unordered(walk *k, element *e, int at, lua_Integer i) {
+  lua_Integer n = (lua_Integer)lua_rawlen(k->L, at);
+  int rc = XM_OK;
+  if (i == 1) rc = write_at(k, e, at, i++);
+  if (rc == XM_OK && i == 2 && n >= 2) rc = write_at(k, e, at, i++);
+  if (rc == XM_OK) rc = check_keys(k, at, n);
+  for (; i <= n && rc == XM_OK; i++) rc = write_at(k, e, at, i);
+  return rc;
+}
+
+/* Keys that come as 1, 2, 3 to the end are all there are, as in most tables. */
+static int write_slots(walk *k, element *e, int at) {
   lua_State *L = k->L;
   lua_Integer i = 1;
   int rc = XM_OK;
   lua_pushnil(L);
   for (; rc == XM_OK && lua_next(L, at); i++) {
-    if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) != i) {
-      lua_settop(L, at);
-      return write_unordered(k, at, i < first ? first : i);
-    }
-    if (i >= first) rc = write_child(k, i);
+    if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) != i) break;
+    rc = write_slot(k, e, i);
     lua_pop(L, 1);
+  }
+  if (rc == XM_OK && (i == 1 || lua_gettop(L) > at)) {
+    lua_settop(L, at);
+    rc = write_unordered(k, e, at, i);
   }
   lua_settop(L, at);
   return rc;
@@ -308,43 +367,38 @@ static int write_content(walk *k, int at, lua_Integer first) {
 
 /* The element's table is at index `at`, the top of the stack. */
 static int write_element(walk *k, int at) {
-  lua_State *L = k->L;
-  xb_address none = {0}, *a = k->depth == 1 ? (k->w->address ? k->w->address : &none) : NULL;
-  bool attributes;
-  const char *name;
-  size_t n;
+  element e = {.address = k->depth == 1 ? k->w->address : NULL};
   int rc;
   if (k->depth > DEPTH) return refuse(k, NULL, "elements deeper than 128 (or a table that contains itself)");
-  if (!lua_checkstack(L, 8)) return XM_ENOMEM;
-  if (lua_rawgeti(L, at, 1) != LUA_TSTRING) {
-    rc = refuse_type(k, own_name, "string", -1);
-    return lua_settop(L, at), rc;
-  }
-  name = lua_tolstring(L, -1, &n);
-  rc = write_name(k, name, n);
-  lua_settop(L, at); /* the table holds on to it */
-  if (rc < 0) return rc;
-  if (a) a->name = name;
-  attributes = has_attributes(L, at);
-  if (attributes) {
-    lua_rawgeti(L, at, 2);
-    rc = write_attributes(k, at + 1, a);
-    lua_settop(L, at);
-  }
-  if (rc == XM_OK && a) rc = add_missing(k, a);
-  if (rc == XM_OK) rc = write_content(k, at, attributes ? 3 : 2);
-  return rc == XM_OK ? xm_out_close(&k->out, name, n) : rc;
+  if (!lua_checkstack(k->L, 8)) return XM_ENOMEM;
+  rc = write_slots(k, &e, at);
+  if (rc == XM_OK) rc = complete(k, &e);
+  return rc == XM_OK ? xm_out_close(&k->out, e.name, e.n) : rc;
 }
 
-int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w) {
-  walk k = {.L = L, .out = xm_out_begin(out), .w = w, .depth = 1};
+static int write_root(lua_State *L, int index, xm_buf *out, xb_writing *w) {
   int rc, top = lua_gettop(L);
+  walk k;
+  k.L = L; /* its path is filled as it is walked */
+  k.w = w;
+  k.depth = 1;
+  k.out = xm_out_begin(out);
   if (!lua_checkstack(L, XB_WALK_STACK(DEPTH))) return XM_ENOMEM;
   if (lua_type(L, index) != LUA_TTABLE) return refuse_type(&k, NULL, "table", index);
   lua_pushvalue(L, index);
   rc = write_element(&k, lua_gettop(L));
   lua_settop(L, top);
   if (rc < 0) xm_out_abandon(&k.out);
+  return rc;
+}
+
+int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w) {
+  xb_address none = {0};
+  int rc;
+  if (w->address) return write_root(L, index, out, w);
+  w->address = &none;
+  rc = write_root(L, index, out, w);
+  w->address = NULL;
   return rc;
 }
 
@@ -391,14 +445,20 @@ void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_
   lua_settop(L, top);
 }
 
+/* Done with what was made there. A large one isn't kept. */
+static void leave_scratch(xb_state *st) {
+  if (st->closed || st->scratch.cap > USUAL) xm_buf_free(&st->scratch);
+  else xm_buf_clear(&st->scratch);
+}
+
 /* contract.stanza */
 int xb_l_check_stanza(lua_State *L) {
-  xm_buf out = XM_BUF_INIT;
+  xb_state *st = xb_state_of(L);
   xb_writing w = {.ns = XM_NS_CLIENT};
   int rc;
   luaL_checkany(L, 1);
-  rc = xb_write(L, 1, &out, &w);
-  xm_buf_free(&out);
+  rc = xb_write(L, 1, &st->scratch, &w);
+  leave_scratch(st);
   if (rc == XM_ENOMEM) return luaL_error(L, "not enough memory");
   lua_pushboolean(L, rc == XM_OK);
   if (rc == XM_OK) return 1;
@@ -408,13 +468,14 @@ int xb_l_check_stanza(lua_State *L) {
 
 /* to_xml(x) -> text. Raises for a table that is no element. */
 int xb_l_to_xml(lua_State *L) {
-  xm_buf out = XM_BUF_INIT;
+  xb_state *st = xb_state_of(L);
   xb_writing w = {0};
   int rc;
   luaL_argexpected(L, lua_type(L, 1) == LUA_TTABLE, 1, "element");
-  rc = xb_write(L, 1, &out, &w);
-  if (rc == XM_OK) lua_pushlstring(L, xm_buf_at(&out), xm_buf_len(&out)); /* on a memory error the buffer is lost: 5.4 can't say */
-  xm_buf_free(&out);
+  xm_buf_clear(&st->scratch); /* there may have been no memory for the last one's string */
+  rc = xb_write(L, 1, &st->scratch, &w);
+  if (rc == XM_OK) lua_pushlstring(L, xm_buf_at(&st->scratch), xm_buf_len(&st->scratch));
+  leave_scratch(st);
   if (rc == XM_ENOMEM) return luaL_error(L, "not enough memory");
   return rc == XM_OK ? 1 : luaL_error(L, "bad argument #1 to 'to_xml' (%s)", w.reason);
 }

@@ -118,11 +118,19 @@ static void fill_box(lua_State *L, xb_state *st, int n) {
   }
 }
 
+/* Does a coroutine wait, and not a function? Its box has room already for what it is told. */
+static bool is_box(lua_State *L, const xb_waiter *w) {
+  bool yes = lua_rawgeti(L, LUA_REGISTRYINDEX, w->who) == LUA_TTABLE;
+  lua_pop(L, 1);
+  return yes;
+}
+
 void xb_finish(lua_State *L, xb_waiter *w, int n) {
   xb_state *st = w->st;
   xb_conn *conn = w->conn;
   xb_task task = {.st = st};
-  xb_prepare_call(L); /* it can be told, or it waits on */
+  luaL_checkstack(L, 20, "a callback");
+  if (!is_box(L, w)) xb_prepare_call(L, st); /* it can be told, or it waits on */
   if (conn) xb_push_conn(L, conn); /* stays alive until the call is over */
   else lua_pushnil(L);
   lua_insert(L, -n - 1);

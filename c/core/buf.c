@@ -23,7 +23,7 @@ static void slide(xm_buf *b) {
 }
 
 /* A secret must not stay behind in memory that realloc gave back. */
-static char *grow(xm_buf *b, size_t cap) {
+static char *larger(xm_buf *b, size_t cap) {
   char *bigger = b->secret ? malloc(cap) : realloc(b->data, cap);
   if (!bigger) return NULL;
   if (b->secret) {
@@ -34,39 +34,20 @@ static char *grow(xm_buf *b, size_t cap) {
   return bigger;
 }
 
-char *xm_buf_reserve(xm_buf *b, size_t n) {
+char *xm_buf_grow(xm_buf *b, size_t n) {
   size_t need, cap;
   char *bigger;
-  if (b->cap - b->last >= n && b->data) return b->data + b->last;
   if (n > SIZE_MAX / 4 - xm_buf_len(b)) return NULL;
   /* Sliding costs a copy of what is unread: worth it only when that is the smaller part. */
   if (b->data && b->pos >= xm_buf_len(b)) slide(b);
   need = b->last + n;
   if (b->data && need <= b->cap) return b->data + b->last;
   for (cap = b->cap ? b->cap : SMALLEST; cap < need;) cap *= 2;
-  bigger = grow(b, cap);
+  bigger = larger(b, cap);
   if (!bigger) return NULL;
   b->data = bigger;
   b->cap = cap;
   return b->data + b->last;
-}
-
-int xm_buf_put(xm_buf *b, const void *bytes, size_t n) {
-  char *to;
-  if (n == 0) return XM_OK;
-  to = xm_buf_reserve(b, n);
-  if (!to) return XM_ENOMEM;
-  memcpy(to, bytes, n);
-  xm_buf_commit(b, n);
-  return XM_OK;
-}
-
-int xm_buf_puts(xm_buf *b, const char *s) {
-  return xm_buf_put(b, s, strlen(s));
-}
-
-int xm_buf_putc(xm_buf *b, char c) {
-  return xm_buf_put(b, &c, 1);
 }
 
 void xm_buf_consume(xm_buf *b, size_t n) {

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "err.h"
 
@@ -28,13 +29,22 @@ static inline size_t xm_buf_len(const xm_buf *b) { return b->last - b->pos; }
 static inline char *xm_buf_at(const xm_buf *b) { return b->data ? b->data + b->pos : NULL; }
 
 /* Room for `n` more bytes, to be filled by the caller and counted in by xm_buf_commit. NULL: no memory, `b` unchanged. */
-char *xm_buf_reserve(xm_buf *b, size_t n);
+char *xm_buf_grow(xm_buf *b, size_t n); /* ... where there may be no room yet */
+static inline char *xm_buf_reserve(xm_buf *b, size_t n) {
+  return b->data && b->cap - b->last >= n ? b->data + b->last : xm_buf_grow(b, n);
+}
 static inline void xm_buf_commit(xm_buf *b, size_t n) { b->last += n; }
 
 /* 0 or XM_ENOMEM (and then nothing was added). */
-int xm_buf_put(xm_buf *b, const void *bytes, size_t n);
-int xm_buf_puts(xm_buf *b, const char *s);
-int xm_buf_putc(xm_buf *b, char c);
+static inline int xm_buf_put(xm_buf *b, const void *bytes, size_t n) {
+  char *to = n ? xm_buf_reserve(b, n) : NULL;
+  if (!to) return n ? XM_ENOMEM : XM_OK;
+  memcpy(to, bytes, n);
+  xm_buf_commit(b, n);
+  return XM_OK;
+}
+static inline int xm_buf_puts(xm_buf *b, const char *s) { return xm_buf_put(b, s, strlen(s)); }
+static inline int xm_buf_putc(xm_buf *b, char c) { return xm_buf_put(b, &c, 1); }
 
 /* The first `n` unread bytes are done with. */
 void xm_buf_consume(xm_buf *b, size_t n);

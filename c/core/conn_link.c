@@ -282,7 +282,6 @@ xm_conn_event xc_on_opened(xm_conn *c) {
   c->state = c->closing ? XM_CONN_CLOSING : XM_CONN_READY;
   c->attempts = c->hops = 0;
   c->avoid.ss_family = 0;
-  c->heard_at = xm_loop_now(c->loop);
   *c->host = '\0';
   xm_err_clear(&c->trouble);
   xc_put_off_keepalive(c);

@@ -52,7 +52,6 @@ struct xm_conn {
   unsigned barren;
   uint64_t due;      /* when the first link must be open */
   uint64_t lost_at;  /* when the last link broke */
-  uint64_t heard_at; /* when something last came */
   char host[256];    /* where to go instead; "": nowhere */
   int port;
   xm_jump jump;      /* the machine may have slept */

@@ -139,9 +139,10 @@ static void ping(xm_conn *c) {
 /* What fits: an <r/> where there is stream management; else a space, which keeps the way open (RFC 6120 4.6.1), and when
  * nothing has come for long, or an answer is wanted, a ping; a component has no one to ping. */
 void xc_keep_alive(xm_conn *c) {
-  bool ask = c->must_check || xm_loop_now(c->loop) - c->heard_at >= c->o.patience;
+  bool ask = c->must_check;
   c->must_keep = c->must_check = false;
   if (c->state != XM_CONN_READY) return;
+  ask = ask || xm_loop_now(c->loop) - xm_link_heard_at(c->link) >= c->o.patience;
   xc_put_off_keepalive(c);
   if (xm_sm_state_of(c->sm) == XM_SM_ON) {
     if (!xm_sm_awaited(c->sm)) xm_sm_request(c->sm);

@@ -63,9 +63,8 @@ static bool is_foreign(const xm_conn *c, const xm_tape *t) {
 
 static xm_conn_event on_element(xm_conn *c) {
   const xm_tape *t = xm_link_tape(c->link);
-  c->heard_at = xm_loop_now(c->loop);
+  if (!t->recs[0].new_ns) return on_stanza(c, t); /* in the stream's own namespace */
   if (xm_nego_is_stream_error(t)) return on_stream_error(c, t);
-  if (xm_tape_is(t, 0, xm_conn_ns(c), NULL)) return on_stanza(c, t);
   if (xm_tape_is(t, 0, XM_SM_NS, NULL)) return on_sm(c, t);
   if (!is_foreign(c, t)) return XM_CONN_AGAIN; /* a nonza that nobody negotiated: passed over */
   xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "invalid-namespace", false,

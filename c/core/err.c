@@ -74,10 +74,6 @@ void xm_err_clear(xm_err *e) {
   *e = (xm_err){0};
 }
 
-bool xm_err_is_set(const xm_err *e) {
-  return e->layer != XM_LAYER_NONE;
-}
-
 const char *xm_layer_name(xm_layer layer) {
   static const char *const names[] = {"",     "dns",    "tcp",     "tls",    "stream", "sasl",
                                       "bind", "stanza", "timeout", "closed", "limit"};

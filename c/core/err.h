@@ -51,7 +51,7 @@ int xm_err_errno(xm_err *e, xm_layer layer, int errnum, const char *name, bool r
 int xm_err_nomem(xm_err *e);
 
 void xm_err_clear(xm_err *e);
-bool xm_err_is_set(const xm_err *e);
+static inline bool xm_err_is_set(const xm_err *e) { return e->layer != XM_LAYER_NONE; }
 
 /* "dns", "tcp", ... as in Lua's error tables; "" for XM_LAYER_NONE. */
 const char *xm_layer_name(xm_layer layer);

@@ -37,6 +37,7 @@ struct xm_link {
   xm_buf in;        /* fed: what the peer "sent" */
   xm_timer phase;   /* the deadline of the state */
   uint64_t due;     /* when it must be OPEN */
+  uint64_t heard_at; /* when bytes last came */
   xm_err why;
   xm_err unsaid;    /* why nothing can be written any more; what the peer has said may tell more */
   xm_err *sink;     /* where the transport's errors go */
@@ -403,6 +404,7 @@ static int read_some(xm_link *k) {
     n = k->tls ? xm_tls_read(k->tls, to, room, &k->why) : io_recv(k, to, room);
   }
   if (n > 0) {
+    k->heard_at = xm_loop_now(k->loop);
     xm_xml_fill(k->xml, (size_t)n);
     return 1;
   }
@@ -616,6 +618,10 @@ const char *xm_link_binding(const xm_link *k) {
 bool xm_link_address(const xm_link *k, struct sockaddr_storage *sa) {
   *sa = k->address;
   return k->address.ss_family != 0;
+}
+
+uint64_t xm_link_heard_at(const xm_link *k) {
+  return k->heard_at;
 }
 
 const char *xm_link_other_host(const xm_link *k) {

@@ -95,6 +95,8 @@ const char *xm_link_mechanism(const xm_link *k);
 const char *xm_link_binding(const xm_link *k);
 /* The address it was connected to; false: none. */
 bool xm_link_address(const xm_link *k, struct sockaddr_storage *sa);
+/* When bytes last came, by xm_loop_now; 0: never. */
+uint64_t xm_link_heard_at(const xm_link *k);
 /* "host" or "host:port" by a see-other-host; "" when there was none. */
 const char *xm_link_other_host(const xm_link *k);
 

@@ -152,8 +152,8 @@ bool xm_nego_is_stream_error(const xm_tape *t) {
 }
 
 const char *xm_nego_other_host(const xm_tape *t) {
-  uint32_t other = xm_tape_child(t, 0, NS_STREAMS, "see-other-host");
-  return other && xm_nego_is_stream_error(t) ? xm_tape_content(t, other, NULL) : NULL;
+  uint32_t other = xm_nego_is_stream_error(t) ? xm_tape_child(t, 0, NS_STREAMS, "see-other-host") : 0;
+  return other ? xm_tape_content(t, other, NULL) : NULL;
 }
 
 int xm_nego_stream_error(const xm_tape *t, xm_err *e) {

@@ -1,6 +1,7 @@
 #include "out.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,22 +10,23 @@
 #define NS_XMLNS "http://www.w3.org/2000/xmlns/"
 
 /* What a byte is, to text, to an attribute's value and to a name. */
-enum { PLAIN = 0, MULTI = 1, FORBIDDEN = 2, IN_TEXT = 4, IN_VALUE = 8, NAME = 16, NAME_START = 32 };
+enum { PLAIN = 0, MULTI = 1, FORBIDDEN = 2, IN_TEXT = 4, IN_VALUE = 8, NO_NAME = 16, NO_START = 32 };
+enum { CLOSER = MULTI | FORBIDDEN | IN_TEXT | IN_VALUE }; /* can't be copied without a look */
 
 static unsigned char class_of[256];
 
 __attribute__((constructor)) static void classify(void) {
   int c;
   for (c = 0; c < 256; c++) {
-    bool alpha = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-    bool more = (c >= '0' && c <= '9') || c == '-' || c == '.';
+    bool starts = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
+    bool follows = starts || (c >= '0' && c <= '9') || c == '-' || c == '.';
     class_of[c] = (unsigned char)(c >= 0x80 ? MULTI : c < 0x20 ? FORBIDDEN : PLAIN);
-    if (c >= 0x80 || alpha) class_of[c] |= NAME_START | NAME;
-    if (more) class_of[c] |= NAME;
+    if (!starts) class_of[c] |= NO_START;
+    if (!follows) class_of[c] |= NO_NAME;
   }
-  class_of['\t'] = class_of['\n'] = IN_VALUE;
-  class_of['\r'] = class_of['&'] = class_of['<'] = class_of['>'] = IN_TEXT | IN_VALUE;
-  class_of['\''] = IN_VALUE;
+  class_of['\t'] = class_of['\n'] = IN_VALUE | NO_START | NO_NAME;
+  class_of['\r'] = class_of['&'] = class_of['<'] = class_of['>'] = IN_TEXT | IN_VALUE | NO_START | NO_NAME;
+  class_of['\''] = IN_VALUE | NO_START | NO_NAME;
 }
 
 static int refuse(xm_out *o, const char *why) {
@@ -63,50 +65,92 @@ static const char *entity(char c) {
   }
 }
 
-/* How many bytes from `s` on can be copied as they are; checks UTF-8 and characters on the way. XM_EINVAL in *rc. */
-static size_t plain_run(xm_out *o, const unsigned char *s, size_t n, unsigned stop, int *rc) {
-  size_t i = 0, len;
-  unsigned code;
-  while (i < n) {
-    unsigned class = class_of[s[i]];
-    if (!(class & (stop | MULTI | FORBIDDEN))) {
-      i++;
-      continue;
-    }
-    if (class & stop) return i;
-    if (class & FORBIDDEN) return *rc = refuse_character(o, s[i]), i;
-    len = utf8_length(s + i, n - i, &code);
-    if (!len) return *rc = refuse(o, "bytes that are not UTF-8"), i;
-    if (code == 0xFFFE || code == 0xFFFF) return *rc = refuse_character(o, code), i;
-    i += len;
+/* Eight bytes at once: does one of them want a closer look? A control character, markup, a quote, or beyond ASCII. */
+static inline bool is_special(uint64_t eight) {
+  const uint64_t ones = UINT64_MAX / 255, highs = ones << 7;
+  uint64_t quote = (eight | ones) ^ ones * '\'';       /* zero where there is a ' or a & */
+  uint64_t angle = (eight | ones << 1) ^ ones * '>';   /* ... a < or a > */
+  return ((eight | (eight - ones * ' ') | (quote - ones) | (angle - ones)) & highs) != 0;
+}
+
+/* Copies up to the first byte that wants a closer look; how many. */
+static inline size_t copy_plain(char *to, const char *s, size_t n) {
+  uint64_t eight;
+  size_t i;
+  for (i = 0; i + 8 <= n; i += 8) {
+    memcpy(&eight, s + i, 8);
+    if (is_special(eight)) break;
+    memcpy(to + i, &eight, 8);
   }
-  return n;
+  for (; i < n && !(class_of[(unsigned char)s[i]] & CLOSER); i++) to[i] = s[i];
+  return i;
+}
+
+/* The character at `s` beyond ASCII; its bytes are counted in *used. */
+static int check_multi(xm_out *o, const char *s, size_t n, size_t *used) {
+  unsigned code;
+  *used = utf8_length((const unsigned char *)s, n, &code);
+  if (!*used) return refuse(o, "bytes that are not UTF-8");
+  return code == 0xFFFE || code == 0xFFFF ? refuse_character(o, code) : XM_OK;
+}
+
+/* One character that copy_plain has stopped at. */
+static int put_special(xm_out *o, const char *s, size_t n, unsigned stop, size_t *used) {
+  unsigned class = class_of[(unsigned char)*s];
+  int rc = XM_OK;
+  *used = 1;
+  if (class & FORBIDDEN) return refuse_character(o, (unsigned char)*s);
+  if (class & stop) return xm_buf_puts(o->buf, entity(*s));
+  if (class & MULTI) rc = check_multi(o, s, n, used);
+  return rc == XM_OK ? xm_buf_put(o->buf, s, *used) : rc;
 }
 
 static int put_escaped(xm_out *o, const char *s, size_t n, unsigned stop) {
+  size_t used;
   int rc = XM_OK;
   while (n && rc == XM_OK) {
-    size_t run = plain_run(o, (const unsigned char *)s, n, stop, &rc);
-    if (rc == XM_OK) rc = xm_buf_put(o->buf, s, run);
-    s += run;
-    n -= run;
-    if (rc != XM_OK || n == 0) continue;
-    rc = xm_buf_puts(o->buf, entity(*s));
-    s++;
-    n--;
+    char *to = xm_buf_reserve(o->buf, n);
+    if (!to) return XM_ENOMEM;
+    used = copy_plain(to, s, n);
+    xm_buf_commit(o->buf, used);
+    for (s += used, n -= used; n && rc == XM_OK && class_of[(unsigned char)*s] & CLOSER;) {
+      rc = put_special(o, s, n, stop, &used);
+      if (rc == XM_OK) s += used, n -= used;
+    }
   }
   return rc;
 }
 
-static int put_name(xm_out *o, const char *name, size_t n) {
-  size_t i;
+/* In a name: only whether it is UTF-8. */
+static int check_wide(xm_out *o, const char *s, size_t n) {
+  size_t i, used = 1;
   int rc = XM_OK;
+  o->wide = true;
+  for (i = 0; i < n && rc == XM_OK; i += used) {
+    used = 1;
+    if (class_of[(unsigned char)s[i]] & MULTI) rc = check_multi(o, s + i, n - i, &used);
+  }
+  return rc;
+}
+
+/* The name goes to `to`, where there is room for it. */
+static inline int copy_name(xm_out *o, char *to, const char *name, size_t n) {
+  unsigned any = 0;
+  size_t i;
+  for (i = 0; i < n; i++) {
+    any |= class_of[(unsigned char)name[i]];
+    to[i] = name[i];
+  }
   if (n == 0) return refuse(o, "an empty name");
-  if (!(class_of[(unsigned char)name[0]] & NAME_START)) return refuse(o, "not an XML name");
-  for (i = 1; i < n; i++)
-    if (!(class_of[(unsigned char)name[i]] & NAME)) return refuse(o, "not an XML name");
-  plain_run(o, (const unsigned char *)name, n, 0, &rc);
-  return rc == XM_OK ? xm_buf_put(o->buf, name, n) : rc;
+  if (any & NO_NAME || class_of[(unsigned char)name[0]] & NO_START) return refuse(o, "not an XML name");
+  return any & MULTI ? check_wide(o, name, n) : XM_OK;
+}
+
+static int put_name(xm_out *o, const char *name, size_t n) {
+  char *to = xm_buf_reserve(o->buf, n + 1);
+  int rc = to ? copy_name(o, to, name, n) : XM_ENOMEM;
+  if (rc == XM_OK) xm_buf_commit(o->buf, n);
+  return rc;
 }
 
 static int end_tag(xm_out *o) {
@@ -131,6 +175,24 @@ int xm_out_open(xm_out *o, const char *name, size_t n) {
 static int put_value(xm_out *o, const char *value, size_t n) {
   int rc = xm_buf_puts(o->buf, "='");
   if (rc == XM_OK) rc = put_escaped(o, value, n, IN_VALUE);
+  return rc == XM_OK ? xm_buf_putc(o->buf, '\'') : rc;
+}
+
+/* ` name='value'` in one piece, as far as the value can be copied as it is. */
+static int put_plain_attr(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
+  char *to = xm_buf_reserve(o->buf, n + value_len + sizeof " =''");
+  size_t plain;
+  int rc = to ? copy_name(o, to + 1, name, n) : XM_ENOMEM;
+  if (rc < 0) return rc;
+  to[0] = ' ';
+  to[n + 1] = '=';
+  to[n + 2] = '\'';
+  to += n + 3;
+  plain = copy_plain(to, value, value_len);
+  to[plain] = '\'';
+  xm_buf_commit(o->buf, n + 3 + plain + (plain == value_len));
+  if (plain == value_len) return XM_OK;
+  rc = put_escaped(o, value + plain, value_len - plain, IN_VALUE);
   return rc == XM_OK ? xm_buf_putc(o->buf, '\'') : rc;
 }
 
@@ -168,8 +230,8 @@ int xm_out_attr(xm_out *o, const char *name, size_t n, const char *value, size_t
   if (n && name[0] == '{') return put_clark(o, name, n, value, value_len);
   if (equals(name, n, "xmlns") && (equals(value, value_len, XM_NS_XML) || equals(value, value_len, NS_XMLNS)))
     return refuse(o, "a namespace that no element can have");
-  rc = xm_buf_putc(o->buf, ' ');
-  if (rc == XM_OK) rc = equals(name, n, "xml:lang") ? xm_buf_put(o->buf, name, n) : put_name(o, name, n);
+  if (!equals(name, n, "xml:lang")) return put_plain_attr(o, name, n, value, value_len);
+  rc = xm_buf_puts(o->buf, " xml:lang");
   return rc == XM_OK ? put_value(o, value, value_len) : rc;
 }
 
@@ -182,7 +244,7 @@ static int close_tag(xm_out *o, const char *begin, const char *name, size_t n) {
   int rc;
   if (o->in_tag) {
     o->in_tag = false;
-    return xm_buf_puts(o->buf, "/>");
+    return xm_buf_put(o->buf, "/>", 2);
   }
   rc = xm_buf_puts(o->buf, begin);
   if (rc == XM_OK) rc = xm_buf_put(o->buf, name, n);

@@ -18,6 +18,7 @@ typedef struct xm_out {
   xm_buf *buf;
   size_t mark;       /* the buf's length before the first call */
   bool in_tag;       /* the start tag is still open for attributes */
+  bool wide;         /* a name with characters beyond ASCII has been written: to be asked about, see below */
   unsigned prefixes; /* made up in this start tag */
   const char *fault; /* after XM_EINVAL: what is wrong, for people: "U+0001, which XML 1.0 forbids" */
   char fault_room[64];

@@ -1,6 +1,8 @@
 #include "rnd.h"
 
 #include <openssl/rand.h>
+#include <pthread.h>
+#include <stdbool.h>
 
 #include "err.h"
 
@@ -8,12 +10,38 @@ int xm_rnd_bytes(void *p, size_t n) {
   return RAND_bytes(p, (int)n) == 1 ? XM_OK : XM_EFAIL;
 }
 
-int xm_rnd_id(char id[XM_RND_ID + 1]) {
+/* Six bits of each byte are used: 144 in all. */
+static void spell(const unsigned char *raw, char id[XM_RND_ID + 1]) {
   static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-  unsigned char raw[XM_RND_ID]; /* six bits of each are used: 144 in all */
   int i;
-  if (xm_rnd_bytes(raw, sizeof raw) < 0) return XM_EFAIL;
   for (i = 0; i < XM_RND_ID; i++) id[i] = alphabet[raw[i] & 63];
   id[XM_RND_ID] = '\0';
+}
+
+int xm_rnd_id(char id[XM_RND_ID + 1]) {
+  unsigned char raw[XM_RND_ID];
+  if (xm_rnd_bytes(raw, sizeof raw) < 0) return XM_EFAIL;
+  spell(raw, id);
+  return XM_OK;
+}
+
+/* How often this process has come out of a fork. Until that can be counted, no supply is used. */
+static volatile unsigned forks;
+static bool counted;
+
+static void on_fork(void) { forks++; }
+
+__attribute__((constructor)) static void count_forks(void) { counted = pthread_atfork(NULL, NULL, on_fork) == 0; }
+
+int xm_rnd_supplied_id(xm_rnd_supply *s, char id[XM_RND_ID + 1]) {
+  if (!counted) return xm_rnd_id(id);
+  if (s->forks != forks || s->left == 0) {
+    s->left = 0;
+    s->forks = forks;
+    if (xm_rnd_bytes(s->bytes, sizeof s->bytes) < 0) return XM_EFAIL;
+    s->left = sizeof s->bytes;
+  }
+  s->left -= XM_RND_ID;
+  spell(s->bytes + s->left, id);
   return XM_OK;
 }

@@ -5,12 +5,12 @@
 
 #include "rnd.h"
 
-/* Who is known by an id: embedded first in what is found by it. */
+/* Who is known by an id: embedded first in what is found by it. Its strings lie behind it in the same piece of memory. */
 typedef struct node {
   struct node *next;
   uint64_t hash;
   size_t len;
-  char *id;
+  const char *id;
 } node;
 
 typedef struct table {
@@ -27,14 +27,14 @@ struct xm_pending {
   node node;
   void *owner;
   asked asked;
-  char *name;      /* the element's */
-  char *to;        /* prepared where that is possible; NULL: absent */
-  char *sent_from; /* the same; NULL: not asked for */
+  const char *name;      /* the element's */
+  const char *to;        /* prepared where that is possible; NULL: absent */
+  const char *sent_from; /* the same; NULL: not asked for */
 };
 
 struct xm_question {
   node node;
-  char *from, *to;
+  const char *from, *to;
   unsigned held;
   bool answered; /* and no longer in the table */
 };
@@ -85,16 +85,11 @@ static int resize(table *t, size_t cap) {
   return XM_OK;
 }
 
-/* The id is copied into `n`. */
-static int insert(table *t, node *n, const char *id, size_t len) {
+/* By its id. */
+static int insert(table *t, node *n) {
   node **to;
   if (t->n >= t->cap && resize(t, t->cap ? t->cap * 2 : 16) < 0) return XM_ENOMEM;
-  n->id = malloc(len + 1);
-  if (!n->id) return XM_ENOMEM;
-  memcpy(n->id, id, len);
-  n->id[len] = '\0';
-  n->len = len;
-  n->hash = hash_of(t, id, len);
+  n->hash = hash_of(t, n->id, n->len);
   to = bucket_of(t, n->hash);
   n->next = *to;
   *to = n;
@@ -141,17 +136,27 @@ static bool is_prepared(const char *s) {
     if (*s == '/') resource = true;
     if (resource) continue;
     if (*s >= 'A' && *s <= 'Z') return false;
-    if (strncmp(s, "xn--", 4) == 0 || (*s == '.' && (s[1] == '/' || !s[1]))) return false;
+    if ((*s == 'x' && strncmp(s, "xn--", 4) == 0) || (*s == '.' && (s[1] == '/' || !s[1]))) return false;
   }
   return true;
 }
 
-/* Prepared where that is possible, else as it is. NULL: no memory. */
-static char *prepared_copy(const char *s, size_t n) {
+/* Prepared where that is possible, else as it is: `s` itself or in `room`. */
+static const char *prepare(const char *s, size_t *n, xm_jid *room) {
   const char *reason;
-  xm_jid jid;
-  if (xm_jid_parse(&jid, s, n, &reason) == XM_OK) return copy(jid.str, xm_jid_len(&jid));
-  return copy(s, n);
+  if (!s || is_prepared(s) || xm_jid_parse(room, s, *n, &reason) != XM_OK) return s;
+  *n = xm_jid_len(room);
+  return room->str;
+}
+
+/* A copy at *at, which moves behind it. */
+static const char *lay(char **at, const char *s, size_t n) {
+  char *to = *at;
+  if (!s) return NULL;
+  memcpy(to, s, n);
+  to[n] = '\0';
+  *at += n + 1;
+  return to;
 }
 
 /* Is what arrived the address `want` (`n` prepared bytes)? */
@@ -196,14 +201,6 @@ int xm_route_set_self(xm_route *r, const xm_jid *bound) {
 
 /* Responses. */
 
-static void free_pending(xm_pending *p) {
-  free(p->node.id);
-  free(p->name);
-  free(p->to);
-  free(p->sent_from);
-  free(p);
-}
-
 static asked classify(const xm_route *r, const char *to) {
   if (!to) return ASKED_NONE;
   if (is_bare(r, to)) return ASKED_BARE; /* a component's bare, full and domain are one: absent is right for all */
@@ -211,21 +208,29 @@ static asked classify(const xm_route *r, const char *to) {
   return is_domain(r, to) ? ASKED_DOMAIN : ASKED_OTHER;
 }
 
-static bool describe(xm_pending *p, const xm_route_request *q) {
-  p->name = copy(q->name, strlen(q->name));
-  if (q->to) p->to = prepared_copy(q->to, q->to_len);
-  if (q->sent_from) p->sent_from = prepared_copy(q->sent_from, q->sent_from_len);
-  return p->name && (p->to || !q->to) && (p->sent_from || !q->sent_from);
+/* NULL: no memory. */
+static xm_pending *new_pending(const xm_route_request *q, void *owner) {
+  xm_jid room[2];
+  size_t name_len = strlen(q->name), to_len = q->to_len, from_len = q->sent_from_len;
+  const char *to = prepare(q->to, &to_len, &room[0]), *from = prepare(q->sent_from, &from_len, &room[1]);
+  xm_pending *p = malloc(sizeof *p + q->id_len + name_len + to_len + from_len + 4);
+  char *at = (char *)(p + 1);
+  if (!p) return NULL;
+  *p = (xm_pending){.owner = owner};
+  p->node.id = lay(&at, q->id, q->id_len);
+  p->node.len = q->id_len;
+  p->name = lay(&at, q->name, name_len);
+  p->to = lay(&at, to, to_len);
+  p->sent_from = lay(&at, from, from_len);
+  return p;
 }
 
 int xm_route_await(xm_route *r, const xm_route_request *q, void *owner, xm_pending **pending) {
   xm_pending *p;
   if (find(&r->pending, NULL, q->id, q->id_len)) return XM_EINVAL;
-  p = calloc(1, sizeof *p);
-  if (!p) return XM_ENOMEM;
-  p->owner = owner;
-  if (!describe(p, q) || insert(&r->pending, &p->node, q->id, q->id_len) < 0) {
-    free_pending(p);
+  p = new_pending(q, owner);
+  if (!p || insert(&r->pending, &p->node) < 0) {
+    free(p);
     return XM_ENOMEM;
   }
   p->asked = classify(r, p->to);
@@ -236,7 +241,7 @@ int xm_route_await(xm_route *r, const xm_route_request *q, void *owner, xm_pendi
 void xm_route_forget(xm_route *r, xm_pending *p) {
   if (!p) return;
   take_out(&r->pending, &p->node);
-  free_pending(p);
+  free(p);
 }
 
 static bool from_fits(const xm_route *r, const xm_pending *p, const char *from) {
@@ -301,15 +306,17 @@ static void clear_slot(slot *s) {
 static bool copy_filter(slot *s, const xm_route_filter *f) {
   const char *const from[] = {f->name, f->type, f->xmlns, f->id};
   char **const to[] = {&s->name, &s->type, &s->xmlns, &s->id};
-  size_t i;
+  size_t i, n = f->from ? strlen(f->from) : 0;
+  xm_jid room;
+  const char *address = prepare(f->from, &n, &room);
   s->filtered = true;
   for (i = 0; i < 4; i++) {
     if (!from[i]) continue;
     *to[i] = copy(from[i], strlen(from[i]));
     if (!*to[i]) return false;
   }
-  if (f->from) s->from = prepared_copy(f->from, strlen(f->from));
-  return !f->from || s->from;
+  if (address) s->from = copy(address, n);
+  return !address || s->from;
 }
 
 /* Slots that are gone stay until they are the greater half: a removal costs no more than a search. */
@@ -431,20 +438,21 @@ uint32_t xm_route_next(const xm_route *r, uint32_t after, const xm_tape *t) {
 
 /* Open questions. */
 
-static char *copy_or_null(const char *s) { return s ? copy(s, strlen(s)) : NULL; }
+static size_t length(const char *s) { return s ? strlen(s) : 0; }
 
 xm_question *xm_route_ask(xm_route *r, const char *from, const char *to, const char *id) {
-  xm_question *q = calloc(1, sizeof *q);
+  size_t from_len = length(from), to_len = length(to), id_len = length(id);
+  xm_question *q = malloc(sizeof *q + from_len + to_len + id_len + 3);
+  char *at = (char *)(q + 1);
   if (!q) return NULL;
-  q->held = 1;
-  q->from = copy_or_null(from);
-  q->to = copy_or_null(to);
-  if (!id) id = "";
-  if ((from && !q->from) || (to && !q->to) || insert(&r->questions, &q->node, id, strlen(id)) < 0) {
-    xm_question_free(q);
-    return NULL;
-  }
-  return q;
+  *q = (xm_question){.held = 1};
+  q->from = lay(&at, from, from_len);
+  q->to = lay(&at, to, to_len);
+  q->node.id = lay(&at, id ? id : "", id_len);
+  q->node.len = id_len;
+  if (insert(&r->questions, &q->node) == XM_OK) return q;
+  free(q);
+  return NULL;
 }
 
 xm_question *xm_route_question(const xm_route *r, const char *from, const char *id) {
@@ -473,18 +481,17 @@ bool xm_question_release(xm_route *r, xm_question *q) {
 
 void xm_route_answered(xm_route *r, const char *to, size_t to_len, const char *id, size_t id_len) {
   node *n = NULL;
-  char *prepared;
+  xm_jid room;
+  const char *prepared;
   if (!find(&r->questions, NULL, id, id_len)) return;
-  prepared = to ? prepared_copy(to, to_len) : NULL;
-  if (to && !prepared) return; /* no memory: it is answered once more, by an error */
+  prepared = prepare(to, &to_len, &room);
   while ((n = find(&r->questions, n, id, id_len))) {
     xm_question *q = (xm_question *)n;
-    if (prepared ? !q->from || !is_address(prepared, strlen(prepared), q->from) : q->from != NULL) continue;
+    if (prepared ? !q->from || !is_address(prepared, to_len, q->from) : q->from != NULL) continue;
     q->answered = true;
     take_out(&r->questions, n);
     break;
   }
-  free(prepared);
 }
 
 const char *xm_question_from(const xm_question *q) {
@@ -500,9 +507,6 @@ const char *xm_question_id(const xm_question *q) {
 }
 
 void xm_question_free(xm_question *q) {
-  free(q->node.id);
-  free(q->from);
-  free(q->to);
   free(q);
 }
 

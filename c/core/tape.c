@@ -14,62 +14,88 @@ void xm_tape_free(xm_tape *t) {
 /* Do `n` bytes more and a NUL leave every offset within its 32 bits? */
 static bool fits(const xm_tape *t, size_t n) { return n < UINT32_MAX - 1 - t->bytes.last; }
 
-static int add_bytes(xm_tape *t, const char *s, size_t n, uint32_t *at) {
-  char *to;
-  if (!fits(t, n)) return XM_ELIMIT;
-  to = xm_buf_reserve(&t->bytes, n + 1);
-  if (!to) return XM_ENOMEM;
-  memcpy(to, s, n);
-  to[n] = '\0';
-  *at = (uint32_t)t->bytes.last;
-  xm_buf_commit(&t->bytes, n + 1);
+static int add_rec_room(xm_tape *t) {
+  uint32_t cap = t->cap ? t->cap * 2 : 32;
+  xm_tape_rec *bigger = realloc(t->recs, cap * sizeof *bigger);
+  if (!bigger) return XM_ENOMEM;
+  t->recs = bigger;
+  t->cap = cap;
   return XM_OK;
 }
 
-static xm_tape_rec *add_rec(xm_tape *t, xm_tape_kind kind) {
-  if (t->n == t->cap) {
-    uint32_t cap = t->cap ? t->cap * 2 : 32;
-    xm_tape_rec *bigger = realloc(t->recs, cap * sizeof *bigger);
-    if (!bigger) return NULL;
-    t->recs = bigger;
-    t->cap = cap;
+/* Room for a record and `n` bytes: after this put and add_rec can't fail, and nothing is half there when it does. */
+static inline int make_room(xm_tape *t, size_t n) {
+  if (!fits(t, n)) return XM_ELIMIT;
+  if (!xm_buf_reserve(&t->bytes, n)) return XM_ENOMEM;
+  return t->n < t->cap ? XM_OK : add_rec_room(t);
+}
+
+/* Names and most values are short: copied in two overlapping halves, without a call. */
+static inline void copy(char *to, const char *s, size_t n) {
+  if (n > 32) {
+    memcpy(to, s, n);
+  } else if (n >= 16) {
+    memcpy(to, s, 16);
+    memcpy(to + n - 16, s + n - 16, 16);
+  } else if (n >= 8) {
+    memcpy(to, s, 8);
+    memcpy(to + n - 8, s + n - 8, 8);
+  } else if (n >= 4) {
+    memcpy(to, s, 4);
+    memcpy(to + n - 4, s + n - 4, 4);
+  } else if (n) {
+    to[0] = s[0];
+    to[n / 2] = s[n / 2];
+    to[n - 1] = s[n - 1];
   }
+}
+
+static inline void put_raw(xm_tape *t, const char *s, size_t n) {
+  copy(t->bytes.data + t->bytes.last, s, n);
+  t->bytes.last += n;
+}
+
+/* A string with a NUL behind it; where it lies now. */
+static inline uint32_t put(xm_tape *t, const char *s, size_t n) {
+  uint32_t at = (uint32_t)t->bytes.last;
+  put_raw(t, s, n);
+  t->bytes.data[t->bytes.last++] = '\0';
+  return at;
+}
+
+static inline xm_tape_rec *add_rec(xm_tape *t, xm_tape_kind kind) {
   t->recs[t->n] = (xm_tape_rec){.kind = (unsigned char)kind};
   return &t->recs[t->n++];
 }
 
 int xm_tape_reset(xm_tape *t, const char *ns) {
-  uint32_t at;
+  size_t n = strlen(ns);
+  int rc;
   if (t->cap > USUAL_RECS || t->bytes.cap > USUAL_BYTES) xm_tape_free(t);
   xm_buf_clear(&t->bytes);
   t->n = t->open = t->depth = 0;
-  return add_bytes(t, ns, strlen(ns), &at); /* at offset 0, where the first OPEN looks for its parent's */
-}
-
-/* Where the parent's namespace lies; for record 0 the stream's. */
-static const char *parent_ns(const xm_tape *t, uint32_t *at, uint32_t *len) {
-  *at = t->depth ? t->recs[t->open].text : 0;
-  *len = t->depth ? t->recs[t->open].text_len : (uint32_t)strlen(t->bytes.data);
-  return xm_tape_str(t, *at);
+  rc = make_room(t, n + 1);
+  if (rc < 0) return rc;
+  put(t, ns, n); /* at offset 0, where the first OPEN looks for its parent's */
+  t->ns_len = (uint32_t)n;
+  return XM_OK;
 }
 
 static uint32_t next_slot(xm_tape *t) { return t->depth ? ++t->recs[t->open].children : 1; }
 
 int xm_tape_open(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len) {
-  uint32_t at, ns_at, parent_len;
-  const char *parent = parent_ns(t, &ns_at, &parent_len);
-  bool new_ns = parent_len != ns_len || memcmp(parent, ns, ns_len) != 0;
+  uint32_t outer_at, outer_len;
+  const char *outer = xm_tape_outer(t, &outer_at, &outer_len);
+  bool new_ns = ns && (outer_len != ns_len || memcmp(outer, ns, ns_len) != 0);
+  int rc = make_room(t, (new_ns ? ns_len + 1 : 0) + name_len + 1);
   xm_tape_rec *r;
-  int rc = new_ns ? add_bytes(t, ns, ns_len, &ns_at) : XM_OK;
-  if (rc == XM_OK) rc = add_bytes(t, name, name_len, &at);
   if (rc < 0) return rc;
   r = add_rec(t, XM_TAPE_OPEN);
-  if (!r) return XM_ENOMEM;
   r->new_ns = new_ns;
-  r->name = at;
+  r->text = new_ns ? put(t, ns, ns_len) : outer_at;
+  r->text_len = new_ns ? (uint32_t)ns_len : outer_len;
+  r->name = put(t, name, name_len);
   r->name_len = (uint32_t)name_len;
-  r->text = ns_at;
-  r->text_len = (uint32_t)ns_len;
   r->next = t->open;
   r->slot = next_slot(t);
   t->open = t->n - 1;
@@ -78,55 +104,43 @@ int xm_tape_open(xm_tape *t, const char *ns, size_t ns_len, const char *name, si
 }
 
 /* "{uri}local", or "local" where there is no namespace. */
-static int add_clark(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len, uint32_t *at) {
-  uint32_t ignored;
-  int rc;
-  if (!ns_len) return add_bytes(t, name, name_len, at);
-  if (!fits(t, ns_len + name_len + 2)) return XM_ELIMIT;
-  *at = (uint32_t)t->bytes.last;
-  rc = xm_buf_putc(&t->bytes, '{');
-  if (rc == XM_OK) rc = xm_buf_put(&t->bytes, ns, ns_len);
-  if (rc == XM_OK) rc = xm_buf_putc(&t->bytes, '}');
-  return rc == XM_OK ? add_bytes(t, name, name_len, &ignored) : rc;
+static void put_clark(xm_tape *t, xm_tape_rec *r, const char *ns, size_t ns_len, const char *name, size_t name_len) {
+  r->name = (uint32_t)t->bytes.last;
+  if (ns_len) {
+    put_raw(t, "{", 1);
+    put_raw(t, ns, ns_len);
+    put_raw(t, "}", 1);
+  }
+  put(t, name, name_len);
+  r->name_len = (uint32_t)(t->bytes.last - r->name - 1);
 }
 
 int xm_tape_attr(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len, const char *value) {
-  uint32_t name_at, value_at = 0;
   size_t value_len = strlen(value);
+  int rc = make_room(t, (ns_len ? ns_len + 2 : 0) + name_len + value_len + 2);
   xm_tape_rec *r;
-  int rc = add_clark(t, ns, ns_len, name, name_len, &name_at);
-  if (rc == XM_OK) rc = add_bytes(t, value, value_len, &value_at);
   if (rc < 0) return rc;
   r = add_rec(t, XM_TAPE_ATTR);
-  if (!r) return XM_ENOMEM;
-  r->name = name_at;
-  r->name_len = (uint32_t)strlen(xm_tape_str(t, name_at));
-  r->text = value_at;
+  put_clark(t, r, ns, ns_len, name, name_len);
+  r->text = put(t, value, value_len);
   r->text_len = (uint32_t)value_len;
   t->recs[t->open].attrs++;
   return XM_OK;
 }
 
-/* The text is the last thing on the tape: it grows in place, over its NUL. */
-static int join(xm_tape *t, xm_tape_rec *r, const char *s, size_t n) {
-  uint32_t ignored;
-  int rc;
-  t->bytes.last--;
-  rc = add_bytes(t, s, n, &ignored);
-  if (rc == XM_OK) r->text_len += (uint32_t)n;
-  return rc;
-}
-
 int xm_tape_text(xm_tape *t, const char *s, size_t n) {
-  uint32_t at;
+  bool joins = t->n && t->recs[t->n - 1].kind == XM_TAPE_TEXT;
+  int rc = make_room(t, n + 1);
   xm_tape_rec *r;
-  int rc;
-  if (t->n && t->recs[t->n - 1].kind == XM_TAPE_TEXT) return join(t, &t->recs[t->n - 1], s, n);
-  rc = add_bytes(t, s, n, &at);
   if (rc < 0) return rc;
+  if (joins) {
+    t->bytes.last--; /* the text is the last thing on the tape: it grows in place, over its NUL */
+    put(t, s, n);
+    t->recs[t->n - 1].text_len += (uint32_t)n;
+    return XM_OK;
+  }
   r = add_rec(t, XM_TAPE_TEXT);
-  if (!r) return XM_ENOMEM;
-  r->text = at;
+  r->text = put(t, s, n);
   r->text_len = (uint32_t)n;
   r->slot = next_slot(t);
   return XM_OK;
@@ -134,9 +148,8 @@ int xm_tape_text(xm_tape *t, const char *s, size_t n) {
 
 int xm_tape_close(xm_tape *t) {
   uint32_t open = t->open;
-  xm_tape_rec *r = add_rec(t, XM_TAPE_CLOSE);
-  if (!r) return XM_ENOMEM;
-  r->next = open;
+  if (t->n == t->cap && add_rec_room(t) < 0) return XM_ENOMEM;
+  add_rec(t, XM_TAPE_CLOSE)->next = open;
   t->open = t->recs[open].next;
   t->recs[open].next = t->n;
   t->depth--;

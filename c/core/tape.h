@@ -35,6 +35,7 @@ typedef struct xm_tape {
   uint32_t n, cap;
   uint32_t open;     /* innermost element that is still open */
   uint32_t depth;    /* how many are open */
+  uint32_t ns_len;   /* of the namespace that record 0 is compared with; it lies at offset 0 */
   xm_buf bytes;
 } xm_tape;
 
@@ -48,7 +49,8 @@ int xm_tape_reset(xm_tape *t, const char *ns);
 /* Bytes of memory that it has. */
 static inline size_t xm_tape_size(const xm_tape *t) { return t->cap * sizeof *t->recs + t->bytes.cap; }
 
-/* Appending. Each 0, XM_ENOMEM, or XM_ELIMIT when the tape has 4 GiB; then the tape may only be reset or freed. */
+/* Appending. Each 0, XM_ENOMEM, or XM_ELIMIT when the tape has 4 GiB; then the tape may only be reset or freed. `ns` NULL:
+ * the one around it, see xm_tape_outer. */
 int xm_tape_open(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len);
 int xm_tape_attr(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len, const char *value);
 int xm_tape_text(xm_tape *t, const char *s, size_t n);
@@ -58,6 +60,12 @@ int xm_tape_close(xm_tape *t);
 static inline const char *xm_tape_str(const xm_tape *t, uint32_t offset) { return t->bytes.data + offset; }
 static inline const char *xm_tape_name(const xm_tape *t, uint32_t i) { return xm_tape_str(t, t->recs[i].name); }
 static inline const char *xm_tape_ns(const xm_tape *t, uint32_t i) { return xm_tape_str(t, t->recs[i].text); }
+/* While it is written: the namespace of the innermost open element, the stream's where there is none. */
+static inline const char *xm_tape_outer(const xm_tape *t, uint32_t *at, uint32_t *len) {
+  *at = t->depth ? t->recs[t->open].text : 0;
+  *len = t->depth ? t->recs[t->open].text_len : t->ns_len;
+  return xm_tape_str(t, *at);
+}
 /* Is it this name in this namespace? A NULL is not asked for. */
 bool xm_tape_is(const xm_tape *t, uint32_t i, const char *ns, const char *name);
 /* The attribute's value; NULL when it is absent. */

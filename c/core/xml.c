@@ -56,12 +56,14 @@ static void refuse_limit(xm_xml *x, const char *what, size_t bound) {
   XML_StopParser(x->parser, XML_FALSE);
 }
 
-/* What an append to the tape came to. A namespace, said once, may be meant 10,000 times; each time the tape grows. */
-static void took(xm_xml *x, int rc) {
-  bool grown = x->tape.bytes.last / GROWTH > x->limits.stanza;
-  if (rc == XM_OK && !grown) return;
+static void refuse_growth(xm_xml *x, int rc) {
   if (rc == XM_ENOMEM) xm_err_nomem(&x->err);
   refuse_limit(x, "bytes of a stanza, its namespaces written out,", GROWTH * x->limits.stanza);
+}
+
+/* What an append to the tape came to. A namespace, said once, may be meant 10,000 times; each time the tape grows. */
+static inline void took(xm_xml *x, int rc) {
+  if (rc != XM_OK || x->tape.bytes.last / GROWTH > x->limits.stanza) refuse_growth(x, rc);
 }
 
 static void pause_at(xm_xml *x, xm_xml_event event) {
@@ -76,7 +78,7 @@ static const char *local_of(const char *name, size_t *ns_len) {
   return sep ? sep + 1 : name;
 }
 
-static void add_attribute(xm_xml *x, const char *name, const char *value) {
+static void add_foreign_attribute(xm_xml *x, const char *name, const char *value) {
   size_t ns_len;
   const char *local = local_of(name, &ns_len);
   if (ns_len == strlen(XM_NS_XML) && memcmp(name, XM_NS_XML, ns_len) == 0 && strcmp(local, "lang") == 0) {
@@ -86,11 +88,16 @@ static void add_attribute(xm_xml *x, const char *name, const char *value) {
   }
 }
 
-static void add_element(xm_xml *x, const char *name, const char **atts) {
-  size_t ns_len;
-  const char *local = local_of(name, &ns_len);
+/* Nearly all names are short and without a namespace. */
+static void add_attribute(xm_xml *x, const char *name, const char *value) {
+  size_t n = 0;
+  while (name[n] && name[n] != SEP) n++;
+  if (name[n]) add_foreign_attribute(x, name, value);
+  else took(x, xm_tape_attr(&x->tape, "", 0, name, n, value));
+}
+
+static void add_attributes(xm_xml *x, const char **atts) {
   unsigned n;
-  took(x, xm_tape_open(&x->tape, name, ns_len, local, strlen(local)));
   for (n = 0; atts[2 * n] && !xm_err_is_set(&x->err); n++) {
     if (n == x->limits.attributes) return refuse_limit(x, "attributes of an element", n);
     add_attribute(x, atts[2 * n], atts[2 * n + 1]);
@@ -100,17 +107,18 @@ static void add_element(xm_xml *x, const char *name, const char **atts) {
 /* RFC 6120 4.8: the root is <stream/> in its namespace; below it that namespace has only features and error. */
 static void check_stream_ns(xm_xml *x, const char *name) {
   const size_t n = strlen(XM_NS_STREAM);
-  bool is_stream_ns = strncmp(name, XM_NS_STREAM, n) == 0 && name[n] == SEP;
-  const char *local = is_stream_ns ? name + n + 1 : "";
-  if (x->depth == 0 && !is_stream_ns) refuse(x, "invalid-namespace", "its root is not in the streams namespace");
-  if (x->depth == 0 && is_stream_ns && strcmp(local, "stream") != 0) refuse(x, "bad-format", "its root is not <stream/>");
-  if (x->depth == 0 || !is_stream_ns) return;
+  bool is_one = strncmp(name, XM_NS_STREAM, n) == 0 && name[n] == SEP;
+  const char *local = is_one ? name + n + 1 : "";
+  if (x->depth == 0 && !is_one) refuse(x, "invalid-namespace", "its root is not in the streams namespace");
+  if (x->depth == 0 && is_one && strcmp(local, "stream") != 0) refuse(x, "bad-format", "its root is not <stream/>");
+  if (x->depth == 0 || !is_one) return;
   if (x->depth == 1 && (strcmp(local, "features") == 0 || strcmp(local, "error") == 0)) return;
   refuse(x, "bad-format", "an element of the streams namespace where none belongs");
 }
 
-/* Any tag: an end tag may be long, too, with space. */
+/* Any tag: an end tag may be long, too, with space. What isn't told yet is asked only where it could be too much. */
 static void check_tag(xm_xml *x) {
+  if (x->fed - x->used <= x->limits.start_tag) return;
   if ((size_t)XML_GetCurrentByteCount(x->parser) > x->limits.start_tag)
     refuse_limit(x, "bytes of a tag", x->limits.start_tag);
 }
@@ -132,16 +140,35 @@ static void start_stanza(xm_xml *x) {
   took(x, xm_tape_reset(&x->tape, x->ns));
 }
 
+/* Features and errors are the only elements of that namespace, and what is in them is of others. */
+static bool is_stream_ns(const char *ns, size_t n) {
+  return n == strlen(XM_NS_STREAM) && memcmp(ns, XM_NS_STREAM, n) == 0;
+}
+
+/* An element's name as expat has it, "uri\xFFlocal". One that is in the namespace around it needs no further look. */
+static void add_element(xm_xml *x, const char *name) {
+  uint32_t at, outer_len;
+  const char *outer = xm_tape_outer(&x->tape, &at, &outer_len), *local = name + outer_len + 1;
+  size_t ns_len;
+  if (strncmp(name, outer, outer_len) == 0 && name[outer_len] == SEP && !is_stream_ns(outer, outer_len)) {
+    took(x, xm_tape_open(&x->tape, NULL, 0, local, strlen(local)));
+    return;
+  }
+  check_stream_ns(x, name);
+  local = local_of(name, &ns_len);
+  if (!xm_err_is_set(&x->err)) took(x, xm_tape_open(&x->tape, name, ns_len, local, strlen(local)));
+}
+
 static void on_start(void *arg, const XML_Char *name, const XML_Char **atts) {
   xm_xml *x = arg;
   if (xm_err_is_set(&x->err)) return;
-  check_stream_ns(x, name);
+  if (x->depth == 0) check_stream_ns(x, name); /* before the limits */
   check_tag(x);
   if (x->depth > x->limits.depth) refuse_limit(x, "depth of elements", x->limits.depth);
   if (x->depth <= 1 && !xm_err_is_set(&x->err)) start_stanza(x);
   count_node(x);
-  if (xm_err_is_set(&x->err)) return;
-  add_element(x, name, atts);
+  if (!xm_err_is_set(&x->err)) add_element(x, name);
+  if (!xm_err_is_set(&x->err)) add_attributes(x, atts);
   if (x->depth++ == 0 && !xm_err_is_set(&x->err)) {
     took(x, xm_tape_close(&x->tape));
     pause_at(x, XM_XML_OPEN);
@@ -157,7 +184,8 @@ static void on_end(void *arg, const XML_Char *name) {
   (void)name;
   if (xm_err_is_set(&x->err)) return;
   check_tag(x);
-  check_size(x, position(x) + (size_t)XML_GetCurrentByteCount(x->parser));
+  if (x->fed - x->begin > x->limits.stanza)
+    check_size(x, position(x) + (size_t)XML_GetCurrentByteCount(x->parser));
   x->depth--;
   if (x->depth == 0) return pause_at(x, XM_XML_CLOSE);
   took(x, xm_tape_close(&x->tape));

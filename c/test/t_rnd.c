@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 /* cmocka wants the four above first */
 #include <cmocka.h>
 #include <openssl/rand.h>
@@ -57,19 +59,51 @@ static int give_none(unsigned char *to, int n) {
 static void without_randomness_there_is_no_id(void **state) {
   static const RAND_METHOD none = {.bytes = give_none};
   const RAND_METHOD *usual = RAND_get_rand_method();
+  xm_rnd_supply supply = {.left = 0};
   char id[XM_RND_ID + 1];
   (void)state;
   assert_int_equal(RAND_set_rand_method(&none), 1);
   assert_int_equal(xm_rnd_bytes(id, sizeof id), XM_EFAIL);
   assert_int_equal(xm_rnd_id(id), XM_EFAIL);
+  assert_int_equal(xm_rnd_supplied_id(&supply, id), XM_EFAIL);
+  assert_int_equal(xm_rnd_supplied_id(&supply, id), XM_EFAIL);
   assert_int_equal(RAND_set_rand_method(usual), 1);
+  assert_int_equal(xm_rnd_supplied_id(&supply, id), XM_OK);
   assert_int_equal(xm_rnd_id(id), XM_OK);
+}
+
+static void a_supply_gives_what_nobody_has_had(void **state) {
+  enum { MANY = 200 };
+  static char ids[2][MANY][XM_RND_ID + 1]; /* ours, and a forked process's */
+  char(*all)[XM_RND_ID + 1] = ids[0];
+  xm_rnd_supply s = {.left = 0};
+  int ends[2], i, status;
+  pid_t child;
+  (void)state;
+  for (i = 0; i < MANY - 10; i++) assert_int_equal(xm_rnd_supplied_id(&s, ids[0][i]), XM_OK);
+  assert_int_equal(pipe(ends), 0);
+  child = fork();
+  assert_true(child >= 0);
+  if (child == 0) { /* it has what its parent has, and must not give it */
+    for (i = 0; i < MANY; i++) xm_rnd_supplied_id(&s, ids[1][i]);
+    _exit(write(ends[1], ids[1], sizeof ids[1]) == sizeof ids[1] ? 0 : 1);
+  }
+  for (i = MANY - 10; i < MANY; i++) assert_int_equal(xm_rnd_supplied_id(&s, ids[0][i]), XM_OK);
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_int_equal(status, 0);
+  assert_int_equal(read(ends[0], ids[1], sizeof ids[1]), sizeof ids[1]);
+  close(ends[0]);
+  close(ends[1]);
+  for (i = 0; i < 2 * MANY; i++) assert_int_equal(strlen(all[i]), XM_RND_ID);
+  qsort(all, 2 * MANY, sizeof *all, by_text);
+  for (i = 1; i < 2 * MANY; i++) assert_string_not_equal(all[i - 1], all[i]);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(ids_differ_and_may_stand_anywhere),
       cmocka_unit_test(every_character_comes_at_every_place),
+      cmocka_unit_test(a_supply_gives_what_nobody_has_had),
       cmocka_unit_test(without_randomness_there_is_no_id),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
