@@ -278,7 +278,7 @@ static int save_unread(xm_xml *x, xm_buf *to) {
   return n && n <= x->last ? xm_buf_put(to, x->room + x->last - n, n) : XM_OK;
 }
 
-static char *make_room(xm_xml *x, size_t n) {
+static char *room_for(xm_xml *x, size_t n) {
   char *room = XML_GetBuffer(x->parser, (int)n);
   x->room = room;
   return room;
@@ -286,7 +286,7 @@ static char *make_room(xm_xml *x, size_t n) {
 
 static int fill_unread(xm_xml *x, const xm_buf *from) {
   size_t n = xm_buf_len(from);
-  char *to = n ? make_room(x, n) : NULL;
+  char *to = n ? room_for(x, n) : NULL;
   if (n && !to) return XM_ENOMEM;
   if (n) memcpy(to, xm_buf_at(from), n);
   if (n) xm_xml_fill(x, n);
@@ -315,7 +315,7 @@ int xm_xml_restart(xm_xml *x) {
 
 char *xm_xml_space(xm_xml *x, size_t *n) {
   *n = x->piece;
-  return make_room(x, x->piece);
+  return room_for(x, x->piece);
 }
 
 void xm_xml_fill(xm_xml *x, size_t n) {
