@@ -166,14 +166,19 @@ lint:
 # BENCH_CALLGRIND=1 counts instructions, too; STRICT=1: a missed goal is a failure.
 $(BUILD)/bench/%: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags expat openssl) -o $@ $< $(LDFLAGS) \
-	  $(shell $(PKG_CONFIG) --libs expat openssl) -lpthread
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags expat) -o $@ $< $(LDFLAGS) \
+	  $(shell $(PKG_CONFIG) --libs expat) -lpthread
+
+$(BUILD)/bench/idle $(BUILD)/bench/crowd: $(BUILD)/bench/%: spec/bench/%.c | have-libs
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags openssl) -o $@ $< $(LDFLAGS) \
+	  $(shell $(PKG_CONFIG) --libs openssl)
 
 $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -shared -o $@ $<
 
-bench: all $(BUILD)/bench/raw $(BUILD)/bench/peer $(BUILD)/bench/count.so
+bench: all $(addprefix $(BUILD)/bench/,raw peer crowd idle count.so)
 	@BUILD=$(BUILD) LUA=$(LUA) $(LUA) spec/bench/run
 
 # Every place where the wire, an allocation or a system call can fail, not a sample: more than an hour.

@@ -1,7 +1,7 @@
-/* idle: what a TLS connection takes that nothing happens on, by OpenSSL alone: the yardstick for `ours.lua idle`. Prints
+/* idle: what a TLS connection takes that nothing happens on, by OpenSSL alone: the yardstick for `crowd.lua idle`. Prints
  * KiB of resident memory each.
  *
- *   tlspeer idle N
+ *   crowd idle N
  *
  * One context for all, SSL_MODE_RELEASE_BUFFERS; each has said a stream header and read what came. The first one's
  * memory is left out: it is the library's. */
@@ -77,7 +77,7 @@ int main(int argc, char **argv) {
   int i, n = argc > 1 ? atoi(argv[1]) : 0;
   double before;
   ctx = SSL_CTX_new(TLS_client_method());
-  if (n < 1 || !ca || !ctx || SSL_CTX_load_verify_file(ctx, ca) != 1) die("usage: tlspeer idle N");
+  if (n < 1 || !ca || !ctx || SSL_CTX_load_verify_file(ctx, ca) != 1) die("usage: crowd idle N");
   SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
   open_one();

@@ -1,5 +1,5 @@
--- idle: connects so often, waits until nothing is left to do, and makes turns in which nothing happens, between two calls
--- of open that fail, so that a tracer can tell. Prints the kilobytes that Lua made meanwhile.
+-- idle: connects so often, waits until nothing is left to do, and makes turns in which nothing happens, between two
+-- calls of open that fail, so that a tracer can tell. Prints the kilobytes that Lua made meanwhile.
 --
 --   lua idle.lua CONNECTIONS TURNS USERS DOMAIN HOST TLS_PORT CA
 --

@@ -1,6 +1,6 @@
-/* tlspeer: an XMPP server for clients on a loopback port, for `make bench`: as many connections as come, in one process.
+/* crowd: an XMPP server for clients on a loopback port, for `make bench`: as many connections as come, in one process.
  *
- *   tlspeer [-m MECHANISMS] [-i ROUNDS] [-s] CMD...
+ *   crowd [-m MECHANISMS] [-i ROUNDS] [-s] CMD...
  *
  * TLS from the first byte or after STARTTLS, whichever the client begins; logs everybody in, by any PLAIN, or by SCRAM
  * where the password is "secret"; binds what is asked for; answers each iq of type get, one with the id "large-N" by N bytes or so. What is said in one flight is
@@ -521,10 +521,10 @@ static char **read_options(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-  char **command = read_options(argc, argv), path[] = "/tmp/tlspeer.XXXXXX";
+  char **command = read_options(argc, argv), path[] = "/tmp/crowd.XXXXXX";
   int listener, ended, status;
   pid_t child;
-  if (!command) return fprintf(stderr, "usage: tlspeer [-m MECHANISMS] [-i ROUNDS] [-s] CMD...\n"), 2;
+  if (!command) return fprintf(stderr, "usage: crowd [-m MECHANISMS] [-i ROUNDS] [-s] CMD...\n"), 2;
   signal(SIGPIPE, SIG_IGN);
   allow_descriptors();
   make_context(path);
