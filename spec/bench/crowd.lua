@@ -1,8 +1,8 @@
 -- crowd: many clients of `crowd` in one process, for `make bench`.
 --
---   crowd lua crowd.lua idle N [BYTES]   KiB of resident memory that each of N connections takes when nothing happens on
---                                        it any more. Each has logged in, sent presence and asked once; BYTES: and has
---                                        got an answer of so many.
+--   crowd lua crowd.lua idle N [BYTES]   KiB of resident memory that each of N connections takes when nothing happens
+--                                        on it any more. Each has logged in, sent presence and asked once; BYTES: and
+--                                        has got an answer of so many.
 --   crowd lua crowd.lua active N PINGS   microseconds of CPU of a ping on one of N, the others idle
 --
 -- The first connection's memory is left out: it is the library's.
