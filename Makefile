@@ -5,7 +5,8 @@
 # make check      every test once, without set-up or sanitizers (LUA, SO_DIR, PRELOAD: see spec/support/tap); with LUA=luajit
 #                 every spec, with LUA=lua5.1 or lua5.3 the specs of the binding
 # make lint       the arrows between the rooms, the warnings of gcc and clang, luacheck
-# make bench      ratios measured side by side with raw expat, memcpy and sockets
+# make bench      ratios measured side by side with raw expat, memcpy and sockets, and other libraries; growth
+#                 (make bench-peers installs those; make bench-results writes what the README shows)
 # make torture    fail every allocation and system call of a session, and the wire behind every byte, one at a time
 # make coverage   lines and branches of c/core that the tests run through (at least 95 % and 85 %)
 # make soak       20,000 messages under 1,000 cuts on four servers; flat memory (see spec/support/soak)
@@ -130,13 +131,14 @@ CORE_SPECS = $(patsubst %,spec/%_spec.lua,await callback engine iq loop luas que
 C_TESTS = $(TESTS) spec/support/precis-compare spec/support/hostile/run
 CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(MEMORY_SPECS),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(SPECS) $(C_TESTS)))
 check: export ROUNDTRIP_CASES ?= $(if $(OTHER_LUA),2000,10000)
-check: all $(if $(OTHER_LUA),,tests)
+check: all bench-programs $(if $(OTHER_LUA),,tests)
 	BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$${SO_DIR:-$(SO:%/xmpp/core.so=%)} prove -j$(JOBS) --exec spec/support/tap $(CHECKED)
 
 # The same under AddressSanitizer and UBSan, and 5000 executions of each fuzz target. Leaks are looked for, too: a spec's
 # process closes its Lua state.
-# (What a process leaves in memory can't be asked here: a sanitizer's own stacks and quarantine keep more of it.)
-NOT_SANITIZED = spec/secrets_spec.lua spec/memory_spec.lua
+# (What a process leaves in memory can't be asked here: a sanitizer's own stacks and quarantine keep more of it. And the
+# programs of make bench preload a library of their own.)
+NOT_SANITIZED = spec/secrets_spec.lua spec/memory_spec.lua spec/bench_spec.lua
 SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-san SO=build-san/lua/xmpp/core.so CFLAGS='$(SANITIZE)' all tests
@@ -163,7 +165,7 @@ lint:
 	luacheck -q .
 	luac5.1 -p $(LUA_FILES)
 
-# BENCH_CALLGRIND=1 counts instructions, too; STRICT=1: a missed goal is a failure.
+# STRICT=1: a missed goal is a failure. What others there are to be measured beside: see spec/bench/rows.lua, and bench-peers.
 $(BUILD)/bench/%: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags expat) -o $@ $< $(LDFLAGS) \
@@ -178,8 +180,30 @@ $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -shared -o $@ $<
 
-bench: all $(addprefix $(BUILD)/bench/,raw peer crowd idle count.so)
-	@BUILD=$(BUILD) LUA=$(LUA) $(LUA) spec/bench/run
+$(BUILD)/bench/strophe: spec/bench/strophe.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags libstrophe) -o $@ $< $(LDFLAGS) \
+	  $(shell $(PKG_CONFIG) --libs libstrophe)
+
+HAS_STROPHE := $(shell $(PKG_CONFIG) --exists libstrophe 2>/dev/null && echo yes)
+BENCHES := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c))
+BENCHES := $(BENCHES:%/count=%/count.so)
+BENCHES := $(if $(HAS_STROPHE),$(BENCHES),$(filter-out %/strophe,$(BENCHES)))
+.PHONY: bench-programs bench-peers bench-results
+bench-programs: all $(BENCHES)
+bench: bench-programs
+	@BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$(SO:%/xmpp/core.so=%) $(LUA) spec/bench/run
+
+# What can be measured beside the library: installed as by make test, and xmpp.js put into build/bench.
+bench-peers:
+	@spec/support/install bench
+	@mkdir -p $(BUILD)/bench
+	npm install --silent --no-save --no-package-lock --prefix $(BUILD)/bench @xmpp/component@0.13.1
+
+# make bench, whose tables and pictures become the ones that the README shows.
+bench-results:
+	@BENCH_OUT=spec/bench/results $(MAKE) --no-print-directory bench
+	@$(LUA) spec/bench/readme.lua
 
 # Every place where the wire, an allocation or a system call can fail, not a sample: more than an hour.
 .PHONY: torture
@@ -188,8 +212,8 @@ torture: all $(BUILD)/test/t_torture
 	  spec/embed_spec.lua
 
 # How much of c/core the tests run through, by gcovr; nothing is left out of it. (Left out of the tests: the spec of the
-# build, which wants a module with nothing in it but ours.)
-COVERAGE_SPECS = $(filter-out spec/build_spec.lua,$(SPECS))
+# build, which wants a module with nothing in it but ours, and of make bench.)
+COVERAGE_SPECS = $(filter-out spec/build_spec.lua spec/bench_spec.lua,$(SPECS))
 GCOVR = gcovr --root . --filter c/core/
 .PHONY: coverage
 coverage:

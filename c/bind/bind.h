@@ -29,6 +29,7 @@
 #define XB_ERROR "xmpp.Error"
 #define XB_TIMER "xmpp.Timer"
 #define XB_TASK "xmpp.Task"
+#define XB_EBB "xmpp.Ebb"
 #define XB_STATE "xmpp.State"
 #define XB_HERALD "xmpp.Herald"
 #define XB_CONTEXT "xmpp.Context"
@@ -61,6 +62,7 @@ struct xb_state {
   xb_conn *ready, **ready_end;
   xb_conn *unflushed;   /* these have sent something during the step */
   xb_waiters waiters;   /* of no connection: time, tasks */
+  unsigned refs, most_refs; /* who waits, now and at most since it was nobody */
   xb_waiter *due, **due_end; /* their time has come */
 };
 

@@ -2,8 +2,15 @@
  * its connection. Timers are waiters for time to pass. */
 #include <math.h>
 #include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "bind.h"
+
+enum { WAVE = 16 * 1024 }; /* so many waiters at once are more than usual */
+
+static const char refs_key; /* of the registry: who waits */
 
 struct xb_waiter {
   xb_waiter *prev, *next; /* in the list of its connection or of the state */
@@ -15,7 +22,7 @@ struct xb_waiter {
   xm_timer timer;
   xm_pending *pending;    /* XB_RESPONSE: its entry in the route */
   xb_kind kind;
-  int who;                /* registry reference */
+  int who;                /* reference in the table of those who wait */
   uint64_t seq;           /* XB_RESPONSE: the number of the request's stanza */
   uint64_t period;        /* every(): milliseconds; 0: once */
   bool is_due;
@@ -62,6 +69,59 @@ static void fall_due(void *arg) {
   w->st->due_end = &w->next_due;
 }
 
+/* The table of those who wait. */
+static void push_refs(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &refs_key) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &refs_key);
+}
+
+/* Goes with the table that has held a wave of waiters: when both have been collected, what was theirs is free. glibc gives
+ * back by itself only what is free at the end of its heap. */
+static int l_ebb(lua_State *L) {
+  (void)L;
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+  return 0;
+}
+
+/* The table of those who wait is on top of the stack. */
+static void expect_ebb(lua_State *L) {
+  lua_newuserdatauv(L, 1, 0);
+  luaL_setmetatable(L, XB_EBB);
+  lua_setfield(L, -2, "ebb");
+}
+
+static int add_ref(lua_State *L, xb_state *st, int who) {
+  int ref;
+  push_refs(L);
+  if (st->refs == WAVE && st->most_refs == WAVE) expect_ebb(L);
+  lua_pushvalue(L, who);
+  ref = luaL_ref(L, -2);
+  lua_pop(L, 1);
+  if (++st->refs > st->most_refs) st->most_refs = st->refs;
+  return ref;
+}
+
+static void drop_ref(lua_State *L, xb_state *st, int ref) {
+  push_refs(L);
+  luaL_unref(L, -1, ref);
+  lua_pop(L, 1);
+  if (--st->refs > 0 || st->most_refs <= WAVE) return;
+  st->most_refs = 0; /* a table doesn't shrink: the next has another */
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &refs_key);
+}
+
+static void push_who(lua_State *L, const xb_waiter *w) {
+  push_refs(L);
+  lua_rawgeti(L, -1, w->who);
+  lua_remove(L, -2);
+}
+
 static uint64_t to_ms(double seconds) { return seconds <= 0 ? 0 : (uint64_t)ceil(seconds * 1000); }
 
 /* Negative, infinite, or more than no clock will ever see (30,000 years): no bound. */
@@ -71,12 +131,11 @@ xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int 
   xb_waiter *w;
   int ref;
   if (conn) xb_pin(L, conn);
-  lua_pushvalue(L, who);
-  ref = luaL_ref(L, LUA_REGISTRYINDEX); /* what may raise is behind us: no waiter is without its function */
+  ref = add_ref(L, st, who); /* what may raise is behind us: no waiter is without its function */
   w = calloc(1, sizeof *w);
   if (w) *w = (xb_waiter){.st = st, .conn = conn, .kind = kind, .list = list_for(st, conn, kind), .who = ref};
   if (!w || (is_bounded(seconds) && xm_timer_start(st->loop, &w->timer, to_ms(seconds), fall_due, w) < 0)) {
-    luaL_unref(L, LUA_REGISTRYINDEX, ref);
+    drop_ref(L, st, ref);
     free(w);
     if (conn) xb_keep_alive(L, conn);
     return NULL;
@@ -89,14 +148,14 @@ xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int 
 /* What `who` refers to is left on the stack. */
 static void let_go(lua_State *L, xb_waiter *w) {
   xb_conn *conn = w->conn;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, w->who);
-  luaL_unref(L, LUA_REGISTRYINDEX, w->who);
+  push_who(L, w);
   xm_timer_stop(w->st->loop, &w->timer);
   leave_due(w);
   link_out(w);
   if (w->handle) *w->handle = NULL;
   if (w->kind == XB_TIME) w->st->timers--;
   if (w->pending && conn && conn->c) xm_route_forget(xm_conn_route(conn->c), w->pending);
+  drop_ref(L, w->st, w->who);
   free(w);
   if (conn) xb_keep_alive(L, conn);
 }
@@ -120,7 +179,9 @@ static void fill_box(lua_State *L, xb_state *st, int n) {
 
 /* Does a coroutine wait, and not a function? Its box has room already for what it is told. */
 static bool is_box(lua_State *L, const xb_waiter *w) {
-  bool yes = lua_rawgeti(L, LUA_REGISTRYINDEX, w->who) == LUA_TTABLE;
+  bool yes;
+  push_who(L, w);
+  yes = lua_istable(L, -1);
   lua_pop(L, 1);
   return yes;
 }
@@ -204,7 +265,7 @@ static int push_timeout(lua_State *L, xb_kind kind) {
 static void fire_again(lua_State *L, xb_waiter *w) {
   xb_task task = {.st = w->st};
   leave_due(w);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, w->who);
+  push_who(L, w);
   xm_timer_start(w->st->loop, &w->timer, w->period, fall_due, w);
   xb_call(L, 0, &task, 0);
 }
@@ -291,5 +352,8 @@ void xb_open_wait(lua_State *L) {
   lua_pushcfunction(L, l_cancel);
   lua_setfield(L, -2, "cancel");
   lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  luaL_newmetatable(L, XB_EBB);
+  lua_pushcfunction(L, l_ebb);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 2);
 }

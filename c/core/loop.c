@@ -13,7 +13,7 @@
 #endif
 
 enum {
-  FIRST_ROOM = 16,
+  FIRST_ROOM = 16, USUAL_ROOM = 4096,
   JUMP_MS = 5000, /* by so much the wall's clock and ours may drift apart between two turns, no more */
 };
 
@@ -215,15 +215,22 @@ static void put(xm_loop *l, unsigned at, entry e) {
   e.timer->at = at;
 }
 
+/* The earliest of the four below `at`; 0: there is none. Four, since every place on the way costs a look at a timer that
+ * lies anywhere. */
+static unsigned first_below(const xm_loop *l, unsigned at) {
+  unsigned first = 4 * at - 2, last = 4 * at + 1, i;
+  if (first > l->count) return 0;
+  if (last > l->count) last = l->count;
+  for (i = first + 1; i <= last; i++)
+    if (before(&l->heap[i], &l->heap[first])) first = i;
+  return first;
+}
+
 /* Puts `e` where it belongs, beginning at the free place `at`. */
 static void settle(xm_loop *l, unsigned at, entry e) {
-  unsigned child;
-  for (; at > 1 && before(&e, &l->heap[at / 2]); at /= 2) put(l, at, l->heap[at / 2]);
-  for (; (child = at * 2) <= l->count; at = child) {
-    if (child < l->count && before(&l->heap[child + 1], &l->heap[child])) child++;
-    if (!before(&l->heap[child], &e)) break;
-    put(l, at, l->heap[child]);
-  }
+  unsigned above, below;
+  for (; at > 1 && before(&e, &l->heap[above = (at + 2) / 4]); at = above) put(l, at, l->heap[above]);
+  for (; (below = first_below(l, at)) && before(&l->heap[below], &e); at = below) put(l, at, l->heap[below]);
   put(l, at, e);
 }
 
@@ -237,6 +244,16 @@ static int make_room(xm_loop *l) {
   l->heap = bigger;
   l->room = room;
   return XM_OK;
+}
+
+/* A wave of timers has passed: most of its room is given back. */
+static void give_room_back(xm_loop *l) {
+  entry *smaller;
+  if (l->room <= USUAL_ROOM || l->count > l->room / 8) return;
+  smaller = realloc(l->heap, (l->room / 4 + 1) * sizeof *smaller);
+  if (!smaller) return;
+  l->heap = smaller;
+  l->room /= 4;
 }
 
 int xm_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(void *), void *arg) {
@@ -260,6 +277,7 @@ void xm_timer_stop(xm_loop *l, xm_timer *t) {
   t->at = 0;
   last = l->heap[l->count--];
   if (hole <= l->count) settle(l, hole, last);
+  give_room_back(l);
 }
 
 int xm_loop_fire(xm_loop *l) {

@@ -393,33 +393,48 @@ bool xm_route_remove(xm_route *r, uint32_t number) {
 
 static bool same(const char *want, const char *is) { return !want || (is && strcmp(want, is) == 0); }
 
-static bool from_matches(const char *want, const char *from) {
-  size_t n;
-  const char *slash;
-  if (!want) return true;
-  if (!from) return false;
-  if (is_address(want, strlen(want), from)) return true;
-  slash = strchr(from, '/');
-  if (!slash || strchr(want, '/')) return false;
-  n = (size_t)(slash - from);
-  if (strlen(want) == n && memcmp(want, from, n) == 0) return true;
-  if (n < XM_JID_MAX && !is_prepared(from)) {
-    char bare[XM_JID_MAX];
-    memcpy(bare, from, n);
-    bare[n] = '\0';
-    return is_address(want, strlen(want), bare);
-  }
-  return false;
+/* Who sent a stanza, prepared, with the resourcepart and without: once for all the filters that ask. */
+typedef struct sender {
+  const char *said; /* NULL: nobody */
+  const char *full, *bare; /* `full` NULL: nobody has asked yet */
+  size_t full_len, bare_len;
+  xm_jid room[2];
+} sender;
+
+static void prepare_sender(sender *f) {
+  const char *slash = strchr(f->said, '/'), *reason;
+  xm_jid *room = &f->room[1];
+  f->full_len = strlen(f->said);
+  f->bare = f->said;
+  f->bare_len = slash ? (size_t)(slash - f->said) : f->full_len;
+  f->full = prepare(f->said, &f->full_len, &f->room[0]);
+  if (is_prepared(f->said) || xm_jid_parse(room, f->said, f->bare_len, &reason) != XM_OK) return;
+  f->bare = room->str;
+  f->bare_len = xm_jid_len(room);
 }
 
-static bool wants(const slot *s, const xm_route_filter *is) {
+static bool equals(const char *want, const char *s, size_t n) {
+  return strncmp(want, s, n) == 0 && !want[n];
+}
+
+static bool from_matches(const char *want, sender *f) {
+  if (!want) return true;
+  if (!f->said) return false;
+  if (!f->full) prepare_sender(f);
+  return equals(want, f->full, f->full_len) || equals(want, f->bare, f->bare_len);
+}
+
+static bool wants(const slot *s, const xm_route_filter *is, sender *f) {
   return s->live && (!s->filtered || (same(s->name, is->name) && same(s->type, is->type) && same(s->xmlns, is->xmlns) &&
-                                      same(s->id, is->id) && from_matches(s->from, is->from)));
+                                      same(s->id, is->id) && from_matches(s->from, f)));
 }
 
 uint32_t xm_route_next_like(const xm_route *r, uint32_t after, const xm_route_filter *stanza) {
   size_t i = at_least(r, after + 1);
-  while (i < r->n && !wants(&r->slots[i], stanza)) i++;
+  sender f;
+  f.said = stanza->from;
+  f.full = NULL;
+  while (i < r->n && !wants(&r->slots[i], stanza, &f)) i++;
   return i < r->n ? r->slots[i].number : 0;
 }
 

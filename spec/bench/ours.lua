@@ -11,7 +11,10 @@
 --   lua ours.lua send N BATCH         small messages to `peer sink`, BATCH a turn
 --   lua ours.lua ping N DEPTH WAITING send_await to `peer echo`, DEPTH at a time, while WAITING others wait for an
 --                                     answer. Prints also by what factor memory has grown when all are answered.
---   lua ours.lua large BYTES N        stanzas of so many bytes, out of memory, in pieces of 1,400 bytes
+--   lua ours.lua split FILE N         the first stanzas of FILE, each cut in two at every byte: prints what share
+--                                     was there after the last byte and not before, and how many cuts there were
+--   lua ours.lua large BYTES N        stanzas of so many bytes, out of memory, in pieces of 1,400 bytes, when there has
+--                                     been one: the memory for the first comes from the kernel a page at a time
 
 local xmpp = require "xmpp"
 local fed = require "spec.support.fed"
@@ -101,13 +104,39 @@ end
 
 local function large(bytes, n)
   local child = "<body>" .. ("Lorem ipsum dolor sit amet &amp; so on. "):rep(10) .. "</body>"
-  local text = ("<message from='a@example.net'>" .. child:rep(math.floor(bytes / #child)) .. "</message>"):rep(n)
+  local text = "<message from='a@example.net'>" .. child:rep(math.floor(bytes / #child)) .. "</message>"
   local f, seen = open_fed(), 0
   f.conn:set_handler(function() seen = seen + 1 end)
+  f:feed(text, 1400)
   local since = clock()
-  for at = 1, #text, 1400 do f:feed(text:sub(at, at + 1399)) end
+  for _ = 1, n do f:feed(text, 1400) end
   tell(clock() - since, n)
-  assert(seen == n)
+  assert(seen == n + 1)
+end
+
+-- A stanza begins where a tag's first attribute is `from`.
+local function first_stanzas(file)
+  local f, list = assert(io.open(file, "rb")), {}
+  for stanza in f:read(16384):gsub("<(%a+ from=)", "\0%1"):gmatch "%z(%Z+)" do list[#list + 1] = "<" .. stanza end
+  f:close()
+  table.remove(list) -- its end may be missing
+  return list
+end
+
+local function split(file)
+  local f, seen, splits, good = open_fed(), 0, 0, 0
+  f.conn:set_handler(function() seen = seen + 1 end)
+  for _, stanza in ipairs(first_stanzas(file)) do
+    for at = 1, #stanza - 1 do
+      local before = seen
+      f:feed(stanza:sub(1, at))
+      local early = seen > before
+      f:feed(stanza:sub(at + 1))
+      f:sent()
+      splits, good = splits + 1, good + (not early and seen == before + 1 and 1 or 0)
+    end
+  end
+  print(("%.6f splits %d"):format(good / splits, splits))
 end
 
 -- Over TCP
@@ -216,7 +245,7 @@ local function ping(n, depth, waiting)
 end
 
 local modes = {
-  parse = parse, unwanted = parse_unwanted, to_xml = to_xml, queue = queue, large = large, flood = flood,
+  parse = parse, unwanted = parse_unwanted, to_xml = to_xml, queue = queue, large = large, split = split, flood = flood,
   ["flood-unwanted"] = flood_unwanted, frames = frames, send = send, ping = ping,
 }
 

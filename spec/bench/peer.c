@@ -1,13 +1,16 @@
-/* peer: the other end of a component's stream (XEP-0114) on a loopback port, for `make bench`. What is measured is the
- * command that we start; it has the first processor for itself and we take the last, since waking a sleeper on another
- * processor costs ten times as much as on the same one, and the kernel's choice would be the result.
+/* peer: the other end of a stream on a loopback port, for `make bench`: a component's (XEP-0114) or, without TLS, a
+ * client's. What is measured is the command that we start; it has the first processor for itself and we take the last,
+ * since waking a sleeper on another processor costs ten times as much as on the same one, and the kernel's choice would be
+ * the result.
  *
  *   peer flood FILE CMD...   at the first <presence: sends FILE
+ *   peer many N FILE CMD...  the same on the last of N streams, opened one after the other
  *   peer echo CMD...         answers each iq, but those to mute.bench.test; an iq with the id release-N brings the
  *                            answers to the ids m1 to mN that were owed
  *   peer sink CMD...         reads
  *
- * CMD finds the port in BENCH_PORT; its exit status is ours. Any secret will do. */
+ * CMD finds the port in BENCH_PORT; its exit status is ours. Any secret will do. Behind what it prints stands the most
+ * memory that it had: rss MB. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -17,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,7 +30,7 @@ typedef struct text {
   size_t n, cap;
 } text;
 
-static int fd;
+static int listener, fd;
 
 static void die(const char *what) {
   perror(what);
@@ -74,14 +78,71 @@ static void wait_for(text *in, const char *what) {
   drop(in, (size_t)(found - in->data) + strlen(what));
 }
 
-static void open_stream(text *in) {
-  static const char header[] =
-      "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
-      "id='bench' from='bench.test'>";
+static void speak(const char *s) { say(s, strlen(s)); }
+
+/* An attribute of the tag at `s`; its length in *n. */
+static const char *attribute(const char *s, const char *key, int *n) {
+  const char *end = strchr(s, '>'), *at = strstr(s, key);
+  if (!at || at > end) return *n = 0, "";
+  at += strlen(key) + 1;
+  *n = (int)(strchr(at, at[-1]) - at);
+  return at;
+}
+
+static void log_in(text *in) {
+  char bound[256];
+  int n;
+  const char *id;
+  speak("<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism>"
+        "</mechanisms></stream:features>");
+  wait_for(in, "</auth>");
+  speak("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
   wait_for(in, "<stream:stream");
-  say(header, sizeof header - 1);
+  speak("<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "
+        "id='again' from='bench.test' version='1.0'>"
+        "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>");
+  wait_for(in, "<iq");
+  while (!strstr(in->data, "</iq>")) receive(in);
+  id = attribute(in->data, " id=", &n);
+  snprintf(bound, sizeof bound,
+           "<iq type='result' id='%.*s'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
+           "<jid>a@bench.test/x</jid></bind></iq>",
+           n, id);
+  wait_for(in, "</iq>");
+  speak(bound);
+}
+
+static void open_stream(text *in) {
+  char header[256];
+  int client;
+  wait_for(in, "<stream:stream");
+  while (!strchr(in->data, '>')) receive(in);
+  client = strstr(in->data, "jabber:client") != NULL;
+  snprintf(header, sizeof header,
+           "<?xml version='1.0'?><stream:stream xmlns='%s' xmlns:stream='http://etherx.jabber.org/streams' "
+           "id='bench' from='bench.test'%s>",
+           client ? "jabber:client" : "jabber:component:accept", client ? " version='1.0'" : "");
+  speak(header);
+  if (client) return log_in(in);
   wait_for(in, "</handshake>");
-  say("<handshake/>", 12);
+  speak("<handshake/>");
+}
+
+/* The command has ended before it came to us. */
+static void on_child(int number) {
+  (void)number;
+  _exit(3);
+}
+
+static void accept_stream(text *in) {
+  int one = 1;
+  signal(SIGCHLD, on_child);
+  fd = accept(listener, NULL, NULL);
+  if (fd < 0) die("accept");
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  in->n = 0;
+  open_stream(in);
+  signal(SIGCHLD, SIG_DFL);
 }
 
 static void *drain(void *arg) {
@@ -92,13 +153,13 @@ static void *drain(void *arg) {
   return NULL;
 }
 
-static void flood(const char *file, text *in) {
+static void flood(char **words, text *in) {
   pthread_t reader;
-  FILE *f = fopen(file, "rb");
+  FILE *f = fopen(words[0], "rb");
   static char bytes[1 << 16];
   size_t n;
   text all = {0};
-  if (!f) die(file);
+  if (!f) die(words[0]);
   while ((n = fread(bytes, 1, sizeof bytes, f)) > 0) append(&all, bytes, n);
   fclose(f);
   wait_for(in, "<presence");
@@ -107,13 +168,15 @@ static void flood(const char *file, text *in) {
   pthread_join(reader, NULL);
 }
 
-/* An attribute of the tag at `s`; its length in *n. */
-static const char *attribute(const char *s, const char *key, int *n) {
-  const char *end = strchr(s, '>'), *at = strstr(s, key);
-  if (!at || at > end) return *n = 0, "";
-  at += strlen(key);
-  *n = (int)(strchr(at, '\'') - at);
-  return at;
+static void many(char **words, text *in) {
+  long left = atol(words[0]);
+  while (--left > 0) accept_stream(in);
+  flood(words + 1, in);
+}
+
+static void sink(char **words, text *in) {
+  (void)words, (void)in;
+  drain(NULL);
 }
 
 static void answer_muted(text *out, long n, const char *to, int to_len) {
@@ -128,8 +191,8 @@ static void answer_muted(text *out, long n, const char *to, int to_len) {
 
 static void answer(text *out, const char *iq) {
   int id_len, to_len, from_len, n;
-  const char *id = attribute(iq, " id='", &id_len), *to = attribute(iq, " to='", &to_len);
-  const char *from = attribute(iq, " from='", &from_len);
+  const char *id = attribute(iq, " id=", &id_len), *to = attribute(iq, " to=", &to_len);
+  const char *from = attribute(iq, " from=", &from_len);
   char reply[512];
   if (strncmp(to, "mute.", 5) == 0) return;
   if (strncmp(id, "release-", 8) == 0) answer_muted(out, strtol(id + 8, NULL, 10), from, from_len);
@@ -138,8 +201,9 @@ static void answer(text *out, const char *iq) {
   append(out, reply, (size_t)n);
 }
 
-static void echo(text *in) {
+static void echo(char **words, text *in) {
   text out = {0};
+  (void)words;
   do {
     char *at = in->data, *iq, *end;
     while (at && (iq = strstr(at, "<iq ")) && (end = strstr(iq, "</iq>"))) {
@@ -152,16 +216,15 @@ static void echo(text *in) {
   } while (receive(in));
 }
 
-static int listen_on_loopback(void) {
+static void listen_on_loopback(void) {
   struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
   socklen_t len = sizeof sa;
   char port[16];
-  int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (s < 0 || bind(s, (struct sockaddr *)&sa, len) != 0 || listen(s, 1) != 0) die("listen");
-  if (getsockname(s, (struct sockaddr *)&sa, &len) != 0) die("getsockname");
+  listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (listener < 0 || bind(listener, (struct sockaddr *)&sa, len) != 0 || listen(listener, 64) != 0) die("listen");
+  if (getsockname(listener, (struct sockaddr *)&sa, &len) != 0) die("getsockname");
   snprintf(port, sizeof port, "%d", ntohs(sa.sin_port));
   setenv("BENCH_PORT", port, 1);
-  return s;
 }
 
 /* The first of the processors that we may use, or the last. */
@@ -176,43 +239,53 @@ static void stay_on(int last) {
   sched_setaffinity(0, sizeof one, &one);
 }
 
-/* The command has ended before it came to us. */
-static void on_child(int number) {
-  (void)number;
-  _exit(3);
+/* A thousand streams are more than the usual limit. */
+static void allow_descriptors(void) {
+  struct rlimit most;
+  if (getrlimit(RLIMIT_NOFILE, &most) != 0) return;
+  most.rlim_cur = most.rlim_max < 4096 ? most.rlim_max : 4096;
+  setrlimit(RLIMIT_NOFILE, &most);
 }
 
-static void serve(int argc, char **argv, int listener) {
-  int one = 1;
-  text in = {0};
-  fd = accept(listener, NULL, NULL);
-  signal(SIGCHLD, SIG_DFL);
-  if (fd < 0) die("accept");
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  open_stream(&in);
-  if (strcmp(argv[1], "flood") == 0 && argc > 3) flood(argv[2], &in);
-  if (strcmp(argv[1], "echo") == 0) echo(&in);
-  if (strcmp(argv[1], "sink") == 0) drain(NULL);
-}
-
-int main(int argc, char **argv) {
-  int command = argc > 1 && strcmp(argv[1], "flood") == 0 ? 3 : 2, listener, status;
+static pid_t start(char **command) {
   pid_t child;
-  if (argc <= command)
-    return fprintf(stderr, "usage: peer flood FILE CMD... | peer echo CMD... | peer sink CMD...\n"), 2;
-  listener = listen_on_loopback();
   signal(SIGCHLD, on_child);
   child = fork();
   if (child < 0) die("fork");
-  if (child == 0) {
-    signal(SIGCHLD, SIG_DFL);
-    stay_on(0);
-    execvp(argv[command], argv + command);
-    perror(argv[command]);
-    _exit(127);
-  }
-  stay_on(1);
-  serve(argc, argv, listener);
-  if (waitpid(child, &status, 0) != child) die("waitpid");
+  if (child > 0) return child;
+  signal(SIGCHLD, SIG_DFL);
+  stay_on(0);
+  execvp(command[0], command);
+  perror(command[0]);
+  _exit(127);
+}
+
+static int status_of(pid_t child) {
+  struct rusage used;
+  int status;
+  if (wait4(child, &status, 0, &used) != child) die("wait4");
+  printf("rss %.2f\n", (double)used.ru_maxrss / 1024);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+static const struct mode {
+  const char *name;
+  int words;
+  void (*serve)(char **words, text *in);
+} modes[] = {{"flood", 1, flood}, {"many", 2, many}, {"echo", 0, echo}, {"sink", 0, sink}, {NULL, 0, NULL}};
+
+int main(int argc, char **argv) {
+  const struct mode *m = modes;
+  text in = {0};
+  pid_t child;
+  while (m->name && (argc < 2 || strcmp(argv[1], m->name) != 0)) m++;
+  if (!m->name || argc < m->words + 3)
+    return fprintf(stderr, "usage: peer flood FILE CMD... | many N FILE CMD... | echo CMD... | sink CMD...\n"), 2;
+  listen_on_loopback();
+  allow_descriptors();
+  child = start(argv + 2 + m->words);
+  stay_on(1);
+  accept_stream(&in);
+  m->serve(argv + 2, &in);
+  return status_of(child);
 }

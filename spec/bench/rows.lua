@@ -2,69 +2,163 @@
 
 local M = {}
 
--- In the order of a round: a yardstick stands beside what it is a yardstick for. In a command: $N stanzas in $FILE,
--- $LUA, $RAW and $PEER the C programs beside this file, $COUNT a library that counts calls of send, $BUILD where they
--- are. `also`: the second figure that it tells, divided `by`. `needs`: passed over where this file is not there.
+local prosody = "/usr/lib/prosody/util/xmppstream.lua"
+local slixmpp = "/usr/lib/python3/dist-packages/slixmpp/__init__.py"
+local strophe = "$BUILD/strophe"
+local xmppjs = "$BUILD/node_modules/@xmpp/component/package.json"
+
+-- In the order of a round: a yardstick stands beside what it is a yardstick for. In a command: $N stanzas in $FILE
+-- ($FEW: a third of them, for who is slow), $LUA, $RAW and $PEER the C programs beside this file, $COUNT a library that
+-- counts writes to sockets, $BUILD where they are. `also`: the second figure that it tells (behind the word `named`),
+-- divided `by`. `needs`: passed over where this file is not there. `peer`: somebody else's program, which may fail.
+-- `heavy`: in the first round only.
 M.measurements = {
   { "expat", "$RAW expat $FILE $N" },
   { "parse", "$LUA spec/bench/ours.lua parse $FILE $N" },
   { "unwanted", "$LUA spec/bench/ours.lua unwanted $FILE $N" },
-  { "prosody-parse", "$LUA spec/bench/theirs.lua parse $FILE $N", needs = "/usr/lib/prosody/util/xmppstream.lua" },
-  { "flood-raw", "$PEER flood $FILE $RAW flood $FILE $N" },
-  { "flood", "$PEER flood $FILE $LUA spec/bench/ours.lua flood $FILE $N" },
-  { "flood-unwanted", "$PEER flood $FILE $LUA spec/bench/ours.lua flood-unwanted $FILE $N" },
+  { "prosody-parse", "lua5.4 spec/bench/theirs.lua parse $FILE $N", needs = prosody, peer = "Prosody's xmppstream" },
+  { "lom-parse", "lua5.4 spec/bench/theirs.lua lom $FILE $N", needs = "/usr/share/lua/5.4/lxp/lom.lua",
+    peer = "lom" },
+  { "xmppjs-parse", "node spec/bench/xmppjs.js $BUILD parse $FILE $N", needs = xmppjs, peer = "xmpp.js" },
+  { "flood-raw", "$PEER flood $FILE $RAW flood $FILE $N", also = "flood-raw-rss", named = "rss" },
+  { "flood", "$PEER flood $FILE $LUA spec/bench/ours.lua flood $FILE $N", also = "flood-rss", named = "rss" },
+  { "flood-unwanted", "$PEER flood $FILE $LUA spec/bench/ours.lua flood-unwanted $FILE $N",
+    also = "flood-unwanted-rss", named = "rss" },
+  { "strophe-flood", "$PEER flood $FILE $BUILD/strophe flood $N",
+    also = "strophe-flood-rss", named = "rss", needs = strophe, peer = "libstrophe" },
+  { "xmppjs-flood", "$PEER flood $FILE node spec/bench/xmppjs.js $BUILD flood $N",
+    also = "xmppjs-flood-rss", named = "rss", needs = xmppjs, peer = "xmpp.js" },
+  { "prosody-flood", "$PEER flood $FILE lua5.4 spec/bench/theirs.lua flood $FILE $N",
+    also = "prosody-flood-rss", named = "rss", needs = prosody, peer = "Prosody's xmppstream on LuaSocket" },
+  { "slixmpp-flood", "$PEER flood $FILE /usr/bin/python3 spec/bench/slix.py flood $FEW",
+    also = "slixmpp-flood-rss", named = "rss", needs = slixmpp, peer = "slixmpp" },
   { "copy", "$RAW copy $FILE $N" },
   { "to_xml", "$LUA spec/bench/ours.lua to_xml $FILE $N" },
   { "queue", "$LUA spec/bench/ours.lua queue $FILE $N" },
-  { "prosody-tostring", "$LUA spec/bench/theirs.lua tostring $FILE $N", needs = "/usr/lib/prosody/util/stanza.lua" },
+  { "prosody-tostring", "lua5.4 spec/bench/theirs.lua tostring $FILE $N", needs = prosody, peer = "Prosody's stanza" },
   { "concat", "$LUA spec/bench/theirs.lua concat $FILE $N" },
+  { "strophe-tostring", "$PEER flood $FILE $BUILD/strophe tostring $N", needs = strophe, peer = "libstrophe" },
+  { "xmppjs-tostring", "$PEER flood $FILE node spec/bench/xmppjs.js $BUILD tostring $N", needs = xmppjs,
+    peer = "xmpp.js" },
+  { "slixmpp-tostring", "$PEER flood $FILE /usr/bin/python3 spec/bench/slix.py tostring $FEW", needs = slixmpp,
+    peer = "slixmpp" },
   { "write", "$PEER sink $RAW write 64000 64" },
   { "send", "$PEER sink $LUA spec/bench/ours.lua send 64000 64" },
   { "send-counted", "$PEER sink env LD_PRELOAD=$COUNT $LUA spec/bench/ours.lua send 64000 64", also = "sends",
-    by = 1000 },
+    named = "writes", by = 1000, heavy = true },
+  { "strophe-send", "$PEER sink $BUILD/strophe send 64000", needs = strophe, peer = "libstrophe" },
+  { "xmppjs-send", "$PEER sink node spec/bench/xmppjs.js $BUILD send 32000", needs = xmppjs, peer = "xmpp.js" },
+  { "prosody-send", "$PEER sink lua5.4 spec/bench/theirs.lua send 32000 64", needs = prosody,
+    peer = "Prosody's stanza on LuaSocket" },
+  { "slixmpp-send", "$PEER sink /usr/bin/python3 spec/bench/slix.py send 6400", needs = slixmpp, peer = "slixmpp" },
   { "ping-raw", "$PEER echo $RAW ping 5000" },
   { "ping-1", "$PEER echo $LUA spec/bench/ours.lua ping 5000 1 0" },
+  { "strophe-ping", "$PEER echo $BUILD/strophe ping 5000", needs = strophe, peer = "libstrophe" },
+  { "xmppjs-ping", "$PEER echo node spec/bench/xmppjs.js $BUILD ping 2000", needs = xmppjs, peer = "xmpp.js" },
+  { "slixmpp-ping", "$PEER echo /usr/bin/python3 spec/bench/slix.py ping 1000", needs = slixmpp, peer = "slixmpp" },
   { "ping-64", "$PEER echo $LUA spec/bench/ours.lua ping 32000 64 0" },
   { "ping-10k", "$PEER echo $LUA spec/bench/ours.lua ping 32000 64 10000" },
   { "ping-100k", "$PEER echo $LUA spec/bench/ours.lua ping 32000 64 100000", also = "rss-100k" },
-  { "idle-raw-rss", "$BUILD/crowd $BUILD/idle 1000" },
-  { "idle-rss", "$BUILD/crowd -s $LUA spec/bench/crowd.lua idle 1000" },
+  { "idle-raw-rss", "$BUILD/crowd $BUILD/idle 1000", needs = "$BUILD/idle", heavy = true },
+  { "idle-rss", "$BUILD/crowd -s $LUA spec/bench/crowd.lua idle 1000", needs = "$BUILD/crowd", heavy = true },
+  { "tls-handshake", "$BUILD/tlspeer full $BUILD/tls handshake 200", needs = "$BUILD/tls" },
+  { "tls-connect", "$BUILD/tlspeer full $LUA spec/bench/logins.lua full 200", also = "scram-cached",
+    needs = "$BUILD/tlspeer" },
+  { "tls-resumed", "$BUILD/tlspeer resumed $LUA spec/bench/logins.lua resumed 200", needs = "$BUILD/tlspeer" },
+  { "tls-read", "$BUILD/tlspeer records 200000 $BUILD/tls read 200000", needs = "$BUILD/tls" },
+  { "tls-receive", "$BUILD/tlspeer records 200000 $BUILD/tls receive 200000", needs = "$BUILD/tls" },
+  { "trips-starttls", "$LUA spec/bench/trips figures", also = "trips-direct", needs = "$BUILD/capture",
+    peer = "the server", heavy = true },
   { "small", "$LUA spec/bench/ours.lua large 500000 20" },
   { "large", "$LUA spec/bench/ours.lua large 5000000 2" },
+  { "split", "$LUA spec/bench/ours.lua split $FILE $N", heavy = true },
 }
+
+-- Of these, instructions as well, where valgrind is there: "parse#".
+M.counted = { "expat", "parse", "unwanted", "prosody-parse", "lom-parse" }
 
 -- What, ours, the yardstick (none: the figure itself), most or least that the goal allows, the stretch. `each`: what
 -- the yardstick's figure is multiplied by. `faster`: the ratio is how many times faster ours is.
 M.rows = {
-  { "parse to tables, in memory", "parse", "expat", most = 2.1, stretch = 1.8 },
-  { "  times faster than Prosody's xmppstream", "parse", "prosody-parse", faster = true, least = 3.5 },
-  { "parse what no filter wants, in memory", "unwanted", "expat" },
   { "flood over loopback, a handler for all", "flood", "flood-raw", most = 1.8, stretch = 1.6 },
   { "flood that no filter wants", "flood-unwanted", "flood-raw", most = 1.2, stretch = 1.1 },
-  { "tables to bytes, to_xml", "to_xml", "copy" },
-  { "  beside expat on the same bytes", "to_xml", "expat" },
+  { "parse to tables, in memory", "parse", "expat", most = 2.1, stretch = 1.8 },
+  { "  instructions", "parse#", "expat#", most = 1.75, stretch = 1.6 },
+  { "  times faster than Prosody's xmppstream", "parse", "prosody-parse", faster = true, least = 3.5 },
+  { "parse what no filter wants, in memory", "unwanted", "expat" },
+  { "  instructions", "unwanted#", "expat#" },
+  { "tables to bytes, to_xml", "to_xml", "expat" },
   { "  times faster than Prosody's tostring", "to_xml", "prosody-tostring", faster = true, least = 10 },
   { "  times faster than gsub and table.concat", "to_xml", "concat", faster = true, least = 9 },
   { "tables to bytes, conn:send", "queue", "copy" },
   { "send small messages, 64 a turn", "send", "write" },
   { "  beside expat on a stanza", "send", "expat", most = 0.26 },
-  { "  write calls a turn", "sends", most = 1.01 },
+  { "  writes to the socket, a turn", "sends", most = 1.01 },
   { "ping by send_await, one at a time", "ping-1", "ping-raw", most = 1.6, stretch = 1.3 },
   { "ping by send_await, 64 at a time", "ping-64", "expat", most = 1.6, stretch = 1.1 },
   { "  while 10,000 others wait", "ping-10k", "ping-64", most = 1.4 },
   { "  while 100,000 others wait", "ping-100k", "ping-64", most = 1.8 },
   { "  memory when they have ended, to before", "rss-100k", most = 1.05 },
   { "1,000 idle TLS connections, memory", "idle-rss", "idle-raw-rss", most = 2.4, stretch = 1.8 },
+  { "connect and bind over TLS", "tls-connect", "tls-handshake", most = 1.6 },
+  { "  milliseconds that cached SCRAM adds", "scram-cached", most = 0.2 },
+  { "  by a session that is resumed", "tls-resumed", "tls-handshake" },
+  { "round trips until bound, STARTTLS", "trips-starttls", most = 6 },
+  { "round trips until bound, direct TLS", "trips-direct", most = 5 },
+  { "receive 400 B records over TLS", "tls-receive", "tls-read", most = 0.5 },
   { "a stanza of 5 MB, to 10 of 500 KB", "large", "small", each = 10, most = 1.1 },
+  { "cut anywhere, delivered on its last byte", "split", least = 1 },
 }
 
 -- Of these, bytes and stanzas a second as well.
 M.rates = { "parse", "unwanted", "flood", "flood-unwanted", "to_xml", "queue" }
 
--- Instructions a stanza, to expat's.
-M.instructions = {
-  { "parse to tables, in memory", "parse", most = 1.75, stretch = 1.6 },
-  { "parse what no filter wants, in memory", "unwanted" },
+-- Who else, and where their figures are. `draw`: the name of a bar in the picture.
+M.others = {
+  { "C on raw expat and sockets", flood = "flood-raw", parse = "expat", send = "write", ping = "ping-raw",
+    draw = "C on raw expat and sockets" },
+  { "this library", flood = "flood", parse = "parse", text = "to_xml", send = "send", ping = "ping-1",
+    draw = "this library", ours = true },
+  { "  what no filter wants", flood = "flood-unwanted", parse = "unwanted", draw = "this library, no filter wants it",
+    ours = true },
+  { "libstrophe", flood = "strophe-flood", text = "strophe-tostring", send = "strophe-send", ping = "strophe-ping",
+    draw = "libstrophe" },
+  { "xmpp.js", flood = "xmppjs-flood", parse = "xmppjs-parse", text = "xmppjs-tostring", send = "xmppjs-send",
+    ping = "xmppjs-ping", draw = "xmpp.js" },
+  { "Prosody's xmppstream, LuaSocket", flood = "prosody-flood", parse = "prosody-parse", text = "prosody-tostring",
+    send = "prosody-send", draw = "Prosody's xmppstream" },
+  { "luaexpat's lom", parse = "lom-parse" },
+  { "slixmpp", flood = "slixmpp-flood", text = "slixmpp-tostring", send = "slixmpp-send", ping = "slixmpp-ping",
+    draw = "slixmpp" },
+}
+
+-- The programs that draw curves, and what is asked of each curve: with `flat` its last point is at most so many times
+-- its first; with `linear` the last step grows at most so many times as much as X does.
+M.growing = {
+  { "growth-pending", "$LUA spec/bench/growth.lua pending" },
+  { "growth-callbacks", "$LUA spec/bench/growth.lua callbacks" },
+  { "growth-size", "$LUA spec/bench/growth.lua size" },
+  { "growth-queue", "$LUA spec/bench/growth.lua queue" },
+  { "growth-connections-1", "$PEER many 1 $FILE $LUA spec/bench/growth.lua connections 1 $FILE $N" },
+  { "growth-connections-10", "$PEER many 10 $FILE $LUA spec/bench/growth.lua connections 10 $FILE $N" },
+  { "growth-connections-100", "$PEER many 100 $FILE $LUA spec/bench/growth.lua connections 100 $FILE $N" },
+  { "growth-connections-1000", "$PEER many 1000 $FILE $LUA spec/bench/growth.lua connections 1000 $FILE $N" },
+}
+
+M.growth = {
+  { "iqs that wait", title = "Requests that wait", unit = "us of CPU",
+    { "ping", "one more, answered", flat = 1.8 }, { "stranger", "a result for nobody", flat = 1.8 } },
+  { "callbacks with filters", title = "Callbacks", unit = "us of CPU", log = true,
+    { "last-callback", "for the last", linear = 1.5 }, { "no-callback", "none", linear = 1.5 },
+    { "no-callback-foreign", "none, from /Z\195\188rich", linear = 1.5 } },
+  { "bytes of a stanza", title = "Large stanzas", unit = "ns of CPU a byte",
+    { "elements", "received", flat = 1.5 }, { "text", "one text", flat = 1.5 }, { "sent", "sent", flat = 1.5 } },
+  { "bytes of a stanza", title = "Large stanzas, dripping in", unit = "ns of CPU a byte",
+    { "dripped", "received, 16 bytes at a time", flat = 1.5 } },
+  { "stanzas not acknowledged", title = "The queue", unit = "us of CPU",
+    { "acknowledged", "one acknowledged", flat = 1.5 }, { "queued", "one sent", flat = 1.5 } },
+  { "connections", title = "Connections", unit = "us of CPU",
+    { "connections", "a stanza on one of them", flat = 1.5 } },
 }
 
 return M

@@ -1,7 +1,10 @@
 -- theirs: Lua's other ways, as yardsticks for `make bench`. Prints microseconds of CPU a piece.
 --
 --   lua theirs.lua parse FILE N      Prosody's util.xmppstream, where it is installed; FILE has N stanzas
+--   lua theirs.lua lom FILE N        luaexpat's lom, without namespaces, in documents of about 16 KB
+--   lua theirs.lua flood FILE N      as parse, by LuaSocket from `peer flood`
 --   lua theirs.lua tostring FILE N   Prosody's stanzas to text
+--   lua theirs.lua send N BATCH      small messages made by Prosody's util.stanza, to `peer sink`, BATCH in one write
 --   lua theirs.lua concat FILE N     our tables to text in plain Lua, by gsub and table.concat, nothing checked
 
 local clock = os.clock
@@ -10,17 +13,23 @@ local function tell(seconds, pieces)
   print(("%.6f"):format(seconds * 1e6 / pieces))
 end
 
--- Prosody's parser, as a function that takes text.
-local function prosody(on_stanza)
+local function from_prosody(module)
   package.path = "/usr/lib/prosody/?.lua;" .. package.path
   package.cpath = "/usr/lib/prosody/?.so;" .. package.cpath
+  return require(module)
+end
+
+local header = "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams'>"
+
+-- Prosody's parser, as a function that takes text.
+local function prosody(on_stanza)
   local session = { notopen = true }
-  local stream = require "util.xmppstream".new(session, {
+  local stream = from_prosody "util.xmppstream".new(session, {
     stream_ns = "http://etherx.jabber.org/streams", default_ns = "jabber:component:accept",
     streamopened = function() session.notopen = nil end,
     handlestanza = function(_, stanza) on_stanza(stanza) end,
   })
-  assert(stream:feed "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams'>")
+  assert(stream:feed(header))
   return function(text) assert(stream:feed(text)) end
 end
 
@@ -34,6 +43,71 @@ local function parse(file, n)
   end
   tell(spent, n)
   assert(seen == n)
+end
+
+-- The file as documents, one after the other; a stanza begins where a tag's first attribute is `from`.
+local function documents(file)
+  local f, rest = assert(io.open(file, "rb")), ""
+  return function()
+    local piece = f:read(16384)
+    if not piece and rest == "" then return f:close() and nil end
+    local text = rest .. (piece or "")
+    local cut = piece and text:match ".*()<%a+ from=" or #text + 1
+    rest = text:sub(cut)
+    return "<x>" .. text:sub(1, cut - 1) .. "</x>"
+  end
+end
+
+local function lom(file, n)
+  local read, seen, spent = require "lxp.lom".parse, 0, 0
+  for text in documents(file) do
+    local since = clock()
+    seen = seen + #read(text)
+    spent = spent + clock() - since
+  end
+  tell(spent, n)
+  assert(seen == n)
+end
+
+-- A component's stream to `peer`.
+local function connect()
+  local c = assert(require "socket".connect("127.0.0.1", tonumber(os.getenv "BENCH_PORT")))
+  c:setoption("tcp-nodelay", true)
+  assert(c:send(header .. "<handshake>0</handshake>"))
+  local answer, tail = "", "<handshake/>"
+  while answer:sub(-#tail) ~= tail do answer = answer .. assert(c:receive(1)) end
+  return c
+end
+
+local function flood(_, n)
+  local c, seen = connect(), 0
+  local select = require "socket".select
+  local feed = prosody(function() seen = seen + 1 end)
+  assert(c:send "<presence/>")
+  c:settimeout(0)
+  local since = clock()
+  while seen < n do
+    select({ c })
+    local all, why, some = c:receive(16384)
+    if why == "closed" then break end
+    feed(all or some)
+  end
+  tell(clock() - since, n)
+  assert(seen >= n)
+end
+
+local function send(n, batch)
+  local c, st = connect(), from_prosody "util.stanza"
+  local since = clock()
+  for _ = 1, n / batch do
+    local list = {}
+    for i = 1, batch do
+      local message = st.message { to = "romeo@example.net", type = "chat" }
+      list[i] = tostring(message:text_tag("body", "Hi there, how are you?"))
+    end
+    assert(c:send(table.concat(list)))
+  end
+  tell(clock() - since, n)
 end
 
 -- open(on_stanza) gives a parser; `write` is given each stanza that it makes.
@@ -91,6 +165,6 @@ local function concat(file, n)
   end)
 end
 
-local modes = { parse = parse, tostring = to_string, concat = concat }
-modes[arg[1]](arg[2], tonumber(arg[3]))
+local modes = { parse = parse, lom = lom, flood = flood, tostring = to_string, concat = concat, send = send }
+modes[arg[1]](tonumber(arg[2]) or arg[2], tonumber(arg[3]))
 os.exit(0)
