@@ -260,6 +260,7 @@ void xm_conn_close(xm_conn *c, unsigned ms) {
   if (c->state != XM_CONN_READY && xm_sm_stanzas(c->sm) == 0) return xc_end_with_loss(c);
   c->closing = true;
   xm_timer_start(c->loop, &c->deadline, ms, on_overdue_timer, c);
+  xm_timer_stop(c->loop, &c->rest);
   xm_conn_pause(c, false);
   if (c->state != XM_CONN_READY) return hurry_up(c);
   c->state = XM_CONN_CLOSING;

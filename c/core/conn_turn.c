@@ -119,7 +119,8 @@ static void rest(xm_conn *c) {
 /* A burst is over: its memory goes, not at once, since the next one may follow. */
 static void see_to_rest(xm_conn *c) {
   if (c->must_rest) return rest(c);
-  if (xm_timer_armed(&c->rest) || xm_sm_spare(c->sm) + xm_link_spare(c->link) <= KEPT) return;
+  if (c->state != XM_CONN_READY || xm_timer_armed(&c->rest)) return;
+  if (xm_sm_spare(c->sm) + xm_link_spare(c->link) <= KEPT) return;
   xm_timer_start(c->loop, &c->rest, REST, on_rest, c);
 }
 
