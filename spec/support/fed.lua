@@ -22,8 +22,9 @@ end
 
 -- Feeds 'bytes', in pieces of 'size' if that is given, and makes steps until nothing is left to dispatch.
 function Fed:feed(bytes, size)
-  for at = 1, #bytes, size or #bytes do
-    core.conn.feed(self.conn, bytes:sub(at, at + (size or #bytes) - 1))
+  size = size or #bytes
+  for at = 1, #bytes, size do
+    core.conn.feed(self.conn, size < #bytes and bytes:sub(at, at + size - 1) or bytes)
     fed.settle()
   end
 end
