@@ -13,7 +13,7 @@ enum {
   ASK_AFTER = 250,      /* ms: what was sent is asked about, if no batch came together */
   HOLD = 1000,          /* ms that <enabled/> is waited for: see xm_sm_is_held */
   PROVE = 5000,         /* ms: a resumed session that swallows what it is given is found out sooner than a dead link */
-  REST = 2000,          /* ms until memory that a burst has left is given back */
+  REST = 500,           /* ms until memory that a burst has left is given back */
   KEPT = 4096,          /* bytes of it that aren't worth the trouble */
   HOPS = 3,             /* see-other-host, in a row */
   BARREN = 2,           /* resumptions that brought nothing on, until the session is given up */
