@@ -17,7 +17,7 @@ enum {
   START_TAG = 64 * 1024,
   READS_A_TURN = 64, /* then others have their turn */
   TLS_PIECE = 2048,  /* bytes: OpenSSL keeps the rest, and expat's buffer stays small */
-  MUCH = 32 * 1024,  /* bytes of a tape, of which nothing is kept when all is read */
+  MUCH = 64 * 1024,  /* bytes of a tape, of which nothing is kept when all is read */
   OTHER_HOST = 300,
 };
 
