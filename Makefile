@@ -171,6 +171,11 @@ $(BUILD)/bench/%: spec/bench/%.c | have-libs
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags expat) -o $@ $< $(LDFLAGS) \
 	  $(shell $(PKG_CONFIG) --libs expat) -lpthread
 
+$(BUILD)/bench/idle $(BUILD)/bench/crowd: $(BUILD)/bench/%: spec/bench/%.c | have-libs
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags openssl) -o $@ $< $(LDFLAGS) \
+	  $(shell $(PKG_CONFIG) --libs openssl)
+
 $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -shared -o $@ $<
