@@ -175,6 +175,11 @@ $(BUILD)/bench/tls $(BUILD)/bench/tlspeer: $(BUILD)/bench/%: spec/bench/%.c $(BU
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -Ic/core $(CORE_CFLAGS) -o $@ $< $(BUILD)/libcore.a $(LDFLAGS) $(CORE_LIBS)
 
+$(BUILD)/bench/idle $(BUILD)/bench/crowd: $(BUILD)/bench/%: spec/bench/%.c | have-libs
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags openssl) -o $@ $< $(LDFLAGS) \
+	  $(shell $(PKG_CONFIG) --libs openssl)
+
 $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -shared -o $@ $<

@@ -8,31 +8,9 @@ local stage = require "spec.support.stage"
 local xexpr = require "xmpp.xexpr"
 local xmpp = require "xmpp"
 
-local note, refuses = stage.note, stage.refuses
+local expect, note, refuses, request, stanza = stage.expect, stage.note, stage.refuses, stage.request, stage.stanza
 
 local f, conn
-
-local function expect(text)
-  assert.equal(text, stage.heard())
-end
-
--- A request to `to` (nil: to nobody) with an id, or without.
-local function request(id, to)
-  return { "iq", { type = "get", id = id, to = to }, { "q", { xmlns = "urn:q" } } }
-end
-
-local function escape(s)
-  return (s:gsub("[&<']", { ["&"] = "&amp;", ["<"] = "&lt;", ["'"] = "&apos;" }))
-end
-
--- A stanza's bytes; a false attribute is absent.
-local function stanza(name, attributes)
-  local parts = {}
-  for key, value in pairs(attributes) do
-    if value then parts[#parts + 1] = (" %s='%s'"):format(key, escape(tostring(value))) end
-  end
-  return "<" .. name .. table.concat(parts) .. "/>"
-end
 
 -- A coroutine that awaits, from the main thread on; what it comes to is noted, as "name=id" or "name!layer".
 local function awaits(name, stanza_, ...)
@@ -43,30 +21,11 @@ local function awaits(name, stanza_, ...)
   end)()
 end
 
-local function notes(name)
-  local asked = conn
-  return function(response, c, err)
-    assert.equal(asked, c)
-    note(response and name .. "=" .. tostring(response[2].n or response[2].id) or name .. "!" .. err.layer)
-  end
-end
-
-local function set_up(options)
-  return function()
-    stage.begin()
-    f = stage.open(options)
-    conn = f.conn
-  end
-end
-
-local function tear_down()
-  f, conn = nil, nil
-  stage.finish()
-end
+local function notes(name) return stage.notes(conn, name) end
+local function set(...) f, conn = ... end
 
 describe("send_callback", function()
-  before_each(set_up())
-  after_each(tear_down)
+  stage.around(set)
 
   it("sends the stanza, returns its id, and calls back once with the response and the connection", function()
     local got = {}
@@ -181,8 +140,7 @@ describe("send_callback", function()
 end)
 
 describe("send_await", function()
-  before_each(set_up())
-  after_each(tear_down)
+  stage.around(set)
 
   it("comes to the response, in a coroutine", function()
     awaits("a", request "a1")
@@ -305,8 +263,7 @@ local function sorted(text)
 end
 
 describe("the end of a wait", function()
-  before_each(set_up())
-  after_each(tear_down)
+  stage.around(set)
 
   it("is a timeout when the time is over", function()
     all_waits(0.001)
@@ -463,8 +420,7 @@ describe("the end of a wait", function()
 end)
 
 describe("a full write queue", function()
-  before_each(set_up { jid = stage.ME, max_queue = 2000 })
-  after_each(tear_down)
+  stage.around(set, { jid = stage.ME, max_queue = 2000 })
 
   local function fill()
     local body = { "body", {}, ("x"):rep(400) }
@@ -518,8 +474,7 @@ describe("a full write queue", function()
 end)
 
 describe("awaiting in one's own coroutines", function()
-  before_each(set_up())
-  after_each(tear_down)
+  stage.around(set)
 
   it("goes on by xmpp.run, and ends it", function()
     awaits("a", request "a1")

@@ -1,20 +1,7 @@
 -- The build, as a stranger meets it: what is missing is named, what is installed works, nothing else is exported.
+local shell = require "spec.support.shell"
 
-local function run(command)
-  local pipe = assert(io.popen("unset LD_PRELOAD; { " .. command .. "\n} 2>&1; echo \"status $?\""))
-  local output = pipe:read("*a")
-  pipe:close()
-  local text, status = output:match("^(.*)status (%d+)\n$")
-  return text, tonumber(status)
-end
-
-local function in_a_folder(f)
-  local folder = run("mktemp -d"):match("%S+")
-  local ok, err = pcall(f, folder)
-  run("rm -rf " .. folder)
-  if not ok then error(err, 0) end
-end
-
+local run = shell.run
 local LUA = os.getenv "LUA" or "lua5.4"
 local VERSION = _VERSION:match "%d%.%d"
 
@@ -59,9 +46,8 @@ describe("the build", function()
   end)
 
   it("installs what works where it is put", function()
-    in_a_folder(function(folder)
-      local text, status = run(("make -s install LUA=%s PREFIX=/usr DESTDIR=%s"):format(LUA, folder))
-      assert.equal(0, status, text)
+    shell.in_folder(function(folder)
+      shell.succeed(("make -s install LUA=%s PREFIX=/usr DESTDIR=%s"):format(LUA, folder))
       local usr = folder .. "/usr/%s/lua/" .. VERSION
       assert.equal("<presence/>\ta@b\n", (use(usr:format "share", usr:format "lib")))
     end)

@@ -5,13 +5,11 @@ local luas = require "spec.support.luas"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
-local hears, note, refuses = stage.hears, stage.note, stage.refuses
+local expect, hears, note, refuses = stage.expect, stage.hears, stage.note, stage.refuses
 
 local f, conn
 
-local function expect(text)
-  assert.equal(text, stage.heard())
-end
+local function set(...) f, conn = ... end
 
 local function come(...)
   stage.come(f, ...)
@@ -396,22 +394,7 @@ local GROUPS = {
   { "an error", a_thrown_error }, { "a yield", a_yield }, { "closing in a callback", closing_in_a_callback },
 }
 
-for _, manner in ipairs(stage.manners()) do
-  describe("callback, " .. manner.name .. ":", function()
-    before_each(function()
-      stage.begin(manner)
-      f = stage.open()
-      conn = f.conn
-    end)
-
-    after_each(function()
-      f, conn = nil, nil
-      stage.finish()
-    end)
-
-    for _, group in ipairs(GROUPS) do describe(group[1], group[2]) end
-  end)
-end
+stage.under_manners("callback", set, GROUPS)
 
 describe("callback, once:", function()
   it("an error may be an overflow of the stack", function()

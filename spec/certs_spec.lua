@@ -2,6 +2,7 @@
 -- from the first byte, by a client that would tell its password to whoever is trusted.
 local child = require "spec.support.child"
 local json = require "cjson"
+local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local MISMATCH = "certificate-name-mismatch"
@@ -309,13 +310,9 @@ end
 
 -- Runs a line of Lua in a process where OpenSSL's configuration is `conf` -> what it printed.
 local function with_openssl(conf, program)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(conf)
-  file:close()
-  local pipe = assert(io.popen(("OPENSSL_CONF='%s' '%s' -e '%s'"):format(path, os.getenv "LUA" or "lua5.4", program)))
-  local said = pipe:read "*a"
-  pipe:close()
+  local path = shell.file(conf)
+  local said = shell.run(shell.HERE .. ("OPENSSL_CONF='%s' '%s' -e '%s'"):format(path, os.getenv "LUA" or "lua5.4",
+    program))
   os.remove(path)
   return said
 end

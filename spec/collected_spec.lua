@@ -1,6 +1,7 @@
 -- The collector, as hostile as it can be: real connections in whose every function it makes a full collection; and
 -- connections that are dropped without conn:stop(): closed and freed, and told of once.
 local server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
@@ -9,23 +10,16 @@ local PING = { "iq", { type = "get", to = "xmpp.test" }, { "ping", { xmlns = "ur
 
 -- Runs a program of Lua, whose `login(name)` connects to `s` -> what it said on stdout and stderr, status
 local function run(s, program)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(([[
+  local path = shell.file(([[
     local xmpp = require "xmpp"
     local function login(name, resource)
       local jid = name .. "@%s/" .. (resource or "x")
       return assert(xmpp.connect_client(jid, name .. "pw", "%s", %d, { ca_file = "%s" }))
     end
   ]]):format(s.domain, s.host, s.port, s.ca), program)
-  file:close()
-  local pipe = assert(io.popen(("LD_PRELOAD='%s' LUA_PATH='lua/?.lua;lua/?/init.lua;?.lua' LUA_CPATH='%s/?.so' "
-    .. "timeout 60 %s %s 2>&1; echo status $?"):format(os.getenv "PRELOAD" or "", os.getenv "SO_DIR" or "lua", LUA,
-    path)))
-  local text, status = pipe:read "*a":match "^(.*)status (%d+)\n$"
-  pipe:close()
+  local text, status = shell.run(shell.HERE .. ("timeout 60 %s %s"):format(LUA, path))
   os.remove(path)
-  return text, tonumber(status)
+  return text, status
 end
 
 local function warning(name)

@@ -1,9 +1,13 @@
 -- connect: getting in, staying in and falling out, with Prosody and with ejabberd.
+local opened = require "spec.support.opened"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
+local shell = require "spec.support.shell"
+local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
 local xexpr = xmpp.xexpr
+local keep, turn_until, refuses = opened.keep, opened.turn_until, stage.refuses
 
 local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
 local STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
@@ -11,41 +15,11 @@ local STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 -- Alice logs in by SCRAM. From then on the library sends no PLAIN for her, so that is for Carol to do.
 local carol_session = peer.session:gsub("alice", "carol")
 
-local open = {} -- what a test has opened
-
-local function keep(conn)
-  open[#open + 1] = conn
-  return conn
-end
-
 local function dial(s, name, opts)
   return xmpp.connect_client(name .. "@" .. s.domain, s.users[name], s.host, s.port, s.opts(opts))
 end
 
 local function login(s, name, opts) return keep(assert(dial(s, name, opts))) end
-
--- Turns the loop until `is_so()`; an error when that takes longer than any healthy machine needs.
-local function turn_until(is_so, what)
-  local deadline = os.time() + 30
-  while not is_so() do
-    if os.time() > deadline then error("still waiting for " .. what, 2) end
-    xmpp.step(0.05)
-  end
-end
-
--- All at once: ejabberd takes a tenth of a second to say goodbye.
-local function close_all()
-  local closing = #open
-  for i = 1, #open do
-    local conn = open[i]
-    xmpp.spawn(function()
-      conn:stop()
-      closing = closing - 1
-    end)
-  end
-  open = {}
-  turn_until(function() return closing == 0 end, "goodbyes")
-end
 
 local function ping(s, conn)
   local response = assert(conn:send_await({ "iq", { type = "get", to = s.domain }, PING }, 30))
@@ -76,22 +50,10 @@ local function mechanism(heard) return (heard.out:match "mechanism='([^']*)'":gs
 local function pin_of(s, name)
   local command = ("openssl x509 -in '%s/%s.crt' -noout -pubkey | openssl pkey -pubin -outform DER"
     .. " | openssl dgst -sha256 -binary | openssl base64"):format(s.certs, name)
-  local pipe = assert(io.popen(command))
-  local pin = pipe:read "*l"
-  pipe:close()
-  return pin
+  return shell.succeed(command):match "%S+"
 end
 
--- The error must name this file and the line of the call, and hold `text` literally.
-local function refuses(text, f)
-  local ok, message = pcall(f)
-  assert.is_false(ok, "no error, but expected: " .. text)
-  local line = debug.getinfo(f, "S").linedefined
-  assert.truthy(message:find(("connect_spec.lua:%d:"):format(line), 1, true), "not at the caller's line: " .. message)
-  assert.truthy(message:find(text, 1, true), ("expected %q, got %q"):format(text, message))
-end
-
-after_each(close_all)
+after_each(opened.stop_all)
 
 server.each(function(s)
   describe("TLS", function()

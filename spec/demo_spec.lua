@@ -1,6 +1,7 @@
 -- demo: what `make demo` shows, run as it runs it, and what it leaves behind.
 
 local child = require "spec.support.child"
+local shell = require "spec.support.shell"
 
 local ENDING = "Everything worked, and nothing is left running."
 -- In this order, among others.
@@ -30,19 +31,11 @@ local LINES = {
   ENDING,
 }
 
--- What a shell command prints, on stderr too, and its exit status.
-local function run(command)
-  local pipe = assert(io.popen("exec 2>&1 </dev/null; " .. command .. "\necho \"status $?\""))
-  local text, status = pipe:read("*a"):match "^(.*)status (%d+)\n$"
-  pipe:close()
-  return text, tonumber(status)
-end
-
 -- The demo, with nothing of our environment that it looks at but `assignments`.
 local function demo(assignments, on_terminal)
   local command = child.folder .. "/demo"
   if on_terminal then command = ("script -qec '%s' /dev/null"):format(command) end
-  return run(("env -u LD_PRELOAD -u DEMO_COLOR -u NO_COLOR -u COLUMNS LC_ALL=C.UTF-8 TERM=xterm %s %s")
+  return shell.run(("env -u DEMO_COLOR -u NO_COLOR -u COLUMNS LC_ALL=C.UTF-8 TERM=xterm %s %s </dev/null")
     :format(assignments or "", command))
 end
 
@@ -50,7 +43,7 @@ end
 local function processes(folder, assignment)
   local pattern = folder:sub(1, -2) .. "[" .. folder:sub(-1) .. "]"
   local search = ("grep -lsz '%s' /proc/[0-9]*/environ /proc/[0-9]*/cmdline"):format(pattern)
-  return (run(('%s sh -c "%s"'):format(assignment or "", search)))
+  return (shell.run(('%s sh -c "%s"'):format(assignment or "", search)))
 end
 
 local function widest(text)
@@ -64,11 +57,11 @@ describe("the demo", function()
 
   -- A folder of its own for the server's; the server is another user, who must get in.
   setup(function()
-    folder = run("mktemp -d"):match "%S+"
-    run("chmod 755 " .. folder)
+    folder = shell.folder()
+    shell.succeed("chmod 755 " .. folder)
     text, status = demo("TMPDIR=" .. folder)
   end)
-  teardown(function() run("rm -rf " .. folder) end)
+  teardown(function() shell.remove(folder) end)
 
   it("ends well, with one sentence that says so", function()
     assert.equal(0, status, text)
@@ -104,7 +97,7 @@ describe("the demo", function()
     local seen = processes(folder, "TMPDIR=" .. folder)
     assert.truthy(seen:find "/environ\n" and seen:find "/cmdline\n", "the search would have found its own shells")
     assert.equal("", processes(folder))
-    assert.equal("", (run("ls -A " .. folder)))
+    assert.equal("", shell.succeed("ls -A " .. folder))
   end)
 
   it("has no colours where there is no terminal, and lines of 100 characters at most", function()
@@ -141,7 +134,7 @@ describe("the demo", function()
   end)
 
   it("says how to run it when it has no server", function()
-    local advice, ended = run("env -u XMPP_SERVER ${LUA:-lua5.4} examples/demo.lua")
+    local advice, ended = shell.run("unset XMPP_SERVER; " .. shell.HERE .. "${LUA:-lua5.4} examples/demo.lua")
     assert.equal(1, ended)
     assert.truthy(advice:find("run `make demo`", 1, true), advice)
   end)

@@ -7,13 +7,11 @@ local stage = require "spec.support.stage"
 local xexpr = require "xmpp.xexpr"
 local xmpp = require "xmpp"
 
-local hears, note, refuses = stage.hears, stage.note, stage.refuses
+local expect, hears, note, refuses = stage.expect, stage.hears, stage.note, stage.refuses
 
 local f, conn
 
-local function expect(text)
-  assert.equal(text, stage.heard())
-end
+local function set(...) f, conn = ... end
 
 local function come(...)
   stage.come(f, ...)
@@ -684,19 +682,4 @@ local GROUPS = {
   { "a filter", a_filter },
 }
 
-for _, manner in ipairs(stage.manners()) do
-  describe("engine, " .. manner.name .. ":", function()
-    before_each(function()
-      stage.begin(manner)
-      f = stage.open()
-      conn = f.conn
-    end)
-
-    after_each(function()
-      f, conn = nil, nil
-      stage.finish()
-    end)
-
-    for _, group in ipairs(GROUPS) do describe(group[1], group[2]) end
-  end)
-end
+stage.under_manners("engine", set, GROUPS)

@@ -1,6 +1,7 @@
 -- examples: each runs as a program of its own, as its reader would run it, and keeps what it promises.
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local xexpr = xmpp.xexpr
@@ -22,10 +23,7 @@ end
 
 -- Runs it to its end -> output, with what went to stderr, and exit status.
 local function run(...)
-  local pipe = assert(io.popen(command(...) .. " 2>&1; echo status $?"))
-  local output, status = pipe:read("*a"):match "^(.-)status (%d+)\n$"
-  pipe:close()
-  return output, tonumber(status)
+  return shell.run(shell.HERE .. command(...))
 end
 
 -- Starts it, and waits for its first line -> that line, the pipe, the process.

@@ -4,43 +4,30 @@
 -- or the end of the connection; and whatever happens, those who wait are told once, another connection goes on, and
 -- nothing is left in the registry. Each mode has a process of its own. TORTURE=1: memory ends everywhere, not here and
 -- there.
+local shell = require "spec.support.shell"
 local tables = require "spec.support.hostility"
 
 local MODES = { "normal", "collection", "limit", "failure" }
 local LUA = os.getenv "LUA" or "lua5.4"
 local LUA_PC = os.getenv "LUA_PC" or "lua" .. _VERSION:match "[%d.]+"
 
-local function shell(command)
-  local pipe = assert(io.popen("{ " .. command .. "\n}; echo \"status $?\""))
-  local text, status = pipe:read("*a"):match "^(.*)status (%d+)\n$"
-  pipe:close()
-  return text, tonumber(status)
-end
-
 local function build(folder)
-  return shell(("unset LD_PRELOAD; cc -std=c11 -D_GNU_SOURCE -O1 -Wall -Wextra -shared -fPIC -Wl,-z,nodelete"
-    .. " $(pkg-config --cflags %s) -o %s/limit.so c/test/shim/limit.c 2>&1"):format(LUA_PC, folder))
-end
-
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read "*a"
-  file:close()
-  return text
+  shell.succeed(("cc -std=c11 -D_GNU_SOURCE -O1 -Wall -Wextra -shared -fPIC -Wl,-z,nodelete"
+    .. " $(pkg-config --cflags %s) -o %s/limit.so c/test/shim/limit.c"):format(LUA_PC, folder))
 end
 
 -- All cells of a mode: key -> { ok, what it said }
 local function run(mode)
-  local folder = shell("mktemp -d"):match "%S+"
-  local text, status = build(folder)
-  assert.equal(0, status, text)
-  text, status = shell(("%s spec/support/hostility_run.lua %s %s 2>%s/stderr"):format(LUA, mode, folder, folder))
-  local result = { cells = {}, status = status, stderr = read(folder .. "/stderr"), runs = 0, n = 0 }
+  local folder = shell.folder()
+  build(folder)
+  local text, status = shell.run(shell.HERE .. ("%s spec/support/hostility_run.lua %s %s 2>%s/stderr"):format(LUA,
+    mode, folder, folder))
+  local result = { cells = {}, status = status, stderr = shell.read(folder .. "/stderr"), runs = 0, n = 0 }
   for ok, action, kind, said in text:gmatch "([^\t\n]*)\t([^\t\n]*)\t([^\t\n]*)\t([^\n]*)" do
     result.cells[action .. "\t" .. kind] = { ok = ok == "ok", said = said }
     result.n, result.runs = result.n + 1, result.runs + (tonumber(said) or 0)
   end
-  shell("rm -rf " .. folder)
+  shell.remove(folder)
   return result
 end
 

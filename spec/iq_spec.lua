@@ -5,13 +5,11 @@ local fed = require "spec.support.fed"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
-local hears, note = stage.hears, stage.note
+local expect, hears, note = stage.expect, stage.hears, stage.note
 
 local f, conn
 
-local function expect(text)
-  assert.equal(text, stage.heard())
-end
+local function set(...) f, conn = ... end
 
 local function sent()
   return stage.sent(f)
@@ -305,19 +303,4 @@ local GROUPS = {
   { "an iq", an_iq },
 }
 
-for _, manner in ipairs(stage.manners()) do
-  describe("iq, " .. manner.name .. ":", function()
-    before_each(function()
-      stage.begin(manner)
-      f = stage.open()
-      conn = f.conn
-    end)
-
-    after_each(function()
-      f, conn = nil, nil
-      stage.finish()
-    end)
-
-    for _, group in ipairs(GROUPS) do describe(group[1], group[2]) end
-  end)
-end
+stage.under_manners("iq", set, GROUPS)

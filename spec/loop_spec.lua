@@ -3,27 +3,19 @@
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
+local shell = require "spec.support.shell"
 local socket = require "socket"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
-local hears, note, refuses = stage.hears, stage.note, stage.refuses
-
-local function expect(text)
-  assert.equal(text, stage.heard())
-end
+local expect, hears, note, refuses = stage.expect, stage.hears, stage.note, stage.refuses
 
 -- A program of its own; what it prints, and its exit status.
 local function program(source)
-  local name = os.tmpname()
-  local file = assert(io.open(name, "w"))
-  file:write('local xmpp = require "xmpp"\n', source)
-  file:close()
-  local pipe = assert(io.popen((os.getenv "LUA" or "lua5.4") .. " " .. name .. ' 2>&1; echo "status $?"', "r"))
-  local output = pipe:read "*a"
-  pipe:close()
-  os.remove(name)
-  return output
+  local path = shell.file('local xmpp = require "xmpp"\n', source)
+  local output, status = shell.run(shell.HERE .. (os.getenv "LUA" or "lua5.4") .. " " .. path)
+  os.remove(path)
+  return ("%sstatus %d\n"):format(output, status)
 end
 
 describe("run", function()

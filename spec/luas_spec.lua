@@ -3,22 +3,12 @@
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
 local luas = require "spec.support.luas"
+local shell = require "spec.support.shell"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
-local note = stage.note
+local expect, note = stage.expect, stage.note
 local LUA = os.getenv "LUA" or "lua5.4"
-
-local function expect(text)
-  assert.equal(text, stage.heard())
-end
-
-local function run(command)
-  local pipe = assert(io.popen("unset LD_PRELOAD MAKEFLAGS BUILD SO; { " .. command .. "\n} 2>&1"))
-  local text = pipe:read "*a"
-  pipe:close()
-  return text
-end
 
 describe("a module", function()
   local FOLDERS = { ["lua5.4"] = "lua" }
@@ -27,14 +17,14 @@ describe("a module", function()
   NAMES.luajit = NAMES["lua5.1"] -- one module suits both
 
   local function load_with(lua, folder)
-    return run(("LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='%s/?.so' %s -e '%s'"):format(folder, lua,
+    return shell.run(("LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='%s/?.so' %s -e '%s'"):format(folder, lua,
       [[print((select(2, pcall(function() return require "xmpp".jid "A@b" end))))]]))
   end
 
   local here = LUA:match "[^/]*$"
   for name, folder in pairs(FOLDERS) do
     it(("for %s %s"):format(name, NAMES[name] == NAMES[here] and "works" or "is refused, with a sentence"), function()
-      local said = run("make -s LUA=" .. name)
+      local said = shell.run("make -s LUA=" .. name)
       local text = load_with(LUA, folder)
       if NAMES[name] == NAMES[here] then
         assert.equal("a@b\n", text)
@@ -50,11 +40,11 @@ describe("a module", function()
   end)
 
   it("that can't be loaded for another reason is told of in the linker's words", function()
-    local folder = run("mktemp -d"):match "%S+"
-    finally(function() run("rm -rf " .. folder) end)
-    run(("mkdir %s/xmpp && echo nothing > %s/xmpp/core.so"):format(folder, folder))
-    assert.matches("error loading module 'xmpp.core'", load_with(LUA, folder), 1, true)
-    assert.matches("module 'xmpp.core' not found", load_with(LUA, "/nonexistent"), 1, true)
+    local folder = shell.folder()
+    finally(function() shell.remove(folder) end)
+    shell.succeed(("mkdir %s/xmpp && echo nothing > %s/xmpp/core.so"):format(folder, folder))
+    assert.matches("error loading module 'xmpp.core'", (load_with(LUA, folder)), 1, true)
+    assert.matches("module 'xmpp.core' not found", (load_with(LUA, "/nonexistent")), 1, true)
   end)
 end)
 

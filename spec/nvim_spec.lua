@@ -1,21 +1,14 @@
 -- nvim: a conversation between Neovim, with the plugin of examples/nvim, and a connection of this process.
 
 local server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local xexpr = xmpp.xexpr
 local ROSTER = "jabber:iq:roster"
 
-local function run(command)
-  local pipe = assert(io.popen("unset LD_PRELOAD MAKEFLAGS BUILD SO; { " .. command .. "\n} 2>&1"))
-  local text = pipe:read "*a"
-  pipe:close()
-  return text
-end
-
 local function start(s, stopped)
-  local built = run "make -s LUA=luajit"
-  assert.equal("", built)
+  shell.succeed "make -s LUA=luajit"
   return assert(io.popen(([[exec env -u LD_PRELOAD TALK_HOST='%s' TALK_PORT=%d TALK_CA='%s' TALK_STOPPED='%s' \
     LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='build/luajit/?.so' \
     nvim --headless -u NONE -c 'luafile spec/support/nvim_talk.lua' -c 'qa!' </dev/null 2>&1]])

@@ -5,13 +5,9 @@ local fed = require "spec.support.fed"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
-local hears, note, refuses = stage.hears, stage.note, stage.refuses
+local expect, hears, note, refuses = stage.expect, stage.hears, stage.note, stage.refuses
 
 local f, conn
-
-local function expect(text)
-  assert.equal(text, stage.heard())
-end
 
 local function come(...)
   stage.come(f, ...)
@@ -32,22 +28,10 @@ local function takes(name, seconds)
   end)()
 end
 
-local function set_up(options)
-  return function()
-    stage.begin()
-    f = stage.open(options)
-    conn = f.conn
-  end
-end
-
-local function tear_down()
-  f, conn = nil, nil
-  stage.finish()
-end
+local function set(...) f, conn = ... end
 
 describe("receive", function()
-  before_each(set_up())
-  after_each(tear_down)
+  stage.around(set)
 
   it("gives what came, in order, and nil alone when nothing is there", function()
     assert.equal(1, select("#", conn:receive()))
@@ -133,8 +117,7 @@ describe("receive", function()
 end)
 
 describe("receive_blocking", function()
-  before_each(set_up())
-  after_each(tear_down)
+  stage.around(set)
 
   it("takes what is there already", function()
     come(1, 2)
@@ -243,8 +226,7 @@ describe("receive_blocking", function()
 end)
 
 describe("a handler that is set later", function()
-  before_each(set_up())
-  after_each(tear_down)
+  stage.around(set)
 
   it("gets what is queued first, in order, and then what comes", function()
     come(1, 2)
@@ -352,8 +334,7 @@ describe("a handler that is set later", function()
 end)
 
 describe("a handler that is taken away", function()
-  before_each(set_up())
-  after_each(tear_down)
+  stage.around(set)
 
   it("leaves what comes to the queue, until there is one again", function()
     conn:set_handler(hears "own")
@@ -379,8 +360,7 @@ describe("a handler that is taken away", function()
 end)
 
 describe("a full receive queue", function()
-  before_each(set_up { jid = stage.ME, max_queue = 4096 })
-  after_each(tear_down)
+  stage.around(set, { jid = stage.ME, max_queue = 4096 })
 
   local N = 200
 

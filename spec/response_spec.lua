@@ -3,56 +3,15 @@
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
-local hears, note = stage.hears, stage.note
+local expect, hears, note, request, stanza = stage.expect, stage.hears, stage.note, stage.request, stage.stanza
 
 local f, conn
 
-local function expect(text)
-  assert.equal(text, stage.heard())
-end
-
--- A request to `to` (nil: to nobody) with an id, or without.
-local function request(id, to)
-  return { "iq", { type = "get", id = id, to = to }, { "q", { xmlns = "urn:q" } } }
-end
-
-local function escape(s)
-  return (s:gsub("[&<']", { ["&"] = "&amp;", ["<"] = "&lt;", ["'"] = "&apos;" }))
-end
-
--- A stanza's bytes; a false attribute is absent.
-local function stanza(name, attributes)
-  local parts = {}
-  for key, value in pairs(attributes) do
-    if value then parts[#parts + 1] = (" %s='%s'"):format(key, escape(tostring(value))) end
-  end
-  return "<" .. name .. table.concat(parts) .. "/>"
-end
-
-local function notes(name)
-  local asked = conn
-  return function(response, c, err)
-    assert.equal(asked, c)
-    note(response and name .. "=" .. tostring(response[2].n or response[2].id) or name .. "!" .. err.layer)
-  end
-end
-
-local function set_up(options)
-  return function()
-    stage.begin()
-    f = stage.open(options)
-    conn = f.conn
-  end
-end
-
-local function tear_down()
-  f, conn = nil, nil
-  stage.finish()
-end
+local function notes(name) return stage.notes(conn, name) end
+local function set(...) f, conn = ... end
 
 describe("a response", function()
-  before_each(set_up())
-  after_each(tear_down)
+  stage.around(set)
 
   it("without a handler goes to who waits, and not to the queue", function()
     conn:set_callback(hears "never")
@@ -138,7 +97,7 @@ local function is_answered(name, id, to, bytes, from)
   f:feed(bytes)
   while conn:receive() do delivered = delivered + 1 end
   assert.equal(1, answered + delivered, bytes)
-  local waits = not pcall(conn.send_callback, conn, { name, { id = id } }, print)
+  local waits = not pcall(conn.send_callback, conn, { name, { id = id } }, function() end)
   assert.equal(delivered == 1, waits, bytes)
   return answered == 1
 end
@@ -151,8 +110,7 @@ local function fresh(options)
 end
 
 describe("who may answer", function()
-  before_each(set_up())
-  after_each(tear_down)
+  stage.around(set)
 
   it("follows from who was asked", function()
     for _, case in ipairs(RULE) do
@@ -292,8 +250,7 @@ describe("who may answer", function()
 end)
 
 describe("who may answer a component", function()
-  before_each(set_up { jid = "echo.xmpp.test", component = true })
-  after_each(tear_down)
+  stage.around(set, { jid = "echo.xmpp.test", component = true })
 
   local OURS = "echo.xmpp.test"
 

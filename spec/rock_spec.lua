@@ -1,31 +1,12 @@
 -- The rocks: LuaRocks makes one of a clean tree and one of the archive of `make dist`, with no server of rocks and,
 -- where that can be had, no network at all; each has every Lua file, and works from where nothing of the project is.
+local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local LUA = os.getenv "LUA" or "lua5.4"
 local LUA_VERSION = _VERSION:match "%d%.%d"
 local VERSION = xmpp._VERSION:match "^xmpp (.+)$"
-local function run(command)
-  local pipe = assert(io.popen("unset LD_PRELOAD MAKEFLAGS BUILD SO CFLAGS LDFLAGS; { " .. command
-    .. "\n} 2>&1; echo \"status $?\""))
-  local output = pipe:read("*a")
-  pipe:close()
-  local text, status = output:match("^(.*)status (%d+)\n$")
-  return text, tonumber(status)
-end
-
-local function succeed(command)
-  local text, status = run(command)
-  assert.equal(0, status, text)
-  return text
-end
-
-local function in_a_folder(f)
-  local folder = run("mktemp -d"):match("%S+")
-  local ok, err = pcall(f, folder)
-  run("rm -rf " .. folder)
-  if not ok then error(err, 0) end
-end
+local run, succeed = shell.run, shell.succeed
 
 -- Debian's luarocks takes Lua 5.1 for it otherwise.
 local LUAJIT = jit and succeed [[printf 'LUA=%s LUA_INCDIR=%s' "$(command -v luajit)" \
@@ -35,8 +16,8 @@ local OFFLINE = run "unshare -n true 2>/dev/null && echo unshare -n":match "^uns
 
 -- luarocks in a folder, with a tree of its own below that.
 local function luarocks(folder, arguments)
-  return ("cd %s && %s luarocks --lua-version=%s --only-server=/nonexistent %s %s --tree=%s/tree"):format(folder,
-    OFFLINE, LUA_VERSION, arguments, LUAJIT, folder)
+  return ("unset CFLAGS LDFLAGS; cd %s && %s luarocks --lua-version=%s --only-server=/nonexistent %s %s --tree=%s/tree")
+    :format(folder, OFFLINE, LUA_VERSION, arguments, LUAJIT, folder)
 end
 
 -- In a repository a clean tree is what git would keep.
@@ -59,22 +40,15 @@ local function works(folder)
   assert.equal(("<presence/>\ta@b\txmpp %s\n"):format(VERSION), text)
 end
 
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
 -- What a rockspec assigns.
 local function load_rockspec(path)
   local into = {}
   local chunk
   if setfenv then -- luacheck: ignore 113
-    chunk = assert(loadstring(read(path))) -- luacheck: ignore 113
+    chunk = assert(loadstring(shell.read(path))) -- luacheck: ignore 113
     setfenv(chunk, into) -- luacheck: ignore 113
   else
-    chunk = assert(load(read(path), path, "t", into))
+    chunk = assert(load(shell.read(path), path, "t", into))
   end
   chunk()
   return into
@@ -82,14 +56,14 @@ end
 
 describe("the rock", function()
   it("of the tree is made without any server of rocks", function()
-    in_a_folder(function(folder)
+    shell.in_folder(function(folder)
       succeed(copy_to(folder) .. luarocks(folder, "make rockspec/xmpp-dev-1.rockspec"))
       works(folder)
     end)
   end)
 
   it("of this version is made of the archive that 'make dist' makes", function()
-    in_a_folder(function(folder)
+    shell.in_folder(function(folder)
       succeed(copy_to(folder) .. ("cd %s && make -s dist BUILD=%s/made"):format(folder, folder))
       local text = succeed(("ls %s/made/dist"):format(folder))
       assert.equal(("xmpp-%s-1.rockspec\nxmpp-%s.tar.gz\n"):format(VERSION, VERSION), text)
@@ -99,7 +73,7 @@ describe("the rock", function()
   end)
 
   it("names the packages of a library that is not there", function()
-    in_a_folder(function(folder)
+    shell.in_folder(function(folder)
       local text, status = run(copy_to(folder) .. "export PKG_CONFIG_LIBDIR=/nonexistent; "
         .. luarocks(folder, "make rockspec/xmpp-dev-1.rockspec"))
       assert.not_equal(0, status)

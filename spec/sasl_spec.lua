@@ -1,6 +1,7 @@
 -- sasl: logging in with Prosody and with ejabberd by everything they offer: bound to the channel and not, by
 -- certificate, without a name; and that nobody in between profits. What no real server says: c/test/t_sasl_matrix.c.
 local child = require "spec.support.child"
+local opened = require "spec.support.opened"
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
 
@@ -8,20 +9,7 @@ local unpack = table.unpack or unpack -- luacheck: ignore 143
 
 local PLUS = { "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512-PLUS" }
 
-local open = {} -- what a test has opened
-
--- All at once: ejabberd takes a tenth of a second to say goodbye.
-after_each(function()
-  local closing = #open
-  for _, conn in ipairs(open) do
-    xmpp.spawn(function()
-      conn:stop()
-      closing = closing - 1
-    end)
-  end
-  open = {}
-  while closing > 0 do xmpp.step(-1) end
-end)
+after_each(opened.stop_all)
 
 -- A log for opts, and what has gone out.
 local function listener()
@@ -37,7 +25,7 @@ local function dial(s, who, opts)
   opts = s.opts(opts)
   opts.log = log
   local conn, err = xmpp.connect_client(who .. "@" .. s.domain, s.users[who], s.host, opts.port or s.port, opts)
-  open[#open + 1] = conn
+  opened.keep(conn)
   return conn, err, heard
 end
 
@@ -196,7 +184,7 @@ server.each(function(s)
 
   it("tells nothing of SASL for a component", function()
     local conn = assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret))
-    open[#open + 1] = conn
+    opened.keep(conn)
     assert.same({}, told(conn))
   end)
 end, { tls_protocol = "1.3", more_users = "dave:p\195\164ss erin:erinpw" })
@@ -224,7 +212,7 @@ server.each(function(s)
       local log, heard = listener()
       opts.log = log
       local conn, err = xmpp.connect_client(who, password, s.host, s.port, opts)
-      open[#open + 1] = conn
+      opened.keep(conn)
       return conn, err, heard
     end
 
@@ -263,7 +251,7 @@ local function anonymous(s)
     it("gives a name to who has none", function()
       local opts = s.opts { mechanisms = { "ANONYMOUS" } }
       local conn = assert(xmpp.connect_client(s.domain, nil, s.host, s.port, opts))
-      open[#open + 1] = conn
+      opened.keep(conn)
       assert.equal("ANONYMOUS", conn:info().mechanism)
       assert.equal(s.domain, conn:jid().domainpart)
       assert.is_string(conn:jid().localpart)
@@ -272,7 +260,7 @@ local function anonymous(s)
     it("gives another to who has one, if nothing else is allowed", function()
       local opts = s.opts { mechanisms = { "ANONYMOUS" } }
       local conn = assert(xmpp.connect_client("alice@" .. s.domain, "whatever", s.host, s.port, opts))
-      open[#open + 1] = conn
+      opened.keep(conn)
       assert.equal("ANONYMOUS", conn:info().mechanism)
       assert.not_equal("alice", conn:jid().localpart)
     end)

@@ -11,6 +11,7 @@ local child = require "spec.support.child"
 local json = require "cjson"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local ELEMENTS = { "auth", "response", "challenge", "success", "handshake" }
@@ -21,9 +22,7 @@ local MECHANISMS = { "SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PL
 
 -- As it is on the wire, from the first character on that depends on the password.
 local function in_base64(user, password)
-  local pipe = assert(io.popen(("printf '\\0%s\\0%s' | openssl base64 -A"):format(user, password)))
-  local text = pipe:read "*a"
-  pipe:close()
+  local text = shell.succeed(("printf '\\0%s\\0%s' | openssl base64 -A"):format(user, password))
   return text:sub(math.ceil((#user + 2) / 3) * 4 + 1)
 end
 
@@ -163,14 +162,8 @@ end)
 describe("a server that plays false", function()
   local certs
 
-  setup(function()
-    local pipe = assert(io.popen "mktemp -d")
-    certs = pipe:read "*l"
-    pipe:close()
-    assert(os.execute(("spec/support/certs '%s'"):format(certs)))
-  end)
-
-  teardown(function() os.execute(("rm -rf '%s'"):format(certs)) end)
+  setup(function() certs = peer.certs() end)
+  teardown(function() shell.remove(certs) end)
 
   local function play(text, password)
     local p = peer.play(text, { grace = 0.1, certs = certs })

@@ -1,46 +1,20 @@
 -- seed: every function that the Racket library has, in Lua, each the same on Prosody and on ejabberd.
+local opened = require "spec.support.opened"
 local server = require "spec.support.server"
+local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
 local xexpr = xmpp.xexpr
+local keep, turn_until, refuses = opened.keep, opened.turn_until, stage.refuses
 
 local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
 
-local open = {} -- what a test has opened
-
 local function login(s, name, extra)
-  local conn = assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], s.host, s.port, s.opts(extra)))
-  open[#open + 1] = conn
-  return conn
+  return keep(assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], s.host, s.port, s.opts(extra))))
 end
 
 local function component(s)
-  local conn = assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret))
-  open[#open + 1] = conn
-  return conn
-end
-
--- Turns the loop until `is_so()`; an error when that takes longer than any healthy machine needs.
-local function turn_until(is_so, what)
-  local deadline = os.time() + 30
-  while not is_so() do
-    if os.time() > deadline then error("still waiting for " .. what, 2) end
-    xmpp.step(0.05)
-  end
-end
-
--- All at once: ejabberd takes a tenth of a second to say goodbye.
-local function close_all()
-  local closing = #open
-  for i = 1, #open do
-    local conn = open[i]
-    xmpp.spawn(function()
-      conn:stop()
-      closing = closing - 1
-    end)
-  end
-  open = {}
-  turn_until(function() return closing == 0 end, "goodbyes")
+  return keep(assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret)))
 end
 
 -- Everything that the server had for `conn` before this call has been dispatched after it.
@@ -61,17 +35,8 @@ local function queued(conn)
   return texts
 end
 
--- The error must name this file and the line of the call, and hold `text` literally.
-local function refuses(text, f)
-  local ok, message = pcall(f)
-  assert.is_false(ok, "no error, but expected: " .. text)
-  local line = debug.getinfo(f, "S").linedefined
-  assert.truthy(message:find(("seed_spec.lua:%d:"):format(line), 1, true), "not at the caller's line: " .. message)
-  assert.truthy(message:find(text, 1, true), ("expected %q, got %q"):format(text, message))
-end
-
 server.each(function(s)
-  after_each(close_all)
+  after_each(opened.stop_all)
 
   describe("every function of a connection", function()
     it("is the same value in the module and in the connection", function()
@@ -105,13 +70,13 @@ server.each(function(s)
     it("takes a Jid, and host and port among the options", function()
       local jid = assert(xmpp.jid("alice@xmpp.test/desk"))
       local conn = assert(xmpp.connect_client(jid, s.users.alice, s.opts { host = s.host, port = s.port }))
-      open[#open + 1] = conn
+      keep(conn)
       assert.equal("alice@xmpp.test/desk", tostring(conn:jid()))
     end)
 
     it("takes a host, and the port among the options", function()
       local conn = assert(xmpp.connect_client("alice@xmpp.test", s.users.alice, s.host, s.opts { port = s.port }))
-      open[#open + 1] = conn
+      keep(conn)
       assert.is_true(xmpp.is_connection(conn))
     end)
 

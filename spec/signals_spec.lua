@@ -1,7 +1,7 @@
 -- Ctrl-C: the signal comes to a program that waits, or is at work, and ends xmpp.run() or the wait, and nothing else.
+local shell = require "spec.support.shell"
 
 local LUA = os.getenv "LUA" or "lua5.4"
-local SO_DIR = os.getenv "SO_DIR" or "lua"
 
 -- timeout is the process, the program its child
 local WHEN_ASLEEP = "unset LD_PRELOAD; sleep 0.2; p=$(pgrep -P %s); for i in 1 2 3 4 5 6 7 8 9; do "
@@ -9,19 +9,14 @@ local WHEN_ASLEEP = "unset LD_PRELOAD; sleep 0.2; p=$(pgrep -P %s); for i in 1 2
 
 -- Runs a program of Lua. It says "now" when it is to be interrupted while it waits. -> what it said besides, status
 local function run(program)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write [[
+  local path = shell.file([[
     io.stdout:setvbuf "no"
     local xmpp = require "xmpp"
     local fed = require "spec.support.fed"
     local function interrupt() assert(io.popen "kill -INT $PPID"):close() end -- os.execute would have it ignored
-  ]]
-  file:write(program)
-  file:close()
-  local pipe = assert(io.popen(("LD_PRELOAD='%s' LUA_PATH='lua/?.lua;lua/?/init.lua;?.lua' LUA_CPATH='%s/?.so' sh -c "
-    .. "'echo $$; exec timeout --foreground 60 %s %s' 2>&1; echo status $?"):format(os.getenv "PRELOAD" or "", SO_DIR,
-    LUA, path)))
+  ]], program)
+  local pipe = assert(io.popen(shell.HERE .. ("sh -c 'echo $$; exec timeout --foreground 60 %s %s' 2>&1; "
+    .. "echo status $?"):format(LUA, path)))
   local pid, said = pipe:read "*l", {}
   for line in pipe:lines() do
     if line == "now" then

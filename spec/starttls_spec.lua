@@ -1,6 +1,7 @@
 -- starttls: negotiation with servers that play false. Whatever they do, the client says so in time, and no password is
 -- told to whoever has not shown a certificate.
 local peer = require "spec.support.peer"
+local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local STREAM = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
@@ -55,14 +56,8 @@ local function fails_silently(wanted, text, opts)
   return err, transcript
 end
 
-setup(function()
-  local pipe = assert(io.popen "mktemp -d")
-  certs = pipe:read "*l"
-  pipe:close()
-  assert(os.execute(("spec/support/certs '%s'"):format(certs)))
-end)
-
-teardown(function() os.execute(("rm -rf '%s'"):format(certs)) end)
+setup(function() certs = peer.certs() end)
+teardown(function() shell.remove(certs) end)
 
 describe("a good server", function()
   it("is logged in to", function()

@@ -456,7 +456,7 @@ int xb_l_check_stanza(lua_State *L) {
   xb_state *st = xb_state_of(L);
   xb_writing w = {.ns = XM_NS_CLIENT};
   int rc;
-  luaL_checkany(L, 1);
+  lua_settop(L, 1);
   rc = xb_write(L, 1, &st->scratch, &w);
   leave_scratch(st);
   if (rc == XM_ENOMEM) return luaL_error(L, "not enough memory");
@@ -502,10 +502,26 @@ static int parse(xm_xml *x, const char *s, size_t n, xm_err *e) {
   return ev;
 }
 
-static int fail_parse(lua_State *L, const xm_err *e, const char *otherwise) {
-  xm_err told = {0};
-  if (!xm_err_is_set(e)) xm_err_set(&told, XM_LAYER_STANZA, "not-well-formed", false, "%s", otherwise);
-  return xb_fail(L, xm_err_is_set(e) ? e : &told);
+/* The stream is ours alone, `before` bytes of it: what it was refused for is told of the element. */
+static xm_err of_the_element(const xm_err *e, size_t before) {
+  static const char prefix[] = "the stream was refused: ", place[] = " (byte ";
+  xm_err told = *e;
+  const char *reason = e->text + sizeof prefix - 1, *at = strstr(reason, place);
+  if (e->layer != XM_LAYER_STREAM || strncmp(e->text, prefix, sizeof prefix - 1) != 0) return told;
+  told.layer = XM_LAYER_STANZA;
+  if (at) {
+    snprintf(told.text, sizeof told.text, "%.*s%s%zu)", (int)(at - reason), reason, place,
+             (size_t)strtoull(at + sizeof place - 1, NULL, 10) - before);
+  } else {
+    snprintf(told.text, sizeof told.text, "%s", reason);
+  }
+  return told;
+}
+
+static int fail_parse(lua_State *L, const xm_err *e, size_t before, const char *otherwise) {
+  xm_err told = of_the_element(e, before);
+  xm_err_set(&told, XM_LAYER_STANZA, "not-well-formed", false, "%s", otherwise); /* the first is kept */
+  return xb_fail(L, &told);
 }
 
 static int build(lua_State *L) {
@@ -537,5 +553,5 @@ int xb_l_from_xml(lua_State *L) {
   xm_xml_free(x);
   if (status != LUA_OK) return lua_error(L);
   if (ev == XM_XML_STANZA) return 1;
-  return fail_parse(L, &e, ev == XM_XML_CLOSE ? "more than one element" : "the element is not complete");
+  return fail_parse(L, &e, sizeof head - 1, ev == XM_XML_CLOSE ? "more than one element" : "the element is not complete");
 }

@@ -55,6 +55,11 @@ void xm_buf_rollback(xm_buf *b, size_t mark);
 /* Empty, memory kept / empty, memory given back. Both zeroise what a secret window held. Free is harmless twice. */
 void xm_buf_clear(xm_buf *b);
 void xm_buf_free(xm_buf *b);
+/* Memory that nothing is in; it is given back. */
+static inline size_t xm_buf_spare(const xm_buf *b) { return b->pos == b->last ? b->cap : 0; }
+static inline void xm_buf_rest(xm_buf *b) {
+  if (b->pos == b->last) xm_buf_free(b);
+}
 
 /* Zeroise `n` bytes so that no compiler leaves it out. */
 void xm_wipe(void *p, size_t n);

@@ -74,11 +74,6 @@ static int make_parts(xm_conn *c) {
   return password ? xm_buf_put(&c->password, password, c->o.password_len) : XM_OK;
 }
 
-/* One of the caller's may end at its NUL. */
-static void copy_jid(xm_jid *to, const xm_jid *from) {
-  memcpy(to, from, offsetof(xm_jid, str) + xm_jid_len(from) + 1);
-}
-
 static int restore(xm_conn *c, const xm_conn_session *session) {
   size_t i;
   for (i = 0; i < session->n; i++) {
@@ -88,9 +83,9 @@ static int restore(xm_conn *c, const xm_conn_session *session) {
       return XM_ENOMEM;
   }
   c->bound = true;
-  copy_jid(&c->jid, session->jid);
-  if (xm_sm_restore(c->sm, &session->sm) < 0) return XM_ENOMEM;
-  return xm_route_set_self(c->route, &c->jid);
+  c->jid = xm_jid_copy(session->jid);
+  if (!c->jid || xm_sm_restore(c->sm, &session->sm) < 0) return XM_ENOMEM;
+  return xm_route_set_self(c->route, c->jid);
 }
 
 /* A fed connection is ready at once. */
@@ -125,13 +120,11 @@ xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, const xm_conn_s
   c->password = XM_BUF_SECRET;
   c->log.on = options->log;
   c->loop = l;
-  copy_jid(&c->jid, options->jid);
   xm_loop_hold(l);
   xm_jump_watch(l, &c->jump, on_jump, c);
   if (c->o.tls_ctx) xm_tls_ctx_hold(c->o.tls_ctx);
-  c->asked = c->jid;
-  c->o.jid = &c->asked;
-  if (copy_strings(&c->o) == XM_OK && make_parts(c) == XM_OK && (!session || restore(c, session) == XM_OK)) {
+  c->o.jid = c->asked = xm_jid_copy(options->jid);
+  if (copy_strings(&c->o) == XM_OK && c->asked && make_parts(c) == XM_OK && (!session || restore(c, session) == XM_OK)) {
     if (start(c, e) == XM_OK) return c;
   }
   xm_err_nomem(e);
@@ -157,6 +150,8 @@ void xm_conn_free(xm_conn *c) {
   xm_buf_free(&c->password);
   xm_buf_free(&c->log.records);
   for (i = 0; (s = strings_of(&c->o, i)); i++) free((char *)*s);
+  free(c->asked);
+  free(c->jid);
   xm_loop_release(c->loop);
   free(c);
 }
@@ -173,7 +168,7 @@ const xm_tape *xm_conn_stanza(const xm_conn *c) {
 }
 
 const xm_jid *xm_conn_jid(const xm_conn *c) {
-  return c->bound ? &c->jid : NULL;
+  return c->bound ? c->jid : NULL;
 }
 
 const char *xm_conn_ns(const xm_conn *c) {
@@ -265,6 +260,7 @@ void xm_conn_close(xm_conn *c, unsigned ms) {
   if (c->state != XM_CONN_READY && xm_sm_stanzas(c->sm) == 0) return xc_end_with_loss(c);
   c->closing = true;
   xm_timer_start(c->loop, &c->deadline, ms, on_overdue_timer, c);
+  xm_timer_stop(c->loop, &c->rest);
   xm_conn_pause(c, false);
   if (c->state != XM_CONN_READY) return hurry_up(c);
   c->state = XM_CONN_CLOSING;

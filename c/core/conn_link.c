@@ -8,7 +8,7 @@
 #include "srv.h"
 
 static void stop_timers(xm_conn *c) {
-  xm_timer *const all[] = {&c->idle, &c->ask, &c->hold, &c->patience, &c->deadline, &c->next};
+  xm_timer *const all[] = {&c->idle, &c->ask, &c->hold, &c->rest, &c->patience, &c->deadline, &c->next};
   size_t i, n = sizeof all / sizeof *all;
   if (c->state != XM_CONN_CLOSED) n -= 2; /* those of the link */
   for (i = 0; i < n; i++) xm_timer_stop(c->loop, all[i]);
@@ -24,7 +24,7 @@ void xc_forget_link(xm_conn *c) {
   if (c->link && c->o.fed) keep_sent(c);
   xm_link_free(c->link);
   c->link = NULL;
-  c->impatient = c->said_bye = c->must_keep = c->must_check = false;
+  c->impatient = c->said_bye = c->must_keep = c->must_check = c->must_rest = false;
   *c->ping = '\0';
 }
 
@@ -229,8 +229,11 @@ xm_conn_event xc_refuse_h(xm_conn *c) {
 
 static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
   bool again = c->bound;
-  c->jid = *xm_link_jid(c->link);
-  if (xm_route_set_self(c->route, &c->jid) < 0) return XM_ENOMEM;
+  xm_jid *jid = xm_jid_copy(xm_link_jid(c->link));
+  if (!jid) return XM_ENOMEM;
+  free(c->jid);
+  c->jid = jid;
+  if (xm_route_set_self(c->route, jid) < 0) return XM_ENOMEM;
   if (again && xm_sm_lost(c->sm, outcome == XM_NEGO_LOST_AT ? &h : NULL, xm_loop_wall(), c->o.max_age) < 0)
     return XM_ENOMEM;
   if (again) {

@@ -13,6 +13,8 @@ enum {
   ASK_AFTER = 250,      /* ms: what was sent is asked about, if no batch came together */
   HOLD = 1000,          /* ms that <enabled/> is waited for: see xm_sm_is_held */
   PROVE = 5000,         /* ms: a resumed session that swallows what it is given is found out sooner than a dead link */
+  REST = 500,           /* ms until memory that a burst has left is given back */
+  KEPT = 4096,          /* bytes of it that aren't worth the trouble */
   HOPS = 3,             /* see-other-host, in a row */
   BARREN = 2,           /* resumptions that brought nothing on, until the session is given up */
   SESSION_KEPT = 300000 /* ms that a server keeps a cut session, where it doesn't say */
@@ -33,11 +35,12 @@ struct xm_conn {
   xm_wirelog log;
   xm_buf password;  /* for the next login */
   bool has_password;
-  xm_jid asked, jid; /* who logs in; what was bound */
+  xm_jid *asked, *jid; /* who logs in; what was bound, NULL: nothing yet */
   xm_conn_info info;
   xm_timer idle;     /* keepalive */
   xm_timer ask;      /* see ASK_AFTER */
   xm_timer hold;     /* see HOLD */
+  xm_timer rest;     /* see REST */
   xm_timer patience; /* until the server must have answered */
   xm_timer deadline; /* of closing */
   xm_timer next;     /* the next attempt */
@@ -59,6 +62,7 @@ struct xm_conn {
   bool unproven;     /* the session was resumed, and nothing has been acknowledged since */
   bool handling;     /* the stanza that was given out isn't counted yet */
   bool must_keep;    /* it is time for one */
+  bool must_rest;
   bool must_check;   /* for more than that: an answer */
   bool impatient, overdue, must_connect; /* a timer has fired */
   bool closing;      /* xm_conn_close was called */

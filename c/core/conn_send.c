@@ -126,7 +126,7 @@ static void ping(xm_conn *c) {
   char id[XM_RND_ID + 1], domain[XM_JID_MAX + 1];
   int rc;
   if (*c->ping || xm_rnd_id(id) < 0) return;
-  snprintf(domain, sizeof domain, "%.*s", (int)c->jid.domain_len, xm_jid_domain(&c->jid));
+  snprintf(domain, sizeof domain, "%.*s", (int)c->jid->domain_len, xm_jid_domain(c->jid));
   rc = xm_out_start(&o, "iq", "type", "get", "id", id, "to", domain, NULL);
   if (rc == XM_OK) rc = xm_out_start(&o, "ping", "xmlns", "urn:xmpp:ping", NULL);
   if (rc == XM_OK) rc = xm_out_end(&o, "ping");

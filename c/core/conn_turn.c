@@ -102,8 +102,31 @@ static xm_conn_event lose_patience(xm_conn *c) {
   return XM_CONN_AGAIN;
 }
 
+/* Resting. */
+
+static void on_rest(void *arg) {
+  xm_conn *c = arg;
+  c->must_rest = true;
+  xc_wake(c);
+}
+
+static void rest(xm_conn *c) {
+  c->must_rest = false;
+  xm_sm_rest(c->sm);
+  xm_link_rest(c->link);
+}
+
+/* A burst is over: its memory goes, not at once, since the next one may follow. */
+static void see_to_rest(xm_conn *c) {
+  if (c->must_rest) return rest(c);
+  if (c->state != XM_CONN_READY || xm_timer_armed(&c->rest)) return;
+  if (xm_sm_spare(c->sm) + xm_link_spare(c->link) <= KEPT) return;
+  xm_timer_start(c->loop, &c->rest, REST, on_rest, c);
+}
+
 /* The link has nothing more to say now. */
 static xm_conn_event on_quiet(xm_conn *c) {
+  see_to_rest(c);
   if (c->impatient && xc_is_up(c)) return lose_patience(c);
   if (c->closing && xc_is_up(c)) xc_try_bye(c);
   return c->link && xm_link_state_of(c->link) == XM_LINK_CLOSED ? xc_on_link_end(c) : XM_CONN_NOTHING;

@@ -1,5 +1,6 @@
 #include "dns.h"
 
+#define CARES_NO_DEPRECATED /* 1.18, Debian 12's, has no others */
 #include <ares.h>
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
@@ -10,6 +11,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#include "dns_sock.h"
 #include "rnd.h"
 #include "srv.h"
 
@@ -420,6 +422,7 @@ static int open_channel(xm_dns *d, const xm_dns_query *q) {
   int status;
   if (q->srv || q->nameservers) mask |= ARES_OPT_DOMAINS; /* an XMPP domain is whole: no search list */
   status = ares_init_options(&d->channel, &o, mask);
+  if (status == ARES_SUCCESS) xm_dns_sock_quiet(d->channel);
   if (status == ARES_SUCCESS && q->nameservers) status = ares_set_servers_ports_csv(d->channel, q->nameservers);
   return status;
 }

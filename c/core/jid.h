@@ -8,6 +8,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "err.h"
 
@@ -16,7 +18,8 @@ enum {
   XM_JID_MAX = 3 * XM_JID_PART + 2,     /* of a whole address */
 };
 
-/* A prepared address, as "local@domain/resource" with no part that is absent. */
+/* A prepared address, as "local@domain/resource" with no part that is absent. One that is kept may end at its NUL (xm_jid_copy),
+ * so what is pointed to is never copied by =. */
 typedef struct xm_jid {
   unsigned short local_len;    /* 0: no localpart */
   unsigned short domain_len;   /* never 0 */
@@ -51,6 +54,14 @@ static inline size_t xm_jid_bare_len(const xm_jid *j) {
 }
 static inline size_t xm_jid_len(const xm_jid *j) {
   return xm_jid_bare_len(j) + (j->resource_len ? j->resource_len + 1u : 0u);
+}
+
+/* A copy with room for no more than itself. To be freed; NULL: no memory. */
+static inline xm_jid *xm_jid_copy(const xm_jid *jid) {
+  size_t n = offsetof(xm_jid, str) + xm_jid_len(jid) + 1;
+  xm_jid *copy = malloc(n);
+  if (copy) memcpy(copy, jid, n);
+  return copy;
 }
 
 /* Is what arrived (`s`, as the peer spelled it) the address `jid`: the same bytes, or the same after preparation? */

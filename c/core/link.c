@@ -16,6 +16,8 @@ enum {
   STANZA_UNTIL_BOUND = 64 * 1024,
   START_TAG = 64 * 1024,
   READS_A_TURN = 64, /* then others have their turn */
+  TLS_PIECE = 2048,  /* bytes: OpenSSL keeps the rest, and expat's buffer stays small */
+  MUCH = 64 * 1024,  /* bytes of a tape, of which nothing is kept when all is read */
   OTHER_HOST = 300,
 };
 
@@ -24,7 +26,7 @@ struct xm_link {
   xm_link_state state;
   xm_loop *loop;
   xm_wirelog *log;
-  xm_jid jid;       /* who logs in; then, what was bound */
+  xm_jid *bound;    /* what was bound; NULL: nothing yet */
   char domain[256]; /* ASCII, for DNS and certificates */
   xm_dns *dns;
   xm_sock *sock;    /* from DIALLING on, until CLOSED */
@@ -266,8 +268,8 @@ static xm_link_event resolve(xm_link *k) {
 static xm_link_event begin_tls(xm_link *k) {
   xm_tls_io io = {.arg = k, .recv = io_recv, .send = io_send};
   xm_tls_peer peer = {.name = k->o->tls_name ? k->o->tls_name : k->domain,
-                      .jid = k->o->tls_name ? NULL : xm_jid_domain(&k->jid),
-                      .jid_len = k->jid.domain_len,
+                      .jid = k->o->tls_name ? NULL : xm_jid_domain(k->o->jid),
+                      .jid_len = k->o->jid->domain_len,
                       .pin = k->o->pin,
                       .alpn = k->direct,
                       .resume = k->o->remember && !k->choked};
@@ -367,8 +369,9 @@ static void open_up(xm_link *k) {
 static xm_link_event become_open(xm_link *k) {
   k->outcome = xm_nego_outcome_of(k->nego, &k->h);
   k->has_sm = xm_nego_has_sm(k->nego);
+  if (k->outcome != XM_NEGO_RESUMED) k->bound = xm_jid_copy(xm_nego_jid(k->nego));
+  if (k->outcome != XM_NEGO_RESUMED && !k->bound) return fail(k);
   if (k->tls) xm_tls_keep(k->tls);
-  if (k->outcome != XM_NEGO_RESUMED) k->jid = *xm_nego_jid(k->nego);
   open_up(k);
   return XM_LINK_OPENED;
 }
@@ -459,11 +462,17 @@ static xm_link_event on_close(xm_link *k) {
   return on_stream_error(k);
 }
 
+/* All that has come is read. */
+static xm_link_event be_quiet(xm_link *k) {
+  if (xm_xml_spare(k->xml) > MUCH) xm_xml_rest(k->xml);
+  return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
+}
+
 static xm_link_event read_stream(xm_link *k, int *reads) {
   int ev;
   if (k->paused) return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
   ev = pull(k, reads);
-  if (ev == XM_XML_MORE && *reads < READS_A_TURN) return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
+  if (ev == XM_XML_MORE && *reads < READS_A_TURN) return be_quiet(k);
   switch (ev) {
     case XM_XML_MORE: return XM_LINK_AGAIN;
     case XM_XML_OPEN: return k->nego ? negotiate(k, true) : XM_LINK_AGAIN;
@@ -501,15 +510,14 @@ xm_link_event xm_link_next(xm_link *k) {
 static int make_parts(xm_link *k, const xm_link_start *start) {
   const xm_conn_options *o = k->o;
   xm_nego_options n = {.component = o->component,
-                       .jid = &k->jid,
+                       .jid = o->jid,
                        .lang = o->lang,
                        .mechanisms = o->mechanisms,
                        .plain = o->plain,
                        .pinned = o->pinned,
                        .remember = o->remember,
                        .certificate = o->tls_ctx && xm_tls_ctx_has_certificate(o->tls_ctx),
-                       .authzid =
-                           o->tls_ctx && xm_tls_ctx_needs_authzid(o->tls_ctx, k->jid.str, xm_jid_bare_len(&k->jid)),
+                       .authzid = o->tls_ctx && xm_tls_ctx_needs_authzid(o->tls_ctx, o->jid->str, xm_jid_bare_len(o->jid)),
                        .need_tls = o->tls != XM_TLS_NONE,
                        .previd = start->previd,
                        .h = start->h};
@@ -517,6 +525,7 @@ static int make_parts(xm_link *k, const xm_link_start *start) {
   k->nego = xm_nego_new(&n, start->password, start->password_len);
   k->xml = xm_xml_new(o->component ? XM_NS_COMPONENT : XM_NS_CLIENT, &limits);
   if (!k->nego || !k->xml) return XM_ENOMEM;
+  if (o->tls != XM_TLS_NONE) xm_xml_set_piece(k->xml, TLS_PIECE);
   set_limits(k, STANZA_UNTIL_BOUND);
   return XM_OK;
 }
@@ -556,9 +565,8 @@ xm_link *xm_link_new(xm_loop *l, const xm_conn_options *o, const xm_link_start *
   k->wire = XM_BUF_SECRET;
   k->sink = &k->why;
   if (start->avoid) k->avoid = *start->avoid;
-  memcpy(&k->jid, o->jid, offsetof(xm_jid, str) + xm_jid_len(o->jid) + 1); /* it may end at its NUL */
   xm_loop_hold(l);
-  if (make_parts(k, start) == XM_OK && xm_jid_ascii_domain(&k->jid, k->domain, sizeof k->domain) == XM_OK) {
+  if (make_parts(k, start) == XM_OK && xm_jid_ascii_domain(o->jid, k->domain, sizeof k->domain) == XM_OK) {
     if (begin(k, start, e) == XM_OK) return k;
   }
   xm_err_nomem(e);
@@ -573,6 +581,7 @@ void xm_link_free(xm_link *k) {
   xm_xml_free(k->xml);
   xm_buf_free(&k->wire);
   xm_buf_free(&k->in);
+  free(k->bound);
   xm_loop_release(k->loop);
   free(k);
 }
@@ -586,6 +595,15 @@ void xm_link_pause(xm_link *k, bool paused) {
   if (!paused) wake(k); /* there may be more in the parser, of which no descriptor tells */
 }
 
+size_t xm_link_spare(const xm_link *k) {
+  return xm_xml_spare(k->xml) + xm_buf_spare(&k->wire);
+}
+
+void xm_link_rest(xm_link *k) {
+  xm_xml_rest(k->xml);
+  xm_buf_rest(&k->wire);
+}
+
 const xm_tape *xm_link_tape(const xm_link *k) {
   return xm_xml_tape(k->xml);
 }
@@ -595,7 +613,7 @@ xm_err *xm_link_why(xm_link *k) {
 }
 
 const xm_jid *xm_link_jid(const xm_link *k) {
-  return &k->jid;
+  return k->bound ? k->bound : k->o->jid;
 }
 
 xm_nego_outcome xm_link_outcome(const xm_link *k, uint32_t *h) {

@@ -63,6 +63,9 @@ void xm_link_free(xm_link *k);
 
 xm_link_event xm_link_next(xm_link *k);
 void xm_link_pause(xm_link *k, bool paused);
+/* Bytes of memory that nothing is in, after NOTHING; they are given back. */
+size_t xm_link_spare(const xm_link *k);
+void xm_link_rest(xm_link *k);
 
 /* Bytes to be sent are appended to the wire; flush hands the kernel what it takes: how many. A failure is told by
  * xm_link_next. */
@@ -83,7 +86,7 @@ const char *xm_link_phase(const xm_link *k); /* "connecting", "securing", ...; a
 const xm_tape *xm_link_tape(const xm_link *k);
 xm_err *xm_link_why(xm_link *k); /* to be filled in by who cuts it */
 /* After OPENED. */
-const xm_jid *xm_link_jid(const xm_link *k); /* what was bound; when resumed: not set */
+const xm_jid *xm_link_jid(const xm_link *k); /* what was bound; resumed: who logged in */
 xm_nego_outcome xm_link_outcome(const xm_link *k, uint32_t *h);
 bool xm_link_has_sm(const xm_link *k);
 /* NULL: not known (yet). */

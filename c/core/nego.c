@@ -426,7 +426,7 @@ static int on_features(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
 
 static int on_handshake(xm_nego *n, const xm_tape *t, xm_err *e) {
   if (!xm_tape_is(t, 0, XM_NS_COMPONENT, "handshake") || !n->proved) return unexpected(n, t, e);
-  n->jid = *n->o.jid;
+  memcpy(&n->jid, n->o.jid, offsetof(xm_jid, str) + xm_jid_len(n->o.jid) + 1); /* it may end at its NUL */
   n->state = XM_NEGO_DONE;
   return XM_NEGO_READY;
 }

@@ -219,6 +219,15 @@ bool xm_sm_is_between(const xm_sm *s) {
   return s->part == 0;
 }
 
+size_t xm_sm_spare(const xm_sm *s) {
+  return xm_buf_spare(&s->log.bytes) + xm_buf_spare(&s->log.records);
+}
+
+void xm_sm_rest(xm_sm *s) {
+  xm_buf_rest(&s->log.bytes);
+  xm_buf_rest(&s->log.records);
+}
+
 /* Enabling. */
 
 static void forget_session(xm_sm *s) {

@@ -85,6 +85,10 @@ void xm_sm_taken(xm_sm *s, size_t n);
 /* Is the wire at the end of a stanza, so that something else may follow? */
 bool xm_sm_is_between(const xm_sm *s);
 
+/* Bytes of memory that no stanza is in; they are given back. */
+size_t xm_sm_spare(const xm_sm *s);
+void xm_sm_rest(xm_sm *s);
+
 /* A new stream on which stream management is asked for: the next thing pumped is <enable/>. */
 void xm_sm_enable(xm_sm *s, bool resume);
 /* Nobody has answered <enable/>: go on without. */

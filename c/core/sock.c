@@ -22,20 +22,25 @@ typedef struct watch {
   int events;    /* what libuv watches for */
 } watch;
 
-struct xm_sock {
-  xm_loop *loop;
-  void (*wake)(void *);
-  void *arg;
+/* What is only needed until one has answered. */
+typedef struct dialling {
   xm_dns_address list[XM_DNS_ADDRESSES];
   watch *tries[XM_DNS_ADDRESSES]; /* NULL: not begun, or failed */
   int n;                          /* addresses */
   int begun;                      /* how many of them have been dialled */
   int pending;                    /* how many of these may still answer */
-  int won;                        /* which one has answered; -1: none yet */
   int last_errno;                 /* of the last one that failed */
   int last_failed;
   xm_timer next;                  /* when the next one is dialled */
-  watch *link;                    /* the one that won */
+} dialling;
+
+struct xm_sock {
+  xm_loop *loop;
+  void (*wake)(void *);
+  void *arg;
+  dialling *dial;     /* NULL: one has answered */
+  watch *link;        /* that one */
+  xm_dns_address won; /* its address */
 };
 
 const char *xm_sock_errname(int errnum) {
@@ -104,7 +109,7 @@ static watch *new_watch(xm_sock *s, int fd) {
 
 /* 0 or an errno. */
 static int begin_connect(xm_sock *s, int i) {
-  const struct sockaddr_storage *sa = &s->list[i].sa;
+  const struct sockaddr_storage *sa = &s->dial->list[i].sa;
   int fd = open_socket(sa->ss_family);
   if (fd < 0) return -fd;
   if (connect(fd, (const struct sockaddr *)sa, length_of(sa)) != 0 && errno != EINPROGRESS && errno != EINTR) {
@@ -112,34 +117,35 @@ static int begin_connect(xm_sock *s, int i) {
     close(fd);
     return failed;
   }
-  s->tries[i] = new_watch(s, fd);
-  if (!s->tries[i]) {
+  s->dial->tries[i] = new_watch(s, fd);
+  if (!s->dial->tries[i]) {
     close(fd);
     return ENOMEM;
   }
-  watch_for(s->tries[i], UV_WRITABLE);
-  s->pending++;
+  watch_for(s->dial->tries[i], UV_WRITABLE);
+  s->dial->pending++;
   return 0;
 }
 
 static void dial_next(void *arg);
 
-static void note_failure(xm_sock *s, int i, int errnum) {
-  s->last_errno = errnum;
-  s->last_failed = i;
+static void note_failure(dialling *d, int i, int errnum) {
+  d->last_errno = errnum;
+  d->last_failed = i;
 }
 
 /* Dials on until one is under way, and sees to the one after it. */
 static void dial_next(void *arg) {
   xm_sock *s = arg;
+  dialling *d = s->dial;
   int failed = 1;
-  while (s->begun < s->n && failed) {
-    failed = begin_connect(s, s->begun);
-    if (failed) note_failure(s, s->begun, failed);
-    s->begun++;
+  while (d->begun < d->n && failed) {
+    failed = begin_connect(s, d->begun);
+    if (failed) note_failure(d, d->begun, failed);
+    d->begun++;
   }
-  if (s->begun < s->n) xm_timer_start(s->loop, &s->next, XM_SOCK_EYEBALLS_MS, dial_next, s);
-  if (s->pending == 0) s->wake(s->arg); /* all have failed already: it must be told from a later call */
+  if (d->begun < d->n) xm_timer_start(s->loop, &d->next, XM_SOCK_EYEBALLS_MS, dial_next, s);
+  if (d->pending == 0) s->wake(s->arg); /* all have failed already: it must be told from a later call */
 }
 
 /* RFC 8305 section 4: the order of the list, but families in turn, within each target. */
@@ -162,31 +168,34 @@ static void interleave(xm_dns_address *to, const xm_dns_address *from, int n) {
 
 xm_sock *xm_sock_dial(xm_loop *l, const xm_dns_address *list, int n, void (*wake)(void *), void *arg, xm_err *e) {
   xm_sock *s = calloc(1, sizeof *s);
-  if (!s) {
+  if (s) s->dial = calloc(1, sizeof *s->dial);
+  if (!s || !s->dial) {
     xm_err_nomem(e);
+    free(s);
     return NULL;
   }
   s->loop = l;
   s->wake = wake;
   s->arg = arg;
-  s->n = n < XM_DNS_ADDRESSES ? n : XM_DNS_ADDRESSES;
-  s->won = -1;
-  interleave(s->list, list, s->n);
+  s->dial->n = n < XM_DNS_ADDRESSES ? n : XM_DNS_ADDRESSES;
+  interleave(s->dial->list, list, s->dial->n);
   xm_loop_hold(l);
   dial_next(s);
   return s;
 }
 
-static void drop_tries(xm_sock *s) {
+static void end_dialling(xm_sock *s) {
   int i;
-  for (i = 0; i < s->n; i++) close_watch(s->tries[i]);
-  memset(s->tries, 0, sizeof s->tries);
-  xm_timer_stop(s->loop, &s->next);
+  if (!s->dial) return;
+  for (i = 0; i < s->dial->n; i++) close_watch(s->dial->tries[i]);
+  xm_timer_stop(s->loop, &s->dial->next);
+  free(s->dial);
+  s->dial = NULL;
 }
 
 void xm_sock_free(xm_sock *s) {
   if (!s) return;
-  drop_tries(s);
+  end_dialling(s);
   close_watch(s->link);
   xm_loop_touch(s->loop);
   xm_loop_release(s->loop);
@@ -206,43 +215,46 @@ static int ask(const watch *w) {
 }
 
 static void win(xm_sock *s, int i) {
-  s->won = i;
-  s->link = s->tries[i];
-  s->tries[i] = NULL;
-  drop_tries(s);
+  s->won = s->dial->list[i];
+  s->link = s->dial->tries[i];
+  s->dial->tries[i] = NULL;
+  end_dialling(s);
   watch_for(s->link, UV_READABLE);
 }
 
 static void look_at_tries(xm_sock *s) {
+  dialling *d = s->dial;
   int i, rc;
-  for (i = 0; i < s->begun && s->won < 0; i++) {
-    rc = s->tries[i] ? ask(s->tries[i]) : 0;
-    if (rc > 0) win(s, i);
-    if (rc >= 0) continue;
-    note_failure(s, i, -rc);
-    close_watch(s->tries[i]);
-    s->tries[i] = NULL;
-    s->pending--;
+  for (i = 0; i < d->begun; i++) {
+    rc = d->tries[i] ? ask(d->tries[i]) : 0;
+    if (rc > 0) return win(s, i);
+    if (rc == 0) continue;
+    note_failure(d, i, -rc);
+    close_watch(d->tries[i]);
+    d->tries[i] = NULL;
+    d->pending--;
   }
 }
 
-static int none_answered(xm_sock *s, xm_err *e) {
-  const struct sockaddr_storage *sa = &s->list[s->last_failed].sa;
+static int none_answered(const dialling *d, xm_err *e) {
+  const struct sockaddr_storage *sa = &d->list[d->last_failed].sa;
   char address[INET6_ADDRSTRLEN] = "", what[128];
   const void *in = sa->ss_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)sa)->sin6_addr
                                              : (const void *)&((const struct sockaddr_in *)sa)->sin_addr;
   unsigned port = ntohs(((const struct sockaddr_in *)sa)->sin_port); /* at the same place in both */
   inet_ntop(sa->ss_family, in, address, sizeof address);
-  snprintf(what, sizeof what, "could not connect to %s port %u (%d address%s tried)", address, port, s->n,
-           s->n == 1 ? "" : "es");
-  return xm_err_errno(e, XM_LAYER_TCP, s->last_errno, xm_sock_errname(s->last_errno), true, what);
+  snprintf(what, sizeof what, "could not connect to %s port %u (%d address%s tried)", address, port, d->n,
+           d->n == 1 ? "" : "es");
+  return xm_err_errno(e, XM_LAYER_TCP, d->last_errno, xm_sock_errname(d->last_errno), true, what);
 }
 
 int xm_sock_connected(xm_sock *s, const xm_dns_address **won, xm_err *e) {
-  if (s->won < 0) look_at_tries(s);
-  if (s->won < 0 && !s->tries[s->begun - 1] && s->begun < s->n) dial_next(s); /* the one before has failed */
-  if (s->won < 0) return s->pending ? 0 : none_answered(s, e);
-  *won = &s->list[s->won];
+  dialling *d;
+  if (s->dial) look_at_tries(s);
+  d = s->dial;
+  if (d && !d->tries[d->begun - 1] && d->begun < d->n) dial_next(s); /* the one before has failed */
+  if (d) return d->pending ? 0 : none_answered(d, e);
+  *won = &s->won;
   return 1;
 }
 
@@ -284,7 +296,7 @@ void xm_sock_pause(xm_sock *s, bool paused) {
 }
 
 bool xm_sock_is_loopback(const xm_sock *s) {
-  const struct sockaddr_storage *sa = &s->list[s->won].sa;
+  const struct sockaddr_storage *sa = &s->won.sa;
   if (sa->ss_family == AF_INET) return ntohl(((const struct sockaddr_in *)sa)->sin_addr.s_addr) >> 24 == 127;
   return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)sa)->sin6_addr);
 }

@@ -46,6 +46,9 @@ void xm_tape_free(xm_tape *t);
  * XM_ENOMEM. */
 int xm_tape_reset(xm_tape *t, const char *ns);
 
+/* Bytes of memory that it has. */
+static inline size_t xm_tape_size(const xm_tape *t) { return t->cap * sizeof *t->recs + t->bytes.cap; }
+
 /* Appending. Each 0, XM_ENOMEM, or XM_ELIMIT when the tape has 4 GiB; then the tape may only be reset or freed. `ns` NULL:
  * the one around it, see xm_tape_outer. */
 int xm_tape_open(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len);

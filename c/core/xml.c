@@ -30,6 +30,7 @@ struct xm_xml {
   bool failed;
   unsigned depth;     /* open elements, the stream's root included */
   unsigned nodes;     /* of the stanza at hand */
+  size_t piece;       /* how many bytes the caller is given room for */
   const char *room;   /* where the caller puts bytes */
   size_t last;        /* how many it has put there */
   size_t filled;      /* bytes there that expat hasn't been told of */
@@ -246,6 +247,7 @@ xm_xml *xm_xml_new(const char *ns, const xm_xml_limits *limits) {
   if (!x) return NULL;
   x->ns = ns;
   x->limits = *limits;
+  x->piece = READ;
   x->parser = XML_ParserCreateNS("UTF-8", SEP);
   if (!x->parser) {
     free(x);
@@ -266,15 +268,25 @@ void xm_xml_set_limits(xm_xml *x, const xm_xml_limits *limits) {
   x->limits = *limits;
 }
 
+void xm_xml_set_piece(xm_xml *x, size_t n) {
+  x->piece = n;
+}
+
 /* What lies behind the event that is out: the end of what was filled in last. */
 static int save_unread(xm_xml *x, xm_buf *to) {
   size_t n = x->failed ? 0 : xm_xml_unread(x);
   return n && n <= x->last ? xm_buf_put(to, x->room + x->last - n, n) : XM_OK;
 }
 
+static char *room_for(xm_xml *x, size_t n) {
+  char *room = XML_GetBuffer(x->parser, (int)n);
+  x->room = room;
+  return room;
+}
+
 static int fill_unread(xm_xml *x, const xm_buf *from) {
-  size_t room, n = xm_buf_len(from);
-  char *to = n ? xm_xml_space(x, &room) : NULL;
+  size_t n = xm_buf_len(from);
+  char *to = n ? room_for(x, n) : NULL;
   if (n && !to) return XM_ENOMEM;
   if (n) memcpy(to, xm_buf_at(from), n);
   if (n) xm_xml_fill(x, n);
@@ -302,10 +314,8 @@ int xm_xml_restart(xm_xml *x) {
 }
 
 char *xm_xml_space(xm_xml *x, size_t *n) {
-  char *room = XML_GetBuffer(x->parser, READ);
-  *n = READ;
-  x->room = room;
-  return room;
+  *n = x->piece;
+  return room_for(x, x->piece);
 }
 
 void xm_xml_fill(xm_xml *x, size_t n) {
@@ -397,6 +407,14 @@ int xm_xml_drained(xm_xml *x, xm_err *e) {
   if (!x->untried || x->paused || x->fed == x->used) return XM_XML_MORE;
   x->event = XM_XML_MORE;
   return try_unfinished(x, e);
+}
+
+size_t xm_xml_spare(const xm_xml *x) {
+  return x->depth <= 1 ? xm_tape_size(&x->tape) : 0;
+}
+
+void xm_xml_rest(xm_xml *x) {
+  if (x->depth <= 1) xm_tape_free(&x->tape);
 }
 
 const xm_tape *xm_xml_tape(const xm_xml *x) {

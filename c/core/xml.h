@@ -37,6 +37,9 @@ typedef struct xm_xml xm_xml;
 xm_xml *xm_xml_new(const char *ns, const xm_xml_limits *limits);
 void xm_xml_free(xm_xml *x);
 void xm_xml_set_limits(xm_xml *x, const xm_xml_limits *limits);
+/* How many bytes it takes at a time, at most 16 KiB, which is what it begins with. Its buffer has room for one and a KiB
+ * more, or for the longest token that came, and keeps that. */
+void xm_xml_set_piece(xm_xml *x, size_t n);
 /* A new stream on the same connection (RFC 6120 4.3.3): forgets everything but the bytes behind the event that is out, which
  * are the new stream's. 0 or XM_ENOMEM. */
 int xm_xml_restart(xm_xml *x);
@@ -51,6 +54,10 @@ int xm_xml_next(xm_xml *x, xm_err *e);
  *
  * A peer that drips a token byte by byte makes every try start over; limits.start_tag bounds what that can cost. */
 int xm_xml_drained(xm_xml *x, xm_err *e);
+
+/* Between stanzas: bytes of memory that are of use only while one is read; they are given back, and the tape is gone. */
+size_t xm_xml_spare(const xm_xml *x);
+void xm_xml_rest(xm_xml *x);
 
 const xm_tape *xm_xml_tape(const xm_xml *x);
 /* Bytes that were filled in and lie behind the event that is out. */

@@ -28,6 +28,7 @@ enum { TYPE_A = 1, TYPE_CNAME = 5, TYPE_AAAA = 28, TYPE_SRV = 33, PACKET = 65535
 typedef struct server {
   const char *zone;
   int udp, tcp, stop[2];
+  bool serves_tcp;
   int port;
   pthread_t thread;
   atomic_int questions;
@@ -254,7 +255,7 @@ static void *serve(void *arg) {
   for (;;) {
     struct pollfd fds[] = {{s->stop[0], POLLIN, 0},
                            {s->udp, POLLIN, 0},
-                           {connection < 0 ? s->tcp : -1, POLLIN, 0},
+                           {s->serves_tcp && connection < 0 ? s->tcp : -1, POLLIN, 0},
                            {connection, POLLIN, 0}};
     poll(fds, 4, -1);
     if (fds[0].revents) break;
@@ -268,6 +269,9 @@ static void *serve(void *arg) {
   if (connection >= 0) close(connection);
   return NULL;
 }
+
+/* What becomes of who comes by TCP. */
+typedef enum by_tcp { TCP_REFUSED, TCP_SERVED, TCP_OURS /* s->tcp is the test's to accept from */ } by_tcp;
 
 /* Both sockets have the same number. */
 static bool bind_pair(server *s) {
@@ -284,10 +288,10 @@ static bool bind_pair(server *s) {
   return false;
 }
 
-static void open_server(server *s, const char *zone, bool with_tcp) {
-  *s = (server){.zone = zone};
+static void open_server(server *s, const char *zone, by_tcp tcp) {
+  *s = (server){.zone = zone, .serves_tcp = tcp == TCP_SERVED};
   while (!bind_pair(s)) continue;
-  if (!with_tcp) {
+  if (tcp == TCP_REFUSED) {
     close(s->tcp);
     s->tcp = -1;
   }

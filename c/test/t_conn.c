@@ -488,6 +488,39 @@ static void the_log_has_all_that_is_said(void **state) {
   close_fed(&f);
 }
 
+/* A message of about `n` bytes comes, whose tape has many records; then nothing more. */
+static void feed_burst(fed *f, size_t n) {
+  size_t i;
+  feed(f, "<message id='burst'>");
+  for (i = 0; i < n; i += 10) feed(f, "<a b='c'/>");
+  feed(f, "</message>");
+  expect_stanza(f, "burst");
+  assert_true(xm_link_spare(f->c->link) > n);
+  assert_int_equal(next(f->c), XM_CONN_NOTHING);
+}
+
+static void what_a_burst_leaves_is_given_back(void **state) {
+  fed f;
+  (void)state;
+  prepare(&f);
+  open_fed(&f);
+  feed(&f, "<message id='small'/>");
+  expect_stanza(&f, "small");
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  assert_false(xm_timer_armed(&f.c->rest));
+  feed_burst(&f, 800);
+  assert_true(xm_timer_armed(&f.c->rest)); /* not yet: more may come */
+  assert_true(xm_link_spare(f.c->link) > 800);
+  on_rest(f.c);
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  assert_int_equal(xm_link_spare(f.c->link), 0);
+  feed_burst(&f, 100000);
+  assert_int_equal(xm_link_spare(f.c->link), 0); /* so much goes at once */
+  feed(&f, "<message id='after'/>");
+  expect_stanza(&f, "after");
+  close_fed(&f);
+}
+
 static void memory_that_runs_out_is_told(void **state) {
   xm_loop *l = new_loop();
   const xm_jid jid = jid_of("alice@xmpp.example/lua");
@@ -535,6 +568,7 @@ int main(void) {
       cmocka_unit_test(a_pause_holds_stanzas_back),
       cmocka_unit_test(one_turn_has_an_end),
       cmocka_unit_test(the_log_has_all_that_is_said),
+      cmocka_unit_test(what_a_burst_leaves_is_given_back),
       cmocka_unit_test(memory_that_runs_out_is_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

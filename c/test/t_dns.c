@@ -2,7 +2,9 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -113,7 +115,7 @@ static int ask(const char *zone, const char *domain, int flags, char text[TEXT])
   server s;
   asker a = {0}, with_name;
   xm_dns_query q;
-  open_server(&s, zone, !(flags & NO_TCP));
+  open_server(&s, zone, flags & NO_TCP ? TCP_REFUSED : TCP_SERVED);
   q = make_query(&with_name, &s, domain, flags);
   start(&a, &q);
   finish(&a);
@@ -233,11 +235,13 @@ static void answers_as_the_row_says(void **state) {
 
 /* More than a row can hold. */
 
-/* c-ares's calls, too, come here. */
+/* c-ares's calls, too, come here. Who made the socket has seen to it that nobody waits for it, or inherits it. */
 static atomic_int connects;
 
 __attribute__((visibility("default"))) int connect(int fd, const struct sockaddr *sa, socklen_t n) {
   connects++;
+  assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+  assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
   return (int)syscall(SYS_connect, fd, sa, n);
 }
 
@@ -372,7 +376,7 @@ static void says_which_targets_have_no_address(void **state) {
   (void)state;
   open_server(&s,
               CLIENT "1 0 1 one.test\n" CLIENT "2 0 2 two.test\n" CLIENT "3 0 3 one.test\ntwo.test ! NOERROR\n" HOSTS,
-              true);
+              TCP_SERVED);
   q = make_query(&with_name, &s, "x.test", SRV);
   start(&a, &q);
   finish(&a);
@@ -389,13 +393,63 @@ static void says_which_targets_have_no_address(void **state) {
 
 /* Name servers. */
 
+/* To who is closed on already a reset comes as a broken pipe. */
+static void break_pipe(int fd) {
+  static const struct linger at_once = {.l_onoff = 1};
+  assert_true(fd >= 0);
+  assert_int_equal(shutdown(fd, SHUT_WR), 0);
+  assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+  close(fd);
+}
+
+/* Breaks every connection before anything is written to it. Returns how many there were. */
+static int finish_breaking(asker *a, const server *s) {
+  struct pollfd listener = {s->tcp, POLLIN, 0};
+  int broken = 0;
+  while (!a->told) {
+    xm_loop_turn(a->loop, -1);
+    for (; poll(&listener, 1, 0) > 0; broken++) break_pipe(accept(s->tcp, NULL, NULL));
+    xm_loop_fire(a->loop);
+  }
+  return broken;
+}
+
+static void a_broken_pipe_to_a_name_server_kills_nobody(void **state) {
+  void (*before)(int) = signal(SIGPIPE, SIG_DFL);
+  char *zone = malloc(200000), text[TEXT], both[64];
+  server broken, whole;
+  asker a = {0}, b = {0}, with_name;
+  xm_dns_query q;
+  (void)state;
+  repeat(repeat(zone, 900, "x.test A 10.0.@\n"), 900, "x.test AAAA fd00::#\n");
+  open_server(&broken, zone, TCP_OURS);
+  open_server(&whole, zone, TCP_SERVED);
+  q = make_query(&with_name, &broken, "x.test", 0);
+  start(&a, &q);
+  assert_in_range(finish_breaking(&a, &broken), 1, 100);
+  write_result(text, a.dns);
+  assert_string_equal(text, "!ECONNREFUSED retry");
+  end(&a);
+  q.nameservers = both;
+  snprintf(both, sizeof both, "127.0.0.1:%d,127.0.0.1:%d", broken.port, whole.port);
+  start(&b, &q);
+  assert_in_range(finish_breaking(&b, &broken), 1, 100);
+  write_result(text, b.dns);
+  assert_int_equal(count_of(text, ";"), XM_DNS_ADDRESSES - 1);
+  end(&b);
+  close_server(&broken);
+  close_server(&whole);
+  free(zone);
+  signal(SIGPIPE, before);
+}
+
 static void ask_two(const char *zone1, const char *zone2, char text[TEXT]) {
   server s1, s2;
   asker a = {0};
   char both[64];
   xm_dns_query q = {.domain = "x.test", .port = 5222, .srv = true, .nameservers = both, .timeout_ms = 20000};
-  open_server(&s1, zone1, true);
-  open_server(&s2, zone2, true);
+  open_server(&s1, zone1, TCP_SERVED);
+  open_server(&s2, zone2, TCP_SERVED);
   snprintf(both, sizeof both, "127.0.0.1:%d,127.0.0.1:%d", s1.port, s2.port);
   start(&a, &q);
   finish(&a);
@@ -420,7 +474,7 @@ static void no_name_server_is_an_error(void **state) {
   xm_dns_query q;
   char text[TEXT];
   (void)state;
-  open_server(&s, "", true);
+  open_server(&s, "", TCP_SERVED);
   close_server(&s);
   q = make_query(&with_name, &s, "x.test", SRV | HURRY);
   start(&a, &q);
@@ -436,7 +490,7 @@ static void waiting_takes_few_turns(void **state) {
   xm_dns_query q;
   int turns = 0;
   (void)state;
-  open_server(&s, "x.test ! DROP\n", true);
+  open_server(&s, "x.test ! DROP\n", TCP_SERVED);
   q = make_query(&with_name, &s, "x.test", HURRY);
   start(&a, &q);
   while (!a.told) {
@@ -512,7 +566,7 @@ static void may_be_freed_at_any_moment(void **state) {
   bool over = false;
   (void)state;
   strcpy(repeat(repeat(zone, 60, CLIENT "# 0 5222 h#.test\n"), 60, "h#.test A 10.0.@\n"), "x.test ! DROP\n");
-  open_server(&s, zone, true);
+  open_server(&s, zone, TCP_SERVED);
   q = make_query(&with_name, &s, "x.test", SRV);
   for (turns = 0; !over; turns++) {
     a = (asker){0};
@@ -537,7 +591,7 @@ static void may_be_freed_by_done(void **state) {
   xm_dns_query q;
   size_t i;
   (void)state;
-  open_server(&s, CLIENT "0 0 1 a.test\n" HOSTS, true);
+  open_server(&s, CLIENT "0 0 1 a.test\n" HOSTS, TCP_SERVED);
   for (i = 0; i < 4; i++) {
     a = (asker){0};
     q = make_query(&with_name, &s, names[i], SRV);
@@ -557,7 +611,7 @@ static void many_at_once_share_a_loop(void **state) {
   char text[TEXT];
   int i;
   (void)state;
-  open_server(&s, CLIENT "0 0 1 a.test\n" HOSTS, true);
+  open_server(&s, CLIENT "0 0 1 a.test\n" HOSTS, TCP_SERVED);
   q = make_query(&with_name, &s, "x.test", SRV);
   for (i = 0; i < 50; i++) {
     askers[i].loop = i ? askers[0].loop : xm_loop_new(NULL);
@@ -620,7 +674,7 @@ static void sweep(bool once) {
   asker with_name;
   xm_dns_query q;
   int budget, left, short_of_memory = 0;
-  open_server(&s, CLIENTS "1 0 1 a.test\n" CLIENT "2 0 2 b.test\n" HOSTS, true);
+  open_server(&s, CLIENTS "1 0 1 a.test\n" CLIENT "2 0 2 b.test\n" HOSTS, TCP_SERVED);
   q = make_query(&with_name, &s, "x.test", SRV);
   q.timeout_ms = 40;
   only_once = once;
@@ -653,6 +707,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(asks_nobody_for_localhost_or_addresses),
     cmocka_unit_test(localhost_needs_no_hosts_file),
     cmocka_unit_test(says_which_targets_have_no_address),
+    cmocka_unit_test(a_broken_pipe_to_a_name_server_kills_nobody),
     cmocka_unit_test(the_second_name_server_helps_out),
     cmocka_unit_test(no_name_server_is_an_error),
     cmocka_unit_test(waiting_takes_few_turns),

@@ -93,7 +93,7 @@ static void every_place_is_an_error(void **state) {
   server s;
   xm_dns_query q = {.domain = "x.test", .port = 5222, .srv = true, .nameservers = address, .timeout_ms = 20000};
   (void)state;
-  open_server(&s, zone, true);
+  open_server(&s, zone, TCP_SERVED);
   snprintf(address, sizeof address, "127.0.0.1:%d", s.port);
   assert_true(sweep(&q, 3, false) > 5);
   assert_true(sweep(&q, 3, true) > 5);

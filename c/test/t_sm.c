@@ -116,6 +116,17 @@ static void resume(line *l, uint32_t h) {
   acks(l, h);
 }
 
+static void cut_and_resume(line *l, uint32_t h) {
+  xm_sm_cut(l->s);
+  resume(l, h);
+}
+
+static line enabled_line(void) {
+  line l = new_line();
+  enable(&l);
+  return l;
+}
+
 static void pump(line *l, size_t most) {
   assert_int_equal(xm_sm_pump(l->s, &l->wire, most), XM_OK);
 }
@@ -146,6 +157,12 @@ static void expect_moved(line *l, const char *brief) {
   pump(l, ALL);
   assert_string_equal(briefly(l), brief);
   take(l, ALL);
+}
+
+/* The same behind `n` more messages. */
+static void expect_given(line *l, int n, const char *brief) {
+  give_messages(l, n);
+  expect_moved(l, brief);
 }
 
 /* The receipts since, as "1w 1a 2l": number, and written, acked, or left. */
@@ -275,8 +292,7 @@ static void a_request_follows_its_batch(void **state) {
   for (n = 0; n <= 60; n++) {
     char wanted[512] = "", *to = wanted;
     int i, since = 0;
-    line l = new_line();
-    enable(&l);
+    line l = enabled_line();
     give_messages(&l, n);
     for (i = 1; i <= n; i++) {
       bool ask = ++since == 10 || (i == n && since >= 5);
@@ -291,15 +307,13 @@ static void a_request_follows_its_batch(void **state) {
 }
 
 static void single_stanzas_are_asked_for_five_at_a_time(void **state) {
-  line l = new_line();
+  line l = enabled_line();
   int i;
   (void)state;
-  enable(&l);
   for (i = 1; i <= 30; i++) {
     char wanted[16];
     sprintf(wanted, i % 5 ? "%d" : "%d R", i);
-    give_messages(&l, 1);
-    expect_moved(&l, wanted);
+    expect_given(&l, 1, wanted);
     assert_int_equal(xm_sm_unasked(l.s), i % 5);
     assert_int_equal(xm_sm_awaited(l.s), i / 5);
   }
@@ -310,9 +324,8 @@ static void single_stanzas_are_asked_for_five_at_a_time(void **state) {
 
 /* Where the wire is full in between, the request comes with the next pump, before anything else. */
 static void a_full_wire_puts_the_request_off(void **state) {
-  line l = new_line();
+  line l = enabled_line();
   (void)state;
-  enable(&l);
   give_messages(&l, 12);
   pump(&l, 10 * 17); /* up to the tenth, "<message id='10'/>" has one more */
   assert_string_equal(briefly(&l), "1 2 3 4 5 6 7 8 9 10");
@@ -324,9 +337,8 @@ static void a_full_wire_puts_the_request_off(void **state) {
 }
 
 static void at_most_150_are_in_flight(void **state) {
-  line l = new_line();
+  line l = enabled_line();
   (void)state;
-  enable(&l);
   give_messages(&l, 400);
   pump(&l, ALL);
   assert_int_equal(l.s->pumped, 150);
@@ -373,8 +385,7 @@ static void what_is_held(void **state) {
   line l = new_line();
   (void)state;
   xm_sm_enable(l.s, true);
-  give_messages(&l, 2);
-  expect_moved(&l, "E");
+  expect_given(&l, 2, "E");
   assert_true(xm_sm_is_held(l.s) && !xm_sm_is_done(l.s));
   xm_sm_release(l.s);
   expect_moved(&l, "1 2");
@@ -421,16 +432,14 @@ static void a_request_is_made_when_asked_for(void **state) {
   enable_at_once(&l, true);
   xm_sm_request(l.s);
   expect_moved(&l, "E");
-  give_messages(&l, 1);
-  expect_moved(&l, "1");
+  expect_given(&l, 1, "1");
   says(&l, "enabled", "");
   assert_int_equal(xm_sm_unasked(l.s), 0); /* it is about to be */
   expect_moved(&l, "R");
   expect_moved(&l, "");
   assert_int_equal(xm_sm_awaited(l.s), 1);
   xm_sm_request(l.s);
-  give_messages(&l, 1);
-  expect_moved(&l, "R 2");
+  expect_given(&l, 1, "R 2");
   assert_int_equal(xm_sm_awaited(l.s), 2);
   acks(&l, 1);
   acks(&l, 2);
@@ -452,8 +461,7 @@ static void the_server_hears_what_was_handled(void **state) {
   says(&l, "enabled", "");
   expect_moved(&l, "");
   says(&l, "r", "");
-  give_messages(&l, 1);
-  expect_moved(&l, "A0 1");
+  expect_given(&l, 1, "A0 1");
   xm_sm_handled(l.s);
   xm_sm_handled(l.s);
   assert_int_equal(xm_sm_in(l.s), 2);
@@ -563,8 +571,7 @@ static void enabled_means_nothing_before_enable_or_twice(void **state) {
   expect_moved(&l, "E");
   says(&l, "enabled", "id=x resume=true");
   xm_sm_handled(l.s);
-  give_messages(&l, 2);
-  expect_moved(&l, "1 2");
+  expect_given(&l, 2, "1 2");
   acks(&l, 1);
   says(&l, "enabled", "id=y resume=true max=5");
   assert_string_equal(xm_sm_id(l.s), "x");
@@ -589,8 +596,7 @@ static void without_enabled_it_goes_on_without(void **state) {
   assert_string_equal(logged(&l), "2 3");
   take(&l, ALL);
   assert_string_equal(told(&l), "2w 3w 2l 3l");
-  give_messages(&l, 9);
-  expect_moved(&l, "4 5 6 7 8 9 10 11 12");
+  expect_given(&l, 9, "4 5 6 7 8 9 10 11 12");
   assert_int_equal(xm_sm_unasked(l.s), 0);
   assert_int_equal(xm_sm_written(l.s), 0);
   free_line(&l);
@@ -600,11 +606,9 @@ static void enabled_may_come_late(void **state) {
   line l = new_line();
   (void)state;
   enable_at_once(&l, true);
-  give_messages(&l, 2);
-  expect_moved(&l, "E 1 2");
+  expect_given(&l, 2, "E 1 2");
   xm_sm_give_up(l.s);
-  give_messages(&l, 2);
-  expect_moved(&l, "3 4");
+  expect_given(&l, 2, "3 4");
   assert_string_equal(told(&l), "1w 2w 1l 2l 3w 4w 3l 4l");
   give_messages(&l, 2);
   pump(&l, ALL);
@@ -629,12 +633,10 @@ static void what_has_left_may_not_have_arrived(void **state) {
   for (turn = 0; turn < 4; turn++) {
     line l = new_line();
     enable_at_once(&l, true);
-    give_messages(&l, 4);
-    expect_moved(&l, "E 1 2 3 4");
+    expect_given(&l, 4, "E 1 2 3 4");
     xm_sm_give_up(l.s);
     says(&l, "enabled", "id=i resume=true");
-    give_messages(&l, 1);
-    expect_moved(&l, "5 R");
+    expect_given(&l, 1, "5 R");
     acks(&l, 1);
     acks(&l, 3);
     told(&l);
@@ -686,8 +688,7 @@ static void failed_means_without(void **state) {
   (void)state;
   says(&l, "failed", "");
   enable_at_once(&l, true);
-  give_messages(&l, 1);
-  expect_moved(&l, "E 1");
+  expect_given(&l, 1, "E 1");
   says(&l, "failed", "");
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
   assert_string_equal(told(&l), "1w 1l");
@@ -711,8 +712,7 @@ static void h_is_a_number(void **state) {
     line l = new_line();
     xm_err e = {0};
     enable(&l);
-    give_messages(&l, 2);
-    expect_moved(&l, "1 2");
+    expect_given(&l, 2, "1 2");
     if (read_attributes(l.s, "a", bad[i], &e) != XM_EFAIL) fail_msg("<a %s/>", bad[i]);
     assert_int_equal(e.layer, XM_LAYER_STREAM);
     assert_string_equal(e.condition, "undefined-condition");
@@ -730,8 +730,7 @@ static void h_is_read_only_where_both_count(void **state) {
   (void)state;
   says(&l, "a", "h=77");
   enable_at_once(&l, true);
-  give_messages(&l, 1);
-  expect_moved(&l, "E 1");
+  expect_given(&l, 1, "E 1");
   says(&l, "a", "h=77");
   assert_string_equal(logged(&l), "1");
   says(&l, "unheard-of", "h=77");
@@ -766,12 +765,10 @@ static void h_stays_within_what_was_written(void **state) {
 }
 
 static void h_cannot_go_back(void **state) {
-  line l = new_line();
+  line l = enabled_line();
   xm_err e = {0};
   (void)state;
-  enable(&l);
-  give_messages(&l, 5);
-  expect_moved(&l, "1 2 3 4 5 R");
+  expect_given(&l, 5, "1 2 3 4 5 R");
   acks(&l, 3);
   assert_int_equal(read_attributes(l.s, "a", "h=2", &e), XM_EFAIL);
   assert_non_null(strstr(e.text, "3 were acknowledged before and 2 more were sent"));
@@ -788,8 +785,7 @@ static void counters_wrap(void **state) {
   (void)state;
   assert_int_equal(xm_sm_restore(l.s, &session), XM_OK);
   resume(&l, UINT32_MAX - 2);
-  give_messages(&l, 6);
-  expect_moved(&l, "1 2 3 4 5 6 R");
+  expect_given(&l, 6, "1 2 3 4 5 6 R");
   acks(&l, UINT32_MAX);
   assert_string_equal(told(&l), "1w 2w 3w 4w 5w 6w 1a 2a");
   acks(&l, 1);
@@ -798,8 +794,7 @@ static void counters_wrap(void **state) {
   assert_int_equal(xm_sm_in(l.s), 2);
   says(&l, "r", "");
   expect_moved(&l, "A2");
-  xm_sm_cut(l.s);
-  resume(&l, 2);
+  cut_and_resume(&l, 2);
   assert_string_equal(told(&l), "5a");
   expect_moved(&l, "6");
   free_line(&l);
@@ -811,8 +806,7 @@ static void what_was_half_written_is_moved_whole(void **state) {
   size_t n;
   (void)state;
   for (n = 0; n <= 34; n++) {
-    line l = new_line();
-    enable(&l);
+    line l = enabled_line();
     give_messages(&l, 2);
     pump(&l, 30); /* the second only in part */
     take(&l, n);
@@ -830,11 +824,9 @@ static void what_was_half_written_is_moved_whole(void **state) {
 
 /* Nothing of the old link is said on the new one. */
 static void a_cut_forgets_what_was_due(void **state) {
-  line l = new_line();
+  line l = enabled_line();
   (void)state;
-  enable(&l);
-  give_messages(&l, 3);
-  expect_moved(&l, "1 2 3");
+  expect_given(&l, 3, "1 2 3");
   xm_sm_request(l.s);
   says(&l, "r", "");
   xm_sm_cut(l.s);
@@ -857,8 +849,7 @@ static void a_session_goes_on_from_any_h(void **state) {
         bool fine = h >= (int)acked && h <= (int)written;
         xm_err e = {0};
         xm_sm_stanza st;
-        line l = new_line();
-        enable(&l);
+        line l = enabled_line();
         give_messages(&l, (int)written);
         pump(&l, ALL);
         take(&l, ALL);
@@ -880,13 +871,10 @@ static void a_session_goes_on_from_any_h(void **state) {
 }
 
 static void links_may_be_cut_again_and_again(void **state) {
-  line l = new_line();
+  line l = enabled_line();
   (void)state;
-  enable(&l);
-  give_messages(&l, 3);
-  expect_moved(&l, "1 2 3");
-  xm_sm_cut(l.s);
-  resume(&l, 1);
+  expect_given(&l, 3, "1 2 3");
+  cut_and_resume(&l, 1);
   pump(&l, ALL);
   assert_string_equal(briefly(&l), "2 3");
   take(&l, 17);
@@ -917,8 +905,7 @@ static void lose(line *l, const uint32_t *h) {
 
 /* Five stanzas, of which four are written. */
 static line half_written(void) {
-  line l = new_line();
-  enable(&l);
+  line l = enabled_line();
   give(&l, "<iq id='1'/>", XM_SM_WATCHED);
   give(&l, "<message id='2'/>", XM_SM_WATCHED);
   give(&l, "<iq id='3'/>", XM_SM_WATCHED);
@@ -1054,22 +1041,18 @@ static void a_stamp_is_utc(void **state) {
 
 /* A resumption is no delay: bytes stay as they were. */
 static void what_is_resumed_gets_no_stamp(void **state) {
-  line l = new_line();
+  line l = enabled_line();
   (void)state;
-  enable(&l);
-  give_messages(&l, 1);
-  expect_moved(&l, "1");
-  xm_sm_cut(l.s);
-  resume(&l, 0);
+  expect_given(&l, 1, "1");
+  cut_and_resume(&l, 0);
   pump(&l, ALL);
   assert_int_equal(xm_buf_len(&l.wire), strlen("<message id='1'/>"));
   free_line(&l);
 }
 
 static void what_is_too_old_comes_back(void **state) {
-  line l = new_line();
+  line l = enabled_line();
   (void)state;
-  enable(&l);
   assert_int_equal(commit(l.s, "<message id='1'/>", 1000, XM_SM_WATCHED), XM_OK);
   assert_int_equal(commit(l.s, "<iq id='2'/>", 1001, XM_SM_WATCHED), XM_OK);
   expect_moved(&l, "1 2");
@@ -1119,9 +1102,8 @@ static void what_comes_back_waits_to_be_fetched(void **state) {
 }
 
 static void receipts_are_for_who_wants_them(void **state) {
-  line l = new_line();
+  line l = enabled_line();
   (void)state;
-  enable(&l);
   give(&l, "<message id='1'/>", 0);
   give(&l, "<message id='2'/>", XM_SM_WATCHED);
   give(&l, "<iq id='3'/>", XM_SM_REQUEST);
@@ -1134,20 +1116,16 @@ static void receipts_are_for_who_wants_them(void **state) {
 
 /* Written once, whatever happens; then acknowledged, left, or come back, and nothing more. */
 static void a_receipt_is_told_once(void **state) {
-  line l = new_line();
+  line l = enabled_line();
   (void)state;
-  enable(&l);
-  give_messages(&l, 3);
-  expect_moved(&l, "1 2 3");
-  xm_sm_cut(l.s);
-  resume(&l, 1);
+  expect_given(&l, 3, "1 2 3");
+  cut_and_resume(&l, 1);
   expect_moved(&l, "2 3");
   assert_string_equal(told(&l), "1w 2w 3w 1a");
   xm_sm_cut(l.s);
   lose(&l, &(uint32_t){2});
   assert_string_equal(told(&l), "2a");
-  give_messages(&l, 2);
-  expect_moved(&l, "3 4 5");
+  expect_given(&l, 2, "3 4 5");
   assert_string_equal(told(&l), "4w 5w 3l 4l 5l");
   give_messages(&l, 1);
   xm_sm_end(l.s);
@@ -1158,10 +1136,9 @@ static void a_receipt_is_told_once(void **state) {
 
 /* Room for receipts is for those in the log, not for all that ever were. */
 static void receipts_take_no_room_for_good(void **state) {
-  line l = new_line();
+  line l = enabled_line();
   int i;
   (void)state;
-  enable(&l);
   for (i = 1; i <= 10000; i++) {
     give_messages(&l, 1);
     pump(&l, ALL);

@@ -246,6 +246,43 @@ static void unread_bytes_are_counted(void **state) {
   xm_xml_free(x);
 }
 
+/* The names of what comes, in pieces of so many bytes, when it rests after each. */
+static void read_resting(xm_xml *x, const char *all, size_t size, xm_buf *names) {
+  xm_err e = {0};
+  size_t at, n = strlen(all), room;
+  int event;
+  for (at = 0; at < n; at += size) {
+    size_t got = n - at < size ? n - at : size;
+    memcpy(xm_xml_space(x, &room), all + at, got);
+    assert_int_equal(room, size);
+    xm_xml_fill(x, got);
+    while ((event = xm_xml_next(x, &e)) > XM_XML_MORE || (event = xm_xml_drained(x, &e)) > XM_XML_MORE) {
+      assert_true(xm_xml_spare(x) > 0);
+      xm_buf_puts(names, xm_tape_name(xm_xml_tape(x), 0));
+      xm_buf_puts(names, xm_tape_content(xm_xml_tape(x), 0, NULL));
+    }
+    assert_int_equal(event, XM_XML_MORE);
+    xm_xml_rest(x);
+    assert_int_equal(xm_xml_spare(x), 0);
+  }
+}
+
+static void a_rest_takes_nothing_that_is_needed(void **state) {
+  static const char all[] = HEADER "<message>one</message> <presence xmlns:p='urn:p'>two</presence><iq>three<p/></iq>";
+  size_t size;
+  (void)state;
+  for (size = 1; size < sizeof all; size++) {
+    xm_xml *x = xm_xml_new("jabber:client", &generous);
+    xm_buf names = XM_BUF_INIT;
+    xm_xml_set_piece(x, size);
+    read_resting(x, all, size, &names);
+    xm_buf_putc(&names, '\0');
+    assert_string_equal(xm_buf_at(&names), "streammessageonepresencetwoiqthree");
+    xm_buf_free(&names);
+    xm_xml_free(x);
+  }
+}
+
 static void names_are_what_expat_takes(void **state) {
   static const struct {
     const char *name;
@@ -342,6 +379,7 @@ int main(void) {
       cmocka_unit_test(a_restart_forgets_everything),
       cmocka_unit_test(what_is_unread_belongs_to_the_new_stream),
       cmocka_unit_test(unread_bytes_are_counted),
+      cmocka_unit_test(a_rest_takes_nothing_that_is_needed),
       cmocka_unit_test(names_are_what_expat_takes),
       cmocka_unit_test(memory_that_runs_out_is_told),
   };

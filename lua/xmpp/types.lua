@@ -108,7 +108,9 @@ function Jid:with_resource(resource) end
 --- session (true). See `forget`
 ---@field remember? boolean
 ---@field resource? string resourcepart to ask for (the JID's own, else "lua-" and random text)
----@field lang? string xml:lang of our stream, as in "en" (none)
+--- name servers to ask, as "192.0.2.1:53", comma-separated (the system's)
+---@field nameservers? string
+---@field lang? string xml:lang of our stream ("en")
 ---@field timeout? number seconds until connecting is given up, over all its phases (30)
 ---@field await_timeout? number seconds that a response is waited for, math.huge for no end (60)
 --- seconds without sending after which something is sent: an <r/> with stream management, else a space (RFC 6120
@@ -317,6 +319,7 @@ local Timer = {}
 function Timer:cancel() end
 
 ---@class xmpp
+---@field _VERSION string "xmpp " and the version
 ---@field C2S_PORT integer 5222, the port of clients (RFC 6120 3.2.1)
 ---@field xexpr xmpp.xexpr
 ---@field contract xmpp.contract
@@ -355,6 +358,7 @@ function xmpp.connect_component(host, port, domain, secret, opts) end
 ---@return xmpp.Error?
 function xmpp.resume(saved, password, opts) end
 
+xmpp.connection_jid = Conn.jid -- for xmpp.jid makes one
 xmpp.stop = Conn.stop
 xmpp.pending = Conn.pending
 xmpp.ping = Conn.ping

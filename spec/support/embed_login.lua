@@ -3,18 +3,14 @@
 local xmpp = xmpp -- luacheck: ignore 113
 local host, port, ca = ...
 
-local function told(err)
-  return err.layer .. ": " .. err.condition
-end
-
 local conn, err = xmpp.connect_client("alice@xmpp.test", "alicepw", host, tonumber(port),
   { ca_file = ca, timeout = 10, await_timeout = 5, mechanisms = { "PLAIN" } })
-if not conn then return told(err) end
+if not conn then return tostring(err) end
 local ok, got
 ok, err = conn:send { "message", { to = tostring(conn:jid()), type = "chat" }, { "body", "Hi" } }
-if not ok then return told(err) end
+if not ok then return tostring(err) end
 got, err = conn:receive_blocking(5)
-if not got then return told(err) end
+if not got then return tostring(err) end
 got, err = conn:send_await { "iq", { type = "get", to = "xmpp.test" }, { "ping", { xmlns = "urn:xmpp:ping" } } }
-if not got then return told(err) end
+if not got then return tostring(err) end
 return "fine"

@@ -2,6 +2,8 @@
 --
 -- In the program: local faults = require "spec.support.faults"; faults.fail_allocation(n, stays);
 -- faults.fail_call(n, errno); faults.off(); faults.read() -> { allocs=, live=, calls= }. Numbers count from there on.
+local shell = require "spec.support.shell"
+
 local faults = {}
 
 local FIELDS = { "alloc_in", "alloc_stays", "allocs", "live", "sys_in", "sys_errno", "calls" }
@@ -56,23 +58,17 @@ local SO_DIR = not os.getenv "PRELOAD" and os.getenv "SO_DIR" or "lua"
 
 -- Builds the shim and runs 'program' (a path) with 'environment'. -> output, exit status
 function faults.run(program, environment)
-  local function shell(command)
-    local pipe = assert(io.popen("unset LD_PRELOAD; { " .. command .. "\n} 2>&1; echo \"status $?\""))
-    local text, status = pipe:read("*a"):match("^(.*)status (%d+)\n$")
-    pipe:close()
-    return text, tonumber(status)
-  end
-  local folder = shell("mktemp -d"):match("%S+")
-  local text, status = shell(("cc -std=c11 -D_GNU_SOURCE -O1 -Wall -shared -fPIC -o %s/faults.so"
+  local folder = shell.folder()
+  local text, status = shell.run(("cc -std=c11 -D_GNU_SOURCE -O1 -Wall -shared -fPIC -o %s/faults.so"
     .. " c/test/shim/faults.c -ldl && head -c 4096 /dev/zero > %s/board"):format(folder, folder))
   if status == 0 then
     local variables = {}
     for name, value in pairs(environment or {}) do variables[#variables + 1] = ("%s='%s'"):format(name, value) end
-    text, status = shell(("%s FAULTS=%s/board LUA_PATH='lua/?.lua;lua/?/init.lua;?.lua;;' LUA_CPATH='%s/?.so;;'"
+    text, status = shell.run(("%s FAULTS=%s/board LUA_PATH='lua/?.lua;lua/?/init.lua;?.lua;;' LUA_CPATH='%s/?.so;;'"
       .. " LD_PRELOAD=%s/faults.so timeout ${LIMIT:-500} %s %s"):format(table.concat(variables, " "), folder, SO_DIR,
       folder, os.getenv "LUA" or "lua5.4", program))
   end
-  shell("rm -rf " .. folder)
+  shell.remove(folder)
   return text, status
 end
 

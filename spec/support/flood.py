@@ -9,11 +9,13 @@ answers every iq. To whom a message is sent is a command; all are counted.
 Prints PORT=, and an empty line. It ends when its stdout is closed."""
 import queue
 import re
-import select
 import socket
 import struct
 import sys
 import threading
+
+sys.dont_write_bytecode = True
+from clients import clients  # noqa: E402
 
 TAG = re.compile(rb"<(stream:stream|auth|iq|message|presence|enable|resume|r|a|/stream:stream)(?=[\s/>])([^>]*)>")
 STREAM = (b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "
@@ -124,14 +126,7 @@ class Connection:
 
 
 def main():
-    listener = socket.create_server(("127.0.0.1", 0))
-    sys.stdout.write("PORT=%d\n\n" % listener.getsockname()[1])
-    sys.stdout.flush()
-    poll = select.poll()
-    poll.register(listener, select.POLLIN)
-    poll.register(1, 0)
-    while not any(fd == 1 for fd, _ in poll.poll()):
-        client, _ = listener.accept()
+    for client in clients():
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(target=Connection(client).serve, daemon=True).start()
 

@@ -1,7 +1,7 @@
 -- Parts of plays (peer.lua) with stream management (XEP-0198), and a notebook for what became of what was sent.
-local child = require "spec.support.child"
+local opened = require "spec.support.opened"
 local peer = require "spec.support.peer"
-local xmpp = require "xmpp"
+local shell = require "spec.support.shell"
 
 local managed = { NS = "urn:xmpp:sm:3" }
 
@@ -67,26 +67,9 @@ function managed.bye(h)
 end
 
 -- A folder of certificates for plays, which are made once; and its end.
-function managed.certs()
-  local pipe = io.popen "mktemp -d"
-  local folder = pipe:read "*l"
-  pipe:close()
-  assert(os.execute(("'%s/certs' '%s'"):format(child.folder, folder)))
-  return folder
-end
+managed.certs, managed.remove = peer.certs, shell.remove
 
-function managed.remove(folder)
-  os.execute(("rm -rf '%s'"):format(folder))
-end
-
--- Turns the loop until `is_so()`; an error when that takes longer than any healthy machine needs.
-function managed.turn_until(is_so, what)
-  local deadline = os.time() + 40
-  while not is_so() do
-    if os.time() > deadline then error("still waiting for " .. (what or "it"), 2) end
-    xmpp.step(0.02)
-  end
-end
+managed.turn_until = opened.turn_until
 
 -- A notebook: n.of(name) is what conn:send's `on` wants; n[name] is the states that were told, in a row, n.why[name]
 -- the last error.

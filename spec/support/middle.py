@@ -13,6 +13,9 @@ import ssl
 import sys
 import threading
 
+sys.dont_write_bytecode = True
+from clients import clients  # noqa: E402
+
 
 def server_side(pem):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -70,14 +73,7 @@ def serve(client, context, trust, domain, port, words):
 
 def main(pem, ca, domain, port, *words):
     context, trust = server_side(pem), ssl.create_default_context(cafile=ca)
-    listener = socket.create_server(("127.0.0.1", 0))
-    sys.stdout.write("PORT=%d\n\n" % listener.getsockname()[1])
-    sys.stdout.flush()
-    poll = select.poll()
-    poll.register(listener, select.POLLIN)
-    poll.register(1, 0)
-    while not any(fd == 1 for fd, _ in poll.poll()):
-        client, _ = listener.accept()
+    for client in clients():
         threading.Thread(target=serve, args=(client, context, trust, domain, int(port), words), daemon=True).start()
 
 

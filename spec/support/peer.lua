@@ -11,6 +11,7 @@
 --   assert.equal("host-unknown", err.condition)
 --   p:check()
 local child = require "spec.support.child"
+local shell = require "spec.support.shell"
 
 local peer = {}
 local Peer = {}
@@ -35,6 +36,13 @@ function peer.play(text, opts)
 end
 
 -- Ends the play and the process. The client will do nothing more: call it last.
+-- peer.certs() -> a folder of certificates for plays, made once; shell.remove() is its end.
+function peer.certs()
+  local folder = shell.folder()
+  shell.succeed(("'%s/certs' '%s'"):format(child.folder, folder))
+  return folder
+end
+
 -- -> transcript (lines that begin with "C: ", "S: ", "# "), ok, reason
 function Peer:finish()
   if self.pipe then

@@ -57,6 +57,31 @@ function stage.finish()
   if core.is_busy() then error("a connection or a timer is left over", 0) end
 end
 
+-- In a describe: for each of its tests a fed connection f, told to set(f, f.conn); set(nil, nil) when it is over.
+function stage.around(set, options, m)
+  local busted = require "busted"
+  busted.before_each(function()
+    stage.begin(m)
+    local f = stage.open(options)
+    set(f, f.conn)
+  end)
+  busted.after_each(function()
+    set(nil, nil)
+    stage.finish()
+  end)
+end
+
+-- The same under each of the manners; groups: { what it is about, a function that has the tests }...
+function stage.under_manners(name, set, groups)
+  local busted = require "busted"
+  for _, m in ipairs(stage.manners()) do
+    busted.describe(name .. ", " .. m.name .. ":", function()
+      stage.around(set, nil, m)
+      for _, group in ipairs(groups) do busted.describe(group[1], group[2]) end
+    end)
+  end
+end
+
 -- A fed connection (see fed.lua) that stage.finish will end.
 function stage.open(options)
   local f = fed.open(options or { jid = stage.ME })
@@ -94,6 +119,18 @@ function stage.heard()
   return text
 end
 
+function stage.expect(text)
+  require "luassert".equal(text, stage.heard())
+end
+
+-- A callback for a response: notes "name=id" (or the response's n for id), "name!layer" of an error.
+function stage.notes(conn, name)
+  return function(response, c, err)
+    require "luassert".equal(conn, c)
+    stage.note(response and name .. "=" .. tostring(response[2].n or response[2].id) or name .. "!" .. err.layer)
+  end
+end
+
 -- The errors given to on_error since the last time, each {text, object}.
 function stage.take_errors()
   local taken = errors
@@ -111,7 +148,19 @@ function stage.refuses(text, g)
   if not message:find(text, 1, true) then error(("expected %q, got %q"):format(text, message), 2) end
 end
 
--- Bytes.
+-- Stanzas and bytes.
+
+-- A request to `to` (nil: to nobody) with an id, or without.
+function stage.request(id, to)
+  return { "iq", { type = "get", id = id, to = to }, { "q", { xmlns = "urn:q" } } }
+end
+
+-- A stanza's bytes; a false attribute is absent.
+function stage.stanza(name, attributes)
+  local x = { name, {} }
+  for key, value in pairs(attributes) do x[2][key] = value and tostring(value) or nil end
+  return xexpr.to_xml(x)
+end
 
 -- Messages with these attributes n arrive, in one piece.
 function stage.come(f, ...)

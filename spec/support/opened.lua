@@ -1,0 +1,37 @@
+-- The connections that a test has opened, and the end of them.
+--
+--   local conn = opened.keep(assert(xmpp.connect_client(...)))
+--   after_each(opened.stop_all)
+local xmpp = require "xmpp"
+
+local opened = {}
+local open = {}
+
+function opened.keep(conn)
+  open[#open + 1] = conn
+  return conn
+end
+
+-- All at once: ejabberd takes a tenth of a second to say goodbye.
+function opened.stop_all()
+  local stopping = #open
+  for _, conn in ipairs(open) do
+    xmpp.spawn(function()
+      conn:stop()
+      stopping = stopping - 1
+    end)
+  end
+  open = {}
+  opened.turn_until(function() return stopping == 0 end, "goodbyes")
+end
+
+-- Turns the loop until `is_so()`; an error when that takes longer than any healthy machine needs.
+function opened.turn_until(is_so, what)
+  local deadline = os.time() + 40
+  while not is_so() do
+    if os.time() > deadline then error("still waiting for " .. (what or "it"), 2) end
+    xmpp.step(0.02)
+  end
+end
+
+return opened
