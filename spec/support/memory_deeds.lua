@@ -100,7 +100,12 @@ end
 
 local function references()
   local count = 0
-  for _ in pairs(debug.getregistry()) do count = count + 1 end
+  for key, value in pairs(debug.getregistry()) do
+    count = count + 1
+    if type(key) == "userdata" and type(value) == "table" then -- the library's own, of those who wait
+      for _ in pairs(value) do count = count + 1 end
+    end
+  end
   return count
 end
 
