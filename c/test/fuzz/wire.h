@@ -177,6 +177,21 @@ bool xm_tls_is_verified(const xm_tls *t) {
   return t->done && wire.verified;
 }
 
+/* No session is kept here. */
+bool xm_tls_is_choked(const xm_tls *t) {
+  (void)t;
+  return false;
+}
+
+bool xm_tls_is_resumed(const xm_tls *t) {
+  MUST(t->done);
+  return false;
+}
+
+void xm_tls_keep(xm_tls *t) {
+  MUST(t->done);
+}
+
 const char *xm_tls_version(const xm_tls *t) {
   MUST(t->done);
   return wire.tls12 ? "TLSv1.2" : "TLSv1.3";
