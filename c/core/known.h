@@ -1,0 +1,31 @@
+/* known: what servers have shown in earlier logins of this process: the SASL mechanisms that one offers, and what it
+ * would not be told before it had asked (XEP-0305). A bounded table, for all loops and threads alike; who was not met
+ * for longest is forgotten first. Nothing in it is secret, and nothing in it is believed: it is only what may be said
+ * sooner. Rank 0. */
+#ifndef XM_KNOWN_H
+#define XM_KNOWN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { XM_KNOWN_SERVERS = 32, XM_KNOWN_KEY = 416, XM_KNOWN_OFFER = 512 };
+
+typedef struct xm_known {
+  unsigned objected;  /* to what: bits of the caller's */
+  unsigned suspected; /* of that, perhaps */
+  size_t n;           /* 0: the offer isn't known */
+  char offer[XM_KNOWN_OFFER];
+} xm_known;
+
+/* `key` tells servers apart: bytes, at most XM_KNOWN_KEY, else nothing is known of it. All zero: nothing is. */
+void xm_known_get(const void *key, size_t n, xm_known *k);
+/* The offer that a login has succeeded on; one that is too long for the table is as if it weren't known. */
+void xm_known_offer(const void *key, size_t n, const char *offer, size_t len);
+/* These bits, besides those before. Not `sure`: it may have been the network, and counts when it comes a second time
+ * with no acceptance between. */
+void xm_known_objection(const void *key, size_t n, unsigned bits, bool sure);
+void xm_known_acceptance(const void *key, size_t n, unsigned bits);
+/* For tests: it begins anew. */
+void xm_known_clear(void);
+
+#endif
