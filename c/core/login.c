@@ -9,6 +9,7 @@
 
 void xm_login_clear(xm_login *l) {
   xm_sasl_free(l->sasl);
+  xm_buf_free(&l->offered);
   *l = (xm_login){0};
 }
 
@@ -76,8 +77,8 @@ static int choose(const xm_login_account *a, const xm_mech_offer *offer, xm_mech
   return xm_mech_choose(offer, &policy, choice, e);
 }
 
-/* `offered`: what the server has to prove, if it proves anything. Too long a list can't be proved. */
-static int make_sasl(xm_login *l, const xm_login_account *a, const xm_buf *offered, xm_err *e) {
+/* What was offered is what the server has to prove, if it proves anything. Too long a list can't be proved. */
+static int make_sasl(xm_login *l, const xm_login_account *a, xm_err *e) {
   xm_mech_kind kind = l->choice.mech->kind;
   bool by_password = kind == XM_MECH_SCRAM || kind == XM_MECH_PLAIN;
   xm_buf prepared = XM_BUF_SECRET;
@@ -90,28 +91,53 @@ static int make_sasl(xm_login *l, const xm_login_account *a, const xm_buf *offer
                            .authzid = a->authzid ? a->jid->str : NULL,
                            .authzid_len = xm_jid_bare_len(a->jid),
                            .channel = a->channel,
-                           .offered = xm_buf_len(offered) ? xm_buf_at(offered) : NULL,
-                           .offered_len = xm_buf_len(offered)};
+                           .offered = xm_buf_len(&l->offered) ? xm_buf_at(&l->offered) : NULL,
+                           .offered_len = xm_buf_len(&l->offered)};
     l->sasl = xm_sasl_new(&l->choice, &login, e);
   }
   xm_buf_free(&prepared);
   return l->sasl ? XM_OK : XM_EFAIL;
 }
 
+/* Everything is chosen. */
+static int say_first(xm_login *l, const xm_login_account *account, xm_buf *out, xm_err *e) {
+  xm_buf first = XM_BUF_SECRET;
+  int rc = make_sasl(l, account, e);
+  if (rc == XM_OK) rc = xm_sasl_first(l->sasl, &first, e);
+  if (rc == XM_OK) rc = send_sasl("auth", l->choice.mech->name, &first, out, e);
+  xm_buf_free(&first);
+  return rc;
+}
+
 int xm_login_start(xm_login *l, const xm_login_account *account, const xm_tape *t, uint32_t mechanisms, xm_buf *out,
                    xm_err *e) {
   xm_mech_offer offer = {0};
-  xm_buf offered = XM_BUF_INIT, first = XM_BUF_SECRET;
   int rc;
   read_offer(t, mechanisms, &offer);
   rc = choose(account, &offer, &l->choice, e);
-  if (rc == XM_OK && xm_mech_offer_text(&offer, &offered) == XM_ENOMEM) rc = xm_err_nomem(e);
-  if (rc == XM_OK) rc = make_sasl(l, account, &offered, e);
-  if (rc == XM_OK) rc = xm_sasl_first(l->sasl, &first, e);
-  if (rc == XM_OK) rc = send_sasl("auth", l->choice.mech->name, &first, out, e);
-  xm_buf_free(&offered);
-  xm_buf_free(&first);
-  return rc;
+  if (rc == XM_OK && xm_mech_offer_text(&offer, &l->offered) == XM_ENOMEM) rc = xm_err_nomem(e);
+  return rc == XM_OK ? say_first(l, account, out, e) : rc;
+}
+
+int xm_login_start_ahead(xm_login *l, const xm_login_account *account, const xm_buf *offered, xm_buf *out, xm_err *e) {
+  xm_mech_offer offer;
+  if (xm_buf_len(offered) == 0) return 0;
+  xm_mech_offer_read(&offer, xm_buf_at(offered), xm_buf_len(offered));
+  if (choose(account, &offer, &l->choice, NULL) < 0 || l->choice.mech->kind != XM_MECH_SCRAM) return 0;
+  if (xm_buf_put(&l->offered, xm_buf_at(offered), xm_buf_len(offered)) < 0) return xm_err_nomem(e);
+  return say_first(l, account, out, e) == XM_OK ? 1 : XM_EFAIL;
+}
+
+int xm_login_is_offered(const xm_login *l, const xm_tape *t, uint32_t mechanisms, xm_err *e) {
+  xm_mech_offer offer = {0};
+  xm_buf text = XM_BUF_INIT;
+  size_t n = xm_buf_len(&l->offered);
+  int rc;
+  read_offer(t, mechanisms, &offer);
+  rc = xm_mech_offer_text(&offer, &text);
+  if (rc == XM_OK) rc = xm_buf_len(&text) == n && memcmp(xm_buf_at(&text), xm_buf_at(&l->offered), n) == 0;
+  xm_buf_free(&text);
+  return rc == XM_ENOMEM ? xm_err_nomem(e) : rc == 1;
 }
 
 /* A challenge's or a success's payload; "=" is an empty one (RFC 6120 6.4.2). */

@@ -121,6 +121,24 @@ int xm_mech_offer_text(xm_mech_offer *offer, xm_buf *out) {
   return rc;
 }
 
+static void read_names(xm_mech_offer *offer, const char *s, const char *end,
+                       void (*add)(xm_mech_offer *offer, const char *name, size_t n)) {
+  const char *stop;
+  if (s == end) return;
+  do {
+    stop = memchr(s, '\x1E', (size_t)(end - s));
+    add(offer, s, (size_t)((stop ? stop : end) - s));
+    s = stop ? stop + 1 : end;
+  } while (stop);
+}
+
+void xm_mech_offer_read(xm_mech_offer *offer, const char *text, size_t n) {
+  const char *end = text + n, *types = memchr(text, '\x1F', n);
+  *offer = (xm_mech_offer){.lists = types != NULL};
+  read_names(offer, text, types ? types : end, xm_mech_offer_add);
+  if (types) read_names(offer, types + 1, end, xm_mech_offer_add_binding);
+}
+
 unsigned xm_mech_allowed(const char *names, const char **unknown, size_t *unknown_len) {
   static const char separators[] = ", \t\r\n";
   unsigned bits = 0;

@@ -60,6 +60,8 @@ void xm_mech_offer_add_binding(xm_mech_offer *offer, const char *type, size_t n)
 /* Appends what a server hashes to prove its offer (XEP-0474 5.1); sorts the lists. 0; XM_ELIMIT: too many names;
  * XM_ENOMEM. */
 int xm_mech_offer_text(xm_mech_offer *offer, xm_buf *out);
+/* The offer that such a text stands for; its names are borrowed from there. */
+void xm_mech_offer_read(xm_mech_offer *offer, const char *text, size_t n);
 
 /* A comma- or space-separated allow-list of mechanism names ("SCRAM-SHA-256 PLAIN") as bits; NULL: all. The first name
  * that is not one of ours is told by `*unknown` (with its length), else NULL. */

@@ -23,6 +23,8 @@ struct xm_nego {
   bool has_password;
   bool proved;            /* a component's handshake is out */
   bool has_sm, has_bind;  /* as offered after the login */
+  unsigned may, ahead, went, objected; /* XM_NEGO_AHEAD_*: see there, xm_nego_is_ahead and the two behind it */
+  xm_buf expected;                     /* the offer of an earlier login */
   xm_nego_outcome outcome;
   uint32_t h;             /* the server's, of the session that was to be resumed */
   xm_buf password;        /* secret; empty once it has been used */
@@ -47,6 +49,7 @@ void xm_nego_free(xm_nego *n) {
   if (!n) return;
   xm_login_clear(&n->login);
   xm_buf_free(&n->password);
+  xm_buf_free(&n->expected);
   free(n);
 }
 
@@ -64,6 +67,24 @@ xm_nego_state xm_nego_at(const xm_nego *n) {
   return n->state;
 }
 
+int xm_nego_set_ahead(xm_nego *n, unsigned may, const char *offer, size_t len) {
+  n->may = may;
+  xm_buf_clear(&n->expected);
+  return len ? xm_buf_put(&n->expected, offer, len) : XM_OK;
+}
+
+unsigned xm_nego_is_ahead(const xm_nego *n) {
+  return n->ahead;
+}
+
+unsigned xm_nego_went_ahead(const xm_nego *n) {
+  return n->went;
+}
+
+unsigned xm_nego_objected(const xm_nego *n) {
+  return n->objected;
+}
+
 bool xm_nego_is_secret(const xm_nego *n) {
   return n->state == XM_NEGO_SASL || n->state == XM_NEGO_HANDSHAKE;
 }
@@ -78,6 +99,12 @@ const char *xm_nego_mechanism(const xm_nego *n) {
 
 const char *xm_nego_binding(const xm_nego *n) {
   return n->authenticated && n->login.choice.flag == 'p' ? xm_mech_binding_name(n->login.choice.binding) : NULL;
+}
+
+const char *xm_nego_offer(const xm_nego *n, size_t *len) {
+  *len = xm_buf_len(&n->login.offered);
+  if (!n->authenticated || !n->secure || n->login.choice.mech->kind != XM_MECH_SCRAM || *len == 0) return NULL;
+  return xm_buf_at(&n->login.offered);
 }
 
 const char *xm_nego_waits_for(const xm_nego *n) {
@@ -206,14 +233,24 @@ int xm_nego_opened(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   return XM_NEGO_WAIT;
 }
 
+/* What was said ahead was counted on in vain. */
+static int changed(xm_nego *n, const char *what, xm_err *e) {
+  n->objected = n->ahead;
+  return xm_err_set(e, XM_LAYER_STREAM, "undefined-condition", true, "the server's %s at the last login", what);
+}
+
 /* STARTTLS (RFC 6120 5). */
 
-static int start_tls(xm_nego *n, xm_buf *out, xm_err *e) {
+static int send_starttls(xm_buf *out, xm_err *e) {
   xm_out o = xm_out_begin(out);
   int rc = xm_out_start(&o, "starttls", "xmlns", NS_TLS, NULL);
   if (rc == XM_OK) rc = xm_out_end(&o, "starttls");
-  n->state = XM_NEGO_PROCEED;
   return wrote(rc, e);
+}
+
+static int start_tls(xm_nego *n, xm_buf *out, xm_err *e) {
+  n->state = XM_NEGO_PROCEED;
+  return n->ahead ? XM_OK : send_starttls(out, e);
 }
 
 static int on_proceed(xm_nego *n, const xm_tape *t, xm_err *e) {
@@ -224,19 +261,30 @@ static int on_proceed(xm_nego *n, const xm_tape *t, xm_err *e) {
 
 /* SASL (RFC 6120 6). */
 
+static xm_login_account account_of(const xm_nego *n) {
+  return (xm_login_account){.jid = n->o.jid,
+                            .mechanisms = n->o.mechanisms,
+                            .password = n->has_password ? &n->password : NULL,
+                            .plain = n->o.plain,
+                            .pinned = n->o.pinned,
+                            .remember = n->o.remember,
+                            .certificate = n->o.certificate,
+                            .authzid = n->o.authzid,
+                            .tls = n->secure,
+                            .verified = n->verified,
+                            .channel = n->secure ? &n->channel : NULL};
+}
+
+/* <auth/> is out: it stands only if the choice would be the same now. */
+static int confirm_sasl(xm_nego *n, const xm_tape *t, uint32_t mechanisms, xm_err *e) {
+  int rc = xm_login_is_offered(&n->login, t, mechanisms, e);
+  if (rc < 0) return rc;
+  return rc ? XM_OK : changed(n, "SASL mechanisms are not what they were", e);
+}
+
 static int start_sasl(xm_nego *n, const xm_tape *t, uint32_t mechanisms, xm_buf *out, xm_err *e) {
-  xm_login_account account = {.jid = n->o.jid,
-                              .mechanisms = n->o.mechanisms,
-                              .password = n->has_password ? &n->password : NULL,
-                              .plain = n->o.plain,
-                              .pinned = n->o.pinned,
-                              .remember = n->o.remember,
-                              .certificate = n->o.certificate,
-                              .authzid = n->o.authzid,
-                              .tls = n->secure,
-                              .verified = n->verified,
-                              .channel = n->secure ? &n->channel : NULL};
-  int rc = xm_login_start(&n->login, &account, t, mechanisms, out, e);
+  xm_login_account account = account_of(n);
+  int rc = n->ahead ? confirm_sasl(n, t, mechanisms, e) : xm_login_start(&n->login, &account, t, mechanisms, out, e);
   xm_buf_free(&n->password);
   n->state = XM_NEGO_SASL;
   return rc;
@@ -282,7 +330,6 @@ static int send_bind(xm_nego *n, xm_buf *out, xm_err *e) {
   }
   if (rc == XM_OK) rc = xm_out_end(&o, "bind");
   if (rc == XM_OK) rc = xm_out_end(&o, "iq");
-  n->state = XM_NEGO_BIND;
   return wrote(rc, e);
 }
 
@@ -340,7 +387,6 @@ static int send_resume(xm_nego *n, xm_buf *out, xm_err *e) {
   snprintf(h, sizeof h, "%u", (unsigned)n->o.h);
   rc = xm_out_start(&o, "resume", "xmlns", NS_SM, "h", h, "previd", n->o.previd, NULL);
   if (rc == XM_OK) rc = xm_out_end(&o, "resume");
-  n->state = XM_NEGO_RESUME;
   return wrote(rc, e);
 }
 
@@ -364,8 +410,14 @@ static int on_resumed(xm_nego *n, const xm_tape *t, xm_err *e) {
   return XM_NEGO_READY;
 }
 
+static int resume(xm_nego *n, xm_buf *out, xm_err *e) {
+  n->state = XM_NEGO_RESUME;
+  return n->ahead ? XM_OK : send_resume(n, out, e);
+}
+
 static int bind_anew(xm_nego *n, xm_buf *out, xm_err *e) {
-  if (n->has_bind) return send_bind(n, out, e);
+  n->state = XM_NEGO_BIND;
+  if (n->has_bind) return n->ahead ? XM_OK : send_bind(n, out, e);
   return xm_err_set(e, XM_LAYER_BIND, "not-offered", false, "the server offers no resource binding after the login");
 }
 
@@ -382,7 +434,8 @@ static int on_resume(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
 static int start_session(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   n->has_sm = xm_tape_child(t, 0, NS_SM, "sm") != 0;
   n->has_bind = xm_tape_child(t, 0, NS_BIND, "bind") != 0;
-  if (n->o.previd && n->has_sm) return send_resume(n, out, e);
+  if (n->o.previd && n->has_sm) return resume(n, out, e);
+  if (n->o.previd && n->ahead) return changed(n, "stream management is not what it was", e);
   if (n->o.previd) n->outcome = XM_NEGO_LOST;
   return bind_anew(n, out, e);
 }
@@ -431,8 +484,57 @@ static int on_handshake(xm_nego *n, const xm_tape *t, xm_err *e) {
   return XM_NEGO_READY;
 }
 
+/* Ahead (XEP-0305). */
+
+static int log_in_ahead(xm_nego *n, xm_buf *out, xm_err *e) {
+  xm_login_account account = account_of(n);
+  int rc = xm_login_start_ahead(&n->login, &account, &n->expected, out, e);
+  if (rc == 1) xm_buf_free(&n->password);
+  return rc;
+}
+
+/* What would be said next, whatever the features say. 0: that isn't known. */
+static unsigned next_flight(const xm_nego *n) {
+  if (n->o.component) return 0;
+  if (n->authenticated) return XM_NEGO_AHEAD_SESSION;
+  if (n->secure) return XM_NEGO_AHEAD_AUTH;
+  return n->o.need_tls ? XM_NEGO_AHEAD_STARTTLS : 0;
+}
+
+int xm_nego_go_ahead(xm_nego *n, xm_buf *out, xm_err *e) {
+  unsigned flight = next_flight(n) & n->may;
+  int rc = 0;
+  if (flight == XM_NEGO_AHEAD_STARTTLS) rc = send_starttls(out, e);
+  if (flight == XM_NEGO_AHEAD_AUTH) rc = log_in_ahead(n, out, e);
+  if (flight == XM_NEGO_AHEAD_SESSION) rc = n->o.previd ? send_resume(n, out, e) : send_bind(n, out, e);
+  if (rc < 0) return rc;
+  n->ahead = flight == XM_NEGO_AHEAD_AUTH && !rc ? 0 : flight;
+  n->went |= n->ahead;
+  return rc;
+}
+
+/* Conditions of those who were told something too soon (RFC 6120 4.9.3), whatever name they have for it. */
+static bool is_objection(const char *condition) {
+  static const char *const conditions[] = {"bad-format",          "connection-timeout",  "internal-server-error",
+                                           "invalid-namespace",   "invalid-xml",         "not-authorized",
+                                           "not-well-formed",     "policy-violation",    "restricted-xml",
+                                           "undefined-condition", "unsupported-feature", "unsupported-stanza-type",
+                                           "xml-not-well-formed"};
+  size_t i;
+  for (i = 0; i < sizeof conditions / sizeof *conditions; i++)
+    if (strcmp(condition, conditions[i]) == 0) return true;
+  return false;
+}
+
+static int on_stream_error(xm_nego *n, const xm_tape *t, xm_err *e) {
+  const char *text;
+  if (is_objection(condition_of(t, 0, NS_STREAMS, &text))) n->objected = n->ahead;
+  return xm_nego_stream_error(t, e);
+}
+
 int xm_nego_read(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
-  if (xm_nego_is_stream_error(t)) return xm_nego_stream_error(t, e);
+  if (xm_nego_is_stream_error(t)) return on_stream_error(n, t, e);
+  if (n->state > XM_NEGO_FEATURES) n->ahead = 0; /* this is its answer */
   switch (n->state) {
     case XM_NEGO_FEATURES: return on_features(n, t, out, e);
     case XM_NEGO_PROCEED: return on_proceed(n, t, e);

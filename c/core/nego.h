@@ -35,6 +35,15 @@ typedef enum xm_nego_verdict {
   XM_NEGO_READY,    /* xm_nego_jid is the session's address */
 } xm_nego_verdict;
 
+/* What can be said together with our stream header, before the server has asked for it (XEP-0305): a round trip less
+ * each. What it says of itself is checked all the same when it comes, before anything more is said. */
+enum {
+  XM_NEGO_AHEAD_STARTTLS = 1, /* only where there is no going on without */
+  XM_NEGO_AHEAD_AUTH = 2,     /* only by what an earlier login was offered, if that shows nothing of the password */
+  XM_NEGO_AHEAD_SESSION = 4,  /* <bind/> or <resume/>, after the login */
+  XM_NEGO_AHEAD_ALL = 7,
+};
+
 /* Strings are borrowed for the life of the xm_nego, save the password. */
 typedef struct xm_nego_options {
   bool component;
@@ -71,8 +80,15 @@ void xm_nego_secured(xm_nego *n, bool verified);
 /* What a login can be bound by there, when it is known; after xm_nego_secured. */
 void xm_nego_set_channel(xm_nego *n, const xm_mech_channel *channel);
 
+/* Which of XM_NEGO_AHEAD_* may be said ahead, none unless told; and what the server offered at an earlier login, as
+ * xm_nego_offer had it (copied). 0 or XM_ENOMEM. */
+int xm_nego_set_ahead(xm_nego *n, unsigned may, const char *offer, size_t len);
+
 /* Appends our stream header. 0 or XM_EFAIL. */
 int xm_nego_begin(xm_nego *n, xm_buf *out, xm_err *e);
+/* Appends what may be said ahead, behind the header. 0; 1: it must not be logged as it is (see xm_nego_is_secret);
+ * XM_EFAIL. */
+int xm_nego_go_ahead(xm_nego *n, xm_buf *out, xm_err *e);
 /* The peer's stream header is on the tape. An xm_nego_verdict or XM_EFAIL. */
 int xm_nego_opened(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e);
 /* A level-1 element is on the tape. An xm_nego_verdict or XM_EFAIL. */
@@ -94,6 +110,14 @@ bool xm_nego_has_sm(const xm_nego *n);
  * that stay. */
 const char *xm_nego_mechanism(const xm_nego *n);
 const char *xm_nego_binding(const xm_nego *n);
+/* The mechanisms that it was chosen from, when it can be said ahead next time; NULL: it can't. */
+const char *xm_nego_offer(const xm_nego *n, size_t *len);
+/* What was said ahead and isn't answered (at most one), and all that ever was. */
+unsigned xm_nego_is_ahead(const xm_nego *n);
+unsigned xm_nego_went_ahead(const xm_nego *n);
+/* After a failure: what was said ahead, if that may be what the server has taken offence at, or if it has changed what
+ * was counted on. Not saying it may help. 0: it is not to blame. */
+unsigned xm_nego_objected(const xm_nego *n);
 
 /* A <stream:error/> on the tape, as XM_EFAIL with layer stream (RFC 6120 4.9). */
 int xm_nego_stream_error(const xm_tape *t, xm_err *e);

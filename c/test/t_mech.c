@@ -213,6 +213,32 @@ static void offer_situation(xm_mech_offer *offer, const situation *s) {
     xm_mech_offer_add_binding(offer, lists[s->list].types[i], strlen(lists[s->list].types[i]));
 }
 
+static void check_text(xm_mech_offer *offer, const char *text, size_t n) {
+  xm_buf out = XM_BUF_INIT;
+  assert_int_equal(xm_mech_offer_text(offer, &out), XM_OK);
+  assert_int_equal(xm_buf_len(&out), n);
+  assert_memory_equal(xm_buf_at(&out), text, n);
+  xm_buf_free(&out);
+}
+
+/* Read back from its text, an offer leads to the same choice. */
+static void check_read_back(const xm_mech_offer *offer, const xm_mech_policy *policy, const xm_mech_choice *choice,
+                            bool refused) {
+  xm_mech_offer sorted = *offer, again;
+  xm_mech_choice same;
+  xm_buf text = XM_BUF_INIT;
+  assert_int_equal(xm_mech_offer_text(&sorted, &text), XM_OK);
+  if (xm_buf_len(&text)) {
+    memset(&again, 0xAA, sizeof again);
+    xm_mech_offer_read(&again, xm_buf_at(&text), xm_buf_len(&text));
+    assert_int_equal(xm_mech_choose(&again, policy, &same, NULL) < 0, refused);
+    assert_true(refused || (same.mech == choice->mech && same.flag == choice->flag && same.binding == choice->binding &&
+                            same.need_hash == choice->need_hash));
+    check_text(&again, xm_buf_at(&text), xm_buf_len(&text));
+  }
+  xm_buf_free(&text);
+}
+
 static void outcome(const situation *s, char to[64]) {
   xm_mech_channel channel = {.version = 0x0303};
   xm_mech_policy policy = policy_of(s->allows_plus ? ALL : ALL & ~PLUS, &channel);
@@ -226,9 +252,11 @@ static void outcome(const situation *s, char to[64]) {
   offer_situation(&offer, s);
   if (xm_mech_choose(&offer, &policy, &choice, &e) < 0) {
     check_form(&e, e.condition);
+    check_read_back(&offer, &policy, &choice, true);
     strcpy(to, e.condition);
     return;
   }
+  check_read_back(&offer, &policy, &choice, false);
   if (choice.mech->kind == XM_MECH_PLAIN)
     strcpy(to, "PLAIN");
   else if (choice.flag == 'p')
@@ -261,13 +289,6 @@ static void test_truth_table(void **unused) {
 
 /* What a server proves (XEP-0474). */
 
-static void check_text(xm_mech_offer *offer, const char *text, size_t n) {
-  xm_buf out = XM_BUF_INIT;
-  assert_int_equal(xm_mech_offer_text(offer, &out), XM_OK);
-  assert_int_equal(xm_buf_len(&out), n);
-  assert_memory_equal(xm_buf_at(&out), text, n);
-  xm_buf_free(&out);
-}
 #define CHECK_TEXT(offer, text) check_text(offer, text, sizeof text - 1)
 
 static void add_all(xm_mech_offer *offer, const char *list) {
@@ -302,6 +323,35 @@ static void test_text_of_an_offer(void **unused) {
   xm_mech_offer_add(&odd, " PLAIN", 6);
   xm_mech_offer_add_binding(&odd, "", 0);
   CHECK_TEXT(&odd, "\x1e PLAIN\x1f");
+}
+
+static void test_texts_read_back(void **unused) {
+  static const char *const texts[] = {"PLAIN",
+                                      "A\x1e"
+                                      "B",
+                                      "\x1e",
+                                      "\x1ePLAIN",
+                                      "\x1f",
+                                      "PLAIN\x1f",
+                                      "\x1f"
+                                      "tls-unique",
+                                      "\x1f\x1e",
+                                      "\x1e\x1f\x1e"
+                                      "tls-exporter",
+                                      "A\x1f"
+                                      "a\x1e"
+                                      "b"};
+  size_t i;
+  (void)unused;
+  for (i = 0; i < sizeof texts / sizeof *texts; i++) {
+    xm_mech_offer offer;
+    xm_buf text = XM_BUF_INIT;
+    xm_mech_offer_read(&offer, texts[i], strlen(texts[i]));
+    assert_int_equal(offer.lists, strchr(texts[i], '\x1f') != NULL);
+    xm_buf_put(&text, texts[i], strlen(texts[i]));
+    check_text(&offer, xm_buf_at(&text), xm_buf_len(&text));
+    xm_buf_free(&text);
+  }
 }
 
 /* 64 names can be proved, 65 can't; the choice doesn't mind. */
@@ -422,11 +472,11 @@ static void test_offers_that_just_fit(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_every_choice),         cmocka_unit_test(test_means),
-      cmocka_unit_test(test_refusals_say_why),     cmocka_unit_test(test_truth_table),
-      cmocka_unit_test(test_text_of_an_offer),     cmocka_unit_test(test_long_offers),
-      cmocka_unit_test(test_allow_lists),          cmocka_unit_test(test_strange_offers),
-      cmocka_unit_test(test_offers_that_just_fit),
+      cmocka_unit_test(test_every_choice),     cmocka_unit_test(test_means),
+      cmocka_unit_test(test_refusals_say_why), cmocka_unit_test(test_truth_table),
+      cmocka_unit_test(test_text_of_an_offer), cmocka_unit_test(test_texts_read_back),
+      cmocka_unit_test(test_long_offers),      cmocka_unit_test(test_allow_lists),
+      cmocka_unit_test(test_strange_offers),   cmocka_unit_test(test_offers_that_just_fit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

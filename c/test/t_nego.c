@@ -8,6 +8,8 @@
  *   RESUMED h                 it must be the old session, of which the server has handled h
  *   ANEW, LOST [h]            what became of the old session, when another is bound
  *   FAIL layer condition [retry]
+ *   WENT, AHEAD, OBJECTED N   what was said ahead so far, what of that isn't answered, what may be to blame:
+ * XM_NEGO_AHEAD_*
  *
  * What becomes of each SASL mechanism is t_sasl_matrix's. */
 #include <setjmp.h>
@@ -53,6 +55,12 @@
 
 static const char header[] =
     "<?xml version='1.0'?><stream:stream xmlns:stream='" XM_NS_STREAM "' xmlns='jabber:client' ";
+
+/* What may be said ahead in all plays, and by which offer. */
+static struct ahead {
+  unsigned may;
+  const char *offer;
+} ahead;
 
 struct play {
   const char *line;
@@ -116,12 +124,17 @@ static void we_said(struct play *p, const char *pattern) {
   xm_buf_clear(&p->out);
 }
 
+static void begin(struct play *p) {
+  assert_int_equal(xm_nego_begin(p->nego, &p->out, &p->e), XM_OK);
+  assert_true(xm_nego_go_ahead(p->nego, &p->out, &p->e) >= 0);
+}
+
 /* A new stream after TLS or SASL, as conn begins it. */
 static void begin_anew(struct play *p, int verdict) {
   assert_int_equal(p->verdict, verdict);
   assert_int_equal(xm_buf_len(&p->out), 0);
   assert_int_equal(xm_xml_restart(p->xml), XM_OK);
-  assert_int_equal(xm_nego_begin(p->nego, &p->out, &p->e), XM_OK);
+  begin(p);
 }
 
 static void we_fail(struct play *p, const char *how) {
@@ -177,6 +190,12 @@ static void line(struct play *p, const char *s, size_t n, const char *our_header
     assert_int_equal(xm_jid_len(xm_nego_jid(p->nego)), strlen(xm_buf_at(&text)));
   } else if (strcmp(word, "RESUMED") == 0 || strcmp(word, "LOST") == 0 || strcmp(word, "ANEW") == 0) {
     outcome_is(p, word, xm_buf_at(&text));
+  } else if (strcmp(word, "WENT") == 0) {
+    assert_int_equal(xm_nego_went_ahead(p->nego), atoi(xm_buf_at(&text)));
+  } else if (strcmp(word, "AHEAD") == 0) {
+    assert_int_equal(xm_nego_is_ahead(p->nego), atoi(xm_buf_at(&text)));
+  } else if (strcmp(word, "OBJECTED") == 0) {
+    assert_int_equal(xm_nego_objected(p->nego), atoi(xm_buf_at(&text)));
   } else {
     assert_string_equal(word, "FAIL");
     we_fail(p, xm_buf_at(&text));
@@ -192,7 +211,8 @@ static void play_as(const xm_nego_options *o, bool tls, const char *password, co
                    .nego = xm_nego_new(o, password, password ? strlen(password) : 0)};
   if (tls) xm_nego_secured(p.nego, true);
   snprintf(ours, sizeof ours, "%sto='xmpp.example'*version='1.0' xml:lang='en'>", header);
-  assert_int_equal(xm_nego_begin(p.nego, &p.out, &p.e), XM_OK);
+  assert_int_equal(xm_nego_set_ahead(p.nego, ahead.may, ahead.offer, ahead.offer ? strlen(ahead.offer) : 0), XM_OK);
+  begin(&p);
   for (; *script; script += *script == '\n') {
     size_t n = strcspn(script, "\n");
     if (n) line(&p, script, n, ours);
@@ -611,18 +631,208 @@ static void nothing_comes_before_the_answer(void **state) {
   }
 }
 
-/* The whole of it once more; false: something has failed, cleanly. */
-static bool short_login(xm_nego *n, xm_xml *x, xm_buf *out, xm_err *e) {
-  static const char *const says[] = {
-      "<stream:stream xmlns='jabber:client' xmlns:stream='" XM_NS_STREAM "' version='1.0'>",
-      "<stream:features><mechanisms " SASL "><mechanism>PLAIN</mechanism></mechanisms></stream:features>",
-      "<success " SASL "/>", "<stream:features>" SM BIND "/></stream:features>", "<failed xmlns='urn:xmpp:sm:3'/>"};
+/* What is said ahead (XEP-0305). */
+
+#define MECHANISMS(list) "S: $H$F<mechanisms " SASL ">" list "</mechanisms>/$F\n"
+#define TWO "<mechanism>SCRAM-SHA-1</mechanism><mechanism>PLAIN</mechanism>"
+#define TWO_TURNED "<mechanism>PLAIN</mechanism><mechanism>SCRAM-SHA-1</mechanism>"
+#define SCRAM_AHEAD "C: $H<auth " SASL " mechanism='SCRAM-SHA-1'>*</auth>\n"
+#define BIND_AHEAD "C: $H<iq type='set' id='*'>" BIND "><resource>lua</resource></bind></iq>\n"
+#define TO_BIND_AHEAD OFFER "C: $H*</auth>\nS: <success " SASL "/>\nRESTART\n" BIND_AHEAD "AHEAD 4\n"
+#define STARTTLS_AHEAD "C: $H" STARTTLS "/>\nAHEAD 1\n"
+#define STREAM_ERROR(condition) \
+  "<stream:error><" condition " xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\n"
+
+static void ahead_of(unsigned may, const char *offer) {
+  ahead = (struct ahead){may, offer};
+}
+
+static void not_ahead(void) {
+  ahead_of(0, NULL);
+}
+
+static void starttls_is_said_ahead_where_it_must_be(void **state) {
+  const xm_jid jid = jid_of("alice@xmpp.example/lua"), domain = jid_of("xmpp.example");
+  const xm_nego_options clear = {.jid = &jid, .plain = true}, component = {.jid = &domain, .component = true};
+  (void)state;
+  ahead_of(XM_NEGO_AHEAD_ALL, NULL);
+  play(false, STARTTLS_AHEAD "S: $H$F" STARTTLS
+                             "/>/$F\nC: \nAHEAD 1\n"
+                             "S: <proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\nAHEAD 0\nTLS\n" OFFER
+                             "C: $H*</auth>\nWENT 1");
+  play(false, STARTTLS_AHEAD "S: $H$F/$F\nFAIL tls starttls-not-offered\nOBJECTED 0");
+  play(false, STARTTLS_AHEAD OFFER "FAIL tls starttls-not-offered");
+  play(false,
+       STARTTLS_AHEAD "S: $H<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\nFAIL stream bad-format\nOBJECTED 0");
+  play(false, STARTTLS_AHEAD "S: $H$F" STARTTLS
+                             "/>/$F<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\n"
+                             "FAIL tls failure retry\nOBJECTED 0");
+  play_as(&clear, false, "secret", "C: $H\nAHEAD 0");
+  play_as(&component, false, "secret", "C: *accept' to='xmpp.example'>\nAHEAD 0");
+  ahead_of(XM_NEGO_AHEAD_ALL - XM_NEGO_AHEAD_STARTTLS, NULL);
+  play(false, "C: $H\nS: $H$F" STARTTLS "/>/$F\nC: " STARTTLS "/>\nAHEAD 0\nWENT 0");
+  not_ahead();
+}
+
+static void auth_is_said_ahead_if_the_offer_is_known(void **state) {
+  (void)state;
+  ahead_of(XM_NEGO_AHEAD_ALL, "PLAIN\x1ESCRAM-SHA-1");
+  play(true, SCRAM_AHEAD "AHEAD 2\n" MECHANISMS(TWO) "C: \nS: <failure " SASL
+                                                     "><not-authorized/></failure>\n"
+                                                     "FAIL sasl not-authorized\nOBJECTED 0\nAHEAD 0");
+  play(true, SCRAM_AHEAD MECHANISMS(TWO_TURNED) "C: \nS: <challenge " SASL
+                                                ">cj1h</challenge>\n"
+                                                "FAIL sasl malformed-challenge\nWENT 2");
+  play(true, SCRAM_AHEAD "S: $H<challenge " SASL ">cj1h</challenge>\nFAIL stream bad-format\nOBJECTED 0");
+  play(true, SCRAM_AHEAD "S: $H<success " SASL "/>\nFAIL stream bad-format");
+  play(true, SCRAM_AHEAD MECHANISMS(TWO) "S: <success " SASL "/>\nFAIL sasl no-server-signature");
+  play(true, SCRAM_AHEAD "S: $H$F/$F\nFAIL sasl no-mechanisms");
+  ahead_of(XM_NEGO_AHEAD_STARTTLS | XM_NEGO_AHEAD_SESSION, "PLAIN\x1ESCRAM-SHA-1");
+  play(true, "C: $H\n" MECHANISMS(TWO) "C: <auth *</auth>\nWENT 0");
+  not_ahead();
+}
+
+/* Whatever has changed, the choice might have been another. */
+static void another_offer_is_an_objection(void **state) {
+  static const char *const offers[] = {
+      "<mechanism>SCRAM-SHA-1</mechanism>",
+      "<mechanism>PLAIN</mechanism>",
+      TWO "<mechanism>SCRAM-SHA-256</mechanism>",
+      TWO "<mechanism>X</mechanism>",
+      TWO "<mechanism>SCRAM-SHA-1-PLUS</mechanism>",
+      TWO "<mechanism>PLAIN</mechanism>",
+      "<mechanism>SCRAM-SHA-1</mechanism><mechanism>plain</mechanism>",
+      "",
+      TWO
+      "</mechanisms><sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/>"
+      "</sasl-channel-binding><mechanisms xmlns='urn:x'>"};
+  char script[2000];
+  size_t i;
+  (void)state;
+  ahead_of(XM_NEGO_AHEAD_ALL, "PLAIN\x1ESCRAM-SHA-1");
+  for (i = 0; i < sizeof offers / sizeof *offers; i++) {
+    snprintf(script, sizeof script, SCRAM_AHEAD MECHANISMS("%s") "FAIL stream undefined-condition retry\nOBJECTED 2",
+             offers[i]);
+    play(true, script);
+  }
+  not_ahead();
+}
+
+/* Nothing that shows the password, nothing in the clear, nothing that is not allowed. */
+static void auth_is_not_said_ahead_otherwise(void **state) {
+  const xm_jid jid = jid_of("alice@xmpp.example/lua");
+  const xm_nego_options clear = {.jid = &jid, .plain = true}, other = {.jid = &jid, .mechanisms = "SCRAM-SHA-256"};
+  const xm_nego_options certificate = {.jid = &jid, .certificate = true};
+  static const char *const offers[] = {NULL, "PLAIN", "X\x1EY", "SCRAM-SHA-1-PLUS", "\x1E", "\x1F", "\x1F\x1E"};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof offers / sizeof *offers; i++) {
+    ahead_of(XM_NEGO_AHEAD_ALL, offers[i]);
+    play(true, "C: $H\nAHEAD 0\n" OFFER AUTH "WENT 0");
+  }
+  ahead_of(XM_NEGO_AHEAD_ALL, "PLAIN\x1ESCRAM-SHA-1");
+  play_as(&clear, false, "secret", "C: $H\nAHEAD 0");
+  play_as(&other, true, "secret", "C: $H\nAHEAD 0");
+  play_as(&clear, true, NULL, "C: $H\nAHEAD 0");
+  ahead_of(XM_NEGO_AHEAD_ALL, "EXTERNAL\x1ESCRAM-SHA-1");
+  play_as(&certificate, true, "secret", "C: $H\nAHEAD 0");
+  not_ahead();
+}
+
+static void binding_is_asked_for_ahead(void **state) {
+  (void)state;
+  ahead_of(XM_NEGO_AHEAD_ALL, NULL);
+  play(true, TO_BIND_AHEAD "S: $H$F" BIND "/>/$F\nC: \nAHEAD 4\n" BOUND(
+                 "alice@xmpp.example/lua") "READY alice@xmpp.example/lua\nWENT 4\nAHEAD 0");
+  play(true, TO_BIND_AHEAD "S: $H$F" BIND "/>/$F\n" BOUND("eve@xmpp.example/lua") "FAIL bind wrong-jid");
+  play(true, TO_BIND_AHEAD "S: $H$F" BIND "/>/$F<iq type='result' id='no'/>\nFAIL stream bad-format");
+  play(true, TO_BIND_AHEAD "S: $H<iq type='result' id='$ID'>" BIND
+                           "><jid>alice@xmpp.example/lua</jid></bind></iq>\n"
+                           "FAIL stream bad-format\nOBJECTED 0");
+  play(true, TO_BIND_AHEAD "S: $H$F/$F\nFAIL bind not-offered\nOBJECTED 0");
+  play(true, TO_BIND_AHEAD
+       "S: $H$F" BIND
+       "/>/$F<iq type='error' id='$ID'><error type='cancel'>"
+       "<conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>\nFAIL bind conflict\nOBJECTED 0");
+  ahead_of(XM_NEGO_AHEAD_ALL - XM_NEGO_AHEAD_SESSION, NULL);
+  play(true, TO_BIND "WENT 0");
+  not_ahead();
+}
+
+static void resuming_is_asked_for_ahead(void **state) {
+#define TO_RESUME_AHEAD LOGIN RESUME "AHEAD 4\n"
+  (void)state;
+  ahead_of(XM_NEGO_AHEAD_ALL, NULL);
+  play_again(true, TO_RESUME_AHEAD "S: $H$F" SM BIND
+                                   "/>/$F\nC: \n" RESUMED("previd='id-1' h='3'") "RESUMED 3\nWENT 4\nAHEAD 0");
+  play_again(true, TO_RESUME_AHEAD "S: $H$F" SM BIND "/>/$F\nC: \n" FAILED " h='5'/>\n" REBOUND "LOST 5");
+  play_again(true, TO_RESUME_AHEAD "S: $H$F" SM "/$F\nC: \n" FAILED "/>\nFAIL bind not-offered\nOBJECTED 0");
+  play_again(true, TO_RESUME_AHEAD "S: $H$F" BIND "/>/$F\nFAIL stream undefined-condition retry\nOBJECTED 4");
+  play_again(true, TO_RESUME_AHEAD "S: $H<resumed xmlns='urn:xmpp:sm:3' previd='id-1' h='3'/>\nFAIL stream bad-format");
+  play_again(true, TO_RESUME_AHEAD "S: $H$F" SM BIND "/>/$F\n" RESUMED(
+                       "previd='id-2' h='3'") "FAIL stream undefined-condition retry\nOBJECTED 0");
+  not_ahead();
+}
+
+static void a_stream_error_may_be_an_objection(void **state) {
+  (void)state;
+  ahead_of(XM_NEGO_AHEAD_ALL, "PLAIN\x1ESCRAM-SHA-1");
+  play(false, STARTTLS_AHEAD "S: $H" STREAM_ERROR("not-authorized") "FAIL stream not-authorized\nOBJECTED 1");
+  play(false, STARTTLS_AHEAD "S: $H$F" STARTTLS
+                             "/>/$F" STREAM_ERROR("policy-violation") "FAIL stream policy-violation\nOBJECTED 1");
+  play(false, STARTTLS_AHEAD "S: $H" STREAM_ERROR("host-unknown") "FAIL stream host-unknown\nOBJECTED 0");
+  play(true,
+       SCRAM_AHEAD "S: $H" STREAM_ERROR("undefined-condition") "FAIL stream undefined-condition retry\nOBJECTED 2");
+  play(true, SCRAM_AHEAD MECHANISMS(TWO) "C: \nS: " STREAM_ERROR(
+                 "unsupported-stanza-type") "FAIL stream unsupported-stanza-type\nOBJECTED 2");
+  play(true, SCRAM_AHEAD MECHANISMS(TWO) "S: " STREAM_ERROR(
+                 "system-shutdown") "FAIL stream system-shutdown retry\nOBJECTED 0");
+  ahead_of(XM_NEGO_AHEAD_ALL, NULL);
+  play(true, TO_BIND_AHEAD "S: $H$F" BIND "/>/$F" STREAM_ERROR("bad-format") "FAIL stream bad-format\nOBJECTED 4");
+  play(true, TO_BIND_AHEAD "S: $H$F" BIND "/>/$F" STREAM_ERROR("conflict") "FAIL stream conflict\nOBJECTED 0");
+  not_ahead();
+  play(true, TO_BIND "S: " STREAM_ERROR("bad-format") "FAIL stream bad-format\nOBJECTED 0");
+}
+
+static void what_can_be_said_ahead_next_time_is_told(void **state) {
+  const xm_jid jid = jid_of("alice@xmpp.example/lua");
+  const xm_nego_options o = {.jid = &jid, .plain = true};
+  xm_nego *n = xm_nego_new(&o, "secret", 6);
+  size_t len;
+  (void)state;
+  assert_null(xm_nego_offer(n, &len)); /* nobody has logged in */
+  n->login.choice.mech = &(const xm_mech){"SCRAM-SHA-1", XM_MECH_SCRAM, XM_SCRAM_SHA1};
+  xm_buf_puts(&n->login.offered, "SCRAM-SHA-1");
+  assert_null(xm_nego_offer(n, &len));
+  n->authenticated = true;
+  assert_null(xm_nego_offer(n, &len)); /* in the clear */
+  n->secure = true;
+  assert_memory_equal(xm_nego_offer(n, &len), "SCRAM-SHA-1", 11);
+  assert_int_equal(len, 11);
+  n->login.choice.mech = &(const xm_mech){"PLAIN", XM_MECH_PLAIN, XM_SCRAM_SHA1};
+  assert_null(xm_nego_offer(n, &len));
+  xm_nego_free(n);
+}
+
+/* The whole of it once more, up to `steps`; false: something has failed, cleanly. */
+static bool short_login(xm_nego *n, const char *mechanism, int steps, xm_xml *x, xm_buf *out, xm_err *e) {
+  char features[200];
+  const char *const says[] = {"<stream:stream xmlns='jabber:client' xmlns:stream='" XM_NS_STREAM "' version='1.0'>",
+                              features, "<success " SASL "/>", "<stream:features>" SM BIND "/></stream:features>",
+                              "<failed xmlns='urn:xmpp:sm:3'/>"};
   static const int order[] = {0, 1, 2, 0, 3, 4};
   int i, rc = XM_NEGO_WAIT;
+  snprintf(features, sizeof features,
+           "<stream:features><mechanisms " SASL
+           "><mechanism>%s</mechanism></mechanisms>"
+           "</stream:features>",
+           mechanism);
   xm_nego_secured(n, true);
-  for (i = 0; i < 6 && rc >= 0; i++) {
+  if (ahead.may && xm_nego_set_ahead(n, ahead.may, mechanism, strlen(mechanism)) < 0) return xm_err_nomem(e), false;
+  for (i = 0; i < steps && rc >= 0; i++) {
     struct log got = {0};
     if (order[i] == 0 && (xm_xml_restart(x) < 0 || xm_nego_begin(n, out, e) < 0)) return false;
+    if (order[i] == 0 && xm_nego_go_ahead(n, out, e) < 0) return false;
     heap.armed = false;
     feed(x, &got, says[order[i]], strlen(says[order[i]]), true);
     log_free(&got);
@@ -632,13 +842,12 @@ static bool short_login(xm_nego *n, xm_xml *x, xm_buf *out, xm_err *e) {
   return rc >= 0;
 }
 
-static void memory_that_runs_out_is_told(void **state) {
+static void run_out_of_memory(const char *mechanism, int steps, unsigned went) {
   const xm_jid jid = jid_of("alice@xmpp.example/lua");
   const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true, .previd = "id-1"};
   const xm_xml_limits limits = {65536, 65536, 128, 256, 50000};
   long n = 0, before = heap.live;
   bool failed;
-  (void)state;
   do {
     xm_xml *x = xm_xml_new(XM_NS_CLIENT, &limits);
     xm_buf out = XM_BUF_INIT;
@@ -647,16 +856,26 @@ static void memory_that_runs_out_is_told(void **state) {
     bool fine = false;
     heap_fails(n++, true);
     nego = xm_nego_new(&o, "secret", 6);
-    if (nego) fine = short_login(nego, x, &out, &e);
+    if (nego) fine = short_login(nego, mechanism, steps, x, &out, &e);
     failed = heap_is_well();
     assert_int_equal(fine, !failed);
     if (nego && failed) assert_string_equal(e.condition, "ENOMEM");
+    if (fine) assert_int_equal(xm_nego_went_ahead(nego), went);
     xm_nego_free(nego);
     xm_xml_free(x);
     xm_buf_free(&out);
     assert_int_equal(heap.live, before);
   } while (failed);
   assert_true(n > 6);
+}
+
+static void memory_that_runs_out_is_told(void **state) {
+  (void)state;
+  run_out_of_memory("PLAIN", 6, 0);
+  ahead_of(XM_NEGO_AHEAD_ALL, NULL);
+  run_out_of_memory("PLAIN", 6, XM_NEGO_AHEAD_SESSION);
+  run_out_of_memory("SCRAM-SHA-1", 2, XM_NEGO_AHEAD_AUTH);
+  not_ahead();
 }
 
 int main(void) {
@@ -683,6 +902,14 @@ int main(void) {
       cmocka_unit_test(a_lost_session_is_followed_by_another),
       cmocka_unit_test(without_the_offer_the_session_is_lost),
       cmocka_unit_test(nothing_comes_before_the_answer),
+      cmocka_unit_test(starttls_is_said_ahead_where_it_must_be),
+      cmocka_unit_test(auth_is_said_ahead_if_the_offer_is_known),
+      cmocka_unit_test(another_offer_is_an_objection),
+      cmocka_unit_test(auth_is_not_said_ahead_otherwise),
+      cmocka_unit_test(binding_is_asked_for_ahead),
+      cmocka_unit_test(resuming_is_asked_for_ahead),
+      cmocka_unit_test(a_stream_error_may_be_an_objection),
+      cmocka_unit_test(what_can_be_said_ahead_next_time_is_told),
       cmocka_unit_test(memory_that_runs_out_is_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
