@@ -462,7 +462,9 @@ describe("stop", function()
     p:check()
   end
 
-  it("while it connects", function() check_stop("securing", "C: <stream:stream ...>\n") end)
+  it("while it connects", function()
+    check_stop("securing", "C: <stream:stream ...>\nC: <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\n")
+  end)
 
   it("while it resumes", function() check_stop("resuming", managed.resume(1)) end)
 
@@ -482,7 +484,8 @@ describe("see-other-host", function()
 
   -- The beginning of a play that sends its client elsewhere.
   local function sends_to(target)
-    return "C: <stream:stream ...>\n" .. HEADER .. elsewhere(target) .. "C: </stream:stream>\n"
+    return "C: <stream:stream ...>\n" .. HEADER .. elsewhere(target)
+      .. "C: <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\nC: </stream:stream>\n"
   end
 
   local function reaches(p, other)

@@ -66,8 +66,8 @@ local function best(s) return s.name == "prosody" and "SCRAM-SHA-256" or "SCRAM-
 
 -- Somebody in between, who leaves `words` out of what the server offers. -> the port, and a function to end it
 local function middle(s, ...)
-  local pipe = child.open("middle.py", { s.certs .. "/rsa.pem", s.ca, s.domain, s.tls_port, ... })
-  return tonumber(child.variables(pipe).PORT), function() pipe:close() end
+  local pipe, v = child.serve("middle.py", { s.certs .. "/rsa.pem", s.ca, s.domain, s.tls_port, ... })
+  return tonumber(v.PORT), function() pipe:close() end
 end
 
 server.each(function(s)

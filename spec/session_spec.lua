@@ -380,8 +380,9 @@ describe("<failed/> instead of <resumed/>", function()
   end)
 
   it("a session that the new stream has no word of is lost, too", function()
-    play(session(), message "1", told "now", "cut\naccept\n",
-      managed.login "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>", managed.binding, late "1",
+    local WITHOUT = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
+    play(session(), message "1", told "now", "cut\naccept\n", resume(1, nil, WITHOUT),
+      "match <stream:error><undefined-condition.*\naccept\n", managed.login(WITHOUT), managed.binding, late "1",
       "C: </stream:stream>\nS: </stream:stream>\n")
     login { reconnect = AT_ONCE }
     send "1"

@@ -67,7 +67,7 @@ struct xb_state {
 };
 
 /* One connection's userdata; its uservalue is a table: see the enum. */
-enum { XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_ON_STATE, XB_ON_FAILED };
+enum { XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ON_STATE, XB_ON_FAILED };
 struct xb_conn {
   xb_state *st;
   xm_loop *loop;        /* held while `c` is there: lua_close may collect the state first */

@@ -156,6 +156,20 @@ static int l_state(lua_State *L) {
   return 1;
 }
 
+/* Nothing, or the names of what was said ahead. */
+static void set_ahead(lua_State *L, unsigned ahead) {
+  static const char *const names[] = {"starttls", "auth", "session"};
+  int i, n = 0;
+  if (!ahead) return;
+  lua_newtable(L);
+  for (i = 0; i < 3; i++) {
+    if (!(ahead >> i & 1)) continue;
+    lua_pushstring(L, names[i]);
+    lua_rawseti(L, -2, ++n);
+  }
+  lua_setfield(L, -2, "pipelined");
+}
+
 static void set_count(lua_State *L, const char *name, unsigned n) {
   lua_pushinteger(L, (lua_Integer)n);
   lua_setfield(L, -2, name);
@@ -179,6 +193,7 @@ static int l_info(lua_State *L) {
   lua_setfield(L, -2, "stream_management");
   lua_pushboolean(L, info.resumable);
   lua_setfield(L, -2, "resumable");
+  set_ahead(L, info.ahead);
   set_count(L, "resumed", info.resumed);
   set_count(L, "rebound", info.rebound);
   set_count(L, "failed_without_h", info.failed_without_h);

@@ -56,6 +56,7 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->nameservers = string_option(L, "nameservers", NULL);
   o->plain = true_option(L, "plain");
   o->pinned = true_option(L, "pinned");
+  o->pipelining = true_option(L, "pipelining");
   o->see_other_host = true_option(L, "see_other_host");
   o->sm = true_option(L, "sm");
   o->resumable = true_option(L, "resumable");
@@ -248,6 +249,8 @@ static xb_conn *new_conn(lua_State *L) {
   }
   lua_getfield(L, 1, "log");
   lua_rawseti(L, -2, XB_LOG);
+  lua_getfield(L, 1, "password"); /* should it have to log in once more, until it is bound */
+  lua_rawseti(L, -2, XB_PASSWORD);
   lua_setiuservalue(L, -2, 1);
   xb_register_conn(L, conn, -1);
   xb_send_herald(L, conn->st);

@@ -202,8 +202,25 @@ int xb_l_default_handler(lua_State *L) {
 
 /* Ends of waits. */
 
+static void forget_password(lua_State *L, int at) {
+  lua_pushnil(L);
+  xb_set_part(L, at, XB_PASSWORD);
+}
+
+/* The core has kept none. */
+static void log_in_again(lua_State *L, xb_conn *conn, int at) {
+  size_t n;
+  const char *password;
+  xb_push_part(L, at, XB_PASSWORD);
+  password = lua_tolstring(L, -1, &n);
+  if (password) xm_conn_log_in(conn->c, password, n);
+  lua_pop(L, 1);
+  xb_mark_ready(conn);
+}
+
 static void finish_bound(lua_State *L, xb_conn *conn, int at) {
   xb_waiter *w = xb_find_waiter(conn, XB_BOUND);
+  forget_password(L, at);
   if (!w) return;
   lua_pushvalue(L, at);
   xb_finish(L, w, 1);
@@ -242,6 +259,7 @@ static void on_ended(xb_conn *conn) {
 
 /* May raise, for want of memory, between two of them: then it is gone on with in the next step. */
 static void tell_end(lua_State *L, xb_conn *conn) {
+  forget_password(L, 1);
   while (conn->lost.first) xb_finish_ended(L, conn, conn->lost.first);
   while (conn->responses.first) xb_finish_ended(L, conn, conn->responses.first);
   while (conn->waiters.first) xb_finish_ended(L, conn, conn->waiters.first);
@@ -270,6 +288,7 @@ static void take_event(lua_State *L, xb_conn *conn, xm_conn_event ev) {
   switch (ev) {
     case XM_CONN_STANZA: return on_stanza(L, conn);
     case XM_CONN_BOUND: return finish_bound(L, conn, 1);
+    case XM_CONN_PASSWORD: return log_in_again(L, conn, 1);
     case XM_CONN_STATE: return xb_tell_state(L, conn, 1);
     default: return;
   }

@@ -9,6 +9,7 @@
 xm_conn_options xm_conn_defaults(void) {
   return (xm_conn_options){.port = 5222,
                            .plain = true,
+                           .pipelining = true,
                            .sm = true,
                            .resumable = true,
                            .reconnect = {.min = 1000, .max = 60000},
@@ -31,7 +32,7 @@ xm_conn_state xm_conn_state_of(const xm_conn *c) {
 
 const char *xm_conn_state_name(const xm_conn *c) {
   switch (c->state) {
-    case XM_CONN_CONNECTING: return xm_link_phase(c->link);
+    case XM_CONN_CONNECTING: return c->link ? xm_link_phase(c->link) : "connecting";
     case XM_CONN_WAITING: return "waiting";
     case XM_CONN_READY: return "ready";
     case XM_CONN_CLOSING: return "closing";
@@ -102,7 +103,7 @@ static int start(xm_conn *c, xm_err *e) {
   c->due = xm_loop_now(c->loop) + c->o.timeout;
   if (xc_start_link(c, e) < 0) return XM_EFAIL;
   if (c->o.fed) return start_fed(c, e);
-  if (!c->o.reconnect.any && !c->o.reconnect.resume && !c->o.see_other_host) xm_buf_free(&c->password);
+  if (!xc_keeps_password(c)) xm_buf_free(&c->password);
   return XM_OK;
 }
 

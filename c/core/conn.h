@@ -58,10 +58,14 @@ typedef enum xm_conn_event {
   XM_CONN_REBOUND, /* the session is lost and there is a new one: who waits for a response waits in vain, unless
                       xm_sm_has its request still */
   XM_CONN_STANZA,  /* xm_conn_stanza has it until the next call */
+  XM_CONN_PASSWORD, /* it has to log in once more and hasn't kept the password: xm_conn_log_in before the next call,
+                       or that ends it */
   XM_CONN_ENDED,   /* once: state CLOSED; xm_conn_why tells */
 } xm_conn_event;
 
 xm_conn_event xm_conn_next(xm_conn *c);
+/* After XM_CONN_PASSWORD: the same once more. */
+void xm_conn_log_in(xm_conn *c, const char *password, size_t n);
 /* The stanza that came has been handled, so the server may forget it. (The next xm_conn_next says so, too.) */
 void xm_conn_handled(xm_conn *c);
 /* Stop reading (a queue above is full), or go on. */
@@ -81,6 +85,7 @@ typedef struct xm_conn_info {
   const char *tls_version; /* "TLSv1.3"; NULL: none. Strings that stay */
   const char *mechanism;   /* "SCRAM-SHA-256-PLUS" */
   const char *binding;     /* "tls-exporter" */
+  unsigned ahead;          /* what was said before it was asked for: XM_NEGO_AHEAD_* */
   bool tls_resumed;        /* by a session of an earlier link's, or connection's */
   bool sm, resumable;      /* stanzas are acknowledged; the server keeps the session when the link breaks */
   unsigned resumed, rebound, failed_without_h; /* resumptions; new sessions after a first; of those: the server's h unknown */

@@ -45,6 +45,7 @@ static void tell_lost(xm_conn *c, size_t lost) {
 void xc_end(xm_conn *c) {
   if (c->state == XM_CONN_CLOSED) return;
   c->state = XM_CONN_CLOSED;
+  c->needs_password = false;
   if (c->link) xm_link_cut(c->link);
   stop_timers(c);
   xm_buf_free(&c->password);
@@ -58,6 +59,11 @@ void xc_end_with_loss(xm_conn *c) {
   tell_lost(c, xm_sm_stanzas(c->sm));
   xm_sm_end(c->sm);
   xc_end(c);
+}
+
+void xc_end_as_it_was(xm_conn *c) {
+  c->why = c->trouble;
+  xc_end_with_loss(c);
 }
 
 /* Connecting. */
@@ -90,7 +96,10 @@ int xc_start_link(xm_conn *c, xm_err *e) {
                          .previd = previd,
                          .h = xm_sm_in(c->sm),
                          .due = c->begun ? 0 : c->due,
-                         .avoid = &c->avoid};
+                         .avoid = &c->avoid,
+                         .again = c->again,
+                         .direct = c->direct,
+                         .objected = c->objected};
   c->link = xm_link_new(c->loop, &c->o, &start, &c->log, e);
   if (!c->link) return XM_EFAIL;
   c->state = XM_CONN_CONNECTING;
@@ -151,7 +160,7 @@ static bool is_barren(const xm_conn *c) {
 
 static xm_conn_event follow(xm_conn *c) {
   c->hops++;
-  if (xc_start_link(c, &c->trouble) < 0) xc_end_with_loss(c);
+  if (xc_start_link(c, &c->trouble) < 0) xc_end_as_it_was(c);
   return XM_CONN_AGAIN;
 }
 
@@ -159,12 +168,43 @@ static bool may_follow(xm_conn *c, const char *other) {
   return c->o.see_other_host && !c->closing && *other && c->hops < HOPS && read_host(c, other);
 }
 
+/* Something was said before the server had asked for it, and it may have objected: the same again, step by step. That
+ * isn't an attempt of its own, and goes on at once. */
+static bool may_fall_back(const xm_conn *c) {
+  return xm_link_objected(c->link) && !c->closing;
+}
+
+void xm_conn_log_in(xm_conn *c, const char *password, size_t n) {
+  if (!c->needs_password) return;
+  c->needs_password = false;
+  if (xm_buf_put(&c->password, password, n) < 0 || xc_start_link(c, NULL) < 0) xc_end_as_it_was(c);
+  xm_buf_free(&c->password);
+}
+
+static xm_conn_event fall_back(xm_conn *c) {
+  c->objected = xm_link_objected(c->link);
+  c->direct = xm_link_is_direct(c->link);
+  c->again = true;
+  xc_forget_link(c);
+  c->needs_password = c->has_password && !xc_keeps_password(c);
+  if (c->needs_password) return XM_CONN_PASSWORD;
+  if (xc_start_link(c, NULL) < 0) xc_end_as_it_was(c);
+  return XM_CONN_AGAIN;
+}
+
+/* Why, and where. A server that doesn't answer for the second time has told why at the first. */
+static void note_trouble(xm_conn *c, bool was_ready) {
+  if (!c->again || xm_link_was_answered(c->link)) c->trouble = *xm_link_why(c->link);
+  if (was_ready || !xm_link_address(c->link, &c->avoid)) c->avoid.ss_family = 0;
+  c->again = false;
+}
+
 /* The link has ended: its xm_err says why. */
 xm_conn_event xc_on_link_end(xm_conn *c) {
   bool was_ready = c->state != XM_CONN_CONNECTING;
   bool followed = may_follow(c, xm_link_other_host(c->link));
-  c->trouble = *xm_link_why(c->link);
-  if (was_ready || !xm_link_address(c->link, &c->avoid)) c->avoid.ss_family = 0;
+  note_trouble(c, was_ready);
+  if (may_fall_back(c)) return fall_back(c);
   if (!followed) *c->host = '\0';
   if (is_barren(c)) {
     c->barren++;
@@ -210,6 +250,7 @@ static void note_login(xm_conn *c) {
   c->info.tls_resumed = xm_link_tls_is_resumed(c->link);
   c->info.mechanism = m;
   c->info.binding = xm_link_binding(c->link);
+  c->info.ahead = xm_link_went_ahead(c->link);
   if (m && strcmp(m, "PLAIN") != 0 && strcmp(m, "ANONYMOUS") != 0) c->o.pinned = true;
 }
 
@@ -281,8 +322,9 @@ xm_conn_event xc_on_opened(xm_conn *c) {
   if (!c->begun) c->news |= NEWS_BOUND;
   c->begun = true;
   c->state = c->closing ? XM_CONN_CLOSING : XM_CONN_READY;
-  c->attempts = c->hops = 0;
+  c->attempts = c->hops = c->objected = 0;
   c->avoid.ss_family = 0;
+  c->again = false;
   *c->host = '\0';
   xm_err_clear(&c->trouble);
   xc_put_off_keepalive(c);

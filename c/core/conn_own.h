@@ -56,6 +56,9 @@ struct xm_conn {
   int port;
   xm_jump jump;      /* the machine may have slept */
   struct sockaddr_storage avoid; /* where the last attempt came to nothing */
+  unsigned objected;   /* what was said ahead on a link that failed by it, perhaps; since then no link has opened */
+  bool needs_password; /* of who was told XM_CONN_PASSWORD */
+  bool again, direct;  /* a link to that same address is on its way, without it; with TLS from the first byte */
   char ping[XM_RND_ID + 1];      /* id of the XEP-0199 ping that is out; "": none */
   bool bound;        /* there is a session: `jid` is its address */
   bool begun;        /* it has been READY */
@@ -77,6 +80,11 @@ static inline void xc_wake(xm_conn *c) {
   c->o.wake(c->o.wake_arg);
 }
 
+/* For the next login; else it is gone as soon as it was given to the first. */
+static inline bool xc_keeps_password(const xm_conn *c) {
+  return c->o.reconnect.any || c->o.reconnect.resume || c->o.see_other_host;
+}
+
 /* conn_send.c */
 
 bool xc_is_up(const xm_conn *c); /* the link is open, and the session on it has begun */
@@ -95,6 +103,7 @@ void xc_keep_alive(xm_conn *c);
 void xc_forget_link(xm_conn *c);
 void xc_end(xm_conn *c);
 void xc_end_with_loss(xm_conn *c);
+void xc_end_as_it_was(xm_conn *c); /* by what the last link ended by */
 int xc_start_link(xm_conn *c, xm_err *e);
 xm_conn_event xc_on_opened(xm_conn *c);
 xm_conn_event xc_on_link_end(xm_conn *c);

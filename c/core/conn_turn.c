@@ -188,12 +188,13 @@ xm_conn_event xm_conn_next(xm_conn *c) {
   xm_conn_event told = XM_CONN_AGAIN;
   int ev = XM_CONN_AGAIN, events;
   xm_conn_handled(c);
+  if (c->needs_password) xc_end_as_it_was(c); /* nobody knows it */
   if (c->state == XM_CONN_CLOSED && c->link) xc_forget_link(c);
   for (events = 0; events < EVENTS_A_TURN; events++) {
     told = tell(c);
     if (told != XM_CONN_AGAIN || ev != XM_CONN_AGAIN) break;
     ev = crank(c);
-    if (ev == XM_CONN_STANZA) return XM_CONN_STANZA;
+    if (ev == XM_CONN_STANZA || ev == XM_CONN_PASSWORD) return ev;
   }
   if (told != XM_CONN_AGAIN) return told;
   return ev == XM_CONN_NOTHING ? XM_CONN_NOTHING : XM_CONN_AGAIN;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dns.h"
+#include "known.h"
 #include "mech.h"
 #include "ns.h"
 #include "sock.h"
@@ -46,6 +47,10 @@ struct xm_link {
   uint32_t h;
   struct sockaddr_storage address, avoid; /* family 0: none */
   char other_host[OTHER_HOST];
+  unsigned went, objected; /* XM_NEGO_AHEAD_* */
+  unsigned blamed; /* what the last link to this address failed by, if it did: to be remembered when this one opens */
+  bool lockstep;   /* nothing is said ahead */
+  bool answered;   /* by a stream header */
   bool has_sm;
   bool tls_resumed;
   bool choked;      /* the server has, on a TLS session that was offered */
@@ -120,6 +125,12 @@ static xm_link_event fail(xm_link *k) {
   return XM_LINK_ENDED;
 }
 
+/* What was said ahead and isn't answered may be why the peer has gone, or is silent. */
+static void suspect(xm_link *k, unsigned perhaps) {
+  unsigned ahead = k->nego ? xm_nego_is_ahead(k->nego) : 0;
+  if (ahead) k->objected = ahead | perhaps;
+}
+
 static const char *waits_for(const xm_link *k) {
   switch (k->state) {
     case XM_LINK_RESOLVING: return "the name servers";
@@ -130,6 +141,7 @@ static const char *waits_for(const xm_link *k) {
 }
 
 static xm_link_event fail_late(xm_link *k) {
+  if (k->answered) suspect(k, 0);
   xm_err_set(&k->why, XM_LAYER_TIMEOUT, "timeout", true, "connecting to %s: gave up waiting for %s", k->domain,
              waits_for(k));
   return fail(k);
@@ -179,6 +191,7 @@ static bool is_mute(const xm_link *k) {
 }
 
 static xm_link_event fail_mute(xm_link *k) {
+  suspect(k, XM_LINK_PERHAPS);
   if (!xm_err_is_set(&k->why)) k->why = k->unsaid;
   return fail(k);
 }
@@ -279,13 +292,56 @@ static xm_link_event begin_tls(xm_link *k) {
   return XM_LINK_AGAIN;
 }
 
+/* What isn't said in the same flight as the header costs a round trip. */
 static xm_link_event begin_stream(xm_link *k) {
-  size_t mark = xm_buf_mark(&k->wire);
+  size_t mark = xm_buf_mark(&k->wire), behind;
+  int secret;
   if (xm_xml_restart(k->xml) < 0 || xm_nego_begin(k->nego, &k->wire, &k->why) < 0) return fail(k);
-  if (k->state != XM_LINK_NEGOTIATING) enter(k, XM_LINK_NEGOTIATING);
   xm_wirelog_text(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark);
+  behind = xm_buf_mark(&k->wire);
+  secret = xm_nego_go_ahead(k->nego, &k->wire, &k->why);
+  if (secret < 0) return fail(k);
+  xm_wirelog_masked(k->log, '>', xm_buf_at(&k->wire) + behind, xm_buf_len(&k->wire) - behind, secret);
+  k->went = xm_nego_went_ahead(k->nego);
+  if (k->state != XM_LINK_NEGOTIATING) enter(k, XM_LINK_NEGOTIATING);
   xm_link_flush(k);
   return XM_LINK_AGAIN;
+}
+
+/* Who it is that was dialled, for who remembers. */
+typedef struct server_key {
+  struct sockaddr_storage address;
+  bool direct;
+  char domain[256];
+} server_key;
+_Static_assert(sizeof(server_key) <= XM_KNOWN_KEY, "a key must fit");
+
+static void name_server(const xm_link *k, server_key *key) {
+  memset(key, 0, sizeof *key);
+  memcpy(&key->address, &k->address, length_of(&k->address));
+  key->direct = k->direct;
+  strcpy(key->domain, k->domain);
+}
+
+/* What was learnt from this server at earlier logins tells what may be said ahead. */
+static int look_up(xm_link *k) {
+  xm_known known;
+  server_key key;
+  if (k->lockstep) return XM_OK;
+  name_server(k, &key);
+  xm_known_get(&key, sizeof key, &known);
+  return xm_nego_set_ahead(k->nego, XM_NEGO_AHEAD_ALL & ~known.objected, known.offer, known.n);
+}
+
+static void remember(const xm_link *k) {
+  size_t n;
+  const char *offer = xm_nego_offer(k->nego, &n);
+  server_key key;
+  name_server(k, &key);
+  if (offer) xm_known_offer(&key, sizeof key, offer, n);
+  if (k->went) xm_known_acceptance(&key, sizeof key, k->went);
+  if (k->blamed)
+    xm_known_objection(&key, sizeof key, k->blamed & XM_NEGO_AHEAD_ALL, !(k->blamed & XM_LINK_PERHAPS));
 }
 
 static xm_link_event dial(xm_link *k) {
@@ -300,6 +356,7 @@ static xm_link_event dial(xm_link *k) {
     return fail(k);
   }
   k->direct = won->direct_tls;
+  if (look_up(k) < 0) return fail(k);
   return k->direct ? begin_tls(k) : begin_stream(k);
 }
 
@@ -367,6 +424,7 @@ static void open_up(xm_link *k) {
 }
 
 static xm_link_event become_open(xm_link *k) {
+  remember(k);
   k->outcome = xm_nego_outcome_of(k->nego, &k->h);
   k->has_sm = xm_nego_has_sm(k->nego);
   if (k->outcome != XM_NEGO_RESUMED) k->bound = xm_jid_copy(xm_nego_jid(k->nego));
@@ -389,6 +447,8 @@ static xm_link_event negotiate(xm_link *k, bool header) {
       header ? xm_nego_opened(k->nego, t, &k->wire, &k->why) : xm_nego_read(k->nego, t, &k->wire, &k->why);
   xm_wirelog_tape(k->log, t, secret);
   note_other_host(k, t);
+  k->objected = xm_nego_objected(k->nego);
+  k->answered = k->answered || header;
   if (verdict < 0) return xm_nego_is_stream_error(t) ? on_stream_error(k) : refuse(k);
   xm_wirelog_masked(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark,
                     xm_nego_is_secret(k->nego));
@@ -458,6 +518,7 @@ static xm_link_event on_close(xm_link *k) {
   static const char bye[] = "</stream:stream>";
   xm_wirelog_text(k->log, '<', bye, sizeof bye - 1);
   if (!k->nego) return XM_LINK_CLOSE;
+  suspect(k, 0);
   xm_err_set(&k->why, XM_LAYER_CLOSED, "closed-by-server", true, "the server closed the stream");
   return on_stream_error(k);
 }
@@ -481,6 +542,7 @@ static xm_link_event read_stream(xm_link *k, int *reads) {
     default: break;
   }
   if (!xm_err_is_set(&k->why)) xm_err_nomem(&k->why);
+  if (k->why.layer == XM_LAYER_TCP) suspect(k, XM_LINK_PERHAPS);
   if (k->why.layer != XM_LAYER_STREAM) return fail(k);
   return k->nego ? refuse(k) : XM_LINK_BROKEN;
 }
@@ -539,6 +601,14 @@ static int start_fed(xm_link *k, xm_err *e) {
   return xm_buf_put(&k->in, text, (size_t)n) == XM_OK ? XM_OK : xm_err_nomem(e);
 }
 
+static int redial(xm_link *k, const xm_link_start *start, xm_err *e) {
+  xm_dns_address there = {.sa = *start->avoid, .direct_tls = start->direct};
+  k->blamed = start->objected;
+  k->sock = xm_sock_dial(k->loop, &there, 1, wake, k, e);
+  if (k->sock) enter(k, XM_LINK_DIALLING);
+  return k->sock ? XM_OK : XM_EFAIL;
+}
+
 static int begin(xm_link *k, const xm_link_start *start, xm_err *e) {
   const char *host = start->host ? start->host : k->o->host;
   xm_dns_query q = {.domain = host ? host : k->domain,
@@ -548,6 +618,7 @@ static int begin(xm_link *k, const xm_link_start *start, xm_err *e) {
                     .nameservers = k->o->nameservers};
   if (k->o->fed) return start_fed(k, e);
   k->due = start->due ? start->due : xm_loop_now(k->loop) + k->o->timeout;
+  if (start->again) return redial(k, start, e);
   enter(k, XM_LINK_RESOLVING);
   k->dns = xm_dns_start(k->loop, &q, wake, k, e);
   return k->dns ? XM_OK : XM_EFAIL;
@@ -565,6 +636,7 @@ xm_link *xm_link_new(xm_loop *l, const xm_conn_options *o, const xm_link_start *
   k->wire = XM_BUF_SECRET;
   k->sink = &k->why;
   if (start->avoid) k->avoid = *start->avoid;
+  k->lockstep = !o->pipelining || start->objected;
   xm_loop_hold(l);
   if (make_parts(k, start) == XM_OK && xm_jid_ascii_domain(o->jid, k->domain, sizeof k->domain) == XM_OK) {
     if (begin(k, start, e) == XM_OK) return k;
@@ -644,6 +716,22 @@ const char *xm_link_binding(const xm_link *k) {
 bool xm_link_address(const xm_link *k, struct sockaddr_storage *sa) {
   *sa = k->address;
   return k->address.ss_family != 0;
+}
+
+bool xm_link_is_direct(const xm_link *k) {
+  return k->direct;
+}
+
+bool xm_link_was_answered(const xm_link *k) {
+  return k->answered;
+}
+
+unsigned xm_link_went_ahead(const xm_link *k) {
+  return k->went;
+}
+
+unsigned xm_link_objected(const xm_link *k) {
+  return k->objected;
 }
 
 uint64_t xm_link_heard_at(const xm_link *k) {

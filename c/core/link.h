@@ -44,6 +44,9 @@ typedef struct xm_link_start {
   uint32_t h;
   uint64_t due;                         /* when it must be open; 0: within the options' timeout */
   const struct sockaddr_storage *avoid; /* this address is to be the last one tried; NULL: none */
+  bool again;                           /* no: dial it and nothing else, with TLS from the first byte if `direct` */
+  bool direct;
+  unsigned objected; /* what xm_link_objected said of the last link: nothing is said ahead on this one */
 } xm_link_start;
 
 typedef enum xm_link_event {
@@ -96,6 +99,15 @@ const char *xm_link_mechanism(const xm_link *k);
 const char *xm_link_binding(const xm_link *k);
 /* The address it was connected to; false: none. */
 bool xm_link_address(const xm_link *k, struct sockaddr_storage *sa);
+bool xm_link_is_direct(const xm_link *k);
+bool xm_link_was_answered(const xm_link *k); /* there was a stream header of the peer's */
+/* What was said before it was asked for (XM_NEGO_AHEAD_*). */
+unsigned xm_link_went_ahead(const xm_link *k);
+/* After a failure before it was open: what of that may be to blame, with XM_LINK_PERHAPS if it may as well be the network;
+ * 0: nothing. The same server should have another
+ * try, without it. If that comes to a session, the server isn't told so soon any more. */
+enum { XM_LINK_PERHAPS = 8 };
+unsigned xm_link_objected(const xm_link *k);
 /* When bytes last came, by xm_loop_now; 0: never. */
 uint64_t xm_link_heard_at(const xm_link *k);
 /* "host" or "host:port" by a see-other-host; "" when there was none. */

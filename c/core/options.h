@@ -34,6 +34,7 @@ typedef struct xm_conn_options {
   const char *pin;
   const char *lang, *mechanisms, *nameservers;
   bool plain, pinned;      /* PLAIN may be used; not for this account any more, which has used something better */
+  bool pipelining;         /* what is safe to be said before it is asked for is (XEP-0305) */
   bool remember;           /* what makes the next login cheaper: a TLS session, keys of SCRAM */
   bool log;                /* keep what goes over the wire for xm_conn_log */
   bool see_other_host;     /* go where the server says, at most 3 times in a row (RFC 6120 4.9.3.19) */

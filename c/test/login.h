@@ -74,7 +74,7 @@ typedef struct player {
   const login *login;
   const login_step *step; /* whose turn it is; behind the last one: it is over */
   xm_buf due;             /* what the server says in this step, as far as it isn't said */
-  xm_buf heard;           /* what the client has said in this step */
+  xm_buf heard;           /* what the client has said in this step, and ahead of the next */
   xm_buf first;           /* the server's first message of SCRAM */
   scram_server scram;
   char nonce[64], bind_id[64]; /* the client's */
@@ -126,7 +126,6 @@ static void fill_in(player *p) {
 }
 
 static void begin_step(player *p) {
-  xm_buf_clear(&p->heard);
   xm_buf_clear(&p->due);
   if (!player_is_through(p) && p->step->who == 'S') fill_in(p);
 }
@@ -201,14 +200,26 @@ static const char *end_of_words(const login_step *step) {
   return last[1] == '/' ? last : strstr(last, "/>") ? "/>" : "lang='en'>";
 }
 
-/* The client has said this. true: it was what the step waits for. */
+/* How much of what was heard the client's words of this step are; 0: they aren't all there. Of several stanzas the last
+ * one ends them; else something may have been said ahead. */
+static size_t words_heard(const player *p) {
+  const char *end = end_of_words(p->step), *s = xm_buf_at(&p->heard), *at;
+  size_t n = xm_buf_len(&p->heard), len = strlen(end);
+  if (n < len) return 0;
+  at = strncmp(p->step->text, "<presence", 9) == 0 ? s + n - len : memmem(s, n, end, len);
+  return at && memcmp(at, end, len) == 0 ? (size_t)(at - s) + len : 0;
+}
+
+/* What the client has said by now. true: it was what the step waits for. */
 static bool player_hear(player *p) {
-  const char *end = player_is_through(p) || p->step->who != 'C' ? NULL : end_of_words(p->step);
-  size_t n = xm_buf_len(&p->heard);
-  if (!end || n < strlen(end) || memcmp(xm_buf_at(&p->heard) + n - strlen(end), end, strlen(end)) != 0) return false;
+  size_t n = player_is_through(p) || p->step->who != 'C' ? 0 : words_heard(p);
+  const char *end;
+  if (n == 0) return false;
+  end = end_of_words(p->step);
   if (strcmp(end, "</auth>") == 0) on_auth(p);
   if (strcmp(end, "</response>") == 0) on_response(p);
   if (strcmp(end, "</iq>") == 0) copy_between(p, " id='", "'", p->bind_id);
+  xm_buf_consume(&p->heard, n);
   next_step(p);
   return true;
 }

@@ -64,6 +64,7 @@ static void begin_tls(replay *r) {
   r->in = BIO_new(BIO_s_mem());
   r->out = BIO_new(BIO_s_mem());
   assert_true(r->ssl && r->in && r->out);
+  assert_int_equal(xm_buf_len(&r->p.heard), 0);
   BIO_set_mem_eof_return(r->in, -1);
   SSL_set_bio(r->ssl, r->in, r->out);
   SSL_set_accept_state(r->ssl);

@@ -29,7 +29,6 @@ enum { TLS12, TLS13, VERSIONS };
 
 static struct world {
   xm_loop *loop;
-  int listener, port;
   xm_tls_ctx *trust;
   SSL_CTX *server[VERSIONS];
   xm_jid jid;
@@ -41,6 +40,8 @@ static struct world {
 /* A recording, and how it goes when nothing is the matter. */
 typedef struct story {
   login login;
+  char host[16]; /* each is another server */
+  int listener, port;
   bool tls;
   size_t text, clear;       /* bytes of text; of them, before TLS */
   size_t success;           /* up to the end of <success/> */
@@ -69,6 +70,7 @@ typedef struct plan {
   fate fate;
   bool attached; /* the fate's bytes go with the last ones before them, in one packet */
   pieces pieces;
+  bool lockstep; /* nothing is said before it is asked for */
   uint32_t seed; /* of its random pieces and bytes */
 } plan;
 
@@ -83,6 +85,7 @@ static struct run {
   unsigned events, ends, stanzas;
   bool met;                  /* its fate */
   bool over;                 /* the server says nothing more */
+  bool accepted;             /* whoever else comes is turned away */
   unsigned idle;             /* turns without news */
   unsigned whole;            /* events that had to come before that */
   uint64_t since, cpu_since; /* the last bytes were sent */
@@ -154,12 +157,24 @@ static bool sweep(void) {
   unsigned before = run.events;
   xm_conn_event ev;
   while ((ev = xm_conn_next(run.c)) != XM_CONN_NOTHING)
-    if (ev != XM_CONN_AGAIN && ev != XM_CONN_STATE) note(ev);
+    if (ev == XM_CONN_PASSWORD)
+      xm_conn_log_in(run.c, PASSWORD, strlen(PASSWORD));
+    else if (ev != XM_CONN_AGAIN && ev != XM_CONN_STATE)
+      note(ev);
   xm_conn_flush(run.c);
   return run.events > before;
 }
 
+static void turn_away(void) {
+  const struct linger at_once = {1, 0};
+  int fd = accept4(run.plan.story->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (fd < 0) return;
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  close(fd);
+}
+
 static void turn(int ms) {
+  if (run.accepted) turn_away();
   xm_loop_turn(world.loop, ms);
   xm_loop_fire(world.loop);
   require(clock_ns(CLOCK_MONOTONIC) - run.began < GUARD * 1000000000ull, "it takes too long");
@@ -170,8 +185,9 @@ static int accept_client(void) {
   while (fd < 0) {
     sweep();
     turn(0);
-    fd = accept4(world.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    fd = accept4(run.plan.story->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
   }
+  run.accepted = true;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* a piece is a packet */
   return fd;
 }
@@ -182,19 +198,20 @@ static void begin_run(const plan *p) {
   o.jid = &world.jid;
   o.password = PASSWORD;
   o.password_len = strlen(PASSWORD);
-  o.host = "127.0.0.1";
-  o.port = world.port;
+  o.host = p->story->host;
+  o.port = p->story->port;
   o.tls = p->story->tls ? XM_TLS_STARTTLS : XM_TLS_NONE;
   o.tls_ctx = p->story->tls ? world.trust : NULL;
   o.mechanisms = p->story->login.mechanism;
   o.sm = false; /* as it was when they were recorded */
   o.timeout = TIMEOUT;
   o.keepalive = 0;
+  o.pipelining = !p->lockstep;
   o.wake = on_news;
   run.plan = *p;
   run.seed = p->seed;
   run.events = run.ends = run.stanzas = run.whole = 0;
-  run.met = run.over = false;
+  run.met = run.over = run.accepted = false;
   run.idle = 0;
   run.log = XM_BUF_INIT;
   run.began = clock_ns(CLOCK_MONOTONIC);
@@ -261,6 +278,10 @@ static void let_time_pass(void) {
   xm_loop_fire(world.loop);
   sweep();
   unfreeze();
+  for (left = 0; !run.ends && left < IDLE_TURNS; left++) { /* the server may be tried once more */
+    turn(1);
+    sweep();
+  }
   require(run.ends == 1, "no end at its deadline");
 }
 

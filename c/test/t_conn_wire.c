@@ -25,6 +25,8 @@
 #define STARTTLS "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>"
 #define PROCEED "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 
+static bool in_lockstep; /* nothing is said before it is asked for */
+
 typedef struct wire {
   xm_loop *loop;
   xm_conn *c;
@@ -59,6 +61,7 @@ static void open_wire(wire *w, bool component, unsigned timeout) {
   o.tls = component ? XM_TLS_NONE : XM_TLS_STARTTLS;
   o.tls_ctx = component ? NULL : xm_tls_ctx_new(&tls, &e);
   o.timeout = timeout;
+  o.pipelining = !in_lockstep;
   o.log = true;
   o.wake = on_news;
   w->c = xm_conn_new(w->loop, &o, NULL, &e);
@@ -309,35 +312,40 @@ static void a_full_kernel_loses_nothing(void **state) {
 
 /* RFC 6120 5.4.3.3: with <proceed/> the clear stream is over; whatever else came in it is somebody's who can write
  * there. */
+/* Until the server has heard <starttls/>: behind the header at once, or when it was offered. It answers with `answer`.
+ */
+static void to_starttls(wire *w, const char *answer) {
+  static const char offer[] = CLIENT STARTTLS;
+  open_wire(w, false, 30000);
+  accept_peer(w);
+  hear(w, in_lockstep ? "xml:lang='en'>" : "xml:lang='en'><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+  say(w, offer, sizeof offer - 1);
+  if (in_lockstep) hear(w, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+  say(w, answer, strlen(answer));
+}
+
 static void nothing_may_come_between_proceed_and_tls(void **state) {
   static const char *const extra[] = {" ", "<stream:features/>", "<message/>", "\x16\x03\x03", "<half"};
-  size_t i;
+  size_t i, n = sizeof extra / sizeof *extra;
   (void)state;
-  for (i = 0; i < sizeof extra / sizeof *extra; i++) {
+  for (i = 0; i < 2 * n; i++) {
     char both[200];
     wire w;
-    open_wire(&w, false, 30000);
-    accept_peer(&w);
-    hear(&w, "xml:lang='en'>");
-    say(&w, CLIENT STARTTLS, sizeof CLIENT STARTTLS - 1);
-    hear(&w, "<starttls");
-    say(&w, both, (size_t)snprintf(both, sizeof both, PROCEED "%s", extra[i]));
+    in_lockstep = i >= n;
+    snprintf(both, sizeof both, PROCEED "%s", extra[i % n]);
+    to_starttls(&w, both);
     until_end(&w);
     expect_why(&w, XM_LAYER_TLS, "plaintext-injection");
     close_wire(&w);
   }
+  in_lockstep = false;
 }
 
 static void clear_text_is_no_tls(void **state) {
   wire w;
   char record[8] = "";
   (void)state;
-  open_wire(&w, false, 30000);
-  accept_peer(&w);
-  hear(&w, "xml:lang='en'>");
-  say(&w, CLIENT STARTTLS, sizeof CLIENT STARTTLS - 1);
-  hear(&w, "<starttls");
-  say(&w, PROCEED, sizeof PROCEED - 1);
+  to_starttls(&w, PROCEED);
   while (recv(w.peer, record, 1, 0) <= 0) turn(&w);
   assert_int_equal(record[0], 0x16); /* a handshake record: nothing else in the clear any more */
   say(&w, CLIENT "<stream:features/>", sizeof CLIENT "<stream:features/>" - 1);
@@ -346,13 +354,77 @@ static void clear_text_is_no_tls(void **state) {
   close_wire(&w);
 }
 
+/* The server cuts it off where something was said ahead: the password is wanted once more. */
+static void to_objection(wire *w) {
+  open_wire(w, false, 30000);
+  accept_peer(w);
+  hear(w, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+  say(w, CLIENT, sizeof CLIENT - 1);
+  close(w->peer);
+  w->peer = -1;
+  while (xm_conn_state_of(w->c) == XM_CONN_CONNECTING && (w->last = xm_conn_next(w->c)) != XM_CONN_PASSWORD) {
+    xm_loop_turn(w->loop, 1);
+    xm_loop_fire(w->loop);
+  }
+  assert_int_equal(w->last, XM_CONN_PASSWORD);
+  assert_string_equal(xm_conn_state_name(w->c), "connecting");
+}
+
+static void who_may_have_objected_is_asked_again(void **state) {
+  wire w;
+  (void)state;
+  to_objection(&w);
+  xm_conn_log_in(w.c, "test", 4);
+  accept_peer(&w);
+  assert_null(strstr(hear(&w, "xml:lang='en'>"), "<starttls"));
+  say(&w, CLIENT STARTTLS, sizeof CLIENT STARTTLS - 1);
+  hear(&w, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+  close(w.peer); /* that was asked for: there is no third time */
+  w.peer = -1;
+  until_end(&w);
+  assert_int_equal(xm_conn_why(w.c)->layer, XM_LAYER_TCP);
+  xm_conn_log_in(w.c, "test", 4);
+  assert_int_equal(xm_conn_next(w.c), XM_CONN_NOTHING);
+  close_wire(&w);
+}
+
+/* Nobody has the password, or nobody is there any more: it ends as it did at first. */
+static void without_a_second_time_the_first_counts(void **state) {
+  int how;
+  (void)state;
+  for (how = 0; how < 4; how++) {
+    wire w;
+    to_objection(&w);
+    if (how == 1 || how == 2) xm_conn_log_in(w.c, "test", 4);
+    if (how == 1) close(w.listener);
+    if (how == 1) w.listener = -1;
+    if (how == 2) {
+      accept_peer(&w);
+      close(w.peer);
+      w.peer = -1;
+    }
+    if (how == 3) xm_conn_close(w.c, 1000);
+    until_end(&w);
+    if (how == 3) expect_why(&w, XM_LAYER_CLOSED, "stopped");
+    if (how != 3) assert_int_equal(xm_conn_why(w.c)->layer, XM_LAYER_TCP);
+    if (how != 3) assert_string_not_equal(xm_conn_why(w.c)->condition, "ECONNREFUSED");
+    close_wire(&w);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(a_component_lives_and_dies),  cmocka_unit_test(a_cut_at_any_byte_is_one_end),
-      cmocka_unit_test(a_failed_write_is_the_end),   cmocka_unit_test(a_refusal_is_told),
-      cmocka_unit_test(a_silent_server_is_given_up), cmocka_unit_test(it_may_be_stopped_or_freed_in_any_state),
-      cmocka_unit_test(a_full_kernel_loses_nothing), cmocka_unit_test(nothing_may_come_between_proceed_and_tls),
+      cmocka_unit_test(a_component_lives_and_dies),
+      cmocka_unit_test(a_cut_at_any_byte_is_one_end),
+      cmocka_unit_test(a_failed_write_is_the_end),
+      cmocka_unit_test(a_refusal_is_told),
+      cmocka_unit_test(a_silent_server_is_given_up),
+      cmocka_unit_test(it_may_be_stopped_or_freed_in_any_state),
+      cmocka_unit_test(a_full_kernel_loses_nothing),
+      cmocka_unit_test(nothing_may_come_between_proceed_and_tls),
       cmocka_unit_test(clear_text_is_no_tls),
+      cmocka_unit_test(who_may_have_objected_is_asked_again),
+      cmocka_unit_test(without_a_second_time_the_first_counts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -104,6 +104,7 @@ local function open(o)
   o.insecure = o.verify == false
   if o.insecure then warn_once() end
   o.plain, o.remember = o.plain ~= false, o.remember ~= false
+  o.pipelining = o.pipelining ~= false
   o.log = o.log or nil
   o.mechanisms = o.mechanisms and table.concat(o.mechanisms, " ")
   o.pinned = stronger[account] ~= nil

@@ -59,7 +59,7 @@ local known = {
   keepalive = number_from(0), max_stanza = number_from(1024), max_depth = count, max_attributes = count,
   max_nodes = count, max_queue = number_from(1024), log = is "function", nameservers = string, resume = boolean,
   reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(0.001), see_other_host = boolean,
-  on_response = is "function", remember = boolean,
+  on_response = is "function", pipelining = boolean, remember = boolean,
 }
 
 -- Levenshtein's distance, with two rows.

@@ -122,6 +122,9 @@ function Jid:with_resource(resource) end
 ---@field reconnect? boolean|xmpp.Reconnect connect again when the link is lost and trying again can help (false)
 ---@field max_age? number seconds after which what still waits isn't sent in a new session, but comes back (600)
 ---@field ack_timeout? number seconds that the server has to acknowledge or to give a sign of life (20)
+--- Is what is safe said before the server asks for it (XEP-0305)? A server that objects isn't told so soon again, by
+--- itself; false: none is (true)
+---@field pipelining? boolean
 ---@field see_other_host? boolean go where the server says, RFC 6120 4.9.3.19, at most 3 times in a row (false)
 ---@field on_response? fun(stanza: xmpp.Stanza?, conn: xmpp.Conn, err: xmpp.Error?, id: string) of `resume`: hears what
 --- answers the saved session's requests (none: they come as ordinary stanzas)
@@ -302,6 +305,7 @@ function Conn:jid() end
 ---@field tls_version string? "TLSv1.3"
 ---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
+---@field pipelined ("starttls"|"auth"|"session")[]? what was said together with a stream's header (XEP-0305)
 ---@field channel_binding string? "tls-exporter", "tls-unique", "tls-server-end-point": what a -PLUS was bound by
 
 --- How the connection was secured and logged in; also when it is closed.

@@ -15,6 +15,28 @@ function child.open(program, arguments)
   return assert(io.popen(table.concat(words, " "), "r"))
 end
 
+local had = {} -- ports of the programs so far
+
+-- Have these been nobody's before? The library remembers a server by its address, so each must have one of its own.
+function child.are_new(...)
+  local new = true
+  for _, port in ipairs { ... } do
+    port = tonumber(port)
+    new, had[port] = new and not had[port], true
+  end
+  return new
+end
+
+-- child.serve(program, arguments) -> a pipe and its variables, of which PORT is new; no variables when it has ended.
+function child.serve(program, arguments)
+  local pipe = child.open(program, arguments)
+  local v = child.variables(pipe)
+  if not v or child.are_new(v.PORT) then return pipe, v end
+  local other, found = child.serve(program, arguments) -- while this one has its port still
+  pipe:close()
+  return other, found
+end
+
 -- child.variables(pipe) -> a table of the KEY=VALUE lines up to the next empty line, or nil when the program ended.
 function child.variables(pipe)
   local found = {}

@@ -25,8 +25,8 @@ function peer.play(text, opts)
   for name, value in pairs(opts or {}) do arguments[#arguments + 1] = "--" .. name .. "=" .. tostring(value) end
   arguments[#arguments + 1] = "--"
   arguments[#arguments + 1] = text
-  local p = setmetatable({ pipe = child.open("peer.py", arguments) }, Peer)
-  local v = child.variables(p.pipe)
+  local pipe, v = child.serve("peer.py", arguments)
+  local p = setmetatable({ pipe = pipe }, Peer)
   if not v then
     p:stop()
     error("the peer did not start; it said why on stderr", 2)

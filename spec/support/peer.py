@@ -13,6 +13,8 @@ a tls step) CA and CERTS as KEY=VALUE lines, an empty line, and after the play "
   repeat N TEXT       send TEXT N times, in large writes
   pieces N [SECONDS]  cut what is sent from here on into pieces of N bytes, with a pause between them; 0: whole again
   wait SECONDS        do nothing for a while
+  scram PASSWORD [FIRST]   the server's part of a login by SCRAM-SHA-1, its success included; FIRST: <auth/> has come, and
+                      that was in it
   tls [cert=NAME] [min=1.2] [max=1.2] [alpn=NAME] [refused]   the server's part of a TLS handshake; refused: the client
                       must break it off
   silence SECONDS     the client sends nothing for so long
@@ -22,6 +24,7 @@ a tls step) CA and CERTS as KEY=VALUE lines, an empty line, and after the play "
   # TEXT              a remark. A line that begins with '<' continues the one before; indentation means nothing.
 """
 import argparse
+import base64
 import contextlib
 import os
 import re
@@ -37,10 +40,13 @@ import tempfile
 import threading
 import time
 
+from sasl_server import Scram
+
 HERE = os.path.dirname(os.path.realpath(__file__))
 ATTRIBUTE = r"""(?:\s+[^\s=/>]+\s*=\s*(?:'[^']*'|"[^"]*"))"""
 START_TAG = re.compile(r"""<([^\s/>!?]+)(%s*)\s*(\.\.\.)?\s*(/?)>""" % ATTRIBUTE)
 NAMED = re.compile(r"""\s+([^\s=/>]+)\s*=\s*(?:'([^']*)'|"([^"]*)")""")
+SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 HOLE = re.compile(r"(\.\.\.|\{\w+\})")
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -246,6 +252,21 @@ class Peer:
             context.set_alpn_protocols([words["alpn"]])
         return context
 
+    def do_scram(self, text):
+        password, _, first = text.partition(" ")
+        scram = Scram("sha1", password.encode())
+        if not first:
+            self.do_client("<auth xmlns='%s' mechanism='SCRAM-SHA-1'>{first}</auth>" % SASL)
+            first = "{first}"
+        first = re.sub(r"\{(\w+)\}", lambda hole: self.known[hole[1]], first)
+        said = base64.b64encode(scram.challenge(base64.b64decode(first))).decode()
+        self.do_server("<challenge xmlns='%s'>%s</challenge>" % (SASL, said))
+        self.do_client("<response xmlns='%s'>{final}</response>" % SASL)
+        said = scram.outcome(base64.b64decode(self.known["final"]))
+        if not said:
+            raise Failed("the client's proof is wrong")
+        self.do_server("<success xmlns='%s'>%s</success>" % (SASL, base64.b64encode(said).decode()))
+
     def do_silence(self, text):
         end = time.monotonic() + float(text)
         while time.monotonic() < end:
@@ -284,7 +305,7 @@ class Peer:
 
 STEPS = {"C:": Peer.do_client, "S:": Peer.do_server, "match": Peer.do_match, "raw": Peer.do_raw, "wait": Peer.do_wait,
          "repeat": Peer.do_repeat, "pieces": Peer.do_pieces, "tls": Peer.do_tls, "silence": Peer.do_silence,
-         "eof": Peer.do_eof, "close": Peer.do_close, "cut": Peer.do_cut, "reset": Peer.do_reset,
+         "eof": Peer.do_eof, "close": Peer.do_close, "cut": Peer.do_cut, "reset": Peer.do_reset, "scram": Peer.do_scram,
          "accept": Peer.do_accept}
 
 

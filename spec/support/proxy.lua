@@ -12,8 +12,9 @@ Proxy.__index = Proxy
 
 function proxy.start(host, port, seed)
   local p = setmetatable({ host = "127.0.0.1" }, Proxy)
-  p.pipe = child.open("proxy.py", { host, port, seed or 0 })
-  local v = assert(child.variables(p.pipe), "the proxy did not start; it said why on stderr")
+  local v
+  p.pipe, v = child.serve("proxy.py", { host, port, seed or 0 })
+  assert(v, "the proxy did not start; it said why on stderr")
   p.port, p.pid = tonumber(v.PORT), tonumber(v.PID)
   p.control = assert(io.open(v.CONTROL, "w"))
   p.control:setvbuf "line"

@@ -40,6 +40,9 @@ local function launch(s, knobs)
     s:stop()
     error("the server " .. s.name .. " did not start; it said why on stderr", 3)
   end
+  if child.are_new(s.port, s.tls_port) then return end
+  s:stop()
+  launch(s, knobs)
 end
 
 local function new(name)
