@@ -7,6 +7,7 @@
  *   6  what comes up to the next 6 in base64; in it 1 is the client's nonce, 2 the signature
  * and these for events: 4 the read ends here, 5 the connection is closed by its user, 7 time has passed. */
 #include "conn.h"
+#include "known.h"
 #include "ns.h"
 #include "pbkdf2.h"
 #include "scram_server.h"
@@ -25,6 +26,7 @@ static struct play {
   char bind_id[64];
   size_t read;  /* of what was sent, bytes that were looked at */
   bool signed_; /* the right signature was told */
+  bool retries; /* nothing may be said ahead any more */
 } play;
 
 /* What was sent. */
@@ -170,12 +172,21 @@ static void check_before_tls(void) {
   size_t n = xm_buf_len(&wire.told);
   const char *tag = n ? memrchr(xm_buf_at(&wire.told), '<', n) : NULL;
   MUST(play.o.tls != XM_TLS_NONE && xm_buf_len(&wire.heard) == 0);
-  play.read = 0;
+  play.read = xm_buf_len(&wire.under_tls);
   if (wire.direct) return;
   MUST(wire.slow || holds(&wire.clear, "<starttls "));
   MUST(play.script.n == 0 || is_event(*play.script.at));
   MUST(tag && xm_buf_at(&wire.told)[n - 1] == '>');
   MUST(memmem(tag, n - (size_t)(tag - xm_buf_at(&wire.told)), "proceed", 7));
+}
+
+/* Only for what was said ahead, and then everything has to be proved anew. */
+static void on_retry(void) {
+  MUST(play.o.pipelining);
+  play.retries = true;
+  play.signed_ = false;
+  *play.scram.signature = *play.nonce = *play.bind_id = '\0';
+  play.read = xm_buf_len(&wire.clear);
 }
 
 static void check_plain(void) {
@@ -228,6 +239,7 @@ static void check_bound(const xm_conn *c) {
     return;
   }
   MUST(mechanism && xm_conn_jid(c)->resource_len && *play.bind_id);
+  MUST(!info.ahead || (play.o.pipelining && !play.retries));
   if (strncmp(mechanism, "SCRAM", 5) == 0) MUST(play.signed_ && play.o.password);
   if (strstr(mechanism, "-PLUS")) MUST(wire.secure && info.binding);
   if (strcmp(mechanism, "PLAIN") == 0) MUST(holds(&wire.under_tls, PLAIN));
@@ -259,6 +271,7 @@ static void set_options(const uint8_t o[3], const xm_jid *jid) {
   play.o.password = o[0] & 32 && !play.o.component ? NULL : PASSWORD;
   play.o.password_len = strlen(PASSWORD);
   play.o.log = o[0] & 64;
+  play.o.pipelining = !(o[2] & 8);
   if (play.o.tls != XM_TLS_NONE) play.o.tls_ctx = (xm_tls_ctx *)&ctx;
   if (o[1] & 32) play.o.mechanisms = "SCRAM-SHA-256,PLAIN";
   if (o[1] & 128) play.o.timeout = 0;
@@ -285,6 +298,7 @@ static void run(xm_conn *c, xm_loop *l) {
     MUST(turns++ < 100000);
     ev = xm_conn_next(c);
     check_log(c);
+    if (ev == XM_CONN_PASSWORD) xm_conn_log_in(c, PASSWORD, strlen(PASSWORD));
     if (ev == XM_CONN_BOUND) check_bound(c);
     if (ev == XM_CONN_STANZA) check_stanza(c);
     if (ev == XM_CONN_NOTHING) go_on(c, l);
@@ -293,23 +307,17 @@ static void run(xm_conn *c, xm_loop *l) {
   }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
-  static const char *const jids[] = {LOCAL "@xmpp.example", "xmpp.example", LOCAL "@xmpp.example/home"};
-  static xm_loop *loop;
-  input in = {bytes, n};
-  uint8_t o[3] = {take(&in), take(&in), take(&in)};
-  const char *reason, *address = jids[o[0] & 4 || o[1] & 64 ? 1 : o[2] & 2];
-  xm_jid jid;
+/* From the dial to the end. */
+static void play_once(xm_loop *loop, input script, const uint8_t o[3], const xm_jid *jid) {
   xm_conn *c;
   memset(&wire, 0, sizeof wire);
   memset(&play, 0, sizeof play);
-  if (!loop) loop = xm_loop_new(NULL);
-  MUST(loop && xm_jid_parse(&jid, address, strlen(address), &reason) == XM_OK);
-  set_options(o, &jid);
-  play.script = in;
+  set_options(o, jid);
+  play.script = script;
   play.o.wake = mark;
   wire.say = say;
   wire.before_tls = check_before_tls;
+  wire.again = on_retry;
   c = xm_conn_new(loop, &play.o, NULL, NULL);
   MUST(c);
   run(c, loop);
@@ -321,5 +329,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
   wire_free();
   xm_buf_free(&play.payload);
   xm_buf_free(&play.scram.auth);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
+  static const char *const jids[] = {LOCAL "@xmpp.example", "xmpp.example", LOCAL "@xmpp.example/home"};
+  static xm_loop *loop;
+  input in = {bytes, n};
+  uint8_t o[3] = {take(&in), take(&in), take(&in)};
+  const char *reason, *address = jids[o[0] & 4 || o[1] & 64 ? 1 : o[2] & 2];
+  xm_jid jid;
+  if (!loop) loop = xm_loop_new(NULL);
+  MUST(loop && xm_jid_parse(&jid, address, strlen(address), &reason) == XM_OK);
+  xm_known_clear();
+  play_once(loop, in, o, &jid);
+  if (o[2] & 16) play_once(loop, in, o, &jid); /* as who has been here */
+  xm_loop_turn(loop, 0);                       /* what was closed there gives its descriptors back */
   return 0;
 }

@@ -1,6 +1,6 @@
-/* wire: the rooms below conn (dns, sock, tls) as an input plays them: nothing is looked up, every dial succeeds, TLS
- * changes nothing. What conn sends is kept, in the clear apart from under TLS; what it receives is the next piece of
- * `say`. */
+/* wire: the rooms below conn (dns, sock, tls) as an input plays them: nothing is looked up, every dial succeeds, and
+ * there is one more where something was said ahead; TLS changes nothing. What conn sends is kept, in the clear apart
+ * from under TLS; what it receives is the next piece of `say`. */
 #ifndef WIRE_H
 #define WIRE_H
 
@@ -33,6 +33,7 @@ static struct wire {
   xm_buf heard;            /* what is to be received next */
   void (*say)(xm_buf *to); /* appends the next piece, if there is one now */
   void (*before_tls)(void);
+  void (*again)(void); /* a second dial */
 } wire;
 
 static void wire_free(void) {
@@ -66,9 +67,18 @@ void xm_dns_free(xm_dns *d) {
 
 /* sock. */
 
+static void dial_again(void) {
+  wire.handshakes = 0;
+  wire.secure = false;
+  xm_buf_clear(&wire.told);
+  xm_buf_clear(&wire.heard);
+  wire.again();
+}
+
 xm_sock *xm_sock_dial(xm_loop *l, const xm_dns_address *list, int n, void (*wake)(void *arg), void *arg, xm_err *e) {
   (void)l, (void)wake, (void)arg, (void)e;
-  MUST(n == 1 && list->sa.ss_family == AF_INET && wire.dials++ == 0);
+  MUST(n == 1 && (wire.dials ? list->direct_tls == wire.direct : list->sa.ss_family == AF_INET) && wire.dials < 2);
+  if (wire.dials++) dial_again();
   return calloc(1, sizeof(xm_sock));
 }
 
