@@ -7,6 +7,7 @@
 # make lint       the arrows between the rooms, the warnings of gcc and clang, luacheck
 # make bench      ratios measured side by side with raw expat, memcpy and sockets, and other libraries; growth
 #                 (make bench-peers installs those; make bench-results writes what the README shows)
+# make trips      how often a login waits for an answer, counted by a capture (XMPP_SERVER=ejabberd: another server)
 # make torture    fail every allocation and system call of a session, and the wire behind every byte, one at a time
 # make coverage   lines and branches of c/core that the tests run through (at least 95 % and 85 %)
 # make soak       20,000 messages under 1,000 cuts on four servers; flat memory (see spec/support/soak)
@@ -183,6 +184,10 @@ $(BUILD)/bench/idle $(BUILD)/bench/crowd: $(BUILD)/bench/%: spec/bench/%.c | hav
 $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -shared -o $@ $<
+
+.PHONY: trips
+trips: all $(BUILD)/bench/capture
+	@BUILD=$(BUILD) SO_DIR=$(SO:%/xmpp/core.so=%) $(LUA) spec/bench/trips
 
 $(BUILD)/bench/strophe: spec/bench/strophe.c
 	@mkdir -p $(@D)
