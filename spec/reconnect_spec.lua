@@ -396,7 +396,9 @@ end
 describe("a first connection", function()
   it("that fails is not tried again", function()
     local p = keep(proxy.start("127.0.0.1", 1))
-    local conn, err = xmpp.connect_client("alice@xmpp.test", "alicepw", p.host, p.port, { reconnect = AT_ONCE })
+    -- Pipelined, a server that is gone before it says anything may have objected to that, and is asked once more.
+    local conn, err = xmpp.connect_client("alice@xmpp.test", "alicepw", p.host, p.port,
+      { reconnect = AT_ONCE, pipelining = false })
     assert.is_nil(conn)
     assert.is_true(err.retry)
     xmpp.step(0.05)
