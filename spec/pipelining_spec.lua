@@ -38,10 +38,12 @@ local function show(flights)
   return (table.concat(texts, ", "):gsub(", enable.*", ""))
 end
 
--- What each login until the session says, and of how many answers it waits.
-local STARTTLS_FIRST = "header starttls, header, auth, response, header iq"
+-- What each login until the session says, and of how many answers it waits: step by step, to a stranger who is told what
+-- is safe, to whom we have met.
+local STARTTLS_STEPS = "header, starttls, header, auth, response, header, iq"
+local STARTTLS_EAGER = "header starttls, header, auth, response, header iq"
 local STARTTLS = "header starttls, header auth, response, header iq"
-local DIRECT_FIRST, DIRECT = "header, auth, response, header iq", "header auth, response, header iq"
+local DIRECT_STEPS, DIRECT = "header, auth, response, header, iq", "header auth, response, header iq"
 
 server.each(function(s)
   -- A login by `tls` -> its flights, what info says was pipelined.
@@ -56,13 +58,13 @@ server.each(function(s)
     return shown, info.pipelined, flights
   end
 
-  it("saves a round trip for each, the login's from the second one on", function()
-    for _, login_by in ipairs { { "starttls", STARTTLS_FIRST, STARTTLS, "starttls" },
-      { "direct", DIRECT_FIRST, DIRECT } } do
+  it("saves a round trip for each, from the second login on", function()
+    for _, login_by in ipairs { { "starttls", STARTTLS_STEPS, STARTTLS, "starttls" },
+      { "direct", DIRECT_STEPS, DIRECT } } do
       local tls, first, later, also = unpack(login_by)
       local shown, pipelined = login(tls, "alice")
       assert.equal(first, shown)
-      assert.same(also and { also, "session" } or { "session" }, pipelined)
+      assert.is_nil(pipelined)
       for _, name in ipairs { "alice", "bob" } do
         shown, pipelined = login(tls, name)
         assert.equal(later, shown)
@@ -91,9 +93,20 @@ server.each(function(s)
 
   it("is not done where that is asked for", function()
     local shown, pipelined = login("starttls", "alice", { pipelining = false })
-    assert.equal("header, starttls, header, auth, response, header, iq", shown)
+    assert.equal(STARTTLS_STEPS, shown)
     assert.is_nil(pipelined)
-    assert.equal("header, auth, response, header, iq", (login("direct", "alice", { pipelining = false })))
+    assert.equal(DIRECT_STEPS, (login("direct", "alice", { pipelining = false })))
+  end)
+
+  it("is done with a stranger, too, where that is asked for", function()
+    local p = proxy.start(s.host, s.port) -- another address, so another server
+    finally(function() p:stop() end)
+    local log, flights = listener()
+    local conn = assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, p.host, p.port,
+      s.opts { pipelining = "eager", log = log }))
+    assert.equal(STARTTLS_EAGER, show(flights))
+    assert.same({ "starttls", "session" }, conn:info().pipelined)
+    assert.is_true(conn:stop(30))
   end)
 
   it("is done only for what would be said anyway", function()
@@ -171,7 +184,7 @@ local function whole(one, two, three) return starttls(one) .. auth(two) .. sessi
 local function play(logins, text, opts)
   local p = peer.play(text, { certs = certs, grace = 1 })
   finally(function() p:stop() end)
-  opts = opts or {}
+  opts = opts or { pipelining = "eager" }
   opts.ca_file = p.ca
   local pipelined
   for i = 1, logins do
@@ -224,7 +237,7 @@ describe("a server that objects to", function()
 
     it(what .. " by silence", function()
       local text = before .. to_it .. features(offer) .. "eof\naccept\n" .. whole() .. last(whole(unpack(later)))
-      assert.same(pipelined, table.concat(play(before == "" and 2 or 3, text, { timeout = 4 }), " "))
+      assert.same(pipelined, table.concat(play(before == "" and 2 or 3, text, { pipelining = "eager", timeout = 4 }), " "))
     end)
   end
 end)
@@ -247,7 +260,7 @@ describe("after an objection", function()
       local conn = assert(xmpp.connect_client("alice@xmpp.test/r", function()
         asked = asked + 1
         return "alicepw"
-      end, p.host, p.port, { ca_file = p.ca, reconnect = reconnect }))
+      end, p.host, p.port, { ca_file = p.ca, reconnect = reconnect, pipelining = "eager" }))
       assert.equal(1, asked)
       assert.is_true(conn:stop(30))
       p:check()
@@ -259,7 +272,7 @@ describe("after an objection", function()
     finally(function() p:stop() end)
     local headers = 0
     local conn = assert(xmpp.connect_client("alice@xmpp.test/r", "alicepw", p.host, p.port,
-      { ca_file = p.ca, log = function(direction, text)
+      { ca_file = p.ca, pipelining = "eager", log = function(direction, text)
         if direction == "out" and text:find("<stream:stream", 1, true) then headers = headers + 1 end
       end }))
     assert.equal(4, headers)
@@ -270,6 +283,22 @@ describe("after an objection", function()
 end)
 
 describe("a server", function()
+  it("that is met for the first time is told nothing ahead", function()
+    assert.same({ "starttls", "auth", "session" },
+      play(2, whole(false, false, false) .. last(whole(true, true, true)), {}))
+  end)
+
+  it("that a login has failed at is a stranger still", function()
+    local p = peer.play(HEADER .. STREAM .. "cut\naccept\n" .. last(whole(false, false, false)), { certs = certs, grace = 1 })
+    finally(function() p:stop() end)
+    local function login() return xmpp.connect_client("alice@xmpp.test/r", "alicepw", p.host, p.port, { ca_file = p.ca }) end
+    assert.is_nil((login()))
+    local conn = assert(login())
+    assert.is_nil(conn:info().pipelined)
+    assert.is_true(conn:stop(30))
+    p:check()
+  end)
+
   it("that offers other mechanisms than the last time is asked again, and chosen from", function()
     local OTHER = SASL_OFFER:gsub("</mechanisms>", "<mechanism>PLAIN</mechanism></mechanisms>")
     local changed = HEADER .. "C: <auth ...>...</auth>\n" .. features(OTHER)
@@ -283,7 +312,8 @@ describe("a server", function()
     local p = peer.play(HEADER .. "C: <starttls " .. TLS .. "/>\n" .. refuses .. "accept\n" .. HEADER .. refuses
       .. "match .*", { certs = certs, grace = 0.1 })
     finally(function() p:stop() end)
-    local conn, err = xmpp.connect_client("alice@xmpp.test/r", "alicepw", p.host, p.port, { ca_file = p.ca })
+    local conn, err = xmpp.connect_client("alice@xmpp.test/r", "alicepw", p.host, p.port,
+      { ca_file = p.ca, pipelining = "eager" })
     assert.is_nil(conn)
     assert.equal("policy-violation", err.condition)
     p:check()
@@ -294,7 +324,8 @@ describe("a server", function()
       local p = peer.play(HEADER .. "C: <starttls " .. TLS .. "/>\n" .. STREAM .. stream_error(condition)
         .. "C: </stream:stream>\neof\naccept\n", { certs = certs, grace = 0.1, timeout = 0.5 })
       finally(function() p:stop() end)
-      local conn, err = xmpp.connect_client("alice@xmpp.test/r", "alicepw", p.host, p.port, { ca_file = p.ca })
+      local conn, err = xmpp.connect_client("alice@xmpp.test/r", "alicepw", p.host, p.port,
+        { ca_file = p.ca, pipelining = "eager" })
       assert.is_nil(conn)
       assert.equal(condition, err.condition)
       local _, ok, reason = p:finish()

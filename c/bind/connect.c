@@ -42,6 +42,12 @@ static void wake(void *arg) {
   xb_mark_ready(arg);
 }
 
+static xm_pipelining pipelining_option(lua_State *L) {
+  const char *s = string_option(L, "pipelining", NULL);
+  if (!s) return XM_PIPELINING_KNOWN;
+  return strcmp(s, "eager") == 0 ? XM_PIPELINING_EAGER : XM_PIPELINING_NONE;
+}
+
 static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   const char *tls = string_option(L, "tls", NULL);
   o->component = true_option(L, "component");
@@ -56,7 +62,7 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->nameservers = string_option(L, "nameservers", NULL);
   o->plain = true_option(L, "plain");
   o->pinned = true_option(L, "pinned");
-  o->pipelining = true_option(L, "pipelining");
+  o->pipelining = pipelining_option(L);
   o->see_other_host = true_option(L, "see_other_host");
   o->sm = true_option(L, "sm");
   o->resumable = true_option(L, "resumable");

@@ -9,7 +9,7 @@
 xm_conn_options xm_conn_defaults(void) {
   return (xm_conn_options){.port = 5222,
                            .plain = true,
-                           .pipelining = true,
+                           .pipelining = XM_PIPELINING_KNOWN,
                            .sm = true,
                            .resumable = true,
                            .reconnect = {.min = 1000, .max = 60000},

@@ -70,10 +70,11 @@ void xm_known_objection(const void *key, size_t n, unsigned bits, bool sure) {
   pthread_mutex_unlock(&lock);
 }
 
-void xm_known_acceptance(const void *key, size_t n, unsigned bits) {
+void xm_known_success(const void *key, size_t n, unsigned bits) {
   entry *e;
   pthread_mutex_lock(&lock);
-  e = find(key, n);
+  e = meet(key, n);
+  if (e) e->is.met = true;
   if (e) e->is.suspected &= ~bits;
   pthread_mutex_unlock(&lock);
 }

@@ -11,6 +11,7 @@
 enum { XM_KNOWN_SERVERS = 32, XM_KNOWN_KEY = 416, XM_KNOWN_OFFER = 512 };
 
 typedef struct xm_known {
+  bool met;           /* a login has succeeded there */
   unsigned objected;  /* to what: bits of the caller's */
   unsigned suspected; /* of that, perhaps */
   size_t n;           /* 0: the offer isn't known */
@@ -22,9 +23,9 @@ void xm_known_get(const void *key, size_t n, xm_known *k);
 /* The offer that a login has succeeded on; one that is too long for the table is as if it weren't known. */
 void xm_known_offer(const void *key, size_t n, const char *offer, size_t len);
 /* These bits, besides those before. Not `sure`: it may have been the network, and counts when it comes a second time
- * with no acceptance between. */
+ * with no success between. */
 void xm_known_objection(const void *key, size_t n, unsigned bits, bool sure);
-void xm_known_acceptance(const void *key, size_t n, unsigned bits);
+void xm_known_success(const void *key, size_t n, unsigned bits); /* a login: what was accepted of that, on the way */
 /* For tests: it begins anew. */
 void xm_known_clear(void);
 

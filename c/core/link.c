@@ -330,6 +330,7 @@ static int look_up(xm_link *k) {
   if (k->lockstep) return XM_OK;
   name_server(k, &key);
   xm_known_get(&key, sizeof key, &known);
+  if (!known.met && k->o->pipelining != XM_PIPELINING_EAGER) return XM_OK;
   return xm_nego_set_ahead(k->nego, XM_NEGO_AHEAD_ALL & ~known.objected, known.offer, known.n);
 }
 
@@ -339,7 +340,7 @@ static void remember(const xm_link *k) {
   server_key key;
   name_server(k, &key);
   if (offer) xm_known_offer(&key, sizeof key, offer, n);
-  if (k->went) xm_known_acceptance(&key, sizeof key, k->went);
+  xm_known_success(&key, sizeof key, k->went);
   if (k->blamed)
     xm_known_objection(&key, sizeof key, k->blamed & XM_NEGO_AHEAD_ALL, !(k->blamed & XM_LINK_PERHAPS));
 }
@@ -636,7 +637,7 @@ xm_link *xm_link_new(xm_loop *l, const xm_conn_options *o, const xm_link_start *
   k->wire = XM_BUF_SECRET;
   k->sink = &k->why;
   if (start->avoid) k->avoid = *start->avoid;
-  k->lockstep = !o->pipelining || start->objected;
+  k->lockstep = o->pipelining == XM_PIPELINING_NONE || start->objected;
   xm_loop_hold(l);
   if (make_parts(k, start) == XM_OK && xm_jid_ascii_domain(o->jid, k->domain, sizeof k->domain) == XM_OK) {
     if (begin(k, start, e) == XM_OK) return k;

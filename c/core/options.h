@@ -11,6 +11,10 @@
 
 typedef enum xm_tls_policy { XM_TLS_STARTTLS, XM_TLS_DIRECT, XM_TLS_NONE } xm_tls_policy;
 
+/* What may be said before it is asked for (XEP-0305): nothing; where a login has succeeded before, so that the server is known
+ * to take it or to have objected; to strangers, too, where it is safe. */
+typedef enum xm_pipelining { XM_PIPELINING_NONE, XM_PIPELINING_KNOWN, XM_PIPELINING_EAGER } xm_pipelining;
+
 /* When a connection that had been ready breaks. */
 typedef struct xm_reconnect {
   bool any;          /* connect again, resuming the session if that can be, else with a new one */
@@ -34,7 +38,7 @@ typedef struct xm_conn_options {
   const char *pin;
   const char *lang, *mechanisms, *nameservers;
   bool plain, pinned;      /* PLAIN may be used; not for this account any more, which has used something better */
-  bool pipelining;         /* what is safe to be said before it is asked for is (XEP-0305) */
+  xm_pipelining pipelining;
   bool remember;           /* what makes the next login cheaper: a TLS session, keys of SCRAM */
   bool log;                /* keep what goes over the wire for xm_conn_log */
   bool see_other_host;     /* go where the server says, at most 3 times in a row (RFC 6120 4.9.3.19) */

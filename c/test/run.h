@@ -206,7 +206,7 @@ static void begin_run(const plan *p) {
   o.sm = false; /* as it was when they were recorded */
   o.timeout = TIMEOUT;
   o.keepalive = 0;
-  o.pipelining = !p->lockstep;
+  o.pipelining = p->lockstep ? XM_PIPELINING_NONE : XM_PIPELINING_EAGER;
   o.wake = on_news;
   run.plan = *p;
   run.seed = p->seed;

@@ -61,7 +61,7 @@ static void open_wire(wire *w, bool component, unsigned timeout) {
   o.tls = component ? XM_TLS_NONE : XM_TLS_STARTTLS;
   o.tls_ctx = component ? NULL : xm_tls_ctx_new(&tls, &e);
   o.timeout = timeout;
-  o.pipelining = !in_lockstep;
+  o.pipelining = in_lockstep ? XM_PIPELINING_NONE : XM_PIPELINING_EAGER;
   o.log = true;
   o.wake = on_news;
   w->c = xm_conn_new(w->loop, &o, NULL, &e);

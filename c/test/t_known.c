@@ -32,7 +32,7 @@ static void may_object(const char *key, unsigned bits) {
 }
 
 static void accepts(const char *key, unsigned bits) {
-  xm_known_acceptance(key, strlen(key), bits);
+  xm_known_success(key, strlen(key), bits);
 }
 
 static bool offers(const char *key, const char *text) {
@@ -111,6 +111,18 @@ static void what_is_too_long_is_not_known(void **state) {
   assert_int_equal(get(key).objected, 0);
 }
 
+static void who_objects_is_met_only_by_a_login(void **state) {
+  xm_known k;
+  (void)state;
+  xm_known_objection("a", 1, 1, true);
+  xm_known_get("a", 1, &k);
+  assert_false(k.met);
+  xm_known_success("a", 1, 0);
+  xm_known_get("a", 1, &k);
+  assert_true(k.met);
+  assert_int_equal(k.objected, 1);
+}
+
 static void who_was_not_met_for_longest_is_forgotten(void **state) {
   char key[16];
   int i;
@@ -169,6 +181,7 @@ int main(void) {
       cmocka_unit_test_setup(each_has_its_own, anew),
       cmocka_unit_test_setup(what_may_be_the_network_counts_twice, anew),
       cmocka_unit_test_setup(what_is_too_long_is_not_known, anew),
+      cmocka_unit_test_setup(who_objects_is_met_only_by_a_login, anew),
       cmocka_unit_test_setup(who_was_not_met_for_longest_is_forgotten, anew),
       cmocka_unit_test_setup(threads_do_not_see_half_of_anything, anew),
   };

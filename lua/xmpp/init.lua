@@ -104,7 +104,7 @@ local function open(o)
   o.insecure = o.verify == false
   if o.insecure then warn_once() end
   o.plain, o.remember = o.plain ~= false, o.remember ~= false
-  o.pipelining = o.pipelining ~= false
+  if o.pipelining == false then o.pipelining = "none" elseif o.pipelining == true then o.pipelining = nil end
   o.log = o.log or nil
   o.mechanisms = o.mechanisms and table.concat(o.mechanisms, " ")
   o.pinned = stronger[account] ~= nil

@@ -50,6 +50,10 @@ local function is_reconnect(v)
   return true
 end
 
+local function is_pipelining(v)
+  return type(v) == "boolean" or v == "eager", 'boolean or "eager" expected, got ' .. tostring(v)
+end
+
 local string, boolean, count = is "string", is "boolean", number_from(1)
 
 local known = {
@@ -59,7 +63,7 @@ local known = {
   keepalive = number_from(0), max_stanza = number_from(1024), max_depth = count, max_attributes = count,
   max_nodes = count, max_queue = number_from(1024), log = is "function", nameservers = string, resume = boolean,
   reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(0.001), see_other_host = boolean,
-  on_response = is "function", pipelining = boolean, remember = boolean,
+  on_response = is "function", pipelining = is_pipelining, remember = boolean,
 }
 
 -- Levenshtein's distance, with two rows.

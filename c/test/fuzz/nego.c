@@ -271,7 +271,7 @@ static void set_options(const uint8_t o[3], const xm_jid *jid) {
   play.o.password = o[0] & 32 && !play.o.component ? NULL : PASSWORD;
   play.o.password_len = strlen(PASSWORD);
   play.o.log = o[0] & 64;
-  play.o.pipelining = !(o[2] & 8);
+  play.o.pipelining = o[2] & 8 ? XM_PIPELINING_NONE : XM_PIPELINING_EAGER;
   if (play.o.tls != XM_TLS_NONE) play.o.tls_ctx = (xm_tls_ctx *)&ctx;
   if (o[1] & 32) play.o.mechanisms = "SCRAM-SHA-256,PLAIN";
   if (o[1] & 128) play.o.timeout = 0;

@@ -34,20 +34,13 @@ def always(run, max_rss):
         yield "its memory came to %d MiB" % (run.rss // 1024)
     if run.session.in_clear:
         yield "it began to log in without TLS"
-    if run.again > may_return(run):
+    if run.again:
         yield "it connected again"
     if run.elsewhere:
         yield "it connected to where the server's bytes pointed"
     yield from run.session.reader.faults
     if run.events is not None:
         yield from always_told(run)
-
-
-def may_return(run):
-    """How often: once, if it has said something ahead (XEP-0305), for whatever came then may be an objection to that. Of a
-    client that was cut off at once nobody knows what it has said."""
-    ahead = run.session.ahead or not run.session.reader.items
-    return 1 if ahead and not run.session.bound else 0
 
 
 def always_told(run):

@@ -35,7 +35,6 @@ WORDS = {
 }
 HOLE = re.compile(r"\{([a-z0-9-]+)\}")
 ALIVE = "<iq type='get' id='alive' from='%s'><ping xmlns='urn:xmpp:ping'/></iq>" % DOMAIN
-AHEAD = ("starttls", "auth", "iq")  # what may be said together with a header (XEP-0305)
 LINES, COLUMNS = 60, 400
 IDLE = 2  # seconds that a client is to stay where nothing ends its session
 VERSIONS = {"1.1": ssl.TLSVersion.TLSv1_1, "1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -112,7 +111,6 @@ class Session:
         self.transcript = []
         self.scram, self.taken, self.mark, self.size = None, 0, 0, 0
         self.reached = self.bound = self.answered = self.alive = self.in_clear = False
-        self.ahead = self.offered = False  # what the client has said before this stream's features; they are out
         self.why = None
         self.acts = dict(zip(POINTS, (
             self.on_connect, self.on_header, self.on_features, self.on_starttls, self.on_handshake, self.on_header,
@@ -142,10 +140,6 @@ class Session:
         self.note("C:", data)
         self.reader.feed(data)
         new = {item.name for item in self.reader.items[known:]}
-        for item in self.reader.items[known:]:
-            if item.name == "header":
-                self.ahead = self.offered = False
-            self.ahead |= not self.offered and item.name in AHEAD
         self.in_clear |= not self.wire.tls and bool(new & {"auth", "authenticate", "response"})
 
     def note(self, who, data):
@@ -291,7 +285,6 @@ class Session:
         if b"<success" in data:
             self.reader.expect_restart()
         self.note("S:", data)
-        self.offered |= b"<stream:features" in data
         size = self.size or len(data)
         for at in range(0, len(data), size or 1):
             self.wire.send(data[at:at + size])
