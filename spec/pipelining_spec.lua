@@ -38,8 +38,8 @@ local function show(flights)
   return (table.concat(texts, ", "):gsub(", enable.*", ""))
 end
 
--- What each login until the session says, and of how many answers it waits: step by step, to a stranger who is told what
--- is safe, to whom we have met.
+-- What each login until the session says, and of how many answers it waits: step by step, to a stranger who is told
+-- what is safe, to whom we have met.
 local STARTTLS_STEPS = "header, starttls, header, auth, response, header, iq"
 local STARTTLS_EAGER = "header starttls, header, auth, response, header iq"
 local STARTTLS = "header starttls, header auth, response, header iq"
@@ -237,7 +237,8 @@ describe("a server that objects to", function()
 
     it(what .. " by silence", function()
       local text = before .. to_it .. features(offer) .. "eof\naccept\n" .. whole() .. last(whole(unpack(later)))
-      assert.same(pipelined, table.concat(play(before == "" and 2 or 3, text, { pipelining = "eager", timeout = 4 }), " "))
+      local opts = { pipelining = "eager", timeout = 4 }
+      assert.same(pipelined, table.concat(play(before == "" and 2 or 3, text, opts), " "))
     end)
   end
 end)
@@ -289,9 +290,12 @@ describe("a server", function()
   end)
 
   it("that a login has failed at is a stranger still", function()
-    local p = peer.play(HEADER .. STREAM .. "cut\naccept\n" .. last(whole(false, false, false)), { certs = certs, grace = 1 })
+    local text = HEADER .. STREAM .. "cut\naccept\n" .. last(whole(false, false, false))
+    local p = peer.play(text, { certs = certs, grace = 1 })
     finally(function() p:stop() end)
-    local function login() return xmpp.connect_client("alice@xmpp.test/r", "alicepw", p.host, p.port, { ca_file = p.ca }) end
+    local function login()
+    return xmpp.connect_client("alice@xmpp.test/r", "alicepw", p.host, p.port, { ca_file = p.ca })
+  end
     assert.is_nil((login()))
     local conn = assert(login())
     assert.is_nil(conn:info().pipelined)

@@ -122,8 +122,8 @@ function Jid:with_resource(resource) end
 ---@field reconnect? boolean|xmpp.Reconnect connect again when the link is lost and trying again can help (false)
 ---@field max_age? number seconds after which what still waits isn't sent in a new session, but comes back (600)
 ---@field ack_timeout? number seconds that the server has to acknowledge or to give a sign of life (20)
---- Is what is safe said before the server asks for it (XEP-0305)? To one at which a login has succeeded before, and which
---- hasn't objected; "eager": to a stranger, too; false: to none (true)
+--- Is what is safe said before the server asks for it (XEP-0305)? To one at which a login has succeeded before, and
+--- which hasn't objected; "eager": to a stranger, too; false: to none (true)
 ---@field pipelining? boolean|"eager"
 ---@field see_other_host? boolean go where the server says, RFC 6120 4.9.3.19, at most 3 times in a row (false)
 ---@field on_response? fun(stanza: xmpp.Stanza?, conn: xmpp.Conn, err: xmpp.Error?, id: string) of `resume`: hears what
