@@ -69,6 +69,7 @@ struct xb_state {
 /* One connection's userdata; its uservalue is a table: see the enum. */
 enum { XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ON_STATE, XB_ON_FAILED };
 struct xb_conn {
+  const void *kind;     /* it is one: see xb_check_conn */
   xb_state *st;
   xm_loop *loop;        /* held while `c` is there: lua_close may collect the state first */
   xm_conn *c;           /* NULL: never opened, or collected */
@@ -159,8 +160,13 @@ int xb_l_spawn(lua_State *L);
 typedef struct xb_address {
   const char *name, *type, *id, *to, *from;
   size_t id_len, to_len, from_len;
-  char room[5][40];
+  char room[4][40]; /* numbers as text; not cleared */
 } xb_address;
+
+static inline void xb_clear_address(xb_address *a) {
+  a->name = a->type = a->id = a->to = a->from = NULL;
+  a->id_len = a->to_len = a->from_len = 0;
+}
 
 /* How a table is to be written. */
 typedef struct xb_writing {
@@ -170,6 +176,12 @@ typedef struct xb_writing {
   xb_address *address;  /* filled in, when not NULL */
   char reason[768];     /* after XM_EINVAL: path and what is wrong */
 } xb_writing;
+
+static inline void xb_begin_writing(xb_writing *w, const char *ns, xb_address *a) {
+  w->ns = ns;
+  w->new_id = w->new_from = NULL;
+  w->address = a;
+}
 
 /* Writes the table at `index`. 0; XM_EINVAL (reason), XM_ENOMEM; then nothing is in the buffer. Raises no Lua error, runs no
  * metamethod. */
@@ -187,6 +199,7 @@ int xb_l_number_text(lua_State *L);
 
 void xb_open_conn(lua_State *L);
 /* The userdata at index 1, which must be open or have been. */
+extern const char xb_conn_kind;
 xb_conn *xb_check_conn(lua_State *L);
 /* Puts a userdata in the registry that is collected first of all when lua_close has begun: finalizers run in the reverse
  * order of creation, so each connection has to be followed by one. */

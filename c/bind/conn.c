@@ -102,8 +102,12 @@ static int l_gc(lua_State *L) {
   return 0;
 }
 
+const char xb_conn_kind = 0;
+
+/* What luaL_checkudata does, without a look into the registry where that isn't needed. */
 xb_conn *xb_check_conn(lua_State *L) {
-  xb_conn *conn = luaL_checkudata(L, 1, XB_CONN);
+  xb_conn *conn = lua_type(L, 1) == LUA_TUSERDATA && lua_rawlen(L, 1) == sizeof *conn ? lua_touserdata(L, 1) : NULL;
+  if (!conn || conn->kind != &xb_conn_kind) conn = luaL_checkudata(L, 1, XB_CONN);
   if (!conn->c) luaL_error(L, "this connection has been collected");
   return conn;
 }

@@ -246,7 +246,7 @@ static xm_tls_ctx *make_tls(lua_State *L, xm_err *e) {
 static xb_conn *new_conn(lua_State *L) {
   xb_conn *conn = lua_newuserdatauv(L, sizeof *conn, 1);
   int part;
-  *conn = (xb_conn){.st = xb_state_of(L), .ended = true};
+  *conn = (xb_conn){.kind = &xb_conn_kind, .st = xb_state_of(L), .ended = true};
   luaL_setmetatable(L, XB_CONN);
   lua_createtable(L, XB_ON_FAILED, 0);
   for (part = XB_CALLBACKS; part <= XB_RECEIPTS; part++) {

@@ -49,13 +49,18 @@ static bool is_answer(const xb_address *a) {
   return a->type && strcmp(a->name, "iq") == 0 && (strcmp(a->type, "result") == 0 || strcmp(a->type, "error") == 0);
 }
 
-/* Writes the stanza at `index`, to be committed; XM_EINVAL: w->reason. */
-static int write_stanza(lua_State *L, xb_conn *conn, int index, xb_writing *w, xm_err *e) {
-  const xm_jid *jid = xm_conn_jid(conn->c);
-  int rc;
-  w->ns = xm_conn_ns(conn->c);
-  if (xm_conn_is_component(conn->c) && jid) w->new_from = jid->str;
-  rc = xb_write(L, index, xm_conn_out(conn->c), w);
+/* Their larger parts stay as they are: that costs a tenth of a send. */
+static void begin(const xb_conn *conn, xb_writing *w, xb_address *a, xm_err *e) {
+  const xm_jid *jid = xm_conn_is_component(conn->c) ? xm_conn_jid(conn->c) : NULL;
+  xb_clear_address(a);
+  xb_begin_writing(w, xm_conn_ns(conn->c), a);
+  if (jid) w->new_from = jid->str;
+  xm_err_clear(e);
+}
+
+/* Writes the stanza at index 2, to be committed; XM_EINVAL: w->reason. */
+static int write_stanza(lua_State *L, xb_conn *conn, xb_writing *w, xm_err *e) {
+  int rc = xb_write(L, 2, xm_conn_out(conn->c), w);
   return rc == XM_ENOMEM ? xm_err_nomem(e) : rc;
 }
 
@@ -97,17 +102,18 @@ static void expect_receipt(lua_State *L, xb_conn *conn) {
 /* send(stanza, opts) -> true, or nil, err */
 int xb_l_send(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
-  xb_address a = {0};
-  xb_writing w = {.address = &a};
+  xb_address a;
+  xb_writing w;
   size_t mark;
-  xm_err e = {0};
+  xm_err e;
   int rc;
   bool watched;
   luaL_argexpected(L, lua_type(L, 2) == LUA_TTABLE, 2, "stanza");
+  begin(conn, &w, &a, &e);
   watched = push_receiver(L);
   if (watched) expect_receipt(L, conn);
   mark = xm_buf_mark(xm_conn_out(conn->c));
-  rc = write_stanza(L, conn, 2, &w, &e);
+  rc = write_stanza(L, conn, &w, &e);
   if (rc == XM_OK) rc = xm_conn_commit(conn->c, mark, watched ? XM_SM_WATCHED : 0, NULL, &e);
   if (rc == XM_EINVAL) return luaL_argerror(L, 2, w.reason);
   if (rc < 0) return fail_send(L, conn, &e);
@@ -137,18 +143,20 @@ static int await(xb_conn *conn, const xb_address *a, xb_waiter *w, xm_err *e) {
 int xb_l_request(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   char id[XM_RND_ID + 1];
-  xb_address a = {0};
-  xb_writing w = {.address = &a, .new_id = id};
+  xb_address a;
+  xb_writing w;
   xm_buf *out = xm_conn_out(conn->c);
   size_t mark = xm_buf_mark(out);
   xb_waiter *waiter;
   uint64_t seq;
-  xm_err e = {0};
+  xm_err e;
   int rc;
   double seconds = luaL_checknumber(L, 4);
   luaL_argexpected(L, lua_type(L, 2) == LUA_TTABLE, 2, "stanza");
+  begin(conn, &w, &a, &e);
+  w.new_id = id;
   if (xm_rnd_supplied_id(&conn->st->ids, id) < 0) return luaL_error(L, "the system has no random bytes to give");
-  rc = write_stanza(L, conn, 2, &w, &e);
+  rc = write_stanza(L, conn, &w, &e);
   if (rc == XM_EINVAL) return luaL_argerror(L, 2, w.reason);
   if (rc < 0) return fail_send(L, conn, &e);
   waiter = xb_wait(L, conn->st, conn, XB_RESPONSE, 3, seconds);

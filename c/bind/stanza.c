@@ -140,16 +140,16 @@ static const char *to_text(lua_State *L, int index, char *room, size_t cap, size
 
 /* Keeps what a stanza's attribute says for routing. What was a number lies in `room` and is copied; NULL: it wasn't. */
 static void note(xb_address *a, const char *key, size_t key_len, const char *value, size_t n, const char *room) {
-  static const char *const keys[] = {"type", "id", "to", "from"};
-  static const size_t lengths[] = {4, 2, 2, 4};
+  enum { TYPE, ID, TO, FROM, NONE } which = NONE;
   const char **const at[] = {&a->type, &a->id, &a->to, &a->from};
   size_t *const len[] = {NULL, &a->id_len, &a->to_len, &a->from_len};
-  int i;
-  for (i = 0; i < 4; i++) {
-    if (key_len != lengths[i] || memcmp(key, keys[i], key_len) != 0) continue;
-    *at[i] = value == room ? strcpy(a->room[i], room) : value;
-    if (len[i]) *len[i] = n;
-  }
+  if (key_len == 2 && key[0] == 'i' && key[1] == 'd') which = ID;
+  else if (key_len == 2 && key[0] == 't' && key[1] == 'o') which = TO;
+  else if (key_len == 4 && memcmp(key, "type", 4) == 0) which = TYPE;
+  else if (key_len == 4 && memcmp(key, "from", 4) == 0) which = FROM;
+  if (which == NONE) return;
+  *at[which] = value == room ? strcpy(a->room[which], room) : value;
+  if (len[which]) *len[which] = n;
 }
 
 static int write_xmlns(walk *k, const char *value, size_t n) {
@@ -228,7 +228,10 @@ static int refuse_attribute(walk *k, element *e, int at, size_t mark) {
   rc = is_element(L) ? 1 : refuse_type(k, own_attributes, "string as an attribute's name", -3);
   lua_settop(L, at);
   xm_buf_rollback(k->out.buf, mark);
-  if (e->address) *e->address = (xb_address){.name = e->name};
+  if (e->address) {
+    xb_clear_address(e->address);
+    e->address->name = e->name;
+  }
   return rc;
 }
 
@@ -393,9 +396,10 @@ static int write_root(lua_State *L, int index, xm_buf *out, xb_writing *w) {
 }
 
 int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w) {
-  xb_address none = {0};
+  xb_address none;
   int rc;
   if (w->address) return write_root(L, index, out, w);
+  xb_clear_address(&none);
   w->address = &none;
   rc = write_root(L, index, out, w);
   w->address = NULL;
@@ -428,7 +432,7 @@ static const char *first_child_ns(lua_State *L, int at, const char *own) {
 
 void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_ns) {
   int top = lua_gettop(L);
-  *a = (xb_address){0};
+  xb_clear_address(a);
   luaL_checkstack(L, 8, "a stanza");
   lua_pushvalue(L, index);
   lua_rawgeti(L, -1, 1);
@@ -454,9 +458,10 @@ static void leave_scratch(xb_state *st) {
 /* contract.stanza */
 int xb_l_check_stanza(lua_State *L) {
   xb_state *st = xb_state_of(L);
-  xb_writing w = {.ns = XM_NS_CLIENT};
+  xb_writing w;
   int rc;
   lua_settop(L, 1);
+  xb_begin_writing(&w, XM_NS_CLIENT, NULL);
   rc = xb_write(L, 1, &st->scratch, &w);
   leave_scratch(st);
   if (rc == XM_ENOMEM) return luaL_error(L, "not enough memory");
@@ -469,9 +474,10 @@ int xb_l_check_stanza(lua_State *L) {
 /* to_xml(x) -> text. Raises for a table that is no element. */
 int xb_l_to_xml(lua_State *L) {
   xb_state *st = xb_state_of(L);
-  xb_writing w = {0};
+  xb_writing w;
   int rc;
   luaL_argexpected(L, lua_type(L, 1) == LUA_TTABLE, 1, "element");
+  xb_begin_writing(&w, NULL, NULL);
   xm_buf_clear(&st->scratch); /* there may have been no memory for the last one's string */
   rc = xb_write(L, 1, &st->scratch, &w);
   if (rc == XM_OK) lua_pushlstring(L, xm_buf_at(&st->scratch), xm_buf_len(&st->scratch));

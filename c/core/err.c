@@ -70,10 +70,6 @@ int xm_err_nomem(xm_err *e) {
   return xm_err_set(e, XM_LAYER_LIMIT, "ENOMEM", true, "out of memory");
 }
 
-void xm_err_clear(xm_err *e) {
-  *e = (xm_err){0};
-}
-
 const char *xm_layer_name(xm_layer layer) {
   static const char *const names[] = {"",     "dns",    "tcp",     "tls",    "stream", "sasl",
                                       "bind", "stanza", "timeout", "closed", "limit"};

@@ -50,7 +50,12 @@ int xm_err_errno(xm_err *e, xm_layer layer, int errnum, const char *name, bool r
 /* The same for memory that ran out. Returns XM_EFAIL. */
 int xm_err_nomem(xm_err *e);
 
-void xm_err_clear(xm_err *e);
+static inline void xm_err_clear(xm_err *e) {
+  e->layer = XM_LAYER_NONE;
+  e->retry = false;
+  e->native = 0;
+  *e->condition = *e->text = '\0';
+}
 static inline bool xm_err_is_set(const xm_err *e) { return e->layer != XM_LAYER_NONE; }
 
 /* "dns", "tcp", ... as in Lua's error tables; "" for XM_LAYER_NONE. */

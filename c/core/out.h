@@ -24,7 +24,15 @@ typedef struct xm_out {
   char fault_room[64];
 } xm_out;
 
-static inline xm_out xm_out_begin(xm_buf *b) { return (xm_out){.buf = b, .mark = xm_buf_mark(b)}; }
+static inline xm_out xm_out_begin(xm_buf *b) {
+  xm_out o; /* its fault_room stays as it is */
+  o.buf = b;
+  o.mark = xm_buf_mark(b);
+  o.in_tag = o.wide = false;
+  o.prefixes = 0;
+  o.fault = NULL;
+  return o;
+}
 static inline void xm_out_abandon(xm_out *o) { xm_buf_rollback(o->buf, o->mark); }
 
 /* Each 0, XM_EINVAL (see fault), XM_ENOMEM. Names are NCNames; of characters beyond ASCII only the UTF-8 is checked here,

@@ -438,16 +438,25 @@ uint32_t xm_route_next_like(const xm_route *r, uint32_t after, const xm_route_fi
   return i < r->n ? r->slots[i].number : 0;
 }
 
+/* In one go: every stanza is looked at like that. */
+static void read_attributes(const xm_tape *t, xm_route_filter *is) {
+  const xm_tape_rec *a = &t->recs[1], *end = a + t->recs[0].attrs;
+  for (; a < end; a++) {
+    const char *name = xm_tape_str(t, a->name), *value = xm_tape_str(t, a->text);
+    if (a->name_len == 2 && memcmp(name, "id", 2) == 0) is->id = value;
+    if (a->name_len != 4) continue;
+    if (memcmp(name, "type", 4) == 0) is->type = value;
+    if (memcmp(name, "from", 4) == 0) is->from = value;
+  }
+}
+
 uint32_t xm_route_next(const xm_route *r, uint32_t after, const xm_tape *t) {
   uint32_t child;
   xm_route_filter is;
   if (r->n == r->dead) return 0;
   child = xm_tape_child(t, 0, NULL, NULL);
-  is = (xm_route_filter){.name = xm_tape_name(t, 0),
-                         .type = xm_tape_get(t, 0, "type", NULL),
-                         .xmlns = child ? xm_tape_ns(t, child) : NULL,
-                         .from = xm_tape_get(t, 0, "from", NULL),
-                         .id = xm_tape_get(t, 0, "id", NULL)};
+  is = (xm_route_filter){.name = xm_tape_name(t, 0), .xmlns = child ? xm_tape_ns(t, child) : NULL};
+  read_attributes(t, &is);
   return xm_route_next_like(r, after, &is);
 }
 
