@@ -5,8 +5,8 @@
 # make check      every test once, without set-up or sanitizers (LUA, SO_DIR, PRELOAD: see spec/support/tap); with LUA=luajit
 #                 every spec, with LUA=lua5.1 or lua5.3 the specs of the binding
 # make lint       the arrows between the rooms, the warnings of gcc and clang, luacheck
-# make bench      ratios measured side by side with raw expat, memcpy and sockets, and other libraries; growth
-#                 (make bench-peers installs those; make bench-results writes what the README shows)
+# make bench      the same set-up as make demo, then ratios measured side by side with raw expat, sockets and OpenSSL, and
+#                 other libraries; growth (make bench-peers installs those; make bench-results writes what README shows)
 # make trips      how often a login waits for an answer, counted by a capture (XMPP_SERVER=ejabberd: another server)
 # make torture    fail every allocation and system call of a session, and the wire behind every byte, one at a time
 # make coverage   lines and branches of c/core that the tests run through (at least 95 % and 85 %)
@@ -200,7 +200,9 @@ BENCHES := $(BENCHES:%/count=%/count.so)
 BENCHES := $(if $(HAS_STROPHE),$(BENCHES),$(filter-out %/strophe,$(BENCHES)))
 .PHONY: bench-programs bench-peers bench-results
 bench-programs: all $(BENCHES)
-bench: bench-programs
+bench:
+	@spec/support/install demo
+	@$(MAKE) --no-print-directory bench-programs
 	@BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$(SO:%/xmpp/core.so=%) $(LUA) spec/bench/run
 
 # What can be measured beside the library: installed as by make test, and xmpp.js put into build/bench.
