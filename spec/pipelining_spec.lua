@@ -323,6 +323,16 @@ describe("a server", function()
     p:check()
   end)
 
+  it("that objects and is gone has said why", function()
+    local p = peer.play(HEADER .. "C: <starttls " .. TLS .. "/>\n" .. STREAM .. stream_error "policy-violation",
+      { certs = certs, grace = 0.1 })
+    finally(function() p:stop() end)
+    local conn, err = xmpp.connect_client("alice@xmpp.test/r", "alicepw", p.host, p.port,
+      { ca_file = p.ca, pipelining = "eager" })
+    assert.is_nil(conn)
+    assert.equal("policy-violation", err.condition)
+  end)
+
   it("that has other reasons isn't tried again", function()
     for _, condition in ipairs { "host-unknown", "system-shutdown", "conflict", "resource-constraint" } do
       local p = peer.play(HEADER .. "C: <starttls " .. TLS .. "/>\n" .. STREAM .. stream_error(condition)
