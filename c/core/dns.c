@@ -4,14 +4,17 @@
 #include <ares.h>
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
 #include <uv.h>
 
-#include "dns_sock.h"
 #include "rnd.h"
 #include "srv.h"
 
@@ -413,6 +416,54 @@ static void on_socket(void *arg, ares_socket_t fd, int readable, int writable) {
   }
 }
 
+/* The sockets that name servers are asked through. 1.33 is the first c-ares that has MSG_NOSIGNAL itself. Up to then a name
+ * server that closes a TCP connection, which takes an answer too long for UDP, kills the process with the next write. */
+#if ARES_VERSION < 0x012100
+
+/* c-ares leaves it to who brings sockets to set them up. */
+static ares_socket_t new_socket(int family, int type, int protocol, void *unused) {
+  int one = 1, fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+  (void)unused;
+  if (fd >= 0 && type == SOCK_STREAM) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  return fd;
+}
+
+static int end_socket(ares_socket_t fd, void *unused) {
+  (void)unused;
+  return close(fd);
+}
+
+static int call_server(ares_socket_t fd, const struct sockaddr *to, ares_socklen_t size, void *unused) {
+  (void)unused;
+  return connect(fd, to, size);
+}
+
+static ares_ssize_t hear(ares_socket_t fd, void *to, size_t n, int flags, struct sockaddr *from,
+                         ares_socklen_t *size, void *unused) {
+  (void)unused;
+  return recvfrom(fd, to, n, flags, from, size);
+}
+
+static ares_ssize_t say(ares_socket_t fd, const struct iovec *pieces, int n, void *unused) {
+  const struct msghdr m = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)n};
+  (void)unused;
+  return sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+
+/* From then on no write of this channel raises SIGPIPE. */
+static void make_quiet(ares_channel channel) {
+  static const struct ares_socket_functions ours = {new_socket, end_socket, call_server, hear, say};
+  ares_set_socket_functions(channel, &ours, NULL);
+}
+
+#else
+
+static void make_quiet(ares_channel channel) {
+  (void)channel;
+}
+
+#endif
+
 static int open_channel(xm_dns *d, const xm_dns_query *q) {
   struct ares_options o = {.timeout = q->timeout_ms > 0 ? q->timeout_ms : FIRST_TRY_MS,
                            .tries = TRIES,
@@ -422,7 +473,7 @@ static int open_channel(xm_dns *d, const xm_dns_query *q) {
   int status;
   if (q->srv || q->nameservers) mask |= ARES_OPT_DOMAINS; /* an XMPP domain is whole: no search list */
   status = ares_init_options(&d->channel, &o, mask);
-  if (status == ARES_SUCCESS) xm_dns_sock_quiet(d->channel);
+  if (status == ARES_SUCCESS) make_quiet(d->channel);
   if (status == ARES_SUCCESS && q->nameservers) status = ares_set_servers_ports_csv(d->channel, q->nameservers);
   return status;
 }

@@ -20,19 +20,22 @@ static void close_watch(uv_handle_t *h, uv_close_cb cb);
 static int open_wire(ares_channel *channel, struct ares_options *o, int mask);
 static ssize_t peek(int fd, void *to, size_t n, int flags);
 static int type_of(int fd, int level, int name, void *value, socklen_t *size);
-static void keep_wires(ares_channel channel) { (void)channel; }
+static void keep_wires(ares_channel channel, const struct ares_socket_functions *theirs, void *arg) {
+  (void)channel, (void)theirs, (void)arg;
+}
 
 #define uv_poll_init_socket watch
 #define uv_poll_start start_watch
 #define uv_close close_watch
 #define ares_init_options open_wire
-#define xm_dns_sock_quiet keep_wires
+#define ares_set_socket_functions keep_wires
 #define recv peek
 #define getsockopt type_of
 #include "../../core/dns.c"
 #undef recv
 #undef getsockopt
 #undef ares_init_options
+#undef ares_set_socket_functions
 
 enum { SOCKETS = 64, FIRST_FD = 1000, PACKET = 65535 };
 
