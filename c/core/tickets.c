@@ -3,7 +3,7 @@
 #include <string.h>
 
 static void drop(xm_tickets *k, int i) {
-  SSL_SESSION_free(k->list[i].session); /* wipes its secret, when nobody else has it */
+  if (k->list[i].session) k->release(k->list[i].session);
   xm_buf_free(&k->list[i].key);
   k->n--;
   memmove(&k->list[i], &k->list[i + 1], (size_t)(k->n - i) * sizeof *k->list);
@@ -14,10 +14,11 @@ static bool is_under(const xm_ticket *t, const xm_buf *key) {
   return xm_buf_len(&t->key) == n && memcmp(xm_buf_at(&t->key), xm_buf_at(key), n) == 0;
 }
 
-static void append(xm_tickets *k, SSL_SESSION *session, xm_buf *key, time_t until) {
+/* Takes over session and key. */
+static void append(xm_tickets *k, xm_ticket *t) {
   if (k->n == XM_TICKETS) drop(k, 0);
-  k->list[k->n++] = (xm_ticket){session, *key, until};
-  *key = XM_BUF_INIT;
+  k->list[k->n++] = *t;
+  *t = (xm_ticket){.session = NULL};
 }
 
 static bool is_barred(const xm_tickets *k, const xm_buf *key, time_t now) {
@@ -27,36 +28,37 @@ static bool is_barred(const xm_tickets *k, const xm_buf *key, time_t now) {
   return false;
 }
 
-void xm_tickets_put(xm_tickets *k, SSL_SESSION *session, xm_buf *key, time_t now, time_t until) {
-  if (!is_barred(k, key, now)) return append(k, session, key, until);
-  SSL_SESSION_free(session);
-  xm_buf_free(key);
+void xm_tickets_put(xm_tickets *k, xm_ticket *t, time_t now) {
+  if (!is_barred(k, &t->key, now)) return append(k, t);
+  k->release(t->session);
+  xm_buf_free(&t->key);
 }
 
 void xm_tickets_bar(xm_tickets *k, xm_buf *key, time_t until) {
+  xm_ticket t = {.key = *key, .until = until};
   int i;
   for (i = k->n - 1; i >= 0; i--)
     if (is_under(&k->list[i], key)) drop(k, i);
-  append(k, NULL, key, until);
+  append(k, &t);
+  *key = XM_BUF_INIT;
 }
 
 static bool is_usable(const xm_ticket *t, time_t now) {
-  time_t made = t->session ? (time_t)SSL_SESSION_get_time(t->session) : now;
-  unsigned long hint = t->session ? SSL_SESSION_get_ticket_lifetime_hint(t->session) : 0;
-  if (now < made || now >= t->until || (t->session && !SSL_SESSION_is_resumable(t->session))) return false;
-  return hint == 0 || (unsigned long)(now - made) < hint;
+  if (now < t->made || now >= t->until) return false;
+  return t->lifetime == 0 || (unsigned long)(now - t->made) < t->lifetime;
 }
 
-SSL_SESSION *xm_tickets_take(xm_tickets *k, const xm_buf *key, time_t now, time_t *until) {
-  SSL_SESSION *found = NULL;
+void *xm_tickets_take(xm_tickets *k, const xm_buf *key, time_t now, time_t *until) {
+  void *found = NULL;
   int i;
   for (i = k->n - 1; i >= 0 && !found; i--) {
-    bool usable = is_usable(&k->list[i], now);
-    if (usable && (!k->list[i].session || !is_under(&k->list[i], key))) continue;
+    xm_ticket *t = &k->list[i];
+    bool usable = is_usable(t, now);
+    if (usable && (!t->session || !is_under(t, key))) continue;
     if (usable) {
-      found = k->list[i].session;
-      *until = k->list[i].until;
-      SSL_SESSION_up_ref(found);
+      found = t->session;
+      *until = t->until;
+      t->session = NULL; /* the caller's */
     }
     drop(k, i);
   }

@@ -182,10 +182,22 @@ static int put_key(const xm_tls_peer *p, xm_buf *key) {
   return rc == XM_OK ? xm_buf_putc(key, p->alpn ? 'a' : '-') : rc;
 }
 
+/* Wipes its secret, when nobody else has it. */
+static void free_session(void *session) {
+  SSL_SESSION_free(session);
+}
+
+/* The newest that OpenSSL would still resume. */
+static SSL_SESSION *take_session(xm_tls *t, const xm_buf *key) {
+  SSL_SESSION *session;
+  while ((session = xm_tickets_take(&t->ctx->tickets, key, time(NULL), &t->until)) && !SSL_SESSION_is_resumable(session))
+    SSL_SESSION_free(session);
+  return session;
+}
+
 static void offer_session(xm_tls *t) {
   xm_buf key = XM_BUF_INIT;
-  SSL_SESSION *session = NULL;
-  if (put_key(&t->peer, &key) == XM_OK) session = xm_tickets_take(&t->ctx->tickets, &key, time(NULL), &t->until);
+  SSL_SESSION *session = put_key(&t->peer, &key) == XM_OK ? take_session(t, &key) : NULL;
   t->offered = session && SSL_set_session(t->ssl, session) == 1;
   SSL_SESSION_free(session);
   xm_buf_free(&key);
@@ -204,9 +216,11 @@ static time_t end_of_session(const xm_tls *t) {
 }
 
 static void keep_fresh(xm_tls *t) {
-  xm_buf key = XM_BUF_INIT;
-  if (!t->fresh || !t->verified || put_key(&t->peer, &key) < 0) return xm_buf_free(&key);
-  xm_tickets_put(&t->ctx->tickets, t->fresh, &key, time(NULL), t->until);
+  xm_ticket ticket = {.session = t->fresh, .until = t->until};
+  if (!t->fresh || !t->verified || put_key(&t->peer, &ticket.key) < 0) return xm_buf_free(&ticket.key);
+  ticket.made = (time_t)SSL_SESSION_get_time(t->fresh);
+  ticket.lifetime = SSL_SESSION_get_ticket_lifetime_hint(t->fresh);
+  xm_tickets_put(&t->ctx->tickets, &ticket, time(NULL));
   t->fresh = NULL;
 }
 
@@ -263,6 +277,7 @@ xm_tls_ctx *xm_tls_ctx_new(const xm_tls_options *options, xm_err *e) {
     return NULL;
   }
   ctx->holders = 1;
+  ctx->tickets.release = free_session;
   ctx->insecure = options->insecure;
   set_policy(ctx->ssl, options->insecure);
   if (load_cas(ctx->ssl, options, e) == XM_OK && load_client_certificate(ctx->ssl, options, e) == XM_OK) return ctx;
