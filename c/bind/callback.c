@@ -53,13 +53,21 @@ int xb_l_handler(lua_State *L) {
   return 1;
 }
 
+static void refuse_filter(lua_State *L, const char *key, const char *why) {
+  luaL_argerror(L, 3, lua_pushfstring(L, "filter.%s: %s", key, why));
+}
+
+/* NULL: it isn't asked for. The string stays on the stack until the call is over. */
 static const char *filter_field(lua_State *L, const char *key) {
   const char *s;
+  size_t n;
   lua_getfield(L, 3, key);
   if (lua_isnil(L, -1)) return lua_pop(L, 1), NULL;
   if (luaL_testudata(L, -1, XB_JID)) luaL_tolstring(L, -1, NULL);
-  if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "bad argument #3 (filter.%s: string expected, got %s)", key, luaL_typename(L, -1));
-  s = lua_tostring(L, -1); /* stays on the stack until the call is over */
+  if (lua_type(L, -1) != LUA_TSTRING)
+    refuse_filter(L, key, lua_pushfstring(L, "string expected, got %s", luaL_typename(L, -1)));
+  s = lua_tolstring(L, -1, &n);
+  if (strlen(s) != n) refuse_filter(L, key, "a zero byte, which no stanza has");
   return s;
 }
 
@@ -70,7 +78,8 @@ static void check_filter_keys(lua_State *L) {
     bool is_known = false;
     size_t i;
     for (i = 0; i < sizeof known / sizeof *known; i++) is_known = is_known || strcmp(key, known[i]) == 0;
-    if (!is_known) luaL_error(L, "bad argument #3 (a filter has no '%s'; it has name, type, xmlns, from, id)", key);
+    if (!is_known)
+      luaL_argerror(L, 3, lua_pushfstring(L, "a filter has no '%s'; it has name, type, xmlns, from, id", key));
   }
 }
 

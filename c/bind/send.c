@@ -82,12 +82,12 @@ static bool push_receiver(lua_State *L) {
   luaL_checktype(L, 3, LUA_TTABLE);
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
     const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
-    if (strcmp(key, "on") != 0) luaL_error(L, "bad argument #3 (send has no option '%s'; it has 'on')", key);
+    if (strcmp(key, "on") != 0) luaL_argerror(L, 3, lua_pushfstring(L, "send has no option '%s'; it has 'on'", key));
   }
   lua_pushliteral(L, "on");
   lua_rawget(L, 3);
   if (lua_isnil(L, -1)) return lua_pop(L, 1), false;
-  if (!lua_isfunction(L, -1)) luaL_error(L, "bad argument #3 (on: function expected, got %s)", luaL_typename(L, -1));
+  if (!lua_isfunction(L, -1)) luaL_argerror(L, 3, lua_pushfstring(L, "on: function expected, got %s", luaL_typename(L, -1)));
   return true;
 }
 

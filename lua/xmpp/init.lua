@@ -32,28 +32,41 @@ local origin = setmetatable({}, { __mode = "k" }) -- connection -> what a saved 
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
+-- As C's luaL_argerror would: the connection in front of a colon is not counted. `level` is the function's own.
+local function bad_argument(position, name, why, level)
+  local called = debug and debug.getinfo(level, "n") or {} -- a sandbox may be without
+  if called.namewhat ~= "method" then
+    error(("bad argument #%d to '%s' (%s)"):format(position, name, why), level + 1)
+  elseif position == 1 then
+    error(("calling '%s' on bad self (%s)"):format(name, why), level + 1)
+  end
+  error(("bad argument #%d to '%s' (%s)"):format(position - 1, name, why), level + 1)
+end
+
 local function check_type(value, kind, position, name, level)
   if type(value) == kind then return end
-  error(("bad argument #%d to '%s' (%s expected, got %s)"):format(position, name, kind, type(value)), level + 1)
+  bad_argument(position, name, kind .. " expected, got " .. type(value), level + 1)
 end
 
 local function check_seconds(value, position, name, level)
   if type(value) == "number" and value >= 0 then return end
   local got = type(value) == "number" and tostring(value) or type(value)
-  error(("bad argument #%d to '%s' (seconds expected, got %s)"):format(position, name, got), level + 1)
+  bad_argument(position, name, "seconds expected, got " .. got, level + 1)
 end
 
 local function check_conn(conn, name, level)
   if core.is_connection(conn) then return end
-  error(("bad argument #1 to '%s' (connection expected, got %s)"):format(name, type(conn)), level + 1)
+  bad_argument(1, name, "connection expected, got " .. type(conn), level + 1)
 end
 
 -- An error in the C core names the C function's line, which says nothing: it is raised again where the caller is.
 -- It does not know its name either.
 local function at_caller(level, name, f, ...)
   local ok, a, b = pcall(f, ...)
-  if not ok then error(type(a) == "string" and a:gsub("'%?'", "'" .. name .. "'", 1) or a, level + 1) end
-  return a, b
+  if ok then return a, b end
+  local position, why = tostring(a):match "^bad argument #(%d+) to '%?' %((.*)%)$"
+  if position then bad_argument(tonumber(position), name, why, level + 1) end
+  error(a, level + 1)
 end
 
 -- Connecting
