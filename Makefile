@@ -183,6 +183,8 @@ $(BUILD)/bench/idle $(BUILD)/bench/crowd: $(BUILD)/bench/%: spec/bench/%.c | hav
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags openssl) -o $@ $< $(LDFLAGS) \
 	  $(shell $(PKG_CONFIG) --libs openssl)
 
+$(addprefix $(BUILD)/bench/,peer crowd tlspeer): spec/bench/command.h
+
 $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -shared -o $@ $<

@@ -94,12 +94,6 @@ static int free_world(void **state) {
   return 0;
 }
 
-static int reset_clock(void **state) {
-  (void)state;
-  skew = 0;
-  return 0;
-}
-
 /* A server: one context, as it keeps the keys of its tickets, and the connection it is at. */
 typedef struct server {
   SSL_CTX *ctx;
@@ -214,15 +208,39 @@ static void check_binding(const xm_tls *t, const char *type, const void *expecte
   if (n) assert_memory_equal(got, expected, n);
 }
 
+/* What a test has: a client's context, and a server. */
+static xm_tls_ctx *ctx;
+static server s;
+
+static int open_scene(void **state) {
+  (void)state;
+  ctx = new_ctx();
+  start_server(&s, TLS1_3_VERSION);
+  return 0;
+}
+
+static int close_scene(void **state) {
+  (void)state;
+  skew = 0;
+  stop_server(&s);
+  xm_tls_ctx_release(ctx);
+  return 0;
+}
+
+/* Another context instead. */
+static void use_options(const xm_tls_options *o) {
+  xm_err e = {0};
+  xm_tls_ctx_release(ctx);
+  ctx = xm_tls_ctx_new(o, &e);
+  assert_non_null(ctx);
+}
+
 /* One after the other, each by the ticket of the one before, and each bound to a channel of its own. */
 static void a_session_is_resumed_and_bound(void **state) {
   static const char label[] = "EXPORTER-Channel-Binding";
-  xm_tls_ctx *ctx = new_ctx();
   unsigned char exported[4][32], hash[32];
-  server s;
   int i;
   (void)state;
-  start_server(&s, TLS1_3_VERSION);
   assert_int_equal(X509_digest(SSL_CTX_get0_certificate(s.ctx), EVP_sha256(), hash, NULL), 1);
   for (i = 0; i < 4; i++) {
     xm_tls *t = connect_to(&s, ctx, &usual);
@@ -237,35 +255,23 @@ static void a_session_is_resumed_and_bound(void **state) {
     disconnect(t, &s);
   }
   assert_int_equal(ctx->tickets.n, 1);
-  stop_server(&s);
-  xm_tls_ctx_release(ctx);
 }
 
 static void it_is_used_once(void **state) {
-  xm_tls_ctx *ctx = new_ctx();
-  server s;
   (void)state;
-  start_server(&s, TLS1_3_VERSION);
   leave_session(&s, ctx, &usual);
   assert_true(is_resumed(&s, ctx, &usual));
   assert_false(is_resumed(&s, ctx, &usual));
   assert_false(s.offered);
-  stop_server(&s);
-  xm_tls_ctx_release(ctx);
 }
 
 /* Whose login fails leaves nothing; not what it came by either. */
 static void it_is_kept_after_a_login_only(void **state) {
-  xm_tls_ctx *ctx = new_ctx();
-  server s;
   (void)state;
-  start_server(&s, TLS1_3_VERSION);
   assert_false(is_resumed(&s, ctx, &usual));
   assert_false(is_resumed(&s, ctx, &usual));
   assert_false(s.offered);
   assert_int_equal(ctx->tickets.n, 0);
-  stop_server(&s);
-  xm_tls_ctx_release(ctx);
 }
 
 /* Another name, another address of the domain, another pin, another protocol, another context, or no wish to. */
@@ -275,11 +281,9 @@ static void it_is_for_the_same_peer_only(void **state) {
                                 {.name = NAME, .pin = world.pin, .resume = true},
                                 {.name = NAME, .alpn = true, .resume = true},
                                 {.name = NAME}};
-  xm_tls_ctx *ctx = new_ctx(), *other_ctx = new_ctx();
-  server s;
+  xm_tls_ctx *other_ctx = new_ctx();
   size_t i;
   (void)state;
-  start_server(&s, TLS1_3_VERSION);
   leave_session(&s, ctx, &usual);
   for (i = 0; i < sizeof others / sizeof *others; i++) {
     assert_false(is_resumed(&s, ctx, &others[i]));
@@ -292,8 +296,6 @@ static void it_is_for_the_same_peer_only(void **state) {
   assert_true(is_resumed(&s, ctx, &usual));
   leave_session(&s, ctx, &others[4]);
   assert_int_equal(ctx->tickets.n, 0);
-  stop_server(&s);
-  xm_tls_ctx_release(ctx);
   xm_tls_ctx_release(other_ctx);
 }
 
@@ -301,11 +303,8 @@ static void it_is_for_the_same_peer_only(void **state) {
 static void its_certificate_is_looked_at_again(void **state) {
   const xm_tls_peer wrong[] = {{.name = "third.example", .resume = true}, {.name = NAME, .pin = "AAAA", .resume = true}};
   static const char *const conditions[] = {"certificate-name-mismatch", "certificate-pin-mismatch"};
-  xm_tls_ctx *ctx = new_ctx();
-  server s;
   int i;
   (void)state;
-  start_server(&s, TLS1_3_VERSION);
   for (i = 0; i < 2; i++) {
     xm_err e = {0};
     leave_session(&s, ctx, &usual);
@@ -317,37 +316,29 @@ static void its_certificate_is_looked_at_again(void **state) {
     assert_int_equal(ctx->tickets.n, 0);
     SSL_free(s.ssl);
   }
-  stop_server(&s);
-  xm_tls_ctx_release(ctx);
 }
 
 static void what_the_server_refuses_is_a_handshake_in_full(void **state) {
-  xm_tls_ctx *ctx = new_ctx();
-  server s, anew;
+  server anew;
   (void)state;
-  start_server(&s, TLS1_3_VERSION);
   start_server(&anew, TLS1_3_VERSION); /* it has other keys */
   leave_session(&s, ctx, &usual);
   assert_false(is_resumed(&anew, ctx, &usual));
   assert_true(anew.offered);
   leave_session(&anew, ctx, &usual);
   assert_true(is_resumed(&anew, ctx, &usual));
-  stop_server(&s);
   stop_server(&anew);
-  xm_tls_ctx_release(ctx);
 }
 
 /* One that asks for our certificate and has no name for its sessions says no by an alert (OpenSSL). It is left alone then, for
  * a day; another peer isn't. */
 static void a_server_that_chokes_on_it_is_offered_none(void **state) {
   const xm_tls_peer other = {.name = "other.example", .resume = true};
-  xm_tls_ctx *ctx = new_ctx();
-  server s, fine;
+  server fine;
   xm_err e = {0};
   int i;
   (void)state;
   start_server(&fine, TLS1_3_VERSION);
-  start_server(&s, TLS1_3_VERSION);
   SSL_CTX_set_session_id_context(s.ctx, (const unsigned char *)"", 0);
   SSL_CTX_set_verify(s.ctx, SSL_VERIFY_PEER, NULL);
   SSL_CTX_set_timeout(s.ctx, 7 * 24 * 3600);
@@ -368,19 +359,14 @@ static void a_server_that_chokes_on_it_is_offered_none(void **state) {
   assert_null(connect_or_not(&s, ctx, &usual, &e));
   assert_true(s.offered);
   SSL_free(s.ssl);
-  stop_server(&s);
   stop_server(&fine);
-  xm_tls_ctx_release(ctx);
 }
 
 /* Is it the session's fault? Not where the link breaks, where something else than TLS comes, nor where none was offered. */
 static void only_an_alert_to_an_offer_is_choking(void **state) {
   static const char *const answers[] = {"", "<stream:features/>", "\x15\x03\x03\x00\x02\x02\x50"}; /* internal_error */
-  xm_tls_ctx *ctx = new_ctx();
-  server s;
   int i;
   (void)state;
-  start_server(&s, TLS1_3_VERSION);
   for (i = 0; i < 6; i++) {
     bool offers = i % 2;
     const xm_tls_io io = {&s, from_server, to_server};
@@ -401,20 +387,16 @@ static void only_an_alert_to_an_offer_is_choking(void **state) {
     BIO_free(s.in);
     BIO_free(s.out);
   }
-  stop_server(&s);
-  xm_tls_ctx_release(ctx);
 }
 
 /* And is judged as any other: here by a certificate for another name. */
 static void a_handshake_in_full_is_judged_in_full(void **state) {
   const san dns = {SAN_DNS, "third.example", 0};
   X509 *cert = new_cert("x", &dns, 1, -60, 3600);
-  xm_tls_ctx *ctx = new_ctx();
-  server s, other;
+  server other;
   xm_err e = {0};
   (void)state;
   sign_cert(cert, world.key, world.ca, world.ca_key);
-  start_server(&s, TLS1_3_VERSION);
   start_server_with(&other, cert, TLS1_3_VERSION);
   leave_session(&s, ctx, &usual);
   assert_null(connect_or_not(&other, ctx, &usual, &e));
@@ -423,24 +405,20 @@ static void a_handshake_in_full_is_judged_in_full(void **state) {
   SSL_free(other.ssl);
   assert_false(is_resumed(&s, ctx, &usual)); /* it is gone */
   assert_int_equal(ctx->tickets.n, 0);
-  stop_server(&s);
   stop_server(&other);
   X509_free(cert);
-  xm_tls_ctx_release(ctx);
 }
 
 /* Is a session that is so old offered? `hint`: how long the server says that it will know it. */
 static bool is_offered_after(X509 *cert, long hint, time_t age) {
-  xm_tls_ctx *ctx = new_ctx();
-  server s;
+  close_scene(NULL);
+  ctx = new_ctx();
   start_server_with(&s, cert, TLS1_3_VERSION);
   SSL_CTX_set_timeout(s.ctx, hint);
   leave_session(&s, ctx, &usual);
   skew = age;
   disconnect(connect_to(&s, ctx, &usual), &s);
   skew = 0;
-  stop_server(&s);
-  xm_tls_ctx_release(ctx);
   return s.offered;
 }
 
@@ -482,10 +460,7 @@ static void it_ends_when_the_server_says_and_after_a_day(void **state) {
 
 /* Resuming makes it no younger. */
 static void a_day_counts_from_the_certificate(void **state) {
-  xm_tls_ctx *ctx = new_ctx();
-  server s;
   (void)state;
-  start_server(&s, TLS1_3_VERSION);
   SSL_CTX_set_timeout(s.ctx, 7 * 24 * 3600);
   leave_session(&s, ctx, &usual);
   skew = 20 * 3600;
@@ -498,66 +473,48 @@ static void a_day_counts_from_the_certificate(void **state) {
   skew = 24 * 3600;
   assert_false(is_resumed(&s, ctx, &usual));
   assert_false(s.offered);
-  stop_server(&s);
-  xm_tls_ctx_release(ctx);
 }
 
 static void none_of_tls12(void **state) {
   int ems;
   (void)state;
   for (ems = 0; ems < 2; ems++) {
-    xm_tls_ctx *ctx = new_ctx();
-    server s;
+    stop_server(&s);
     start_server(&s, TLS1_2_VERSION);
     if (!ems) SSL_CTX_set_options(s.ctx, SSL_OP_NO_EXTENDED_MASTER_SECRET);
     leave_session(&s, ctx, &usual);
     assert_int_equal(ctx->tickets.n, 0);
     assert_false(is_resumed(&s, ctx, &usual));
     assert_false(s.offered);
-    stop_server(&s);
-    xm_tls_ctx_release(ctx);
   }
 }
 
 static void none_where_we_show_a_certificate(void **state) {
   const xm_tls_options o = {.ca_file = world.file, .cert = world.own_file};
-  xm_err e = {0};
-  xm_tls_ctx *ctx = xm_tls_ctx_new(&o, &e);
-  server s;
   (void)state;
-  start_server(&s, TLS1_3_VERSION);
+  use_options(&o);
   leave_session(&s, ctx, &usual);
   assert_int_equal(ctx->tickets.n, 0);
-  stop_server(&s);
-  xm_tls_ctx_release(ctx);
 }
 
 /* Who was not verified is nobody to come back to; a pin verifies. */
 static void none_of_who_was_not_verified(void **state) {
   const xm_tls_options o = {.insecure = true};
   const xm_tls_peer pinned = {.name = NAME, .pin = world.pin, .resume = true};
-  xm_err e = {0};
-  xm_tls_ctx *ctx = xm_tls_ctx_new(&o, &e);
-  server s;
   (void)state;
-  start_server(&s, TLS1_3_VERSION);
+  use_options(&o);
   leave_session(&s, ctx, &usual);
   assert_int_equal(ctx->tickets.n, 0);
   leave_session(&s, ctx, &pinned);
   assert_true(is_resumed(&s, ctx, &pinned));
-  stop_server(&s);
-  xm_tls_ctx_release(ctx);
 }
 
 /* Nobody has said goodbye: cut by us, or by the server. */
 static void a_cut_spoils_nothing(void **state) {
-  xm_tls_ctx *ctx = new_ctx();
-  server s;
   xm_tls *t;
   xm_err e = {0};
   char byte;
   (void)state;
-  start_server(&s, TLS1_3_VERSION);
   leave_session(&s, ctx, &usual);
   t = connect_to(&s, ctx, &usual);
   assert_true(xm_tls_is_resumed(t));
@@ -568,19 +525,14 @@ static void a_cut_spoils_nothing(void **state) {
   disconnect(t, &s);
   s.closed = false;
   assert_true(is_resumed(&s, ctx, &usual));
-  stop_server(&s);
-  xm_tls_ctx_release(ctx);
 }
 
 /* RFC 8446 6.2. */
 static void what_is_no_tls_spoils_it(void **state) {
-  xm_tls_ctx *ctx = new_ctx();
-  server s;
   xm_tls *t;
   xm_err e = {0};
   char byte;
   (void)state;
-  start_server(&s, TLS1_3_VERSION);
   t = connect_to(&s, ctx, &usual);
   xm_tls_keep(t);
   assert_int_equal(ctx->tickets.n, 1);
@@ -589,19 +541,14 @@ static void what_is_no_tls_spoils_it(void **state) {
   disconnect(t, &s);
   assert_false(is_resumed(&s, ctx, &usual));
   assert_false(s.offered);
-  stop_server(&s);
-  xm_tls_ctx_release(ctx);
 }
 
 /* A ticket that comes when the login is over is kept at once. */
 static void a_late_ticket_is_kept(void **state) {
-  xm_tls_ctx *ctx = new_ctx();
-  server s;
   xm_tls *t;
   xm_err e = {0};
   char byte;
   (void)state;
-  start_server(&s, TLS1_3_VERSION);
   SSL_CTX_set_num_tickets(s.ctx, 0);
   t = connect_to(&s, ctx, &usual);
   xm_tls_keep(t);
@@ -613,8 +560,6 @@ static void a_late_ticket_is_kept(void **state) {
   assert_int_equal(ctx->tickets.n, 1);
   disconnect(t, &s);
   assert_true(is_resumed(&s, ctx, &usual));
-  stop_server(&s);
-  xm_tls_ctx_release(ctx);
 }
 
 static const xm_tls_peer *numbered(int i) {
@@ -626,42 +571,39 @@ static const xm_tls_peer *numbered(int i) {
 }
 
 static void the_oldest_goes_and_all_can_be_forgotten(void **state) {
-  xm_tls_ctx *ctx = new_ctx();
-  server s;
   int i;
   (void)state;
-  start_server(&s, TLS1_3_VERSION);
   for (i = 0; i < XM_TICKETS + 6; i++) leave_session(&s, ctx, numbered(i));
   assert_int_equal(ctx->tickets.n, XM_TICKETS);
   for (i = 0; i < XM_TICKETS + 6; i += 5) assert_int_equal(is_resumed(&s, ctx, numbered(i)), i >= 6);
   xm_tls_ctx_forget(ctx);
   assert_int_equal(ctx->tickets.n, 0);
-  stop_server(&s);
-  xm_tls_ctx_release(ctx);
 }
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, open_scene, close_scene)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(a_session_is_resumed_and_bound),
-      cmocka_unit_test(it_is_used_once),
-      cmocka_unit_test(it_is_kept_after_a_login_only),
-      cmocka_unit_test(it_is_for_the_same_peer_only),
-      cmocka_unit_test(its_certificate_is_looked_at_again),
-      cmocka_unit_test(what_the_server_refuses_is_a_handshake_in_full),
-      cmocka_unit_test_teardown(a_server_that_chokes_on_it_is_offered_none, reset_clock),
-      cmocka_unit_test(only_an_alert_to_an_offer_is_choking),
-      cmocka_unit_test(a_handshake_in_full_is_judged_in_full),
-      cmocka_unit_test_teardown(it_ends_with_the_certificate, reset_clock),
-      cmocka_unit_test_teardown(it_ends_with_any_certificate_of_the_chain, reset_clock),
-      cmocka_unit_test_teardown(it_ends_when_the_server_says_and_after_a_day, reset_clock),
-      cmocka_unit_test_teardown(a_day_counts_from_the_certificate, reset_clock),
-      cmocka_unit_test(none_of_tls12),
-      cmocka_unit_test(none_where_we_show_a_certificate),
-      cmocka_unit_test(none_of_who_was_not_verified),
-      cmocka_unit_test(a_cut_spoils_nothing),
-      cmocka_unit_test(what_is_no_tls_spoils_it),
-      cmocka_unit_test(a_late_ticket_is_kept),
-      cmocka_unit_test(the_oldest_goes_and_all_can_be_forgotten),
+      TEST(a_session_is_resumed_and_bound),
+      TEST(it_is_used_once),
+      TEST(it_is_kept_after_a_login_only),
+      TEST(it_is_for_the_same_peer_only),
+      TEST(its_certificate_is_looked_at_again),
+      TEST(what_the_server_refuses_is_a_handshake_in_full),
+      TEST(a_server_that_chokes_on_it_is_offered_none),
+      TEST(only_an_alert_to_an_offer_is_choking),
+      TEST(a_handshake_in_full_is_judged_in_full),
+      TEST(it_ends_with_the_certificate),
+      TEST(it_ends_with_any_certificate_of_the_chain),
+      TEST(it_ends_when_the_server_says_and_after_a_day),
+      TEST(a_day_counts_from_the_certificate),
+      TEST(none_of_tls12),
+      TEST(none_where_we_show_a_certificate),
+      TEST(none_of_who_was_not_verified),
+      TEST(a_cut_spoils_nothing),
+      TEST(what_is_no_tls_spoils_it),
+      TEST(a_late_ticket_is_kept),
+      TEST(the_oldest_goes_and_all_can_be_forgotten),
   };
   return cmocka_run_group_tests(tests, make_world, free_world);
 }

@@ -3,45 +3,33 @@
  *   crowd [-m MECHANISMS] [-i ROUNDS] [-s] CMD...
  *
  * TLS from the first byte or after STARTTLS, whichever the client begins; logs everybody in, by any PLAIN, or by SCRAM
- * where the password is "secret"; binds what is asked for; answers each iq of type get, one with the id "large-N" by N bytes or so. What is said in one flight is
- * taken one after the other. -m: what it offers ("PLAIN SCRAM-SHA-1 SCRAM-SHA-256"; with a -PLUS in it tls-exporter is
- * offered, too). -i: of SCRAM (4096). -s: stream management is offered, too.
+ * where the password is "secret"; binds what is asked for; answers each iq of type get, one with the id "large-N" by N
+ * bytes or so. What is said in one flight is taken one after the other. -m: what it offers ("PLAIN SCRAM-SHA-1
+ * SCRAM-SHA-256"; with a -PLUS in it tls-exporter is offered, too). -i: of SCRAM (4096). -s: stream management is offered,
+ * too.
  *
  * CMD finds the port in BENCH_PORT, and in BENCH_CA the file with the certificate, which is made anew each time and is
  * for bench.test; its exit status is ours. Each has a processor for itself, as with peer. */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <unistd.h>
+
+#include "command.h"
 
 #define DOMAIN "bench.test"
 #define PASSWORD "secret"
 #define NS_SASL "urn:ietf:params:xml:ns:xmpp-sasl"
 #define SALT "c2FsdHNhbHRzYWx0c2FsdA==" /* saltsaltsaltsalt */
-
-typedef struct text {
-  char *data;
-  size_t n, cap;
-} text;
 
 typedef struct client {
   int fd;
@@ -60,29 +48,7 @@ static bool manages;
 static SSL_CTX *ctx;
 static int poller;
 
-static void die(const char *what) {
-  perror(what);
-  ERR_print_errors_fp(stderr);
-  exit(2);
-}
-
 /* Bytes. */
-
-static void append(text *t, const char *s, size_t n) {
-  while (t->cap - t->n < n + 1) {
-    t->cap = t->cap ? t->cap * 2 : 512;
-    t->data = realloc(t->data, t->cap);
-    if (!t->data) die("realloc");
-  }
-  memcpy(t->data + t->n, s, n);
-  t->n += n;
-  t->data[t->n] = '\0';
-}
-
-static void drop(text *t, size_t n) {
-  memmove(t->data, t->data + n, t->n - n + 1);
-  t->n -= n;
-}
 
 static void clear(text *t) {
   free(t->data);
@@ -444,37 +410,6 @@ static void make_context(char *path) {
   EVP_PKEY_free(key);
 }
 
-static int listen_on_loopback(void) {
-  struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-  socklen_t len = sizeof sa;
-  char port[16];
-  int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (s < 0 || bind(s, (struct sockaddr *)&sa, len) != 0 || listen(s, 1024) != 0) die("listen");
-  if (getsockname(s, (struct sockaddr *)&sa, &len) != 0) die("getsockname");
-  snprintf(port, sizeof port, "%d", ntohs(sa.sin_port));
-  setenv("BENCH_PORT", port, 1);
-  return s;
-}
-
-static void allow_descriptors(void) {
-  struct rlimit r;
-  if (getrlimit(RLIMIT_NOFILE, &r) != 0) return;
-  r.rlim_cur = r.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &r);
-}
-
-/* The first of the processors that we may use, or the last. */
-static void stay_on(int last) {
-  cpu_set_t all, one;
-  int i, chosen = -1;
-  if (sched_getaffinity(0, sizeof all, &all) != 0) return;
-  for (i = 0; i < CPU_SETSIZE; i++)
-    if (CPU_ISSET(i, &all) && (last || chosen < 0)) chosen = i;
-  CPU_ZERO(&one);
-  CPU_SET(chosen, &one);
-  sched_setaffinity(0, sizeof one, &one);
-}
-
 /* A pipe that the command holds open: it is readable when that has ended. */
 static pid_t start(char **command, int *ended) {
   int ends[2];
@@ -485,10 +420,7 @@ static pid_t start(char **command, int *ended) {
   *ended = ends[0];
   if (child > 0) return close(ends[1]), child;
   close(ends[0]);
-  stay_on(0);
-  execvp(command[0], command);
-  perror(command[0]);
-  _exit(127);
+  become(command);
 }
 
 static void serve_all(int listener, int ended) {

@@ -11,47 +11,14 @@
  *
  * CMD finds the port in BENCH_PORT; its exit status is ours. Any secret will do. Behind what it prints stands the most
  * memory that it had: rss MB. */
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-typedef struct text {
-  char *data;
-  size_t n, cap;
-} text;
+#include "command.h"
 
 static int listener, fd;
-
-static void die(const char *what) {
-  perror(what);
-  exit(2);
-}
-
-static void append(text *t, const char *s, size_t n) {
-  while (t->cap - t->n < n + 1) {
-    t->cap = t->cap ? t->cap * 2 : 1 << 16;
-    t->data = realloc(t->data, t->cap);
-    if (!t->data) die("realloc");
-  }
-  memcpy(t->data + t->n, s, n);
-  t->n += n;
-  t->data[t->n] = '\0';
-}
-
-static void drop(text *t, size_t n) {
-  memmove(t->data, t->data + n, t->n - n + 1);
-  t->n -= n;
-}
 
 /* More of what the component says; false: it has gone. */
 static int receive(text *t) {
@@ -216,37 +183,6 @@ static void echo(char **words, text *in) {
   } while (receive(in));
 }
 
-static void listen_on_loopback(void) {
-  struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-  socklen_t len = sizeof sa;
-  char port[16];
-  listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (listener < 0 || bind(listener, (struct sockaddr *)&sa, len) != 0 || listen(listener, 64) != 0) die("listen");
-  if (getsockname(listener, (struct sockaddr *)&sa, &len) != 0) die("getsockname");
-  snprintf(port, sizeof port, "%d", ntohs(sa.sin_port));
-  setenv("BENCH_PORT", port, 1);
-}
-
-/* The first of the processors that we may use, or the last. */
-static void stay_on(int last) {
-  cpu_set_t all, one;
-  int i, chosen = -1;
-  if (sched_getaffinity(0, sizeof all, &all) != 0) return;
-  for (i = 0; i < CPU_SETSIZE; i++)
-    if (CPU_ISSET(i, &all) && (last || chosen < 0)) chosen = i;
-  CPU_ZERO(&one);
-  CPU_SET(chosen, &one);
-  sched_setaffinity(0, sizeof one, &one);
-}
-
-/* A thousand streams are more than the usual limit. */
-static void allow_descriptors(void) {
-  struct rlimit most;
-  if (getrlimit(RLIMIT_NOFILE, &most) != 0) return;
-  most.rlim_cur = most.rlim_max < 4096 ? most.rlim_max : 4096;
-  setrlimit(RLIMIT_NOFILE, &most);
-}
-
 static pid_t start(char **command) {
   pid_t child;
   signal(SIGCHLD, on_child);
@@ -254,10 +190,7 @@ static pid_t start(char **command) {
   if (child < 0) die("fork");
   if (child > 0) return child;
   signal(SIGCHLD, SIG_DFL);
-  stay_on(0);
-  execvp(command[0], command);
-  perror(command[0]);
-  _exit(127);
+  become(command);
 }
 
 static int status_of(pid_t child) {
@@ -281,7 +214,7 @@ int main(int argc, char **argv) {
   while (m->name && (argc < 2 || strcmp(argv[1], m->name) != 0)) m++;
   if (!m->name || argc < m->words + 3)
     return fprintf(stderr, "usage: peer flood FILE CMD... | many N FILE CMD... | echo CMD... | sink CMD...\n"), 2;
-  listen_on_loopback();
+  listener = listen_on_loopback();
   allow_descriptors();
   child = start(argv + 2 + m->words);
   stay_on(1);

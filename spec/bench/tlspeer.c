@@ -8,21 +8,15 @@
  *
  * CMD finds the port in BENCH_PORT, the CA's certificate in BENCH_CA; the name is bench.test, the password "secret",
  * the user anybody. Its exit status is ours. */
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <unistd.h>
+
+#include "command.h"
 
 #define SASL "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'"
 #define SALT "QSXCR+Q6sek8bf92"
@@ -35,11 +29,6 @@ enum { MESSAGE = 4096, HASH = 20, RECORD = 400 };
 static char ca_file[] = "/tmp/bench-ca.XXXXXX";
 static pid_t child;
 static unsigned char salted[HASH];
-
-static void die(const char *what) {
-  perror(what);
-  exit(2);
-}
 
 /* Certificates. */
 
@@ -237,30 +226,6 @@ static void serve_all(SSL_CTX *ctx, int listener, long records) {
 
 /* The command. */
 
-static int listen_on_loopback(void) {
-  struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-  socklen_t len = sizeof sa;
-  char port[16];
-  int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (s < 0 || bind(s, (struct sockaddr *)&sa, len) != 0 || listen(s, 8) != 0) die("listen");
-  if (getsockname(s, (struct sockaddr *)&sa, &len) != 0) die("getsockname");
-  snprintf(port, sizeof port, "%d", ntohs(sa.sin_port));
-  setenv("BENCH_PORT", port, 1);
-  return s;
-}
-
-/* The first of the processors that we may use, or the last. */
-static void stay_on(int last) {
-  cpu_set_t all, one;
-  int i, chosen = -1;
-  if (sched_getaffinity(0, sizeof all, &all) != 0) return;
-  for (i = 0; i < CPU_SETSIZE; i++)
-    if (CPU_ISSET(i, &all) && (last || chosen < 0)) chosen = i;
-  CPU_ZERO(&one);
-  CPU_SET(chosen, &one);
-  sched_setaffinity(0, sizeof one, &one);
-}
-
 /* The command has ended. */
 static void on_child(int number) {
   int status = 0;
@@ -286,10 +251,7 @@ static void start(char **command) {
   signal(SIGCHLD, SIG_DFL);
   signal(SIGPIPE, SIG_DFL);
   sigprocmask(SIG_UNBLOCK, &chld, NULL);
-  stay_on(0);
-  execvp(command[0], command);
-  perror(command[0]);
-  _exit(127);
+  become(command);
 }
 
 int main(int argc, char **argv) {
