@@ -6,11 +6,8 @@
 
 local copas = require "copas"
 local driver = require "xmpp.loop.driver"
-local waiting = require "xmpp.wait"
 
 local M = {}
-
-local pause -- what wait.lua has of its own
 
 -- What Copas takes for the place where a thread waits. To whoever else has resumed it, it means nothing.
 local queue = {}
@@ -19,7 +16,7 @@ function queue.push(_, box, co)
   driver.when_done(box, function() copas.addthread(co) end) -- not resumed by the library, which ignores its yields
 end
 
-local function pause_here(box)
+local function pause(box)
   coroutine.yield(box, queue)
 end
 
@@ -34,18 +31,6 @@ function Descriptor:receive()
   return ""
 end
 
----@class xmpp.LoopDriver
-local Driver = {}
-Driver.__index = Driver
-
---- Ends it; the loop may be driven by another then, or by `xmpp.run`.
-function Driver:stop()
-  if self.stopped then return end
-  self.stopped = true
-  waiting.pause, copas.step = pause, self.step
-  driver.finish()
-end
-
 local function shorter(a, b)
   if not a or not b then return a or b end
   return math.min(a, b)
@@ -54,11 +39,8 @@ end
 --- Begins to drive the library by `copas.step`, and so by `copas.loop`, until `:stop()`.
 ---@return xmpp.LoopDriver
 function M.start()
-  driver.begin "Copas"
-  local step = copas.step
-  local self = setmetatable({ step = step }, Driver)
-  local is_due = false
-  pause, waiting.pause = waiting.pause, pause_here
+  local step, is_due = copas.step, false
+  local self = driver.begin("Copas", pause, function() copas.step = step end)
   copas.addthread(function()
     local descriptor = setmetatable({}, Descriptor)
     while not self.stopped do

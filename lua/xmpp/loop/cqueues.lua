@@ -8,41 +8,24 @@
 local cqueues = require "cqueues"
 local condition = require "cqueues.condition"
 local driver = require "xmpp.loop.driver"
-local waiting = require "xmpp.wait"
 
 local M = {}
 
-local pause -- what wait.lua has of its own
-
 -- A coroutine of cqueues' is resumed by cqueues alone: it waits for a condition, which is signalled by a coroutine that
 -- the library resumes in its place.
-local function pause_here(box)
+local function pause(box, own)
   local _, is_its_own = cqueues.running()
-  if not is_its_own then return pause(box) end
+  if not is_its_own then return own(box) end
   local done = condition.new()
   driver.when_done(box, function() done:signal() end)
   cqueues.poll(done)
-end
-
----@class xmpp.LoopDriver
-local Driver = {}
-Driver.__index = Driver
-
---- Ends it; the loop may be driven by another then, or by `xmpp.run`.
-function Driver:stop()
-  if self.stopped then return end
-  self.stopped = true
-  waiting.pause = pause
-  driver.finish()
 end
 
 --- Begins to drive the library by a coroutine of the controller, until `:stop()`. Until then `cq:loop()` goes on.
 ---@param cq table controller, cqueues.new()
 ---@return xmpp.LoopDriver
 function M.start(cq)
-  driver.begin "cqueues"
-  pause, waiting.pause = waiting.pause, pause_here
-  local self = setmetatable({}, Driver)
+  local self = driver.begin("cqueues", pause)
   local descriptor = { pollfd = driver.fd(), events = "r" }
   cq:wrap(function()
     while not self.stopped do

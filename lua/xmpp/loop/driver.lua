@@ -1,4 +1,4 @@
--- driver: what the adapters to other loops have in common: one step at a time, and whose loop it is.
+-- driver: what the adapters to other loops have in common: whose loop it is, and one step at a time.
 
 local core = require "xmpp.load"
 local waiting = require "xmpp.wait"
@@ -7,18 +7,33 @@ local MOST = 100 -- stanzas in a step, so that the host's own timers and sockets
 
 local M = {}
 
+---@class xmpp.LoopDriver
+---@field stopped boolean
+local Driver = {}
+Driver.__index = Driver
+
+--- Ends it; the loop may be driven by another then, or by `xmpp.run`.
+function Driver:stop()
+  if self.stopped then return end
+  self.stopped = true
+  waiting.pause = self.pause
+  self.let_go()
+  waiting.host = nil
+  core.ask_again() -- the descriptor becomes readable: who waits for it sees that it is over
+end
+
 --- One driver at a time.
 ---@param name string of the loop
-function M.begin(name)
+---@param pause? fun(box: table) what a coroutine of that loop waits by, until the box is done (see wait.lua)
+---@param let_go? fun() called when it ends
+---@return xmpp.LoopDriver
+function M.begin(name, pause, let_go)
   if waiting.host then
     error(("%s drives the library already: call :stop() on what its start gave"):format(waiting.host), 3)
   end
-  waiting.host = name
-end
-
-function M.finish()
-  waiting.host = nil
-  core.ask_again() -- the descriptor becomes readable: who waits for it sees that it is over
+  local own = waiting.pause
+  waiting.host, waiting.pause = name, pause and function(box) return pause(box, own) end or own
+  return setmetatable({ stopped = false, pause = own, let_go = let_go or function() end }, Driver)
 end
 
 --- A step for a host. What it raises, which is only for want of memory, is told like a callback's error, so that the

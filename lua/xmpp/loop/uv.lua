@@ -22,36 +22,18 @@ local function keep(uv, handle, is_busy)
   if is_busy then uv.ref(handle) else uv.unref(handle) end
 end
 
----@class xmpp.LoopDriver
-local Driver = {}
-Driver.__index = Driver
-
---- Ends it; the loop may be driven by another then, or by `xmpp.run`.
-function Driver:stop()
-  if self.stopped then return end
-  self.stopped = true
-  self:sleep() -- not closed, but collected: of luv's closed handles a loop that isn't run again makes a crash at exit
-  self.poll, self.timer = nil, nil
-  driver.finish()
-end
-
 -- Waits for the descriptor and the time, whichever is first. Not by a timer of no time: libuv calls those again and
 -- again before it looks at anything else.
-function Driver:arm()
+local function arm(uv, poll, timer, wake)
   local seconds = driver.timeout()
-  self.poll:start("r", self.wake)
+  poll:start("r", wake)
   if seconds == 0 then
     driver.ask_again()
   elseif seconds then
-    self.timer:start(math.ceil(seconds * 1000), 0, self.wake)
+    timer:start(math.ceil(seconds * 1000), 0, wake)
   end
-  keep(self.uv, self.poll, driver.is_busy())
-  keep(self.uv, self.timer, driver.is_busy())
-end
-
-function Driver:sleep()
-  self.poll:stop()
-  self.timer:stop()
+  keep(uv, poll, driver.is_busy())
+  keep(uv, timer, driver.is_busy())
 end
 
 --- Begins to drive the library by libuv's loop, until `:stop()`. `uv.run()` returns when nothing of the program's and
@@ -59,19 +41,28 @@ end
 ---@return xmpp.LoopDriver
 function M.start()
   local uv, schedule = find_host()
-  driver.begin "libuv"
-  local self = setmetatable({ uv = uv, poll = assert(uv.new_poll(driver.fd())), timer = uv.new_timer() }, Driver)
+  local poll, timer, wake
+  local function sleep()
+    poll:stop()
+    timer:stop()
+  end
+  -- Not closed, but collected: of luv's closed handles a loop that isn't run again makes a crash at exit.
+  local self = driver.begin("libuv", nil, function()
+    sleep()
+    poll, timer = nil, nil
+  end)
   local function turn()
     if self.stopped then return end
     driver.step()
-    if not self.stopped then self:arm() end
+    if not self.stopped then arm(uv, poll, timer, wake) end
   end
-  function self.wake()
-    self:sleep()
+  function wake()
+    sleep()
     schedule(turn)
   end
-  self:arm()
-  uv.ref(self.poll) -- what is begun before the loop is run is not seen otherwise
+  poll, timer = assert(uv.new_poll(driver.fd())), uv.new_timer()
+  arm(uv, poll, timer, wake)
+  uv.ref(poll) -- what is begun before the loop is run is not seen otherwise
   return self
 end
 
