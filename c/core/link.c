@@ -1,17 +1,11 @@
-#include "link.h"
+#include "link_own.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "dns.h"
-#include "known.h"
-#include "mech.h"
 #include "ns.h"
-#include "sock.h"
-#include "xml.h"
 
 enum {
   STANZA_UNTIL_BOUND = 64 * 1024,
@@ -19,47 +13,9 @@ enum {
   READS_A_TURN = 64, /* then others have their turn */
   TLS_PIECE = 2048,  /* bytes: OpenSSL keeps the rest, and expat's buffer stays small */
   MUCH = 64 * 1024,  /* bytes of a tape, of which nothing is kept when all is read */
-  OTHER_HOST = 300,
 };
 
-struct xm_link {
-  const xm_conn_options *o;
-  xm_link_state state;
-  xm_loop *loop;
-  xm_wirelog *log;
-  xm_jid *bound;    /* what was bound; NULL: nothing yet */
-  char domain[256]; /* ASCII, for DNS and certificates */
-  xm_dns *dns;
-  xm_sock *sock;    /* from DIALLING on, until CLOSED */
-  xm_tls *tls;      /* from SECURING on */
-  xm_nego *nego;    /* until OPEN */
-  xm_xml *xml;
-  xm_buf wire;      /* what the kernel hasn't taken; secret until OPEN, as it has held proofs of the password */
-  xm_buf in;        /* fed: what the peer "sent" */
-  xm_timer phase;   /* the deadline of the state */
-  uint64_t due;     /* when it must be OPEN */
-  uint64_t heard_at; /* when bytes last came */
-  xm_err why;
-  xm_err unsaid;    /* why nothing can be written any more; what the peer has said may tell more */
-  xm_err *sink;     /* where the transport's errors go */
-  const char *tls_version, *mechanism, *binding; /* NULL: none */
-  xm_nego_outcome outcome;
-  uint32_t h;
-  struct sockaddr_storage address, avoid; /* family 0: none */
-  char other_host[OTHER_HOST];
-  unsigned went, objected; /* XM_NEGO_AHEAD_* */
-  unsigned blamed; /* what the last link to this address failed by, if it did: to be remembered when this one opens */
-  bool lockstep;   /* nothing is said ahead */
-  bool answered;   /* by a stream header */
-  bool has_sm;
-  bool tls_resumed;
-  bool choked;      /* the server has, on a TLS session that was offered */
-  bool direct;      /* TLS from the first byte */
-  bool late;        /* the phase's deadline has passed */
-  bool paused;
-};
-
-static void wake(void *arg) {
+void xk_wake(void *arg) {
   xm_link *k = arg;
   k->o->wake(k->o->wake_arg);
 }
@@ -84,7 +40,7 @@ const char *xm_link_phase(const xm_link *k) {
 static void on_late(void *arg) {
   xm_link *k = arg;
   k->late = true;
-  wake(k);
+  xk_wake(k);
 }
 
 static unsigned time_for_phase(const xm_link *k) {
@@ -94,7 +50,7 @@ static unsigned time_for_phase(const xm_link *k) {
 
 /* The states come in their order, each with its deadline; CLOSED may follow any, and DIALLING a SECURING that failed for the
  * session it offered. */
-static void enter(xm_link *k, xm_link_state state) {
+void xk_enter(xm_link *k, xm_link_state state) {
   k->state = state;
   k->late = false;
   xm_timer_stop(k->loop, &k->phase);
@@ -116,11 +72,11 @@ static void tear_down(xm_link *k) {
 void xm_link_cut(xm_link *k) {
   if (k->state == XM_LINK_CLOSED) return;
   if (!xm_err_is_set(&k->why)) xm_err_nomem(&k->why);
-  enter(k, XM_LINK_CLOSED);
+  xk_enter(k, XM_LINK_CLOSED);
   tear_down(k);
 }
 
-static xm_link_event fail(xm_link *k) {
+xm_link_event xk_fail(xm_link *k) {
   xm_link_cut(k);
   return XM_LINK_ENDED;
 }
@@ -144,12 +100,12 @@ static xm_link_event fail_late(xm_link *k) {
   if (k->answered) suspect(k, 0);
   xm_err_set(&k->why, XM_LAYER_TIMEOUT, "timeout", true, "connecting to %s: gave up waiting for %s", k->domain,
              waits_for(k));
-  return fail(k);
+  return xk_fail(k);
 }
 
 /* Sending. */
 
-static ssize_t io_recv(void *arg, void *to, size_t n) {
+ssize_t xk_recv(void *arg, void *to, size_t n) {
   xm_link *k = arg;
   ssize_t got = xm_sock_recv(k->sock, to, n);
   if (got > 0 && k->nego) xm_sock_hurry(k->sock);
@@ -158,7 +114,7 @@ static ssize_t io_recv(void *arg, void *to, size_t n) {
   return got;
 }
 
-static ssize_t io_send(void *arg, const void *from, size_t n) {
+ssize_t xk_send(void *arg, const void *from, size_t n) {
   xm_link *k = arg;
   ssize_t got = xm_sock_send(k->sock, from, n);
   if (got < 0 && got != -EAGAIN)
@@ -174,7 +130,7 @@ static ssize_t write_some(xm_link *k) {
   if (k->tls) {
     n = xm_tls_write(k->tls, xm_buf_at(&k->wire), xm_buf_len(&k->wire), &k->unsaid);
   } else {
-    n = io_send(k, xm_buf_at(&k->wire), xm_buf_len(&k->wire));
+    n = xk_send(k, xm_buf_at(&k->wire), xm_buf_len(&k->wire));
   }
   k->sink = &k->why;
   return n == -EAGAIN ? 0 : n < 0 ? XM_EFAIL : n;
@@ -193,7 +149,7 @@ static bool is_mute(const xm_link *k) {
 static xm_link_event fail_mute(xm_link *k) {
   suspect(k, XM_LINK_PERHAPS);
   if (!xm_err_is_set(&k->why)) k->why = k->unsaid;
-  return fail(k);
+  return xk_fail(k);
 }
 
 xm_buf *xm_link_wire(xm_link *k) {
@@ -208,7 +164,7 @@ ssize_t xm_link_flush(xm_link *k) {
     if (n > 0) xm_buf_consume(&k->wire, (size_t)n);
     if (n > 0) all += n;
   }
-  if (n < 0) wake(k);
+  if (n < 0) xk_wake(k);
   return all;
 }
 
@@ -216,7 +172,7 @@ void xm_link_part(xm_link *k) {
   if (k->state == XM_LINK_CLOSED) return;
   if (k->tls) xm_tls_finish(k->tls);
   if (k->sock) xm_sock_finish(k->sock);
-  enter(k, XM_LINK_CLOSED);
+  xk_enter(k, XM_LINK_CLOSED);
   tear_down(k);
 }
 
@@ -232,236 +188,18 @@ void xm_link_refuse(xm_link *k, const char *detail, bool silent) {
   xm_link_part(k);
 }
 
-/* The peer's stream is at fault before it was open. */
-static xm_link_event refuse(xm_link *k) {
+xm_link_event xk_refuse(xm_link *k) {
   if (!xm_err_is_set(&k->why)) xm_err_nomem(&k->why);
   xm_link_refuse(k, "", false);
   return XM_LINK_ENDED;
 }
 
-/* The peer has ended the stream with an error, before it was open. */
-static xm_link_event on_stream_error(xm_link *k) {
+xm_link_event xk_end(xm_link *k) {
   static const char bye[] = "</stream:stream>";
   if (xm_buf_puts(&k->wire, bye) == XM_OK) xm_wirelog_text(k->log, '>', bye, sizeof bye - 1);
   xm_link_flush(k);
   xm_link_part(k);
   return XM_LINK_ENDED;
-}
-
-/* Phases. Each comes to an event, or to AGAIN when the next state can go on at once. */
-
-static socklen_t length_of(const struct sockaddr_storage *sa) {
-  return sa->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-}
-
-/* The list from behind the target that is to be avoided, around to it. */
-static void rotate(const xm_link *k, const xm_dns_address *from, int n, xm_dns_address *to) {
-  int i, first = 0;
-  for (i = 0; i < n && k->avoid.ss_family; i++)
-    if (memcmp(&from[i].sa, &k->avoid, length_of(&k->avoid)) == 0) first = i + 1;
-  while (first > 0 && first < n && from[first].target == from[first - 1].target) first++;
-  for (i = 0; i < n; i++) to[i] = from[(first + i) % n];
-}
-
-static xm_link_event resolve(xm_link *k) {
-  const xm_dns_address *list;
-  xm_dns_address order[XM_DNS_ADDRESSES];
-  int n = xm_dns_result(k->dns, &list, &k->why);
-  if (n == 0) return XM_LINK_NOTHING;
-  if (n < 0) return fail(k);
-  rotate(k, list, n, order);
-  k->sock = xm_sock_dial(k->loop, order, n, wake, k, &k->why);
-  if (!k->sock) return fail(k);
-  xm_dns_free(k->dns);
-  k->dns = NULL;
-  enter(k, XM_LINK_DIALLING);
-  return XM_LINK_AGAIN;
-}
-
-static xm_link_event begin_tls(xm_link *k) {
-  xm_tls_io io = {.arg = k, .recv = io_recv, .send = io_send};
-  xm_tls_peer peer = {.name = k->o->tls_name ? k->o->tls_name : k->domain,
-                      .jid = k->o->tls_name ? NULL : xm_jid_domain(k->o->jid),
-                      .jid_len = k->o->jid->domain_len,
-                      .pin = k->o->pin,
-                      .alpn = k->direct,
-                      .resume = k->o->remember && !k->choked};
-  k->tls = xm_tls_new(k->o->tls_ctx, &peer, &io, &k->why);
-  if (!k->tls) return fail(k);
-  enter(k, XM_LINK_SECURING);
-  return XM_LINK_AGAIN;
-}
-
-/* What isn't said in the same flight as the header costs a round trip. */
-static xm_link_event begin_stream(xm_link *k) {
-  size_t mark = xm_buf_mark(&k->wire), behind;
-  int secret;
-  if (xm_xml_restart(k->xml) < 0 || xm_nego_begin(k->nego, &k->wire, &k->why) < 0) return fail(k);
-  xm_wirelog_text(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark);
-  behind = xm_buf_mark(&k->wire);
-  secret = xm_nego_go_ahead(k->nego, &k->wire, &k->why);
-  if (secret < 0) return fail(k);
-  xm_wirelog_masked(k->log, '>', xm_buf_at(&k->wire) + behind, xm_buf_len(&k->wire) - behind, secret);
-  k->went = xm_nego_went_ahead(k->nego);
-  if (k->state != XM_LINK_NEGOTIATING) enter(k, XM_LINK_NEGOTIATING);
-  xm_link_flush(k);
-  return XM_LINK_AGAIN;
-}
-
-/* Who it is that was dialled, for who remembers. */
-typedef struct server_key {
-  struct sockaddr_storage address;
-  bool direct;
-  char domain[256];
-} server_key;
-_Static_assert(sizeof(server_key) <= XM_KNOWN_KEY, "a key must fit");
-
-static void name_server(const xm_link *k, server_key *key) {
-  memset(key, 0, sizeof *key);
-  memcpy(&key->address, &k->address, length_of(&k->address));
-  key->direct = k->direct;
-  strcpy(key->domain, k->domain);
-}
-
-/* What was learnt from this server at earlier logins tells what may be said ahead. */
-static int look_up(xm_link *k) {
-  xm_known known;
-  server_key key;
-  if (k->lockstep) return XM_OK;
-  name_server(k, &key);
-  xm_known_get(&key, sizeof key, &known);
-  if (!known.met && k->o->pipelining != XM_PIPELINING_EAGER) return XM_OK;
-  return xm_nego_set_ahead(k->nego, XM_NEGO_AHEAD_ALL & ~known.objected, known.offer, known.n);
-}
-
-static void remember(const xm_link *k) {
-  size_t n;
-  const char *offer = xm_nego_offer(k->nego, &n);
-  server_key key;
-  name_server(k, &key);
-  if (offer) xm_known_offer(&key, sizeof key, offer, n);
-  xm_known_success(&key, sizeof key, k->went);
-  if (k->blamed)
-    xm_known_objection(&key, sizeof key, k->blamed & XM_NEGO_AHEAD_ALL, !(k->blamed & XM_LINK_PERHAPS));
-}
-
-static xm_link_event dial(xm_link *k) {
-  const xm_dns_address *won;
-  int rc = xm_sock_connected(k->sock, &won, &k->why);
-  if (rc == 0) return XM_LINK_NOTHING;
-  if (rc < 0) return fail(k);
-  k->address = won->sa;
-  if (k->o->tls == XM_TLS_NONE && !k->o->component && !xm_sock_is_loopback(k->sock)) {
-    xm_err_set(&k->why, XM_LAYER_TLS, "tls-required", false,
-               "tls=\"none\" is only for a server on this machine (a loopback address): use \"starttls\" or \"direct\"");
-    return fail(k);
-  }
-  k->direct = won->direct_tls;
-  if (look_up(k) < 0) return fail(k);
-  return k->direct ? begin_tls(k) : begin_stream(k);
-}
-
-/* What TLS is worth to a login. */
-static void tell_channel(xm_link *k) {
-  xm_mech_channel channel = {.version = xm_tls_version_number(k->tls)};
-  int i;
-  for (i = 0; i < XM_MECH_BINDINGS; i++)
-    channel.bindings[i].n = xm_tls_binding(k->tls, xm_mech_binding_name(i), channel.bindings[i].bytes);
-  xm_nego_secured(k->nego, xm_tls_is_verified(k->tls));
-  xm_nego_set_channel(k->nego, &channel);
-}
-
-/* The same address once more, where no TLS session will be offered. */
-static xm_link_event dial_again(xm_link *k) {
-  const xm_dns_address same = {.sa = k->address, .direct_tls = k->direct};
-  xm_err_clear(&k->why);
-  xm_tls_free(k->tls);
-  xm_sock_free(k->sock);
-  xm_buf_clear(&k->wire);
-  k->choked = true;
-  k->tls = NULL;
-  k->sock = xm_sock_dial(k->loop, &same, 1, wake, k, &k->why);
-  if (!k->sock) return fail(k);
-  enter(k, XM_LINK_DIALLING);
-  return XM_LINK_AGAIN;
-}
-
-static xm_link_event secure(xm_link *k) {
-  int rc = xm_tls_handshake(k->tls, &k->why);
-  if (rc == 0) return XM_LINK_NOTHING;
-  if (rc < 0) return xm_tls_is_choked(k->tls) ? dial_again(k) : fail(k);
-  k->tls_version = xm_tls_version(k->tls);
-  k->tls_resumed = xm_tls_is_resumed(k->tls);
-  tell_channel(k);
-  return begin_stream(k);
-}
-
-/* Nothing the peer said in the clear may be taken for what it says under TLS (RFC 6120 5.4.3.3). */
-static xm_link_event start_tls(xm_link *k) {
-  char byte;
-  if (xm_xml_unread(k->xml) || io_recv(k, &byte, 1) > 0) {
-    xm_err_set(&k->why, XM_LAYER_TLS, "plaintext-injection", false,
-               "bytes came between <proceed/> and the TLS handshake: somebody is tampering with the connection");
-    return fail(k);
-  }
-  return begin_tls(k);
-}
-
-static void set_limits(xm_link *k, size_t stanza) {
-  xm_xml_limits limits = {.stanza = stanza,
-                          .start_tag = START_TAG,
-                          .depth = k->o->max_depth,
-                          .attributes = k->o->max_attributes,
-                          .nodes = k->o->max_nodes};
-  xm_xml_set_limits(k->xml, &limits);
-}
-
-static void open_up(xm_link *k) {
-  xm_nego_free(k->nego);
-  k->nego = NULL;
-  set_limits(k, k->o->max_stanza);
-  k->wire.secret = false;
-  enter(k, XM_LINK_OPEN);
-}
-
-static xm_link_event become_open(xm_link *k) {
-  remember(k);
-  k->outcome = xm_nego_outcome_of(k->nego, &k->h);
-  k->has_sm = xm_nego_has_sm(k->nego);
-  if (k->outcome != XM_NEGO_RESUMED) k->bound = xm_jid_copy(xm_nego_jid(k->nego));
-  if (k->outcome != XM_NEGO_RESUMED && !k->bound) return fail(k);
-  if (k->tls) xm_tls_keep(k->tls);
-  open_up(k);
-  return XM_LINK_OPENED;
-}
-
-static void note_other_host(xm_link *k, const xm_tape *t) {
-  const char *host = xm_nego_other_host(t);
-  if (host && strlen(host) < sizeof k->other_host) strcpy(k->other_host, host);
-}
-
-static xm_link_event negotiate(xm_link *k, bool header) {
-  const xm_tape *t = xm_xml_tape(k->xml);
-  bool secret = xm_nego_is_secret(k->nego);
-  size_t mark = xm_buf_mark(&k->wire);
-  int verdict =
-      header ? xm_nego_opened(k->nego, t, &k->wire, &k->why) : xm_nego_read(k->nego, t, &k->wire, &k->why);
-  xm_wirelog_tape(k->log, t, secret);
-  note_other_host(k, t);
-  k->objected = xm_nego_objected(k->nego);
-  k->answered = k->answered || header;
-  if (verdict < 0) return xm_nego_is_stream_error(t) ? on_stream_error(k) : refuse(k);
-  xm_wirelog_masked(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark,
-                    xm_nego_is_secret(k->nego));
-  xm_link_flush(k);
-  k->mechanism = xm_nego_mechanism(k->nego);
-  k->binding = xm_nego_binding(k->nego);
-  switch ((xm_nego_verdict)verdict) {
-    case XM_NEGO_STARTTLS: return start_tls(k);
-    case XM_NEGO_RESTART: return begin_stream(k);
-    case XM_NEGO_READY: return become_open(k);
-    default: return XM_LINK_AGAIN;
-  }
 }
 
 /* Reading. */
@@ -483,7 +221,7 @@ static int read_some(xm_link *k) {
   if (k->o->fed) {
     n = take_fed(k, to, room);
   } else {
-    n = k->tls ? xm_tls_read(k->tls, to, room, &k->why) : io_recv(k, to, room);
+    n = k->tls ? xm_tls_read(k->tls, to, room, &k->why) : xk_recv(k, to, room);
   }
   if (n > 0) {
     k->heard_at = xm_loop_now(k->loop);
@@ -506,11 +244,16 @@ static int pull(xm_link *k, int *reads) {
   return ev;
 }
 
+void xk_note_other_host(xm_link *k, const xm_tape *t) {
+  const char *host = xm_nego_other_host(t);
+  if (host && strlen(host) < sizeof k->other_host) strcpy(k->other_host, host);
+}
+
 static xm_link_event on_element(xm_link *k) {
   const xm_tape *t = xm_xml_tape(k->xml);
-  if (k->nego) return negotiate(k, false);
+  if (k->nego) return xk_negotiate(k, false);
   xm_wirelog_tape(k->log, t, false);
-  note_other_host(k, t);
+  xk_note_other_host(k, t);
   return XM_LINK_ELEMENT;
 }
 
@@ -521,7 +264,7 @@ static xm_link_event on_close(xm_link *k) {
   if (!k->nego) return XM_LINK_CLOSE;
   suspect(k, 0);
   xm_err_set(&k->why, XM_LAYER_CLOSED, "closed-by-server", true, "the server closed the stream");
-  return on_stream_error(k);
+  return xk_end(k);
 }
 
 /* All that has come is read. */
@@ -537,23 +280,23 @@ static xm_link_event read_stream(xm_link *k, int *reads) {
   if (ev == XM_XML_MORE && *reads < READS_A_TURN) return be_quiet(k);
   switch (ev) {
     case XM_XML_MORE: return XM_LINK_AGAIN;
-    case XM_XML_OPEN: return k->nego ? negotiate(k, true) : XM_LINK_AGAIN;
+    case XM_XML_OPEN: return k->nego ? xk_negotiate(k, true) : XM_LINK_AGAIN;
     case XM_XML_STANZA: return on_element(k);
     case XM_XML_CLOSE: return on_close(k);
     default: break;
   }
   if (!xm_err_is_set(&k->why)) xm_err_nomem(&k->why);
   if (k->why.layer == XM_LAYER_TCP) suspect(k, XM_LINK_PERHAPS);
-  if (k->why.layer != XM_LAYER_STREAM) return fail(k);
-  return k->nego ? refuse(k) : XM_LINK_BROKEN;
+  if (k->why.layer != XM_LAYER_STREAM) return xk_fail(k);
+  return k->nego ? xk_refuse(k) : XM_LINK_BROKEN;
 }
 
 static xm_link_event crank(xm_link *k, int *reads) {
   if (k->late) return fail_late(k);
   switch (k->state) {
-    case XM_LINK_RESOLVING: return resolve(k);
-    case XM_LINK_DIALLING: return dial(k);
-    case XM_LINK_SECURING: return secure(k);
+    case XM_LINK_RESOLVING: return xk_resolve(k);
+    case XM_LINK_DIALLING: return xk_dial(k);
+    case XM_LINK_SECURING: return xk_secure(k);
     case XM_LINK_CLOSED: return XM_LINK_ENDED;
     default: return read_stream(k, reads);
   }
@@ -569,6 +312,15 @@ xm_link_event xm_link_next(xm_link *k) {
 }
 
 /* Construction. */
+
+void xk_set_limits(xm_link *k, size_t stanza) {
+  xm_xml_limits limits = {.stanza = stanza,
+                          .start_tag = START_TAG,
+                          .depth = k->o->max_depth,
+                          .attributes = k->o->max_attributes,
+                          .nodes = k->o->max_nodes};
+  xm_xml_set_limits(k->xml, &limits);
+}
 
 static int make_parts(xm_link *k, const xm_link_start *start) {
   const xm_conn_options *o = k->o;
@@ -589,7 +341,7 @@ static int make_parts(xm_link *k, const xm_link_start *start) {
   k->xml = xm_xml_new(o->component ? XM_NS_COMPONENT : XM_NS_CLIENT, &limits);
   if (!k->nego || !k->xml) return XM_ENOMEM;
   if (o->tls != XM_TLS_NONE) xm_xml_set_piece(k->xml, TLS_PIECE);
-  set_limits(k, STANZA_UNTIL_BOUND);
+  xk_set_limits(k, STANZA_UNTIL_BOUND);
   return XM_OK;
 }
 
@@ -598,15 +350,15 @@ static int start_fed(xm_link *k, xm_err *e) {
   char text[256];
   int n = snprintf(text, sizeof text, header, k->o->component ? XM_NS_COMPONENT : XM_NS_CLIENT);
   k->has_sm = true; /* by an <enabled/> that is fed */
-  open_up(k);
+  xk_open_up(k);
   return xm_buf_put(&k->in, text, (size_t)n) == XM_OK ? XM_OK : xm_err_nomem(e);
 }
 
 static int redial(xm_link *k, const xm_link_start *start, xm_err *e) {
   xm_dns_address there = {.sa = *start->avoid, .direct_tls = start->direct};
   k->blamed = start->objected;
-  k->sock = xm_sock_dial(k->loop, &there, 1, wake, k, e);
-  if (k->sock) enter(k, XM_LINK_DIALLING);
+  k->sock = xm_sock_dial(k->loop, &there, 1, xk_wake, k, e);
+  if (k->sock) xk_enter(k, XM_LINK_DIALLING);
   return k->sock ? XM_OK : XM_EFAIL;
 }
 
@@ -620,8 +372,8 @@ static int begin(xm_link *k, const xm_link_start *start, xm_err *e) {
   if (k->o->fed) return start_fed(k, e);
   k->due = start->due ? start->due : xm_loop_now(k->loop) + k->o->timeout;
   if (start->again) return redial(k, start, e);
-  enter(k, XM_LINK_RESOLVING);
-  k->dns = xm_dns_start(k->loop, &q, wake, k, e);
+  xk_enter(k, XM_LINK_RESOLVING);
+  k->dns = xm_dns_start(k->loop, &q, xk_wake, k, e);
   return k->dns ? XM_OK : XM_EFAIL;
 }
 
@@ -665,7 +417,7 @@ void xm_link_pause(xm_link *k, bool paused) {
   if (k->paused == paused || !can_write(k)) return;
   k->paused = paused;
   if (k->sock) xm_sock_pause(k->sock, paused);
-  if (!paused) wake(k); /* there may be more in the parser, of which no descriptor tells */
+  if (!paused) xk_wake(k); /* there may be more in the parser, of which no descriptor tells */
 }
 
 size_t xm_link_spare(const xm_link *k) {
@@ -744,6 +496,6 @@ const char *xm_link_other_host(const xm_link *k) {
 }
 
 int xm_link_feed(xm_link *k, const char *bytes, size_t n) {
-  wake(k);
+  xk_wake(k);
   return xm_buf_put(&k->in, bytes, n);
 }

@@ -1,0 +1,74 @@
+/* link_own: what the files of the room share: link (construction, states, reading and writing), link_setup (from the name
+ * to an open stream). */
+#ifndef XM_LINK_OWN_H
+#define XM_LINK_OWN_H
+
+#include "dns.h"
+#include "link.h"
+#include "sock.h"
+#include "xml.h"
+
+enum { OTHER_HOST = 300 };
+
+struct xm_link {
+  const xm_conn_options *o;
+  xm_link_state state;
+  xm_loop *loop;
+  xm_wirelog *log;
+  xm_jid *bound;    /* what was bound; NULL: nothing yet */
+  char domain[256]; /* ASCII, for DNS and certificates */
+  xm_dns *dns;
+  xm_sock *sock;    /* from DIALLING on, until CLOSED */
+  xm_tls *tls;      /* from SECURING on */
+  xm_nego *nego;    /* until OPEN */
+  xm_xml *xml;
+  xm_buf wire;      /* what the kernel hasn't taken; secret until OPEN, as it has held proofs of the password */
+  xm_buf in;        /* fed: what the peer "sent" */
+  xm_timer phase;   /* the deadline of the state */
+  uint64_t due;     /* when it must be OPEN */
+  uint64_t heard_at; /* when bytes last came */
+  xm_err why;
+  xm_err unsaid;    /* why nothing can be written any more; what the peer has said may tell more */
+  xm_err *sink;     /* where the transport's errors go */
+  const char *tls_version, *mechanism, *binding; /* NULL: none */
+  xm_nego_outcome outcome;
+  uint32_t h;
+  struct sockaddr_storage address, avoid; /* family 0: none */
+  char other_host[OTHER_HOST];
+  unsigned went, objected; /* XM_NEGO_AHEAD_* */
+  unsigned blamed; /* what the last link to this address failed by, if it did: to be remembered when this one opens */
+  bool lockstep;   /* nothing is said ahead */
+  bool answered;   /* by a stream header */
+  bool has_sm;
+  bool tls_resumed;
+  bool choked;      /* the server has, on a TLS session that was offered */
+  bool direct;      /* TLS from the first byte */
+  bool late;        /* the phase's deadline has passed */
+  bool paused;
+};
+
+/* link */
+
+void xk_wake(void *link);
+void xk_enter(xm_link *k, xm_link_state state);
+/* How a link ends before it is open: without a word; by a stream error of ours, for what `why` says; by the peer's. */
+xm_link_event xk_fail(xm_link *k);
+xm_link_event xk_refuse(xm_link *k);
+xm_link_event xk_end(xm_link *k);
+/* Below TLS. */
+ssize_t xk_recv(void *link, void *to, size_t n);
+ssize_t xk_send(void *link, const void *from, size_t n);
+/* `stanza`: bytes that one may have. */
+void xk_set_limits(xm_link *k, size_t stanza);
+void xk_note_other_host(xm_link *k, const xm_tape *t);
+
+/* link_setup. Each comes to an event, or to AGAIN when the next state can go on at once. */
+
+xm_link_event xk_resolve(xm_link *k);
+xm_link_event xk_dial(xm_link *k);
+xm_link_event xk_secure(xm_link *k);
+/* `header`: it is the stream's. */
+xm_link_event xk_negotiate(xm_link *k, bool header);
+void xk_open_up(xm_link *k);
+
+#endif

@@ -1,0 +1,207 @@
+#include <netinet/in.h>
+#include <string.h>
+
+#include "known.h"
+#include "link_own.h"
+#include "mech.h"
+
+static socklen_t length_of(const struct sockaddr_storage *sa) {
+  return sa->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+}
+
+/* The list from behind the target that is to be avoided, around to it. */
+static void rotate(const xm_link *k, const xm_dns_address *from, int n, xm_dns_address *to) {
+  int i, first = 0;
+  for (i = 0; i < n && k->avoid.ss_family; i++)
+    if (memcmp(&from[i].sa, &k->avoid, length_of(&k->avoid)) == 0) first = i + 1;
+  while (first > 0 && first < n && from[first].target == from[first - 1].target) first++;
+  for (i = 0; i < n; i++) to[i] = from[(first + i) % n];
+}
+
+xm_link_event xk_resolve(xm_link *k) {
+  const xm_dns_address *list;
+  xm_dns_address order[XM_DNS_ADDRESSES];
+  int n = xm_dns_result(k->dns, &list, &k->why);
+  if (n == 0) return XM_LINK_NOTHING;
+  if (n < 0) return xk_fail(k);
+  rotate(k, list, n, order);
+  k->sock = xm_sock_dial(k->loop, order, n, xk_wake, k, &k->why);
+  if (!k->sock) return xk_fail(k);
+  xm_dns_free(k->dns);
+  k->dns = NULL;
+  xk_enter(k, XM_LINK_DIALLING);
+  return XM_LINK_AGAIN;
+}
+
+static xm_link_event begin_tls(xm_link *k) {
+  xm_tls_io io = {.arg = k, .recv = xk_recv, .send = xk_send};
+  xm_tls_peer peer = {.name = k->o->tls_name ? k->o->tls_name : k->domain,
+                      .jid = k->o->tls_name ? NULL : xm_jid_domain(k->o->jid),
+                      .jid_len = k->o->jid->domain_len,
+                      .pin = k->o->pin,
+                      .alpn = k->direct,
+                      .resume = k->o->remember && !k->choked};
+  k->tls = xm_tls_new(k->o->tls_ctx, &peer, &io, &k->why);
+  if (!k->tls) return xk_fail(k);
+  xk_enter(k, XM_LINK_SECURING);
+  return XM_LINK_AGAIN;
+}
+
+/* What isn't said in the same flight as the header costs a round trip. */
+static xm_link_event begin_stream(xm_link *k) {
+  size_t mark = xm_buf_mark(&k->wire), behind;
+  int secret;
+  if (xm_xml_restart(k->xml) < 0 || xm_nego_begin(k->nego, &k->wire, &k->why) < 0) return xk_fail(k);
+  xm_wirelog_text(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark);
+  behind = xm_buf_mark(&k->wire);
+  secret = xm_nego_go_ahead(k->nego, &k->wire, &k->why);
+  if (secret < 0) return xk_fail(k);
+  xm_wirelog_masked(k->log, '>', xm_buf_at(&k->wire) + behind, xm_buf_len(&k->wire) - behind, secret);
+  k->went = xm_nego_went_ahead(k->nego);
+  if (k->state != XM_LINK_NEGOTIATING) xk_enter(k, XM_LINK_NEGOTIATING);
+  xm_link_flush(k);
+  return XM_LINK_AGAIN;
+}
+
+/* Who it is that was dialled, for who remembers. */
+typedef struct server_key {
+  struct sockaddr_storage address;
+  bool direct;
+  char domain[256];
+} server_key;
+_Static_assert(sizeof(server_key) <= XM_KNOWN_KEY, "a key must fit");
+
+static void name_server(const xm_link *k, server_key *key) {
+  memset(key, 0, sizeof *key);
+  memcpy(&key->address, &k->address, length_of(&k->address));
+  key->direct = k->direct;
+  strcpy(key->domain, k->domain);
+}
+
+/* What was learnt from this server at earlier logins tells what may be said ahead. */
+static int look_up(xm_link *k) {
+  xm_known known;
+  server_key key;
+  if (k->lockstep) return XM_OK;
+  name_server(k, &key);
+  xm_known_get(&key, sizeof key, &known);
+  if (!known.met && k->o->pipelining != XM_PIPELINING_EAGER) return XM_OK;
+  return xm_nego_set_ahead(k->nego, XM_NEGO_AHEAD_ALL & ~known.objected, known.offer, known.n);
+}
+
+static void remember(const xm_link *k) {
+  size_t n;
+  const char *offer = xm_nego_offer(k->nego, &n);
+  server_key key;
+  name_server(k, &key);
+  if (offer) xm_known_offer(&key, sizeof key, offer, n);
+  xm_known_success(&key, sizeof key, k->went);
+  if (k->blamed)
+    xm_known_objection(&key, sizeof key, k->blamed & XM_NEGO_AHEAD_ALL, !(k->blamed & XM_LINK_PERHAPS));
+}
+
+xm_link_event xk_dial(xm_link *k) {
+  const xm_dns_address *won;
+  int rc = xm_sock_connected(k->sock, &won, &k->why);
+  if (rc == 0) return XM_LINK_NOTHING;
+  if (rc < 0) return xk_fail(k);
+  k->address = won->sa;
+  if (k->o->tls == XM_TLS_NONE && !k->o->component && !xm_sock_is_loopback(k->sock)) {
+    xm_err_set(&k->why, XM_LAYER_TLS, "tls-required", false,
+               "tls=\"none\" is only for a server on this machine (a loopback address): use \"starttls\" or \"direct\"");
+    return xk_fail(k);
+  }
+  k->direct = won->direct_tls;
+  if (look_up(k) < 0) return xk_fail(k);
+  return k->direct ? begin_tls(k) : begin_stream(k);
+}
+
+/* What TLS is worth to a login. */
+static void tell_channel(xm_link *k) {
+  xm_mech_channel channel = {.version = xm_tls_version_number(k->tls)};
+  int i;
+  for (i = 0; i < XM_MECH_BINDINGS; i++)
+    channel.bindings[i].n = xm_tls_binding(k->tls, xm_mech_binding_name(i), channel.bindings[i].bytes);
+  xm_nego_secured(k->nego, xm_tls_is_verified(k->tls));
+  xm_nego_set_channel(k->nego, &channel);
+}
+
+/* The same address once more, where no TLS session will be offered. */
+static xm_link_event dial_again(xm_link *k) {
+  const xm_dns_address same = {.sa = k->address, .direct_tls = k->direct};
+  xm_err_clear(&k->why);
+  xm_tls_free(k->tls);
+  xm_sock_free(k->sock);
+  xm_buf_clear(&k->wire);
+  k->choked = true;
+  k->tls = NULL;
+  k->sock = xm_sock_dial(k->loop, &same, 1, xk_wake, k, &k->why);
+  if (!k->sock) return xk_fail(k);
+  xk_enter(k, XM_LINK_DIALLING);
+  return XM_LINK_AGAIN;
+}
+
+xm_link_event xk_secure(xm_link *k) {
+  int rc = xm_tls_handshake(k->tls, &k->why);
+  if (rc == 0) return XM_LINK_NOTHING;
+  if (rc < 0) return xm_tls_is_choked(k->tls) ? dial_again(k) : xk_fail(k);
+  k->tls_version = xm_tls_version(k->tls);
+  k->tls_resumed = xm_tls_is_resumed(k->tls);
+  tell_channel(k);
+  return begin_stream(k);
+}
+
+/* Nothing the peer said in the clear may be taken for what it says under TLS (RFC 6120 5.4.3.3). */
+static xm_link_event start_tls(xm_link *k) {
+  char byte;
+  if (xm_xml_unread(k->xml) || xk_recv(k, &byte, 1) > 0) {
+    xm_err_set(&k->why, XM_LAYER_TLS, "plaintext-injection", false,
+               "bytes came between <proceed/> and the TLS handshake: somebody is tampering with the connection");
+    return xk_fail(k);
+  }
+  return begin_tls(k);
+}
+
+void xk_open_up(xm_link *k) {
+  xm_nego_free(k->nego);
+  k->nego = NULL;
+  xk_set_limits(k, k->o->max_stanza);
+  k->wire.secret = false;
+  xk_enter(k, XM_LINK_OPEN);
+}
+
+static xm_link_event become_open(xm_link *k) {
+  remember(k);
+  k->outcome = xm_nego_outcome_of(k->nego, &k->h);
+  k->has_sm = xm_nego_has_sm(k->nego);
+  if (k->outcome != XM_NEGO_RESUMED) k->bound = xm_jid_copy(xm_nego_jid(k->nego));
+  if (k->outcome != XM_NEGO_RESUMED && !k->bound) return xk_fail(k);
+  if (k->tls) xm_tls_keep(k->tls);
+  xk_open_up(k);
+  return XM_LINK_OPENED;
+}
+
+xm_link_event xk_negotiate(xm_link *k, bool header) {
+  const xm_tape *t = xm_xml_tape(k->xml);
+  bool secret = xm_nego_is_secret(k->nego);
+  size_t mark = xm_buf_mark(&k->wire);
+  int verdict =
+      header ? xm_nego_opened(k->nego, t, &k->wire, &k->why) : xm_nego_read(k->nego, t, &k->wire, &k->why);
+  xm_wirelog_tape(k->log, t, secret);
+  xk_note_other_host(k, t);
+  k->objected = xm_nego_objected(k->nego);
+  k->answered = k->answered || header;
+  if (verdict < 0) return xm_nego_is_stream_error(t) ? xk_end(k) : xk_refuse(k);
+  xm_wirelog_masked(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark,
+                    xm_nego_is_secret(k->nego));
+  xm_link_flush(k);
+  k->mechanism = xm_nego_mechanism(k->nego);
+  k->binding = xm_nego_binding(k->nego);
+  switch ((xm_nego_verdict)verdict) {
+    case XM_NEGO_STARTTLS: return start_tls(k);
+    case XM_NEGO_RESTART: return begin_stream(k);
+    case XM_NEGO_READY: return become_open(k);
+    default: return XM_LINK_AGAIN;
+  }
+}
+
