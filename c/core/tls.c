@@ -324,8 +324,8 @@ static bool prepare(xm_tls *t) {
   t->ssl = SSL_new(t->ctx->ssl);
   b = t->ssl ? new_bio(t) : NULL;
   if (!b) return false;
-  SSL_set_app_data(t->ssl, t);
   SSL_set_bio(t->ssl, b, b);
+  if (SSL_set_app_data(t->ssl, t) != 1) return false; /* it takes memory */
   SSL_set_connect_state(t->ssl);
   if (!is_address(t->peer.name) && SSL_set_tlsext_host_name(t->ssl, t->peer.name) != 1) return false;
   if (may_resume(t)) offer_session(t);
