@@ -85,7 +85,8 @@ local NEWER = { prosody13 = true, ejabberd24 = true }
 -- server.is_there(name): false for the servers of bookworm-backports where these can't be had; why is told on stderr.
 function server.is_there(name)
   if not NEWER[name] then return true end
-  local status = os.execute("unset LD_PRELOAD; " .. child.folder .. "/backports \"${BACKPORTS:-build/backports}\" >/dev/null")
+  local status = os.execute("unset LD_PRELOAD; " .. child.folder
+    .. "/backports \"${BACKPORTS:-build/backports}\" >/dev/null")
   return status == true or status == 0
 end
 
