@@ -87,7 +87,8 @@ static bool push_receiver(lua_State *L) {
   lua_pushliteral(L, "on");
   lua_rawget(L, 3);
   if (lua_isnil(L, -1)) return lua_pop(L, 1), false;
-  if (!lua_isfunction(L, -1)) luaL_argerror(L, 3, lua_pushfstring(L, "on: function expected, got %s", luaL_typename(L, -1)));
+  if (!lua_isfunction(L, -1))
+    luaL_argerror(L, 3, lua_pushfstring(L, "on: function expected, got %s", luaL_typename(L, -1)));
   return true;
 }
 

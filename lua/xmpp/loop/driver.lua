@@ -9,6 +9,8 @@ local M = {}
 
 ---@class xmpp.LoopDriver
 ---@field stopped boolean
+---@field private own_pause fun(box: table) what wait.lua had before
+---@field private let_go fun()
 local Driver = {}
 Driver.__index = Driver
 
@@ -16,7 +18,7 @@ Driver.__index = Driver
 function Driver:stop()
   if self.stopped then return end
   self.stopped = true
-  waiting.pause = self.pause
+  waiting.pause = self.own_pause
   self.let_go()
   waiting.host = nil
   core.ask_again() -- the descriptor becomes readable: who waits for it sees that it is over
@@ -33,7 +35,7 @@ function M.begin(name, pause, let_go)
   end
   local own = waiting.pause
   waiting.host, waiting.pause = name, pause and function(box) return pause(box, own) end or own
-  return setmetatable({ stopped = false, pause = own, let_go = let_go or function() end }, Driver)
+  return setmetatable({ stopped = false, own_pause = own, let_go = let_go or function() end }, Driver)
 end
 
 --- A step for a host. What it raises, which is only for want of memory, is told like a callback's error, so that the

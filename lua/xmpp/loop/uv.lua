@@ -22,6 +22,13 @@ local function keep(uv, handle, is_busy)
   if is_busy then uv.ref(handle) else uv.unref(handle) end
 end
 
+local function watch(uv, self)
+  local poll, why = uv.new_poll(driver.fd())
+  if poll then return poll end
+  self:stop()
+  error(("libuv can't watch xmpp.fd() (%s): does a handle of the program's watch it already?"):format(why), 3)
+end
+
 -- Waits for the descriptor and the time, whichever is first. Not by a timer of no time: libuv calls those again and
 -- again before it looks at anything else.
 local function arm(uv, poll, timer, wake)
@@ -43,7 +50,7 @@ function M.start()
   local uv, schedule = find_host()
   local poll, timer, wake
   local function sleep()
-    poll:stop()
+    if poll then poll:stop() end
     timer:stop()
   end
   -- Not closed, but collected: of luv's closed handles a loop that isn't run again makes a crash at exit.
@@ -60,7 +67,8 @@ function M.start()
     sleep()
     schedule(turn)
   end
-  poll, timer = assert(uv.new_poll(driver.fd())), uv.new_timer()
+  timer = uv.new_timer()
+  poll = watch(uv, self)
   arm(uv, poll, timer, wake)
   uv.ref(poll) -- what is begun before the loop is run is not seen otherwise
   return self
