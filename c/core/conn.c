@@ -203,10 +203,6 @@ const xm_err *xm_conn_trouble(const xm_conn *c) {
   return c->state == XM_CONN_CLOSED ? &c->why : &c->trouble;
 }
 
-unsigned xm_conn_max_depth(const xm_conn *c) {
-  return c->o.max_depth;
-}
-
 xm_buf *xm_conn_out(xm_conn *c) {
   return xm_sm_out(c->sm);
 }

@@ -95,7 +95,6 @@ xm_conn_info xm_conn_info_of(const xm_conn *c);
 const xm_err *xm_conn_why(const xm_conn *c);
 /* Why the last link ended; the same as above when it was the last. */
 const xm_err *xm_conn_trouble(const xm_conn *c);
-unsigned xm_conn_max_depth(const xm_conn *c);
 
 /* Sending: append to the buffer, then commit with what xm_buf_mark said before. Flags: XM_SM_*. 0 and the stanza's number
  * (`seq` may be NULL); or XM_EFAIL, nothing queued, with `e` set: layer "limit" (max_queue reached), "closed". While there is
