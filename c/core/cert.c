@@ -5,7 +5,8 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
+
+#include "ascii.h"
 
 #define OID_XMPP_ADDR "1.3.6.1.5.5.7.8.5"
 #define OID_SRV_NAME "1.3.6.1.5.5.7.8.7"
@@ -14,7 +15,7 @@
 static bool same_name(const char *a, size_t n, const char *b, size_t m) {
   if (n && a[n - 1] == '.') n--;
   if (m && b[m - 1] == '.') m--;
-  return n == m && n > 0 && strncasecmp(a, b, n) == 0;
+  return n == m && n > 0 && xm_ascii_same(a, b, n);
 }
 
 bool xm_cert_dns_matches(const char *pattern, size_t n, const char *name) {
@@ -46,7 +47,7 @@ static bool is_for_domain(const GENERAL_NAME *g, const char *name) {
   s = other_name(g, OID_XMPP_ADDR, V_ASN1_UTF8STRING, &n);
   if (s) return same_name(s, n, name, strlen(name));
   s = other_name(g, OID_SRV_NAME, V_ASN1_IA5STRING, &n);
-  return s && n > prefix && strncasecmp(s, SRV_PREFIX, prefix) == 0 &&
+  return s && n > prefix && xm_ascii_same(s, SRV_PREFIX, prefix) &&
          same_name(s + prefix, n - prefix, name, strlen(name));
 }
 

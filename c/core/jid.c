@@ -7,6 +7,7 @@
 #include <unicase.h>
 #include <unistr.h>
 
+#include "ascii.h"
 #include "precis.h"
 
 typedef enum part { LOCAL, DOMAIN, RESOURCE, PASSWORD, PARTS } part;
@@ -61,18 +62,13 @@ static bool is_utf8(const char *s, size_t n) {
   return is_ascii(s, n) || !u8_check((const uint8_t *)s, n);
 }
 
-/* isdigit and its kind ask the locale. */
-static bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
-
 static bool is_letter_or_digit(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c);
+  return xm_ascii_is_letter(c) || xm_ascii_is_digit(c);
 }
 
 static void put_lower(char *to, const char *s, size_t n) {
   size_t i;
-  for (i = 0; i < n; i++) to[i] = (char)(s[i] >= 'A' && s[i] <= 'Z' ? s[i] + ('a' - 'A') : s[i]);
+  for (i = 0; i < n; i++) to[i] = xm_ascii_lower(s[i]);
 }
 
 /* Where the parts lie. Refuses those that are announced and empty, and judges nothing else. */
@@ -140,7 +136,7 @@ static int check_label(const char *s, size_t n, const char **reason) {
 static bool is_dotted_decimal(const char *s, size_t n) {
   size_t i, dots = 0;
   for (i = 0; i < n; i++) {
-    if (!is_digit(s[i]) && s[i] != '.') return false;
+    if (!xm_ascii_is_digit(s[i]) && s[i] != '.') return false;
     dots += s[i] == '.';
   }
   return dots == 3;

@@ -3,8 +3,8 @@
 #include <expat.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "ascii.h"
 #include "ns.h"
 
 /* Where expat has reparse deferral it also has this; Debian's 2.5.0 has both, so no version macro can tell. */
@@ -213,7 +213,7 @@ static void on_xml_decl(void *arg, const XML_Char *version, const XML_Char *enco
   xm_xml *x = arg;
   if (standalone == 0) refuse(x, "restricted-xml", "it says standalone='no', so it has declarations (RFC 6120 11.1)");
   if (version && strcmp(version, "1.0") != 0) refuse(x, "not-well-formed", "it is not XML 1.0");
-  if (encoding && strcasecmp(encoding, "UTF-8") != 0) refuse(x, "unsupported-encoding", "it is not in UTF-8");
+  if (encoding && !xm_ascii_equal(encoding, "UTF-8")) refuse(x, "unsupported-encoding", "it is not in UTF-8");
 }
 
 static void on_doctype(void *arg, const XML_Char *a, const XML_Char *b, const XML_Char *c, int d) {
