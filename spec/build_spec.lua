@@ -36,6 +36,21 @@ describe("the build", function()
       .. "brew install libunistring, or set CFLAGS=%-I...", complaint "CFLAGS=-nostdinc")
   end)
 
+  -- A release of a compiler or a library that is newer than ours may warn of anything.
+  it("is not ended by a warning", function()
+    shell.in_folder(function(folder)
+      local header = folder .. "/newer.h"
+      local file = assert(io.open(header, "w"))
+      file:write "__attribute__((deprecated)) static inline int old(void) { return 0; }\n"
+      file:write "static inline int use(void) { return old(); }\n"
+      file:close()
+      local text, status = run(("make -s LUA=%s BUILD=%s/build SO=%s/core.so CFLAGS='-O0 -include %s' all"):format(LUA,
+        folder, folder, header))
+      assert.matches("warning: 'old' is deprecated", (text:gsub("\226\128[\152\153]", "'")))
+      assert.equal(0, status)
+    end)
+  end)
+
   it("exports luaopen_xmpp_core and nothing else", function()
     local text = run("nm -D --defined-only " .. (os.getenv "SO_DIR" or "lua") .. "/xmpp/core.so")
     local names = {}

@@ -148,7 +148,7 @@ static void note(xb_address *a, const char *key, size_t key_len, const char *val
   else if (key_len == 4 && memcmp(key, "type", 4) == 0) which = TYPE;
   else if (key_len == 4 && memcmp(key, "from", 4) == 0) which = FROM;
   if (which == NONE) return;
-  *at[which] = value == room ? strcpy(a->room[which], room) : value;
+  *at[which] = room && value == room ? memcpy(a->room[which], room, n + 1) : value;
   if (len[which]) *len[which] = n;
 }
 

@@ -140,6 +140,11 @@ static int wrote(int rc, xm_err *e) {
   return rc == XM_OK ? XM_OK : xm_err_nomem(e);
 }
 
+/* `next`, the verdict when all is well, or XM_EFAIL. */
+static int came_to(int rc, int next) {
+  return rc == XM_OK ? next : XM_EFAIL;
+}
+
 /* RFC 6120 4.7. Our address is not told in the clear (4.7.1); ejabberd offers some features only to those who tell it. */
 int xm_nego_begin(xm_nego *n, xm_buf *out, xm_err *e) {
   const char *ns = n->o.component ? XM_NS_COMPONENT : XM_NS_CLIENT;
@@ -216,7 +221,7 @@ static int send_handshake(xm_nego *n, const char *id, xm_buf *out, xm_err *e) {
   xm_wipe(hex, sizeof hex);
   xm_buf_free(&n->password);
   n->proved = true;
-  return wrote(rc, e) == XM_OK ? XM_NEGO_WAIT : XM_EFAIL;
+  return came_to(wrote(rc, e), XM_NEGO_WAIT);
 }
 
 int xm_nego_opened(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
@@ -302,13 +307,14 @@ static int sasl_failure(const xm_nego *n, const xm_tape *t, xm_err *e) {
 }
 
 static int on_success(xm_nego *n, const xm_tape *t, xm_err *e) {
-  n->authenticated = xm_login_success(&n->login, t, e) == XM_OK;
-  return n->authenticated ? XM_NEGO_RESTART : XM_EFAIL;
+  int rc = xm_login_success(&n->login, t, e);
+  n->authenticated = rc == XM_OK;
+  return came_to(rc, XM_NEGO_RESTART);
 }
 
 static int on_sasl(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   if (xm_tape_is(t, 0, XM_LOGIN_NS, "challenge"))
-    return xm_login_challenge(&n->login, t, out, e) == XM_OK ? XM_NEGO_WAIT : XM_EFAIL;
+    return came_to(xm_login_challenge(&n->login, t, out, e), XM_NEGO_WAIT);
   if (xm_tape_is(t, 0, XM_LOGIN_NS, "success")) return on_success(n, t, e);
   if (xm_tape_is(t, 0, XM_LOGIN_NS, "failure")) return sasl_failure(n, t, e);
   return unexpected(n, t, e);
@@ -427,7 +433,7 @@ static int on_resume(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   if (xm_tape_is(t, 0, NS_SM, "r") || xm_tape_is(t, 0, NS_SM, "a")) return XM_NEGO_WAIT;
   if (!xm_tape_is(t, 0, NS_SM, "failed")) return unexpected(n, t, e);
   n->outcome = read_h(t, &n->h) ? XM_NEGO_LOST_AT : XM_NEGO_LOST;
-  return bind_anew(n, out, e) == XM_OK ? XM_NEGO_WAIT : XM_EFAIL;
+  return came_to(bind_anew(n, out, e), XM_NEGO_WAIT);
 }
 
 /* After the login: the old session, or a new one. */
@@ -474,7 +480,7 @@ static int on_features(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   } else {
     rc = start_session(n, t, out, e);
   }
-  return rc == XM_OK ? XM_NEGO_WAIT : XM_EFAIL;
+  return came_to(rc, XM_NEGO_WAIT);
 }
 
 static int on_handshake(xm_nego *n, const xm_tape *t, xm_err *e) {

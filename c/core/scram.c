@@ -152,19 +152,18 @@ static int read_extensions(cursor *c, challenge *ch, xm_err *e) {
   return XM_OK;
 }
 
-/* A message's cursor, or XM_EFAIL when there is too much of it or nothing at all. */
-static int begin(cursor *c, const char *in, size_t n, const char *malformed, xm_err *e) {
-  if (n == 0 || n > MAX_MESSAGE)
-    return xm_err_set(e, XM_LAYER_SASL, malformed, false,
-                      "the server's SCRAM message has %zu bytes; from 1 to %d are taken", n, (int)MAX_MESSAGE);
-  *c = (cursor){in, in + n, true, malformed};
-  return XM_OK;
+/* Has the message a length that is taken? 0 or XM_EFAIL. */
+static int check_length(const cursor *c, xm_err *e) {
+  size_t n = (size_t)(c->end - c->at);
+  if (n > 0 && n <= MAX_MESSAGE) return XM_OK;
+  return xm_err_set(e, XM_LAYER_SASL, c->malformed, false,
+                    "the server's SCRAM message has %zu bytes; from 1 to %d are taken", n, (int)MAX_MESSAGE);
 }
 
 static int read_challenge(challenge *ch, const char *in, size_t n, xm_err *e) {
-  cursor c;
+  cursor c = {in, in + n, true, "malformed-challenge"};
   *ch = (challenge){.all = {in, n}};
-  if (begin(&c, in, n, "malformed-challenge", e) < 0) return XM_EFAIL;
+  if (check_length(&c, e) < 0) return XM_EFAIL;
   if (take(&c, 'r', &ch->nonce, e) < 0) return XM_EFAIL;
   if (take(&c, 's', &ch->salt, e) < 0) return XM_EFAIL;
   if (take(&c, 'i', &ch->rounds, e) < 0) return XM_EFAIL;
@@ -363,9 +362,9 @@ static int compare_signature(const xm_scram *s, slice v, xm_err *e) {
 
 /* server-final-message, v= or e=. What follows v= is outside the signature: read for its form, and forgotten. */
 static int check_server(const xm_scram *s, const char *in, size_t n, const char *malformed, xm_err *e) {
-  cursor c;
+  cursor c = {in, in + n, true, malformed};
   slice v;
-  if (begin(&c, in, n, malformed, e) < 0) return XM_EFAIL;
+  if (check_length(&c, e) < 0) return XM_EFAIL;
   if (in[0] == 'e') return take(&c, 'e', &v, e) < 0 ? XM_EFAIL : server_error(v, e);
   if (take(&c, 'v', &v, e) < 0 || read_extensions(&c, NULL, e) < 0) return XM_EFAIL;
   return compare_signature(s, v, e);

@@ -215,10 +215,18 @@ static time_t end_of_session(const xm_tls *t) {
   return until;
 }
 
+static time_t made_at(const SSL_SESSION *session) {
+#if OPENSSL_VERSION_NUMBER >= 0x30400000L
+  return SSL_SESSION_get_time_ex(session);
+#else
+  return (time_t)SSL_SESSION_get_time(session);
+#endif
+}
+
 static void keep_fresh(xm_tls *t) {
   xm_ticket ticket = {.session = t->fresh, .until = t->until};
   if (!t->fresh || !t->verified || put_key(&t->peer, &ticket.key) < 0) return xm_buf_free(&ticket.key);
-  ticket.made = (time_t)SSL_SESSION_get_time(t->fresh);
+  ticket.made = made_at(t->fresh);
   ticket.lifetime = SSL_SESSION_get_ticket_lifetime_hint(t->fresh);
   xm_tickets_put(&t->ctx->tickets, &ticket, time(NULL));
   t->fresh = NULL;

@@ -10,6 +10,15 @@
 /* Where expat has reparse deferral it also has this; Debian's 2.5.0 has both, so no version macro can tell. */
 extern XML_Bool XML_SetReparseDeferralEnabled(XML_Parser, XML_Bool) __attribute__((weak));
 
+/* The positions of 2.9 and later have 64 bits everywhere; the older ones have a long's. */
+#if XML_MAJOR_VERSION > 2 || XML_MINOR_VERSION >= 9
+#define token_begin XML_GetCurrentByteIndex64
+#define token_length XML_GetCurrentByteCount64
+#else
+#define token_begin XML_GetCurrentByteIndex
+#define token_length XML_GetCurrentByteCount
+#endif
+
 enum {
   READ = 16 * 1024,
   GROWTH = 4, /* times as many bytes as a stanza may have, its tape may have: see took */
@@ -40,7 +49,7 @@ struct xm_xml {
 };
 
 static size_t position(xm_xml *x) {
-  XML_Index at = XML_GetCurrentByteIndex(x->parser);
+  int64_t at = token_begin(x->parser);
   if (at >= 0 && (size_t)at > x->used) x->used = (size_t)at;
   return x->used;
 }
@@ -119,7 +128,7 @@ static void check_stream_ns(xm_xml *x, const char *name) {
 /* Any tag: an end tag may be long, too, with space. What isn't told yet is asked only where it could be too much. */
 static void check_tag(xm_xml *x) {
   if (x->fed - x->used <= x->limits.start_tag) return;
-  if ((size_t)XML_GetCurrentByteCount(x->parser) > x->limits.start_tag)
+  if ((size_t)token_length(x->parser) > x->limits.start_tag)
     refuse_limit(x, "bytes of a tag", x->limits.start_tag);
 }
 
@@ -185,7 +194,7 @@ static void on_end(void *arg, const XML_Char *name) {
   if (xm_err_is_set(&x->err)) return;
   check_tag(x);
   if (x->fed - x->begin > x->limits.stanza)
-    check_size(x, position(x) + (size_t)XML_GetCurrentByteCount(x->parser));
+    check_size(x, position(x) + (size_t)token_length(x->parser));
   x->depth--;
   if (x->depth == 0) return pause_at(x, XM_XML_CLOSE);
   took(x, xm_tape_close(&x->tape));
@@ -422,9 +431,9 @@ const xm_tape *xm_xml_tape(const xm_xml *x) {
 }
 
 size_t xm_xml_unread(const xm_xml *x) {
-  XML_Index at = XML_GetCurrentByteIndex(x->parser);
+  int64_t at = token_begin(x->parser);
   if (!x->paused || at < 0) return x->filled;
-  return x->fed - (size_t)at - (size_t)XML_GetCurrentByteCount(x->parser);
+  return x->fed - (size_t)at - (size_t)token_length(x->parser);
 }
 
 int xm_xml_check_name(const char *s, size_t n) {

@@ -1028,7 +1028,7 @@ static void a_stamp_is_utc(void **state) {
   tzset();
   for (i = 0; i < sizeof rows / sizeof *rows; i++) {
     line l = new_line();
-    xm_sm_stanza st;
+    xm_sm_stanza st = {0};
     assert_int_equal(commit(l.s, "<message/>", rows[i].at, 0), XM_OK);
     lose(&l, NULL);
     assert_true(xm_sm_each(l.s, 0, &st));
