@@ -212,7 +212,7 @@ static ssize_t take_fed(xm_link *k, char *to, size_t room) {
   return (ssize_t)n;
 }
 
-/* Bytes into the parser's own buffer. 1: some came; 0: none now; XM_EFAIL. */
+/* Bytes into the parser's own buffer. 1: some came; 0: none now; XM_TLS_MORE; XM_EFAIL. */
 static int read_some(xm_link *k) {
   size_t room;
   char *to = xm_xml_space(k->xml, &room);
@@ -229,16 +229,18 @@ static int read_some(xm_link *k) {
     return 1;
   }
   if (n == -EAGAIN || (k->tls && n == 0)) return 0;
+  if (k->tls && n == XM_TLS_MORE) return XM_TLS_MORE;
   return xm_err_set(&k->why, XM_LAYER_TCP, "EOF", true, "the server cut the connection without ending the stream");
 }
 
 /* The next event of the stream: from what is parsed, else from what can be read. */
-static int pull(xm_link *k, int *reads) {
+static int pull(xm_link *k) {
   int ev = xm_xml_next(k->xml, &k->why), got = 1;
-  while (ev == XM_XML_MORE && got > 0 && *reads < READS_A_TURN) {
+  while (ev == XM_XML_MORE && got > 0 && k->reads_left > 0) {
     got = read_some(k);
+    k->reads_left = got == XM_TLS_MORE ? 0 : k->reads_left - 1;
+    if (got == XM_TLS_MORE) return XM_XML_MORE;
     if (got < 0) return got;
-    (*reads)++;
     ev = got ? xm_xml_next(k->xml, &k->why) : xm_xml_drained(k->xml, &k->why);
   }
   return ev;
@@ -273,11 +275,11 @@ static xm_link_event be_quiet(xm_link *k) {
   return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
 }
 
-static xm_link_event read_stream(xm_link *k, int *reads) {
+static xm_link_event read_stream(xm_link *k) {
   int ev;
   if (k->paused) return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
-  ev = pull(k, reads);
-  if (ev == XM_XML_MORE && *reads < READS_A_TURN) return be_quiet(k);
+  ev = pull(k);
+  if (ev == XM_XML_MORE && k->reads_left > 0) return be_quiet(k);
   switch (ev) {
     case XM_XML_MORE: return XM_LINK_AGAIN;
     case XM_XML_OPEN: return k->nego ? xk_negotiate(k, true) : XM_LINK_AGAIN;
@@ -291,23 +293,23 @@ static xm_link_event read_stream(xm_link *k, int *reads) {
   return k->nego ? xk_refuse(k) : XM_LINK_BROKEN;
 }
 
-static xm_link_event crank(xm_link *k, int *reads) {
+static xm_link_event crank(xm_link *k) {
   if (k->late) return fail_late(k);
   switch (k->state) {
     case XM_LINK_RESOLVING: return xk_resolve(k);
     case XM_LINK_DIALLING: return xk_dial(k);
     case XM_LINK_SECURING: return xk_secure(k);
     case XM_LINK_CLOSED: return XM_LINK_ENDED;
-    default: return read_stream(k, reads);
+    default: return read_stream(k);
   }
 }
 
 xm_link_event xm_link_next(xm_link *k) {
   xm_link_event ev = XM_LINK_AGAIN;
   const char *phase = xm_link_phase(k);
-  int reads = 0;
+  k->reads_left = READS_A_TURN;
   if (k->state == XM_LINK_NEGOTIATING) xm_link_flush(k);
-  while (ev == XM_LINK_AGAIN && reads < READS_A_TURN && xm_link_phase(k) == phase) ev = crank(k, &reads);
+  while (ev == XM_LINK_AGAIN && k->reads_left > 0 && xm_link_phase(k) == phase) ev = crank(k);
   return ev;
 }
 

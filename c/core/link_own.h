@@ -35,6 +35,7 @@ struct xm_link {
   uint32_t h;
   struct sockaddr_storage address, avoid; /* family 0: none */
   char other_host[OTHER_HOST];
+  int reads_left;  /* in this turn */
   unsigned went, objected; /* XM_NEGO_AHEAD_* */
   unsigned blamed; /* what the last link to this address failed by, if it did: to be remembered when this one opens */
   bool lockstep;   /* nothing is said ahead */

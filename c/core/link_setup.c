@@ -144,6 +144,10 @@ static xm_link_event dial_again(xm_link *k) {
 xm_link_event xk_secure(xm_link *k) {
   int rc = xm_tls_handshake(k->tls, &k->why);
   if (rc == 0) return XM_LINK_NOTHING;
+  if (rc == XM_TLS_MORE) {
+    k->reads_left = 0;
+    return XM_LINK_AGAIN;
+  }
   if (rc < 0) return xm_tls_is_choked(k->tls) ? dial_again(k) : xk_fail(k);
   k->tls_version = xm_tls_version(k->tls);
   k->tls_resumed = xm_tls_is_resumed(k->tls);

@@ -17,7 +17,8 @@
 
 enum {
   SECURITY_LEVEL = 2,       /* OpenSSL's: keys and hashes worth 112 bits, whatever the system's configuration says */
-  OLDEST_SESSION = 24 * 3600 /* seconds since the certificate was shown */
+  OLDEST_SESSION = 24 * 3600, /* seconds since the certificate was shown */
+  READ_AT_ONCE = 17 * 1024,   /* bytes of the transport in one call: the largest record, and what TLS puts round it */
 };
 
 struct xm_tls_ctx {
@@ -34,6 +35,7 @@ struct xm_tls {
   xm_tls_io io;
   bool io_failed; /* the transport did, under OpenSSL's hands */
   bool io_ended;  /* the peer has closed it */
+  size_t budget;  /* bytes that may still be taken from the transport in this call */
   bool verified;
   bool offered;       /* a session to be resumed */
   bool choked;        /* see xm_tls_is_choked */
@@ -52,9 +54,11 @@ static const char *ssl_reason(void) {
   return reason ? reason : "no reason given";
 }
 
-/* Before what is done for every record: looking is cheaper than clearing. */
-static void clear_errors(void) {
+/* Before each call that may use the transport. Looking for errors is cheaper than clearing them. */
+static void begin_call(xm_tls *t) {
   if (ERR_peek_error()) ERR_clear_error();
+  t->io_failed = false; /* it may be writing that has failed, and there is something to read */
+  t->budget = READ_AT_ONCE;
 }
 
 /* The transport as a BIO: OpenSSL asks, and neither SIGPIPE nor a descriptor is its business. */
@@ -72,10 +76,14 @@ static int came_to(BIO *b, ssize_t n, int retry_flag) {
   return -1;
 }
 
-/* OpenSSL doesn't hear of an end: it would take the session for spoilt. why_not tells of it. */
+/* OpenSSL doesn't hear of an end: it would take the session for spoilt. why_not tells of it. Nor does it come back from
+ * one call while what it reads is TLS's own business (KeyUpdate, HelloRequest, tickets), of which a peer may send as much
+ * as it likes: when the budget is spent, the transport has nothing, for now. */
 static int bio_read(BIO *b, char *to, int n) {
   xm_tls *t = owner_of(b);
-  ssize_t got = t->io.recv(t->io.arg, to, (size_t)n);
+  size_t most = (size_t)n < t->budget ? (size_t)n : t->budget;
+  ssize_t got = most ? t->io.recv(t->io.arg, to, most) : -EAGAIN;
+  if (got > 0) t->budget -= (size_t)got;
   t->io_ended = got == 0;
   return came_to(b, got, BIO_FLAGS_READ);
 }
@@ -203,16 +211,18 @@ static void offer_session(xm_tls *t) {
   xm_buf_free(&key);
 }
 
-/* When the first certificate of the chain that was found good ends to be, or its session gets too old. */
+/* When the first certificate of the chain that was found good ends to be, or its session gets too old. Seconds are
+ * counted from now: a certificate may be good for longer than a time_t of 32 bits can tell. */
 static time_t end_of_session(const xm_tls *t) {
   const STACK_OF(X509) *chain = t->ctx->insecure ? NULL : SSL_get0_verified_chain(t->ssl);
-  time_t now = time(NULL), until = now + OLDEST_SESSION;
+  time_t now = time(NULL);
+  int64_t left = OLDEST_SESSION;
   int i, days = 0, seconds = 0;
-  for (i = 0; i < sk_X509_num(chain); i++) {
+  for (i = 0; i < sk_X509_num(chain) && left > 0; i++) {
     if (!ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(sk_X509_value(chain, i)))) return now;
-    if (now + (time_t)days * 24 * 3600 + seconds < until) until = now + (time_t)days * 24 * 3600 + seconds;
+    if ((int64_t)days * 24 * 3600 + seconds < left) left = (int64_t)days * 24 * 3600 + seconds;
   }
-  return until;
+  return left > 0 ? now + (time_t)left : now;
 }
 
 static time_t made_at(const SSL_SESSION *session) {
@@ -391,10 +401,10 @@ static int cut_off(const char *what, xm_err *e) {
                     what);
 }
 
-/* What an SSL call that didn't succeed means: 0: wait for the transport; XM_TLS_END; XM_EFAIL. */
+/* What an SSL call that didn't succeed means: 0: wait for the transport; XM_TLS_MORE; XM_TLS_END; XM_EFAIL. */
 static int why_not(xm_tls *t, int rc, const char *what, xm_err *e) {
   switch (SSL_get_error(t->ssl, rc)) {
-    case SSL_ERROR_WANT_READ: return t->io_ended ? cut_off(what, e) : 0;
+    case SSL_ERROR_WANT_READ: return t->io_ended ? cut_off(what, e) : t->budget == 0 ? XM_TLS_MORE : 0;
     case SSL_ERROR_WANT_WRITE: return 0;
     case SSL_ERROR_ZERO_RETURN: return XM_TLS_END;
     default: break;
@@ -488,7 +498,7 @@ static int finish_handshake(xm_tls *t, xm_err *e) {
 int xm_tls_handshake(xm_tls *t, xm_err *e) {
   int rc;
   bool by_tls; /* did it fail; not by the transport */
-  ERR_clear_error();
+  begin_call(t);
   rc = SSL_do_handshake(t->ssl);
   if (rc == 1) return finish_handshake(t, e);
   by_tls = SSL_get_error(t->ssl, rc) == SSL_ERROR_SSL;
@@ -556,16 +566,14 @@ size_t xm_tls_binding(const xm_tls *t, const char *type, unsigned char bytes[XM_
 
 ssize_t xm_tls_read(xm_tls *t, void *to, size_t n, xm_err *e) {
   int rc;
-  clear_errors();
-  t->io_failed = false; /* it may be writing that has failed, and there is something to read */
+  begin_call(t);
   rc = SSL_read(t->ssl, to, (int)n);
   return rc > 0 ? rc : why_not(t, rc, "reading", e);
 }
 
 ssize_t xm_tls_write(xm_tls *t, const void *from, size_t n, xm_err *e) {
   int rc;
-  clear_errors();
-  t->io_failed = false;
+  begin_call(t);
   rc = SSL_write(t->ssl, from, (int)(n < INT32_MAX ? n : INT32_MAX));
   if (rc > 0) return rc;
   rc = why_not(t, rc, "writing", e);

@@ -61,7 +61,11 @@ typedef struct xm_tls_peer {
 xm_tls *xm_tls_new(xm_tls_ctx *ctx, const xm_tls_peer *peer, const xm_tls_io *io, xm_err *e);
 void xm_tls_free(xm_tls *t); /* NULL is fine */
 
-/* 1: done and the certificate has passed. 0: go on when the transport has news. XM_EFAIL: layer tls. */
+/* What a call returns that has taken as much of the transport as one may and got nothing for it but TLS's own messages:
+ * there is more to be read, but others should have their turn. */
+enum { XM_TLS_MORE = -101 };
+
+/* 1: done and the certificate has passed. 0: go on when the transport has news. XM_TLS_MORE. XM_EFAIL: layer tls. */
 int xm_tls_handshake(xm_tls *t, xm_err *e);
 /* Is the peer whom we meant, by its certificate or the pin? (false only with verify=false) */
 bool xm_tls_is_verified(const xm_tls *t);
@@ -83,7 +87,7 @@ unsigned xm_tls_version_number(const xm_tls *t);
 enum { XM_TLS_BINDING = 64 };
 size_t xm_tls_binding(const xm_tls *t, const char *type, unsigned char bytes[XM_TLS_BINDING]);
 
-/* Bytes; 0: none now; XM_TLS_END: the peer ended it properly (close_notify); XM_EFAIL (layer tls or tcp). */
+/* Bytes; 0: none now; XM_TLS_MORE; XM_TLS_END: the peer ended it properly (close_notify); XM_EFAIL (layer tls or tcp). */
 enum { XM_TLS_END = -100 };
 ssize_t xm_tls_read(xm_tls *t, void *to, size_t n, xm_err *e);
 /* Bytes taken; 0: none now (offer the same bytes again); XM_EFAIL. */

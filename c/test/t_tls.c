@@ -81,6 +81,7 @@ typedef struct server {
   SSL *ssl;
   BIO *in, *out;      /* what it has to read, what it has written */
   size_t most;        /* bytes that pass at once; 0: all */
+  size_t taken;       /* bytes that the client has taken since this was set to 0 */
   int broken;         /* errno of the wire */
   bool closed, stuck; /* the wire: by the server; takes nothing */
   const char *alpn;   /* what it chooses: length and name; "": it has none of them */
@@ -122,6 +123,7 @@ static ssize_t wire_recv(void *arg, void *to, size_t n) {
   if (s->broken) return -s->broken;
   if (s->most && n > s->most) n = s->most;
   got = BIO_read(s->out, to, (int)n);
+  s->taken += got > 0 ? (size_t)got : 0;
   if (got > 0) return got;
   return s->closed ? 0 : -EAGAIN;
 }
@@ -616,6 +618,84 @@ static void nothing_is_renegotiated(void **state) {
   disconnect(t, &s);
 }
 
+/* A flood of what TLS keeps to itself: a call takes no more of it than a large record has, and says that there is more,
+ * until what is behind it comes. */
+
+enum { FLOOD = 10000, AT_ONCE = 17 * 1024 };
+
+/* Of what the server says without saying anything. */
+static void flood(server *s, int version, int update) {
+  int i;
+  for (i = 0; i < FLOOD; i++) {
+    if (version == TLS1_3_VERSION) assert_int_equal(SSL_key_update(s->ssl, update), 1);
+    if (version == TLS1_2_VERSION) assert_int_equal(SSL_renegotiate(s->ssl), 1); /* a HelloRequest, refused by an alert */
+    assert_int_equal(SSL_do_handshake(s->ssl), 1);
+    if (version == TLS1_2_VERSION) BIO_reset(s->in);
+  }
+}
+
+static void a_flood_of_nothing_is_taken_in_pieces(void **state) {
+  static const struct {
+    int version, update;
+  } rows[] = {{TLS1_3_VERSION, SSL_KEY_UPDATE_REQUESTED},
+              {TLS1_3_VERSION, SSL_KEY_UPDATE_NOT_REQUESTED},
+              {TLS1_2_VERSION, 0}};
+  size_t i, bytes;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    server s;
+    xm_err e = {0};
+    xm_tls *t = connect_to(&s, rows[i].version);
+    char got[8];
+    ssize_t n = XM_TLS_MORE;
+    size_t calls = 0;
+    assert_int_equal(xm_tls_read(t, got, sizeof got, &e), 0);
+    flood(&s, rows[i].version, rows[i].update);
+    assert_int_equal(SSL_write(s.ssl, "behind", 6), 6);
+    bytes = BIO_ctrl_pending(s.out);
+    assert_true(bytes > 10 * AT_ONCE);
+    while (n == XM_TLS_MORE) {
+      s.taken = 0;
+      n = xm_tls_read(t, got, sizeof got, &e);
+      assert_true(s.taken <= AT_ONCE);
+      calls++;
+    }
+    assert_int_equal(n, 6);
+    assert_memory_equal(got, "behind", 6);
+    assert_int_equal(calls, (bytes + AT_ONCE - 1) / AT_ONCE);
+    assert_int_equal(xm_tls_read(t, got, sizeof got, &e), 0);
+    assert_int_equal(xm_tls_write(t, "still there", 11, &e), 11);
+    assert_false(xm_err_is_set(&e));
+    disconnect(t, &s);
+  }
+}
+
+/* The same before the server's first word of the handshake (RFC 5246 7.4.1.1: to be ignored there). */
+static void so_is_one_within_the_handshake(void **state) {
+  static const char request[] = "\x16\x03\x03\x00\x04\x00\x00\x00";
+  server s;
+  xm_err e = {0};
+  X509 *cert = good_cert();
+  xm_tls *t;
+  int i, rc = XM_TLS_MORE, calls = 0;
+  (void)state;
+  start_server(&s, cert, TLS1_2_VERSION);
+  t = new_client(&s, NULL, NULL);
+  assert_int_equal(xm_tls_handshake(t, &e), 0);
+  for (i = 0; i < FLOOD; i++) BIO_write(s.out, request, sizeof request);
+  while (rc == XM_TLS_MORE) {
+    s.taken = 0;
+    rc = xm_tls_handshake(t, &e);
+    assert_true(s.taken <= AT_ONCE);
+    calls++;
+  }
+  assert_int_equal(rc, 0);
+  assert_int_equal(calls, FLOOD * sizeof request / AT_ONCE + 1);
+  if (handshake(t, &s, &e) != 1) fail_msg("%s: %s", e.condition, e.text);
+  X509_free(cert);
+  disconnect(t, &s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(certificates_have_their_verdicts),
@@ -636,6 +716,8 @@ int main(void) {
       cmocka_unit_test(garbage_in_the_middle_is_fatal),
       cmocka_unit_test(bad_files_are_named),
       cmocka_unit_test(nothing_is_renegotiated),
+      cmocka_unit_test(a_flood_of_nothing_is_taken_in_pieces),
+      cmocka_unit_test(so_is_one_within_the_handshake),
   };
   return cmocka_run_group_tests(tests, make_world, free_world);
 }

@@ -1,0 +1,231 @@
+/* conn under TLS: a server that sends without end what says nothing (KeyUpdate, HelloRequest) holds nobody up: each turn
+ * takes a bounded piece of it, timers run between, deadlines hold, and what comes behind it is delivered. Work is counted
+ * in bytes taken from the socket, not in seconds. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "certs.h"
+#include "conn.h"
+
+#define STREAM \
+  "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' id='1'>"
+#define STANZA "<message from='a@xmpp.example' to='echo.example'/>"
+
+enum { AT_ONCE = 17 * 1024, FLOOD = 20000 };
+
+/* All that is read in this process is read through here. */
+static size_t taken;
+
+ssize_t recv(int fd, void *to, size_t n, int flags) {
+  ssize_t got = recvfrom(fd, to, n, flags, NULL, NULL);
+  taken += got > 0 ? (size_t)got : 0;
+  return got;
+}
+
+/* A connection, and its server in the same thread. */
+typedef struct scene {
+  xm_loop *loop;
+  xm_conn *c;
+  int listener, peer;
+  SSL_CTX *ctx;
+  SSL *ssl;
+  BIO *in, *out;    /* what the server has to read, what it has to send */
+  xm_timer timer;   /* at work in every turn of the loop */
+  unsigned turns, fired, stanzas, ends;
+  bool deaf;        /* what the client says is thrown away */
+} scene;
+
+static void on_news(void *arg) {
+  (void)arg;
+}
+
+static void on_timer(void *arg) {
+  scene *s = arg;
+  s->fired++;
+  xm_timer_start(s->loop, &s->timer, 0, on_timer, s);
+}
+
+static void start_server(scene *s, int version) {
+  EVP_PKEY *key = new_key();
+  X509 *cert = new_cert("x", NULL, 0, 0, 3600);
+  sign_cert(cert, key, NULL, NULL);
+  s->ctx = SSL_CTX_new(TLS_server_method());
+  SSL_CTX_set_max_proto_version(s->ctx, version);
+  assert_int_equal(SSL_CTX_use_certificate(s->ctx, cert) & SSL_CTX_use_PrivateKey(s->ctx, key), 1);
+  s->ssl = SSL_new(s->ctx);
+  s->in = BIO_new(BIO_s_mem());
+  s->out = BIO_new(BIO_s_mem());
+  BIO_set_mem_eof_return(s->in, -1);
+  SSL_set_bio(s->ssl, s->in, s->out);
+  SSL_set_accept_state(s->ssl);
+  X509_free(cert);
+  EVP_PKEY_free(key);
+}
+
+static void start_client(scene *s, unsigned timeout) {
+  struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  const xm_tls_options tls = {.insecure = true};
+  xm_conn_options o = xm_conn_defaults();
+  socklen_t n = sizeof in;
+  const char *reason;
+  xm_err e = {0};
+  xm_jid jid;
+  assert_int_equal(bind(s->listener, (struct sockaddr *)&in, sizeof in) | listen(s->listener, 1), 0);
+  assert_int_equal(getsockname(s->listener, (struct sockaddr *)&in, &n), 0);
+  assert_int_equal(xm_jid_parse(&jid, "echo.example", 12, &reason), XM_OK);
+  o.component = true;
+  o.jid = &jid;
+  o.password = "secret";
+  o.password_len = 6;
+  o.host = "127.0.0.1";
+  o.port = ntohs(in.sin_port);
+  o.tls = XM_TLS_DIRECT;
+  o.tls_ctx = xm_tls_ctx_new(&tls, &e);
+  o.timeout = timeout;
+  o.wake = on_news;
+  s->c = xm_conn_new(s->loop, &o, NULL, &e);
+  if (!s->c) fail_msg("%s", e.text);
+  xm_tls_ctx_release(o.tls_ctx);
+}
+
+static void open_scene(scene *s, int version, unsigned timeout) {
+  xm_err e = {0};
+  *s = (scene){.loop = xm_loop_new(&e), .listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), .peer = -1};
+  start_server(s, version);
+  start_client(s, timeout);
+  on_timer(s);
+}
+
+static void close_scene(scene *s) {
+  xm_timer_stop(s->loop, &s->timer);
+  xm_conn_free(s->c);
+  SSL_free(s->ssl);
+  SSL_CTX_free(s->ctx);
+  if (s->peer >= 0) close(s->peer);
+  close(s->listener);
+  xm_loop_turn(s->loop, 0);
+  xm_loop_release(s->loop);
+}
+
+/* As much as the kernel takes and gives. */
+static void move_bytes(scene *s) {
+  char bytes[4096];
+  char *out;
+  ssize_t n;
+  long waiting = BIO_get_mem_data(s->out, &out);
+  if (s->peer < 0) s->peer = accept4(s->listener, NULL, NULL, SOCK_NONBLOCK);
+  if (s->peer < 0) return;
+  n = waiting > 0 ? send(s->peer, out, (size_t)waiting, MSG_NOSIGNAL) : 0;
+  for (; n > 0; n -= (ssize_t)sizeof bytes) BIO_read(s->out, bytes, n < (ssize_t)sizeof bytes ? (int)n : (int)sizeof bytes);
+  while ((n = read(s->peer, bytes, sizeof bytes)) > 0)
+    if (!s->deaf) BIO_write(s->in, bytes, (int)n);
+}
+
+/* One turn: what the library does in one step(0). */
+static void turn(scene *s) {
+  unsigned fired = s->fired;
+  xm_conn_event ev;
+  move_bytes(s);
+  taken = 0;
+  ev = xm_conn_next(s->c);
+  assert_true(taken <= AT_ONCE);
+  s->turns += taken > 0;
+  s->stanzas += ev == XM_CONN_STANZA;
+  s->ends += ev == XM_CONN_ENDED;
+  xm_conn_flush(s->c);
+  xm_loop_turn(s->loop, ev == XM_CONN_NOTHING ? 1 : 0);
+  xm_loop_fire(s->loop);
+  assert_true(s->fired > fired);
+}
+
+/* Turns until the server, reading, has something decrypted; that is in `text`. */
+static void hear(scene *s, char *text, size_t cap) {
+  int n;
+  while ((n = SSL_read(s->ssl, text, (int)cap - 1)) <= 0) turn(s);
+  text[n] = '\0';
+}
+
+static void flood(scene *s, int times) {
+  for (; times > 0; times--) assert_int_equal(SSL_key_update(s->ssl, SSL_KEY_UPDATE_REQUESTED) & SSL_do_handshake(s->ssl), 1);
+}
+
+static void timers_run_through_a_flood(void **state) {
+  scene s;
+  char text[1024];
+  size_t bytes;
+  (void)state;
+  open_scene(&s, TLS1_3_VERSION, 30000);
+  hear(&s, text, sizeof text);
+  SSL_write(s.ssl, STREAM, sizeof STREAM - 1);
+  hear(&s, text, sizeof text);
+  assert_non_null(strstr(text, "<handshake>"));
+  SSL_write(s.ssl, "<handshake/>", 12);
+  while (xm_conn_state_of(s.c) != XM_CONN_READY) turn(&s);
+  s.deaf = true;
+  flood(&s, FLOOD);
+  SSL_write(s.ssl, STANZA, sizeof STANZA - 1);
+  bytes = BIO_ctrl_pending(s.out);
+  s.turns = 0;
+  while (!s.stanzas && !s.ends) turn(&s);
+  assert_int_equal(s.ends, 0);
+  assert_true(s.turns >= bytes / AT_ONCE);
+  close_scene(&s);
+}
+
+/* In the negotiation, and without end. */
+static void a_deadline_holds_in_a_flood(void **state) {
+  scene s;
+  char text[1024];
+  (void)state;
+  open_scene(&s, TLS1_3_VERSION, 400);
+  hear(&s, text, sizeof text);
+  s.deaf = true;
+  while (!s.ends) {
+    if (BIO_ctrl_pending(s.out) < 4 * AT_ONCE) flood(&s, 1000);
+    turn(&s);
+  }
+  assert_int_equal(xm_conn_why(s.c)->layer, XM_LAYER_TIMEOUT);
+  assert_non_null(strstr(xm_conn_why(s.c)->text, "stream header"));
+  assert_true(s.turns > 4);
+  close_scene(&s);
+}
+
+/* Before TLS has come to anything: a handshake that is asked for again and again (RFC 5246 7.4.1.1). */
+static void so_it_does_in_a_handshake(void **state) {
+  static const char request[] = "\x16\x03\x03\x00\x04\x00\x00\x00";
+  scene s;
+  int i;
+  (void)state;
+  open_scene(&s, TLS1_2_VERSION, 400);
+  while (BIO_ctrl_pending(s.in) == 0) turn(&s);
+  while (!s.ends) {
+    for (i = 0; i < 8000 && BIO_ctrl_pending(s.out) < 4 * AT_ONCE; i++) BIO_write(s.out, request, sizeof request);
+    turn(&s);
+  }
+  assert_int_equal(xm_conn_why(s.c)->layer, XM_LAYER_TIMEOUT);
+  assert_non_null(strstr(xm_conn_why(s.c)->text, "TLS handshake"));
+  assert_true(s.turns > 4);
+  close_scene(&s);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(timers_run_through_a_flood),
+      cmocka_unit_test(a_deadline_holds_in_a_flood),
+      cmocka_unit_test(so_it_does_in_a_handshake),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
