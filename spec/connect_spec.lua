@@ -530,8 +530,19 @@ describe("nobody", function()
       { nameservers = "127.0.0.1:1" }))
   end)
 
+  -- Docker's names, and a content network's. (That they lead somewhere: spec/discovery_spec.)
+  it("is not that a host could be no JID's domain", function()
+    for _, host in ipairs { "xmpp_prosody_1.invalid", "r3---sn-x.invalid", "_a.invalid", "-a-.invalid" } do
+      local _, err = xmpp.connect_client("alice@xmpp.test", "alicepw", host, { nameservers = "127.0.0.1:1", timeout = 5 })
+      assert.are_not.equal("bad-host", err.condition)
+    end
+    check_error({ layer = "dns", condition = "ENODEV", retry = true },
+      xmpp.connect_client("alice@xmpp.test", "alicepw", "fe80::1%no-such-one"))
+  end)
+
   it("is so called: a host or JID that can't be one", function()
-    for _, host in ipairs { "", "a b", "user@example.net", "example.net/x", "a..b", "\255" } do
+    for _, host in ipairs { "", "a b", "user@example.net", "example.net/x", "a..b", ".a", "\255", "a\0b", "a:1", "x%lo",
+      "fe80::1::2%lo" } do
       check_error({ layer = "dns", condition = "bad-host", retry = false },
         xmpp.connect_client("alice@xmpp.test", "alicepw", host))
       check_error({ layer = "dns", condition = "bad-host", retry = false },

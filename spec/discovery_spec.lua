@@ -191,6 +191,15 @@ server.each(function(s)
       assert.same({ "A host.example", "AAAA host.example" }, questions(ns))
     end)
 
+    it("are not what a host is: Docker's names, and those of content networks", function()
+      local zone = {}
+      for _, host in ipairs { "xmpp_prosody_1", "r3---sn-x", "_xmpp.example", "-a-.example" } do
+        zone[host] = LOOPBACK
+        found("starttls", zone, { host = host, port = s.port })
+      end
+      found("starttls", { [A_LABEL] = LOOPBACK }, { host = "Bücher.Example", port = s.port })
+    end)
+
     it("are believed as to where, never as to who: the certificate is the domain's", function()
       local err = fails({ layer = "tls", condition = "certificate-name-mismatch", retry = false },
         { "not for bank%.example but for xmpp%.test" },
@@ -332,8 +341,23 @@ server.each(function(s)
       times_out { ["*"] = { how = "silent" } }
     end)
 
-    it("says nothing of one service is waited for no longer, too", function()
-      times_out { [DIRECT] = { how = "silent" }, ["xmpp.test"] = LOOPBACK }
+    it("says nothing of one service, or of both, has said that there is none", function()
+      for _, silent in ipairs { { DIRECT }, { CLIENT }, { DIRECT, CLIENT } } do
+        local zone = { ["xmpp.test"] = LOOPBACK }
+        for _, name in ipairs(silent) do zone[name] = { how = "silent" } end
+        found("starttls", zone, { port = s.port, timeout = 6 })
+      end
+    end)
+
+    it("says nothing of one service is not waited for when the other is known", function()
+      found("starttls", { [DIRECT] = { how = "silent" }, [CLIENT] = { SRV = { srv(1, s.port) } }, ["host.example"] = LOOPBACK },
+        { timeout = 6 })
+    end)
+
+    it("says nothing is asked in vain, where the next one knows", function()
+      local deaf, deafer = name_server { ["*"] = { how = "silent" } }, name_server { ["*"] = { how = "silent" } }
+      local knows = name_server { [CLIENT] = { SRV = { srv(1, s.port) } }, ["host.example"] = LOOPBACK }
+      found("starttls", {}, { nameservers = deaf .. "," .. deafer .. "," .. knows })
     end)
 
     it("answers other questions is not believed", function()

@@ -284,6 +284,7 @@ void xb_push_jid(lua_State *L, const xm_jid *jid);
 const xm_jid *xb_test_jid(lua_State *L, int index);
 int xb_l_jid(lua_State *L);
 int xb_l_is_jid(lua_State *L);
+int xb_l_host(lua_State *L);
 
 /* module.c */
 

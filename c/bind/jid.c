@@ -1,8 +1,10 @@
 /* jid: the Jid userdata: a prepared address that never changes (RFC 7622). */
+#include <arpa/inet.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "bind.h"
+#include "srv.h"
 
 const xm_jid *xb_test_jid(lua_State *L, int index) {
   return luaL_testudata(L, index, XB_JID);
@@ -39,6 +41,32 @@ int xb_l_jid(lua_State *L) {
 int xb_l_is_jid(lua_State *L) {
   luaL_checkany(L, 1);
   lua_pushboolean(L, xb_test_jid(L, 1) != NULL);
+  return 1;
+}
+
+/* With a zone or without. */
+static bool is_ipv6(const char *s) {
+  char text[INET6_ADDRSTRLEN] = "";
+  struct in6_addr address;
+  size_t n = strcspn(s, "%");
+  if (n >= sizeof text) return false;
+  memcpy(text, s, n);
+  return inet_pton(AF_INET6, text, &address) == 1;
+}
+
+/* host(s) -> what to dial, in ASCII: an IP address, or any name that DNS or a hosts file may have; one beyond ASCII by its
+ * A-labels (IDNA 2008). nil: it can be none. */
+int xb_l_host(lua_State *L) {
+  size_t n;
+  const char *s = luaL_checklstring(L, 1, &n), *reason;
+  char ascii[XM_SRV_NAME + 1];
+  xm_jid jid;
+  if (strlen(s) == n && (is_ipv6(s) || (xm_srv_is_host(s) && *s != '.' && !strstr(s, ".."))))
+    return lua_settop(L, 1), 1;
+  if (xm_jid_parse(&jid, s, n, &reason) != XM_OK || xm_jid_len(&jid) != jid.domain_len ||
+      xm_jid_ascii_domain(&jid, ascii, sizeof ascii) != XM_OK)
+    return lua_pushnil(L), 1;
+  lua_pushstring(L, ascii);
   return 1;
 }
 

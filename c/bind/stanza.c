@@ -1,5 +1,6 @@
 /* stanza: tape -> table, table -> out: the two walks between a stanza in C and a stanza in Lua (api.md section 1). */
 #include <limits.h>
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,6 +104,17 @@ static int refuse_type(walk *k, const char *key, const char *wanted, int index) 
 
 static int came_to(walk *k, const char *key, int rc) { return rc == XM_EINVAL ? refuse(k, key, k->out.fault) : rc; }
 
+/* printf's decimal point is the locale's, which may be more than a byte; ours is a dot. */
+static void put_dot(char *text, size_t *n) {
+  const char *point = localeconv()->decimal_point;
+  size_t wide = strlen(point);
+  char *at = wide ? strstr(text, point) : NULL;
+  if (!at) return;
+  *at = '.';
+  memmove(at + 1, at + wide, strlen(at + wide) + 1);
+  *n -= wide - 1;
+}
+
 /* A number as text that reads back as the same number. NULL: it has none (inf, nan). */
 static const char *number(lua_State *L, int index, char *room, size_t cap, size_t *n) {
   lua_Number x = lua_tonumber(L, index);
@@ -114,8 +126,9 @@ static const char *number(lua_State *L, int index, char *room, size_t cap, size_
   if (isnan(x) || isinf(x)) return NULL;
   for (digits = 14; digits <= 17; digits++) {
     *n = (size_t)snprintf(room, cap, "%.*g", digits, x);
-    if (strtod(room, NULL) == x) break;
+    if (strtod(room, NULL) == x) break; /* by the same locale */
   }
+  put_dot(room, n);
   if (!strpbrk(room, ".eE")) *n += (size_t)snprintf(room + *n, cap - *n, ".0");
   return room;
 }

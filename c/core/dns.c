@@ -4,29 +4,35 @@
 #include <ares.h>
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
+#include <limits.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include <uv.h>
 
+#include "ascii.h"
 #include "rnd.h"
 #include "srv.h"
 
 enum {
-  FIRST_TRY_MS = 3000,
-  TRIES = 2,
+  FIRST_TRY_MS = 1000,
+  TRIES = 3,
+  BUDGET_MS = 15000,
+  FAMILY_MS = 50, /* so long the other family's addresses are waited for (RFC 8305 3: the Resolution Delay) */
+  SRV_SHARE = 3,  /* a third of the budget is for SRV */
+  REST_SHARE = 15, /* and a fifteenth for what is unanswered when something else could be gone on with */
   SHARE = 4, /* addresses of one SRV target, when there are others */
 };
 
 typedef enum stage {
-  STAGE_SERVICES,  /* SRV answers are awaited; left when the last one is there */
-  STAGE_ADDRESSES, /* addresses of the targets are awaited; left when the last one is there */
+  STAGE_SERVICES,  /* SRV answers are awaited; left when the last one is there, or it is time (services_due) */
+  STAGE_ADDRESSES, /* addresses of the targets are awaited; left when the last one is there, or it is time (addresses_due) */
   STAGE_FINISHED,  /* there is a list or an error; left when done was called */
   STAGE_TOLD,      /* done was called, the result may be read */
 } stage;
@@ -47,14 +53,22 @@ typedef struct service {
   struct ares_srv_reply *records;
 } service;
 
+/* One family's addresses of a target. */
+typedef struct family {
+  struct target *target;
+  bool came;  /* c-ares has answered */
+  int status; /* c-ares's; until it has, that it hasn't */
+  struct ares_addrinfo *found;
+} family;
+
 /* A host to find addresses of. */
 typedef struct target {
   xm_dns *dns;
   char host[XM_SRV_NAME + 1];
   uint16_t port;
   bool direct_tls;
-  int status; /* c-ares's */
-  struct ares_addrinfo *found;
+  family v6, v4;
+  uint64_t known_at; /* when the first of them had an address; 0: none has */
 } target;
 
 struct xm_dns {
@@ -64,8 +78,11 @@ struct xm_dns {
   stage stage;
   ares_channel channel; /* NULL from STAGE_FINISHED on */
   watcher *watchers;
-  xm_timer timer; /* c-ares's next deadline; in STAGE_FINISHED the call of done */
-  int pending;    /* answers that c-ares still owes */
+  xm_timer timer; /* c-ares's next deadline, or the stage's; in STAGE_FINISHED the call of done */
+  unsigned budget;
+  uint64_t began;    /* when it did */
+  uint64_t known_at; /* when there was something in this stage that one could go on with; 0: there isn't */
+  int pending;    /* answers of this stage that c-ares still owes */
   int refusal;    /* the last error that a name server answered with, as a status of c-ares's; 0: none */
   service services[2];
   target self; /* the domain itself, as asked for */
@@ -88,7 +105,10 @@ void xm_dns_free(xm_dns *d) {
   xm_timer_stop(d->loop, &d->timer);
   close_channel(d); /* first: it may still hand over what it has found */
   for (i = 0; i < 2; i++) ares_free_data(d->services[i].records);
-  for (i = 0; i < d->n_targets; i++) ares_freeaddrinfo(d->targets[i].found);
+  for (i = 0; i < d->n_targets; i++) {
+    ares_freeaddrinfo(d->targets[i].v6.found);
+    ares_freeaddrinfo(d->targets[i].v4.found);
+  }
   xm_loop_release(d->loop);
   free(d);
 }
@@ -130,8 +150,9 @@ static bool is_passing(int status) {
   return status != ARES_SUCCESS && status != ARES_ENOTFOUND && status != ARES_ENODATA;
 }
 
-static void take_answer(xm_dns *d, int status) {
+static void take_answer(xm_dns *d, int status, bool known) {
   d->pending--;
+  if (known && !d->known_at) d->known_at = xm_loop_now(d->loop);
   if (status == ARES_ENOMEM) xm_err_nomem(&d->err);
 }
 
@@ -149,13 +170,22 @@ static void add_address(xm_dns *d, int number, const struct sockaddr *sa, size_t
 /* A host that several records name is looked up once, for the first of them. */
 static target *first_with_host(xm_dns *d, const char *host) {
   target *t = d->targets;
-  while (strcasecmp(t->host, host) != 0) t++;
+  while (!xm_ascii_equal(t->host, host)) t++;
   return t;
 }
 
-static int count_family(const struct ares_addrinfo_node *list, int family) {
+/* A server that failed may know more than one that says there is nothing. */
+static int status_of(const target *t) {
+  return is_passing(t->v4.status) || !is_passing(t->v6.status) ? t->v4.status : t->v6.status;
+}
+
+static const struct ares_addrinfo_node *nodes_of(const family *f) {
+  return f->status == ARES_SUCCESS ? f->found->nodes : NULL;
+}
+
+static int count(const struct ares_addrinfo_node *list) {
   int n = 0;
-  for (; list; list = list->ai_next) n += list->ai_family == family;
+  for (; list; list = list->ai_next) n++;
   return n;
 }
 
@@ -186,22 +216,31 @@ static int rank_of(const struct sockaddr *sa) {
   return b[0] == 0x20 && b[1] == 0x01 && !b[2] && !b[3] ? RANK_TEREDO : RANK_IPV6;
 }
 
+/* Those of a rank, as many as there is room for. Returns how many. */
+static int add_rank(xm_dns *d, int number, const struct ares_addrinfo_node *node, int rank, int room) {
+  int n = 0;
+  for (; node && n < room; node = node->ai_next) {
+    if (rank_of(node->ai_addr) != rank) continue;
+    add_address(d, number, node->ai_addr, (size_t)node->ai_addrlen);
+    n++;
+  }
+  return n;
+}
+
 /* A long list of one family does not push the other out: it yields half of the share. */
 static void add_target_addresses(xm_dns *d, int number, int share) {
-  const struct ares_addrinfo *found = first_with_host(d, d->targets[number].host)->found;
-  const struct ares_addrinfo_node *list = found ? found->nodes : NULL, *node;
-  int left4 = share - smaller(share / 2, count_family(list, AF_INET6));
-  int left6 = share - smaller(share / 2, count_family(list, AF_INET));
-  int *left, rank;
-  if (!list && share > 1 && strcasecmp(d->targets[number].host, "localhost") == 0) add_loopbacks(d, number);
+  const target *t = first_with_host(d, d->targets[number].host);
+  const struct ares_addrinfo_node *v6 = nodes_of(&t->v6), *v4 = nodes_of(&t->v4);
+  int left6 = share - smaller(share / 2, count(v4)), left4 = share - smaller(share / 2, count(v6));
+  int rank, n;
+  if (!v6 && !v4 && share > 1 && xm_ascii_equal(t->host, "localhost")) add_loopbacks(d, number);
   for (rank = 0; rank < RANKS; rank++) {
-    for (node = list; node && share > 0; node = node->ai_next) {
-      left = node->ai_family == AF_INET ? &left4 : &left6;
-      if (*left == 0 || rank_of(node->ai_addr) != rank) continue;
-      add_address(d, number, node->ai_addr, (size_t)node->ai_addrlen);
-      --*left;
-      share--;
-    }
+    n = add_rank(d, number, v6, rank, smaller(left6, share));
+    left6 -= n;
+    share -= n;
+    n = add_rank(d, number, v4, rank, smaller(left4, share));
+    left4 -= n;
+    share -= n;
   }
 }
 
@@ -209,7 +248,7 @@ static void add_target_addresses(xm_dns *d, int number, int share) {
 static void fail_without_address(xm_dns *d) {
   char story[400] = "";
   size_t n = 0;
-  int i, status = d->targets[0].status;
+  int i, status = status_of(&d->targets[0]);
   if (!d->from_srv) {
     set_error(&d->err, status, d->self.host);
     return;
@@ -218,7 +257,7 @@ static void fail_without_address(xm_dns *d) {
     const target *t = &d->targets[i];
     if (first_with_host(d, t->host) != t) continue;
     n += (size_t)snprintf(story + n, sizeof story - n, "%s%s: %s", i ? ", " : "", t->host,
-                          describe(t->status)->condition);
+                          describe(status_of(t))->condition);
   }
   xm_err_set(&d->err, XM_LAYER_DNS, describe(status)->condition, true, "%s: no SRV target has an address (%s)",
              d->self.host, story);
@@ -232,26 +271,39 @@ static void collect_addresses(xm_dns *d) {
 }
 
 static void on_addresses(void *arg, int status, int timeouts, struct ares_addrinfo *found) {
-  target *t = arg;
+  family *f = arg;
+  target *t = f->target;
+  const int af = f == &t->v6 ? AF_INET6 : AF_INET;
   (void)timeouts;
-  if (status == ARES_SUCCESS && (!found || !found->nodes)) status = ARES_ENODATA;
+  /* A target that is an IPv4 address is given to who asks for IPv6, too. */
+  if (status == ARES_SUCCESS && (!found || !found->nodes || found->nodes->ai_family != af)) status = ARES_ENODATA;
   if (status == ARES_ECONNREFUSED && t->dns->refusal) status = t->dns->refusal;
-  t->status = status;
-  t->found = found;
-  take_answer(t->dns, status);
+  f->came = true;
+  f->status = status;
+  f->found = found;
+  if (status == ARES_SUCCESS && !t->known_at) t->known_at = xm_loop_now(t->dns->loop);
+  take_answer(t->dns, status, status == ARES_SUCCESS);
 }
 
-/* Unsorted: c-ares would open a socket to every address there is, thousands maybe, in one turn. */
+/* One family at a time: c-ares would keep one family's addresses to itself until it has given up on the other. Unsorted: it
+ * would open a socket to every address there is, thousands maybe, in one turn. */
+static void ask_family(xm_dns *d, target *t, family *f, int af) {
+  const struct ares_addrinfo_hints hints = {.ai_flags = ARES_AI_NOSORT, .ai_family = af, .ai_socktype = SOCK_STREAM};
+  *f = (family){.target = t, .status = ARES_ETIMEOUT};
+  d->pending++;
+  ares_getaddrinfo(d->channel, t->host, NULL, &hints, on_addresses, f);
+}
+
 static void ask_addresses(xm_dns *d) {
-  static const struct ares_addrinfo_hints hints = {
-      .ai_flags = ARES_AI_NOSORT, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
   int i;
   d->stage = STAGE_ADDRESSES;
-  d->refusal = 0;
+  d->refusal = d->pending = 0;
+  d->known_at = 0;
   for (i = 0; i < d->n_targets; i++) {
-    if (first_with_host(d, d->targets[i].host) != &d->targets[i]) continue;
-    d->pending++;
-    ares_getaddrinfo(d->channel, d->targets[i].host, NULL, &hints, on_addresses, &d->targets[i]);
+    target *t = &d->targets[i];
+    if (first_with_host(d, t->host) != t) continue;
+    ask_family(d, t, &t->v6, AF_INET6);
+    ask_family(d, t, &t->v4, AF_INET);
   }
 }
 
@@ -294,25 +346,61 @@ static int choose_targets(xm_dns *d) {
                     "%s: its SRV records say that it offers no service to clients", d->self.host);
 }
 
+/* An answer that comes when the stage is over is too late. */
 static void on_service(void *arg, int status, int timeouts, unsigned char *bytes, int n) {
   service *s = arg;
   (void)timeouts;
+  if (s->dns->stage != STAGE_SERVICES) return;
   if (status == ARES_SUCCESS) status = ares_parse_srv_reply(bytes, n, &s->records);
   s->status = status;
-  take_answer(s->dns, status);
+  take_answer(s->dns, status, s->records != NULL);
 }
 
 static void ask_service(xm_dns *d, service *s, const char *name) {
   char owner[XM_SRV_NAME + 32];
   snprintf(owner, sizeof owner, "%s._tcp.%s", name, d->self.host);
+  s->status = ARES_ETIMEOUT;
   d->pending++;
   ares_query(d->channel, owner, ns_c_in, ns_t_srv, on_service, s);
 }
 
+/* When what is still unanswered isn't waited for any longer. */
+
+static uint64_t rest_due(const xm_dns *d, unsigned budget) {
+  return d->known_at ? d->known_at + d->budget / REST_SHARE : d->began + budget;
+}
+
+static uint64_t services_due(const xm_dns *d) {
+  return d->pending ? rest_due(d, d->budget / SRV_SHARE) : 0;
+}
+
+static uint64_t family_due(const target *t) {
+  if (t->v6.came && t->v4.came) return 0;
+  return t->known_at ? t->known_at + FAMILY_MS : UINT64_MAX;
+}
+
+static uint64_t addresses_due(xm_dns *d) {
+  uint64_t rest = rest_due(d, d->budget), due = 0;
+  int i;
+  for (i = 0; i < d->n_targets; i++) {
+    const target *t = &d->targets[i];
+    if (first_with_host(d, t->host) == t && family_due(t) > due) due = family_due(t);
+  }
+  return due < rest ? due : rest;
+}
+
+static uint64_t stage_due(xm_dns *d) {
+  return d->stage == STAGE_SERVICES ? services_due(d) : d->stage == STAGE_ADDRESSES ? addresses_due(d) : 0;
+}
+
+static bool is_over(xm_dns *d) {
+  return xm_loop_now(d->loop) >= stage_due(d);
+}
+
 /* Some stages need no network. */
 static void advance(xm_dns *d) {
-  if (d->stage == STAGE_SERVICES && d->pending == 0 && choose_targets(d) == XM_OK) ask_addresses(d);
-  if (d->stage == STAGE_ADDRESSES && d->pending == 0) collect_addresses(d);
+  if (d->stage == STAGE_SERVICES && is_over(d) && choose_targets(d) == XM_OK) ask_addresses(d);
+  if (d->stage == STAGE_ADDRESSES && is_over(d)) collect_addresses(d);
   if (xm_err_is_set(&d->err)) d->stage = STAGE_FINISHED;
   if (d->stage == STAGE_FINISHED) close_channel(d);
 }
@@ -320,12 +408,11 @@ static void advance(xm_dns *d) {
 static void on_timer(void *arg);
 
 static int schedule(xm_dns *d) {
-  struct timeval room, *wait;
-  uint64_t ms = 0;
-  if (d->stage != STAGE_FINISHED) {
-    wait = ares_timeout(d->channel, NULL, &room);
-    if (!wait) return XM_OK;
-    ms = (uint64_t)wait->tv_sec * 1000 + (uint64_t)wait->tv_usec / 1000 + 1; /* c-ares rounds down */
+  uint64_t now = xm_loop_now(d->loop), due = stage_due(d), ms = due > now ? due - now : 0, theirs;
+  struct timeval room, *wait = d->channel ? ares_timeout(d->channel, NULL, &room) : NULL;
+  if (wait) {
+    theirs = (uint64_t)wait->tv_sec * 1000 + (uint64_t)wait->tv_usec / 1000 + 1; /* c-ares rounds down */
+    if (theirs < ms) ms = theirs;
   }
   return xm_timer_start(d->loop, &d->timer, ms, on_timer, d);
 }
@@ -478,27 +565,49 @@ static int open_channel(xm_dns *d, const xm_dns_query *q) {
   return status;
 }
 
-static bool take_literal(xm_dns *d, const char *s) {
+/* The number of the interface that a zone names. 0: there is none. */
+static unsigned zone_number(const char *zone) {
+  unsigned long number = if_nametoindex(zone);
+  char name[IF_NAMESIZE];
+  if (number || !xm_ascii_is_digit(*zone)) return (unsigned)number;
+  number = strtoul(zone, NULL, 10);
+  if (zone[strspn(zone, "0123456789")] || number > UINT_MAX) return 0;
+  return if_indextoname((unsigned)number, name) ? (unsigned)number : 0;
+}
+
+/* An IP address. 1: it was one; 0: it is something else; XM_EFAIL: its zone is not of this machine. */
+static int take_literal(xm_dns *d, const char *s, xm_err *e) {
   struct sockaddr_in v4 = {.sin_family = AF_INET};
   struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+  char text[INET6_ADDRSTRLEN + 1];
+  size_t n = strcspn(s, "%");
   d->targets[0] = d->self;
   if (inet_pton(AF_INET, s, &v4.sin_addr) == 1) {
     add_address(d, 0, (struct sockaddr *)&v4, sizeof v4);
-  } else if (inet_pton(AF_INET6, s, &v6.sin6_addr) == 1) {
-    add_address(d, 0, (struct sockaddr *)&v6, sizeof v6);
+    return 1;
   }
-  return d->count > 0;
+  snprintf(text, sizeof text, "%.*s", (int)(n < INET6_ADDRSTRLEN ? n : INET6_ADDRSTRLEN), s);
+  if (inet_pton(AF_INET6, text, &v6.sin6_addr) != 1) return 0;
+  v6.sin6_scope_id = s[n] ? zone_number(s + n + 1) : 0;
+  if (s[n] && !v6.sin6_scope_id)
+    return xm_err_set(e, XM_LAYER_DNS, "ENODEV", true, "%s: there is no network interface '%s' here", s, s + n + 1);
+  add_address(d, 0, (struct sockaddr *)&v6, sizeof v6);
+  return 1;
 }
 
 static int begin(xm_dns *d, const xm_dns_query *q, xm_err *e) {
-  int i, status;
+  int i, status, literal;
   if (q->port < 1 || q->port > 65535) {
     return xm_err_set(e, XM_LAYER_DNS, "EINVAL", false, "port %d is not between 1 and 65535", q->port);
   }
   d->self = (target){.dns = d, .port = (uint16_t)q->port, .direct_tls = q->direct_tls};
   snprintf(d->self.host, sizeof d->self.host, "%s", q->domain);
   for (i = 0; i < 2; i++) d->services[i] = (service){.dns = d, .direct_tls = i == 0, .status = ARES_ENODATA};
-  if (take_literal(d, q->domain)) {
+  d->budget = q->budget_ms ? q->budget_ms : BUDGET_MS;
+  d->began = xm_loop_now(d->loop);
+  literal = take_literal(d, q->domain, e);
+  if (literal < 0) return literal;
+  if (literal) {
     d->stage = STAGE_FINISHED;
   } else {
     if (!xm_srv_is_host(q->domain)) return set_error(e, ARES_EBADNAME, "the domain");

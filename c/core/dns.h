@@ -22,15 +22,20 @@ typedef struct xm_dns xm_dns;
 
 /* What to look for. */
 typedef struct xm_dns_query {
-  const char *domain; /* ASCII (A-labels), or an IP address */
+  const char *domain; /* ASCII (A-labels), or an IP address; a link-local one with its zone, "fe80::1%eth0" (RFC 4007 11) */
   int port;           /* of the domain itself */
   bool srv;           /* ask for _xmpps-client and _xmpp-client first; no answer: the domain itself on `port` */
   bool direct_tls;    /* the domain itself is dialled with TLS from the start; with srv: only _xmpps-client counts */
   const char *nameservers; /* "127.0.0.1:5353", comma-separated, for tests; NULL: the system's */
-  int timeout_ms;          /* of the first of two tries, the second waits twice as long; for tests; 0: 3000 */
+  unsigned budget_ms;      /* how long the caller will wait for all of it; 0: 15000. A third of it is for SRV */
+  int timeout_ms;          /* until the next name server is asked, which doubles each time round; for tests; 0: 1000 */
 } xm_dns_query;
 
-/* Starts asking. NULL with `e` set when it can't even begin. `done(arg)` is called exactly once, from a turn of the
+/* No question that stays without an answer holds up the others: the other family's addresses are waited for a moment when
+ * one family's are there (RFC 8305 3), other targets' a little longer; SRV that nobody answers is given up for the domain
+ * itself while there is time left to look that up and to dial it.
+ *
+ * Starts asking. NULL with `e` set when it can't even begin. `done(arg)` is called exactly once, from a turn of the
  * loop or from xm_loop_fire, never from inside xm_dns_start, and may only mark; xm_dns_free is allowed there too, if
  * somebody else holds the loop. */
 xm_dns *xm_dns_start(xm_loop *l, const xm_dns_query *q, void (*done)(void *arg), void *arg, xm_err *e);

@@ -374,6 +374,7 @@ static int begin(xm_link *k, const xm_link_start *start, xm_err *e) {
   if (k->o->fed) return start_fed(k, e);
   k->due = start->due ? start->due : xm_loop_now(k->loop) + k->o->timeout;
   if (start->again) return redial(k, start, e);
+  q.budget_ms = time_for_phase(k);
   xk_enter(k, XM_LINK_RESOLVING);
   k->dns = xm_dns_start(k->loop, &q, xk_wake, k, e);
   return k->dns ? XM_OK : XM_EFAIL;

@@ -1,7 +1,7 @@
 /* nameserver: a name server for tests, in a thread of this process, on 127.0.0.1.
  *
  * It reads its answers from a few lines of text, "name type data". Type "!" stands for every question about the name,
- * and data for what is done then: an error code ("SERVFAIL"), or one of the words in misbehave(). A CNAME is followed,
+ * "!AAAA" for those of that type, and data for what is done then: an error code ("SERVFAIL"), or one of the words in misbehave(). A CNAME is followed,
  * a name without a line is NXDOMAIN, and what is too long for UDP is cut, to be asked for again by TCP. */
 #ifndef XM_TEST_NAMESERVER_H
 #define XM_TEST_NAMESERVER_H
@@ -194,7 +194,8 @@ static bool fill_answer(server *s, packet *p, const struct sockaddr_in *to) {
   while ((line = read_line(line, name, type, data))) {
     if (strcasecmp(name, owner) != 0) continue;
     known = true;
-    if (strcmp(type, "!") == 0) {
+    if (type[0] == '!') {
+      if (type[1] && type_number(type + 1) != p->type) continue;
       if (!misbehave(s, p, data, to)) return false;
     } else if (type_number(type) == TYPE_CNAME && ++hops < 8) {
       put_record(p, owner, TYPE_CNAME, data);

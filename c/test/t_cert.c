@@ -11,6 +11,7 @@
 #include "cert.h"
 
 #include "certs.h"
+#include "foreign.h"
 
 #define LENGTH(a) (int)(sizeof(a) / sizeof *(a))
 
@@ -31,6 +32,8 @@ static void wildcards_are_whole_left_labels(void **state) {
               {"xmpp.example", "xmpp.example.", true},
               {"xmpp.example..", "xmpp.example", false},
               {"xn--mller-kva.example", "XN--mller-kva.example", true},
+              {"XMPP.ISTANBUL.EXAMPLE", "xmpp.istanbul.example", true},
+              {"*.istanbul.example", "xmpp.ISTANBUL.example", true},
               {"xmpp.example", "xmpp.example2", false},
               {"xmpp.example", "a.xmpp.example", false},
               {"a.xmpp.example", "xmpp.example", false},
@@ -103,6 +106,17 @@ static void other_names_have_their_forms(void **state) {
   (void)state;
   for (i = 0; i < LENGTH(rows); i++)
     if (fits(&rows[i].name, 1, "x", "xmpp.example") != rows[i].fits) fail_msg("row %d: %s", i, rows[i].name.value);
+}
+
+/* The locale is the program's: to strcasecmp a Turkish "I" is no "i". */
+static void a_locale_changes_nothing(void **state) {
+  static const san srv = {SAN_SRV, "_XMPP-CLIENT.ISTANBUL.example", 0}, xmpp = {SAN_XMPP, "ISTANBUL.example", 0};
+  go_abroad("tr_TR");
+  wildcards_are_whole_left_labels(state);
+  other_names_have_their_forms(state);
+  assert_true(fits(&srv, 1, "x", "istanbul.example"));
+  assert_true(fits(&xmpp, 1, "x", "istanbul.example"));
+  come_home();
 }
 
 static void the_common_name_is_never_looked_at(void **state) {
@@ -202,6 +216,7 @@ int main(void) {
       cmocka_unit_test(the_common_name_is_never_looked_at), cmocka_unit_test(addresses_are_addresses),
       cmocka_unit_test(any_of_many_names_will_do),          cmocka_unit_test(two_extensions_are_no_names),
       cmocka_unit_test(names_are_listed_for_people),        cmocka_unit_test(other_addresses_are_noticed),
+      cmocka_unit_test(a_locale_changes_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

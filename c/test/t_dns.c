@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -23,7 +24,7 @@ enum { TEXT = 8192 };
 
 /* Asking. */
 
-enum { SRV = 1, DIRECT = 2, NO_TCP = 4, HURRY = 8 };
+enum { SRV = 1, DIRECT = 2, NO_TCP = 4, HURRY = 8, SHORT = 16 };
 
 typedef struct asker {
   xm_loop *loop;
@@ -41,7 +42,7 @@ static void on_done(void *arg) {
   a->dns = NULL;
 }
 
-/* Only who is in a hurry ever gives up on an answer. */
+/* Only who is in a hurry ever gives up on an answer, and only who has little time goes on without one. */
 static xm_dns_query make_query(asker *a, const server *s, const char *domain, int flags) {
   snprintf(a->nameservers, sizeof a->nameservers, "127.0.0.1:%d", s->port);
   return (xm_dns_query){.domain = domain,
@@ -49,6 +50,7 @@ static xm_dns_query make_query(asker *a, const server *s, const char *domain, in
                         .srv = flags & SRV,
                         .direct_tls = flags & DIRECT,
                         .nameservers = a->nameservers,
+                        .budget_ms = flags & SHORT ? 600 : 120000,
                         .timeout_ms = flags & HURRY ? 250 : 20000};
 }
 
@@ -193,6 +195,24 @@ static const struct row {
      "0 192.0.2.1 1"},
     {"silence", HURRY, "x.test", "x.test ! DROP\n", "!TIMEOUT retry"},
     {"silence about SRV", SRV | HURRY, "x.test", ALL_SRV("DROP") HOSTS, "0 192.0.2.9 5222"},
+    {"silence about SRV, and c-ares would wait", SRV | SHORT, "x.test", ALL_SRV("DROP") HOSTS, "0 192.0.2.9 5222"},
+    {"silence about everything", SRV | SHORT, "x.test", ALL_SRV("DROP") "x.test ! DROP\n", "!TIMEOUT retry"},
+    {"silence about one SRV", SRV | SHORT, "x.test", "_xmpps-client._tcp.x.test ! DROP\n" CLIENT "0 0 1 a.test\n" HOSTS,
+     "0 192.0.2.1 1"},
+    {"silence about one SRV, the other's target is .", SRV | SHORT, "x.test",
+     "_xmpps-client._tcp.x.test ! DROP\n" CLIENT "0 0 1 .\n" HOSTS, "!no-service retry"},
+    {"silence about one SRV, there is none of the other", SRV | SHORT, "x.test", "_xmpps-client._tcp.x.test ! DROP\n" HOSTS,
+     "0 192.0.2.9 5222"},
+    {"silence about AAAA", 0, "x.test", "x.test !AAAA DROP\n" HOSTS, "0 192.0.2.9 5222"},
+    {"silence about A", 0, "x.test", "x.test !A DROP\nx.test AAAA 2001:db8::1\n" HOSTS, "0 2001:db8::1 5222"},
+    {"silence about A, and there is no AAAA", SHORT, "x.test", "x.test !A DROP\n", "!TIMEOUT retry"},
+    {"SERVFAIL for AAAA", 0, "x.test", "x.test !AAAA SERVFAIL\n" HOSTS, "0 192.0.2.9 5222"},
+    {"SERVFAIL for AAAA, and there is no A", 0, "x.test", "x.test !AAAA SERVFAIL\n", "!SERVFAIL retry"},
+    {"silence about the AAAA of one SRV target", SRV, "x.test",
+     CLIENT "0 0 1 a.test\n" CLIENT "1 0 2 b.test\na.test !AAAA DROP\nb.test AAAA 2001:db8::2\n" HOSTS,
+     "0 192.0.2.1 1; 1 2001:db8::2 2; 1 192.0.2.2 2"},
+    {"silence about one SRV target", SRV | SHORT, "x.test",
+     CLIENT "0 0 1 a.test\n" CLIENT "1 0 2 b.test\na.test ! DROP\n" HOSTS, "1 192.0.2.2 2"},
     {"a lost question", HURRY, "x.test", "x.test ! DROPONCE\n" HOSTS, "0 192.0.2.9 5222"},
     {"noise before the answer", SRV, "x.test", ALL_SRV("NOISE") CLIENT "0 0 1 a.test\na.test ! NOISE\n" HOSTS,
      "0 192.0.2.1 1"},
@@ -443,11 +463,12 @@ static void a_broken_pipe_to_a_name_server_kills_nobody(void **state) {
   signal(SIGPIPE, before);
 }
 
-static void ask_two(const char *zone1, const char *zone2, char text[TEXT]) {
+/* Two name servers; the next one is asked after `try_ms`. */
+static void ask_two(const char *zone1, const char *zone2, int try_ms, char text[TEXT]) {
   server s1, s2;
   asker a = {0};
   char both[64];
-  xm_dns_query q = {.domain = "x.test", .port = 5222, .srv = true, .nameservers = both, .timeout_ms = 20000};
+  xm_dns_query q = {.domain = "x.test", .port = 5222, .srv = true, .nameservers = both, .budget_ms = 120000, .timeout_ms = try_ms};
   open_server(&s1, zone1, TCP_SERVED);
   open_server(&s2, zone2, TCP_SERVED);
   snprintf(both, sizeof both, "127.0.0.1:%d,127.0.0.1:%d", s1.port, s2.port);
@@ -462,9 +483,11 @@ static void ask_two(const char *zone1, const char *zone2, char text[TEXT]) {
 static void the_second_name_server_helps_out(void **state) {
   char text[TEXT];
   (void)state;
-  ask_two(ALL_SRV("SERVFAIL") "x.test ! REFUSED\n", HOSTS, text);
+  ask_two(ALL_SRV("SERVFAIL") "x.test ! REFUSED\n", HOSTS, 20000, text);
   assert_string_equal(text, "0 192.0.2.9 5222");
-  ask_two("x.test ! REFUSED\n", "x.test ! REFUSED\n", text);
+  ask_two(ALL_SRV("DROP") "x.test ! DROP\n", CLIENT "0 0 1 x.test\n" HOSTS, 50, text);
+  assert_string_equal(text, "0 192.0.2.9 1");
+  ask_two("x.test ! REFUSED\n", "x.test ! REFUSED\n", 20000, text);
   assert_string_equal(text, "!REFUSED retry");
 }
 
@@ -527,8 +550,8 @@ static void refuse(xm_dns_query q, const char *condition) {
 }
 
 static void what_is_no_name_is_refused(void **state) {
-  static const char *const names[] = {"",          "a b.test", "[::1]",         "fe80::1%lo",
-                                      "a\nb.test", "a\\.test", "\303\244.test", "1:2"};
+  static const char *const names[] = {"",          "a b.test", "[::1]",         "192.0.2.1%lo", "fe80::1::2%lo",
+                                      "a\nb.test", "a\\.test", "\303\244.test", "1:2",          "x.test%lo"};
   char longest[255];
   size_t i;
   (void)state;
@@ -540,6 +563,29 @@ static void what_is_no_name_is_refused(void **state) {
   refuse((xm_dns_query){.domain = "x.test", .port = 0}, "EINVAL");
   refuse((xm_dns_query){.domain = "x.test", .port = 65536}, "EINVAL");
   refuse((xm_dns_query){.domain = "x.test", .port = 1, .nameservers = "nonsense"}, "EBADSTR");
+}
+
+/* RFC 4007 11: only with its zone does a link-local address lead anywhere. */
+static void a_zone_is_part_of_an_address(void **state) {
+  static const struct { const char *domain, *condition; } rows[] = {
+      {"fe80::1%lo", NULL}, {"fe80::1%1", NULL}, {"fe80::1%no-such-one", "ENODEV"}, {"fe80::1%", "ENODEV"},
+      {"fe80::1%1x", "ENODEV"}, {"fe80::1%4294967297", "ENODEV"}, {"fe80::1%99999", "ENODEV"}};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    xm_dns_query q = {.domain = rows[i].domain, .port = 5222, .srv = true};
+    xm_loop *l = xm_loop_new(NULL);
+    asker a = {.loop = l};
+    const xm_dns_address *list;
+    xm_err e = {0};
+    a.dns = xm_dns_start(l, &q, on_done, &a, &e);
+    assert_int_equal(!a.dns, rows[i].condition != NULL);
+    if (!a.dns) assert_string_equal(e.condition, rows[i].condition);
+    if (a.dns) finish(&a);
+    if (a.dns) assert_int_equal(xm_dns_result(a.dns, &list, NULL), 1);
+    if (a.dns) assert_int_equal(((const struct sockaddr_in6 *)&list->sa)->sin6_scope_id, if_nametoindex("lo"));
+    end(&a);
+  }
 }
 
 /* The services' names get too long, the domain does not. */
@@ -713,6 +759,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(waiting_takes_few_turns),
     cmocka_unit_test(the_search_list_is_left_out),
     cmocka_unit_test(what_is_no_name_is_refused),
+    cmocka_unit_test(a_zone_is_part_of_an_address),
     cmocka_unit_test(the_longest_name_is_looked_up),
     cmocka_unit_test(may_be_freed_at_any_moment),
     cmocka_unit_test(may_be_freed_by_done),

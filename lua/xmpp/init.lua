@@ -133,10 +133,11 @@ local function open(o)
   return connected, err
 end
 
-local function bad_host(host)
-  local target = core.jid(host)
-  if host:find(":", 1, true) or (target and not target.localpart and not target.resourcepart) then return nil end
-  return core.error { layer = "dns", condition = "bad-host", retry = false,
+-- A host to dial, as DNS has it. It is no JID's domain: "xmpp_prosody_1" and "r3---sn-x" are names, too.
+local function dialable(host)
+  local name = core.host(host)
+  if name then return name end
+  return nil, core.error { layer = "dns", condition = "bad-host", retry = false,
     text = ("'%s' can't be a host: give a name or an IP address"):format(host) }
 end
 
@@ -201,7 +202,7 @@ function M.connect_client(jid, password, host, port, opts)
   local err
   o.host, o.port = host or o.host, port or o.port
   o.jid, err = client_jid(jid, o.resource, o.mechanisms)
-  err = err or (o.host and bad_host(o.host))
+  if o.host and not err then o.host, err = dialable(o.host) end
   if err then return nil, err end
   o.password, o.tls = password, o.tls or "starttls"
   return open(o)
@@ -230,7 +231,7 @@ function M.connect_component(host, port, domain, secret, opts)
     err = core.error { layer = "stanza", condition = "jid-malformed", retry = false,
       text = ("'%s' is not a component's address: give its domain"):format(tostring(o.jid)) }
   end
-  err = err or bad_host(host)
+  if not err then o.host, err = dialable(host) end
   if err then return nil, err end
   o.password, o.tls, o.component = secret, o.tls or "none", true
   return open(o)
@@ -263,6 +264,8 @@ function M.resume(saved, password, opts)
   if not session.jid then return nil, bad end
   o.jid = account
   o.host, o.port, o.tls = o.host or saved.host, o.port or saved.port, o.tls or saved.tls or "starttls"
+  if o.host then o.host, bad = dialable(o.host) end
+  if bad then return nil, bad end
   o.password, o.session = password, session
   return open(o)
 end

@@ -54,15 +54,17 @@ local function is_pipelining(v)
   return type(v) == "boolean" or v == "eager", 'boolean or "eager" expected, got ' .. tostring(v)
 end
 
+local SHORTEST = 1 / 1000 -- where the locale's decimal point has two bytes Lua can't read one
+
 local string, boolean, count = is "string", is "boolean", number_from(1)
 
 local known = {
   host = string, port = M.is_port, tls = one_of("starttls", "direct", "none"), ca_file = string, ca_dir = string,
   tls_name = string, pin = string, cert = string, key = string, verify = boolean, mechanisms = is_mechanisms,
-  plain = boolean, resource = string, lang = string, timeout = number_from(0.001), await_timeout = number_from(0),
+  plain = boolean, resource = string, lang = string, timeout = number_from(SHORTEST), await_timeout = number_from(0),
   keepalive = number_from(0), max_stanza = number_from(1024), max_depth = count, max_attributes = count,
   max_nodes = count, max_queue = number_from(1024), log = is "function", nameservers = string, resume = boolean,
-  reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(0.001), see_other_host = boolean,
+  reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(SHORTEST), see_other_host = boolean,
   on_response = is "function", pipelining = is_pipelining, remember = boolean,
 }
 

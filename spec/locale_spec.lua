@@ -1,0 +1,54 @@
+-- locale: a program's locale is none of ours: numbers, names and answers are what they are under "C". (The comparison of
+-- certificates under a Turkish one: t_cert, t_ascii.)
+local shell = require "spec.support.shell"
+
+local LUA = os.getenv "LUA" or "lua5.4"
+local folder
+
+-- How Lua writes 0.5 where the decimal point is `point`: LuaJIT asks no locale.
+local function half(point) return jit and "0.5" or "0" .. point .. "5" end
+
+-- What `script` prints under the locale, after a line with 0.5 as Lua writes it there.
+local function under(name, script)
+  local path = shell.file(('assert(os.setlocale "%s.UTF-8")\nprint(1 / 2)\n'):format(name), script)
+  local text = shell.succeed(shell.HERE .. ("LOCPATH='%s' '%s' '%s'"):format(folder, LUA, path))
+  os.remove(path)
+  return text
+end
+
+describe("a locale", function()
+  setup(function()
+    folder = shell.folder()
+    for _, name in ipairs { "de_DE", "ps_AF", "tr_TR" } do
+      shell.succeed(("localedef -i %s -f UTF-8 '%s/%s.UTF-8'"):format(name, folder, name))
+    end
+  end)
+
+  teardown(function() shell.remove(folder) end)
+
+  local numbers = [[
+    local x = require "xmpp".xexpr
+    for _, n in ipairs { 1 / 2, -1 / 4, 1e300, 25e-8, 1 / 10, 1 / 3, 987654321 / 8, 2 ^ 53 } do
+      print(x.to_xml { "message", { n = n }, { "body", n } })
+    end
+  ]]
+
+  for name, point in pairs { de_DE = ",", ps_AF = "\217\171" } do
+    it("has no say in numbers: " .. name, function()
+      local text = under(name, numbers)
+      assert.equal(half(point), text:match "^[^\n]+")
+      local here = shell.file(numbers)
+      assert.equal(shell.succeed(shell.HERE .. ("'%s' '%s'"):format(LUA, here)), (text:gsub("^[^\n]+\n", "")))
+      os.remove(here)
+      assert.truthy(text:find("<message n='-0.25'><body>-0.25</body></message>", 1, true), text)
+    end)
+  end
+
+  it("has no say in hosts and JIDs", function()
+    local text = under("tr_TR", [[
+      local core = require "xmpp.core"
+      print(core.jid "I@ISTANBUL.EXAMPLE/I", core.host "ISTANBUL", core.host "BÜCHER.example")
+    ]])
+    assert.equal(half "," .. "\ni@istanbul.example/I\tISTANBUL\txn--bcher-kva.example\n", text)
+  end)
+end)
