@@ -132,7 +132,7 @@ JOBS ?= 3
 OTHER_LUAS = luajit lua5.1 lua5.3
 MEMORY_SPECS = $(patsubst %,spec/%_spec.lua,faults hostility memory)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,await callback engine iq loop luas queue refusals response roundtrip seed who xexpr)
-C_TESTS = $(TESTS) spec/support/precis-compare spec/support/hostile/run
+C_TESTS = $(TESTS) spec/support/precis-compare spec/support/stringprep-compare spec/support/hostile/run
 CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(MEMORY_SPECS),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(SPECS) $(C_TESTS)))
 check: export ROUNDTRIP_CASES ?= $(if $(OTHER_LUA),2000,10000)
 check: all bench-programs $(if $(OTHER_LUA),,tests)
@@ -152,7 +152,7 @@ check-sanitized:
 	  LUA=$(LUA) prove -j$(JOBS) --exec spec/support/tap spec/support/fuzz-short $(filter-out $(NOT_SANITIZED),$(SPECS)) \
 	  spec/support/hostile/run $(patsubst $(BUILD)/%,build-san/%,$(TESTS))
 .PHONY: tests
-tests: $(TESTS) $(BUILD)/test/precis_dump
+tests: $(TESTS) $(BUILD)/test/precis_dump $(BUILD)/test/stringprep_dump
 
 # gcc and clang with more warnings than the build has, gcc's at -O3 as well, which sees other things; and what keeps the Lua
 # files within 5.1's syntax.

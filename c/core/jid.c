@@ -4,11 +4,11 @@
 #include <idn2.h>
 #include <stdint.h>
 #include <string.h>
-#include <unicase.h>
 #include <unistr.h>
 
 #include "ascii.h"
 #include "precis.h"
+#include "stringprep.h"
 
 typedef enum part { LOCAL, DOMAIN, RESOURCE, PASSWORD, PARTS } part;
 
@@ -287,19 +287,50 @@ int xm_jid_parse(xm_jid *jid, const char *s, size_t n, const char **reason) {
   return XM_OK;
 }
 
-bool xm_jid_is(const xm_jid *jid, const char *s, size_t n) {
-  size_t len = xm_jid_len(jid);
-  const char *reason;
-  xm_jid other;
-  if (n == len && memcmp(jid->str, s, n) == 0) return true;
-  if (xm_jid_parse(&other, s, n, &reason) < 0) return false;
-  return xm_jid_len(&other) == len && memcmp(jid->str, other.str, len) == 0;
+/* A part that is there, behind what *at bytes have written already. */
+static int write_part(xm_jid *jid, size_t at, xm_stringprep_profile p, const char *s, size_t n, unsigned short *len) {
+  size_t made;
+  int rc = xm_stringprep(p, s, n, jid->str + at, XM_JID_PART, &made);
+  if (rc == XM_OK) *len = (unsigned short)made;
+  return rc == XM_ELIMIT ? XM_EINVAL : rc;
 }
 
-bool xm_jid_folds_alike(const char *a, size_t n, const char *b, size_t m) {
-  int order;
-  if (n == 0 || m == 0) return n == m;
-  return u8_casecmp((const uint8_t *)a, n, (const uint8_t *)b, m, NULL, UNINORM_NFKC, &order) == 0 && order == 0;
+int xm_jid_written(xm_jid *jid, const char *s, size_t n) {
+  xm_jid made = {.local_len = 0};
+  xm_jid_parts p;
+  const char *reason;
+  size_t domain;
+  int rc = cut(&p, s, n, &reason);
+  if (rc == XM_OK && p.local) rc = write_part(&made, 0, XM_STRINGPREP_NODE, p.local, p.local_len, &made.local_len);
+  if (rc < 0) return rc;
+  if (p.local) made.str[made.local_len] = '@';
+  rc = prepare_domain(p.domain, p.domain_len, made.str + (p.local ? made.local_len + 1 : 0), &domain, &reason);
+  if (rc < 0) return rc;
+  made.domain_len = (unsigned short)domain;
+  n = xm_jid_bare_len(&made);
+  if (p.resource) {
+    made.str[n] = '/';
+    rc = write_part(&made, n + 1, XM_STRINGPREP_RESOURCE, p.resource, p.resource_len, &made.resource_len);
+  }
+  made.str[xm_jid_len(&made)] = '\0';
+  if (rc == XM_OK) memcpy(jid, &made, offsetof(xm_jid, str) + xm_jid_len(&made) + 1);
+  return rc;
+}
+
+static bool equals(const xm_jid *jid, const char *s, size_t n) {
+  return n == xm_jid_len(jid) && memcmp(jid->str, s, n) == 0;
+}
+
+bool xm_jid_is(const xm_jid *jid, const char *s, size_t n) {
+  const char *reason;
+  xm_jid arrived, written;
+  if (equals(jid, s, n)) return true;
+  if (xm_jid_parse(&arrived, s, n, &reason) == XM_OK) {
+    s = arrived.str;
+    n = xm_jid_len(&arrived);
+  }
+  if (equals(jid, s, n)) return true;
+  return xm_jid_written(&written, jid->str, xm_jid_len(jid)) == XM_OK && equals(&written, s, n);
 }
 
 int xm_jid_ascii_domain(const xm_jid *jid, char *out, size_t cap) {

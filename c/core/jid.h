@@ -1,5 +1,4 @@
-/* jid: addresses (RFC 7622): split, prepare, compare. Rank 1: knows err and precis. The one door to libidn2, and
- * with precis to libunistring.
+/* jid: addresses (RFC 7622): split, prepare, compare. Rank 1: knows err, precis and stringprep. The one door to libidn2.
  *
  * Two ways in. xm_jid_parse enforces everything: for addresses that we create. xm_jid_split looks only at the structure:
  * for addresses that arrive, since servers prepare by older rules (stringprep) and nothing may be dropped for it. */
@@ -64,12 +63,15 @@ static inline xm_jid *xm_jid_copy(const xm_jid *jid) {
   return copy;
 }
 
-/* Is what arrived (`s`, as the peer spelled it) the address `jid`: the same bytes, or the same after preparation? */
-bool xm_jid_is(const xm_jid *jid, const char *s, size_t n);
+/* How a server that prepares by RFC 6122 writes an address in what it sends: the localpart by Nodeprep ("fußball" becomes
+ * "fussball"), the resourcepart by Resourceprep. The domainpart stays as xm_jid_parse makes it: names that such a server
+ * would fold together too have different owners. 0; XM_EINVAL: it takes no such address; XM_ENOMEM. */
+int xm_jid_written(xm_jid *jid, const char *s, size_t n);
 
-/* Could a server that prepares localparts by Nodeprep (RFC 6122), with full case folding and NFKC, take the two for one?
- * "fußball" and "fussball" are, there. Both are valid UTF-8. No memory: false. */
-bool xm_jid_folds_alike(const char *a, size_t n, const char *b, size_t m);
+/* Is what arrived (`s`, as the peer spelled it) the address `jid`: the same bytes, the same after preparation, or what a
+ * server of RFC 6122 makes of it? Not the other way round: nobody who is asked for "fussball" answers as "fußball". No
+ * memory: false. */
+bool xm_jid_is(const xm_jid *jid, const char *s, size_t n);
 
 /* The domainpart as it goes into DNS and certificates: A-labels (RFC 5890), no brackets round an IPv6 address. Writes at
  * most `cap` bytes with the NUL (256 are always enough). 0, XM_EINVAL, XM_ENOMEM. */

@@ -357,15 +357,15 @@ static void adopt(xm_jid *jid, const xm_jid_parts *p) {
 }
 
 /* Same localpart and domainpart as asked for; the resourcepart is the server's to choose (RFC 6120 7.6, 7.7), and the
- * localpart, too, of who has logged in without a name. A server may fold a localpart further than we do (RFC 6122). */
+ * localpart, too, of who has logged in without a name. A server may write it as RFC 6122 does. */
 static bool is_ours(const xm_nego *n, const xm_jid_parts *p) {
-  const xm_jid *want = n->o.jid;
+  const xm_jid *jid = n->o.jid;
+  bool anonymous = n->login.choice.mech->kind == XM_MECH_ANONYMOUS;
+  const char *want = anonymous ? xm_jid_domain(jid) : jid->str, *got = anonymous || !p->local ? p->domain : p->local;
   const char *reason;
-  xm_jid got;
-  bool same_domain = xm_jid_parse(&got, p->domain, p->domain_len, &reason) == XM_OK &&
-                     got.domain_len == want->domain_len && memcmp(got.str, xm_jid_domain(want), got.domain_len) == 0;
-  if (n->login.choice.mech->kind == XM_MECH_ANONYMOUS) return same_domain;
-  return same_domain && xm_jid_folds_alike(p->local, p->local_len, xm_jid_local(want), want->local_len);
+  xm_jid bare;
+  return xm_jid_parse(&bare, want, (size_t)(jid->str + xm_jid_bare_len(jid) - want), &reason) == XM_OK &&
+         xm_jid_is(&bare, got, (size_t)(p->domain + p->domain_len - got));
 }
 
 static int on_bound(xm_nego *n, const xm_tape *t, xm_err *e) {

@@ -282,6 +282,38 @@ static bool same(const xm_jid *j, const char *s) {
   return xm_jid_is(j, s, strlen(s));
 }
 
+/* By RFC 6122: what a server makes of an address before it sends anything from there. NULL: it takes none like it. */
+static void check_written(const char *s, const char *expected) {
+  xm_jid j;
+  int rc = xm_jid_written(&j, s, strlen(s));
+  if (rc != (expected ? XM_OK : XM_EINVAL)) fail_msg("%s: %d", s, rc);
+  if (expected) assert_string_equal(j.str, expected);
+  if (expected) assert_int_equal(xm_jid_len(&j), strlen(expected));
+}
+
+static void written_as_older_servers_do(void **state) {
+  (void)state;
+  check_written("Juliet@Example.COM./Balcony", "juliet@example.com/Balcony");
+  check_written("straße@d", "strasse@d");
+  check_written("σίσυφος@d", "σίσυφοσ@d");
+  check_written("\uFB01sh@d/\uFB01sh", "fish@d/fish");
+  check_written("room@d/nick\u2764\uFE0F", "room@d/nick\u2764");
+  check_written("room@d/ﬀß\u00AD", "room@d/ffß"); /* Resourceprep folds no case */
+  check_written("faß.example/\u2168", "faß.example/IX");
+  check_written("xn--fa-hia.example", "faß.example");
+  check_written("\U0001F600@d/\U0001F600\uFE0F", "\U0001F600@d/\U0001F600"); /* later than Unicode 3.2 */
+  check_written("a@d/\u202E", NULL);
+  check_written("a@d/\u00AD", NULL);
+  check_written("\u00AD@d", NULL);
+  check_written("a b@d", NULL);
+  check_written("\u2100@d", NULL); /* a/c by NFKC */
+  check_written("@d", NULL);
+  check_written("d/", NULL);
+  check_written("", NULL);
+  check_written("a@\xFF", NULL);
+  check_written("\xFF@d", NULL);
+}
+
 static void comparing(void **state) {
   const char *reason;
   xm_jid j;
@@ -298,6 +330,14 @@ static void comparing(void **state) {
   assert_false(same(&j, "romeo@faß.example/R\u00E9"));
   assert_false(same(&j, "juliet@"));
   assert_false(same(&j, ""));
+  assert_int_equal(parse(&j, "straße@d/\u2460", &reason), XM_OK);
+  assert_true(same(&j, "strasse@d/1"));
+  assert_true(same(&j, "STRASSE@D/1"));
+  assert_false(same(&j, "strase@d/1"));
+  assert_false(same(&j, "strasse@d/2"));
+  assert_int_equal(parse(&j, "strasse@d/1", &reason), XM_OK);
+  assert_false(same(&j, "straße@d/1")); /* who answers so is somebody else */
+  assert_false(same(&j, "strasse@d/\u2460"));
 }
 
 static void resources(void **state) {
@@ -345,6 +385,7 @@ int main(void) {
       cmocka_unit_test(domains),        cmocka_unit_test(addresses),        cmocka_unit_test(international_domains),
       cmocka_unit_test(ascii_domains),  cmocka_unit_test(lengths_of_parts), cmocka_unit_test(lengths_after_preparation),
       cmocka_unit_test(lengths_in_dns), cmocka_unit_test(splitting),        cmocka_unit_test(comparing),
+      cmocka_unit_test(written_as_older_servers_do),
       cmocka_unit_test(resources),      cmocka_unit_test(opaque_strings),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
