@@ -4,7 +4,7 @@
  *   wait    who waits for what, and the timers
  *   stanza  tape -> table, table -> out
  *   conn    the connection's userdata: its life and its parts
- *   connect, send, receipt, dispatch, callback   what is done with one
+ *   connect, send, receipt, dispatch, queue, callback   what is done with one
  *   jid     the Jid userdata
  *   module  luaopen, the loop's turns
  *   compat  the other Luas
@@ -67,7 +67,7 @@ struct xb_state {
 };
 
 /* One connection's userdata; its uservalue is a table: see the enum. */
-enum { XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ON_STATE, XB_ON_FAILED };
+enum { XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL };
 struct xb_conn {
   const void *kind;     /* it is one: see xb_check_conn */
   xb_state *st;
@@ -86,7 +86,14 @@ struct xb_conn {
   xb_waiters responses, waiters; /* who waits for a response; for something else */
   xb_waiters lost;      /* who waits for a response that can't come any more, and hasn't been told yet */
   size_t max_queue, queued; /* bytes; of the stanzas in the receive queue, as they came */
-  lua_Integer first, last;  /* of the receive queue: stanza at 2i, its size at 2i+1 */
+  lua_Integer first, last;  /* of the receive queue: stanza at 2i, its size at 2i+1 (see xb_push_queue) */
+  bool stopped;         /* nothing is read, since nobody can take it */
+  uint64_t asked_at;    /* when somebody last asked for a stanza of the queue, by xm_loop_now; 0: never */
+  unsigned patience;    /* ms since then, after which nobody is taken to ask any more */
+  size_t dropped;       /* stanzas of the queue that were thrown away */
+  bool told_full;       /* of that */
+  bool suspends;        /* a handler or callback of its has waited: all are watched since */
+  size_t waiting, held; /* calls of these that wait now; bytes of their stanzas and coroutines */
 };
 
 /* What a waiter waits for. */
@@ -108,12 +115,14 @@ typedef struct xb_task {
   xb_conn *conn;        /* of the next two; kept alive by the task */
   xm_question *question; /* an iq that this call may answer; held */
   uint32_t once;        /* slot of a once-callback: removed if it returned true */
+  size_t size;          /* bytes that the connection is charged with while it waits */
+  bool waits;           /* it is charged */
 } xb_task;
 
 /* Calls the function below `nargs` arguments in a coroutine of its own, pops all of them. It may yield and go on later, by
  * xb_resume or by whoever else resumes it; an error goes to on_error. `conn` is the index of the task's connection, 0 when it
- * has none. */
-void xb_call(lua_State *L, int nargs, const xb_task *task, int conn);
+ * has none. true: it has yielded. */
+bool xb_call(lua_State *L, int nargs, const xb_task *task, int conn);
 /* Takes the memory that the next xb_call needs before its function runs: raises here, not there. */
 void xb_prepare_call(lua_State *L, xb_state *st);
 /* Goes on with the suspended coroutine on top of the stack, pops it. One that isn't suspended is left alone. */
@@ -255,13 +264,34 @@ int xb_l_enqueue(lua_State *L);
 
 /* Its turn. How many stanzas were dispatched; raises only when memory is so short that its end can't be told. */
 int xb_service(lua_State *L, xb_conn *conn, int most);
-/* The receive queue's first goes to the top of the stack; false: it is empty. */
-bool xb_pop_queue(lua_State *L, xb_conn *conn, int index);
-/* The stanza on top of the stack goes to its end; pops it. */
-void xb_push_queue(lua_State *L, xb_conn *conn, int index, size_t size);
 /* Tells the waiter that the connection has ended. */
 void xb_finish_ended(lua_State *L, xb_conn *conn, xb_waiter *w);
 int xb_l_default_handler(lua_State *L);
+
+/* The question that the stanza's table at `index` asks, held once; NULL: it needs no answer, or there is no memory. */
+xm_question *xb_ask_table(lua_State *L, xb_conn *conn, int index);
+
+/* queue.c */
+
+/* The stanza on top of the stack goes to the end of the receive queue; pops it. `claimed`: a response that its waiter has had:
+ * callbacks are to see it, and nobody else. */
+void xb_push_queue(lua_State *L, xb_conn *conn, int index, size_t size, bool claimed);
+/* The same for what has just come. Where nobody asks for stanzas, and the queue is full, room is made first: the oldest are
+ * thrown away, which is told. */
+void xb_queue(lua_State *L, xb_conn *conn, int index, size_t size);
+/* The queue's first goes to the top of the stack; false: it is empty. */
+bool xb_pop_queue(lua_State *L, xb_conn *conn, int index, size_t *size, bool *claimed);
+/* The first that isn't for callbacks alone. */
+bool xb_receive(lua_State *L, xb_conn *conn, int index);
+/* Somebody has asked for a stanza. */
+void xb_note_asked(xb_conn *conn);
+/* A call of a handler or callback, for a stanza of `size` bytes, waits; it is over. */
+void xb_call_waits(xb_conn *conn, size_t size);
+void xb_call_is_over(xb_conn *conn, size_t size);
+/* So many wait that what comes is not given to handler or callbacks, but queued for them. */
+bool xb_must_park(const xb_conn *conn);
+/* Nobody can take what comes: reading stops, TCP pushes back; unless somebody waits for what has to be read first. */
+bool xb_is_full(const xb_conn *conn);
 
 /* callback.c */
 

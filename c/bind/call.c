@@ -139,6 +139,7 @@ static bool came_to_true(lua_State *co, int results) {
 
 static void finish(lua_State *L, const xb_task *t, bool done) {
   if (!t->conn) return;
+  if (t->waits) xb_call_is_over(t->conn, t->size);
   if (t->once && done && t->conn->c) {
     xb_push_conn(L, t->conn);
     if (!lua_isnil(L, -1)) xb_remove_callback(L, t->conn, lua_gettop(L), t->once);
@@ -179,13 +180,16 @@ static int l_keep(lua_State *L) {
 
 /* The coroutine at `co` has yielded: its task waits for it. Without memory for that, the task is over. */
 static void keep_task(lua_State *L, int co, int cell, const xb_task *task, int conn) {
+  xb_task waits = *task;
+  waits.waits = true;
+  xb_call_waits(task->conn, task->size);
   lua_pushcfunction(L, l_keep);
   lua_pushvalue(L, co);
   lua_pushvalue(L, cell);
   lua_pushvalue(L, conn);
-  lua_pushlightuserdata(L, (void *)task);
+  lua_pushlightuserdata(L, &waits);
   if (lua_pcall(L, 4, 0, 0) == LUA_OK) return;
-  finish(L, task, false);
+  finish(L, &waits, false);
   lua_error(L);
 }
 
@@ -325,9 +329,10 @@ static bool run(lua_State *L, lua_State *co, xb_state *st, int nargs, int *resul
   return true;
 }
 
-void xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
+bool xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
   lua_State *co;
   int at, results, watched = task->conn != NULL;
+  bool over;
   luaL_checkstack(L, 10, "a callback");
   if (watched) nargs = watch(L, nargs);
   co = push_coroutine(L, task->st);
@@ -335,7 +340,8 @@ void xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
   at = lua_gettop(L) - nargs - 1; /* a watched call's cell is below it */
   luaL_checkstack(co, nargs + 5, "a callback");
   lua_xmove(L, co, nargs + 1);
-  if (run(L, co, task->st, nargs, &results)) {
+  over = run(L, co, task->st, nargs, &results);
+  if (over) {
     finish(L, task, came_to_true(co, results));
     if (results >= 0) {
       lua_settop(co, 0);
@@ -349,6 +355,7 @@ void xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
     if (watched) keep_task(L, at, at - 1, task, conn);
   }
   lua_settop(L, at - 1 - watched);
+  return !over;
 }
 
 void xb_resume(lua_State *L, xb_state *st) {

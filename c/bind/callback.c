@@ -5,7 +5,8 @@
 
 int xb_l_receive(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
-  if (conn->handler == XB_NO_HANDLER && xb_pop_queue(L, conn, 1)) { /* else the handler has it first */
+  xb_note_asked(conn);
+  if (conn->handler == XB_NO_HANDLER && xb_receive(L, conn, 1)) { /* else the handler has it first */
     xb_mark_ready(conn); /* there is room again */
     return 1;
   }
@@ -40,6 +41,7 @@ int xb_l_set_handler(lua_State *L) {
 
 int xb_l_stop_handler(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
+  if (conn->handler != XB_NO_HANDLER) xb_note_asked(conn); /* who had one will want the rest */
   conn->handler = XB_NO_HANDLER;
   lua_pushnil(L);
   xb_set_part(L, 1, XB_HANDLER);

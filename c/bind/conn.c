@@ -174,15 +174,16 @@ static void set_ahead(lua_State *L, unsigned ahead) {
   lua_setfield(L, -2, "pipelined");
 }
 
-static void set_count(lua_State *L, const char *name, unsigned n) {
+static void set_count(lua_State *L, const char *name, size_t n) {
   lua_pushinteger(L, (lua_Integer)n);
   lua_setfield(L, -2, name);
 }
 
 /* info() -> how it was secured and logged in, and what became of its sessions. */
 static int l_info(lua_State *L) {
-  const xm_conn_info info = xm_conn_info_of(xb_check_conn(L)->c);
-  lua_createtable(L, 0, 9);
+  const xb_conn *conn = xb_check_conn(L);
+  const xm_conn_info info = xm_conn_info_of(conn->c);
+  lua_createtable(L, 0, 13);
   lua_pushstring(L, info.tls_version);
   lua_setfield(L, -2, "tls_version");
   if (info.tls_version) {
@@ -201,6 +202,9 @@ static int l_info(lua_State *L) {
   set_count(L, "resumed", info.resumed);
   set_count(L, "rebound", info.rebound);
   set_count(L, "failed_without_h", info.failed_without_h);
+  set_count(L, "queued", (size_t)(conn->last - conn->first));
+  set_count(L, "dropped", conn->dropped);
+  set_count(L, "waiting", conn->waiting);
   return 1;
 }
 

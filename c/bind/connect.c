@@ -248,7 +248,7 @@ static xb_conn *new_conn(lua_State *L) {
   int part;
   *conn = (xb_conn){.kind = &xb_conn_kind, .st = xb_state_of(L), .ended = true};
   luaL_setmetatable(L, XB_CONN);
-  lua_createtable(L, XB_ON_FAILED, 0);
+  lua_createtable(L, XB_ON_FULL, 0);
   for (part = XB_CALLBACKS; part <= XB_RECEIPTS; part++) {
     lua_newtable(L);
     lua_rawseti(L, -2, part);
@@ -275,6 +275,7 @@ static int open_conn(lua_State *L, xb_conn *conn, xm_err *e) {
   lua_pop(L, 1);
   o.jid = jid;
   conn->max_queue = o.max_queue;
+  conn->patience = o.patience;
   old = read_session(L, &session);
   if (o.tls != XM_TLS_NONE) {
     o.tls_ctx = make_tls(L, e);

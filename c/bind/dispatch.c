@@ -12,6 +12,7 @@ typedef struct dispatch {
   xb_conn *conn;
   int at;                /* the connection's userdata */
   int table;             /* the stanza's; 0: not made yet */
+  size_t size;           /* bytes that it takes, about; 0: not known */
   xm_question *question; /* it is an iq that must be answered */
 } dispatch;
 
@@ -24,15 +25,15 @@ static void need_table(dispatch *d) {
 
 /* Calls the function on top of the stack with stanza and connection. */
 static void deliver(dispatch *d, uint32_t once) {
-  xb_task task = {.st = d->conn->st, .question = d->question, .once = once};
+  xb_task task = {.st = d->conn->st, .question = d->question, .once = once, .size = d->size};
   if (d->question) {
     xb_prepare_call(d->L, d->conn->st); /* who holds it must be called */
     xm_question_hold(d->question);
   }
-  if (d->question || once) task.conn = d->conn;
+  if (d->question || once || d->conn->suspends) task.conn = d->conn; /* to watch each call would cost who never waits */
   lua_pushvalue(d->L, d->table);
   lua_pushvalue(d->L, d->at);
-  xb_call(d->L, 2, &task, d->at);
+  if (xb_call(d->L, 2, &task, d->at)) d->conn->suspends = true;
 }
 
 /* The slot's function goes to the top of the stack. */
@@ -55,42 +56,14 @@ static void to_callbacks(dispatch *d) {
   for (; slot && slot <= last; slot = xm_route_next(r, slot, t)) deliver(d, push_callback(d, slot));
 }
 
-static void to_queue(dispatch *d, size_t size) {
+static void to_queue(dispatch *d) {
   lua_State *L = d->L;
   xb_conn *conn = d->conn;
   xb_waiter *w = xb_find_waiter(conn, XB_STANZA);
   need_table(d);
   lua_pushvalue(L, d->table);
   if (w) return xb_finish(L, w, 1);
-  xb_push_queue(L, conn, d->at, size);
-}
-
-void xb_push_queue(lua_State *L, xb_conn *conn, int at, size_t size) {
-  xb_push_part(L, at, XB_QUEUE);
-  lua_insert(L, -2);
-  lua_rawseti(L, -2, 2 * conn->last);
-  lua_pushinteger(L, (lua_Integer)size);
-  lua_rawseti(L, -2, 2 * conn->last + 1);
-  lua_pop(L, 1);
-  conn->last++;
-  conn->queued += size;
-}
-
-/* The queue's first goes to the top of the stack; false: it is empty. */
-bool xb_pop_queue(lua_State *L, xb_conn *conn, int at) {
-  if (conn->first == conn->last) return false;
-  xb_push_part(L, at, XB_QUEUE);
-  lua_rawgeti(L, -1, 2 * conn->first);
-  lua_rawgeti(L, -2, 2 * conn->first + 1);
-  conn->queued -= (size_t)lua_tointeger(L, -1);
-  lua_pop(L, 1);
-  lua_pushnil(L);
-  lua_rawseti(L, -3, 2 * conn->first);
-  lua_pushnil(L);
-  lua_rawseti(L, -3, 2 * conn->first + 1);
-  lua_remove(L, -2);
-  conn->first++;
-  return true;
+  xb_queue(L, conn, d->at, d->size);
 }
 
 static bool must_be_answered(const char *name, const char *type) {
@@ -112,6 +85,13 @@ static xm_question *ask_tape(xb_conn *conn, const xm_tape *t) {
   return ask(conn, &a);
 }
 
+xm_question *xb_ask_table(lua_State *L, xb_conn *conn, int index) {
+  xb_address a;
+  const char *ns = xm_conn_ns(conn->c);
+  xb_read_address(L, index, &a, &ns);
+  return ask(conn, &a);
+}
+
 static void release(dispatch *d) {
   d->conn->asked = NULL;
   if (d->question && xm_question_release(xm_conn_route(d->conn->c), d->question))
@@ -130,12 +110,20 @@ static void to_handler(dispatch *d) {
 
 static size_t size_of(const xm_tape *t) { return t->bytes.last + t->n * 64; }
 
+/* It waits for its turn, though there is a handler. */
+static void park(dispatch *d, bool claimed) {
+  need_table(d);
+  lua_pushvalue(d->L, d->table);
+  xb_push_queue(d->L, d->conn, d->at, d->size, claimed);
+}
+
 /* The stanza on the tape. */
 static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
   const xm_tape *t = xm_conn_stanza(conn->c);
-  dispatch d = {.L = L, .conn = conn, .at = at};
+  dispatch d = {.L = L, .conn = conn, .at = at, .size = size_of(t)};
   xb_waiter *w = xm_route_claim(xm_conn_route(conn->c), t);
   bool handled = conn->handler != XB_NO_HANDLER; /* one that the waiter sets gets what is queued, and then what comes */
+  bool parked = xb_must_park(conn);
   if (w) {
     xb_waiter_set_pending(w, NULL);
     need_table(&d);
@@ -143,9 +131,10 @@ static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
     xb_finish(L, w, 1);
   }
   if (!handled || conn->handler == XB_NO_HANDLER) {
-    if (!w) to_queue(&d, size_of(t));
+    if (!w) to_queue(&d);
     return;
   }
+  if (parked) return park(&d, w != NULL);
   d.question = conn->asked = ask_tape(conn, t);
   to_handler(&d);
   release(&d);
@@ -170,12 +159,9 @@ static void table_to_callbacks(dispatch *d) {
 }
 
 /* A stanza that was queued before there was a handler; its table is on top of the stack. */
-static void dispatch_queued(lua_State *L, xb_conn *conn, int at) {
-  dispatch d = {.L = L, .conn = conn, .at = at, .table = lua_gettop(L)};
-  xb_address a;
-  const char *ns = xm_conn_ns(conn->c);
-  xb_read_address(L, d.table, &a, &ns);
-  d.question = conn->asked = ask(conn, &a);
+static void dispatch_queued(lua_State *L, xb_conn *conn, int at, size_t size) {
+  dispatch d = {.L = L, .conn = conn, .at = at, .table = lua_gettop(L), .size = size};
+  d.question = conn->asked = xb_ask_table(L, conn, d.table);
   if (conn->handler == XB_DEFAULT_HANDLER) {
     table_to_callbacks(&d);
   } else {
@@ -266,12 +252,6 @@ static void tell_end(lua_State *L, xb_conn *conn) {
   xb_keep_alive(L, conn);
 }
 
-/* The receive queue is full: reading stops, TCP pushes back; unless somebody waits for what has to be read first. */
-static bool is_full(const xb_conn *conn) {
-  return conn->handler == XB_NO_HANDLER && conn->queued > conn->max_queue && !conn->responses.first &&
-         !conn->waiters.first;
-}
-
 /* What the stanza is to the server is over when it has been dispatched: a handler that waits is on its own. */
 static void on_stanza(lua_State *L, xb_conn *conn) {
   dispatch_tape(L, conn, 1);
@@ -294,14 +274,21 @@ static void take_event(lua_State *L, xb_conn *conn, xm_conn_event ev) {
   }
 }
 
+/* What is queued for the handler comes before anything that is read. */
+static bool next_queued(lua_State *L, xb_conn *conn) {
+  size_t size;
+  bool claimed;
+  if (conn->handler == XB_NO_HANDLER || xb_must_park(conn) || !xb_pop_queue(L, conn, 1, &size, &claimed)) return false;
+  dispatch_queued(L, conn, 1, size);
+  return true;
+}
+
 /* One event -> 1: a stanza, -1: there is no more, 0. */
 static int work(lua_State *L, xb_conn *conn) {
   xm_conn_event ev;
-  if (conn->handler != XB_NO_HANDLER && xb_pop_queue(L, conn, 1)) {
-    dispatch_queued(L, conn, 1);
-    return 1;
-  }
-  xm_conn_pause(conn->c, is_full(conn));
+  if (next_queued(L, conn)) return 1;
+  conn->stopped = xb_is_full(conn);
+  xm_conn_pause(conn->c, conn->stopped);
   ev = conn->ended ? XM_CONN_NOTHING : xm_conn_next(conn->c);
   note_event(conn, ev);
   xb_drain_log(L, conn, 1);
@@ -310,7 +297,7 @@ static int work(lua_State *L, xb_conn *conn) {
   if (conn->lost.first) xb_tell_lost(L, conn);
   if (conn->ended) tell_end(L, conn);
   if (conn->c) finish_sent(L, conn);
-  if (ev == XM_CONN_AGAIN) xb_mark_ready(conn);
+  if (ev == XM_CONN_AGAIN || (conn->stopped && conn->c && !xb_is_full(conn))) xb_mark_ready(conn);
   return ev == XM_CONN_STANZA ? 1 : ev == XM_CONN_NOTHING || ev == XM_CONN_AGAIN ? -1 : 0;
 }
 

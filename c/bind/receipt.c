@@ -122,15 +122,16 @@ void xb_tell_lost(lua_State *L, xb_conn *conn) {
   }
 }
 
-/* on("state" or "failed", f): one listener each; nil: none any more. */
+/* on("state", "failed" or "full", f): one listener each; nil: none any more. */
 int xb_l_on(lua_State *L) {
-  static const char *const names[] = {"state", "failed", NULL};
+  static const char *const names[] = {"state", "failed", "full", NULL};
+  static const int parts[] = {XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL};
   xb_conn *conn = xb_check_conn(L);
-  bool state = luaL_checkoption(L, 2, NULL, names) == 0;
+  int part = parts[luaL_checkoption(L, 2, NULL, names)];
   if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TFUNCTION);
   lua_settop(L, 3);
-  if (state) conn->listens = !lua_isnil(L, 3);
-  xb_set_part(L, 1, state ? XB_ON_STATE : XB_ON_FAILED);
+  if (part == XB_ON_STATE) conn->listens = !lua_isnil(L, 3);
+  xb_set_part(L, 1, part);
   xb_keep_alive(L, conn);
   return 0;
 }

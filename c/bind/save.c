@@ -48,19 +48,24 @@ static void push_pending(lua_State *L, const xb_conn *conn) {
 
 /* { stanza... }: what has come in, and nobody has taken. */
 static void push_queue(lua_State *L, const xb_conn *conn) {
-  lua_Integer i;
+  lua_Integer i, n = 0;
+  bool claimed;
   lua_newtable(L);
   xb_push_part(L, 1, XB_QUEUE);
   for (i = conn->first; i < conn->last; i++) {
+    lua_rawgeti(L, -1, 2 * i + 1);
+    claimed = lua_tointeger(L, -1) < 0;
+    lua_pop(L, 1);
+    if (claimed) continue;
     lua_rawgeti(L, -1, 2 * i);
-    lua_rawseti(L, -3, i - conn->first + 1);
+    lua_rawseti(L, -3, ++n);
   }
   lua_pop(L, 1);
 }
 
 /* It is the next process's now. */
 static void empty_queue(lua_State *L, xb_conn *conn) {
-  while (xb_pop_queue(L, conn, 1)) lua_pop(L, 1);
+  while (xb_receive(L, conn, 1)) lua_pop(L, 1);
 }
 
 static bool is_over(const xb_conn *conn) {
@@ -113,6 +118,6 @@ int xb_l_enqueue(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
-  xb_push_queue(L, conn, 1, 0);
+  xb_push_queue(L, conn, 1, 0, false);
   return 0;
 }

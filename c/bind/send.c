@@ -17,7 +17,7 @@ void xb_push_closed(lua_State *L, const xb_conn *conn) {
 
 /* After a flush: somebody may wait for just that, or wants to know of it, or sees what goes over the wire. */
 static void wake_who_waits(xb_conn *conn) {
-  if (conn->waiters.first || conn->watched || (conn->logs && xm_buf_len(xm_conn_log(conn->c)))) xb_mark_ready(conn);
+  if (conn->waiters.first || conn->watched || conn->stopped || (conn->logs && xm_buf_len(xm_conn_log(conn->c)))) xb_mark_ready(conn);
 }
 
 /* Inside a step what is sent leaves together at its end. */
@@ -171,7 +171,7 @@ int xb_l_request(lua_State *L) {
   }
   xb_waiter_set_seq(waiter, seq);
   note_answer(conn, &a);
-  if (conn->queued > conn->max_queue) xb_mark_ready(conn); /* reading had stopped: see is_full */
+  if (conn->stopped) xb_mark_ready(conn); /* what is awaited now must be read */
   lua_pushlstring(L, a.id, a.id_len);
   flush_soon(conn);
   xb_drain_log(L, conn, 1);

@@ -154,6 +154,7 @@ static void let_go(lua_State *L, xb_waiter *w) {
   link_out(w);
   if (w->handle) *w->handle = NULL;
   if (w->kind == XB_TIME) w->st->timers--;
+  if (w->kind == XB_STANZA && conn->loop) xb_note_asked(conn);
   if (w->pending && conn && conn->c) xm_route_forget(xm_conn_route(conn->c), w->pending);
   drop_ref(L, w->st, w->who);
   free(w);

@@ -160,7 +160,9 @@ void xm_conn_free(xm_conn *c) {
 /* The rest. */
 
 void xm_conn_pause(xm_conn *c, bool paused) {
+  bool was = c->paused;
   c->paused = paused;
+  if (was && !paused && xc_is_up(c)) xc_hear_answer(c); /* what the server has answered can only come now */
   if (c->link) xm_link_pause(c->link, paused);
 }
 

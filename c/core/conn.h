@@ -106,6 +106,8 @@ int xm_conn_commit(xm_conn *c, size_t mark, unsigned flags, uint64_t *seq, xm_er
 void xm_conn_flush(xm_conn *c);
 /* What isn't known to have arrived: with stream management, what isn't acknowledged, else what the kernel hasn't taken. */
 size_t xm_conn_pending(const xm_conn *c, size_t *stanzas);
+/* Does it wait for something that the server says, and that has to be read: an acknowledgement, an answer? */
+bool xm_conn_expects(const xm_conn *c);
 /* Asks for an acknowledgement at once, where there is stream management. */
 void xm_conn_hurry(xm_conn *c);
 /* Is the server still there? It is asked, and has `patience` to answer. */

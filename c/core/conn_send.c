@@ -40,6 +40,10 @@ static bool is_expecting(const xm_conn *c) {
   return xm_sm_awaited(c->sm) || xm_sm_state_of(c->sm) == XM_SM_ENABLING || *c->ping;
 }
 
+bool xm_conn_expects(const xm_conn *c) {
+  return is_expecting(c) || xm_sm_stanzas(c->sm) > 0;
+}
+
 unsigned xc_patience(const xm_conn *c) {
   return c->unproven && c->o.patience > PROVE ? PROVE : c->o.patience;
 }

@@ -132,7 +132,8 @@ function Jid:with_resource(resource) end
 ---@field max_depth? integer elements inside each other in a stanza taken (128)
 ---@field max_attributes? integer attributes of an element taken (256)
 ---@field max_nodes? integer elements, attributes and texts in a stanza taken (50,000)
---- bytes that may wait to be sent or acknowledged; and that were received and not taken (10 MiB)
+--- bytes that may wait to be sent or acknowledged; that were received and not taken; and that handlers and callbacks
+--- wait with, of which each is counted with 2 KiB besides its stanza (10 MiB)
 ---@field max_queue? integer
 ---@field log? fun(direction: "out"|"in", text: string) gets the XML that goes out and comes in, secrets masked (none)
 
@@ -218,9 +219,10 @@ function Conn:ping(timeout) end
 function Conn:state() end
 
 --- Has `f` called for each change of the state, with the reason where there is one; or with each stanza that comes back
---- unsent and has no `on` of its own. One listener each; nil: none.
----@param event "state"|"failed"
----@param f (fun(state: xmpp.State, err: xmpp.Error?)|fun(stanza: xmpp.Stanza, err: xmpp.Error))?
+--- unsent and has no `on` of its own; or once, when stanzas that nobody takes begin to be thrown away (`max_queue`).
+--- One listener each; nil: none.
+---@param event "state"|"failed"|"full"
+---@param f (fun(state: xmpp.State, err: xmpp.Error?)|fun(stanza: xmpp.Stanza, err: xmpp.Error)|fun(err: xmpp.Error))?
 function Conn:on(event, f) end
 
 --- The session as plain data, JSON-safe and without the password, for `xmpp.resume` in another process. The connection
@@ -302,6 +304,9 @@ function Conn:jid() end
 ---@field resumed integer resumptions
 ---@field rebound integer new sessions after the first, since the old one was lost
 ---@field failed_without_h integer of those, where the server had forgotten what it had handled
+---@field queued integer stanzas that have come and wait to be taken
+---@field dropped integer stanzas that were thrown away, as nobody took them and max_queue was reached
+---@field waiting integer calls of its handler and callbacks that wait
 ---@field tls_version string? "TLSv1.3"
 ---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
