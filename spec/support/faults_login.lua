@@ -1,11 +1,11 @@
 -- The program of faults_spec.lua: a login, a message to ourselves, a response awaited, a stop, again and again, with a
 -- failure in another place each time. Prints how it went; its exit status is 1 when something was wrong.
---   MODE allocation, call       STEP every which index is tried       STAYS 1: after the first all allocations fail
+--   MODE allocation, call    TRIES at least so many indices, evenly (all)    STAYS 1: after the first all allocations fail
 local faults = require "spec.support.faults"
 local xmpp = require "xmpp"
 
 local E = os.getenv
-local step, errno = tonumber(E "STEP" or 1), tonumber(E "ERRNO" or 0)
+local errno = tonumber(E "ERRNO" or 0)
 local outcomes, wrong = {}, {}
 xmpp.on_error(function() end)
 
@@ -63,6 +63,7 @@ local last = count_of_a_session()
 collectgarbage()
 collectgarbage()
 local live = faults.read().live
+local step = E "TRIES" and math.max(1, math.floor(last / tonumber(E "TRIES"))) or 1
 local tried = 0
 for index = 1, last, step do
   one(index)

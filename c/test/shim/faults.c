@@ -35,6 +35,7 @@ __attribute__((constructor)) static void look_for_board(void) {
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
 extern void __libc_free(void *);
 
 static int allocation_fails(void) {
@@ -66,6 +67,18 @@ void *realloc(void *p, size_t n) {
   moved = __libc_realloc(p, n);
   if (moved || !n) board->live -= was;
   return born(moved);
+}
+
+/* OpenSSL's, from 3.5 on. The caller tests for NULL, so errno will do for both. */
+void *aligned_alloc(size_t alignment, size_t n) {
+  return allocation_fails() ? NULL : born(__libc_memalign(alignment, n));
+}
+
+int posix_memalign(void **p, size_t alignment, size_t n) {
+  void *got = aligned_alloc(alignment, n);
+  if (!got) return ENOMEM;
+  *p = got;
+  return 0;
 }
 
 void free(void *p) {

@@ -4,11 +4,13 @@
  *   limit.off()         as ever (and: begins to count anew)
  *   limit.bytes(n)      no more than n bytes beyond what is used now
  *   limit.nth(n)        the n-th allocation from now fails, that one alone
- *   limit.collect()     every allocation fails at first: Lua makes a full collection and tries again
+ *   limit.collect()     every allocation fails at first: Lua makes a full collection and tries again. Those that it doesn't
+ *                       try again, which differs from one release to the next, don't fail
  *   limit.seen() -> allocations, most bytes in use; both since the last of the above
  *   limit.listen()      what C writes to stderr is kept ...
  *   limit.noise() -> is there something   (and takes no memory to tell)
  *   limit.heard() -> text   ... until here */
+#include <execinfo.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdbool.h>
@@ -16,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEARNING = 1 << 20, PLACES = 4 };
+enum { LEARNING = 1 << 20, PLACES = 4, CALLERS = 2 };
 
 static struct {
   lua_Alloc real;
@@ -25,40 +27,53 @@ static struct {
   long long used, most, room; /* bytes since the mode was set; the last: what there may be */
   long long count, nth;
   bool retry; /* the last allocation failed: the next one is Lua's second try */
-  const void *once[PLACES]; /* in lauxlib's buffers, which don't try a second time: where these call from */
+  const void *once[PLACES]; /* where those call from that don't try a second time */
+  int places;
+  int depth, tries; /* while they are learned: which of the callers counts; how often it has come */
+  const void *tried;
 } it;
 
-static bool tries_once(const void *place) {
+/* Who called the allocator: who called Lua's own function for it, too. */
+typedef struct callers {
+  void *at[CALLERS];
+} callers;
+
+static __attribute__((noinline)) callers who(void) {
+  void *frames[CALLERS + 2] = {0}; /* this function, and the allocator */
+  callers c;
+  backtrace(frames, CALLERS + 2);
+  memcpy(c.at, frames + 2, sizeof c.at);
+  return c;
+}
+
+static bool tries_once(callers c) {
   int i;
-  for (i = 0; i < PLACES; i++)
-    if (it.once[i] == place) return true;
+  for (i = 0; i < it.places; i++)
+    if (it.once[i] == c.at[0] || it.once[i] == c.at[1]) return true;
   return false;
 }
 
-static void learn(const void *place) {
-  int i = 0;
-  while (i < PLACES - 1 && it.once[i] && it.once[i] != place) i++;
-  it.once[i] = place;
-}
-
-/* May this one, which needs `more` bytes, not succeed? */
-static bool fails(const void *place, long long more) {
+/* May this one, which needs `more` bytes, not succeed? (A frame of its own would put who() off.) */
+static inline __attribute__((always_inline)) bool fails(long long more) {
   bool again = it.retry;
   it.retry = false;
   if (!again) it.count++;
   if (it.mode == BYTES) return it.used + more > it.room;
-  if (it.mode == NTH) return it.retry = !again && it.count == it.nth && !tries_once(place), again || it.count == it.nth;
-  if (it.mode == COLLECT) return it.retry = !again && !tries_once(place);
+  if (it.mode == NTH) return it.retry = !again && it.count == it.nth && !tries_once(who()), again || it.count == it.nth;
+  if (it.mode == COLLECT) return it.retry = !again && !tries_once(who());
   return false;
 }
 
 static void *allocate(void *arg, void *block, size_t had, size_t n) {
   long long more = (long long)n - (block ? (long long)had : 0);
-  const void *place = __builtin_return_address(0);
   void *got;
   (void)arg;
-  if (it.mode == LEARN && n >= LEARNING) learn(place);
-  if (more > 0 && fails(place, more)) return NULL;
+  if (it.mode == LEARN && n >= LEARNING) {
+    it.tried = who().at[it.depth];
+    it.tries++;
+    return NULL;
+  }
+  if (more > 0 && fails(more)) return NULL;
   got = it.real(it.arg, block, had, n);
   if (got || n == 0) it.used += more;
   if (it.used > it.most) it.most = it.used;
@@ -123,16 +138,35 @@ static int l_heard(lua_State *L) {
   return 1;
 }
 
-/* A buffer with a first box, then with a larger one. */
-static void learn_places(lua_State *L) {
+/* Three that may try only once: a buffer's first box, a larger box, a stack that grows (from Lua 5.4.5 on). */
+
+static int first_box(lua_State *L) {
   luaL_Buffer b;
-  it.mode = LEARN;
   luaL_buffinitsize(L, &b, LEARNING);
-  luaL_addsize(&b, LEARNING);
+  return 0;
+}
+
+static int larger_box(lua_State *L) {
+  luaL_Buffer b;
+  luaL_buffinitsize(L, &b, LEARNING / 2);
   luaL_prepbuffsize(&b, LEARNING);
+  return 0;
+}
+
+static int larger_stack(lua_State *L) {
+  lua_checkstack(L, LEARNING / 16);
+  return 0;
+}
+
+static void learn_place(lua_State *L, lua_CFunction of, int depth) {
+  lua_pushcfunction(L, of);
+  it.depth = depth;
+  it.tries = 0;
+  it.mode = LEARN;
+  lua_pcall(L, 0, 0, 0);
   it.mode = OFF;
-  luaL_pushresult(&b);
-  lua_pop(L, 1);
+  if (it.tries == 1) it.once[it.places++] = it.tried;
+  lua_settop(L, 0);
 }
 
 static const luaL_Reg functions[] = {
@@ -145,7 +179,9 @@ __attribute__((visibility("default"))) int luaopen_limit(lua_State *L) {
   if (!it.real) {
     it.real = lua_getallocf(L, &it.arg);
     lua_setallocf(L, allocate, NULL);
-    learn_places(L);
+    learn_place(L, first_box, 0);
+    learn_place(L, larger_box, 0);
+    learn_place(L, larger_stack, 1);
   }
   luaL_newlib(L, functions);
   return 1;
