@@ -2,6 +2,7 @@
 -- names are those of a name server that each test makes; behind them is Prosody.
 local child = require "spec.support.child"
 local json = require "cjson"
+local peer = require "spec.support.peer"
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
 
@@ -181,6 +182,23 @@ server.each(function(s)
         s.opts { nameservers = address, tls = "direct" }))
       conn:stop()
       assert.same({ "A host.example", "AAAA host.example", "SRV " .. DIRECT }, questions(ns))
+    end)
+
+    it("are asked for _xmpp-client only with tls = \"none\", which has no use for the other", function()
+      local play = peer.play(peer.plain:gsub("PLAIN", "ANONYMOUS") .. peer.bind .. "C: </stream:stream>\n"
+        .. "S: </stream:stream>\n")
+      open[#open + 1] = { close = function() play:stop() end }
+      local address, ns = name_server { [CLIENT] = { SRV = { srv(2, play.port) } },
+        [DIRECT] = { SRV = { srv(1, s.tls_port) } }, ["host.example"] = LOOPBACK }
+      local conn = assert(xmpp.connect_client("xmpp.test", nil,
+        { nameservers = address, tls = "none", resource = "r", mechanisms = { "ANONYMOUS" } }))
+      assert.equal("alice@xmpp.test/r", tostring(conn:jid()))
+      assert(conn:stop())
+      play:check()
+      assert.same({ "A host.example", "AAAA host.example", "SRV " .. CLIENT }, questions(ns))
+      fails({ layer = "tcp", condition = "ECONNREFUSED" }, { "port 1 " }, -- the domain itself
+        { [DIRECT] = { SRV = { srv(1, s.tls_port) } }, ["host.example"] = LOOPBACK, ["xmpp.test"] = LOOPBACK },
+        { tls = "none", port = NOBODY })
     end)
 
     it("are not asked for when a host is given", function()

@@ -256,6 +256,29 @@ server.each(function(s)
       assert.equal(err.text, same.text)
     end)
 
+    it("while it dials who doesn't answer is bounded, and tells what is not known to have arrived", function()
+      local p, note = bad_link(s), managed.notebook()
+      local pipe = child.open("nameserver.py", { json.encode {
+        ["_xmpp-client._tcp." .. s.domain] = { SRV = { { 1, 0, p.port, "one.example" },
+          { 2, 0, s.port, "hole.example" } } },
+        ["one.example"] = { A = { "127.0.0.1" } }, ["hole.example"] = { A = { "127.0.0.2" } }, holes = { s.port },
+      } })
+      finally(function() pipe:close() end)
+      local carol = keep(assert(xmpp.connect_client("carol@" .. s.domain, s.users.carol, s.opts {
+        nameservers = assert(child.variables(pipe)).ADDRESS, reconnect = { min = 300, max = 300 } })))
+      turn_until(function() return carol:info().resumable end, "a session")
+      p:tell "refuse"
+      p:tell "cut rst"
+      is_in(carol, "waiting")
+      assert(say(carol, "bob@" .. s.domain, "lost", note.of "lost"))
+      local ok, err = carol:stop(0.7)
+      assert.is_nil(ok)
+      check_error({ layer = "closed", condition = "timeout" }, err)
+      assert.matches("acknowledge everything in time %(1 stanza is not known to have arrived%)", err.text)
+      assert.equal("failed", note.lost)
+      assert.equal("closed", carol:state())
+    end)
+
     it("while it waits delivers what it can", function()
       local carol, p = down()
       local bob, note = login(s, "bob"), managed.notebook()
@@ -347,6 +370,46 @@ server.each(function(s)
       for i = 1, 200 do assert.equal(i, tonumber(body(assert(carol:receive_blocking(30))):match "^%d+")) end
       assert(carol:flush(30))
       assert.same({}, { unpack(states) })
+    end)
+  end)
+
+  describe("a full receive queue and a link that breaks", function()
+    -- Carol has more in her queue than fits, and nobody takes it.
+    local function full(opts)
+      local p = bad_link(s)
+      opts.max_queue = 4096
+      local carol, states = login(s, "carol", opts, p)
+      local bob = login(s, "bob")
+      for i = 1, 30 do assert(say(bob, carol:jid(), i .. " " .. ("."):rep(1000))) end
+      assert(bob:flush(30))
+      assert(bob:ping(30))
+      xmpp.step(0.3)
+      return p, carol, states
+    end
+
+    local function all_come(carol)
+      for i = 1, 30 do assert.equal(i, tonumber(body(assert(carol:receive_blocking(30))):match "^%d+")) end
+      assert(carol:ping(30))
+      assert.is_nil((carol:receive()))
+    end
+
+    for _, how in ipairs { "fin", "rst" } do
+      it("is noticed, and the session goes on, before anything is taken from the queue: " .. how, function()
+        local p, carol, states = full { reconnect = SOON, keepalive = 0 }
+        p:tell("cut " .. how)
+        goes_on(carol)
+        assert.same({ "waiting", "connecting", "securing", "authenticating", "resuming", "ready" }, { unpack(states) })
+        all_come(carol)
+        assert.equal(0, carol:info().rebound)
+      end)
+    end
+
+    it("is told as its end, where it isn't to be made anew", function()
+      local p, carol, states = full {}
+      p:tell "cut fin"
+      is_in(carol, "closed")
+      xmpp.step(0)
+      check_error({ layer = "tcp", condition = "EOF" }, states.why.closed)
     end)
   end)
 

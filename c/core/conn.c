@@ -139,7 +139,7 @@ void xm_conn_free(xm_conn *c) {
   if (!c) return;
   if (xc_is_up(c)) {
     xc_say_bye(c);
-    xm_link_part(c->link);
+    xc_end_link(c, XM_LINK_PART, NULL);
   }
   c->state = XM_CONN_CLOSED;
   xm_jump_unwatch(c->loop, &c->jump);
@@ -258,7 +258,7 @@ void xm_conn_close(xm_conn *c, unsigned ms) {
   }
   if (c->state != XM_CONN_READY && xm_sm_stanzas(c->sm) == 0) return xc_end_with_loss(c);
   c->closing = true;
-  xm_timer_start(c->loop, &c->deadline, ms, on_overdue_timer, c);
+  if (xm_timer_start(c->loop, &c->deadline, ms, on_overdue_timer, c) < 0) return xm_conn_abort(c);
   xm_timer_stop(c->loop, &c->rest);
   xm_conn_pause(c, false);
   if (c->state != XM_CONN_READY) return hurry_up(c);
@@ -270,7 +270,7 @@ void xm_conn_close(xm_conn *c, unsigned ms) {
 
 void xm_conn_detach(xm_conn *c) {
   if (c->state == XM_CONN_CLOSED) return;
-  if (c->link) xm_link_cut(c->link);
+  if (c->link) xc_end_link(c, XM_LINK_CUT, NULL);
   xm_err_set(&c->why, XM_LAYER_CLOSED, "saved", false, "the session was saved, to be resumed by another process");
   c->detached = true;
   xc_end(c);

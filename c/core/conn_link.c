@@ -19,6 +19,10 @@ static void keep_sent(xm_conn *c) {
   xm_buf_put(&c->sent, xm_buf_at(w), xm_buf_len(w));
 }
 
+void xc_end_link(xm_conn *c, xm_link_how how, const char *detail) {
+  xm_sm_taken(c->sm, xm_link_end(c->link, how, detail));
+}
+
 void xc_forget_link(xm_conn *c) {
   stop_timers(c);
   if (c->link && c->o.fed) keep_sent(c);
@@ -46,7 +50,7 @@ void xc_end(xm_conn *c) {
   if (c->state == XM_CONN_CLOSED) return;
   c->state = XM_CONN_CLOSED;
   c->needs_password = false;
-  if (c->link) xm_link_cut(c->link);
+  if (c->link) xc_end_link(c, XM_LINK_CUT, NULL);
   stop_timers(c);
   xm_buf_free(&c->password);
   c->news = NEWS_ENDED;
@@ -102,6 +106,7 @@ int xc_start_link(xm_conn *c, xm_err *e) {
                          .objected = c->objected};
   c->link = xm_link_new(c->loop, &c->o, &start, &c->log, e);
   if (!c->link) return XM_EFAIL;
+  xm_link_pause(c->link, c->paused);
   c->state = XM_CONN_CONNECTING;
   return XM_OK;
 }
@@ -125,7 +130,9 @@ static unsigned backoff(const xm_conn *c) {
 static void wait_for_next(xm_conn *c, unsigned ms) {
   c->state = XM_CONN_WAITING;
   c->attempts++;
-  if (xm_timer_start(c->loop, &c->next, ms, on_next, c) < 0) xc_end_with_loss(c);
+  if (xm_timer_start(c->loop, &c->next, ms, on_next, c) == XM_OK) return;
+  xm_err_nomem(&c->why);
+  xc_end_with_loss(c);
 }
 
 static bool is_within_session(const xm_conn *c) {
@@ -257,7 +264,7 @@ static void note_login(xm_conn *c) {
 /* The peer's fault, told and done with; after what was said before. */
 xm_conn_event xc_refuse(xm_conn *c, const char *detail) {
   xm_conn_flush(c);
-  xm_link_refuse(c->link, detail, c->said_bye || !xm_sm_is_between(c->sm));
+  xc_end_link(c, c->said_bye || !xm_sm_is_between(c->sm) ? XM_LINK_PART : XM_LINK_REFUSE, detail);
   return xc_on_link_end(c);
 }
 
@@ -303,7 +310,7 @@ static xm_conn_event end_session(xm_conn *c, const uint32_t *h) {
   if (h) xm_sm_resumed(c->sm, *h, NULL); /* what the server had of it */
   xm_err_set(xm_link_why(c->link), XM_LAYER_CLOSED, "session-lost", false,
              "the server has forgotten the session, and a new one (reconnect) was not asked for");
-  xm_link_refuse(c->link, "", true);
+  xc_end_link(c, XM_LINK_PART, NULL);
   return xc_on_link_end(c);
 }
 
@@ -315,7 +322,7 @@ xm_conn_event xc_on_opened(xm_conn *c) {
   rc = outcome == XM_NEGO_RESUMED ? go_on_with_session(c, h) : start_session(c, outcome, h);
   if (rc == XM_EFAIL) return xc_refuse_h(c);
   if (rc < 0) {
-    xm_link_cut(c->link);
+    xc_end_link(c, XM_LINK_CUT, NULL);
     return xc_on_link_end(c);
   }
   note_login(c);

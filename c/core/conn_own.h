@@ -88,6 +88,8 @@ static inline bool xc_keeps_password(const xm_conn *c) {
 /* conn_send.c */
 
 bool xc_is_up(const xm_conn *c); /* the link is open, and the session on it has begun */
+/* Arms one of the link's timers. Without memory for it the link ends: what it bounds would last for ever. */
+void xc_arm(xm_conn *c, xm_timer *t, unsigned ms, void (*fn)(void *));
 void xc_put_off_keepalive(xm_conn *c);
 /* Sees to it that what is out gets asked about, and that an answer isn't waited for in vain. */
 void xc_watch(xm_conn *c);
@@ -100,6 +102,8 @@ void xc_keep_alive(xm_conn *c);
 
 /* conn_link.c. Those that give an event: AGAIN, go on. */
 
+/* xm_link_end; what the kernel has taken by it counts. */
+void xc_end_link(xm_conn *c, xm_link_how how, const char *detail);
 void xc_forget_link(xm_conn *c);
 void xc_end(xm_conn *c);
 void xc_end_with_loss(xm_conn *c);

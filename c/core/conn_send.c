@@ -7,6 +7,12 @@
 
 /* Sending. */
 
+void xc_arm(xm_conn *c, xm_timer *t, unsigned ms, void (*fn)(void *)) {
+  if (xm_timer_start(c->loop, t, ms, fn, c) == XM_OK) return;
+  xc_end_link(c, XM_LINK_CUT, NULL);
+  xc_wake(c);
+}
+
 static void on_idle(void *arg) {
   xm_conn *c = arg;
   c->must_keep = true;
@@ -15,7 +21,7 @@ static void on_idle(void *arg) {
 
 /* Whatever is sent puts the keepalive off. */
 void xc_put_off_keepalive(xm_conn *c) {
-  if (c->o.keepalive) xm_timer_start(c->loop, &c->idle, c->o.keepalive, on_idle, c);
+  if (c->o.keepalive) xc_arm(c, &c->idle, c->o.keepalive, on_idle);
 }
 
 static void on_ask(void *arg) {
@@ -50,13 +56,13 @@ unsigned xc_patience(const xm_conn *c) {
 
 /* Sees to it that what is out gets asked about, and that an answer isn't waited for in vain. */
 void xc_watch(xm_conn *c) {
-  if (xm_sm_unasked(c->sm) && !xm_timer_armed(&c->ask)) xm_timer_start(c->loop, &c->ask, ASK_AFTER, on_ask, c);
+  if (xm_sm_unasked(c->sm) && !xm_timer_armed(&c->ask)) xc_arm(c, &c->ask, ASK_AFTER, on_ask);
   if (!xm_sm_is_held(c->sm)) xm_timer_stop(c->loop, &c->hold);
-  else if (!xm_timer_armed(&c->hold)) xm_timer_start(c->loop, &c->hold, HOLD, on_hold, c);
+  else if (!xm_timer_armed(&c->hold)) xc_arm(c, &c->hold, HOLD, on_hold);
   if (!is_expecting(c)) {
     xm_timer_stop(c->loop, &c->patience);
   } else if (!xm_timer_armed(&c->patience) && !c->impatient) {
-    xm_timer_start(c->loop, &c->patience, xc_patience(c), on_impatient, c);
+    xc_arm(c, &c->patience, xc_patience(c), on_impatient);
   }
 }
 
@@ -85,13 +91,14 @@ void xm_conn_flush(xm_conn *c) {
   if (!xc_is_up(c)) return;
   while (n > 0) {
     if (pump(c) < 0) {
-      xm_link_cut(c->link);
+      xc_end_link(c, XM_LINK_CUT, NULL);
       xc_wake(c);
     }
     if (c->o.fed || xm_buf_len(xm_link_wire(c->link)) == 0) break;
     n = xm_link_flush(c->link);
     if (n > 0) xm_sm_taken(c->sm, (size_t)n);
     if (n > 0) xc_put_off_keepalive(c);
+    if (!xc_is_up(c)) break;
   }
   if (xm_link_state_of(c->link) != XM_LINK_CLOSED) xc_watch(c);
 }

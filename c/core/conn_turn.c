@@ -10,7 +10,7 @@
 static xm_conn_event on_stream_error(xm_conn *c, const xm_tape *t) {
   xm_nego_stream_error(t, xm_link_why(c->link));
   xc_say_bye(c);
-  xm_link_part(c->link);
+  xc_end_link(c, XM_LINK_PART, NULL);
   return xc_on_link_end(c);
 }
 
@@ -51,7 +51,7 @@ static xm_conn_event on_stanza(xm_conn *c, const xm_tape *t) {
   }
   xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "unsupported-stanza-type", false,
              "the server sent <%s/>, which is no stanza", name);
-  return xc_refuse(c, "");
+  return xc_refuse(c, NULL);
 }
 
 /* Content of another stream's (RFC 6120 4.8.2): a client that took it could be told anything. */
@@ -69,7 +69,7 @@ static xm_conn_event on_element(xm_conn *c) {
   if (!is_foreign(c, t)) return XM_CONN_AGAIN; /* a nonza that nobody negotiated: passed over */
   xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "invalid-namespace", false,
              "the server sent <%s xmlns='%s'/> on a stream of %s", xm_tape_name(t, 0), xm_tape_ns(t, 0), xm_conn_ns(c));
-  return xc_refuse(c, "");
+  return xc_refuse(c, NULL);
 }
 
 /* The peer has ended its stream: ours ends too. */
@@ -79,7 +79,7 @@ static xm_conn_event on_close(xm_conn *c) {
   else if (c->o.fed)
     xm_sm_taken(c->sm, xm_buf_len(xm_link_wire(c->link))); /* who answers our end has read it */
   xc_say_bye(c);
-  xm_link_part(c->link);
+  xc_end_link(c, XM_LINK_PART, NULL);
   return xc_on_link_end(c);
 }
 
@@ -96,7 +96,7 @@ static xm_conn_event lose_patience(xm_conn *c) {
     c->barren = xm_sm_is_held(c->sm) ? BARREN : c->barren + 1;
     xm_err_set(xm_link_why(c->link), XM_LAYER_TIMEOUT, "timeout", true,
                "the server was asked for a sign of life and gave none in %u s: the link is dead", xc_patience(c) / 1000);
-    xm_link_cut(c->link);
+    xc_end_link(c, XM_LINK_CUT, NULL);
     return xc_on_link_end(c);
   }
   return XM_CONN_AGAIN;
@@ -136,7 +136,7 @@ static xm_conn_event on_overdue(xm_conn *c) {
   const char *what = c->said_bye ? "end the stream" : "acknowledge everything";
   xm_err_set(&c->why, XM_LAYER_TIMEOUT, "timeout", true, "the server did not %s in time", what);
   if (xc_is_up(c)) xc_say_bye(c);
-  if (c->link) xm_link_part(c->link);
+  if (c->link) xc_end_link(c, XM_LINK_PART, NULL);
   xc_end_with_loss(c);
   return XM_CONN_AGAIN;
 }
@@ -151,7 +151,7 @@ static int crank(xm_conn *c) {
     case XM_LINK_OPENED: return xc_on_opened(c);
     case XM_LINK_ELEMENT: return on_element(c);
     case XM_LINK_CLOSE: return on_close(c);
-    case XM_LINK_BROKEN: return xc_refuse(c, "");
+    case XM_LINK_BROKEN: return xc_refuse(c, NULL);
     case XM_LINK_ENDED: return xc_on_link_end(c);
     case XM_LINK_NOTHING: return on_quiet(c);
     default: return ENOUGH;

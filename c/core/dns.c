@@ -613,7 +613,7 @@ static int begin(xm_dns *d, const xm_dns_query *q, xm_err *e) {
     if (!xm_srv_is_host(q->domain)) return set_error(e, ARES_EBADNAME, "the domain");
     status = open_channel(d, q);
     if (status != ARES_SUCCESS) return set_error(e, status, d->self.host);
-    if (q->srv) ask_service(d, &d->services[0], "_xmpps-client");
+    if (q->srv && !q->no_tls) ask_service(d, &d->services[0], "_xmpps-client");
     if (q->srv && !q->direct_tls) ask_service(d, &d->services[1], "_xmpp-client");
     advance(d);
   }

@@ -26,6 +26,7 @@ typedef struct xm_dns_query {
   int port;           /* of the domain itself */
   bool srv;           /* ask for _xmpps-client and _xmpp-client first; no answer: the domain itself on `port` */
   bool direct_tls;    /* the domain itself is dialled with TLS from the start; with srv: only _xmpps-client counts */
+  bool no_tls;        /* with srv: only _xmpp-client counts */
   const char *nameservers; /* "127.0.0.1:5353", comma-separated, for tests; NULL: the system's */
   unsigned budget_ms;      /* how long the caller will wait for all of it; 0: 15000. A third of it is for SRV */
   int timeout_ms;          /* until the next name server is asked, which doubles each time round; for tests; 0: 1000 */

@@ -50,35 +50,14 @@ static unsigned time_for_phase(const xm_link *k) {
 
 /* The states come in their order, each with its deadline; CLOSED may follow any, and DIALLING a SECURING that failed for the
  * session it offered. */
-void xk_enter(xm_link *k, xm_link_state state) {
+xm_link_event xk_enter(xm_link *k, xm_link_state state) {
   k->state = state;
   k->late = false;
   xm_timer_stop(k->loop, &k->phase);
-  if (state < XM_LINK_OPEN) xm_timer_start(k->loop, &k->phase, time_for_phase(k), on_late, k);
-}
-
-/* Lets go of everything that is not needed to tell the tale. */
-static void tear_down(xm_link *k) {
-  xm_dns_free(k->dns);
-  xm_tls_free(k->tls);
-  xm_sock_free(k->sock);
-  xm_nego_free(k->nego);
-  k->dns = NULL;
-  k->tls = NULL;
-  k->sock = NULL;
-  k->nego = NULL;
-}
-
-void xm_link_cut(xm_link *k) {
-  if (k->state == XM_LINK_CLOSED) return;
-  if (!xm_err_is_set(&k->why)) xm_err_nomem(&k->why);
-  xk_enter(k, XM_LINK_CLOSED);
-  tear_down(k);
-}
-
-xm_link_event xk_fail(xm_link *k) {
-  xm_link_cut(k);
-  return XM_LINK_ENDED;
+  if (state >= XM_LINK_OPEN) return XM_LINK_AGAIN;
+  if (xm_timer_start(k->loop, &k->phase, time_for_phase(k), on_late, k) == XM_OK) return XM_LINK_AGAIN;
+  xm_err_nomem(&k->why);
+  return xk_end(k, XM_LINK_CUT);
 }
 
 /* What was said ahead and isn't answered may be why the peer has gone, or is silent. */
@@ -100,7 +79,7 @@ static xm_link_event fail_late(xm_link *k) {
   if (k->answered) suspect(k, 0);
   xm_err_set(&k->why, XM_LAYER_TIMEOUT, "timeout", true, "connecting to %s: gave up waiting for %s", k->domain,
              waits_for(k));
-  return xk_fail(k);
+  return xk_end(k, XM_LINK_CUT);
 }
 
 /* Sending. */
@@ -149,7 +128,7 @@ static bool is_mute(const xm_link *k) {
 static xm_link_event fail_mute(xm_link *k) {
   suspect(k, XM_LINK_PERHAPS);
   if (!xm_err_is_set(&k->why)) k->why = k->unsaid;
-  return xk_fail(k);
+  return xk_end(k, XM_LINK_CUT);
 }
 
 xm_buf *xm_link_wire(xm_link *k) {
@@ -168,37 +147,64 @@ ssize_t xm_link_flush(xm_link *k) {
   return all;
 }
 
-void xm_link_part(xm_link *k) {
-  if (k->state == XM_LINK_CLOSED) return;
-  if (k->tls) xm_tls_finish(k->tls);
-  if (k->sock) xm_sock_finish(k->sock);
+/* Ending. */
+
+/* Lets go of everything that is not needed to tell the tale. */
+static void tear_down(xm_link *k) {
+  xm_dns_free(k->dns);
+  xm_tls_free(k->tls);
+  xm_sock_free(k->sock);
+  xm_nego_free(k->nego);
+  k->dns = NULL;
+  k->tls = NULL;
+  k->sock = NULL;
+  k->nego = NULL;
+}
+
+enum { SAY_BYE = 1, SAY_ERROR = 2, END_TLS = 4, END_TCP = 8, PART = END_TLS | END_TCP };
+
+/* What is done at an end, in this order: only what the state before has made possible. */
+static const unsigned endings[XM_LINK_CLOSED + 1][XM_LINK_REFUSE + 1] = {
+    /*                        CUT  PART      BYE             REFUSE */
+    [XM_LINK_RESOLVING]   = { 0,   0,        0,              0 },
+    [XM_LINK_DIALLING]    = { 0,   0,        0,              0 },
+    [XM_LINK_SECURING]    = { 0,   END_TCP,  END_TCP,        END_TCP },
+    [XM_LINK_NEGOTIATING] = { 0,   PART,     SAY_BYE | PART, SAY_ERROR | PART },
+    [XM_LINK_OPEN]        = { 0,   PART,     SAY_BYE | PART, SAY_ERROR | PART },
+    [XM_LINK_CLOSED]      = { 0,   0,        0,              0 },
+};
+
+static size_t say_last(xm_link *k, const char *text) {
+  if (xm_buf_puts(&k->wire, text) < 0) return 0;
+  xm_wirelog_text(k->log, '>', text, strlen(text));
+  return (size_t)xm_link_flush(k);
+}
+
+static size_t say_error(xm_link *k, const char *detail) {
+  char text[384];
+  if (k->why.layer != XM_LAYER_STREAM) return 0;
+  snprintf(text, sizeof text,
+           "<stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>%s</stream:error></stream:stream>",
+           k->why.condition, detail ? detail : "");
+  return say_last(k, text);
+}
+
+size_t xm_link_end(xm_link *k, xm_link_how how, const char *detail) {
+  unsigned todo = endings[k->state][how];
+  size_t taken = 0;
+  if (k->state == XM_LINK_CLOSED) return 0;
+  if (how == XM_LINK_CUT || how == XM_LINK_REFUSE) xm_err_nomem(&k->why); /* unless it is set */
+  if (todo & SAY_BYE) taken = say_last(k, "</stream:stream>");
+  if (todo & SAY_ERROR) taken = say_error(k, detail);
+  if ((todo & END_TLS) && k->tls) xm_tls_finish(k->tls);
+  if ((todo & END_TCP) && k->sock) xm_sock_finish(k->sock);
   xk_enter(k, XM_LINK_CLOSED);
   tear_down(k);
+  return taken;
 }
 
-void xm_link_refuse(xm_link *k, const char *detail, bool silent) {
-  char text[384];
-  int n = snprintf(text, sizeof text,
-                   "<stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>%s</stream:error></stream:stream>",
-                   k->why.condition, detail);
-  if (!silent && k->why.layer == XM_LAYER_STREAM && can_write(k) && xm_buf_put(&k->wire, text, (size_t)n) == XM_OK) {
-    xm_wirelog_text(k->log, '>', text, (size_t)n);
-    xm_link_flush(k);
-  }
-  xm_link_part(k);
-}
-
-xm_link_event xk_refuse(xm_link *k) {
-  if (!xm_err_is_set(&k->why)) xm_err_nomem(&k->why);
-  xm_link_refuse(k, "", false);
-  return XM_LINK_ENDED;
-}
-
-xm_link_event xk_end(xm_link *k) {
-  static const char bye[] = "</stream:stream>";
-  if (xm_buf_puts(&k->wire, bye) == XM_OK) xm_wirelog_text(k->log, '>', bye, sizeof bye - 1);
-  xm_link_flush(k);
-  xm_link_part(k);
+xm_link_event xk_end(xm_link *k, xm_link_how how) {
+  xm_link_end(k, how, NULL);
   return XM_LINK_ENDED;
 }
 
@@ -266,7 +272,7 @@ static xm_link_event on_close(xm_link *k) {
   if (!k->nego) return XM_LINK_CLOSE;
   suspect(k, 0);
   xm_err_set(&k->why, XM_LAYER_CLOSED, "closed-by-server", true, "the server closed the stream");
-  return xk_end(k);
+  return xk_end(k, XM_LINK_BYE);
 }
 
 /* All that has come is read. */
@@ -275,9 +281,15 @@ static xm_link_event be_quiet(xm_link *k) {
   return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
 }
 
+/* When the link has ended, what had come is read all the same: it is no more than the kernel holds, and the reason may be
+ * among it. */
+static bool is_paused(const xm_link *k) {
+  return k->paused && k->state == XM_LINK_OPEN && !is_mute(k) && !(k->sock && xm_sock_is_over(k->sock));
+}
+
 static xm_link_event read_stream(xm_link *k) {
   int ev;
-  if (k->paused) return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
+  if (is_paused(k)) return XM_LINK_NOTHING;
   ev = pull(k);
   if (ev == XM_XML_MORE && k->reads_left > 0) return be_quiet(k);
   switch (ev) {
@@ -289,8 +301,8 @@ static xm_link_event read_stream(xm_link *k) {
   }
   if (!xm_err_is_set(&k->why)) xm_err_nomem(&k->why);
   if (k->why.layer == XM_LAYER_TCP) suspect(k, XM_LINK_PERHAPS);
-  if (k->why.layer != XM_LAYER_STREAM) return xk_fail(k);
-  return k->nego ? xk_refuse(k) : XM_LINK_BROKEN;
+  if (k->why.layer != XM_LAYER_STREAM) return xk_end(k, XM_LINK_CUT);
+  return k->nego ? xk_end(k, XM_LINK_REFUSE) : XM_LINK_BROKEN;
 }
 
 static xm_link_event crank(xm_link *k) {
@@ -360,8 +372,7 @@ static int redial(xm_link *k, const xm_link_start *start, xm_err *e) {
   xm_dns_address there = {.sa = *start->avoid, .direct_tls = start->direct};
   k->blamed = start->objected;
   k->sock = xm_sock_dial(k->loop, &there, 1, xk_wake, k, e);
-  if (k->sock) xk_enter(k, XM_LINK_DIALLING);
-  return k->sock ? XM_OK : XM_EFAIL;
+  return k->sock && xk_enter(k, XM_LINK_DIALLING) == XM_LINK_AGAIN ? XM_OK : XM_EFAIL;
 }
 
 static int begin(xm_link *k, const xm_link_start *start, xm_err *e) {
@@ -370,12 +381,13 @@ static int begin(xm_link *k, const xm_link_start *start, xm_err *e) {
                     .port = start->host ? start->port : k->o->port,
                     .srv = !host && !k->o->component,
                     .direct_tls = k->o->tls == XM_TLS_DIRECT,
+                    .no_tls = k->o->tls == XM_TLS_NONE,
                     .nameservers = k->o->nameservers};
   if (k->o->fed) return start_fed(k, e);
   k->due = start->due ? start->due : xm_loop_now(k->loop) + k->o->timeout;
   if (start->again) return redial(k, start, e);
   q.budget_ms = time_for_phase(k);
-  xk_enter(k, XM_LINK_RESOLVING);
+  if (xk_enter(k, XM_LINK_RESOLVING) != XM_LINK_AGAIN) return XM_EFAIL;
   k->dns = xm_dns_start(k->loop, &q, xk_wake, k, e);
   return k->dns ? XM_OK : XM_EFAIL;
 }
@@ -416,9 +428,11 @@ void xm_link_free(xm_link *k) {
 
 /* The rest. */
 
+/* The wish is remembered in any state, and kept when it is OPEN: a negotiation is always read. */
 void xm_link_pause(xm_link *k, bool paused) {
-  if (k->paused == paused || !can_write(k)) return;
+  if (k->paused == paused) return;
   k->paused = paused;
+  if (k->state != XM_LINK_OPEN) return;
   if (k->sock) xm_sock_pause(k->sock, paused);
   if (!paused) xk_wake(k); /* there may be more in the parser, of which no descriptor tells */
 }

@@ -65,6 +65,7 @@ xm_link *xm_link_new(xm_loop *l, const xm_conn_options *o, const xm_link_start *
 void xm_link_free(xm_link *k);
 
 xm_link_event xm_link_next(xm_link *k);
+/* Stop reading what comes when it is open, or go on. The link's end is noticed all the same. In any state. */
 void xm_link_pause(xm_link *k, bool paused);
 /* Bytes of memory that nothing is in, after NOTHING; they are given back. */
 size_t xm_link_spare(const xm_link *k);
@@ -75,14 +76,17 @@ void xm_link_rest(xm_link *k);
 xm_buf *xm_link_wire(xm_link *k);
 ssize_t xm_link_flush(xm_link *k);
 
-/* Goodbye underneath, when both streams are at their end: our last words arrive. Then CLOSED. */
-void xm_link_part(xm_link *k);
-/* The peer is told by a stream error what xm_link_why has (RFC 6120 4.9), as far as that goes without waiting; `detail`: an
- * application's own condition, "" for none. With `silent` it is not, since our stream has ended or is in mid-stanza. Then
- * CLOSED. */
-void xm_link_refuse(xm_link *k, const char *detail, bool silent);
-/* CLOSED without a word. The xm_err, if it isn't set yet, becomes "ran out of memory". */
-void xm_link_cut(xm_link *k);
+/* How a link ends. What of it can't be done in the state it is in, is not done. */
+typedef enum xm_link_how {
+  XM_LINK_CUT,    /* without a word; xm_link_why, if it isn't set yet, becomes "out of memory" */
+  XM_LINK_PART,   /* goodbye underneath (TLS, TCP), when our stream has ended or can't: our last words arrive */
+  XM_LINK_BYE,    /* our stream ends (RFC 6120 4.4), then as PART */
+  XM_LINK_REFUSE, /* the peer is told by a stream error what xm_link_why has, if it is one (4.9), then as PART */
+} xm_link_how;
+
+/* Ends it, in any state, without waiting; then it is CLOSED. `detail`: with REFUSE an application's own condition (4.9.4),
+ * NULL: none. How many bytes of the wire the kernel has taken, as xm_link_flush says. */
+size_t xm_link_end(xm_link *k, xm_link_how how, const char *detail);
 
 xm_link_state xm_link_state_of(const xm_link *k);
 const char *xm_link_phase(const xm_link *k); /* "connecting", "securing", ...; a string that stays */

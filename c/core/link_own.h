@@ -45,17 +45,16 @@ struct xm_link {
   bool choked;      /* the server has, on a TLS session that was offered */
   bool direct;      /* TLS from the first byte */
   bool late;        /* the phase's deadline has passed */
-  bool paused;
+  bool paused;      /* the wish; see xm_link_pause */
 };
 
 /* link */
 
 void xk_wake(void *link);
-void xk_enter(xm_link *k, xm_link_state state);
-/* How a link ends before it is open: without a word; by a stream error of ours, for what `why` says; by the peer's. */
-xm_link_event xk_fail(xm_link *k);
-xm_link_event xk_refuse(xm_link *k);
-xm_link_event xk_end(xm_link *k);
+/* AGAIN, or ENDED: there was no memory for the state's deadline, and no state is without one. */
+xm_link_event xk_enter(xm_link *k, xm_link_state state);
+/* xm_link_end, before it is open. ENDED. */
+xm_link_event xk_end(xm_link *k, xm_link_how how);
 /* Below TLS. */
 ssize_t xk_recv(void *link, void *to, size_t n);
 ssize_t xk_send(void *link, const void *from, size_t n);

@@ -23,14 +23,13 @@ xm_link_event xk_resolve(xm_link *k) {
   xm_dns_address order[XM_DNS_ADDRESSES];
   int n = xm_dns_result(k->dns, &list, &k->why);
   if (n == 0) return XM_LINK_NOTHING;
-  if (n < 0) return xk_fail(k);
+  if (n < 0) return xk_end(k, XM_LINK_CUT);
   rotate(k, list, n, order);
   k->sock = xm_sock_dial(k->loop, order, n, xk_wake, k, &k->why);
-  if (!k->sock) return xk_fail(k);
+  if (!k->sock) return xk_end(k, XM_LINK_CUT);
   xm_dns_free(k->dns);
   k->dns = NULL;
-  xk_enter(k, XM_LINK_DIALLING);
-  return XM_LINK_AGAIN;
+  return xk_enter(k, XM_LINK_DIALLING);
 }
 
 static xm_link_event begin_tls(xm_link *k) {
@@ -41,24 +40,28 @@ static xm_link_event begin_tls(xm_link *k) {
                       .pin = k->o->pin,
                       .alpn = k->direct,
                       .resume = k->o->remember && !k->choked};
+  if (!k->o->tls_ctx) {
+    xm_err_set(&k->why, XM_LAYER_TLS, "tls-required", false,
+               "the server wants TLS, and tls=\"none\" was asked for: use \"starttls\" or \"direct\"");
+    return xk_end(k, XM_LINK_CUT);
+  }
   k->tls = xm_tls_new(k->o->tls_ctx, &peer, &io, &k->why);
-  if (!k->tls) return xk_fail(k);
-  xk_enter(k, XM_LINK_SECURING);
-  return XM_LINK_AGAIN;
+  if (!k->tls) return xk_end(k, XM_LINK_CUT);
+  return xk_enter(k, XM_LINK_SECURING);
 }
 
 /* What isn't said in the same flight as the header costs a round trip. */
 static xm_link_event begin_stream(xm_link *k) {
   size_t mark = xm_buf_mark(&k->wire), behind;
   int secret;
-  if (xm_xml_restart(k->xml) < 0 || xm_nego_begin(k->nego, &k->wire, &k->why) < 0) return xk_fail(k);
+  if (xm_xml_restart(k->xml) < 0 || xm_nego_begin(k->nego, &k->wire, &k->why) < 0) return xk_end(k, XM_LINK_CUT);
   xm_wirelog_text(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark);
   behind = xm_buf_mark(&k->wire);
   secret = xm_nego_go_ahead(k->nego, &k->wire, &k->why);
-  if (secret < 0) return xk_fail(k);
+  if (secret < 0) return xk_end(k, XM_LINK_CUT);
   xm_wirelog_masked(k->log, '>', xm_buf_at(&k->wire) + behind, xm_buf_len(&k->wire) - behind, secret);
   k->went = xm_nego_went_ahead(k->nego);
-  if (k->state != XM_LINK_NEGOTIATING) xk_enter(k, XM_LINK_NEGOTIATING);
+  if (k->state != XM_LINK_NEGOTIATING && xk_enter(k, XM_LINK_NEGOTIATING) == XM_LINK_ENDED) return XM_LINK_ENDED;
   xm_link_flush(k);
   return XM_LINK_AGAIN;
 }
@@ -104,15 +107,15 @@ xm_link_event xk_dial(xm_link *k) {
   const xm_dns_address *won;
   int rc = xm_sock_connected(k->sock, &won, &k->why);
   if (rc == 0) return XM_LINK_NOTHING;
-  if (rc < 0) return xk_fail(k);
+  if (rc < 0) return xk_end(k, XM_LINK_CUT);
   k->address = won->sa;
   if (k->o->tls == XM_TLS_NONE && !k->o->component && !xm_sock_is_loopback(k->sock)) {
     xm_err_set(&k->why, XM_LAYER_TLS, "tls-required", false,
                "tls=\"none\" is only for a server on this machine (a loopback address): use \"starttls\" or \"direct\"");
-    return xk_fail(k);
+    return xk_end(k, XM_LINK_CUT);
   }
   k->direct = won->direct_tls;
-  if (look_up(k) < 0) return xk_fail(k);
+  if (look_up(k) < 0) return xk_end(k, XM_LINK_CUT);
   return k->direct ? begin_tls(k) : begin_stream(k);
 }
 
@@ -136,9 +139,8 @@ static xm_link_event dial_again(xm_link *k) {
   k->choked = true;
   k->tls = NULL;
   k->sock = xm_sock_dial(k->loop, &same, 1, xk_wake, k, &k->why);
-  if (!k->sock) return xk_fail(k);
-  xk_enter(k, XM_LINK_DIALLING);
-  return XM_LINK_AGAIN;
+  if (!k->sock) return xk_end(k, XM_LINK_CUT);
+  return xk_enter(k, XM_LINK_DIALLING);
 }
 
 xm_link_event xk_secure(xm_link *k) {
@@ -148,7 +150,7 @@ xm_link_event xk_secure(xm_link *k) {
     k->reads_left = 0;
     return XM_LINK_AGAIN;
   }
-  if (rc < 0) return xm_tls_is_choked(k->tls) ? dial_again(k) : xk_fail(k);
+  if (rc < 0) return xm_tls_is_choked(k->tls) ? dial_again(k) : xk_end(k, XM_LINK_CUT);
   k->tls_version = xm_tls_version(k->tls);
   k->tls_resumed = xm_tls_is_resumed(k->tls);
   tell_channel(k);
@@ -161,7 +163,7 @@ static xm_link_event start_tls(xm_link *k) {
   if (xm_xml_unread(k->xml) || xk_recv(k, &byte, 1) > 0) {
     xm_err_set(&k->why, XM_LAYER_TLS, "plaintext-injection", false,
                "bytes came between <proceed/> and the TLS handshake: somebody is tampering with the connection");
-    return xk_fail(k);
+    return xk_end(k, XM_LINK_CUT);
   }
   return begin_tls(k);
 }
@@ -172,6 +174,7 @@ void xk_open_up(xm_link *k) {
   xk_set_limits(k, k->o->max_stanza);
   k->wire.secret = false;
   xk_enter(k, XM_LINK_OPEN);
+  if (k->paused && k->sock) xm_sock_pause(k->sock, true);
 }
 
 static xm_link_event become_open(xm_link *k) {
@@ -179,7 +182,7 @@ static xm_link_event become_open(xm_link *k) {
   k->outcome = xm_nego_outcome_of(k->nego, &k->h);
   k->has_sm = xm_nego_has_sm(k->nego);
   if (k->outcome != XM_NEGO_RESUMED) k->bound = xm_jid_copy(xm_nego_jid(k->nego));
-  if (k->outcome != XM_NEGO_RESUMED && !k->bound) return xk_fail(k);
+  if (k->outcome != XM_NEGO_RESUMED && !k->bound) return xk_end(k, XM_LINK_CUT);
   if (k->tls) xm_tls_keep(k->tls);
   xk_open_up(k);
   return XM_LINK_OPENED;
@@ -195,7 +198,7 @@ xm_link_event xk_negotiate(xm_link *k, bool header) {
   xk_note_other_host(k, t);
   k->objected = xm_nego_objected(k->nego);
   k->answered = k->answered || header;
-  if (verdict < 0) return xm_nego_is_stream_error(t) ? xk_end(k) : xk_refuse(k);
+  if (verdict < 0) return xk_end(k, xm_nego_is_stream_error(t) ? XM_LINK_BYE : XM_LINK_REFUSE);
   xm_wirelog_masked(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark,
                     xm_nego_is_secret(k->nego));
   xm_link_flush(k);

@@ -1,6 +1,7 @@
 #include "sock.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -20,6 +21,7 @@ typedef struct watch {
   xm_sock *sock; /* NULL: closed, waiting for libuv */
   int fd;        /* -1: none */
   int events;    /* what libuv watches for */
+  bool over;     /* the peer's end was seen while nobody read */
 } watch;
 
 /* What is only needed until one has answered. */
@@ -35,11 +37,12 @@ typedef struct dialling {
 } dialling;
 
 struct xm_sock {
+  xm_sock_state state;
   xm_loop *loop;
   void (*wake)(void *);
   void *arg;
-  dialling *dial;     /* NULL: one has answered */
-  watch *link;        /* that one */
+  dialling *dial;     /* while DIALLING */
+  watch *link;        /* from then on: the one that has answered */
   xm_dns_address won; /* its address */
 };
 
@@ -60,11 +63,7 @@ static void close_watch(watch *w) {
   uv_close((uv_handle_t *)&w->poll, on_closed);
 }
 
-static void on_event(uv_poll_t *h, int status, int events) {
-  watch *w = h->data;
-  (void)status, (void)events; /* recv and send will tell */
-  if (w->sock) w->sock->wake(w->sock->arg);
-}
+static void on_event(uv_poll_t *h, int status, int events);
 
 static void watch_for(watch *w, int events) {
   if (w->events == events) return;
@@ -75,6 +74,17 @@ static void watch_for(watch *w, int events) {
     uv_poll_stop(&w->poll);
   }
   xm_loop_touch(w->sock->loop);
+}
+
+/* recv and send will tell what it is. An end that nobody reads would be announced for ever. */
+static void on_event(uv_poll_t *h, int status, int events) {
+  watch *w = h->data;
+  if (!w->sock) return;
+  if ((w->events & UV_DISCONNECT) && (status < 0 || (events & UV_DISCONNECT))) {
+    w->over = true;
+    watch_for(w, 0);
+  }
+  w->sock->wake(w->sock->arg);
 }
 
 static socklen_t length_of(const struct sockaddr_storage *sa) {
@@ -134,17 +144,21 @@ static void note_failure(dialling *d, int i, int errnum) {
   d->last_failed = i;
 }
 
+/* Where there is no memory for waiting, the next one is dialled at once. */
+static bool is_put_off(xm_sock *s) {
+  return xm_timer_start(s->loop, &s->dial->next, XM_SOCK_EYEBALLS_MS, dial_next, s) == XM_OK;
+}
+
 /* Dials on until one is under way, and sees to the one after it. */
 static void dial_next(void *arg) {
   xm_sock *s = arg;
   dialling *d = s->dial;
   int failed = 1;
-  while (d->begun < d->n && failed) {
+  while (d->begun < d->n && (failed || !is_put_off(s))) {
     failed = begin_connect(s, d->begun);
     if (failed) note_failure(d, d->begun, failed);
     d->begun++;
   }
-  if (d->begun < d->n) xm_timer_start(s->loop, &d->next, XM_SOCK_EYEBALLS_MS, dial_next, s);
   if (d->pending == 0) s->wake(s->arg); /* all have failed already: it must be told from a later call */
 }
 
@@ -219,6 +233,7 @@ static void win(xm_sock *s, int i) {
   s->link = s->dial->tries[i];
   s->dial->tries[i] = NULL;
   end_dialling(s);
+  s->state = XM_SOCK_CONNECTED;
   watch_for(s->link, UV_READABLE);
 }
 
@@ -250,6 +265,7 @@ static int none_answered(const dialling *d, xm_err *e) {
 
 int xm_sock_connected(xm_sock *s, const xm_dns_address **won, xm_err *e) {
   dialling *d;
+  assert(s->state != XM_SOCK_FINISHED);
   if (s->dial) look_at_tries(s);
   d = s->dial;
   if (d && !d->tries[d->begun - 1] && d->begun < d->n) dial_next(s); /* the one before has failed */
@@ -260,6 +276,7 @@ int xm_sock_connected(xm_sock *s, const xm_dns_address **won, xm_err *e) {
 
 ssize_t xm_sock_recv(xm_sock *s, void *to, size_t n) {
   ssize_t got;
+  assert(s->state == XM_SOCK_CONNECTED);
   do got = recv(s->link->fd, to, n, 0);
   while (got < 0 && errno == EINTR);
   if (got >= 0) return got;
@@ -268,21 +285,25 @@ ssize_t xm_sock_recv(xm_sock *s, void *to, size_t n) {
 
 ssize_t xm_sock_send(xm_sock *s, const void *from, size_t n) {
   ssize_t got;
+  assert(s->state == XM_SOCK_CONNECTED);
   do got = send(s->link->fd, from, n, MSG_NOSIGNAL);
   while (got < 0 && errno == EINTR);
   if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return -errno;
-  watch_for(s->link, (s->link->events & UV_READABLE) | (got < (ssize_t)n ? UV_WRITABLE : 0));
+  watch_for(s->link, (s->link->events & ~UV_WRITABLE) | (got < (ssize_t)n ? UV_WRITABLE : 0));
   return got < 0 ? -EAGAIN : got;
 }
 
 void xm_sock_finish(xm_sock *s) {
   char unread[4096];
   int i;
+  assert(s->state == XM_SOCK_CONNECTED);
+  s->state = XM_SOCK_FINISHED;
   shutdown(s->link->fd, SHUT_WR);
   for (i = 0; i < 16 && recv(s->link->fd, unread, sizeof unread, 0) > 0;) i++;
 }
 
 void xm_sock_hurry(xm_sock *s) {
+  assert(s->state == XM_SOCK_CONNECTED);
 #ifdef TCP_QUICKACK
   int one = 1;
   setsockopt(s->link->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
@@ -291,8 +312,20 @@ void xm_sock_hurry(xm_sock *s) {
 #endif
 }
 
+/* Once its end was seen there is nothing to watch for until it is read. */
 void xm_sock_pause(xm_sock *s, bool paused) {
-  watch_for(s->link, (s->link->events & UV_WRITABLE) | (paused ? 0 : UV_READABLE));
+  int wanted = paused ? UV_DISCONNECT : UV_READABLE;
+  assert(s->state == XM_SOCK_CONNECTED);
+  if (paused && s->link->over) wanted = 0;
+  watch_for(s->link, (s->link->events & UV_WRITABLE) | wanted);
+}
+
+bool xm_sock_is_over(const xm_sock *s) {
+  return s->state == XM_SOCK_CONNECTED && s->link->over;
+}
+
+xm_sock_state xm_sock_state_of(const xm_sock *s) {
+  return s->state;
 }
 
 bool xm_sock_is_loopback(const xm_sock *s) {

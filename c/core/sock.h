@@ -15,6 +15,12 @@
 
 typedef struct xm_sock xm_sock;
 
+typedef enum xm_sock_state {
+  XM_SOCK_DIALLING,  /* ends with an address that has answered, or with none; until then only connected and free may be called */
+  XM_SOCK_CONNECTED, /* bytes in and out */
+  XM_SOCK_FINISHED,  /* our FIN is out; only free may be called */
+} xm_sock_state;
+
 enum { XM_SOCK_EYEBALLS_MS = 250 }; /* RFC 8305 section 8 */
 
 /* Dials the addresses, families interleaved, each next one when the one before has failed or 250 ms have passed; the first
@@ -22,6 +28,8 @@ enum { XM_SOCK_EYEBALLS_MS = 250 }; /* RFC 8305 section 8 */
 xm_sock *xm_sock_dial(xm_loop *l, const xm_dns_address *list, int n, void (*wake)(void *arg), void *arg, xm_err *e);
 /* Closes at once, what wasn't sent is lost. NULL is fine. */
 void xm_sock_free(xm_sock *s);
+
+xm_sock_state xm_sock_state_of(const xm_sock *s);
 
 /* 0: still dialling. 1: connected, and *won is the address. XM_EFAIL: none answered (layer tcp; what the last one said). */
 int xm_sock_connected(xm_sock *s, const xm_dns_address **won, xm_err *e);
@@ -40,6 +48,9 @@ void xm_sock_hurry(xm_sock *s);
 
 /* Reads stop being announced, so that a full queue costs nothing and TCP pushes back; or go on. */
 void xm_sock_pause(xm_sock *s, bool paused);
+/* Has the peer ended or broken the connection while it was paused? (wake has told of it.) What had come before can still be
+ * received, and no more will come. */
+bool xm_sock_is_over(const xm_sock *s);
 
 /* Is the peer at a loopback address? (after connected) */
 bool xm_sock_is_loopback(const xm_sock *s);

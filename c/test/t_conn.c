@@ -14,6 +14,16 @@
 
 #include "failing.h"
 
+#include "loop.h"
+
+/* The nth timer that is started finds no memory; 0: all do. */
+static int poor_start;
+
+static int poor_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(void *), void *arg) {
+  return poor_start && --poor_start == 0 ? XM_ENOMEM : xm_timer_start(l, t, ms, fn, arg);
+}
+
+#define xm_timer_start poor_timer_start
 #include "../core/buf.c"
 #pragma push_macro("fail") /* conn has one of its own */
 #undef fail
@@ -22,6 +32,7 @@
 #include "../core/conn_send.c"
 #include "../core/conn_turn.c"
 #pragma pop_macro("fail")
+#undef xm_timer_start
 #include "failing_off.h"
 
 #define SYSTEM_SHUTDOWN "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
@@ -549,6 +560,41 @@ static void memory_that_runs_out_is_told(void **state) {
   xm_loop_release(l);
 }
 
+/* What a timer bounds would have no bound: keepalive, asking, patience, closing. So it is the end, and is told as that. */
+static void without_memory_for_a_timer_it_ends(void **state) {
+  int n = 0;
+  bool failed;
+  (void)state;
+  do {
+    fed f;
+    size_t mark;
+    prepare(&f);
+    f.o.sm = true;
+    f.o.keepalive = 1000;
+    poor_start = ++n;
+    f.c = xm_conn_new(f.loop, &f.o, NULL, &(xm_err){0});
+    feed(&f, "<enabled xmlns='urn:xmpp:sm:3'/>");
+    next(f.c);
+    mark = xm_buf_mark(xm_conn_out(f.c));
+    xm_buf_puts(xm_conn_out(f.c), "<presence/>");
+    if (xm_conn_commit(f.c, mark, 0, NULL, NULL) == XM_OK) xm_conn_flush(f.c);
+    xm_conn_hurry(f.c);
+    if (xm_conn_state_of(f.c) != XM_CONN_CLOSED) next(f.c);
+    xm_conn_close(f.c, 1000);
+    failed = poor_start == 0;
+    poor_start = 0;
+    if (failed) {
+      while (xm_conn_state_of(f.c) != XM_CONN_CLOSED) next(f.c);
+      assert_string_equal(xm_conn_why(f.c)->condition, "ENOMEM");
+      assert_int_equal(xm_conn_why(f.c)->layer, XM_LAYER_LIMIT);
+    } else {
+      assert_int_equal(xm_conn_state_of(f.c), XM_CONN_CLOSING);
+    }
+    close_fed(&f);
+  } while (failed);
+  assert_true(n >= 5);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(stanzas_come_whatever_the_pieces),
@@ -570,6 +616,7 @@ int main(void) {
       cmocka_unit_test(the_log_has_all_that_is_said),
       cmocka_unit_test(what_a_burst_leaves_is_given_back),
       cmocka_unit_test(memory_that_runs_out_is_told),
+      cmocka_unit_test(without_memory_for_a_timer_it_ends),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,516 @@
+/* link: every public function in each of its states, once, twice, and behind every other one; how a link ends in each of
+ * them, and what the peer sees of it; no memory for a deadline. On loopback, with the server in the same process. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the four above first */
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "loop.h"
+
+/* The nth timer that is started finds no memory; 0: all do. */
+static int poor_start;
+
+static int poor_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(void *), void *arg) {
+  return poor_start && --poor_start == 0 ? XM_ENOMEM : xm_timer_start(l, t, ms, fn, arg);
+}
+
+#define xm_timer_start poor_timer_start
+#include "../core/link.c"
+#include "../core/link_setup.c"
+#undef xm_timer_start
+
+#define STREAM_HEAD "<stream:stream xmlns='jabber:component:accept' xmlns:stream='" XM_NS_STREAM "' id='1'>"
+
+typedef struct scene {
+  xm_loop *loop;
+  xm_jid jid;
+  xm_conn_options o;
+  xm_wirelog log;
+  xm_link *k;
+  int listener, peer, silent, fill[4]; /* -1: none */
+  int port;
+  char nameserver[32];
+} scene;
+
+static int news;
+
+static void on_news(void *arg) {
+  (void)arg;
+  news++;
+}
+
+static int bound_socket(int type, int *port) {
+  struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t n = sizeof in;
+  int fd = socket(AF_INET, type | SOCK_NONBLOCK, 0);
+  assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
+  assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &n), 0);
+  *port = ntohs(in.sin_port);
+  return fd;
+}
+
+static void open_scene(scene *s) {
+  static xm_tls_ctx *tls; /* one for all: it is what costs */
+  const xm_tls_options insecure = {.insecure = true};
+  const char *reason;
+  xm_err e = {0};
+  int port;
+  if (!tls) tls = xm_tls_ctx_new(&insecure, &e);
+  *s = (scene){.loop = xm_loop_new(&e), .peer = -1, .fill = {-1, -1, -1, -1}};
+  s->listener = bound_socket(SOCK_STREAM, &s->port);
+  s->silent = bound_socket(SOCK_DGRAM, &port);
+  snprintf(s->nameserver, sizeof s->nameserver, "127.0.0.1:%d", port);
+  assert_int_equal(xm_jid_parse(&s->jid, "echo.example", 12, &reason), XM_OK);
+  s->o = (xm_conn_options){.component = true,
+                           .jid = &s->jid,
+                           .password = "test",
+                           .password_len = 4,
+                           .host = "127.0.0.1",
+                           .port = s->port,
+                           .tls = XM_TLS_NONE,
+                           .tls_ctx = tls,
+                           .timeout = 30000,
+                           .max_stanza = 1 << 20,
+                           .max_depth = 128,
+                           .max_attributes = 256,
+                           .max_nodes = 50000,
+                           .wake = on_news};
+}
+
+static void begin_link(scene *s) {
+  xm_link_start start = {.password = "test", .password_len = 4};
+  xm_err e = {0};
+  s->k = xm_link_new(s->loop, &s->o, &start, &s->log, &e);
+  if (!s->k) fail_msg("%s", e.text);
+}
+
+static void close_scene(scene *s) {
+  int i;
+  xm_link_free(s->k);
+  close(s->listener);
+  close(s->silent);
+  if (s->peer >= 0) close(s->peer);
+  for (i = 0; i < 4; i++)
+    if (s->fill[i] >= 0) close(s->fill[i]);
+  xm_loop_turn(s->loop, 0);
+  assert_int_equal(xm_loop_timeout(s->loop), -1);
+  xm_loop_release(s->loop);
+}
+
+static xm_link_event turn(scene *s) {
+  xm_link_event ev = xm_link_next(s->k);
+  xm_loop_turn(s->loop, 1);
+  xm_loop_fire(s->loop);
+  return ev;
+}
+
+/* A listener that takes no connection: its queue is full. */
+static void fill_queue(scene *s) {
+  struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  int i;
+  in.sin_port = htons((uint16_t)s->port);
+  assert_int_equal(listen(s->listener, 0), 0);
+  for (i = 0; i < 4; i++) {
+    s->fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    connect(s->fill[i], (struct sockaddr *)&in, sizeof in);
+  }
+}
+
+static void accept_peer(scene *s) {
+  while (s->peer < 0) {
+    turn(s);
+    s->peer = accept4(s->listener, NULL, NULL, SOCK_NONBLOCK);
+  }
+}
+
+static void hear(scene *s, const char *end) {
+  char all[4096];
+  size_t used = 0;
+  do {
+    ssize_t n = recv(s->peer, all + used, sizeof all - 1 - used, 0);
+    if (n > 0) used += (size_t)n;
+    all[used] = '\0';
+    if (!strstr(all, end)) turn(s);
+  } while (!strstr(all, end));
+}
+
+static void say(scene *s, const char *text) {
+  assert_int_equal(send(s->peer, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+/* A new link, brought as far as that. */
+static void bring(scene *s, xm_link_state to) {
+  open_scene(s);
+  if (to == XM_LINK_RESOLVING) s->o.host = "silent.example", s->o.nameservers = s->nameserver;
+  if (to == XM_LINK_DIALLING) fill_queue(s);
+  else listen(s->listener, 4);
+  if (to == XM_LINK_SECURING) s->o.component = false, s->o.tls = XM_TLS_DIRECT;
+  begin_link(s);
+  if (to == XM_LINK_CLOSED) xm_link_end(s->k, XM_LINK_CUT, NULL);
+  if (to >= XM_LINK_SECURING && to < XM_LINK_CLOSED) accept_peer(s);
+  if (to == XM_LINK_OPEN) {
+    hear(s, "to='echo.example'>");
+    say(s, STREAM_HEAD);
+    hear(s, "</handshake>");
+    say(s, "<handshake/>");
+  }
+  while (xm_link_state_of(s->k) != to) turn(s);
+  assert_string_equal(xm_link_why(s->k)->condition, to == XM_LINK_CLOSED ? "ENOMEM" : "");
+  if (to == XM_LINK_NEGOTIATING) hear(s, "to='echo.example'>");
+  if (to == XM_LINK_SECURING) turn(s);
+}
+
+/* What is called. */
+
+static void next(scene *s) { xm_link_next(s->k); }
+static void pause_it(scene *s) { xm_link_pause(s->k, true); }
+static void go_on(scene *s) { xm_link_pause(s->k, false); }
+static void rest(scene *s) { xm_link_rest(s->k); }
+static void flush(scene *s) { xm_link_flush(s->k); }
+static void write_on(scene *s) {
+  xm_buf_puts(xm_link_wire(s->k), " ");
+  xm_link_flush(s->k);
+}
+static void feed(scene *s) { xm_link_feed(s->k, "<x/>", 4); }
+static void cut(scene *s) { xm_link_end(s->k, XM_LINK_CUT, NULL); }
+static void part(scene *s) { xm_link_end(s->k, XM_LINK_PART, NULL); }
+static void bye(scene *s) { xm_link_end(s->k, XM_LINK_BYE, NULL); }
+static void refuse(scene *s) {
+  xm_err_set(xm_link_why(s->k), XM_LAYER_STREAM, "bad-format", false, "a test");
+  xm_link_end(s->k, XM_LINK_REFUSE, "<x xmlns='urn:x'/>");
+}
+static void turn_once(scene *s) { turn(s); }
+
+static void ask_all(scene *s) {
+  struct sockaddr_storage sa;
+  uint32_t h;
+  assert_non_null(xm_link_phase(s->k));
+  assert_non_null(xm_link_tape(s->k));
+  assert_non_null(xm_link_wire(s->k));
+  assert_non_null(xm_link_jid(s->k));
+  xm_link_outcome(s->k, &h);
+  xm_link_spare(s->k), xm_link_has_sm(s->k), xm_link_tls_version(s->k), xm_link_tls_is_resumed(s->k);
+  xm_link_mechanism(s->k), xm_link_binding(s->k), xm_link_is_direct(s->k), xm_link_was_answered(s->k);
+  xm_link_went_ahead(s->k), xm_link_objected(s->k), xm_link_heard_at(s->k);
+  assert_string_equal(xm_link_other_host(s->k), "");
+  if (xm_link_address(s->k, &sa)) assert_int_equal(sa.ss_family, AF_INET);
+}
+
+static const struct call {
+  const char *name;
+  void (*f)(scene *s);
+  bool ends;
+} calls[] = {
+    {"next", next, false},   {"pause", pause_it, false}, {"go on", go_on, false},     {"rest", rest, false},
+    {"flush", flush, false}, {"write", write_on, false}, {"feed", feed, false},       {"ask", ask_all, false},
+    {"turn", turn_once, false}, {"cut", cut, true},      {"part", part, true},        {"bye", bye, true},
+    {"refuse", refuse, true},
+};
+enum { CALLS = sizeof calls / sizeof *calls };
+
+/* The state that it is in stays as it is until something ends it, and then it is CLOSED for good, with one reason. */
+static void check(scene *s, xm_link_state was, const struct call *a, const struct call *b) {
+  bool ended = a->ends || b->ends || was == XM_LINK_CLOSED;
+  const struct call *by = a->ends ? a : b;
+  const char *condition = was == XM_LINK_CLOSED || (ended && by->f == cut) ? "ENOMEM"
+                          : ended && by->f == refuse                       ? "bad-format"
+                                                                           : xm_link_why(s->k)->condition;
+  if (xm_link_state_of(s->k) != (ended ? XM_LINK_CLOSED : was))
+    fail_msg("%s, %s in state %d: state %d", a->name, b->name, was, xm_link_state_of(s->k));
+  assert_string_equal(xm_link_why(s->k)->condition, condition);
+  assert_int_equal(xm_link_next(s->k), ended ? XM_LINK_ENDED : XM_LINK_NOTHING);
+  ask_all(s);
+}
+
+static void every_function_in_every_state(void **state) {
+  int was, i, j;
+  (void)state;
+  for (was = XM_LINK_RESOLVING; was <= XM_LINK_CLOSED; was++) {
+    for (i = 0; i < CALLS; i++) {
+      for (j = 0; j < CALLS; j++) {
+        scene s;
+        if (was == XM_LINK_CLOSED && calls[i].f == refuse) continue; /* it fills in the reason */
+        bring(&s, (xm_link_state)was);
+        calls[i].f(&s);
+        calls[j].f(&s);
+        check(&s, (xm_link_state)was, &calls[i], &calls[j]);
+        close_scene(&s);
+      }
+    }
+  }
+}
+
+/* What the peer sees of an end, when there is something from it that wasn't read: then a close without a goodbye is a
+ * reset, and our last words may be lost. */
+#define ERROR \
+  "<stream:error><bad-format xmlns='urn:ietf:params:xml:ns:xmpp-streams'/><x xmlns='urn:x'/></stream:error></stream:stream>"
+
+static const struct end_row {
+  xm_link_state state;
+  void (*how)(scene *s);
+  const char *said;
+  int last; /* 0: FIN; or an errno */
+} end_rows[] = {
+    {XM_LINK_SECURING, cut, "", ECONNRESET},
+    {XM_LINK_SECURING, part, "", 0},
+    {XM_LINK_SECURING, bye, "", 0},
+    {XM_LINK_SECURING, refuse, "", 0},
+    {XM_LINK_NEGOTIATING, cut, "", ECONNRESET},
+    {XM_LINK_NEGOTIATING, part, "", 0},
+    {XM_LINK_NEGOTIATING, bye, "</stream:stream>", 0},
+    {XM_LINK_NEGOTIATING, refuse, ERROR, 0},
+    {XM_LINK_OPEN, cut, "", ECONNRESET},
+    {XM_LINK_OPEN, part, "", 0},
+    {XM_LINK_OPEN, bye, "</stream:stream>", 0},
+    {XM_LINK_OPEN, refuse, ERROR, 0},
+};
+
+/* All that comes until the end; `last` how it ends. */
+static void drain(int fd, char *to, size_t room, int *last) {
+  size_t used = 0;
+  ssize_t n;
+  fcntl(fd, F_SETFL, 0);
+  while ((n = recv(fd, to + used, room - 1 - used, 0)) > 0) used += (size_t)n;
+  *last = n < 0 ? errno : 0;
+  to[used] = '\0';
+}
+
+static void an_end_is_told_as_far_as_it_can_be(void **state) {
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof end_rows / sizeof *end_rows; i++) {
+    const struct end_row *row = &end_rows[i];
+    char said[4096];
+    int last;
+    scene s;
+    bring(&s, row->state);
+    if (row->state == XM_LINK_SECURING) recv(s.peer, said, sizeof said, 0); /* a ClientHello */
+    say(&s, "<unread/>");
+    row->how(&s);
+    drain(s.peer, said, sizeof said, &last);
+    if (strcmp(said, row->said) != 0 || last != row->last)
+      fail_msg("row %zu: \"%s\", then %s; wanted \"%s\"", i, said, strerror(last), row->said);
+    close_scene(&s);
+  }
+}
+
+/* What the kernel takes while it ends is told: it is what sm counts by. */
+static void what_leaves_at_the_end_is_counted(void **state) {
+  static const struct {
+    xm_link_how how;
+    size_t more;
+  } rows[] = {{XM_LINK_CUT, 0}, {XM_LINK_PART, 0}, {XM_LINK_BYE, 3 + 16}, {XM_LINK_REFUSE, 3 + sizeof ERROR - 1}};
+  size_t i;
+  (void)state;
+  for (i = 0; i < 4; i++) {
+    scene s;
+    bring(&s, XM_LINK_OPEN);
+    xm_err_set(xm_link_why(s.k), XM_LAYER_STREAM, "bad-format", false, "a test");
+    xm_buf_puts(xm_link_wire(s.k), "abc");
+    assert_int_equal(xm_link_end(s.k, rows[i].how, "<x xmlns='urn:x'/>"), rows[i].more);
+    assert_int_equal(xm_link_end(s.k, rows[i].how, "<x xmlns='urn:x'/>"), 0);
+    close_scene(&s);
+  }
+}
+
+/* Ends that come by themselves, and everything behind them. */
+
+static void by_nobody_there(scene *s) {
+  open_scene(s);
+  begin_link(s); /* nobody listens */
+}
+
+static void by_no_tls(scene *s) {
+  bring(s, XM_LINK_SECURING);
+  say(s, "HTTP/1.1 400 Bad Request\r\n\r\n");
+}
+
+static void by_a_reset(scene *s) {
+  const struct linger at_once = {1, 0};
+  bring(s, XM_LINK_NEGOTIATING);
+  setsockopt(s->peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  close(s->peer);
+  s->peer = -1;
+}
+
+static void by_http(scene *s) {
+  bring(s, XM_LINK_NEGOTIATING);
+  say(s, "HTTP/1.1 400 Bad Request\r\n\r\n");
+}
+
+static void by_lateness(scene *s) {
+  bring(s, XM_LINK_DIALLING);
+  s->k->late = true;
+}
+
+static void by_a_cut(scene *s) {
+  bring(s, XM_LINK_OPEN);
+  close(s->peer);
+  s->peer = -1;
+}
+
+static void behind_a_failure_everything_is_harmless(void **state) {
+  static const struct {
+    void (*happens)(scene *s);
+    xm_layer layer;
+    const char *condition;
+  } rows[] = {{by_nobody_there, XM_LAYER_TCP, "ECONNREFUSED"}, {by_no_tls, XM_LAYER_TLS, NULL},
+              {by_a_reset, XM_LAYER_TCP, "ECONNRESET"},        {by_http, XM_LAYER_STREAM, NULL},
+              {by_lateness, XM_LAYER_TIMEOUT, "timeout"},      {by_a_cut, XM_LAYER_TCP, "EOF"}};
+  size_t i;
+  int j;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    scene s;
+    xm_err why;
+    rows[i].happens(&s);
+    while (turn(&s) != XM_LINK_ENDED) {}
+    why = *xm_link_why(s.k);
+    assert_int_equal(why.layer, rows[i].layer);
+    if (rows[i].condition) assert_string_equal(why.condition, rows[i].condition);
+    for (j = 0; j < 2 * CALLS; j++) {
+      calls[j % CALLS].f(&s);
+      assert_int_equal(xm_link_next(s.k), XM_LINK_ENDED);
+    }
+    assert_memory_equal(xm_link_why(s.k), &why, sizeof why);
+    close_scene(&s);
+  }
+}
+
+/* Each state before OPEN has a deadline, or the link ends at once. */
+static void without_memory_for_a_deadline_it_ends(void **state) {
+  static const struct {
+    int timer; /* which one it is that can't be started */
+    xm_link_state until;
+  } rows[] = {{2, XM_LINK_DIALLING}, {2, XM_LINK_SECURING}, {3, XM_LINK_SECURING}, {3, XM_LINK_NEGOTIATING}};
+  xm_link_start start = {.password = "test", .password_len = 4};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    scene s;
+    open_scene(&s);
+    listen(s.listener, 4);
+    if (rows[i].until == XM_LINK_SECURING) s.o.component = false, s.o.tls = XM_TLS_DIRECT;
+    poor_start = rows[i].timer;
+    begin_link(&s);
+    while (turn(&s) != XM_LINK_ENDED) {}
+    assert_string_equal(xm_link_why(s.k)->condition, "ENOMEM");
+    assert_int_equal(xm_link_why(s.k)->layer, XM_LAYER_LIMIT);
+    close_scene(&s);
+  }
+  for (i = 0; i < 1; i++) { /* the first one: it doesn't even begin */
+    xm_err e = {0};
+    scene s;
+    open_scene(&s);
+    poor_start = 1;
+    s.k = xm_link_new(s.loop, &s.o, &start, &s.log, &e);
+    assert_null(s.k);
+    assert_string_equal(e.condition, "ENOMEM");
+    close_scene(&s);
+  }
+}
+
+/* Without a TLS context there is no TLS, whatever led to it. */
+static void no_context_no_tls(void **state) {
+  struct sockaddr_storage there = {0};
+  struct sockaddr_in *in = (struct sockaddr_in *)(void *)&there;
+  xm_link_start start = {.password = "test", .password_len = 4, .avoid = &there, .again = true, .direct = true};
+  xm_err e = {0};
+  scene s;
+  (void)state;
+  open_scene(&s);
+  listen(s.listener, 4);
+  in->sin_family = AF_INET;
+  in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  in->sin_port = htons((uint16_t)s.port);
+  s.o.tls_ctx = NULL;
+  s.k = xm_link_new(s.loop, &s.o, &start, &s.log, &e);
+  assert_non_null(s.k);
+  while (turn(&s) != XM_LINK_ENDED) {}
+  assert_string_equal(xm_link_why(s.k)->condition, "tls-required");
+  assert_false(xm_link_why(s.k)->retry);
+  close_scene(&s);
+}
+
+/* Paused before it is open, it is negotiated all the same, and paused from then on; its end is noticed, and what had come
+ * before is given out first. */
+static void a_pause_holds_what_is_open_only(void **state) {
+  xm_link_state from;
+  (void)state;
+  for (from = XM_LINK_RESOLVING; from < XM_LINK_OPEN; from++) {
+    xm_link_event ev;
+    scene s;
+    int i;
+    open_scene(&s);
+    listen(s.listener, 4);
+    begin_link(&s);
+    while (xm_link_state_of(s.k) < from && from != XM_LINK_SECURING) turn(&s);
+    xm_link_pause(s.k, true);
+    accept_peer(&s);
+    hear(&s, "to='echo.example'>");
+    say(&s, STREAM_HEAD);
+    hear(&s, "</handshake>");
+    say(&s, "<handshake/>");
+    while ((ev = turn(&s)) != XM_LINK_OPENED) assert_int_not_equal(ev, XM_LINK_ENDED);
+    say(&s, "<message id='1'/>");
+    for (i = 0; i < 20; i++) assert_int_equal(turn(&s), XM_LINK_NOTHING);
+    close(s.peer);
+    s.peer = -1;
+    for (i = 0; (ev = turn(&s)) == XM_LINK_NOTHING && i < 1000;) i++;
+    assert_int_equal(ev, XM_LINK_ELEMENT);
+    while ((ev = turn(&s)) == XM_LINK_AGAIN) {}
+    assert_int_equal(ev, XM_LINK_ENDED);
+    assert_string_equal(xm_link_why(s.k)->condition, "EOF");
+    close_scene(&s);
+  }
+}
+
+/* A pause costs nothing while it lasts, also when the end has come meanwhile. */
+static void a_pause_does_not_spin(void **state) {
+  scene s;
+  int i;
+  (void)state;
+  bring(&s, XM_LINK_OPEN);
+  xm_link_pause(s.k, true);
+  say(&s, "<message id='1'/>");
+  shutdown(s.peer, SHUT_WR);
+  for (i = 0; i < 1000 && !xm_sock_is_over(s.k->sock); i++) xm_loop_turn(s.loop, 1);
+  assert_true(xm_sock_is_over(s.k->sock));
+  news = 0;
+  for (i = 0; i < 100; i++) xm_loop_turn(s.loop, 1);
+  assert_int_equal(news, 0);
+  for (i = 0; i < 100; i++) {
+    xm_link_pause(s.k, false); /* which is news */
+    xm_link_pause(s.k, true);
+    xm_loop_turn(s.loop, 1);
+  }
+  assert_int_equal(news, 100);
+  assert_int_equal(xm_link_next(s.k), XM_LINK_ELEMENT);
+  close_scene(&s);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_function_in_every_state),
+      cmocka_unit_test(an_end_is_told_as_far_as_it_can_be),
+      cmocka_unit_test(what_leaves_at_the_end_is_counted),
+      cmocka_unit_test(behind_a_failure_everything_is_harmless),
+      cmocka_unit_test(without_memory_for_a_deadline_it_ends),
+      cmocka_unit_test(no_context_no_tls),
+      cmocka_unit_test(a_pause_holds_what_is_open_only),
+      cmocka_unit_test(a_pause_does_not_spin),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
