@@ -143,7 +143,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # (What a process leaves in memory can't be asked here: a sanitizer's own stacks and quarantine keep more of it. And the
 # programs of make bench preload a library of their own.)
 NOT_SANITIZED = spec/secrets_spec.lua spec/memory_spec.lua spec/bench_spec.lua
-SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-san SO=build-san/lua/xmpp/core.so CFLAGS='$(SANITIZE)' \
 	  WERROR=-Werror all tests

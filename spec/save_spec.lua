@@ -225,6 +225,67 @@ server.each(function(s)
   end)
 end)
 
+-- The wall's clock may be set at any moment: when it was saved and when it goes on, and between a send and a save.
+describe("the age of what was saved", function()
+  local core, session = require "xmpp.core", require "xmpp.saved".session
+  local MINUTE, YEAR = 60e3, 365 * 24 * 3600e3
+
+  -- Of one that was a minute old when it was saved, as it is taken to be now: in whole minutes.
+  local function age(saved, stanza)
+    local s = { xml = "<presence/>", at = 0, age = MINUTE, ours = true, stamped = true }
+    for name, value in pairs(stanza or {}) do s[name] = value or nil end
+    saved.stanzas = { s }
+    local result = session(saved).stanzas[1]
+    assert.same({ xml = s.xml, age = result.age, ours = true, stamped = true }, result)
+    assert.equal(0, result.age % 1)
+    return math.floor(result.age / MINUTE)
+  end
+
+  it("is by the clock that nobody sets, in a process of the same start of the machine", function()
+    local ticks, wall, boot = core.clocks()
+    assert.equal(36, #boot)
+    assert.equal(1, age { clock = ticks, saved_at = wall, boot = boot })
+    assert.equal(1, age { clock = ticks, saved_at = 0, boot = boot }) -- set since 1970
+    assert.equal(1, age { clock = ticks, saved_at = wall + YEAR, boot = boot })
+    assert.equal(1, age { clock = ticks + MINUTE, saved_at = wall, boot = boot }) -- it can't be from the future
+    local some = math.min(ticks, 3 * MINUTE)
+    assert.equal(math.floor((MINUTE + some) / MINUTE), age { clock = ticks - some, saved_at = wall, boot = boot })
+  end)
+
+  it("is by the wall's, from the save on, after another start and on another machine", function()
+    local ticks, wall = core.clocks()
+    for _, boot in ipairs { "", "another" } do
+      assert.equal(1, age { clock = ticks, saved_at = wall, boot = boot })
+      assert.equal(4, age { clock = ticks, saved_at = wall - 3 * MINUTE, boot = boot })
+      assert.equal(1, age { clock = 0, saved_at = wall + YEAR, boot = boot })
+    end
+    assert.equal(1, age {})
+    assert.equal(3, age({}, { age = false, at = wall - 3 * MINUTE })) -- by an earlier version
+    assert.equal(0, age({}, { age = false, at = wall + YEAR }))
+  end)
+
+  it("is told by save, with the time that it was", function()
+    local s = keep(server.start "prosody")
+    local alice = login(s, "alice")
+    local ticks, wall, boot = core.clocks()
+    local saved
+    xmpp.spawn(function()
+      say(alice, alice:jid(), "late")
+      saved = assert(alice:save())
+    end)
+    turn_until(function() return saved end, "the save")
+    local stanza = saved.stanzas[#saved.stanzas]
+    assert.matches("late", stanza.xml)
+    assert.is_true(stanza.age >= 0 and stanza.age < 10e3)
+    assert.is_true(math.abs(stanza.at - wall) < 10e3)
+    assert.is_true(saved.clock >= ticks and saved.clock < ticks + 10e3)
+    assert.is_true(math.abs(saved.saved_at - wall) < 10e3)
+    assert.equal(boot, saved.boot)
+    assert.is_nil(stanza.ours)
+    assert.is_nil(stanza.stamped)
+  end)
+end)
+
 describe("a malformed session", function()
   local function good()
     return { version = 1, account = "alice@xmpp.test", jid = "alice@xmpp.test/r", id = "x", max = 600, h = 0, acked = 0,
@@ -277,6 +338,15 @@ describe("a malformed session", function()
     check("queue[1]: ", function(t) t.queue[1] = "message" end)
     check("queue[1][1]: ", function(t) t.queue[1][1] = nil end)
     check("queue[1][2]: ", function(t) t.queue[1][2] = nil end)
+  end)
+
+  it("raises for an age or a clock that is none", function()
+    for _, n in ipairs { -1, 0.5, 1 / 0, 0 / 0, "x", false } do
+      check("stanzas[1].age: ", function(t) t.stanzas[1].age = n end)
+      check("clock: ", function(t) t.clock = n end)
+      check("saved_at: ", function(t) t.saved_at = n end)
+    end
+    check("boot: ", function(t) t.boot = 1 end)
   end)
 
   it("raises for what is no table", function()

@@ -258,6 +258,7 @@ int xb_l_on(lua_State *L);
 /* save.c */
 
 int xb_l_save(lua_State *L);
+int xb_l_clocks(lua_State *L);
 int xb_l_enqueue(lua_State *L);
 
 /* dispatch.c */

@@ -14,15 +14,37 @@ static void set_text(lua_State *L, const char *key, const char *s, size_t n) {
   lua_setfield(L, -2, key);
 }
 
-/* { {xml=, at=}... }: what isn't acknowledged, oldest first. */
+static void set_flag(lua_State *L, const char *key, bool yes) {
+  if (!yes) return;
+  lua_pushboolean(L, 1);
+  lua_setfield(L, -2, key);
+}
+
+/* clocks() -> milliseconds since this start of the machine, milliseconds since 1970, which start this is (or ""). */
+int xb_l_clocks(lua_State *L) {
+  char boot[XM_LOOP_BOOT + 1];
+  xm_loop_boot(boot);
+  lua_pushnumber(L, (double)xm_loop_ticks());
+  lua_pushnumber(L, (double)xm_loop_wall());
+  lua_pushstring(L, boot);
+  return 3;
+}
+
+/* { {xml=, at=, age=, ours=, stamped=}... }: what isn't acknowledged, oldest first. `at` is for people: the wall's clock may
+ * be set, so ages are what counts. */
 static void push_stanzas(lua_State *L, const xm_sm *sm) {
+  double age, wall = (double)xm_loop_wall();
   xm_sm_stanza st;
   size_t i;
-  lua_createtable(L, (int)xm_sm_stanzas(sm), 0);
+  lua_newtable(L);
   for (i = 0; xm_sm_each(sm, i, &st); i++) {
     lua_createtable(L, 0, 2);
     set_text(L, "xml", st.xml, st.len);
-    set_number(L, "at", (double)st.at);
+    age = (double)(xm_loop_ticks() - st.given);
+    set_number(L, "at", age < wall ? wall - age : 0);
+    set_number(L, "age", age);
+    set_flag(L, "ours", st.flags & XM_SM_OURS);
+    set_flag(L, "stamped", st.flags & XM_SM_STAMPED);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
 }
@@ -92,8 +114,12 @@ int xb_l_save(lua_State *L) {
   const xm_jid *jid = xm_conn_jid(conn->c);
   if (!id || !jid) return refuse(L, conn);
   xm_conn_handled(conn->c); /* what a handler is at when it saves is done with: it would come again to the next process */
-  lua_createtable(L, 0, 16);
+  lua_createtable(L, 0, 20);
   set_number(L, "version", 1);
+  xb_l_clocks(L);
+  lua_setfield(L, -4, "boot");
+  lua_setfield(L, -3, "saved_at");
+  lua_setfield(L, -2, "clock");
   set_text(L, "jid", jid->str, xm_jid_len(jid));
   set_text(L, "id", id, strlen(id));
   if (location) set_text(L, "location", location, strlen(location));

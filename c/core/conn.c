@@ -80,7 +80,7 @@ static int restore(xm_conn *c, const xm_conn_session *session) {
   for (i = 0; i < session->n; i++) {
     const xm_sm_stanza *st = &session->stanzas[i];
     size_t mark = xm_buf_mark(xm_sm_out(c->sm));
-    if (xm_buf_put(xm_sm_out(c->sm), st->xml, st->len) < 0 || xm_sm_commit(c->sm, mark, st->at, 0, NULL) < 0)
+    if (xm_buf_put(xm_sm_out(c->sm), st->xml, st->len) < 0 || xm_sm_commit(c->sm, mark, st->given, st->flags, NULL) < 0)
       return XM_ENOMEM;
   }
   c->bound = true;
@@ -210,21 +210,27 @@ xm_buf *xm_conn_out(xm_conn *c) {
 }
 
 int xm_conn_commit(xm_conn *c, size_t mark, unsigned flags, uint64_t *seq, xm_err *e) {
-  xm_buf *out = xm_sm_out(c->sm);
-  size_t n = xm_buf_len(out) - mark;
+  size_t n = xm_sm_begun(c->sm);
   if (!c->bound || c->closing || c->state == XM_CONN_CLOSED) {
-    xm_buf_rollback(out, mark);
+    xm_sm_drop(c->sm);
     return xm_err_set(e, XM_LAYER_CLOSED, xm_err_is_set(&c->why) ? c->why.condition : "not-connected", c->why.retry,
                       "the connection is %s%s%s", xm_conn_state_name(c), *c->why.text ? ": " : "", c->why.text);
   }
+  if (n > c->o.max_queue) {
+    xm_sm_drop(c->sm);
+    return xm_err_set(e, XM_LAYER_LIMIT, "max-queue", false,
+                      "the stanza has %zu bytes, over max_queue (%zu), so it can't be sent however long it waits: send it in "
+                      "parts, or give the connection a larger max_queue",
+                      n, c->o.max_queue);
+  }
   if (mark + n > c->o.max_queue) {
-    xm_buf_rollback(out, mark);
+    xm_sm_drop(c->sm);
     return xm_err_set(e, XM_LAYER_LIMIT, "max-queue", true,
                       "%zu bytes wait to be sent or acknowledged already and the stanza has %zu, over max_queue (%zu): slow "
                       "down (flush waits until there is room)",
                       mark, n, c->o.max_queue);
   }
-  return xm_sm_commit(c->sm, mark, xm_loop_wall(), flags, seq) == XM_OK ? XM_OK : xm_err_nomem(e);
+  return xm_sm_commit(c->sm, mark, xm_loop_ticks(), flags, seq) == XM_OK ? XM_OK : xm_err_nomem(e);
 }
 
 size_t xm_conn_pending(const xm_conn *c, size_t *stanzas) {
@@ -295,14 +301,11 @@ int xm_conn_feed(xm_conn *c, const char *bytes, size_t n) {
 }
 
 int xm_conn_sent(xm_conn *c, xm_buf *to) {
-  xm_buf *from[] = {&c->sent, c->link ? xm_link_wire(c->link) : NULL};
-  int i;
   xm_conn_flush(c);
-  for (i = 0; i < 2 && from[i]; i++) {
-    size_t n = xm_buf_len(from[i]);
-    if (xm_buf_put(to, xm_buf_at(from[i]), n) < 0) return XM_ENOMEM;
-    xm_buf_consume(from[i], n);
-    if (i == 1) xm_sm_taken(c->sm, n);
-  }
+  if (xm_buf_put(to, xm_buf_at(&c->sent), xm_buf_len(&c->sent)) < 0) return XM_ENOMEM;
+  xm_buf_clear(&c->sent);
+  if (!c->link) return XM_OK;
+  if (xm_link_take(c->link, to) < 0) return XM_ENOMEM;
+  xc_count(c);
   return XM_OK;
 }

@@ -40,7 +40,7 @@ xm_conn_options xm_conn_defaults(void);
 typedef struct xm_conn_session {
   xm_sm_session sm;
   const xm_jid *jid;            /* as it was bound */
-  const xm_sm_stanza *stanzas;  /* that weren't acknowledged, oldest first; xml, len and at are read */
+  const xm_sm_stanza *stanzas;  /* that weren't acknowledged, oldest first; xml, len, given and flags are read */
   size_t n;
 } xm_conn_session;
 

@@ -14,22 +14,17 @@ static void stop_timers(xm_conn *c) {
   for (i = 0; i < n; i++) xm_timer_stop(c->loop, all[i]);
 }
 
-static void keep_sent(xm_conn *c) {
-  xm_buf *w = xm_link_wire(c->link);
-  xm_buf_put(&c->sent, xm_buf_at(w), xm_buf_len(w));
-}
-
 void xc_end_link(xm_conn *c, xm_link_how how, const char *detail) {
-  xm_sm_taken(c->sm, xm_link_end(c->link, how, detail));
+  xm_link_end(c->link, how, detail);
+  xc_count(c);
 }
 
 void xc_forget_link(xm_conn *c) {
   stop_timers(c);
-  if (c->link && c->o.fed) keep_sent(c);
+  if (c->link && c->o.fed) xm_link_take(c->link, &c->sent);
   xm_link_free(c->link);
   c->link = NULL;
-  c->impatient = c->said_bye = c->must_keep = c->must_check = c->must_rest = false;
-  *c->ping = '\0';
+  c->impatient = c->said_bye = c->must_keep = c->must_check = c->must_rest = c->pinging = false;
 }
 
 /* How many stanzas nobody knows to have arrived is part of the story, or all of it. */
@@ -218,7 +213,7 @@ xm_conn_event xc_on_link_end(xm_conn *c) {
     c->trouble.retry = true;
   }
   if (was_ready) {
-    xm_sm_cut(c->sm);
+    xm_sm_cut(c->sm, xm_link_taken(c->link));
     c->lost_at = xm_loop_now(c->loop);
   }
   c->unproven = false;
@@ -282,7 +277,7 @@ static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
   free(c->jid);
   c->jid = jid;
   if (xm_route_set_self(c->route, jid) < 0) return XM_ENOMEM;
-  if (again && xm_sm_lost(c->sm, outcome == XM_NEGO_LOST_AT ? &h : NULL, xm_loop_wall(), c->o.max_age) < 0)
+  if (again && xm_sm_lost(c->sm, outcome == XM_NEGO_LOST_AT ? &h : NULL, xm_loop_ticks(), xm_loop_wall(), c->o.max_age) < 0)
     return XM_ENOMEM;
   if (again) {
     c->info.rebound++;

@@ -59,7 +59,8 @@ struct xm_conn {
   unsigned objected;   /* what was said ahead on a link that failed by it, perhaps; since then no link has opened */
   bool needs_password; /* of who was told XM_CONN_PASSWORD */
   bool again, direct;  /* a link to that same address is on its way, without it; with TLS from the first byte */
-  char ping[XM_RND_ID + 1];      /* id of the XEP-0199 ping that is out; "": none */
+  char ping[XM_RND_ID + 1];      /* id of the last XEP-0199 ping that is not answered; "": none. Its link may be gone */
+  bool pinging;      /* it is waited for */
   bool bound;        /* there is a session: `jid` is its address */
   bool begun;        /* it has been READY */
   bool unproven;     /* the session was resumed, and nothing has been acknowledged since */
@@ -91,6 +92,8 @@ bool xc_is_up(const xm_conn *c); /* the link is open, and the session on it has 
 /* Arms one of the link's timers. Without memory for it the link ends: what it bounds would last for ever. */
 void xc_arm(xm_conn *c, xm_timer *t, unsigned ms, void (*fn)(void *));
 void xc_put_off_keepalive(xm_conn *c);
+/* Tells sm what the kernel has taken of the link's wire. */
+void xc_count(xm_conn *c);
 /* Sees to it that what is out gets asked about, and that an answer isn't waited for in vain. */
 void xc_watch(xm_conn *c);
 void xc_hear_answer(xm_conn *c);

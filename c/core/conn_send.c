@@ -43,7 +43,7 @@ static void on_impatient(void *arg) {
 }
 
 static bool is_expecting(const xm_conn *c) {
-  return xm_sm_awaited(c->sm) || xm_sm_state_of(c->sm) == XM_SM_ENABLING || *c->ping;
+  return xm_sm_awaited(c->sm) || xm_sm_state_of(c->sm) == XM_SM_ENABLING || c->pinging;
 }
 
 bool xm_conn_expects(const xm_conn *c) {
@@ -73,11 +73,17 @@ void xc_hear_answer(xm_conn *c) {
   xc_watch(c);
 }
 
+void xc_count(xm_conn *c) {
+  xm_sm_taken(c->sm, xm_link_taken(c->link));
+}
+
 /* From the log to the wire. */
 static int pump(xm_conn *c) {
   xm_buf *w = xm_link_wire(c->link);
   size_t mark = xm_buf_mark(w);
-  int rc = c->said_bye ? XM_OK : xm_sm_pump(c->sm, w, c->o.fed ? SIZE_MAX : WIRE);
+  int rc;
+  xc_count(c);
+  rc = c->said_bye ? XM_OK : xm_sm_pump(c->sm, w, c->o.fed ? SIZE_MAX : WIRE);
   if (xm_buf_len(w) > mark) xm_wirelog_text(&c->log, '>', xm_buf_at(w) + mark, xm_buf_len(w) - mark);
   return rc;
 }
@@ -96,14 +102,14 @@ void xm_conn_flush(xm_conn *c) {
     }
     if (c->o.fed || xm_buf_len(xm_link_wire(c->link)) == 0) break;
     n = xm_link_flush(c->link);
-    if (n > 0) xm_sm_taken(c->sm, (size_t)n);
     if (n > 0) xc_put_off_keepalive(c);
     if (!xc_is_up(c)) break;
   }
+  xc_count(c);
   if (xm_link_state_of(c->link) != XM_LINK_CLOSED) xc_watch(c);
 }
 
-/* Something of ours between two stanzas. 0 or XM_ENOMEM. */
+/* Something of ours between two stanzas, that is none itself: these go through sm. 0 or XM_ENOMEM. */
 static int say(xm_conn *c, const char *text) {
   if (xm_buf_puts(xm_link_wire(c->link), text) < 0) return XM_ENOMEM;
   if (text[1]) xm_wirelog_text(&c->log, '>', text, strlen(text));
@@ -132,19 +138,19 @@ void xc_try_bye(xm_conn *c) {
 
 /* XEP-0199. Its answer is ours alone. */
 static void ping(xm_conn *c) {
-  xm_buf *w = xm_link_wire(c->link);
-  xm_out o = xm_out_begin(w);
+  xm_out o = xm_out_begin(xm_sm_out(c->sm));
   char id[XM_RND_ID + 1], domain[XM_JID_MAX + 1];
   int rc;
-  if (*c->ping || xm_rnd_id(id) < 0) return;
+  if (c->pinging || xm_rnd_id(id) < 0) return;
   snprintf(domain, sizeof domain, "%.*s", (int)c->jid->domain_len, xm_jid_domain(c->jid));
   rc = xm_out_start(&o, "iq", "type", "get", "id", id, "to", domain, NULL);
   if (rc == XM_OK) rc = xm_out_start(&o, "ping", "xmlns", "urn:xmpp:ping", NULL);
   if (rc == XM_OK) rc = xm_out_end(&o, "ping");
   if (rc == XM_OK) rc = xm_out_end(&o, "iq");
   if (rc < 0) return xm_out_abandon(&o);
-  xm_wirelog_text(&c->log, '>', xm_buf_at(w) + o.mark, xm_buf_len(w) - o.mark);
+  if (xm_sm_commit(c->sm, o.mark, xm_loop_ticks(), XM_SM_OURS, NULL) < 0) return;
   strcpy(c->ping, id);
+  c->pinging = true;
 }
 
 /* What fits: an <r/> where there is stream management; else a space, which keeps the way open (RFC 6120 4.6.1), and when

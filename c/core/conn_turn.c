@@ -22,6 +22,7 @@ static bool is_pong(const xm_conn *c, const xm_tape *t) {
 
 static xm_conn_event on_pong(xm_conn *c) {
   *c->ping = '\0';
+  c->pinging = false;
   xc_hear_answer(c);
   return XM_CONN_AGAIN;
 }
@@ -77,7 +78,8 @@ static xm_conn_event on_close(xm_conn *c) {
   if (!c->said_bye)
     xm_err_set(xm_link_why(c->link), XM_LAYER_CLOSED, "closed-by-server", true, "the server closed the stream");
   else if (c->o.fed)
-    xm_sm_taken(c->sm, xm_buf_len(xm_link_wire(c->link))); /* who answers our end has read it */
+    xm_link_take(c->link, &c->sent); /* who answers our end has read it */
+  xc_count(c);
   xc_say_bye(c);
   xc_end_link(c, XM_LINK_PART, NULL);
   return xc_on_link_end(c);

@@ -135,16 +135,25 @@ xm_buf *xm_link_wire(xm_link *k) {
   return &k->wire;
 }
 
+static void count(xm_link *k, size_t n) {
+  xm_buf_consume(&k->wire, n);
+  k->taken += n;
+}
+
 ssize_t xm_link_flush(xm_link *k) {
-  ssize_t n = 1, all = 0;
+  uint64_t before = k->taken;
+  ssize_t n = 1;
   if (!can_write(k) || is_mute(k)) return 0;
   while (n > 0 && xm_buf_len(&k->wire)) {
     n = write_some(k);
-    if (n > 0) xm_buf_consume(&k->wire, (size_t)n);
-    if (n > 0) all += n;
+    if (n > 0) count(k, (size_t)n);
   }
   if (n < 0) xk_wake(k);
-  return all;
+  return (ssize_t)(k->taken - before);
+}
+
+uint64_t xm_link_taken(const xm_link *k) {
+  return k->taken;
 }
 
 /* Ending. */
@@ -515,4 +524,10 @@ const char *xm_link_other_host(const xm_link *k) {
 int xm_link_feed(xm_link *k, const char *bytes, size_t n) {
   xk_wake(k);
   return xm_buf_put(&k->in, bytes, n);
+}
+
+int xm_link_take(xm_link *k, xm_buf *to) {
+  if (xm_buf_put(to, xm_buf_at(&k->wire), xm_buf_len(&k->wire)) < 0) return XM_ENOMEM;
+  count(k, xm_buf_len(&k->wire));
+  return XM_OK;
 }

@@ -72,9 +72,10 @@ size_t xm_link_spare(const xm_link *k);
 void xm_link_rest(xm_link *k);
 
 /* Bytes to be sent are appended to the wire; flush hands the kernel what it takes: how many. A failure is told by
- * xm_link_next. */
+ * xm_link_next. Whoever flushes, here or inside (a refusal does), the link counts what the kernel has taken in all. */
 xm_buf *xm_link_wire(xm_link *k);
 ssize_t xm_link_flush(xm_link *k);
+uint64_t xm_link_taken(const xm_link *k);
 
 /* How a link ends. What of it can't be done in the state it is in, is not done. */
 typedef enum xm_link_how {
@@ -117,7 +118,8 @@ uint64_t xm_link_heard_at(const xm_link *k);
 /* "host" or "host:port" by a see-other-host; "" when there was none. */
 const char *xm_link_other_host(const xm_link *k);
 
-/* A fed link: bytes as if the peer had sent them. 0 or XM_ENOMEM. */
+/* A fed link: bytes as if the peer had sent them; and what is on the wire, as if the kernel had taken it. 0 or XM_ENOMEM. */
 int xm_link_feed(xm_link *k, const char *bytes, size_t n);
+int xm_link_take(xm_link *k, xm_buf *to);
 
 #endif

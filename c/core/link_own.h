@@ -23,6 +23,7 @@ struct xm_link {
   xm_nego *nego;    /* until OPEN */
   xm_xml *xml;
   xm_buf wire;      /* what the kernel hasn't taken; secret until OPEN, as it has held proofs of the password */
+  uint64_t taken;   /* bytes of the wire that the kernel has had */
   xm_buf in;        /* fed: what the peer "sent" */
   xm_timer phase;   /* the deadline of the state */
   uint64_t due;     /* when it must be OPEN */

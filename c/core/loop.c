@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -204,6 +205,22 @@ int64_t xm_loop_wall(void) {
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t xm_loop_ticks(void) {
+  struct timespec now;
+#ifdef CLOCK_BOOTTIME
+  if (clock_gettime(CLOCK_BOOTTIME, &now) < 0)
+#endif
+    clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void xm_loop_boot(char id[XM_LOOP_BOOT + 1]) {
+  int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? 0 : read(fd, id, XM_LOOP_BOOT);
+  if (fd >= 0) close(fd);
+  id[n == XM_LOOP_BOOT ? n : 0] = '\0';
 }
 
 static bool before(const entry *a, const entry *b) {

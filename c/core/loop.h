@@ -33,8 +33,14 @@ void xm_loop_touch(xm_loop *l);
 /* Monotonic milliseconds, read anew. */
 uint64_t xm_loop_now(const xm_loop *l);
 
-/* Milliseconds since 1970. */
+/* Milliseconds since 1970, by a clock that may be set at any moment. */
 int64_t xm_loop_wall(void);
+/* Milliseconds by a clock that nobody sets and that goes on while the machine sleeps (where there is none: not then), for
+ * ages. It begins anew when the machine is started; xm_loop_boot tells one start from another: a text, "" where the system
+ * has none. Processes of the same start read the same clock. */
+int64_t xm_loop_ticks(void);
+enum { XM_LOOP_BOOT = 36 };
+void xm_loop_boot(char id[XM_LOOP_BOOT + 1]);
 
 /* Time that nobody has lived through: the machine has slept, or was halted, or its clock was set; either way links may have
  * died unnoticed. Embedded in who wants to know; fn may only mark. */

@@ -4,11 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct record {
   uint64_t seq;
-  int64_t at;
+  int64_t given; /* by the steady clock */
   uint64_t end;  /* of the wire, counted in bytes, behind it; once it is all there */
   size_t len;
   unsigned flags;
@@ -24,6 +23,8 @@ typedef struct series {
 struct xm_sm {
   xm_sm_state state;
   series log;
+  size_t committed;       /* bytes of it that records have; those behind are a stanza that somebody is writing, or was */
+  size_t ours, our_bytes; /* of the log: the library's own */
   size_t written, pumped; /* records, from the front */
   size_t moved;           /* bytes of the log, from the front, that were put on the wire */
   size_t part;            /* of them, bytes of the record that is being moved */
@@ -73,9 +74,73 @@ static size_t count(const series *s) {
   return xm_buf_len(&s->records) / sizeof(record);
 }
 
+#ifdef XM_DEBUG
+
+/* A long log isn't walked every time: that would make a test of many stanzas quadratic. */
+static bool is_spared(const xm_sm *s) {
+  return count(&s->log) > 300 && s->last % 61;
+}
+
+/* What is added up while the log is walked. */
+typedef struct sums {
+  size_t bytes, moved, watched, ours, our_bytes, receipts;
+} sums;
+
+static sums add_up(const xm_sm *s) {
+  sums a = {0};
+  uint64_t before = 0;
+  size_t i;
+  for (i = 0; i < count(&s->log); i++) {
+    const record *r = record_at(&s->log, i);
+    assert(r->seq > before && r->seq <= s->last);
+    before = r->seq;
+    a.bytes += r->len;
+    if (i < s->pumped) a.moved += r->len;
+    if (r->flags & XM_SM_WATCHED) a.watched++, a.receipts += r->told ? 1 : 2;
+    if (r->flags & XM_SM_OURS) a.ours++, a.our_bytes += r->len;
+  }
+  return a;
+}
+
+/* Whatever is called in whatever order, this holds behind it. */
+static void assert_whole(const xm_sm *s) {
+  size_t n = count(&s->log);
+  bool on_wire = s->pumped || s->part; /* after a cut `written` is of the last wire */
+  sums a;
+  assert(s->pumped <= n && s->written <= n && (!on_wire || s->written <= s->pumped));
+  assert(s->part == 0 || (s->pumped < n && s->part < record_at(&s->log, s->pumped)->len));
+  assert(xm_buf_len(&s->log.bytes) >= s->committed && s->committed >= s->moved);
+  assert(!s->must_enable || s->state == XM_SM_ENABLING);
+  assert(!s->held || s->state != XM_SM_OFF);
+  assert(s->state != XM_SM_OFF || !s->must_ack);
+  assert(s->state != XM_SM_OFF || s->written == 0 || !on_wire); /* what the kernel has left */
+  if (s->ended || is_spared(s)) return;
+  a = add_up(s);
+  assert(a.bytes == s->committed && a.moved + s->part == s->moved);
+  assert(a.watched == s->watched && a.ours == s->ours && a.our_bytes == s->our_bytes);
+  assert(a.receipts == 0 || s->receipts.cap - s->receipts.last >= a.receipts * sizeof(xm_sm_receipt));
+}
+
+#else
+
+static inline void assert_whole(const xm_sm *s) {
+  (void)s;
+}
+
+#endif
+
 /* Giving. */
 
+size_t xm_sm_begun(const xm_sm *s) {
+  return xm_buf_len(&s->log.bytes) - s->committed;
+}
+
+void xm_sm_drop(xm_sm *s) {
+  xm_buf_rollback(&s->log.bytes, s->committed);
+}
+
 xm_buf *xm_sm_out(xm_sm *s) {
+  xm_sm_drop(s);
   return &s->log.bytes;
 }
 
@@ -84,15 +149,30 @@ static int expect_receipts(xm_sm *s) {
   return xm_buf_reserve(&s->receipts, 2 * (s->watched + 1) * sizeof(xm_sm_receipt)) ? XM_OK : XM_ENOMEM;
 }
 
+static void enter(xm_sm *s, const record *r) {
+  s->committed += r->len;
+  if (r->flags & XM_SM_WATCHED) s->watched++;
+  if (r->flags & XM_SM_OURS) s->ours++, s->our_bytes += r->len;
+}
+
+static void strike_out(xm_sm *s, const record *r) {
+  s->committed -= r->len;
+  if (r->flags & XM_SM_WATCHED) s->watched--;
+  if (r->flags & XM_SM_OURS) s->ours--, s->our_bytes -= r->len;
+}
+
+/* A mark that isn't the log's end is of a stanza that was begun and then overtaken by another: its bytes are gone. */
 int xm_sm_commit(xm_sm *s, size_t mark, int64_t now, unsigned flags, uint64_t *seq) {
-  record r = {.seq = s->last + 1, .at = now, .len = xm_buf_len(&s->log.bytes) - mark, .flags = flags};
-  if (((flags & XM_SM_WATCHED) && expect_receipts(s) < 0) || xm_buf_put(&s->log.records, &r, sizeof r) < 0) {
-    xm_buf_rollback(&s->log.bytes, mark);
+  record r = {.seq = s->last + 1, .given = now, .len = xm_sm_begun(s), .flags = flags};
+  bool fits = mark == s->committed && (!(flags & XM_SM_WATCHED) || expect_receipts(s) == XM_OK);
+  if (!fits || xm_buf_put(&s->log.records, &r, sizeof r) < 0) {
+    xm_sm_drop(s);
     return XM_ENOMEM;
   }
-  if (flags & XM_SM_WATCHED) s->watched++;
+  enter(s, &r);
   s->last = r.seq;
   if (seq) *seq = r.seq;
+  assert_whole(s);
   return XM_OK;
 }
 
@@ -110,7 +190,7 @@ static void leave(xm_sm *s, size_t n) {
   size_t i, bytes = 0;
   for (i = 0; i < n; i++) {
     const record *r = record_at(&s->log, i);
-    if (r->flags & XM_SM_WATCHED) s->watched--;
+    strike_out(s, r);
     bytes += r->len;
   }
   xm_buf_consume(&s->log.bytes, bytes);
@@ -129,14 +209,19 @@ static void leave_written(xm_sm *s) {
   leave(s, s->written);
 }
 
-void xm_sm_taken(xm_sm *s, size_t n) {
-  s->taken += n;
+static void note_taken(xm_sm *s, uint64_t all) {
+  s->taken = all;
   while (s->written < s->pumped && record_at(&s->log, s->written)->end <= s->taken) {
     record *r = record_at(&s->log, s->written++);
     if (!r->told) tell(s, r, XM_SM_WRITTEN);
     r->told = true;
   }
-  if (s->state == XM_SM_OFF) leave_written(s);
+  if (s->state == XM_SM_OFF && s->written <= s->pumped) leave_written(s); /* after a cut it is of the last wire */
+}
+
+void xm_sm_taken(xm_sm *s, uint64_t all) {
+  note_taken(s, all);
+  assert_whole(s);
 }
 
 /* Moving. */
@@ -212,6 +297,7 @@ int xm_sm_pump(xm_sm *s, xm_buf *wire, size_t most) {
     if (rc < 0 || s->pumped == count(&s->log) || (s->part == 0 && (is_full(s) || s->held))) break;
     rc = move_piece(s, wire, most);
   }
+  assert_whole(s);
   return rc;
 }
 
@@ -224,6 +310,7 @@ size_t xm_sm_spare(const xm_sm *s) {
 }
 
 void xm_sm_rest(xm_sm *s) {
+  xm_sm_drop(s);
   xm_buf_rest(&s->log.bytes);
   xm_buf_rest(&s->log.records);
 }
@@ -241,13 +328,15 @@ void xm_sm_enable(xm_sm *s, bool resume) {
   s->state = XM_SM_ENABLING;
   s->must_enable = s->held = true;
   s->resume = resume;
+  assert_whole(s);
 }
 
 void xm_sm_give_up(xm_sm *s) {
   if (s->state != XM_SM_ENABLING) return;
   s->state = XM_SM_OFF;
-  s->held = false;
+  s->must_enable = s->held = false;
   leave_written(s);
+  assert_whole(s);
 }
 
 /* A string of the server's to be kept. Without memory there is none: then the session can't be resumed. */
@@ -320,16 +409,18 @@ static int on_ack(xm_sm *s, const xm_tape *t, xm_err *e) {
 
 int xm_sm_read(xm_sm *s, const xm_tape *t, xm_err *e) {
   const char *name = xm_tape_name(t, 0);
-  if (strcmp(name, "a") == 0) return on_ack(s, t, e);
+  int rc = strcmp(name, "a") == 0 ? on_ack(s, t, e) : XM_OK;
   if (strcmp(name, "r") == 0) s->must_ack = s->state == XM_SM_ON;
   if (strcmp(name, "enabled") == 0) on_enabled(s, t);
   if (strcmp(name, "failed") == 0) xm_sm_give_up(s);
-  return XM_OK;
+  assert_whole(s);
+  return rc;
 }
 
 void xm_sm_handled(xm_sm *s) {
   s->in++;
   if (++s->untold >= XM_SM_TELL_EVERY) s->must_ack = s->state == XM_SM_ON;
+  assert_whole(s);
 }
 
 bool xm_sm_is_held(const xm_sm *s) {
@@ -338,14 +429,17 @@ bool xm_sm_is_held(const xm_sm *s) {
 
 void xm_sm_release(xm_sm *s) {
   if (s->state == XM_SM_ENABLING) s->held = false;
+  assert_whole(s);
 }
 
 void xm_sm_request(xm_sm *s) {
   s->must_ask = true;
+  assert_whole(s);
 }
 
 void xm_sm_acknowledge(xm_sm *s) {
   s->must_ack = s->state == XM_SM_ON;
+  assert_whole(s);
 }
 
 /* Breaking. */
@@ -358,16 +452,18 @@ static void begin_wire(xm_sm *s) {
 }
 
 /* With a session `written` stays: it is how far the server's h may go. */
-void xm_sm_cut(xm_sm *s) {
+void xm_sm_cut(xm_sm *s, uint64_t all) {
+  note_taken(s, all);
   begin_wire(s);
   if (s->state == XM_SM_ENABLING) s->state = XM_SM_OFF; /* they may have arrived: xm_sm_lost looks at `written` */
+  assert_whole(s);
 }
 
 /* As ack, of what was written on a wire that is no more. */
 static int ack_cut(xm_sm *s, uint32_t h, xm_err *e) {
   int rc;
   s->pumped = s->written; /* so that leave() can reckon */
-  s->moved = xm_buf_len(&s->log.bytes);
+  s->moved = s->committed;
   rc = ack(s, h, e);
   begin_wire(s);
   if (rc < 0) return rc;
@@ -380,6 +476,7 @@ static int ack_cut(xm_sm *s, uint32_t h, xm_err *e) {
 int xm_sm_resumed(xm_sm *s, uint32_t h, xm_err *e) {
   int rc = ack_cut(s, h, e);
   s->held = s->must_ask = rc == XM_OK && count(&s->log) > 0;
+  assert_whole(s);
   return rc;
 }
 
@@ -407,34 +504,48 @@ static int add(series *to, const record *r, const char *xml, const char *inside)
   return rc == XM_OK ? xm_buf_put(&to->records, &copy, sizeof copy) : rc;
 }
 
-/* XEP-0203, in the form of XEP-0082. */
+/* Year, month and day of a day since 1970: the calendar of the Gregorian rules, in which a year begins in March, so that the
+ * day that not every year has is its last, and 400 of them have as many days every time. */
+static void read_day(int64_t day, int64_t *year, int *month, int *of_month) {
+  int64_t since = day + 719468, era = (since >= 0 ? since : since - 146096) / 146097; /* from 0000-03-01 on */
+  int64_t in_era = since - era * 146097;
+  int64_t year_of_era = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
+  int64_t in_year = in_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  int64_t march = (5 * in_year + 2) / 153;
+  *of_month = (int)(in_year - (153 * march + 2) / 5) + 1;
+  *month = (int)(march < 10 ? march + 3 : march - 9);
+  *year = year_of_era + era * 400 + (*month <= 2);
+}
+
+/* XEP-0203, in the form of XEP-0082; without time_t, which ends in 2038 where it has 32 bits. */
 static void write_stamp(int64_t at, char *to, size_t n) {
-  time_t seconds = (time_t)(at / 1000);
-  struct tm utc;
-  char date[32];
-  gmtime_r(&seconds, &utc);
-  strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
-  snprintf(to, n, "<delay xmlns='urn:xmpp:delay' stamp='%s.%03dZ'/>", date, (int)(at % 1000));
+  int64_t ms = (at % 86400000 + 86400000) % 86400000, year;
+  int month, day;
+  read_day((at - ms) / 86400000, &year, &month, &day);
+  snprintf(to, n, "<delay xmlns='urn:xmpp:delay' stamp='%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ'/>", (long long)year, month,
+           day, (int)(ms / 3600000), (int)(ms / 60000 % 60), (int)(ms / 1000 % 60), (int)(ms % 1000));
 }
 
-/* What was stamped when an earlier session was lost keeps that stamp: it is the last child. One that is deeper down is
- * somebody else's (XEP-0297). An iq has room for one child only. */
-static bool wants_stamp(const char *xml, const record *r, const char *stamp) {
-  size_t n = strlen(stamp);
-  const char *end = memrchr(xml, '<', r->len);
-  bool stamped = (size_t)(end - xml) > n && memcmp(end - n, stamp, n) == 0;
-  return !is_iq(xml, r->len) && !stamped;
-}
+/* When it is, by both clocks, and what is too old. */
+typedef struct moment {
+  int64_t now, wall, max_age;
+} moment;
 
-/* Stanza `i` of the log to where it belongs: the new log, or back to its sender. */
-static int sort(const xm_sm *s, size_t i, const char *xml, int64_t now, int64_t max_age, series *stay, series *back) {
+/* Stanza `i` of the log to where it belongs: the new log, or back to its sender; ours is over with its session. One that was
+ * stamped when an earlier session was lost keeps that stamp. An iq has room for one child only. */
+static int sort(const xm_sm *s, size_t i, const char *xml, const moment *m, series *stay, series *back) {
   record r = *record_at(&s->log, i);
-  bool old = now - r.at > max_age, unknown = i < s->written && is_iq(xml, r.len);
-  char stamp[96];
+  int64_t age = m->now - r.given;
+  bool old = age > m->max_age, unknown = i < s->written && is_iq(xml, r.len);
+  bool bare = is_iq(xml, r.len) || (r.flags & XM_SM_STAMPED);
+  char stamp[112];
+  if (r.flags & XM_SM_OURS) return XM_OK;
   r.reason = old ? XM_SM_OLD : XM_SM_UNKNOWN;
   if (old || unknown) return add(back, &r, xml, "");
-  write_stamp(r.at, stamp, sizeof stamp);
-  return add(stay, &r, xml, wants_stamp(xml, &r, stamp) ? stamp : "");
+  if (bare) return add(stay, &r, xml, "");
+  write_stamp(m->wall - age, stamp, sizeof stamp);
+  r.flags |= XM_SM_STAMPED;
+  return add(stay, &r, xml, stamp);
 }
 
 static int append(series *to, const series *from) {
@@ -442,40 +553,43 @@ static int append(series *to, const series *from) {
   return rc == XM_OK ? xm_buf_put(&to->records, xm_buf_at(&from->records), xm_buf_len(&from->records)) : rc;
 }
 
-static int sort_all(xm_sm *s, int64_t now, int64_t max_age, series *stay, series *back) {
+static int sort_all(const xm_sm *s, const moment *m, series *stay, series *back) {
   const char *xml = xm_buf_at(&s->log.bytes);
   size_t i, n = count(&s->log);
   int rc = append(back, &s->back);
   for (i = 0; i < n && rc == XM_OK; i++) {
-    rc = sort(s, i, xml, now, max_age, stay, back);
+    rc = sort(s, i, xml, m, stay, back);
     xml += record_at(&s->log, i)->len;
   }
   return rc;
 }
 
-static size_t count_watched(const series *s) {
-  size_t i, n = 0;
-  for (i = 0; i < count(s); i++) n += record_at(s, i)->flags & XM_SM_WATCHED ? 1 : 0;
-  return n;
+/* The log is another one: what is known of it by numbers, too. */
+static void change_log(xm_sm *s, series log) {
+  size_t i;
+  s->log = log;
+  s->committed = s->watched = s->ours = s->our_bytes = s->written = 0;
+  for (i = 0; i < count(&log); i++) enter(s, record_at(&log, i));
 }
 
-int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t max_age) {
+int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t wall, int64_t max_age) {
   series stay = {.bytes = XM_BUF_INIT}, back = {.bytes = XM_BUF_INIT};
+  moment m = {.now = now, .wall = wall, .max_age = max_age};
   begin_wire(s);
   if (h && s->state == XM_SM_ON) ack_cut(s, *h, NULL); /* what it leaves open has certainly not arrived */
-  if (sort_all(s, now, max_age, &stay, &back) < 0) {
+  if (sort_all(s, &m, &stay, &back) < 0) {
     series_free(&stay);
     series_free(&back);
+    assert_whole(s);
     return XM_ENOMEM;
   }
   series_free(&s->log);
   series_free(&s->back);
-  s->log = stay;
   s->back = back;
-  s->written = 0;
-  s->watched = count_watched(&s->log);
+  change_log(s, stay);
   s->state = XM_SM_OFF;
   forget_session(s);
+  assert_whole(s);
   return XM_OK;
 }
 
@@ -483,7 +597,7 @@ int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t max_age) {
 static void give_back(xm_sm *s) {
   series_free(&s->back);
   s->back = s->log;
-  s->log = (series){.bytes = XM_BUF_INIT};
+  change_log(s, (series){.bytes = XM_BUF_INIT});
   s->taken_back = 0;
 }
 
@@ -492,12 +606,14 @@ void xm_sm_end(xm_sm *s) {
   size_t i;
   begin_wire(s);
   forget_session(s);
+  xm_sm_drop(s);
   s->state = XM_SM_OFF;
   s->ended = true;
   for (i = 0; i < count(&s->log); i++) record_at(&s->log, i)->reason = XM_SM_ENDED;
   if (count(&s->back) == 0) give_back(s);
-  else if (append(&s->back, &s->log) == XM_OK) series_free(&s->log);
+  else if (append(&s->back, &s->log) == XM_OK) series_free(&s->log), change_log(s, s->log);
   s->written = s->watched = 0;
+  assert_whole(s);
 }
 
 /* Telling. */
@@ -511,10 +627,10 @@ bool xm_sm_receipt_next(xm_sm *s, xm_sm_receipt *r) {
 
 static void describe(const record *r, const char *xml, xm_sm_stanza *st) {
   *st = (xm_sm_stanza){
-      .seq = r->seq, .at = r->at, .xml = xml, .len = r->len, .flags = r->flags, .reason = r->reason};
+      .seq = r->seq, .given = r->given, .xml = xml, .len = r->len, .flags = r->flags, .reason = r->reason};
 }
 
-bool xm_sm_returned_next(xm_sm *s, xm_sm_stanza *r) {
+static bool take_back(xm_sm *s, xm_sm_stanza *r) {
   xm_buf_consume(&s->back.bytes, s->taken_back);
   s->taken_back = 0;
   if (count(&s->back) == 0 && s->ended) give_back(s);
@@ -523,6 +639,13 @@ bool xm_sm_returned_next(xm_sm *s, xm_sm_stanza *r) {
   s->taken_back = r->len;
   xm_buf_consume(&s->back.records, sizeof(record));
   return true;
+}
+
+bool xm_sm_returned_next(xm_sm *s, xm_sm_stanza *r) {
+  bool some = take_back(s, r);
+  while (some && (r->flags & XM_SM_OURS)) some = take_back(s, r);
+  assert_whole(s);
+  return some;
 }
 
 xm_sm_state xm_sm_state_of(const xm_sm *s) {
@@ -564,15 +687,21 @@ unsigned xm_sm_unasked(const xm_sm *s) {
 }
 
 bool xm_sm_is_done(const xm_sm *s) {
-  return s->state == XM_SM_OFF ? s->pumped == count(&s->log) : count(&s->log) == 0;
+  return s->state == XM_SM_OFF ? s->pumped == count(&s->log) : xm_sm_stanzas(s) == 0;
 }
 
 size_t xm_sm_stanzas(const xm_sm *s) {
-  return count(&s->log);
+  return count(&s->log) - s->ours;
 }
 
 size_t xm_sm_bytes(const xm_sm *s) {
-  return xm_buf_len(&s->log.bytes);
+  return s->committed - s->our_bytes;
+}
+
+uint64_t xm_sm_first(const xm_sm *s) {
+  size_t i = 0, n = count(&s->log);
+  while (i < n && (record_at(&s->log, i)->flags & XM_SM_OURS)) i++;
+  return i < n ? record_at(&s->log, i)->seq : s->last + 1;
 }
 
 size_t xm_sm_written(const xm_sm *s) {
@@ -611,5 +740,6 @@ int xm_sm_restore(xm_sm *s, const xm_sm_session *session) {
   s->acked = session->acked;
   s->written = session->written < count(&s->log) ? session->written : count(&s->log);
   for (i = 0; i < s->written; i++) record_at(&s->log, i)->told = true;
+  assert_whole(s);
   return XM_OK;
 }

@@ -6,7 +6,10 @@
  * One log of bytes, with a record for each stanza. Stanzas are appended (out, commit), moved to the wire (pump), where the
  * nonzas stand between them, taken by the kernel (taken), and leave in front: with stream management when the server has
  * acknowledged them, without it when the kernel has them. When a link breaks, what was moved is moved again. Does no I/O,
- * keeps no time. Called by conn. */
+ * keeps no time. Called by conn.
+ *
+ * No stanza reaches a wire but through this log, the library's own included (XM_SM_OURS), since XEP-0198 counts every one of
+ * them. Built with XM_DEBUG, each function checks at its end that the log is in order (assert_whole). */
 #ifndef XM_SM_H
 #define XM_SM_H
 
@@ -37,6 +40,9 @@ typedef enum xm_sm_state {
 enum {
   XM_SM_WATCHED = 1, /* its sender wants receipts */
   XM_SM_REQUEST = 2, /* somebody waits for its response, and is told by that */
+  XM_SM_OURS = 4,    /* the library's own, a ping: counted with the server and sent like any other, but no business of the
+                        program's, so it is not pending, never comes back, and ends with its session */
+  XM_SM_STAMPED = 8, /* its last child is a stamp (XEP-0203) that it got when an earlier session was lost */
 };
 
 /* What became of a watched stanza. */
@@ -60,7 +66,7 @@ typedef enum xm_sm_reason {
 /* A stanza in the log, or come back. `xml` is borrowed until the next call. */
 typedef struct xm_sm_stanza {
   uint64_t seq;
-  int64_t at; /* when it was committed: milliseconds since 1970 */
+  int64_t given; /* when it was committed, in milliseconds of the caller's steady clock (xm_loop_ticks) */
   const char *xml;
   size_t len;
   unsigned flags;
@@ -73,15 +79,19 @@ xm_sm *xm_sm_new(void); /* NULL: no memory */
 void xm_sm_free(xm_sm *s);
 
 /* Giving. A stanza's bytes are appended to `out`, then committed with what xm_buf_mark said before. 0 and its number (they
- * grow); XM_ENOMEM: its bytes are gone again. */
+ * grow); XM_ENOMEM: its bytes are gone again. To ask for `out` is to begin: what somebody has begun and not committed is
+ * gone then, so it never leaves, whatever became of who had begun it. `now` is by a steady clock, as is xm_sm_lost's. */
 xm_buf *xm_sm_out(xm_sm *s);
 int xm_sm_commit(xm_sm *s, size_t mark, int64_t now, unsigned flags, uint64_t *seq);
+size_t xm_sm_begun(const xm_sm *s); /* bytes of the stanza that is being written */
+void xm_sm_drop(xm_sm *s);          /* it won't be */
 
 /* Moving. Puts what may leave now on the wire, until that has `most` bytes: nonzas that are due, then stanzas, at most
  * XM_SM_IN_FLIGHT unacknowledged. 0 or XM_ENOMEM (call again). */
 int xm_sm_pump(xm_sm *s, xm_buf *wire, size_t most);
-/* The kernel has taken so many bytes of the wire, whoever put them there. */
-void xm_sm_taken(xm_sm *s, size_t n);
+/* The kernel has taken so many bytes in all since this wire began, whoever put them there: who hands the wire to the kernel
+ * counts them, and says the same number as often as it likes. To be said before each pump. */
+void xm_sm_taken(xm_sm *s, uint64_t all);
 /* Is the wire at the end of a stanza, so that something else may follow? */
 bool xm_sm_is_between(const xm_sm *s);
 
@@ -108,14 +118,16 @@ void xm_sm_request(xm_sm *s);
 /* Say how much is handled, asked or not: before the stream is ended. */
 void xm_sm_acknowledge(xm_sm *s);
 
-/* The link is gone. What was on it is to be moved again; what the server had of it isn't known yet. */
-void xm_sm_cut(xm_sm *s);
+/* The link is gone, of which the kernel has taken `all` bytes. What was on it is to be moved again; what the server had of it
+ * isn't known yet. */
+void xm_sm_cut(xm_sm *s, uint64_t all);
 /* The session goes on on a new link; `h` from <resumed/>. XM_EFAIL as xm_sm_read; XM_ENOMEM never. */
 int xm_sm_resumed(xm_sm *s, uint32_t h, xm_err *e);
 /* The session is lost: what is left goes to the next one, with a stamp (XEP-0203) that says when it was given, but for what
  * is older than `max_age` milliseconds, and iqs that may have arrived. `h` (NULL: not known) is the server's last word of
- * what had. 0, or XM_ENOMEM: call again. */
-int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t max_age);
+ * what had. Ages are by the steady clock, whose time is `now`; the stamp is by the wall's, which says `wall` (milliseconds
+ * since 1970): that may have been set meanwhile, and is right now if it ever is. 0, or XM_ENOMEM: call again. */
+int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t wall, int64_t max_age);
 /* Over: everything left comes back. */
 void xm_sm_end(xm_sm *s);
 
@@ -139,15 +151,18 @@ unsigned xm_sm_unasked(const xm_sm *s);
 /* Is there nothing left to do before the stream may be ended? */
 bool xm_sm_is_done(const xm_sm *s);
 
-/* What is in the log: with stream management what isn't acknowledged, without what the kernel hasn't taken. */
+/* What of the program's is in the log: with stream management what isn't acknowledged, without what the kernel hasn't
+ * taken. */
 size_t xm_sm_stanzas(const xm_sm *s);
 size_t xm_sm_bytes(const xm_sm *s);
 bool xm_sm_has(const xm_sm *s, uint64_t seq);
-/* The i-th of them, from 0, when `st` is the one before; false: there is none. */
-bool xm_sm_each(const xm_sm *s, size_t i, xm_sm_stanza *st);
+/* The number of the oldest of them; that of the next stanza, when there is none. */
+uint64_t xm_sm_first(const xm_sm *s);
 /* The number that the next stanza will have. */
 uint64_t xm_sm_next_seq(const xm_sm *s);
-/* How many of them may have arrived: all in front of that one. */
+/* The log's i-th, ours included, from 0, when `st` is the one before; false: there is none. */
+bool xm_sm_each(const xm_sm *s, size_t i, xm_sm_stanza *st);
+/* How many of the log may have arrived, ours included: all in front of that one. */
 size_t xm_sm_written(const xm_sm *s);
 
 /* Another process's session: as if it had been cut here. `written` of the stanzas that are in the log may have arrived.

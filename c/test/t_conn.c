@@ -321,6 +321,25 @@ static void the_queue_has_its_limit(void **state) {
   close_fed(&f);
 }
 
+/* Waiting doesn't help it, so it isn't told to wait. */
+static void a_stanza_beyond_the_queue_is_told_so(void **state) {
+  fed f;
+  xm_err e = {0};
+  (void)state;
+  prepare(&f);
+  f.o.max_queue = 20;
+  open_fed(&f);
+  assert_int_equal(send_text(&f, "012345678901234567890", &e), XM_EFAIL);
+  assert_int_equal(e.layer, XM_LAYER_LIMIT);
+  assert_string_equal(e.condition, "max-queue");
+  assert_false(e.retry);
+  assert_string_equal(e.text, "the stanza has 21 bytes, over max_queue (20), so it can't be sent however long it waits: send "
+                              "it in parts, or give the connection a larger max_queue");
+  assert_int_equal(send_text(&f, "01234567890123456789", &e), XM_OK);
+  expect_sent(&f, "01234567890123456789");
+  close_fed(&f);
+}
+
 static void nothing_is_sent_when_it_is_over(void **state) {
   fed f;
   xm_err e = {0}, again = {0};
@@ -406,6 +425,70 @@ static void a_ping_asks_for_a_sign_of_life(void **state) {
   assert_string_equal(xm_conn_why(f.c)->condition, "timeout");
   assert_int_equal(xm_conn_why(f.c)->layer, XM_LAYER_TIMEOUT);
   close_fed(&f);
+}
+
+#define SM(element) "<" element " xmlns='urn:xmpp:sm:3'"
+
+static void give_watched(fed *f) {
+  xm_buf *out = xm_conn_out(f->c);
+  size_t mark = xm_buf_mark(out);
+  assert_int_equal(xm_buf_puts(out, "<message/>"), XM_OK);
+  assert_int_equal(xm_conn_commit(f->c, mark, XM_SM_WATCHED, NULL, NULL), XM_OK);
+}
+
+static void expect_fates(fed *f, const char *fates) {
+  char told[8] = "", *to = told;
+  xm_sm_receipt r;
+  while (xm_sm_receipt_next(xm_conn_sm(f->c), &r)) *to++ = "wal"[r.fate];
+  assert_string_equal(told, fates);
+}
+
+/* XEP-0198 counts every stanza behind <enable/>, and the server's h means the ping, whenever that was sent: while <enable/>
+ * is unanswered, held back until it is or not, or when it had been given up and <enabled/> came late. */
+static void our_ping_is_counted(void **state) {
+  enum { HELD, RELEASED, GIVEN_UP, WAYS };
+  int way;
+  (void)state;
+  for (way = 0; way < WAYS; way++) {
+    char id[64], answer[200];
+    size_t stanzas;
+    fed f;
+    prepare(&f);
+    f.o.sm = true;
+    f.o.keepalive = 0;
+    f.o.patience = 1;
+    open_fed(&f);
+    expect_sent(&f, SM("enable") "/>");
+    if (way == RELEASED) on_hold(f.c);
+    if (way == GIVEN_UP) on_impatient(f.c);
+    assert_int_equal(next(f.c), XM_CONN_NOTHING);
+    xm_conn_check(f.c);
+    assert_int_equal(next(f.c), XM_CONN_NOTHING);
+    assert_int_equal(xm_conn_pending(f.c, &stanzas), 0);
+    assert_int_equal(stanzas, 0);
+    if (way == HELD) expect_sent(&f, "");
+    if (way == HELD) feed(&f, SM("enabled") "/>");
+    assert_int_equal(next(f.c), XM_CONN_NOTHING);
+    take_ping(&f, id);
+    assert_true(*id);
+    if (way != HELD) feed(&f, SM("enabled") "/>");
+    assert_int_equal(next(f.c), XM_CONN_NOTHING);
+    give_watched(&f);
+    expect_sent(&f, "<message/>");
+    feed(&f, SM("a") " h='1'/>");
+    snprintf(answer, sizeof answer, "<iq type='result' id='%s'/>", id);
+    feed(&f, answer);
+    assert_int_equal(next(f.c), XM_CONN_NOTHING);
+    expect_fates(&f, "w");
+    assert_int_equal(xm_conn_pending(f.c, &stanzas), 10);
+    assert_int_equal(stanzas, 1);
+    feed(&f, SM("a") " h='2'/>");
+    assert_int_equal(next(f.c), XM_CONN_NOTHING);
+    expect_fates(&f, "a");
+    feed(&f, SM("a") " h='3'/>");
+    expect_end(f.c, XM_LAYER_STREAM, "undefined-condition");
+    close_fed(&f);
+  }
 }
 
 /* With stream management an <r/> is such a question, and a jump of the clock asks it. */
@@ -610,6 +693,8 @@ int main(void) {
       cmocka_unit_test(nothing_is_sent_when_it_is_over),
       cmocka_unit_test(a_space_keeps_it_alive),
       cmocka_unit_test(a_ping_asks_for_a_sign_of_life),
+      cmocka_unit_test(our_ping_is_counted),
+      cmocka_unit_test(a_stanza_beyond_the_queue_is_told_so),
       cmocka_unit_test(with_stream_management_an_r_asks),
       cmocka_unit_test(a_pause_holds_stanzas_back),
       cmocka_unit_test(one_turn_has_an_end),

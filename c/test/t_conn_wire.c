@@ -11,6 +11,7 @@
 /* cmocka wants the four above first */
 #include <arpa/inet.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,6 +25,14 @@
   "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='" STREAMS "' id='1' version='1.0'>"
 #define STARTTLS "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>"
 #define PROCEED "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+
+static int stuffed; /* so many sends find the kernel full */
+
+/* The C library's, with a kernel that may be full for a moment. */
+ssize_t send(int fd, const void *from, size_t n, int flags) {
+  if (stuffed && stuffed--) return errno = EAGAIN, -1;
+  return sendto(fd, from, n, flags, NULL, 0);
+}
 
 static bool in_lockstep; /* nothing is said before it is asked for */
 
@@ -310,6 +319,38 @@ static void a_full_kernel_loses_nothing(void **state) {
   close_wire(&w);
 }
 
+/* What the kernel takes in the last moment, together with our stream error, has been written: it doesn't come back as if it
+ * had not. */
+static void the_last_flush_is_counted(void **state) {
+  int full;
+  (void)state;
+  for (full = 0; full < 3; full++) {
+    static const char *const fates[] = {"wl", "wl", "r"};
+    char told[8] = "", *to = told;
+    xm_sm_receipt r;
+    xm_sm_stanza st;
+    size_t mark;
+    wire w;
+    open_component(&w);
+    mark = xm_buf_mark(xm_conn_out(w.c));
+    xm_buf_puts(xm_conn_out(w.c), "<iq id='1'/>");
+    say(&w, "</oops>", 7);
+    stuffed = full; /* 1: for the flush before the refusal; 2: for the refusal's, too */
+    assert_int_equal(xm_conn_commit(w.c, mark, XM_SM_WATCHED, NULL, NULL), XM_OK);
+    while (xm_conn_state_of(w.c) != XM_CONN_CLOSED) {
+      xm_conn_event ev = xm_conn_next(w.c);
+      if (ev == XM_CONN_ENDED) break;
+      if (ev == XM_CONN_NOTHING) xm_loop_turn(w.loop, 1);
+    }
+    stuffed = 0;
+    expect_why(&w, XM_LAYER_STREAM, "not-well-formed");
+    while (xm_sm_receipt_next(xm_conn_sm(w.c), &r)) *to++ = "wal"[r.fate];
+    while (xm_sm_returned_next(xm_conn_sm(w.c), &st)) *to++ = 'r';
+    assert_string_equal(told, fates[full]);
+    close_wire(&w);
+  }
+}
+
 /* RFC 6120 5.4.3.3: with <proceed/> the clear stream is over; whatever else came in it is somebody's who can write
  * there. */
 /* Until the server has heard <starttls/>: behind the header at once, or when it was offered. It answers with `answer`.
@@ -421,6 +462,7 @@ int main(void) {
       cmocka_unit_test(a_silent_server_is_given_up),
       cmocka_unit_test(it_may_be_stopped_or_freed_in_any_state),
       cmocka_unit_test(a_full_kernel_loses_nothing),
+      cmocka_unit_test(the_last_flush_is_counted),
       cmocka_unit_test(nothing_may_come_between_proceed_and_tls),
       cmocka_unit_test(clear_text_is_no_tls),
       cmocka_unit_test(who_may_have_objected_is_asked_again),

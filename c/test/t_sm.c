@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 /* cmocka wants the four above first */
 #include <cmocka.h>
 
+#define XM_DEBUG /* each function looks whether all is in order */
 #include "failing.h"
 
 #include "../core/buf.c"
@@ -25,6 +27,7 @@
 typedef struct line {
   xm_sm *s;
   xm_buf wire;
+  uint64_t taken; /* bytes of it, by the kernel */
   char text[16384]; /* the last `briefly` or `told` */
 } line;
 
@@ -89,6 +92,13 @@ static void acks(line *l, uint32_t h) {
   says(l, "a", text);
 }
 
+/* The kernel takes so many bytes of the wire. */
+static void take(line *l, size_t n) {
+  if (n > xm_buf_len(&l->wire)) n = xm_buf_len(&l->wire);
+  xm_buf_consume(&l->wire, n);
+  xm_sm_taken(l->s, l->taken += n);
+}
+
 /* With nothing held back: see what_is_held. */
 static void enable_at_once(line *l, bool resumable) {
   xm_sm_enable(l->s, resumable);
@@ -99,8 +109,7 @@ static void enable_at_once(line *l, bool resumable) {
 static void enable(line *l) {
   enable_at_once(l, true);
   assert_int_equal(xm_sm_pump(l->s, &l->wire, ALL), XM_OK);
-  xm_sm_taken(l->s, xm_buf_len(&l->wire));
-  xm_buf_clear(&l->wire);
+  take(l, ALL);
   says(l, "enabled", "id=i resume=true");
 }
 
@@ -111,13 +120,18 @@ static void resume(line *l, uint32_t h) {
   if (!xm_sm_is_held(l->s)) return;
   assert_int_equal(xm_sm_pump(l->s, &first, ALL), XM_OK);
   assert_int_equal(xm_buf_len(&first), strlen("<r xmlns='urn:xmpp:sm:3'/>"));
-  xm_sm_taken(l->s, xm_buf_len(&first));
+  xm_sm_taken(l->s, l->taken += xm_buf_len(&first));
   xm_buf_free(&first);
   acks(l, h);
 }
 
+static void cut(line *l) {
+  xm_sm_cut(l->s, l->taken);
+  l->taken = 0;
+}
+
 static void cut_and_resume(line *l, uint32_t h) {
-  xm_sm_cut(l->s);
+  cut(l);
   resume(l, h);
 }
 
@@ -129,13 +143,6 @@ static line enabled_line(void) {
 
 static void pump(line *l, size_t most) {
   assert_int_equal(xm_sm_pump(l->s, &l->wire, most), XM_OK);
-}
-
-/* The kernel takes so many bytes of the wire. */
-static void take(line *l, size_t n) {
-  if (n > xm_buf_len(&l->wire)) n = xm_buf_len(&l->wire);
-  xm_buf_consume(&l->wire, n);
-  xm_sm_taken(l->s, n);
 }
 
 /* What is on the wire, an element a word: a stanza's id, E for <enable/>, R for <r/>, A5 for an <a/> with h='5'. */
@@ -264,7 +271,7 @@ static void enable_is_first_and_counting_begins_with_it(void **state) {
   assert_int_equal(xm_buf_len(&l.wire), strlen("<enable xmlns='urn:xmpp:sm:3' resume='true'/>"));
   assert_memory_equal(xm_buf_at(&l.wire), "<enable xmlns='urn:xmpp:sm:3' resume='true'/>", xm_buf_len(&l.wire));
   xm_buf_clear(&l.wire);
-  xm_sm_taken(l.s, strlen("<enable xmlns='urn:xmpp:sm:3' resume='true'/>") + 2 * 17);
+  xm_sm_taken(l.s, l.taken += strlen("<enable xmlns='urn:xmpp:sm:3' resume='true'/>") + 2 * 17);
   xm_sm_handled(l.s); /* before <enabled/>: not counted */
   assert_string_equal(told(&l), "1w 2w"); /* not left: an answer may come */
   assert_int_equal(xm_sm_stanzas(l.s), 2);
@@ -391,7 +398,7 @@ static void what_is_held(void **state) {
   expect_moved(&l, "1 2");
   says(&l, "enabled", "id=i resume=true");
   assert_false(xm_sm_is_held(l.s));
-  xm_sm_cut(l.s);
+  cut(&l);
   assert_int_equal(xm_sm_resumed(l.s, 1, NULL), XM_OK);
   expect_moved(&l, "R");
   xm_sm_release(l.s); /* not then */
@@ -400,7 +407,7 @@ static void what_is_held(void **state) {
   expect_moved(&l, "A0");
   acks(&l, 1);
   expect_moved(&l, "2");
-  xm_sm_cut(l.s);
+  cut(&l);
   assert_int_equal(xm_sm_resumed(l.s, 2, NULL), XM_OK); /* with nothing to send there is nothing to hold */
   assert_false(xm_sm_is_held(l.s));
   expect_moved(&l, "");
@@ -645,8 +652,8 @@ static void what_has_left_may_not_have_arrived(void **state) {
     assert_int_equal(xm_sm_acked(l.s), 4);
     if (turn == 0) acks(&l, 5);
     if (turn == 0) assert_int_equal(read_attributes(l.s, "a", "h=4", NULL), XM_EFAIL);
-    if (turn == 1) assert_int_equal(xm_sm_lost(l.s, &(uint32_t){3}, 0, FOREVER), XM_OK);
-    if (turn > 1) xm_sm_cut(l.s);
+    if (turn == 1) assert_int_equal(xm_sm_lost(l.s, &(uint32_t){3}, 0, 0, FOREVER), XM_OK);
+    if (turn > 1) cut(&l);
     if (turn > 1) resume(&l, turn == 2 ? 3 : 5);
     assert_string_equal(told(&l), turn == 0 || turn == 3 ? "5a" : "");
     if (turn == 2) expect_moved(&l, "5");
@@ -692,8 +699,8 @@ static void failed_means_without(void **state) {
   says(&l, "failed", "");
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
   assert_string_equal(told(&l), "1w 1l");
-  xm_sm_cut(l.s);
-  assert_int_equal(xm_sm_lost(l.s, NULL, 0, FOREVER), XM_OK);
+  cut(&l);
+  assert_int_equal(xm_sm_lost(l.s, NULL, 0, 0, FOREVER), XM_OK);
   enable(&l);
   says(&l, "failed", ""); /* of what? */
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
@@ -811,7 +818,7 @@ static void what_was_half_written_is_moved_whole(void **state) {
     pump(&l, 30); /* the second only in part */
     take(&l, n);
     xm_buf_clear(&l.wire);
-    xm_sm_cut(l.s);
+    cut(&l);
     assert_true(xm_sm_is_between(l.s));
     assert_string_equal(xm_sm_id(l.s), "i");
     assert_int_equal(xm_sm_written(l.s), n >= 34 ? 2 : n >= 17);
@@ -829,7 +836,7 @@ static void a_cut_forgets_what_was_due(void **state) {
   expect_given(&l, 3, "1 2 3");
   xm_sm_request(l.s);
   says(&l, "r", "");
-  xm_sm_cut(l.s);
+  cut(&l);
   assert_int_equal(xm_sm_awaited(l.s), 0);
   assert_int_equal(xm_sm_unasked(l.s), 0);
   resume(&l, 3);
@@ -855,7 +862,7 @@ static void a_session_goes_on_from_any_h(void **state) {
         take(&l, ALL);
         if (acked) acks(&l, acked);
         give_messages(&l, 20 - (int)written);
-        xm_sm_cut(l.s);
+        cut(&l);
         told(&l);
         assert_int_equal(xm_sm_resumed(l.s, (uint32_t)h, &e), fine ? XM_OK : XM_EFAIL);
         assert_int_equal(xm_err_is_set(&e), !fine);
@@ -879,8 +886,8 @@ static void links_may_be_cut_again_and_again(void **state) {
   assert_string_equal(briefly(&l), "2 3");
   take(&l, 17);
   xm_buf_clear(&l.wire);
-  xm_sm_cut(l.s);
-  xm_sm_cut(l.s); /* a link that didn't get as far as that */
+  cut(&l);
+  cut(&l); /* a link that didn't get as far as that */
   assert_int_equal(xm_sm_written(l.s), 1);
   assert_int_equal(xm_sm_resumed(l.s, 3, NULL), XM_EFAIL); /* the third isn't known to have been written again */
   resume(&l, 2);
@@ -896,11 +903,139 @@ static void links_may_be_cut_again_and_again(void **state) {
 #define AT 1031699305007
 
 static void lose(line *l, const uint32_t *h) {
-  xm_sm_cut(l->s);
-  assert_int_equal(xm_sm_lost(l->s, h, AT, FOREVER), XM_OK);
+  cut(l);
+  assert_int_equal(xm_sm_lost(l->s, h, AT, AT, FOREVER), XM_OK);
   assert_int_equal(xm_sm_state_of(l->s), XM_SM_OFF);
   assert_null(xm_sm_id(l->s));
   assert_int_equal(xm_sm_written(l->s), 0);
+}
+
+/* What is begun and not committed. */
+
+static void what_was_not_committed_never_leaves(void **state) {
+  line l = enabled_line();
+  (void)state;
+  give(&l, "<message id='1'/>", 0);
+  xm_buf_puts(xm_sm_out(l.s), "<iq type='get' id='SECRET"); /* whoever wrote this has failed, and told nobody */
+  assert_int_equal(xm_sm_bytes(l.s), 17);
+  expect_moved(&l, "1");
+  give(&l, "<message id='2'/>", 0);
+  expect_moved(&l, "2");
+  xm_buf_puts(xm_sm_out(l.s), "<iq");
+  cut_and_resume(&l, 1);
+  expect_moved(&l, "2");
+  xm_buf_puts(xm_sm_out(l.s), "<iq");
+  lose(&l, NULL);
+  assert_string_equal(logged(&l), "2");
+  xm_buf_puts(xm_sm_out(l.s), "<iq");
+  xm_sm_end(l.s);
+  assert_string_equal(returned(&l), "2 <message id='2'><delay xmlns='urn:xmpp:delay' "
+                                    "stamp='1970-01-01T00:00:00.000Z'/></message> ended");
+  free_line(&l);
+}
+
+/* Another stanza was begun, and committed, before this one was. */
+static void what_is_overtaken_is_gone(void **state) {
+  line l = enabled_line();
+  xm_buf *out = xm_sm_out(l.s);
+  size_t mark;
+  (void)state;
+  give(&l, "<message id='1'/>", 0);
+  mark = xm_buf_mark(xm_sm_out(l.s));
+  xm_buf_puts(out, "<message id='half");
+  give(&l, "<message id='2'/>", XM_SM_WATCHED);
+  xm_buf_puts(out, "way'/>");
+  assert_int_equal(xm_sm_commit(l.s, mark, 0, XM_SM_WATCHED, NULL), XM_ENOMEM);
+  assert_int_equal(xm_sm_bytes(l.s), 2 * 17);
+  assert_int_equal(xm_sm_next_seq(l.s), 3);
+  give(&l, "<message id='3'/>", 0);
+  expect_moved(&l, "1 2 3");
+  free_line(&l);
+}
+
+/* The library's own. */
+
+static void ours_counts_and_is_nobodys(void **state) {
+  line l = new_line();
+  (void)state;
+  enable_at_once(&l, true);
+  give(&l, "<iq id='1'/>", XM_SM_OURS);
+  assert_int_equal(xm_sm_stanzas(l.s), 0);
+  assert_int_equal(xm_sm_bytes(l.s), 0);
+  assert_int_equal(xm_sm_first(l.s), 2);
+  give(&l, "<message id='2'/>", XM_SM_WATCHED);
+  expect_moved(&l, "E 1 2");
+  assert_int_equal(xm_sm_stanzas(l.s), 1);
+  assert_int_equal(xm_sm_bytes(l.s), 17);
+  assert_int_equal(xm_sm_first(l.s), 2);
+  says(&l, "enabled", "id=i resume=true");
+  acks(&l, 1); /* that was the ping */
+  assert_string_equal(told(&l), "2w");
+  assert_int_equal(xm_sm_stanzas(l.s), 1);
+  assert_false(xm_sm_is_done(l.s));
+  acks(&l, 2);
+  assert_string_equal(told(&l), "2a");
+  assert_int_equal(xm_sm_first(l.s), 3);
+  assert_int_equal(read_attributes(l.s, "a", "h=3", NULL), XM_EFAIL);
+  give(&l, "<iq id='3'/>", XM_SM_OURS);
+  expect_moved(&l, "3");
+  assert_true(xm_sm_is_done(l.s)); /* nobody waits for it at the end */
+  cut_and_resume(&l, 2);
+  expect_moved(&l, "3");
+  acks(&l, 3);
+  assert_int_equal(read_attributes(l.s, "a", "h=4", NULL), XM_EFAIL);
+  free_line(&l);
+}
+
+static void ours_is_never_told_of(void **state) {
+  line l = enabled_line();
+  int ended;
+  (void)state;
+  for (ended = 0; ended < 2; ended++) {
+    uint64_t first = xm_sm_next_seq(l.s);
+    char wanted[128];
+    give(&l, "<iq id='1'/>", XM_SM_OURS);
+    give(&l, "<iq id='2'/>", 0);
+    give(&l, "<iq id='3'/>", XM_SM_OURS);
+    pump(&l, ALL);
+    take(&l, ALL);
+    if (ended) xm_sm_end(l.s);
+    else lose(&l, NULL);
+    snprintf(wanted, sizeof wanted, "%u <iq id='2'/> %s", (unsigned)first + 1, ended ? "ended" : "unknown");
+    assert_string_equal(returned(&l), wanted);
+    assert_string_equal(logged(&l), "");
+    if (!ended) enable(&l);
+  }
+  free_line(&l);
+}
+
+/* It may have arrived, and then the server's h has it. */
+static void ours_goes_with_a_saved_session(void **state) {
+  const xm_sm_session session = {.id = "i", .acked = 7, .written = 2};
+  line l = new_line();
+  xm_sm_stanza st;
+  (void)state;
+  give(&l, "<iq id='1'/>", XM_SM_OURS);
+  give(&l, "<message id='2'/>", 0);
+  assert_true(xm_sm_each(l.s, 0, &st) && (st.flags & XM_SM_OURS));
+  assert_true(xm_sm_each(l.s, 1, &st) && !(st.flags & XM_SM_OURS));
+  assert_int_equal(xm_sm_restore(l.s, &session), XM_OK);
+  resume(&l, 9);
+  assert_true(xm_sm_is_done(l.s));
+  free_line(&l);
+}
+
+/* Whoever has handed the wire's last bytes to the kernel: the cut is told of them. */
+static void what_is_counted_late_is_counted(void **state) {
+  line l = enabled_line();
+  (void)state;
+  give(&l, "<iq id='1'/>", XM_SM_WATCHED);
+  pump(&l, ALL);
+  xm_sm_cut(l.s, l.taken + xm_buf_len(&l.wire));
+  assert_int_equal(xm_sm_lost(l.s, NULL, 0, 0, FOREVER), XM_OK);
+  assert_string_equal(told(&l), "1w");
+  assert_string_equal(returned(&l), "1 <iq id='1'/> unknown");
+  free_line(&l);
 }
 
 /* Five stanzas, of which four are written. */
@@ -962,7 +1097,7 @@ static void a_session_that_never_was_has_no_h(void **state) {
   enable_at_once(&l, true);
   give(&l, "<iq id='1'/>", XM_SM_WATCHED);
   expect_moved(&l, "E 1");
-  xm_sm_cut(l.s);
+  cut(&l);
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
   lose(&l, &h);
   assert_string_equal(returned(&l), "1 <iq id='1'/> unknown");
@@ -1007,7 +1142,8 @@ static void what_comes_late_is_stamped_once(void **state) {
       assert_true(xm_sm_each(l.s, 0, &st));
       assert_int_equal(st.len, strlen(rows[i].moved));
       assert_memory_equal(st.xml, rows[i].moved, st.len);
-      assert_int_equal(st.at, AT);
+      assert_int_equal(st.given, AT);
+      assert_int_equal(st.flags, is_iq(rows[i].given, strlen(rows[i].given)) ? 0 : XM_SM_STAMPED);
     }
     free_line(&l);
   }
@@ -1019,7 +1155,15 @@ static void a_stamp_is_utc(void **state) {
     const char *stamp;
   } rows[] = {{0, "1970-01-01T00:00:00.000Z"},
               {999, "1970-01-01T00:00:00.999Z"},
+              {-1, "1969-12-31T23:59:59.999Z"},
+              {-62135596800000, "0001-01-01T00:00:00.000Z"},
               {951782400001, "2000-02-29T00:00:00.001Z"},
+              {951868799999, "2000-02-29T23:59:59.999Z"},
+              {951868800000, "2000-03-01T00:00:00.000Z"},
+              {INT64_C(2147483647999), "2038-01-19T03:14:07.999Z"},
+              {INT64_C(2147483648000), "2038-01-19T03:14:08.000Z"}, /* beyond a time_t of 32 bits */
+              {INT64_C(4294967296000), "2106-02-07T06:28:16.000Z"},
+              {INT64_C(253402300799999), "9999-12-31T23:59:59.999Z"},
               {4107542399999, "2100-02-28T23:59:59.999Z"},
               {4107542400000, "2100-03-01T00:00:00.000Z"}};
   size_t i;
@@ -1037,6 +1181,37 @@ static void a_stamp_is_utc(void **state) {
   }
   unsetenv("TZ");
   tzset();
+}
+
+/* The calendar, by the C library's, on every day of eight hundred years. */
+static void every_day_has_its_date(void **state) {
+  int64_t day, year;
+  int month, of_month;
+  (void)state;
+  for (day = -146097; day < 146097; day++) {
+    const time_t seconds = (time_t)(day * 86400);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    read_day(day, &year, &month, &of_month);
+    if (year != tm.tm_year + 1900 || month != tm.tm_mon + 1 || of_month != tm.tm_mday)
+      fail_msg("day %lld: %lld-%d-%d", (long long)day, (long long)year, month, of_month);
+  }
+}
+
+/* Ages are by the steady clock; the wall's says when it was, as it is set now. */
+static void a_clock_that_is_set_makes_nothing_old(void **state) {
+  line l = enabled_line();
+  xm_sm_stanza st;
+  (void)state;
+  assert_int_equal(commit(l.s, "<message id='1'/>", 5000, 0), XM_OK); /* in 1970, by a machine that has just started */
+  cut(&l);
+  assert_int_equal(xm_sm_lost(l.s, NULL, 6000, AT + 1000, 1000), XM_OK);
+  assert_string_equal(returned(&l), "");
+  assert_true(xm_sm_each(l.s, 0, &st));
+  assert_memory_equal(strstr(st.xml, "<delay"), STAMP, strlen(STAMP));
+  assert_int_equal(xm_sm_lost(l.s, NULL, 6001, 0, 1000), XM_OK);
+  assert_string_equal(returned(&l), "1 <message id='1'>" STAMP "</message> old");
+  free_line(&l);
 }
 
 /* A resumption is no delay: bytes stay as they were. */
@@ -1059,11 +1234,11 @@ static void what_is_too_old_comes_back(void **state) {
   assert_int_equal(commit(l.s, "<message id='3'/>", 1001, XM_SM_WATCHED), XM_OK);
   assert_int_equal(commit(l.s, "<iq id='4'/>", 1000, XM_SM_WATCHED), XM_OK);
   assert_int_equal(commit(l.s, "<iq id='5'/>", 1001, 0), XM_OK);
-  xm_sm_cut(l.s);
-  assert_int_equal(xm_sm_lost(l.s, NULL, 2001, 1000), XM_OK);
+  cut(&l);
+  assert_int_equal(xm_sm_lost(l.s, NULL, 2001, 2001, 1000), XM_OK);
   assert_string_equal(logged(&l), "3 5");
   assert_string_equal(returned(&l), "1 <message id='1'/> old, 2 <iq id='2'/> unknown, 4 <iq id='4'/> old");
-  assert_int_equal(xm_sm_lost(l.s, NULL, 2002, 1000), XM_OK);
+  assert_int_equal(xm_sm_lost(l.s, NULL, 2002, 2002, 1000), XM_OK);
   assert_string_equal(logged(&l), "");
   assert_string_equal(returned(&l), "3 <message id='3'><delay xmlns='urn:xmpp:delay' "
                                     "stamp='1970-01-01T00:00:01.001Z'/></message> old, 5 <iq id='5'/> old");
@@ -1122,7 +1297,7 @@ static void a_receipt_is_told_once(void **state) {
   cut_and_resume(&l, 1);
   expect_moved(&l, "2 3");
   assert_string_equal(told(&l), "1w 2w 3w 1a");
-  xm_sm_cut(l.s);
+  cut(&l);
   lose(&l, &(uint32_t){2});
   assert_string_equal(told(&l), "2a");
   expect_given(&l, 2, "3 4 5");
@@ -1231,6 +1406,13 @@ static int tell_all(xm_sm *s, xm_buf *to) {
   return ends;
 }
 
+static uint64_t on_wire; /* taken of the present one */
+
+static void break_wire(xm_sm *s) {
+  xm_sm_cut(s, on_wire);
+  on_wire = 0;
+}
+
 static void move(xm_sm *s, xm_buf *to) {
   xm_buf wire = XM_BUF_INIT;
   SURELY(xm_sm_pump(s, &wire, ALL));
@@ -1238,7 +1420,8 @@ static void move(xm_sm *s, xm_buf *to) {
   heap.armed = false;
   xm_buf_put(to, xm_buf_at(&wire), xm_buf_len(&wire));
   heap.armed = armed;
-  xm_sm_taken(s, xm_buf_len(&wire));
+  on_wire += xm_buf_len(&wire);
+  xm_sm_taken(s, on_wire);
   xm_buf_free(&wire);
 }
 
@@ -1264,22 +1447,22 @@ static int live(xm_sm *s, xm_buf *to) {
   move(s, to);
   read_attributes(s, "a", "h=2", NULL);
   ends += tell_all(s, to);
-  xm_sm_cut(s);
+  break_wire(s);
   xm_sm_resumed(s, 3, NULL);
   commit_four(s);
   move(s, to);
   read_attributes(s, "a", "h=3", NULL);
   move(s, to);
-  xm_sm_cut(s);
-  SURELY(xm_sm_lost(s, NULL, 10, 9));
+  break_wire(s);
+  SURELY(xm_sm_lost(s, NULL, 10, 10, 9));
   commit_four(s);
   xm_sm_enable(s, true);
   read_attributes(s, "r", "", NULL);
   xm_sm_release(s);
   move(s, to);
   read_attributes(s, "enabled", "", NULL);
-  xm_sm_cut(s);
-  SURELY(xm_sm_lost(s, &h, 10, FOREVER));
+  break_wire(s);
+  SURELY(xm_sm_lost(s, &h, 10, 10, FOREVER));
   commit_four(s);
   xm_sm_end(s);
   return ends + tell_all(s, to);
@@ -1410,6 +1593,14 @@ int main(void) {
       cmocka_unit_test(a_session_that_never_was_has_no_h),
       cmocka_unit_test(what_comes_late_is_stamped_once),
       cmocka_unit_test(a_stamp_is_utc),
+      cmocka_unit_test(every_day_has_its_date),
+      cmocka_unit_test(a_clock_that_is_set_makes_nothing_old),
+      cmocka_unit_test(what_was_not_committed_never_leaves),
+      cmocka_unit_test(what_is_overtaken_is_gone),
+      cmocka_unit_test(ours_counts_and_is_nobodys),
+      cmocka_unit_test(ours_is_never_told_of),
+      cmocka_unit_test(ours_goes_with_a_saved_session),
+      cmocka_unit_test(what_is_counted_late_is_counted),
       cmocka_unit_test(what_is_resumed_gets_no_stamp),
       cmocka_unit_test(what_is_too_old_comes_back),
       cmocka_unit_test(what_comes_back_waits_to_be_fetched),

@@ -1,13 +1,11 @@
 -- saved: what conn:save() gave, looked at before it is trusted: it has been on a journey through a file.
 
+local core = require "xmpp.load"
+
 local M = {}
 
 local function is(kind)
   return function(v) return type(v) == kind, kind .. " expected, got " .. type(v) end
-end
-
-local function maybe(kind)
-  return function(v) return v == nil or type(v) == kind, kind .. " expected, got " .. type(v) end
 end
 
 local function count(most)
@@ -18,21 +16,29 @@ local function count(most)
   end
 end
 
+local function maybe(check)
+  return function(v)
+    if v == nil then return true end
+    return check(v)
+  end
+end
+
 local function is_element(v)
   if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
   return v:find "^<[mpi][erq].*>$" ~= nil, "a stanza's XML expected"
 end
 
-local U32 = 4294967295
+local U32, MS = 4294967295, 2 ^ 53 -- counters; milliseconds
 
-local fields = { account = is "string", jid = is "string", id = is "string", location = maybe "string",
-  host = maybe "string", port = maybe "number", tls = maybe "string", max = count(U32), h = count(U32),
+local fields = { account = is "string", jid = is "string", id = is "string", location = maybe(is "string"),
+  host = maybe(is "string"), port = maybe(is "number"), tls = maybe(is "string"), max = count(U32), h = count(U32),
+  clock = maybe(count(MS)), saved_at = maybe(count(MS)), boot = maybe(is "string"),
   acked = count(U32), written = count(U32), stanzas = is "table", pending = is "table", queue = is "table" }
 
 -- The fields of their entries. One of the queue is a stanza, as a program gets it.
 local entries = {
-  stanzas = { xml = is_element, at = count(2 ^ 53) },
-  pending = { name = is "string", id = is "string", to = maybe "string", from = maybe "string" },
+  stanzas = { xml = is_element, at = count(MS), age = maybe(count(MS)) },
+  pending = { name = is "string", id = is "string", to = maybe(is "string"), from = maybe(is "string") },
   queue = { is "string", is "table" },
 }
 
@@ -64,10 +70,29 @@ function M.fault(saved)
   return why
 end
 
+-- Milliseconds since it was saved: by the clock that nobody sets, which processes share until the machine is started
+-- anew; after that, and on another machine, there is only the wall's.
+local function since(saved)
+  local ticks, wall, boot = core.clocks()
+  if saved.clock and boot ~= "" and boot == saved.boot then return math.max(0, ticks - saved.clock) end
+  return math.max(0, wall - (saved.saved_at or wall))
+end
+
+-- As they are to be sent, with the age that they have now.
+local function stanzas_of(saved)
+  local _, wall = core.clocks()
+  local elapsed, list = since(saved), {}
+  for i, s in ipairs(saved.stanzas) do
+    local age = s.age and s.age + elapsed or math.max(0, wall - s.at)
+    list[i] = { xml = s.xml, age = math.floor(math.min(age, MS)), ours = s.ours, stamped = s.stamped }
+  end
+  return list
+end
+
 -- What of it is the session's, as core.connect wants it, but for the address.
 function M.session(saved)
-  local session = {}
-  for _, name in ipairs { "id", "location", "max", "h", "acked", "written", "stanzas", "pending", "queue" } do
+  local session = { stanzas = stanzas_of(saved) }
+  for _, name in ipairs { "id", "location", "max", "h", "acked", "written", "pending", "queue" } do
     session[name] = saved[name]
   end
   return session
