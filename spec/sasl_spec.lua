@@ -1,6 +1,7 @@
 -- sasl: logging in with Prosody and with ejabberd by everything they offer: bound to the channel and not, by
 -- certificate, without a name; and that nobody in between profits. What no real server says: c/test/t_sasl_matrix.c.
 local child = require "spec.support.child"
+local offer = require "spec.support.offer"
 local opened = require "spec.support.opened"
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
@@ -60,10 +61,6 @@ local function refused(condition, said, conn, err, heard)
   return err
 end
 
-local function families(s) return s.name == "prosody" and { "1", "256" } or { "1", "256", "512" } end
-
-local function best(s) return s.name == "prosody" and "SCRAM-SHA-256" or "SCRAM-SHA-512" end
-
 -- Somebody in between, who leaves `words` out of what the server offers. -> the port, and a function to end it
 local function middle(s, ...)
   local pipe, v = child.serve("middle.py", { s.certs .. "/rsa.pem", s.ca, s.domain, s.tls_port, ... })
@@ -72,23 +69,24 @@ end
 
 server.each(function(s)
   describe("TLS 1.2", function()
-    it("binds the login to the channel, by what servers without a list take", function()
-      assert.same({ tls_version = "TLSv1.2", mechanism = best(s) .. "-PLUS", channel_binding = "tls-unique" },
-        login(s, "alice"))
-      assert.same({ tls_version = "TLSv1.2", mechanism = best(s) .. "-PLUS", channel_binding = "tls-unique" },
-        login(s, "alice", { tls = "direct", port = s.tls_port }))
+    local o
+    setup(function() o = offer.of(s) end)
+
+    it("binds the login to the channel, by what the server lists, or what servers without a list take", function()
+      assert.is_string(offer.bound_by(o, "TLSv1.2"))
+      assert.same(offer.expected(o, "TLSv1.2"), login(s, "alice"))
+      assert.same(offer.expected(o, "TLSv1.2"), login(s, "alice", { tls = "direct", port = s.tls_port }))
     end)
 
     it("does so by each family", function()
-      for _, family in ipairs(families(s)) do
-        local name = "SCRAM-SHA-" .. family .. "-PLUS"
-        assert.same({ tls_version = "TLSv1.2", mechanism = name, channel_binding = "tls-unique" },
-          login(s, "alice", { mechanisms = { name } }))
+      for _, family in ipairs(o.families) do
+        assert.same(offer.expected(o, "TLSv1.2", family),
+          login(s, "alice", { mechanisms = { "SCRAM-SHA-" .. family .. "-PLUS" } }))
       end
     end)
 
     it("goes without where -PLUS is not allowed", function()
-      for _, family in ipairs(families(s)) do
+      for _, family in ipairs(o.families) do
         local name = "SCRAM-SHA-" .. family
         assert.same({ tls_version = "TLSv1.2", mechanism = name }, login(s, "alice", { mechanisms = { name } }))
       end
@@ -97,7 +95,7 @@ server.each(function(s)
     it("tells of a wrong password as of any other", function()
       local log, heard = listener()
       local conn, err = xmpp.connect_client("alice@xmpp.test", "wrong", s.host, s.port, s.opts { log = log })
-      refused("not-authorized", { best(s) .. "-PLUS" }, conn, err, heard)
+      refused("not-authorized", { o.best .. "-PLUS" }, conn, err, heard)
     end)
 
     it("finds out who is in between, with the server's own certificate and key", function()
@@ -106,9 +104,9 @@ server.each(function(s)
       local conn, err, heard = dial(s, "alice", opts)
       assert.is_nil(conn)
       assert.equal("sasl", err.layer)
-      assert.matches("mechanism='" .. best(s):gsub("%-", "%%-") .. "%-PLUS'", heard.out)
-      opts.mechanisms = { best(s) } -- what it is good for: without, nobody notices
-      assert.equal(best(s), login(s, "alice", opts).mechanism)
+      assert.matches("mechanism='" .. o.best:gsub("%-", "%%-") .. "%-PLUS'", heard.out)
+      opts.mechanisms = { o.best } -- what it is good for: without, nobody notices
+      assert.equal(o.best, login(s, "alice", opts).mechanism)
       stop()
     end)
 
@@ -119,7 +117,7 @@ server.each(function(s)
       assert.is_nil(conn)
       assert.equal("sasl", err.layer)
       assert.matches("somebody in between", err.text)
-      assert.matches("mechanism='" .. best(s):gsub("%-", "%%-") .. "'", heard.out)
+      assert.matches("mechanism='" .. o.best:gsub("%-", "%%-") .. "'", heard.out)
       stop()
     end)
   end)
@@ -127,12 +125,16 @@ end, { tls_protocol = "1.2" })
 
 server.each(function(s)
   describe("TLS 1.3", function()
-    it("is not bound where the server doesn't say by what, and does not fail for it", function()
-      assert.same({ tls_version = "TLSv1.3", mechanism = best(s) }, login(s, "alice"))
+    local o
+    setup(function() o = offer.of(s) end)
+
+    it("is bound by what the server lists; not where it doesn't say by what, and does not fail for it", function()
+      assert.same(offer.expected(o, "TLSv1.3"), login(s, "alice"))
+      assert.equal(o.types and "tls-exporter" or nil, login(s, "alice").channel_binding)
     end)
 
     it("takes each mechanism that is allowed", function()
-      for _, family in ipairs(families(s)) do
+      for _, family in ipairs(o.families) do
         local name = "SCRAM-SHA-" .. family
         assert.same({ tls_version = "TLSv1.3", mechanism = name }, login(s, "alice", { mechanisms = { name } }))
       end
@@ -142,7 +144,7 @@ server.each(function(s)
     it("takes a password that has to be prepared", function()
       local users = { dave = "pa\204\136ss" } -- a and its two dots: one character in the server's
       local info = login({ domain = s.domain, host = s.host, port = s.port, opts = s.opts, users = users }, "dave")
-      assert.equal(best(s), info.mechanism)
+      assert.equal(offer.expected(o, "TLSv1.3").mechanism, info.mechanism)
     end)
 
     it("keeps what it tells when the connection is closed", function()
@@ -154,6 +156,9 @@ server.each(function(s)
   end)
 
   describe("PLAIN", function()
+    local o
+    setup(function() o = offer.of(s) end)
+
     it("is never said for an account again that has used something better", function()
       local name = s.name == "prosody" and "carol" or "erin"
       login(s, name, { mechanisms = { "PLAIN" } })
@@ -169,7 +174,7 @@ server.each(function(s)
     it("is not tried when something better was refused", function()
       local log, heard = listener()
       local conn, err = xmpp.connect_client("bob@xmpp.test", "wrong", s.host, s.port, s.opts { log = log })
-      refused("not-authorized", { best(s) }, conn, err, heard)
+      refused("not-authorized", { offer.expected(o, "TLSv1.3").mechanism }, conn, err, heard)
       login(s, "bob", { mechanisms = { "PLAIN" } }) -- nor is it out of the question now
     end)
 
@@ -190,17 +195,19 @@ server.each(function(s)
 end, { tls_protocol = "1.3", more_users = "dave:p\195\164ss erin:erinpw" })
 
 -- RFC 5802 has the client say that it heard of no -PLUS. Prosody knows that it could have one, and takes it for the
--- work of somebody in between.
+-- work of somebody in between; a newer one lists the types all the same, and then it is we who think so.
 server.each(function(s)
   it("a server that has -PLUS switched off", function()
+    local o = offer.of(s)
     if s.name == "prosody" then
-      local err = refused("malformed-request", { best(s) }, dial(s, "alice"))
+      local condition = o.types and "no-channel-binding" or "malformed-request"
+      local err = refused(condition, { o.best }, dial(s, "alice"))
       assert.matches("somebody in between", err.text)
     else
-      assert.same({ tls_version = "TLSv1.2", mechanism = best(s) }, login(s, "alice"))
+      assert.same({ tls_version = "TLSv1.2", mechanism = o.best }, login(s, "alice"))
     end
-    local only = { mechanisms = { best(s), "SCRAM-SHA-1" } }
-    assert.same({ tls_version = "TLSv1.2", mechanism = best(s) }, login(s, "alice", only))
+    local only = { mechanisms = { o.best, "SCRAM-SHA-1" } }
+    assert.same({ tls_version = "TLSv1.2", mechanism = o.best }, login(s, "alice", only))
   end)
 end, { tls_protocol = "1.2", without = table.concat(PLUS, " ") })
 
@@ -235,7 +242,7 @@ server.each(function(s)
     end)
 
     it("needs a certificate", function()
-      assert.equal("SCRAM-SHA-512", login(s, "bob").mechanism)
+      assert.same(offer.expected(offer.of(s), "TLSv1.3"), login(s, "bob"))
       refused("invalid-mechanism", {}, dial(s, "bob", { mechanisms = { "EXTERNAL" } }))
     end)
 
