@@ -533,7 +533,8 @@ describe("nobody", function()
   -- Docker's names, and a content network's. (That they lead somewhere: spec/discovery_spec.)
   it("is not that a host could be no JID's domain", function()
     for _, host in ipairs { "xmpp_prosody_1.invalid", "r3---sn-x.invalid", "_a.invalid", "-a-.invalid" } do
-      local _, err = xmpp.connect_client("alice@xmpp.test", "alicepw", host, { nameservers = "127.0.0.1:1", timeout = 5 })
+      local _, err = xmpp.connect_client("alice@xmpp.test", "alicepw", host,
+        { nameservers = "127.0.0.1:1", timeout = 5 })
       assert.are_not.equal("bad-host", err.condition)
     end
     check_error({ layer = "dns", condition = "ENODEV", retry = true },

@@ -368,8 +368,8 @@ server.each(function(s)
     end)
 
     it("says nothing of one service is not waited for when the other is known", function()
-      found("starttls", { [DIRECT] = { how = "silent" }, [CLIENT] = { SRV = { srv(1, s.port) } }, ["host.example"] = LOOPBACK },
-        { timeout = 6 })
+      found("starttls", { [DIRECT] = { how = "silent" }, [CLIENT] = { SRV = { srv(1, s.port) } },
+        ["host.example"] = LOOPBACK }, { timeout = 6 })
     end)
 
     it("says nothing is asked in vain, where the next one knows", function()

@@ -1,5 +1,5 @@
--- locale: a program's locale is none of ours: numbers, names and answers are what they are under "C". (The comparison of
--- certificates under a Turkish one: t_cert, t_ascii.)
+-- locale: it is the program's; numbers, hosts and JIDs are what they are under "C". (Certificates under a Turkish one:
+-- t_cert, t_ascii.)
 local shell = require "spec.support.shell"
 
 local LUA = os.getenv "LUA" or "lua5.4"

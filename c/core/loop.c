@@ -68,8 +68,9 @@ typedef struct clock_alarm {
   int fd;
 } clock_alarm;
 
+/* It is to be cancelled, never to be due: the end of time, which is 2038-01-19 where time_t has 32 bits. */
 static void set_alarm(const clock_alarm *a) {
-  const struct itimerspec never = {.it_value.tv_sec = INT32_MAX};
+  const struct itimerspec never = {.it_value.tv_sec = (time_t)(sizeof(time_t) < 8 ? INT32_MAX : INT64_MAX)};
   timerfd_settime(a->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL);
 }
 
@@ -77,8 +78,7 @@ static void on_alarm(uv_poll_t *p, int status, int events) {
   clock_alarm *a = (clock_alarm *)p;
   uint64_t n;
   (void)status, (void)events;
-  if (read(a->fd, &n, sizeof n) < 0 && errno == EAGAIN) return;
-  set_alarm(a); /* look_at_clock sees by how much */
+  if (read(a->fd, &n, sizeof n) < 0 && errno == ECANCELED) set_alarm(a); /* look_at_clock sees by how much it was set */
 }
 
 static clock_alarm *free_alarm(clock_alarm *a) {
@@ -107,25 +107,32 @@ static void end_alarm(clock_alarm *a) {
   if (a) uv_close((uv_handle_t *)&a->poll, on_alarm_closed);
 }
 
+static void ref_alarm(clock_alarm *a, bool yes) {
+  if (a && yes) uv_ref((uv_handle_t *)&a->poll);
+  if (a && !yes) uv_unref((uv_handle_t *)&a->poll);
+}
+
 #else
 
 typedef struct clock_alarm clock_alarm;
 static clock_alarm *new_alarm(xm_loop *l) { return (void)l, NULL; }
 static void end_alarm(clock_alarm *a) { (void)a; }
+static void ref_alarm(clock_alarm *a, bool yes) { (void)a, (void)yes; }
 
 #endif
 
 void xm_jump_watch(xm_loop *l, xm_jump *j, void (*fn)(void *), void *arg) {
   if (!l->jumps) l->alarm = new_alarm(l);
-  *j = (xm_jump){.next = l->jumps, .fn = fn, .arg = arg};
+  *j = (xm_jump){.next = l->jumps, .at = &l->jumps, .fn = fn, .arg = arg};
+  if (j->next) j->next->at = &j->next;
   l->jumps = j;
 }
 
 void xm_jump_unwatch(xm_loop *l, xm_jump *j) {
-  xm_jump **at = &l->jumps;
-  while (*at && *at != j) at = &(*at)->next;
-  if (!*at) return;
-  *at = j->next;
+  if (!j->at) return;
+  *j->at = j->next;
+  if (j->next) j->next->at = j->at;
+  j->at = NULL;
   if (l->jumps) return;
   end_alarm(l->alarm);
   l->alarm = NULL;
@@ -331,12 +338,20 @@ static int shorter(int a, int b) {
   return b < 0 || a < b ? a : b;
 }
 
-static void run(xm_loop *l) {
+/* What keeps no loop alive has news, too: with nothing else to wait for libuv would not look at it, and the descriptor would
+ * stay readable. */
+static void count_quiet_ones(xm_loop *l, bool yes) {
   uv_handle_t *call = (uv_handle_t *)&l->call;
+  if (l->has_host && yes) uv_ref(call);
+  if (l->has_host && !yes) uv_unref(call);
+  ref_alarm(l->alarm, yes);
+}
+
+static void run(xm_loop *l) {
   l->touched = false; /* first, since a callback may touch again */
-  if (l->has_host) uv_ref(call); /* with nothing to wait for libuv would not look at it */
+  count_quiet_ones(l, true);
   uv_run(&l->uv, UV_RUN_NOWAIT);
-  if (l->has_host) uv_unref(call);
+  count_quiet_ones(l, false);
 }
 
 void xm_loop_turn(xm_loop *l, int ms) {

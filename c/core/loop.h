@@ -45,12 +45,12 @@ void xm_loop_boot(char id[XM_LOOP_BOOT + 1]);
 /* Time that nobody has lived through: the machine has slept, or was halted, or its clock was set; either way links may have
  * died unnoticed. Embedded in who wants to know; fn may only mark. */
 typedef struct xm_jump {
-  struct xm_jump *next;
+  struct xm_jump *next, **at; /* `at`: what points to it; NULL: it doesn't watch */
   void (*fn)(void *arg);
   void *arg;
 } xm_jump;
 void xm_jump_watch(xm_loop *l, xm_jump *j, void (*fn)(void *), void *arg);
-void xm_jump_unwatch(xm_loop *l, xm_jump *j); /* harmless for one that doesn't watch */
+void xm_jump_unwatch(xm_loop *l, xm_jump *j); /* harmless for one that is all zero or doesn't watch */
 
 /* (Re)arms `t` to fire `ms` from now. 0 or XM_ENOMEM. fn is called by xm_loop_fire, never by libuv. */
 int xm_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(void *), void *arg);

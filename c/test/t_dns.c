@@ -507,6 +507,35 @@ static void no_name_server_is_an_error(void **state) {
   end(&a);
 }
 
+/* What the loop was asked to wait for in the end is short, whatever c-ares would wait for. */
+static void silence_is_not_waited_out(void **state) {
+  static const struct { const char *zone; int most; } silent[] = {
+      {"x.test !AAAA DROP\n" HOSTS, 50},
+      {"x.test !A DROP\nx.test AAAA 2001:db8::1\n", 50},
+      {CLIENT "0 0 1 a.test\n" CLIENT "1 0 2 b.test\na.test ! DROP\n" HOSTS, 1000}};
+  server s;
+  asker with_name;
+  xm_dns_query q;
+  size_t i;
+  int wait = 0;
+  (void)state;
+  for (i = 0; i < sizeof silent / sizeof *silent; i++) {
+    asker a = {0};
+    open_server(&s, silent[i].zone, TCP_SERVED);
+    q = make_query(&with_name, &s, "x.test", SRV);
+    q.budget_ms = 15000;
+    start(&a, &q);
+    while (!a.told) {
+      wait = xm_loop_timeout(a.loop);
+      xm_loop_turn(a.loop, -1);
+      xm_loop_fire(a.loop);
+    }
+    assert_in_range(wait, 0, silent[i].most);
+    end(&a);
+    close_server(&s);
+  }
+}
+
 static void waiting_takes_few_turns(void **state) {
   server s;
   asker a = {0}, with_name;
@@ -756,6 +785,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(a_broken_pipe_to_a_name_server_kills_nobody),
     cmocka_unit_test(the_second_name_server_helps_out),
     cmocka_unit_test(no_name_server_is_an_error),
+    cmocka_unit_test(silence_is_not_waited_out),
     cmocka_unit_test(waiting_takes_few_turns),
     cmocka_unit_test(the_search_list_is_left_out),
     cmocka_unit_test(what_is_no_name_is_refused),

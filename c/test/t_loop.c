@@ -1,3 +1,5 @@
+#include <sys/timerfd.h>
+#include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -575,6 +577,93 @@ static void a_jump_of_the_clock_is_told(void **state) {
   xm_loop_release(l);
 }
 
+/* Many who watch, and go in any order: the rest is told. */
+static void who_watches_may_go_in_any_order(void **state) {
+  enum { N = 7 };
+  xm_loop *l = new_loop();
+  xm_jump jumps[N] = {0};
+  int told[N] = {0}, i, k;
+  (void)state;
+  xm_jump_unwatch(l, &jumps[0]);
+  for (i = 0; i < N; i++) xm_jump_watch(l, &jumps[i], count, &told[i]);
+  for (i = 0; i < N; i++) {
+    xm_jump_unwatch(l, &jumps[i * 3 % N]);
+    set_forward += 60;
+    xm_loop_turn(l, 0);
+    for (k = 0; k <= i; k++) assert_int_equal(told[k * 3 % N], k);
+    for (k = i + 1; k < N; k++) assert_int_equal(told[k * 3 % N], i + 1);
+  }
+  xm_loop_release(l);
+}
+
+/* The alarm of the wall's clock. */
+
+static int settings, alarm_fd = -1;
+static bool time_is_over;
+static int cancellations;
+
+int timerfd_settime(int fd, int flags, const struct itimerspec *new, struct itimerspec *old) {
+  const struct itimerspec past = {.it_value.tv_sec = 1};
+  settings++;
+  alarm_fd = fd;
+  return (int)syscall(SYS_timerfd_settime, fd, flags, time_is_over ? &past : new, old);
+}
+
+ssize_t read(int fd, void *to, size_t n) {
+  ssize_t got = syscall(SYS_read, fd, to, n);
+  if (fd != alarm_fd || cancellations == 0) return got;
+  cancellations--;
+  errno = ECANCELED;
+  return -1;
+}
+
+static bool has_news(xm_loop *l) {
+  struct pollfd news = {.fd = xm_loop_fd(l), .events = POLLIN};
+  return poll(&news, 1, 0) > 0;
+}
+
+/* It is set for the end of time. Where that is past (2038, with a time_t of 32 bits), it is due once and no more. */
+static void an_alarm_that_is_due_is_not_set_again(void **state) {
+  xm_loop *l = new_loop();
+  xm_jump j;
+  struct itimerspec is;
+  int told = 0, i;
+  (void)state;
+  xm_jump_watch(l, &j, count, &told);
+  assert_int_equal(timerfd_gettime(alarm_fd, &is), 0);
+  if (sizeof(time_t) == 8) assert_true(is.it_value.tv_sec > INT64_C(100) * 365 * 86400);
+  xm_jump_unwatch(l, &j);
+  time_is_over = true;
+  settings = 0;
+  xm_jump_watch(l, &j, count, &told);
+  xm_loop_turn(l, 1000);
+  assert_int_equal(settings, 1);
+  for (i = 0; i < 3; i++) {
+    xm_loop_turn(l, 0);
+    assert_false(has_news(l));
+  }
+  assert_int_equal(settings, 1);
+  time_is_over = false;
+  xm_jump_unwatch(l, &j);
+  xm_loop_release(l);
+}
+
+static void an_alarm_that_was_cancelled_is_set_again(void **state) {
+  xm_loop *l = new_loop();
+  xm_jump j;
+  int told = 0;
+  (void)state;
+  time_is_over = true; /* so that there is something to read, in whose place a cancellation is */
+  settings = 0;
+  cancellations = 1;
+  xm_jump_watch(l, &j, count, &told);
+  while (cancellations) xm_loop_turn(l, 1000);
+  assert_int_equal(settings, 2);
+  time_is_over = false;
+  xm_jump_unwatch(l, &j);
+  xm_loop_release(l);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fires_in_the_order_of_a_sorted_list),
@@ -598,6 +687,9 @@ int main(void) {
       cmocka_unit_test(no_descriptors_is_an_error),
       cmocka_unit_test(the_clock_goes_on),
       cmocka_unit_test(a_jump_of_the_clock_is_told),
+      cmocka_unit_test(who_watches_may_go_in_any_order),
+      cmocka_unit_test(an_alarm_that_is_due_is_not_set_again),
+      cmocka_unit_test(an_alarm_that_was_cancelled_is_set_again),
   };
   alarm(300);
   return cmocka_run_group_tests(tests, NULL, NULL);
