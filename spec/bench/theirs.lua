@@ -16,6 +16,7 @@ end
 local function from_prosody(module)
   package.path = "/usr/lib/prosody/?.lua;" .. package.path
   package.cpath = "/usr/lib/prosody/?.so;" .. package.cpath
+  pcall(require, "loader") -- from Prosody 13 on its modules name each other as prosody.util.x, and this finds them
   return require(module)
 end
 
