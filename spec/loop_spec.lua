@@ -11,12 +11,14 @@ local xmpp = require "xmpp"
 local expect, hears, note, refuses = stage.expect, stage.hears, stage.note, stage.refuses
 
 -- A program of its own; what it prints, and its exit status.
-local function program(source)
-  local path = shell.file('local xmpp = require "xmpp"\n', source)
+local function run(source)
+  local path = shell.file(source)
   local output, status = shell.run(shell.HERE .. (os.getenv "LUA" or "lua5.4") .. " " .. path)
   os.remove(path)
   return ("%sstatus %d\n"):format(output, status)
 end
+
+local function program(source) return run('local xmpp = require "xmpp"\n' .. source) end
 
 describe("run", function()
   before_each(function() stage.begin() end)
@@ -521,6 +523,67 @@ end)
 describe("the end of the program", function()
   before_each(function() stage.begin() end)
   after_each(stage.finish)
+
+  -- Of what was there before the library: it is finalized after the library's own.
+  it("leaves finalizers a library that says it is closed, whichever function they call", function()
+    local said = run [[
+      local calls = {}
+      local function finalizer()
+        for _, call in ipairs(calls) do
+          local ok, why = pcall(call[2])
+          print(call[1], ok and "ok" or (why:gsub("^[^ ]*:%d+: ", "")))
+        end
+      end
+      local newproxy = rawget(_G, "newproxy")
+      older = newproxy and newproxy(true) or setmetatable({}, { __gc = finalizer })
+      if newproxy then getmetatable(older).__gc = finalizer end
+      local xmpp = require "xmpp"
+      local conn = require("spec.support.fed").open { jid = "me@xmpp.test/here" }.conn
+      local timer = xmpp.after(1000, print)
+      local function call(name, f) calls[#calls + 1] = { name, f } end
+      call("after", function() xmpp.after(1, print) end)
+      call("every", function() xmpp.every(1, print) end)
+      call("spawn", function() xmpp.spawn(print) end)
+      call("sleep", function() xmpp.sleep(0) end)
+      call("step", xmpp.step)
+      call("run", xmpp.run)
+      call("fd", xmpp.fd)
+      call("timeout", xmpp.timeout)
+      call("id", xmpp.id)
+      call("forget", xmpp.forget)
+      call("connect_client", function() xmpp.connect_client("a@b.test", "x", "127.0.0.1") end)
+      call("to_xml", function() xmpp.xexpr.to_xml { "a" } end)
+      call("contract", function() xmpp.contract.stanza { "message" } end)
+      for _, name in ipairs { "send", "send_callback", "send_await", "receive", "receive_blocking", "set_handler",
+        "stop_handler", "handler", "set_callback", "unset_callback", "callbacks", "state", "info", "pending", "flush",
+        "stop", "on", "save", "ping", "jid" } do
+        local arguments = { send = { { "message" } }, send_callback = { { "iq", { type = "get" } }, print },
+          send_await = { { "iq", { type = "get" } } }, set_callback = { print }, unset_callback = { print },
+          on = { "state", print } }
+        call("conn:" .. name, function() conn[name](conn, (table.unpack or unpack)(arguments[name] or {})) end)
+      end
+      call("jid", function() assert(xmpp.jid "a@b.test" == xmpp.jid "a@b.test") end)
+      call("from_xml", function() assert(xmpp.xexpr.from_xml "<a/>") end)
+      call("on_error", function() xmpp.on_error(nil) end)
+      call("is_connection", function() assert(xmpp.is_connection(conn)) end)
+      call("tostring", function() assert(tostring(conn) == "xmpp.Conn (collected)") end)
+      call("cancel", function() assert(timer:cancel() == false) end)
+      call("quit", xmpp.quit)
+      call("require", function()
+        package.loaded["xmpp.core"] = nil
+        require("xmpp.core").fd()
+      end)]]
+    local CLOSED = "the Lua state is being closed, and xmpp is closed already"
+    local fine, refused = {}, 0
+    for name, why in said:gmatch "([%w:_]+)\t([^\n]*)\n" do
+      if why == "ok" then fine[#fine + 1] = name
+      elseif why == CLOSED or why == "this connection has been collected" then refused = refused + 1
+      else error(name .. ": " .. why) end
+    end
+    assert.equal("jid from_xml on_error is_connection tostring cancel quit", table.concat(fine, " "), said)
+    assert.equal(34, refused, said)
+    assert.truthy(said:find("status 0\n$"), said)
+  end)
 
   it("takes away quietly whatever still waits", function()
     local quick = "os.exit(_VERSION == 'Lua 5.1' and 0 or true, true)"

@@ -24,6 +24,7 @@
 #include "route.h"
 #include "tape.h"
 
+#define XB_CORE "xmpp.core" /* of the registry: the module, which a lua_State has once */
 #define XB_CONN "xmpp.Conn"
 #define XB_JID "xmpp.Jid"
 #define XB_ERROR "xmpp.Error"
@@ -67,7 +68,10 @@ struct xb_state {
 };
 
 /* One connection's userdata; its uservalue is a table: see the enum. */
-enum { XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL };
+enum {
+  XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ABOUT,
+  XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL
+};
 struct xb_conn {
   const void *kind;     /* it is one: see xb_check_conn */
   xb_state *st;
@@ -319,7 +323,10 @@ int xb_l_host(lua_State *L);
 
 /* module.c */
 
+/* The state of this lua_State. Raises when lua_close has freed it: what is finalized after it may still call us. */
 xb_state *xb_state_of(lua_State *L);
+/* What getmetatable gives for the metatable on top of the stack, instead of the metatable. */
+void xb_close_metatable(lua_State *L, const char *instead);
 void xb_mark_ready(xb_conn *conn);
 /* Something that could still happen won't: when that was the last, a host that only waits for it is called. */
 void xb_less_to_do(xb_state *st);

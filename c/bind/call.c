@@ -382,6 +382,7 @@ void xb_open_call(lua_State *L) {
   luaL_newmetatable(L, XB_ERROR);
   lua_pushcfunction(L, l_error_tostring);
   lua_setfield(L, -2, "__tostring");
+  xb_close_metatable(L, "an error's metatable is its own");
   lua_newtable(L);
   lua_createtable(L, 0, 1);
   lua_pushliteral(L, "kv");

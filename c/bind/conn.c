@@ -80,10 +80,21 @@ static void warn_once(const xb_conn *conn) {
           jid ? jid->str : "?");
 }
 
+/* The collector takes what it collects out of weak tables first; lua_close has announced itself. */
+static bool is_collected(lua_State *L, xb_conn *conn) {
+  bool is_known;
+  xb_push_conn(L, conn);
+  is_known = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  return !is_known || conn->st->closing;
+}
+
+/* A program that calls it itself, as it could by the debug library, may be called by what uses the connection right now. */
 static int l_gc(lua_State *L) {
   xb_conn *conn = luaL_checkudata(L, 1, XB_CONN);
   xb_state *st = conn->st;
   if (!conn->c) return 0;
+  if (!is_collected(L, conn)) return luaL_error(L, "a connection's __gc is the collector's to call; conn:stop() ends one");
   warn_once(conn);
   if (conn->is_ready) {
     unlink_from(&st->ready, conn, offsetof(xb_conn, next_ready));
@@ -152,6 +163,13 @@ static int l_jid(lua_State *L) {
   const xm_jid *jid = xm_conn_jid(conn->c);
   if (!jid) return lua_pushnil(L), 1;
   xb_push_jid(L, jid);
+  return 1;
+}
+
+/* about() -> the table that Lua gave when it connected: what it must know of the connection. */
+static int l_about(lua_State *L) {
+  xb_check_conn(L);
+  xb_push_part(L, 1, XB_ABOUT);
   return 1;
 }
 
@@ -279,7 +297,7 @@ static int l_sent(lua_State *L) {
 static int l_tostring(lua_State *L) {
   xb_conn *conn = luaL_checkudata(L, 1, XB_CONN);
   const xm_jid *jid = conn->c ? xm_conn_jid(conn->c) : NULL;
-  lua_pushfstring(L, "xmpp.Conn (%s%s%s)", conn->c ? xm_conn_state_name(conn->c) : "never opened",
+  lua_pushfstring(L, "xmpp.Conn (%s%s%s)", conn->c ? xm_conn_state_name(conn->c) : "collected",
                   jid ? ", " : "", jid ? jid->str : "");
   return 1;
 }
@@ -301,6 +319,7 @@ static const luaL_Reg methods[] = {{"send", xb_l_send},
                                    {"unset_callback", xb_l_unset_callback},
                                    {"callbacks", xb_l_callbacks},
                                    {"jid", l_jid},
+                                   {"about", l_about},
                                    {"state", l_state},
                                    {"info", l_info},
                                    {"pending", l_pending},
@@ -340,6 +359,7 @@ void xb_open_conn(lua_State *L) {
   luaL_setfuncs(L, metamethods, 0);
   lua_newtable(L);
   lua_setfield(L, -2, "__index");
+  xb_close_metatable(L, "a connection's metatable is its own");
   lua_pop(L, 1);
   luaL_newlib(L, methods);
 }

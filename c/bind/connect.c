@@ -269,6 +269,9 @@ static xb_conn *new_conn(lua_State *L) {
   lua_rawseti(L, -2, XB_LOG);
   lua_getfield(L, 1, "password"); /* should it have to log in once more, until it is bound */
   lua_rawseti(L, -2, XB_PASSWORD);
+  lua_getfield(L, 1, "about");
+  if (lua_isnil(L, -1)) lua_pop(L, 1), lua_newtable(L);
+  lua_rawseti(L, -2, XB_ABOUT);
   lua_setiuservalue(L, -2, 1);
   xb_register_conn(L, conn, -1);
   xb_send_herald(L, conn->st);

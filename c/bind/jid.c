@@ -146,7 +146,6 @@ void xb_open_jid(lua_State *L) {
   luaL_setfuncs(L, methods, 0);
   lua_pushcclosure(L, l_index, 1);
   lua_setfield(L, -2, "__index");
-  lua_pushliteral(L, "a Jid's metatable is its own");
-  lua_setfield(L, -2, "__metatable");
+  xb_close_metatable(L, "a Jid's metatable is its own");
   lua_pop(L, 1);
 }

@@ -15,7 +15,13 @@ xb_state *xb_state_of(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key);
   st = lua_touserdata(L, -1);
   lua_pop(L, 1);
+  if (st->closed) luaL_error(L, "the Lua state is being closed, and xmpp is closed already");
   return st;
+}
+
+void xb_close_metatable(lua_State *L, const char *instead) {
+  lua_pushstring(L, instead);
+  lua_setfield(L, -2, "__metatable");
 }
 
 void xb_mark_ready(xb_conn *conn) {
@@ -152,6 +158,7 @@ static int l_warn(lua_State *L) {
 
 /* forget(): what was kept of logins, for the next ones. */
 static int l_forget(lua_State *L) {
+  (void)xb_state_of(L);
   xm_keyring_forget();
   xb_forget_sessions(L);
   return 0;
@@ -225,6 +232,8 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
 
 __attribute__((visibility("default"))) int luaopen_xmpp_core(lua_State *L) {
   xb_check_lua(L);
+  lua_getfield(L, LUA_REGISTRYINDEX, XB_CORE);
+  if (lua_istable(L, -1)) return 1; /* opened again, be it from another file: connections, timers and tasks go on */
   new_state(L);
   xb_open_call(L);
   xb_open_wait(L);
@@ -240,5 +249,9 @@ __attribute__((visibility("default"))) int luaopen_xmpp_core(lua_State *L) {
   lua_setfield(L, -2, "default_handler");
   xb_open_conn(L);
   lua_setfield(L, -2, "conn");
+  lua_newtable(L);
+  lua_setfield(L, -2, "shared");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, LUA_REGISTRYINDEX, XB_CORE);
   return 1;
 }

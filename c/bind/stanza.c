@@ -464,7 +464,7 @@ void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_
 
 /* Done with what was made there. A large one isn't kept. */
 static void leave_scratch(xb_state *st) {
-  if (st->closed || st->scratch.cap > USUAL) xm_buf_free(&st->scratch);
+  if (st->scratch.cap > USUAL) xm_buf_free(&st->scratch);
   else xm_buf_clear(&st->scratch);
 }
 

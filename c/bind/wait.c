@@ -353,6 +353,7 @@ void xb_open_wait(lua_State *L) {
   lua_pushcfunction(L, l_cancel);
   lua_setfield(L, -2, "cancel");
   lua_setfield(L, -2, "__index");
+  xb_close_metatable(L, "a timer's metatable is its own");
   luaL_newmetatable(L, XB_EBB);
   lua_pushcfunction(L, l_ebb);
   lua_setfield(L, -2, "__gc");

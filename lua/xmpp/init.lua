@@ -6,6 +6,7 @@ local options = require "xmpp.options"
 local saved_sessions = require "xmpp.saved"
 local waiting = require "xmpp.wait"
 
+local shared = core.shared -- what outlives these files, when a program loads them again
 local wait, check_wait, new_box = waiting.wait, waiting.check, waiting.box
 
 ---@class xmpp
@@ -27,8 +28,6 @@ local M = {
 }
 
 local AWAIT_TIMEOUT = 60
-local await_timeout = setmetatable({}, { __mode = "k" }) -- connection -> seconds
-local origin = setmetatable({}, { __mode = "k" }) -- connection -> what a saved session says of where it was
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
@@ -71,18 +70,18 @@ end
 
 -- Connecting
 
-local stronger = {} -- bare JID -> a mechanism by which it has logged in, that shows no password: no PLAIN after that
+-- Bare JID -> a mechanism by which it has logged in, that shows no password: no PLAIN after that.
+local stronger = shared.stronger or {}
+shared.stronger = stronger
 
 local function note_login(conn, account)
   local mechanism = core.conn.info(conn).mechanism
   if mechanism and mechanism ~= "PLAIN" and mechanism ~= "ANONYMOUS" then stronger[account] = mechanism end
 end
 
-local warned
-
 local function warn_once()
-  if warned then return end
-  warned = true
+  if shared.warned then return end
+  shared.warned = true
   core.warn "verify = false: whoever sits between here and the server can read and change everything"
 end
 
@@ -122,10 +121,10 @@ local function open(o)
   o.mechanisms = o.mechanisms and table.concat(o.mechanisms, " ")
   o.pinned = stronger[account] ~= nil
   set_sessions(o)
+  o.about = { await_timeout = o.await_timeout,
+    origin = { account = tostring(o.jid), host = o.host, port = o.port, tls = o.tls } } -- for a saved session
   local conn, err = core.connect(o, box)
   if not conn then return nil, err end
-  await_timeout[conn] = o.await_timeout
-  origin[conn] = { account = tostring(o.jid), host = o.host, port = o.port, tls = o.tls }
   if o.session then take_over(conn, o) end
   local connected
   connected, err = wait(box)
@@ -310,14 +309,15 @@ end
 
 function conn.save(self)
   check_conn(self, "save", 2)
+  local origin = core.conn.about(self).origin
   local saved, err = core.conn.save(self)
   if not saved then return nil, err end
-  for name, value in pairs(origin[self]) do saved[name] = value end
+  for name, value in pairs(origin) do saved[name] = value end
   return saved
 end
 
 local function bound(self, timeout)
-  return timeout or await_timeout[self] or AWAIT_TIMEOUT
+  return timeout or core.conn.about(self).await_timeout or AWAIT_TIMEOUT
 end
 
 function conn.send_callback(self, stanza, cb, timeout)
@@ -371,10 +371,8 @@ core.methods(conn)
 
 -- The loop
 
-local quit
-
 local function turn()
-  while not quit and core.is_busy() do core.step(-1) end
+  while not shared.quit and core.is_busy() do core.step(-1) end
 end
 
 --- Turns the loop until no connection, task or timer is left, or `xmpp.quit()`.
@@ -383,11 +381,11 @@ function M.run()
   if core.is_stepping() then
     error("a step is being made already: inside a handler or callback, wait by yielding (await, sleep)", 2)
   end
-  if waiting.host then
+  if shared.driver then
     error(("the loop is %s's, which is to be run instead of this one (or call :stop() on what its start gave)")
-      :format(waiting.host), 2)
+      :format(shared.driver.name), 2)
   end
-  quit = false
+  shared.quit = false
   local done, err = pcall(turn)
   core.ask_again()
   if not done and not tostring(err):find "interrupted!$" then error(err, 0) end
@@ -396,7 +394,7 @@ end
 
 --- Makes `xmpp.run()` return when the turn it makes is over.
 function M.quit()
-  quit = true
+  shared.quit = true
 end
 
 --- Runs f(...) in a coroutine of its own, from the loop's next turn on.

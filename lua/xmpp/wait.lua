@@ -7,6 +7,8 @@ local running, yield = coroutine.running, coroutine.yield
 
 local can_yield = coroutine.isyieldable or core.can_yield -- Lua 5.1 has none of its own
 
+local shared = core.shared
+
 local M = {}
 
 --- Raises where waiting is impossible: a step is on the stack, and between it and here something that can't yield.
@@ -21,13 +23,12 @@ end
 --- memory: who waits is told even when there is none left.
 function M.box() return { false, false, n = 0, done = false, co = false } end
 
---- Suspends the running coroutine until `box` is done, or sooner. A host whose coroutines are resumed by nobody but
---- itself puts another function here.
----@param box table
-function M.pause(box) yield(box) end
-
----@type string? whose loop it is, when a host drives it
-M.host = nil
+-- Suspends the running coroutine until `box` is done, or sooner. A host whose coroutines are resumed by nobody but
+-- itself has a driver with another (see loop/driver.lua).
+local function pause(box)
+  local driver = shared.driver
+  if driver then driver.pause(box, yield) else yield(box) end
+end
 
 --- Waits until the core has filled `box`, and gives what it put there. Who else resumes the coroutine meanwhile does no
 --- harm: it yields again.
@@ -36,7 +37,7 @@ M.host = nil
 function M.wait(box)
   if can_yield() then
     box.co = running()
-    while not box.done do M.pause(box) end
+    while not box.done do pause(box) end
   else
     while not box.done do core.step(-1) end
     core.ask_again()

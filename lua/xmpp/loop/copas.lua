@@ -39,8 +39,9 @@ end
 --- Begins to drive the library by `copas.step`, and so by `copas.loop`, until `:stop()`.
 ---@return xmpp.LoopDriver
 function M.start()
-  local step, is_due = copas.step, false
+  local step, is_due
   local self = driver.begin("Copas", pause, function() copas.step = step end)
+  step, is_due = copas.step, false
   copas.addthread(function()
     local descriptor = setmetatable({}, Descriptor)
     while not self.stopped do

@@ -1,15 +1,16 @@
 -- driver: what the adapters to other loops have in common: whose loop it is, and one step at a time.
 
 local core = require "xmpp.load"
-local waiting = require "xmpp.wait"
 
+local shared = core.shared -- driver: the one that there is, whichever load of this file has begun it
 local MOST = 100 -- stanzas in a step, so that the host's own timers and sockets have their turn
 
 local M = {}
 
 ---@class xmpp.LoopDriver
 ---@field stopped boolean
----@field private own_pause fun(box: table) what wait.lua had before
+---@field name string of the loop
+---@field pause fun(box: table, own: fun(box: table)) what a coroutine waits by
 ---@field private let_go fun()
 local Driver = {}
 Driver.__index = Driver
@@ -18,24 +19,29 @@ Driver.__index = Driver
 function Driver:stop()
   if self.stopped then return end
   self.stopped = true
-  waiting.pause = self.own_pause
   self.let_go()
-  waiting.host = nil
+  shared.driver = nil
   core.ask_again() -- the descriptor becomes readable: who waits for it sees that it is over
 end
 
---- One driver at a time.
+local function by_own(box, own) own(box) end
+
+--- One driver at a time. One that these files have begun before they were loaded again, as editors do it with a changed
+--- program, makes room: nobody may have it any more.
 ---@param name string of the loop
----@param pause? fun(box: table) what a coroutine of that loop waits by, until the box is done (see wait.lua)
+---@param pause? fun(box: table, own: fun(box: table)) what a coroutine of that loop waits by, until the box is done
+--- (see wait.lua); own: what it would wait by otherwise
 ---@param let_go? fun() called when it ends
 ---@return xmpp.LoopDriver
 function M.begin(name, pause, let_go)
-  if waiting.host then
-    error(("%s drives the library already: call :stop() on what its start gave"):format(waiting.host), 3)
+  local other = shared.driver
+  if other and getmetatable(other) == Driver then
+    error(("%s drives the library already: call :stop() on what its start gave"):format(other.name), 3)
   end
-  local own = waiting.pause
-  waiting.host, waiting.pause = name, pause and function(box) return pause(box, own) end or own
-  return setmetatable({ stopped = false, own_pause = own, let_go = let_go or function() end }, Driver)
+  if other then other:stop() end
+  shared.driver = setmetatable({ name = name, pause = pause or by_own, stopped = false,
+    let_go = let_go or function() end }, Driver)
+  return shared.driver
 end
 
 --- A step for a host. What it raises, which is only for want of memory, is told like a callback's error, so that the
