@@ -685,7 +685,8 @@ describe("a mistake of the caller's", function()
     refuses("no option '1'", function() return (client(J, P, { "x" })) end)
     for name, value in pairs { tls = "no", ca_file = 1, ca_dir = true, tls_name = 1, pin = 1, cert = 1, key = 1,
       verify = "no", mechanisms = "PLAIN", plain = 0, resource = 1, lang = 1, timeout = 0, await_timeout = -1,
-      keepalive = -1, max_stanza = 0, max_depth = 0, max_attributes = "1", max_nodes = 0, max_queue = 0, log = "yes",
+      keepalive = -1, max_stanza = 0, max_depth = 0, max_attributes = "1", max_nodes = 0, max_start_tag = 10,
+      max_namespace = 10, max_queue = 0, log = "yes",
       host = 1, port = 0 } do
       refuses("bad option '" .. name .. "'", function() return (client(J, P, { [name] = value })) end)
     end

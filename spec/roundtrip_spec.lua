@@ -60,7 +60,8 @@ local function value() return chance(8) == 1 and number() or text(8) end
 
 local NAMES = { "a", "body", "x", "_", "a-b.c_9", "query", "A", "xml", "xmlns", utf8(0xE9) .. "t", "d" .. utf8(0x5B57),
   utf8(0x3B1) .. utf8(0xB7), "a" .. utf8(0x300) }
-local SPACES = { CLIENT, "urn:a", "urn:b", "", "http://www.w3.org/1999/xhtml", "urn:{b}c", "a&b<'\">", utf8(0x1F600) }
+local SPACES = { CLIENT, "urn:a", "urn:b", "", "http://www.w3.org/1999/xhtml", "urn:{b}c", "a&b<'\">", utf8(0x1F600),
+  "http://etherx.jabber.org/streams", "urn:" .. ("long"):rep(16), "urn:" .. ("long"):rep(17), ("urn:"):rep(256) }
 local KEYS = { "to", "from", "id", "type", "a", "b", "xml:lang", "lang", "n" .. utf8(0xE4), "{urn:a}id", "{urn:b}id",
   "{urn:a}from", "{" .. CLIENT .. "}to", "{http://www.w3.org/XML/1998/namespace}space", "{urn:{b}c}d", "{a&b'<\"}c",
   "{" .. utf8(0x1F600) .. "}e", "{urn:a}xmlns" }
@@ -117,7 +118,7 @@ local function stanza()
     x[#x + 1] = text(10000)
   elseif kind == 4 then
     if type(x[2]) ~= "table" or x[2][1] ~= nil then table.insert(x, 2, {}) end
-    for i = 1, 400 do x[2]["k" .. i] = value() end
+    for i = 1, 240 do x[2]["k" .. i] = value() end -- max_attributes has 256
   else
     fill(x, { left = 12 }, 1, 5)
   end
@@ -138,7 +139,7 @@ local POISON = { true, print, 0 / 0, 1 / 0, "\0", "\1", "\255", "\192\128", "\23
   { "a b" }, { "" }, { "a:b" }, { "\195" }, { "a", { b = true } }, { "a", { [1.5] = "b" } }, { "a", { ["b c"] = "d" } },
   { "a", { ["{}b"] = "c" } }, { "a", {}, [5] = "b" }, { "a", b = "c" },
   { "a", { xmlns = "http://www.w3.org/2000/xmlns/" } },
-  { "a", { xmlns = "http://etherx.jabber.org/streams" } }, { "a", { xmlns = true } }, { utf8(0xD7) } }
+  { "a", { xmlns = ("urn:x"):rep(205) } }, { "a", { xmlns = true } }, { utf8(0xD7) } }
 
 -- Somewhere in x a child is put.
 local function spoil(x, poison)

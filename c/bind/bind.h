@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 
+#include "bounds.h"
 #include "compat.h"
 #include "conn.h"
 #include "err.h"
@@ -70,7 +71,7 @@ struct xb_state {
 /* One connection's userdata; its uservalue is a table: see the enum. */
 enum {
   XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ABOUT,
-  XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL
+  XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL, XB_ON_SKIPPED
 };
 struct xb_conn {
   const void *kind;     /* it is one: see xb_check_conn */
@@ -181,11 +182,15 @@ static inline void xb_clear_address(xb_address *a) {
   a->id_len = a->to_len = a->from_len = 0;
 }
 
+/* No option makes a table's walk deeper: it is a recursion. */
+enum { XB_MOST_DEPTH = 1000 };
+
 /* How a table is to be written. */
 typedef struct xb_writing {
   const char *ns;       /* a stanza of this content namespace is wanted; NULL: any element */
   const char *new_id;   /* for a stanza without id; NULL: none is added */
   const char *new_from; /* for a stanza without from */
+  const xm_bounds *bounds; /* that it keeps to; NULL: only its depth is bounded */
   xb_address *address;  /* filled in, when not NULL */
   char reason[768];     /* after XM_EINVAL: path and what is wrong */
 } xb_writing;
@@ -193,6 +198,7 @@ typedef struct xb_writing {
 static inline void xb_begin_writing(xb_writing *w, const char *ns, xb_address *a) {
   w->ns = ns;
   w->new_id = w->new_from = NULL;
+  w->bounds = NULL;
   w->address = a;
 }
 
@@ -205,6 +211,7 @@ void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_
 void xb_push_stanza(lua_State *L, const xm_tape *t);
 int xb_l_to_xml(lua_State *L);
 int xb_l_from_xml(lua_State *L);
+int xb_l_from_log(lua_State *L); /* the same of what was sent, as deep as any connection lets it be */
 int xb_l_check_stanza(lua_State *L);
 int xb_l_number_text(lua_State *L);
 
@@ -243,6 +250,8 @@ void xb_forget_sessions(lua_State *L);
 void xb_flush_all(xb_state *st);
 /* A question nobody answered gets service-unavailable (RFC 6120 8.2.3), and is freed. */
 void xb_answer_unavailable(xb_conn *conn, xm_question *q);
+/* One that crossed a bound gets policy-violation, with `text`. */
+void xb_answer_skipped(xb_conn *conn, xm_question *q, const char *text);
 /* The error of whoever uses a closed connection. */
 void xb_push_closed(lua_State *L, const xb_conn *conn);
 int xb_l_send(lua_State *L);
@@ -255,6 +264,9 @@ int xb_l_expect(lua_State *L);
 void xb_tell_receipts(lua_State *L, xb_conn *conn, int index);
 /* Tells the state to who listens. */
 void xb_tell_state(lua_State *L, xb_conn *conn, int index);
+/* Tells of a stanza that crossed a bound, of which the connection has the start tag: to who listens; if nobody does and no
+ * waiter has heard of it (`told`), to on_error. */
+void xb_tell_skipped(lua_State *L, xb_conn *conn, int index, const xm_err *why, bool told);
 /* Everybody whose response can't come any more is told. */
 void xb_tell_lost(lua_State *L, xb_conn *conn);
 int xb_l_on(lua_State *L);

@@ -48,6 +48,16 @@ static xm_pipelining pipelining_option(lua_State *L) {
   return strcmp(s, "eager") == 0 ? XM_PIPELINING_EAGER : XM_PIPELINING_NONE;
 }
 
+static void read_bounds(lua_State *L, xm_bounds *b) {
+  b->stanza = size_option(L, "max_stanza", b->stanza);
+  b->start_tag = size_option(L, "max_start_tag", b->start_tag);
+  b->depth = (unsigned)size_option(L, "max_depth", b->depth);
+  if (b->depth > XB_MOST_DEPTH) b->depth = XB_MOST_DEPTH;
+  b->attributes = (unsigned)size_option(L, "max_attributes", b->attributes);
+  b->nodes = (unsigned)size_option(L, "max_nodes", b->nodes);
+  b->ns = size_option(L, "max_namespace", b->ns);
+}
+
 static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   const char *tls = string_option(L, "tls", NULL);
   o->component = true_option(L, "component");
@@ -75,11 +85,8 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->keepalive = ms_option(L, "keepalive", o->keepalive);
   o->patience = ms_option(L, "ack_timeout", o->patience);
   o->max_age = ms_option(L, "max_age", o->max_age);
-  o->max_stanza = size_option(L, "max_stanza", o->max_stanza);
   o->max_queue = size_option(L, "max_queue", o->max_queue);
-  o->max_depth = (unsigned)size_option(L, "max_depth", o->max_depth);
-  o->max_attributes = (unsigned)size_option(L, "max_attributes", o->max_attributes);
-  o->max_nodes = (unsigned)size_option(L, "max_nodes", o->max_nodes);
+  read_bounds(L, &o->bounds);
   o->remember = true_option(L, "remember");
   o->log = conn->logs = true_option(L, "log");
   o->fed = true_option(L, "fed");
@@ -260,7 +267,7 @@ static xb_conn *new_conn(lua_State *L) {
   int part;
   *conn = (xb_conn){.kind = &xb_conn_kind, .st = xb_state_of(L), .ended = true};
   luaL_setmetatable(L, XB_CONN);
-  lua_createtable(L, XB_ON_FULL, 0);
+  lua_createtable(L, XB_ON_SKIPPED, 0);
   for (part = XB_CALLBACKS; part <= XB_RECEIPTS; part++) {
     lua_newtable(L);
     lua_rawseti(L, -2, part);

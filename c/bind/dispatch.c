@@ -258,6 +258,40 @@ static void on_stanza(lua_State *L, xb_conn *conn) {
   if (conn->c) xm_conn_handled(conn->c);
 }
 
+/* Why the stanza is gone: layer "limit", condition "max-attributes". */
+static void set_skipped(const xb_conn *conn, xm_err *why) {
+  const xm_tape *t = xm_conn_stanza(conn->c);
+  const char *from = xm_tape_get(t, 0, "from", NULL);
+  size_t most;
+  xm_bound bound = xm_conn_crossed(conn->c, &most);
+  const char *option = xm_bounds_option(bound);
+  char condition[sizeof why->condition];
+  size_t i;
+  for (i = 0; option[i]; i++) condition[i] = (char)(option[i] == '_' ? '-' : option[i]);
+  condition[i] = '\0';
+  xm_err_set(why, XM_LAYER_LIMIT, condition, false, "%s %s from %.200s was skipped: %s over the limit of %zu (the option %s)",
+             *xm_tape_name(t, 0) == 'i' ? "an" : "a", xm_tape_name(t, 0), from ? from : "the server", xm_bounds_what(bound),
+             most, option);
+}
+
+/* The stanza crossed a bound: who waits for it, or asked by it, must not wait in vain. */
+static void on_skipped(lua_State *L, xb_conn *conn) {
+  const xm_tape *t = xm_conn_stanza(conn->c);
+  xb_waiter *w = xm_route_claim(xm_conn_route(conn->c), t);
+  xm_question *q = w ? NULL : ask_tape(conn, t);
+  xm_err why = {0};
+  set_skipped(conn, &why);
+  if (w) {
+    xb_waiter_set_pending(w, NULL);
+    lua_pushnil(L);
+    xb_push_error(L, &why);
+    xb_finish(L, w, 2);
+  }
+  if (q && xm_question_release(xm_conn_route(conn->c), q)) xb_answer_skipped(conn, q, why.text);
+  if (conn->c) xb_tell_skipped(L, conn, 1, &why, w != NULL);
+  if (conn->c) xm_conn_handled(conn->c);
+}
+
 /* These come once: before anything that may raise. */
 static void note_event(xb_conn *conn, xm_conn_event ev) {
   if (ev == XM_CONN_ENDED) on_ended(conn);
@@ -267,6 +301,7 @@ static void note_event(xb_conn *conn, xm_conn_event ev) {
 static void take_event(lua_State *L, xb_conn *conn, xm_conn_event ev) {
   switch (ev) {
     case XM_CONN_STANZA: return on_stanza(L, conn);
+    case XM_CONN_SKIPPED: return on_skipped(L, conn);
     case XM_CONN_BOUND: return finish_bound(L, conn, 1);
     case XM_CONN_PASSWORD: return log_in_again(L, conn, 1);
     case XM_CONN_STATE: return xb_tell_state(L, conn, 1);
@@ -298,7 +333,7 @@ static int work(lua_State *L, xb_conn *conn) {
   if (conn->ended) tell_end(L, conn);
   if (conn->c) finish_sent(L, conn);
   if (ev == XM_CONN_AGAIN || (conn->stopped && conn->c && !xb_is_full(conn))) xb_mark_ready(conn);
-  return ev == XM_CONN_STANZA ? 1 : ev == XM_CONN_NOTHING || ev == XM_CONN_AGAIN ? -1 : 0;
+  return ev == XM_CONN_STANZA || ev == XM_CONN_SKIPPED ? 1 : ev == XM_CONN_NOTHING || ev == XM_CONN_AGAIN ? -1 : 0;
 }
 
 /* What one connection has in a turn. `more` as `work` told it last. */

@@ -54,7 +54,7 @@ static int build(lua_State *L) {
   const xm_sm_stanza *st = lua_touserdata(L, 1);
   lua_settop(L, 0);
   lua_pushlstring(L, st->xml, st->len);
-  return xb_l_from_xml(L);
+  return xb_l_from_log(L);
 }
 
 /* An error table with the stanza in it. */
@@ -122,16 +122,53 @@ void xb_tell_lost(lua_State *L, xb_conn *conn) {
   }
 }
 
-/* on("state", "failed" or "full", f): one listener each; nil: none any more. */
+static void set_text(lua_State *L, const char *key, const char *s) {
+  if (!s) return;
+  lua_pushstring(L, s);
+  lua_setfield(L, -2, key);
+}
+
+/* { name=, from=, to=, id=, type=, bound=, option= }: what is known of a stanza that was skipped. */
+static void push_skipped(lua_State *L, const xb_conn *conn) {
+  static const char *const keys[] = {"from", "to", "id", "type"};
+  const xm_tape *t = xm_conn_stanza(conn->c);
+  size_t i, most;
+  xm_bound bound = xm_conn_crossed(conn->c, &most);
+  lua_createtable(L, 0, 7);
+  set_text(L, "name", xm_tape_name(t, 0));
+  for (i = 0; i < sizeof keys / sizeof *keys; i++) set_text(L, keys[i], xm_tape_get(t, 0, keys[i], NULL));
+  set_text(L, "option", xm_bounds_option(bound));
+  lua_pushinteger(L, (lua_Integer)most);
+  lua_setfield(L, -2, "bound");
+}
+
+void xb_tell_skipped(lua_State *L, xb_conn *conn, int at, const xm_err *why, bool told) {
+  xb_task task = {.st = conn->st};
+  luaL_checkstack(L, 10, "what was skipped");
+  xb_push_part(L, at, XB_ON_SKIPPED);
+  if (lua_isnil(L, -1) && told) return lua_pop(L, 1);
+  push_skipped(L, conn);
+  xb_push_error(L, why);
+  xb_push_stanza(L, xm_conn_stanza(conn->c));
+  lua_setfield(L, -2, "stanza");
+  if (!lua_isnil(L, -3)) {
+    xb_call(L, 2, &task, 0);
+  } else {
+    xb_report(L, NULL);
+    lua_pop(L, 2);
+  }
+}
+
+/* on("state", "failed", "skipped" or "full", f): one listener each; nil: none any more. */
 int xb_l_on(lua_State *L) {
-  static const char *const names[] = {"state", "failed", "full", NULL};
-  static const int parts[] = {XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL};
+  static const char *const names[] = {"state", "failed", "skipped", "full", NULL};
+  static const int parts[] = {XB_ON_STATE, XB_ON_FAILED, XB_ON_SKIPPED, XB_ON_FULL};
   xb_conn *conn = xb_check_conn(L);
-  int part = parts[luaL_checkoption(L, 2, NULL, names)];
+  int which = luaL_checkoption(L, 2, NULL, names);
   if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TFUNCTION);
   lua_settop(L, 3);
-  if (part == XB_ON_STATE) conn->listens = !lua_isnil(L, 3);
-  xb_set_part(L, 1, part);
+  if (parts[which] == XB_ON_STATE) conn->listens = !lua_isnil(L, 3);
+  xb_set_part(L, 1, parts[which]);
   xb_keep_alive(L, conn);
   return 0;
 }

@@ -55,6 +55,7 @@ static void begin(const xb_conn *conn, xb_writing *w, xb_address *a, xm_err *e) 
   xb_clear_address(a);
   xb_begin_writing(w, xm_conn_ns(conn->c), a);
   if (jid) w->new_from = jid->str;
+  w->bounds = xm_conn_bounds(conn->c);
   xm_err_clear(e);
 }
 
@@ -199,7 +200,19 @@ int xb_l_expect(lua_State *L) {
   return luaL_error(L, "%s", waiter && !xm_err_is_set(&e) ? "this id waits already" : "not enough memory");
 }
 
-void xb_answer_unavailable(xb_conn *conn, xm_question *q) {
+/* <error/> with its condition, and a text where there is one. */
+static int put_error(xm_out *o, const char *type, const char *condition, const char *text) {
+  int rc = xm_out_start(o, "error", "type", type, NULL);
+  if (rc == XM_OK) rc = xm_out_start(o, condition, "xmlns", XM_NS_STANZAS, NULL);
+  if (rc == XM_OK) rc = xm_out_end(o, condition);
+  if (rc == XM_OK && text) rc = xm_out_start(o, "text", "xmlns", XM_NS_STANZAS, NULL);
+  if (rc == XM_OK && text) rc = xm_out_text(o, text, strlen(text));
+  if (rc == XM_OK && text) rc = xm_out_end(o, "text");
+  return rc == XM_OK ? xm_out_end(o, "error") : rc;
+}
+
+/* Answers the question by an error (RFC 6120 8.3), and frees it. */
+static void answer(xb_conn *conn, xm_question *q, const char *type, const char *condition, const char *text) {
   const char *to = xm_question_from(q), *from = xm_question_to(q);
   xm_buf *out;
   xm_out o;
@@ -211,10 +224,7 @@ void xb_answer_unavailable(xb_conn *conn, xm_question *q) {
   o = xm_out_begin(out);
   rc = xm_out_start(&o, "iq", "type", "error", "id", xm_question_id(q), "to", to ? to : (char *)NULL, NULL);
   if (rc == XM_OK && from && xm_conn_is_component(conn->c)) rc = xm_out_attr(&o, "from", 4, from, strlen(from));
-  if (rc == XM_OK) rc = xm_out_start(&o, "error", "type", "cancel", NULL);
-  if (rc == XM_OK) rc = xm_out_start(&o, "service-unavailable", "xmlns", XM_NS_STANZAS, NULL);
-  if (rc == XM_OK) rc = xm_out_end(&o, "service-unavailable");
-  if (rc == XM_OK) rc = xm_out_end(&o, "error");
+  if (rc == XM_OK) rc = put_error(&o, type, condition, text);
   if (rc == XM_OK) rc = xm_out_end(&o, "iq");
   if (rc == XM_OK) {
     xm_conn_commit(conn->c, mark, 0, NULL, NULL);
@@ -223,4 +233,12 @@ void xb_answer_unavailable(xb_conn *conn, xm_question *q) {
     xm_out_abandon(&o);
   }
   xm_question_free(q);
+}
+
+void xb_answer_unavailable(xb_conn *conn, xm_question *q) {
+  answer(conn, q, "cancel", "service-unavailable", NULL);
+}
+
+void xb_answer_skipped(xb_conn *conn, xm_question *q, const char *text) {
+  answer(conn, q, "modify", "policy-violation", text);
 }

@@ -10,17 +10,35 @@
 #include "ns.h"
 #include "xml.h"
 
-enum { DEPTH = 128, USUAL = 64 * 1024 };
+enum { USUAL = 64 * 1024 };
 
 /* Tape to table. */
 
-/* The word "xmlns" is on the stack already, at `xmlns`. */
+/* A long namespace lies on the tape once, and is one string in Lua, too: those that were made are in a table at `known`, by
+ * their offset (nil while there is none). Short ones Lua knows again by itself. */
+static void push_ns(lua_State *L, const xm_tape *t, const xm_tape_rec *r, int known) {
+  if (r->text_len <= XM_TAPE_SHORT_NS) {
+    lua_pushlstring(L, xm_tape_str(t, r->text), r->text_len);
+    return;
+  }
+  if (lua_isnil(L, known)) {
+    lua_newtable(L);
+    lua_replace(L, known);
+  }
+  if (lua_rawgeti(L, known, (lua_Integer)r->text) != LUA_TNIL) return;
+  lua_pop(L, 1);
+  lua_pushlstring(L, xm_tape_str(t, r->text), r->text_len);
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, known, (lua_Integer)r->text);
+}
+
+/* The word "xmlns" is on the stack already, at `xmlns`; behind it what push_ns has. */
 static void push_attributes(lua_State *L, const xm_tape *t, uint32_t i, int xmlns) {
   const xm_tape_rec *r = &t->recs[i], *a = r + 1, *end = a + r->attrs;
   lua_createtable(L, 0, (int)(r->attrs + r->new_ns));
   if (r->new_ns) {
     lua_pushvalue(L, xmlns);
-    lua_pushlstring(L, xm_tape_str(t, r->text), r->text_len);
+    push_ns(L, t, r, xmlns + 1);
     lua_rawset(L, -3);
   }
   for (; a < end; a++) {
@@ -43,11 +61,12 @@ void xb_push_stanza(lua_State *L, const xm_tape *t) {
   int xmlns = lua_gettop(L) + 1, depth = 0;
   uint32_t i;
   lua_pushliteral(L, "xmlns");
+  lua_pushnil(L);
   for (i = 0; i < t->n; i++) {
     const xm_tape_rec *r = &t->recs[i];
     switch ((xm_tape_kind)r->kind) {
       case XM_TAPE_OPEN:
-        if (depth++ % 8 == 0) luaL_checkstack(L, 8 + 5, "a deep stanza");
+        if (depth++ % 8 == 0) luaL_checkstack(L, 8 + 8, "a deep stanza");
         push_open(L, t, i, xmlns);
         break;
       case XM_TAPE_ATTR: break; /* its OPEN has seen to it */
@@ -62,6 +81,7 @@ void xb_push_stanza(lua_State *L, const xm_tape *t) {
     }
   }
   lua_remove(L, xmlns);
+  lua_remove(L, xmlns);
 }
 
 /* Table to out. Nothing in here may raise a Lua error: the buffer would keep half a stanza. */
@@ -70,8 +90,9 @@ typedef struct walk {
   lua_State *L;
   xm_out out;
   xb_writing *w;
-  int depth;
-  lua_Integer path[DEPTH + 1]; /* child indexes from the root down to where the walk is */
+  unsigned depth;
+  unsigned most_depth;
+  lua_Integer path[XB_MOST_DEPTH + 1]; /* child indexes from the root down to where the walk is */
 } walk;
 
 /* They stand for a key: the element's name is at fault; something that is no attribute's name. */
@@ -81,7 +102,7 @@ static const char own_name[] = "[1]", own_attributes[] = "[2]";
 static int refuse(walk *k, const char *key, const char *why) {
   size_t cap = sizeof k->w->reason, n = (size_t)snprintf(k->w->reason, cap, "stanza");
   char *at;
-  int i;
+  unsigned i;
   for (i = 1; i < k->depth && n < cap - 200; i++)
     n += (size_t)snprintf(k->w->reason + n, cap - n, "[%lld]", (long long)k->path[i]);
   if (i < k->depth) n += (size_t)snprintf(k->w->reason + n, cap - n, "...");
@@ -166,8 +187,6 @@ static void note(xb_address *a, const char *key, size_t key_len, const char *val
 }
 
 static int write_xmlns(walk *k, const char *value, size_t n) {
-  if (k->depth > 1 && n == strlen(XM_NS_STREAM) && memcmp(value, XM_NS_STREAM, n) == 0)
-    return refuse(k, "xmlns", "the namespace of streams, which has no place in a stanza");
   if (k->depth > 1 || !k->w->ns) return came_to(k, "xmlns", xm_out_attr(&k->out, "xmlns", 5, value, n));
   if (strcmp(value, k->w->ns) == 0 && strlen(value) == n) return XM_OK; /* the stream says so already */
   return refuse(k, "xmlns", "a stanza has the stream's own namespace: leave xmlns out");
@@ -381,16 +400,24 @@ static int write_slots(walk *k, element *e, int at) {
   return rc;
 }
 
+static int refuse_depth(walk *k) {
+  char why[96];
+  snprintf(why, sizeof why, "elements deeper than %u (or a table that contains itself)", k->most_depth);
+  return refuse(k, NULL, why);
+}
+
 /* The element's table is at index `at`, the top of the stack. */
 static int write_element(walk *k, int at) {
   element e = {.address = k->depth == 1 ? k->w->address : NULL};
   int rc;
-  if (k->depth > DEPTH) return refuse(k, NULL, "elements deeper than 128 (or a table that contains itself)");
+  if (k->depth > k->most_depth) return refuse_depth(k);
   if (!lua_checkstack(k->L, 8)) return XM_ENOMEM;
   rc = write_slots(k, &e, at);
   if (rc == XM_OK) rc = complete(k, &e);
-  return rc == XM_OK ? xm_out_close(&k->out, e.name, e.n) : rc;
+  return rc == XM_OK ? came_to(k, NULL, xm_out_close(&k->out, e.name, e.n)) : rc;
 }
+
+static const xm_bounds defaults = XM_BOUNDS_DEFAULT;
 
 static int write_root(lua_State *L, int index, xm_buf *out, xb_writing *w) {
   int rc, top = lua_gettop(L);
@@ -398,8 +425,9 @@ static int write_root(lua_State *L, int index, xm_buf *out, xb_writing *w) {
   k.L = L; /* its path is filled as it is walked */
   k.w = w;
   k.depth = 1;
-  k.out = xm_out_begin(out);
-  if (!lua_checkstack(L, XB_WALK_STACK(DEPTH))) return XM_ENOMEM;
+  k.most_depth = w->bounds ? w->bounds->depth : defaults.depth;
+  k.out = xm_out_begin_within(out, w->bounds);
+  if (!lua_checkstack(L, XB_WALK_STACK(k.most_depth))) return XM_ENOMEM;
   if (lua_type(L, index) != LUA_TTABLE) return refuse_type(&k, NULL, "table", index);
   lua_pushvalue(L, index);
   rc = write_element(&k, lua_gettop(L));
@@ -475,6 +503,7 @@ int xb_l_check_stanza(lua_State *L) {
   int rc;
   lua_settop(L, 1);
   xb_begin_writing(&w, XM_NS_CLIENT, NULL);
+  w.bounds = &defaults;
   rc = xb_write(L, 1, &st->scratch, &w);
   leave_scratch(st);
   if (rc == XM_ENOMEM) return luaL_error(L, "not enough memory");
@@ -523,7 +552,7 @@ static int parse(xm_xml *x, const char *s, size_t n, xm_err *e) {
 
 /* The stream is ours alone, `before` bytes of it: what it was refused for is told of the element. */
 static xm_err of_the_element(const xm_err *e, size_t before) {
-  static const char prefix[] = "the stream was refused: ", place[] = " (byte ";
+  static const char prefix[] = "the stream was refused: ", place[] = " (byte ", option[] = " (the option ";
   xm_err told = *e;
   const char *reason = e->text + sizeof prefix - 1, *at = strstr(reason, place);
   if (e->layer != XM_LAYER_STREAM || strncmp(e->text, prefix, sizeof prefix - 1) != 0) return told;
@@ -532,7 +561,8 @@ static xm_err of_the_element(const xm_err *e, size_t before) {
     snprintf(told.text, sizeof told.text, "%.*s%s%zu)", (int)(at - reason), reason, place,
              (size_t)strtoull(at + sizeof place - 1, NULL, 10) - before);
   } else {
-    snprintf(told.text, sizeof told.text, "%s", reason);
+    const char *end = strstr(reason, option);
+    snprintf(told.text, sizeof told.text, "%.*s", (int)(end ? (size_t)(end - reason) : strlen(reason)), reason);
   }
   return told;
 }
@@ -548,19 +578,19 @@ static int build(lua_State *L) {
   return 1;
 }
 
-/* from_xml(s) -> x, or nil, err. */
-int xb_l_from_xml(lua_State *L) {
+/* The text at index 1, with elements so deep. */
+static int from_xml(lua_State *L, unsigned depth) {
   static const char head[] = "<stream:stream xmlns='" XM_NS_CLIENT "' xmlns:stream='" XM_NS_STREAM "'>";
   size_t n;
   const char *s = luaL_checklstring(L, 1, &n);
-  unsigned most = n < UINT_MAX - 8 ? (unsigned)n + 8 : UINT_MAX; /* it is the caller's own: only depth is bounded */
-  xm_xml_limits limits = {
-      .stanza = 8 * n + 256, .start_tag = n + 256, .depth = DEPTH, .attributes = most, .nodes = most};
+  unsigned most = n < UINT_MAX - 8 ? (unsigned)n + 8 : UINT_MAX; /* it is the caller's own */
+  const xm_bounds bounds = {
+      .stanza = 8 * n + 256, .start_tag = n + 256, .depth = depth, .attributes = most, .nodes = most, .ns = n + 256};
   xm_xml *x;
   xm_err e = {0};
   int ev, status = LUA_OK;
   lua_pushcfunction(L, build); /* may raise: 5.1 makes a closure of it */
-  x = xm_xml_new(XM_NS_CLIENT, &limits);
+  x = xm_xml_new(XM_NS_CLIENT, &bounds);
   while (n > 0 && strchr(" \t\r\n", s[n - 1]) && s[n - 1]) n--;
   if (!x) return luaL_error(L, "not enough memory");
   ev = parse(x, head, sizeof head - 1, &e);
@@ -573,4 +603,13 @@ int xb_l_from_xml(lua_State *L) {
   if (status != LUA_OK) return lua_error(L);
   if (ev == XM_XML_STANZA) return 1;
   return fail_parse(L, &e, sizeof head - 1, ev == XM_XML_CLOSE ? "more than one element" : "the element is not complete");
+}
+
+/* from_xml(s) -> x, or nil, err. */
+int xb_l_from_xml(lua_State *L) {
+  return from_xml(L, defaults.depth);
+}
+
+int xb_l_from_log(lua_State *L) {
+  return from_xml(L, XB_MOST_DEPTH);
 }

@@ -17,11 +17,8 @@ xm_conn_options xm_conn_defaults(void) {
                            .keepalive = 60000,
                            .patience = 20000,
                            .max_age = 600000,
-                           .max_stanza = 10u << 20,
-                           .max_queue = 10u << 20,
-                           .max_depth = 128,
-                           .max_attributes = 256,
-                           .max_nodes = 50000};
+                           .bounds = XM_BOUNDS_DEFAULT,
+                           .max_queue = 10u << 20};
 }
 
 /* States. */
@@ -168,6 +165,14 @@ void xm_conn_pause(xm_conn *c, bool paused) {
 
 const xm_tape *xm_conn_stanza(const xm_conn *c) {
   return xm_link_tape(c->link);
+}
+
+xm_bound xm_conn_crossed(const xm_conn *c, size_t *most) {
+  return xm_link_crossed(c->link, most);
+}
+
+const xm_bounds *xm_conn_bounds(const xm_conn *c) {
+  return &c->o.bounds;
 }
 
 const xm_jid *xm_conn_jid(const xm_conn *c) {

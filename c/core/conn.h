@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bounds.h"
 #include "buf.h"
 #include "err.h"
 #include "jid.h"
@@ -58,6 +59,7 @@ typedef enum xm_conn_event {
   XM_CONN_REBOUND, /* the session is lost and there is a new one: who waits for a response waits in vain, unless
                       xm_sm_has its request still */
   XM_CONN_STANZA,  /* xm_conn_stanza has it until the next call */
+  XM_CONN_SKIPPED, /* a stanza crossed a bound (xm_conn_crossed) and is gone: xm_conn_stanza has its start tag */
   XM_CONN_PASSWORD, /* it has to log in once more and hasn't kept the password: xm_conn_log_in before the next call,
                        or that ends it */
   XM_CONN_ENDED,   /* once: state CLOSED; xm_conn_why tells */
@@ -76,6 +78,8 @@ xm_conn_state xm_conn_state_of(const xm_conn *c);
  * "closed". Strings that stay. */
 const char *xm_conn_state_name(const xm_conn *c);
 const xm_tape *xm_conn_stanza(const xm_conn *c);
+xm_bound xm_conn_crossed(const xm_conn *c, size_t *most); /* after XM_CONN_SKIPPED; and the bound's number */
+const xm_bounds *xm_conn_bounds(const xm_conn *c);
 const xm_jid *xm_conn_jid(const xm_conn *c); /* NULL until bound */
 const char *xm_conn_ns(const xm_conn *c);    /* the content namespace */
 bool xm_conn_is_component(const xm_conn *c);

@@ -40,7 +40,8 @@ static xm_conn_event on_sm(xm_conn *c, const xm_tape *t) {
   return XM_CONN_AGAIN;
 }
 
-static xm_conn_event on_stanza(xm_conn *c, const xm_tape *t) {
+/* `skipped`: it crossed a bound, and its start tag is all there is. To the server it is handled all the same. */
+static xm_conn_event on_stanza(xm_conn *c, const xm_tape *t, bool skipped) {
   const char *name = xm_tape_name(t, 0);
   if (is_pong(c, t)) {
     xm_sm_handled(c->sm);
@@ -48,7 +49,7 @@ static xm_conn_event on_stanza(xm_conn *c, const xm_tape *t) {
   }
   if (strcmp(name, "message") == 0 || strcmp(name, "presence") == 0 || strcmp(name, "iq") == 0) {
     c->handling = true;
-    return XM_CONN_STANZA;
+    return skipped ? XM_CONN_SKIPPED : XM_CONN_STANZA;
   }
   xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "unsupported-stanza-type", false,
              "the server sent <%s/>, which is no stanza", name);
@@ -62,11 +63,11 @@ static bool is_foreign(const xm_conn *c, const xm_tape *t) {
                                             strcmp(ns, XM_NS_COMPONENT) == 0);
 }
 
-static xm_conn_event on_element(xm_conn *c) {
+static xm_conn_event on_element(xm_conn *c, bool skipped) {
   const xm_tape *t = xm_link_tape(c->link);
-  if (!t->recs[0].new_ns) return on_stanza(c, t); /* in the stream's own namespace */
+  if (!t->recs[0].new_ns) return on_stanza(c, t, skipped); /* in the stream's own namespace */
   if (xm_nego_is_stream_error(t)) return on_stream_error(c, t);
-  if (xm_tape_is(t, 0, XM_SM_NS, NULL)) return on_sm(c, t);
+  if (xm_tape_is(t, 0, XM_SM_NS, NULL) && !skipped) return on_sm(c, t);
   if (!is_foreign(c, t)) return XM_CONN_AGAIN; /* a nonza that nobody negotiated: passed over */
   xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "invalid-namespace", false,
              "the server sent <%s xmlns='%s'/> on a stream of %s", xm_tape_name(t, 0), xm_tape_ns(t, 0), xm_conn_ns(c));
@@ -151,7 +152,8 @@ static int crank(xm_conn *c) {
   if (c->must_keep || c->must_check) xc_keep_alive(c);
   switch (xm_link_next(c->link)) {
     case XM_LINK_OPENED: return xc_on_opened(c);
-    case XM_LINK_ELEMENT: return on_element(c);
+    case XM_LINK_ELEMENT: return on_element(c, false);
+    case XM_LINK_SKIPPED: return on_element(c, true);
     case XM_LINK_CLOSE: return on_close(c);
     case XM_LINK_BROKEN: return xc_refuse(c, NULL);
     case XM_LINK_ENDED: return xc_on_link_end(c);
@@ -196,7 +198,7 @@ xm_conn_event xm_conn_next(xm_conn *c) {
     told = tell(c);
     if (told != XM_CONN_AGAIN || ev != XM_CONN_AGAIN) break;
     ev = crank(c);
-    if (ev == XM_CONN_STANZA || ev == XM_CONN_PASSWORD) return ev;
+    if (ev == XM_CONN_STANZA || ev == XM_CONN_SKIPPED || ev == XM_CONN_PASSWORD) return ev;
   }
   if (told != XM_CONN_AGAIN) return told;
   return ev == XM_CONN_NOTHING ? XM_CONN_NOTHING : XM_CONN_AGAIN;

@@ -8,8 +8,7 @@
 #include "ns.h"
 
 enum {
-  STANZA_UNTIL_BOUND = 64 * 1024,
-  START_TAG = 64 * 1024,
+  UNTIL_BOUND = 64 * 1024, /* bytes of an element, and of a tag */
   READS_A_TURN = 64, /* then others have their turn */
   TLS_PIECE = 2048,  /* bytes: OpenSSL keeps the rest, and expat's buffer stays small */
   MUCH = 64 * 1024,  /* bytes of a tape, of which nothing is kept when all is read */
@@ -266,12 +265,12 @@ void xk_note_other_host(xm_link *k, const xm_tape *t) {
   if (host && strlen(host) < sizeof k->other_host) strcpy(k->other_host, host);
 }
 
-static xm_link_event on_element(xm_link *k) {
+static xm_link_event on_element(xm_link *k, bool skipped) {
   const xm_tape *t = xm_xml_tape(k->xml);
   if (k->nego) return xk_negotiate(k, false);
   xm_wirelog_tape(k->log, t, false);
   xk_note_other_host(k, t);
-  return XM_LINK_ELEMENT;
+  return skipped ? XM_LINK_SKIPPED : XM_LINK_ELEMENT;
 }
 
 /* While it is negotiated an end is a failure. */
@@ -304,7 +303,8 @@ static xm_link_event read_stream(xm_link *k) {
   switch (ev) {
     case XM_XML_MORE: return XM_LINK_AGAIN;
     case XM_XML_OPEN: return k->nego ? xk_negotiate(k, true) : XM_LINK_AGAIN;
-    case XM_XML_STANZA: return on_element(k);
+    case XM_XML_STANZA: return on_element(k, false);
+    case XM_XML_SKIPPED: return on_element(k, true);
     case XM_XML_CLOSE: return on_close(k);
     default: break;
   }
@@ -336,13 +336,11 @@ xm_link_event xm_link_next(xm_link *k) {
 
 /* Construction. */
 
-void xk_set_limits(xm_link *k, size_t stanza) {
-  xm_xml_limits limits = {.stanza = stanza,
-                          .start_tag = START_TAG,
-                          .depth = k->o->max_depth,
-                          .attributes = k->o->max_attributes,
-                          .nodes = k->o->max_nodes};
-  xm_xml_set_limits(k->xml, &limits);
+static xm_bounds bounds_until_bound(const xm_link *k) {
+  xm_bounds b = k->o->bounds;
+  b.stanza = UNTIL_BOUND;
+  if (b.start_tag > UNTIL_BOUND) b.start_tag = UNTIL_BOUND;
+  return b;
 }
 
 static int make_parts(xm_link *k, const xm_link_start *start) {
@@ -359,12 +357,11 @@ static int make_parts(xm_link *k, const xm_link_start *start) {
                        .need_tls = o->tls != XM_TLS_NONE,
                        .previd = start->previd,
                        .h = start->h};
-  xm_xml_limits limits = {0};
+  const xm_bounds bounds = bounds_until_bound(k);
   k->nego = xm_nego_new(&n, start->password, start->password_len);
-  k->xml = xm_xml_new(o->component ? XM_NS_COMPONENT : XM_NS_CLIENT, &limits);
+  k->xml = xm_xml_new(o->component ? XM_NS_COMPONENT : XM_NS_CLIENT, &bounds);
   if (!k->nego || !k->xml) return XM_ENOMEM;
   if (o->tls != XM_TLS_NONE) xm_xml_set_piece(k->xml, TLS_PIECE);
-  xk_set_limits(k, STANZA_UNTIL_BOUND);
   return XM_OK;
 }
 
@@ -457,6 +454,10 @@ void xm_link_rest(xm_link *k) {
 
 const xm_tape *xm_link_tape(const xm_link *k) {
   return xm_xml_tape(k->xml);
+}
+
+xm_bound xm_link_crossed(const xm_link *k, size_t *most) {
+  return xm_xml_crossed(k->xml, most);
 }
 
 xm_err *xm_link_why(xm_link *k) {

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "bounds.h"
 #include "buf.h"
 #include "err.h"
 #include "jid.h"
@@ -54,6 +55,7 @@ typedef enum xm_link_event {
   XM_LINK_AGAIN,   /* there is more to do, but others should have their turn */
   XM_LINK_OPENED,  /* once */
   XM_LINK_ELEMENT, /* level 1; xm_link_tape has it until the next call */
+  XM_LINK_SKIPPED, /* the same, of an element that crossed a bound (xm_link_crossed): the tape has its start tag */
   XM_LINK_CLOSE,   /* the peer has ended its stream */
   XM_LINK_BROKEN,  /* the peer's stream is at fault, xm_link_why tells: refuse it */
   XM_LINK_ENDED,   /* state CLOSED; xm_link_why tells */
@@ -92,6 +94,7 @@ size_t xm_link_end(xm_link *k, xm_link_how how, const char *detail);
 xm_link_state xm_link_state_of(const xm_link *k);
 const char *xm_link_phase(const xm_link *k); /* "connecting", "securing", ...; a string that stays */
 const xm_tape *xm_link_tape(const xm_link *k);
+xm_bound xm_link_crossed(const xm_link *k, size_t *most); /* after SKIPPED; and the bound's number */
 xm_err *xm_link_why(xm_link *k); /* to be filled in by who cuts it */
 /* After OPENED. */
 const xm_jid *xm_link_jid(const xm_link *k); /* what was bound; resumed: who logged in */

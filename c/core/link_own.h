@@ -59,8 +59,6 @@ xm_link_event xk_end(xm_link *k, xm_link_how how);
 /* Below TLS. */
 ssize_t xk_recv(void *link, void *to, size_t n);
 ssize_t xk_send(void *link, const void *from, size_t n);
-/* `stanza`: bytes that one may have. */
-void xk_set_limits(xm_link *k, size_t stanza);
 void xk_note_other_host(xm_link *k, const xm_tape *t);
 
 /* link_setup. Each comes to an event, or to AGAIN when the next state can go on at once. */

@@ -171,7 +171,7 @@ static xm_link_event start_tls(xm_link *k) {
 void xk_open_up(xm_link *k) {
   xm_nego_free(k->nego);
   k->nego = NULL;
-  xk_set_limits(k, k->o->max_stanza);
+  xm_xml_set_bounds(k->xml, &k->o->bounds, XM_XML_SKIP);
   k->wire.secret = false;
   xk_enter(k, XM_LINK_OPEN);
   if (k->paused && k->sock) xm_sock_pause(k->sock, true);

@@ -1,4 +1,4 @@
-/* options: what a connection is asked for. Rank 2: knows jid, tls. A header only: filled in by the binding, kept by
+/* options: what a connection is asked for. Rank 2: knows bounds, jid, tls. A header only: filled in by the binding, kept by
  * conn, read by link. */
 #ifndef XM_OPTIONS_H
 #define XM_OPTIONS_H
@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "bounds.h"
 #include "jid.h"
 #include "tls.h"
 
@@ -49,9 +50,8 @@ typedef struct xm_conn_options {
   unsigned keepalive;      /* the server is asked for a sign of life after so long without a send; 0: never */
   unsigned patience;       /* an acknowledgement, or that sign, is waited for so long */
   unsigned max_age;        /* what has waited longer isn't sent in a new session but comes back */
-  size_t max_stanza;       /* once bound; 64 KiB before */
+  xm_bounds bounds;        /* of stanzas, both ways, once bound; before, one may have 64 KiB */
   size_t max_queue;        /* bytes that wait to be sent or acknowledged */
-  unsigned max_depth, max_attributes, max_nodes;
   bool fed;                /* for tests: no transport, READY from the start as `jid`; see xm_conn_feed */
   void (*wake)(void *arg); /* there is news: call xm_conn_next soon. May only mark */
   void *wake_arg;

@@ -39,6 +39,41 @@ static int refuse_character(xm_out *o, unsigned code) {
   return refuse(o, o->fault_room);
 }
 
+/* Bounds, each counted as xml counts it. */
+
+static int refuse_bound(xm_out *o, xm_bound which) {
+  snprintf(o->fault_room, sizeof o->fault_room, "%s over the limit of %zu (the option %s)", xm_bounds_what(which),
+           xm_bounds_most(o->bounds, which), xm_bounds_option(which));
+  return refuse(o, o->fault_room);
+}
+
+static int count_node(xm_out *o) {
+  return o->bounds && ++o->nodes > o->bounds->nodes ? refuse_bound(o, XM_BOUND_NODES) : XM_OK;
+}
+
+static int count_element(xm_out *o) {
+  o->attributes = 0;
+  o->tag = xm_buf_mark(o->buf);
+  if (++o->depth > o->bounds->depth) return refuse_bound(o, XM_BOUND_DEPTH);
+  return count_node(o);
+}
+
+static int count_attribute(xm_out *o, const char *name, size_t n) {
+  if (!xm_bounds_counts(o->depth == 1, name, n)) return XM_OK;
+  return ++o->attributes > o->bounds->attributes ? refuse_bound(o, XM_BOUND_ATTRIBUTES) : XM_OK;
+}
+
+static int count_ns(xm_out *o, size_t n, bool is_clark) {
+  if (!o->bounds) return XM_OK;
+  if (n > o->bounds->ns) return refuse_bound(o, XM_BOUND_NS);
+  if (is_clark) o->clark += n;
+  return o->clark > xm_bounds_most(o->bounds, XM_BOUND_CLARK) ? refuse_bound(o, XM_BOUND_CLARK) : XM_OK;
+}
+
+static int count_tag(xm_out *o) {
+  return o->bounds && xm_buf_mark(o->buf) - o->tag > o->bounds->start_tag ? refuse_bound(o, XM_BOUND_START_TAG) : XM_OK;
+}
+
 /* Length of the UTF-8 character at `s` (a lead byte, of which `n` bytes are there); 0 when it isn't one. */
 static size_t utf8_length(const unsigned char *s, size_t n, unsigned *code) {
   static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -156,14 +191,16 @@ static int put_name(xm_out *o, const char *name, size_t n) {
 static int end_tag(xm_out *o) {
   if (!o->in_tag) return XM_OK;
   o->in_tag = false;
-  return xm_buf_putc(o->buf, '>');
+  return xm_buf_putc(o->buf, '>') == XM_OK ? count_tag(o) : XM_ENOMEM;
 }
 
 static int open_tag(xm_out *o, const char *begin, const char *name, size_t n) {
   int rc = end_tag(o);
+  if (rc == XM_OK && o->bounds) rc = count_element(o);
   if (rc == XM_OK) rc = xm_buf_puts(o->buf, begin);
   if (rc == XM_OK) rc = put_name(o, name, n);
   o->in_tag = true;
+  o->in_text = false;
   o->prefixes = 0;
   return rc;
 }
@@ -218,6 +255,7 @@ static int put_clark(xm_out *o, const char *name, size_t n, const char *value, s
     if (rc == XM_OK) rc = xm_buf_puts(o->buf, prefix);
     if (rc == XM_OK) rc = put_value(o, uri, uri_len);
   }
+  if (rc == XM_OK) rc = count_ns(o, uri_len, true);
   if (rc == XM_OK) rc = xm_buf_putc(o->buf, ' ');
   if (rc == XM_OK) rc = xm_buf_puts(o->buf, prefix);
   if (rc == XM_OK) rc = xm_buf_putc(o->buf, ':');
@@ -225,11 +263,18 @@ static int put_clark(xm_out *o, const char *name, size_t n, const char *value, s
   return rc == XM_OK ? put_value(o, value, value_len) : rc;
 }
 
+static int put_xmlns(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
+  if (equals(value, value_len, XM_NS_XML) || equals(value, value_len, NS_XMLNS))
+    return refuse(o, "a namespace that no element can have");
+  if (count_ns(o, value_len, false) < 0) return XM_EINVAL;
+  return put_plain_attr(o, name, n, value, value_len);
+}
+
 int xm_out_attr(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
   int rc;
+  if (equals(name, n, "xmlns")) return put_xmlns(o, name, n, value, value_len);
+  if (o->bounds && count_attribute(o, name, n) < 0) return XM_EINVAL;
   if (n && name[0] == '{') return put_clark(o, name, n, value, value_len);
-  if (equals(name, n, "xmlns") && (equals(value, value_len, XM_NS_XML) || equals(value, value_len, NS_XMLNS)))
-    return refuse(o, "a namespace that no element can have");
   if (!equals(name, n, "xml:lang")) return put_plain_attr(o, name, n, value, value_len);
   rc = xm_buf_puts(o->buf, " xml:lang");
   return rc == XM_OK ? put_value(o, value, value_len) : rc;
@@ -237,18 +282,25 @@ int xm_out_attr(xm_out *o, const char *name, size_t n, const char *value, size_t
 
 int xm_out_text(xm_out *o, const char *s, size_t n) {
   int rc = n ? end_tag(o) : XM_OK;
+  if (rc == XM_OK && n && !o->in_text) rc = count_node(o);
+  if (n) o->in_text = true;
   return rc == XM_OK ? put_escaped(o, s, n, IN_TEXT) : rc;
 }
 
-static int close_tag(xm_out *o, const char *begin, const char *name, size_t n) {
+static int put_end_tag(xm_out *o, const char *begin, const char *name, size_t n) {
   int rc;
-  if (o->in_tag) {
-    o->in_tag = false;
-    return xm_buf_put(o->buf, "/>", 2);
-  }
+  o->tag = xm_buf_mark(o->buf);
   rc = xm_buf_puts(o->buf, begin);
   if (rc == XM_OK) rc = xm_buf_put(o->buf, name, n);
   return rc == XM_OK ? xm_buf_putc(o->buf, '>') : rc;
+}
+
+static int close_tag(xm_out *o, const char *begin, const char *name, size_t n) {
+  int rc = o->in_tag ? xm_buf_put(o->buf, "/>", 2) : put_end_tag(o, begin, name, n);
+  o->in_tag = o->in_text = false;
+  if (rc < 0 || !o->bounds) return rc;
+  if (--o->depth == 0 && xm_buf_mark(o->buf) - o->mark > o->bounds->stanza) return refuse_bound(o, XM_BOUND_STANZA);
+  return count_tag(o);
 }
 
 int xm_out_close(xm_out *o, const char *name, size_t n) {

@@ -1,4 +1,4 @@
-/* out: from calls to escaped XML in a buf. Rank 1: knows err, buf, tape.
+/* out: from calls to escaped XML in a buf. Rank 1: knows err, buf, tape, bounds.
  *
  *   xm_out o = xm_out_begin(buf);
  *   xm_out_open(&o, ...); xm_out_attr(&o, ...); xm_out_text(&o, ...); xm_out_close(&o, ...);
@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "bounds.h"
 #include "buf.h"
 #include "tape.h"
 
@@ -19,18 +20,30 @@ typedef struct xm_out {
   size_t mark;       /* the buf's length before the first call */
   bool in_tag;       /* the start tag is still open for attributes */
   bool wide;         /* a name with characters beyond ASCII has been written: to be asked about, see below */
+  bool in_text;      /* what was written last is text */
   unsigned prefixes; /* made up in this start tag */
+  const xm_bounds *bounds; /* that it keeps to, as a receiver would; NULL: none. Borrowed */
+  unsigned depth, attributes, nodes; /* open elements; of this start tag; of all */
+  size_t tag, clark; /* where this tag begins; bytes of namespaces in names of attributes */
   const char *fault; /* after XM_EINVAL: what is wrong, for people: "U+0001, which XML 1.0 forbids" */
-  char fault_room[64];
+  char fault_room[128];
 } xm_out;
 
 static inline xm_out xm_out_begin(xm_buf *b) {
   xm_out o; /* its fault_room stays as it is */
   o.buf = b;
   o.mark = xm_buf_mark(b);
-  o.in_tag = o.wide = false;
-  o.prefixes = 0;
+  o.in_tag = o.wide = o.in_text = false;
+  o.prefixes = o.depth = o.attributes = o.nodes = 0;
+  o.bounds = NULL;
+  o.tag = o.clark = 0;
   o.fault = NULL;
+  return o;
+}
+/* The same, of what has to be within bounds. */
+static inline xm_out xm_out_begin_within(xm_buf *b, const xm_bounds *bounds) {
+  xm_out o = xm_out_begin(b);
+  o.bounds = bounds;
   return o;
 }
 static inline void xm_out_abandon(xm_out *o) { xm_buf_rollback(o->buf, o->mark); }

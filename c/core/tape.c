@@ -3,10 +3,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rnd.h"
+
 enum { USUAL_RECS = 4096, USUAL_BYTES = 256 * 1024 };
+
+/* By a hash that a peer can't know: cells with an offset, 0 where there is none, for at least twice as many as there are. */
+struct xm_tape_ns_table {
+  uint64_t seed;
+  uint32_t n, cap; /* a power of two */
+  struct cell {
+    uint32_t at, len;
+    uint64_t hash;
+  } cells[];
+};
 
 void xm_tape_free(xm_tape *t) {
   free(t->recs);
+  free(t->long_ns);
   xm_buf_free(&t->bytes);
   *t = XM_TAPE_INIT;
 }
@@ -16,7 +29,10 @@ static bool fits(const xm_tape *t, size_t n) { return n < UINT32_MAX - 1 - t->by
 
 static int add_rec_room(xm_tape *t) {
   uint32_t cap = t->cap ? t->cap * 2 : 32;
-  xm_tape_rec *bigger = realloc(t->recs, cap * sizeof *bigger);
+  xm_tape_rec *bigger;
+  size_t size;
+  if (cap < t->cap || __builtin_mul_overflow(sizeof *bigger, (size_t)cap, &size)) return XM_ELIMIT;
+  bigger = realloc(t->recs, size);
   if (!bigger) return XM_ENOMEM;
   t->recs = bigger;
   t->cap = cap;
@@ -73,6 +89,8 @@ int xm_tape_reset(xm_tape *t, const char *ns) {
   int rc;
   if (t->cap > USUAL_RECS || t->bytes.cap > USUAL_BYTES) xm_tape_free(t);
   xm_buf_clear(&t->bytes);
+  free(t->long_ns);
+  t->long_ns = NULL;
   t->n = t->open = t->depth = 0;
   rc = make_room(t, n + 1);
   if (rc < 0) return rc;
@@ -81,18 +99,76 @@ int xm_tape_reset(xm_tape *t, const char *ns) {
   return XM_OK;
 }
 
+/* Namespaces that are too long to be written out for each element. */
+
+static uint64_t hash_of(uint64_t seed, const char *s, size_t n) {
+  uint64_t h = seed; /* FNV-1a */
+  size_t i;
+  for (i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * 0x100000001B3u;
+  return h ^ h >> 32;
+}
+
+/* The cell of that namespace, or the one where it belongs. */
+static struct cell *cell_of(const xm_tape *t, xm_tape_ns_table *h, uint64_t hash, const char *ns, size_t n) {
+  uint32_t i = (uint32_t)hash & (h->cap - 1);
+  for (; h->cells[i].at; i = (i + 1) & (h->cap - 1)) {
+    const struct cell *c = &h->cells[i];
+    if (c->hash == hash && c->len == n && memcmp(xm_tape_str(t, c->at), ns, n) == 0) break;
+  }
+  return &h->cells[i];
+}
+
+static void move_in(xm_tape_ns_table *to, const struct cell *c) {
+  uint32_t i = (uint32_t)c->hash & (to->cap - 1);
+  while (to->cells[i].at) i = (i + 1) & (to->cap - 1);
+  to->cells[i] = *c;
+  to->n++;
+}
+
+/* Room in the table for one more. */
+static int make_ns_room(xm_tape *t) {
+  xm_tape_ns_table *old = t->long_ns, *bigger;
+  uint32_t i, cap = old ? old->cap * 2 : 16;
+  if (old && old->n < old->cap / 2) return XM_OK;
+  bigger = calloc(1, sizeof *bigger + cap * sizeof(struct cell));
+  if (!bigger) return XM_ENOMEM;
+  bigger->cap = cap;
+  bigger->seed = old ? old->seed : 0;
+  if (!old && xm_rnd_bytes(&bigger->seed, sizeof bigger->seed) < 0) bigger->seed = (uintptr_t)bigger;
+  for (i = 0; old && i < old->cap; i++)
+    if (old->cells[i].at) move_in(bigger, &old->cells[i]);
+  free(old);
+  t->long_ns = bigger;
+  return XM_OK;
+}
+
+/* Where it lies already; 0: nowhere yet, and it will be put where the tape's bytes end now. XM_ENOMEM. */
+static int find_long_ns(xm_tape *t, const char *ns, size_t n, uint32_t *at) {
+  uint64_t hash;
+  struct cell *c;
+  if (make_ns_room(t) < 0) return XM_ENOMEM;
+  hash = hash_of(t->long_ns->seed, ns, n);
+  c = cell_of(t, t->long_ns, hash, ns, n);
+  *at = c->at;
+  if (c->at) return XM_OK;
+  *c = (struct cell){.at = (uint32_t)t->bytes.last, .len = (uint32_t)n, .hash = hash};
+  t->long_ns->n++;
+  return XM_OK;
+}
+
 static uint32_t next_slot(xm_tape *t) { return t->depth ? ++t->recs[t->open].children : 1; }
 
 int xm_tape_open(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len) {
-  uint32_t outer_at, outer_len;
+  uint32_t outer_at, outer_len, at = 0;
   const char *outer = xm_tape_outer(t, &outer_at, &outer_len);
   bool new_ns = ns && (outer_len != ns_len || memcmp(outer, ns, ns_len) != 0);
   int rc = make_room(t, (new_ns ? ns_len + 1 : 0) + name_len + 1);
   xm_tape_rec *r;
+  if (rc == XM_OK && new_ns && ns_len > XM_TAPE_SHORT_NS) rc = find_long_ns(t, ns, ns_len, &at);
   if (rc < 0) return rc;
   r = add_rec(t, XM_TAPE_OPEN);
   r->new_ns = new_ns;
-  r->text = new_ns ? put(t, ns, ns_len) : outer_at;
+  r->text = !new_ns ? outer_at : at ? at : put(t, ns, ns_len);
   r->text_len = new_ns ? (uint32_t)ns_len : outer_len;
   r->name = put(t, name, name_len);
   r->name_len = (uint32_t)name_len;
@@ -148,12 +224,55 @@ int xm_tape_text(xm_tape *t, const char *s, size_t n) {
 
 int xm_tape_close(xm_tape *t) {
   uint32_t open = t->open;
-  if (t->n == t->cap && add_rec_room(t) < 0) return XM_ENOMEM;
+  int rc = t->n < t->cap ? XM_OK : add_rec_room(t);
+  if (rc < 0) return rc;
   add_rec(t, XM_TAPE_CLOSE)->next = open;
   t->open = t->recs[open].next;
   t->recs[open].next = t->n;
   t->depth--;
   return XM_OK;
+}
+
+/* Where the strings of the first `n` records end. */
+static size_t end_of(const xm_tape *t, uint32_t n) {
+  size_t end = t->ns_len + 1;
+  uint32_t i;
+  for (i = 0; i < n; i++) {
+    const xm_tape_rec *r = &t->recs[i];
+    if (r->name + r->name_len + 1 > end) end = (size_t)r->name + r->name_len + 1;
+    if (r->text + r->text_len + 1 > end) end = (size_t)r->text + r->text_len + 1;
+  }
+  return end;
+}
+
+/* What it is shrunk to is a page or so: the old place will do when there is none for that. */
+static void give_back(xm_tape *t) {
+  uint32_t cap = t->n + 1;
+  xm_tape_rec *smaller = t->cap > USUAL_RECS ? realloc(t->recs, cap * sizeof *smaller) : NULL;
+  xm_buf bytes = XM_BUF_INIT;
+  if (smaller) {
+    t->recs = smaller;
+    t->cap = cap;
+  }
+  if (t->bytes.cap <= USUAL_BYTES || xm_buf_put(&bytes, xm_buf_at(&t->bytes), xm_buf_len(&t->bytes)) < 0) return;
+  xm_buf_free(&t->bytes);
+  t->bytes = bytes;
+}
+
+int xm_tape_cut(xm_tape *t) {
+  int rc;
+  if (t->n == 0) return XM_OK;
+  t->n = 1 + t->recs[0].attrs;
+  t->bytes.last = end_of(t, t->n);
+  free(t->long_ns);
+  t->long_ns = NULL;
+  t->recs[0].children = 0;
+  t->recs[0].next = 0;
+  t->open = 0;
+  t->depth = 1;
+  rc = xm_tape_close(t);
+  if (rc == XM_OK) give_back(t);
+  return rc;
 }
 
 bool xm_tape_is(const xm_tape *t, uint32_t i, const char *ns, const char *name) {

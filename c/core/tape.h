@@ -1,4 +1,4 @@
-/* tape: one element, with all that is in it, as flat records in the order of the document. Rank 0: knows err and buf.
+/* tape: one element, with all that is in it, as flat records in the order of the document. Rank 0: knows err, buf, rnd.
  *
  *   OPEN message | ATTR to | ATTR id | OPEN body | TEXT | CLOSE body | CLOSE message
  *
@@ -16,7 +16,10 @@
 
 typedef enum xm_tape_kind { XM_TAPE_OPEN, XM_TAPE_ATTR, XM_TAPE_TEXT, XM_TAPE_CLOSE } xm_tape_kind;
 
-/* Offsets are into the tape's bytes, where every string also has a NUL behind it. */
+/* Offsets are into the tape's bytes, where every string also has a NUL behind it. A namespace of more than XM_TAPE_SHORT_NS
+ * bytes lies there once, however many elements are in it: the same one has the same offset. */
+enum { XM_TAPE_SHORT_NS = 64 };
+
 typedef struct xm_tape_rec {
   unsigned char kind; /* xm_tape_kind */
   bool new_ns;        /* OPEN: its namespace is not its parent's (record 0: not the stream's) */
@@ -30,6 +33,8 @@ typedef struct xm_tape_rec {
   uint32_t text_len;
 } xm_tape_rec;
 
+typedef struct xm_tape_ns_table xm_tape_ns_table;
+
 typedef struct xm_tape {
   xm_tape_rec *recs;
   uint32_t n, cap;
@@ -37,6 +42,7 @@ typedef struct xm_tape {
   uint32_t depth;    /* how many are open */
   uint32_t ns_len;   /* of the namespace that record 0 is compared with; it lies at offset 0 */
   xm_buf bytes;
+  xm_tape_ns_table *long_ns; /* where the long namespaces lie; NULL: there was none yet */
 } xm_tape;
 
 #define XM_TAPE_INIT ((xm_tape){0})
@@ -55,6 +61,9 @@ int xm_tape_open(xm_tape *t, const char *ns, size_t ns_len, const char *name, si
 int xm_tape_attr(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len, const char *value);
 int xm_tape_text(xm_tape *t, const char *s, size_t n);
 int xm_tape_close(xm_tape *t);
+/* Only the element's own start tag is kept, and closed; memory that the rest had is given back. Nothing, where record 0 isn't
+ * there yet. 0 or XM_ENOMEM. */
+int xm_tape_cut(xm_tape *t);
 
 /* Reading. `i` is an OPEN record. Strings live until the next reset; `len` may be NULL. */
 static inline const char *xm_tape_str(const xm_tape *t, uint32_t offset) { return t->bytes.data + offset; }

@@ -6,78 +6,82 @@
 
 #include "ascii.h"
 #include "ns.h"
+#include "parser.h"
 
-/* Where expat has reparse deferral it also has this; Debian's 2.5.0 has both, so no version macro can tell. */
-extern XML_Bool XML_SetReparseDeferralEnabled(XML_Parser, XML_Bool) __attribute__((weak));
-
-/* The positions of 2.9 and later have 64 bits everywhere; the older ones have a long's. */
-#if XML_MAJOR_VERSION > 2 || XML_MINOR_VERSION >= 9
-#define token_begin XML_GetCurrentByteIndex64
-#define token_length XML_GetCurrentByteCount64
-#else
-#define token_begin XML_GetCurrentByteIndex
-#define token_length XML_GetCurrentByteCount
-#endif
+#define SEP XM_PARSER_SEP
 
 enum {
-  READ = 16 * 1024,
-  GROWTH = 4, /* times as many bytes as a stanza may have, its tape may have: see took */
+  TOKEN = 4 << 20,      /* bytes of a tag that isn't complete, where one that is too long is skipped and not refused */
+  MEMORY = 32 << 20,    /* bytes that expat may have, and so many for each byte of a start tag */
+  PER_BYTE = 8,
+  LEAST_SPARE = 16 << 10, /* that are worth a new expat when nothing happens */
+  MUCH_SPARE = 1 << 20,   /* and when much does */
 };
 
-/* Between namespace and local name in what expat hands out: a byte that UTF-8 doesn't have. */
-#define SEP '\xFF'
-
 struct xm_xml {
-  XML_Parser parser;
-  xm_xml_limits limits;
+  xm_parser parser;
+  xm_bounds bounds;
+  xm_xml_verdict verdict;
   const char *ns;     /* the stream's content namespace */
   xm_tape tape;
   xm_err err;         /* why a handler stopped the parser */
   xm_xml_event event; /* what the handlers came to in this call */
-  bool paused;        /* at `event`, inside the bytes that were filled in */
-  bool untried;       /* bytes came since deferral was last overruled */
+  xm_bound crossed;   /* by the element at hand: what is left of it is skipped */
   bool failed;
   unsigned depth;     /* open elements, the stream's root included */
   unsigned nodes;     /* of the stanza at hand */
-  size_t piece;       /* how many bytes the caller is given room for */
-  const char *room;   /* where the caller puts bytes */
-  size_t last;        /* how many it has put there */
-  size_t filled;      /* bytes there that expat hasn't been told of */
-  size_t fed;         /* bytes told, since the stream began */
-  size_t used;        /* of these, the ones before the token at hand */
-  size_t begin;       /* where the stanza at hand began */
+  unsigned declared;  /* namespaces with prefixes, by the start tag at hand */
+  bool long_ns;       /* one of them is too long */
+  size_t clark;       /* bytes of namespaces in the names of the stanza's attributes */
+  uint64_t begin;     /* where the stanza at hand began */
+  xm_buf header;      /* the stream's start tag, to begin a new expat with; empty: it can't be known */
 };
 
-static size_t position(xm_xml *x) {
-  int64_t at = token_begin(x->parser);
-  if (at >= 0 && (size_t)at > x->used) x->used = (size_t)at;
-  return x->used;
-}
+static void stop(xm_xml *x) { XML_StopParser(x->parser.expat, XML_FALSE); }
+
+/* Whether it may be tried again: see xml.h. */
+static bool may_retry(const xm_xml *x) { return x->verdict == XM_XML_SKIP; }
 
 static void refuse(xm_xml *x, const char *condition, const char *text) {
-  xm_err_set(&x->err, XM_LAYER_STREAM, condition, false, "the stream was refused: %s", text);
-  XML_StopParser(x->parser, XML_FALSE);
+  xm_err_set(&x->err, XM_LAYER_STREAM, condition, may_retry(x), "the stream was refused: %s", text);
+  stop(x);
 }
 
-static void refuse_limit(xm_xml *x, const char *what, size_t bound) {
-  xm_err_set(&x->err, XM_LAYER_STREAM, "policy-violation", false,
-             "the stream was refused: %s over the limit of %zu", what, bound);
-  XML_StopParser(x->parser, XML_FALSE);
+/* Before anybody has logged in some are stricter than their options. */
+static void refuse_bound(xm_xml *x, xm_bound which) {
+  bool fixed = x->verdict == XM_XML_REFUSE && (which == XM_BOUND_STANZA || which == XM_BOUND_START_TAG);
+  xm_err_set(&x->err, XM_LAYER_STREAM, "policy-violation", may_retry(x),
+             "the stream was refused: %s over the limit of %zu (%s%s)", xm_bounds_what(which),
+             xm_bounds_most(&x->bounds, which), fixed ? "until a resource is bound" : "the option ",
+             fixed ? "" : xm_bounds_option(which));
+  stop(x);
 }
 
-static void refuse_growth(xm_xml *x, int rc) {
-  if (rc == XM_ENOMEM) xm_err_nomem(&x->err);
-  refuse_limit(x, "bytes of a stanza, its namespaces written out,", GROWTH * x->limits.stanza);
+static inline bool is_stopped(const xm_xml *x) { return xm_err_is_set(&x->err); }
+
+static void run_out(xm_xml *x) {
+  xm_err_nomem(&x->err);
+  stop(x);
 }
 
-/* What an append to the tape came to. A namespace, said once, may be meant 10,000 times; each time the tape grows. */
+/* Nothing more of the element is kept: of what there is, its start tag stays, where that is complete. */
+static void cross(xm_xml *x, xm_bound which) {
+  if (is_stopped(x) || x->crossed) return;
+  if (x->verdict == XM_XML_REFUSE || x->depth == 0) return refuse_bound(x, which);
+  x->crossed = which;
+  if (xm_tape_cut(&x->tape) < 0) run_out(x);
+}
+
+/* What an append to the tape came to. */
 static inline void took(xm_xml *x, int rc) {
-  if (rc != XM_OK || x->tape.bytes.last / GROWTH > x->limits.stanza) refuse_growth(x, rc);
+  if (rc == XM_OK) return;
+  if (rc == XM_ELIMIT) return cross(x, XM_BOUND_STANZA);
+  run_out(x);
 }
 
 static void pause_at(xm_xml *x, xm_xml_event event) {
   x->event = event;
-  XML_StopParser(x->parser, XML_TRUE);
+  XML_StopParser(x->parser.expat, XML_TRUE);
 }
 
 /* Splits what expat calls a name. */
@@ -92,9 +96,11 @@ static void add_foreign_attribute(xm_xml *x, const char *name, const char *value
   const char *local = local_of(name, &ns_len);
   if (ns_len == strlen(XM_NS_XML) && memcmp(name, XM_NS_XML, ns_len) == 0 && strcmp(local, "lang") == 0) {
     took(x, xm_tape_attr(&x->tape, "", 0, "xml:lang", 8, value));
-  } else {
-    took(x, xm_tape_attr(&x->tape, name, ns_len, local, strlen(local), value));
+    return;
   }
+  x->clark += ns_len;
+  if (x->clark > xm_bounds_most(&x->bounds, XM_BOUND_CLARK)) return cross(x, XM_BOUND_CLARK);
+  took(x, xm_tape_attr(&x->tape, name, ns_len, local, strlen(local), value));
 }
 
 /* Nearly all names are short and without a namespace. */
@@ -105,51 +111,78 @@ static void add_attribute(xm_xml *x, const char *name, const char *value) {
   else took(x, xm_tape_attr(&x->tape, "", 0, name, n, value));
 }
 
+/* Of `n` attributes, those that count. */
+static unsigned count_attributes(const xm_xml *x, const char **atts, unsigned n) {
+  unsigned i, counted = 0;
+  for (i = 0; i < n; i++) {
+    size_t ns_len;
+    const char *local = local_of(atts[2 * i], &ns_len);
+    bool is_lang = ns_len == strlen(XM_NS_XML) && memcmp(atts[2 * i], XM_NS_XML, ns_len) == 0 && strcmp(local, "lang") == 0;
+    const char *name = is_lang ? "xml:lang" : ns_len ? "" : local;
+    counted += xm_bounds_counts(x->depth <= 1, name, strlen(name));
+  }
+  return counted;
+}
+
+static bool are_too_many(const xm_xml *x, const char **atts, unsigned n) {
+  return n > x->bounds.attributes && count_attributes(x, atts, n) > x->bounds.attributes;
+}
+
 static void add_attributes(xm_xml *x, const char **atts) {
   unsigned n;
-  for (n = 0; atts[2 * n] && !xm_err_is_set(&x->err); n++) {
-    if (n == x->limits.attributes) return refuse_limit(x, "attributes of an element", n);
+  for (n = 0; atts[2 * n] && !is_stopped(x) && !x->crossed; n++) {
+    if (are_too_many(x, atts, n + 1)) return cross(x, XM_BOUND_ATTRIBUTES);
     add_attribute(x, atts[2 * n], atts[2 * n + 1]);
   }
 }
 
-/* RFC 6120 4.8: the root is <stream/> in its namespace; below it that namespace has only features and error. */
+/* RFC 6120 4.8: the root is <stream/> in its namespace; right below it that namespace has only features and error. Deeper it
+ * is one like any other. */
 static void check_stream_ns(xm_xml *x, const char *name) {
   const size_t n = strlen(XM_NS_STREAM);
   bool is_one = strncmp(name, XM_NS_STREAM, n) == 0 && name[n] == SEP;
   const char *local = is_one ? name + n + 1 : "";
   if (x->depth == 0 && !is_one) refuse(x, "invalid-namespace", "its root is not in the streams namespace");
   if (x->depth == 0 && is_one && strcmp(local, "stream") != 0) refuse(x, "bad-format", "its root is not <stream/>");
-  if (x->depth == 0 || !is_one) return;
-  if (x->depth == 1 && (strcmp(local, "features") == 0 || strcmp(local, "error") == 0)) return;
+  if (x->depth != 1 || !is_one) return;
+  if (strcmp(local, "features") == 0 || strcmp(local, "error") == 0) return;
   refuse(x, "bad-format", "an element of the streams namespace where none belongs");
 }
 
 /* Any tag: an end tag may be long, too, with space. What isn't told yet is asked only where it could be too much. */
 static void check_tag(xm_xml *x) {
-  if (x->fed - x->used <= x->limits.start_tag) return;
-  if ((size_t)token_length(x->parser) > x->limits.start_tag)
-    refuse_limit(x, "bytes of a tag", x->limits.start_tag);
+  if (x->parser.fed - x->parser.used <= x->bounds.start_tag) return;
+  if (xm_parser_length(&x->parser) > x->bounds.start_tag) cross(x, XM_BOUND_START_TAG);
 }
 
 /* RFC 6120 4.8.2: both streams have the same content namespace, where theirs declares one as the default. */
 static void on_namespace(void *arg, const XML_Char *prefix, const XML_Char *uri) {
   xm_xml *x = arg;
+  x->declared += prefix != NULL;
+  if (uri && strlen(uri) > x->bounds.ns) x->long_ns = true;
   if (x->depth > 0 || prefix || !uri || strcmp(uri, x->ns) == 0 || strcmp(uri, XM_NS_STREAM) == 0) return;
   refuse(x, "invalid-namespace", "its content namespace is not ours");
 }
 
+static void check_namespaces(xm_xml *x) {
+  if (x->long_ns) cross(x, XM_BOUND_NS);
+  if (x->declared > x->bounds.attributes) cross(x, XM_BOUND_ATTRIBUTES);
+  x->declared = 0;
+  x->long_ns = false;
+}
+
 static void count_node(xm_xml *x) {
-  if (x->nodes++ == x->limits.nodes) refuse_limit(x, "elements and texts in a stanza", x->limits.nodes);
+  if (x->nodes++ == x->bounds.nodes) cross(x, XM_BOUND_NODES);
 }
 
 static void start_stanza(xm_xml *x) {
-  x->begin = position(x);
+  x->begin = xm_parser_begin(&x->parser);
   x->nodes = 0;
+  x->clark = 0;
+  x->crossed = XM_BOUND_NONE;
   took(x, xm_tape_reset(&x->tape, x->ns));
 }
 
-/* Features and errors are the only elements of that namespace, and what is in them is of others. */
 static bool is_stream_ns(const char *ns, size_t n) {
   return n == strlen(XM_NS_STREAM) && memcmp(ns, XM_NS_STREAM, n) == 0;
 }
@@ -165,40 +198,66 @@ static void add_element(xm_xml *x, const char *name) {
   }
   check_stream_ns(x, name);
   local = local_of(name, &ns_len);
-  if (!xm_err_is_set(&x->err)) took(x, xm_tape_open(&x->tape, name, ns_len, local, strlen(local)));
+  if (!is_stopped(x)) took(x, xm_tape_open(&x->tape, name, ns_len, local, strlen(local)));
+}
+
+/* The tape of an element whose own start tag has crossed a bound: who it is from, and what answers it. */
+static void keep_address(xm_xml *x, const char *name, const char **atts) {
+  static const char *const kept[] = {"from", "to", "id", "type"};
+  size_t i, k;
+  took(x, xm_tape_reset(&x->tape, x->ns));
+  if (!is_stopped(x)) add_element(x, name);
+  for (i = 0; atts[i] && !is_stopped(x); i += 2)
+    for (k = 0; k < sizeof kept / sizeof *kept; k++)
+      if (strcmp(atts[i], kept[k]) == 0) add_attribute(x, atts[i], atts[i + 1]);
+  if (!is_stopped(x)) took(x, xm_tape_close(&x->tape));
+}
+
+static void keep_header(xm_xml *x) {
+  xm_buf_clear(&x->header);
+  took(x, xm_parser_copy_token(&x->parser, &x->header));
+}
+
+/* All that a start tag has to keep to, before anything is made of it. */
+static void check_start(xm_xml *x, const char *name) {
+  if (x->depth == 0) check_stream_ns(x, name); /* before the bounds */
+  if (x->depth <= 1 && !is_stopped(x)) start_stanza(x);
+  check_tag(x);
+  check_namespaces(x);
+  if (x->depth > x->bounds.depth) cross(x, XM_BOUND_DEPTH);
+  count_node(x);
 }
 
 static void on_start(void *arg, const XML_Char *name, const XML_Char **atts) {
   xm_xml *x = arg;
-  if (xm_err_is_set(&x->err)) return;
-  if (x->depth == 0) check_stream_ns(x, name); /* before the limits */
-  check_tag(x);
-  if (x->depth > x->limits.depth) refuse_limit(x, "depth of elements", x->limits.depth);
-  if (x->depth <= 1 && !xm_err_is_set(&x->err)) start_stanza(x);
-  count_node(x);
-  if (!xm_err_is_set(&x->err)) add_element(x, name);
-  if (!xm_err_is_set(&x->err)) add_attributes(x, atts);
-  if (x->depth++ == 0 && !xm_err_is_set(&x->err)) {
+  if (is_stopped(x)) return;
+  if (x->depth <= 1 || !x->crossed) check_start(x, name);
+  if (!x->crossed && !is_stopped(x)) add_element(x, name);
+  if (!x->crossed && !is_stopped(x)) add_attributes(x, atts);
+  if (x->depth == 1 && x->crossed && !is_stopped(x)) keep_address(x, name, atts);
+  if (x->depth++ == 0 && !is_stopped(x)) {
     took(x, xm_tape_close(&x->tape));
+    keep_header(x);
     pause_at(x, XM_XML_OPEN);
   }
 }
 
-static void check_size(xm_xml *x, size_t end) {
-  if (x->depth > 1 && end - x->begin > x->limits.stanza) refuse_limit(x, "bytes of a stanza", x->limits.stanza);
+static void check_size(xm_xml *x, uint64_t end) {
+  if (x->depth > 1 && end - x->begin > x->bounds.stanza) cross(x, XM_BOUND_STANZA);
 }
 
 static void on_end(void *arg, const XML_Char *name) {
   xm_xml *x = arg;
   (void)name;
-  if (xm_err_is_set(&x->err)) return;
+  if (is_stopped(x)) return;
   check_tag(x);
-  if (x->fed - x->begin > x->limits.stanza)
-    check_size(x, position(x) + (size_t)token_length(x->parser));
+  if (x->parser.fed - x->begin > x->bounds.stanza)
+    check_size(x, xm_parser_begin(&x->parser) + xm_parser_length(&x->parser));
+  if (is_stopped(x)) return;
   x->depth--;
   if (x->depth == 0) return pause_at(x, XM_XML_CLOSE);
-  took(x, xm_tape_close(&x->tape));
-  if (x->depth == 1 && !xm_err_is_set(&x->err)) pause_at(x, XM_XML_STANZA);
+  if (!x->crossed) took(x, xm_tape_close(&x->tape));
+  if (x->depth == 1 && !is_stopped(x)) pause_at(x, x->crossed ? XM_XML_SKIPPED : XM_XML_STANZA);
 }
 
 static bool is_space(const char *s, int n) {
@@ -209,11 +268,12 @@ static bool is_space(const char *s, int n) {
 static void on_text(void *arg, const XML_Char *s, int n) {
   xm_xml *x = arg;
   uint32_t before = x->tape.n;
-  if (xm_err_is_set(&x->err)) return;
+  if (is_stopped(x)) return;
   if (x->depth < 2) {
     if (!is_space(s, n)) refuse(x, "bad-format", "text between stanzas");
     return;
   }
+  if (x->crossed) return;
   took(x, xm_tape_text(&x->tape, s, (size_t)n));
   if (x->tape.n != before) count_node(x);
 }
@@ -240,112 +300,92 @@ static void on_pi(void *arg, const XML_Char *target, const XML_Char *data) {
   refuse(arg, "restricted-xml", "a processing instruction (RFC 6120 11.1)");
 }
 
-static void set_handlers(xm_xml *x) {
-  XML_SetUserData(x->parser, x);
-  XML_SetElementHandler(x->parser, on_start, on_end);
-  XML_SetStartNamespaceDeclHandler(x->parser, on_namespace);
-  XML_SetCharacterDataHandler(x->parser, on_text);
-  XML_SetXmlDeclHandler(x->parser, on_xml_decl);
-  XML_SetStartDoctypeDeclHandler(x->parser, on_doctype);
-  XML_SetCommentHandler(x->parser, on_comment);
-  XML_SetProcessingInstructionHandler(x->parser, on_pi);
+static void set_handlers(XML_Parser expat, void *arg) {
+  XML_SetUserData(expat, arg);
+  XML_SetElementHandler(expat, on_start, on_end);
+  XML_SetStartNamespaceDeclHandler(expat, on_namespace);
+  XML_SetCharacterDataHandler(expat, on_text);
+  XML_SetXmlDeclHandler(expat, on_xml_decl);
+  XML_SetStartDoctypeDeclHandler(expat, on_doctype);
+  XML_SetCommentHandler(expat, on_comment);
+  XML_SetProcessingInstructionHandler(expat, on_pi);
 }
 
-xm_xml *xm_xml_new(const char *ns, const xm_xml_limits *limits) {
+/* Of a tag that isn't complete. */
+static size_t most_of_token(const xm_xml *x) {
+  size_t n = x->bounds.start_tag;
+  return x->verdict == XM_XML_SKIP && n < TOKEN ? TOKEN : n;
+}
+
+void xm_xml_set_bounds(xm_xml *x, const xm_bounds *bounds, xm_xml_verdict verdict) {
+  x->bounds = *bounds;
+  x->verdict = verdict;
+  x->parser.token = most_of_token(x);
+  x->parser.most = x->bounds.start_tag < (SIZE_MAX - MEMORY) / PER_BYTE ? MEMORY + PER_BYTE * x->bounds.start_tag : SIZE_MAX;
+}
+
+xm_xml *xm_xml_new(const char *ns, const xm_bounds *bounds) {
   xm_xml *x = calloc(1, sizeof *x);
   if (!x) return NULL;
   x->ns = ns;
-  x->limits = *limits;
-  x->piece = READ;
-  x->parser = XML_ParserCreateNS("UTF-8", SEP);
-  if (!x->parser) {
+  if (xm_parser_init(&x->parser, set_handlers, x) < 0) {
     free(x);
     return NULL;
   }
-  set_handlers(x);
+  xm_xml_set_bounds(x, bounds, XM_XML_REFUSE);
   return x;
 }
 
 void xm_xml_free(xm_xml *x) {
   if (!x) return;
-  XML_ParserFree(x->parser);
+  xm_parser_free(&x->parser);
   xm_tape_free(&x->tape);
+  xm_buf_free(&x->header);
   free(x);
 }
 
-void xm_xml_set_limits(xm_xml *x, const xm_xml_limits *limits) {
-  x->limits = *limits;
-}
-
 void xm_xml_set_piece(xm_xml *x, size_t n) {
-  x->piece = n;
+  x->parser.piece = n;
 }
 
-/* What lies behind the event that is out: the end of what was filled in last. */
-static int save_unread(xm_xml *x, xm_buf *to) {
-  size_t n = x->failed ? 0 : xm_xml_unread(x);
-  return n && n <= x->last ? xm_buf_put(to, x->room + x->last - n, n) : XM_OK;
-}
-
-static char *room_for(xm_xml *x, size_t n) {
-  char *room = XML_GetBuffer(x->parser, (int)n);
-  x->room = room;
-  return room;
-}
-
-static int fill_unread(xm_xml *x, const xm_buf *from) {
-  size_t n = xm_buf_len(from);
-  char *to = n ? room_for(x, n) : NULL;
-  if (n && !to) return XM_ENOMEM;
-  if (n) memcpy(to, xm_buf_at(from), n);
-  if (n) xm_xml_fill(x, n);
-  return XM_OK;
-}
-
-static int reset(xm_xml *x) {
-  if (!XML_ParserReset(x->parser, "UTF-8")) return XM_ENOMEM;
-  set_handlers(x);
+int xm_xml_restart(xm_xml *x) {
+  if (xm_parser_renew(&x->parser, NULL) < 0) return XM_ENOMEM;
   x->event = XM_XML_MORE;
-  x->paused = x->untried = x->failed = false;
-  x->depth = x->nodes = 0;
-  x->filled = x->fed = x->used = x->begin = 0;
+  x->failed = x->long_ns = false;
+  x->depth = x->nodes = x->declared = 0;
+  x->crossed = XM_BOUND_NONE;
+  x->begin = 0;
+  xm_buf_free(&x->header);
   xm_err_clear(&x->err);
   return XM_OK;
 }
 
-int xm_xml_restart(xm_xml *x) {
-  xm_buf unread = XM_BUF_INIT;
-  int rc = save_unread(x, &unread);
-  if (rc == XM_OK) rc = reset(x);
-  if (rc == XM_OK) rc = fill_unread(x, &unread);
-  xm_buf_free(&unread);
-  return rc;
-}
-
 char *xm_xml_space(xm_xml *x, size_t *n) {
-  *n = x->piece;
-  return room_for(x, x->piece);
+  return xm_parser_space(&x->parser, n);
 }
 
 void xm_xml_fill(xm_xml *x, size_t n) {
-  x->filled = x->last = n;
+  xm_parser_fill(&x->parser, n);
 }
 
 /* expat's own refusals, by the name that RFC 6120 4.9.3 has for them. */
 static int expat_error(xm_xml *x, xm_err *e) {
-  enum XML_Error code = XML_GetErrorCode(x->parser);
+  enum XML_Error code = XML_GetErrorCode(x->parser.expat);
   const char *condition = "not-well-formed";
+  if (code == XML_ERROR_NO_MEMORY && x->parser.full)
+    return xm_err_set(e, XM_LAYER_STREAM, "policy-violation", may_retry(x),
+                      "the stream was refused: parsing an element took more than %zu bytes of memory", x->parser.most);
   if (code == XML_ERROR_NO_MEMORY) return xm_err_nomem(e);
   if (code == XML_ERROR_UNBOUND_PREFIX) condition = "bad-namespace-prefix";
   if (code == XML_ERROR_UNKNOWN_ENCODING || code == XML_ERROR_INCORRECT_ENCODING) condition = "unsupported-encoding";
   if (code == XML_ERROR_UNDEFINED_ENTITY) condition = "restricted-xml";
-  return xm_err_set(e, XM_LAYER_STREAM, condition, false, "the stream was refused: %s (byte %zu of it)",
-                    XML_ErrorString(code), position(x));
+  return xm_err_set(e, XM_LAYER_STREAM, condition, may_retry(x), "the stream was refused: %s (byte %llu of it)",
+                    XML_ErrorString(code), (unsigned long long)xm_parser_begin(&x->parser));
 }
 
 static int fail(xm_xml *x, xm_err *e) {
   x->failed = true;
-  if (!xm_err_is_set(&x->err)) return expat_error(x, e);
+  if (!is_stopped(x)) return expat_error(x, e);
   if (e && !xm_err_is_set(e)) *e = x->err;
   return XM_EFAIL;
 }
@@ -353,96 +393,99 @@ static int fail(xm_xml *x, xm_err *e) {
 /* expat takes a stream for UTF-16 if its first two bytes look like that, whatever encoding it was told to expect, and
  * passes over a byte order mark, which RFC 6120 11.6 knows as text only. What begins with its first byte is no tag. */
 static void check_encoding(xm_xml *x) {
+  const xm_parser *p = &x->parser;
   size_t i;
-  if (x->fed == 0 && x->room[0] == '\xEF') refuse(x, "not-well-formed", "text or a byte order mark before its root");
-  for (i = 0; i < x->filled && x->fed + i < 2; i++)
-    if (!x->room[i] || (unsigned char)x->room[i] >= 0xFE) refuse(x, "unsupported-encoding", "it is not in UTF-8");
+  if (p->fed == 0 && p->room[0] == '\xEF') refuse(x, "not-well-formed", "text or a byte order mark before its root");
+  for (i = 0; i < p->filled && p->fed + i < 2; i++)
+    if (!p->room[i] || (unsigned char)p->room[i] >= 0xFE) refuse(x, "unsupported-encoding", "it is not in UTF-8");
 }
 
 /* What a call to expat came to. */
 static int outcome(xm_xml *x, enum XML_Status status, xm_err *e) {
-  x->paused = status == XML_STATUS_SUSPENDED;
-  if (status == XML_STATUS_ERROR || xm_err_is_set(&x->err)) return fail(x, e);
-  position(x);
+  if (status == XML_STATUS_ERROR || is_stopped(x)) return fail(x, e);
   return x->event;
 }
 
 static int try_unfinished(xm_xml *x, xm_err *e) {
-  enum XML_Status status;
-  x->untried = false;
-  if (!XML_SetReparseDeferralEnabled) return XM_XML_MORE;
-  XML_SetReparseDeferralEnabled(x->parser, XML_FALSE);
-  status = XML_Parse(x->parser, "", 0, 0);
-  XML_SetReparseDeferralEnabled(x->parser, XML_TRUE);
-  return outcome(x, status, e);
+  if (!xm_parser_has_untried(&x->parser)) return XM_XML_MORE;
+  x->event = XM_XML_MORE;
+  return outcome(x, xm_parser_try(&x->parser), e);
 }
 
-static bool is_over(const xm_xml *x) {
-  return x->fed - x->used > x->limits.start_tag || (x->depth > 1 && x->fed - x->begin > x->limits.stanza);
+static bool is_long_token(const xm_xml *x) {
+  return xm_parser_pending(&x->parser) > most_of_token(x);
+}
+
+static bool is_long_stanza(const xm_xml *x) {
+  return x->depth > 1 && !x->crossed && x->parser.fed - x->begin > x->bounds.stanza;
 }
 
 /* What has outgrown every tag, or every stanza, is not waited for. expat may have put off a look at the last bytes, and
  * the end of the stanza, even the next one, may be among them: so it must look first. */
 static int bound_unfinished(xm_xml *x, xm_err *e) {
-  int rc = is_over(x) ? try_unfinished(x, e) : XM_XML_MORE;
-  if (rc != XM_XML_MORE || !is_over(x)) return rc;
-  check_size(x, x->fed);
-  refuse_limit(x, "bytes of a tag", x->limits.start_tag);
-  return fail(x, e);
+  bool is_over = is_long_token(x) || is_long_stanza(x);
+  int rc = is_over ? try_unfinished(x, e) : XM_XML_MORE;
+  if (rc != XM_XML_MORE) return rc;
+  if (is_long_stanza(x)) cross(x, XM_BOUND_STANZA);
+  if (!is_stopped(x) && is_long_token(x)) refuse_bound(x, XM_BOUND_START_TAG);
+  if (!is_stopped(x) && xm_parser_is_declaration(&x->parser))
+    refuse(x, "restricted-xml", "a long comment, processing instruction or declaration (RFC 6120 11.1)");
+  return is_stopped(x) ? fail(x, e) : XM_XML_MORE;
+}
+
+/* Between stanzas: what expat keeps is given back, as it were begun anew behind the header. */
+static void renew(xm_xml *x) {
+  if (xm_buf_len(&x->header)) xm_parser_renew(&x->parser, &x->header);
 }
 
 int xm_xml_next(xm_xml *x, xm_err *e) {
-  enum XML_Status status;
   int rc;
   if (x->failed) return fail(x, e);
-  if (!x->paused && !x->filled) return XM_XML_MORE;
+  if (x->parser.paused && x->depth == 1 && xm_parser_spare(&x->parser) > MUCH_SPARE) renew(x);
+  if (xm_parser_is_idle(&x->parser)) return XM_XML_MORE;
   x->event = XM_XML_MORE;
-  if (x->paused) {
-    status = XML_ResumeParser(x->parser);
-  } else {
-    check_encoding(x);
-    if (xm_err_is_set(&x->err)) return fail(x, e);
-    x->fed += x->filled;
-    status = XML_ParseBuffer(x->parser, (int)x->filled, 0);
-    x->filled = 0;
-    x->untried = true;
-  }
-  rc = outcome(x, status, e);
+  if (!x->parser.paused) check_encoding(x);
+  if (is_stopped(x)) return fail(x, e);
+  rc = outcome(x, xm_parser_go(&x->parser), e);
   return rc == XM_XML_MORE ? bound_unfinished(x, e) : rc;
 }
 
 int xm_xml_drained(xm_xml *x, xm_err *e) {
-  if (x->failed) return fail(x, e);
-  if (!x->untried || x->paused || x->fed == x->used) return XM_XML_MORE;
-  x->event = XM_XML_MORE;
-  return try_unfinished(x, e);
+  return x->failed ? fail(x, e) : try_unfinished(x, e);
+}
+
+/* Is nothing of the next stanza there? */
+static bool is_between(const xm_xml *x) {
+  return x->depth == 1 && !x->parser.paused && xm_parser_pending(&x->parser) == 0 && xm_buf_len(&x->header);
+}
+
+static size_t spare_of_parser(const xm_xml *x) {
+  size_t n = is_between(x) ? xm_parser_spare(&x->parser) : 0;
+  return n > LEAST_SPARE ? n : 0;
 }
 
 size_t xm_xml_spare(const xm_xml *x) {
-  return x->depth <= 1 ? xm_tape_size(&x->tape) : 0;
+  return x->depth <= 1 ? xm_tape_size(&x->tape) + spare_of_parser(x) : 0;
 }
 
 void xm_xml_rest(xm_xml *x) {
   if (x->depth <= 1) xm_tape_free(&x->tape);
+  if (spare_of_parser(x)) renew(x);
 }
 
 const xm_tape *xm_xml_tape(const xm_xml *x) {
   return &x->tape;
 }
 
+xm_bound xm_xml_crossed(const xm_xml *x, size_t *most) {
+  *most = xm_bounds_most(&x->bounds, x->crossed);
+  return x->crossed;
+}
+
 size_t xm_xml_unread(const xm_xml *x) {
-  int64_t at = token_begin(x->parser);
-  if (!x->paused || at < 0) return x->filled;
-  return x->fed - (size_t)at - (size_t)token_length(x->parser);
+  return xm_parser_unread(&x->parser);
 }
 
 int xm_xml_check_name(const char *s, size_t n) {
-  XML_Parser p = XML_ParserCreateNS("UTF-8", SEP);
-  bool ok = n > 0 && n < READ;
-  size_t i;
-  if (!p) return XM_ENOMEM;
-  for (i = 0; ok && i < n; i++) ok = !strchr(":/> \t\r\n", s[i]); /* NUL is among them, too */
-  ok = ok && XML_Parse(p, "<", 1, 0) && XML_Parse(p, s, (int)n, 0) && XML_Parse(p, "/>", 2, 1);
-  XML_ParserFree(p);
-  return ok ? XM_OK : XM_EINVAL;
+  return xm_parser_check_name(s, n);
 }

@@ -2,6 +2,7 @@
  *
  *   O <{http://etherx.jabber.org/streams}stream version='1.0'></>
  *   S <{jabber:client}message xml:lang='en'><{jabber:client}body>Hi</></>
+ *   K max_nodes <{jabber:client}message from='a@b'></>
  *   C
  *   E not-well-formed
  *
@@ -56,7 +57,7 @@ static void show_tape(xm_buf *to, const xm_tape *t) {
 }
 
 static void log_event(struct log *l, const xm_xml *x, int event, const xm_err *e) {
-  static const char *const names[] = {"", "O ", "S ", "C"};
+  static const char *const names[] = {"", "O ", "S ", "K ", "C"};
   if (event < 0) {
     xm_buf_puts(&l->text, "E ");
     xm_buf_puts(&l->text, e->condition);
@@ -64,6 +65,11 @@ static void log_event(struct log *l, const xm_xml *x, int event, const xm_err *e
     assert_true(l->n < sizeof l->ends / sizeof *l->ends);
     l->ends[l->n++] = l->fed - xm_xml_unread(x);
     xm_buf_puts(&l->text, names[event]);
+    if (event == XM_XML_SKIPPED) {
+      size_t most;
+      xm_buf_puts(&l->text, xm_bounds_option(xm_xml_crossed(x, &most)));
+      xm_buf_putc(&l->text, ' ');
+    }
     if (event != XM_XML_CLOSE) show_tape(&l->text, xm_xml_tape(x));
   }
   xm_buf_puts(&l->text, "\n");
@@ -99,7 +105,7 @@ static inline const char *content_ns(const char *s, size_t n) {
   return memmem(s, n, component, sizeof component - 1) ? component : "jabber:client";
 }
 
-static inline void feed_in_pieces(struct log *l, const xm_xml_limits *limits, const char *s, size_t n, size_t size) {
+static inline void feed_in_pieces(struct log *l, const xm_bounds *limits, const char *s, size_t n, size_t size) {
   xm_xml *x = xm_xml_new(content_ns(s, n), limits);
   size_t at;
   assert_non_null(x);

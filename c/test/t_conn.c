@@ -232,7 +232,7 @@ static void a_bad_stream_is_told_so(void **state) {
                                         {"<a:b/>", ""},
                                         {"text", ""},
                                         {"<query/>", ""},
-                                        {"<message xmlns='jabber:client'><stream:error/>", ""}};
+                                        {"<stream:message/>", ""}};
   static const char *const conditions[] = {
       "not-well-formed", "restricted-xml",          "restricted-xml", "bad-namespace-prefix",
       "bad-format",      "unsupported-stanza-type", "bad-format"};
@@ -275,22 +275,66 @@ static void limits_hold(void **state) {
     size_t stanza;
     unsigned depth, attributes, nodes;
   } rows[] = {{60, 128, 256, 1000}, {9999, 3, 256, 1000}, {9999, 128, 2, 1000}, {9999, 128, 256, 5}};
-  size_t i;
+  static const xm_bound bounds[] = {XM_BOUND_STANZA, XM_BOUND_DEPTH, XM_BOUND_ATTRIBUTES, XM_BOUND_NODES};
+  size_t i, most;
   (void)state;
   for (i = 0; i < 4; i++) {
     fed f;
     prepare(&f);
-    f.o.max_stanza = rows[i].stanza;
-    f.o.max_depth = rows[i].depth;
-    f.o.max_attributes = rows[i].attributes;
-    f.o.max_nodes = rows[i].nodes;
+    f.o.bounds.stanza = rows[i].stanza;
+    f.o.bounds.depth = rows[i].depth;
+    f.o.bounds.attributes = rows[i].attributes;
+    f.o.bounds.nodes = rows[i].nodes;
     open_fed(&f);
     feed(&f, "<message id='1' a='2'><b><c>t</c></b><d/></message>");
     expect_stanza(&f, "1");
-    feed(&f, "<message id='2' a='2' b='3'><b><c><d>t</d></c></b><e/><f>0123456789</f></message>");
-    expect_end(f.c, XM_LAYER_STREAM, "policy-violation");
+    feed(&f, "<message id='2' a='2' b='3'><b><c><d>t</d></c></b><e/><f>0123456789</f></message><message id='3'/>");
+    assert_int_equal(next(f.c), XM_CONN_SKIPPED);
+    assert_int_equal(xm_conn_crossed(f.c, &most), bounds[i]);
+    assert_int_equal(most, xm_bounds_most(&f.o.bounds, bounds[i]));
+    assert_string_equal(xm_tape_get(xm_conn_stanza(f.c), 0, "id", NULL), "2");
+    expect_stanza(&f, "3");
+    assert_int_equal(next(f.c), XM_CONN_NOTHING);
     close_fed(&f);
   }
+}
+
+/* XEP-0198: what is skipped is handled, or the server would send it again at the next login. */
+static void what_is_skipped_is_counted(void **state) {
+  fed f;
+  (void)state;
+  prepare(&f);
+  f.o.bounds.depth = 2;
+  f.o.sm = f.o.resumable = true;
+  open_fed(&f);
+  expect_sent(&f, "<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+  feed(&f, "<enabled xmlns='urn:xmpp:sm:3' id='x'/>");
+  feed(&f, "<message id='1'/><message id='2'><a><b/></a></message><presence id='3'><a><b/></a></presence>");
+  expect_stanza(&f, "1");
+  assert_int_equal(next(f.c), XM_CONN_SKIPPED);
+  assert_int_equal(next(f.c), XM_CONN_SKIPPED);
+  feed(&f, "<r xmlns='urn:xmpp:sm:3'/>");
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  expect_sent(&f, "<a xmlns='urn:xmpp:sm:3' h='3'/>");
+  /* nonzas are not */
+  feed(&f, "<x xmlns='urn:x'><a><b/></a></x><a xmlns='urn:xmpp:sm:3' h='77'><a><b/></a></a><r xmlns='urn:xmpp:sm:3'/>");
+  assert_int_equal(next(f.c), XM_CONN_NOTHING);
+  expect_sent(&f, "<a xmlns='urn:xmpp:sm:3' h='3'/>");
+  /* and what is no stanza ends the stream as ever */
+  feed(&f, "<query><a><b/></a></query>");
+  expect_end(f.c, XM_LAYER_STREAM, "unsupported-stanza-type");
+  close_fed(&f);
+}
+
+static void a_stream_error_beyond_a_bound_is_one(void **state) {
+  fed f;
+  (void)state;
+  prepare(&f);
+  f.o.bounds.depth = 2;
+  open_fed(&f);
+  feed(&f, "<stream:error><x xmlns='urn:x'><y/></x></stream:error></stream:stream>");
+  expect_end(f.c, XM_LAYER_STREAM, "undefined-condition");
+  close_fed(&f);
 }
 
 /* Sending. */
@@ -689,6 +733,8 @@ int main(void) {
       cmocka_unit_test(a_bad_stream_is_told_so),
       cmocka_unit_test(elements_of_other_namespaces_are_passed_over),
       cmocka_unit_test(limits_hold),
+      cmocka_unit_test(what_is_skipped_is_counted),
+      cmocka_unit_test(a_stream_error_beyond_a_bound_is_one),
       cmocka_unit_test(the_queue_has_its_limit),
       cmocka_unit_test(nothing_is_sent_when_it_is_over),
       cmocka_unit_test(a_space_keeps_it_alive),

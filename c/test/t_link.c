@@ -82,10 +82,7 @@ static void open_scene(scene *s) {
                            .tls = XM_TLS_NONE,
                            .tls_ctx = tls,
                            .timeout = 30000,
-                           .max_stanza = 1 << 20,
-                           .max_depth = 128,
-                           .max_attributes = 256,
-                           .max_nodes = 50000,
+                           .bounds = XM_BOUNDS_DEFAULT,
                            .wake = on_news};
 }
 

@@ -205,7 +205,7 @@ static void line(struct play *p, const char *s, size_t n, const char *our_header
 
 /* `tls`: the channel has been direct TLS from the start, with the right certificate. */
 static void play_as(const xm_nego_options *o, bool tls, const char *password, const char *script) {
-  const xm_xml_limits limits = {65536, 65536, 128, 256, 50000};
+  const xm_bounds limits = {65536, 65536, 128, 256, 50000, 1024};
   char ours[512];
   struct play p = {.xml = xm_xml_new(o->component ? XM_NS_COMPONENT : XM_NS_CLIENT, &limits),
                    .nego = xm_nego_new(o, password, password ? strlen(password) : 0)};
@@ -486,7 +486,7 @@ static void what_proves_the_password_is_secret(void **state) {
   const xm_jid jid = jid_of("alice@xmpp.example/lua");
   const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true};
   struct play p = {.nego = xm_nego_new(&o, "secret", 6)};
-  const xm_xml_limits limits = {65536, 65536, 128, 256, 50000};
+  const xm_bounds limits = {65536, 65536, 128, 256, 50000, 1024};
   (void)state;
   p.xml = xm_xml_new(XM_NS_CLIENT, &limits);
   xm_nego_secured(p.nego, true);
@@ -845,7 +845,7 @@ static bool short_login(xm_nego *n, const char *mechanism, int steps, xm_xml *x,
 static void run_out_of_memory(const char *mechanism, int steps, unsigned went) {
   const xm_jid jid = jid_of("alice@xmpp.example/lua");
   const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true, .previd = "id-1"};
-  const xm_xml_limits limits = {65536, 65536, 128, 256, 50000};
+  const xm_bounds limits = {65536, 65536, 128, 256, 50000, 1024};
   long n = 0, before = heap.live;
   bool failed;
   do {

@@ -28,7 +28,7 @@
 
 #define H "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 
-static const xm_xml_limits generous = {8 << 20, 64 * 1024, 200, 256, 50000};
+static const xm_bounds generous = {8 << 20, 64 * 1024, 200, 256, 50000, 1024};
 
 /* The parser, with the one element in `b` on its tape; NULL: it is not read as one element. */
 static xm_xml *parse(const xm_buf *b) {
@@ -391,6 +391,53 @@ static void the_prefix_xml_is_written_as_it_came(void **state) {
   xm_buf_free(&is);
 }
 
+/* What xml would take by the same bounds is written, and not one more of anything; and xml agrees. */
+static int write_bounded(xm_buf *b, const xm_bounds *bounds, unsigned depth, unsigned attributes, unsigned texts) {
+  xm_out o = xm_out_begin_within(b, bounds);
+  unsigned i;
+  int rc = XM_OK;
+  for (i = 0; i < depth && rc == XM_OK; i++) rc = xm_out_open(&o, "a", 1);
+  for (i = 0; i < attributes && rc == XM_OK; i++) rc = xm_out_attr(&o, (char[]){'a', (char)('a' + i), 0}, 2, "x", 1);
+  for (i = 0; i < texts && rc == XM_OK; i++) {
+    rc = xm_out_text(&o, "t", 1);
+    if (rc == XM_OK) rc = xm_out_text(&o, "t", 1); /* neighbours are one */
+    if (rc == XM_OK) rc = xm_out_open(&o, "b", 1);
+    if (rc == XM_OK) rc = xm_out_close(&o, "b", 1);
+  }
+  for (i = 0; i < depth && rc == XM_OK; i++) rc = xm_out_close(&o, "a", 1);
+  if (rc == XM_EINVAL) assert_non_null(strstr(o.fault, "the option max_"));
+  if (rc < 0) xm_out_abandon(&o);
+  return rc;
+}
+
+static void bounds_are_those_of_what_comes_in(void **state) {
+  unsigned depth, attributes, texts;
+  int written = 0, refused = 0;
+  (void)state;
+  for (depth = 1; depth < 7; depth++) {
+    for (attributes = 0; attributes < 7; attributes++) {
+      for (texts = 0; texts < 7; texts++) {
+        static const xm_bounds bounds = {60, 22, 5, 4, 11, 10}, none = {1000, 1000, 100, 100, 100, 100};
+        xm_buf b = XM_BUF_INIT;
+        struct log got = {0};
+        xm_xml *x = xm_xml_new("jabber:client", &generous);
+        int rc = write_bounded(&b, &bounds, depth, attributes, texts);
+        if (rc < 0) assert_int_equal(write_bounded(&b, &none, depth, attributes, texts), XM_OK);
+        assert_true(feed(x, &got, H, sizeof H - 1, true));
+        xm_xml_set_bounds(x, &bounds, XM_XML_SKIP);
+        assert_true(feed(x, &got, xm_buf_at(&b), xm_buf_len(&b), true));
+        assert_non_null(memmem(xm_buf_at(&got.text), xm_buf_len(&got.text), rc < 0 ? "\nK max_" : "\nS <", 4));
+        written += rc == XM_OK;
+        refused += rc == XM_EINVAL;
+        log_free(&got);
+        xm_xml_free(x);
+        xm_buf_free(&b);
+      }
+    }
+  }
+  assert_true(written > 30 && refused > 30);
+}
+
 static void memory_that_runs_out_is_told(void **state) {
   static char large[3001];
   long n = 0;
@@ -457,6 +504,7 @@ int main(void) {
       cmocka_unit_test(a_tape_is_written_as_it_was_read),
       cmocka_unit_test(a_child_is_written_alone),
       cmocka_unit_test(the_prefix_xml_is_written_as_it_came),
+      cmocka_unit_test(bounds_are_those_of_what_comes_in),
       cmocka_unit_test(memory_that_runs_out_is_told),
       cmocka_unit_test(nothing_is_written_without_memory),
   };

@@ -70,7 +70,7 @@ static void tell_channel(session *s) {
 
 static void start(session *s, xm_jid *jid, char allowed[200]) {
   const char *setup = s->row->setup, *list = strchr(setup, '='), *reason;
-  xm_xml_limits limits = {65536, 65536, 128, 256, 50000};
+  xm_bounds limits = {65536, 65536, 128, 256, 50000, 1024};
   const char *address = says(setup, "nameless") ? "example.org/r" : "user@example.org/r";
   const char *password = says(setup, "no-password") ? NULL : "pencil";
   xm_nego_options o = {.jid = jid,

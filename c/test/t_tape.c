@@ -146,6 +146,65 @@ static void memory_of_a_giant_is_given_back(void **state) {
   xm_tape_free(&t);
 }
 
+/* However often it is meant, and however many there are of them. */
+static void a_long_namespace_lies_there_once(void **state) {
+  enum { SPACES = 100, ROUNDS = 50, LENGTH = 1000 };
+  xm_tape t = XM_TAPE_INIT;
+  char ns[LENGTH];
+  uint32_t first[SPACES];
+  int i, k;
+  (void)state;
+  memset(ns, 'x', sizeof ns);
+  assert_int_equal(xm_tape_reset(&t, NS), XM_OK);
+  assert_int_equal(open_element(&t, NS, "message"), XM_OK);
+  for (k = 0; k < ROUNDS; k++) {
+    for (i = 0; i < SPACES; i++) {
+      ns[LENGTH / 2] = (char)i;
+      assert_int_equal(xm_tape_open(&t, ns, sizeof ns, "a", 1), XM_OK);
+      if (k == 0) first[i] = t.recs[t.n - 1].text;
+      assert_int_equal(t.recs[t.n - 1].text, first[i]);
+      assert_memory_equal(xm_tape_str(&t, first[i]), ns, sizeof ns);
+      assert_int_equal(xm_tape_str(&t, first[i])[LENGTH], '\0');
+      assert_true(t.recs[t.n - 1].new_ns);
+      assert_int_equal(xm_tape_close(&t), XM_OK);
+    }
+  }
+  assert_true(t.bytes.last < SPACES * (LENGTH + 1) + SPACES * ROUNDS * 2 + 100);
+  assert_int_equal(xm_tape_reset(&t, NS), XM_OK); /* and the next element knows nothing of it */
+  assert_int_equal(xm_tape_open(&t, ns, sizeof ns, "a", 1), XM_OK);
+  assert_memory_equal(xm_tape_ns(&t, 0), ns, sizeof ns);
+  xm_tape_free(&t);
+}
+
+/* Wherever it is cut, its start tag is what is left, and the rest's memory is given back. */
+static void cut_it_is_its_start_tag(void **state) {
+  static const char start[] = "<message jabber:client a2 c0 s1 n4|@to=a|@{urn:x}id=1|>0|";
+  char got[512];
+  int many;
+  (void)state;
+  for (many = 0; many < 10001; many += many ? 10000 : 1) {
+    xm_tape t = XM_TAPE_INIT;
+    int i;
+    assert_int_equal(xm_tape_cut(&t), XM_OK); /* nothing is there yet */
+    assert_int_equal(xm_tape_reset(&t, NS), XM_OK);
+    assert_int_equal(open_element(&t, NS, "message"), XM_OK);
+    assert_int_equal(xm_tape_attr(&t, "", 0, "to", 2, "a"), XM_OK);
+    assert_int_equal(xm_tape_attr(&t, "urn:x", 5, "id", 2, "1"), XM_OK);
+    for (i = 0; i < many; i++) {
+      assert_int_equal(open_element(&t, NS, "a"), XM_OK);
+      assert_int_equal(xm_tape_text(&t, "a text of some length, of which there are many", 46), XM_OK);
+      if (i % 2) assert_int_equal(xm_tape_close(&t), XM_OK);
+    }
+    assert_int_equal(xm_tape_cut(&t), XM_OK);
+    print(&t, got, sizeof got);
+    assert_string_equal(got, start);
+    assert_int_equal(t.depth, 0);
+    assert_true(xm_tape_size(&t) < 100 * 1000);
+    assert_true(t.bytes.last < 60);
+    xm_tape_free(&t);
+  }
+}
+
 static void attributes_are_found_by_their_whole_name(void **state) {
   xm_tape t = XM_TAPE_INIT;
   size_t len = 99;
@@ -359,6 +418,8 @@ int main(void) {
       cmocka_unit_test(a_tape_is_used_again),
       cmocka_unit_test(an_unfinished_element_is_forgotten),
       cmocka_unit_test(memory_of_a_giant_is_given_back),
+      cmocka_unit_test(a_long_namespace_lies_there_once),
+      cmocka_unit_test(cut_it_is_its_start_tag),
       cmocka_unit_test(attributes_are_found_by_their_whole_name),
       cmocka_unit_test(children_are_found_by_namespace_and_name),
       cmocka_unit_test(content_is_the_first_text),

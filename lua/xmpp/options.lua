@@ -13,6 +13,15 @@ local function number_from(least)
   end
 end
 
+local function number_within(least, most)
+  local from = number_from(least)
+  return function(v)
+    local ok, why = from(v)
+    if not ok then return false, why end
+    return v <= most, ("number from %d to %d expected, got %s"):format(least, most, tostring(v))
+  end
+end
+
 local function one_of(...)
   local names, list = {}, '"' .. table.concat({ ... }, '", "') .. '"'
   for _, name in ipairs { ... } do names[name] = true end
@@ -62,8 +71,9 @@ local known = {
   host = string, port = M.is_port, tls = one_of("starttls", "direct", "none"), ca_file = string, ca_dir = string,
   tls_name = string, pin = string, cert = string, key = string, verify = boolean, mechanisms = is_mechanisms,
   plain = boolean, resource = string, lang = string, timeout = number_from(SHORTEST), await_timeout = number_from(0),
-  keepalive = number_from(0), max_stanza = number_from(1024), max_depth = count, max_attributes = count,
-  max_nodes = count, max_queue = number_from(1024), log = is "function", nameservers = string, resume = boolean,
+  keepalive = number_from(0), max_stanza = number_from(1024), max_start_tag = number_from(1024),
+  max_depth = number_within(1, 1000), max_attributes = count, max_nodes = count, max_namespace = number_from(256),
+  max_queue = number_from(1024), log = is "function", nameservers = string, resume = boolean,
   reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(SHORTEST), see_other_host = boolean,
   on_response = is "function", pipelining = is_pipelining, remember = boolean,
 }

@@ -128,10 +128,15 @@ function Jid:with_resource(resource) end
 ---@field see_other_host? boolean go where the server says, RFC 6120 4.9.3.19, at most 3 times in a row (false)
 ---@field on_response? fun(stanza: xmpp.Stanza?, conn: xmpp.Conn, err: xmpp.Error?, id: string) of `resume`: hears what
 --- answers the saved session's requests (none: they come as ordinary stanzas)
----@field max_stanza? integer bytes of the greatest stanza taken (10 MiB; 64 KiB until the resource is bound)
----@field max_depth? integer elements inside each other in a stanza taken (128)
----@field max_attributes? integer attributes of an element taken (256)
----@field max_nodes? integer elements, attributes and texts in a stanza taken (50,000)
+--- The bounds of a stanza, whichever way it goes: what crosses one is skipped when it comes in (see `on`), and
+--- refused by `send`. Bytes of all of it (10 MiB; 64 KiB until the resource is bound)
+---@field max_stanza? integer
+---@field max_start_tag? integer bytes of one tag in it (1 MiB; 64 KiB until the resource is bound)
+---@field max_depth? integer elements inside each other, at most 1,000 (128)
+---@field max_attributes? integer attributes of an element, but for a stanza's own `to`, `from` and `xml:lang` (256)
+---@field max_nodes? integer elements and texts (500,000)
+--- bytes of a namespace; those in the names of attributes have 1,024 times as many in all (1,024)
+---@field max_namespace? integer
 --- bytes that may wait to be sent or acknowledged; that were received and not taken; and that handlers and callbacks
 --- wait with, of which each is counted with 2 KiB besides its stanza (10 MiB)
 ---@field max_queue? integer
@@ -163,7 +168,8 @@ function Jid:with_resource(resource) end
 --- Gets what its filter lets through. Installed with `set_callback_once`, it is removed when it returns exactly true.
 ---@alias xmpp.Callback fun(stanza: xmpp.Stanza, conn: xmpp.Conn): any
 
---- Called once: with the response, or with nil and the error (layer "timeout" or "closed").
+--- Called once: with the response, or with nil and the error (layer "timeout", "closed", or "limit" for a response that
+--- crossed a bound).
 ---@alias xmpp.ResponseCallback fun(stanza: xmpp.Stanza?, conn: xmpp.Conn, err: xmpp.Error?): ...
 
 -- Connections. Every method is also a function of the module, the same value: `xmpp.send(conn, stanza)`.
@@ -218,11 +224,27 @@ function Conn:ping(timeout) end
 ---@return xmpp.State
 function Conn:state() end
 
---- Has `f` called for each change of the state, with the reason where there is one; or with each stanza that comes back
---- unsent and has no `on` of its own; or once, when stanzas that nobody takes begin to be thrown away (`max_queue`).
---- One listener each; nil: none.
----@param event "state"|"failed"|"full"
----@param f (fun(state: xmpp.State, err: xmpp.Error?)|fun(stanza: xmpp.Stanza, err: xmpp.Error)|fun(err: xmpp.Error))?
+--- A stanza that came in and was skipped, as it crossed a bound of ours.
+---@class xmpp.Skipped
+---@field name string "message", "presence" or "iq"
+---@field from string?
+---@field to string?
+---@field id string?
+---@field type string?
+---@field bound integer what it crossed: 256
+---@field option string and the option that sets it: "max_attributes"
+
+---@alias xmpp.Listener
+---| fun(state: xmpp.State, err: xmpp.Error?)
+---| fun(stanza: xmpp.Stanza|xmpp.Skipped, err: xmpp.Error)
+---| fun(err: xmpp.Error)
+
+--- Has `f` called for each change of the state, with the reason where there is one; with each stanza that comes back
+--- unsent and has no `on` of its own; with what is known of each stanza that came and was skipped (`err` has layer
+--- "limit", and its start tag as `stanza`); or once, when stanzas that nobody takes begin to be thrown away
+--- (`max_queue`). One listener each; nil: none.
+---@param event "state"|"failed"|"skipped"|"full"
+---@param f xmpp.Listener?
 function Conn:on(event, f) end
 
 --- The session as plain data, JSON-safe and without the password, for `xmpp.resume` in another process. The connection

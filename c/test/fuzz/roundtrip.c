@@ -283,7 +283,7 @@ static void feed(xm_xml *x, const char *s, size_t n) {
 
 /* The stanza that the bytes are goes to the top of the stack. */
 static void read_back(lua_State *L, const char *s, size_t n) {
-  static const xm_xml_limits limits = {1 << 24, 1 << 24, DEEPEST, 10000, 1 << 24};
+  static const xm_bounds limits = {1 << 24, 1 << 24, DEEPEST, 10000, 1 << 24, 1 << 24};
   xm_xml *x = xm_xml_new(XM_NS_CLIENT, &limits);
   int event = XM_XML_MORE;
   MUST(x);

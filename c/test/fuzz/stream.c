@@ -7,9 +7,9 @@
 
 #define HEADER "<stream:stream xmlns='" XM_NS_CLIENT "' xmlns:stream='" XM_NS_STREAM "'>"
 
-static const xm_xml_limits limits[] = {
-    {1 << 20, 64 * 1024, 128, 256, 50000},
-    {1024, 256, 3, 5, 8},
+static const xm_bounds limits[] = {
+    {1 << 20, 64 * 1024, 128, 256, 50000, 1024},
+    {1024, 256, 3, 5, 8, 64},
 };
 
 /* Checks. */
@@ -40,7 +40,7 @@ static void check_children(const xm_tape *t, uint32_t i) {
   MUST(slot == parent->children && t->recs[at].next == i && parent->next == at + 1);
 }
 
-static void check_tape(const xm_tape *t, const xm_xml_limits *l) {
+static void check_tape(const xm_tape *t, const xm_bounds *l) {
   uint32_t i, depth = 0, nodes = 0;
   MUST(t->n >= 2 && t->depth == 0 && t->recs[0].next == t->n && t->recs[0].slot == 1);
   for (i = 0; i < t->n; i++) {
@@ -61,7 +61,7 @@ static void check_tape(const xm_tape *t, const xm_xml_limits *l) {
 
 typedef struct reader {
   xm_xml *xml;
-  const xm_xml_limits *limits;
+  const xm_bounds *limits;
   bool writes; /* each stanza is written, too, and read back */
   xm_buf log;
 } reader;

@@ -1,0 +1,284 @@
+#include "parser.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where expat has reparse deferral it also has this. Distributions have brought it to versions that had none (Debian to its
+ * 2.5.0, from deb12u2 on), so no version macro can tell. */
+extern XML_Bool XML_SetReparseDeferralEnabled(XML_Parser, XML_Bool) __attribute__((weak));
+
+/* The positions of 2.9 and later have 64 bits everywhere; the older ones have a long's. */
+#if XML_MAJOR_VERSION > 2 || XML_MINOR_VERSION >= 9
+#define token_begin XML_GetCurrentByteIndex64
+#define token_length XML_GetCurrentByteCount64
+#else
+#define token_begin XML_GetCurrentByteIndex
+#define token_length XML_GetCurrentByteCount
+#endif
+
+enum {
+  READ = 16 * 1024,
+  SHORT = 4 * 1024, /* bytes of a tag that may be parsed again with each byte that comes */
+  CONTEXT = 1024,   /* bytes behind it that expat keeps in its buffer */
+};
+
+/* expat's memory. It is counted by the parser at work: the functions that expat takes know no other way to tell which. */
+
+static _Thread_local xm_parser *at_work;
+
+/* In front of each piece; as large as what malloc aligns for. */
+typedef union head {
+  size_t n;
+  max_align_t align;
+} head;
+
+static void *take(void *old, size_t n) {
+  head *h = old ? (head *)old - 1 : NULL;
+  size_t had = h ? h->n : 0, all = n + sizeof *h;
+  if (all < n) return NULL;
+  if (all > had && at_work->memory + (all - had) > at_work->most) {
+    at_work->full = true;
+    return NULL;
+  }
+  h = h ? realloc(h, all) : malloc(all);
+  if (!h) return NULL;
+  at_work->memory += all - had;
+  h->n = all;
+  return h + 1;
+}
+
+static void *on_malloc(size_t n) { return take(NULL, n); }
+
+static void *on_realloc(void *p, size_t n) { return take(p, n); }
+
+static void on_free(void *p) {
+  head *h = p ? (head *)p - 1 : NULL;
+  if (!h) return;
+  at_work->memory -= h->n;
+  free(h);
+}
+
+/* With the header read, if there is one, so silently. NULL: no memory. */
+static XML_Parser make(const xm_buf *header) {
+  static const XML_Memory_Handling_Suite suite = {on_malloc, on_realloc, on_free};
+  static const char sep[] = {XM_PARSER_SEP, '\0'};
+  XML_Parser expat = XML_ParserCreate_MM("UTF-8", &suite, sep);
+  if (!expat) return NULL;
+  if (!header || XML_Parse(expat, xm_buf_at(header), (int)xm_buf_len(header), 0) == XML_STATUS_OK) return expat;
+  XML_ParserFree(expat);
+  return NULL;
+}
+
+/* Making a new one while the old one is there. The memory of both is counted apart. */
+static XML_Parser make_another(xm_parser *p, const xm_buf *header, size_t *memory) {
+  size_t before = p->memory;
+  XML_Parser expat;
+  at_work = p;
+  p->memory = 0;
+  expat = make(header);
+  *memory = p->memory;
+  p->memory = before;
+  return expat;
+}
+
+static void put_to_work(xm_parser *p, XML_Parser expat, size_t memory) {
+  p->expat = expat;
+  p->memory = p->base = memory;
+  p->full = p->paused = p->untried = false;
+  p->filled = p->last = 0;
+  p->room = NULL;
+  p->set_handlers(expat, p->arg);
+}
+
+int xm_parser_init(xm_parser *p, void (*set_handlers)(XML_Parser expat, void *arg), void *arg) {
+  XML_Parser expat;
+  size_t memory;
+  *p = (xm_parser){.set_handlers = set_handlers, .arg = arg, .most = SIZE_MAX, .piece = READ, .token = SIZE_MAX};
+  expat = make_another(p, NULL, &memory);
+  if (!expat) return XM_ENOMEM;
+  put_to_work(p, expat, memory);
+  return XM_OK;
+}
+
+void xm_parser_free(xm_parser *p) {
+  at_work = p;
+  if (p->expat) XML_ParserFree(p->expat);
+  p->expat = NULL;
+}
+
+size_t xm_parser_spare(const xm_parser *p) {
+  size_t needed = p->base + 2 * (p->piece + CONTEXT);
+  return p->memory > needed ? p->memory - needed : 0;
+}
+
+/* Bytes. */
+
+static char *room_for(xm_parser *p, size_t n) {
+  char *room;
+  at_work = p;
+  room = XML_GetBuffer(p->expat, (int)n);
+  p->room = room;
+  p->last = 0;
+  return room;
+}
+
+char *xm_parser_space(xm_parser *p, size_t *n) {
+  *n = p->piece - p->filled;
+  return p->filled ? (char *)p->room + p->filled : room_for(p, p->piece);
+}
+
+void xm_parser_fill(xm_parser *p, size_t n) {
+  p->filled += n;
+  p->last = p->filled;
+}
+
+/* The end of what was filled in last, and before it, in one piece, whatever expat hasn't done with. */
+static const char *last_bytes(const xm_parser *p, size_t n) {
+  return p->room + p->last - n;
+}
+
+static int fill_unread(xm_parser *p, const xm_buf *from) {
+  size_t n = xm_buf_len(from);
+  char *to = n ? room_for(p, n) : NULL;
+  if (n && !to) return XM_ENOMEM;
+  if (n) memcpy(to, xm_buf_at(from), n);
+  xm_parser_fill(p, n);
+  return XM_OK;
+}
+
+/* The old parser's unread bytes are told to the new one. */
+static void replace(xm_parser *p, XML_Parser expat, size_t memory, size_t unread, const xm_buf *header) {
+  xm_parser_free(p);
+  put_to_work(p, expat, memory);
+  p->fed = header ? p->fed - unread : 0;
+  p->used = p->fed;
+  p->index = header ? xm_buf_len(header) : 0;
+  p->look.token = UINT64_MAX;
+}
+
+int xm_parser_renew(xm_parser *p, const xm_buf *header) {
+  xm_buf bytes = XM_BUF_INIT;
+  size_t told = p->paused ? xm_parser_unread(p) : 0, n = told + p->filled, memory;
+  XML_Parser expat = NULL;
+  int rc = n ? xm_buf_put(&bytes, last_bytes(p, n), n) : XM_OK;
+  if (rc == XM_OK) expat = make_another(p, header, &memory);
+  if (!expat) rc = XM_ENOMEM;
+  if (rc == XM_OK) {
+    replace(p, expat, memory, told, header);
+    rc = fill_unread(p, &bytes);
+  }
+  xm_buf_free(&bytes);
+  return rc;
+}
+
+/* A tag that goes on for long, byte by byte as it grows: has it come to its end? A '>' between quotes isn't one. What is no tag
+ * is left to expat, which has no reason to wait for much of it. */
+static bool look_on(xm_parser *p, const char *s, size_t n) {
+  if (*s != '<' && *s != '&') return true;
+  for (; !p->look.closed && p->look.seen < n; p->look.seen++) {
+    char c = s[p->look.seen];
+    if (p->look.quote) p->look.quote = c == p->look.quote ? '\0' : p->look.quote;
+    else if (*s == '<' && (c == '\'' || c == '"')) p->look.quote = c;
+    else if (c == (*s == '<' ? '>' : ';')) p->look.closed = true;
+  }
+  return p->look.closed;
+}
+
+/* Only what expat has seen and left is sure to be the beginning of one token. */
+static bool is_long(const xm_parser *p) {
+  return p->fed - p->used > SHORT;
+}
+
+static bool may_be_complete(xm_parser *p) {
+  size_t n = xm_parser_pending(p);
+  if (!is_long(p) || n > p->token || xm_parser_is_declaration(p)) return true;
+  if (p->look.token != p->used) {
+    p->look.token = p->used;
+    p->look.seen = 0;
+    p->look.quote = '\0';
+    p->look.closed = false;
+  }
+  return look_on(p, last_bytes(p, n), n);
+}
+
+bool xm_parser_is_declaration(const xm_parser *p) {
+  const char *s = is_long(p) ? last_bytes(p, xm_parser_pending(p)) : NULL;
+  return s && s[0] == '<' && (s[1] == '!' || s[1] == '?');
+}
+
+bool xm_parser_is_idle(xm_parser *p) {
+  if (p->paused) return false;
+  return !p->filled || (p->filled < p->piece && !may_be_complete(p));
+}
+
+/* Where expat is. -1: it doesn't know. */
+static void note_position(xm_parser *p) {
+  int64_t at = token_begin(p->expat);
+  unsigned long step = (unsigned long)at - (unsigned long)p->index;
+  if (at == -1 || step > p->fed - p->used) return;
+  p->used += step;
+  p->index += step;
+}
+
+static enum XML_Status came_to(xm_parser *p, enum XML_Status status) {
+  p->paused = status == XML_STATUS_SUSPENDED;
+  note_position(p);
+  return status;
+}
+
+enum XML_Status xm_parser_go(xm_parser *p) {
+  size_t n = p->filled;
+  at_work = p;
+  p->untried = true;
+  if (p->paused) return came_to(p, XML_ResumeParser(p->expat));
+  p->fed += n;
+  p->filled = 0;
+  return came_to(p, XML_ParseBuffer(p->expat, (int)n, 0));
+}
+
+bool xm_parser_has_untried(xm_parser *p) {
+  return XML_SetReparseDeferralEnabled && p->untried && !p->paused && !p->filled && p->fed != p->used && may_be_complete(p);
+}
+
+enum XML_Status xm_parser_try(xm_parser *p) {
+  enum XML_Status status;
+  at_work = p;
+  p->untried = false;
+  XML_SetReparseDeferralEnabled(p->expat, XML_FALSE);
+  status = XML_Parse(p->expat, "", 0, 0);
+  XML_SetReparseDeferralEnabled(p->expat, XML_TRUE);
+  return came_to(p, status);
+}
+
+uint64_t xm_parser_begin(xm_parser *p) {
+  note_position(p);
+  return p->used;
+}
+
+size_t xm_parser_length(const xm_parser *p) {
+  return (size_t)token_length(p->expat);
+}
+
+size_t xm_parser_unread(const xm_parser *p) {
+  return p->paused ? (size_t)(p->fed - p->used) - xm_parser_length(p) : p->filled;
+}
+
+int xm_parser_copy_token(const xm_parser *p, xm_buf *to) {
+  int offset, size;
+  const char *context = XML_GetInputContext(p->expat, &offset, &size);
+  size_t n = xm_parser_length(p);
+  if (!context || offset < 0 || n > (size_t)size - (size_t)offset) return XM_OK;
+  return xm_buf_put(to, context + offset, n);
+}
+
+int xm_parser_check_name(const char *s, size_t n) {
+  XML_Parser expat = XML_ParserCreateNS("UTF-8", XM_PARSER_SEP);
+  bool ok = n > 0 && n < INT_MAX;
+  size_t i;
+  if (!expat) return XM_ENOMEM;
+  for (i = 0; ok && i < n; i++) ok = !strchr(":/> \t\r\n", s[i]); /* NUL is among them, too */
+  ok = ok && XML_Parse(expat, "<", 1, 0) && XML_Parse(expat, s, (int)n, 0) && XML_Parse(expat, "/>", 2, 1);
+  XML_ParserFree(expat);
+  return ok ? XM_OK : XM_EINVAL;
+}

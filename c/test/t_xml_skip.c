@@ -1,0 +1,303 @@
+/* xml: after the login an element that crosses a bound is skipped, whatever the cutting: its start tag is told, at its last
+ * byte, and what comes next comes as if nothing had been. And what expat keeps is given back. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+
+#include "parser.h"
+#include "xml.h"
+
+#include "events.h"
+
+#define STREAMS "http://etherx.jabber.org/streams"
+#define H "<stream:stream xmlns='jabber:client' xmlns:stream='" STREAMS "' xmlns:h='urn:h'>"
+#define OPENED "O <{" STREAMS "}stream></>\n"
+#define M "<message from='b@x/y' id='1' type='chat' a='2' to='a@x'>"
+#define SKIPPED(option) \
+  OPENED "S <{jabber:client}a></>\nK " option \
+         " <{jabber:client}message from='b@x/y' id='1' type='chat' a='2' to='a@x'></>\nS <{urn:h}b></>\n"
+
+#define DIGITS "012345678901234567890123456789012345678901234567890123456789"
+#define SPACES "                                                            "
+
+/* stanza, start_tag, depth, attributes, nodes, ns */
+static const xm_bounds small = {400, 160, 3, 6, 12, 20};
+
+static xm_xml *opened(const xm_bounds *bounds, struct log *l) {
+  const xm_bounds real = XM_BOUNDS_DEFAULT;
+  xm_xml *x = xm_xml_new("jabber:client", &real);
+  assert_true(feed(x, l, H, sizeof H - 1, true));
+  xm_xml_set_bounds(x, bounds, XM_XML_SKIP);
+  return x;
+}
+
+static void check_text(const char *s, const struct log *l, const char *wanted, size_t cut) {
+  if (xm_buf_len(&l->text) == strlen(wanted) && memcmp(xm_buf_at(&l->text), wanted, strlen(wanted)) == 0) return;
+  fail_msg("%s\ncut at %zu gives\n%.*s\ninstead of\n%s", s, cut, (int)xm_buf_len(&l->text), xm_buf_at(&l->text), wanted);
+}
+
+/* In pieces of `size`, where the socket is drained after each or (every third) is not. */
+static void check_pieces(const xm_bounds *bounds, const char *s, const char *wanted, size_t size) {
+  struct log l = {0};
+  xm_xml *x = opened(bounds, &l);
+  size_t at, n = strlen(s), k = 0;
+  for (at = 0; at < n; at += size)
+    if (!feed(x, &l, s + at, size < n - at ? size : n - at, k++ % 3 || at + size >= n)) break;
+  check_text(s, &l, wanted, size);
+  log_free(&l);
+  xm_xml_free(x);
+}
+
+static void check(const xm_bounds *bounds, const char *s, const char *wanted) {
+  size_t cut, n = strlen(s), size;
+  for (size = 1; size < 40; size++) check_pieces(bounds, s, wanted, size);
+  for (cut = 0; cut < n; cut++) {
+    struct log l = {0};
+    xm_xml *x = opened(bounds, &l);
+    if (cut == 0 || feed(x, &l, s, cut, cut % 2)) feed(x, &l, s + cut, n - cut, true);
+    check_text(s, &l, wanted, cut);
+    log_free(&l);
+    xm_xml_free(x);
+  }
+}
+
+static void what_crosses_a_bound_is_skipped(void **state) {
+  static const char *const rows[][2] = {
+      {"<c><d><e/></d></c>", SKIPPED("max_depth")},
+      {"<c><d><e><f><g/></f><i/></e></d>text</c>t", SKIPPED("max_depth")},
+      {"<c a='1' b='2' c='3' d='4' e='5' f='6' g='7'/>", SKIPPED("max_attributes")},
+      {"<c a='1' b='2' c='3' d='4' e='5' f='6' from='7'/>", SKIPPED("max_attributes")},
+      {"<c xmlns:a='a' xmlns:b='b' xmlns:c='c' xmlns:d='d' xmlns:e='e' xmlns:f='f' xmlns:g='g'/>", SKIPPED("max_attributes")},
+      {"<c/><c/>t<c/>t<c/>t<c/>t<c/>t<c/>t", SKIPPED("max_nodes")},
+      {"<c xmlns='123456789012345678901'/>", SKIPPED("max_namespace")},
+      {"<c xmlns:p='123456789012345678901'/>", SKIPPED("max_namespace")},
+      {"<c a='" DIGITS DIGITS DIGITS "'>x</c>",
+       SKIPPED("max_start_tag")},
+      {"<c>x</c" SPACES SPACES SPACES ">",
+       SKIPPED("max_start_tag")},
+      {DIGITS DIGITS DIGITS DIGITS DIGITS DIGITS,
+       SKIPPED("max_stanza")},
+  };
+  char s[2000];
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    snprintf(s, sizeof s, "<a/>" M "%s</message> <h:b/>", rows[i][0]);
+    check(&small, s, rows[i][1]);
+  }
+}
+
+/* Of the level-1 element's own start tag what is needed to answer stays. */
+static void its_own_start_tag_may_be_what_crosses(void **state) {
+#define OWN(option, name) \
+  OPENED "K " option " <{jabber:client}" name " id='7' from='b@x' to='a@x' type='get'></>\nS <{urn:h}b></>\n"
+  static const char *const rows[][2] = {
+      {"<iq a='1' b='2' id='7' c='3' from='b@x' d='4' e='5' f='6' to='a@x' type='get' xml:lang='x'><x><y/></x></iq><h:b/>",
+       OWN("max_attributes", "iq")},
+      {"<iq id='7' from='b@x' to='a@x' a='" DIGITS DIGITS "' type='get'/><h:b/>",
+       OWN("max_start_tag", "iq")},
+      {"<iq id='7' xmlns:p='123456789012345678901' from='b@x' to='a@x' type='get'>x</iq><h:b/>", OWN("max_namespace", "iq")},
+      {"<p:iq xmlns:p='jabber:client' xmlns:c='c' xmlns:d='d' xmlns:e='e' xmlns:f='f' xmlns:g='g' xmlns:i='i' id='7' "
+       "from='b@x' to='a@x' type='get'/><h:b/>",
+       OWN("max_attributes", "iq")}};
+  static const char most[] = "<iq a='1' b='2' id='7' from='b@x' c='3' d='4' to='a@x' type='get' xml:lang='x'/><h:b/>";
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) check(&small, rows[i][0], rows[i][1]);
+  check(&small, most,
+        OPENED "S <{jabber:client}iq a='1' b='2' id='7' from='b@x' c='3' d='4' to='a@x' type='get' xml:lang='x'></>\n"
+               "S <{urn:h}b></>\n");
+}
+
+/* The names of attributes are written out for each, so their namespaces have a bound of their own, for the whole stanza. */
+static void namespaces_of_attributes_add_up(void **state) {
+  xm_bounds b = {1 << 20, 1 << 20, 128, 256, 50000, 20};
+  struct log l = {0};
+  xm_xml *x = opened(&b, &l);
+  int i, k;
+  (void)state;
+  for (k = 0; k < 2; k++) {
+    assert_true(feed(x, &l, "<a xmlns:p='0123456789'>", 24, true));
+    for (i = 0; i < 2048 + k; i++) assert_true(feed(x, &l, "<b p:c=''/>", 11, false));
+    assert_true(feed(x, &l, "</a>", 4, true));
+    assert_int_equal(xm_xml_crossed(x, &(size_t){0}), k ? XM_BOUND_CLARK : XM_BOUND_NONE);
+  }
+  log_free(&l);
+  xm_xml_free(x);
+}
+
+/* What can't be skipped may come again, so it is for others to try again. */
+static void what_is_no_xml_still_ends_it(void **state) {
+  static const char *const rows[] = {"<message><c><d><e></d></e></c></message>", "<message><c><d><e>&#x1A;</e></d></c></message>",
+                                     "<message><c><d><e>\xED\xA0\xBD</e></d></c></message>",
+                                     "<message><c><d><e><!-- --></e></d></c></message>", "\x01", "<message>&foo;</message>"};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    struct log l = {0};
+    xm_err e = {0};
+    xm_xml *x = opened(&small, &l);
+    assert_false(feed(x, &l, rows[i], strlen(rows[i]), true));
+    assert_int_equal(xm_xml_next(x, &e), XM_EFAIL);
+    assert_true(e.retry);
+    log_free(&l);
+    xm_xml_free(x);
+  }
+}
+
+static bool feed_many(xm_xml *x, struct log *l, const char *s, size_t times) {
+  size_t n = strlen(s), each = 1 + 8000 / n, i;
+  char *piece = malloc(each * n);
+  bool more = true;
+  for (i = 0; i < each; i++) memcpy(piece + i * n, s, n);
+  for (; times > 0 && more; times -= each < times ? each : times) more = feed(x, l, piece, n * (each < times ? each : times), false);
+  free(piece);
+  return more;
+}
+
+/* Of the real bounds; without end, or as deep as no honest server lets it be. The tape has given its memory back. */
+static void what_is_skipped_takes_no_memory(void **state) {
+  static const char *const rows[][3] = {
+      {"", "<a/>", ""}, {"", "x&amp;", ""}, {"", "<a xmlns='urn:x'/>", ""}, {"", "<a b='1' c='2'>x</a>", ""},
+      {"<a>", "<![CDATA[xxxxxxxxxxxxxxxx]]>", "</a>"}};
+  const xm_bounds real = XM_BOUNDS_DEFAULT;
+  struct log l = {0};
+  xm_xml *x = opened(&real, &l);
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    assert_true(feed(x, &l, "<message>", 9, true) && feed(x, &l, rows[i][0], strlen(rows[i][0]), true));
+    assert_true(feed_many(x, &l, rows[i][1], (12u << 20) / strlen(rows[i][1])));
+    assert_true(xm_tape_size(xm_xml_tape(x)) < 1000 * 1000);
+    assert_true(feed(x, &l, rows[i][2], strlen(rows[i][2]), true) && feed(x, &l, "</message>", 10, true));
+  }
+  assert_int_equal(l.n, 1 + sizeof rows / sizeof *rows);
+  assert_true(feed_many(x, &l, "<a>", 200000) && feed_many(x, &l, "</a>", 200000));
+  assert_int_equal(l.n, 2 + sizeof rows / sizeof *rows);
+  assert_true(xm_xml_spare(x) < 200000); /* all of that was given back before anything else was read */
+  assert_true(feed(x, &l, "<message/>", 10, true));
+  log_free(&l);
+  xm_xml_free(x);
+}
+
+static void a_depth_without_end_is_one(void **state) {
+  const xm_bounds real = XM_BOUNDS_DEFAULT;
+  struct log l = {0};
+  xm_err e = {0};
+  xm_xml *x = opened(&real, &l);
+  (void)state;
+  assert_false(feed_many(x, &l, "<a>", 10000000));
+  assert_int_equal(xm_xml_next(x, &e), XM_EFAIL);
+  assert_string_equal(e.condition, "policy-violation");
+  assert_non_null(strstr(e.text, "bytes of memory"));
+  assert_true(e.retry);
+  log_free(&l);
+  xm_xml_free(x);
+}
+
+/* expat keeps each name, prefix and namespace that it has ever seen. */
+static void names_are_forgotten(void **state) {
+  static const char *const forms[] = {"<n%d/>", "<message><n%d a%d='1'/></message>", "<a xmlns:p%d='urn:%d'/>",
+                                      "<message><p:x xmlns:p='urn:%d'/></message>"};
+  const xm_bounds real = XM_BOUNDS_DEFAULT;
+  size_t i;
+  int k;
+  (void)state;
+  for (i = 0; i < sizeof forms / sizeof *forms; i++) {
+    struct log l = {0};
+    xm_xml *x = opened(&real, &l);
+    size_t most = 0;
+    for (k = 0; k < 60000; k++) {
+      char s[100];
+      int n = snprintf(s, sizeof s, forms[i], k, k);
+      l.n = 0;
+      xm_buf_clear(&l.text);
+      assert_true(feed(x, &l, s, (size_t)n, true));
+      assert_int_equal(l.n, 1);
+      if (xm_xml_spare(x) > most) most = xm_xml_spare(x);
+    }
+    assert_true(most < 3 << 20);
+    xm_xml_rest(x);
+    assert_int_equal(xm_xml_spare(x), 0);
+    l.n = 0;
+    xm_buf_clear(&l.text);
+    assert_true(feed(x, &l, "<h:b/><message/>", 16, true)); /* the header's prefixes are there */
+    check_text("", &l, "S <{urn:h}b></>\nS <{jabber:client}message></>\n", 0);
+    assert_false(feed(x, &l, "</stream:stream>", 16, true));
+    log_free(&l);
+    xm_xml_free(x);
+  }
+}
+
+static double cpu(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* One byte a read; the '>' in quotes, of which none is the end, included. Twice as much costs twice as much, not four times. */
+static void a_dripped_tag_costs_what_it_has(void **state) {
+  static const char *const rows[][3] = {{"<message a='", "x", "'/>"}, {"<message a=\"", ">", "\"/>"}, {"<message a='", "\">", "'/>"},
+                                        {"<message ", " ", "/>"}, {"<message>t</message", " ", ">"}};
+  xm_bounds wide = XM_BOUNDS_DEFAULT;
+  size_t i, k, n;
+  (void)state;
+  wide.start_tag = 4 << 20;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    double cost[2];
+    for (k = 0; k < 2; k++) {
+      struct log l = {0};
+      xm_xml *x = opened(&wide, &l);
+      double began = cpu();
+      assert_true(feed(x, &l, rows[i][0], strlen(rows[i][0]), true));
+      for (n = 0; n < (size_t)(256 << 10) << k; n++) assert_true(feed(x, &l, rows[i][1] + n % strlen(rows[i][1]), 1, true));
+      assert_int_equal(l.n, 1);
+      assert_true(feed(x, &l, rows[i][2], strlen(rows[i][2]), true));
+      assert_int_equal(l.n, 2);
+      cost[k] = cpu() - began;
+      log_free(&l);
+      xm_xml_free(x);
+    }
+    if (cost[1] > 4) fail_msg("%s: %.2f s, then %.2f s", rows[i][0], cost[0], cost[1]);
+  }
+}
+
+/* A long comment isn't waited for: its own '>' can't be told from others. */
+static void a_dripped_comment_ends(void **state) {
+  const xm_bounds real = XM_BOUNDS_DEFAULT;
+  struct log l = {0};
+  xm_err e = {0};
+  xm_xml *x = opened(&real, &l);
+  int i;
+  (void)state;
+  assert_true(feed(x, &l, "<message><!-- ", 14, true));
+  for (i = 0; i < 1 << 20 && feed(x, &l, ">", 1, true); i++) continue;
+  assert_in_range(i, 0, 40000);
+  assert_int_equal(xm_xml_next(x, &e), XM_EFAIL);
+  assert_string_equal(e.condition, "restricted-xml");
+  log_free(&l);
+  xm_xml_free(x);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(what_crosses_a_bound_is_skipped),
+      cmocka_unit_test(its_own_start_tag_may_be_what_crosses),
+      cmocka_unit_test(namespaces_of_attributes_add_up),
+      cmocka_unit_test(what_is_no_xml_still_ends_it),
+      cmocka_unit_test(what_is_skipped_takes_no_memory),
+      cmocka_unit_test(a_depth_without_end_is_one),
+      cmocka_unit_test(names_are_forgotten),
+      cmocka_unit_test(a_dripped_tag_costs_what_it_has),
+      cmocka_unit_test(a_dripped_comment_ends),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
