@@ -102,10 +102,8 @@ server.each(function(s)
 
     it("takes a pin, and refuses another key", function()
       ping(s, login(s, "alice", { pin = pin_of(s, "rsa") }))
-      for _, pin in ipairs { pin_of(s, "ec"), "AAAA", "not base64!" } do
-        check_error({ layer = "tls", condition = "certificate-pin-mismatch", retry = false },
-          dial(s, "alice", { pin = pin }))
-      end
+      check_error({ layer = "tls", condition = "certificate-pin-mismatch", retry = false },
+        dial(s, "alice", { pin = pin_of(s, "ec") }))
     end)
 
     it("can't do without: tls = \"none\" where the server wants TLS", function()
@@ -682,7 +680,8 @@ describe("a mistake of the caller's", function()
     refuses("no option 'cafile'; did you mean 'ca_file'?", function() return (client(J, P, { cafile = "x" })) end)
     refuses("no option 'timout'; did you mean 'timeout'?", function() return (client(J, P, H, { timout = 1 })) end)
     refuses("no option 'mechanism'", function() return (component(H, 1, "a", P, { mechanism = "PLAIN" })) end)
-    refuses("no option '1'", function() return (client(J, P, { "x" })) end)
+    refuses("options are named, as in { timeout = 10 }: there is no place for a key of type number",
+      function() return (client(J, P, { "x" })) end)
     for name, value in pairs { tls = "no", ca_file = 1, ca_dir = true, tls_name = 1, pin = 1, cert = 1, key = 1,
       verify = "no", mechanisms = "PLAIN", plain = 0, resource = 1, lang = 1, timeout = 0, await_timeout = -1,
       keepalive = -1, max_stanza = 0, max_depth = 0, max_attributes = "1", max_nodes = 0, max_start_tag = 10,

@@ -138,7 +138,7 @@ describe("refused", function()
 
   it("is another element at the top", function()
     for _, name in ipairs { "query", "Message", "IQ", "stream", "stream:error", "message ", "message\0", "r", "a" } do
-      refused({ name }, "stanza: a stanza is a message, a presence or an iq")
+      refused({ name }, ("stanza: a stanza is a message, a presence or an iq, not '%s'"):format((name:gsub("%z", "?"))))
     end
   end)
 

@@ -134,6 +134,9 @@ void xb_prepare_call(lua_State *L, xb_state *st);
 void xb_resume(lua_State *L, xb_state *st);
 /* Gives the error object on top of the stack, with the traceback of `co` (NULL: none), to on_error; pops it. Never raises. */
 void xb_report(lua_State *L, lua_State *co);
+/* The string at `index` as an error may show it: mended, and no more than 100 bytes. */
+void xb_push_shown(lua_State *L, int index);
+int xb_l_shown(lua_State *L);
 void xb_push_error(lua_State *L, const xm_err *e);
 /* nil and an error table: 2. */
 int xb_fail(lua_State *L, const xm_err *e);

@@ -47,6 +47,18 @@ static const char *spell(lua_State *L, int index, char *room, size_t cap) {
   return room;
 }
 
+/* To stderr, for who reads it there, as what an error says may be a stranger's words. Lines stay. */
+static void put(const char *s) {
+  while (*s) {
+    size_t n = *s == '\n' || *s == '\t' ? 1 : xm_err_shows(s);
+    if (n)
+      fwrite(s, 1, n, stderr);
+    else
+      fputc('?', stderr);
+    s += n ? n : 1;
+  }
+}
+
 static int report(lua_State *L) {
   lua_State *co = lua_tothread(L, 2);
   lua_settop(L, 2);
@@ -54,7 +66,9 @@ static int report(lua_State *L) {
   to_text(L);
   luaL_traceback(L, co ? co : L, lua_tostring(L, -1), 0); /* a thread that has thrown keeps its stack */
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &on_error_key) == LUA_TNIL) {
-    fprintf(stderr, "xmpp: error in a callback: %s\n", lua_tostring(L, -2));
+    put("xmpp: error in a callback: ");
+    put(lua_tostring(L, -2));
+    put("\n");
     return 0;
   }
   lua_insert(L, -2);
@@ -76,7 +90,11 @@ void xb_report(lua_State *L, lua_State *co) {
     char room[2][64];
     int at = lua_gettop(L);
     const char *why = spell(L, at, room[0], sizeof room[0]), *what = spell(L, at - 1, room[1], sizeof room[1]);
-    fprintf(stderr, "xmpp: xmpp.on_error could not be told (%s) of an error in a callback: %s\n", why, what);
+    put("xmpp: xmpp.on_error could not be told (");
+    put(why);
+    put(") of an error in a callback: ");
+    put(what);
+    put("\n");
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
@@ -88,6 +106,23 @@ int xb_l_on_error(lua_State *L) {
   lua_settop(L, 1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &on_error_key);
   return 0;
+}
+
+void xb_push_shown(lua_State *L, int index) {
+  char shown[101];
+  size_t i, n;
+  const char *s = luaL_checklstring(L, index, &n);
+  if (n >= sizeof shown) n = sizeof shown - 1;
+  for (i = 0; i < n; i++) shown[i] = (char)(s[i] ? s[i] : '?');
+  shown[n] = '\0';
+  xm_err_mend(shown);
+  lua_pushstring(L, shown);
+}
+
+/* shown(s) -> what an error may say of it */
+int xb_l_shown(lua_State *L) {
+  xb_push_shown(L, 1);
+  return 1;
 }
 
 void xb_push_error(lua_State *L, const xm_err *e) {

@@ -73,6 +73,15 @@ static const char *filter_field(lua_State *L, const char *key) {
   return s;
 }
 
+/* Of any other stanza there is none. */
+static const char *filter_name(lua_State *L) {
+  const char *s = filter_field(L, "name");
+  if (!s || strcmp(s, "message") == 0 || strcmp(s, "presence") == 0 || strcmp(s, "iq") == 0) return s;
+  xb_push_shown(L, -1);
+  refuse_filter(L, "name", lua_pushfstring(L, "message, presence or iq expected, got '%s'", lua_tostring(L, -1)));
+  return NULL;
+}
+
 static void check_filter_keys(lua_State *L) {
   static const char *const known[] = {"name", "type", "xmlns", "from", "id"};
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
@@ -80,8 +89,13 @@ static void check_filter_keys(lua_State *L) {
     bool is_known = false;
     size_t i;
     for (i = 0; i < sizeof known / sizeof *known; i++) is_known = is_known || strcmp(key, known[i]) == 0;
-    if (!is_known)
-      luaL_argerror(L, 3, lua_pushfstring(L, "a filter has no '%s'; it has name, type, xmlns, from, id", key));
+    if (is_known) continue;
+    if (lua_type(L, -2) == LUA_TSTRING)
+      xb_push_shown(L, -2);
+    else
+      lua_pushstring(L, key);
+    luaL_argerror(L, 3,
+                  lua_pushfstring(L, "a filter has no '%s'; it has name, type, xmlns, from, id", lua_tostring(L, -1)));
   }
 }
 
@@ -111,8 +125,8 @@ static int add_callback(lua_State *L, bool once) {
   if (filtered) {
     luaL_checktype(L, 3, LUA_TTABLE);
     check_filter_keys(L);
-    f = (xm_route_filter){filter_field(L, "name"), filter_field(L, "type"), filter_field(L, "xmlns"),
-                          filter_field(L, "from"), filter_field(L, "id")};
+    f = (xm_route_filter){filter_name(L), filter_field(L, "type"), filter_field(L, "xmlns"), filter_field(L, "from"),
+                          filter_field(L, "id")};
   }
   put_callback(L, slot, once); /* first: no slot is ever without its function */
   if (xm_route_add(xm_conn_route(conn->c), filtered ? &f : NULL) >= 0) return 0;

@@ -74,10 +74,13 @@ static int l_herald_gc(lua_State *L) {
 static void warn_once(const xb_conn *conn) {
   const xm_jid *jid = xm_conn_jid(conn->c);
   xb_state *st = conn->st;
+  char name[XM_JID_MAX + 1];
   if (conn->ended || conn->is_fed || st->closing || st->warned || xm_conn_state_of(conn->c) != XM_CONN_READY) return;
   st->warned = true;
+  snprintf(name, sizeof name, "%s", jid ? jid->str : "?");
+  xm_err_mend(name); /* it's the server's word */
   fprintf(stderr, "xmpp: the connection of %s was dropped without conn:stop(), and is closed now (this is said once)\n",
-          jid ? jid->str : "?");
+          name);
 }
 
 /* The collector takes what it collects out of weak tables first; lua_close has announced itself. */

@@ -35,7 +35,8 @@ int xb_l_jid(lua_State *L) {
   luaL_argexpected(L, lua_type(L, 1) == LUA_TSTRING, 1, "string or Jid");
   s = lua_tolstring(L, 1, &n);
   rc = xm_jid_parse(&jid, s, n, &reason);
-  return push_or_fail(L, &jid, rc, s, reason);
+  xb_push_shown(L, 1);
+  return push_or_fail(L, &jid, rc, lua_tostring(L, -1), reason);
 }
 
 int xb_l_is_jid(lua_State *L) {
@@ -86,12 +87,14 @@ static int l_bare(lua_State *L) {
 static int l_with_resource(lua_State *L) {
   const xm_jid *j = check(L, 1);
   const char *reason = "";
-  size_t n = 0;
-  const char *s = lua_isnoneornil(L, 2) ? "" : luaL_checklstring(L, 2, &n);
+  size_t n;
+  const char *s;
   xm_jid jid;
   int rc;
+  luaL_argexpected(L, lua_type(L, 2) == LUA_TSTRING, 2, "string");
+  s = lua_tolstring(L, 2, &n);
   memcpy(&jid, j, offsetof(xm_jid, str) + xm_jid_len(j) + 1);
-  if (n == 0 && !lua_isnoneornil(L, 2)) return push_or_fail(L, NULL, XM_EINVAL, j->str, "the resourcepart is empty");
+  if (n == 0) return push_or_fail(L, NULL, XM_EINVAL, j->str, "the resourcepart is empty");
   rc = xm_jid_set_resource(&jid, s, n, &reason);
   return push_or_fail(L, &jid, rc, s, reason);
 }
@@ -129,7 +132,12 @@ static int l_eq(lua_State *L) {
   return 1;
 }
 
+/* With what .. takes itself, and with another Jid. */
 static int l_concat(lua_State *L) {
+  int i;
+  for (i = 1; i <= 2; i++)
+    if (!lua_isstring(L, i) && !xb_test_jid(L, i))
+      return luaL_error(L, "attempt to concatenate a Jid and a %s value", luaL_typename(L, i));
   luaL_tolstring(L, 1, NULL);
   luaL_tolstring(L, 2, NULL);
   lua_concat(L, 2);

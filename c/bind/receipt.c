@@ -159,12 +159,25 @@ void xb_tell_skipped(lua_State *L, xb_conn *conn, int at, const xm_err *why, boo
   }
 }
 
+/* Which of the names is at index 2. Raises with all of them for one that is none. */
+static int check_event(lua_State *L, const char *const *names) {
+  const char *s = luaL_checkstring(L, 2);
+  int i;
+  for (i = 0; names[i]; i++)
+    if (strcmp(s, names[i]) == 0) return i;
+  xb_push_shown(L, 2);
+  lua_pushfstring(L, "there is no event '%s'; there are '%s'", lua_tostring(L, -1), names[0]);
+  for (i = 1; names[i]; i++) lua_pushfstring(L, names[i + 1] ? ", '%s'" : " and '%s'", names[i]);
+  lua_concat(L, i);
+  return luaL_argerror(L, 2, lua_tostring(L, -1));
+}
+
 /* on("state", "failed", "skipped" or "full", f): one listener each; nil: none any more. */
 int xb_l_on(lua_State *L) {
   static const char *const names[] = {"state", "failed", "skipped", "full", NULL};
   static const int parts[] = {XB_ON_STATE, XB_ON_FAILED, XB_ON_SKIPPED, XB_ON_FULL};
   xb_conn *conn = xb_check_conn(L);
-  int which = luaL_checkoption(L, 2, NULL, names);
+  int which = check_event(L, names);
   if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TFUNCTION);
   lua_settop(L, 3);
   if (parts[which] == XB_ON_STATE) conn->listens = !lua_isnil(L, 3);

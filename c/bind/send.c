@@ -83,7 +83,12 @@ static bool push_receiver(lua_State *L) {
   luaL_checktype(L, 3, LUA_TTABLE);
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
     const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
-    if (strcmp(key, "on") != 0) luaL_argerror(L, 3, lua_pushfstring(L, "send has no option '%s'; it has 'on'", key));
+    if (strcmp(key, "on") == 0) continue;
+    if (lua_type(L, -2) == LUA_TSTRING)
+      xb_push_shown(L, -2);
+    else
+      lua_pushstring(L, key);
+    luaL_argerror(L, 3, lua_pushfstring(L, "send has no option '%s'; it has 'on'", lua_tostring(L, -1)));
   }
   lua_pushliteral(L, "on");
   lua_rawget(L, 3);

@@ -101,7 +101,6 @@ static const char own_name[] = "[1]", own_attributes[] = "[2]";
 /* "stanza[3][2].to: string expected, got nil". `key`: an attribute's name, own_name, or NULL for the whole element. */
 static int refuse(walk *k, const char *key, const char *why) {
   size_t cap = sizeof k->w->reason, n = (size_t)snprintf(k->w->reason, cap, "stanza");
-  char *at;
   unsigned i;
   for (i = 1; i < k->depth && n < cap - 200; i++)
     n += (size_t)snprintf(k->w->reason + n, cap - n, "[%lld]", (long long)k->path[i]);
@@ -112,9 +111,19 @@ static int refuse(walk *k, const char *key, const char *why) {
     n += (size_t)snprintf(k->w->reason + n, cap - n, "[2].%.60s", key);
   }
   snprintf(k->w->reason + n, cap - n, ": %s", why);
-  for (at = k->w->reason; *at; at++) /* it may name keys, which may be anything */
-    if ((unsigned char)*at < ' ' || *at == 0x7F) *at = '?';
+  xm_err_mend(k->w->reason); /* it may name keys, which may be anything */
   return XM_EINVAL;
+}
+
+/* [1], a string, is on top of the stack. */
+static int refuse_name(walk *k) {
+  char why[160], shown[61];
+  size_t i, n;
+  const char *name = lua_tolstring(k->L, -1, &n);
+  if (n >= sizeof shown) n = sizeof shown - 1;
+  for (i = 0; i < n; i++) shown[i] = (char)(name[i] ? name[i] : '?');
+  snprintf(why, sizeof why, "a stanza is a message, a presence or an iq, not '%.*s'", (int)n, shown);
+  return refuse(k, NULL, why);
 }
 
 static int refuse_type(walk *k, const char *key, const char *wanted, int index) {
@@ -166,10 +175,14 @@ int xb_l_number_text(lua_State *L) {
   return 1;
 }
 
-/* A string, or a number as one. NULL: neither. */
+/* A string, or a number or a Jid as one. NULL: none of these. */
 static const char *to_text(lua_State *L, int index, char *room, size_t cap, size_t *n) {
+  const xm_jid *jid;
   if (lua_type(L, index) == LUA_TSTRING) return lua_tolstring(L, index, n);
-  return lua_type(L, index) == LUA_TNUMBER ? number(L, index, room, cap, n) : NULL;
+  if (lua_type(L, index) == LUA_TNUMBER) return number(L, index, room, cap, n);
+  jid = xb_test_jid(L, index);
+  if (jid) *n = xm_jid_len(jid);
+  return jid ? jid->str : NULL;
 }
 
 /* Keeps what a stanza's attribute says for routing. What was a number lies in `room` and is copied; NULL: it wasn't. */
@@ -320,8 +333,7 @@ static int open_element(walk *k, element *e) {
   if (lua_type(k->L, -1) != LUA_TSTRING) return refuse_type(k, own_name, "string", -1);
   e->name = lua_tolstring(k->L, -1, &e->n);
   if (e->address) e->address->name = e->name;
-  if (k->depth == 1 && k->w->ns && !is_stanza(e->name, e->n))
-    return refuse(k, NULL, "a stanza is a message, a presence or an iq");
+  if (k->depth == 1 && k->w->ns && !is_stanza(e->name, e->n)) return refuse_name(k);
   return named(k, own_name, e->name, e->n, xm_out_open(&k->out, e->name, e->n));
 }
 
@@ -569,6 +581,7 @@ static xm_err of_the_element(const xm_err *e, size_t before) {
 
 static int fail_parse(lua_State *L, const xm_err *e, size_t before, const char *otherwise) {
   xm_err told = of_the_element(e, before);
+  xm_err_mend(told.text);
   xm_err_set(&told, XM_LAYER_STANZA, "not-well-formed", false, "%s", otherwise); /* the first is kept */
   return xb_fail(L, &told);
 }

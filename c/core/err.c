@@ -16,27 +16,45 @@ static void cut_at_character(char *s, size_t cap) {
   if (lead > 0 && lead - 1 + length_of((unsigned char)s[lead - 1]) > n) s[lead - 1] = '\0';
 }
 
-/* Bytes of the character that `s` begins with; 0: no valid one, or a control character. */
-static size_t character_at(const unsigned char *s) {
+/* The character that `s` begins with, *n bytes of it. false: the bytes there are not UTF-8. */
+static bool decode(const unsigned char *s, size_t *n, unsigned long *c) {
   static const unsigned long least[] = {0, 0, 0x80, 0x800, 0x10000};
-  size_t n = length_of(*s), i;
-  unsigned long c = n == 1 ? *s : *s & (0x7Fu >> n);
-  for (i = 1; i < n; i++) {
-    if ((s[i] & 0xC0) != 0x80) return 0;
-    c = c << 6 | (s[i] & 0x3F);
+  size_t i;
+  *n = length_of(*s);
+  *c = *n == 1 ? *s : *s & (0x7Fu >> *n);
+  for (i = 1; i < *n; i++) {
+    if ((s[i] & 0xC0) != 0x80) return false;
+    *c = *c << 6 | (s[i] & 0x3F);
   }
-  if (*s > 0xF4 || c < least[n] || c > 0x10FFFF || (c & ~0x7FFul) == 0xD800) return 0;
-  return c < 0x20 || (c >= 0x7F && c < 0xA0) ? 0 : n;
+  return (*s < 0x80 || *s >= 0xC2) && *s <= 0xF4 && *c >= least[*n] && *c <= 0x10FFFF && (*c & ~0x7FFul) != 0xD800;
 }
 
-/* What the caller or the peer said may be anything. It becomes valid UTF-8, on one line, that no terminal obeys. */
-static void mend(char *s, size_t cap) {
-  cut_at_character(s, cap);
+/* What a terminal obeys, or what moves, hides or turns round the text beside it: controls (C0, C1), marks, embeddings,
+ * overrides and isolates of direction (UAX 9), breaks of lines, characters without width, tags. */
+static bool is_unseen(unsigned long c) {
+  return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0xAD || c == 0x61C || c == 0x180E || c == 0x200B || c == 0x200E ||
+         c == 0x200F || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF ||
+         (c >= 0xFFF9 && c <= 0xFFFB) || c >= 0xE0000;
+}
+
+size_t xm_err_shows(const char *s) {
+  size_t n;
+  unsigned long c;
+  return decode((const unsigned char *)s, &n, &c) && !is_unseen(c) ? n : 0;
+}
+
+void xm_err_mend(char *s) {
   while (*s) {
-    size_t n = character_at((unsigned char *)s);
+    size_t n = xm_err_shows(s);
     if (n == 0) *s = '?';
     s += n ? n : 1;
   }
+}
+
+/* What the caller or the peer said may be anything. */
+static void mend(char *s, size_t cap) {
+  cut_at_character(s, cap);
+  xm_err_mend(s);
 }
 
 static void fill(xm_err *e, xm_layer layer, const char *condition, bool retry, int native) {

@@ -7,6 +7,7 @@
 #define XM_ERR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum xm_code {
   XM_OK = 0,
@@ -36,7 +37,7 @@ typedef struct xm_err {
   bool retry;         /* could trying again, unchanged, work? */
   int native;         /* errno, OpenSSL's verify result, ...; 0 when there is none */
   char condition[64]; /* the RFC's or the system's own name: "not-authorized", "ECONNREFUSED" */
-  char text[512];     /* for a person: what was tried, what came, what to do. Never a secret, always valid UTF-8 */
+  char text[512];     /* for a person: what was tried, what came, what to do. Never a secret; mended */
 } xm_err;
 
 /* Fills `e` and returns XM_EFAIL, so that `return xm_err_set(...)` reads well. `condition` is cut to fit. The first
@@ -49,6 +50,13 @@ int xm_err_errno(xm_err *e, xm_layer layer, int errnum, const char *name, bool r
 
 /* The same for memory that ran out. Returns XM_EFAIL. */
 int xm_err_nomem(xm_err *e);
+
+/* Peers' and strangers' words end up in texts that people read on terminals. How many bytes the character at `s`
+ * (NUL-terminated) has; 0: it isn't shown, being no UTF-8, a control character, a break of lines, or one that changes the
+ * direction of what stands beside it (U+202E) or is not seen. */
+size_t xm_err_shows(const char *s);
+/* In place: one '?' for each byte of what isn't shown. Every xm_err's texts have gone through it. */
+void xm_err_mend(char *s);
 
 static inline void xm_err_clear(xm_err *e) {
   e->layer = XM_LAYER_NONE;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -116,6 +117,69 @@ static void test_what_just_fits_is_whole(void **unused) {
     }
 }
 
+static void check_shown(const char *said, const char *shown) {
+  xm_err e = {0};
+  xm_err_set(&e, XM_LAYER_STREAM, said, false, "<%s>", said);
+  assert_int_equal(strlen(e.text), strlen(shown) + 2);
+  assert_memory_equal(e.text + 1, shown, strlen(shown));
+  assert_string_equal(e.condition, shown);
+  xm_err_clear(&e);
+  xm_err_errno(&e, XM_LAYER_TCP, EPIPE, "EPIPE", true, said);
+  assert_memory_equal(e.text, shown, strlen(shown));
+}
+
+static void test_nothing_unseen_is_shown(void **unused) {
+  (void)unused;
+  check_shown("a\033[2Jb", "a?[2Jb");
+  check_shown("a\r\nb\tc\x7f", "a??b?c?");
+  check_shown(
+      "\xC2\x9B"
+      "31m",
+      "??31m"); /* C1 */
+  check_shown("\xC2\x85", "??");
+  check_shown("a\u202Eb\u202C", "a???b???");
+  check_shown("\u202A\u202B\u202D\u2066\u2067\u2068\u2069", "?????????????????????");
+  check_shown("\u200E\u200F\u061C", "????????");
+  check_shown("\u2028\u2029\uFEFF", "?????????");
+  check_shown("\U000E0041", "????");
+  check_shown("é € \U0001F600 \u05D0 \u00A0", "é € \U0001F600 \u05D0 \u00A0");
+  check_shown("\xA3\x80nix", "??nix"); /* a lead byte that is none */
+  check_shown("\xC1\x81 \xE0\x80\x80 \xED\xA0\x80 \xF4\x90\x80\x80 \xFF", "?? ??? ??? ???? ?");
+  check_shown("x\xE2\x82", "x??");
+}
+
+static bool is_valid(const unsigned char *s) {
+  while (*s) {
+    if (*s < 0x80) {
+      s++;
+      continue;
+    }
+    if (*s >= 0xC2 && *s <= 0xDF && (s[1] & 0xC0) == 0x80) {
+      s += 2;
+      continue;
+    }
+    if ((*s & 0xF0) == 0xE0 && (s[1] & 0xC0) == 0x80 && (s[2] & 0xC0) == 0x80 && !(*s == 0xE0 && s[1] < 0xA0) &&
+        !(*s == 0xED && s[1] > 0x9F)) {
+      s += 3;
+      continue;
+    }
+    return false;
+  }
+  return true;
+}
+
+/* Every three bytes. */
+static void test_text_is_valid_utf8(void **unused) {
+  unsigned i;
+  (void)unused;
+  for (i = 0; i < 0x1000000; i++) {
+    unsigned char s[4] = {(unsigned char)(i >> 16), (unsigned char)(i >> 8), (unsigned char)i, 0};
+    if (!s[0] || !s[1] || !s[2]) continue;
+    xm_err_mend((char *)s);
+    if (!is_valid(s)) fail_msg("%06x: %02x %02x %02x", i, s[0], s[1], s[2]);
+  }
+}
+
 static void test_layer_names(void **unused) {
   static const char *const names[] = {"",     "dns",    "tcp",     "tls",    "stream", "sasl",
                                       "bind", "stanza", "timeout", "closed", "limit"};
@@ -132,6 +196,8 @@ int main(void) {
       cmocka_unit_test(test_errno_and_nomem),
       cmocka_unit_test(test_text_is_cut_at_a_character),
       cmocka_unit_test(test_what_just_fits_is_whole),
+      cmocka_unit_test(test_nothing_unseen_is_shown),
+      cmocka_unit_test(test_text_is_valid_utf8),
       cmocka_unit_test(test_layer_names),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,9 +31,11 @@ local AWAIT_TIMEOUT = 60
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
+local getinfo = rawget(_G, "debug") and rawget(_G, "debug").getinfo -- a sandbox may be without either
+
 -- As C's luaL_argerror would: the connection in front of a colon is not counted. `level` is the function's own.
 local function bad_argument(position, name, why, level)
-  local called = debug and debug.getinfo(level, "n") or {} -- a sandbox may be without
+  local called = getinfo and getinfo(level, "n") or {}
   if called.namewhat ~= "method" then
     error(("bad argument #%d to '%s' (%s)"):format(position, name, why), level + 1)
   elseif position == 1 then
@@ -91,7 +93,8 @@ local function set_sessions(o)
   local r = type(o.reconnect) == "table" and o.reconnect or {}
   o.sm, o.resumable = true, o.resume ~= false
   o.reconnect_any, o.reconnect_resume = o.reconnect and true, o.resume
-  o.reconnect_min, o.reconnect_max, o.reconnect_attempts = r.min, r.max or (r.min and math.max(r.min, 60)), r.attempts
+  o.reconnect_min, o.reconnect_max = r.min or (r.max and math.min(r.max, 1)), r.max or (r.min and math.max(r.min, 60))
+  o.reconnect_attempts = r.attempts
 end
 
 -- The session of another process: what had come in is there before anything else comes, and whoever knows what was
@@ -137,7 +140,7 @@ local function dialable(host)
   local name = core.host(host)
   if name then return name end
   return nil, core.error { layer = "dns", condition = "bad-host", retry = false,
-    text = ("'%s' can't be a host: give a name or an IP address"):format(host) }
+    text = ("'%s' can't be a host: give a name or an IP address"):format(core.shown(host)) }
 end
 
 -- connect_client(jid, password, [host, [port,]] [opts])
@@ -255,7 +258,7 @@ function M.resume(saved, password, opts)
   check_saved(saved)
   if password ~= nil or needs_password(opts) then check_password(password, 2, "resume") end
   check_wait(2)
-  local o = options.check(opts, 2)
+  local o = options.check(opts, 2, true)
   local session = saved_sessions.session(saved)
   local account, bad = core.jid(saved.account)
   if not account then return nil, bad end

@@ -1,10 +1,14 @@
 -- options: what `opts` may hold (api: section 5), checked at the caller's line before anything happens.
 
+local core = require "xmpp.load"
+
 local M = {}
 
 local function is(kind)
   return function(v) return type(v) == kind, kind .. " expected, got " .. type(v) end
 end
+
+local function show(v) return core.shown(tostring(v)) end
 
 local function number_from(least)
   return function(v)
@@ -13,19 +17,57 @@ local function number_from(least)
   end
 end
 
-local function number_within(least, most)
-  local from = number_from(least)
+-- math.huge: no bound.
+local function whole_from(least)
+  return function(v)
+    if type(v) ~= "number" then return false, "whole number expected, got " .. type(v) end
+    return v >= least and (v == math.huge or v % 1 == 0),
+      "whole number from " .. least .. " expected, got " .. tostring(v)
+  end
+end
+
+local function whole_within(least, most)
+  local from = whole_from(least)
   return function(v)
     local ok, why = from(v)
     if not ok then return false, why end
-    return v <= most, ("number from %d to %d expected, got %s"):format(least, most, tostring(v))
+    return v <= most, ("whole number from %d to %d expected, got %s"):format(least, most, tostring(v))
   end
+end
+
+-- A text goes to C, where it ends at a zero byte. (What a host or a resource has is looked at there, with its length.)
+local function text(v)
+  if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
+  return not v:find("%z"), "a string without zero bytes expected"
+end
+
+local function name(v)
+  local ok, why = text(v)
+  if ok and v == "" then return false, "a string that isn't empty expected" end
+  return ok, why
+end
+
+local function is_domain(v)
+  local ok, why = name(v)
+  local jid = ok and core.jid(v)
+  if ok and not (jid and not jid.localpart and not jid.resourcepart) then
+    return false, ("a domain name expected, got '%s'"):format(show(v))
+  end
+  return ok, why
+end
+
+-- 32 bytes in base64: 43 characters, of which the last has two bits to spare, and one for padding.
+local function is_pin(v)
+  if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
+  return #v == 44 and v:find "^[%w+/]+[AEIMQUYcgkosw048]=$" ~= nil,
+    "a SHA-256 hash in base64 expected, 44 characters long: openssl x509 -in cert.pem -noout -pubkey | "
+    .. "openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64"
 end
 
 local function one_of(...)
   local names, list = {}, '"' .. table.concat({ ... }, '", "') .. '"'
-  for _, name in ipairs { ... } do names[name] = true end
-  return function(v) return names[v] == true, "one of " .. list .. " expected, got " .. tostring(v) end
+  for _, word in ipairs { ... } do names[word] = true end
+  return function(v) return names[v] == true, "one of " .. list .. " expected, got " .. show(v) end
 end
 
 function M.is_port(v)
@@ -38,45 +80,48 @@ local is_mechanism = one_of("EXTERNAL", "SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLU
 
 local function is_mechanisms(v)
   if type(v) ~= "table" or #v == 0 then return false, "list of mechanism names expected, got " .. type(v) end
-  for _, name in ipairs(v) do
-    local ok, why = is_mechanism(name)
+  for _, mechanism in ipairs(v) do
+    local ok, why = is_mechanism(mechanism)
     if not ok then return false, why end
   end
   return true
 end
 
-local reconnect_fields = { min = number_from(0), max = number_from(0), attempts = number_from(1) }
+local reconnect_fields = { min = number_from(0), max = number_from(0), attempts = whole_from(1) }
 
 local function is_reconnect(v)
   if type(v) == "boolean" then return true end
   if type(v) ~= "table" then return false, "boolean or table expected, got " .. type(v) end
-  for name, value in pairs(v) do
-    local check = reconnect_fields[name]
-    if not check then return false, "it has min, max and attempts, not " .. tostring(name) end
+  for field, value in pairs(v) do
+    local check = reconnect_fields[field]
+    if not check then return false, "it has min, max and attempts, not " .. show(field) end
     local ok, why = check(value)
-    if not ok then return false, name .. ": " .. why end
+    if not ok then return false, field .. ": " .. why end
   end
-  return true
+  return not (v.min and v.max and v.min > v.max),
+    ("min: %s is more than max, %s"):format(tostring(v.min), tostring(v.max))
 end
 
 local function is_pipelining(v)
-  return type(v) == "boolean" or v == "eager", 'boolean or "eager" expected, got ' .. tostring(v)
+  return type(v) == "boolean" or v == "eager", 'boolean or "eager" expected, got ' .. show(v)
 end
 
 local SHORTEST = 1 / 1000 -- where the locale's decimal point has two bytes Lua can't read one
 
-local string, boolean, count = is "string", is "boolean", number_from(1)
+local boolean, count = is "boolean", whole_from(1)
 
 local known = {
-  host = string, port = M.is_port, tls = one_of("starttls", "direct", "none"), ca_file = string, ca_dir = string,
-  tls_name = string, pin = string, cert = string, key = string, verify = boolean, mechanisms = is_mechanisms,
-  plain = boolean, resource = string, lang = string, timeout = number_from(SHORTEST), await_timeout = number_from(0),
-  keepalive = number_from(0), max_stanza = number_from(1024), max_start_tag = number_from(1024),
-  max_depth = number_within(1, 1000), max_attributes = count, max_nodes = count, max_namespace = number_from(256),
-  max_queue = number_from(1024), log = is "function", nameservers = string, resume = boolean,
+  host = is "string", port = M.is_port, tls = one_of("starttls", "direct", "none"), ca_file = name, ca_dir = name,
+  tls_name = is_domain, pin = is_pin, cert = name, key = name, verify = boolean, mechanisms = is_mechanisms,
+  plain = boolean, resource = is "string", lang = text, timeout = number_from(SHORTEST), await_timeout = number_from(0),
+  keepalive = number_from(0), max_stanza = whole_from(1024), max_start_tag = whole_from(1024),
+  max_depth = whole_within(1, 1000), max_attributes = count, max_nodes = count, max_namespace = whole_from(256),
+  max_queue = whole_from(1024), log = is "function", nameservers = name, resume = boolean,
   reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(SHORTEST), see_other_host = boolean,
   on_response = is "function", pipelining = is_pipelining, remember = boolean,
 }
+
+local RESUME_ONLY = { on_response = true }
 
 -- Levenshtein's distance, with two rows.
 local function distance(a, b)
@@ -93,31 +138,40 @@ local function distance(a, b)
   return row[#b]
 end
 
-local function nearest(name)
+local function nearest(word)
   local best, least
   for option in pairs(known) do
-    local d = distance(name, option)
+    local d = distance(word, option)
     if not least or d < least or (d == least and option < best) then best, least = option, d end
   end
   return best
 end
 
+local function unknown(option)
+  if type(option) ~= "string" then
+    return ("options are named, as in { timeout = 10 }: there is no place for a key of type %s"):format(type(option))
+  end
+  return ("there is no option '%s'; did you mean '%s'?"):format(core.shown(option), nearest(option:sub(1, 30)))
+end
+
 --- Raises at `level` for an option that is unknown or has a wrong value.
 ---@param opts table?
 ---@param level integer
+---@param resumes? boolean it is for `resume`
 ---@return table opts a copy
-function M.check(opts, level)
+function M.check(opts, level, resumes)
   local copy = {}
   if opts == nil then return copy end
   if type(opts) ~= "table" then error("bad options (table expected, got " .. type(opts) .. ")", level + 1) end
-  for name, value in pairs(opts) do
-    local check = known[name]
-    if not check then
-      error(("there is no option '%s'; did you mean '%s'?"):format(tostring(name), nearest(tostring(name))), level + 1)
+  for option, value in pairs(opts) do
+    local check = known[option]
+    if not check then error(unknown(option), level + 1) end
+    if RESUME_ONLY[option] and not resumes then
+      error(("'%s' is an option of xmpp.resume alone"):format(option), level + 1)
     end
     local ok, why = check(value)
-    if not ok then error(("bad option '%s' (%s)"):format(name, why), level + 1) end
-    copy[name] = value
+    if not ok then error(("bad option '%s' (%s)"):format(option, why), level + 1) end
+    copy[option] = value
   end
   return copy
 end

@@ -12,11 +12,11 @@
 -- Stanzas
 
 --- Attribute values by name: "to", "xml:lang", and under the Clark key "{uri}local" any other that has a namespace. All
---- are strings in what is received; in what is sent numbers will do.
----@alias xmpp.Attributes table<string, string|number>
+--- are strings in what is received; in what is sent numbers and Jids will do.
+---@alias xmpp.Attributes table<string, string|number|xmpp.Jid>
 
 --- Text, or an element. Received texts are strings, never empty, never two side by side.
----@alias xmpp.Child string|number|xmpp.Element
+---@alias xmpp.Child string|number|xmpp.Jid|xmpp.Element
 
 --- `{ name, attributes, child... }`: plain data without metatable. Received ones always have slot 2, and an `xmlns`
 --- only where it differs from the parent's (at the top: from the stream's). What is sent may leave slot 2 out:
@@ -372,8 +372,8 @@ function xmpp.connect_client(jid, password, host, port, opts) end
 --- Connects as an external component (XEP-0114).
 ---@param host string
 ---@param port integer 1 to 65535
----@param domain string the component's own domain
----@param secret string
+---@param domain string|xmpp.Jid the component's own domain
+---@param secret string|fun(): string
 ---@param opts? xmpp.Opts
 ---@return xmpp.Conn?
 ---@return xmpp.Error?

@@ -5,7 +5,7 @@ local core = require "xmpp.load"
 local XML, XMLNS = "http://www.w3.org/XML/1998/namespace", "http://www.w3.org/2000/xmlns/"
 local MAX_DEPTH = 128
 
-local function show(v) return type(v) == "string" and ("'%s'"):format(v) or type(v) end
+local function show(v) return type(v) == "string" and ("'%s'"):format(core.shown(v)) or type(v) end
 
 local function is_element(v) return type(v) == "table" and type(v[1]) == "string" end
 
@@ -13,10 +13,11 @@ local function is_element(v) return type(v) == "table" and type(v[1]) == "string
 -- not every Lua writes the same digits.
 local number_text = core.number_text
 
--- What `v` is written as, nil when it is neither text nor a number.
+-- What `v` is written as, nil when it is no text, number or Jid.
 local function text_of(v)
-  if type(v) == "string" then return v end
-  return type(v) == "number" and number_text(v) or nil
+  local kind = type(v)
+  if kind == "string" then return v end
+  return kind == "number" and number_text(v) or kind == "userdata" and core.is_jid(v) and tostring(v) or nil
 end
 
 -- The well-formed sequences of UTF-8 beyond ASCII (RFC 3629 4), less U+FFFE and U+FFFF, which XML forbids. No sequence
@@ -73,7 +74,7 @@ local function shape_attributes(attrs)
   for key, v in pairs(attrs) do
     if not is_attribute_name(key) then return nil, ": attribute name expected, got " .. show(key) end
     local s, reason = as_text(v)
-    if not s then return nil, (key:find "^[%a_][%w_]*$" and ".%s%s" or "[%q]%s"):format(key, reason) end
+    if not s then return nil, (key:find "^[%a_][%w_]*$" and ".%s%s" or "[%q]%s"):format(core.shown(key), reason) end
     out[key] = s
   end
   if out.xmlns == XML or out.xmlns == XMLNS then return nil, ".xmlns: a namespace that no element can have" end
@@ -119,7 +120,9 @@ function shape(x, inherited, depth)
   if depth > MAX_DEPTH then return nil, (": deeper than %d elements"):format(MAX_DEPTH) end
   if not is_name(x[1]) then return nil, "[1]: element name expected, got " .. show(x[1]) end
   local stray = stray_key(x)
-  if stray ~= nil then return nil, ("[%s]: a key that belongs to no list without holes"):format(tostring(stray)) end
+  if stray ~= nil then
+    return nil, ("[%s]: a key that belongs to no list without holes"):format(core.shown(tostring(stray)))
+  end
   local given, first = parts(x)
   local attrs, reason = shape_attributes(given or {})
   if not attrs then return nil, "[2]" .. reason end

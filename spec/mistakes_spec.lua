@@ -1,0 +1,301 @@
+-- A caller's mistakes raise where they are made, by a sentence that says what came and what is wanted; and what peers
+-- and strangers say is shown in errors without anything that a terminal obeys or an eye doesn't see.
+local fed = require "spec.support.fed"
+local shell = require "spec.support.shell"
+local xmpp = require "xmpp"
+
+local LUA = os.getenv "LUA" or "lua5.4"
+local PIN = ("A"):rep(43) .. "="
+
+-- f raises, at this file's line, with `words` in its text -> the text
+local function refuses(words, f)
+  local ok, err = pcall(f)
+  assert.is_false(ok, "taken: " .. words)
+  assert.truthy(tostring(err):find(words, 1, true), tostring(err))
+  assert.truthy(tostring(err):find("mistakes_spec.lua:", 1, true), tostring(err))
+  return err
+end
+
+local function connecting(opts)
+  return function() return (xmpp.connect_client("alice@xmpp.test", "secret", "127.0.0.1", 1, opts)) end
+end
+
+-- The world's failure: the option itself was taken.
+local function accepts(opts)
+  opts.tls, opts.timeout = opts.tls or "none", 5
+  local conn, err = xmpp.connect_client("alice@xmpp.test", "secret", "127.0.0.1", 1, opts)
+  assert.is_nil(conn)
+  assert.equal("tcp", err.layer, tostring(err))
+end
+
+describe("an option", function()
+  it("with a zero byte is refused, not cut there", function()
+    for _, name in ipairs { "ca_file", "ca_dir", "tls_name", "cert", "key", "lang", "nameservers" } do
+      refuses(("bad option '%s' (a string without zero bytes expected)"):format(name), connecting { [name] = "a\0b" })
+    end
+    refuses("bad option 'pin'", connecting { pin = PIN .. "\0" })
+    refuses("one of", connecting { tls = "none\0" })
+    refuses("bad option 'mechanisms'", connecting { mechanisms = { "PLAIN\0" } })
+  end)
+
+  it("that names something isn't empty", function()
+    for _, name in ipairs { "ca_file", "ca_dir", "tls_name", "cert", "key", "nameservers" } do
+      refuses(("bad option '%s' (a string that isn't empty expected)"):format(name), connecting { [name] = "" })
+    end
+  end)
+
+  it("tls_name is a domain", function()
+    for _, name in ipairs { "a b", "a@b", "a/b", ".", "a..b", "\255" } do
+      refuses("bad option 'tls_name' (a domain name expected", connecting { tls_name = name })
+    end
+    accepts { tls_name = "xmpp.test" }
+  end)
+
+  it("pin is a hash in base64, and the text says how to get one", function()
+    for _, pin in ipairs { "x", "", PIN:sub(2), PIN .. "=", ("A"):rep(44), ("A"):rep(42) .. "B=",
+      ("*"):rep(43) .. "=" } do
+      assert.truthy(refuses("bad option 'pin' (a SHA-256 hash in base64 expected, 44", connecting { pin = pin })
+        :find "openssl dgst %-sha256")
+    end
+    accepts { pin = PIN }
+  end)
+
+  it("that counts is whole", function()
+    for _, name in ipairs { "max_depth", "max_attributes", "max_nodes", "max_stanza", "max_queue" } do
+      refuses(("bad option '%s' (whole number from"):format(name), connecting { [name] = 2048.5 })
+      refuses(("bad option '%s' (whole number from"):format(name), connecting { [name] = 0 / 0 })
+      refuses(("bad option '%s' (whole number from"):format(name), connecting { [name] = -math.huge })
+    end
+    refuses("attempts: whole number from 1 expected, got 1.5", connecting { reconnect = { attempts = 1.5 } })
+    accepts { max_depth = 7, max_nodes = math.huge, max_queue = 2 ^ 20 }
+  end)
+
+  it("reconnect has no min over max", function()
+    refuses("bad option 'reconnect' (min: 3 is more than max, 2)", connecting { reconnect = { min = 3, max = 2 } })
+    accepts { reconnect = { min = 2, max = 2 } }
+    accepts { reconnect = { max = 0.5 } }
+    accepts { reconnect = { min = 90 } }
+  end)
+
+  it("has a name", function()
+    refuses("options are named, as in { timeout = 10 }: there is no place for a key of type number", connecting { "x" })
+    refuses("there is no place for a key of type boolean", connecting { [true] = 1 })
+    refuses("there is no option 'tsl'; did you mean 'tls'?", connecting { tsl = "none" })
+    refuses("there is no option 't?ls'; did you mean 'tls'?", connecting { ["t\27ls"] = "none" })
+  end)
+
+  it("on_response is resume's", function()
+    refuses("'on_response' is an option of xmpp.resume alone", connecting { on_response = print })
+    refuses("'on_response' is an option of xmpp.resume alone", function()
+      return (xmpp.connect_component("127.0.0.1", 1, "c.test", "secret", { on_response = print }))
+    end)
+  end)
+end)
+
+describe("an argument", function()
+  local conn
+  before_each(function() conn = fed.open { jid = "alice@xmpp.test/here" }.conn end)
+
+  it("that is a host or an address has no zero byte", function()
+    for _, host in ipairs { "127.0.0.1\0.evil", "::1\0", "xmpp.test\0evil" } do
+      local c, err = xmpp.connect_client("alice@xmpp.test", "secret", host)
+      assert.is_nil(c)
+      assert.equal("bad-host", err.condition)
+      c, err = xmpp.connect_client("alice@xmpp.test", "secret", { host = host })
+      assert.is_nil(c)
+      assert.equal("bad-host", err.condition)
+    end
+    local _, malformed = xmpp.connect_client("alice@xmpp.test", "secret", "127.0.0.1", 1, { resource = "a\0b" })
+    assert.equal("jid-malformed", malformed.condition)
+    for _, jid in ipairs { "alice@xmpp.test\0.evil", "al\0ice@xmpp.test", "alice@xmpp.test/a\0b" } do
+      local j, err = xmpp.jid(jid)
+      assert.is_nil(j)
+      assert.equal("jid-malformed", err.condition)
+      assert.truthy(err.text:find("'" .. jid:gsub("%z", "?"), 1, true), err.text)
+    end
+  end)
+
+  it("of a filter has none either, and a filter's name is a stanza's", function()
+    for _, name in ipairs { "name", "type", "xmlns", "from", "id" } do
+      refuses(("filter.%s: a zero byte"):format(name), function() conn:set_callback(print, { [name] = "iq\0" }) end)
+    end
+    for _, name in ipairs { "mesage", "Message", "", "a" } do
+      refuses(("filter.name: message, presence or iq expected, got '%s'"):format(name),
+        function() conn:set_callback(print, { name = name }) end)
+    end
+    for _, name in ipairs { "message", "presence", "iq" } do conn:set_callback(print, { name = name }) end
+    assert.equal(3, #conn:callbacks())
+  end)
+
+  it("of on names an event there is", function()
+    local err = refuses("there is no event 'disconnect'; there are 'state', 'failed'",
+      function() conn:on("disconnect", print) end)
+    assert.truthy(err:find "bad argument #1 to 'on'")
+    refuses("string expected", function() conn:on(nil, print) end)
+  end)
+
+  it("of send is told what it got", function()
+    refuses("stanza: a stanza is a message, a presence or an iq, not 'mesage'", function() conn:send { "mesage" } end)
+    refuses("not 'a?[2J'", function() conn:send { "a\27[2J" } end)
+    refuses("stanza[2].to: string expected, got userdata", function() conn:send { "message", { to = io.stdout } } end)
+  end)
+end)
+
+describe("a Jid", function()
+  it("is sent as its text", function()
+    local f = fed.open { jid = "alice@xmpp.test/here" }
+    local jid = assert(xmpp.jid "Bob@xmpp.test/r")
+    assert.is_true(f.conn:send { "message", { to = jid }, { "item", { jid = jid:bare() }, jid } })
+    assert.equal("<message to='bob@xmpp.test/r'><item jid='bob@xmpp.test'>bob@xmpp.test/r</item></message>", f:sent())
+    local x = { "iq", { to = f.conn:jid(), type = "get" } }
+    assert.is_true(xmpp.contract.stanza(x))
+    assert.same({ "iq", { to = "alice@xmpp.test/here", type = "get" } }, xmpp.xexpr.canonical(x))
+    local back = xmpp.xexpr.from_xml(xmpp.xexpr.to_xml { "a", { to = x[2].to } })
+    assert.same({ "a", { to = "alice@xmpp.test/here" } }, back)
+    assert.equal("alice@xmpp.test/here", xmpp.xexpr.attr(x, "to"))
+  end)
+
+  it("that was asked answers", function()
+    local f = fed.open { jid = "alice@xmpp.test/here" }
+    local got
+    f.conn:send_callback({ "iq", { to = xmpp.jid "bob@xmpp.test/r", type = "get", id = "1" } }, function(s) got = s end)
+    f:feed "<iq type='result' id='1' from='eve@xmpp.test/r'/>"
+    assert.is_nil(got)
+    f:feed "<iq type='result' id='1' from='bob@xmpp.test/r'/>"
+    assert.equal("iq", got[1])
+  end)
+
+  it("is joined to text, and to nothing else", function()
+    local jid = assert(xmpp.jid "a@b/c")
+    assert.equal("a@b/c!", jid .. "!")
+    assert.equal("1a@b/c", 1 .. jid)
+    assert.equal("a@b/ca@b/c", jid .. jid)
+    refuses("attempt to concatenate a Jid and a nil value", function() return jid .. nil end)
+    refuses("attempt to concatenate a Jid and a nil value", function() return nil .. jid end)
+    refuses("attempt to concatenate a Jid and a table value", function() return jid .. {} end)
+    refuses("attempt to concatenate a Jid and a boolean value", function() return jid .. true end)
+  end)
+
+  it("gets the resourcepart that it is given", function()
+    local jid = assert(xmpp.jid "a@b/c")
+    refuses("string expected", function() return (jid:with_resource()) end)
+    refuses("string expected", function() return (jid:with_resource(nil)) end)
+    refuses("string expected", function() return (jid:with_resource(1)) end)
+    assert.equal("a@b/d", tostring(jid:with_resource "d"))
+    assert.is_nil((jid:with_resource "a\0b"))
+  end)
+end)
+
+-- What must not reach a terminal, as it is written in XML and as it is in UTF-8.
+local UNSEEN = { "\194\155", "\194\133", "\226\128\142", "\226\128\143", "\226\128\170", "\226\128\171", "\226\128\172",
+  "\226\128\173", "\226\128\174", "\226\129\166", "\226\129\167", "\226\129\168", "\226\129\169", "\127", "\n", "\r" }
+
+local function is_clean(text)
+  for _, c in ipairs(UNSEEN) do
+    if text:find(c, 1, true) then return false end
+  end
+  return not text:find "[%z\1-\31]"
+end
+
+describe("what a peer says", function()
+  local nasty = table.concat(UNSEEN, "x"):gsub("[\n\r]", { ["\n"] = "&#10;", ["\r"] = "&#13;" })
+
+  it("is shown clean in an error", function()
+    local f = fed.open { jid = "alice@xmpp.test/here" }
+    local told
+    f.conn:on("state", function(_, err) told = err or told end)
+    f:feed("<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+      .. "<text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>go" .. nasty .. "away</text></stream:error>")
+    assert.truthy(told.text:find "go")
+    assert.truthy(told.text:find "away")
+    assert.is_true(is_clean(told.text), ("%q"):format(told.text))
+    assert.is_true(is_clean(tostring(told)))
+    local _, err = f.conn:send { "presence" }
+    assert.truthy(err.text:find "away")
+    assert.is_true(is_clean(err.text))
+  end)
+
+  it("is shown clean where a stanza is refused", function()
+    for _, c in ipairs(UNSEEN) do
+      for _, x in ipairs { { "message" .. c }, { "message", { ["a" .. c] = true } },
+        { "message", { to = "x" }, [c] = 1 } } do
+        local ok, why = xmpp.contract.stanza(x)
+        assert.is_false(ok)
+        assert.is_true(is_clean(why), ("%q"):format(why))
+        local raised, text = pcall(xmpp.xexpr.canonical, { "a", x })
+        assert.is_true(raised or is_clean(text), ("%q"):format(tostring(text)))
+      end
+      local _, err = xmpp.jid("a" .. c .. "@@")
+      assert.is_true(is_clean(err.text))
+      _, err = xmpp.connect_client("a@b", "c", "host " .. c)
+      assert.is_true(is_clean(err.text))
+      _, err = xmpp.xexpr.from_xml("<a" .. c .. "b")
+      assert.is_true(is_clean(err.text), ("%q"):format(err.text))
+      local _, raised = pcall(connecting { ["tls" .. c] = 1 })
+      assert.is_true(is_clean(raised), ("%q"):format(raised))
+      _, raised = pcall(connecting { tls = c })
+      assert.is_true(is_clean(raised), ("%q"):format(raised))
+    end
+  end)
+
+  it("is printed clean by default, line by line", function()
+    local script = shell.file([[
+      local fed, xmpp = require "spec.support.fed", require "xmpp"
+      local f = fed.open { jid = "alice@xmpp.test/here" }
+      f.conn:set_handler(function(stanza) error("bad command: " .. xmpp.xexpr.text(stanza, "body") .. "\27[2J.") end)
+      f:feed "<message><body>]] .. nasty .. [[</body></message>"
+      xmpp.on_error(function() error "\27[2Jno" end)
+      f:feed "<message><body>]] .. nasty .. [[</body></message>" ]])
+    local text = shell.succeed(shell.HERE .. LUA .. " " .. script)
+    os.remove(script)
+    assert.truthy(text:find("error in a callback: ", 1, true), text)
+    assert.truthy(text:find("?[2J.\nstack traceback:\n\t", 1, true), text)
+    assert.truthy(text:find("on_error could not be told", 1, true), text)
+    assert.is_true(is_clean((text:gsub("[\n\t]", " "))), ("%q"):format(text))
+  end)
+end)
+
+describe("a connection", function()
+  it("says what it is", function()
+    local conn = fed.open { jid = "alice@xmpp.test/here" }.conn
+    assert.equal("xmpp.Conn (ready, alice@xmpp.test/here)", tostring(conn))
+  end)
+
+  it("that was collected says so", function()
+    if _VERSION == "Lua 5.1" then return end -- whose tables have no finalizers
+    local said
+    local witness = setmetatable({}, { __gc = function(self) said = tostring(self.conn) end })
+    witness.conn = fed.open { jid = "alice@xmpp.test/here" }.conn
+    witness = nil -- luacheck: ignore 311
+    for _ = 1, 4 do collectgarbage() end
+    assert.equal("xmpp.Conn (collected)", said)
+  end)
+end)
+
+describe("the globals of a program", function()
+  -- Loads the library where asking for a global that isn't there is an error -> what it prints
+  local function strict(body)
+    local script = shell.file([[
+      setmetatable(_G, { __index = function(_, name) error("variable '" .. name .. "' is not declared", 2) end,
+        __newindex = function(_, name) error("assignment to undeclared variable '" .. name .. "'", 2) end })
+      ]] .. body)
+    local text = shell.run(shell.HERE .. LUA .. " " .. script)
+    os.remove(script)
+    return text
+  end
+
+  it("may be strict", function()
+    assert.equal("xmpp 0.1.0\n", strict [[print(require "xmpp"._VERSION)]])
+    assert.truthy(strict [[package.preload["xmpp.core"] = function() error "error loading: from file 'x':\nno" end
+      require "xmpp"]]:find("error loading", 1, true))
+  end)
+
+  it("may be without debug, io and os", function()
+    assert.truthy(strict [[rawset(_G, "debug", nil) rawset(_G, "io", nil)
+      for _, name in ipairs { "debug", "io" } do package.loaded[name] = nil end
+      local xmpp = require "xmpp"
+      print(select(2, pcall(xmpp.sleep, "x")))]]:find("seconds expected, got string", 1, true))
+    assert.truthy(strict [[rawset(_G, "debug", {})
+      print(select(2, pcall(require "xmpp".sleep, "x")))]]:find("seconds expected, got string", 1, true))
+  end)
+end)
