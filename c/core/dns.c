@@ -4,6 +4,7 @@
 #include <ares.h>
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
+#include <errno.h>
 #include <limits.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -17,6 +18,7 @@
 #include <uv.h>
 
 #include "ascii.h"
+#include "asked.h"
 #include "rnd.h"
 #include "srv.h"
 
@@ -28,6 +30,7 @@ enum {
   SRV_SHARE = 3,  /* a third of the budget is for SRV */
   REST_SHARE = 15, /* and a fifteenth for what is unanswered when something else could be gone on with */
   SHARE = 4, /* addresses of one SRV target, when there are others */
+  JUNK = 64, /* datagrams that answer nothing, of one turn */
 };
 
 typedef enum stage {
@@ -83,6 +86,7 @@ struct xm_dns {
   uint64_t began;    /* when it did */
   uint64_t known_at; /* when there was something in this stage that one could go on with; 0: there isn't */
   int pending;    /* answers of this stage that c-ares still owes */
+  xm_asked asked; /* by UDP */
   int refusal;    /* the last error that a name server answered with, as a status of c-ares's; 0: none */
   service services[2];
   target self; /* the domain itself, as asked for */
@@ -93,6 +97,13 @@ struct xm_dns {
   int count;
   xm_err err;
 };
+
+/* c-ares that has no memory to keep an answer with may lose it without a word, and then (1.34) follows a pointer to what
+ * isn't there any more. So it is asked for nothing more. Every allocation that fails leaves ENOMEM in errno, which is 0
+ * before c-ares is called; before each call of ours that would put something else there, and behind it, we look. */
+static void note_memory(xm_dns *d) {
+  if (errno == ENOMEM) xm_err_nomem(&d->err);
+}
 
 static void close_channel(xm_dns *d) {
   ares_destroy(d->channel);
@@ -419,7 +430,9 @@ static int schedule(xm_dns *d) {
 
 /* The last thing to do in a callback: done may free `d`. */
 static void step(xm_dns *d) {
+  note_memory(d);
   advance(d);
+  note_memory(d);
   if (d->stage != STAGE_FINISHED && schedule(d) < 0) {
     xm_err_nomem(&d->err);
     advance(d);
@@ -432,6 +445,7 @@ static void step(xm_dns *d) {
 
 static void on_timer(void *arg) {
   xm_dns *d = arg;
+  errno = 0;
   if (d->channel) ares_process_fd(d->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
   step(d);
 }
@@ -461,23 +475,12 @@ static int add_watcher(xm_dns *d, int fd, watcher **at) {
   return 0;
 }
 
-/* When every name server answers with an error, c-ares says no more than that there is no answer: so we look first. */
-static void note_refusal(xm_dns *d, int fd) {
-  static const int by_rcode[16] = {[2] = ARES_ESERVFAIL, [4] = ARES_ENOTIMP, [5] = ARES_EREFUSED};
-  unsigned char head[4];
-  int type = 0;
-  socklen_t size = sizeof type;
-  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_DGRAM) return;
-  if (recv(fd, head, sizeof head, MSG_PEEK | MSG_DONTWAIT) < (ssize_t)sizeof head) return;
-  if (by_rcode[head[3] & 15]) d->refusal = by_rcode[head[3] & 15];
-}
-
 static void on_news(uv_poll_t *poll, int status, int events) {
   const watcher *w = poll->data; /* may be closed by c-ares, but is there until the turn is over */
   xm_dns *d = w->dns;
   bool readable = status < 0 || events & UV_READABLE;
   bool writable = status < 0 || events & UV_WRITABLE;
-  if (status == 0 && readable) note_refusal(d, w->fd);
+  errno = 0;
   ares_process_fd(d->channel, readable ? w->fd : ARES_SOCKET_BAD, writable ? w->fd : ARES_SOCKET_BAD);
   step(d);
 }
@@ -503,55 +506,72 @@ static void on_socket(void *arg, ares_socket_t fd, int readable, int writable) {
   }
 }
 
-/* The sockets that name servers are asked through. 1.33 is the first c-ares that has MSG_NOSIGNAL itself. Up to then a name
- * server that closes a TCP connection, which takes an answer too long for UDP, kills the process with the next write. */
-#if ARES_VERSION < 0x012100
+/* The sockets that name servers are asked through: ours, for three reasons. c-ares writes with MSG_NOSIGNAL from 1.33 on
+ * only: up to then a name server that closes a TCP connection, which takes an answer too long for UDP, kills the process
+ * with the next write. A datagram that answers nothing is passed over (see asked.h). And what every name server answers
+ * with, when it is an error, c-ares doesn't tell: so it is noted on its way. */
+
+static bool is_datagram(int fd) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_DGRAM;
+}
 
 /* c-ares leaves it to who brings sockets to set them up. */
-static ares_socket_t new_socket(int family, int type, int protocol, void *unused) {
-  int one = 1, fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
-  (void)unused;
+static ares_socket_t new_socket(int family, int type, int protocol, void *arg) {
+  int one = 1, fd;
+  note_memory(arg);
+  fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
   if (fd >= 0 && type == SOCK_STREAM) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   return fd;
 }
 
-static int end_socket(ares_socket_t fd, void *unused) {
-  (void)unused;
+static int end_socket(ares_socket_t fd, void *arg) {
+  note_memory(arg);
   return close(fd);
 }
 
-static int call_server(ares_socket_t fd, const struct sockaddr *to, ares_socklen_t size, void *unused) {
-  (void)unused;
+static int call_server(ares_socket_t fd, const struct sockaddr *to, ares_socklen_t size, void *arg) {
+  note_memory(arg);
   return connect(fd, to, size);
 }
 
-static ares_ssize_t hear(ares_socket_t fd, void *to, size_t n, int flags, struct sockaddr *from,
-                         ares_socklen_t *size, void *unused) {
-  (void)unused;
-  return recvfrom(fd, to, n, flags, from, size);
+static void note_refusal(xm_dns *d, const unsigned char *answer) {
+  static const int by_rcode[16] = {[2] = ARES_ESERVFAIL, [4] = ARES_ENOTIMP, [5] = ARES_EREFUSED};
+  if (by_rcode[answer[3] & 15]) d->refusal = by_rcode[answer[3] & 15];
 }
 
-static ares_ssize_t say(ares_socket_t fd, const struct iovec *pieces, int n, void *unused) {
+/* The first datagram that is an answer. Of others some are read at a time: there may be no end of them. */
+static ares_ssize_t hear_answer(xm_dns *d, int fd, void *to, size_t n, int flags, struct sockaddr *from,
+                                ares_socklen_t *size) {
+  ares_socklen_t room = size ? *size : 0;
+  int i;
+  for (i = 0; i < JUNK; i++) {
+    ares_ssize_t got = recvfrom(fd, to, n, flags, from, size);
+    if (got < 0) return got;
+    if (xm_asked_is_answer(&d->asked, to, (size_t)got)) return note_refusal(d, to), got;
+    if (size) *size = room;
+  }
+  errno = EAGAIN;
+  return -1;
+}
+
+static ares_ssize_t hear(ares_socket_t fd, void *to, size_t n, int flags, struct sockaddr *from,
+                         ares_socklen_t *size, void *arg) {
+  note_memory(arg);
+  return is_datagram(fd) ? hear_answer(arg, fd, to, n, flags, from, size) : recvfrom(fd, to, n, flags, from, size);
+}
+
+static ares_ssize_t say(ares_socket_t fd, const struct iovec *pieces, int n, void *arg) {
   const struct msghdr m = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)n};
-  (void)unused;
+  xm_dns *d = arg;
+  note_memory(d);
+  if (n == 1 && is_datagram(fd)) xm_asked_note(&d->asked, pieces->iov_base, pieces->iov_len);
   return sendmsg(fd, &m, MSG_NOSIGNAL);
 }
 
-/* From then on no write of this channel raises SIGPIPE. */
-static void make_quiet(ares_channel channel) {
-  static const struct ares_socket_functions ours = {new_socket, end_socket, call_server, hear, say};
-  ares_set_socket_functions(channel, &ours, NULL);
-}
-
-#else
-
-static void make_quiet(ares_channel channel) {
-  (void)channel;
-}
-
-#endif
-
 static int open_channel(xm_dns *d, const xm_dns_query *q) {
+  static const struct ares_socket_functions ours = {new_socket, end_socket, call_server, hear, say};
   struct ares_options o = {.timeout = q->timeout_ms > 0 ? q->timeout_ms : FIRST_TRY_MS,
                            .tries = TRIES,
                            .sock_state_cb = on_socket,
@@ -560,7 +580,7 @@ static int open_channel(xm_dns *d, const xm_dns_query *q) {
   int status;
   if (q->srv || q->nameservers) mask |= ARES_OPT_DOMAINS; /* an XMPP domain is whole: no search list */
   status = ares_init_options(&d->channel, &o, mask);
-  if (status == ARES_SUCCESS) make_quiet(d->channel);
+  if (status == ARES_SUCCESS) ares_set_socket_functions(d->channel, &ours, d);
   if (status == ARES_SUCCESS && q->nameservers) status = ares_set_servers_ports_csv(d->channel, q->nameservers);
   return status;
 }
@@ -613,8 +633,10 @@ static int begin(xm_dns *d, const xm_dns_query *q, xm_err *e) {
     if (!xm_srv_is_host(q->domain)) return set_error(e, ARES_EBADNAME, "the domain");
     status = open_channel(d, q);
     if (status != ARES_SUCCESS) return set_error(e, status, d->self.host);
+    errno = 0;
     if (q->srv && !q->no_tls) ask_service(d, &d->services[0], "_xmpps-client");
     if (q->srv && !q->direct_tls) ask_service(d, &d->services[1], "_xmpp-client");
+    note_memory(d);
     advance(d);
   }
   return schedule(d) < 0 ? xm_err_nomem(e) : XM_OK;

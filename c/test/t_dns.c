@@ -714,11 +714,11 @@ static bool is_dry(void) {
 }
 
 static void *stingy_malloc(size_t n) {
-  return is_dry() ? NULL : malloc(n);
+  return is_dry() ? errno = ENOMEM, NULL : malloc(n);
 }
 
 static void *stingy_realloc(void *p, size_t n) {
-  return is_dry() ? NULL : realloc(p, n);
+  return is_dry() ? errno = ENOMEM, NULL : realloc(p, n);
 }
 
 /* Returns how many allocations were left at the end. */
@@ -741,7 +741,8 @@ static int run_out(const xm_dns_query *q, int budget, char text[TEXT]) {
   return left;
 }
 
-/* c-ares takes for lost an answer that it has no memory to look at, and asks again. */
+/* c-ares may lose an answer that it has no memory for, or a host's address (1.18: what it can't look up in the hosts file).
+ * Then there is an error or one host less, not x.test itself: that there is no SRV was never said. */
 static void sweep(bool once) {
   static const char whole[] = "0 192.0.2.1 1 tls; 1 192.0.2.2 2";
   char text[TEXT];
@@ -757,8 +758,8 @@ static void sweep(bool once) {
     left = run_out(&q, budget, text);
     if (strncmp(text, "!ENOMEM", 7) == 0) {
       short_of_memory++;
-    } else if (strcmp(text, "!TIMEOUT retry") != 0) {
-      assert_non_null(strstr(whole, text)); /* not x.test itself: that there is no SRV was never said */
+    } else {
+      assert_non_null(strstr(whole, text));
     }
   }
   assert_true(short_of_memory > 10);
