@@ -153,7 +153,7 @@ static void replace(xm_parser *p, XML_Parser expat, size_t memory, size_t unread
   put_to_work(p, expat, memory);
   p->fed = header ? p->fed - unread : 0;
   p->used = p->fed;
-  p->index = header ? xm_buf_len(header) : 0;
+  p->index = header ? (uint32_t)xm_buf_len(header) : 0;
   p->look.token = UINT64_MAX;
 }
 
@@ -212,10 +212,10 @@ bool xm_parser_is_idle(xm_parser *p) {
   return !p->filled || (p->filled < p->piece && !may_be_complete(p));
 }
 
-/* Where expat is. -1: it doesn't know. */
+/* Where expat is. -1: it doesn't know. A step is within its buffer, which has less than 2 GiB. */
 static void note_position(xm_parser *p) {
   int64_t at = token_begin(p->expat);
-  unsigned long step = (unsigned long)at - (unsigned long)p->index;
+  uint32_t step = (uint32_t)at - p->index;
   if (at == -1 || step > p->fed - p->used) return;
   p->used += step;
   p->index += step;

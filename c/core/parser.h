@@ -32,7 +32,7 @@ typedef struct xm_parser {
   size_t filled;    /* of these, how many expat hasn't been told of */
   uint64_t fed;     /* told, since the stream began */
   uint64_t used;    /* of these, the ones before the token at hand */
-  uint64_t index;   /* where expat said that it was; counts from somewhere, and may wrap: only its steps mean something */
+  uint32_t index;   /* where expat said that it was, the lower half: a long wraps on some machines, so only steps count */
   bool paused;      /* at an event, inside the bytes that were told */
   bool untried;     /* bytes came since deferral was last overruled */
   struct {
