@@ -3,19 +3,21 @@
 #include <dlfcn.h>
 #include <expat.h>
 
+typedef XML_Parser make_parser(const XML_Char *, const XML_Memory_Handling_Suite *, const XML_Char *);
 typedef XML_Bool set_deferral(XML_Parser, XML_Bool);
 
-static XML_Parser made_eager(XML_Parser p) {
-  set_deferral *set = (set_deferral *)dlsym(RTLD_NEXT, "XML_SetReparseDeferralEnabled");
-  if (p && set) set(p, XML_FALSE);
-  return p;
+/* expat's own. It may have been loaded with a module, where RTLD_NEXT doesn't look. */
+static void *own(const char *name) {
+  void *expat = dlopen("libexpat.so.1", RTLD_NOW);
+  return expat ? dlsym(expat, name) : NULL;
 }
 
 XML_Parser XML_ParserCreate_MM(const XML_Char *encoding, const XML_Memory_Handling_Suite *suite, const XML_Char *sep) {
-  XML_Parser (*make)(const XML_Char *, const XML_Memory_Handling_Suite *, const XML_Char *) =
-      (XML_Parser(*)(const XML_Char *, const XML_Memory_Handling_Suite *, const XML_Char *))dlsym(RTLD_NEXT,
-                                                                                                 "XML_ParserCreate_MM");
-  return made_eager(make(encoding, suite, sep));
+  make_parser *make = (make_parser *)own("XML_ParserCreate_MM");
+  set_deferral *set = (set_deferral *)own("XML_SetReparseDeferralEnabled");
+  XML_Parser p = make(encoding, suite, sep);
+  if (p && set) set(p, XML_FALSE);
+  return p;
 }
 
 /* It has no such thing to be switched on again. */
