@@ -558,7 +558,6 @@ local FILTERS = {
   { {}, "1 2 3 4 5 6 7 8 9 10 11 12" },
   { { name = "message" }, "1 2 5 6 7 8 9 10 11 12" },
   { { name = "iq" }, "4" },
-  { { name = "Message" }, "" },
   { { type = "chat" }, "1 3" },
   { { type = "normal" }, "" },
   { { type = "" }, "" },

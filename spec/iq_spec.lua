@@ -304,3 +304,107 @@ local GROUPS = {
 }
 
 stage.under_manners("iq", set, GROUPS)
+
+-- A component has many addresses; who asks several of them may use one id, and so may those who ask through it.
+describe("a component", function()
+  local f
+  before_each(function() f = fed.open { jid = "echo.xmpp.test", component = true } end)
+
+  local function ask(to, from, id)
+    f:feed(("<iq type='get' id='%s' from='%s' to='%s'><q xmlns='urn:x'/></iq>"):format(id or "1", from or "bob@x/r", to))
+  end
+
+  local function result(from, to)
+    return ("<iq type='result' id='1' to='%s' from='%s'/>"):format(to or "bob@x/r", from)
+  end
+
+  -- What it sent, attributes by name: table order is nobody's business.
+  local function sent()
+    local list = {}
+    for tag in f:sent():gmatch "<iq[^>]*>" do
+      list[#list + 1] = ("%s to %s from %s"):format(tag:match "type='(%w+)'", tag:match " to='([^']*)'",
+        tag:match " from='([^']*)'" or "nobody")
+    end
+    return list
+  end
+
+  it("answers at each address for itself", function()
+    f.conn:set_callback(function(x)
+      if x[2].to == "slow@echo.xmpp.test" then
+        xmpp.sleep(0.01)
+        f.conn:send(xmpp.xexpr.reply(x))
+      end
+    end)
+    f.conn:set_handler()
+    ask "slow@echo.xmpp.test"
+    ask "mute@echo.xmpp.test"
+    assert.same({ "error to bob@x/r from mute@echo.xmpp.test" }, sent())
+    xmpp.sleep(0.02)
+    assert.same({ "result to bob@x/r from slow@echo.xmpp.test" }, sent())
+  end)
+
+  it("says by `from` which of its addresses has answered; by default it is its domain", function()
+    local held = {}
+    f.conn:set_handler(function(x)
+      held[#held + 1] = x
+      xmpp.sleep(0.01)
+    end)
+    ask "a@echo.xmpp.test"
+    ask "echo.xmpp.test"
+    f.conn:send { "iq", { type = "result", id = "1", to = "bob@x/r" } }
+    f.conn:send { "iq", { type = "result", id = "1", to = "bob@x/r", from = "b@echo.xmpp.test" } }
+    assert.equal(2, #sent())
+    xmpp.sleep(0.02)
+    assert.same({ "error to bob@x/r from a@echo.xmpp.test" }, sent())
+  end)
+
+  it("lets two of its users ask with one id", function()
+    local got = {}
+    for _, user in ipairs { "a", "b" } do
+      local x = { "iq", { type = "get", id = "1", to = "bob@x/r", from = user .. "@echo.xmpp.test" } }
+      assert.equal("1", f.conn:send_callback(x, function(r) got[#got + 1] = user .. ":" .. r[2].to end))
+      local ok, why = pcall(f.conn.send_callback, f.conn, x, function() end)
+      assert.is_false(ok)
+      assert.truthy(tostring(why):find "a request with this id waits already")
+    end
+    f:feed(result("eve@x/r", "b@echo.xmpp.test") .. result("bob@x/r", "c@echo.xmpp.test")
+      .. "<iq type='result' id='1' from='bob@x/r'/>")
+    assert.same({}, got)
+    f:feed(result("bob@x/r", "b@echo.xmpp.test") .. result("bob@x/r", "a@echo.xmpp.test"))
+    assert.same({ "b:b@echo.xmpp.test", "a:a@echo.xmpp.test" }, got)
+  end)
+
+  it("is answered as a server of RFC 6122 spells it, and who it asked", function()
+    local got
+    f.conn:send_callback({ "iq", { type = "get", id = "1", to = "stra\195\159e@x", from = "\239\172\129sh@echo.xmpp.test" } },
+      function(r) got = r end)
+    f:feed(result("strase@x", "fish@echo.xmpp.test"))
+    assert.is_nil(got)
+    f:feed(result("strasse@x", "fish@echo.xmpp.test"))
+    assert.equal("strasse@x", got[2].from)
+  end)
+end)
+
+describe("the same question again and again", function()
+  -- A client's: whoever repeats himself gets an answer to each, from the call that each went to.
+  it("is answered by the call that it went to", function()
+    local f = fed.open { jid = "alice@xmpp.test/here" }
+    local n = 0
+    f.conn:set_callback(function(x)
+      n = n + 1
+      local me = n
+      xmpp.sleep(me == 1 and 0.03 or 0.01)
+      if me ~= 3 then f.conn:send { "iq", { type = "result", id = x[2].id, to = x[2].from }, { "n" .. me } } end
+    end)
+    f.conn:set_handler(function(x, c) -- by a handler of one's own, too, that waits first
+      if n == 1 then xmpp.sleep(0.001) end
+      xmpp.default_handler(x, c)
+    end)
+    for _ = 1, 3 do f:feed "<iq type='get' id='1' from='bob@x/r'><q xmlns='urn:x'/></iq>" end
+    xmpp.sleep(0.1)
+    local answers = {}
+    for kind, what in f:sent():gmatch "<iq[^>]*type='(%w+)'[^>]*><(%w+)" do answers[#answers + 1] = kind .. " " .. what end
+    table.sort(answers)
+    assert.same({ "error error", "result n1", "result n2" }, answers)
+  end)
+end)

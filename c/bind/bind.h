@@ -39,6 +39,7 @@
 typedef struct xb_state xb_state;
 typedef struct xb_conn xb_conn;
 typedef struct xb_waiter xb_waiter;
+typedef struct xb_task xb_task;
 
 /* A list of them, oldest first. */
 typedef struct xb_waiters {
@@ -55,6 +56,7 @@ struct xb_state {
   bool warned;          /* of a connection that nobody had stopped */
   const void *herald;   /* see xb_send_herald */
   unsigned nested;      /* coroutines that are being run, one inside the other */
+  const xb_task *task;  /* of the call that runs, the innermost; NULL: none */
   lua_State *spare;     /* one that has run to its end, for the next call; it lies in the registry */
   bool spare_runs;
   unsigned conns;       /* connections that have not ended */
@@ -115,14 +117,14 @@ typedef enum xb_kind {
 /* call.c */
 
 /* What has to be done when a call's coroutine has finished, now or after any number of yields. */
-typedef struct xb_task {
+struct xb_task {
   xb_state *st;
   xb_conn *conn;        /* of the next two; kept alive by the task */
   xm_question *question; /* an iq that this call may answer; held */
-  uint32_t once;        /* slot of a once-callback: removed if it returned true */
+  uint64_t once;        /* slot of a once-callback: removed if it returned true */
   size_t size;          /* bytes that the connection is charged with while it waits */
   bool waits;           /* it is charged */
-} xb_task;
+};
 
 /* Calls the function below `nargs` arguments in a coroutine of its own, pops all of them. It may yield and go on later, by
  * xb_resume or by whoever else resumes it; an error goes to on_error. `conn` is the index of the task's connection, 0 when it
@@ -142,6 +144,9 @@ void xb_push_error(lua_State *L, const xm_err *e);
 int xb_fail(lua_State *L, const xm_err *e);
 void xb_open_call(lua_State *L);
 int xb_l_on_error(lua_State *L);
+
+/* The question of the call that runs, if it came on this connection; NULL: there is none. */
+xm_question *xb_asked_now(const xb_conn *conn);
 
 /* wait.c */
 
@@ -261,6 +266,9 @@ int xb_l_send(lua_State *L);
 int xb_l_request(lua_State *L);
 int xb_l_expect(lua_State *L);
 
+/* Which of our addresses that is, where we have more than one: a component's. NULL: a client's only one. */
+const char *xb_own_address(const xb_conn *conn, const char *to);
+
 /* receipt.c */
 
 /* Tells what has become of stanzas, and gives back what can't be sent. */
@@ -315,7 +323,7 @@ bool xb_is_full(const xb_conn *conn);
 
 /* callback.c */
 
-void xb_remove_callback(lua_State *L, xb_conn *conn, int index, uint32_t slot);
+void xb_remove_callback(lua_State *L, xb_conn *conn, int index, uint64_t slot);
 int xb_l_receive(lua_State *L);
 int xb_l_set_handler(lua_State *L);
 /* The same value each time. */

@@ -335,7 +335,8 @@ void xb_prepare_call(lua_State *L, xb_state *st) {
   lua_pop(L, 1);
 }
 
-static int resume(lua_State *L, lua_State *co, xb_state *st, int nargs, int *results) {
+static int resume(lua_State *L, lua_State *co, xb_state *st, const xb_task *task, int nargs, int *results) {
+  const xb_task *outer = st->task;
   int status;
   if (st->nested >= XB_MOST_NESTED) {
     lua_settop(co, 0);
@@ -344,14 +345,16 @@ static int resume(lua_State *L, lua_State *co, xb_state *st, int nargs, int *res
     return LUA_ERRRUN;
   }
   st->nested++;
+  st->task = task;
   status = lua_resume(co, L, nargs, results);
+  st->task = outer;
   st->nested--;
   return status;
 }
 
 /* One stretch of a coroutine's life. true: it is over, and its results are on its stack. */
-static bool run(lua_State *L, lua_State *co, xb_state *st, int nargs, int *results) {
-  int status = resume(L, co, st, nargs, results);
+static bool run(lua_State *L, lua_State *co, xb_state *st, const xb_task *task, int nargs, int *results) {
+  int status = resume(L, co, st, task, nargs, results);
   if (status == LUA_YIELD) {
     lua_pop(co, *results);
     return false;
@@ -375,7 +378,7 @@ bool xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
   at = lua_gettop(L) - nargs - 1; /* a watched call's cell is below it */
   luaL_checkstack(co, nargs + 5, "a callback");
   lua_xmove(L, co, nargs + 1);
-  over = run(L, co, task->st, nargs, &results);
+  over = run(L, co, task->st, task, nargs, &results);
   if (over) {
     finish(L, task, came_to_true(co, results));
     if (results >= 0) {
@@ -393,6 +396,21 @@ bool xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
   return !over;
 }
 
+xm_question *xb_asked_now(const xb_conn *conn) {
+  const xb_task *now = conn->st->task;
+  return now && now->conn == conn ? now->question : NULL;
+}
+
+/* The task that waits in the cell at `cell`, if it is one. */
+static const xb_task *waiting_task(lua_State *L, int cell) {
+  const xb_task *task = NULL;
+  if (!lua_istable(L, cell)) return NULL;
+  lua_rawgeti(L, cell, CELL_TASK);
+  task = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return task;
+}
+
 void xb_resume(lua_State *L, xb_state *st) {
   lua_State *co = lua_tothread(L, -1);
   int at = lua_gettop(L), results;
@@ -400,7 +418,7 @@ void xb_resume(lua_State *L, xb_state *st) {
     push_cells(L);
     lua_pushvalue(L, at);
     lua_rawget(L, -2); /* now: a coroutine that throws lets go of it */
-    if (run(L, co, st, 0, &results)) {
+    if (run(L, co, st, waiting_task(L, at + 2), 0, &results)) {
       xb_task task = lua_istable(L, at + 2) ? take_task(L, at + 2) : (xb_task){0};
       finish(L, &task, false); /* unless it is finished, it threw */
       if (results > 0) lua_pop(co, results);

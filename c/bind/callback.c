@@ -100,17 +100,17 @@ static void check_filter_keys(lua_State *L) {
 }
 
 /* The function at 2 becomes that slot's. May raise. */
-static void put_callback(lua_State *L, uint32_t slot, bool once) {
+static void put_callback(lua_State *L, uint64_t slot, bool once) {
   xb_push_part(L, 1, XB_ONCE);
   if (once) {
     lua_pushboolean(L, 1);
   } else {
     lua_pushnil(L);
   }
-  lua_rawseti(L, -2, slot);
+  lua_rawseti(L, -2, (lua_Integer)slot);
   xb_push_part(L, 1, XB_CALLBACKS);
   lua_pushvalue(L, 2);
-  lua_rawseti(L, -2, slot);
+  lua_rawseti(L, -2, (lua_Integer)slot);
 }
 
 /* set_callback(cb, filter), set_callback_once(cb, filter) */
@@ -118,7 +118,7 @@ static int add_callback(lua_State *L, bool once) {
   xb_conn *conn = xb_check_conn(L);
   xm_route_filter f = {0};
   bool filtered;
-  uint32_t slot = xm_route_last(xm_conn_route(conn->c)) + 1;
+  uint64_t slot = xm_route_last(xm_conn_route(conn->c)) + 1;
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 3);
   filtered = !lua_isnil(L, 3);
@@ -142,14 +142,14 @@ int xb_l_set_callback_once(lua_State *L) {
   return add_callback(L, true);
 }
 
-void xb_remove_callback(lua_State *L, xb_conn *conn, int index, uint32_t slot) {
+void xb_remove_callback(lua_State *L, xb_conn *conn, int index, uint64_t slot) {
   static const int parts[] = {XB_CALLBACKS, XB_ONCE};
   int i;
   xm_route_remove(xm_conn_route(conn->c), slot);
   for (i = 0; i < 2; i++) {
     xb_push_part(L, index, parts[i]);
     lua_pushnil(L);
-    lua_rawseti(L, -2, slot);
+    lua_rawseti(L, -2, (lua_Integer)slot);
     lua_pop(L, 1);
   }
 }
@@ -158,12 +158,12 @@ int xb_l_unset_callback(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   xm_route *r = xm_conn_route(conn->c);
   bool was = false;
-  uint32_t slot;
+  uint64_t slot;
   luaL_checktype(L, 2, LUA_TFUNCTION);
   xb_push_part(L, 1, XB_CALLBACKS);
   for (slot = xm_route_after(r, 0); slot; slot = xm_route_after(r, slot)) {
     bool same;
-    lua_rawgeti(L, -1, slot);
+    lua_rawgeti(L, -1, (lua_Integer)slot);
     same = lua_rawequal(L, -1, 2);
     lua_pop(L, 1);
     if (same) xb_remove_callback(L, conn, 1, slot);
@@ -177,11 +177,11 @@ int xb_l_callbacks(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   xm_route *r = xm_conn_route(conn->c);
   lua_Integer n = 0;
-  uint32_t slot;
+  uint64_t slot;
   xb_push_part(L, 1, XB_CALLBACKS);
   lua_newtable(L);
   for (slot = xm_route_after(r, 0); slot; slot = xm_route_after(r, slot)) {
-    lua_rawgeti(L, -2, slot);
+    lua_rawgeti(L, -2, (lua_Integer)slot);
     lua_rawseti(L, -2, ++n);
   }
   return 1;

@@ -24,7 +24,7 @@ static void need_table(dispatch *d) {
 }
 
 /* Calls the function on top of the stack with stanza and connection. */
-static void deliver(dispatch *d, uint32_t once) {
+static void deliver(dispatch *d, uint64_t once) {
   xb_task task = {.st = d->conn->st, .question = d->question, .once = once, .size = d->size};
   if (d->question) {
     xb_prepare_call(d->L, d->conn->st); /* who holds it must be called */
@@ -37,12 +37,12 @@ static void deliver(dispatch *d, uint32_t once) {
 }
 
 /* The slot's function goes to the top of the stack. */
-static uint32_t push_callback(dispatch *d, uint32_t slot) {
-  uint32_t once;
+static uint64_t push_callback(dispatch *d, uint64_t slot) {
+  uint64_t once;
   xb_push_part(d->L, d->at, XB_ONCE);
-  once = lua_rawgeti(d->L, -1, slot) == LUA_TNIL ? 0 : slot;
+  once = lua_rawgeti(d->L, -1, (lua_Integer)slot) == LUA_TNIL ? 0 : slot;
   xb_push_part(d->L, d->at, XB_CALLBACKS);
-  lua_rawgeti(d->L, -1, slot);
+  lua_rawgeti(d->L, -1, (lua_Integer)slot);
   lua_replace(d->L, -4);
   lua_pop(d->L, 2);
   return once;
@@ -51,7 +51,7 @@ static uint32_t push_callback(dispatch *d, uint32_t slot) {
 static void to_callbacks(dispatch *d) {
   const xm_tape *t = xm_conn_stanza(d->conn->c);
   xm_route *r = xm_conn_route(d->conn->c);
-  uint32_t last = xm_route_last(r), slot = xm_route_next(r, 0, t);
+  uint64_t last = xm_route_last(r), slot = xm_route_next(r, 0, t);
   if (slot) need_table(d);
   for (; slot && slot <= last; slot = xm_route_next(r, slot, t)) deliver(d, push_callback(d, slot));
 }
@@ -72,7 +72,8 @@ static bool must_be_answered(const char *name, const char *type) {
 
 /* NULL when it needs no answer, or there is no memory to remember it. */
 static xm_question *ask(xb_conn *conn, const xb_address *a) {
-  return must_be_answered(a->name, a->type) ? xm_route_ask(xm_conn_route(conn->c), a->from, a->to, a->id) : NULL;
+  if (!must_be_answered(a->name, a->type)) return NULL;
+  return xm_route_ask(xm_conn_route(conn->c), a->from, xb_own_address(conn, a->to), a->id);
 }
 
 static xm_question *ask_tape(xb_conn *conn, const xm_tape *t) {
@@ -143,7 +144,7 @@ static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
 /* Callbacks for a stanza that is a table already (index `d->table`). */
 static void table_to_callbacks(dispatch *d) {
   xm_route *r = xm_conn_route(d->conn->c);
-  uint32_t last = xm_route_last(r), slot;
+  uint64_t last = xm_route_last(r), slot;
   xb_address a;
   const char *ns = xm_conn_ns(d->conn->c);
   xm_route_filter is;
@@ -181,7 +182,8 @@ int xb_l_default_handler(lua_State *L) {
   if (!conn->c) return 0;
   ns = xm_conn_ns(conn->c);
   xb_read_address(L, 1, &a, &ns);
-  if (must_be_answered(a.name, a.type)) d.question = xm_route_question(xm_conn_route(conn->c), a.from, a.id);
+  if (must_be_answered(a.name, a.type))
+    d.question = xm_route_question(xm_conn_route(conn->c), xb_asked_now(conn), a.from, xb_own_address(conn, a.to), a.id);
   table_to_callbacks(&d);
   return 0;
 }

@@ -73,8 +73,18 @@ static int fail_send(lua_State *L, xb_conn *conn, const xm_err *e) {
   return 2;
 }
 
+const char *xb_own_address(const xb_conn *conn, const char *to) {
+  const xm_jid *jid = xm_conn_jid(conn->c);
+  if (!xm_conn_is_component(conn->c)) return NULL;
+  return to ? to : jid ? jid->str : NULL;
+}
+
 static void note_answer(xb_conn *conn, const xb_address *a) {
-  if (is_answer(a) && a->id) xm_route_answered(xm_conn_route(conn->c), a->to, a->to_len, a->id, a->id_len);
+  xm_route_request answer = {.id = a->id, .id_len = a->id_len, .to = a->to, .to_len = a->to_len};
+  if (!is_answer(a) || !a->id) return;
+  answer.sent_from = xb_own_address(conn, a->from);
+  answer.sent_from_len = answer.sent_from ? strlen(answer.sent_from) : 0;
+  xm_route_answered(xm_conn_route(conn->c), xb_asked_now(conn), &answer);
 }
 
 /* opts at index 3: the function that wants to know what becomes of the stanza goes to the top of the stack. false: none. */
@@ -228,7 +238,7 @@ static void answer(xb_conn *conn, xm_question *q, const char *type, const char *
   mark = xm_buf_mark(out);
   o = xm_out_begin(out);
   rc = xm_out_start(&o, "iq", "type", "error", "id", xm_question_id(q), "to", to ? to : (char *)NULL, NULL);
-  if (rc == XM_OK && from && xm_conn_is_component(conn->c)) rc = xm_out_attr(&o, "from", 4, from, strlen(from));
+  if (rc == XM_OK && from) rc = xm_out_attr(&o, "from", 4, from, strlen(from));
   if (rc == XM_OK) rc = put_error(&o, type, condition, text);
   if (rc == XM_OK) rc = xm_out_end(&o, "iq");
   if (rc == XM_OK) {

@@ -5,9 +5,10 @@
 
 #include "rnd.h"
 
-/* Who is known by an id: embedded first in what is found by it. Its strings lie behind it in the same piece of memory. */
+/* Who is found by an id and addresses: embedded first in what is found. Its strings lie behind it in the same piece of
+ * memory. */
 typedef struct node {
-  struct node *next;
+  struct node *next, **at; /* in its bucket, and what points to it there */
   uint64_t hash;
   size_t len;
   const char *id;
@@ -23,27 +24,38 @@ typedef struct table {
 /* How T, the address that was asked, stands to our own. */
 typedef enum asked { ASKED_NONE, ASKED_BARE, ASKED_FULL, ASKED_DOMAIN, ASKED_OTHER } asked;
 
+/* An address that we have named, prepared where that is possible; and as a server of RFC 6122 writes it, where that
+ * differs (xm_jid_written). NULL: nobody. */
+typedef struct spelled {
+  const char *s, *written;
+  size_t n, written_n;
+} spelled;
+
 struct xm_pending {
   node node;
   void *owner;
   asked asked;
-  const char *name;      /* the element's */
-  const char *to;        /* prepared where that is possible; NULL: absent */
-  const char *sent_from; /* the same; NULL: not asked for */
+  const char *name;  /* the element's */
+  spelled to;        /* absent: nobody */
+  spelled sent_from; /* not asked for: nobody */
 };
 
+/* Equal ones (the same words from the same asker to the same address of ours) are a ring, oldest first; the oldest of
+ * them is in the table. */
 struct xm_question {
   node node;
+  xm_question *older, *newer; /* round the ring */
   const char *from, *to;
   unsigned held;
-  bool answered; /* and no longer in the table */
+  bool answered; /* and no longer in the ring */
 };
 
 typedef struct slot {
-  uint32_t number;
+  uint64_t number;
   bool live;
   bool filtered;
   char *name, *type, *xmlns, *from, *id;
+  char *from_written; /* as a server of RFC 6122 writes `from`; NULL: no otherwise */
 } slot;
 
 struct xm_route {
@@ -51,33 +63,42 @@ struct xm_route {
   char *self; /* our full JID; NULL until it is known */
   size_t self_len, bare_len, domain_at, domain_len;
   table pending, questions;
-  slot *slots; /* in order of their numbers */
+  size_t from_others; /* of those pending, the ones with a sent_from */
+  slot *slots;        /* in order of their numbers */
   size_t n, cap, dead;
-  uint32_t last_number;
+  uint64_t last_number;
 };
 
 /* A table of nodes. */
 
-static uint64_t hash_of(const table *t, const char *id, size_t n) {
-  uint64_t h = t->seed; /* FNV-1a from a basis that a peer can't know */
+/* FNV-1a, from a basis that a peer can't know. What ends a string is no byte, so that two strings are not one. */
+static uint64_t mix(uint64_t h, const char *s, size_t n) {
+  static const uint64_t prime = 0x100000001B3u;
   size_t i;
-  for (i = 0; i < n; i++) h = (h ^ (unsigned char)id[i]) * 0x100000001B3u;
-  return h ^ h >> 32;
+  for (i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * prime;
+  return (h ^ 0x100) * prime;
 }
 
-static node **bucket_of(const table *t, uint64_t hash) { return &t->buckets[hash & (t->cap - 1)]; }
+static node **bucket_of(const table *t, uint64_t hash) {
+  return &t->buckets[hash & (t->cap - 1)];
+}
+
+static void link_in(table *t, node *n) {
+  n->at = bucket_of(t, n->hash);
+  n->next = *n->at;
+  if (n->next) n->next->at = &n->next;
+  *n->at = n;
+}
 
 static int resize(table *t, size_t cap) {
   table bigger = {.buckets = calloc(cap, sizeof(node *)), .cap = cap, .n = t->n, .seed = t->seed};
   size_t i;
   if (!bigger.buckets) return XM_ENOMEM;
   for (i = 0; i < t->cap; i++) {
-    node *n = t->buckets[i];
-    while (n) {
-      node *next = n->next, **to = bucket_of(&bigger, n->hash);
-      n->next = *to;
-      *to = n;
-      n = next;
+    node *n = t->buckets[i], *next;
+    for (; n; n = next) {
+      next = n->next;
+      link_in(&bigger, n);
     }
   }
   free(t->buckets);
@@ -85,36 +106,38 @@ static int resize(table *t, size_t cap) {
   return XM_OK;
 }
 
-/* By its id. */
+/* By its hash. */
 static int insert(table *t, node *n) {
-  node **to;
   if (t->n >= t->cap && resize(t, t->cap ? t->cap * 2 : 16) < 0) return XM_ENOMEM;
-  n->hash = hash_of(t, n->id, n->len);
-  to = bucket_of(t, n->hash);
-  n->next = *to;
-  *to = n;
+  link_in(t, n);
   t->n++;
   return XM_OK;
 }
 
-/* The first node with this id, or the next one after `from`. */
-static node *find(const table *t, const node *from, const char *id, size_t len) {
-  uint64_t hash = hash_of(t, id, len);
+/* The first node with this hash and id, or the next one after `from`. */
+static node *find(const table *t, const node *from, uint64_t hash, const char *id, size_t len) {
   node *n = from ? from->next : t->cap ? *bucket_of(t, hash) : NULL;
   while (n && !(n->hash == hash && n->len == len && memcmp(n->id, id, len) == 0)) n = n->next;
   return n;
 }
 
 static void take_out(table *t, node *n) {
-  node **at = bucket_of(t, n->hash);
-  while (*at != n) at = &(*at)->next;
-  *at = n->next;
+  *n->at = n->next;
+  if (n->next) n->next->at = n->at;
   t->n--;
   if (t->n == 0 && t->cap > 1024) { /* a wave has passed: give its memory back */
     free(t->buckets);
     t->buckets = NULL;
     t->cap = 0;
   }
+}
+
+/* `with` takes the place of `n`, whose hash it has. */
+static void replace(node *n, node *with) {
+  with->at = n->at;
+  with->next = n->next;
+  *with->at = with;
+  if (with->next) with->next->at = &with->next;
 }
 
 /* Addresses. */
@@ -168,8 +191,44 @@ static bool is_address(const char *want, size_t n, const char *arrived) {
   return xm_jid_len(&jid) == n && memcmp(want, jid.str, n) == 0;
 }
 
-static bool is_full(const xm_route *r, const char *s) { return r->self && is_address(r->self, r->self_len, s); }
-static bool is_bare(const xm_route *r, const char *s) { return r->self && is_address(r->self, r->bare_len, s); }
+static spelled spell(const char *s, size_t n, xm_jid room[2]) {
+  spelled a = {.s = prepare(s, &n, &room[0]), .n = n};
+  if (!s || is_prepared(a.s) || xm_jid_written(&room[1], a.s, n) != XM_OK) return a;
+  a.written_n = xm_jid_len(&room[1]);
+  if (a.written_n != n || memcmp(room[1].str, a.s, n) != 0) a.written = room[1].str;
+  return a;
+}
+
+/* Could what arrived be the address that we named so? Not the other way round: who is named by what a server has
+ * written isn't everybody that would be written so. */
+static bool is_spelled(const spelled *a, const char *arrived) {
+  return is_address(a->s, a->n, arrived) || (a->written && is_address(a->written, a->written_n, arrived));
+}
+
+/* Mixes in an address, such that all of its spellings come to the same. */
+static uint64_t mix_address(uint64_t h, const char *s) {
+  xm_jid room[2];
+  spelled a;
+  if (!s) return h;
+  if (is_prepared(s)) return mix(h, s, strlen(s));
+  a = spell(s, strlen(s), room);
+  return a.written ? mix(h, a.written, a.written_n) : mix(h, a.s, a.n);
+}
+
+/* NULL for an address that has no part in it. */
+static uint64_t hash_of(const table *t, const char *id, size_t n, const char *own, const char *asker) {
+  uint64_t h = mix(t->seed, id, n);
+  h = mix_address(h, own);
+  h = mix_address(h, asker);
+  return h ^ h >> 32;
+}
+
+static bool is_full(const xm_route *r, const char *s) {
+  return r->self && is_address(r->self, r->self_len, s);
+}
+static bool is_bare(const xm_route *r, const char *s) {
+  return r->self && is_address(r->self, r->bare_len, s);
+}
 static bool is_domain(const xm_route *r, const char *s) {
   return r->self && is_address(r->self + r->domain_at, r->domain_len, s);
 }
@@ -201,45 +260,61 @@ int xm_route_set_self(xm_route *r, const xm_jid *bound) {
 
 /* Responses. */
 
-static asked classify(const xm_route *r, const char *to) {
-  if (!to) return ASKED_NONE;
+static asked classify_as(const xm_route *r, const char *to) {
   if (is_bare(r, to)) return ASKED_BARE; /* a component's bare, full and domain are one: absent is right for all */
   if (is_full(r, to)) return ASKED_FULL;
   return is_domain(r, to) ? ASKED_DOMAIN : ASKED_OTHER;
 }
 
+static asked classify(const xm_route *r, const spelled *to) {
+  asked a;
+  if (!to->s) return ASKED_NONE;
+  a = classify_as(r, to->s);
+  return a == ASKED_OTHER && to->written ? classify_as(r, to->written) : a;
+}
+
+static void lay_spelled(char **at, spelled *to, const spelled *from) {
+  *to = *from;
+  to->s = lay(at, from->s, from->n);
+  to->written = lay(at, from->written, from->written_n);
+}
+
 /* NULL: no memory. */
 static xm_pending *new_pending(const xm_route_request *q, void *owner) {
-  xm_jid room[2];
-  size_t name_len = strlen(q->name), to_len = q->to_len, from_len = q->sent_from_len;
-  const char *to = prepare(q->to, &to_len, &room[0]), *from = prepare(q->sent_from, &from_len, &room[1]);
-  xm_pending *p = malloc(sizeof *p + q->id_len + name_len + to_len + from_len + 4);
+  xm_jid room[4];
+  size_t name_len = strlen(q->name);
+  spelled to = spell(q->to, q->to_len, &room[0]), from = spell(q->sent_from, q->sent_from_len, &room[2]);
+  xm_pending *p = malloc(sizeof *p + q->id_len + name_len + to.n + to.written_n + from.n + from.written_n + 6);
   char *at = (char *)(p + 1);
   if (!p) return NULL;
   *p = (xm_pending){.owner = owner};
   p->node.id = lay(&at, q->id, q->id_len);
   p->node.len = q->id_len;
   p->name = lay(&at, q->name, name_len);
-  p->to = lay(&at, to, to_len);
-  p->sent_from = lay(&at, from, from_len);
+  lay_spelled(&at, &p->to, &to);
+  lay_spelled(&at, &p->sent_from, &from);
   return p;
 }
 
 int xm_route_await(xm_route *r, const xm_route_request *q, void *owner, xm_pending **pending) {
+  uint64_t hash = hash_of(&r->pending, q->id, q->id_len, q->sent_from, NULL);
   xm_pending *p;
-  if (find(&r->pending, NULL, q->id, q->id_len)) return XM_EINVAL;
+  if (find(&r->pending, NULL, hash, q->id, q->id_len)) return XM_EINVAL;
   p = new_pending(q, owner);
+  if (p) p->node.hash = hash;
   if (!p || insert(&r->pending, &p->node) < 0) {
     free(p);
     return XM_ENOMEM;
   }
-  p->asked = classify(r, p->to);
+  p->asked = classify(r, &p->to);
+  r->from_others += p->sent_from.s != NULL;
   *pending = p;
   return XM_OK;
 }
 
 void xm_route_forget(xm_route *r, xm_pending *p) {
   if (!p) return;
+  r->from_others -= p->sent_from.s != NULL;
   take_out(&r->pending, &p->node);
   free(p);
 }
@@ -251,7 +326,7 @@ static bool from_fits(const xm_route *r, const xm_pending *p, const char *from) 
     case ASKED_BARE: return is_bare(r, from) || is_full(r, from);
     case ASKED_FULL: return is_full(r, from);
     case ASKED_DOMAIN: return is_domain(r, from);
-    default: return is_address(p->to, strlen(p->to), from);
+    default: return is_spelled(&p->to, from);
   }
 }
 
@@ -264,14 +339,21 @@ static bool type_fits(const xm_tape *t) {
 static bool answers(const xm_route *r, const xm_pending *p, const xm_tape *t) {
   const char *to = xm_tape_get(t, 0, "to", NULL);
   return xm_tape_is(t, 0, r->ns, p->name) && type_fits(t) && from_fits(r, p, xm_tape_get(t, 0, "from", NULL)) &&
-         (!p->sent_from || (to && is_address(p->sent_from, strlen(p->sent_from), to)));
+         (!p->sent_from.s || (to && is_spelled(&p->sent_from, to)));
+}
+
+/* Who waits for that id at that address of ours. */
+static xm_pending *find_pending(const xm_route *r, const char *id, size_t len, const char *own) {
+  return (xm_pending *)find(&r->pending, NULL, hash_of(&r->pending, id, len, own, NULL), id, len);
 }
 
 void *xm_route_claim(xm_route *r, const xm_tape *t) {
   size_t len;
   const char *id = r->pending.n ? xm_tape_get(t, 0, "id", &len) : NULL;
-  xm_pending *p = id ? (xm_pending *)find(&r->pending, NULL, id, len) : NULL;
+  const char *own = id && r->from_others ? xm_tape_get(t, 0, "to", NULL) : NULL;
+  xm_pending *p = id ? find_pending(r, id, len, own) : NULL;
   void *owner;
+  if (id && !p && own) p = find_pending(r, id, len, NULL);
   if (!p || !answers(r, p, t)) return NULL;
   owner = p->owner;
   xm_route_forget(r, p);
@@ -286,16 +368,16 @@ xm_route_request xm_route_describe(const xm_pending *p) {
   return (xm_route_request){.name = p->name,
                             .id = p->node.id,
                             .id_len = p->node.len,
-                            .to = p->to,
-                            .to_len = p->to ? strlen(p->to) : 0,
-                            .sent_from = p->sent_from,
-                            .sent_from_len = p->sent_from ? strlen(p->sent_from) : 0};
+                            .to = p->to.s,
+                            .to_len = p->to.n,
+                            .sent_from = p->sent_from.s,
+                            .sent_from_len = p->sent_from.n};
 }
 
 /* Callbacks. */
 
 static void clear_slot(slot *s) {
-  char **parts[] = {&s->name, &s->type, &s->xmlns, &s->from, &s->id};
+  char **parts[] = {&s->name, &s->type, &s->xmlns, &s->from, &s->id, &s->from_written};
   size_t i;
   for (i = 0; i < sizeof parts / sizeof *parts; i++) {
     free(*parts[i]);
@@ -304,19 +386,23 @@ static void clear_slot(slot *s) {
 }
 
 static bool copy_filter(slot *s, const xm_route_filter *f) {
-  const char *const from[] = {f->name, f->type, f->xmlns, f->id};
-  char **const to[] = {&s->name, &s->type, &s->xmlns, &s->id};
-  size_t i, n = f->from ? strlen(f->from) : 0;
-  xm_jid room;
-  const char *address = prepare(f->from, &n, &room);
+  xm_jid room[2];
+  spelled from = spell(f->from, f->from ? strlen(f->from) : 0, room);
+  const spelled parts[] = {{.s = f->name},
+                           {.s = f->type},
+                           {.s = f->xmlns},
+                           {.s = f->id},
+                           {.s = from.s, .n = from.n},
+                           {.s = from.written, .n = from.written_n}};
+  char **const to[] = {&s->name, &s->type, &s->xmlns, &s->id, &s->from, &s->from_written};
+  size_t i;
   s->filtered = true;
-  for (i = 0; i < 4; i++) {
-    if (!from[i]) continue;
-    *to[i] = copy(from[i], strlen(from[i]));
+  for (i = 0; i < sizeof to / sizeof *to; i++) {
+    if (!parts[i].s) continue;
+    *to[i] = copy(parts[i].s, parts[i].n ? parts[i].n : strlen(parts[i].s));
     if (!*to[i]) return false;
   }
-  if (address) s->from = copy(address, n);
-  return !address || s->from;
+  return true;
 }
 
 /* Slots that are gone stay until they are the greater half: a removal costs no more than a search. */
@@ -345,11 +431,11 @@ int64_t xm_route_add(xm_route *r, const xm_route_filter *filter) {
     return XM_ENOMEM;
   }
   r->n++;
-  return ++r->last_number;
+  return (int64_t)++r->last_number;
 }
 
 /* Index of the first slot whose number is at least `number`. */
-static size_t at_least(const xm_route *r, uint32_t number) {
+static size_t at_least(const xm_route *r, uint64_t number) {
   size_t low = 0, high = r->n;
   while (low < high) {
     size_t mid = (low + high) / 2;
@@ -362,26 +448,26 @@ static size_t at_least(const xm_route *r, uint32_t number) {
   return low;
 }
 
-static slot *slot_of(const xm_route *r, uint32_t number) {
+static slot *slot_of(const xm_route *r, uint64_t number) {
   size_t i = at_least(r, number);
   return i < r->n && r->slots[i].number == number && r->slots[i].live ? &r->slots[i] : NULL;
 }
 
-bool xm_route_has(const xm_route *r, uint32_t number) {
+bool xm_route_has(const xm_route *r, uint64_t number) {
   return slot_of(r, number) != NULL;
 }
 
-uint32_t xm_route_last(const xm_route *r) {
+uint64_t xm_route_last(const xm_route *r) {
   return r->last_number;
 }
 
-uint32_t xm_route_after(const xm_route *r, uint32_t after) {
+uint64_t xm_route_after(const xm_route *r, uint64_t after) {
   size_t i = at_least(r, after + 1);
   while (i < r->n && !r->slots[i].live) i++;
   return i < r->n ? r->slots[i].number : 0;
 }
 
-bool xm_route_remove(xm_route *r, uint32_t number) {
+bool xm_route_remove(xm_route *r, uint64_t number) {
   slot *s = slot_of(r, number);
   if (!s) return false;
   s->live = false;
@@ -417,19 +503,23 @@ static bool equals(const char *want, const char *s, size_t n) {
   return strncmp(want, s, n) == 0 && !want[n];
 }
 
-static bool from_matches(const char *want, sender *f) {
-  if (!want) return true;
+static bool is_from(const char *want, const sender *f) {
+  return want && (equals(want, f->full, f->full_len) || equals(want, f->bare, f->bare_len));
+}
+
+static bool from_matches(const slot *s, sender *f) {
+  if (!s->from) return true;
   if (!f->said) return false;
   if (!f->full) prepare_sender(f);
-  return equals(want, f->full, f->full_len) || equals(want, f->bare, f->bare_len);
+  return is_from(s->from, f) || is_from(s->from_written, f);
 }
 
 static bool wants(const slot *s, const xm_route_filter *is, sender *f) {
   return s->live && (!s->filtered || (same(s->name, is->name) && same(s->type, is->type) && same(s->xmlns, is->xmlns) &&
-                                      same(s->id, is->id) && from_matches(s->from, f)));
+                                      same(s->id, is->id) && from_matches(s, f)));
 }
 
-uint32_t xm_route_next_like(const xm_route *r, uint32_t after, const xm_route_filter *stanza) {
+uint64_t xm_route_next_like(const xm_route *r, uint64_t after, const xm_route_filter *stanza) {
   size_t i = at_least(r, after + 1);
   sender f;
   f.said = stanza->from;
@@ -450,7 +540,7 @@ static void read_attributes(const xm_tape *t, xm_route_filter *is) {
   }
 }
 
-uint32_t xm_route_next(const xm_route *r, uint32_t after, const xm_tape *t) {
+uint64_t xm_route_next(const xm_route *r, uint64_t after, const xm_tape *t) {
   uint32_t child;
   xm_route_filter is;
   if (r->n == r->dead) return 0;
@@ -462,7 +552,42 @@ uint32_t xm_route_next(const xm_route *r, uint32_t after, const xm_tape *t) {
 
 /* Open questions. */
 
-static size_t length(const char *s) { return s ? strlen(s) : 0; }
+static size_t length(const char *s) {
+  return s ? strlen(s) : 0;
+}
+
+static bool same_or_absent(const char *a, const char *b) {
+  return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* The oldest of just these words; NULL: there is none. */
+static xm_question *find_equal(const xm_route *r, uint64_t hash, const char *from, const char *to, const char *id) {
+  node *n = NULL;
+  while ((n = find(&r->questions, n, hash, id, strlen(id)))) {
+    xm_question *q = (xm_question *)n;
+    if (same_or_absent(q->from, from) && same_or_absent(q->to, to)) return q;
+  }
+  return NULL;
+}
+
+/* Into the ring of its equals, as the newest of them, or into the table. */
+static int put_question(xm_route *r, xm_question *q) {
+  xm_question *oldest = find_equal(r, q->node.hash, q->from, q->to, q->node.id);
+  q->older = q->newer = q;
+  if (!oldest) return insert(&r->questions, &q->node);
+  q->older = oldest->older;
+  q->newer = oldest;
+  q->older->newer = q->newer->older = q;
+  return XM_OK;
+}
+
+static void take_question(xm_route *r, xm_question *q) {
+  bool is_oldest = q->node.at != NULL;
+  if (q->newer == q) return take_out(&r->questions, &q->node);
+  if (is_oldest) replace(&q->node, &q->newer->node);
+  q->older->newer = q->newer;
+  q->newer->older = q->older;
+}
 
 xm_question *xm_route_ask(xm_route *r, const char *from, const char *to, const char *id) {
   size_t from_len = length(from), to_len = length(to), id_len = length(id);
@@ -474,19 +599,21 @@ xm_question *xm_route_ask(xm_route *r, const char *from, const char *to, const c
   q->to = lay(&at, to, to_len);
   q->node.id = lay(&at, id ? id : "", id_len);
   q->node.len = id_len;
-  if (insert(&r->questions, &q->node) == XM_OK) return q;
+  q->node.hash = hash_of(&r->questions, q->node.id, id_len, q->to, q->from);
+  if (put_question(r, q) == XM_OK) return q;
   free(q);
   return NULL;
 }
 
-xm_question *xm_route_question(const xm_route *r, const char *from, const char *id) {
-  node *n = NULL;
+static bool is_equal(const xm_question *q, const char *from, const char *to, const char *id) {
+  return !q->answered && same_or_absent(q->from, from) && same_or_absent(q->to, to) && strcmp(q->node.id, id) == 0;
+}
+
+xm_question *xm_route_question(const xm_route *r, xm_question *likely, const char *from, const char *to,
+                               const char *id) {
   if (!id) id = "";
-  while ((n = find(&r->questions, n, id, strlen(id)))) {
-    xm_question *q = (xm_question *)n;
-    if (from ? q->from && strcmp(q->from, from) == 0 : !q->from) return q;
-  }
-  return NULL;
+  if (likely && is_equal(likely, from, to, id)) return likely;
+  return find_equal(r, hash_of(&r->questions, id, strlen(id), to, from), from, to, id);
 }
 
 void xm_question_hold(xm_question *q) {
@@ -496,26 +623,40 @@ void xm_question_hold(xm_question *q) {
 bool xm_question_release(xm_route *r, xm_question *q) {
   if (--q->held > 0) return false;
   if (r && !q->answered) {
-    take_out(&r->questions, &q->node);
+    take_question(r, q);
     return true;
   }
   xm_question_free(q);
   return false;
 }
 
-void xm_route_answered(xm_route *r, const char *to, size_t to_len, const char *id, size_t id_len) {
-  node *n = NULL;
-  xm_jid room;
-  const char *prepared;
-  if (!find(&r->questions, NULL, id, id_len)) return;
-  prepared = prepare(to, &to_len, &room);
-  while ((n = find(&r->questions, n, id, id_len))) {
+static bool is_or_nobody(const spelled *a, const char *arrived) {
+  return a->s && arrived ? is_spelled(a, arrived) : !a->s && !arrived;
+}
+
+/* The oldest that came from `to` to `own` with this id; NULL: none. */
+static xm_question *find_asked(const xm_route *r, uint64_t hash, const xm_route_request *answer) {
+  node *n = find(&r->questions, NULL, hash, answer->id, answer->id_len);
+  xm_jid room[4];
+  spelled to, own;
+  if (!n) return NULL;
+  to = spell(answer->to, answer->to_len, &room[0]);
+  own = spell(answer->sent_from, answer->sent_from_len, &room[2]);
+  for (; n; n = find(&r->questions, n, hash, answer->id, answer->id_len)) {
     xm_question *q = (xm_question *)n;
-    if (prepared ? !q->from || !is_address(prepared, to_len, q->from) : q->from != NULL) continue;
-    q->answered = true;
-    take_out(&r->questions, n);
-    break;
+    if (is_or_nobody(&to, q->from) && is_or_nobody(&own, q->to)) return q;
   }
+  return NULL;
+}
+
+void xm_route_answered(xm_route *r, xm_question *likely, const xm_route_request *answer) {
+  xm_question *q;
+  if (r->questions.n == 0) return;
+  q = find_asked(r, hash_of(&r->questions, answer->id, answer->id_len, answer->sent_from, answer->to), answer);
+  if (!q) return;
+  if (likely && is_equal(likely, q->from, q->to, q->node.id)) q = likely;
+  q->answered = true;
+  take_question(r, q);
 }
 
 const char *xm_question_from(const xm_question *q) {

@@ -23,11 +23,12 @@ void xm_route_free(xm_route *r); /* NULL is fine */
 /* Our own address, as bound. 0 or XM_ENOMEM. */
 int xm_route_set_self(xm_route *r, const xm_jid *self);
 
-/* Responses. A request that was sent, and by what its response is known (api: "who was asked"): same element name, in the
- * stream's namespace, the same id byte for byte, type result or error for an iq, and `from`, with T the `to` that was sent
- * and B/F/D our bare JID, full JID and domain:
- *   T absent or B: absent, B, F, or (T absent) D;   T = F: absent or F;   T = D: absent or D;   any other T: exactly T.
- * `sent_from` (a component's) must come back as `to`. */
+/* Responses. A request that was sent, and by what its response is known (api: "who was asked"): same element name, in
+ * the stream's namespace, the same id byte for byte, type result or error for an iq, and `from`, with T the `to` that
+ * was sent and B/F/D our bare JID, full JID and domain: T absent or B: absent, B, F, or (T absent) D;   T = F: absent
+ * or F;   T = D: absent or D;   any other T: exactly T. `sent_from` (a component's) must come back as `to`. "Exactly"
+ * is after preparation, or as a server of RFC 6122 writes the address that was sent (xm_jid_written): who is asked as
+ * "fußball" may answer as "fussball", not the other way round. */
 typedef struct xm_route_request {
   const char *name; /* "iq", "message", "presence" */
   const char *id;
@@ -36,7 +37,7 @@ typedef struct xm_route_request {
   size_t to_len, sent_from_len;
 } xm_route_request;
 
-/* 0; XM_EINVAL: this id waits already; XM_ENOMEM. `owner` is what xm_route_claim gives back. */
+/* 0; XM_EINVAL: this id waits already, at that `sent_from`; XM_ENOMEM. `owner` is what xm_route_claim gives back. */
 int xm_route_await(xm_route *r, const xm_route_request *q, void *owner, xm_pending **pending);
 /* It waits no more. NULL is fine. */
 void xm_route_forget(xm_route *r, xm_pending *p);
@@ -52,34 +53,39 @@ typedef struct xm_route_filter {
 } xm_route_filter;
 
 /* The new slot's number (never used again), from 1, or XM_ENOMEM. A `from` without resourcepart stands for all of its
- * resources; addresses are compared after preparation. */
+ * resources; addresses are compared as above: a server of RFC 6122 writes none of them otherwise, and to it they are
+ * one. */
 int64_t xm_route_add(xm_route *r, const xm_route_filter *filter);
 /* false: no such slot (any more). */
-bool xm_route_remove(xm_route *r, uint32_t slot);
-bool xm_route_has(const xm_route *r, uint32_t slot);
+bool xm_route_remove(xm_route *r, uint64_t slot);
+bool xm_route_has(const xm_route *r, uint64_t slot);
 /* The newest slot's number; 0: there was none yet. */
-uint32_t xm_route_last(const xm_route *r);
+uint64_t xm_route_last(const xm_route *r);
 /* The first slot after `after` (0: of all), whatever it wants; 0: none. */
-uint32_t xm_route_after(const xm_route *r, uint32_t after);
-/* The first slot after `after` (0: of all) that wants the stanza on the tape; 0: none. Slots grow in order of installation,
- * so what is added or removed meanwhile does no harm. */
-uint32_t xm_route_next(const xm_route *r, uint32_t after, const xm_tape *t);
+uint64_t xm_route_after(const xm_route *r, uint64_t after);
+/* The first slot after `after` (0: of all) that wants the stanza on the tape; 0: none. Slots grow in order of
+ * installation, so what is added or removed meanwhile does no harm. */
+uint64_t xm_route_next(const xm_route *r, uint64_t after, const xm_tape *t);
 /* The same by a stanza's own words, where there is no tape (NULL: it has none). */
-uint32_t xm_route_next_like(const xm_route *r, uint32_t after, const xm_route_filter *stanza);
-/* Open questions: iqs of type get or set that came in and must be answered (RFC 6120 8.2.3). `held` counts who has still to
- * finish with it; from, id: as they came, NULL when absent. */
+uint64_t xm_route_next_like(const xm_route *r, uint64_t after, const xm_route_filter *stanza);
+/* Open questions: iqs of type get or set that came in and must be answered (RFC 6120 8.2.3). `held` counts who has
+ * still to finish with it; from, to (our own address; NULL where we have but one), id: as they came, NULL when absent.
+ * A stranger may ask any number of times in the same words: to find one, and to be rid of it, costs the same however
+ * many there are. */
 typedef struct xm_question xm_question;
 
 /* NULL: no memory. It is held once, by the caller. */
 xm_question *xm_route_ask(xm_route *r, const char *from, const char *to, const char *id);
-/* The one that isn't answered yet and came from there with this id; NULL: none. */
-xm_question *xm_route_question(const xm_route *r, const char *from, const char *id);
+/* One that isn't answered yet and came in these words: `likely` (NULL: none) if it did, else the oldest; NULL: none. */
+xm_question *xm_route_question(const xm_route *r, xm_question *likely, const char *from, const char *to,
+                               const char *id);
 void xm_question_hold(xm_question *q);
 /* One has finished. true: it was the last, nobody has answered, and the question is yours to answer and free. `r` is NULL
  * when the route has gone: then nobody can answer any more. */
 bool xm_question_release(xm_route *r, xm_question *q);
-/* Something was sent that may answer one: an iq result or error to `to` with this id. */
-void xm_route_answered(xm_route *r, const char *to, size_t to_len, const char *id, size_t id_len);
+/* An iq result or error was sent, `answer` being its id, `to`, and `sent_from` where we have more than one address: it
+ * answers `likely` (NULL: none) if that was asked so, else the oldest that was. */
+void xm_route_answered(xm_route *r, xm_question *likely, const xm_route_request *answer);
 const char *xm_question_from(const xm_question *q);
 const char *xm_question_to(const xm_question *q);
 const char *xm_question_id(const xm_question *q);

@@ -15,7 +15,17 @@
 
 #include "failing.h"
 
+/* How often a chain was gone along: it is by memcmp that what is found there is looked at. */
+static unsigned long steps;
+static int count_memcmp(const void *a, const void *b, size_t n) {
+  steps++;
+  return memcmp(a, b, n);
+}
+#define memcmp count_memcmp
+
 #include "../core/route.c"
+
+#undef memcmp
 
 #include "failing_off.h"
 
@@ -256,6 +266,73 @@ static void an_id_waits_once(void **state) {
   xm_route_free(r);
 }
 
+/* As a server that prepares by RFC 6122 writes who was asked; and nobody who only looks alike. */
+static void a_servers_spelling_answers(void **state) {
+  static const struct {
+    const char *asked, *arrived;
+    bool fits;
+  } rows[] = {{"straße@d.example", "strasse@d.example", true},
+              {"STRAßE@d.example/x", "strasse@d.example/x", true},
+              {"σίσυφος@d.example", "σίσυφοσ@d.example", true},
+              {"\uFB01sh@d.example", "fish@d.example", true},
+              {"room@d.example/\u2764\uFE0F", "room@d.example/\u2764", true},
+              {"room@d.example/\uFB01", "room@d.example/fi", true},
+              {"room@d.example/so\u00ADft", "room@d.example/soft", true},
+              {"straße@d.example", "straße@d.example", true},
+              {"strasse@d.example", "straße@d.example", false}, /* nobody writes it so who means the other */
+              {"fish@d.example", "\uFB01sh@d.example", false},
+              {"room@d.example/\u2764", "room@d.example/\u2764\uFE0F", false},
+              {"straße@d.example", "strase@d.example", false},
+              {"straße@d.example", "strasse@e.example", false},
+              {"straße@d.example/r", "strasse@d.example", false},
+              {"straße@d.example", "strasse@d.example/r", false},
+              {"x@straße.example", "x@strasse.example", false}, /* another's domain (IDNA2008) */
+              {"room@d.example/ß", "room@d.example/ss", false}, /* Resourceprep folds no case */
+              {"paypal@d.example", "p\u0430ypal@d.example", false},
+              {"p\u0430ypal@d.example", "paypal@d.example", false},
+              {"a@d.example/\u202Er", "a@d.example/r", false},
+              {"a\u00A0b@d.example", "a b@d.example", false}};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++)
+    if (fits_one(SELF, rows[i].asked, rows[i].arrived) != rows[i].fits)
+      fail_msg("%s answered by %s", rows[i].asked, rows[i].arrived);
+  assert_true(fits_one("strasse@d.example/x", "straße@d.example", NULL)); /* ourselves, as our server wrote it */
+  assert_false(fits_one("straße@d.example/x", "strasse@d.example", NULL));
+}
+
+/* A gateway's users choose their ids: two may choose the same. */
+static void an_id_waits_once_an_address(void **state) {
+  xm_route *r = new_route("echo.example");
+  static int owners[3];
+  xm_route_request q = {.name = "iq", .id = "1", .id_len = 1, .to = "bob@d", .to_len = 5};
+  said s = {.name = "iq", .type = "result", .id = "1", .from = "bob@d"};
+  static const char *const own[] = {"a@echo.example", "straße@echo.example", "echo.example"},
+                           *const arrived[] = {"A@echo.example", "strasse@echo.example", "echo.example"};
+  xm_pending *p;
+  int i;
+  (void)state;
+  for (i = 0; i < 3; i++) {
+    q.sent_from = own[i];
+    q.sent_from_len = strlen(own[i]);
+    assert_int_equal(xm_route_await(r, &q, &owners[i], &p), XM_OK);
+    assert_int_equal(xm_route_await(r, &q, &owners[i], &p), XM_EINVAL);
+  }
+  s.from = "eve@d";
+  s.to = own[0];
+  assert_null(xm_route_claim(r, tape_of(&s))); /* who may answer is as strict as ever */
+  s.from = "bob@d";
+  s.to = "b@echo.example";
+  assert_null(xm_route_claim(r, tape_of(&s)));
+  for (i = 2; i >= 0; i--) {
+    s.to = arrived[i];
+    assert_ptr_equal(xm_route_claim(r, tape_of(&s)), &owners[i]);
+    assert_null(xm_route_claim(r, tape_of(&s)));
+  }
+  assert_int_equal(xm_route_waiting(r), 0);
+  xm_route_free(r);
+}
+
 /* Every one of many is found, whatever the order, and gets its own owner. */
 static void many_wait(void **state) {
   enum { MANY = 5000 };
@@ -291,7 +368,7 @@ static void many_wait(void **state) {
 static void slots_come_in_order_of_installation(void **state) {
   xm_route *r = new_route(SELF);
   const said s = {.name = "message"};
-  uint32_t i, slot;
+  uint64_t i, slot;
   (void)state;
   assert_int_equal(xm_route_last(r), 0);
   assert_int_equal(xm_route_next(r, 0, tape_of(&s)), 0);
@@ -315,11 +392,30 @@ static void slots_come_in_order_of_installation(void **state) {
   xm_route_free(r);
 }
 
+static void slots_do_not_wrap(void **state) {
+  xm_route *r = new_route(SELF);
+  const said s = {.name = "message"};
+  (void)state;
+  assert_int_equal(xm_route_add(r, NULL), 1);
+  r->last_number = UINT32_MAX;
+  assert_true(xm_route_add(r, NULL) == (int64_t)UINT32_MAX + 1);
+  assert_true(xm_route_add(r, NULL) == (int64_t)UINT32_MAX + 2);
+  assert_true(xm_route_last(r) == (uint64_t)UINT32_MAX + 2);
+  assert_true(xm_route_next(r, 0, tape_of(&s)) == 1);
+  assert_true(xm_route_next(r, 1, tape_of(&s)) == (uint64_t)UINT32_MAX + 1);
+  assert_true(xm_route_after(r, (uint64_t)UINT32_MAX + 1) == (uint64_t)UINT32_MAX + 2);
+  assert_true(xm_route_remove(r, (uint64_t)UINT32_MAX + 1));
+  assert_false(xm_route_has(r, (uint64_t)UINT32_MAX + 1));
+  assert_true(xm_route_has(r, (uint64_t)UINT32_MAX + 2));
+  assert_true(xm_route_next(r, 1, tape_of(&s)) == (uint64_t)UINT32_MAX + 2);
+  xm_route_free(r);
+}
+
 /* Removals and additions in the middle of a walk: who is gone isn't met, who is new comes last. */
 static void a_walk_survives_changes(void **state) {
   xm_route *r = new_route(SELF);
   const said s = {.name = "message"};
-  uint32_t i, slot, met = 0;
+  uint64_t i, slot, met = 0;
   (void)state;
   for (i = 1; i <= 40; i++) xm_route_add(r, NULL);
   for (slot = 0; (slot = xm_route_next(r, slot, tape_of(&s))) && slot <= 40;) {
@@ -384,7 +480,12 @@ static void a_filters_sender_may_be_bare(void **state) {
               {"other.example", "other.example/x", true},
               {"other.example", "bob@other.example", false},
               {"bob@other.example", NULL, false},
-              {"b@m\xC3\xBCller.example", "b@xn--mller-kva.example/x", true}};
+              {"b@m\xC3\xBCller.example", "b@xn--mller-kva.example/x", true},
+              {"straße@d.example", "strasse@d.example/x", true},
+              {"straße@d.example", "straße@d.example/x", true},
+              {"strasse@d.example", "straße@d.example/x", false},
+              {"room@d.example/\u2764\uFE0F", "room@d.example/\u2764", true},
+              {"room@d.example/\u2764", "room@d.example/\u2764\uFE0F", false}};
   size_t i;
   (void)state;
   for (i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -396,13 +497,145 @@ static void a_filters_sender_may_be_bare(void **state) {
 
 /* Open questions. */
 
+/* We have answered: from `own` (NULL: we have but one address) to `to`. */
+static void answered(xm_route *r, xm_question *likely, const char *to, const char *own, const char *id) {
+  xm_route_request a = {.id = id, .id_len = strlen(id), .to = to, .sent_from = own};
+  if (to) a.to_len = strlen(to);
+  if (own) a.sent_from_len = strlen(own);
+  xm_route_answered(r, likely, &a);
+}
+
+/* One asker, one id, two of our addresses: the answer's `from` says which of them was answered. */
+static void a_question_is_to_one_of_our_addresses(void **state) {
+  static const char asker[] = "bob@other.example/r";
+  xm_route *r = new_route("echo.example");
+  xm_question *a = xm_route_ask(r, asker, "a@echo.example", "1"), *b = xm_route_ask(r, asker, "b@echo.example", "1");
+  (void)state;
+  assert_ptr_equal(xm_route_question(r, NULL, asker, "a@echo.example", "1"), a);
+  assert_ptr_equal(xm_route_question(r, NULL, asker, "b@echo.example", "1"), b);
+  assert_null(xm_route_question(r, NULL, asker, "c@echo.example", "1"));
+  answered(r, NULL, asker, "c@echo.example", "1");
+  answered(r, NULL, asker, NULL, "1");
+  answered(r, a, asker, "B@echo.example", "1"); /* what is likely isn't, when another was named */
+  assert_ptr_equal(xm_route_question(r, NULL, asker, "a@echo.example", "1"), a);
+  assert_null(xm_route_question(r, NULL, asker, "b@echo.example", "1"));
+  assert_false(xm_question_release(r, b));
+  assert_true(xm_question_release(r, a));
+  xm_question_free(a);
+  xm_route_free(r);
+}
+
+/* The same words again and again: whose call it is that asks or answers, else the oldest; until all are answered. */
+static void of_equals_the_likely_one_is_meant(void **state) {
+  static const char asker[] = "bob@other.example/r";
+  enum { MANY = 5 };
+  xm_question *q[MANY];
+  xm_route *r = new_route(SELF);
+  int i;
+  (void)state;
+  for (i = 0; i < MANY; i++) q[i] = xm_route_ask(r, asker, NULL, "1");
+  assert_ptr_equal(xm_route_question(r, NULL, asker, NULL, "1"), q[0]);
+  assert_ptr_equal(xm_route_question(r, q[3], asker, NULL, "1"), q[3]);
+  assert_null(xm_route_question(r, q[3], asker, NULL, "2"));
+  answered(r, q[3], asker, NULL, "1");
+  assert_ptr_equal(xm_route_question(r, q[3], asker, NULL, "1"), q[0]); /* that one is over */
+  answered(r, q[3], asker, NULL, "1");                                  /* so this is the oldest */
+  assert_ptr_equal(xm_route_question(r, NULL, asker, NULL, "1"), q[1]);
+  assert_false(xm_question_release(r, q[0]));
+  assert_false(xm_question_release(r, q[3]));
+  assert_true(xm_question_release(r, q[2]));
+  assert_true(xm_question_release(r, q[4]));
+  assert_ptr_equal(xm_route_question(r, NULL, asker, NULL, "1"), q[1]);
+  answered(r, NULL, asker, NULL, "1");
+  assert_null(xm_route_question(r, NULL, asker, NULL, "1"));
+  assert_false(xm_question_release(r, q[1]));
+  xm_question_free(q[2]);
+  xm_question_free(q[4]);
+  xm_route_free(r);
+}
+
+/* A stranger asks the same, or with one id from many addresses, or many ids: each is found, answered and given back in
+ * steps whose number doesn't grow, in any order. Steps are counted, since time depends on what else runs. */
+static void many_questions_cost_no_more_each(void **state) {
+  enum { MANY = 20000 };
+  static xm_question *q[MANY];
+  static char from[MANY][32], id[MANY][16];
+  int kind, order, i;
+  (void)state;
+  for (kind = 0; kind < 4; kind++)
+    for (order = 0; order < 3; order++) {
+      xm_route *r = new_route("echo.example");
+      steps = 0;
+      for (i = 0; i < MANY; i++) {
+        sprintf(from[i], "bob@other.example/%d", kind == 1 ? i : 0);
+        sprintf(id[i], "%d", kind == 2 ? i : 0);
+        q[i] = xm_route_ask(r, from[i], kind == 3 && i % 2 ? "a@echo.example" : "echo.example", id[i]);
+        assert_non_null(q[i]);
+      }
+      for (i = 0; i < MANY; i++) {
+        int k = order == 0 ? i : order == 1 ? MANY - 1 - i : (int)((unsigned)i * 7919u % MANY);
+        const char *own = xm_question_to(q[k]);
+        assert_ptr_equal(xm_route_question(r, q[k], from[k], own, id[k]), q[k]);
+        if (i % 2) answered(r, q[k], from[k], own, id[k]);
+        assert_int_equal(xm_question_release(r, q[k]), i % 2 == 0);
+        if (i % 2 == 0) xm_question_free(q[k]);
+      }
+      assert_int_equal(r->questions.n, 0);
+      if (steps > 12 * MANY) fail_msg("kind %d, order %d: %lu steps for %d", kind, order, steps, MANY);
+      xm_route_free(r);
+    }
+}
+
+/* Whatever is asked of whom: equals and others, in every order of answering and giving back, against a plain list. */
+static void questions_are_what_a_list_would_be(void **state) {
+  static const char *const askers[] = {"a@x/r", "b@x/r", NULL},
+                           *const owns[] = {"echo.example", "u@echo.example", NULL}, *const ids[] = {"1", "2"};
+  enum { MOST = 64 };
+  struct {
+    xm_question *q;
+    const char *from, *to, *id;
+    bool answered;
+  } list[MOST];
+  unsigned n = 0, i, k, round, seed = 1;
+  xm_route *r = new_route("echo.example");
+  (void)state;
+  for (round = 0; round < 100000; round++) {
+    seed = seed * 1103515245u + 12345u;
+    k = seed >> 16;
+    if (n < MOST && k % 3 == 0) {
+      list[n].from = askers[k / 3 % 3], list[n].to = owns[k / 9 % 3], list[n].id = ids[k / 27 % 2];
+      list[n].answered = false;
+      list[n].q = xm_route_ask(r, list[n].from, list[n].to, list[n].id);
+      n++;
+    } else if (n && k % 3 == 1) {
+      unsigned w = k / 3 % n;
+      for (i = 0; i < n; i++) /* the oldest of its kind */
+        if (!list[i].answered && list[i].from == list[w].from && list[i].to == list[w].to && list[i].id == list[w].id)
+          break;
+      assert_ptr_equal(xm_route_question(r, NULL, list[w].from, list[w].to, list[w].id), i < n ? list[i].q : NULL);
+      answered(r, NULL, list[w].from, list[w].to, list[w].id);
+      if (i < n) list[i].answered = true;
+    } else if (n) {
+      unsigned w = k / 3 % n;
+      assert_int_equal(xm_question_release(r, list[w].q), !list[w].answered);
+      if (!list[w].answered) xm_question_free(list[w].q);
+      memmove(&list[w], &list[w + 1], (--n - w) * sizeof *list);
+    }
+  }
+  while (n--)
+    if (xm_question_release(r, list[n].q)) xm_question_free(list[n].q);
+  assert_int_equal(r->questions.n, 0);
+  xm_route_free(r);
+}
+
 static void a_question_nobody_answers_comes_back(void **state) {
   xm_route *r = new_route(SELF);
   xm_question *q = xm_route_ask(r, "bob@other.example/r", "me@x", "1");
   (void)state;
-  assert_ptr_equal(xm_route_question(r, "bob@other.example/r", "1"), q);
-  assert_null(xm_route_question(r, "bob@other.example", "1"));
-  assert_null(xm_route_question(r, NULL, "1"));
+  assert_ptr_equal(xm_route_question(r, NULL, "bob@other.example/r", "me@x", "1"), q);
+  assert_null(xm_route_question(r, NULL, "bob@other.example", "me@x", "1"));
+  assert_null(xm_route_question(r, NULL, NULL, "me@x", "1"));
+  assert_null(xm_route_question(r, NULL, "bob@other.example/r", NULL, "1"));
   xm_question_hold(q);
   xm_question_hold(q);
   assert_false(xm_question_release(r, q));
@@ -411,7 +644,7 @@ static void a_question_nobody_answers_comes_back(void **state) {
   assert_string_equal(xm_question_from(q), "bob@other.example/r");
   assert_string_equal(xm_question_to(q), "me@x");
   assert_string_equal(xm_question_id(q), "1");
-  assert_null(xm_route_question(r, "bob@other.example/r", "1"));
+  assert_null(xm_route_question(r, NULL, "bob@other.example/r", "me@x", "1"));
   xm_question_free(q);
   xm_route_free(r);
 }
@@ -421,15 +654,15 @@ static void an_answered_question_is_over(void **state) {
   xm_question *a = xm_route_ask(r, "bob@other.example/r", NULL, "1"), *b = xm_route_ask(r, NULL, NULL, "1");
   xm_question *c = xm_route_ask(r, "eve@evil.example/x", NULL, "1"), *d = xm_route_ask(r, NULL, NULL, NULL);
   (void)state;
-  xm_route_answered(r, "bob@other.example/r", 19, "2", 1);
-  xm_route_answered(r, "bob@other.example", 17, "1", 1);
-  assert_ptr_equal(xm_route_question(r, "bob@other.example/r", "1"), a);
-  xm_route_answered(r, "BOB@other.example/r", 19, "1", 1);
-  xm_route_answered(r, NULL, 0, "1", 1);
-  assert_null(xm_route_question(r, "bob@other.example/r", "1"));
-  assert_null(xm_route_question(r, NULL, "1"));
-  assert_ptr_equal(xm_route_question(r, "eve@evil.example/x", "1"), c);
-  assert_ptr_equal(xm_route_question(r, NULL, NULL), d);
+  answered(r, NULL, "bob@other.example/r", NULL, "2");
+  answered(r, NULL, "bob@other.example", NULL, "1");
+  assert_ptr_equal(xm_route_question(r, NULL, "bob@other.example/r", NULL, "1"), a);
+  answered(r, NULL, "BOB@other.example/r", NULL, "1");
+  answered(r, NULL, NULL, NULL, "1");
+  assert_null(xm_route_question(r, NULL, "bob@other.example/r", NULL, "1"));
+  assert_null(xm_route_question(r, NULL, NULL, NULL, "1"));
+  assert_ptr_equal(xm_route_question(r, NULL, "eve@evil.example/x", NULL, "1"), c);
+  assert_ptr_equal(xm_route_question(r, NULL, NULL, NULL, NULL), d);
   assert_false(xm_question_release(r, a));
   assert_false(xm_question_release(r, b));
   assert_true(xm_question_release(r, c));
@@ -445,14 +678,14 @@ static bool all_of_it(xm_route *r, const xm_route_filter *f) {
       .name = "iq", .id = "1", .id_len = 1, .to = "Bob@x", .to_len = 5, .sent_from = "me", .sent_from_len = 2};
   xm_pending *p;
   xm_question *question;
-  uint32_t last = xm_route_last(r);
+  uint64_t last = xm_route_last(r);
   int rc = xm_route_await(r, &q, &owner, &p);
   assert_int_equal(xm_route_waiting(r), rc == XM_OK);
   if (rc < 0) return assert_int_equal(rc, XM_ENOMEM), false;
   if (xm_route_add(r, f) < 0) return assert_int_equal(xm_route_last(r), last), false;
   question = xm_route_ask(r, "bob@x", "me", "1");
   if (!question) return false;
-  xm_route_answered(r, "Bob@x", 5, "1", 1);
+  answered(r, NULL, "Bob@x", NULL, "1");
   if (xm_question_release(r, question)) xm_question_free(question);
   return true;
 }
@@ -492,6 +725,13 @@ int main(void) {
       cmocka_unit_test(a_filters_sender_may_be_bare),
       cmocka_unit_test(a_question_nobody_answers_comes_back),
       cmocka_unit_test(an_answered_question_is_over),
+      cmocka_unit_test(a_question_is_to_one_of_our_addresses),
+      cmocka_unit_test(of_equals_the_likely_one_is_meant),
+      cmocka_unit_test(many_questions_cost_no_more_each),
+      cmocka_unit_test(questions_are_what_a_list_would_be),
+      cmocka_unit_test(a_servers_spelling_answers),
+      cmocka_unit_test(an_id_waits_once_an_address),
+      cmocka_unit_test(slots_do_not_wrap),
       cmocka_unit_test(memory_that_runs_out_is_told),
   };
   return cmocka_run_group_tests(tests, NULL, drop_tape);

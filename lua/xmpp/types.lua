@@ -159,7 +159,7 @@ function Jid:with_resource(resource) end
 ---@field name? string the stanza's name: "message", "presence" or "iq"
 ---@field type? string its type attribute
 ---@field xmlns? string the namespace of its first child element
----@field from? string|xmpp.Jid its sender
+---@field from? string|xmpp.Jid its sender, also as a server of RFC 6122 writes it (`strasse@` for `straße@`)
 ---@field id? string its id attribute
 
 --- Gets every stanza of its connection; what it returns is ignored. Runs in a coroutine, so it may wait.
