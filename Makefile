@@ -245,7 +245,7 @@ coverage:
 	@$(GCOVR) --branches build-cov
 	@$(GCOVR) --print-summary --fail-under-line 95 --fail-under-branch 85 build-cov
 
-# About an hour. Two of the servers are fetched from bookworm-backports (spec/support/backports).
+# About an hour. Two of the servers are fetched from the release's backports (spec/support/backports).
 .PHONY: soak
 soak: all
 	@LUA=$(LUA) $(LUA) spec/support/soak

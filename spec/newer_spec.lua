@@ -1,4 +1,4 @@
--- newer: what the library does first, on the newer servers as well: Prosody 13 and ejabberd 24.12, beside Debian 12's.
+-- newer: what the library does first, on the newer servers as well: those of the release's backports, beside its own.
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
 

@@ -12,9 +12,14 @@ extern XML_Bool XML_SetReparseDeferralEnabled(XML_Parser, XML_Bool) __attribute_
 #if XML_MAJOR_VERSION > 2 || XML_MINOR_VERSION >= 9
 #define token_begin XML_GetCurrentByteIndex64
 #define token_length XML_GetCurrentByteCount64
+#define input_context XML_GetInputContext64
+typedef int64_t offset_type;
+typedef uint64_t size_type;
 #else
 #define token_begin XML_GetCurrentByteIndex
 #define token_length XML_GetCurrentByteCount
+#define input_context XML_GetInputContext
+typedef int offset_type, size_type;
 #endif
 
 enum {
@@ -265,8 +270,9 @@ size_t xm_parser_unread(const xm_parser *p) {
 }
 
 int xm_parser_copy_token(const xm_parser *p, xm_buf *to) {
-  int offset, size;
-  const char *context = XML_GetInputContext(p->expat, &offset, &size);
+  offset_type offset;
+  size_type size;
+  const char *context = input_context(p->expat, &offset, &size);
   size_t n = xm_parser_length(p);
   if (!context || offset < 0 || n > (size_t)size - (size_t)offset) return XM_OK;
   return xm_buf_put(to, context + offset, n);

@@ -1201,7 +1201,7 @@ static void every_day_has_its_date(void **state) {
 /* Ages are by the steady clock; the wall's says when it was, as it is set now. */
 static void a_clock_that_is_set_makes_nothing_old(void **state) {
   line l = enabled_line();
-  xm_sm_stanza st;
+  xm_sm_stanza st = {0};
   (void)state;
   assert_int_equal(commit(l.s, "<message id='1'/>", 5000, 0), XM_OK); /* in 1970, by a machine that has just started */
   cut(&l);

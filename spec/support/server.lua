@@ -1,5 +1,5 @@
 -- Real servers for specs: Prosody and ejabberd, private to the spec, gone when it ends or crashes; prosody13 and
--- ejabberd24 are the newer ones of bookworm-backports.
+-- ejabberd24 are the newer ones of the release's backports.
 --
 --   server.each(function(s)                        -- describe() once per server, started and stopped around it
 --     it("connects", function()
@@ -82,7 +82,7 @@ end
 
 local NEWER = { prosody13 = true, ejabberd24 = true }
 
--- server.is_there(name): false for the servers of bookworm-backports where these can't be had; why is told on stderr.
+-- server.is_there(name): false for the servers of the release's backports where these can't be had; why is told on stderr.
 function server.is_there(name)
   if not NEWER[name] then return true end
   local status = os.execute("unset LD_PRELOAD; " .. child.folder
