@@ -69,6 +69,49 @@ bool xm_cert_is_for(X509 *cert, const char *name) {
   return fits;
 }
 
+/* Is the domain in that tree of names: its root or below it? A root that begins with a dot, as OpenSSL takes it, is not in
+ * it itself; an empty one stands for all. */
+static bool is_below(const GENERAL_NAME *g, const char *name) {
+  const char *root = (const char *)ASN1_STRING_get0_data(g->d.dNSName);
+  size_t n = (size_t)ASN1_STRING_length(g->d.dNSName), len = strlen(name);
+  if (len && name[len - 1] == '.') len--;
+  if (n && root[n - 1] == '.') n--;
+  if (n == 0) return true;
+  if (n > len || !xm_ascii_same(name + len - n, root, n)) return false;
+  return n == len || *root == '.' || name[len - n - 1] == '.';
+}
+
+/* How many of these trees are names of hosts, and whether the name is in one of them. */
+static int count_trees(const STACK_OF(GENERAL_SUBTREE) *trees, const char *name, bool *in) {
+  int i, hosts = 0;
+  *in = false;
+  for (i = 0; i < sk_GENERAL_SUBTREE_num(trees); i++) {
+    const GENERAL_NAME *g = sk_GENERAL_SUBTREE_value(trees, i)->base;
+    if (g->type != GEN_DNS) continue;
+    hosts++;
+    *in = *in || is_below(g, name);
+  }
+  return hosts;
+}
+
+static bool may_name(X509 *ca, const char *name) {
+  int critical;
+  bool permitted, excluded, may;
+  NAME_CONSTRAINTS *nc = X509_get_ext_d2i(ca, NID_name_constraints, &critical, NULL);
+  if (!nc) return critical == -1; /* there are none; else they can't be read */
+  may = count_trees(nc->permittedSubtrees, name, &permitted) == 0 || permitted;
+  count_trees(nc->excludedSubtrees, name, &excluded);
+  NAME_CONSTRAINTS_free(nc);
+  return may && !excluded;
+}
+
+bool xm_cert_may_name(const STACK_OF(X509) *chain, const char *name) {
+  int i;
+  for (i = 1; i < sk_X509_num(chain); i++)
+    if (!may_name(sk_X509_value(chain, i), name)) return false;
+  return true;
+}
+
 /* How many xmppAddrs are `jid`, how many are something else. */
 static void count_addresses(X509 *cert, const char *jid, size_t n, int *same, int *others) {
   GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);

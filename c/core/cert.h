@@ -13,6 +13,11 @@
 /* `name` is ASCII, as in DNS, or an IP address. */
 bool xm_cert_is_for(X509 *cert, const char *name);
 
+/* Do the CAs above the first certificate of the chain let it be for that domain? A CA may be good for some names of hosts
+ * only (RFC 5280 4.2.1.10), and OpenSSL holds no more than dNSNames, as they are spelled, against that: neither an SRVName
+ * nor an xmppAddr, nor what a wildcard stands for. `name` is ASCII, as in DNS. */
+bool xm_cert_may_name(const STACK_OF(X509) *chain, const char *name);
+
 /* Has it this xmppAddr, byte for byte? */
 bool xm_cert_has_address(X509 *cert, const char *jid, size_t n);
 

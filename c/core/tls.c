@@ -472,6 +472,18 @@ static int refuse_name(xm_tls *t, X509 *cert, xm_err *e) {
                     names);
 }
 
+static int refuse_ca(xm_tls *t, xm_err *e) {
+  return xm_err_set(e, XM_LAYER_TLS, "certificate-invalid", false,
+                    "the certificate of %s cannot be trusted: one of the CAs that vouch for it is for other names only (its "
+                    "name constraints, RFC 5280 4.2.1.10)",
+                    t->peer.name);
+}
+
+/* There is no chain with a session that is resumed: it was looked at when that was begun, for the same name. */
+static bool may_name_peer(const xm_tls *t) {
+  return is_address(t->peer.name) || xm_cert_may_name(SSL_get0_verified_chain(t->ssl), t->peer.name);
+}
+
 static bool is_for_peer(const xm_tls *t, X509 *cert) {
   return xm_cert_is_for(cert, t->peer.name) ||
          (t->peer.jid && !is_address(t->peer.name) && xm_cert_has_address(cert, t->peer.jid, t->peer.jid_len));
@@ -484,8 +496,10 @@ static int check_peer(xm_tls *t, xm_err *e) {
   t->verified = t->ctx->insecure && t->peer.pin;
   if (t->ctx->insecure) return XM_OK;
   if (!cert || SSL_get_verify_result(t->ssl) != X509_V_OK) return refuse_chain(t, SSL_get_verify_result(t->ssl), e);
-  t->verified = is_for_peer(t, cert);
-  return t->verified ? XM_OK : refuse_name(t, cert, e);
+  if (!is_for_peer(t, cert)) return refuse_name(t, cert, e);
+  if (!may_name_peer(t)) return refuse_ca(t, e);
+  t->verified = true;
+  return XM_OK;
 }
 
 static int finish_handshake(xm_tls *t, xm_err *e) {

@@ -173,6 +173,74 @@ static void two_extensions_are_no_names(void **state) {
   X509_free(cert);
 }
 
+/* A chain of the certificate and three CAs, of which the middle one (0: no extension; "": garbage) has these constraints. */
+static bool lets_name(const char *constraints, const char *name) {
+  static const unsigned char garbage[] = {0x30, 0x02, 0xA0, 0x7F};
+  X509 *certs[4];
+  STACK_OF(X509) *chain = sk_X509_new_null();
+  bool may;
+  int i;
+  for (i = 0; i < 4; i++) {
+    certs[i] = new_cert("x", NULL, 0, 0, 3600);
+    sk_X509_push(chain, certs[i]);
+  }
+  if (constraints && *constraints) add_extension(certs[2], NID_name_constraints, constraints);
+  if (constraints && !*constraints) {
+    ASN1_OCTET_STRING *bytes = ASN1_OCTET_STRING_new();
+    ASN1_OCTET_STRING_set(bytes, garbage, sizeof garbage);
+    X509_EXTENSION *e = X509_EXTENSION_create_by_NID(NULL, NID_name_constraints, 1, bytes);
+    X509_add_ext(certs[2], e, -1);
+    X509_EXTENSION_free(e);
+    ASN1_OCTET_STRING_free(bytes);
+  }
+  may = xm_cert_may_name(chain, name);
+  sk_X509_pop_free(chain, X509_free);
+  return may;
+}
+
+static void a_ca_is_good_for_its_own_names(void **state) {
+  static const struct {
+    const char *constraints, *name;
+    bool may;
+  } rows[] = {{NULL, "xmpp.example", true},
+              {"", "xmpp.example", false},
+              {"permitted;DNS:example", "xmpp.example", true},
+              {"permitted;DNS:xmpp.example", "xmpp.example", true},
+              {"permitted;DNS:XMPP.Example", "xmpp.eXAMPLE", true},
+              {"permitted;DNS:xmpp.example", "a.b.xmpp.example", true},
+              {"permitted;DNS:xmpp.example", "xmpp.example.", true},
+              {"permitted;DNS:xmpp.example.", "xmpp.example", true},
+              {"permitted;DNS:xmpp.example", "axmpp.example", false},
+              {"permitted;DNS:xmpp.example", "example", false},
+              {"permitted;DNS:a.xmpp.example", "xmpp.example", false},
+              {"permitted;DNS:corp.example", "xmpp.example", false},
+              {"permitted;DNS:.xmpp.example", "a.xmpp.example", true},
+              {"permitted;DNS:.xmpp.example", "xmpp.example", false},
+              {"permitted;DNS:corp.example,permitted;DNS:xmpp.example", "xmpp.example", true},
+              {"permitted;DNS:xmpp.example,excluded;DNS:a.xmpp.example", "a.xmpp.example", false},
+              {"permitted;DNS:xmpp.example,excluded;DNS:a.xmpp.example", "b.xmpp.example", true},
+              {"excluded;DNS:xmpp.example", "xmpp.example", false},
+              {"excluded;DNS:xmpp.example.", "XMPP.example", false},
+              {"excluded;DNS:example", "xmpp.example", false},
+              {"excluded;DNS:corp.example", "xmpp.example", true},
+              {"excluded;DNS:corp.example,excluded;DNS:xmpp.example", "xmpp.example", false},
+              {"permitted;email:corp.example", "xmpp.example", true}, /* says nothing of hosts */
+              {"excluded;email:xmpp.example", "xmpp.example", true},
+              {"permitted;IP:192.0.2.0/255.255.255.0", "xmpp.example", true}};
+  X509 *leaf = new_cert("x", NULL, 0, 0, 3600);
+  STACK_OF(X509) *alone = sk_X509_new_null();
+  int i;
+  (void)state;
+  for (i = 0; i < LENGTH(rows); i++)
+    if (lets_name(rows[i].constraints, rows[i].name) != rows[i].may)
+      fail_msg("%s: %s", rows[i].constraints, rows[i].name);
+  assert_true(xm_cert_may_name(NULL, "xmpp.example"));
+  add_extension(leaf, NID_name_constraints, "permitted;DNS:corp.example"); /* of who is no CA: nobody below it */
+  sk_X509_push(alone, leaf);
+  assert_true(xm_cert_may_name(alone, "xmpp.example"));
+  sk_X509_pop_free(alone, X509_free);
+}
+
 static void names_are_listed_for_people(void **state) {
   static const char v6[] = "\x20\x01\x0D\xB8\0\0\0\0\0\0\0\0\0\0\0\1";
   const san names[] = {{SAN_DNS, "*.a.example", 0},
@@ -215,6 +283,7 @@ int main(void) {
       cmocka_unit_test(wildcards_are_whole_left_labels),    cmocka_unit_test(other_names_have_their_forms),
       cmocka_unit_test(the_common_name_is_never_looked_at), cmocka_unit_test(addresses_are_addresses),
       cmocka_unit_test(any_of_many_names_will_do),          cmocka_unit_test(two_extensions_are_no_names),
+      cmocka_unit_test(a_ca_is_good_for_its_own_names),
       cmocka_unit_test(names_are_listed_for_people),        cmocka_unit_test(other_addresses_are_noticed),
       cmocka_unit_test(a_locale_changes_nothing),
   };
