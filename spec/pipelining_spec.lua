@@ -43,6 +43,8 @@ end
 local STARTTLS_STEPS = "header, starttls, header, auth, response, header, iq"
 local STARTTLS_EAGER = "header starttls, header, auth, response, header iq"
 local STARTTLS = "header starttls, header auth, response, header iq"
+-- Where no binding is listed the best is tried, and ejabberd (23.01), on TLS 1.3, doesn't take it: once.
+local function of(s, steps) return s.name == "ejabberd" and steps:gsub("auth", "auth, auth") or steps end
 local DIRECT_STEPS, DIRECT = "header, auth, response, header, iq", "header auth, response, header iq"
 
 server.each(function(s)
@@ -63,7 +65,7 @@ server.each(function(s)
       { "direct", DIRECT_STEPS, DIRECT } } do
       local tls, first, later, also = unpack(login_by)
       local shown, pipelined = login(tls, "alice")
-      assert.equal(first, shown)
+      assert.equal(of(s, first), shown)
       assert.is_nil(pipelined)
       for _, name in ipairs { "alice", "bob" } do
         shown, pipelined = login(tls, name)
@@ -93,7 +95,7 @@ server.each(function(s)
 
   it("is not done where that is asked for", function()
     local shown, pipelined = login("starttls", "alice", { pipelining = false })
-    assert.equal(STARTTLS_STEPS, shown)
+    assert.equal(STARTTLS_STEPS, shown) -- by what is known of the server; what is said ahead is another matter
     assert.is_nil(pipelined)
     assert.equal(DIRECT_STEPS, (login("direct", "alice", { pipelining = false })))
   end)
@@ -104,7 +106,7 @@ server.each(function(s)
     local log, flights = listener()
     local conn = assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, p.host, p.port,
       s.opts { pipelining = "eager", log = log }))
-    assert.equal(STARTTLS_EAGER, show(flights))
+    assert.equal(of(s, STARTTLS_EAGER), show(flights))
     assert.same({ "starttls", "session" }, conn:info().pipelined)
     assert.is_true(conn:stop(30))
   end)

@@ -70,6 +70,17 @@ server.each(function(s)
     assert.is_false(is_resumed(s))
   end)
 
+  it("what is known of the server goes with the rest, and isn't used or left where that is not wanted", function()
+    local function is_pipelined(opts) return select(2, is_resumed(s, opts)).pipelined ~= nil end
+    assert.is_false(is_pipelined { remember = false })
+    assert.is_false(is_pipelined()) -- that one has left nothing
+    assert.is_true(is_pipelined())
+    assert.is_false(is_pipelined { remember = false }) -- nor does it use anything
+    assert.is_true(is_pipelined())
+    xmpp.forget()
+    assert.is_false(is_pipelined())
+  end)
+
   it("a wrong password is wrong, however often the right one has logged in", function()
     for _ = 1, 2 do
       assert.is_string(select(2, is_resumed(s)).mechanism)

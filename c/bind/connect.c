@@ -72,6 +72,7 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->nameservers = string_option(L, "nameservers", NULL);
   o->plain = true_option(L, "plain");
   o->pinned = true_option(L, "pinned");
+  o->bound = true_option(L, "bound");
   o->pipelining = pipelining_option(L);
   o->see_other_host = true_option(L, "see_other_host");
   o->sm = true_option(L, "sm");

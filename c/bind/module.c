@@ -4,6 +4,7 @@
 
 #include "bind.h"
 #include "keyring.h"
+#include "known.h"
 #include "rnd.h"
 
 enum { ALL = 1 << 30 };
@@ -160,6 +161,7 @@ static int l_warn(lua_State *L) {
 static int l_forget(lua_State *L) {
   (void)xb_state_of(L);
   xm_keyring_forget();
+  xm_known_clear();
   xb_forget_sessions(L);
   return 0;
 }

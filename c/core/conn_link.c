@@ -254,6 +254,7 @@ static void note_login(xm_conn *c) {
   c->info.binding = xm_link_binding(c->link);
   c->info.ahead = xm_link_went_ahead(c->link);
   if (m && strcmp(m, "PLAIN") != 0 && strcmp(m, "ANONYMOUS") != 0) c->o.pinned = true;
+  if (c->o.remember && c->info.binding) c->o.bound = true;
 }
 
 /* The peer's fault, told and done with; after what was said before. */

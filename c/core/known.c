@@ -70,12 +70,13 @@ void xm_known_objection(const void *key, size_t n, unsigned bits, bool sure) {
   pthread_mutex_unlock(&lock);
 }
 
-void xm_known_success(const void *key, size_t n, unsigned bits) {
+void xm_known_success(const void *key, size_t n, unsigned bits, unsigned detours) {
   entry *e;
   pthread_mutex_lock(&lock);
   e = meet(key, n);
   if (e) e->is.met = true;
   if (e) e->is.suspected &= ~bits;
+  if (e) e->is.detours = detours;
   pthread_mutex_unlock(&lock);
 }
 

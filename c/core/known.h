@@ -1,5 +1,5 @@
-/* known: what servers have shown in earlier logins of this process: the SASL mechanisms that one offers, and what it
- * would not be told before it had asked (XEP-0305). A bounded table, for all loops and threads alike; who was not met
+/* known: what servers have shown in earlier logins of this process: the SASL mechanisms that one offers, what it would not
+ * be told before it had asked (XEP-0305), and how a login got on where its first try was refused. A bounded table, for all loops and threads alike; who was not met
  * for longest is forgotten first. Nothing in it is secret, and nothing in it is believed: it is only what may be said
  * sooner. Rank 0. */
 #ifndef XM_KNOWN_H
@@ -14,6 +14,7 @@ typedef struct xm_known {
   bool met;           /* a login has succeeded there */
   unsigned objected;  /* to what: bits of the caller's */
   unsigned suspected; /* of that, perhaps */
+  unsigned detours;   /* how the last login got on: bits of the caller's */
   size_t n;           /* 0: the offer isn't known */
   char offer[XM_KNOWN_OFFER];
 } xm_known;
@@ -25,8 +26,9 @@ void xm_known_offer(const void *key, size_t n, const char *offer, size_t len);
 /* These bits, besides those before. Not `sure`: it may have been the network, and counts when it comes a second time
  * with no success between. */
 void xm_known_objection(const void *key, size_t n, unsigned bits, bool sure);
-void xm_known_success(const void *key, size_t n, unsigned bits); /* a login: what was accepted of that, on the way */
-/* For tests: it begins anew. */
+/* A login: what was accepted of that, on the way, and its detours. */
+void xm_known_success(const void *key, size_t n, unsigned bits, unsigned detours);
+/* All of it is forgotten. */
 void xm_known_clear(void);
 
 #endif

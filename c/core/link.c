@@ -351,6 +351,7 @@ static int make_parts(xm_link *k, const xm_link_start *start) {
                        .mechanisms = o->mechanisms,
                        .plain = o->plain,
                        .pinned = o->pinned,
+                       .bound = o->bound,
                        .remember = o->remember,
                        .certificate = o->tls_ctx && xm_tls_ctx_has_certificate(o->tls_ctx),
                        .authzid = o->tls_ctx && xm_tls_ctx_needs_authzid(o->tls_ctx, o->jid->str, xm_jid_bare_len(o->jid)),

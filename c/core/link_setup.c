@@ -81,13 +81,15 @@ static void name_server(const xm_link *k, server_key *key) {
   strcpy(key->domain, k->domain);
 }
 
-/* What was learnt from this server at earlier logins tells what may be said ahead. */
+/* What was learnt from this server at earlier logins tells what may be said ahead, and what need not be tried again. Who
+ * doesn't want to be remembered hasn't met anybody. */
 static int look_up(xm_link *k) {
-  xm_known known;
+  xm_known known = {0};
   server_key key;
-  if (k->lockstep) return XM_OK;
   name_server(k, &key);
-  xm_known_get(&key, sizeof key, &known);
+  if (k->o->remember) xm_known_get(&key, sizeof key, &known);
+  xm_nego_set_detours(k->nego, known.detours);
+  if (k->lockstep) return XM_OK;
   if (!known.met && k->o->pipelining != XM_PIPELINING_EAGER) return XM_OK;
   return xm_nego_set_ahead(k->nego, XM_NEGO_AHEAD_ALL & ~known.objected, known.offer, known.n);
 }
@@ -96,9 +98,10 @@ static void remember(const xm_link *k) {
   size_t n;
   const char *offer = xm_nego_offer(k->nego, &n);
   server_key key;
+  if (!k->o->remember) return;
   name_server(k, &key);
   if (offer) xm_known_offer(&key, sizeof key, offer, n);
-  xm_known_success(&key, sizeof key, k->went);
+  xm_known_success(&key, sizeof key, k->went, xm_nego_detours(k->nego));
   if (k->blamed)
     xm_known_objection(&key, sizeof key, k->blamed & XM_NEGO_AHEAD_ALL, !(k->blamed & XM_LINK_PERHAPS));
 }

@@ -4,8 +4,11 @@
 
 #include "b64.h"
 #include "out.h"
+#include "stringprep.h"
 
 #define NS_BINDINGS "urn:xmpp:sasl-cb:0"
+
+enum { SPREAD = 11 }; /* what SASLprep makes of a byte at most: 33 of the three of U+FDFA */
 
 void xm_login_clear(xm_login *l) {
   xm_sasl_free(l->sasl);
@@ -31,18 +34,44 @@ static int send_sasl(const char *name, const char *mechanism, const xm_buf *payl
   return rc == XM_OK ? XM_OK : xm_err_nomem(e);
 }
 
-/* The password as RFC 8265 4.2 has it. */
-static int prepare_password(const xm_buf *password, xm_buf *prepared, xm_err *e) {
-  size_t cap = 3 * xm_buf_len(password) + 64, len;
-  const char *reason = "";
-  char *to = xm_buf_reserve(prepared, cap);
+/* The first form of the password, or, when there is that, the other one: see xm_login_again. 0; XM_EINVAL: it has none;
+ * XM_ENOMEM. */
+static int put_form(const xm_buf *password, bool other, xm_buf *to, const char **reason) {
+  size_t n = xm_buf_len(password), cap = SPREAD * n + 64, len = 0;
   const char *from = password->data ? xm_buf_at(password) : "";
-  int rc = to ? xm_jid_opaque_string(from, xm_buf_len(password), to, cap, &len, &reason) : XM_ENOMEM;
-  if (rc == XM_ENOMEM) return xm_err_nomem(e);
-  if (rc < 0)
-    return xm_err_set(e, XM_LAYER_SASL, "malformed-request", false, "the password cannot be used: %s", reason);
-  xm_buf_commit(prepared, len);
-  return XM_OK;
+  char *room = xm_buf_reserve(to, cap);
+  int rc = XM_EINVAL;
+  if (!room) return XM_ENOMEM;
+  if (!other) rc = xm_stringprep(XM_STRINGPREP_SASL, from, n, room, cap, &len);
+  if (rc == XM_EINVAL) rc = xm_jid_opaque_string(from, n, room, cap, &len, reason);
+  if (rc == XM_EINVAL && other) return xm_buf_put(to, from, n);
+  if (rc == XM_OK) xm_buf_commit(to, len);
+  return rc;
+}
+
+static bool is_same(const xm_buf *a, const xm_buf *b) {
+  size_t n = xm_buf_len(a);
+  return xm_buf_len(b) == n && memcmp(xm_buf_at(a), xm_buf_at(b), n) == 0;
+}
+
+/* Where both forms are the same, there is nothing to choose. */
+static int prepare_password(xm_login *l, const xm_buf *password, xm_buf *prepared, xm_err *e) {
+  const char *reason = "", *unsaid;
+  xm_buf other = XM_BUF_SECRET;
+  int rc = put_form(password, false, prepared, &reason);
+  int also = rc == XM_OK ? put_form(password, true, &other, &unsaid) : rc;
+  if (also == XM_OK && is_same(prepared, &other)) {
+    l->left &= ~(unsigned)XM_LOGIN_OTHER_FORM;
+    l->detours &= ~(unsigned)XM_LOGIN_OTHER_FORM;
+  } else if (l->detours & XM_LOGIN_OTHER_FORM) {
+    xm_buf first = *prepared;
+    *prepared = other;
+    other = first;
+  }
+  xm_buf_free(&other);
+  if (rc == XM_ENOMEM || also == XM_ENOMEM) return xm_err_nomem(e);
+  if (rc == XM_OK) return XM_OK;
+  return xm_err_set(e, XM_LAYER_SASL, "malformed-request", false, "the password cannot be used: %s", reason);
 }
 
 static void read_offer(const xm_tape *t, uint32_t mechanisms, xm_mech_offer *offer) {
@@ -62,7 +91,7 @@ static void read_offer(const xm_tape *t, uint32_t mechanisms, xm_mech_offer *off
   }
 }
 
-static int choose(const xm_login_account *a, const xm_mech_offer *offer, xm_mech_choice *choice, xm_err *e) {
+static int choose(xm_login *l, const xm_login_account *a, const xm_mech_offer *offer, xm_err *e) {
   const char *unknown;
   size_t n;
   xm_mech_policy policy = {.allowed = xm_mech_allowed(a->mechanisms, &unknown, &n),
@@ -73,8 +102,10 @@ static int choose(const xm_login_account *a, const xm_mech_offer *offer, xm_mech
                            .verified = a->verified,
                            .plain = a->plain,
                            .pinned = a->pinned,
+                           .bound = a->bound,
+                           .refused = l->detours & XM_LOGIN_UNBOUND,
                            .channel = a->channel};
-  return xm_mech_choose(offer, &policy, choice, e);
+  return xm_mech_choose(offer, &policy, &l->choice, e);
 }
 
 /* What was offered is what the server has to prove, if it proves anything. Too long a list can't be proved. */
@@ -82,7 +113,7 @@ static int make_sasl(xm_login *l, const xm_login_account *a, xm_err *e) {
   xm_mech_kind kind = l->choice.mech->kind;
   bool by_password = kind == XM_MECH_SCRAM || kind == XM_MECH_PLAIN;
   xm_buf prepared = XM_BUF_SECRET;
-  if (!by_password || prepare_password(a->password, &prepared, e) == XM_OK) {
+  if (!by_password || prepare_password(l, a->password, &prepared, e) == XM_OK) {
     xm_sasl_login login = {.username = xm_jid_local(a->jid),
                            .username_len = a->jid->local_len,
                            .password = xm_buf_at(&prepared),
@@ -103,10 +134,17 @@ static int make_sasl(xm_login *l, const xm_login_account *a, xm_err *e) {
 static int say_first(xm_login *l, const xm_login_account *account, xm_buf *out, xm_err *e) {
   xm_buf first = XM_BUF_SECRET;
   int rc = make_sasl(l, account, e);
+  l->challenged = false;
+  if (!l->choice.guessed) l->left &= ~(unsigned)XM_LOGIN_UNBOUND;
   if (rc == XM_OK) rc = xm_sasl_first(l->sasl, &first, e);
   if (rc == XM_OK) rc = send_sasl("auth", l->choice.mech->name, &first, out, e);
   xm_buf_free(&first);
   return rc;
+}
+
+static void reset(xm_login *l, const xm_login_account *account) {
+  l->detours = account->detours;
+  l->left = account->password ? XM_LOGIN_UNBOUND | XM_LOGIN_OTHER_FORM : 0;
 }
 
 int xm_login_start(xm_login *l, const xm_login_account *account, const xm_tape *t, uint32_t mechanisms, xm_buf *out,
@@ -114,7 +152,8 @@ int xm_login_start(xm_login *l, const xm_login_account *account, const xm_tape *
   xm_mech_offer offer = {0};
   int rc;
   read_offer(t, mechanisms, &offer);
-  rc = choose(account, &offer, &l->choice, e);
+  reset(l, account);
+  rc = choose(l, account, &offer, e);
   if (rc == XM_OK && xm_mech_offer_text(&offer, &l->offered) == XM_ENOMEM) rc = xm_err_nomem(e);
   return rc == XM_OK ? say_first(l, account, out, e) : rc;
 }
@@ -123,7 +162,8 @@ int xm_login_start_ahead(xm_login *l, const xm_login_account *account, const xm_
   xm_mech_offer offer;
   if (xm_buf_len(offered) == 0) return 0;
   xm_mech_offer_read(&offer, xm_buf_at(offered), xm_buf_len(offered));
-  if (choose(account, &offer, &l->choice, NULL) < 0 || l->choice.mech->kind != XM_MECH_SCRAM) return 0;
+  reset(l, account);
+  if (choose(l, account, &offer, NULL) < 0 || l->choice.mech->kind != XM_MECH_SCRAM) return 0;
   if (xm_buf_put(&l->offered, xm_buf_at(offered), xm_buf_len(offered)) < 0) return xm_err_nomem(e);
   return say_first(l, account, out, e) == XM_OK ? 1 : XM_EFAIL;
 }
@@ -155,11 +195,45 @@ static int decode_payload(const xm_tape *t, xm_buf *to, xm_err *e) {
 int xm_login_challenge(xm_login *l, const xm_tape *t, xm_buf *out, xm_err *e) {
   xm_buf in = XM_BUF_SECRET, answer = XM_BUF_SECRET;
   int rc = decode_payload(t, &in, e);
+  l->challenged = true;
   if (rc == XM_OK) rc = xm_sasl_step(l->sasl, in.data ? xm_buf_at(&in) : "", xm_buf_len(&in), &answer, e);
   if (rc == XM_OK) rc = send_sasl("response", NULL, &answer, out, e);
   xm_buf_free(&in);
   xm_buf_free(&answer);
   return rc;
+}
+
+/* What the server may have refused, and can be changed. A type of binding that it doesn't take, it refuses at once (seen:
+ * Prosody with <malformed-request/>, ejabberd with <not-authorized/>); a wrong proof, only when it has come. */
+static unsigned to_blame(const xm_login *l, const char *condition) {
+  bool denied = strcmp(condition, "not-authorized") == 0;
+  bool shown = l->challenged || l->choice.mech->kind == XM_MECH_PLAIN;
+  if (!l->challenged && (denied || strcmp(condition, "malformed-request") == 0) && l->left & XM_LOGIN_UNBOUND)
+    return XM_LOGIN_UNBOUND;
+  return denied && shown ? l->left & XM_LOGIN_OTHER_FORM : 0;
+}
+
+static int choose_again(xm_login *l, const xm_login_account *account) {
+  xm_mech_offer offer;
+  if (xm_buf_len(&l->offered) == 0) return XM_EFAIL; /* there were too many names for another choice */
+  xm_mech_offer_read(&offer, xm_buf_at(&l->offered), xm_buf_len(&l->offered));
+  return choose(l, account, &offer, NULL);
+}
+
+int xm_login_again(xm_login *l, const xm_login_account *account, const char *condition, xm_buf *out, xm_err *e) {
+  unsigned blamed = to_blame(l, condition);
+  if (!blamed) return 0;
+  l->left &= ~blamed;
+  l->taken |= blamed;
+  l->detours ^= blamed;
+  if (blamed == XM_LOGIN_UNBOUND && choose_again(l, account) < 0) return 0;
+  xm_sasl_free(l->sasl);
+  l->sasl = NULL;
+  return say_first(l, account, out, e) == XM_OK ? 1 : XM_EFAIL;
+}
+
+bool xm_login_needs_password(const xm_login *l) {
+  return l->left != 0;
 }
 
 int xm_login_success(xm_login *l, const xm_tape *t, xm_err *e) {

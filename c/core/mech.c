@@ -42,10 +42,6 @@ static unsigned bit_of(const char *name, size_t n) {
   return 0;
 }
 
-static bool is_plus(const char *name, size_t n) {
-  return n >= 5 && memcmp(name + n - 5, "-PLUS", 5) == 0;
-}
-
 /* The offer. */
 
 static void list(xm_mech_list *l, const char *s, size_t n) {
@@ -76,7 +72,6 @@ static void show_name(xm_mech_offer *offer, const char *name, size_t n) {
 void xm_mech_offer_add(xm_mech_offer *offer, const char *name, size_t n) {
   unsigned bit = bit_of(name, n);
   list(&offer->mechanisms, name, n);
-  offer->plus = offer->plus || is_plus(name, n);
   if (n == 0 || offer->known & bit) return;
   offer->known |= bit;
   show_name(offer, name, n);
@@ -198,6 +193,14 @@ static int no_binding(const xm_mech_offer *offer, xm_err *e) {
       offer->names);
 }
 
+static int less_than_before(const xm_mech_offer *offer, xm_err *e) {
+  return xm_err_set(e, XM_LAYER_SASL, "no-channel-binding", false,
+                    "this account has logged in bound to the TLS channel before, and by what the server offers now it can't: "
+                    "somebody in between may have changed the offer. If the server itself has changed, call xmpp.forget(), "
+                    "or name mechanisms without -PLUS in the option mechanisms. The offer: %s",
+                    offer->names);
+}
+
 static int take(xm_mech_choice *choice, unsigned bits) {
   unsigned i = 0;
   while (!(bits >> i & 1)) i++;
@@ -212,11 +215,11 @@ static unsigned usable_bindings(const xm_mech_channel *channel) {
   return bits;
 }
 
-/* The bindings to choose from, when a -PLUS is within reach. `bare`: so is one without. */
-static unsigned common_bindings(const xm_mech_offer *offer, unsigned usable, bool bare) {
+/* The bindings to choose from, when a -PLUS is within reach. */
+static unsigned common_bindings(const xm_mech_offer *offer, unsigned usable) {
   const unsigned unique = 1u << XM_MECH_UNIQUE;
   if (offer->lists) return offer->bindings & usable;
-  return bare || usable & unique ? usable & unique : usable;
+  return usable & unique ? unique : usable;
 }
 
 static int bind_by(xm_mech_choice *choice, unsigned bindings, unsigned plus) {
@@ -226,21 +229,23 @@ static int bind_by(xm_mech_choice *choice, unsigned bindings, unsigned plus) {
 }
 
 /* Is this a list of bindings that XEP-0440 lets no honest server send: none of ours though it has to have
- * tls-server-end-point (rule 6), or no mechanism to use one with (rule 5)? */
+ * tls-server-end-point (rule 6), or no mechanism of ours to use one with (rule 5)? */
 static bool is_doubtful(const xm_mech_offer *offer, unsigned plus) {
-  if (!offer->lists) return false;
-  return plus ? !(offer->bindings & 1u << XM_MECH_END_POINT) : !offer->plus;
+  return offer->lists && !(plus && offer->bindings & 1u << XM_MECH_END_POINT);
 }
 
 static int choose_scram(const xm_mech_offer *offer, const xm_mech_policy *p, unsigned can, xm_mech_choice *choice,
                         xm_err *e) {
   bool binds = p->tls && p->allowed & PLUS;
-  unsigned plus = can & PLUS, bare = can & BARE, usable = binds ? usable_bindings(p->channel) : 0;
-  unsigned common = plus ? common_bindings(offer, usable, bare) : 0;
-  if (common) return bind_by(choice, common, plus);
+  unsigned plus = can & PLUS, bare = can & BARE;
+  unsigned common = plus ? common_bindings(offer, usable_bindings(p->channel)) : 0;
+  choice->guessed = common && bare && !offer->lists && !p->bound;
+  if (common && !(choice->guessed && p->refused)) return bind_by(choice, common, plus);
+  if (binds && p->bound) return less_than_before(offer, e);
   if (!bare) return no_binding(offer, e);
+  choice->guessed = false;
+  choice->flag = binds ? 'y' : 'n';
   choice->need_hash = binds && is_doubtful(offer, plus);
-  if (usable && !offer->plus && !offer->lists) choice->flag = 'y';
   return take(choice, bare);
 }
 

@@ -48,7 +48,6 @@ typedef struct xm_mech_list {
 /* What the server offers, collected name by name. All zero: nothing yet. */
 typedef struct xm_mech_offer {
   unsigned known;    /* a bit for each mechanism of ours */
-  bool plus;         /* some mechanism, ours or not, ends in -PLUS */
   bool lists;        /* types of channel binding are listed (XEP-0440) */
   unsigned bindings; /* of these, a bit for each of ours */
   xm_mech_list mechanisms, types;
@@ -76,21 +75,30 @@ typedef struct xm_mech_policy {
   bool plain;              /* PLAIN may be used at all */
   bool pinned;             /* this account has logged in by something better before: no PLAIN any more */
   const xm_mech_channel *channel;
+  bool bound;   /* this account has logged in bound to the channel before: nothing less any more */
+  bool refused; /* the server has refused a type of binding that it hadn't listed: it is not tried again */
 } xm_mech_policy;
 
 typedef struct xm_mech_choice {
   const xm_mech *mech;
-  char flag;      /* GS2's (RFC 5802 7): 'p' bound; 'y' would be, had the server a -PLUS; 'n' not. SCRAM's */
+  char flag;      /* GS2's (RFC 5802 7): 'p' bound; 'y' would be, if the server could; 'n' we don't. SCRAM's */
   int binding;    /* with 'p': the type */
+  bool guessed;   /* with 'p': which the server hasn't listed, and there is a way without. If it refuses that, choose again
+                     with `refused` */
   bool need_hash; /* the offer makes no sense unless the server proves it (XEP-0474 6, on XEP-0440's rules 5 and 6) */
 } xm_mech_choice;
 
 /* The strongest that is offered, allowed and within reach.
  * - EXTERNAL needs a certificate, SCRAM and PLAIN a username and a password, ANONYMOUS no username (or to be the only
  * one allowed); PLAIN moreover verified TLS, no pin, and that no SCRAM is both offered and allowed.
- * - Bound where both can: of the listed types the strongest; without a list tls-unique, which is what servers take that
- *   have none, or, with no SCRAM but -PLUS, the strongest that is there.
+ * - Bound where both can: of the listed types by the strongest; without a list by tls-unique, which is what servers take that
+ *   have none, or, where that can't be had (TLS 1.3), by the strongest that is there.
+ * - Where we could be bound (TLS, and a -PLUS is allowed) but are not, the server hears 'y', whatever the reason: no -PLUS of
+ *   ours came, or none that is allowed; no type that it lists can be had here; it has refused the one that was guessed. A
+ *   server that knows better takes that for what it then is, an offer that somebody in between has changed, and refuses
+ *   (RFC 5802 6). 'n' would let that somebody choose the reason.
  * - An offer that only somebody in between can have made has to be proved (need_hash), or is refused.
+ * - An account that was bound before is bound, or refused.
  * 0, or XM_EFAIL with layer sasl: "invalid-mechanism" (the text lists what was offered), "no-channel-binding". */
 int xm_mech_choose(const xm_mech_offer *offer, const xm_mech_policy *policy, xm_mech_choice *choice, xm_err *e);
 

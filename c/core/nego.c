@@ -13,6 +13,7 @@
 #define NS_STREAMS "urn:ietf:params:xml:ns:xmpp-streams"
 #define NS_TLS "urn:ietf:params:xml:ns:xmpp-tls"
 #define NS_BIND "urn:ietf:params:xml:ns:xmpp-bind"
+#define NS_SESSION "urn:ietf:params:xml:ns:xmpp-session"
 #define NS_SM "urn:xmpp:sm:3"
 
 struct xm_nego {
@@ -23,14 +24,16 @@ struct xm_nego {
   bool has_password;
   bool proved;            /* a component's handshake is out */
   bool has_sm, has_bind;  /* as offered after the login */
+  bool has_session;       /* and that one asks for it to be begun (RFC 3921 3), as older servers do */
   unsigned may, ahead, went, objected; /* XM_NEGO_AHEAD_*: see there, xm_nego_is_ahead and the two behind it */
   xm_buf expected;                     /* the offer of an earlier login */
   xm_nego_outcome outcome;
   uint32_t h;             /* the server's, of the session that was to be resumed */
-  xm_buf password;        /* secret; empty once it has been used */
+  xm_buf password;        /* secret; empty once it is no longer needed */
+  unsigned detours;       /* see xm_nego_set_detours */
   xm_mech_channel channel;
   xm_login login;
-  char bind_id[XM_RND_ID + 1];
+  char id[XM_RND_ID + 1]; /* of the iq that is out */
   xm_jid jid;             /* what was bound */
 };
 
@@ -71,6 +74,14 @@ int xm_nego_set_ahead(xm_nego *n, unsigned may, const char *offer, size_t len) {
   n->may = may;
   xm_buf_clear(&n->expected);
   return len ? xm_buf_put(&n->expected, offer, len) : XM_OK;
+}
+
+void xm_nego_set_detours(xm_nego *n, unsigned detours) {
+  n->detours = detours;
+}
+
+unsigned xm_nego_detours(const xm_nego *n) {
+  return n->authenticated ? n->login.detours : 0;
 }
 
 unsigned xm_nego_is_ahead(const xm_nego *n) {
@@ -115,13 +126,14 @@ const char *xm_nego_waits_for(const xm_nego *n) {
     case XM_NEGO_SASL: return "the server's answer to the authentication";
     case XM_NEGO_RESUME: return "the server to resume the session";
     case XM_NEGO_BIND: return "the server to bind a resource";
+    case XM_NEGO_SESSION: return "the server to begin a session";
     case XM_NEGO_HANDSHAKE: return "the server's answer to the component's handshake";
     default: return "nothing";
   }
 }
 
 const char *xm_nego_phase(const xm_nego *n) {
-  if (n->state == XM_NEGO_BIND) return "binding";
+  if (n->state == XM_NEGO_BIND || n->state == XM_NEGO_SESSION) return "binding";
   if (n->authenticated) return n->o.previd ? "resuming" : "binding";
   return n->o.need_tls && !n->secure ? "securing" : "authenticating";
 }
@@ -272,12 +284,19 @@ static xm_login_account account_of(const xm_nego *n) {
                             .password = n->has_password ? &n->password : NULL,
                             .plain = n->o.plain,
                             .pinned = n->o.pinned,
+                            .bound = n->o.bound,
+                            .detours = n->detours,
                             .remember = n->o.remember,
                             .certificate = n->o.certificate,
                             .authzid = n->o.authzid,
                             .tls = n->secure,
                             .verified = n->verified,
                             .channel = n->secure ? &n->channel : NULL};
+}
+
+/* As soon as nothing more will be made of it. */
+static void drop_password(xm_nego *n) {
+  if (!xm_login_needs_password(&n->login)) xm_buf_free(&n->password);
 }
 
 /* <auth/> is out: it stands only if the choice would be the same now. */
@@ -290,20 +309,49 @@ static int confirm_sasl(xm_nego *n, const xm_tape *t, uint32_t mechanisms, xm_er
 static int start_sasl(xm_nego *n, const xm_tape *t, uint32_t mechanisms, xm_buf *out, xm_err *e) {
   xm_login_account account = account_of(n);
   int rc = n->ahead ? confirm_sasl(n, t, mechanisms, e) : xm_login_start(&n->login, &account, t, mechanisms, out, e);
-  xm_buf_free(&n->password);
+  drop_password(n);
   n->state = XM_NEGO_SASL;
   return rc;
 }
 
+/* For a person: what <not-authorized/> mostly means, by what was shown. */
+static const char *what_it_means(const xm_nego *n, const char *condition) {
+  if (strcmp(condition, "not-authorized") != 0) return "";
+  switch (n->login.choice.mech->kind) {
+    case XM_MECH_SCRAM:
+    case XM_MECH_PLAIN: return "wrong password, or no such account: ";
+    case XM_MECH_EXTERNAL: return "the certificate is not good for this account: ";
+    default: return "";
+  }
+}
+
+/* What is behind it if the password is right. */
+static const char *hint_at_binding(const xm_nego *n) {
+  if (n->login.choice.flag == 'y')
+    return ". (It was told that the login can't be bound to the channel. If it offers what it takes for that, somebody in "
+           "between has changed its offer; mechanisms without -PLUS in the option mechanisms make do without)";
+  if (n->login.choice.flag == 'p' && n->o.bound && !n->login.challenged)
+    return ". (This account has logged in bound to the channel before, so it isn't tried without. If the server can't do "
+           "that any more, call xmpp.forget(), or name mechanisms without -PLUS in the option mechanisms)";
+  return "";
+}
+
 /* RFC 6120 6.5. */
-static int sasl_failure(const xm_nego *n, const xm_tape *t, xm_err *e) {
-  const char *text, *condition = condition_of(t, 0, XM_LOGIN_NS, &text);
-  const char *hint = n->login.choice.flag == 'y' ? " (it was told that nothing with -PLUS came here: if it offers that, "
-                                                   "somebody in between has taken it out)"
-                                                 : "";
+static int sasl_failure(const xm_nego *n, const char *condition, const char *text, xm_err *e) {
+  const char *forms = n->login.taken & XM_LOGIN_OTHER_FORM ? " (the password was tried in both of its forms)" : "";
+  const char *hint = hint_at_binding(n);
   bool retry = strcmp(condition, "temporary-auth-failure") == 0;
-  return xm_err_set(e, XM_LAYER_SASL, condition, retry, "the server refused the login by %s with <%s/>%s%s%s",
-                    n->login.choice.mech->name, condition, hint, colon(text), text);
+  return xm_err_set(e, XM_LAYER_SASL, condition, retry, "%sthe server refused the login by %s with <%s/>%s%s%s%s",
+                    what_it_means(n, condition), n->login.choice.mech->name, condition, forms, colon(text), text, hint);
+}
+
+static int on_failure(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
+  const char *text, *condition = condition_of(t, 0, XM_LOGIN_NS, &text);
+  xm_login_account account = account_of(n);
+  int rc = xm_login_again(&n->login, &account, condition, out, e);
+  drop_password(n);
+  if (rc == 0) return sasl_failure(n, condition, text, e);
+  return rc < 0 ? XM_EFAIL : XM_NEGO_WAIT;
 }
 
 static int on_success(xm_nego *n, const xm_tape *t, xm_err *e) {
@@ -316,19 +364,24 @@ static int on_sasl(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   if (xm_tape_is(t, 0, XM_LOGIN_NS, "challenge"))
     return came_to(xm_login_challenge(&n->login, t, out, e), XM_NEGO_WAIT);
   if (xm_tape_is(t, 0, XM_LOGIN_NS, "success")) return on_success(n, t, e);
-  if (xm_tape_is(t, 0, XM_LOGIN_NS, "failure")) return sasl_failure(n, t, e);
+  if (xm_tape_is(t, 0, XM_LOGIN_NS, "failure")) return on_failure(n, t, out, e);
   return unexpected(n, t, e);
 }
 
 /* Resource binding (RFC 6120 7). */
 
+/* <iq><NAME xmlns=NS>, with an id of its own. What xm_out says, or XM_EFAIL. */
+static int start_iq(xm_nego *n, xm_out *o, const char *name, const char *ns, xm_err *e) {
+  int rc;
+  if (xm_rnd_id(n->id) < 0)
+    return xm_err_set(e, XM_LAYER_BIND, "no-randomness", true, "the system has no random bytes to give");
+  rc = xm_out_start(o, "iq", "type", "set", "id", n->id, NULL);
+  return rc == XM_OK ? xm_out_start(o, name, "xmlns", ns, NULL) : rc;
+}
+
 static int send_bind(xm_nego *n, xm_buf *out, xm_err *e) {
   xm_out o = xm_out_begin(out);
-  int rc;
-  if (xm_rnd_id(n->bind_id) < 0)
-    return xm_err_set(e, XM_LAYER_BIND, "no-randomness", true, "the system has no random bytes to give");
-  rc = xm_out_start(&o, "iq", "type", "set", "id", n->bind_id, NULL);
-  if (rc == XM_OK) rc = xm_out_start(&o, "bind", "xmlns", NS_BIND, NULL);
+  int rc = start_iq(n, &o, "bind", NS_BIND, e);
   if (rc == XM_OK && n->o.jid->resource_len) {
     rc = xm_out_start(&o, "resource", NULL);
     if (rc == XM_OK) rc = xm_out_text(&o, xm_jid_resource(n->o.jid), n->o.jid->resource_len);
@@ -336,6 +389,16 @@ static int send_bind(xm_nego *n, xm_buf *out, xm_err *e) {
   }
   if (rc == XM_OK) rc = xm_out_end(&o, "bind");
   if (rc == XM_OK) rc = xm_out_end(&o, "iq");
+  return wrote(rc, e);
+}
+
+/* RFC 3921 3, which RFC 6121 has done away with: a server that asks for it gives nobody a stanza before. */
+static int send_session(xm_nego *n, xm_buf *out, xm_err *e) {
+  xm_out o = xm_out_begin(out);
+  int rc = start_iq(n, &o, "session", NS_SESSION, e);
+  if (rc == XM_OK) rc = xm_out_end(&o, "session");
+  if (rc == XM_OK) rc = xm_out_end(&o, "iq");
+  n->state = XM_NEGO_SESSION;
   return wrote(rc, e);
 }
 
@@ -368,7 +431,7 @@ static bool is_ours(const xm_nego *n, const xm_jid_parts *p) {
          xm_jid_is(&bare, got, (size_t)(p->domain + p->domain_len - got));
 }
 
-static int on_bound(xm_nego *n, const xm_tape *t, xm_err *e) {
+static int on_bound(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   uint32_t bind = xm_tape_child(t, 0, NS_BIND, "bind"), jid = bind ? xm_tape_child(t, bind, NS_BIND, "jid") : 0;
   size_t len = 0;
   const char *s = jid ? xm_tape_content(t, jid, &len) : "", *reason = "";
@@ -380,6 +443,7 @@ static int on_bound(xm_nego *n, const xm_tape *t, xm_err *e) {
     return xm_err_set(e, XM_LAYER_BIND, "wrong-jid", false, "the server bound '%.100s', which is not %s", s,
                       n->o.jid->str);
   adopt(&n->jid, &p);
+  if (n->has_session) return send_session(n, out, e) == XM_OK ? XM_NEGO_WAIT : XM_EFAIL;
   n->state = XM_NEGO_DONE;
   return XM_NEGO_READY;
 }
@@ -436,30 +500,47 @@ static int on_resume(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   return came_to(bind_anew(n, out, e), XM_NEGO_WAIT);
 }
 
+/* One that only has it for older clients says so. */
+static bool asks_for_session(const xm_tape *t) {
+  uint32_t session = xm_tape_child(t, 0, NS_SESSION, "session");
+  return session && !xm_tape_child(t, session, NULL, "optional");
+}
+
 /* After the login: the old session, or a new one. */
 static int start_session(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   n->has_sm = xm_tape_child(t, 0, NS_SM, "sm") != 0;
   n->has_bind = xm_tape_child(t, 0, NS_BIND, "bind") != 0;
+  n->has_session = asks_for_session(t);
   if (n->o.previd && n->has_sm) return resume(n, out, e);
   if (n->o.previd && n->ahead) return changed(n, "stream management is not what it was", e);
   if (n->o.previd) n->outcome = XM_NEGO_LOST;
   return bind_anew(n, out, e);
 }
 
-static int bind_refused(const xm_tape *t, xm_err *e) {
+static int iq_refused(const xm_tape *t, const char *what, xm_err *e) {
   uint32_t error = xm_tape_child(t, 0, NULL, "error");
   const char *text = "", *condition = error ? condition_of(t, error, XM_NS_STANZAS, &text) : "undefined-condition";
   bool retry = strcmp(condition, "resource-constraint") == 0 || strcmp(condition, "internal-server-error") == 0;
-  return xm_err_set(e, XM_LAYER_BIND, condition, retry, "the server refused to bind a resource with <%s/>%s%s",
-                    condition, colon(text), text);
+  return xm_err_set(e, XM_LAYER_BIND, condition, retry, "the server refused to %s with <%s/>%s%s", what, condition,
+                    colon(text), text);
 }
 
-static int on_bind(xm_nego *n, const xm_tape *t, xm_err *e) {
+/* 1: the response to our iq, and it is a result; XM_EFAIL: something else. */
+static int is_result(const xm_nego *n, const xm_tape *t, const char *what, xm_err *e) {
   const char *id = xm_tape_get(t, 0, "id", NULL), *type = xm_tape_get(t, 0, "type", NULL);
-  if (!xm_tape_is(t, 0, XM_NS_CLIENT, "iq") || !id || strcmp(id, n->bind_id) != 0 || !type) return unexpected(n, t, e);
-  if (strcmp(type, "result") == 0) return on_bound(n, t, e);
-  if (strcmp(type, "error") == 0) return bind_refused(t, e);
-  return unexpected(n, t, e);
+  if (!xm_tape_is(t, 0, XM_NS_CLIENT, "iq") || !id || strcmp(id, n->id) != 0 || !type) return unexpected(n, t, e);
+  if (strcmp(type, "error") == 0) return iq_refused(t, what, e);
+  return strcmp(type, "result") == 0 ? 1 : unexpected(n, t, e);
+}
+
+static int on_bind(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
+  return is_result(n, t, "bind a resource", e) == 1 ? on_bound(n, t, out, e) : XM_EFAIL;
+}
+
+static int on_session(xm_nego *n, const xm_tape *t, xm_err *e) {
+  if (is_result(n, t, "begin a session", e) < 0) return XM_EFAIL;
+  n->state = XM_NEGO_DONE;
+  return XM_NEGO_READY;
 }
 
 /* What is still to do, in its order: TLS, SASL, binding. */
@@ -495,7 +576,7 @@ static int on_handshake(xm_nego *n, const xm_tape *t, xm_err *e) {
 static int log_in_ahead(xm_nego *n, xm_buf *out, xm_err *e) {
   xm_login_account account = account_of(n);
   int rc = xm_login_start_ahead(&n->login, &account, &n->expected, out, e);
-  if (rc == 1) xm_buf_free(&n->password);
+  if (rc == 1) drop_password(n);
   return rc;
 }
 
@@ -546,7 +627,8 @@ int xm_nego_read(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
     case XM_NEGO_PROCEED: return on_proceed(n, t, e);
     case XM_NEGO_SASL: return on_sasl(n, t, out, e);
     case XM_NEGO_RESUME: return on_resume(n, t, out, e);
-    case XM_NEGO_BIND: return on_bind(n, t, e);
+    case XM_NEGO_BIND: return on_bind(n, t, out, e);
+    case XM_NEGO_SESSION: return on_session(n, t, e);
     case XM_NEGO_HANDSHAKE: return on_handshake(n, t, e);
     default: return unexpected(n, t, e);
   }

@@ -23,6 +23,7 @@ typedef enum xm_nego_state {
   XM_NEGO_SASL,      /* <auth/> or <response/> is out; ends with <success/> or <failure/> (6.4) */
   XM_NEGO_RESUME,    /* <resume/> is out; ends with <resumed/> or <failed/> (XEP-0198 5) */
   XM_NEGO_BIND,      /* the request for a resource is out; ends with its response (7.6) */
+  XM_NEGO_SESSION,   /* the request for a session is out, of an older server; ends with its response (RFC 3921 3) */
   XM_NEGO_HANDSHAKE, /* <handshake/> is out; ends with theirs (XEP-0114 3) */
   XM_NEGO_DONE,
 } xm_nego_state;
@@ -52,6 +53,7 @@ typedef struct xm_nego_options {
   const char *mechanisms; /* allow-list; NULL: all */
   bool plain;             /* may PLAIN be used (inside verified TLS) when nothing better is offered? */
   bool pinned;            /* no: this account has logged in by something better before */
+  bool bound;             /* this account has logged in bound to the channel before: nothing less will do */
   bool remember;          /* see xm_sasl_login */
   bool certificate;       /* TLS shows a certificate of ours */
   bool authzid;           /* which doesn't name `jid` and nobody else, so that SASL has to (XEP-0178) */
@@ -83,6 +85,11 @@ void xm_nego_set_channel(xm_nego *n, const xm_mech_channel *channel);
 /* Which of XM_NEGO_AHEAD_* may be said ahead, none unless told; and what the server offered at an earlier login, as
  * xm_nego_offer had it (copied). 0 or XM_ENOMEM. */
 int xm_nego_set_ahead(xm_nego *n, unsigned may, const char *offer, size_t len);
+
+/* How an earlier login got on there, where its first try was refused (XM_LOGIN_*), so that this one begins with that; and how
+ * this one did. 0: by its first try, or the like of it. */
+void xm_nego_set_detours(xm_nego *n, unsigned detours);
+unsigned xm_nego_detours(const xm_nego *n);
 
 /* Appends our stream header. 0 or XM_EFAIL. */
 int xm_nego_begin(xm_nego *n, xm_buf *out, xm_err *e);

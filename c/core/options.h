@@ -39,6 +39,7 @@ typedef struct xm_conn_options {
   const char *pin;
   const char *lang, *mechanisms, *nameservers;
   bool plain, pinned;      /* PLAIN may be used; not for this account any more, which has used something better */
+  bool bound;              /* this account has logged in bound to the channel: nothing less any more */
   xm_pipelining pipelining;
   bool remember;           /* what makes the next login cheaper: a TLS session, keys of SCRAM */
   bool log;                /* keep what goes over the wire for xm_conn_log */

@@ -32,7 +32,7 @@ static void may_object(const char *key, unsigned bits) {
 }
 
 static void accepts(const char *key, unsigned bits) {
-  xm_known_success(key, strlen(key), bits);
+  xm_known_success(key, strlen(key), bits, 0);
 }
 
 static bool offers(const char *key, const char *text) {
@@ -117,7 +117,7 @@ static void who_objects_is_met_only_by_a_login(void **state) {
   xm_known_objection("a", 1, 1, true);
   xm_known_get("a", 1, &k);
   assert_false(k.met);
-  xm_known_success("a", 1, 0);
+  xm_known_success("a", 1, 0, 0);
   xm_known_get("a", 1, &k);
   assert_true(k.met);
   assert_int_equal(k.objected, 1);

@@ -99,7 +99,7 @@ static void test_means(void **unused) {
   for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     xm_mech_policy policy = {ALL,          rows[i].username, rows[i].password, rows[i].certificate,
                              rows[i].tls,  rows[i].verified, rows[i].plain,    rows[i].pinned,
-                             &bare_channel};
+                             &bare_channel, false,            false};
     xm_mech_offer offer = {0};
     xm_mech_choice choice;
     xm_err e = {0};
@@ -150,12 +150,17 @@ static void test_refusals_say_why(void **unused) {
 /* The truth table. */
 
 typedef struct situation {
-  bool tls, allows_plus;
+  bool tls, bound, refused;
+  int allows;       /* see allowed */
   unsigned usable;  /* types of ours, as bits */
   int plus;         /* -PLUS mechanisms: none, a foreign one, one of ours */
   int list;         /* see lists */
   bool bare, plain; /* are offered, too */
 } situation;
+
+/* All; none that binds; one family, which isn't the one that the -PLUS is of. */
+enum { ALLOWS_ALL, ALLOWS_NO_PLUS, ALLOWS_OTHER, ALLOWANCES };
+static const unsigned allowed[ALLOWANCES] = {ALL, ALL & ~PLUS, 1 << 2 | 1 << 5 | PLAIN};
 
 enum { NO_PLUS, FOREIGN_PLUS, OUR_PLUS, PLUSES };
 static const struct {
@@ -180,26 +185,42 @@ static bool lists_type(const situation *s, const char *type) {
   return false;
 }
 
-/* Straight from the rules: RFC 5802 section 6, XEP-0440 section 3 (1.0.0), XEP-0474 section 6 (0.5.0). What should
- * happen: "p:TYPE", "y", "n", "n!" (and the offer has to be proved), "PLAIN", or a refusal's condition. */
-static const char *rule(const situation *s) {
+/* The type that both sides have; -1: none. Who lists none takes tls-unique, if it is there (RFC 5929 3; Prosody 0.12, ejabberd
+ * 23.01), else what there is is tried: on TLS 1.3 tls-exporter (RFC 9266 2), without the extended master secret the
+ * certificate's. */
+static int common_type(const situation *s) {
   static const char *const types[] = {"tls-exporter", "tls-unique", "tls-server-end-point"};
-  static const char *const bound[] = {"p:tls-exporter", "p:tls-unique", "p:tls-server-end-point"};
-  bool announced = lists[s->list].there, plus = s->plus == OUR_PLUS && s->tls && s->allows_plus;
   int i;
-  if (!s->bare && !plus) return s->plain && s->tls ? "PLAIN" : "invalid-mechanism";
-  if (!s->tls || !s->allows_plus) return "n"; /* rule 2 */
-  if (plus && announced)
-    for (i = 0; i < 3; i++)
-      if (s->usable >> i & 1 && lists_type(s, types[i])) return bound[i]; /* rule 7 */
-  if (plus && announced && !s->bare) return "no-channel-binding";
-  if (plus && announced) return lists_type(s, types[2]) ? "n" : "n!"; /* rule 6, as XEP-0474 has it */
-  if (plus && s->usable & 2) return "p:tls-unique";                   /* rule 4: SASL1 leaves it open */
-  if (plus && s->bare) return "n";
-  if (plus) return s->usable & 1 ? "p:tls-exporter" : s->usable & 4 ? "p:tls-server-end-point" : "no-channel-binding";
-  if (s->plus == FOREIGN_PLUS) return "n"; /* y would be a lie */
-  if (announced) return "n!";              /* rule 5, unless it is proved to be no attack */
-  return s->usable ? "y" : "n";            /* rule 3 */
+  if (!lists[s->list].there && s->usable & 2) return 1;
+  for (i = 0; i < 3; i++)
+    if (s->usable >> i & 1 && (!lists[s->list].there || lists_type(s, types[i]))) return i;
+  return -1;
+}
+
+/* Straight from the rules: RFC 5802 section 6, XEP-0440 section 3 (1.0.0), XEP-0474 section 6 (0.5.0). What should
+ * happen: "p:TYPE", "y", "n", each with "!" if the offer has to be proved, "PLAIN", or a refusal's condition. */
+static const char *rule(const situation *s) {
+  static const char *const bound[] = {"p:tls-exporter", "p:tls-unique", "p:tls-server-end-point"};
+  bool announced = lists[s->list].there, ours = s->plus == OUR_PLUS && s->tls && s->allows == ALLOWS_ALL;
+  bool guess = !announced && s->bare && !s->bound;
+  int type = common_type(s);
+  if (!s->bare && !ours) return s->plain && s->tls ? "PLAIN" : "invalid-mechanism";
+  /* We have no channel binding: there is no TLS, or the program wants none. The only truthful n. */
+  if (!s->tls || s->allows == ALLOWS_NO_PLUS) return "n";
+  /* RFC 5802: who can and is offered it MUST. A type that wasn't listed may be refused once, if there is a way without. */
+  if (ours && type >= 0 && !(guess && s->refused)) return bound[type];
+  /* It could before: what is offered now is no longer the server's own offer, or the server has changed, which is for the
+   * program to say. */
+  if (s->bound) return "no-channel-binding";
+  if (!s->bare) return "no-channel-binding";
+  /* XEP-0440 rule 5: a list, and no mechanism of ours to use it with, be it that none came, or a made-up "X-PLUS", or one that
+   * isn't allowed; rule 6: a list with nothing for us, not even the type that it has to have. Honest servers send neither. */
+  if (announced && !(ours && lists_type(s, "tls-server-end-point"))) return "y!";
+  /* In all that is left, somebody in between may be why we are not bound: he has taken out -PLUS, or put in one that is not
+   * ours or not allowed (it proves nothing); has taken out the list, so that a guess was refused; has chosen TLS without the
+   * extended master secret, or a certificate without a hash of its own (Ed25519), so that nothing listed can be had. To the
+   * server, y says so; to one that really can't, it says nothing. */
+  return "y";
 }
 
 static void offer_situation(xm_mech_offer *offer, const situation *s) {
@@ -233,7 +254,7 @@ static void check_read_back(const xm_mech_offer *offer, const xm_mech_policy *po
     xm_mech_offer_read(&again, xm_buf_at(&text), xm_buf_len(&text));
     assert_int_equal(xm_mech_choose(&again, policy, &same, NULL) < 0, refused);
     assert_true(refused || (same.mech == choice->mech && same.flag == choice->flag && same.binding == choice->binding &&
-                            same.need_hash == choice->need_hash));
+                            same.guessed == choice->guessed && same.need_hash == choice->need_hash));
     check_text(&again, xm_buf_at(&text), xm_buf_len(&text));
   }
   xm_buf_free(&text);
@@ -241,13 +262,15 @@ static void check_read_back(const xm_mech_offer *offer, const xm_mech_policy *po
 
 static void outcome(const situation *s, char to[64]) {
   xm_mech_channel channel = {.version = 0x0303};
-  xm_mech_policy policy = policy_of(s->allows_plus ? ALL : ALL & ~PLUS, &channel);
+  xm_mech_policy policy = policy_of(allowed[s->allows], &channel);
   xm_mech_offer offer = {0};
   xm_mech_choice choice;
   xm_err e = {0};
   int i;
   for (i = 0; i < XM_MECH_BINDINGS; i++) channel.bindings[i].n = s->usable >> i & 1 ? 32 : 0;
   policy.tls = policy.verified = s->tls;
+  policy.bound = s->bound;
+  policy.refused = s->refused;
   if (!s->tls) policy.channel = NULL;
   offer_situation(&offer, s);
   if (xm_mech_choose(&offer, &policy, &choice, &e) < 0) {
@@ -260,30 +283,71 @@ static void outcome(const situation *s, char to[64]) {
   if (choice.mech->kind == XM_MECH_PLAIN)
     strcpy(to, "PLAIN");
   else if (choice.flag == 'p')
-    sprintf(to, "p:%s", xm_mech_binding_name(choice.binding));
+    sprintf(to, "p:%s%s", xm_mech_binding_name(choice.binding), choice.need_hash ? "!" : "");
   else
     sprintf(to, "%c%s", choice.flag, choice.need_hash ? "!" : "");
   assert_int_equal(choice.flag == 'p', strstr(choice.mech->name, "-PLUS") != NULL);
+  assert_int_equal(choice.guessed, choice.flag == 'p' && !lists[s->list].there && s->bare && !s->bound);
 }
 
 static void test_truth_table(void **unused) {
-  const int rows = 2 * 2 * 2 * 2 * 8 * PLUSES * LISTS;
+  const int rows = 2 * 2 * 2 * 2 * 2 * 8 * ALLOWANCES * PLUSES * LISTS;
   int row;
   (void)unused;
-  assert_int_equal(rows, 3840);
+  assert_int_equal(rows, 23040);
   for (row = 0; row < rows; row++) {
     situation s = {.tls = row & 1,
-                   .allows_plus = row >> 1 & 1,
-                   .bare = row >> 2 & 1,
-                   .plain = row >> 3 & 1,
-                   .usable = row >> 4 & 7,
-                   .plus = (row >> 7) % PLUSES,
-                   .list = (row >> 7) / PLUSES};
+                   .bare = row >> 1 & 1,
+                   .plain = row >> 2 & 1,
+                   .bound = row >> 3 & 1,
+                   .refused = row >> 4 & 1,
+                   .usable = row >> 5 & 7,
+                   .allows = (row >> 8) % ALLOWANCES,
+                   .plus = (row >> 8) / ALLOWANCES % PLUSES,
+                   .list = (row >> 8) / ALLOWANCES / PLUSES};
     char got[64];
     outcome(&s, got);
     if (strcmp(got, rule(&s)) != 0)
-      fail_msg("tls %d, allows -PLUS %d, bare %d, plain %d, usable %u, plus %d, list %d: %s, not %s", s.tls,
-               s.allows_plus, s.bare, s.plain, s.usable, s.plus, s.list, got, rule(&s));
+      fail_msg("tls %d, bound %d, refused %d, allows %d, bare %d, plain %d, usable %u, plus %d, list %d: %s, not %s", s.tls,
+               s.bound, s.refused, s.allows, s.bare, s.plain, s.usable, s.plus, s.list, got, rule(&s));
+  }
+}
+
+/* What somebody in between can make of an offer so that nothing is bound, one by one: the server hears y (and finds him out
+ * if it has -PLUS), or has to prove its offer. */
+static void test_what_becomes_of_a_changed_offer(void **unused) {
+  enum { EXPORTER = 1, UNIQUE = 2, END_POINT = 4 };
+  static const struct {
+    const char *what;
+    situation s;
+    const char *expected;
+  } rows[] = {
+      {"-PLUS taken out", {.tls = true, .bare = true, .usable = UNIQUE | END_POINT}, "y"},
+      {"X-PLUS put in for it", {.tls = true, .bare = true, .usable = UNIQUE | END_POINT, .plus = FOREIGN_PLUS}, "y"},
+      {"the same, and the list left", {.tls = true, .bare = true, .usable = 5, .plus = FOREIGN_PLUS, .list = 2}, "y!"},
+      {"-PLUS taken out, and the list left", {.tls = true, .bare = true, .usable = EXPORTER | END_POINT, .list = 2}, "y!"},
+      {"the list taken out, TLS 1.3", {.tls = true, .bare = true, .usable = 5, .plus = OUR_PLUS}, "p:tls-exporter"},
+      {"and the guess refused", {.tls = true, .bare = true, .usable = 5, .plus = OUR_PLUS, .refused = true}, "y"},
+      {"no extended master secret, no list", {.tls = true, .bare = true, .usable = 4, .plus = OUR_PLUS}, "p:tls-server-end-point"},
+      {"the same, and Ed25519", {.tls = true, .bare = true, .usable = 0, .plus = OUR_PLUS}, "y"},
+      {"the same, and no -PLUS", {.tls = true, .bare = true, .usable = 0}, "y"},
+      {"tls-server-end-point alone, and Ed25519", {.tls = true, .bare = true, .usable = 1, .plus = OUR_PLUS, .list = 6}, "y"},
+      {"made-up types alone", {.tls = true, .bare = true, .usable = 5, .plus = OUR_PLUS, .list = 7}, "y!"},
+      {"SCRAM-SHA-1-PLUS put in, which isn't allowed",
+       {.tls = true, .allows = ALLOWS_OTHER, .bare = true, .usable = 3, .plus = OUR_PLUS},
+       "y"},
+      {"any of these, to who was bound before", {.tls = true, .bound = true, .bare = true, .usable = 3}, "no-channel-binding"},
+      {"a refusal, to who was bound before",
+       {.tls = true, .bound = true, .bare = true, .usable = 5, .plus = OUR_PLUS, .refused = true},
+       "p:tls-exporter"},
+  };
+  size_t i;
+  (void)unused;
+  for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    char got[64];
+    outcome(&rows[i].s, got);
+    if (strcmp(got, rows[i].expected) != 0) fail_msg("%s: %s, not %s", rows[i].what, got, rows[i].expected);
+    assert_string_equal(rule(&rows[i].s), rows[i].expected);
   }
 }
 
@@ -431,7 +495,6 @@ static void test_strange_offers(void **unused) {
   (void)unused;
   for (i = 0; i < sizeof rows / sizeof rows[0]; i++) xm_mech_offer_add(&offer, rows[i].name, rows[i].n);
   assert_int_equal(offer.known, 0);
-  assert_false(offer.plus);
   assert_string_equal(offer.names, "X-FOO, SCRAM-SHA-1?, SCRAM-SHA-1?, plain, ???%s, SCRAM-SHA-");
   for (i = 0; i < 10000; i++) xm_mech_offer_add(&offer, "X-\xff-MECHANISM", 14);
   xm_mech_offer_add(&offer, megabyte, sizeof megabyte);
@@ -474,6 +537,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_choice),     cmocka_unit_test(test_means),
       cmocka_unit_test(test_refusals_say_why), cmocka_unit_test(test_truth_table),
+      cmocka_unit_test(test_what_becomes_of_a_changed_offer),
       cmocka_unit_test(test_text_of_an_offer), cmocka_unit_test(test_texts_read_back),
       cmocka_unit_test(test_long_offers),      cmocka_unit_test(test_allow_lists),
       cmocka_unit_test(test_strange_offers),   cmocka_unit_test(test_offers_that_just_fit),

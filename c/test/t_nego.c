@@ -248,9 +248,31 @@ static void a_login_from_the_header_to_the_session(void **state) {
        "/>\n"
        "RESTART\n"
        "S: $H$F" BIND
-       "/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>/$F\n"
+       "/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session>/$F\n"
        "C: $H<iq type='set' id='*'>" BIND
        "><resource>lua</resource></bind></iq>\n" BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua");
+}
+
+#define SESSION "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'"
+#define BOUND_BEFORE_SESSION \
+  LOGIN "S: $H$F" BIND "/>" SESSION "/>/$F\nC: $H<iq*</iq>\n" BOUND("alice@xmpp.example/lua") \
+  "C: <iq type='set' id='*'>" SESSION "/></iq>\n"
+
+/* RFC 3921 3: a server of its time asks for it, and gives out no stanza before; later ones have it for older clients only. */
+static void an_older_server_is_asked_for_a_session(void **state) {
+  (void)state;
+  play(true, BOUND_BEFORE_SESSION "S: <iq type='result' id='$ID'/>\nREADY alice@xmpp.example/lua");
+  play(true, BOUND_BEFORE_SESSION "S: <iq type='result' id='other'/>\nFAIL stream bad-format");
+  play(true, BOUND_BEFORE_SESSION "S: <message/>\nFAIL stream bad-format");
+  play(true, BOUND_BEFORE_SESSION "S: <iq type='get' id='$ID'/>\nFAIL stream bad-format");
+  play(true, BOUND_BEFORE_SESSION
+       "S: <iq type='error' id='$ID'><error type='auth'><forbidden "
+       "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>\nFAIL bind forbidden");
+  play(true, BOUND_BEFORE_SESSION
+       "S: <iq type='error' id='$ID'><error type='wait'><internal-server-error "
+       "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>\nFAIL bind internal-server-error retry");
+  play(true, LOGIN "S: $H$F" BIND "/><session xmlns='urn:x'/>/$F\nC: $H<iq*</iq>\n" BOUND("alice@xmpp.example/lua")
+       "READY alice@xmpp.example/lua");
 }
 
 static void what_is_offered_again_is_passed_over(void **state) {
@@ -881,6 +903,7 @@ static void memory_that_runs_out_is_told(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_login_from_the_header_to_the_session),
+      cmocka_unit_test(an_older_server_is_asked_for_a_session),
       cmocka_unit_test(what_is_offered_again_is_passed_over),
       cmocka_unit_test(nothing_secret_is_said_in_the_clear),
       cmocka_unit_test(a_resource_is_the_servers_to_choose),

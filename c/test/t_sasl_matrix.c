@@ -76,6 +76,7 @@ static void start(session *s, xm_jid *jid, char allowed[200]) {
   xm_nego_options o = {.jid = jid,
                        .plain = !says(setup, "not-plain"),
                        .pinned = says(setup, "pinned"),
+                       .bound = says(setup, "once-bound"),
                        .certificate = says(setup, "certificate"),
                        .authzid = says(setup, "many-names"),
                        .need_tls = !says(setup, "clear")};
@@ -85,9 +86,13 @@ static void start(session *s, xm_jid *jid, char allowed[200]) {
     password =
         "pen\xc2\xa0"
         "cil"; /* U+00A0 becomes a space */
+  if (says(setup, "soft-hyphen")) password = "pen\xc2\xad" "cil";
+  if (says(setup, "two-forms")) password = "pen\xc2\xb2" "cil"; /* a superscript two */
   s->nego = xm_nego_new(&o, password, password ? strlen(password) : 0);
   s->xml = xm_xml_new("jabber:client", &limits);
   assert_true(s->nego && s->xml);
+  xm_nego_set_detours(s->nego, (says(setup, "was-unbound") ? XM_LOGIN_UNBOUND : 0u) |
+                                   (says(setup, "was-other") ? XM_LOGIN_OTHER_FORM : 0u));
   tell_channel(s);
 }
 
@@ -175,7 +180,10 @@ static void sign(const session *s, char v[120]) {
   unsigned char salted[64], key[64], signature[64];
   unsigned n;
   char auth[4000];
-  const char *password = says(s->row->setup, "odd-space") ? "pen cil" : "pencil";
+  const char *password = says(s->row->setup, "odd-space")   ? "pen cil"
+                         : says(s->row->setup, "newer")     ? "pen\xc2\xb2" "cil"
+                         : says(s->row->setup, "two-forms") ? "pen2cil"
+                                                            : "pencil";
   snprintf(auth, sizeof auth, "%s,%s,%s", s->bare, s->challenge, s->final);
   assert_int_equal(PKCS5_PBKDF2_HMAC(password, -1, (const unsigned char *)"A%\xc2G\xe4:\xb1\xe9<m\xffv", 12, 4096, md,
                                      EVP_MD_get_size(md), salted),

@@ -24,7 +24,6 @@ local M = {
   step = core.step,
   fd = core.fd,
   timeout = core.timeout,
-  forget = core.forget,
 }
 
 local AWAIT_TIMEOUT = 60
@@ -76,9 +75,20 @@ end
 local stronger = shared.stronger or {}
 shared.stronger = stronger
 
-local function note_login(conn, account)
-  local mechanism = core.conn.info(conn).mechanism
+-- bare JID -> the channel binding that it has logged in with: no login without, unless that is forgotten.
+local bound_before = {}
+
+local function note_login(conn, account, remember)
+  local info = core.conn.info(conn)
+  local mechanism = info.mechanism
   if mechanism and mechanism ~= "PLAIN" and mechanism ~= "ANONYMOUS" then stronger[account] = mechanism end
+  if remember and info.channel_binding then bound_before[account] = info.channel_binding end
+end
+
+--- What logins have left for the next ones, see the option `remember`.
+function M.forget()
+  core.forget()
+  bound_before = {}
 end
 
 local function warn_once()
@@ -123,6 +133,7 @@ local function open(o)
   o.log = o.log or nil
   o.mechanisms = o.mechanisms and table.concat(o.mechanisms, " ")
   o.pinned = stronger[account] ~= nil
+  o.bound = o.remember and bound_before[account] ~= nil
   set_sessions(o)
   o.about = { await_timeout = o.await_timeout,
     origin = { account = tostring(o.jid), host = o.host, port = o.port, tls = o.tls } } -- for a saved session
@@ -131,7 +142,7 @@ local function open(o)
   if o.session then take_over(conn, o) end
   local connected
   connected, err = wait(box)
-  note_login(conn, account)
+  note_login(conn, account, o.remember)
   return connected, err
 end
 

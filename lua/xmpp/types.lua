@@ -105,7 +105,8 @@ function Jid:with_resource(resource) end
 --- never for an account that has logged in by something better since the program began)
 ---@field plain? boolean
 --- false: nothing of this login is kept for the next one, and nothing that was kept is used: no SCRAM keys, no TLS
---- session (true). See `forget`
+--- session, nothing of what the server offered or objected to, nor that the account was bound to the channel (true).
+--- See `forget`
 ---@field remember? boolean
 ---@field resource? string resourcepart to ask for (the JID's own, else "lua-" and random text)
 --- name servers to ask, as "192.0.2.1:53", comma-separated (the system's)
@@ -446,8 +447,8 @@ function xmpp.quit() end
 ---@return integer dispatched stanzas that were dispatched
 function xmpp.step(timeout, max_stanzas) end
 
---- Forgets what logins have left for the next ones: the SCRAM keys of all Lua states of the process, and the TLS
---- sessions of this one.
+--- Forgets what logins have left for the next ones: the SCRAM keys, and what servers offered, of all Lua states of the
+--- process; the TLS sessions of this one, and which of its accounts were bound to the channel.
 function xmpp.forget() end
 
 --- One descriptor for all that the library waits on: poll it for reading, then `step`. Timers do not wake it: see

@@ -27,6 +27,13 @@ function child.are_new(...)
   return new
 end
 
+-- A server is begun that has the name of others before it. What the library knows of accounts (that they were bound to
+-- the channel) is not of this one. Somebody in the middle (middle.py) is no server: him it has to find out.
+function child.is_another()
+  local xmpp = package.loaded.xmpp
+  if xmpp then xmpp.forget() end
+end
+
 -- child.serve(program, arguments) -> a pipe and its variables, of which PORT is new; no variables when it has ended.
 function child.serve(program, arguments)
   local pipe = child.open(program, arguments)

@@ -2,8 +2,9 @@
 """middle.py CERTIFICATE CA DOMAIN PORT [WORD...]
 
 Somebody in the middle who has got hold of the server's certificate and key: TLS from the first byte on both sides, 1.2
-with the client, and everything passed on; but each <mechanism> or channel binding whose name is one of the WORDs is left
-out of what the server says. CERTIFICATE is a PEM file with the key, PORT the server's for direct TLS on 127.0.0.1.
+with the client unless one of the WORDs is "TLSv1.3", and everything passed on; but each <mechanism> or channel binding whose
+name is one of the WORDs is left out of what the server says (and a list of bindings with nothing left in it, too), and a
+mechanism NAME for which there is a WORD "+NAME" is put in. CERTIFICATE is a PEM file with the key, PORT the server's for direct TLS on 127.0.0.1.
 
 Prints PORT=its own, and an empty line. It ends when its stdout is closed."""
 import re
@@ -17,19 +18,22 @@ sys.dont_write_bytecode = True
 from clients import clients  # noqa: E402
 
 
-def server_side(pem):
+def server_side(pem, version):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = context.maximum_version = version
     context.load_cert_chain(pem)
     return context
 
 
 def left_out(data, words):
     for word in words:
+        if word.startswith("+"):
+            more = b"<mechanism>" + word[1:].encode() + b"</mechanism></mechanisms>"
+            data = data.replace(b"</mechanisms>", more)
         name = re.escape(word.encode())
         data = re.sub(rb"<mechanism>" + name + rb"</mechanism>", b"", data)
         data = re.sub(rb"<channel-binding type=['\"]" + name + rb"['\"]/>", b"", data)
-    return data
+    return re.sub(rb"<sasl-channel-binding [^>]*></sasl-channel-binding>", b"", data)
 
 
 def receive(source):
@@ -72,7 +76,8 @@ def serve(client, context, trust, domain, port, words):
 
 
 def main(pem, ca, domain, port, *words):
-    context, trust = server_side(pem), ssl.create_default_context(cafile=ca)
+    version = ssl.TLSVersion.TLSv1_3 if "TLSv1.3" in words else ssl.TLSVersion.TLSv1_2
+    context, trust = server_side(pem, version), ssl.create_default_context(cafile=ca)
     for client in clients():
         threading.Thread(target=serve, args=(client, context, trust, domain, int(port), words), daemon=True).start()
 

@@ -25,6 +25,7 @@ function peer.play(text, opts)
   for name, value in pairs(opts or {}) do arguments[#arguments + 1] = "--" .. name .. "=" .. tostring(value) end
   arguments[#arguments + 1] = "--"
   arguments[#arguments + 1] = text
+  child.is_another()
   local pipe, v = child.serve("peer.py", arguments)
   local p = setmetatable({ pipe = pipe }, Peer)
   if not v then

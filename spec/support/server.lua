@@ -33,6 +33,7 @@ local function fill(s)
 end
 
 local function launch(s, knobs)
+  child.is_another()
   local arguments = { s.name }
   for knob, value in pairs(knobs or {}) do arguments[#arguments + 1] = knob:upper() .. "=" .. tostring(value) end
   s.pipe = child.open("server", arguments)
