@@ -4,6 +4,7 @@ local child = require "spec.support.child"
 local json = require "cjson"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local CLIENT, DIRECT = "_xmpp-client._tcp.xmpp.test", "_xmpps-client._tcp.xmpp.test"
@@ -24,6 +25,10 @@ VirtualHost "localhost"
 ]]
 
 local open -- what a test has opened
+local certs
+
+setup(function() certs = peer.certs() end)
+teardown(function() shell.remove() end)
 
 -- A name server that knows `zone` -> its address, for opts; it; see nameserver.py.
 local function name_server(zone)
@@ -53,16 +58,15 @@ end
 
 -- Seconds, and the results of f().
 local function timed(f)
-  local pipe = io.open "/proc/uptime"
   local function now()
-    pipe:seek "set"
-    return pipe:read "n"
+    local file = io.open "/proc/uptime"
+    local seconds = file:read "n"
+    file:close()
+    return seconds
   end
   local start = now()
   local conn, err = f()
-  local seconds = now() - start
-  pipe:close()
-  return seconds, conn, err
+  return now() - start, conn, err
 end
 
 before_each(function() open = {} end)
@@ -138,6 +142,86 @@ server.each(function(s)
           ["host.example"] = LOOPBACK, ["hole.example"] = { A = { "127.0.0.2" } }, holes = { s.port } })
       end)
       assert.is_true(seconds < 5, seconds)
+    end)
+
+    describe("whose target takes the connection and then fails", function()
+      -- DIRECT and CLIENT, in this order; the second one is there.
+      local function passed_over(text, opts)
+        local play = peer.play(text, { grace = 2 })
+        open[#open + 1] = { close = function() play:stop() end }
+        found("starttls", { [DIRECT] = { SRV = { srv(1, play.port) } }, [CLIENT] = { SRV = { srv(2, s.port) } },
+          ["host.example"] = LOOPBACK }, opts)
+      end
+
+      it("are passed over for the next: one STARTTLS port for both services", function()
+        found("starttls", { [DIRECT] = { SRV = { srv(1, s.port) } }, [CLIENT] = { SRV = { srv(2, s.port) } },
+          ["host.example"] = LOOPBACK })
+      end)
+
+      it("are passed over for the next: one port for TLS from the first byte for both", function()
+        found("direct", { [DIRECT] = { SRV = { srv(2, s.tls_port) } }, [CLIENT] = { SRV = { srv(1, s.tls_port) } },
+          ["host.example"] = LOOPBACK })
+      end)
+
+      it("are passed over for the next: a close, a reset", function()
+        passed_over "cut\n"
+        passed_over "reset\n"
+      end)
+
+      it("are passed over for the next: HTTP", function()
+        passed_over "raw HTTP/1.1 400 Bad Request\\r\\n\\r\\n\ncut\n"
+      end)
+
+      it("are passed over for the next: silence", function()
+        local seconds = timed(function() passed_over("wait 20\n", { timeout = 6 }) end)
+        assert.is_true(seconds < 6, seconds)
+      end)
+
+      it("are passed over for the next: several of each kind", function()
+        local zone = { [DIRECT] = { SRV = {} }, [CLIENT] = { SRV = { srv(9, s.port) } }, ["host.example"] = LOOPBACK }
+        for i, text in ipairs { "cut\n", "wait 20\n", "reset\n", "raw HTTP/1.1 200 OK\\r\\n\\r\\n\ncut\n" } do
+          local play = peer.play(text, { grace = 2 })
+          open[#open + 1] = { close = function() play:stop() end }
+          zone[DIRECT].SRV[i] = srv(i, play.port)
+        end
+        found("starttls", zone, { timeout = 15 })
+      end)
+
+      it("are not passed over for the next when its certificate is wrong", function()
+        local play = peer.play((peer.starttls:gsub("tls\n", "tls cert=expired refused\n")), { grace = 2, certs = certs })
+        open[#open + 1] = { close = function() play:stop() end }
+        fails({ layer = "tls", condition = "certificate-expired", retry = false }, {},
+          { [CLIENT] = { SRV = { srv(1, play.port), srv(2, s.port) } }, ["host.example"] = LOOPBACK },
+          { ca_file = play.ca })
+        play:check()
+      end)
+
+      it("are not passed over for the next when it refuses the password", function()
+        local _, ns = name_server { [CLIENT] = { SRV = { srv(1, s.port), srv(2, NOBODY) } }, ["host.example"] = LOOPBACK }
+        local conn, err = xmpp.connect_client("alice@xmpp.test", "wrong", s.opts { nameservers = ns.ADDRESS })
+        assert.is_nil(conn)
+        assert.equal("not-authorized", err.condition)
+      end)
+
+      it("tell the last one's error when there is no other", function()
+        fails({ layer = "tcp", condition = "ECONNREFUSED", retry = true }, {},
+          { [DIRECT] = { SRV = { srv(1, s.port) } }, [CLIENT] = { SRV = { srv(2, NOBODY) } }, ["host.example"] = LOOPBACK })
+        fails({ layer = "tls", retry = true }, {},
+          { [DIRECT] = { SRV = { srv(2, s.port) } }, [CLIENT] = { SRV = { srv(1, NOBODY) } }, ["host.example"] = LOOPBACK })
+      end)
+
+      it("share the time that there is", function()
+        local zone = { [DIRECT] = { SRV = {} }, ["host.example"] = LOOPBACK }
+        for i = 1, 3 do
+          local play = peer.play("wait 20\n", { grace = 2 })
+          open[#open + 1] = { close = function() play:stop() end }
+          zone[DIRECT].SRV[i] = srv(i, play.port)
+        end
+        local seconds = timed(function()
+          fails({ layer = "timeout", condition = "timeout", retry = true }, {}, zone, { timeout = 2 })
+        end)
+        assert.is_true(seconds > 1.5 and seconds < 5, seconds)
+      end)
     end)
 
     it("are tried for 16 targets at most", function()

@@ -169,14 +169,31 @@ server.each(function(s)
       check_error({ layer = "tcp", condition = "ECONNREFUSED", retry = true }, states.why.closed)
     end)
 
-    it("counts its attempts anew when it has been ready", function()
+    it("counts its attempts anew when a session has lasted", function()
       local p = bad_link(s)
       local carol = login(s, "carol", { reconnect = { min = 0, max = 0.01, attempts = 2 } }, p)
-      for i = 1, 4 do
+      for i = 1, 3 do
+        xmpp.sleep(2.2)
         p:tell "cut rst"
         goes_on(carol, i)
         assert(carol:ping(30)) -- Prosody may have to be left twice, if it has half a stanza
       end
+    end)
+
+    it("counts its attempts on when each session is cut again", function()
+      local p = bad_link(s)
+      local carol, states = login(s, "carol", { reconnect = { min = 0, max = 0.01, attempts = 3 } }, p)
+      for _ = 1, 4 do
+        turn_until(function() return carol:state() == "ready" end, "a session")
+        p:tell "cut rst"
+        turn_until(function() return carol:state() ~= "ready" end, "its end")
+      end
+      is_in(carol, "closed")
+      xmpp.step(0)
+      local made = 0
+      for _, state in ipairs(states) do made = made + (state == "connecting" and 1 or 0) end
+      assert.equal(3, made)
+      check_error({ layer = "tcp", retry = true }, states.why.closed)
     end)
   end)
 
@@ -379,6 +396,7 @@ server.each(function(s)
       local p = bad_link(s)
       opts.max_queue = 4096
       local carol, states = login(s, "carol", opts, p)
+      carol:receive() -- it is one that takes what comes, if not now
       local bob = login(s, "bob")
       for i = 1, 30 do assert(say(bob, carol:jid(), i .. " " .. ("."):rep(1000))) end
       assert(bob:flush(30))
@@ -492,17 +510,149 @@ describe("an error that trying again can't help", function()
         "S: <failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>")))
   end)
 
-  it("ends it: another certificate", function()
-    check_end({ layer = "tls", condition = "certificate-expired", retry = false }, "cut\naccept\n",
-      (peer.starttls:gsub("tls\n", "tls cert=expired refused\n")))
-  end)
-
   it("is not a server that is shut down", function()
     local p = play(managed.session(), told "now", ERROR:format "system-shutdown", "accept\n", managed.resume(1),
       managed.resumed(0), bye(1))
     local conn, states = dialled(p, { reconnect = AT_ONCE })
     goes_on(conn)
     check_error({ layer = "stream", condition = "system-shutdown", retry = true }, states.why.waiting)
+    assert.is_true(conn:stop(30))
+    p:check()
+  end)
+end)
+
+describe("who answers when a connection that had been ready is dialled again", function()
+  local HTTP = "raw HTTP/1.1 302 Found\\r\\nLocation: http://portal.example/\\r\\n\\r\\n<html></html>\n"
+
+  -- It is told why, and tried again until the server is there.
+  local function passes(wanted, ...)
+    local p = play(managed.session(), told "now", "cut\naccept\n", table.concat { ... }, "accept\n", managed.resume(1),
+      managed.resumed(0), bye(1))
+    local conn = dialled(p, { reconnect = AT_ONCE, pipelining = false })
+    local why
+    conn:on("state", function(state, err) if state == "waiting" and err.layer ~= "tcp" then why = err end end)
+    goes_on(conn)
+    check_error(wanted, why)
+    assert.is_true(conn:stop(30))
+    p:check()
+  end
+
+  local function is_final(wanted, opts, ...)
+    local p = play(...)
+    local conn, err = dial(p, opts or { reconnect = AT_ONCE })
+    assert.is_nil(conn)
+    check_error(wanted, err)
+    p:check()
+  end
+
+  it("may be a captive portal", function()
+    passes({ layer = "stream", retry = true }, "C: <stream:stream ...>\n", HTTP, "cut\n")
+    is_final({ layer = "stream", retry = false }, nil, "C: <stream:stream ...>\n", HTTP, "cut\n")
+  end)
+
+  for _, cert in ipairs { "expired", "wrongname" } do
+    it("may have another certificate: " .. cert, function()
+      local wrong = peer.starttls:gsub("tls\n", "tls cert=" .. cert .. " refused\n")
+      local condition = cert == "expired" and "certificate-expired" or "certificate-name-mismatch"
+      passes({ layer = "tls", condition = condition, retry = true }, wrong)
+      is_final({ layer = "tls", condition = condition, retry = false }, nil, wrong)
+    end)
+  end
+
+  it("may have no TLS", function()
+    local bare = peer.stream "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>" .. "eof\n"
+    passes({ layer = "tls", condition = "starttls-not-offered", retry = true }, bare)
+    is_final({ layer = "tls", condition = "starttls-not-offered", retry = false }, nil, bare)
+  end)
+
+  it("is believed about the password, once its certificate was seen", function()
+    local p = play(managed.session(), told "now", "cut\naccept\n", peer.starttls, (peer.plain:gsub(
+      "S: <success xmlns='urn:ietf:params:xml:ns:xmpp%-sasl'/>",
+      "S: <failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>")))
+    local conn, states = dialled(p, { reconnect = AT_ONCE })
+    is_in(conn, "closed")
+    xmpp.step(0)
+    check_error({ layer = "sasl", condition = "not-authorized", retry = false }, states.why.closed)
+  end)
+end)
+
+describe("a conflict", function()
+  local CONFLICT = "S: <stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>\n"
+
+  it("with our own last link, which the server believes in still, passes", function()
+    local p = play(managed.session(), told "now", "cut\naccept\n", managed.resume(1), CONFLICT, "accept\n",
+      managed.resume(1), CONFLICT, "accept\n", managed.resume(1), managed.resumed(0), bye(1))
+    local conn, states = dialled(p, { reconnect = AT_ONCE })
+    goes_on(conn)
+    check_error({ layer = "stream", condition = "conflict", retry = true }, states.why.waiting)
+    assert.is_true(conn:stop(30))
+    p:check()
+  end)
+
+  it("with somebody else, later, is final", function()
+    local p = play(managed.session(), told "now", "cut\naccept\n", managed.resume(1), CONFLICT, "accept\n",
+      managed.resume(1), managed.resumed(0), told "then", CONFLICT)
+    local conn, states = dialled(p, { reconnect = AT_ONCE })
+    is_in(conn, "closed")
+    xmpp.step(0)
+    check_error({ layer = "stream", condition = "conflict", retry = false }, states.why.closed)
+    p:check()
+  end)
+
+  it("at the first connect is final, and so is one after a goodbye", function()
+    local p = play(managed.resume(1):gsub("C: <resume.*", ""), CONFLICT)
+    local conn, err = dial(p, { reconnect = AT_ONCE })
+    assert.is_nil(conn)
+    check_error({ layer = "stream", condition = "conflict", retry = false }, err)
+    p = play(managed.session(), told "now", "S: </stream:stream>\n", "accept\n", managed.resume(1), CONFLICT)
+    local states
+    conn, states = dialled(p, { reconnect = AT_ONCE })
+    is_in(conn, "closed")
+    xmpp.step(0)
+    check_error({ layer = "stream", condition = "conflict", retry = false }, states.why.closed)
+  end)
+end)
+
+describe("a server that ends each session soon", function()
+  local function seconds()
+    local file = io.open "/proc/uptime"
+    local now = file:read "n"
+    file:close()
+    return now
+  end
+
+  it("is dialled `attempts` times, though each login succeeds", function()
+    local p = play(managed.session(), told "now", "cut\n",
+      ("accept\n" .. managed.resume(1) .. managed.resumed(0) .. "cut\n"):rep(4), "accept\n")
+    local conn, states = dialled(p, { reconnect = { min = 0, max = 0.02, attempts = 4 } })
+    is_in(conn, "closed")
+    xmpp.step(0)
+    local made = 0
+    for _, state in ipairs(states) do made = made + (state == "connecting" and 1 or 0) end
+    assert.equal(4, made)
+    assert.equal(4, conn:info().resumed)
+  end)
+
+  it("by what is no XML is come back to, and for the third time waited for", function()
+    local poison = "raw <message><body>\\x01</body></message>\n"
+      .. "C: <stream:error>...</stream:error></stream:stream>\ncut\n"
+    local fresh = managed.login() .. "match <resume[^>]*>\nS: <failed xmlns='urn:xmpp:sm:3'/>\n" .. managed.binding
+      .. "C: <enable xmlns='urn:xmpp:sm:3' resume='true'/>\n" .. managed.enabled "one"
+    local p = play(managed.session(), poison, "accept\n", fresh, poison, "accept\n", fresh, poison, "accept\n", fresh,
+      told "at last", bye(1))
+    local conn = dialled(p, { reconnect = { min = 0, max = 1.5 } })
+    local why, since, pauses = {}, nil, {}
+    conn:on("state", function(state, err)
+      if state == "waiting" then why[#why + 1], since = err, seconds() end
+      if state == "connecting" then pauses[#pauses + 1] = seconds() - since end
+    end)
+    assert.equal("at last", body(assert(conn:receive_blocking(30))))
+    assert.equal(3, #why)
+    for i = 1, 3 do check_error({ layer = "stream", condition = "not-well-formed", retry = true }, why[i]) end
+    assert.not_matches("reconnect.max", why[2].text, 1, true)
+    assert.matches("reconnect.max", why[3].text, 1, true)
+    assert.is_true(pauses[3] >= 1.4, pauses[3])
+    assert.is_true(pauses[1] < 1 and pauses[2] < 1)
     assert.is_true(conn:stop(30))
     p:check()
   end)
@@ -571,6 +721,7 @@ describe("see-other-host", function()
   it("is reported, and not followed, unless that is wanted", function()
     local err = is_reported(play(sends_to "localhost:5"))
     assert.matches("localhost:5", err.text)
+    assert.matches("see_other_host = true", err.text, 1, true)
     is_reported(play(sends_to "localhost:5"), { see_other_host = false, reconnect = AT_ONCE })
   end)
 
@@ -624,6 +775,19 @@ describe("see-other-host", function()
     assert(conn:send { "message", { id = "2" }, { "body", "2" } })
     assert.is_true(conn:stop(30))
     other:check()
+  end)
+
+  it("after each login is followed three times, and no more", function()
+    local hop = managed.session() .. elsewhere "localhost" .. "accept\n"
+    local again = managed.asked:gsub("C: <iq", "C: <resume .../>\nS: <failed xmlns='urn:xmpp:sm:3'/>\nC: <iq", 1)
+      .. managed.enabled "one" .. elsewhere "localhost"
+    local p = play(hop, again, "accept\n", again, "accept\n", again)
+    local conn, states = dialled(p, { see_other_host = true, reconnect = AT_ONCE })
+    is_in(conn, "closed")
+    xmpp.step(0)
+    check_error({ layer = "stream", condition = "see-other-host", retry = false }, states.why.closed)
+    assert.matches("3 times", states.why.closed.text)
+    p:check()
   end)
 
   it("in a session ends it, unless it is wanted", function()

@@ -421,6 +421,8 @@ describe("<failed/> instead of <resumed/>", function()
 end)
 
 describe("location=", function()
+  -- A host is given, and `host` means this one and nothing else: see_other_host says that others will do.
+  local ELSEWHERE = { reconnect = AT_ONCE, see_other_host = true }
   local other
   after_each(function() other:stop() end)
 
@@ -428,7 +430,7 @@ describe("location=", function()
   local function begin(first, second, opts)
     other = peer.play(second, { certs = certs, grace = 2, timeout = 15 })
     play(session("one", "location='127.0.0.1:" .. other.port .. "'"), message "1", r, a(1), first)
-    local _, states = login(opts or { reconnect = AT_ONCE })
+    local _, states = login(opts or ELSEWHERE)
     send "1"
     is_told("1", "written acked")
     return states
@@ -444,10 +446,19 @@ describe("location=", function()
   end)
 
   it("needs the domain's certificate there", function()
-    local states = begin("cut\n", (peer.starttls:gsub("tls\n", "tls cert=wrongname refused\n")))
-    turn_until(function() return conn:state() == "closed" end, "the end")
-    check_error({ layer = "tls", condition = "certificate-name-mismatch", retry = false }, states.why.closed)
+    local states = begin("cut\naccept\n" .. resume(0) .. resumed(1) .. bye(),
+      (peer.starttls:gsub("tls\n", "tls cert=wrongname refused\n")))
+    turn_until(function() return conn:info().resumed == 1 end, "resumption, where it was")
+    check_error({ layer = "tls", condition = "certificate-name-mismatch" }, states.why.waiting)
+    assert.is_true(stop())
     other:check()
+  end)
+
+  it("is passed over where a host was given and see_other_host was not", function()
+    begin("cut\naccept\n" .. resume(0) .. resumed(1) .. bye(), "accept\n", { reconnect = AT_ONCE })
+    turn_until(function() return conn:info().resumed == 1 end, "resumption")
+    assert.is_true(stop())
+    assert.same("", (other:finish():gsub("^#.-\n", "")))
   end)
 
   it("where nobody is: the session is resumed where it was", function()
@@ -456,7 +467,7 @@ describe("location=", function()
     other:stop() -- nobody listens there any more
     play(session("one", "location='127.0.0.1:" .. port .. "'"), message "1", r, a(1), "cut\naccept\n", resume(0),
       resumed(1), bye())
-    local _, states = login { reconnect = AT_ONCE }
+    local _, states = login(ELSEWHERE)
     turn_until(function() return conn:info().resumable end, "a session")
     send "1"
     turn_until(function() return conn:info().resumed == 1 end, "resumption")

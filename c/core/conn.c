@@ -97,7 +97,7 @@ static int start_fed(xm_conn *c, xm_err *e) {
 }
 
 static int start(xm_conn *c, xm_err *e) {
-  c->due = xm_loop_now(c->loop) + c->o.timeout;
+  xc_begin_attempt(c);
   if (xc_start_link(c, e) < 0) return XM_EFAIL;
   if (c->o.fed) return start_fed(c, e);
   if (!xc_keeps_password(c)) xm_buf_free(&c->password);
@@ -141,6 +141,7 @@ void xm_conn_free(xm_conn *c) {
   c->state = XM_CONN_CLOSED;
   xm_jump_unwatch(c->loop, &c->jump);
   xc_forget_link(c);
+  xm_targets_free(c->targets);
   xm_buf_free(&c->sent);
   xm_sm_free(c->sm);
   xm_route_free(c->route);
@@ -263,7 +264,7 @@ static void hurry_up(xm_conn *c) {
 
 void xm_conn_close(xm_conn *c, unsigned ms) {
   if (c->closing || c->state == XM_CONN_CLOSED) return;
-  if (!c->begun) {
+  if (!c->retry.begun) {
     xm_err_set(&c->why, XM_LAYER_CLOSED, "stopped", false, "the connection was stopped before it was ready");
     return xc_end_with_loss(c);
   }

@@ -72,33 +72,39 @@ static const char *resumable(const xm_conn *c) {
 }
 
 /* "host", "host:port", "[address]:port". false: none of these. */
-static bool read_host(xm_conn *c, const char *text) {
+static bool read_place(const xm_conn *c, const char *text, xc_place *to) {
   bool bracket = *text == '[';
   const char *from = text + bracket, *end = from + strcspn(from, bracket ? "]" : ":");
   const char *port = bracket && *end ? end + 1 : end;
   char *behind = NULL;
   long n = *port == ':' ? strtol(port + 1, &behind, 10) : c->o.port;
-  if (end == from || (size_t)(end - from) >= sizeof c->host || (bracket && !*end) || n < 1 || n > 65535) return false;
+  if (end == from || (size_t)(end - from) >= sizeof to->host || (bracket && !*end) || n < 1 || n > 65535) return false;
   if (*port && (*port != ':' || port[1] < '0' || port[1] > '9' || *behind)) return false;
-  memcpy(c->host, from, (size_t)(end - from));
-  c->host[end - from] = '\0';
-  c->port = (int)n;
-  return bracket || xm_srv_is_host(c->host);
+  memcpy(to->host, from, (size_t)(end - from));
+  to->host[end - from] = '\0';
+  to->port = (int)n;
+  return bracket || xm_srv_is_host(to->host);
+}
+
+void xc_begin_attempt(xm_conn *c) {
+  c->due = xm_loop_now(c->loop) + c->o.timeout;
 }
 
 int xc_start_link(xm_conn *c, xm_err *e) {
   const char *previd = resumable(c);
   xm_link_start start = {.password = c->has_password ? (xm_buf_at(&c->password) ? xm_buf_at(&c->password) : "") : NULL,
                          .password_len = xm_buf_len(&c->password),
-                         .host = *c->host ? c->host : NULL,
-                         .port = c->port,
+                         .host = *c->place.host ? c->place.host : NULL,
+                         .port = c->place.port,
                          .previd = previd,
                          .h = xm_sm_in(c->sm),
-                         .due = c->begun ? 0 : c->due,
+                         .due = c->due,
                          .avoid = &c->avoid,
                          .again = c->again,
                          .direct = c->direct,
-                         .objected = c->objected};
+                         .objected = c->objected,
+                         .targets = c->targets};
+  c->targets = NULL;
   c->link = xm_link_new(c->loop, &c->o, &start, &c->log, e);
   if (!c->link) return XM_EFAIL;
   xm_link_pause(c->link, c->paused);
@@ -112,19 +118,8 @@ static void on_next(void *arg) {
   xc_wake(c);
 }
 
-/* Full jitter: a thousand clients of a server that has restarted don't come all at once. */
-static unsigned backoff(const xm_conn *c) {
-  const xm_reconnect *r = &c->o.reconnect;
-  uint64_t most = (uint64_t)r->min << (c->attempts < 20 ? c->attempts : 20);
-  uint32_t dice = 0;
-  if (most > r->max) most = r->max;
-  xm_rnd_bytes(&dice, sizeof dice);
-  return most ? (unsigned)(dice % (most + 1)) : 0;
-}
-
 static void wait_for_next(xm_conn *c, unsigned ms) {
   c->state = XM_CONN_WAITING;
-  c->attempts++;
   if (xm_timer_start(c->loop, &c->next, ms, on_next, c) == XM_OK) return;
   xm_err_nomem(&c->why);
   xc_end_with_loss(c);
@@ -133,13 +128,6 @@ static void wait_for_next(xm_conn *c, unsigned ms) {
 static bool is_within_session(const xm_conn *c) {
   uint64_t kept = xm_sm_max(c->sm) ? xm_sm_max(c->sm) * UINT64_C(1000) : SESSION_KEPT;
   return resumable(c) && xm_loop_now(c->loop) < c->lost_at + kept;
-}
-
-static bool may_try_again(const xm_conn *c) {
-  const xm_reconnect *r = &c->o.reconnect;
-  if (!c->begun || !c->trouble.retry || (r->attempts && c->attempts >= r->attempts)) return false;
-  if (c->closing && (c->overdue || xm_sm_stanzas(c->sm) == 0)) return false;
-  return r->any || (r->resume && is_within_session(c));
 }
 
 /* A server whose parser has half a stanza of the last link in it calls the next one's not well-formed (Prosody). */
@@ -155,25 +143,74 @@ static bool is_dirt(const xm_err *e) {
 /* Resuming has brought nothing, and may never: a server that has resumed another session than ours would do so again. */
 static bool is_barren(const xm_conn *c) {
   const xm_err *e = &c->trouble;
+  if (xm_link_objected(c->link)) return false;
   if (c->unproven) return is_dirt(e);
   return c->told && strcmp(c->told, "resuming") == 0 && e->layer == XM_LAYER_STREAM &&
          strcmp(e->condition, "undefined-condition") == 0;
 }
 
-static xm_conn_event follow(xm_conn *c) {
-  c->hops++;
-  if (xc_start_link(c, &c->trouble) < 0) xc_end_as_it_was(c);
+/* Why, and where. A server that doesn't answer for the second time has told why at the first. */
+static void note_trouble(xm_conn *c, bool was_ready) {
+  if (!c->again || xm_link_was_answered(c->link)) c->trouble = *xm_link_why(c->link);
+  if (was_ready || !xm_link_address(c->link, &c->avoid)) c->avoid.ss_family = 0;
+  c->again = false;
+  if (!is_barren(c)) return;
+  c->barren++;
+  c->trouble.retry = true;
+}
+
+/* The session is without a link, from now on. */
+static void note_loss(xm_conn *c) {
+  xm_sm_cut(c->sm, xm_link_taken(c->link));
+  c->lost_at = xm_loop_now(c->loop);
+  c->is_first = true;
+}
+
+static xm_retry_stage stage_of(const xm_conn *c, bool was_ready) {
+  if (was_ready) return XM_RETRY_READY;
+  return c->link && xm_link_is_proven(c->link) ? XM_RETRY_SERVER : XM_RETRY_ANYBODY;
+}
+
+static xm_retry_answer ask_retry(xm_conn *c, bool was_ready, bool elsewhere) {
+  xm_retry_end e = {.why = &c->trouble,
+                    .stage = stage_of(c, was_ready),
+                    .now = xm_loop_now(c->loop),
+                    .elsewhere = elsewhere && c->o.see_other_host,
+                    .stopping = c->closing,
+                    .undelivered = !c->overdue && xm_sm_stanzas(c->sm) > 0,
+                    .resumable = is_within_session(c)};
+  if (c->link) {
+    e.said = xm_link_was_refused(c->link);
+    e.objected = xm_link_objected(c->link) != 0;
+    e.targets = xm_link_has_targets(c->link);
+  }
+  xm_rnd_bytes(&e.dice, sizeof e.dice);
+  return xm_retry_after(&c->retry, &c->o.reconnect, &e);
+}
+
+/* Puts more behind the text of an error. */
+static void add_text(xm_err *e, const char *more) {
+  size_t used = strlen(e->text);
+  snprintf(e->text + used, sizeof e->text - used, "%s", more);
+}
+
+static void explain(xm_conn *c, const xm_retry_answer *a) {
+  if (a->verdict == XM_RETRY_WAIT) c->trouble.retry = true; /* that is what it means */
+  if (a->stuck) add_text(&c->trouble, " (as the last ones did: from now on the pause is reconnect.max)");
+  if (a->verdict != XM_RETRY_END || strcmp(c->trouble.condition, "see-other-host") != 0) return;
+  add_text(&c->trouble, !c->o.see_other_host ? " (see_other_host = true goes there)"
+                                             : " (see_other_host goes to hosts, 3 times in a row at most)");
+}
+
+static xm_conn_event wait_or_end(xm_conn *c, const xm_retry_answer *a) {
+  explain(c, a);
+  if (a->verdict == XM_RETRY_WAIT) {
+    wait_for_next(c, a->ms);
+  } else {
+    if (xm_err_is_set(&c->trouble)) c->why = c->trouble;
+    xc_end_with_loss(c);
+  }
   return XM_CONN_AGAIN;
-}
-
-static bool may_follow(xm_conn *c, const char *other) {
-  return c->o.see_other_host && !c->closing && *other && c->hops < HOPS && read_host(c, other);
-}
-
-/* Something was said before the server had asked for it, and it may have objected: the same again, step by step. That
- * isn't an attempt of its own, and goes on at once. */
-static bool may_fall_back(const xm_conn *c) {
-  return xm_link_objected(c->link) && !c->closing;
 }
 
 void xm_conn_log_in(xm_conn *c, const char *password, size_t n) {
@@ -183,65 +220,61 @@ void xm_conn_log_in(xm_conn *c, const char *password, size_t n) {
   xm_buf_free(&c->password);
 }
 
-static xm_conn_event fall_back(xm_conn *c) {
-  c->objected = xm_link_objected(c->link);
-  c->direct = xm_link_is_direct(c->link);
-  c->again = true;
-  xc_forget_link(c);
+/* Another link at once, which is no attempt of its own. */
+static xm_conn_event go_on(xm_conn *c) {
   c->needs_password = c->has_password && !xc_keeps_password(c);
   if (c->needs_password) return XM_CONN_PASSWORD;
   if (xc_start_link(c, NULL) < 0) xc_end_as_it_was(c);
   return XM_CONN_AGAIN;
 }
 
-/* Why, and where. A server that doesn't answer for the second time has told why at the first. */
-static void note_trouble(xm_conn *c, bool was_ready) {
-  if (!c->again || xm_link_was_answered(c->link)) c->trouble = *xm_link_why(c->link);
-  if (was_ready || !xm_link_address(c->link, &c->avoid)) c->avoid.ss_family = 0;
-  c->again = false;
+/* Something was said before the server had asked for it, and it may have objected: the same again, step by step. */
+static void fall_back(xm_conn *c) {
+  c->objected = xm_link_objected(c->link);
+  c->direct = xm_link_is_direct(c->link);
+  c->again = true;
+}
+
+static void follow(xm_conn *c, const xc_place *there) {
+  c->place = *there;
+  c->sent_there = true;
+  if (c->retry.begun) xc_begin_attempt(c);
 }
 
 /* The link has ended: its xm_err says why. */
 xm_conn_event xc_on_link_end(xm_conn *c) {
   bool was_ready = c->state != XM_CONN_CONNECTING;
-  bool followed = may_follow(c, xm_link_other_host(c->link));
+  xc_place there = {.host = ""};
+  bool elsewhere = read_place(c, xm_link_other_host(c->link), &there);
+  xm_retry_answer next;
   note_trouble(c, was_ready);
-  if (may_fall_back(c)) return fall_back(c);
-  if (!followed) *c->host = '\0';
-  if (is_barren(c)) {
-    c->barren++;
-    c->trouble.retry = true;
-  }
-  if (was_ready) {
-    xm_sm_cut(c->sm, xm_link_taken(c->link));
-    c->lost_at = xm_loop_now(c->loop);
-  }
+  if (was_ready) note_loss(c);
+  next = ask_retry(c, was_ready, elsewhere);
   c->unproven = false;
+  if (next.verdict == XM_RETRY_FALL_BACK) fall_back(c);
+  else if (next.verdict != XM_RETRY_NEXT) c->place = (xc_place){.host = ""}, c->sent_there = false;
+  if (next.verdict == XM_RETRY_FOLLOW) follow(c, &there);
+  if (next.verdict == XM_RETRY_FALL_BACK || next.verdict == XM_RETRY_NEXT) c->targets = xm_link_take_targets(c->link);
   xc_forget_link(c);
-  if (followed) return follow(c);
-  if (may_try_again(c)) {
-    wait_for_next(c, backoff(c));
-  } else {
-    if (xm_err_is_set(&c->trouble)) c->why = c->trouble;
-    xc_end_with_loss(c);
-  }
-  return XM_CONN_AGAIN;
+  return next.verdict == XM_RETRY_WAIT || next.verdict == XM_RETRY_END ? wait_or_end(c, &next) : go_on(c);
+}
+
+/* Where the session is kept, if the server has told; not where the options name the one host that is to be dialled. */
+static const char *location(const xm_conn *c) {
+  return resumable(c) && c->is_first && (!c->o.host || c->o.see_other_host) ? xm_sm_location(c->sm) : NULL;
 }
 
 xm_conn_event xc_connect_again(xm_conn *c) {
-  const char *location = resumable(c) && c->attempts == 1 ? xm_sm_location(c->sm) : NULL;
+  const char *there = location(c);
+  xm_retry_answer next;
   if (!c->must_connect) return XM_CONN_NOTHING;
-  c->must_connect = false;
-  if (location && !read_host(c, location)) *c->host = '\0';
+  c->must_connect = c->is_first = false;
+  if (there && !read_place(c, there, &c->place)) *c->place.host = '\0';
   xm_err_clear(&c->trouble);
+  xc_begin_attempt(c);
   if (xc_start_link(c, &c->trouble) == XM_OK) return XM_CONN_AGAIN;
-  if (may_try_again(c)) {
-    wait_for_next(c, backoff(c));
-  } else {
-    c->why = c->trouble;
-    xc_end_with_loss(c);
-  }
-  return XM_CONN_AGAIN;
+  next = ask_retry(c, false, false);
+  return wait_or_end(c, &next);
 }
 
 /* Sessions. */
@@ -299,7 +332,7 @@ static int go_on_with_session(xm_conn *c, uint32_t h) {
 
 /* A new session is not what was asked for: to go on was wanted for as long as the old one can be resumed. */
 static bool is_unwanted(const xm_conn *c, xm_nego_outcome outcome) {
-  return c->begun && outcome != XM_NEGO_RESUMED && !c->o.reconnect.any && c->hops == 0;
+  return c->retry.begun && outcome != XM_NEGO_RESUMED && !c->o.reconnect.any && !c->sent_there;
 }
 
 static xm_conn_event end_session(xm_conn *c, const uint32_t *h) {
@@ -322,13 +355,13 @@ xm_conn_event xc_on_opened(xm_conn *c) {
     return xc_on_link_end(c);
   }
   note_login(c);
-  if (!c->begun) c->news |= NEWS_BOUND;
-  c->begun = true;
+  if (!c->retry.begun) c->news |= NEWS_BOUND;
+  xm_retry_opened(&c->retry, xm_loop_now(c->loop));
   c->state = c->closing ? XM_CONN_CLOSING : XM_CONN_READY;
-  c->attempts = c->hops = c->objected = 0;
+  c->objected = 0;
   c->avoid.ss_family = 0;
-  c->again = false;
-  *c->host = '\0';
+  c->again = c->sent_there = false;
+  *c->place.host = '\0';
   xm_err_clear(&c->trouble);
   xc_put_off_keepalive(c);
   xm_conn_flush(c);

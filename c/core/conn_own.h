@@ -5,6 +5,7 @@
 
 #include "conn.h"
 #include "link.h"
+#include "retry.h"
 #include "rnd.h"
 
 enum {
@@ -15,7 +16,6 @@ enum {
   PROVE = 5000,         /* ms: a resumed session that swallows what it is given is found out sooner than a dead link */
   REST = 500,           /* ms until memory that a burst has left is given back */
   KEPT = 4096,          /* bytes of it that aren't worth the trouble */
-  HOPS = 3,             /* see-other-host, in a row */
   BARREN = 2,           /* resumptions that brought nothing on, until the session is given up */
   SESSION_KEPT = 300000 /* ms that a server keeps a cut session, where it doesn't say */
 };
@@ -24,6 +24,12 @@ enum {
 enum { ENOUGH = -1 };
 
 enum { NEWS_BOUND = 1, NEWS_REBOUND = 2, NEWS_ENDED = 4 };
+
+/* Where to go instead of where the options say. */
+typedef struct xc_place {
+  char host[256]; /* "": nowhere */
+  int port;
+} xc_place;
 
 struct xm_conn {
   xm_conn_options o;
@@ -47,13 +53,14 @@ struct xm_conn {
   xm_err why, trouble;
   const char *told;  /* the state's name that was given out */
   unsigned news;     /* NEWS_*, not given out yet */
-  unsigned attempts; /* since it was last ready */
-  unsigned hops;
+  xm_retry retry;
   unsigned barren;
-  uint64_t due;      /* when the first link must be open */
+  uint64_t due;      /* when this attempt must have come to a session */
   uint64_t lost_at;  /* when the last link broke */
-  char host[256];    /* where to go instead; "": nowhere */
-  int port;
+  xc_place place;
+  bool sent_there;   /* by a see-other-host: what is there is a new session, and welcome */
+  bool is_first;     /* the next attempt is the first one after a session */
+  xm_targets *targets; /* of the last link, for the next one; NULL: none */
   xm_jump jump;      /* the machine may have slept */
   struct sockaddr_storage avoid; /* where the last attempt came to nothing */
   unsigned objected;   /* what was said ahead on a link that failed by it, perhaps; since then no link has opened */
@@ -62,7 +69,6 @@ struct xm_conn {
   char ping[XM_RND_ID + 1];      /* id of the last XEP-0199 ping that is not answered; "": none. Its link may be gone */
   bool pinging;      /* it is waited for */
   bool bound;        /* there is a session: `jid` is its address */
-  bool begun;        /* it has been READY */
   bool unproven;     /* the session was resumed, and nothing has been acknowledged since */
   bool handling;     /* the stanza that was given out isn't counted yet */
   bool must_keep;    /* it is time for one */
@@ -111,6 +117,7 @@ void xc_forget_link(xm_conn *c);
 void xc_end(xm_conn *c);
 void xc_end_with_loss(xm_conn *c);
 void xc_end_as_it_was(xm_conn *c); /* by what the last link ended by */
+void xc_begin_attempt(xm_conn *c); /* its time begins */
 int xc_start_link(xm_conn *c, xm_err *e);
 xm_conn_event xc_on_opened(xm_conn *c);
 xm_conn_event xc_on_link_end(xm_conn *c);

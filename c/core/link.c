@@ -42,9 +42,19 @@ static void on_late(void *arg) {
   xk_wake(k);
 }
 
+/* How many other targets there are. */
+static unsigned targets_left(const xm_targets *t) {
+  unsigned n = 0;
+  int i;
+  for (i = t ? t->next : 0; t && i < t->n; i++) n += i == t->next || t->list[i].target != t->list[i - 1].target;
+  return n;
+}
+
+/* Half of it all, or less where others must have their share. */
 static unsigned time_for_phase(const xm_link *k) {
   uint64_t now = xm_loop_now(k->loop), left = k->due > now ? k->due - now : 0;
-  return (unsigned)(left < k->o->timeout / 2 ? left : k->o->timeout / 2);
+  uint64_t share = left / (targets_left(k->targets) + 1);
+  return (unsigned)(share < k->o->timeout / 2 ? share : k->o->timeout / 2);
 }
 
 /* The states come in their order, each with its deadline; CLOSED may follow any, and DIALLING a SECURING that failed for the
@@ -182,33 +192,31 @@ static const unsigned endings[XM_LINK_CLOSED + 1][XM_LINK_REFUSE + 1] = {
     [XM_LINK_CLOSED]      = { 0,   0,        0,              0 },
 };
 
-static size_t say_last(xm_link *k, const char *text) {
-  if (xm_buf_puts(&k->wire, text) < 0) return 0;
+static void say_last(xm_link *k, const char *text) {
+  if (xm_buf_puts(&k->wire, text) < 0) return;
   xm_wirelog_text(k->log, '>', text, strlen(text));
-  return (size_t)xm_link_flush(k);
+  xm_link_flush(k);
 }
 
-static size_t say_error(xm_link *k, const char *detail) {
+static void say_error(xm_link *k, const char *detail) {
   char text[384];
-  if (k->why.layer != XM_LAYER_STREAM) return 0;
+  if (k->why.layer != XM_LAYER_STREAM) return;
   snprintf(text, sizeof text,
            "<stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>%s</stream:error></stream:stream>",
            k->why.condition, detail ? detail : "");
-  return say_last(k, text);
+  say_last(k, text);
 }
 
-size_t xm_link_end(xm_link *k, xm_link_how how, const char *detail) {
+void xm_link_end(xm_link *k, xm_link_how how, const char *detail) {
   unsigned todo = endings[k->state][how];
-  size_t taken = 0;
-  if (k->state == XM_LINK_CLOSED) return 0;
+  if (k->state == XM_LINK_CLOSED) return;
   if (how == XM_LINK_CUT || how == XM_LINK_REFUSE) xm_err_nomem(&k->why); /* unless it is set */
-  if (todo & SAY_BYE) taken = say_last(k, "</stream:stream>");
-  if (todo & SAY_ERROR) taken = say_error(k, detail);
+  if (todo & SAY_BYE) say_last(k, "</stream:stream>");
+  if (todo & SAY_ERROR) say_error(k, detail);
   if ((todo & END_TLS) && k->tls) xm_tls_finish(k->tls);
   if ((todo & END_TCP) && k->sock) xm_sock_finish(k->sock);
   xk_enter(k, XM_LINK_CLOSED);
   tear_down(k);
-  return taken;
 }
 
 xm_link_event xk_end(xm_link *k, xm_link_how how) {
@@ -260,8 +268,11 @@ static int pull(xm_link *k) {
   return ev;
 }
 
-void xk_note_other_host(xm_link *k, const xm_tape *t) {
-  const char *host = xm_nego_other_host(t);
+void xk_note_error(xm_link *k, const xm_tape *t) {
+  const char *host;
+  if (!xm_nego_is_stream_error(t)) return;
+  k->refused = true;
+  host = xm_nego_other_host(t);
   if (host && strlen(host) < sizeof k->other_host) strcpy(k->other_host, host);
 }
 
@@ -269,7 +280,7 @@ static xm_link_event on_element(xm_link *k, bool skipped) {
   const xm_tape *t = xm_xml_tape(k->xml);
   if (k->nego) return xk_negotiate(k, false);
   xm_wirelog_tape(k->log, t, false);
-  xk_note_other_host(k, t);
+  xk_note_error(k, t);
   return skipped ? XM_LINK_SKIPPED : XM_LINK_ELEMENT;
 }
 
@@ -377,8 +388,15 @@ static int start_fed(xm_link *k, xm_err *e) {
 
 static int redial(xm_link *k, const xm_link_start *start, xm_err *e) {
   xm_dns_address there = {.sa = *start->avoid, .direct_tls = start->direct};
+  k->again = true;
   k->blamed = start->objected;
   k->sock = xm_sock_dial(k->loop, &there, 1, xk_wake, k, e);
+  return k->sock && xk_enter(k, XM_LINK_DIALLING) == XM_LINK_AGAIN ? XM_OK : XM_EFAIL;
+}
+
+static int dial_targets(xm_link *k, xm_err *e) {
+  const xm_targets *t = k->targets;
+  k->sock = xm_sock_dial(k->loop, t->list + t->next, t->n - t->next, xk_wake, k, e);
   return k->sock && xk_enter(k, XM_LINK_DIALLING) == XM_LINK_AGAIN ? XM_OK : XM_EFAIL;
 }
 
@@ -393,6 +411,7 @@ static int begin(xm_link *k, const xm_link_start *start, xm_err *e) {
   if (k->o->fed) return start_fed(k, e);
   k->due = start->due ? start->due : xm_loop_now(k->loop) + k->o->timeout;
   if (start->again) return redial(k, start, e);
+  if (k->targets) return dial_targets(k, e);
   q.budget_ms = time_for_phase(k);
   if (xk_enter(k, XM_LINK_RESOLVING) != XM_LINK_AGAIN) return XM_EFAIL;
   k->dns = xm_dns_start(k->loop, &q, xk_wake, k, e);
@@ -403,9 +422,11 @@ xm_link *xm_link_new(xm_loop *l, const xm_conn_options *o, const xm_link_start *
   xm_link *k = calloc(1, sizeof *k);
   if (!k) {
     xm_err_nomem(e);
+    xm_targets_free(start->targets);
     return NULL;
   }
   k->o = o;
+  k->targets = start->targets;
   k->log = log;
   k->loop = l;
   k->wire = XM_BUF_SECRET;
@@ -424,6 +445,7 @@ xm_link *xm_link_new(xm_loop *l, const xm_conn_options *o, const xm_link_start *
 void xm_link_free(xm_link *k) {
   if (!k) return;
   tear_down(k);
+  xm_targets_free(k->targets);
   xm_timer_stop(k->loop, &k->phase);
   xm_xml_free(k->xml);
   xm_buf_free(&k->wire);
@@ -505,6 +527,41 @@ bool xm_link_is_direct(const xm_link *k) {
 
 bool xm_link_was_answered(const xm_link *k) {
   return k->answered;
+}
+
+bool xm_link_was_refused(const xm_link *k) {
+  return k->refused;
+}
+
+bool xm_link_is_proven(const xm_link *k) {
+  return k->tls_version || k->o->tls == XM_TLS_NONE;
+}
+
+/* Whoever shows a certificate that is wrong, or meddles, must not be able to choose where we go. */
+static bool is_of_the_target(const xm_link *k) {
+  const xm_err *e = &k->why;
+  switch (e->layer) {
+    case XM_LAYER_TCP:
+    case XM_LAYER_CLOSED:
+    case XM_LAYER_TIMEOUT: return true;
+    case XM_LAYER_TLS: return strncmp(e->condition, "certificate", 11) != 0 && strcmp(e->condition, "plaintext-injection") != 0;
+    case XM_LAYER_STREAM: return e->retry || !k->refused;
+    default: return false;
+  }
+}
+
+bool xm_link_has_targets(const xm_link *k) {
+  return targets_left(k->targets) > 0 && !k->mechanism && is_of_the_target(k) && xm_loop_now(k->loop) < k->due;
+}
+
+xm_targets *xm_link_take_targets(xm_link *k) {
+  xm_targets *t = k->targets;
+  k->targets = NULL;
+  return t;
+}
+
+void xm_targets_free(xm_targets *t) {
+  free(t);
 }
 
 unsigned xm_link_went_ahead(const xm_link *k) {

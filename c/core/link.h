@@ -26,6 +26,9 @@
 
 typedef struct xm_link xm_link;
 
+/* The addresses of an SRV answer that were not tried yet. */
+typedef struct xm_targets xm_targets;
+
 typedef enum xm_link_state {
   XM_LINK_RESOLVING,   /* dns asks (RFC 6120 3.2); ends with addresses */
   XM_LINK_DIALLING,    /* sock dials; ends with one that answered */
@@ -48,6 +51,8 @@ typedef struct xm_link_start {
   bool again;                           /* no: dial it and nothing else, with TLS from the first byte if `direct` */
   bool direct;
   unsigned objected; /* what xm_link_objected said of the last link: nothing is said ahead on this one */
+  xm_targets *targets; /* from the last link, to be dialled (or kept, with `again`); the new one's from now on, whatever comes
+                          of it. NULL: none */
 } xm_link_start;
 
 typedef enum xm_link_event {
@@ -88,8 +93,8 @@ typedef enum xm_link_how {
 } xm_link_how;
 
 /* Ends it, in any state, without waiting; then it is CLOSED. `detail`: with REFUSE an application's own condition (4.9.4),
- * NULL: none. How many bytes of the wire the kernel has taken, as xm_link_flush says. */
-size_t xm_link_end(xm_link *k, xm_link_how how, const char *detail);
+ * NULL: none. */
+void xm_link_end(xm_link *k, xm_link_how how, const char *detail);
 
 xm_link_state xm_link_state_of(const xm_link *k);
 const char *xm_link_phase(const xm_link *k); /* "connecting", "securing", ...; a string that stays */
@@ -109,6 +114,14 @@ const char *xm_link_binding(const xm_link *k);
 bool xm_link_address(const xm_link *k, struct sockaddr_storage *sa);
 bool xm_link_is_direct(const xm_link *k);
 bool xm_link_was_answered(const xm_link *k); /* there was a stream header of the peer's */
+bool xm_link_was_refused(const xm_link *k);  /* the peer has ended it by a stream error of its own, which xm_link_why has */
+bool xm_link_is_proven(const xm_link *k);    /* the peer has shown a certificate that is right, or none was asked for */
+/* After a failure before anything was authenticated, by what may be the fault of this target alone (not by a certificate): is
+ * there another one to try, in time? */
+bool xm_link_has_targets(const xm_link *k);
+/* They are the caller's then; NULL: none. */
+xm_targets *xm_link_take_targets(xm_link *k);
+void xm_targets_free(xm_targets *t);
 /* What was said before it was asked for (XM_NEGO_AHEAD_*). */
 unsigned xm_link_went_ahead(const xm_link *k);
 /* After a failure before it was open: what of that may be to blame, with XM_LINK_PERHAPS if it may as well be the network;

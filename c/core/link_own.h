@@ -10,6 +10,11 @@
 
 enum { OTHER_HOST = 300 };
 
+struct xm_targets {
+  int n, next; /* addresses in the list; the first one of the next target */
+  xm_dns_address list[];
+};
+
 struct xm_link {
   const xm_conn_options *o;
   xm_link_state state;
@@ -18,6 +23,7 @@ struct xm_link {
   xm_jid *bound;    /* what was bound; NULL: nothing yet */
   char domain[256]; /* ASCII, for DNS and certificates */
   xm_dns *dns;
+  xm_targets *targets; /* until OPEN; NULL: no others */
   xm_sock *sock;    /* from DIALLING on, until CLOSED */
   xm_tls *tls;      /* from SECURING on */
   xm_nego *nego;    /* until OPEN */
@@ -41,8 +47,10 @@ struct xm_link {
   unsigned blamed; /* what the last link to this address failed by, if it did: to be remembered when this one opens */
   bool lockstep;   /* nothing is said ahead */
   bool answered;   /* by a stream header */
+  bool refused;    /* by a stream error of the peer's */
   bool has_sm;
   bool tls_resumed;
+  bool again;       /* one address is dialled, and none of the targets */
   bool choked;      /* the server has, on a TLS session that was offered */
   bool direct;      /* TLS from the first byte */
   bool late;        /* the phase's deadline has passed */
@@ -59,7 +67,8 @@ xm_link_event xk_end(xm_link *k, xm_link_how how);
 /* Below TLS. */
 ssize_t xk_recv(void *link, void *to, size_t n);
 ssize_t xk_send(void *link, const void *from, size_t n);
-void xk_note_other_host(xm_link *k, const xm_tape *t);
+/* A stream error of the peer's, and where it says to go. */
+void xk_note_error(xm_link *k, const xm_tape *t);
 
 /* link_setup. Each comes to an event, or to AGAIN when the next state can go on at once. */
 

@@ -1,4 +1,5 @@
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "known.h"
@@ -18,6 +19,23 @@ static void rotate(const xm_link *k, const xm_dns_address *from, int n, xm_dns_a
   for (i = 0; i < n; i++) to[i] = from[(first + i) % n];
 }
 
+/* Where there are several targets they are kept: the one that answers may be none of ours. */
+static int keep_targets(xm_link *k, const xm_dns_address *list, int n) {
+  if (list[0].target == list[n - 1].target) return XM_OK;
+  k->targets = malloc(sizeof *k->targets + (size_t)n * sizeof *list);
+  if (!k->targets) return xm_err_nomem(&k->why);
+  k->targets->n = k->targets->next = n;
+  memcpy(k->targets->list, list, (size_t)n * sizeof *list);
+  return XM_OK;
+}
+
+/* One has answered: the next target is the one behind it. */
+static void pass_target(xm_targets *t, const xm_dns_address *won) {
+  int i;
+  for (i = 0; t && i < t->n; i++)
+    if (t->list[i].target == won->target) t->next = i + 1;
+}
+
 xm_link_event xk_resolve(xm_link *k) {
   const xm_dns_address *list;
   xm_dns_address order[XM_DNS_ADDRESSES];
@@ -25,6 +43,7 @@ xm_link_event xk_resolve(xm_link *k) {
   if (n == 0) return XM_LINK_NOTHING;
   if (n < 0) return xk_end(k, XM_LINK_CUT);
   rotate(k, list, n, order);
+  if (keep_targets(k, order, n) < 0) return xk_end(k, XM_LINK_CUT);
   k->sock = xm_sock_dial(k->loop, order, n, xk_wake, k, &k->why);
   if (!k->sock) return xk_end(k, XM_LINK_CUT);
   xm_dns_free(k->dns);
@@ -112,6 +131,7 @@ xm_link_event xk_dial(xm_link *k) {
   if (rc == 0) return XM_LINK_NOTHING;
   if (rc < 0) return xk_end(k, XM_LINK_CUT);
   k->address = won->sa;
+  if (!k->again) pass_target(k->targets, won);
   if (k->o->tls == XM_TLS_NONE && !k->o->component && !xm_sock_is_loopback(k->sock)) {
     xm_err_set(&k->why, XM_LAYER_TLS, "tls-required", false,
                "tls=\"none\" is only for a server on this machine (a loopback address): use \"starttls\" or \"direct\"");
@@ -139,7 +159,7 @@ static xm_link_event dial_again(xm_link *k) {
   xm_tls_free(k->tls);
   xm_sock_free(k->sock);
   xm_buf_clear(&k->wire);
-  k->choked = true;
+  k->choked = k->again = true;
   k->tls = NULL;
   k->sock = xm_sock_dial(k->loop, &same, 1, xk_wake, k, &k->why);
   if (!k->sock) return xk_end(k, XM_LINK_CUT);
@@ -172,6 +192,7 @@ static xm_link_event start_tls(xm_link *k) {
 }
 
 void xk_open_up(xm_link *k) {
+  xm_targets_free(xm_link_take_targets(k));
   xm_nego_free(k->nego);
   k->nego = NULL;
   xm_xml_set_bounds(k->xml, &k->o->bounds, XM_XML_SKIP);
@@ -198,7 +219,7 @@ xm_link_event xk_negotiate(xm_link *k, bool header) {
   int verdict =
       header ? xm_nego_opened(k->nego, t, &k->wire, &k->why) : xm_nego_read(k->nego, t, &k->wire, &k->why);
   xm_wirelog_tape(k->log, t, secret);
-  xk_note_other_host(k, t);
+  xk_note_error(k, t);
   k->objected = xm_nego_objected(k->nego);
   k->answered = k->answered || header;
   if (verdict < 0) return xk_end(k, xm_nego_is_stream_error(t) ? XM_LINK_BYE : XM_LINK_REFUSE);

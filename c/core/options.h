@@ -1,4 +1,4 @@
-/* options: what a connection is asked for. Rank 2: knows bounds, jid, tls. A header only: filled in by the binding, kept by
+/* options: what a connection is asked for. Rank 2: knows bounds, jid, retry, tls. A header only: filled in by the binding, kept by
  * conn, read by link. */
 #ifndef XM_OPTIONS_H
 #define XM_OPTIONS_H
@@ -8,6 +8,7 @@
 
 #include "bounds.h"
 #include "jid.h"
+#include "retry.h"
 #include "tls.h"
 
 typedef enum xm_tls_policy { XM_TLS_STARTTLS, XM_TLS_DIRECT, XM_TLS_NONE } xm_tls_policy;
@@ -15,15 +16,6 @@ typedef enum xm_tls_policy { XM_TLS_STARTTLS, XM_TLS_DIRECT, XM_TLS_NONE } xm_tl
 /* What may be said before it is asked for (XEP-0305): nothing; where a login has succeeded before, so that the server is known
  * to take it or to have objected; to strangers, too, where it is safe. */
 typedef enum xm_pipelining { XM_PIPELINING_NONE, XM_PIPELINING_KNOWN, XM_PIPELINING_EAGER } xm_pipelining;
-
-/* When a connection that had been ready breaks. */
-typedef struct xm_reconnect {
-  bool any;          /* connect again, resuming the session if that can be, else with a new one */
-  bool resume;       /* connect again only for as long as the session can be resumed */
-  unsigned min, max; /* the pause before the first attempt is up to `min`, before each next one up to twice as long, never over
-                        `max` */
-  unsigned attempts; /* in a row; 0: no end */
-} xm_reconnect;
 
 /* Strings are copied. Times are milliseconds, sizes bytes. All zero is not a valid set: see xm_conn_defaults. */
 typedef struct xm_conn_options {
@@ -46,7 +38,7 @@ typedef struct xm_conn_options {
   bool see_other_host;     /* go where the server says, at most 3 times in a row (RFC 6120 4.9.3.19) */
   bool sm;                 /* stream management, where the server has it (XEP-0198) */
   bool resumable;          /* and a session that it keeps when the link breaks */
-  xm_reconnect reconnect;
+  xm_retry_policy reconnect;
   unsigned timeout;        /* to be READY within; each phase has at most half of it */
   unsigned keepalive;      /* the server is asked for a sign of life after so long without a send; 0: never */
   unsigned patience;       /* an acknowledgement, or that sign, is waited for so long */

@@ -147,7 +147,7 @@ function Jid:with_resource(resource) end
 ---@class xmpp.Reconnect
 ---@field min? number seconds (1)
 ---@field max? number seconds (60)
----@field attempts? integer in a row (no end)
+---@field attempts? integer until a session has stood for as long as `max`, at least 2 s, at most 30 (no end)
 
 --- Options of `send`.
 ---@class xmpp.SendOpts
