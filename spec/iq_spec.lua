@@ -307,11 +307,10 @@ stage.under_manners("iq", set, GROUPS)
 
 -- A component has many addresses; who asks several of them may use one id, and so may those who ask through it.
 describe("a component", function()
-  local f
   before_each(function() f = fed.open { jid = "echo.xmpp.test", component = true } end)
 
-  local function ask(to, from, id)
-    f:feed(("<iq type='get' id='%s' from='%s' to='%s'><q xmlns='urn:x'/></iq>"):format(id or "1", from or "bob@x/r", to))
+  local function ask_at(to)
+    f:feed(("<iq type='get' id='1' from='bob@x/r' to='%s'><q xmlns='urn:x'/></iq>"):format(to))
   end
 
   local function result(from, to)
@@ -319,7 +318,7 @@ describe("a component", function()
   end
 
   -- What it sent, attributes by name: table order is nobody's business.
-  local function sent()
+  local function answers()
     local list = {}
     for tag in f:sent():gmatch "<iq[^>]*>" do
       list[#list + 1] = ("%s to %s from %s"):format(tag:match "type='(%w+)'", tag:match " to='([^']*)'",
@@ -336,11 +335,11 @@ describe("a component", function()
       end
     end)
     f.conn:set_handler()
-    ask "slow@echo.xmpp.test"
-    ask "mute@echo.xmpp.test"
-    assert.same({ "error to bob@x/r from mute@echo.xmpp.test" }, sent())
+    ask_at "slow@echo.xmpp.test"
+    ask_at "mute@echo.xmpp.test"
+    assert.same({ "error to bob@x/r from mute@echo.xmpp.test" }, answers())
     xmpp.sleep(0.02)
-    assert.same({ "result to bob@x/r from slow@echo.xmpp.test" }, sent())
+    assert.same({ "result to bob@x/r from slow@echo.xmpp.test" }, answers())
   end)
 
   it("says by `from` which of its addresses has answered; by default it is its domain", function()
@@ -349,13 +348,13 @@ describe("a component", function()
       held[#held + 1] = x
       xmpp.sleep(0.01)
     end)
-    ask "a@echo.xmpp.test"
-    ask "echo.xmpp.test"
+    ask_at "a@echo.xmpp.test"
+    ask_at "echo.xmpp.test"
     f.conn:send { "iq", { type = "result", id = "1", to = "bob@x/r" } }
     f.conn:send { "iq", { type = "result", id = "1", to = "bob@x/r", from = "b@echo.xmpp.test" } }
-    assert.equal(2, #sent())
+    assert.equal(2, #answers())
     xmpp.sleep(0.02)
-    assert.same({ "error to bob@x/r from a@echo.xmpp.test" }, sent())
+    assert.same({ "error to bob@x/r from a@echo.xmpp.test" }, answers())
   end)
 
   it("lets two of its users ask with one id", function()
@@ -376,8 +375,8 @@ describe("a component", function()
 
   it("is answered as a server of RFC 6122 spells it, and who it asked", function()
     local got
-    f.conn:send_callback({ "iq", { type = "get", id = "1", to = "stra\195\159e@x", from = "\239\172\129sh@echo.xmpp.test" } },
-      function(r) got = r end)
+    local x = { "iq", { type = "get", id = "1", to = "stra\195\159e@x", from = "\239\172\129sh@echo.xmpp.test" } }
+    f.conn:send_callback(x, function(r) got = r end)
     f:feed(result("strase@x", "fish@echo.xmpp.test"))
     assert.is_nil(got)
     f:feed(result("strasse@x", "fish@echo.xmpp.test"))
@@ -388,7 +387,7 @@ end)
 describe("the same question again and again", function()
   -- A client's: whoever repeats himself gets an answer to each, from the call that each went to.
   it("is answered by the call that it went to", function()
-    local f = fed.open { jid = "alice@xmpp.test/here" }
+    f = fed.open { jid = "alice@xmpp.test/here" }
     local n = 0
     f.conn:set_callback(function(x)
       n = n + 1
@@ -402,9 +401,9 @@ describe("the same question again and again", function()
     end)
     for _ = 1, 3 do f:feed "<iq type='get' id='1' from='bob@x/r'><q xmlns='urn:x'/></iq>" end
     xmpp.sleep(0.1)
-    local answers = {}
-    for kind, what in f:sent():gmatch "<iq[^>]*type='(%w+)'[^>]*><(%w+)" do answers[#answers + 1] = kind .. " " .. what end
-    table.sort(answers)
-    assert.same({ "error error", "result n1", "result n2" }, answers)
+    local got = {}
+    for kind, what in f:sent():gmatch "<iq[^>]*type='(%w+)'[^>]*><(%w+)" do got[#got + 1] = kind .. " " .. what end
+    table.sort(got)
+    assert.same({ "error error", "result n1", "result n2" }, got)
   end)
 end)

@@ -93,7 +93,7 @@ describe("what crosses a bound", function()
       assert.same({ "iq", { type = "error", id = "q1", to = "bob@x.test/y" } }, { answer[1], answer[2] })
       assert.same({ "error", { type = "modify" } }, { answer[3][1], answer[3][2] })
       assert.truthy(xexpr.child(answer[3], "policy-violation", "urn:ietf:params:xml:ns:xmpp-stanzas"))
-      assert.truthy(xexpr.text(answer[3], "text"):find("max_depth", 1, true))
+      assert.truthy(xexpr.text(answer[3], "text", "urn:ietf:params:xml:ns:xmpp-stanzas"):find("max_depth", 1, true))
       goes_on()
     end
     for _, start in ipairs { "iq type='result'", "iq type='error'", "iq", "message type='error'", "presence" } do

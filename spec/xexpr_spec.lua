@@ -118,6 +118,23 @@ describe("children", function()
   it("refuses other types", function()
     refuses("bad argument #1 to 'children' (element expected, got number)", function() xexpr.children(5) end)
     refuses("bad argument #2 to 'children' (string expected, got number)", function() xexpr.children({ "a" }, 5) end)
+    refuses("bad argument #3 to 'children' (string expected, got number)",
+      function() xexpr.children({ "a" }, "b", 5) end)
+  end)
+
+  it("may be asked for in one namespace", function()
+    local x = { "message", {}, { "a", "1" }, "t", { "a", { xmlns = "urn:x" }, "2" }, { "b", { xmlns = "urn:x" }, "3" } }
+    local function all(...)
+      local out = {}
+      for c in xexpr.children(...) do out[#out + 1] = c[#c] end
+      return table.concat(out)
+    end
+    assert.equal("123", all(x))
+    assert.equal("12", all(x, "a"))
+    assert.equal("2", all(x, "a", "urn:x"))
+    assert.equal("1", all(x, "a", "jabber:client"))
+    assert.equal("23", all(x, nil, "urn:x"))
+    assert.equal("", all(x, "a", "urn:y"))
   end)
 end)
 
@@ -135,9 +152,51 @@ describe("text", function()
     assert.is_nil(xexpr.text({ "message", "body" }, "body"))
   end)
 
+  it("takes nobody's body from another namespace", function()
+    local forged = { "message", {}, { "body", { xmlns = "urn:evil" }, "forged" }, { "body", "said" } }
+    assert.equal("said", xexpr.text(forged, "body"))
+    assert.is_nil(xexpr.text({ "message", {}, forged[3] }, "body"))
+    assert.equal("forged", xexpr.text(forged, "body", "urn:evil"))
+    assert.equal("said", xexpr.text(forged, "body", "jabber:client"))
+    assert.is_nil(xexpr.text(forged, "body", "urn:other"))
+    assert.equal("", xexpr.text({ "message", {}, { "body", { xmlns = "jabber:client" } } }, "body"))
+    local q = { "query", { xmlns = "urn:q" }, { "name", { xmlns = "urn:other" }, "no" }, { "name", "yes" } }
+    assert.equal("yes", xexpr.text(q, "name"))
+    assert.equal("yes", xexpr.text(q, "name", "urn:q"))
+    assert.equal("yes", xexpr.text({ "item", { "name", "yes" } }, "name")) -- nobody knows its namespace
+    assert.is_nil(xexpr.text({ "item", { "name", { xmlns = "urn:x" }, "no" } }, "name"))
+  end)
+
+  it("reads the language that is wanted (RFC 6121 5.2.3)", function()
+    local function message(own, ...)
+      local x = { "message", { ["xml:lang"] = own } }
+      for _, lang in ipairs { ... } do x[#x + 1] = { "body", { ["xml:lang"] = lang ~= "-" and lang or nil }, lang } end
+      return x
+    end
+    local rows = {
+      -- wanted, the message's own, its bodies, which one it is
+      { nil, nil, { "cs", "-", "en" }, "-" }, { nil, nil, { "cs", "en" }, "cs" }, { nil, "en", { "cs", "en" }, "en" },
+      { nil, "en", { "cs", "en", "-" }, "-" }, { nil, "en", { "cs", "en-GB" }, "en-GB" },
+      { nil, "en", { "cs", "en-GB", "EN" }, "EN" }, { nil, "de", { "cs", "en" }, "cs" },
+      { "en", nil, { "-", "cs", "en" }, "en" }, { "EN", nil, { "-", "cs", "en" }, "en" },
+      { "de", nil, { "-", "de-AT" }, "de-AT" }, { "de-AT", nil, { "-", "de" }, "de" },
+      { "de-AT", nil, { "de", "de-AT", "-" }, "de-AT" }, { "de", nil, { "den", "cs" }, "den" },
+      { "de", nil, { "cs", "-" }, "-" }, { "de", "de", { "cs", "-", "en" }, "-" }, { "de", "en", { "-", "cs" }, "-" },
+      { "fr", "en", { "cs", "en" }, "en" }, { "en", nil, { "en", "en" }, "en" }, { "", nil, { "cs", "-" }, "-" },
+      { "zh", nil, { "-", "zh-Hant-TW" }, "zh-Hant-TW" },
+    }
+    for i, row in ipairs(rows) do
+      local got = xexpr.text(message(row[2], (table.unpack or unpack)(row[3])), "body", nil, row[1])
+      assert.equal(row[4], got, "row " .. i)
+    end
+    assert.equal("first", xexpr.text({ "message", {}, { "body", "first" }, { "body", "second" } }, "body"))
+  end)
+
   it("refuses other types", function()
     refuses("bad argument #1 to 'text' (element expected, got boolean)", function() xexpr.text(true) end)
     refuses("bad argument #2 to 'text' (string expected, got boolean)", function() xexpr.text({ "a" }, true) end)
+    refuses("bad argument #3 to 'text' (string expected, got number)", function() xexpr.text({ "a" }, "b", 1) end)
+    refuses("bad argument #4 to 'text' (string expected, got number)", function() xexpr.text({ "a" }, "b", nil, 1) end)
   end)
 end)
 
@@ -162,7 +221,7 @@ describe("reply", function()
     local x = { "iq", { type = "get", id = "1", from = "a@x", to = "b@y/z", ["xml:lang"] = "de" }, { "ping" } }
     local before = copy(x)
     local q = { "q", { xmlns = "urn:q" } }
-    assert.same({ "iq", { type = "result", id = "1", to = "a@x", from = "b@y/z" }, q, "t", 5 },
+    assert.same({ "iq", { type = "result", id = "1", to = "a@x" }, q, "t", 5 },
       xexpr.reply(x, q, "t", 5))
     assert.same(before, x)
     assert.same({ "iq", { type = "result", id = "2" } }, xexpr.reply { "iq", { type = "set", id = "2" } })
@@ -174,19 +233,58 @@ describe("reply", function()
     assert.same({ "message", {}, { "body", "Hi" } }, xexpr.reply({ "message", "x" }, { "body", "Hi" }))
   end)
 
-  it("keeps the type and the id of a message", function()
-    assert.same({ "message", { type = "chat", id = "m", to = "a@x/r", from = "b@y" } },
-      xexpr.reply { "message", { type = "chat", id = "m", from = "a@x/r", to = "b@y" } })
+  it("keeps the type of a message and its thread, not its id", function()
+    local thread = { "thread", { parent = "p" }, "t" }
+    local x = { "message", { type = "chat", id = "m", from = "a@x/r", to = "b@y" }, { "body", "Hi" },
+      { "thread", { xmlns = "urn:evil" }, "no" }, thread }
+    assert.same({ "message", { type = "chat", to = "a@x/r" } }, xexpr.reply { x[1], x[2] })
+    local answer = xexpr.reply(x, { "body", "Ho" })
+    assert.same({ "message", { type = "chat", to = "a@x/r" }, { "body", "Ho" }, thread }, answer)
+    assert.not_equal(thread, answer[4])
+    assert.same({ "message", { type = "chat", to = "a@x/r" }, { "thread", "mine" } },
+      xexpr.reply(x, { "thread", "mine" }))
+    assert.same({ "iq", { type = "result", id = "1" } }, xexpr.reply { "iq", { type = "get", id = "1" }, thread })
+  end)
+
+  it("takes attributes of the caller's", function()
+    local x = { "message", { type = "chat", id = "m", from = "a@x/r", to = "b@y" } }
+    assert.same({ "message", { type = "chat", id = "n", to = "a@x/r", from = "b@y" }, { "body", "Ho" } },
+      xexpr.reply(x, { id = "n", from = x[2].to }, { "body", "Ho" }))
+    assert.same({ "message", { type = "normal", to = "a@x/r" } }, xexpr.reply(x, { type = "normal" }))
+    assert.same({ "message", { type = "chat", to = "a@x/r" }, "t" }, xexpr.reply(x, {}, "t"))
+  end)
+
+  it("answers for a component as who was asked, for a client as nobody", function()
+    local fed = require "spec.support.fed"
+    local x = { "iq", { type = "get", id = "1", from = "a@x/r", to = "user@Echo.xmpp.test/r" } }
+    local echo = fed.open { jid = "echo.xmpp.test", component = true }
+    local other = fed.open { jid = "other.xmpp.test", component = true }
+    assert.equal("user@Echo.xmpp.test/r", xexpr.reply(x)[2].from)
+    assert.equal("user@Echo.xmpp.test/r", xexpr.error_reply(x, "cancel", "conflict")[2].from)
+    x[2].to = "other.xmpp.test"
+    assert.equal("other.xmpp.test", xexpr.reply(x)[2].from)
+    for _, to in ipairs { "bob@xmpp.test", "echo.xmpp.test.evil", "x@@", "sub.echo.xmpp.test", "echo.xmpp.test@x" } do
+      x[2].to = to
+      assert.is_nil(xexpr.reply(x)[2].from)
+    end
+    echo:feed "<iq type='get' id='1' from='a@x/r' to='user@echo.xmpp.test'/>"
+    echo.conn:send(xexpr.reply(echo.conn:receive()))
+    assert.truthy(echo:sent():find("from='user@echo.xmpp.test'", 1, true))
+    other.conn = nil
+    local alice = fed.open { jid = "alice@xmpp.test/here" }
+    alice:feed "<message id='1' from='alice@xmpp.test' to='bob@xmpp.test'/>"
+    alice.conn:send(xexpr.reply(alice.conn:receive(), "t"))
+    assert.equal("<message to='alice@xmpp.test'>t</message>", alice:sent())
   end)
 
   it("answers a groupchat message to the room", function()
-    assert.same({ "message", { type = "groupchat", id = "m", to = "room@muc.x", from = "b@y/z" } },
+    assert.same({ "message", { type = "groupchat", to = "room@muc.x" } },
       xexpr.reply { "message", { type = "groupchat", id = "m", from = "room@muc.x/nick/name", to = "b@y/z" } })
     assert.same({ type = "groupchat" }, xexpr.reply({ "message", { type = "groupchat" } })[2])
   end)
 
   it("gives a presence no type", function()
-    assert.same({ "presence", { id = "p", to = "a@x", from = "b@y" } },
+    assert.same({ "presence", { to = "a@x" } },
       xexpr.reply { "presence", { type = "subscribe", id = "p", from = "a@x", to = "b@y" } })
   end)
 
@@ -207,8 +305,10 @@ describe("reply", function()
       function() xexpr.reply({ "message" }, nil) end)
     refuses("bad argument #3 to 'reply' (element or text expected, got boolean)",
       function() xexpr.reply({ "message" }, "a", false) end)
+    refuses("bad argument #3 to 'reply' (element or text expected, got table)",
+      function() xexpr.reply({ "message" }, "a", {}) end)
     refuses("bad argument #2 to 'reply' (element or text expected, got table)",
-      function() xexpr.reply({ "message" }, {}) end)
+      function() xexpr.reply({ "message" }, { 5 }) end)
   end)
 end)
 
@@ -217,7 +317,7 @@ describe("error_reply", function()
 
   it("answers with RFC 6120's error", function()
     local before = copy(request)
-    assert.same({ "iq", { type = "error", id = "1", to = "a@x", from = "b@y" },
+    assert.same({ "iq", { type = "error", id = "1", to = "a@x" },
       { "error", { type = "cancel" }, { "item-not-found", { xmlns = STANZAS } } } },
       xexpr.error_reply(request, "cancel", "item-not-found"))
     assert.same(before, request)
@@ -225,8 +325,13 @@ describe("error_reply", function()
 
   it("adds a text", function()
     assert.same({ "error", { type = "wait" }, { "resource-constraint", { xmlns = STANZAS } },
-      { "text", { xmlns = STANZAS, ["xml:lang"] = "en" }, "Later." } },
+      { "text", { xmlns = STANZAS }, "Later." } },
       xexpr.error_reply(request, "wait", "resource-constraint", "Later.")[3])
+    assert.same({ "text", { xmlns = STANZAS, ["xml:lang"] = "de" }, "Sp\195\164ter." },
+      xexpr.error_reply(request, "wait", "resource-constraint", "Sp\195\164ter.", "de")[3][4])
+    assert.equal("m", xexpr.error_reply({ "message", { id = "m" } }, "wait", "conflict")[2].id)
+    refuses("bad argument #5 to 'error_reply' (string expected, got number)",
+      function() xexpr.error_reply(request, "wait", "conflict", "t", 5) end)
   end)
 
   it("answers messages and presences, an occupant by the full JID", function()
@@ -568,6 +673,14 @@ describe("equal", function()
 end)
 
 describe("pretty", function()
+  it("is well-formed whatever braces a namespace has", function()
+    for _, key in ipairs { "{a}b}c", "{a{b}c", "{{}}}x", "{urn:x}y", "{}}z" } do
+      local x = { "a", { [key] = "v", ["{urn:second}k"] = "w" } }
+      assert.same(x, xexpr.from_xml(xexpr.pretty(x)), key)
+      assert.same(x, xexpr.from_xml(xexpr.to_xml(x)), key)
+    end
+  end)
+
   it("indents elements and orders attributes", function()
     assert.equal([[
 <iq id='r1' to='a@example.net/x' type='result'>
@@ -732,6 +845,14 @@ describe("to_json, from_json", function()
 end)
 
 describe("to_xml, from_xml", function()
+  it("take no other types", function()
+    for _, v in ipairs { 5, true, {}, print } do
+      refuses("bad argument #1 to 'from_xml' (string expected, got " .. type(v),
+        function() xexpr.from_xml(v) end)
+    end
+    refuses("string expected", function() xexpr.from_xml() end)
+  end)
+
   it("are the core's", function()
     local core = require "xmpp.core"
     assert.is_function(xexpr.to_xml)

@@ -64,6 +64,7 @@ struct xb_state {
   xm_rnd_supply ids;    /* of stanzas */
   xm_buf scratch;       /* what is made to be copied into a string at once */
   xb_conn *ready, **ready_end;
+  xb_conn *components;  /* connections that are a component's, not collected yet */
   xb_conn *unflushed;   /* these have sent something during the step */
   xb_waiters waiters;   /* of no connection: time, tasks */
   unsigned refs, most_refs; /* who waits, now and at most since it was nobody */
@@ -80,7 +81,7 @@ struct xb_conn {
   xb_state *st;
   xm_loop *loop;        /* held while `c` is there: lua_close may collect the state first */
   xm_conn *c;           /* NULL: never opened, or collected */
-  xb_conn *next_ready, *next_unflushed;
+  xb_conn *next_ready, *next_unflushed, *next_component;
   bool is_ready, is_unflushed;
   bool pinned;          /* in the registry: see xb_keep_alive */
   bool ended;           /* its waiters have been told */
@@ -245,6 +246,8 @@ void xb_set_part(lua_State *L, int conn, int part);
 /* Gives the log function what there is for it. */
 void xb_drain_log(lua_State *L, xb_conn *conn, int index);
 int xb_l_is_connection(lua_State *L);
+/* is_components(address): is it at the domain of a component's connection? */
+int xb_l_is_components(lua_State *L);
 
 /* connect.c */
 

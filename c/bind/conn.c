@@ -103,6 +103,7 @@ static int l_gc(lua_State *L) {
     unlink_from(&st->ready, conn, offsetof(xb_conn, next_ready));
     for (st->ready_end = &st->ready; *st->ready_end;) st->ready_end = &(*st->ready_end)->next_ready;
   }
+  if (xm_conn_is_component(conn->c)) unlink_from(&st->components, conn, offsetof(xb_conn, next_component));
   if (conn->is_unflushed) unlink_from(&st->unflushed, conn, offsetof(xb_conn, next_unflushed));
   xb_free_waiters(conn->loop, &conn->responses);
   xb_free_waiters(conn->loop, &conn->waiters);
@@ -302,6 +303,22 @@ static int l_tostring(lua_State *L) {
   const xm_jid *jid = conn->c ? xm_conn_jid(conn->c) : NULL;
   lua_pushfstring(L, "xmpp.Conn (%s%s%s)", conn->c ? xm_conn_state_name(conn->c) : "collected",
                   jid ? ", " : "", jid ? jid->str : "");
+  return 1;
+}
+
+int xb_l_is_components(lua_State *L) {
+  const xb_conn *conn = xb_state_of(L)->components;
+  size_t n;
+  const char *s = luaL_checklstring(L, 1, &n), *reason;
+  xm_jid_parts p;
+  xm_jid domain;
+  bool found = false;
+  if (conn && xm_jid_split(&p, s, n, &reason) == XM_OK && xm_jid_parse(&domain, p.domain, p.domain_len, &reason) == XM_OK)
+    for (; conn && !found; conn = conn->next_component) {
+      const xm_jid *jid = xm_conn_jid(conn->c);
+      found = jid && strcmp(jid->str, domain.str) == 0;
+    }
+  lua_pushboolean(L, found);
   return 1;
 }
 

@@ -310,6 +310,10 @@ static int open_conn(lua_State *L, xb_conn *conn, xm_err *e) {
   if (!conn->c) return XM_EFAIL;
   conn->loop = conn->st->loop;
   xm_loop_hold(conn->loop);
+  if (o.component) {
+    conn->next_component = conn->st->components;
+    conn->st->components = conn;
+  }
   conn->ended = false;
   conn->st->conns++;
   return XM_OK;

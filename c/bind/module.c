@@ -205,6 +205,7 @@ static void new_state(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"is_connection", xb_l_is_connection},
+                                     {"is_components", xb_l_is_components},
                                      {"jid", xb_l_jid},
                                      {"is_jid", xb_l_is_jid},
                                      {"host", xb_l_host},

@@ -595,7 +595,7 @@ static int build(lua_State *L) {
 static int from_xml(lua_State *L, unsigned depth) {
   static const char head[] = "<stream:stream xmlns='" XM_NS_CLIENT "' xmlns:stream='" XM_NS_STREAM "'>";
   size_t n;
-  const char *s = luaL_checklstring(L, 1, &n);
+  const char *s = (luaL_checktype(L, 1, LUA_TSTRING), lua_tolstring(L, 1, &n));
   unsigned most = n < UINT_MAX - 8 ? (unsigned)n + 8 : UINT_MAX; /* it is the caller's own */
   const xm_bounds bounds = {
       .stanza = 8 * n + 256, .start_tag = n + 256, .depth = depth, .attributes = most, .nodes = most, .ns = n + 256};

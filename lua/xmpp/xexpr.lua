@@ -102,8 +102,19 @@ function M.attr(x, key)
   return attribute(x, key)
 end
 
---- The first child element of that name; with `xmlns` the first of that name in that namespace. nil when there is none.
---- A child without an xmlns of its own is in x's namespace.
+-- As next_child, in the namespace `xmlns` if that is given; x is in `inherited`.
+local function next_child_in(x, slot, name, xmlns, inherited)
+  local found
+  repeat
+    found, slot = next_child(x, slot, name)
+    if not found or not xmlns or namespace(found, inherited) == xmlns then return found, slot end
+    slot = slot + 1
+  until false
+end
+
+--- The first child element of that name; with `xmlns` the first of that name in that namespace, without one in any,
+--- since that is how payloads are looked for. nil when there is none. A child without an xmlns of its own is in x's
+--- namespace.
 ---@param x xmpp.Element
 ---@param name string
 ---@param xmlns? string
@@ -113,41 +124,72 @@ function M.child(x, name, xmlns)
   need_string(name, 2, "child")
   need_optional("string", xmlns, 3, "child")
   local _, first = parts(x)
-  local inherited = root_namespace(x)
-  local found, slot = next_child(x, first, name)
-  while found and xmlns and namespace(found, inherited) ~= xmlns do found, slot = next_child(x, slot + 1, name) end
-  return found
+  return (next_child_in(x, first, name, xmlns, root_namespace(x)))
 end
 
---- Iterates over the child elements in order, skipping text: `for item in xexpr.children(query, "item") do`.
+--- Iterates over the child elements in order, skipping text: `for item in xexpr.children(query, "item") do`. Namespaces
+--- as in `child`.
 ---@param x xmpp.Element
 ---@param name? string only children of this name
+---@param xmlns? string only children in this namespace
 ---@return fun(): xmpp.Element?
-function M.children(x, name)
+function M.children(x, name, xmlns)
   need_element(x, 1, "children")
   need_optional("string", name, 2, "children")
+  need_optional("string", xmlns, 3, "children")
   local _, first = parts(x)
-  local slot = first - 1
+  local slot, inherited = first - 1, root_namespace(x)
   return function()
     local found
-    found, slot = next_child(x, slot + 1, name)
+    found, slot = next_child_in(x, slot + 1, name, xmlns, inherited)
     slot = slot or #x
     return found
   end
 end
 
---- The element's own text, "" when it has none; with `name` that of its first child of this name, nil when there is no
---- such child.
+-- How well a text in `lang` does for who wants `wanted`: 3 the same, 2 what is wanted is a kind of it or it of that
+-- (RFC 4647 3.3.1, 3.4), 0 another. Case is of no weight.
+local function closeness(lang, wanted)
+  lang, wanted = lang:lower(), wanted:lower()
+  if lang == wanted then return 3 end
+  local short, long = lang, wanted
+  if #short > #long then short, long = long, short end
+  return short ~= "" and long:sub(1, #short + 1) == short .. "-" and 2 or 0
+end
+
+-- Of several children with one meaning the one to read: in the language that is wanted, else without a language of its
+-- own, else in the stanza's, else the first (RFC 6121 5.2.3).
+local function pick(x, name, xmlns, wanted)
+  local _, first = parts(x)
+  local inherited, own = root_namespace(x), attribute(x, "xml:lang")
+  xmlns = xmlns or inherited
+  local best, most
+  local found, slot = next_child(x, first, name)
+  while found do
+    local lang = attribute(found, "xml:lang")
+    local worth = not lang and 1 or own and closeness(lang, own) / 4 or 0
+    if wanted then worth = worth + 4 * closeness(lang or own or "", wanted) end
+    if namespace(found, inherited) == xmlns and (not most or worth > most) then best, most = found, worth end
+    found, slot = next_child(x, slot + 1, name)
+  end
+  return best
+end
+
+--- The element's own text, "" when it has none; with `name` that of its child of this name, nil when there is no such
+--- child. The child is in the namespace `xmlns`; without that in x's own, so that nobody's `<body xmlns='urn:x'/>` is
+--- taken for the message's. Of several (RFC 6121 5.2.3) it is the one in `lang` ("de" also takes "de-AT", and "de-AT"
+--- takes "de"), else the one without xml:lang, else the one in the language of x, else the first.
 ---@param x xmpp.Element
 ---@param name? string
+---@param xmlns? string
+---@param lang? string
 ---@return string?
-function M.text(x, name)
+function M.text(x, name, xmlns, lang)
   need_element(x, 1, "text")
   need_optional("string", name, 2, "text")
-  if name then
-    local _, first = parts(x)
-    x = next_child(x, first, name)
-  end
+  need_optional("string", xmlns, 3, "text")
+  need_optional("string", lang, 4, "text")
+  if name then x = pick(x, name, xmlns, lang) end
   return x and (own_text(x) or "")
 end
 
@@ -174,55 +216,82 @@ local function need_answerable(x, fname)
   end
 end
 
-local function envelope(x, kind)
-  local from, to = attribute(x, "from"), attribute(x, "to")
-  return { x[1], { type = kind, id = attribute(x, "id"), to = from, from = to } }
+-- Who answers a component's question answers as whom it was sent to; a client's own server knows who it is, and may end
+-- the stream of who says otherwise.
+local function answerer(x)
+  local to = attribute(x, "to")
+  return to and core.is_components(to) and to or nil
 end
 
---- A new stanza that answers x: `to` and `from` change places (one that x lacks stays out), `id` is kept, the further
---- arguments become its children. An iq get or set is answered by a result; a message keeps its type, and one of type
---- groupchat goes to the room's bare JID; a presence gets no type, since to say "subscribed" is yours. Raises for an
---- error and for an iq that is no request.
+local function copy(x)
+  local out = {}
+  for key, v in pairs(x) do out[key] = type(v) == "table" and copy(v) or v end
+  return out
+end
+
+local function has_child(list, name)
+  for _, v in ipairs(list) do
+    if is_element(v) and v[1] == name then return true end
+  end
+  return false
+end
+
+--- A new stanza that answers x and goes to who sent it; the further arguments become its children. One that is a table
+--- without a name, in front of them, has attributes to set: `reply(x, { id = xmpp.id() }, { "body", "Hi" })`.
+--- An iq get or set is answered by a result, with its id. A message keeps its type and its thread, and one of type
+--- groupchat goes to the room's bare JID; a presence gets no type, since to say "subscribed" is yours. Neither keeps
+--- the id, which is its sender's. There is a `from` only if x was sent to an address of a component's of this program.
+--- Raises for an error and for an iq that is no request.
 ---@param x xmpp.Element
----@param ... xmpp.Child
+---@param ... xmpp.Attributes|xmpp.Child
 ---@return xmpp.Element
 function M.reply(x, ...)
   need_answerable(x, "reply")
-  local kind = x[1] == "message" and attribute(x, "type") or x[1] == "iq" and "result" or nil
-  local out = envelope(x, kind)
-  local to = out[2].to
-  if kind == "groupchat" and to then out[2].to = to:match "^[^/]*" end
-  for i = 1, select("#", ...) do
+  local is_iq, kind = x[1] == "iq", attribute(x, "type")
+  local to = attribute(x, "from")
+  if kind == "groupchat" and to then to = to:match "^[^/]*" end
+  local out = { x[1], { to = to, from = answerer(x), id = is_iq and attribute(x, "id") or nil,
+    type = is_iq and "result" or x[1] == "message" and kind or nil } }
+  local first, attrs = 1, (...)
+  if type(attrs) == "table" and attrs[1] == nil then
+    for key, v in pairs(attrs) do out[2][key] = v end
+    first = 2
+  end
+  for i = first, select("#", ...) do
     local v = (select(i, ...))
     if not is_element(v) and not text_of(v) then
       fail(3, i + 1, "reply", "element or text expected, got " .. type(v))
     end
     out[#out + 1] = v
   end
+  local thread = x[1] == "message" and pick(x, "thread")
+  if thread and not has_child(out, "thread") then out[#out + 1] = copy(thread) end
   return out
 end
 
---- A new stanza that answers x with an error (RFC 6120 8.3). Raises where `reply` does, and for a type or condition
---- that the RFC does not have.
+--- A new stanza that answers x, with its id, by an error (RFC 6120 8.3). Raises where `reply` does, and for a type or
+--- condition that the RFC does not have.
 ---@param x xmpp.Element
 ---@param type xmpp.StanzaErrorType what the other side can do about it
 ---@param condition xmpp.StanzaErrorCondition
----@param text? string for a person, in English
+---@param text? string for a person
+---@param lang? string the text's language (that of the stream)
 ---@return xmpp.Element
-function M.error_reply(x, type, condition, text)
+function M.error_reply(x, type, condition, text, lang)
   need_answerable(x, "error_reply")
   need_string(type, 2, "error_reply")
   need_string(condition, 3, "error_reply")
   need_optional("string", text, 4, "error_reply")
+  need_optional("string", lang, 5, "error_reply")
   if not ERROR_TYPE[type] then
     fail(3, 2, "error_reply", "auth, cancel, continue, modify or wait expected, got " .. show(type))
   end
   if not ERROR_CONDITION[condition] then
     fail(3, 3, "error_reply", "condition of RFC 6120 8.3.3 expected, got " .. show(condition))
   end
-  local out = envelope(x, "error")
+  local out = { x[1], { type = "error", id = attribute(x, "id"), to = attribute(x, "from"), from = answerer(x) } }
   out[3] = { "error", { type = type }, { condition, { xmlns = STANZAS } } }
-  if text then out[3][4] = { "text", { xmlns = STANZAS, ["xml:lang"] = "en" }, text } end
+  if text then out[3][4] = { "text", { xmlns = STANZAS, ["xml:lang"] = lang }, text } end
   return out
 end
 

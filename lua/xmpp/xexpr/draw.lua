@@ -17,7 +17,7 @@ end
 
 -- An attribute's name as XML has it, and the declaration it needs: the prefix for a Clark key is made up from `n`.
 local function spell(key, n)
-  local uri, name = key:match "^{([^}]+)}(.*)$"
+  local uri, name = key:match "^{(.+)}([^}]*)$" -- a namespace may have braces of its own
   if not uri then return key end
   if uri == XML then return "xml:" .. name end
   return ("ns%d:%s"):format(n, name), { ("xmlns:ns%d"):format(n), uri }
