@@ -35,7 +35,7 @@ end
 
 local function drain()
   local all = {}
-  for stanza in function() return (conn:receive()) end do all[#all + 1] = stanza[2].n end
+  for stanza in function() return (conn:receive()) end do all[#all + 1] = stanza[2].n or stanza[2].id end
   return all
 end
 
@@ -191,22 +191,20 @@ describe("a program that only sends", function()
     assert.same({ type = "error", id = "old", to = "bob@xmpp.test/pc" }, answers[1][2])
   end)
 
-  it("is not taken for a dead link while its answers are behind what nobody has taken", function()
+  it("is not taken for a dead link while its answers may be behind what nobody has taken", function()
     conn:receive()
     for i = 1, 20 do conn:send { "message", { n = i } } end -- asked for at once
     f:sent()
     flood(1, 400)
-    local stop = core.now() + 1
-    while core.now() < stop do -- it receives, a little at a time
-      conn:receive()
-      xmpp.sleep(0.02)
-    end
-    assert.equal("ready", conn:state())
-    core.conn.feed(conn, ("<a %s h='20'/>"):format(SM))
+    xmpp.sleep(0.2)
     repeat
       local stanza = conn:receive()
       fed.settle()
     until not stanza
+    xmpp.sleep(0.2) -- what was held back comes now
+    assert.equal("ready", conn:state())
+    core.conn.feed(conn, ("<a %s h='20'/>"):format(SM))
+    fed.settle()
     assert.same({ 0, 0 }, { conn:pending() })
     assert.equal(0, conn:info().dropped)
   end)

@@ -75,6 +75,129 @@ describe("a step with a bound", function()
     end
   end)
 
+  local core = require "xmpp.core"
+  local MANY = 1000
+
+  -- Steps until `n` calls have come: never more than the bound of them in one, and none of them counts as a stanza.
+  local function call_all(n, counted)
+    local till = os.time() + 200
+    while counted() < n do
+      if os.time() > till then error(("only %d have come"):format(counted())) end
+      local before = counted()
+      assert.equal(0, xmpp.step(0, STANZAS))
+      assert.is_true(counted() - before <= STANZAS, counted() - before)
+    end
+  end
+
+  describe("bounds as well", function()
+    local n, order
+
+    local function call(i)
+      return function()
+        n = n + 1
+        order[#order + 1] = i
+      end
+    end
+
+    before_each(function() n, order = 0, {} end)
+    after_each(function()
+      call_all(MANY, function() return n end)
+      for i = 1, MANY do assert.equal(i, order[i]) end
+      fed.settle()
+      assert.equal(MANY, n)
+      assert.is_false(core.is_busy())
+    end)
+
+    it("timers that are due", function()
+      for i = 1, MANY do xmpp.after(0, call(i)) end
+    end)
+
+    it("tasks", function()
+      for i = 1, MANY do xmpp.spawn(call(i)) end
+    end)
+
+    it("coroutines whose time has come", function()
+      for i = 1, MANY do
+        coroutine.wrap(function()
+          xmpp.sleep(0)
+          call(i)()
+        end)()
+      end
+    end)
+
+    it("those who wait for responses when the connection ends", function()
+      local f = fed.open { jid = "me@xmpp.test/x" }
+      for i = 1, MANY do f.conn:send_callback({ "iq", { type = "get", id = "a" .. i } }, call(i)) end
+      core.conn.feed(f.conn, "</stream:stream>")
+    end)
+
+    it("those whose time is over", function()
+      local f = fed.open { jid = "me@xmpp.test/x" }
+      for i = 1, MANY do f.conn:send_callback({ "iq", { type = "get", id = "a" .. i } }, call(i), 0) end
+      f.conn:stop()
+      f:feed "</stream:stream>"
+    end)
+
+    it("those who wait for what they have sent to arrive", function()
+      local f = fed.open { jid = "me@xmpp.test/x" }
+      f.conn:send { "presence" }
+      for i = 1, MANY do
+        coroutine.wrap(function()
+          assert(f.conn:flush())
+          call(i)()
+        end)()
+      end
+      f:sent()
+      xmpp.spawn(function() f.conn:stop() end)
+      finally(function() f:feed "</stream:stream>" end)
+      call_all(MANY, function() return n end)
+      f:feed "</stream:stream>"
+    end)
+
+    it("what becomes of stanzas", function()
+      local f = fed.open { jid = "me@xmpp.test/x", sm = true }
+      f:feed "<enabled xmlns='urn:xmpp:sm:3'/>"
+      for i = 1, MANY do
+        f.conn:send({ "presence" }, { on = function(state) if state == "failed" then call(i)() end end })
+      end
+      core.conn.feed(f.conn, "</stream:stream>")
+    end)
+  end)
+
+  it("is shared by timers and stanzas, and neither waits for the other's end", function()
+    for _, most in ipairs { 1, 2, 3, 50 } do
+      local f = fed.open { jid = "me@xmpp.test/x" }
+      local timers, stanzas, dispatched = 0, 0, 0
+      f.conn:set_handler(function() stanzas = stanzas + 1 end)
+      for _ = 1, MANY do xmpp.after(0, function() timers = timers + 1 end) end
+      xmpp.sleep(0.002)
+      core.conn.feed(f.conn, ("<message/>"):rep(MANY))
+      for _ = 1, 20 do
+        local before = timers + stanzas
+        dispatched = dispatched + xmpp.step(0, most)
+        assert.is_true(timers + stanzas - before <= most, most)
+      end
+      assert.equal(dispatched, stanzas)
+      assert.is_true(timers >= 5 and stanzas >= 5, timers .. " " .. stanzas)
+      fed.settle()
+      assert.same({ MANY, MANY }, { timers, stanzas })
+      f:feed "</stream:stream>"
+    end
+  end)
+
+  it("keeps what is told in order, though it takes many steps", function()
+    local f = fed.open { jid = "me@xmpp.test/x", sm = true }
+    f:feed "<enabled xmlns='urn:xmpp:sm:3'/>"
+    local told = {}
+    local function tell(what) told[#told + 1] = what end
+    f.conn:on("state", function(state) tell(state) end)
+    for i = 1, 5 do f.conn:send({ "presence" }, { on = function(state) tell(state .. i) end }) end
+    f.conn:send_callback({ "iq", { type = "get" } }, function() tell "response" end)
+    core.conn.feed(f.conn, "</stream:stream>")
+    for _ = 1, 20 do xmpp.step(0, 1) end
+    assert.equal("failed1 failed2 failed3 failed4 failed5 closed response", table.concat(told, " "))
+  end)
+
   server.each(function(s)
     local N = 20000
 

@@ -3,6 +3,7 @@
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
+local luas = require "spec.support.luas"
 local shell = require "spec.support.shell"
 local socket = require "socket"
 local stage = require "spec.support.stage"
@@ -96,6 +97,18 @@ describe("run", function()
     end)
     xmpp.run()
     assert.equal("ready", f.conn:state())
+  end)
+
+  it("returns at once after a quit that came while the main thread waited for something else", function()
+    xmpp.spawn(xmpp.quit)
+    xmpp.sleep(0.01)
+    local timer = xmpp.after(1000, error)
+    assert.is_true(xmpp.run())
+    xmpp.after(0.01, xmpp.quit) -- that one is over
+    xmpp.after(0.005, function() note "turned" end)
+    assert.is_true(xmpp.run())
+    expect "turned"
+    timer:cancel()
   end)
 
   it("is refused in tasks, timers, and one's own coroutines in them; nothing is lost by it", function()
@@ -440,6 +453,162 @@ describe("every", function()
   it("takes seconds and a function", function()
     refuses("bad argument #1 to 'every' (seconds expected, got string)", function() xmpp.every("1", print) end)
     refuses("bad argument #2 to 'every' (function expected, got table)", function() xmpp.every(1, {}) end)
+  end)
+end)
+
+describe("wrap", function()
+  before_each(function() stage.begin() end)
+  after_each(stage.finish)
+
+  local function count_slowly(n)
+    for i = 1, n do
+      xmpp.sleep(0.001)
+      coroutine.yield(i, "of " .. n)
+    end
+    return nil
+  end
+
+  local function sum(generator, ...)
+    local total, i, text = 0, generator(...)
+    while i do
+      assert.equal("of 3", text)
+      total = total + i
+      i, text = generator()
+    end
+    return total
+  end
+
+  it("makes a generator that waits between its items: on the main thread, in tasks, in one of its own kind", function()
+    assert.equal(6, sum(xmpp.wrap(count_slowly), 3))
+    xmpp.spawn(function() note("task" .. sum(xmpp.wrap(count_slowly), 3)) end)
+    xmpp.spawn(function()
+      local outer = xmpp.wrap(function()
+        local inner = xmpp.wrap(count_slowly)
+        for _ = 1, 3 do
+          coroutine.yield((inner(3)))
+          xmpp.sleep(0.001)
+        end
+      end)
+      local one, two, three = outer(), outer(), outer()
+      local last = outer()
+      note("nested" .. one .. two .. three .. tostring(last))
+    end)
+    xmpp.run()
+    expect "task6 nested123nil"
+  end)
+
+  if luas.has("yields across pcall", "a for that asks a generator waits in a task") then
+    it("gives the items of a for, in a task", function()
+      xmpp.spawn(function()
+        for i in xmpp.wrap(function() count_slowly(3) end) do note("item" .. i) end
+      end)
+      xmpp.run()
+      expect "item1 item2 item3"
+    end)
+  end
+
+  it("passes arguments and errors as coroutine.wrap does", function()
+    local g = xmpp.wrap(function(a, b)
+      local c = coroutine.yield(a + b)
+      xmpp.sleep(0)
+      error { c }
+    end)
+    assert.equal(3, g(1, 2))
+    local ok, why = pcall(g, "arg")
+    assert.is_false(ok)
+    assert.same({ "arg" }, why)
+    ok, why = pcall(g)
+    assert.is_false(ok)
+    assert.matches("dead coroutine", why)
+    refuses("bad argument #1 to 'wrap' (function expected, got nil)", function() xmpp.wrap() end)
+  end)
+
+  it("is what an item says that is none, where a generator of coroutine.wrap's has waited", function()
+    for _, use in ipairs { function(x) return x + 1 end, function(x) return x.field end, function(x) return x .. "" end,
+      tostring, function(x) x.field = 1 end, function(x) return x() end, function(x) return x < x end } do
+      local item
+      local g = coroutine.wrap(function()
+        xmpp.sleep(0)
+        coroutine.yield(1)
+      end)
+      item = g()
+      local ok, why = pcall(use, item)
+      assert.is_false(ok)
+      assert.matches("this is no item, its generator waits: .*xmpp%.wrap", why)
+    end
+    xmpp.run()
+  end)
+
+  it("is what a generator of coroutine.wrap's says that is asked for ever", function()
+    local function ask()
+      local n = 0
+      for _ in coroutine.wrap(function() count_slowly(3) end) do n = n + 1 end
+      return n
+    end
+    local ok, why = pcall(ask)
+    assert.is_false(ok)
+    assert.matches("made by xmpp.wrap, not by coroutine.wrap", why, 1, true)
+    xmpp.spawn(ask)
+    xmpp.run()
+    assert.matches("made by xmpp.wrap, not by coroutine.wrap", stage.take_errors()[1].text, 1, true)
+  end)
+
+  it("is needed by nobody who resumes what waits once in each turn", function()
+    local co = coroutine.create(function()
+      xmpp.sleep(0.02)
+      note "slept"
+    end)
+    while coroutine.status(co) ~= "dead" do
+      coroutine.resume(co)
+      core.step(0)
+    end
+    expect "slept"
+  end)
+end)
+
+describe("a variable to be closed", function()
+  before_each(function() stage.begin() end)
+  after_each(stage.finish)
+
+  local function load_and_run(source, ...)
+    return assert(luas.load(source))(...)
+  end
+
+  luas.it("variables to be closed", "stops a connection, in a task and on the main thread", function()
+    local f = stage.open()
+    xmpp.spawn(function()
+      load_and_run("local conn <close> = ...", f.conn)
+      note("then " .. f.conn:state())
+    end)
+    core.step(0)
+    assert.equal("closing", f.conn:state())
+    f:feed "</stream:stream>"
+    expect "then closed"
+    local g = stage.open()
+    xmpp.after(0.01, function() core.conn.feed(g.conn, "</stream:stream>") end)
+    load_and_run("local conn <close> = ...", g.conn)
+    assert.equal("closed", g.conn:state())
+  end)
+
+  luas.it("variables to be closed", "stops a connection when an error is thrown, where nothing can wait", function()
+    local f = stage.open()
+    xmpp.spawn(function()
+      table.sort({ 1, 2 }, function()
+        load_and_run("local conn <close> = ...; error 'thrown'", f.conn)
+      end)
+    end)
+    core.step(0)
+    assert.equal(1, #stage.take_errors())
+    assert.equal("closing", f.conn:state())
+    f:feed "</stream:stream>"
+    assert.equal("closed", f.conn:state())
+  end)
+
+  luas.it("variables to be closed", "cancels a timer", function()
+    load_and_run("local timer <close> = ...", xmpp.after(0, function() note "never" end))
+    load_and_run("local timer <close> = ...", xmpp.every(0, function() note "never" end))
+    xmpp.run()
+    expect ""
   end)
 end)
 

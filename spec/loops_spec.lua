@@ -229,6 +229,16 @@ each_host(function(host, name, library)
     turn_until(function() return again end)
   end)
 
+  it("is woken by a signal", function()
+    local heard
+    local off = xmpp.on_signal("SIGUSR1", function(signal) heard = signal end)
+    finally(off)
+    host.step()
+    call_from_host(function() assert(io.popen "kill -USR1 $PPID"):close() end)
+    turn_until(function() return heard end)
+    assert.equal("SIGUSR1", heard)
+  end)
+
   it("goes on when a callback has thrown", function()
     local text
     xmpp.on_error(function(said) text = said end)
@@ -280,6 +290,32 @@ each_host(function(host, name, library)
       assert.is_false(core.is_busy())
     end)
   elseif name == "cqueues" then
+    it("ends when nothing is left, and goes on when something is begun", function()
+      local cq, ended = library.new(), 0
+      driver:stop()
+      driver = require "xmpp.loop.cqueues".start(cq)
+      assert(cq:loop()) -- at once
+      for _, begin in ipairs { xmpp.spawn, cq.wrap } do
+        local function task()
+          local f = fed.open { jid = "me@xmpp.test/here" }
+          xmpp.after(0.01, function() core.conn.feed(f.conn, "</stream:stream>") end)
+          local _, err = f.conn:receive_blocking()
+          assert(err.condition == "closed-by-server")
+          ended = ended + 1
+        end
+        if begin == xmpp.spawn then xmpp.spawn(task) else cq:wrap(task) end
+        assert(cq:loop())
+      end
+      assert.equal(2, ended)
+      local called
+      cq:wrap(function()
+        library.sleep(0.02) -- the library's coroutine is gone when this begins something
+        xmpp.after(0.01, function() called = true end)
+      end)
+      assert(cq:loop())
+      assert.is_true(called)
+    end)
+
     it("ends when it is stopped", function()
       local cq = library.new()
       driver:stop()

@@ -75,3 +75,93 @@ describe("Ctrl-C", function()
     end)
   end
 end)
+
+describe("on_signal", function()
+  local KILL = [[
+    local function kill(name) assert(io.popen("kill -" .. name .. " $PPID")):close() end
+  ]]
+
+  it("has a function called, which may wait, instead of the end of the process", function()
+    assert.same({ "SIGTERM\nstopped\ntrue", "status 0" }, { run(KILL .. [[
+      local f = fed.open { jid = "me@xmpp.test/here" }
+      f.conn:set_handler(function() end)
+      xmpp.on_signal("SIGTERM", function(name)
+        print(name)
+        xmpp.sleep(0.01)
+        require "xmpp.core".conn.feed(f.conn, "</stream:stream>")
+        f.conn:stop()
+        print "stopped"
+      end)
+      xmpp.after(0.01, function() kill "TERM" end)
+      print(xmpp.run())]]) })
+  end)
+
+  it("comes to a program that sleeps, for each of the usual names", function()
+    local text, status = run(KILL .. [[
+      for _, name in ipairs { "HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "WINCH" } do
+        local off = xmpp.on_signal("SIG" .. name, function(s) print(s) xmpp.quit() end)
+        local timer = xmpp.after(50, function() end)
+        xmpp.spawn(function() kill(name) end)
+        xmpp.run()
+        timer:cancel()
+        off()
+      end]])
+    assert.equal("SIGHUP\nSIGINT\nSIGQUIT\nSIGTERM\nSIGUSR1\nSIGUSR2\nSIGALRM\nSIGWINCH", text)
+    assert.equal("status 0", status)
+  end)
+
+  it("is one function for each, until it is taken away: then the signal does what it did", function()
+    assert.same({ "second\nafter nil", "status 0" }, { run(KILL .. [[
+      xmpp.on_signal("SIGUSR1", function() print "first" end)
+      local off = xmpp.on_signal("SIGUSR1", function() print "second" end)
+      xmpp.spawn(function() kill "USR1" xmpp.sleep(0.05) end)
+      xmpp.sleep(0.1)
+      off()
+      off()
+      xmpp.on_signal("SIGUSR2", print)
+      print("after " .. tostring(xmpp.on_signal("SIGUSR2", nil)))]]) })
+    local text, status = run(KILL .. [[
+      xmpp.on_signal("SIGTERM", print)()
+      kill "TERM"
+      xmpp.sleep(10)
+      print "still here"]])
+    assert.is_nil(text:find("here", 1, true))
+    assert.equal("status 143", status)
+    text = run [[
+      xmpp.on_signal("SIGINT", print)()
+      print "now"
+      print(pcall(xmpp.sleep, 50))]]
+    assert.matches("^false\t.*interrupted!$", text) -- Lua's own, again
+  end)
+
+  it("keeps no program from ending", function()
+    assert.same({ "true", "status 0" }, { run [[
+      xmpp.on_signal("SIGTERM", print)
+      print(xmpp.run())]] })
+  end)
+
+  it("throws to on_error, and is called once for several that come between two turns", function()
+    assert.same({ "1 boom", "status 0" }, { run(KILL .. [[
+      local n = 0
+      xmpp.on_error(function(text) print(n .. " " .. text:match "boom") end)
+      xmpp.on_signal("SIGUSR1", function() n = n + 1 error "boom" end)
+      for _ = 1, 3 do kill "USR1" end
+      xmpp.sleep(0.05)]]) })
+  end)
+
+  it("knows what it is asked for", function()
+    local xmpp = require "xmpp"
+    for name, why in pairs { SIGKILL = "one of SIGHUP, SIGINT,", TERM = "expected, got TERM" } do
+      local ok, message = pcall(xmpp.on_signal, name, print)
+      assert.is_false(ok)
+      assert.matches(why, message, 1, true)
+    end
+    assert.is_false(pcall(xmpp.on_signal, 15, print))
+    local ok, message = pcall(function() xmpp.on_signal("SIGTERM", 1) end)
+    assert.is_false(ok)
+    assert.matches("signals_spec.lua:%d+: bad argument #2 to 'on_signal' %(function expected, got number%)", message)
+    ok, message = pcall(function() xmpp.on_signal("SIGSTOP", print) end)
+    assert.is_false(ok)
+    assert.matches("signals_spec.lua:%d+: bad argument #1 to 'on_signal' %(one of", message)
+  end)
+end)

@@ -50,6 +50,7 @@ typedef struct xb_waiters {
 struct xb_state {
   xm_loop *loop;
   bool stepping;        /* a step is on the stack */
+  unsigned turns;       /* steps so far */
   bool working;         /* on an event: what was begun must be finished */
   bool closing;         /* lua_close has begun */
   bool closed;          /* it has come to us */
@@ -61,6 +62,7 @@ struct xb_state {
   bool spare_runs;
   unsigned conns;       /* connections that have not ended */
   unsigned timers;      /* waiters of kind XB_TIME */
+  unsigned signals;     /* waiters of kind XB_SIGNAL */
   xm_rnd_supply ids;    /* of stanzas */
   xm_buf scratch;       /* what is made to be copied into a string at once */
   xb_conn *ready, **ready_end;
@@ -88,7 +90,9 @@ struct xb_conn {
   bool is_fed;          /* for tests: it has no link that could be stopped */
   enum { XB_NO_HANDLER, XB_DEFAULT_HANDLER, XB_OWN_HANDLER } handler;
   bool logs, is_logging;
+  bool closing;         /* it was stopped */
   bool listens;         /* to its states: XB_ON_STATE */
+  xm_conn_event event;  /* that came, and waits until what was before it has been told; XM_CONN_NOTHING: none */
   size_t watched;       /* stanzas whose sender wants to know what becomes of them: XB_RECEIPTS, number -> function */
   xm_question *asked;   /* of the stanza that is being dispatched */
   xb_waiters responses, waiters; /* who waits for a response; for something else */
@@ -108,6 +112,7 @@ struct xb_conn {
 typedef enum xb_kind {
   XB_TIME,     /* seconds to pass */
   XB_TASK_DUE, /* its first turn (spawn) */
+  XB_SIGNAL,   /* a signal, again and again */
   XB_RESPONSE, /* a stanza that answers */
   XB_BOUND,    /* the connection to be ready */
   XB_STANZA,   /* the receive queue to have one */
@@ -169,13 +174,14 @@ void xb_waiter_set_seq(xb_waiter *w, uint64_t seq);
 void xb_lose_waiters(xb_conn *conn);
 /* Over without a word: its request could not be sent. */
 void xb_drop_waiter(lua_State *L, xb_waiter *w);
-/* Finishes those whose time has come. Returns how many. */
-int xb_finish_due(lua_State *L, xb_state *st);
+/* Finishes those whose time has come, `most` of them. Returns how many. */
+int xb_finish_due(lua_State *L, xb_state *st, int most);
 /* All over without a word: the state is being closed, or the connection collected. */
 void xb_free_waiters(xm_loop *loop, xb_waiters *list);
 void xb_open_wait(lua_State *L);
 int xb_l_timer(lua_State *L);
 int xb_l_spawn(lua_State *L);
+int xb_l_signal(lua_State *L);
 
 /* stanza.c */
 
@@ -274,15 +280,16 @@ const char *xb_own_address(const xb_conn *conn, const char *to);
 
 /* receipt.c */
 
-/* Tells what has become of stanzas, and gives back what can't be sent. */
-void xb_tell_receipts(lua_State *L, xb_conn *conn, int index);
+/* Tells what has become of stanzas, and gives back what can't be sent; `left` is how many calls that may be, and what is left
+ * of it. false: there is more. */
+bool xb_tell_receipts(lua_State *L, xb_conn *conn, int index, int *left);
 /* Tells the state to who listens. */
 void xb_tell_state(lua_State *L, xb_conn *conn, int index);
 /* Tells of a stanza that crossed a bound, of which the connection has the start tag: to who listens; if nobody does and no
  * waiter has heard of it (`told`), to on_error. */
 void xb_tell_skipped(lua_State *L, xb_conn *conn, int index, const xm_err *why, bool told);
 /* Everybody whose response can't come any more is told. */
-void xb_tell_lost(lua_State *L, xb_conn *conn);
+void xb_tell_lost(lua_State *L, xb_conn *conn, int *left);
 int xb_l_on(lua_State *L);
 
 /* save.c */
@@ -293,8 +300,9 @@ int xb_l_enqueue(lua_State *L);
 
 /* dispatch.c */
 
-/* Its turn. How many stanzas were dispatched; raises only when memory is so short that its end can't be told. */
-int xb_service(lua_State *L, xb_conn *conn, int most);
+/* Its turn. How many were called of those who take a stanza, or wait for something, at most `most`; the stanzas among that are
+ * added to `stanzas`. Raises only when memory is so short that its end can't be told. */
+int xb_service(lua_State *L, xb_conn *conn, int most, int *stanzas);
 /* Tells the waiter that the connection has ended. */
 void xb_finish_ended(lua_State *L, xb_conn *conn, xb_waiter *w);
 int xb_l_default_handler(lua_State *L);
@@ -356,5 +364,7 @@ void xb_close_metatable(lua_State *L, const char *instead);
 void xb_mark_ready(xb_conn *conn);
 /* Something that could still happen won't: when that was the last, a host that only waits for it is called. */
 void xb_less_to_do(xb_state *st);
+/* Something has been begun: a host that stops when there is nothing to do goes on. May raise what that raises. */
+void xb_begun(lua_State *L);
 
 #endif

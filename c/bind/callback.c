@@ -36,6 +36,7 @@ int xb_l_set_handler(lua_State *L) {
   xb_set_part(L, 1, XB_HANDLER);
   xb_keep_alive(L, conn);
   xb_mark_ready(conn); /* for what was queued before */
+  xb_begun(L);
   return 0;
 }
 

@@ -18,8 +18,9 @@ void xb_push_conn(lua_State *L, xb_conn *conn) {
 
 /* Something may still happen that a program would see: then the connection must not be collected. */
 static bool is_needed(const xb_conn *conn) {
-  return !conn->ended && conn->c &&
-         (conn->handler != XB_NO_HANDLER || conn->responses.first || conn->waiters.first || conn->watched || conn->listens);
+  if (!conn->c) return false;
+  if (conn->responses.first || conn->waiters.first || conn->lost.first) return true;
+  return !conn->ended && (conn->handler != XB_NO_HANDLER || conn->watched || conn->listens || conn->closing);
 }
 
 static void set_pin(lua_State *L, xb_conn *conn, bool pinned) {
@@ -260,6 +261,8 @@ static int l_close(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   double seconds = luaL_checknumber(L, 2);
   xm_conn_close(conn->c, seconds < 1e6 ? (unsigned)(seconds * 1000) : 1000000000u);
+  conn->closing = true;
+  xb_keep_alive(L, conn);
   xb_mark_ready(conn);
   xm_loop_sync(conn->st->loop);
   return 0;

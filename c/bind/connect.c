@@ -330,8 +330,8 @@ int xb_l_connect(lua_State *L) {
   conn = new_conn(L);
   if (open_conn(L, conn, &e) < 0) return xb_fail(L, &e);
   conn->is_fed = xm_conn_state_of(conn->c) == XM_CONN_READY;
-  if (conn->is_fed) return 1;
-  if (!xb_wait(L, conn->st, conn, XB_BOUND, 2, -1)) return luaL_error(L, "not enough memory");
+  if (!conn->is_fed && !xb_wait(L, conn->st, conn, XB_BOUND, 2, -1)) return luaL_error(L, "not enough memory");
   xm_loop_sync(conn->st->loop);
+  xb_begun(L);
   return 1;
 }

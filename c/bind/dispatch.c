@@ -4,7 +4,7 @@
 #include "bind.h"
 #include "ns.h"
 
-enum { STANZAS_A_TURN = 128 }; /* of one connection, then others have their turn */
+enum { CALLS_A_TURN = 128 }; /* of one connection, then others have their turn */
 
 /* A stanza on its way to Lua: its table is made when somebody wants it, once. */
 typedef struct dispatch {
@@ -214,9 +214,15 @@ static void finish_bound(lua_State *L, xb_conn *conn, int at) {
   xb_finish(L, w, 1);
 }
 
-static void finish_sent(lua_State *L, xb_conn *conn) {
+/* Has all that was sent arrived, and somebody waits for that? */
+static xb_waiter *find_sent(const xb_conn *conn) {
+  if (xm_conn_state_of(conn->c) == XM_CONN_CLOSED || xm_conn_pending(conn->c, NULL) > 0) return NULL;
+  return xb_find_waiter(conn, XB_SENT);
+}
+
+static void finish_sent(lua_State *L, xb_conn *conn, int *left) {
   xb_waiter *w;
-  while (xm_conn_state_of(conn->c) != XM_CONN_CLOSED && xm_conn_pending(conn->c, NULL) == 0 && (w = xb_find_waiter(conn, XB_SENT))) {
+  for (; *left > 0 && conn->c && (w = find_sent(conn)); --*left) {
     lua_pushboolean(L, 1);
     xb_finish(L, w, 1);
   }
@@ -245,13 +251,22 @@ static void on_ended(xb_conn *conn) {
   conn->st->conns--;
 }
 
-/* May raise, for want of memory, between two of them: then it is gone on with in the next step. */
-static void tell_end(lua_State *L, xb_conn *conn) {
+static xb_waiter *first_waiter(const xb_conn *conn) {
+  if (conn->lost.first) return conn->lost.first;
+  return conn->responses.first ? conn->responses.first : conn->waiters.first;
+}
+
+/* May raise, for want of memory, between two of them: then it is gone on with in the next step, as when there are too many. */
+static void tell_end(lua_State *L, xb_conn *conn, int *left) {
+  xb_waiter *w;
   forget_password(L, 1);
-  while (conn->lost.first) xb_finish_ended(L, conn, conn->lost.first);
-  while (conn->responses.first) xb_finish_ended(L, conn, conn->responses.first);
-  while (conn->waiters.first) xb_finish_ended(L, conn, conn->waiters.first);
+  for (; *left > 0 && (w = first_waiter(conn)); --*left) xb_finish_ended(L, conn, w);
   xb_keep_alive(L, conn);
+}
+
+/* Somebody who waits is still to be told. */
+static bool is_behind(const xb_conn *conn) {
+  return conn->lost.first || (conn->ended && first_waiter(conn)) || (conn->c && find_sent(conn));
 }
 
 /* What the stanza is to the server is over when it has been dispatched: a handler that waits is on its own. */
@@ -320,40 +335,60 @@ static bool next_queued(lua_State *L, xb_conn *conn) {
   return true;
 }
 
-/* One event -> 1: a stanza, -1: there is no more, 0. */
-static int work(lua_State *L, xb_conn *conn) {
-  xm_conn_event ev;
-  if (next_queued(L, conn)) return 1;
+/* What one connection has in a turn: so many calls are left, so many stanzas were dispatched. `more`: there is. */
+typedef struct turn {
+  int left, stanzas;
+  bool more;
+} turn;
+
+static void next_event(lua_State *L, xb_conn *conn) {
   conn->stopped = xb_is_full(conn);
   xm_conn_pause(conn->c, conn->stopped);
-  ev = conn->ended ? XM_CONN_NOTHING : xm_conn_next(conn->c);
-  note_event(conn, ev);
+  if (!conn->ended) conn->event = xm_conn_next(conn->c);
+  note_event(conn, conn->event);
   xb_drain_log(L, conn, 1);
-  xb_tell_receipts(L, conn, 1);
-  take_event(L, conn, ev);
-  if (conn->lost.first) xb_tell_lost(L, conn);
-  if (conn->ended) tell_end(L, conn);
-  if (conn->c) finish_sent(L, conn);
-  if (ev == XM_CONN_AGAIN || (conn->stopped && conn->c && !xb_is_full(conn))) xb_mark_ready(conn);
-  return ev == XM_CONN_STANZA || ev == XM_CONN_SKIPPED ? 1 : ev == XM_CONN_NOTHING || ev == XM_CONN_AGAIN ? -1 : 0;
 }
 
-/* What one connection has in a turn. `more` as `work` told it last. */
-typedef struct turn {
-  int most, dispatched, more;
-} turn;
+/* Tells those who wait for what has come true. */
+static void tell_waiters(lua_State *L, xb_conn *conn, int *left) {
+  if (conn->lost.first) xb_tell_lost(L, conn, left);
+  if (conn->ended) tell_end(L, conn, left);
+  if (conn->c) finish_sent(L, conn, left);
+}
+
+/* One event, and what is to be told before and after it. */
+static void work(lua_State *L, xb_conn *conn, turn *t) {
+  xm_conn_event ev;
+  bool is_stanza;
+  if (conn->event == XM_CONN_NOTHING) {
+    is_stanza = next_queued(L, conn);
+    t->left -= is_stanza;
+    t->stanzas += is_stanza;
+    if (is_stanza) return;
+    next_event(L, conn);
+  }
+  if (!xb_tell_receipts(L, conn, 1, &t->left)) return;
+  ev = conn->event;
+  is_stanza = ev == XM_CONN_STANZA || ev == XM_CONN_SKIPPED;
+  conn->event = XM_CONN_NOTHING;
+  t->left -= is_stanza;
+  t->stanzas += is_stanza;
+  take_event(L, conn, ev);
+  tell_waiters(L, conn, &t->left);
+  if (ev == XM_CONN_AGAIN || (conn->stopped && conn->c && !xb_is_full(conn))) xb_mark_ready(conn);
+  t->more = is_behind(conn) || (ev != XM_CONN_NOTHING && ev != XM_CONN_AGAIN);
+}
 
 /* It, in a protected call: (conn, turn). */
 static int l_work(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   turn *t = lua_touserdata(L, 2);
   xb_state *st = conn->st;
-  while (t->more >= 0 && t->dispatched < t->most && conn->c) {
+  while (t->more && t->left > 0 && conn->c) {
     lua_settop(L, 1);
     st->working = true;
-    t->more = work(L, conn);
+    work(L, conn, t);
     st->working = false;
-    t->dispatched += t->more > 0;
   }
   return 0;
 }
@@ -378,21 +413,23 @@ static void on_work_failed(lua_State *L, xb_conn *conn, int status) {
   break_off(L, conn);
 }
 
-int xb_service(lua_State *L, xb_conn *conn, int most) {
-  turn t = {.most = most < STANZAS_A_TURN ? most : STANZAS_A_TURN};
+int xb_service(lua_State *L, xb_conn *conn, int most, int *stanzas) {
   int at, status = LUA_OK;
+  turn t = {.left = most < CALLS_A_TURN ? most : CALLS_A_TURN, .more = true};
+  most = t.left;
   xb_push_conn(L, conn);
   at = lua_gettop(L);
-  if (lua_isnil(L, at)) t.more = -1; /* it is about to be collected */
+  if (lua_isnil(L, at)) t.more = false; /* it is about to be collected */
   if (conn->c) xm_conn_flush(conn->c);
-  if (conn->c && t.more >= 0) {
+  if (conn->c && t.more) {
     lua_pushcfunction(L, l_work);
     lua_pushvalue(L, at);
     lua_pushlightuserdata(L, &t);
     status = lua_pcall(L, 2, 0, 0);
   }
   if (status != LUA_OK) on_work_failed(L, conn, status);
-  else if (t.more >= 0) xb_mark_ready(conn);
+  else if (t.more) xb_mark_ready(conn);
   lua_settop(L, at - 1);
-  return t.dispatched;
+  *stanzas += t.stanzas;
+  return most - t.left;
 }

@@ -9,7 +9,7 @@
 
 enum { ALL = 1 << 30 };
 
-static const char state_key; /* of the registry */
+static const char state_key, begun_key; /* of the registry */
 
 xb_state *xb_state_of(lua_State *L) {
   xb_state *st;
@@ -43,23 +43,31 @@ static xb_conn *take_ready(xb_state *st) {
   return conn;
 }
 
-/* Every connection that is ready has one turn; one that is ready again has it in the next step. */
+/* Every connection that is ready has one turn; one that is ready again has it in the next step. How many stanzas were
+ * dispatched; `most` bounds all that was called. */
 static int serve(lua_State *L, xb_state *st, int most) {
-  int dispatched = 0;
+  int stanzas = 0;
   size_t n = 0;
   xb_conn *conn;
   for (conn = st->ready; conn; conn = conn->next_ready) n++;
-  for (; n > 0 && st->ready && dispatched < most; n--) dispatched += xb_service(L, take_ready(st), most - dispatched);
-  return dispatched;
+  for (; n > 0 && st->ready && most > 0; n--) most -= xb_service(L, take_ready(st), most, &stanzas);
+  return stanzas;
+}
+
+/* How many of the calls that a step may make are for timers and tasks: what connections want to be told leaves them half, by
+ * turns the larger one, so that neither waits for the other to end. */
+static int share(const xb_state *st, int most) {
+  return st->ready ? most / 2 + (most & (int)st->turns & 1) : most;
 }
 
 static int l_step_protected(lua_State *L) {
   xb_state *st = lua_touserdata(L, 1);
-  int most = (int)lua_tointeger(L, 2), n;
-  xm_loop_fire(st->loop);
-  xb_finish_due(L, st);
-  n = serve(L, st, most);
-  lua_pushinteger(L, n);
+  int most = (int)lua_tointeger(L, 2), others;
+  st->turns++;
+  others = share(st, most);
+  xm_loop_fire_some(st->loop, others);
+  others = xb_finish_due(L, st, others);
+  lua_pushinteger(L, serve(L, st, most - others));
   return 1;
 }
 
@@ -103,6 +111,23 @@ static int l_is_busy(lua_State *L) {
 
 void xb_less_to_do(xb_state *st) {
   if (!st->stepping && !st->closed && !is_busy(st)) xm_loop_ask_again(st->loop);
+}
+
+static int l_hears_signals(lua_State *L) {
+  lua_pushboolean(L, xb_state_of(L)->signals > 0);
+  return 1;
+}
+
+void xb_begun(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &begun_key) == LUA_TFUNCTION) lua_call(L, 0, 0);
+  else lua_pop(L, 1);
+}
+
+/* on_begun(f): called when something has been begun that wants the loop turned; nil: nobody is. */
+static int l_on_begun(lua_State *L) {
+  lua_settop(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &begun_key);
+  return 0;
 }
 
 static int l_is_stepping(lua_State *L) {
@@ -166,10 +191,19 @@ static int l_forget(lua_State *L) {
   return 0;
 }
 
-/* methods(t): what conn:name means. */
+/* turns() -> how many steps were made so far. */
+static int l_turns(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)xb_state_of(L)->turns);
+  return 1;
+}
+
+/* methods(t, close): what conn:name means; what is done with one in a variable to be closed. */
 static int l_methods(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
   luaL_getmetatable(L, XB_CONN);
+  lua_pushvalue(L, 2);
+  lua_setfield(L, -2, "__close");
   lua_pushvalue(L, 1);
   lua_setfield(L, -2, "__index");
   return 0;
@@ -216,7 +250,11 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"on_error", xb_l_on_error},
                                      {"timer", xb_l_timer},
                                      {"spawn", xb_l_spawn},
+                                     {"signal", xb_l_signal},
+                                     {"turns", l_turns},
                                      {"is_busy", l_is_busy},
+                                     {"on_begun", l_on_begun},
+                                     {"hears_signals", l_hears_signals},
                                      {"is_stepping", l_is_stepping},
                                      {"fd", l_fd},
                                      {"timeout", l_timeout},

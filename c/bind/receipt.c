@@ -87,15 +87,16 @@ static void tell_returned(lua_State *L, xb_conn *conn, int at, const xm_sm_stanz
   lua_settop(L, err - 1);
 }
 
-void xb_tell_receipts(lua_State *L, xb_conn *conn, int at) {
+bool xb_tell_receipts(lua_State *L, xb_conn *conn, int at, int *left) {
   xm_sm_receipt r;
   xm_sm_stanza st;
   luaL_checkstack(L, 10, "a receipt");
-  while (conn->c && xm_sm_receipt_next(xm_conn_sm(conn->c), &r)) tell_receipt(L, conn, at, &r);
-  while (conn->c && xm_sm_returned_next(xm_conn_sm(conn->c), &st)) {
+  for (; *left > 0 && conn->c && xm_sm_receipt_next(xm_conn_sm(conn->c), &r); --*left) tell_receipt(L, conn, at, &r);
+  for (; *left > 0 && conn->c && xm_sm_returned_next(xm_conn_sm(conn->c), &st); --*left) {
     push_returned(L, conn, &st);
     tell_returned(L, conn, at, &st);
   }
+  return *left > 0;
 }
 
 /* f(state, err): err is why, where there is a reason. */
@@ -110,12 +111,12 @@ void xb_tell_state(lua_State *L, xb_conn *conn, int at) {
   xb_call(L, 2, &task, 0);
 }
 
-void xb_tell_lost(lua_State *L, xb_conn *conn) {
+void xb_tell_lost(lua_State *L, xb_conn *conn, int *left) {
   xm_err e = {0};
   xm_err_set(&e, XM_LAYER_CLOSED, "session-lost", true,
              "the session in which this was asked was lost: there will be no response, and whether the request was carried "
              "out is not known");
-  while (conn->lost.first) {
+  for (; *left > 0 && conn->lost.first; --*left) {
     lua_pushnil(L);
     xb_push_error(L, &e);
     xb_finish(L, conn->lost.first, 2);

@@ -2,11 +2,13 @@
  * its connection. Timers are waiters for time to pass. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
 
 #include "bind.h"
+#include "sig.h"
 
 enum { WAVE = 16 * 1024 }; /* so many waiters at once are more than usual */
 
@@ -25,6 +27,8 @@ struct xb_waiter {
   int who;                /* reference in the table of those who wait */
   uint64_t seq;           /* XB_RESPONSE: the number of the request's stanza */
   uint64_t period;        /* every(): milliseconds; 0: once */
+  xm_sig *sig;            /* XB_SIGNAL */
+  int number;
   bool is_due;
 };
 
@@ -142,6 +146,7 @@ xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int 
   }
   link_in(w);
   if (kind == XB_TIME) st->timers++;
+  if (kind == XB_SIGNAL) st->signals++;
   return w;
 }
 
@@ -150,9 +155,11 @@ static void let_go(lua_State *L, xb_waiter *w) {
   xb_conn *conn = w->conn;
   push_who(L, w);
   xm_timer_stop(w->st->loop, &w->timer);
+  xm_sig_unwatch(w->sig);
   leave_due(w);
   link_out(w);
   if (w->handle) *w->handle = NULL;
+  if (w->kind == XB_SIGNAL) w->st->signals--;
   if (w->kind == XB_TIME) w->st->timers--;
   if (w->kind == XB_STANZA && conn->loop) xb_note_asked(conn);
   if (w->pending && conn && conn->c) xm_route_forget(xm_conn_route(conn->c), w->pending);
@@ -255,28 +262,29 @@ void xb_drop_waiter(lua_State *L, xb_waiter *w) {
 }
 
 static int push_timeout(lua_State *L, xb_kind kind) {
-  static const char *const what[] = {"",         "", "a response", "the connection", "a stanza", "all that was sent to arrive",
+  static const char *const what[] = {"", "", "", "a response", "the connection", "a stanza", "all that was sent to arrive",
                                      "the end of the stream"};
   xm_err e = {0};
   xm_err_set(&e, XM_LAYER_TIMEOUT, "timeout", true, "gave up waiting for %s", what[kind]);
   return xb_fail(L, &e);
 }
 
-/* every(): the next time is reckoned from now, so that a sleep of the machine is no burst. */
+/* every(): the next time is reckoned from now, so that a sleep of the machine is no burst. A signal: f(name). */
 static void fire_again(lua_State *L, xb_waiter *w) {
   xb_task task = {.st = w->st};
   leave_due(w);
   push_who(L, w);
-  xm_timer_start(w->st->loop, &w->timer, w->period, fall_due, w);
-  xb_call(L, 0, &task, 0);
+  if (w->sig) lua_pushstring(L, xm_sig_name(w->number));
+  else xm_timer_start(w->st->loop, &w->timer, w->period, fall_due, w);
+  xb_call(L, w->sig ? 1 : 0, &task, 0);
 }
 
-int xb_finish_due(lua_State *L, xb_state *st) {
+int xb_finish_due(lua_State *L, xb_state *st, int most) {
   xb_waiter *w;
   int n = 0, due = 0;
-  for (w = st->due; w; w = w->next_due) due++;
+  for (w = st->due; w && due < most; w = w->next_due) due++;
   for (; n < due && (w = st->due); n++) { /* what falls due meanwhile has its turn in the next step */
-    if (w->period) {
+    if (w->period || w->sig) {
       fire_again(L, w);
     } else {
       xb_finish(L, w, w->kind == XB_TIME || w->kind == XB_TASK_DUE ? 0 : push_timeout(L, w->kind));
@@ -289,6 +297,7 @@ void xb_free_waiters(xm_loop *loop, xb_waiters *list) {
   while (list->first) {
     xb_waiter *w = list->first;
     xm_timer_stop(loop, &w->timer);
+    xm_sig_unwatch(w->sig);
     leave_due(w);
     link_out(w);
     if (w->handle) *w->handle = NULL;
@@ -330,6 +339,51 @@ int xb_l_timer(lua_State *L) {
   w->period = again ? (to_ms(seconds) ? to_ms(seconds) : 1) : 0;
   w->handle = handle;
   *handle = w;
+  xb_begun(L);
+  return 1;
+}
+
+static void on_signal(void *arg) {
+  xb_waiter *w = arg;
+  if (!w->is_due) fall_due(w);
+}
+
+static int check_signal(lua_State *L, int index) {
+  const char *name = luaL_checkstring(L, index);
+  int i = 0;
+  luaL_Buffer all;
+  while (xm_sig_name(i) && strcmp(xm_sig_name(i), name) != 0) i++;
+  if (xm_sig_name(i)) return i;
+  luaL_buffinit(L, &all);
+  for (i = 0; xm_sig_name(i); i++) {
+    luaL_addstring(&all, i ? ", " : "one of ");
+    luaL_addstring(&all, xm_sig_name(i));
+  }
+  luaL_addstring(&all, " expected, got ");
+  luaL_addstring(&all, name);
+  luaL_pushresult(&all);
+  return luaL_argerror(L, index, lua_tostring(L, -1));
+}
+
+/* signal(name, f) -> what f(name) is called by until it is cancelled; f nil: nothing. It keeps no loop turning. */
+int xb_l_signal(lua_State *L) {
+  xb_state *st = xb_state_of(L);
+  int number = check_signal(L, 1);
+  xb_waiter **handle, *w;
+  if (lua_isnoneornil(L, 2)) return 0;
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  handle = lua_newuserdatauv(L, sizeof *handle, 0);
+  *handle = NULL;
+  luaL_setmetatable(L, XB_TIMER);
+  w = xb_wait(L, st, NULL, XB_SIGNAL, 2, -1);
+  if (!w) return luaL_error(L, "not enough memory");
+  w->number = number;
+  w->handle = handle;
+  *handle = w;
+  w->sig = xm_sig_watch(st->loop, xm_sig_number(xm_sig_name(number)), on_signal, w);
+  if (!w->sig) return xb_drop_waiter(L, w), luaL_error(L, "the system lets nobody watch %s", xm_sig_name(number));
+  xm_loop_sync(st->loop);
+  xb_begun(L);
   return 1;
 }
 
@@ -342,6 +396,7 @@ int xb_l_spawn(lua_State *L) {
   if (!w) return luaL_error(L, "not enough memory");
   fall_due(w);
   xm_loop_want(st->loop);
+  xb_begun(L);
   return 0;
 }
 
@@ -349,6 +404,8 @@ void xb_open_wait(lua_State *L) {
   luaL_newmetatable(L, XB_TIMER);
   lua_pushcfunction(L, l_timer_gc);
   lua_setfield(L, -2, "__gc");
+  lua_pushcfunction(L, l_cancel);
+  lua_setfield(L, -2, "__close");
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, l_cancel);
   lua_setfield(L, -2, "cancel");

@@ -304,18 +304,22 @@ void xm_timer_stop(xm_loop *l, xm_timer *t) {
   give_room_back(l);
 }
 
-int xm_loop_fire(xm_loop *l) {
+int xm_loop_fire_some(xm_loop *l, int most) {
   uint64_t now = xm_loop_now(l), armings = l->armings;
   int fired = 0;
   xm_timer *t;
   /* What a fn arms is due at `now` at the earliest, and has a higher number: it sorts behind all that were due. */
-  while (l->count && l->heap[1].due <= now && l->heap[1].number < armings) {
+  while (fired < most && l->count && l->heap[1].due <= now && l->heap[1].number < armings) {
     t = l->heap[1].timer;
     xm_timer_stop(l, t);
     fired++;
     t->fn(t->arg);
   }
   return fired;
+}
+
+int xm_loop_fire(xm_loop *l) {
+  return xm_loop_fire_some(l, INT_MAX);
 }
 
 static int until_first(const xm_loop *l) {

@@ -63,6 +63,8 @@ static inline bool xm_timer_armed(const xm_timer *t) { return t->at != 0; }
 void xm_loop_turn(xm_loop *l, int ms);
 /* Calls fn of every timer that was due when the call began. Returns how many. */
 int xm_loop_fire(xm_loop *l);
+/* The same for the first `most` of them. */
+int xm_loop_fire_some(xm_loop *l, int most);
 
 /* For hosts that wait themselves. The descriptor becomes readable when a watcher has news; milliseconds until the first
  * timer is due, -1 when there is none. Both first tell the kernel of new watchers (xm_loop_sync). What is done after the

@@ -64,7 +64,7 @@ end
 local function at_caller(level, name, f, ...)
   local ok, a, b = pcall(f, ...)
   if ok then return a, b end
-  local position, why = tostring(a):match "^bad argument #(%d+) to '%?' %((.*)%)$"
+  local position, why = tostring(a):match "^bad argument #(%d+) to '[^']*' %((.*)%)$"
   if position then bad_argument(tonumber(position), name, why, level + 1) end
   error(a, level + 1)
 end
@@ -381,10 +381,17 @@ for name, f in pairs(conn) do
   if name ~= "jid" then M[name] = f end -- xmpp.jid makes one; xmpp.connection_jid asks for one
 end
 M.connection_jid = conn.jid
-core.methods(conn)
+
+-- A variable to be closed: as by stop, which goes on by itself where nothing can wait.
+local function close(self)
+  if waiting.can_wait() then conn.stop(self) else core.conn.close(self, 5) end
+end
+
+core.methods(conn, close)
 
 -- The loop
 
+-- shared.quit: until the run that it is meant for has returned
 local function turn()
   while not shared.quit and core.is_busy() do core.step(-1) end
 end
@@ -399,16 +406,33 @@ function M.run()
     error(("the loop is %s's, which is to be run instead of this one (or call :stop() on what its start gave)")
       :format(shared.driver.name), 2)
   end
-  shared.quit = false
   local done, err = pcall(turn)
+  shared.quit = false
   core.ask_again()
   if not done and not tostring(err):find "interrupted!$" then error(err, 0) end
   return done
 end
 
---- Makes `xmpp.run()` return when the turn it makes is over.
+--- Makes `xmpp.run()` return when the turn it makes is over; where none is being made, the next one, at once.
 function M.quit()
   shared.quit = true
+end
+
+local signals = shared.signals or {} -- name -> the watch that is kept for it
+shared.signals = signals
+
+--- Has f(name) called when the process gets that signal, instead of what the signal does else. One function for each;
+--- nil: none, and the signal is as it was. A program that only waits for a signal is not kept by `xmpp.run()`.
+---@param name xmpp.Signal
+---@param f fun(name: xmpp.Signal)?
+---@return fun()? off takes it away again
+function M.on_signal(name, f)
+  check_type(name, "string", 1, "on_signal", 2)
+  if f ~= nil then check_type(f, "function", 2, "on_signal", 2) end
+  local watch = at_caller(2, "on_signal", core.signal, name, f)
+  if signals[name] then signals[name]:cancel() end
+  signals[name] = watch
+  return watch and function() watch:cancel() end
 end
 
 --- Runs f(...) in a coroutine of its own, from the loop's next turn on.
@@ -416,9 +440,16 @@ end
 function M.spawn(f, ...)
   check_type(f, "function", 1, "spawn", 2)
   local n = select("#", ...)
-  if n == 0 then return core.spawn(f) end
-  local arguments = { ... }
-  core.spawn(function() return f(unpack(arguments, 1, n)) end)
+  local arguments = n > 0 and { ... }
+  core.spawn(n == 0 and f or function() return f(unpack(arguments, 1, n)) end)
+end
+
+--- As coroutine.wrap, for a generator that waits between its items: who asks it for the next one waits.
+---@param f function
+---@return function
+function M.wrap(f)
+  check_type(f, "function", 1, "wrap", 2)
+  return waiting.wrap(f)
 end
 
 --- Waits for so many seconds; others go on meanwhile.

@@ -438,12 +438,28 @@ function xmpp.id() end
 ---@return boolean done false: the interpreter was interrupted (Ctrl-C)
 function xmpp.run() end
 
---- Makes `run` return.
+--- Makes `run` return; where none is being made, the next one, at once.
 function xmpp.quit() end
+
+---@alias xmpp.Signal "SIGHUP"|"SIGINT"|"SIGQUIT"|"SIGTERM"|"SIGUSR1"|"SIGUSR2"|"SIGALRM"|"SIGCHLD"|"SIGCONT"|"SIGTSTP"
+---|"SIGTTIN"|"SIGTTOU"|"SIGPIPE"|"SIGWINCH"
+
+--- Has `f` called, in a coroutine of its own, when the process gets that signal, instead of what the signal does else;
+--- once for several that come between two turns of the loop. One function for each; nil: none, and the signal does what
+--- it did before. Keeps no loop turning.
+---@param name xmpp.Signal
+---@param f fun(name: xmpp.Signal)?
+---@return fun()? off takes it away again
+function xmpp.on_signal(name, f) end
+
+--- As `coroutine.wrap`, for a generator that waits between its items: who asks for the next one waits.
+---@param f fun(...): any
+---@return fun(...): any
+function xmpp.wrap(f) end
 
 --- Turns the loop once, for games and hosts with a loop of their own.
 ---@param timeout? number seconds to wait for something to do (0)
----@param max_stanzas? integer stanzas dispatched at most (no bound)
+---@param max_stanzas? integer stanzas dispatched, timers and tasks called, waiters told, altogether at most (no bound)
 ---@return integer dispatched stanzas that were dispatched
 function xmpp.step(timeout, max_stanzas) end
 

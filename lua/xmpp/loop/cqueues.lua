@@ -21,18 +21,35 @@ local function pause(box, own)
   cqueues.poll(done)
 end
 
---- Begins to drive the library by a coroutine of the controller, until `:stop()`. Until then `cq:loop()` goes on.
+local IDLE = 0.25 -- seconds
+
+--- Begins to drive the library by a coroutine of the controller, until `:stop()`. The coroutine is there only as long
+--- as a connection, a task or a timer is, so that `cq:loop()` returns when nothing of the library's and of the
+--- program's is left. Where a signal is listened to, it stays beside the program's coroutines, and looks now and then
+--- whether they do.
 ---@param cq table controller, cqueues.new()
 ---@return xmpp.LoopDriver
 function M.start(cq)
-  local self = driver.begin("cqueues", pause)
-  local descriptor = { pollfd = driver.fd(), events = "r" }
-  cq:wrap(function()
-    while not self.stopped do
-      cqueues.poll(descriptor, driver.timeout())
+  local self
+  local descriptor, is_driven = { pollfd = driver.fd(), events = "r" }, false
+  local function timeout()
+    if driver.is_busy() then return driver.timeout() end
+    return IDLE
+  end
+  local function drive()
+    repeat
+      cqueues.poll(descriptor, timeout())
       if not self.stopped then driver.step() end
-    end
-  end)
+    until self.stopped or not (driver.is_busy() or (driver.hears_signals() and cq:count() > 1))
+    is_driven = false
+  end
+  local function begun()
+    if is_driven then return end
+    is_driven = true
+    cq:wrap(drive)
+  end
+  self = driver.begin("cqueues", pause, nil, begun)
+  if driver.is_busy() or driver.hears_signals() then begun() end
   return self
 end
 

@@ -21,8 +21,11 @@ function Driver:stop()
   self.stopped = true
   self.let_go()
   shared.driver = nil
+  core.on_begun(nil)
   core.ask_again() -- the descriptor becomes readable: who waits for it sees that it is over
 end
+
+Driver.__close = Driver.stop -- of a variable to be closed
 
 local function by_own(box, own) own(box) end
 
@@ -32,8 +35,9 @@ local function by_own(box, own) own(box) end
 ---@param pause? fun(box: table, own: fun(box: table)) what a coroutine of that loop waits by, until the box is done
 --- (see wait.lua); own: what it would wait by otherwise
 ---@param let_go? fun() called when it ends
+---@param begun? fun() called when something has been begun, outside of steps or in one
 ---@return xmpp.LoopDriver
-function M.begin(name, pause, let_go)
+function M.begin(name, pause, let_go, begun)
   local other = shared.driver
   if other and getmetatable(other) == Driver then
     error(("%s drives the library already: call :stop() on what its start gave"):format(other.name), 3)
@@ -41,6 +45,7 @@ function M.begin(name, pause, let_go)
   if other then other:stop() end
   shared.driver = setmetatable({ name = name, pause = pause or by_own, stopped = false,
     let_go = let_go or function() end }, Driver)
+  core.on_begun(begun)
   return shared.driver
 end
 
@@ -71,5 +76,8 @@ M.ask_again = core.ask_again
 
 --- Is there a connection, a task or a timer left?
 M.is_busy = core.is_busy
+
+--- Is somebody called by a signal?
+M.hears_signals = core.hears_signals
 
 return M
