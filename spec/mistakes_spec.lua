@@ -141,6 +141,37 @@ describe("an argument", function()
   end)
 end)
 
+describe("a saved session", function()
+  local function saved()
+    return { version = 1, account = "alice@xmpp.test", jid = "alice@xmpp.test/here", id = "s1", max = 300, h = 0,
+      acked = 0, written = 0, stanzas = {}, pending = {}, queue = {} }
+  end
+
+  local function refuses_saved(words, change)
+    local s = saved()
+    change(s)
+    refuses("bad argument #1 to 'resume' (" .. words, function() return (xmpp.resume(s, "secret")) end)
+  end
+
+  it("has no text that would be cut, or couldn't be sent", function()
+    for _, name in ipairs { "account", "jid", "id", "location", "host" } do
+      for _, v in ipairs { "a\0b", "\1", "\255" } do refuses_saved(name .. ": ", function(s) s[name] = v end) end
+    end
+    refuses_saved("pending[1].id: ", function(s) s.pending = { { name = "iq", id = "a\0" } } end)
+    refuses_saved("pending[1].to: ", function(s) s.pending = { { name = "iq", id = "a", to = "\27" } } end)
+    refuses_saved("pending[1].name: one of message, presence, iq expected",
+      function(s) s.pending = { { name = "q", id = "a" } } end)
+    refuses_saved("tls: one of starttls, direct, none expected, got no?", function(s) s.tls = "no\27" end)
+    refuses_saved("port: port from 1 to 65535 expected, got 0", function(s) s.port = 0 end)
+  end)
+
+  it("waits for each response once", function()
+    refuses_saved("pending[3].id: the same as that of pending[1]", function(s)
+      s.pending = { { name = "iq", id = "a" }, { name = "iq", id = "b" }, { name = "iq", id = "a", to = "x" } }
+    end)
+  end)
+end)
+
 describe("a Jid", function()
   it("is sent as its text", function()
     local f = fed.open { jid = "alice@xmpp.test/here" }

@@ -572,7 +572,7 @@ server.each(function(s)
       bob:set_handler()
       local response = assert(alice:send_await { "iq", { type = "get", to = tostring(bob:jid()) },
         { "sum", { xmlns = "urn:example:sum" }, "2+3" } })
-      assert.equal("5", xexpr.text(response, "sum"))
+      assert.equal("5", xexpr.text(response, "sum", "urn:example:sum"))
     end)
 
     it("gets service-unavailable for a question that the other's callbacks leave unanswered", function()

@@ -1,11 +1,25 @@
 -- saved: what conn:save() gave, looked at before it is trusted: it has been on a journey through a file.
 
 local core = require "xmpp.load"
+local options = require "xmpp.options"
 
 local M = {}
 
 local function is(kind)
   return function(v) return type(v) == kind, kind .. " expected, got " .. type(v) end
+end
+
+-- What a stanza could carry: it is sent, or goes to C, where it would end at a zero byte.
+local function text(v)
+  if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
+  local ok, why = core.check_stanza { "iq", { id = v } }
+  return ok, why and why:gsub("^stanza%[2%]%.id: ", "")
+end
+
+local function one_of(...)
+  local names, list = {}, table.concat({ ... }, ", ")
+  for _, name in ipairs { ... } do names[name] = true end
+  return function(v) return names[v] == true, ("one of %s expected, got %s"):format(list, core.shown(tostring(v))) end
 end
 
 local function count(most)
@@ -30,16 +44,17 @@ end
 
 local U32, MS = 4294967295, 2 ^ 53 -- counters; milliseconds
 
-local fields = { account = is "string", jid = is "string", id = is "string", location = maybe(is "string"),
-  host = maybe(is "string"), port = maybe(is "number"), tls = maybe(is "string"), max = count(U32), h = count(U32),
-  clock = maybe(count(MS)), saved_at = maybe(count(MS)), boot = maybe(is "string"),
+local fields = { account = text, jid = text, id = text, location = maybe(text),
+  host = maybe(text), port = maybe(options.is_port), tls = maybe(one_of("starttls", "direct", "none")),
+  max = count(U32), h = count(U32),
+  clock = maybe(count(MS)), saved_at = maybe(count(MS)), boot = maybe(text),
   acked = count(U32), written = count(U32), stanzas = is "table", pending = is "table", queue = is "table" }
 
 -- The fields of their entries. One of the queue is a stanza, as a program gets it.
 local entries = {
   stanzas = { xml = is_element, at = count(MS), age = maybe(count(MS)) },
-  pending = { name = is "string", id = is "string", to = maybe(is "string"), from = maybe(is "string") },
-  queue = { is "string", is "table" },
+  pending = { name = one_of("message", "presence", "iq"), id = text, to = maybe(text), from = maybe(text) },
+  queue = { text, is "table" },
 }
 
 local function check_fields(t, checks, path)
@@ -58,6 +73,16 @@ local function check_entries(list, name)
   end
 end
 
+-- Two can't wait for one response.
+local function waits_twice(pending)
+  local seen = {}
+  for i, entry in ipairs(pending) do
+    local first = seen[entry.id]
+    if first then return ("pending[%d].id: the same as that of pending[%d]"):format(i, first) end
+    seen[entry.id] = i
+  end
+end
+
 -- What is wrong with the table, with the field's name; nil: nothing.
 function M.fault(saved)
   if saved.version ~= 1 then
@@ -67,7 +92,7 @@ function M.fault(saved)
   for _, name in ipairs { "stanzas", "pending", "queue" } do
     why = why or check_entries(saved[name], name)
   end
-  return why
+  return why or waits_twice(saved.pending)
 end
 
 -- Milliseconds since it was saved: by the clock that nobody sets, which processes share until the machine is started
