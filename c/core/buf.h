@@ -14,6 +14,15 @@
 
 #include "err.h"
 
+#ifdef __APPLE__ /* which has no memrchr */
+static inline void *memrchr(const void *bytes, int c, size_t n) {
+  const unsigned char *p = bytes;
+  while (n > 0)
+    if (p[--n] == (unsigned char)c) return (void *)(p + n);
+  return NULL;
+}
+#endif
+
 typedef struct xm_buf {
   char *data;
   size_t pos;  /* first unread byte */

@@ -521,7 +521,7 @@ static bool is_datagram(int fd) {
 static ares_socket_t new_socket(int family, int type, int protocol, void *arg) {
   int one = 1, fd;
   note_memory(arg);
-  fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+  fd = xm_loop_socket(family, type, protocol);
   if (fd >= 0 && type == SOCK_STREAM) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   return fd;
 }

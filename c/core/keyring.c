@@ -30,13 +30,20 @@ static unsigned holders;
 /* Not to be read by anybody else, be it in swap space, in a core dump or in a child. */
 static bool hide(void *p, size_t n) {
   if (mlock(p, n) != 0) return false;
-#ifdef MADV_DONTDUMP
+#if defined MADV_DONTDUMP
   if (madvise(p, n, MADV_DONTDUMP) != 0) return false;
+#elif defined MADV_NOCORE /* FreeBSD */
+  if (madvise(p, n, MADV_NOCORE) != 0) return false;
+#else
+  return false;
 #endif
-#ifdef MADV_WIPEONFORK
-  if (madvise(p, n, MADV_WIPEONFORK) != 0) return false;
+#if defined MADV_WIPEONFORK
+  return madvise(p, n, MADV_WIPEONFORK) == 0;
+#elif defined INHERIT_ZERO /* FreeBSD, OpenBSD */
+  return minherit(p, n, INHERIT_ZERO) == 0;
+#else
+  return false;
 #endif
-  return true;
 }
 
 static void forget(void) {

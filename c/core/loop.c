@@ -175,6 +175,22 @@ void xm_loop_release(xm_loop *l) {
   free(l);
 }
 
+int xm_loop_socket(int family, int type, int protocol) {
+#if defined SOCK_NONBLOCK && defined SOCK_CLOEXEC
+  int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+#else
+  int fd = socket(family, type, protocol);
+  if (fd >= 0 && (fcntl(fd, F_SETFL, O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)) {
+    close(fd);
+    return -1;
+  }
+#endif
+#ifdef SO_NOSIGPIPE
+  if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &(const int){1}, sizeof(int));
+#endif
+  return fd;
+}
+
 struct uv_loop_s *xm_loop_uv(xm_loop *l) {
   return &l->uv;
 }

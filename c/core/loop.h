@@ -7,8 +7,13 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "err.h"
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* macOS has SO_NOSIGPIPE */
+#endif
 
 typedef struct xm_loop xm_loop;
 struct uv_loop_s;
@@ -28,6 +33,9 @@ void xm_loop_release(xm_loop *l);
 
 /* libuv's loop, for the watchers of sock and dns. Who adds or changes one says so with xm_loop_touch. */
 struct uv_loop_s *xm_loop_uv(xm_loop *l);
+/* socket(2): what libuv is to watch. It doesn't wait, is closed on exec, and raises no SIGPIPE: where the socket can't be
+ * told so (Linux), each send is, by MSG_NOSIGNAL. */
+int xm_loop_socket(int family, int type, int protocol);
 void xm_loop_touch(xm_loop *l);
 
 /* Monotonic milliseconds, read anew. */

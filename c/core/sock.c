@@ -11,9 +11,8 @@
 #include <unistd.h>
 #include <uv.h>
 
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0
-#endif
+/* So long the kernel may be without a word from the peer's, when it has sent something. */
+#define UNACKNOWLEDGED_MS 30000
 
 /* One descriptor under libuv's eye. Its memory outlives the sock until libuv has let go of it. */
 typedef struct watch {
@@ -94,12 +93,11 @@ static socklen_t length_of(const struct sockaddr_storage *sa) {
 /* What the peer's machine doesn't acknowledge for so long breaks the connection (RFC 5482); the kernel would try for a
  * quarter of an hour. */
 static int open_socket(int family) {
-  const unsigned unacknowledged = 30000;
-  int one = 1, fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  int one = 1, fd = xm_loop_socket(family, SOCK_STREAM, 0);
   if (fd < 0) return -errno;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 #ifdef TCP_USER_TIMEOUT
-  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged, sizeof unacknowledged);
+  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &(const unsigned){UNACKNOWLEDGED_MS}, sizeof(unsigned));
 #endif
   return fd;
 }

@@ -18,6 +18,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "loop.h"
+
 /* System calls that say no: the named one, so many times. */
 static struct no {
   const char *call;
@@ -31,7 +33,7 @@ static bool says_no(const char *call) {
 }
 
 static int poor_socket(int family, int type, int protocol) {
-  return says_no("socket") ? -1 : socket(family, type, protocol);
+  return says_no("socket") ? -1 : xm_loop_socket(family, type, protocol);
 }
 
 static int poor_connect(int fd, const struct sockaddr *sa, socklen_t n) {
@@ -61,7 +63,7 @@ static int poor_poll_init(uv_loop_t *l, uv_poll_t *poll, int fd) {
 
 #include "failing.h"
 
-#define socket poor_socket
+#define xm_loop_socket poor_socket
 #define connect poor_connect
 #define getsockopt poor_getsockopt
 #define getpeername poor_getpeername
@@ -69,7 +71,7 @@ static int poor_poll_init(uv_loop_t *l, uv_poll_t *poll, int fd) {
 #define send poor_send
 #define uv_poll_init poor_poll_init
 #include "../core/sock.c"
-#undef socket
+#undef xm_loop_socket
 #undef connect
 #undef getsockopt
 #undef getpeername
