@@ -8,6 +8,7 @@
 -- anywhere, but the two keys of SCRAM that the next login needs: in locked memory, if the login succeeds, until they
 -- are forgotten.
 local child = require "spec.support.child"
+local fed = require "spec.support.fed"
 local json = require "cjson"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
@@ -156,6 +157,36 @@ server.each(function(s)
         assert.matches("out: <handshake>%[masked%]</handshake>", check_log(lines, secret))
       end
     end)
+  end)
+end)
+
+describe("the log of what a program sends", function()
+  local REGISTER, FORM = "jabber:iq:register", "jabber:x:data"
+  local stanzas = {
+    { "iq", { type = "set", id = "1" }, { "query", { xmlns = REGISTER }, { "username", "bob" },
+      { "password", "n3w-s3cret" } } },
+    { "presence", { to = "room@muc.xmpp.test/bob" }, { "x", { xmlns = "http://jabber.org/protocol/muc" },
+      { "password", "n3w-s3cret" } } },
+    { "message", { to = "carol@xmpp.test" }, { "x", { xmlns = "jabber:x:conference", jid = "room@muc.xmpp.test",
+      password = "n3w-s3cret" } } },
+    { "iq", { type = "set", id = "2" }, { "query", { xmlns = REGISTER }, { "x", { xmlns = FORM, type = "submit" },
+      { "field", { var = "username" }, { "value", "bob" } },
+      { "field", { var = "password" }, { "value", "n3w-s3cret" } } } } },
+  }
+
+  it("and receives has no password in it, and all the rest", function()
+    local log, lines = listener()
+    local f = fed.open { jid = "bob@xmpp.test/x", log = log }
+    for _, stanza in ipairs(stanzas) do assert(f.conn:send(stanza)) end
+    assert.matches("n3w%-s3cret", f:sent())
+    f:feed("<message from='room@muc.xmpp.test'><x xmlns='http://jabber.org/protocol/muc#user'>"
+      .. "<password>n3w-s3cret</password></x></message>")
+    local all = check_log(lines, "n3w-s3cret")
+    local _, masks = all:gsub("%[masked%]", "")
+    assert.equal(#stanzas + 1, masks)
+    assert.matches("<username>bob</username><password>%[masked%]</password>", all)
+    assert.matches("<value>bob</value>", all)
+    f.conn:stop(0)
   end)
 end)
 

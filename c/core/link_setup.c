@@ -74,6 +74,7 @@ static xm_link_event begin_stream(xm_link *k) {
   size_t mark = xm_buf_mark(&k->wire), behind;
   int secret;
   if (xm_xml_restart(k->xml) < 0 || xm_nego_begin(k->nego, &k->wire, &k->why) < 0) return xk_end(k, XM_LINK_CUT);
+  xm_wirelog_begin(k->log);
   xm_wirelog_text(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark);
   behind = xm_buf_mark(&k->wire);
   secret = xm_nego_go_ahead(k->nego, &k->wire, &k->why);

@@ -4,23 +4,113 @@
 
 #include "out.h"
 
-void xm_wirelog_text(xm_wirelog *log, char direction, const char *s, size_t n) {
+static const char mask[] = "[masked]";
+
+/* What is called by the name of a secret. */
+
+static bool is_named(const char *tag, const char *name) {
+  size_t n = strlen(name);
+  return strncmp(tag, name, n) == 0 && strchr(" />", tag[n]);
+}
+
+static bool has_secret_values(const char *field) {
+  return strstr(field, "'text-private'") || strstr(field, "password") || strstr(field, "secret");
+}
+
+/* `tag` has all of it, up to its '>', or as much as is looked at. */
+static void on_tag(xm_wirelog_look *l) {
+  const char *name = l->tag + 1;
+  bool opens = *name != '/' && (l->len < 2 || l->tag[l->len - 2] != '/');
+  if (is_named(name, "field")) l->field = opens && has_secret_values(name);
+  if (is_named(name, "/field")) l->field = false;
+  l->secret = opens && (is_named(name, "password") || is_named(name, "digest") || (l->field && is_named(name, "value")));
+}
+
+/* Is what was read of the tag the name of an attribute that is secret? */
+static bool is_secret_value(const xm_wirelog_look *l) {
+  static const char name[] = " password=";
+  return l->len > sizeof name && memcmp(l->tag + l->len - sizeof name, name, sizeof name - 1) == 0;
+}
+
+static void add_to_tag(xm_wirelog_look *l, char c) {
+  enum { KEPT = XM_WIRELOG_TAG / 2 };
+  if (l->len == sizeof l->tag - 1) {
+    l->len--;
+    memmove(l->tag + KEPT, l->tag + KEPT + 1, l->len - KEPT);
+  }
+  l->tag[l->len++] = c;
+  l->tag[l->len] = '\0';
+}
+
+/* One byte: is it to be shown? */
+static bool look_at(xm_wirelog_look *l, char c) {
+  bool in_tag = l->len > 0 || c == '<';
+  if (!in_tag) return !l->secret;
+  if (l->quote && c != l->quote) {
+    if (!l->secret) add_to_tag(l, c);
+    return !l->secret;
+  }
+  if (l->len == 0 || l->quote) l->secret = false; /* what was, has ended */
+  add_to_tag(l, c);
+  if (l->quote) {
+    l->quote = 0;
+  } else if (c == '\'' || c == '"') {
+    l->quote = c;
+    l->secret = is_secret_value(l);
+  } else if (c == '>') {
+    on_tag(l);
+    l->len = 0;
+  }
+  return true;
+}
+
+/* With a mask in the place of each secret that isn't empty. */
+static int put_shown(xm_wirelog_look *l, const char *s, size_t n, xm_buf *to) {
+  size_t i, from = 0;
+  int rc = XM_OK;
+  for (i = 0; i < n; i++) { /* to the end, whatever there is memory for: what comes then is behind it */
+    if (look_at(l, s[i])) {
+      l->told = false;
+      continue;
+    }
+    if (rc == XM_OK) rc = xm_buf_put(to, s + from, i - from);
+    if (rc == XM_OK && !l->told) rc = xm_buf_puts(to, mask);
+    l->told = true;
+    from = i + 1;
+  }
+  return rc == XM_OK ? xm_buf_put(to, s + from, n - from) : rc;
+}
+
+/* Records. */
+
+void xm_wirelog_begin(xm_wirelog *log) {
+  log->out = (xm_wirelog_look){.len = 0};
+}
+
+static void put_record(xm_wirelog *log, char direction, const char *s, size_t n) {
   xm_buf *b = &log->records;
   size_t mark = xm_buf_mark(b);
-  if (!log->on || n == 0) return;
   if (xm_buf_putc(b, direction) < 0 || xm_buf_put(b, &n, sizeof n) < 0 || xm_buf_put(b, s, n) < 0)
     xm_buf_rollback(b, mark);
 }
 
+void xm_wirelog_text(xm_wirelog *log, char direction, const char *s, size_t n) {
+  xm_wirelog_look whole = {.len = 0};
+  xm_buf text = XM_BUF_SECRET;
+  if (!log->on || n == 0) return;
+  if (put_shown(direction == '>' ? &log->out : &whole, s, n, &text) == XM_OK && xm_buf_len(&text))
+    put_record(log, direction, xm_buf_at(&text), xm_buf_len(&text));
+  xm_buf_free(&text);
+}
+
 void xm_wirelog_masked(xm_wirelog *log, char direction, const char *s, size_t n, bool secret) {
-  static const char mask[] = "[masked]";
   const char *content = secret && n ? memchr(s, '>', n) : NULL, *end = content ? memrchr(s, '<', n) : NULL;
   xm_buf text = XM_BUF_INIT;
   if (!log->on) return;
   if (!end || end <= content) return xm_wirelog_text(log, direction, s, n);
   if (xm_buf_put(&text, s, (size_t)(content + 1 - s)) == XM_OK && xm_buf_puts(&text, mask) == XM_OK &&
       xm_buf_put(&text, end, (size_t)(s + n - end)) == XM_OK)
-    xm_wirelog_text(log, direction, xm_buf_at(&text), xm_buf_len(&text));
+    put_record(log, direction, xm_buf_at(&text), xm_buf_len(&text));
   xm_buf_free(&text);
 }
 

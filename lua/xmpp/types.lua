@@ -141,7 +141,8 @@ function Jid:with_resource(resource) end
 --- bytes that may wait to be sent or acknowledged; that were received and not taken; and that handlers and callbacks
 --- wait with, of which each is counted with 2 KiB besides its stanza (10 MiB)
 ---@field max_queue? integer
----@field log? fun(direction: "out"|"in", text: string) gets the XML that goes out and comes in, secrets masked (none)
+--- gets the XML that goes out and comes in, secrets masked as the README has it (none)
+---@field log? fun(direction: "out"|"in", text: string)
 
 --- The pauses between attempts are random, up to `min`, up to twice as long each time, never over `max` (full jitter).
 ---@class xmpp.Reconnect
