@@ -304,9 +304,15 @@ describe("a malformed session", function()
   end
 
   it("is none when nothing is wrong", function()
+    local told
+    xmpp.on_error(function(text) told = text end)
     local conn, err = xmpp.resume(good(), "pw")
     assert.is_nil(conn)
     check_error({ layer = "tcp", condition = "ECONNREFUSED" }, err)
+    assert.is_nil(err.text:find("not known to have arrived", 1, true)) -- it is saved still
+    xmpp.step(0)
+    xmpp.on_error(nil)
+    assert.is_nil(told)
   end)
 
   it("raises, with the field named", function()

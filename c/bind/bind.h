@@ -116,7 +116,7 @@ typedef enum xb_kind {
   XB_RESPONSE, /* a stanza that answers */
   XB_BOUND,    /* the connection to be ready */
   XB_STANZA,   /* the receive queue to have one */
-  XB_SENT,     /* the kernel to have everything */
+  XB_SENT,     /* all that had been given when it began to have arrived */
   XB_ENDED,    /* the connection to have ended */
 } xb_kind;
 
@@ -168,8 +168,9 @@ xb_kind xb_waiter_kind(const xb_waiter *w);
 void xb_waiter_set_pending(xb_waiter *w, xm_pending *p);
 xm_pending *xb_waiter_pending(const xb_waiter *w);
 const xb_waiter *xb_next_waiter(const xb_waiter *w);
-/* The number of the stanza by which it asks. */
+/* XB_RESPONSE: the number of the stanza by which it asks. XB_SENT: of the last one that it waits for. */
 void xb_waiter_set_seq(xb_waiter *w, uint64_t seq);
+uint64_t xb_waiter_seq(const xb_waiter *w);
 /* Moves those whose request is in the log no more to `lost`. */
 void xb_lose_waiters(xb_conn *conn);
 /* Over without a word: its request could not be sent. */
@@ -220,6 +221,8 @@ static inline void xb_begin_writing(xb_writing *w, const char *ns, xb_address *a
 /* Writes the table at `index`. 0; XM_EINVAL (reason), XM_ENOMEM; then nothing is in the buffer. Raises no Lua error, runs no
  * metamethod. */
 int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w);
+/* Pushes what xb_write will take for that attribute of the table at `index`, a number as text; nil: it has none. */
+void xb_push_attribute(lua_State *L, int index, const char *name);
 /* Reads the address of a stanza's table without writing it. */
 /* `child_ns`: in, the stanza's own namespace; out, that of its first child element, NULL when there is none. */
 void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_ns);
@@ -280,6 +283,10 @@ const char *xb_own_address(const xb_conn *conn, const char *to);
 
 /* receipt.c */
 
+/* The function on top of the stack is to be told of the next stanza; pops it. Before that is committed, since memory may run
+ * out: the stanza's number, to be forgotten (which never raises) if it isn't. */
+uint64_t xb_expect_receipt(lua_State *L, xb_conn *conn);
+void xb_forget_receipt(lua_State *L, xb_conn *conn, int index, uint64_t seq);
 /* Tells what has become of stanzas, and gives back what can't be sent; `left` is how many calls that may be, and what is left
  * of it. false: there is more. */
 bool xb_tell_receipts(lua_State *L, xb_conn *conn, int index, int *left);

@@ -250,7 +250,10 @@ static int l_await(lua_State *L) {
   w = xb_wait(L, conn->st, conn, kind, 3, luaL_optnumber(L, 4, -1));
   if (!w) return luaL_error(L, "not enough memory");
   if (conn->ended) return xb_finish_ended(L, conn, w), 0;
-  if (kind == XB_SENT) xm_conn_hurry(conn->c);
+  if (kind == XB_SENT) {
+    xb_waiter_set_seq(w, xm_sm_next_seq(xm_conn_sm(conn->c)) - 1);
+    xm_conn_hurry(conn->c);
+  }
   xb_mark_ready(conn);
   xm_loop_sync(conn->st->loop);
   return 0;

@@ -214,10 +214,12 @@ static void finish_bound(lua_State *L, xb_conn *conn, int at) {
   xb_finish(L, w, 1);
 }
 
-/* Has all that was sent arrived, and somebody waits for that? */
+/* Who waits for what has arrived meanwhile? They wait in the order of their stanzas; what others have sent since is no
+ * business of theirs. */
 static xb_waiter *find_sent(const xb_conn *conn) {
-  if (xm_conn_state_of(conn->c) == XM_CONN_CLOSED || xm_conn_pending(conn->c, NULL) > 0) return NULL;
-  return xb_find_waiter(conn, XB_SENT);
+  xb_waiter *w = xb_find_waiter(conn, XB_SENT);
+  if (!w || xm_conn_state_of(conn->c) == XM_CONN_CLOSED) return NULL;
+  return xb_waiter_seq(w) < xm_sm_first(xm_conn_sm(conn->c)) ? w : NULL;
 }
 
 static void finish_sent(lua_State *L, xb_conn *conn, int *left) {

@@ -11,7 +11,19 @@ static bool push_receiver(lua_State *L, int at, uint64_t seq) {
   return false;
 }
 
-static void forget_receiver(lua_State *L, xb_conn *conn, int at, uint64_t seq) {
+uint64_t xb_expect_receipt(lua_State *L, xb_conn *conn) {
+  uint64_t seq;
+  xb_pin(L, conn);
+  xb_push_part(L, 1, XB_RECEIPTS);
+  lua_insert(L, -2);
+  seq = xm_sm_next_seq(xm_conn_sm(conn->c));
+  lua_rawseti(L, -2, (lua_Integer)seq);
+  lua_pop(L, 1);
+  conn->watched++;
+  return seq;
+}
+
+void xb_forget_receipt(lua_State *L, xb_conn *conn, int at, uint64_t seq) {
   xb_push_part(L, at, XB_RECEIPTS);
   lua_pushnil(L);
   lua_rawseti(L, -2, (lua_Integer)seq);
@@ -29,7 +41,7 @@ static void tell_fate(lua_State *L, xb_conn *conn, const char *state) {
 
 static void tell_receipt(lua_State *L, xb_conn *conn, int at, const xm_sm_receipt *r) {
   bool has = push_receiver(L, at, r->seq);
-  if (has && r->fate != XM_SM_WRITTEN) forget_receiver(L, conn, at, r->seq);
+  if (has && r->fate != XM_SM_WRITTEN) xb_forget_receipt(L, conn, at, r->seq);
   if (has && r->fate == XM_SM_LEFT) lua_pop(L, 1);
   else if (has) tell_fate(L, conn, r->fate == XM_SM_ACKED ? "acked" : "written");
 }
@@ -67,22 +79,27 @@ static void push_returned(lua_State *L, const xb_conn *conn, const xm_sm_stanza 
   lua_setfield(L, -2, "stanza");
 }
 
-/* To the sender by its `on`; else to who listens for what failed. An end says by itself how many it took along; what was
- * dropped on the way must not go unheard. The error is on top of the stack, and popped. */
+/* Must it be told of, though nobody listens? What a stop has left behind is told by its result. */
+static bool must_be_heard(const xb_conn *conn, const xm_sm_stanza *st) {
+  return st->reason != XM_SM_ENDED || !xm_conn_is_stopping(conn->c);
+}
+
+/* To the sender by its `on`; else to who listens for what failed, or to on_error: a stanza that was given and can't be
+ * delivered never goes unheard. The error is on top of the stack, and popped. */
 static void tell_returned(lua_State *L, xb_conn *conn, int at, const xm_sm_stanza *st) {
   xb_task task = {.st = conn->st};
   int err = lua_gettop(L);
   if (push_receiver(L, at, st->seq)) {
-    forget_receiver(L, conn, at, st->seq);
+    xb_forget_receipt(L, conn, at, st->seq);
     lua_pushliteral(L, "failed");
     lua_pushvalue(L, err);
     xb_call(L, 2, &task, 0);
-  } else if (!(st->flags & XM_SM_REQUEST)) {
+  } else if (!(st->flags & (XM_SM_REQUEST | XM_SM_ANSWER))) {
     xb_push_part(L, at, XB_ON_FAILED);
     lua_getfield(L, err, "stanza");
     lua_pushvalue(L, err);
     if (!lua_isnil(L, -3)) xb_call(L, 2, &task, 0);
-    else if (st->reason != XM_SM_ENDED) xb_report(L, NULL);
+    else if (must_be_heard(conn, st)) xb_report(L, NULL);
   }
   lua_settop(L, err - 1);
 }

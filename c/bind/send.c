@@ -1,4 +1,5 @@
 /* send: stanzas out: a table is written, committed, and leaves when the step ends; requests, whose answer somebody awaits. */
+#include <stdio.h>
 #include <string.h>
 
 #include "bind.h"
@@ -59,10 +60,34 @@ static void begin(const xb_conn *conn, xb_writing *w, xb_address *a, xm_err *e) 
   xm_err_clear(e);
 }
 
+/* From the first byte of a stanza to its commit nothing may raise or run a line of Lua, a finalizer's neither: all that needs
+ * memory of Lua's has been done before, and is undone when this fails. So who is told that a stanza is not sent can rely on
+ * it, and so can who is told that it is. */
+
 /* Writes the stanza at index 2, to be committed; XM_EINVAL: w->reason. */
 static int write_stanza(lua_State *L, xb_conn *conn, xb_writing *w, xm_err *e) {
   int rc = xb_write(L, 2, xm_conn_out(conn->c), w);
   return rc == XM_ENOMEM ? xm_err_nomem(e) : rc;
+}
+
+static int l_tell_log(lua_State *L) {
+  xb_drain_log(L, xb_check_conn(L), 1);
+  return 0;
+}
+
+/* Something that can be called without memory, to be left on the stack until tell_log. */
+static void prepare_log(lua_State *L, const xb_conn *conn) {
+  if (conn->logs) lua_pushcfunction(L, l_tell_log);
+}
+
+/* It is below what is on top of the stack. For want of memory the log waits for the next step: what is sent is sent. */
+static void tell_log(lua_State *L, xb_conn *conn) {
+  if (!conn->logs) return;
+  lua_pushvalue(L, -2);
+  lua_pushvalue(L, 1);
+  if (lua_pcall(L, 1, 0, 0) == LUA_OK) return;
+  lua_pop(L, 1);
+  if (conn->c) xb_mark_ready(conn);
 }
 
 /* nil, err: a closed connection tells its tale in the same words everywhere. */
@@ -108,12 +133,10 @@ static bool push_receiver(lua_State *L) {
   return true;
 }
 
-/* The function on top of the stack is to be told of the next stanza. Before it is committed, since memory may run out. */
-static void expect_receipt(lua_State *L, xb_conn *conn) {
-  xb_push_part(L, 1, XB_RECEIPTS);
-  lua_insert(L, -2);
-  lua_rawseti(L, -2, (lua_Integer)xm_sm_next_seq(xm_conn_sm(conn->c)));
-  lua_pop(L, 1);
+static int give(lua_State *L, xb_conn *conn, xb_writing *w, unsigned flags, xm_err *e) {
+  size_t mark = xm_buf_mark(xm_conn_out(conn->c));
+  int rc = write_stanza(L, conn, w, e);
+  return rc == XM_OK ? xm_conn_commit(conn->c, mark, flags, NULL, e) : rc;
 }
 
 /* send(stanza, opts) -> true, or nil, err */
@@ -121,24 +144,24 @@ int xb_l_send(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   xb_address a;
   xb_writing w;
-  size_t mark;
   xm_err e;
   int rc;
   bool watched;
+  uint64_t seq = 0;
   luaL_argexpected(L, lua_type(L, 2) == LUA_TTABLE, 2, "stanza");
+  lua_settop(L, 3);
   begin(conn, &w, &a, &e);
+  prepare_log(L, conn);
   watched = push_receiver(L);
-  if (watched) expect_receipt(L, conn);
-  mark = xm_buf_mark(xm_conn_out(conn->c));
-  rc = write_stanza(L, conn, &w, &e);
-  if (rc == XM_OK) rc = xm_conn_commit(conn->c, mark, watched ? XM_SM_WATCHED : 0, NULL, &e);
+  if (watched) seq = xb_expect_receipt(L, conn);
+  rc = give(L, conn, &w, watched ? XM_SM_WATCHED : 0, &e);
+  if (rc < 0 && watched) xb_forget_receipt(L, conn, 1, seq);
   if (rc == XM_EINVAL) return luaL_argerror(L, 2, w.reason);
   if (rc < 0) return fail_send(L, conn, &e);
-  if (watched) conn->watched++, xb_keep_alive(L, conn);
   note_answer(conn, &a);
   flush_soon(conn);
-  xb_drain_log(L, conn, 1);
   lua_pushboolean(L, 1);
+  tell_log(L, conn);
   return 1;
 }
 
@@ -156,41 +179,56 @@ static int await(xb_conn *conn, const xb_address *a, xb_waiter *w, xm_err *e) {
   return rc;
 }
 
+/* The id that the request will have goes to the top of the stack, while memory may still run out: the table's own, or a new
+ * one, which is in `room` then. */
+static const char *push_id(lua_State *L, xb_state *st, char room[XM_RND_ID + 1]) {
+  xb_push_attribute(L, 2, "id");
+  if (!lua_isnil(L, -1)) return NULL;
+  lua_pop(L, 1);
+  if (xm_rnd_supplied_id(&st->ids, room) < 0) luaL_error(L, "the system has no random bytes to give");
+  lua_pushstring(L, room);
+  return room;
+}
+
+/* The stanza at index 2 leaves as a request, and `waiter` gets its response. XM_EINVAL: w->reason. */
+static int ask(lua_State *L, xb_conn *conn, xb_waiter *waiter, xb_writing *w, xm_err *e) {
+  xm_buf *out = xm_conn_out(conn->c);
+  size_t mark = xm_buf_mark(out);
+  uint64_t seq;
+  int rc = write_stanza(L, conn, w, e);
+  if (rc < 0) return rc;
+  rc = await(conn, w->address, waiter, e);
+  if (rc < 0) xm_buf_rollback(out, mark);
+  if (rc == XM_EINVAL) snprintf(w->reason, sizeof w->reason, "stanza.id: a request with this id waits already");
+  if (rc == XM_OK) rc = xm_conn_commit(conn->c, mark, XM_SM_REQUEST, &seq, e);
+  if (rc == XM_OK) xb_waiter_set_seq(waiter, seq);
+  return rc;
+}
+
 /* request(stanza, who, seconds) -> the id sent, or nil, err. `who` is told of the response: see xb_wait. */
 int xb_l_request(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   char id[XM_RND_ID + 1];
   xb_address a;
   xb_writing w;
-  xm_buf *out = xm_conn_out(conn->c);
-  size_t mark = xm_buf_mark(out);
   xb_waiter *waiter;
-  uint64_t seq;
   xm_err e;
   int rc;
   double seconds = luaL_checknumber(L, 4);
   luaL_argexpected(L, lua_type(L, 2) == LUA_TTABLE, 2, "stanza");
+  lua_settop(L, 4);
   begin(conn, &w, &a, &e);
-  w.new_id = id;
-  if (xm_rnd_supplied_id(&conn->st->ids, id) < 0) return luaL_error(L, "the system has no random bytes to give");
-  rc = write_stanza(L, conn, &w, &e);
+  prepare_log(L, conn);
+  w.new_id = push_id(L, conn->st, id);
+  waiter = xb_wait(L, conn->st, conn, XB_RESPONSE, 3, seconds);
+  rc = waiter ? ask(L, conn, waiter, &w, &e) : xm_err_nomem(&e);
+  if (rc < 0 && waiter) xb_drop_waiter(L, waiter);
   if (rc == XM_EINVAL) return luaL_argerror(L, 2, w.reason);
   if (rc < 0) return fail_send(L, conn, &e);
-  waiter = xb_wait(L, conn->st, conn, XB_RESPONSE, 3, seconds);
-  rc = waiter ? await(conn, &a, waiter, &e) : xm_err_nomem(&e);
-  if (rc < 0) xm_buf_rollback(out, mark);
-  if (rc == XM_OK) rc = xm_conn_commit(conn->c, mark, XM_SM_REQUEST, &seq, &e);
-  if (rc < 0) {
-    if (waiter) xb_drop_waiter(L, waiter);
-    if (rc == XM_EINVAL) return luaL_argerror(L, 2, "stanza.id: a request with this id waits already");
-    return fail_send(L, conn, &e);
-  }
-  xb_waiter_set_seq(waiter, seq);
   note_answer(conn, &a);
   if (conn->stopped) xb_mark_ready(conn); /* what is awaited now must be read */
-  lua_pushlstring(L, a.id, a.id_len);
   flush_soon(conn);
-  xb_drain_log(L, conn, 1);
+  tell_log(L, conn);
   return 1;
 }
 
@@ -242,7 +280,7 @@ static void answer(xb_conn *conn, xm_question *q, const char *type, const char *
   if (rc == XM_OK) rc = put_error(&o, type, condition, text);
   if (rc == XM_OK) rc = xm_out_end(&o, "iq");
   if (rc == XM_OK) {
-    xm_conn_commit(conn->c, mark, 0, NULL, NULL);
+    xm_conn_commit(conn->c, mark, XM_SM_ANSWER, NULL, NULL);
     flush_soon(conn);
   } else {
     xm_out_abandon(&o);

@@ -469,6 +469,25 @@ static const char *raw_attribute(lua_State *L, const char *key) {
   return s;
 }
 
+void xb_push_attribute(lua_State *L, int index, const char *name) {
+  int top = lua_gettop(L);
+  char room[40];
+  size_t n;
+  const char *s;
+  lua_pushstring(L, name);
+  if (lua_rawgeti(L, index, 2) != LUA_TTABLE || is_element(L)) {
+    lua_settop(L, top);
+    return lua_pushnil(L);
+  }
+  lua_pushvalue(L, -2);
+  lua_rawget(L, -2);
+  s = to_text(L, -1, room, sizeof room, &n);
+  if (!s) lua_pushnil(L); /* xb_write will say why */
+  else if (s == room) lua_pushlstring(L, s, n);
+  lua_replace(L, top + 1);
+  lua_settop(L, top + 1);
+}
+
 /* The namespace of the first child element; a received child without xmlns has its parent's. */
 static const char *first_child_ns(lua_State *L, int at, const char *own) {
   lua_Integer i;

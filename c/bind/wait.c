@@ -25,7 +25,7 @@ struct xb_waiter {
   xm_pending *pending;    /* XB_RESPONSE: its entry in the route */
   xb_kind kind;
   int who;                /* reference in the table of those who wait */
-  uint64_t seq;           /* XB_RESPONSE: the number of the request's stanza */
+  uint64_t seq;           /* XB_RESPONSE: the number of the request's stanza; XB_SENT: of the last one waited for */
   uint64_t period;        /* every(): milliseconds; 0: once */
   xm_sig *sig;            /* XB_SIGNAL */
   int number;
@@ -242,6 +242,10 @@ const xb_waiter *xb_next_waiter(const xb_waiter *w) {
 
 void xb_waiter_set_seq(xb_waiter *w, uint64_t seq) {
   w->seq = seq;
+}
+
+uint64_t xb_waiter_seq(const xb_waiter *w) {
+  return w->seq;
 }
 
 void xb_lose_waiters(xb_conn *conn) {

@@ -263,13 +263,14 @@ static void hurry_up(xm_conn *c) {
 }
 
 void xm_conn_close(xm_conn *c, unsigned ms) {
+  bool idle = c->state != XM_CONN_READY && xm_sm_stanzas(c->sm) == 0;
   if (c->closing || c->state == XM_CONN_CLOSED) return;
+  c->closing = true;
   if (!c->retry.begun) {
     xm_err_set(&c->why, XM_LAYER_CLOSED, "stopped", false, "the connection was stopped before it was ready");
     return xc_end_with_loss(c);
   }
-  if (c->state != XM_CONN_READY && xm_sm_stanzas(c->sm) == 0) return xc_end_with_loss(c);
-  c->closing = true;
+  if (idle) return xc_end_with_loss(c);
   if (xm_timer_start(c->loop, &c->deadline, ms, on_overdue_timer, c) < 0) return xm_conn_abort(c);
   xm_timer_stop(c->loop, &c->rest);
   xm_conn_pause(c, false);
@@ -278,6 +279,10 @@ void xm_conn_close(xm_conn *c, unsigned ms) {
   xm_conn_hurry(c);
   xc_try_bye(c);
   xc_wake(c);
+}
+
+bool xm_conn_is_stopping(const xm_conn *c) {
+  return c->closing;
 }
 
 void xm_conn_detach(xm_conn *c) {

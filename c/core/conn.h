@@ -123,6 +123,8 @@ xm_sm *xm_conn_sm(xm_conn *c);
  * at once. Idempotent. The end is told by xm_conn_next. */
 void xm_conn_close(xm_conn *c, unsigned ms);
 
+bool xm_conn_is_stopping(const xm_conn *c); /* was it called? */
+
 /* Lets go of the session without ending it: another process may resume it. Nothing comes back. Was that how it ended? */
 void xm_conn_detach(xm_conn *c);
 bool xm_conn_is_detached(const xm_conn *c);

@@ -55,8 +55,10 @@ void xc_end(xm_conn *c) {
 /* As it is told, with what was lost by it. */
 void xc_end_with_loss(xm_conn *c) {
   if (c->state == XM_CONN_CLOSED) return;
-  tell_lost(c, xm_sm_stanzas(c->sm));
-  xm_sm_end(c->sm);
+  if (c->retry.begun) { /* else what is there was saved by another process, and is saved still */
+    tell_lost(c, xm_sm_stanzas(c->sm));
+    xm_sm_end(c->sm);
+  }
   xc_end(c);
 }
 

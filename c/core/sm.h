@@ -43,6 +43,7 @@ enum {
   XM_SM_OURS = 4,    /* the library's own, a ping: counted with the server and sent like any other, but no business of the
                         program's, so it is not pending, never comes back, and ends with its session */
   XM_SM_STAMPED = 8, /* its last child is a stamp (XEP-0203) that it got when an earlier session was lost */
+  XM_SM_ANSWER = 16, /* the library's, to what the program has left unanswered: nobody is told what becomes of it */
 };
 
 /* What became of a watched stanza. */

@@ -194,8 +194,8 @@ function Conn:stop(timeout) end
 ---@return xmpp.Error? err layer "closed", or "limit" when `max_queue` is reached
 function Conn:send(stanza, opts) end
 
---- Waits until all that was sent has arrived: the server has acknowledged it (XEP-0198), or, without stream
---- management, the kernel has it.
+--- Waits until all that was sent before has arrived: the server has acknowledged it (XEP-0198), or, without stream
+--- management, the kernel has it. What is sent meanwhile isn't waited for.
 ---@param timeout? number seconds
 ---@return boolean? ok true
 ---@return xmpp.Error?
