@@ -3,6 +3,7 @@
 local child = require "spec.support.child"
 local offer = require "spec.support.offer"
 local opened = require "spec.support.opened"
+local proxy = require "spec.support.proxy"
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
 
@@ -131,6 +132,22 @@ server.each(function(s)
         assert.equal(o.best, login(s, "alice", through).mechanism)
       end
       stop()
+    end)
+
+    it("is asked for when a connection that was bound connects again", function()
+      local port, stop = middle(s, unpack(PLUS))
+      local p = proxy.start(s.host, s.tls_port)
+      finally(function() p:stop() stop() end)
+      xmpp.forget()
+      local conn = assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, p.host, p.port,
+        s.opts { tls = "direct", reconnect = { min = 0 } }))
+      opened.keep(conn)
+      assert.is_string(conn:info().channel_binding)
+      p:tell("to " .. port)
+      p:tell "cut rst"
+      local got, err = conn:ping(30)
+      assert.is_nil(got)
+      assert.matches("no%-channel%-binding", tostring(err) .. tostring(select(2, conn:receive())))
     end)
 
     if s.name == "ejabberd" then return end

@@ -16,6 +16,7 @@ is answered by an empty line when it has been done:
   flow                ends stalls
   gap SECONDS         a cut takes the network away for so long: new connections are put through no sooner
   delay SECONDS       in each direction, from here on
+  to PORT             new connections are put through to that port of HOST
   refuse, accept      new connections are refused (ECONNREFUSED), or not
   stats               prints, as KEY=VALUE lines: CONNECTIONS (accepted), OPEN, FIN, RST (cuts), EARLY
                       (cuts within those first bytes), UNREACHED (the server didn't answer), UP, DOWN (bytes passed on)
@@ -265,6 +266,8 @@ class Proxy:
         elif word == "flow":
             for link in self.links:
                 link.flow()
+        elif word == "to":
+            self.server = (self.server[0], int(*rest))
         elif word in ("delay", "gap"):
             setattr(self, word, float(*rest))
         else:
