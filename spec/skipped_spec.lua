@@ -49,6 +49,7 @@ describe("what crosses a bound", function()
       1024, "max_namespace" },
     ["a megabyte of namespaces in attributes"] = { "<a xmlns:p='" .. ("x"):rep(1000) .. "'>"
       .. many(1100, "<a p:a#=''/>") .. "</a>", 1024 * 1024, "max_namespace" },
+    ["500,002 attributes"] = { ("<a b='' c=''/>"):rep(250001), 500000, "max_nodes" },
     ["500,001 elements"] = { ("<a/>"):rep(500001), 500000, "max_nodes" },
     ["11 MB of text"] = { ("x"):rep(11 * 1024 * 1024), 10 * 1024 * 1024, "max_stanza" },
   }
@@ -156,14 +157,14 @@ describe("what crosses a bound", function()
   end)
 
   it("is what the options say", function()
-    begin { max_depth = 300, max_attributes = 400, max_nodes = 5, max_start_tag = 3000000, max_namespace = 2000 }
+    begin { max_depth = 300, max_attributes = 400, max_nodes = 500, max_start_tag = 3000000, max_namespace = 2000 }
     for _, inner in ipairs { ("<a>"):rep(3) .. ("</a>"):rep(3), "<a" .. many(400, " a#='x'") .. "/>",
       "<a b='" .. ("x"):rep(2900000) .. "'/>", "<a xmlns='" .. ("x"):rep(2000) .. "'/>" } do
       f:feed(message(inner))
     end
     assert.equal(4, #stanzas)
-    f:feed(message "<a/><a/><a/><a/><a/>")
-    assert.same({ 5, "max_nodes" }, { skipped[1][1].bound, skipped[1][1].option })
+    f:feed(message(("<a/>"):rep(500)))
+    assert.same({ 500, "max_nodes" }, { skipped[1][1].bound, skipped[1][1].option })
   end)
 end)
 
@@ -266,6 +267,10 @@ describe("what send lets out", function()
     for i = 2, 499999 do wide[i], wider[i] = { "b" }, { "b" } end
     wider[500000] = "c"
     check(wide, wider, "max_nodes")
+    local marked, more = { "a" }, { "a" }
+    for i = 2, 2001 do marked[i] = { "b", attributes(250) } end
+    for i = 2, 2002 do more[i] = { "b", attributes(i < 2002 and 250 or 1) } end
+    check(marked, more, "max_nodes")
   end)
 
   it("may get the three attributes that a server puts in", function()

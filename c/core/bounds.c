@@ -10,7 +10,7 @@ static const struct row {
     [XM_BOUND_START_TAG] = {"bytes of a tag", "max_start_tag"},
     [XM_BOUND_DEPTH] = {"depth of elements", "max_depth"},
     [XM_BOUND_ATTRIBUTES] = {"attributes of an element", "max_attributes"},
-    [XM_BOUND_NODES] = {"elements and texts in a stanza", "max_nodes"},
+    [XM_BOUND_NODES] = {"elements and texts, or attributes, in a stanza", "max_nodes"},
     [XM_BOUND_NS] = {"bytes of a namespace", "max_namespace"},
     [XM_BOUND_CLARK] = {"bytes of namespaces in the names of a stanza's attributes", "max_namespace"},
 };

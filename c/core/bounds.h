@@ -12,7 +12,7 @@ typedef struct xm_bounds {
   size_t start_tag;    /* bytes of one tag */
   unsigned depth;      /* of elements; a stanza has depth 1 */
   unsigned attributes; /* of one element, and namespace declarations of one element: see xm_bounds_counts */
-  unsigned nodes;      /* elements and texts in one stanza */
+  unsigned nodes;      /* elements and texts in one stanza; and as many attributes below its own start tag */
   size_t ns;           /* bytes of one namespace's name */
 } xm_bounds;
 

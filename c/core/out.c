@@ -60,7 +60,8 @@ static int count_element(xm_out *o) {
 
 static int count_attribute(xm_out *o, const char *name, size_t n) {
   if (!xm_bounds_counts(o->depth == 1, name, n)) return XM_OK;
-  return ++o->attributes > o->bounds->attributes ? refuse_bound(o, XM_BOUND_ATTRIBUTES) : XM_OK;
+  if (++o->attributes > o->bounds->attributes) return refuse_bound(o, XM_BOUND_ATTRIBUTES);
+  return o->depth > 1 && ++o->all_attributes > o->bounds->nodes ? refuse_bound(o, XM_BOUND_NODES) : XM_OK;
 }
 
 static int count_ns(xm_out *o, size_t n, bool is_clark) {

@@ -24,6 +24,7 @@ typedef struct xm_out {
   unsigned prefixes; /* made up in this start tag */
   const xm_bounds *bounds; /* that it keeps to, as a receiver would; NULL: none. Borrowed */
   unsigned depth, attributes, nodes; /* open elements; of this start tag; of all */
+  unsigned all_attributes; /* below the first start tag */
   size_t tag, clark; /* where this tag begins; bytes of namespaces in names of attributes */
   const char *fault; /* after XM_EINVAL: what is wrong, for people: "U+0001, which XML 1.0 forbids" */
   char fault_room[128];
@@ -34,7 +35,7 @@ static inline xm_out xm_out_begin(xm_buf *b) {
   o.buf = b;
   o.mark = xm_buf_mark(b);
   o.in_tag = o.wide = o.in_text = false;
-  o.prefixes = o.depth = o.attributes = o.nodes = 0;
+  o.prefixes = o.depth = o.attributes = o.all_attributes = o.nodes = 0;
   o.bounds = NULL;
   o.tag = o.clark = 0;
   o.fault = NULL;

@@ -29,7 +29,7 @@ struct xm_xml {
   xm_bound crossed;   /* by the element at hand: what is left of it is skipped */
   bool failed;
   unsigned depth;     /* open elements, the stream's root included */
-  unsigned nodes;     /* of the stanza at hand */
+  unsigned nodes, attributes; /* of the stanza at hand; attributes below its own start tag */
   unsigned declared;  /* namespaces with prefixes, by the start tag at hand */
   bool long_ns;       /* one of them is too long */
   size_t clark;       /* bytes of namespaces in the names of the stanza's attributes */
@@ -134,6 +134,7 @@ static void add_attributes(xm_xml *x, const char **atts) {
     if (are_too_many(x, atts, n + 1)) return cross(x, XM_BOUND_ATTRIBUTES);
     add_attribute(x, atts[2 * n], atts[2 * n + 1]);
   }
+  if (x->depth > 1 && (x->attributes += n) > x->bounds.nodes) cross(x, XM_BOUND_NODES);
 }
 
 /* RFC 6120 4.8: the root is <stream/> in its namespace; right below it that namespace has only features and error. Deeper it
@@ -177,7 +178,7 @@ static void count_node(xm_xml *x) {
 
 static void start_stanza(xm_xml *x) {
   x->begin = xm_parser_begin(&x->parser);
-  x->nodes = 0;
+  x->nodes = x->attributes = 0;
   x->clark = 0;
   x->crossed = XM_BOUND_NONE;
   took(x, xm_tape_reset(&x->tape, x->ns));

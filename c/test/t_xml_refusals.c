@@ -310,12 +310,14 @@ static void tags_have_so_many_bytes(void **state) {
 static void counts_have_their_limits(void **state) {
   static const char deep[] = H "<a/><a><b><c>x</c></b><b/></a>",
                     wide[] = H "<a/><m a='1' b='2' xmlns:p='urn:p' p:a='3'/>",
-                    many[] = H "<a/><m>t<b/><c>u</c>v</m><a/>";
+                    many[] = H "<a/><m>t<b/><c>u</c>v</m><a/>",
+                    marked[] = H "<a/><m a='1' b='2'>t<b a='1' b='2'/><b a='1' b='2'/><b a='1' b='2'/></m><a/>";
   xm_bounds limits = generous;
   (void)state;
   check_limit(deep, sizeof deep - 1, NULL, &limits.depth, 3, &limits);
   check_limit(wide, sizeof wide - 1, NULL, &limits.attributes, 3, &limits);
   check_limit(many, sizeof many - 1, NULL, &limits.nodes, 6, &limits);
+  check_limit(marked, sizeof marked - 1, NULL, &limits.nodes, 6, &limits);
 }
 
 /* The bombs of the list, on the limits that are really used before a session is bound. */

@@ -135,7 +135,7 @@ function Jid:with_resource(resource) end
 ---@field max_start_tag? integer bytes of one tag in it (1 MiB; 64 KiB until the resource is bound)
 ---@field max_depth? integer elements inside each other, at most 1,000 (128)
 ---@field max_attributes? integer attributes of an element, but for a stanza's own `to`, `from` and `xml:lang` (256)
----@field max_nodes? integer elements and texts (500,000)
+---@field max_nodes? integer elements and texts, and as many attributes (500,000)
 --- bytes of a namespace; those in the names of attributes have 1,024 times as many in all (1,024)
 ---@field max_namespace? integer
 --- bytes that may wait to be sent or acknowledged; that were received and not taken; and that handlers and callbacks
