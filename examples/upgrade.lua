@@ -4,6 +4,7 @@
 local xmpp, account, cjson = require "xmpp", require "examples.account", require "cjson"
 local jid, password, opts = account "JID PASSWORD STATE"
 local path, count = arg[3], 0
+opts.resume = true -- the server is to keep the session
 
 -- Whoever has the session's id and the password can take its place: for nobody else's eyes, and whole or not at all.
 local function save(text)
@@ -48,3 +49,4 @@ conn:set_callback(answer, { name = "message", type = "chat" })
 conn:set_handler()
 io.stderr:write("upgrade: ", tostring(conn:jid()), state and " goes on\n" or "\n")
 xmpp.run()
+assert(conn:stop()) -- says goodbye, unless the next process goes on; or why it has ended

@@ -61,7 +61,7 @@ local function bad_link(s, where) return keep(proxy.start(s.host, s[where or "po
 local function login(s, name, opts, at)
   local conn = keep(assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], (at or s).host, (at or s).port,
     s.opts(opts))))
-  turn_until(function() return conn:info().resumable end, "a session")
+  turn_until(function() return conn:info().resumable or not (opts and (opts.reconnect or opts.resume)) end, "a session")
   return conn, managed.states(conn)
 end
 

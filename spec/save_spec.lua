@@ -21,10 +21,12 @@ local function keep(o)
   return o
 end
 
-local function login(s, name, opts, at)
+local function login(s, name, extra, at)
+  local opts = { resume = true }
+  for key, value in pairs(extra or {}) do opts[key] = value end
   local conn = keep(assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], (at or s).host, (at or s).port,
     s.opts(opts))))
-  turn_until(function() return conn:info().resumable or (opts and opts.resume == false) end, "a session")
+  turn_until(function() return conn:info().resumable or opts.resume == false end, "a session")
   return conn
 end
 
@@ -220,6 +222,9 @@ server.each(function(s)
 
     it("is refused where there is no session to be resumed, and does no harm then", function()
       refused(login(s, "alice", { resume = false }))
+      local conn = keep(assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, s.host, s.port, s.opts())))
+      assert.matches("connect with resume = true, or with reconnect", select(2, conn:save()).text, 1, true)
+      refused(conn)
       refused(keep(assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret))))
     end)
   end)

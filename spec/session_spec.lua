@@ -79,6 +79,25 @@ local function receive(text)
   assert.equal(text, xexpr.text(assert(conn:receive_blocking(30)), "body"))
 end
 
+describe("<enable/>", function()
+  -- `said` is how it ends.
+  local function check(said, opts)
+    play(managed.login(), managed.binding, "C: <enable xmlns='urn:xmpp:sm:3'" .. said .. "/>\n", managed.enabled(), bye())
+    login(opts)
+    turn_until(function() return conn:info().stream_management end, "<enabled/>")
+    assert.is_true(stop())
+  end
+
+  it("asks for a session that is kept only where somebody will go back to it", function()
+    check ""
+    check("", { resume = false })
+    check("", { resume = false, reconnect = true })
+    check(" resume='true'", { resume = true })
+    check(" resume='true'", { reconnect = true })
+    check(" resume='true'", { reconnect = { min = 1 } })
+  end)
+end)
+
 describe("<enabled/>", function()
   it("may come late: what left meanwhile counts", function()
     play(managed.asked, message "one", managed.enabled(), r, a(1), message "two", r, a(2), bye())

@@ -55,6 +55,7 @@ struct xb_state {
   bool closing;         /* lua_close has begun */
   bool closed;          /* it has come to us */
   bool warned;          /* of a connection that nobody had stopped */
+  bool told_idle;       /* of callbacks that nobody calls */
   const void *herald;   /* see xb_send_herald */
   unsigned nested;      /* coroutines that are being run, one inside the other */
   const xb_task *task;  /* of the call that runs, the innermost; NULL: none */
@@ -91,6 +92,7 @@ struct xb_conn {
   enum { XB_NO_HANDLER, XB_DEFAULT_HANDLER, XB_OWN_HANDLER } handler;
   bool logs, is_logging;
   bool closing;         /* it was stopped */
+  bool resumable;       /* the server is asked to keep its sessions */
   bool listens;         /* to its states: XB_ON_STATE */
   xm_conn_event event;  /* that came, and waits until what was before it has been told; XM_CONN_NOTHING: none */
   size_t watched;       /* stanzas whose sender wants to know what becomes of them: XB_RECEIPTS, number -> function */
@@ -102,6 +104,8 @@ struct xb_conn {
   bool stopped;         /* nothing is read, since nobody can take it */
   uint64_t asked_at;    /* when somebody last asked for a stanza of the queue, by xm_loop_now; 0: never */
   unsigned patience;    /* ms since then, after which nobody is taken to ask any more */
+  uint64_t behind_since; /* something of ours is behind what nobody takes; 0: not so */
+  bool pressing;        /* for so long, or so much, that it is read on for */
   size_t dropped;       /* stanzas of the queue that were thrown away */
   bool told_full;       /* of that */
   bool suspends;        /* a handler or callback of its has waited: all are watched since */
@@ -337,7 +341,7 @@ void xb_call_is_over(xb_conn *conn, size_t size);
 /* So many wait that what comes is not given to handler or callbacks, but queued for them. */
 bool xb_must_park(const xb_conn *conn);
 /* Nobody can take what comes: reading stops, TCP pushes back; unless somebody waits for what has to be read first. */
-bool xb_is_full(const xb_conn *conn);
+bool xb_is_full(xb_conn *conn);
 
 /* callback.c */
 

@@ -76,7 +76,7 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->pipelining = pipelining_option(L);
   o->see_other_host = true_option(L, "see_other_host");
   o->sm = true_option(L, "sm");
-  o->resumable = true_option(L, "resumable");
+  o->resumable = conn->resumable = true_option(L, "resumable");
   o->reconnect.any = true_option(L, "reconnect_any");
   o->reconnect.resume = true_option(L, "reconnect_resume");
   o->reconnect.min = ms_option(L, "reconnect_min", o->reconnect.min);

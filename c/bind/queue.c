@@ -1,4 +1,6 @@
 /* queue: the receive queue, where stanzas wait for whoever takes them, and when nothing more is read. */
+#include <stdio.h>
+
 #include "bind.h"
 
 enum {
@@ -92,9 +94,22 @@ static bool is_full_of_parked(const xb_conn *conn) {
   return xb_must_park(conn) && (conn->queued > limit(conn) || !(is_awaited(conn) || xm_conn_expects(conn->c)));
 }
 
-bool xb_is_full(const xb_conn *conn) {
+/* Where nobody asks for stanzas: must what has come be read all the same, as what the connection waits for is behind it? When
+ * nothing more can leave, or it has waited for long; then until it has come. */
+static bool is_pressing(xb_conn *conn) {
+  uint64_t now = xm_loop_now(conn->loop);
+  if (!xm_conn_expects(conn->c)) {
+    conn->behind_since = 0;
+    return conn->pressing = false;
+  }
+  if (!conn->behind_since) conn->behind_since = now;
+  conn->pressing = conn->pressing || xm_conn_is_held_up(conn->c) || now - conn->behind_since >= 2 * (uint64_t)conn->patience;
+  return conn->pressing;
+}
+
+bool xb_is_full(xb_conn *conn) {
   if (conn->handler != XB_NO_HANDLER) return is_full_of_parked(conn);
-  return conn->queued > limit(conn) && (is_asked(conn) || !(is_awaited(conn) || xm_conn_expects(conn->c)));
+  return conn->queued > limit(conn) && (is_asked(conn) || !(is_awaited(conn) || is_pressing(conn)));
 }
 
 /* The oldest is thrown away. A question is answered, since nobody else can any more. */
@@ -126,9 +141,18 @@ static void tell_full(lua_State *L, xb_conn *conn, int at) {
   }
 }
 
+/* Callbacks are there, but nothing that calls them, nor anybody who takes stanzas: that is a line forgotten, usually. */
+static void warn_once(xb_conn *conn) {
+  if (conn->st->told_idle || conn->asked_at || !xm_route_after(xm_conn_route(conn->c), 0)) return;
+  conn->st->told_idle = true;
+  fprintf(stderr, "xmpp: a stanza has come for a connection that has callbacks, but no handler that calls them: it waits in the "
+                  "receive queue (conn:set_handler() installs the default handler, which does; this is said once)\n");
+}
+
 void xb_queue(lua_State *L, xb_conn *conn, int at, size_t size) {
   bool drops = conn->queued > limit(conn) && !is_asked(conn);
   while (drops && conn->queued > limit(conn) && conn->first != conn->last) drop(L, conn, at);
   xb_push_queue(L, conn, at, size, false);
+  warn_once(conn);
   if (drops) tell_full(L, conn, at);
 }

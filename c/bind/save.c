@@ -101,7 +101,12 @@ static int refuse(lua_State *L, const xb_conn *conn) {
     xb_push_closed(L, conn);
     return 2;
   }
-  xm_err_set(&e, XM_LAYER_STREAM, "not-resumable", false,
+  if (!conn->resumable)
+    xm_err_set(&e, XM_LAYER_STREAM, "not-resumable", false,
+               "the server was not asked to keep a session that could be saved: connect with resume = true, or with "
+               "reconnect");
+  else
+    xm_err_set(&e, XM_LAYER_STREAM, "not-resumable", false,
              "the server keeps no session of this connection: it has no stream management (XEP-0198), or refused resumption");
   return xb_fail(L, &e);
 }

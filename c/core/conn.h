@@ -112,6 +112,8 @@ void xm_conn_flush(xm_conn *c);
 size_t xm_conn_pending(const xm_conn *c, size_t *stanzas);
 /* Does it wait for something that the server says, and that has to be read: an acknowledgement, an answer? */
 bool xm_conn_expects(const xm_conn *c);
+/* Does so much of what was sent wait for that, that what is sent next can't leave, or is about to be refused? */
+bool xm_conn_is_held_up(const xm_conn *c);
 /* Asks for an acknowledgement at once, where there is stream management. */
 void xm_conn_hurry(xm_conn *c);
 /* Is the server still there? It is asked, and has `patience` to answer. */

@@ -50,6 +50,10 @@ bool xm_conn_expects(const xm_conn *c) {
   return is_expecting(c) || xm_sm_stanzas(c->sm) > 0;
 }
 
+bool xm_conn_is_held_up(const xm_conn *c) {
+  return xm_sm_stanzas(c->sm) >= XM_SM_IN_FLIGHT || xm_sm_bytes(c->sm) > c->o.max_queue / 2;
+}
+
 unsigned xc_patience(const xm_conn *c) {
   return c->unproven && c->o.patience > PROVE ? PROVE : c->o.patience;
 }

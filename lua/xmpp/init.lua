@@ -98,10 +98,11 @@ local function warn_once()
 end
 
 -- What the core knows by other words: whether to connect again (reconnect), or only for as long as the old session can
--- be resumed (resume = true). A session that could be is asked for in any case, unless resume = false: it may be saved.
+-- be resumed (resume = true). A session that the server keeps is asked for only where somebody will go back to it: a
+-- program without either that ends unasked would leave a ghost there, who is seen, and sent to, until it is forgotten.
 local function set_sessions(o)
   local r = type(o.reconnect) == "table" and o.reconnect or {}
-  o.sm, o.resumable = true, o.resume ~= false
+  o.sm, o.resumable = true, o.resume ~= false and (o.reconnect or o.resume or o.session ~= nil)
   o.reconnect_any, o.reconnect_resume = o.reconnect and true, o.resume
   o.reconnect_min, o.reconnect_max = r.min or (r.max and math.min(r.max, 1)), r.max or (r.min and math.max(r.min, 60))
   o.reconnect_attempts = r.attempts

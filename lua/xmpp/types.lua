@@ -117,8 +117,8 @@ function Jid:with_resource(resource) end
 --- seconds without sending after which something is sent: an <r/> with stream management, else a space (RFC 6120
 --- 4.6.1) or, when nothing has come for long, a ping (XEP-0199); 0: nothing (60)
 ---@field keepalive? number
---- Is a session asked for that the server keeps when the link breaks (XEP-0198)? true: and is it gone back to by
---- itself, for as long as the server keeps it; false: no (none: asked for; used by `reconnect` and `save`)
+--- Is a session asked for that the server keeps when the link breaks (XEP-0198)? true: and it is gone back to, for as
+--- long as the server keeps it; false: no; none: with `reconnect` only. `save` needs one of them
 ---@field resume? boolean
 ---@field reconnect? boolean|xmpp.Reconnect connect again when the link is lost and trying again can help (false)
 ---@field max_age? number seconds after which what still waits isn't sent in a new session, but comes back (600)
@@ -252,7 +252,7 @@ function Conn:on(event, f) end
 --- The session as plain data, JSON-safe and without the password, for `xmpp.resume` in another process. The connection
 --- is closed by it (condition "saved"): its link is cut, and what comes from then on waits at the server. What a
 --- handler is at when it calls this counts as handled. nil when the server keeps no session (condition
---- "not-resumable").
+--- "not-resumable"), as without `resume` or `reconnect`.
 ---@return table? saved
 ---@return xmpp.Error?
 function Conn:save() end

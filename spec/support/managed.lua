@@ -20,7 +20,7 @@ managed.binding = [[
 ]]
 
 -- Up to <enable/>, which the play has to answer.
-managed.asked = managed.login() .. managed.binding .. "C: <enable xmlns='urn:xmpp:sm:3' resume='true'/>\n"
+managed.asked = managed.login() .. managed.binding .. "C: <enable xmlns='urn:xmpp:sm:3' .../>\n"
 
 function managed.enabled(id, more)
   return ("S: <enabled xmlns='urn:xmpp:sm:3' id='%s' resume='true' %s/>\n"):format(id or "one", more or "")
