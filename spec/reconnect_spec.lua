@@ -763,7 +763,7 @@ describe("see-other-host", function()
   end)
 
   it("in a session is followed, too, and a new one begins there", function()
-    local other = play(managed.login(), managed.binding, "C: <enable xmlns='urn:xmpp:sm:3' resume='true'/>\n",
+    local other = play(managed.login(), managed.binding, "C: <enable xmlns='urn:xmpp:sm:3'/>\n",
       managed.enabled "two", told "there", message "2", r, a(1), bye(1))
     local p = play(sends_to "localhost", "accept\n", managed.asked,
       "S: <failed xmlns='urn:xmpp:sm:3'/>\n", told "now", elsewhere("localhost:" .. other.port))
