@@ -188,7 +188,8 @@ server.each(function(s)
       end)
 
       it("are not passed over for the next when its certificate is wrong", function()
-        local play = peer.play((peer.starttls:gsub("tls\n", "tls cert=expired refused\n")), { grace = 2, certs = certs })
+        local text = peer.starttls:gsub("tls\n", "tls cert=expired refused\n")
+        local play = peer.play(text, { grace = 2, certs = certs })
         open[#open + 1] = { close = function() play:stop() end }
         fails({ layer = "tls", condition = "certificate-expired", retry = false }, {},
           { [CLIENT] = { SRV = { srv(1, play.port), srv(2, s.port) } }, ["host.example"] = LOOPBACK },
@@ -197,7 +198,8 @@ server.each(function(s)
       end)
 
       it("are not passed over for the next when it refuses the password", function()
-        local _, ns = name_server { [CLIENT] = { SRV = { srv(1, s.port), srv(2, NOBODY) } }, ["host.example"] = LOOPBACK }
+        local _, ns = name_server { [CLIENT] = { SRV = { srv(1, s.port), srv(2, NOBODY) } },
+          ["host.example"] = LOOPBACK }
         local conn, err = xmpp.connect_client("alice@xmpp.test", "wrong", s.opts { nameservers = ns.ADDRESS })
         assert.is_nil(conn)
         assert.equal("not-authorized", err.condition)
@@ -205,9 +207,11 @@ server.each(function(s)
 
       it("tell the last one's error when there is no other", function()
         fails({ layer = "tcp", condition = "ECONNREFUSED", retry = true }, {},
-          { [DIRECT] = { SRV = { srv(1, s.port) } }, [CLIENT] = { SRV = { srv(2, NOBODY) } }, ["host.example"] = LOOPBACK })
+          { [DIRECT] = { SRV = { srv(1, s.port) } }, [CLIENT] = { SRV = { srv(2, NOBODY) } },
+            ["host.example"] = LOOPBACK })
         fails({ layer = "tls", retry = true }, {},
-          { [DIRECT] = { SRV = { srv(2, s.port) } }, [CLIENT] = { SRV = { srv(1, NOBODY) } }, ["host.example"] = LOOPBACK })
+          { [DIRECT] = { SRV = { srv(2, s.port) } }, [CLIENT] = { SRV = { srv(1, NOBODY) } },
+            ["host.example"] = LOOPBACK })
       end)
 
       it("share the time that there is", function()

@@ -99,6 +99,7 @@ struct xb_conn {
   xm_question *asked;   /* of the stanza that is being dispatched */
   xb_waiters responses, waiters; /* who waits for a response; for something else */
   xb_waiters lost;      /* who waits for a response that can't come any more, and hasn't been told yet */
+  bool foreign_from;        /* a component's: `from` may be outside of its domain */
   size_t max_queue, queued; /* bytes; of the stanzas in the receive queue, as they came */
   lua_Integer first, last;  /* of the receive queue: stanza at 2i, its size at 2i+1 (see xb_push_queue) */
   bool stopped;         /* nothing is read, since nobody can take it */

@@ -75,6 +75,7 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->bound = true_option(L, "bound");
   o->pipelining = pipelining_option(L);
   o->see_other_host = true_option(L, "see_other_host");
+  conn->foreign_from = true_option(L, "foreign_from");
   o->sm = true_option(L, "sm");
   o->resumable = conn->resumable = true_option(L, "resumable");
   o->reconnect.any = true_option(L, "reconnect_any");

@@ -52,6 +52,9 @@ static xm_err why_returned(const xb_conn *conn, xm_sm_reason reason) {
   if (reason == XM_SM_OLD)
     xm_err_set(&e, XM_LAYER_TIMEOUT, "max-age", false,
                "this stanza had waited for longer than max_age when there was a session again, and was not sent");
+  else if (reason == XM_SM_BLAMED)
+    xm_err_set(&e, XM_LAYER_STREAM, xm_conn_trouble(conn->c)->condition, false,
+               "the server has ended the stream for this stanza, and it is not sent again: %s", xm_conn_trouble(conn->c)->text);
   else if (reason == XM_SM_UNKNOWN)
     xm_err_set(&e, XM_LAYER_CLOSED, "session-lost", true,
                "the session was lost: whether this iq had arrived is not known, and it is not sent twice");

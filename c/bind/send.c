@@ -60,6 +60,24 @@ static void begin(const xb_conn *conn, xb_writing *w, xb_address *a, xm_err *e) 
   xm_err_clear(e);
 }
 
+/* Is it an address in the component's domain? In its very letters: Prosody compares them as they are. */
+static bool is_within(const xm_jid *domain, const char *from, size_t n) {
+  const char *slash = memchr(from, '/', n), *end = slash ? slash : from + n;
+  const char *at = memchr(from, '@', (size_t)(end - from)), *begin = at ? at + 1 : from;
+  return (size_t)(end - begin) == domain->domain_len && memcmp(begin, xm_jid_domain(domain), domain->domain_len) == 0;
+}
+
+/* A server ends a component's stream for a `from` that isn't in its domain (XEP-0114 4), and with it what all others do there. */
+static int check_from(const xb_conn *conn, const xb_address *a, xm_err *e) {
+  const xm_jid *jid = xm_conn_jid(conn->c);
+  if (!xm_conn_is_component(conn->c) || conn->foreign_from || !a->from || !jid || is_within(jid, a->from, a->from_len))
+    return XM_OK;
+  return xm_err_set(e, XM_LAYER_STANZA, "invalid-from", false,
+                    "stanza.from: '%.100s' is not in the component's domain %s, and most servers would end the stream for it; "
+                    "for one that allows it there is the option foreign_from",
+                    a->from, jid->str);
+}
+
 /* From the first byte of a stanza to its commit nothing may raise or run a line of Lua, a finalizer's neither: all that needs
  * memory of Lua's has been done before, and is undone when this fails. So who is told that a stanza is not sent can rely on
  * it, and so can who is told that it is. */
@@ -67,6 +85,10 @@ static void begin(const xb_conn *conn, xb_writing *w, xb_address *a, xm_err *e) 
 /* Writes the stanza at index 2, to be committed; XM_EINVAL: w->reason. */
 static int write_stanza(lua_State *L, xb_conn *conn, xb_writing *w, xm_err *e) {
   int rc = xb_write(L, 2, xm_conn_out(conn->c), w);
+  if (rc == XM_OK && check_from(conn, w->address, e) < 0) {
+    xm_sm_drop(xm_conn_sm(conn->c));
+    return XM_EFAIL;
+  }
   return rc == XM_ENOMEM ? xm_err_nomem(e) : rc;
 }
 
@@ -88,6 +110,12 @@ static void tell_log(lua_State *L, xb_conn *conn) {
   if (lua_pcall(L, 1, 0, 0) == LUA_OK) return;
   lua_pop(L, 1);
   if (conn->c) xb_mark_ready(conn);
+}
+
+/* What a server may end the stream for. */
+static unsigned doubts(const xb_conn *conn, const xb_address *a) {
+  if (!xm_conn_is_component(conn->c)) return a->from ? XM_SM_FROM : 0;
+  return (a->to ? 0 : XM_SM_NO_TO) | (conn->foreign_from && a->from ? XM_SM_FROM : 0);
 }
 
 /* nil, err: a closed connection tells its tale in the same words everywhere. */
@@ -136,7 +164,7 @@ static bool push_receiver(lua_State *L) {
 static int give(lua_State *L, xb_conn *conn, xb_writing *w, unsigned flags, xm_err *e) {
   size_t mark = xm_buf_mark(xm_conn_out(conn->c));
   int rc = write_stanza(L, conn, w, e);
-  return rc == XM_OK ? xm_conn_commit(conn->c, mark, flags, NULL, e) : rc;
+  return rc == XM_OK ? xm_conn_commit(conn->c, mark, flags | doubts(conn, w->address), NULL, e) : rc;
 }
 
 /* send(stanza, opts) -> true, or nil, err */
@@ -200,7 +228,7 @@ static int ask(lua_State *L, xb_conn *conn, xb_waiter *waiter, xb_writing *w, xm
   rc = await(conn, w->address, waiter, e);
   if (rc < 0) xm_buf_rollback(out, mark);
   if (rc == XM_EINVAL) snprintf(w->reason, sizeof w->reason, "stanza.id: a request with this id waits already");
-  if (rc == XM_OK) rc = xm_conn_commit(conn->c, mark, XM_SM_REQUEST, &seq, e);
+  if (rc == XM_OK) rc = xm_conn_commit(conn->c, mark, XM_SM_REQUEST | doubts(conn, w->address), &seq, e);
   if (rc == XM_OK) xb_waiter_set_seq(waiter, seq);
   return rc;
 }

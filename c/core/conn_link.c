@@ -161,11 +161,13 @@ static void note_trouble(xm_conn *c, bool was_ready) {
   c->trouble.retry = true;
 }
 
-/* The session is without a link, from now on. */
-static void note_loss(xm_conn *c) {
+/* The session is without a link, from now on. Was that for a stanza of ours? */
+static bool note_loss(xm_conn *c) {
+  bool blamed = xm_link_was_refused(c->link) && xm_sm_blame(c->sm, c->trouble.condition);
   xm_sm_cut(c->sm, xm_link_taken(c->link));
   c->lost_at = xm_loop_now(c->loop);
   c->is_first = true;
+  return blamed;
 }
 
 static xm_retry_stage stage_of(const xm_conn *c, bool was_ready) {
@@ -173,11 +175,12 @@ static xm_retry_stage stage_of(const xm_conn *c, bool was_ready) {
   return c->link && xm_link_is_proven(c->link) ? XM_RETRY_SERVER : XM_RETRY_ANYBODY;
 }
 
-static xm_retry_answer ask_retry(xm_conn *c, bool was_ready, bool elsewhere) {
+static xm_retry_answer ask_retry(xm_conn *c, bool was_ready, bool elsewhere, bool blamed) {
   xm_retry_end e = {.why = &c->trouble,
                     .stage = stage_of(c, was_ready),
                     .now = xm_loop_now(c->loop),
                     .elsewhere = elsewhere && c->o.see_other_host,
+                    .blamed = blamed,
                     .stopping = c->closing,
                     .undelivered = !c->overdue && xm_sm_stanzas(c->sm) > 0,
                     .resumable = is_within_session(c)};
@@ -247,11 +250,11 @@ static void follow(xm_conn *c, const xc_place *there) {
 xm_conn_event xc_on_link_end(xm_conn *c) {
   bool was_ready = c->state != XM_CONN_CONNECTING;
   xc_place there = {.host = ""};
-  bool elsewhere = read_place(c, xm_link_other_host(c->link), &there);
+  bool elsewhere = read_place(c, xm_link_other_host(c->link), &there), blamed;
   xm_retry_answer next;
   note_trouble(c, was_ready);
-  if (was_ready) note_loss(c);
-  next = ask_retry(c, was_ready, elsewhere);
+  blamed = was_ready && note_loss(c);
+  next = ask_retry(c, was_ready, elsewhere, blamed);
   c->unproven = false;
   if (next.verdict == XM_RETRY_FALL_BACK) fall_back(c);
   else if (next.verdict != XM_RETRY_NEXT) c->place = (xc_place){.host = ""}, c->sent_there = false;
@@ -275,7 +278,7 @@ xm_conn_event xc_connect_again(xm_conn *c) {
   xm_err_clear(&c->trouble);
   xc_begin_attempt(c);
   if (xc_start_link(c, &c->trouble) == XM_OK) return XM_CONN_AGAIN;
-  next = ask_retry(c, false, false);
+  next = ask_retry(c, false, false, false);
   return wait_or_end(c, &next);
 }
 

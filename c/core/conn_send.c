@@ -162,6 +162,7 @@ static void ping(xm_conn *c) {
 void xc_keep_alive(xm_conn *c) {
   bool ask = c->must_check;
   c->must_keep = c->must_check = false;
+  xm_sm_acquit(c->sm);
   if (c->state != XM_CONN_READY) return;
   ask = ask || xm_loop_now(c->loop) - xm_link_heard_at(c->link) >= c->o.patience;
   xc_put_off_keepalive(c);

@@ -29,7 +29,6 @@ static void note_session(xm_retry *r, const xm_retry_policy *p, const xm_retry_e
  * machine may be behind a captive portal, or the certificate be renewed tomorrow. */
 static bool is_passing(const xm_retry *r, const xm_retry_end *e) {
   if (e->why->retry || e->blamed) return true;
-  if (!r->begun) return false;
   if (strcmp(e->why->condition, "conflict") == 0) return e->stage != XM_RETRY_READY && r->ghost; /* with ourselves: 4.9.3.3 */
   switch (e->why->layer) {
     case XM_LAYER_DNS:

@@ -42,6 +42,7 @@ struct xm_sm {
   unsigned max;
   xm_buf receipts;
   size_t watched;         /* in the log */
+  series aside;           /* without stream management: what has left, and a server may end the stream for */
   series back;            /* come back; the first `taken_back` bytes are the caller's */
   size_t taken_back;
   bool ended;             /* what is in the log is to come back, too */
@@ -60,6 +61,7 @@ void xm_sm_free(xm_sm *s) {
   if (!s) return;
   series_free(&s->log);
   series_free(&s->back);
+  series_free(&s->aside);
   xm_buf_free(&s->id);
   xm_buf_free(&s->location);
   xm_buf_free(&s->receipts);
@@ -146,7 +148,7 @@ xm_buf *xm_sm_out(xm_sm *s) {
 
 /* Receipts are made where nothing may fail, so there is room for both of every watched stanza beforehand. */
 static int expect_receipts(xm_sm *s) {
-  return xm_buf_reserve(&s->receipts, 2 * (s->watched + 1) * sizeof(xm_sm_receipt)) ? XM_OK : XM_ENOMEM;
+  return xm_buf_reserve(&s->receipts, 2 * (s->watched + count(&s->aside) + 1) * sizeof(xm_sm_receipt)) ? XM_OK : XM_ENOMEM;
 }
 
 static void enter(xm_sm *s, const record *r) {
@@ -201,10 +203,46 @@ static void leave(xm_sm *s, size_t n) {
   s->acked += (uint32_t)n;
 }
 
-/* What the kernel has is all that will ever be known of it. */
+/* One record behind the others of a series. */
+static int put_behind(series *to, const record *r, const char *xml) {
+  size_t mark = xm_buf_mark(&to->bytes);
+  if (xm_buf_put(&to->bytes, xml, r->len) < 0) return XM_ENOMEM;
+  if (xm_buf_put(&to->records, r, sizeof *r) == XM_OK) return XM_OK;
+  xm_buf_rollback(&to->bytes, mark);
+  return XM_ENOMEM;
+}
+
+static void acquit_first(xm_sm *s) {
+  record r = *record_at(&s->aside, 0);
+  xm_buf_consume(&s->aside.bytes, r.len);
+  xm_buf_consume(&s->aside.records, sizeof r);
+  tell(s, &r, XM_SM_LEFT);
+}
+
+void xm_sm_acquit(xm_sm *s) {
+  while (count(&s->aside)) acquit_first(s);
+}
+
+/* May a server end the stream for it? Few are like that. */
+static bool is_doubtful(const record *r) {
+  return r->len > XM_SM_LONG || (r->flags & (XM_SM_NO_TO | XM_SM_FROM));
+}
+
+static bool set_aside(xm_sm *s, const record *r, const char *xml) {
+  if (!is_doubtful(r)) return false;
+  if (count(&s->aside) == XM_SM_ASIDE) acquit_first(s);
+  return put_behind(&s->aside, r, xml) == XM_OK;
+}
+
+/* What the kernel has is all that will ever be known of it, unless the server complains. */
 static void leave_written(xm_sm *s) {
+  const char *xml = xm_buf_at(&s->log.bytes);
   size_t i;
-  for (i = 0; i < s->written; i++) tell(s, record_at(&s->log, i), XM_SM_LEFT);
+  for (i = 0; i < s->written; i++) {
+    const record *r = record_at(&s->log, i);
+    if (!set_aside(s, r, xml)) tell(s, r, XM_SM_LEFT);
+    xml += r->len;
+  }
   s->left += (uint32_t)s->written;
   leave(s, s->written);
 }
@@ -452,8 +490,66 @@ static void begin_wire(xm_sm *s) {
 }
 
 /* With a session `written` stays: it is how far the server's h may go. */
+/* Blaming. */
+
+/* The one of the first `n` that the condition is said of: the longest, where it is about length, else the first. -1: none. */
+static ptrdiff_t culprit(const series *of, size_t n, const char *condition) {
+  bool is_long = strcmp(condition, "policy-violation") == 0;
+  unsigned flag = strcmp(condition, "invalid-from") == 0 ? XM_SM_FROM : 0;
+  ptrdiff_t found = -1;
+  size_t i, longest = XM_SM_LONG;
+  if (strcmp(condition, "improper-addressing") == 0) flag = XM_SM_NO_TO;
+  for (i = 0; i < n && (is_long || found < 0); i++) {
+    const record *r = record_at(of, i);
+    if (is_long ? r->len <= longest : !(r->flags & flag)) continue;
+    found = (ptrdiff_t)i;
+    longest = r->len;
+  }
+  return found;
+}
+
+static size_t bytes_before(const series *of, size_t at) {
+  size_t i, n = 0;
+  for (i = 0; i < at; i++) n += record_at(of, i)->len;
+  return n;
+}
+
+/* That record comes back. XM_ENOMEM: it stays. */
+static int give_back_one(xm_sm *s, series *from, size_t i) {
+  record *r = record_at(from, i), gone = *r;
+  char *xml = xm_buf_at(&from->bytes) + bytes_before(from, i);
+  size_t behind = count(from) - i - 1, bytes = xm_buf_len(&from->bytes);
+  gone.reason = XM_SM_BLAMED;
+  if (put_behind(&s->back, &gone, xml) < 0) return XM_ENOMEM;
+  memmove(xml, xml + gone.len, (size_t)(xm_buf_at(&from->bytes) + bytes - xml) - gone.len);
+  memmove(r, r + 1, behind * sizeof *r);
+  xm_buf_rollback(&from->bytes, xm_buf_mark(&from->bytes) - gone.len);
+  xm_buf_rollback(&from->records, xm_buf_mark(&from->records) - sizeof gone);
+  return XM_OK;
+}
+
+static int give_back_of_log(xm_sm *s, size_t i) {
+  record r = *record_at(&s->log, i);
+  if (give_back_one(s, &s->log, i) < 0) return XM_ENOMEM;
+  strike_out(s, &r);
+  if (i < s->written) s->written--;
+  if (i < s->pumped) s->pumped--, s->moved -= r.len;
+  else s->moved -= s->part, s->part = 0;
+  return XM_OK;
+}
+
+bool xm_sm_blame(xm_sm *s, const char *condition) {
+  ptrdiff_t aside = culprit(&s->aside, count(&s->aside), condition);
+  ptrdiff_t i = culprit(&s->log, s->pumped + (s->part > 0), condition);
+  bool found = aside >= 0 ? give_back_one(s, &s->aside, (size_t)aside) == XM_OK
+                          : i >= 0 && give_back_of_log(s, (size_t)i) == XM_OK;
+  assert_whole(s);
+  return found;
+}
+
 void xm_sm_cut(xm_sm *s, uint64_t all) {
   note_taken(s, all);
+  xm_sm_acquit(s);
   begin_wire(s);
   if (s->state == XM_SM_ENABLING) s->state = XM_SM_OFF; /* they may have arrived: xm_sm_lost looks at `written` */
   assert_whole(s);

@@ -24,6 +24,8 @@
 #define XM_SM_NS "urn:xmpp:sm:3"
 
 enum {
+  XM_SM_LONG = 10000,    /* bytes that every server takes (RFC 6120 13.12) */
+  XM_SM_ASIDE = 8,       /* stanzas that have left without stream management and may be blamed yet: no more are kept */
   XM_SM_IN_FLIGHT = 150, /* stanzas on the wire that aren't acknowledged: Prosody forgets what is over 500 */
   XM_SM_ASK_EVERY = 10,  /* stanzas, at most, between two requests */
   XM_SM_TELL_EVERY = 100, /* stanzas handled, also to who doesn't ask: ejabberd ends a stream with 5,000 unacknowledged */
@@ -44,6 +46,8 @@ enum {
                         program's, so it is not pending, never comes back, and ends with its session */
   XM_SM_STAMPED = 8, /* its last child is a stamp (XEP-0203) that it got when an earlier session was lost */
   XM_SM_ANSWER = 16, /* the library's, to what the program has left unanswered: nobody is told what becomes of it */
+  XM_SM_NO_TO = 32,  /* it has no `to`, which some servers end a component's stream for */
+  XM_SM_FROM = 64,   /* it has a `from` that isn't ours, which servers end a stream for */
 };
 
 /* What became of a watched stanza. */
@@ -62,6 +66,7 @@ typedef enum xm_sm_reason {
   XM_SM_ENDED,   /* the connection has ended first */
   XM_SM_UNKNOWN, /* the session is lost and nobody knows whether it had arrived: an iq must not be done twice */
   XM_SM_OLD,     /* it has waited for too long */
+  XM_SM_BLAMED,  /* the server has ended the stream for it, as far as can be known */
 } xm_sm_reason;
 
 /* A stanza in the log, or come back. `xml` is borrowed until the next call. */
@@ -118,6 +123,13 @@ void xm_sm_handled(xm_sm *s);
 void xm_sm_request(xm_sm *s);
 /* Say how much is handled, asked or not: before the stream is ended. */
 void xm_sm_acknowledge(xm_sm *s);
+
+/* The server has ended the stream by an error of this condition: "policy-violation" for one that was too long, "invalid-from",
+ * "improper-addressing". The stanza of those on the wire that this is likeliest for comes back, and isn't sent again; false: it
+ * is for none of them. Before xm_sm_cut. */
+bool xm_sm_blame(xm_sm *s, const char *condition);
+/* Nothing was said against what has left without stream management, for so long that nothing will be. */
+void xm_sm_acquit(xm_sm *s);
 
 /* The link is gone, of which the kernel has taken `all` bytes. What was on it is to be moved again; what the server had of it
  * isn't known yet. */

@@ -1542,6 +1542,100 @@ static void a_session_without_memory_is_not_restored(void **state) {
 }
 
 /* An id that there was no room for is none: no session of that name is asked for. */
+/* Five stanzas, the one at `place` is what the condition is about; so many bytes of them on the wire, so many with the kernel. */
+static void blame_one(int place, const char *condition, unsigned flags, bool managed, size_t moved, size_t taken) {
+  char body[XM_SM_LONG + 64], id[2] = "";
+  line l = new_line();
+  xm_sm_stanza st;
+  size_t on_wire, left, i;
+  const char *at;
+  bool found;
+  if (managed) enable(&l);
+  xm_buf_clear(&l.wire);
+  for (i = 0; i < 5; i++) {
+    bool it = (int)i == place;
+    int fill = it && !flags ? XM_SM_LONG : 1;
+    snprintf(body, sizeof body, "<message id='%d'>%0*d</message>", (int)i, fill, 7);
+    give(&l, body, XM_SM_WATCHED | (it ? flags : 0));
+  }
+  assert_int_equal(xm_sm_pump(l.s, &l.wire, moved), XM_OK);
+  snprintf(id, sizeof id, "%d", place);
+  xm_buf_putc(&l.wire, '\0');
+  snprintf(body, sizeof body, "<message id='%d'>", place);
+  on_wire = strstr(xm_buf_at(&l.wire) ? xm_buf_at(&l.wire) : "", body) != NULL;
+  xm_buf_rollback(&l.wire, xm_buf_mark(&l.wire) - 1);
+  take(&l, taken);
+  left = xm_sm_stanzas(l.s);
+  found = xm_sm_blame(l.s, condition);
+  if (on_wire || moved > 32 * 5) assert_int_equal(found, on_wire);
+  assert_false(xm_sm_blame(l.s, condition));
+  assert_false(xm_sm_blame(l.s, "not-authorized"));
+  if (found) {
+    assert_true(xm_sm_returned_next(l.s, &st));
+    assert_int_equal(st.reason, XM_SM_BLAMED);
+    assert_non_null(memmem(st.xml, st.len, body, strlen(body)));
+    assert_true(xm_sm_stanzas(l.s) == left - 1 || (!managed && xm_sm_stanzas(l.s) == left)); /* it had left already */
+  }
+  assert_false(xm_sm_returned_next(l.s, &st));
+  cut(&l);
+  xm_buf_clear(&l.wire);
+  assert_int_equal(xm_sm_lost(l.s, NULL, 0, 0, FOREVER), XM_OK);
+  assert_int_equal(xm_sm_pump(l.s, &l.wire, ALL), XM_OK);
+  xm_buf_putc(&l.wire, '\0');
+  at = xm_buf_at(&l.wire);
+  for (i = 0; i < 5 && managed; i++) { /* all the others, in their order */
+    snprintf(body, sizeof body, "<message id='%d'>", (int)i);
+    if ((int)i == place && found) {
+      assert_null(strstr(at, body));
+    } else {
+      at = strstr(at, body);
+      assert_non_null(at);
+    }
+  }
+  if (found) {
+    snprintf(body, sizeof body, "<message id='%d'>", place);
+    assert_null(strstr(xm_buf_at(&l.wire), body));
+  }
+  free_line(&l);
+}
+
+static void what_is_blamed_comes_back_alone(void **state) {
+  static const size_t sizes[] = {0, 1, 20, 60, 150, 5000, ALL};
+  int place;
+  size_t moved, taken, n = sizeof sizes / sizeof *sizes;
+  (void)state;
+  for (place = 0; place < 5; place++) {
+    for (moved = 0; moved < n; moved++) {
+      for (taken = 0; taken < n; taken++) {
+        for (int managed = 0; managed < 2; managed++) {
+          blame_one(place, "policy-violation", 0, managed, sizes[moved], sizes[taken]);
+          blame_one(place, "invalid-from", XM_SM_FROM, managed, sizes[moved], sizes[taken]);
+          blame_one(place, "improper-addressing", XM_SM_NO_TO, managed, sizes[moved], sizes[taken]);
+        }
+      }
+    }
+  }
+}
+
+/* What has left and may be blamed is known for a while; then it has left, as the others. */
+static void who_is_not_blamed_is_acquitted(void **state) {
+  line l = new_line();
+  xm_sm_receipt r;
+  int i, left = 0;
+  (void)state;
+  for (i = 0; i < XM_SM_ASIDE + 3; i++) give(&l, "<message/>", XM_SM_WATCHED | XM_SM_NO_TO);
+  assert_int_equal(xm_sm_pump(l.s, &l.wire, ALL), XM_OK);
+  take(&l, ALL);
+  assert_int_equal(xm_sm_stanzas(l.s), 0);
+  while (xm_sm_receipt_next(l.s, &r)) left += r.fate == XM_SM_LEFT;
+  assert_int_equal(left, 3);
+  xm_sm_acquit(l.s);
+  while (xm_sm_receipt_next(l.s, &r)) left += r.fate == XM_SM_LEFT;
+  assert_int_equal(left, XM_SM_ASIDE + 3);
+  assert_false(xm_sm_blame(l.s, "improper-addressing"));
+  free_line(&l);
+}
+
 static void an_id_without_memory_is_none(void **state) {
   line l = new_line();
   (void)state;
@@ -1613,6 +1707,8 @@ int main(void) {
       cmocka_unit_test(a_want_of_memory_stays),
       cmocka_unit_test(a_session_without_memory_is_not_restored),
       cmocka_unit_test(an_id_without_memory_is_none),
+      cmocka_unit_test(what_is_blamed_comes_back_alone),
+      cmocka_unit_test(who_is_not_blamed_is_acquitted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

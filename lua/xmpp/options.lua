@@ -118,6 +118,7 @@ local known = {
   max_depth = whole_within(1, 1000), max_attributes = count, max_nodes = count, max_namespace = whole_from(256),
   max_queue = whole_from(1024), log = is "function", nameservers = name, resume = boolean,
   reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(SHORTEST), see_other_host = boolean,
+  foreign_from = boolean,
   on_response = is "function", pipelining = is_pipelining, remember = boolean,
 }
 

@@ -126,6 +126,9 @@ function Jid:with_resource(resource) end
 --- Is what is safe said before the server asks for it (XEP-0305)? To one at which a login has succeeded before, and
 --- which hasn't objected; "eager": to a stranger, too; false: to none (true)
 ---@field pipelining? boolean|"eager"
+--- a component's stanzas may have a `from` outside of its domain, since its server allows that; without it `send` says
+--- nil, err (layer "stanza", condition "invalid-from") (false)
+---@field foreign_from? boolean
 ---@field see_other_host? boolean go where the server says, RFC 6120 4.9.3.19, at most 3 times in a row (false)
 ---@field on_response? fun(stanza: xmpp.Stanza?, conn: xmpp.Conn, err: xmpp.Error?, id: string) of `resume`: hears what
 --- answers the saved session's requests (none: they come as ordinary stanzas)
