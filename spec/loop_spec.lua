@@ -581,7 +581,8 @@ describe("callbacks without a handler", function()
     assert.equal(1, select(2, said:gsub(FORGOTTEN, "")))
     assert.matches("conn:set_handler() installs the default handler", said, 1, true)
     assert.matches("status 0", said, 1, true)
-    for _, line in ipairs { "f.conn:receive()", "f.conn:set_handler() f.conn:stop_handler()", "f.conn:unset_callback(print)" } do
+    for _, line in ipairs { "f.conn:receive()", "f.conn:set_handler() f.conn:stop_handler()",
+      "f.conn:unset_callback(print)" } do
       assert.equal("status 0\n", (program(source:format(line))))
     end
   end)

@@ -82,7 +82,8 @@ end
 describe("<enable/>", function()
   -- `said` is how it ends.
   local function check(said, opts)
-    play(managed.login(), managed.binding, "C: <enable xmlns='urn:xmpp:sm:3'" .. said .. "/>\n", managed.enabled(), bye())
+    play(managed.login(), managed.binding, "C: <enable xmlns='urn:xmpp:sm:3'" .. said .. "/>\n", managed.enabled(),
+      bye())
     login(opts)
     turn_until(function() return conn:info().stream_management end, "<enabled/>")
     assert.is_true(stop())
