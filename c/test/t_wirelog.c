@@ -102,7 +102,7 @@ static void a_stream_begins_anew(void **state) {
 
 /* A tag of any length: its name, and what it ends with. */
 static void long_tags(void **state) {
-  static char said[3000], got[3000];
+  static char said[4000], got[4000];
   size_t n;
   (void)state;
   for (n = 0; n < 1000; n++) {
