@@ -13,7 +13,7 @@
 # make soak       20,000 messages under 1,000 cuts on four servers; flat memory (see spec/support/soak)
 # make mutants    take checks out, one at a time: some test must fail
 # make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test has 5000 of each
-# make install    PREFIX=/usr/local
+# make install    PREFIX=/usr/local; make uninstall takes it away again
 # make dist       build/dist: the archive of this version, and the rockspec that names it
 # make clean
 #
@@ -42,7 +42,7 @@ CORE := $(patsubst c/core/%.c,$(BUILD)/core/%.o,$(wildcard c/core/*.c))
 BIND := $(patsubst c/bind/%.c,$(FOR_LUA)/bind/%.o,$(wildcard c/bind/*.c))
 TESTS := $(patsubst c/test/%.c,$(BUILD)/test/%,$(wildcard c/test/t_*.c))
 
-.PHONY: all demo test check check-sanitized lint bench fuzz install clean
+.PHONY: all demo test check check-sanitized lint bench fuzz install uninstall clean
 all: $(SO)
 
 # Every library by pkg-config; libunistring has no .pc file, so the compiler is asked. First line wins the blame.
@@ -96,9 +96,10 @@ $(LIB)/libxmpp.a: $(EMBED) $(BIND) $(CORE)
 	@mkdir -p $(@D)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
 
+# What is linked with it asks for it by this name, wherever it lay.
 $(LIB)/libxmpp.so: $(EMBED) $(BIND) $(CORE)
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(CFLAGS) -shared $(NODELETE) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+	$(call say,LD,$@)$(CC) $(CFLAGS) -shared -Wl,-soname,libxmpp.so $(NODELETE) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
 $(LIB)/xmpp.h: c/embed/xmpp.h
 	@mkdir -p $(@D)
@@ -274,16 +275,26 @@ fuzz:
 LUA_VERSION = $(shell $(LUA) -e 'io.write((_VERSION:match "%d.%d"))')
 LUADIR ?= $(PREFIX)/share/lua/$(LUA_VERSION)
 LIBDIR ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
+INSTALLED = $(shell cd lua && find xmpp -name '*.lua')
 install: all
-	@for f in $$(cd lua && find xmpp -name '*.lua'); do \
+	@for f in $(INSTALLED); do \
 	  install -d $(DESTDIR)$(LUADIR)/$${f%/*} && install -m 644 lua/$$f $(DESTDIR)$(LUADIR)/$$f || exit 1; \
 	done
 	install -d $(DESTDIR)$(LIBDIR)/xmpp
 	install -m 755 $(SO) $(DESTDIR)$(LIBDIR)/xmpp
 
+# What somebody else has put there stays, and so do its folders.
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(DESTDIR)$(LIBDIR)/xmpp/core.so
+	-@for d in $(LUADIR)/xmpp/loop $(LUADIR)/xmpp/xexpr $(LUADIR)/xmpp $(LIBDIR)/xmpp; do \
+	  rmdir $(DESTDIR)$$d 2>/dev/null || true; \
+	done
+
 # What git knows, or would; without git, all there is.
 VERSION = $(shell sed -n 's/^ *_VERSION = "xmpp \(.*\)",$$/\1/p' lua/xmpp/init.lua)
 DIST = xmpp-$(VERSION)
+# The same files make the same archive, whoever makes it and when.
+DIST_TIME = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
 .PHONY: dist
 dist:
 	@mkdir -p $(BUILD)/dist
@@ -292,7 +303,8 @@ dist:
 	@{ git ls-files -co --exclude-standard 2>/dev/null || \
 	  find . -type f ! -path './build*' ! -path './.git*' ! -name '*.so' ! -name '*.rock'; } | \
 	  while read -r f; do [ ! -f "$$f" ] || echo "$$f"; done | tar -cf - -T - | tar -xf - -C $(BUILD)/dist/$(DIST)
-	cd $(BUILD)/dist && tar -cf - $(DIST) | gzip -9 >$(DIST).tar.gz
+	cd $(BUILD)/dist && tar --sort=name --mtime=@$(DIST_TIME) --owner=0 --group=0 --numeric-owner --mode=go=rX,u+rw -cf - \
+	  $(DIST) | gzip -9n >$(DIST).tar.gz
 	@rm -rf $(BUILD)/dist/$(DIST)
 	cp rockspec/$(DIST)-1.rockspec $(BUILD)/dist
 

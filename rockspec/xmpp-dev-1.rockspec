@@ -9,7 +9,7 @@ description = {
   license = "MIT",
 }
 -- lua-cjson is only needed by xexpr.to_json and xexpr.from_json, which say so when it is missing.
-dependencies = { "lua >= 5.1, < 5.5" }
+dependencies = { "lua >= 5.1, < 5.6" }
 -- OpenSSL, expat, libuv, c-ares, libidn2 and libunistring are looked for by the Makefile, with pkg-config; what is
 -- missing it names with its packages.
 build = {

@@ -49,6 +49,7 @@ describe("make lib", function()
       assert.truthy(shell.read(lib .. "/xmpp.h"):find("int " .. name .. "(lua_State *L);", 1, true))
     end
     assert.same({ "luaopen_xmpp", "luaopen_xmpp_core" }, names)
+    assert.matches("SONAME[^\n]*%[libxmpp%.so%]", run(("readelf -d %s/libxmpp.so"):format(lib)))
     succeed(("echo '#include <xmpp.h>' | cc -std=c99 -pedantic-errors -Wall -Werror $(pkg-config --cflags %s) -I%s "
       .. "-fsyntax-only -x c -"):format(LUA_PC, lib))
   end)

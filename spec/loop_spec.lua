@@ -655,15 +655,15 @@ describe("on_error", function()
   end)
 
   it("of nobody is stderr, to which it goes back with nil", function()
-    assert.equal([[
+    assert.equal(([[
 xmpp: error in a callback: boom
 stack traceback:
 x
-xmpp: error in a callback: nil
+xmpp: error in a callback: %s
 stack traceback:
 ended
 status 0
-]], (program([[
+]]):format(tostring(luas.thrown(nil))), (program([[
       local heard
       xmpp.spawn(function() error("boom", 0) end)
       xmpp.run()

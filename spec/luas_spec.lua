@@ -13,7 +13,8 @@ local LUA = os.getenv "LUA" or "lua5.4"
 describe("a module", function()
   local FOLDERS = { ["lua5.4"] = "lua" }
   for _, name in ipairs { "lua5.3", "lua5.1", "luajit" } do FOLDERS[name] = "build/" .. name end
-  local NAMES = { ["lua5.4"] = "Lua 5.4", ["lua5.3"] = "Lua 5.3", ["lua5.1"] = "Lua 5.1 and LuaJIT" }
+  local NAMES = { ["lua5.5"] = "Lua 5.5", ["lua5.4"] = "Lua 5.4", ["lua5.3"] = "Lua 5.3",
+    ["lua5.1"] = "Lua 5.1 and LuaJIT" }
   NAMES.luajit = NAMES["lua5.1"] -- one module suits both
 
   local function load_with(lua, folder)

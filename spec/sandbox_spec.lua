@@ -100,7 +100,7 @@ describe("A program with the debug library", function()
       collected = collected + 1
     end
     local newproxy = rawget(_G, "newproxy")
-    local pause, mul = collectgarbage("setpause", 0), collectgarbage("setstepmul", 1000)
+    local pause, mul = luas.pace(0, 1000)
     conn:set_callback(function() end)
     conn:set_handler()
     for _ = 1, 2000 do
@@ -108,8 +108,7 @@ describe("A program with the debug library", function()
       f:feed "<message from='bob@xmpp.test/pc'><body>hi</body></message>"
       assert(conn:send { "message", {}, { "body", {}, "hi" } })
     end
-    collectgarbage("setpause", pause)
-    collectgarbage("setstepmul", mul)
+    luas.pace(pause, mul)
     assert.is_true(collected > 50)
     assert.equal("ready", conn:state())
   end)

@@ -6,7 +6,7 @@
 #include "bind.h"
 
 void xb_check_lua(lua_State *L) {
-#if LUA_VERSION_NUM == 504
+#if LUA_VERSION_NUM >= 504
   int version = (int)lua_version(L);
 #elif LUA_VERSION_NUM == 503
   int version = (int)*lua_version(NULL);

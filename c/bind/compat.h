@@ -1,4 +1,4 @@
-/* compat: the names of Lua 5.4's API on Lua 5.3, Lua 5.1 and LuaJIT 2.1, so that the rest of the binding is written for one
+/* compat: the names of Lua 5.4's API on Lua 5.5, 5.3, 5.1 and LuaJIT 2.1, so that the rest of the binding is written for one
  * Lua. Only what the binding uses, and only as far as it uses it. Included by bind.h, and by c/embed, alone.
  *
  * Of LuaJIT nothing is used but what Lua 5.1 has, too: a module built for one of them runs in the other.
@@ -10,14 +10,16 @@
 #include <limits.h>
 #include <lua.h>
 
-#if LUA_VERSION_NUM == 504
+#if LUA_VERSION_NUM == 505
+#define XB_LUA "Lua 5.5"
+#elif LUA_VERSION_NUM == 504
 #define XB_LUA "Lua 5.4"
 #elif LUA_VERSION_NUM == 503
 #define XB_LUA "Lua 5.3"
 #elif LUA_VERSION_NUM == 501
 #define XB_LUA "Lua 5.1 and LuaJIT"
 #else
-#error "xmpp is for Lua 5.4, 5.3, 5.1 and LuaJIT 2.1: set LUA and LUA_PC"
+#error "xmpp is for Lua 5.5, 5.4, 5.3, 5.1 and LuaJIT 2.1: set LUA and LUA_PC"
 #endif
 
 /* Raises when this module was built for another Lua than the one that runs. */

@@ -23,10 +23,13 @@
 
 /* What an expat says whose positions are a long of 32 bits, so far into its stream. */
 static int64_t far_away;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* newer ones have another, which this stands for, too */
 static int64_t index_of_32_bits(XML_Parser p) {
   int64_t at = XML_GetCurrentByteIndex(p);
   return at < 0 || !far_away ? at : (int32_t)(at + far_away);
 }
+#pragma GCC diagnostic pop
 #define XML_GetCurrentByteIndex index_of_32_bits
 #define XML_GetCurrentByteIndex64 index_of_32_bits
 #include "../core/parser.c"

@@ -123,7 +123,11 @@ static void judge(worker *w, const state *s, lua_State *L, int status) {
 static bool run_once(worker *w, long fail_at) {
   state s = {.plan = w->plan, .fail_at = fail_at};
 #if LUA_VERSION_NUM >= 503
+#if LUA_VERSION_NUM >= 505
+  lua_State *L = lua_newstate(allocate, &s, 0);
+#else
   lua_State *L = lua_newstate(allocate, &s);
+#endif
 #else
   lua_State *L = w->plan->how == NEVER ? luaL_newstate() : lua_newstate(allocate, &s);
 #endif

@@ -1,6 +1,6 @@
 -- The program of faults_spec.lua: a login, a message to ourselves, a response awaited, a stop, again and again, with a
 -- failure in another place each time. Prints how it went; its exit status is 1 when something was wrong.
---   MODE allocation, call   TRIES at least so many indices, evenly (all)   STAYS 1: after the first all allocations fail
+--   MODE allocation, call   TRIES at least so many indices, evenly (all)  STAYS 1: after the first all allocations fail
 local faults = require "spec.support.faults"
 local xmpp = require "xmpp"
 

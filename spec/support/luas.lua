@@ -16,6 +16,25 @@ local has = {
 }
 if has["a generational collector"] then collectgarbage "incremental" end
 
+-- luas.thrown(object): what who catches it gets. Lua 5.5 has no error that is nil.
+local _, of_nil = pcall(error)
+function luas.thrown(object)
+  if object == nil then return of_nil end
+  return object
+end
+
+-- luas.pace(pause, multiplier): sets the collector's, in percent -> those that were
+local NEW_NAMES = { setpause = "pause", setstepmul = "stepmul" }
+local function set_parameter(name, value)
+  local ok, was = pcall(collectgarbage, name, value)
+  if ok then return was end
+  return collectgarbage("param", NEW_NAMES[name], value)
+end
+
+function luas.pace(pause, multiplier)
+  return set_parameter("setpause", pause), set_parameter("setstepmul", multiplier)
+end
+
 -- False: the test is reported as skipped.
 function luas.has(feature, title)
   if has[feature] == nil then error("nobody knows whether a Lua has " .. feature, 2) end

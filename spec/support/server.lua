@@ -83,7 +83,8 @@ end
 
 local NEWER = { prosody13 = true, ejabberd24 = true }
 
--- server.is_there(name): false for the servers of the release's backports where these can't be had; why is told on stderr.
+-- server.is_there(name): false for the servers of the release's backports where these can't be had; why is told on
+-- stderr.
 function server.is_there(name)
   if not NEWER[name] then return true end
   local status = os.execute("unset LD_PRELOAD; " .. child.folder

@@ -22,11 +22,8 @@ local MANNERS = {
   IDLE,
   { name = "with a full collection in every callback", tick = function() collectgarbage() end },
   { name = "with a collector that never pauses", tick = function() end,
-    enter = function() return { collectgarbage("setpause", 0), collectgarbage("setstepmul", 1000) } end,
-    leave = function(old)
-      collectgarbage("setpause", old[1])
-      collectgarbage("setstepmul", old[2])
-    end },
+    enter = function() return { luas.pace(0, 1000) } end,
+    leave = function(old) luas.pace(old[1], old[2]) end },
 }
 
 local GENERATIONAL = { name = "with a generational collector", tick = function() collectgarbage "step" end,
