@@ -118,7 +118,7 @@ end
 local function a_yield()
   before_each(function() conn:set_handler() end)
 
-  it("is possible: each call has a coroutine of its own, which the next one has when it did not yield", function()
+  it("is possible: each call has a coroutine of its own, which no other has had", function()
     local cos, main = {}, coroutine.running()
     local function keep(stanza)
       cos[#cos + 1] = coroutine.running()
@@ -129,10 +129,34 @@ local function a_yield()
     come(1, 2)
     stage.go(2)
     assert.equal(4, #cos)
-    for i = 1, 4 do assert.are_not.equal(main, cos[i]) end
-    assert.equal(cos[1], cos[2])
-    assert.equal(cos[1], cos[3])
-    assert.are_not.equal(cos[3], cos[4])
+    for i = 1, 4 do
+      assert.are_not.equal(main, cos[i])
+      for k = 1, i - 1 do assert.are_not.equal(cos[k], cos[i]) end
+    end
+  end)
+
+  it("is woken by no coroutine of a call that is over", function()
+    local kept, woken
+    conn:set_callback(function(stanza)
+      if stanza[2].n == "1" then kept = coroutine.running() return end
+      woken = coroutine.yield()
+    end)
+    come(1, 2)
+    assert.is_false((coroutine.resume(kept, "stale")))
+    assert.equal("dead", coroutine.status(kept))
+    assert.is_nil(woken)
+  end)
+
+  it("or not: it has the hook that the host has now, a bound on instructions or none", function()
+    local counts = {}
+    local function look() counts[#counts + 1] = select(3, debug.gethook()) or 0 end
+    conn:set_callback(look)
+    f:feed "<message/><iq type='get' id='1' from='bob@xmpp.test/pc'><q xmlns='urn:q'/></iq>"
+    debug.sethook(function() end, "", 12345)
+    f:feed "<message/><iq type='get' id='2' from='bob@xmpp.test/pc'><q xmlns='urn:q'/></iq>"
+    debug.sethook()
+    f:feed "<message/><iq type='get' id='3' from='bob@xmpp.test/pc'><q xmlns='urn:q'/></iq>"
+    assert.same({ 0, 0, 12345, 12345, 0, 0 }, counts)
   end)
 
   it("is over with the call: who keeps its coroutine can't disturb the next", function()

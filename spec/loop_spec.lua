@@ -6,6 +6,7 @@ local fed = require "spec.support.fed"
 local luas = require "spec.support.luas"
 local shell = require "spec.support.shell"
 local socket = require "socket"
+local luas = require "spec.support.luas"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
@@ -423,23 +424,38 @@ describe("every", function()
     assert.is_false(timer:cancel())
   end)
 
-  it("goes on when it throws, and when it waits for longer than its time", function()
+  it("goes on when it throws, and waits for who waits for longer than its time", function()
     local timer
-    local n = 0
+    local n, at_once, most = 0, 0, 0
     timer = xmpp.every(0, function()
       n = n + 1
       if n == 1 then error "boom" end
-      if n == 2 then
-        xmpp.sleep(0.05)
-        note "slept"
-      elseif n == 5 then
-        timer:cancel()
-        note "cancelled"
-      end
+      at_once = at_once + 1
+      most = math.max(most, at_once)
+      xmpp.sleep(0.02)
+      at_once = at_once - 1
+      if n == 4 then timer:cancel() end
     end)
     xmpp.run()
-    expect "cancelled slept"
+    assert.same({ 4, 1 }, { n, most })
     assert.equal(1, #stage.take_errors())
+  end)
+
+  luas.it("coroutine.close", "goes on when its call is closed, which nobody can wait for", function()
+    local timer, first
+    local n = 0
+    timer = xmpp.every(0.001, function()
+      n = n + 1
+      if n == 3 then timer:cancel() end
+      first = first or coroutine.running()
+      coroutine.yield()
+    end)
+    stage.turn_until(function() return n == 1 end)
+    xmpp.sleep(0.01)
+    assert.equal(1, n)
+    rawget(coroutine, "close")(first)
+    stage.turn_until(function() return n == 2 end)
+    timer:cancel()
   end)
 
   it("can be cancelled while it is due", function()

@@ -8,10 +8,11 @@ local old, old_core = require "xmpp", require "xmpp.core"
 local LUA = os.getenv "LUA" or "lua5.4"
 
 -- What connections have while this file's load is the last.
-local methods
+local methods, close
 do
   local f = fed.open { jid = "me@xmpp.test/here" }
-  methods = debug.getmetatable(f.conn).__index
+  local meta = debug.getmetatable(f.conn)
+  methods, close = meta.__index, meta.__close
   f:feed "</stream:stream>"
 end
 
@@ -32,7 +33,7 @@ local function with_reload(f)
   end)
   clear()
   for name, module in pairs(kept) do package.loaded[name] = module end
-  old_core.methods(methods)
+  old_core.methods(methods, close)
   if not ok then error(why, 0) end
 end
 

@@ -31,6 +31,7 @@
 #define XB_ERROR "xmpp.Error"
 #define XB_TIMER "xmpp.Timer"
 #define XB_TASK "xmpp.Task"
+#define XB_CELL "xmpp.Cell"
 #define XB_EBB "xmpp.Ebb"
 #define XB_STATE "xmpp.State"
 #define XB_HERALD "xmpp.Herald"
@@ -59,8 +60,7 @@ struct xb_state {
   const void *herald;   /* see xb_send_herald */
   unsigned nested;      /* coroutines that are being run, one inside the other */
   const xb_task *task;  /* of the call that runs, the innermost; NULL: none */
-  lua_State *spare;     /* one that has run to its end, for the next call; it lies in the registry */
-  bool spare_runs;
+  lua_State *spare;     /* a coroutine for the next call, made when there was memory; it lies in the registry */
   unsigned conns;       /* connections that have not ended */
   unsigned timers;      /* waiters of kind XB_TIME */
   unsigned signals;     /* waiters of kind XB_SIGNAL */
@@ -70,7 +70,8 @@ struct xb_state {
   xb_conn *components;  /* connections that are a component's, not collected yet */
   xb_conn *unflushed;   /* these have sent something during the step */
   xb_waiters waiters;   /* of no connection: time, tasks */
-  unsigned refs, most_refs; /* who waits, now and at most since it was nobody */
+  xb_waiter *unborn;    /* memory for the next */
+  unsigned refs, most_refs; /* who waits, now and at most since their table was made */
   xb_waiter *due, **due_end; /* their time has come */
 };
 
@@ -165,7 +166,8 @@ xm_question *xb_asked_now(const xb_conn *conn);
  * `co` goes on, if it has one. seconds < 0: no bound. NULL: no memory (nothing happened). */
 xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int who, double seconds);
 /* The waiter is over; `n` results are on top of the stack and popped. A function gets the connection put second. For want
- * of memory it raises, and the waiter goes on waiting. */
+ * of memory it raises, and the waiter goes on waiting. What was pushed after the waiter was found may have run finalizers:
+ * then xb_begin_finish came before. */
 void xb_finish(lua_State *L, xb_waiter *w, int n);
 /* The first waiter of that kind on this connection; NULL: none. */
 xb_waiter *xb_find_waiter(const xb_conn *conn, xb_kind kind);
@@ -178,12 +180,17 @@ void xb_waiter_set_seq(xb_waiter *w, uint64_t seq);
 uint64_t xb_waiter_seq(const xb_waiter *w);
 /* Moves those whose request is in the log no more to `lost`. */
 void xb_lose_waiters(xb_conn *conn);
-/* Over without a word: its request could not be sent. */
+/* Over without a word: its request could not be sent; who waited is gone, or wants no more. Where it is just being told,
+ * which may run finalizers, that comes to nothing. */
 void xb_drop_waiter(lua_State *L, xb_waiter *w);
+/* It is about to be told: from now on nothing frees it but xb_finish. */
+void xb_begin_finish(xb_waiter *w);
 /* Finishes those whose time has come, `most` of them. Returns how many. */
 int xb_finish_due(lua_State *L, xb_state *st, int most);
 /* All over without a word: the state is being closed, or the connection collected. */
-void xb_free_waiters(xm_loop *loop, xb_waiters *list);
+void xb_free_waiters(lua_State *L, xm_loop *loop, xb_waiters *list);
+/* abandon(box): who waits by it will never go on (coroutine.close). Nothing, if it is done. */
+int xb_l_abandon(lua_State *L);
 void xb_open_wait(lua_State *L);
 int xb_l_timer(lua_State *L);
 int xb_l_spawn(lua_State *L);

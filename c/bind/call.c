@@ -167,7 +167,7 @@ static int l_error_tostring(lua_State *L) {
 
 /* Tasks. */
 
-/* Is the first of `results` values on top of `co` exactly true? -1: the call came to nothing. */
+/* Is the first of `results` values on top of `co` exactly true? */
 static bool came_to_true(lua_State *co, int results) {
   return results > 0 && lua_isboolean(co, -results) && lua_toboolean(co, -results);
 }
@@ -243,6 +243,32 @@ static xb_task take_task(lua_State *L, int cell) {
   return task;
 }
 
+#if LUA_VERSION_NUM >= 504
+/* The coroutine is over. By coroutine.close it is so without a result; otherwise the task has been taken already, unless an
+ * error ends it. */
+static int l_cell_close(lua_State *L) {
+  xb_task task;
+  luaL_checkstack(L, 10, "a callback's end");
+  lua_settop(L, 1);
+  task = take_task(L, 1);
+  finish(L, &task, false);
+  return 0;
+}
+
+/* The cell is a to-be-closed variable of the call. */
+static void make_cell_closable(lua_State *L) {
+  luaL_newmetatable(L, XB_CELL);
+  lua_pushcfunction(L, l_cell_close);
+  lua_setfield(L, -2, "__close");
+  lua_pop(L, 1);
+}
+
+#define WATCH "local call <close> = cell "
+#else
+#define make_cell_closable(L) ((void)(L)) /* nobody can close a coroutine */
+#define WATCH ""
+#endif
+
 /* finished(cell, ...) -> ...: what a watched call came to, told in its own coroutine. If it has yielded, whoever resumed it
  * last need not have been us. */
 static int l_finished(lua_State *L) {
@@ -263,6 +289,9 @@ static void push_cell(lua_State *L) {
   } else {
     lua_pop(L, 1);
     lua_createtable(L, CELL_CONN, 0);
+#if LUA_VERSION_NUM >= 504
+    luaL_setmetatable(L, XB_CELL);
+#endif
   }
 }
 
@@ -285,7 +314,8 @@ static int watch(lua_State *L, int nargs) {
 
 /* In Lua, since a callback must be able to yield through it. */
 static void make_watch(lua_State *L) {
-  static const char text[] = "local finished = ... return function(cell, f, ...) return finished(cell, f(...)) end";
+  static const char text[] =
+      "local finished = ... return function(cell, f, ...) " WATCH "return finished(cell, f(...)) end";
   if (luaL_loadbuffer(L, text, sizeof text - 1, "=xmpp") != LUA_OK) lua_error(L);
   lua_pushcfunction(L, l_finished);
   lua_call(L, 1, 1);
@@ -294,39 +324,36 @@ static void make_watch(lua_State *L) {
 
 /* Calls. */
 
-/* A coroutine on top of the stack, the spare one if it is idle. It stays in the registry while it runs. */
-static lua_State *push_coroutine(lua_State *L, xb_state *st) {
-  if (!st->spare || st->spare_runs) return lua_newthread(L);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &spare_key);
-  st->spare_runs = true;
-  return st->spare;
-}
+/* Each call has a coroutine that nobody has seen before. One that has run to its end can't serve again: who has kept it,
+ * to resume it later or to know who runs, would meet a stranger in it. */
 
 static void set_spare(lua_State *L, xb_state *st, lua_State *co) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
   st->spare = co;
-  st->spare_runs = false;
 }
 
-/* The coroutine at `at` has run to its end. */
-static void keep_spare(lua_State *L, xb_state *st, int at) {
-  lua_State *co = lua_tothread(L, at);
-  st->spare_runs = false;
-  if (co == st->spare) return;
-  lua_pushvalue(L, at);
-  set_spare(L, st, co);
+/* It was made when there may have been another hook, such as a host's that counts instructions. */
+static void copy_hook(lua_State *L, lua_State *co) {
+  lua_Hook hook = lua_gethook(L);
+  int mask = lua_gethookmask(L), count = lua_gethookcount(L);
+  if (hook != lua_gethook(co) || mask != lua_gethookmask(co) || count != lua_gethookcount(co))
+    lua_sethook(co, hook, mask, count);
 }
 
-/* It is another's now, or has thrown. */
-static void lose_spare(lua_State *L, xb_state *st, int at) {
-  if (lua_tothread(L, at) != st->spare) return;
+/* A coroutine on top of the stack. */
+static lua_State *push_coroutine(lua_State *L, xb_state *st) {
+  lua_State *co = st->spare;
+  if (!co) return lua_newthread(L);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &spare_key);
   lua_pushnil(L);
   set_spare(L, st, NULL);
+  copy_hook(L, co);
+  return co;
 }
 
 void xb_prepare_call(lua_State *L, xb_state *st) {
   luaL_checkstack(L, 20, "a callback");
-  if (!st->spare || st->spare_runs) {
+  if (!st->spare) {
     lua_State *co = lua_newthread(L);
     set_spare(L, st, co);
   }
@@ -352,6 +379,22 @@ static int resume(lua_State *L, lua_State *co, xb_state *st, const xb_task *task
   return status;
 }
 
+/* It has thrown: what is told, with its traceback. Then its to-be-closed variables are closed, by functions that may throw
+ * in their turn. */
+static void unwind(lua_State *L, lua_State *co) {
+  lua_xmove(co, L, 1);
+  lua_pushvalue(L, -1);
+  lua_pushvalue(L, -1);
+  lua_xmove(L, co, 1); /* a copy stays there, to be replaced by what closing throws */
+  xb_report(L, co);
+  if (lua_resetthread(co) != LUA_OK) {
+    lua_xmove(co, L, 1);
+    if (lua_rawequal(L, -1, -2)) lua_pop(L, 1);
+    else xb_report(L, NULL);
+  }
+  lua_pop(L, 1);
+}
+
 /* One stretch of a coroutine's life. true: it is over, and its results are on its stack. */
 static bool run(lua_State *L, lua_State *co, xb_state *st, const xb_task *task, int nargs, int *results) {
   int status = resume(L, co, st, task, nargs, results);
@@ -360,10 +403,8 @@ static bool run(lua_State *L, lua_State *co, xb_state *st, const xb_task *task, 
     return false;
   }
   if (status == LUA_OK) return true;
-  lua_xmove(co, L, 1);
-  xb_report(L, co);
-  lua_resetthread(co); /* closes its to-be-closed variables */
-  *results = -1;
+  unwind(L, co);
+  *results = 0;
   return true;
 }
 
@@ -381,16 +422,9 @@ bool xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
   over = run(L, co, task->st, task, nargs, &results);
   if (over) {
     finish(L, task, came_to_true(co, results));
-    if (results >= 0) {
-      lua_settop(co, 0);
-      keep_spare(L, task->st, at);
-      if (watched) keep_spare_cell(L, at - 1);
-    } else {
-      lose_spare(L, task->st, at);
-    }
-  } else {
-    lose_spare(L, task->st, at);
-    if (watched) keep_task(L, at, at - 1, task, conn);
+    if (watched) keep_spare_cell(L, at - 1);
+  } else if (watched) {
+    keep_task(L, at, at - 1, task, conn);
   }
   lua_settop(L, at - 1 - watched);
   return !over;
@@ -421,7 +455,7 @@ void xb_resume(lua_State *L, xb_state *st) {
     if (run(L, co, st, waiting_task(L, at + 2), 0, &results)) {
       xb_task task = lua_istable(L, at + 2) ? take_task(L, at + 2) : (xb_task){0};
       finish(L, &task, false); /* unless it is finished, it threw */
-      if (results > 0) lua_pop(co, results);
+      lua_pop(co, results);
     }
   }
   lua_settop(L, at - 1);
@@ -429,6 +463,7 @@ void xb_resume(lua_State *L, xb_state *st) {
 
 void xb_open_call(lua_State *L) {
   make_watch(L);
+  make_cell_closable(L);
   luaL_newmetatable(L, XB_TASK);
   lua_pushcfunction(L, l_task_gc);
   lua_setfield(L, -2, "__gc");

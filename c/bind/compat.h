@@ -47,7 +47,7 @@ static inline int xb_resume_counting(lua_State *co, lua_State *from, int n, int 
   return status;
 }
 #define lua_resume(co, from, n, results) xb_resume_counting(co, from, n, results)
-#define lua_resetthread(co) ((void)(co)) /* there is nothing to be closed */
+#define lua_resetthread(co) ((void)(co), LUA_OK) /* there is nothing to be closed */
 
 int xb_typeerror(lua_State *L, int arg, const char *wanted);
 #define luaL_argexpected(L, yes, arg, wanted) ((void)((yes) || xb_typeerror(L, arg, wanted)))

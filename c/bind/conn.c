@@ -106,9 +106,9 @@ static int l_gc(lua_State *L) {
   }
   if (xm_conn_is_component(conn->c)) unlink_from(&st->components, conn, offsetof(xb_conn, next_component));
   if (conn->is_unflushed) unlink_from(&st->unflushed, conn, offsetof(xb_conn, next_unflushed));
-  xb_free_waiters(conn->loop, &conn->responses);
-  xb_free_waiters(conn->loop, &conn->waiters);
-  xb_free_waiters(conn->loop, &conn->lost);
+  xb_free_waiters(L, conn->loop, &conn->responses);
+  xb_free_waiters(L, conn->loop, &conn->waiters);
+  xb_free_waiters(L, conn->loop, &conn->lost);
   if (!conn->ended) st->conns--;
   xm_conn_free(conn->c);
   conn->c = NULL;
@@ -144,23 +144,43 @@ void xb_set_part(lua_State *L, int conn, int part) {
 
 /* The log: f("in" or "out", text). */
 
-/* A log function that sends is told of it after it has returned. */
-void xb_drain_log(lua_State *L, xb_conn *conn, int at) {
-  xm_buf *log = xm_conn_log(conn->c);
+/* Calls the function with the first record, which nobody else can reach. */
+static void tell_record(lua_State *L, const xb_conn *conn, int at, xm_buf *log) {
   xb_task task = {.st = conn->st};
-  while (conn->logs && !conn->is_logging && xm_buf_len(log)) {
-    char direction = *xm_buf_at(log);
-    size_t n;
-    memcpy(&n, xm_buf_at(log) + 1, sizeof n);
-    xb_push_part(L, at, XB_LOG);
-    lua_pushstring(L, direction == '<' ? "in" : "out");
-    lua_pushlstring(L, xm_buf_at(log) + 1 + sizeof n, n);
-    xb_prepare_call(L, conn->st);
-    xm_buf_consume(log, 1 + sizeof n + n);
-    conn->is_logging = true;
-    xb_call(L, 2, &task, 0);
-    conn->is_logging = false;
-  }
+  char direction = *xm_buf_at(log);
+  size_t n;
+  memcpy(&n, xm_buf_at(log) + 1, sizeof n);
+  xb_push_part(L, at, XB_LOG);
+  lua_pushstring(L, direction == '<' ? "in" : "out");
+  lua_pushlstring(L, xm_buf_at(log) + 1 + sizeof n, n);
+  xm_buf_consume(log, 1 + sizeof n + n);
+  xb_call(L, 2, &task, 0);
+}
+
+/* l_tell_log(conn, log) */
+static int l_tell_log(lua_State *L) {
+  xb_conn *conn = lua_touserdata(L, 1);
+  xm_buf *log = lua_touserdata(L, 2);
+  for (; xm_buf_len(log); lua_settop(L, 2)) tell_record(L, conn, 1, log);
+  return 0;
+}
+
+/* What was there when it was called: the function, or a finalizer while it is told, may send, which is told the next time. */
+void xb_drain_log(lua_State *L, xb_conn *conn, int at) {
+  xm_buf *log = xm_conn_log(conn->c), mine;
+  int status;
+  if (!conn->logs || conn->is_logging || !xm_buf_len(log)) return;
+  conn->is_logging = true;
+  lua_pushcfunction(L, l_tell_log);
+  lua_pushvalue(L, at);
+  lua_pushlightuserdata(L, &mine);
+  mine = *log;
+  *log = XM_BUF_INIT;
+  status = lua_pcall(L, 2, 0, 0);
+  conn->is_logging = false;
+  xm_buf_free(&mine);
+  if (xm_buf_len(log)) xb_mark_ready(conn);
+  if (status != LUA_OK) lua_error(L);
 }
 
 static int l_jid(lua_State *L) {

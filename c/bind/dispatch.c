@@ -51,16 +51,19 @@ static uint64_t push_callback(dispatch *d, uint64_t slot) {
 static void to_callbacks(dispatch *d) {
   const xm_tape *t = xm_conn_stanza(d->conn->c);
   xm_route *r = xm_conn_route(d->conn->c);
-  uint64_t last = xm_route_last(r), slot = xm_route_next(r, 0, t);
-  if (slot) need_table(d);
-  for (; slot && slot <= last; slot = xm_route_next(r, slot, t)) deliver(d, push_callback(d, slot));
+  uint64_t last = xm_route_last(r), slot;
+  if (!xm_route_next(r, 0, t)) return;
+  need_table(d); /* which may run finalizers: who is called is asked afterwards */
+  for (slot = xm_route_next(r, 0, t); slot && slot <= last; slot = xm_route_next(r, slot, t))
+    deliver(d, push_callback(d, slot));
 }
 
 static void to_queue(dispatch *d) {
   lua_State *L = d->L;
   xb_conn *conn = d->conn;
-  xb_waiter *w = xb_find_waiter(conn, XB_STANZA);
+  xb_waiter *w;
   need_table(d);
+  w = xb_find_waiter(conn, XB_STANZA);
   lua_pushvalue(L, d->table);
   if (w) return xb_finish(L, w, 1);
   xb_queue(L, conn, d->at, d->size);
@@ -127,6 +130,7 @@ static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
   bool parked = xb_must_park(conn);
   if (w) {
     xb_waiter_set_pending(w, NULL);
+    xb_begin_finish(w);
     need_table(&d);
     lua_pushvalue(L, d.table);
     xb_finish(L, w, 1);
@@ -235,6 +239,7 @@ void xb_finish_ended(lua_State *L, xb_conn *conn, xb_waiter *w) {
   const xm_err *why = xm_conn_why(conn->c);
   xb_kind kind = xb_waiter_kind(w);
   bool wanted = !xm_err_is_set(why) || xm_conn_is_detached(conn->c);
+  xb_begin_finish(w);
   if (kind == XB_ENDED && wanted) {
     lua_pushboolean(L, 1);
     return xb_finish(L, w, 1);

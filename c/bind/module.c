@@ -1,6 +1,7 @@
 /* module: luaopen, the state that a lua_State has once, and the loop's turns. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "bind.h"
 #include "keyring.h"
@@ -213,7 +214,8 @@ static int l_state_gc(lua_State *L) {
   xb_state *st = luaL_checkudata(L, 1, XB_STATE);
   if (st->closed) return 0;
   st->closed = true;
-  xb_free_waiters(st->loop, &st->waiters);
+  xb_free_waiters(L, st->loop, &st->waiters);
+  free(st->unborn);
   xm_buf_free(&st->scratch);
   xm_loop_release(st->loop);
   xm_keyring_release();
@@ -252,6 +254,7 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"spawn", xb_l_spawn},
                                      {"signal", xb_l_signal},
                                      {"turns", l_turns},
+                                     {"abandon", xb_l_abandon},
                                      {"is_busy", l_is_busy},
                                      {"on_begun", l_on_begun},
                                      {"hears_signals", l_hears_signals},

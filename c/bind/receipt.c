@@ -137,9 +137,11 @@ void xb_tell_lost(lua_State *L, xb_conn *conn, int *left) {
              "the session in which this was asked was lost: there will be no response, and whether the request was carried "
              "out is not known");
   for (; *left > 0 && conn->lost.first; --*left) {
+    xb_waiter *w = conn->lost.first;
+    xb_begin_finish(w);
     lua_pushnil(L);
     xb_push_error(L, &e);
-    xb_finish(L, conn->lost.first, 2);
+    xb_finish(L, w, 2);
   }
 }
 

@@ -544,16 +544,47 @@ int xb_l_check_stanza(lua_State *L) {
   return 2;
 }
 
+#if LUA_VERSION_NUM == 501
+
+static int push_text(lua_State *L) {
+  const xm_buf *text = lua_touserdata(L, 1);
+  lua_pushlstring(L, xm_buf_at(text), xm_buf_len(text));
+  return 1;
+}
+
+/* Here Lua collects before it copies: a finalizer that writes has another scratch then. push_text is on top of the stack. */
+static void push_scratch(lua_State *L, xb_state *st) {
+  xm_buf text = st->scratch;
+  int status;
+  st->scratch = XM_BUF_INIT;
+  lua_pushlightuserdata(L, &text);
+  status = lua_pcall(L, 1, 1, 0);
+  xm_buf_free(&st->scratch);
+  st->scratch = text;
+  if (status != LUA_OK) lua_error(L);
+}
+
+#define before_writing(L) lua_pushcfunction(L, push_text)
+#else
+
+static void push_scratch(lua_State *L, xb_state *st) {
+  lua_pushlstring(L, xm_buf_at(&st->scratch), xm_buf_len(&st->scratch));
+}
+
+#define before_writing(L) ((void)(L))
+#endif
+
 /* to_xml(x) -> text. Raises for a table that is no element. */
 int xb_l_to_xml(lua_State *L) {
   xb_state *st = xb_state_of(L);
   xb_writing w;
   int rc;
   luaL_argexpected(L, lua_type(L, 1) == LUA_TTABLE, 1, "element");
+  before_writing(L);
   xb_begin_writing(&w, NULL, NULL);
   xm_buf_clear(&st->scratch); /* there may have been no memory for the last one's string */
   rc = xb_write(L, 1, &st->scratch, &w);
-  if (rc == XM_OK) lua_pushlstring(L, xm_buf_at(&st->scratch), xm_buf_len(&st->scratch));
+  if (rc == XM_OK) push_scratch(L, st);
   leave_scratch(st);
   if (rc == XM_ENOMEM) return luaL_error(L, "not enough memory");
   return rc == XM_OK ? 1 : luaL_error(L, "bad argument #1 to 'to_xml' (%s)", w.reason);

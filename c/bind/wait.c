@@ -10,9 +10,12 @@
 #include "bind.h"
 #include "sig.h"
 
-enum { WAVE = 16 * 1024 }; /* so many waiters at once are more than usual */
+enum {
+  WAVE = 16 * 1024, /* so many waiters at once are more than usual */
+  EBB_CYCLES = 3    /* of the collector, after it */
+};
 
-static const char refs_key; /* of the registry: who waits */
+static const char refs_key, ebb_key; /* of the registry: who waits; see expect_ebb */
 
 struct xb_waiter {
   xb_waiter *prev, *next; /* in the list of its connection or of the state */
@@ -24,12 +27,13 @@ struct xb_waiter {
   xm_timer timer;
   xm_pending *pending;    /* XB_RESPONSE: its entry in the route */
   xb_kind kind;
-  int who;                /* reference in the table of those who wait */
   uint64_t seq;           /* XB_RESPONSE: the number of the request's stanza; XB_SENT: of the last one waited for */
   uint64_t period;        /* every(): milliseconds; 0: once */
   xm_sig *sig;            /* XB_SIGNAL */
   int number;
   bool is_due;
+  bool is_told;           /* about to be: see xb_begin_finish */
+  bool is_dropped;        /* meanwhile */
 };
 
 /* Responses, of which there may be very many, are never searched: they have a list of their own. */
@@ -73,57 +77,122 @@ static void fall_due(void *arg) {
   w->st->due_end = &w->next_due;
 }
 
-/* The table of those who wait. */
-static void push_refs(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &refs_key) == LUA_TTABLE) return;
+/* The table of those who wait; false, and nothing there: there is none. */
+static bool push_refs(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &refs_key) == LUA_TTABLE) return true;
   lua_pop(L, 1);
-  lua_newtable(L);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &refs_key);
+  return false;
 }
 
-/* Goes with the table that has held a wave of waiters: when both have been collected, what was theirs is free. glibc gives
- * back by itself only what is free at the end of its heap. */
+/* The entries of the table on top of the stack go to the one below it. */
+static void copy_refs(lua_State *L) {
+  for (lua_pushnil(L); lua_next(L, -2);) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, -5);
+  }
+}
+
+/* A table doesn't shrink: when most of those who waited are gone there is another, with the rest. */
+static void renew_refs(lua_State *L, xb_state *st) {
+  lua_newtable(L); /* runs finalizers, who may wait as well: from here to the end nothing does */
+  if (push_refs(L)) {
+    copy_refs(L);
+    lua_pop(L, 1);
+  }
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &refs_key);
+  st->most_refs = st->refs;
+}
+
+static bool has_ebbed(const xb_state *st) { return st->most_refs > WAVE && st->refs < st->most_refs / 4; }
+
+/* What a wave has left is free when Lua has collected it, in this cycle or the next; but glibc gives back by itself only what
+ * is free at the end of its heap. So there is an object that is told of the ends of cycles. */
+static void expect_ebb(lua_State *L, int cycles) {
+  int *left = lua_newuserdatauv(L, sizeof *left, 0);
+  *left = cycles;
+  luaL_setmetatable(L, XB_EBB);
+}
+
 static int l_ebb(lua_State *L) {
-  (void)L;
+  const int *left = luaL_checkudata(L, 1, XB_EBB);
 #ifdef __GLIBC__
   malloc_trim(0);
 #endif
+  if (*left > 0) expect_ebb(L, *left - 1);
   return 0;
 }
 
-/* The table of those who wait is on top of the stack. */
-static void expect_ebb(lua_State *L) {
-  lua_newuserdatauv(L, 1, 0);
-  luaL_setmetatable(L, XB_EBB);
-  lua_setfield(L, -2, "ebb");
+/* The table of those who wait, with room in it for one, as far as that can be known; what may run finalizers is behind us. */
+static void push_ready_refs(lua_State *L, xb_state *st) {
+  if (st->refs == WAVE && st->most_refs == WAVE) {
+    expect_ebb(L, EBB_CYCLES);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &ebb_key);
+  }
+  if (has_ebbed(st)) renew_refs(L, st);
+  while (!push_refs(L)) renew_refs(L, st);
 }
 
-static int add_ref(lua_State *L, xb_state *st, int who) {
-  int ref;
-  push_refs(L);
-  if (st->refs == WAVE && st->most_refs == WAVE) expect_ebb(L);
-  lua_pushvalue(L, who);
-  ref = luaL_ref(L, -2);
+/* A new waiter, all zero, by whose address `who` is found. NULL: no memory; may raise for that, too. */
+static xb_waiter *new_waiter(lua_State *L, xb_state *st, int who) {
+  xb_waiter *w;
+  push_ready_refs(L, st);
+  if (!st->unborn) st->unborn = calloc(1, sizeof *w);
+  w = st->unborn;
+  if (w) {
+    lua_pushvalue(L, who);
+    lua_rawsetp(L, -2, w);
+    st->unborn = NULL; /* nothing has raised */
+    if (++st->refs > st->most_refs) st->most_refs = st->refs;
+  }
   lua_pop(L, 1);
-  if (++st->refs > st->most_refs) st->most_refs = st->refs;
-  return ref;
+  return w;
 }
 
-static void drop_ref(lua_State *L, xb_state *st, int ref) {
-  push_refs(L);
-  luaL_unref(L, -1, ref);
+/* Its entry goes, and it goes. */
+static void free_waiter(lua_State *L, xb_state *st, xb_waiter *w) {
+  (void)push_refs(L);
+  lua_pushnil(L);
+  lua_rawsetp(L, -2, w);
   lua_pop(L, 1);
-  if (--st->refs > 0 || st->most_refs <= WAVE) return;
-  st->most_refs = 0; /* a table doesn't shrink: the next has another */
+  free(w);
+  st->refs--;
+  if (!has_ebbed(st)) return;
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &ebb_key); /* to be collected */
+  if (st->refs > 0) return;
+  st->most_refs = 0;
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &refs_key);
 }
 
 static void push_who(lua_State *L, const xb_waiter *w) {
-  push_refs(L);
-  lua_rawgeti(L, -1, w->who);
+  (void)push_refs(L);
+  lua_rawgetp(L, -1, w);
   lua_remove(L, -2);
+}
+
+/* A box (see wait.lua) that waits has its waiter in the place of the first result. */
+static void tie(lua_State *L, int who, xb_waiter *w) {
+  if (!lua_istable(L, who)) return;
+  lua_rawgeti(L, who, 1);
+  if (lua_isboolean(L, -1)) { /* there is room: this takes no memory */
+    lua_pushlightuserdata(L, w);
+    lua_rawseti(L, who, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/* The waiter of the box at index 1, which a program may have seen and changed: it is one only if it knows that box. NULL:
+ * none. */
+static xb_waiter *tied(lua_State *L) {
+  xb_waiter *w;
+  lua_rawgeti(L, 1, 1);
+  w = lua_islightuserdata(L, -1) && push_refs(L) ? lua_touserdata(L, 2) : NULL;
+  if (w) lua_rawgetp(L, -1, w);
+  if (w && !lua_rawequal(L, -1, 1)) w = NULL;
+  lua_settop(L, 1);
+  return w;
 }
 
 static uint64_t to_ms(double seconds) { return seconds <= 0 ? 0 : (uint64_t)ceil(seconds * 1000); }
@@ -133,18 +202,16 @@ static bool is_bounded(double seconds) { return seconds >= 0 && seconds < 1e12; 
 
 xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int who, double seconds) {
   xb_waiter *w;
-  int ref;
   if (conn) xb_pin(L, conn);
-  ref = add_ref(L, st, who); /* what may raise is behind us: no waiter is without its function */
-  w = calloc(1, sizeof *w);
-  if (w) *w = (xb_waiter){.st = st, .conn = conn, .kind = kind, .list = list_for(st, conn, kind), .who = ref};
+  w = new_waiter(L, st, who);
+  if (w) *w = (xb_waiter){.st = st, .conn = conn, .kind = kind, .list = list_for(st, conn, kind)};
   if (!w || (is_bounded(seconds) && xm_timer_start(st->loop, &w->timer, to_ms(seconds), fall_due, w) < 0)) {
-    drop_ref(L, st, ref);
-    free(w);
+    if (w) free_waiter(L, st, w);
     if (conn) xb_keep_alive(L, conn);
     return NULL;
   }
   link_in(w);
+  tie(L, who, w);
   if (kind == XB_TIME) st->timers++;
   if (kind == XB_SIGNAL) st->signals++;
   return w;
@@ -163,8 +230,7 @@ static void let_go(lua_State *L, xb_waiter *w) {
   if (w->kind == XB_TIME) w->st->timers--;
   if (w->kind == XB_STANZA && conn->loop) xb_note_asked(conn);
   if (w->pending && conn && conn->c) xm_route_forget(xm_conn_route(conn->c), w->pending);
-  drop_ref(L, w->st, w->who);
-  free(w);
+  free_waiter(L, w->st, w);
   if (conn) xb_keep_alive(L, conn);
 }
 
@@ -198,8 +264,14 @@ void xb_finish(lua_State *L, xb_waiter *w, int n) {
   xb_state *st = w->st;
   xb_conn *conn = w->conn;
   xb_task task = {.st = st};
+  xb_begin_finish(w);
   luaL_checkstack(L, 20, "a callback");
   if (!is_box(L, w)) xb_prepare_call(L, st); /* it can be told, or it waits on */
+  if (w->is_dropped) { /* by a finalizer */
+    lua_pop(L, n);
+    let_go(L, w);
+    return lua_pop(L, 1);
+  }
   if (conn) xb_push_conn(L, conn); /* stays alive until the call is over */
   else lua_pushnil(L);
   lua_insert(L, -n - 1);
@@ -260,9 +332,29 @@ void xb_lose_waiters(xb_conn *conn) {
   }
 }
 
+void xb_begin_finish(xb_waiter *w) {
+  w->is_told = true;
+}
+
 void xb_drop_waiter(lua_State *L, xb_waiter *w) {
+  if (w->is_told) {
+    w->is_dropped = true;
+    return;
+  }
   let_go(L, w);
   lua_pop(L, 1);
+}
+
+int xb_l_abandon(lua_State *L) {
+  xb_state *st = xb_state_of(L);
+  xb_waiter *w;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  w = tied(L);
+  if (!w) return 0;
+  xb_drop_waiter(L, w);
+  xb_less_to_do(st);
+  return 0;
 }
 
 static int push_timeout(lua_State *L, xb_kind kind) {
@@ -291,13 +383,14 @@ int xb_finish_due(lua_State *L, xb_state *st, int most) {
     if (w->period || w->sig) {
       fire_again(L, w);
     } else {
+      xb_begin_finish(w);
       xb_finish(L, w, w->kind == XB_TIME || w->kind == XB_TASK_DUE ? 0 : push_timeout(L, w->kind));
     }
   }
   return n;
 }
 
-void xb_free_waiters(xm_loop *loop, xb_waiters *list) {
+void xb_free_waiters(lua_State *L, xm_loop *loop, xb_waiters *list) {
   while (list->first) {
     xb_waiter *w = list->first;
     xm_timer_stop(loop, &w->timer);
@@ -305,7 +398,7 @@ void xb_free_waiters(xm_loop *loop, xb_waiters *list) {
     leave_due(w);
     link_out(w);
     if (w->handle) *w->handle = NULL;
-    free(w);
+    free_waiter(L, w->st, w);
   }
 }
 

@@ -473,14 +473,19 @@ function M.after(seconds, f)
   return core.timer(seconds, f)
 end
 
---- Calls f every so many seconds, each time in a coroutine of its own.
+--- Calls f every so many seconds, each time in a coroutine of its own; not while the last call still waits.
 ---@param seconds number
 ---@param f function
 ---@return xmpp.Timer timer with :cancel()
 function M.every(seconds, f)
   check_seconds(seconds, 1, "every", 2)
   check_type(f, "function", 2, "every", 2)
-  return core.timer(seconds, f, true)
+  local last
+  return core.timer(seconds, function()
+    if last and coroutine.status(last) ~= "dead" then return end
+    last = coroutine.running()
+    return f()
+  end, true)
 end
 
 return M

@@ -92,6 +92,16 @@ local function pause_until_done(box)
   end
 end
 
+-- Where coroutine.close can end a wait, nothing is to be left behind that waits. That takes a to-be-closed variable, for
+-- which Lua 5.1 has no syntax.
+if rawget(coroutine, "close") and load then
+  local Box = { __close = core.abandon, __metatable = "the library's own" }
+  local new_box = M.box
+  function M.box() return setmetatable(new_box(), Box) end
+  pause_until_done = load [[local wait = ...
+    return function(box) local own <close> = box wait(box) end]](pause_until_done)
+end
+
 local function wait_in_coroutine(box)
   local co = running()
   if generators[co] ~= nil then return wait_in_generator(co, box) end

@@ -1,0 +1,197 @@
+-- finalizers: what a finalizer does in the middle of a function of the library, at every moment at which the collector
+-- can run one; finalizer_spec.lua is its only caller:
+--   lua finalizers.lua SHARE          a line for each pair: "ok<TAB>OUTER<TAB>INNER<TAB>RUNS", or "not ok ... why"
+-- Of SHARE moments one is tried (1: all). What has come of it must be what comes of doing the one after the other, in
+-- one order or the other: what the functions gave, what was heard, what was sent, what went wrong.
+local fed = require "spec.support.fed"
+local xmpp = require "xmpp"
+
+local SHARE = tonumber(arg[1])
+local PEER = "bob@xmpp.test/pc"
+
+-- The collector.
+
+local newproxy = rawget(_G, "newproxy")
+
+local function finalized(f)
+  if newproxy then getmetatable(newproxy(true)).__gc = f else setmetatable({}, { __gc = f }) end
+end
+
+-- A whole cycle wherever the collector looks whether it has something to do.
+local function hurry()
+  if _VERSION == "Lua 5.4" then
+    collectgarbage("incremental", 1, 1000, 30)
+  else
+    collectgarbage("setpause", 0)
+    collectgarbage("setstepmul", 1000000)
+  end
+  collectgarbage "restart" -- now, and not when so much has been allocated as was left over
+end
+
+local function calm()
+  if _VERSION == "Lua 5.4" then collectgarbage("incremental", 200, 100, 13) return end
+  collectgarbage("setpause", 200)
+  collectgarbage("setstepmul", 200)
+end
+
+-- f() while act() is called by the k-th finalizer -> how many there were, what f gave
+local function with_finalizer(k, act, f)
+  local n, on = 0, true
+  local function finalizer()
+    if not on then return end
+    n = n + 1
+    finalized(finalizer)
+    if n == k then act() end
+  end
+  collectgarbage()
+  finalized(finalizer)
+  hurry()
+  local said = f()
+  on = false
+  calm()
+  return n, said
+end
+
+-- The scene: a connection with callbacks, one who waits for a response, one who sleeps, a timer that is due.
+
+local made = 0
+
+local function scene()
+  local r = { heard = {}, errors = {} }
+  local function note(what) r.heard[#r.heard + 1] = what end
+  r.note = note
+  xmpp.on_error(function(text) r.errors[#r.errors + 1] = text:match "^[^\n]*" end)
+  r.f = fed.open { jid = "me@xmpp.test/here", log = function() end }
+  r.conn = r.f.conn
+  local function hears(name) return function(s) note(name .. tostring(s[2].n or s[2].id)) end end
+  r.a, r.b, r.d = hears "a", hears "b", hears "d"
+  r.conn:set_callback(r.a)
+  r.conn:set_callback(r.b, { name = "message" })
+  r.conn:set_callback_once(function() note "once" return true end, { name = "presence" })
+  r.conn:set_handler()
+  r.conn:send_callback({ "iq", { type = "get", id = "w", to = PEER } }, function(s, _, e)
+    note(s and "w" or e.layer)
+  end)
+  r.sleeper = coroutine.create(function()
+    local s, e = r.conn:send_await { "iq", { type = "get", id = "v", to = PEER } }
+    note(s and "v" or e.layer)
+  end)
+  coroutine.resume(r.sleeper)
+  r.timer = xmpp.after(0, function() note "timer" end)
+  r.message = { "message", { id = "m", to = PEER }, { "body", {}, "hi" } }
+  made = made + 1 -- strings that nothing else holds
+  r.request = { "iq", { type = "get", id = ("id %d "):format(made):rep(9):gsub("%d", "0"), to = PEER } }
+  r.f:sent()
+  return r
+end
+
+local function feed(bytes) return function(r) r.f:feed(bytes) end end
+
+local outers = {
+  { "send", function(r) return r.conn:send(r.message) end },
+  { "send with a receipt", function(r) return r.conn:send(r.message, { on = function(s) r.note(s) end }) end },
+  { "send_callback", function(r)
+    return r.conn:send_callback(r.request, function() end)
+  end },
+  { "a message for callbacks", feed "<message from='bob@xmpp.test/pc' n='1'><body>hi</body></message>" },
+  { "a question", feed "<iq type='get' id='q' from='bob@xmpp.test/pc'><x xmlns='urn:x'/></iq>" },
+  { "a presence for once", feed "<presence from='bob@xmpp.test/pc' n='1'/>" },
+  { "a response for a callback", feed "<iq type='result' id='w' from='bob@xmpp.test/pc'/>" },
+  { "a response for who waits", feed "<iq type='result' id='v' from='bob@xmpp.test/pc'/>" },
+  { "a timer", function() fed.settle() end },
+  { "the end", feed "</stream:stream>" },
+  { "set_callback", function(r) r.conn:set_callback(r.d) end },
+  { "unset_callback", function(r) return r.conn:unset_callback(r.a) end },
+  { "callbacks", function(r) return #r.conn:callbacks() end },
+  { "to_xml", function() return xmpp.xexpr.to_xml { "a", { b = "1" }, ("text"):rep(30), { "c" } } end },
+  { "from_xml", function() return xmpp.xexpr.to_xml(xmpp.xexpr.from_xml "<a b='1'>text<c/><d/></a>") end },
+  { "jid", function() return tostring(xmpp.jid "Bob@XMPP.test/x":bare()) end },
+  { "after", function(r) xmpp.after(0, function() r.note "after" end) end },
+  { "spawn", function(r) xmpp.spawn(function() r.note "spawned" end) end },
+  { "cancel", function(r) return r.timer:cancel() end },
+  { "info", function(r) return r.conn:info().stream_management end },
+  { "pending", function(r) return (r.conn:pending()) end },
+}
+
+local inners = {
+  { "sends", function(r) return r.conn:send { "message", { id = "inner" }, ("long"):rep(300) } end },
+  { "asks", function(r)
+    return r.conn:send_callback({ "iq", { type = "get", id = "y", to = PEER } }, function() end)
+  end },
+  { "adds a callback", function(r) r.conn:set_callback(r.d) end },
+  { "removes the first callback", function(r) return r.conn:unset_callback(r.a) end },
+  { "removes the second callback", function(r) return r.conn:unset_callback(r.b) end },
+  { "takes the handler away", function(r) r.conn:stop_handler() end },
+  { "cancels the timer", function(r) return r.timer:cancel() end },
+  { "writes", function() return xmpp.xexpr.to_xml { "z", {}, ("z"):rep(500) } end },
+  { "reads", function() return xmpp.xexpr.from_xml "<z/>"[1] end },
+  { "starts timers", function() for _ = 1, 40 do xmpp.after(1000, print):cancel() end end },
+  { "spawns", function(r) xmpp.spawn(function() r.note "inner" end) end },
+  { "spoils the stanza", function(r)
+    for i = #r.message, 1, -1 do r.message[i] = nil end
+    r.message[1], r.message[2] = "presence", { id = "spoilt" }
+    r.request[2] = { type = "get", id = "spoilt", to = PEER }
+  end },
+  { "closes who waits", function(r)
+    local close = rawget(coroutine, "close")
+    return close and coroutine.status(r.sleeper) == "suspended" and close(r.sleeper)
+  end },
+  { "stops", function(r) coroutine.wrap(function() r.conn:stop(0) end)() end },
+}
+
+local function came(r, said)
+  fed.settle()
+  if r.conn:state() ~= "closed" then r.f:feed "<message from='bob@xmpp.test/pc' n='2'/>" end
+  for s in function() return (r.conn:receive()) end do r.note("queue" .. tostring(s[2].n or s[2].id)) end
+  local bytes = {}
+  for element in r.f:sent():gmatch "<[mpi][erq][^<]*" do bytes[#bytes + 1] = element end
+  local state = r.conn:state()
+  if state ~= "closed" then r.f:feed "</stream:stream>" end
+  fed.settle()
+  table.sort(bytes)
+  table.sort(r.heard)
+  return table.concat({ tostring(said), "inner " .. tostring(r.inner), table.concat(r.heard, " "),
+    table.concat(r.errors, " "), table.concat(bytes, " "), state }, " | ")
+end
+
+local function in_order(first, second, outer)
+  local r = scene()
+  local said
+  for _, f in ipairs { first, second } do
+    if f == outer then said = f(r) else r.inner = f(r) end
+  end
+  return came(r, said)
+end
+
+-- What is neither: a question whose connection is stopped while it is at its callbacks is heard, and not answered.
+local BETWEEN = { ["a question, stops"] = "aq closed closed timer |  |  | closed" }
+
+local function try(outer, inner, allowed)
+  local before, behind = in_order(inner, outer, outer), in_order(outer, inner, outer)
+  local k, runs, moments = 1, 0, 1
+  while k <= moments do
+    local r = scene()
+    local acted
+    local n, said = with_finalizer(k, function()
+      acted = true
+      r.inner = inner(r)
+    end, function() return outer(r) end)
+    local got = came(r, said)
+    if acted and got ~= before and got ~= behind and not (allowed and got:find(allowed, 1, true)) then
+      return runs, ("at moment %d: %q is neither %q nor %q"):format(k, got, before, behind)
+    end
+    moments = n
+    runs, k = runs + 1, k + SHARE
+  end
+  return runs
+end
+
+for i, outer in ipairs(outers) do
+  for j, inner in ipairs(inners) do
+    if SHARE == 1 or (i + j) % 2 == 0 then
+      local ok, runs, wrong = pcall(try, outer[2], inner[2], BETWEEN[outer[1] .. ", " .. inner[1]])
+      if not ok then runs, wrong = 0, tostring(runs) end
+      print(table.concat({ wrong and "not ok" or "ok", outer[1], inner[1], wrong or runs }, "\t"))
+    end
+  end
+end
