@@ -1,5 +1,6 @@
 -- finalizer: what a finalizer may do in the middle of the library's functions, wherever the collector runs it; and what
--- ends in silence elsewhere: a log function that sends, a __close that throws, a coroutine that is closed, a wave of timers.
+-- ends in silence elsewhere: a log function that sends, a __close that throws, a coroutine that is closed, a wave of
+-- timers.
 local core = require "xmpp.core"
 local luas = require "spec.support.luas"
 local shell = require "spec.support.shell"
