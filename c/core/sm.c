@@ -549,8 +549,8 @@ bool xm_sm_blame(xm_sm *s, const char *condition) {
 
 void xm_sm_cut(xm_sm *s, uint64_t all) {
   note_taken(s, all);
-  xm_sm_acquit(s);
   begin_wire(s);
+  xm_sm_acquit(s);
   if (s->state == XM_SM_ENABLING) s->state = XM_SM_OFF; /* they may have arrived: xm_sm_lost looks at `written` */
   assert_whole(s);
 }
