@@ -1,5 +1,5 @@
--- blame: a server ends the stream for one stanza of ours. That one fails, and isn't sent again; the others don't inherit
--- its error. What a server would refuse for certain doesn't leave.
+-- blame: a server ends the stream for one stanza of ours. That one fails, and isn't sent again; the others don't
+-- inherit its error. What a server would refuse for certain doesn't leave.
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"

@@ -6,7 +6,6 @@ local fed = require "spec.support.fed"
 local luas = require "spec.support.luas"
 local shell = require "spec.support.shell"
 local socket = require "socket"
-local luas = require "spec.support.luas"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
