@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ascii.h"
 #include "bind.h"
 #include "ns.h"
 #include "rnd.h"
@@ -60,11 +61,11 @@ static void begin(const xb_conn *conn, xb_writing *w, xb_address *a, xm_err *e) 
   xm_err_clear(e);
 }
 
-/* Is it an address in the component's domain? In its very letters: Prosody compares them as they are. */
+/* Is it an address in the component's domain, in capitals or not? */
 static bool is_within(const xm_jid *domain, const char *from, size_t n) {
   const char *slash = memchr(from, '/', n), *end = slash ? slash : from + n;
   const char *at = memchr(from, '@', (size_t)(end - from)), *begin = at ? at + 1 : from;
-  return (size_t)(end - begin) == domain->domain_len && memcmp(begin, xm_jid_domain(domain), domain->domain_len) == 0;
+  return (size_t)(end - begin) == domain->domain_len && xm_ascii_same(begin, xm_jid_domain(domain), domain->domain_len);
 }
 
 /* A server ends a component's stream for a `from` that isn't in its domain (XEP-0114 4), and with it what all others do there. */
