@@ -123,7 +123,7 @@ describe("refused", function()
     for c = 0, 127 do
       local s, fine = string.char(c), c >= 32 or c == 9 or c == 10 or c == 13
       if fine then
-        assert.is_true(xmpp.contract.stanza { "iq", { id = s }, s })
+        assert.is_true(xmpp.contract.stanza { "message", { id = s }, s })
       else
         refused({ "iq", {}, "a" .. s }, "stanza[3]: " .. FORBIDDEN:format(("U+%04X"):format(c)))
         refused({ "iq", { id = s } }, "stanza[2].id: " .. FORBIDDEN:format(("U+%04X"):format(c)))
@@ -132,7 +132,7 @@ describe("refused", function()
     refused({ "iq", {}, "\239\191\190" }, "stanza[3]: " .. FORBIDDEN:format "U+FFFE")
     refused({ "iq", { id = "\239\191\191" } }, "stanza[2].id: " .. FORBIDDEN:format "U+FFFF")
     for _, s in ipairs { "\239\191\189", "\237\159\191", "\238\128\128", "\240\144\128\128", "\244\143\191\191" } do
-      accepted({ "iq", {}, s }, "<iq>" .. s .. "</iq>")
+      accepted({ "message", {}, s }, "<message>" .. s .. "</message>")
     end
   end)
 
@@ -199,6 +199,34 @@ describe("refused", function()
     assert.is_true(strange > 1000 and strange < 3000)
   end)
 
+  -- RFC 6120 8.2.3. A message's and a presence's types are the program's own business, as are unknown ones of theirs.
+  it("is an iq without a type, or of none that there is", function()
+    local none = "stanza[2].type: an iq needs a type: get, set, result or error"
+    for _, x in ipairs { { "iq" }, { "iq", {} }, { "iq", { id = "1" } }, { "iq", { "query" } }, { "iq", "text" },
+      { "iq", { id = "1" }, { "query", { type = "get" } } }, { "iq", { Type = "get" } } } do
+      refused(x, none)
+    end
+    for _, t in ipairs { "", "GET", "Get", "get ", " set", "chat", "unavailable", "results", "err", 4, 1.5,
+      xmpp.jid "set.get" } do
+      refused({ "iq", { type = t, id = "1" } },
+        ("stanza[2].type: an iq's type is get, set, result or error, not '%s'"):format(tostring(t)))
+      for _, name in ipairs { "message", "presence" } do
+        accepted({ name, { type = t } }, ("<%s type='%s'/>"):format(name, tostring(t)))
+      end
+    end
+    for _, name in ipairs { "message", "presence" } do accepted({ name }, "<" .. name .. "/>") end
+  end)
+
+  it("is an answer that doesn't say what it answers", function()
+    for _, t in ipairs { "result", "error" } do
+      refused({ "iq", { type = t, to = "bob@xmpp.test/x" }, { "q", { xmlns = "urn:q", id = "1" } } },
+        ("stanza[2].id: an iq of type %s needs the id of the iq that it answers"):format(t))
+      assert.is_true(xmpp.contract.stanza { "iq", { type = t, id = 7 } })
+      assert.is_true(f.conn:send { "iq", { type = t, id = 7 } })
+      assert.same({ "iq", { type = t, id = "7" } }, xmpp.xexpr.from_xml(f:sent()))
+    end
+  end)
+
   it("is what is deeper than 128 elements", function()
     local x = nested(128)
     accepted(x, "<message>" .. ("<a>"):rep(126) .. "<a/>" .. ("</a>"):rep(126) .. "</message>")
@@ -248,8 +276,8 @@ end)
 describe("accepted", function()
   it("is a subtree that is shared", function()
     local shared = { "a", { n = 1 }, "t" }
-    accepted({ "iq", {}, shared, shared, { "b", shared } },
-      "<iq><a n='1'>t</a><a n='1'>t</a><b><a n='1'>t</a></b></iq>")
+    accepted({ "message", {}, shared, shared, { "b", shared } },
+      "<message><a n='1'>t</a><a n='1'>t</a><b><a n='1'>t</a></b></message>")
   end)
 
   it("is a stanza without attributes, numbers, an attribute table that is empty", function()
@@ -304,8 +332,8 @@ describe("tables", function()
   before_each(function() calls = {} end)
 
   it("are read raw", function()
-    accepted(spied { "iq", spied { id = "1" }, spied { "a", "b" }, spied { "c", spied {}, spied { "d" } } },
-      "<iq id='1'><a>b</a><c><d/></c></iq>")
+    accepted(spied { "message", spied { id = "1" }, spied { "a", "b" }, spied { "c", spied {}, spied { "d" } } },
+      "<message id='1'><a>b</a><c><d/></c></message>")
     assert.same({}, calls)
   end)
 
@@ -313,9 +341,11 @@ describe("tables", function()
     refused(setmetatable({}, { __index = { "message" } }), "stanza[1]: string expected, got nil")
     refused(spied {}, "stanza[1]: string expected, got nil")
     refused({ "iq", {}, spied {} }, "stanza[3][1]: string expected, got nil")
-    accepted({ "iq", setmetatable({}, { __index = { to = "eve" } }) }, "<iq/>")
-    accepted(setmetatable({ "iq" }, { __index = function() error "asked" end, __len = function() return 9 end }),
-      "<iq/>")
+    accepted({ "message", setmetatable({}, { __index = { to = "eve" } }) }, "<message/>")
+    refused({ "iq", setmetatable({ id = "1" }, { __index = { type = "get" } }) },
+      "stanza[2].type: an iq needs a type: get, set, result or error")
+    accepted(setmetatable({ "message" }, { __index = function() error "asked" end, __len = function() return 9 end }),
+      "<message/>")
     refused({ "iq", {}, setmetatable({}, { __tostring = function() return "text" end }) },
       "stanza[3][1]: string expected, got nil")
     assert.same({}, calls)

@@ -97,7 +97,8 @@ local function is_answered(name, id, to, bytes, from)
   f:feed(bytes)
   while conn:receive() do delivered = delivered + 1 end
   assert.equal(1, answered + delivered, bytes)
-  local waits = not pcall(conn.send_callback, conn, { name, { id = id, from = from } }, function() end)
+  local waits = not pcall(conn.send_callback, conn,
+    { name, { type = name == "iq" and "get" or nil, id = id, from = from } }, function() end)
   assert.equal(delivered == 1, waits, bytes)
   return answered == 1
 end

@@ -109,6 +109,10 @@ end
 local function stanza()
   local x = { one_of { "message", "presence", "iq" } }
   if chance(5) > 1 then x[2] = attributes(true) end
+  if x[1] == "iq" then
+    x[2] = x[2] or {}
+    x[2].type, x[2].id = one_of { "get", "set", "result", "error" }, x[2].id or value()
+  end
   local kind = chance(500)
   if kind == 1 then
     deep(x)

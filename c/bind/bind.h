@@ -142,6 +142,10 @@ struct xb_task {
  * xb_resume or by whoever else resumes it; an error goes to on_error. `conn` is the index of the task's connection, 0 when it
  * has none. true: it has yielded. */
 bool xb_call(lua_State *L, int nargs, const xb_task *task, int conn);
+/* Calls the C function below `nargs` arguments, which leaves one result, and meanwhile no finalizer runs: so it may look at
+ * memory of the core's that a finalizer would move. Returns and leaves what lua_pcall does. Where nobody can tell whether the
+ * collector had been stopped (Lua 5.1) it runs afterwards. */
+int xb_undisturbed(lua_State *L, int nargs);
 /* Takes the memory that the next xb_call needs before its function runs: raises here, not there. */
 void xb_prepare_call(lua_State *L, xb_state *st);
 /* Goes on with the suspended coroutine on top of the stack, pops it. One that isn't suspended is left alone. */
@@ -216,7 +220,9 @@ enum { XB_MOST_DEPTH = 1000 };
 /* How a table is to be written. */
 typedef struct xb_writing {
   const char *ns;       /* a stanza of this content namespace is wanted; NULL: any element */
-  const char *new_id;   /* for a stanza without id; NULL: none is added */
+  const char *new_id;   /* for a stanza without id; NULL: none is added, but: */
+  xm_rnd_supply *ids;   /* from here comes the id of an iq that asks and has none; NULL: it stays without */
+  char id[XM_RND_ID + 1]; /* that */
   const char *new_from; /* for a stanza without from */
   const xm_bounds *bounds; /* that it keeps to; NULL: only its depth is bounded */
   xb_address *address;  /* filled in, when not NULL */
@@ -226,6 +232,7 @@ typedef struct xb_writing {
 static inline void xb_begin_writing(xb_writing *w, const char *ns, xb_address *a) {
   w->ns = ns;
   w->new_id = w->new_from = NULL;
+  w->ids = NULL;
   w->bounds = NULL;
   w->address = a;
 }

@@ -430,6 +430,16 @@ bool xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
   return !over;
 }
 
+/* An allocation that fails may still make Lua collect, but that runs no finalizer. */
+int xb_undisturbed(lua_State *L, int nargs) {
+  int status;
+  bool runs = lua_gc(L, LUA_GCISRUNNING, 0) != 0;
+  lua_gc(L, LUA_GCSTOP, 0);
+  status = lua_pcall(L, nargs, 1, 0);
+  if (runs) lua_gc(L, LUA_GCRESTART, 0);
+  return status;
+}
+
 xm_question *xb_asked_now(const xb_conn *conn) {
   const xb_task *now = conn->st->task;
   return now && now->conn == conn ? now->question : NULL;

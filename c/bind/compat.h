@@ -59,6 +59,9 @@ int xb_typeerror(lua_State *L, int arg, const char *wanted);
 #ifndef LUA_OK /* LuaJIT has these, not under the same conditions everywhere */
 #define LUA_OK 0
 #endif
+#ifndef LUA_GCISRUNNING /* LuaJIT has it; 5.1 answers -1, as to whatever it doesn't know */
+#define LUA_GCISRUNNING 9
+#endif
 #undef luaL_newlib
 #undef luaL_newlibtable
 

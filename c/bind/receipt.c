@@ -72,14 +72,21 @@ static int build(lua_State *L) {
   return xb_l_from_log(L);
 }
 
-/* An error table with the stanza in it. */
-static void push_returned(lua_State *L, const xb_conn *conn, const xm_sm_stanza *st) {
-  xm_err e = why_returned(conn, st->reason);
-  xb_push_error(L, &e);
+/* The next that came back: an error table with the stanza in it goes to the top of the stack; false: there is none. Its text
+ * is borrowed until the next call of the core's, which a finalizer may make at any allocation, before and after those of
+ * xb_undisturbed. */
+static bool push_returned(lua_State *L, const xb_conn *conn, xm_sm_stanza *st) {
+  xm_err e;
+  if (!xm_sm_may_have_returned(xm_conn_sm(conn->c))) return false;
   lua_pushcfunction(L, build);
-  lua_pushlightuserdata(L, (void *)st);
-  lua_call(L, 1, 1);
+  lua_pushlightuserdata(L, st);
+  if (!xm_sm_returned_next(xm_conn_sm(conn->c), st)) return lua_pop(L, 2), false;
+  e = why_returned(conn, st->reason);
+  if (xb_undisturbed(L, 1) != LUA_OK) lua_error(L);
+  xb_push_error(L, &e);
+  lua_insert(L, -2);
   lua_setfield(L, -2, "stanza");
+  return true;
 }
 
 /* Must it be told of, though nobody listens? What a stop has left behind is told by its result. */
@@ -112,10 +119,7 @@ bool xb_tell_receipts(lua_State *L, xb_conn *conn, int at, int *left) {
   xm_sm_stanza st;
   luaL_checkstack(L, 10, "a receipt");
   for (; *left > 0 && conn->c && xm_sm_receipt_next(xm_conn_sm(conn->c), &r); --*left) tell_receipt(L, conn, at, &r);
-  for (; *left > 0 && conn->c && xm_sm_returned_next(xm_conn_sm(conn->c), &st); --*left) {
-    push_returned(L, conn, &st);
-    tell_returned(L, conn, at, &st);
-  }
+  for (; *left > 0 && conn->c && push_returned(L, conn, &st); --*left) tell_returned(L, conn, at, &st);
   return *left > 0;
 }
 

@@ -111,14 +111,12 @@ static int refuse(lua_State *L, const xb_conn *conn) {
   return xb_fail(L, &e);
 }
 
-/* save() -> a table, or nil, err. The connection is over then: its link is cut, its session waits to be resumed. */
-int xb_l_save(lua_State *L) {
-  xb_conn *conn = xb_check_conn(L);
+/* Called by save, with its arguments. */
+static int build(lua_State *L) {
+  xb_conn *conn = lua_touserdata(L, 1);
   const xm_sm *sm = xm_conn_sm(conn->c);
-  const char *id = is_over(conn) ? NULL : xm_sm_id(sm), *location = xm_sm_location(sm);
+  const char *id = xm_sm_id(sm), *location = xm_sm_location(sm);
   const xm_jid *jid = xm_conn_jid(conn->c);
-  if (!id || !jid) return refuse(L, conn);
-  xm_conn_handled(conn->c); /* what a handler is at when it saves is done with: it would come again to the next process */
   lua_createtable(L, 0, 20);
   set_number(L, "version", 1);
   xb_l_clocks(L);
@@ -138,6 +136,21 @@ int xb_l_save(lua_State *L) {
   lua_setfield(L, -2, "pending");
   push_queue(L, conn);
   lua_setfield(L, -2, "queue");
+  return 1;
+}
+
+/* save() -> a table, or nil, err. The connection is over then: its link is cut, its session waits to be resumed. No finalizer
+ * runs between the first look at the session and its end here: it might send, and what it sent be lost. When memory runs out
+ * the connection goes on as if nobody had asked. */
+int xb_l_save(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  lua_settop(L, 1);
+  luaL_checkstack(L, 16, "a session");
+  lua_pushcfunction(L, build); /* may collect */
+  lua_pushvalue(L, 1);
+  if (is_over(conn) || !xm_sm_id(xm_conn_sm(conn->c)) || !xm_conn_jid(conn->c)) return refuse(L, conn);
+  xm_conn_handled(conn->c); /* what a handler is at when it saves is done with: it would come again to the next process */
+  if (xb_undisturbed(L, 1) != LUA_OK) return lua_error(L);
   empty_queue(L, conn);
   xm_conn_detach(conn->c);
   xb_mark_ready(conn);

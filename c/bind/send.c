@@ -57,6 +57,7 @@ static void begin(const xb_conn *conn, xb_writing *w, xb_address *a, xm_err *e) 
   xb_clear_address(a);
   xb_begin_writing(w, xm_conn_ns(conn->c), a);
   if (jid) w->new_from = jid->str;
+  w->ids = &conn->st->ids;
   w->bounds = xm_conn_bounds(conn->c);
   xm_err_clear(e);
 }

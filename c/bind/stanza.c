@@ -234,9 +234,23 @@ static int write_attribute(walk *k, xb_address *a) {
   return rc;
 }
 
+static bool is_type(const xb_address *a, const char *one, const char *other) {
+  return a->type && (strcmp(a->type, one) == 0 || strcmp(a->type, other) == 0);
+}
+
+/* The id for a stanza that has none: what asks is given one (RFC 6120 8.1.3), an answer can only have that of its question.
+ * NULL: none is added. */
+static const char *missing_id(walk *k, const xb_address *a) {
+  bool asks;
+  if (a->id || !k->w->ns) return NULL;
+  asks = is_type(a, "get", "set");
+  if (strcmp(a->name, "iq") != 0 || (asks && k->w->new_id)) return k->w->new_id;
+  return asks && k->w->ids && xm_rnd_supplied_id(k->w->ids, k->w->id) == XM_OK ? k->w->id : NULL;
+}
+
 /* What a stanza must have on the wire though its table need not. */
 static int add_missing(walk *k, xb_address *a) {
-  const char *id = a->id ? NULL : k->w->new_id, *from = a->from ? NULL : k->w->new_from;
+  const char *id = missing_id(k, a), *from = a->from ? NULL : k->w->new_from;
   int rc = id ? xm_out_attr(&k->out, "id", 2, id, strlen(id)) : XM_OK;
   if (rc == XM_OK && from) rc = came_to(k, "from", xm_out_attr(&k->out, "from", 4, from, strlen(from)));
   if (id) note(a, "id", 2, id, strlen(id), NULL);
@@ -429,6 +443,24 @@ static int write_element(walk *k, int at) {
   return rc == XM_OK ? came_to(k, NULL, xm_out_close(&k->out, e.name, e.n)) : rc;
 }
 
+/* RFC 6120 8.2.3: an iq has one of four types, and an id. Those that ask have been given one. */
+static int check_iq(walk *k) {
+  const xb_address *a = k->w->address;
+  char why[160];
+  if (!a->type) return refuse(k, "type", "an iq needs a type: get, set, result or error");
+  if (is_type(a, "get", "set")) {
+    if (a->id || !k->w->ids) return XM_OK;
+    return refuse(k, "id", "the system has no random bytes to make one of");
+  }
+  if (!is_type(a, "result", "error")) {
+    snprintf(why, sizeof why, "an iq's type is get, set, result or error, not '%.60s'", a->type);
+    return refuse(k, "type", why);
+  }
+  if (a->id) return XM_OK;
+  snprintf(why, sizeof why, "an iq of type %s needs the id of the iq that it answers", a->type);
+  return refuse(k, "id", why);
+}
+
 static const xm_bounds defaults = XM_BOUNDS_DEFAULT;
 
 static int write_root(lua_State *L, int index, xm_buf *out, xb_writing *w) {
@@ -443,6 +475,7 @@ static int write_root(lua_State *L, int index, xm_buf *out, xb_writing *w) {
   if (lua_type(L, index) != LUA_TTABLE) return refuse_type(&k, NULL, "table", index);
   lua_pushvalue(L, index);
   rc = write_element(&k, lua_gettop(L));
+  if (rc == XM_OK && w->ns && w->address->name[0] == 'i') rc = check_iq(&k);
   lua_settop(L, top);
   if (rc < 0) xm_out_abandon(&k.out);
   return rc;

@@ -737,6 +737,10 @@ static bool take_back(xm_sm *s, xm_sm_stanza *r) {
   return true;
 }
 
+bool xm_sm_may_have_returned(const xm_sm *s) {
+  return count(&s->back) > 0 || s->ended;
+}
+
 bool xm_sm_returned_next(xm_sm *s, xm_sm_stanza *r) {
   bool some = take_back(s, r);
   while (some && (r->flags & XM_SM_OURS)) some = take_back(s, r);

@@ -148,6 +148,8 @@ void xm_sm_end(xm_sm *s);
 bool xm_sm_receipt_next(xm_sm *s, xm_sm_receipt *r);
 /* The next stanza that came back; false: none. It is gone with the next call. */
 bool xm_sm_returned_next(xm_sm *s, xm_sm_stanza *r);
+/* false: none has come back. */
+bool xm_sm_may_have_returned(const xm_sm *s);
 
 xm_sm_state xm_sm_state_of(const xm_sm *s);
 /* What <resume/> has to say. NULL: there is no session that could be resumed. */

@@ -12,7 +12,7 @@ end
 -- What a stanza could carry: it is sent, or goes to C, where it would end at a zero byte.
 local function text(v)
   if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
-  local ok, why = core.check_stanza { "iq", { id = v } }
+  local ok, why = core.check_stanza { "message", { id = v } }
   return ok, why and why:gsub("^stanza%[2%]%.id: ", "")
 end
 

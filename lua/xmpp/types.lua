@@ -190,7 +190,8 @@ local Conn = {}
 function Conn:stop(timeout) end
 
 --- Sends a stanza: at once outside a dispatch; inside one, all that was sent leaves together at its end. Raises, with
---- the path to the fault, for a stanza that `contract.stanza` refuses; then nothing of it was written.
+--- the path to the fault, for a stanza that `contract.stanza` refuses; then nothing of it was written. An iq that asks
+--- (get, set) and has no id gets one on the wire.
 ---@param stanza xmpp.Stanza
 ---@param opts? xmpp.SendOpts
 ---@return boolean? ok true
