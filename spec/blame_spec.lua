@@ -76,7 +76,7 @@ server.each(function(s)
   it("a component's stanza from outside of its domain doesn't leave", function()
     local bob, conn = login "bob", component()
     for _, from in ipairs { "alice@" .. s.domain, s.domain, "sub." .. s.component, "x@y/" .. s.component,
-      s.component .. "@x", "not a jid@" .. s.component .. "x", "somebody@" .. s.component:upper(), "", "@", "/" } do
+      s.component .. "@x", "not a jid@" .. s.component .. "x", "", "@", "/" } do
       local ok, err = conn:send(message(bob:jid(), from, "no"))
       assert.is_nil(ok)
       check_error({ layer = "stanza", condition = "invalid-from", retry = false }, err)

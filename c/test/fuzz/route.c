@@ -283,7 +283,7 @@ static void hold(void) {
 }
 
 static bool is_open(const question *q) {
-  return xm_route_question(w.r, or_null(&q->from), q->id) != NULL;
+  return xm_route_question(w.r, NULL, or_null(&q->from), NULL, q->id) != NULL;
 }
 
 static void release(question *q) {
@@ -305,11 +305,12 @@ static bool is_asked_by(const question *q, const address *who, const char *id) {
 /* Of those that were asked from there with this id and are still open, if any, one isn't any more. */
 static void answer(void) {
   address to = take_address(), id = take_word();
+  const xm_route_request a = {.id = id.s, .id_len = strlen(id.s), .to = or_null(&to), .to_len = strlen(to.s)};
   unsigned before = 0, after = 0;
   size_t i;
   for (i = 0; i < MOST; i++)
     if (is_asked_by(&w.questions[i], &to, id.s)) before += is_open(&w.questions[i]);
-  xm_route_answered(w.r, or_null(&to), strlen(to.s), id.s, strlen(id.s));
+  xm_route_answered(w.r, NULL, &a);
   for (i = 0; i < MOST; i++)
     if (is_asked_by(&w.questions[i], &to, id.s)) after += is_open(&w.questions[i]);
   MUST(after <= before);
