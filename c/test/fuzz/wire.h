@@ -140,6 +140,11 @@ void xm_sock_pause(xm_sock *s, bool paused) {
   (void)paused;
 }
 
+bool xm_sock_is_over(const xm_sock *s) {
+  (void)s;
+  return wire.over;
+}
+
 bool xm_sock_is_loopback(const xm_sock *s) {
   return s->up;
 }
