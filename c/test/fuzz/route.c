@@ -99,6 +99,21 @@ static bool is_same(const char *a, const char *b) {
   return strcmp(prepare(a, x), prepare(b, y)) == 0;
 }
 
+/* As a server of RFC 6122 writes it, where that differs. */
+static char *write_out(const char *s, char *to) {
+  char prepared[XM_JID_MAX + 1];
+  xm_jid jid;
+  prepare(s, prepared);
+  return strcpy(to, xm_jid_written(&jid, prepared, strlen(prepared)) == XM_OK ? jid.str : prepared);
+}
+
+/* Could `arrived` be how `ours` was spelled? */
+static bool is_spelled(const char *ours, const char *arrived) {
+  char written[XM_JID_MAX + 1], prepared[XM_JID_MAX + 1];
+  write_out(ours, written);
+  return is_same(ours, arrived) || strcmp(written, arrived) == 0 || strcmp(written, prepare(arrived, prepared)) == 0;
+}
+
 static bool is_self(const char *s, size_t at, size_t n) {
   char own[XM_JID_MAX + 1];
   memcpy(own, w.self.str + at, n);
@@ -125,7 +140,7 @@ static bool may_answer(const address *t, const address *from) {
   if (is_bare(t->s)) return !from->there || is_bare(from->s) || is_full(from->s);
   if (is_full(t->s)) return !from->there || is_full(from->s);
   if (is_domain(t->s)) return !from->there || is_domain(from->s);
-  return from->there && is_same(t->s, from->s);
+  return from->there && is_spelled(t->s, from->s);
 }
 
 /* A stanza. */
@@ -164,10 +179,15 @@ static stanza take_stanza(void) {
 
 /* Responses. */
 
-static wait *waiting_for(const char *id) {
+/* An id waits once at an address of ours, however that is spelled. */
+static wait *waiting_for(const char *id, const address *own) {
+  char a[XM_JID_MAX + 1], b[XM_JID_MAX + 1];
   size_t i;
-  for (i = 0; i < MOST; i++)
-    if (w.waits[i].pending && strcmp(w.waits[i].id, id) == 0) return &w.waits[i];
+  for (i = 0; i < MOST; i++) {
+    const wait *p = &w.waits[i];
+    if (!p->pending || strcmp(p->id, id) != 0 || p->sent_from.there != own->there) continue;
+    if (!own->there || strcmp(write_out(p->sent_from.s, a), write_out(own->s, b)) == 0) return &w.waits[i];
+  }
   return NULL;
 }
 
@@ -186,7 +206,7 @@ static void await(void) {
   q.to_len = strlen(p->to.s);
   q.sent_from_len = strlen(p->sent_from.s);
   rc = xm_route_await(w.r, &q, p, &p->pending);
-  MUST(rc == XM_OK || (rc == XM_EINVAL && waiting_for(id.s)));
+  MUST(rc == XM_OK || (rc == XM_EINVAL && waiting_for(id.s, &p->sent_from)));
 }
 
 static void forget(void) {
@@ -200,11 +220,14 @@ static bool answers(const wait *p, const stanza *s) {
        is_answer = strcmp(s->type.s, "result") == 0 || strcmp(s->type.s, "error") == 0;
   return strcmp(s->ns.s, XM_NS_CLIENT) == 0 && strcmp(p->name, s->name.s) == 0 &&
          (!is_iq || (s->type.there && is_answer)) && may_answer(&p->to, &s->from) &&
-         (!p->sent_from.there || (s->to.there && is_same(p->sent_from.s, s->to.s)));
+         (!p->sent_from.there || (s->to.there && is_spelled(p->sent_from.s, s->to.s)));
 }
 
 static void claim(stanza *s) {
-  wait *p = s->id.there ? waiting_for(s->id.s) : NULL, *got = xm_route_claim(w.r, &s->tape);
+  static const address nowhere;
+  wait *p = s->id.there ? waiting_for(s->id.s, &s->to) : NULL, *got;
+  if (s->id.there && !p) p = waiting_for(s->id.s, &nowhere);
+  got = xm_route_claim(w.r, &s->tape);
   if (p && !answers(p, s)) p = NULL;
   MUST(got == p);
   if (got) got->pending = NULL;
@@ -241,7 +264,7 @@ static bool is_from(const address *want, const address *from) {
   if (!from->there) return false;
   strcpy(bare, from->s);
   bare[strcspn(bare, "/")] = '\0';
-  return is_same(want->s, from->s) || (!strchr(want->s, '/') && strchr(from->s, '/') && is_same(want->s, bare));
+  return is_spelled(want->s, from->s) || (!strchr(want->s, '/') && strchr(from->s, '/') && is_spelled(want->s, bare));
 }
 
 static bool wants(const filter *f, const stanza *s) {
@@ -299,7 +322,7 @@ static void release(question *q) {
 }
 
 static bool is_asked_by(const question *q, const address *who, const char *id) {
-  return q->q && strcmp(q->id, id) == 0 && q->from.there == who->there && (!who->there || is_same(q->from.s, who->s));
+  return q->q && strcmp(q->id, id) == 0 && q->from.there == who->there && (!who->there || is_spelled(who->s, q->from.s));
 }
 
 /* Of those that were asked from there with this id and are still open, if any, one isn't any more. */
