@@ -89,6 +89,7 @@ server.each(function(s)
         .. "start gave)")
       assert(bob:send { "presence", { to = "alice@xmpp.test/nvim" } })
       hears "sees Bob"
+      hears("throws", "xmpp: error in a callback: over the screen?[2J")
       hears("again", "> ")
       assert.equal("", nvim:read "*a")
     end)

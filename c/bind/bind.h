@@ -2,6 +2,7 @@
  *
  *   call    the one protected door into Lua: coroutines, tasks, errors
  *   wait    who waits for what, and the timers
+ *   say     what is for who runs the program
  *   stanza  tape -> table, table -> out
  *   conn    the connection's userdata: its life and its parts
  *   connect, send, receipt, dispatch, queue, callback   what is done with one
@@ -152,6 +153,10 @@ void xb_prepare_call(lua_State *L, xb_state *st);
 void xb_resume(lua_State *L, xb_state *st);
 /* Gives the error object on top of the stack, with the traceback of `co` (NULL: none), to on_error; pops it. Never raises. */
 void xb_report(lua_State *L, lua_State *co);
+/* say.c: says the pieces (the last is NULL), as one line, to who runs the program. Never raises; takes memory only where a
+ * host has asked for it (say_by). */
+void xb_say(lua_State *L, const char *const *pieces);
+int xb_l_say_by(lua_State *L);
 /* The string at `index` as an error may show it: mended, and no more than 100 bytes. */
 void xb_push_shown(lua_State *L, int index);
 int xb_l_shown(lua_State *L);

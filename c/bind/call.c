@@ -47,18 +47,6 @@ static const char *spell(lua_State *L, int index, char *room, size_t cap) {
   return room;
 }
 
-/* To stderr, for who reads it there, as what an error says may be a stranger's words. Lines stay. */
-static void put(const char *s) {
-  while (*s) {
-    size_t n = *s == '\n' || *s == '\t' ? 1 : xm_err_shows(s);
-    if (n)
-      fwrite(s, 1, n, stderr);
-    else
-      fputc('?', stderr);
-    s += n ? n : 1;
-  }
-}
-
 static int report(lua_State *L) {
   lua_State *co = lua_tothread(L, 2);
   lua_settop(L, 2);
@@ -66,9 +54,8 @@ static int report(lua_State *L) {
   to_text(L);
   luaL_traceback(L, co ? co : L, lua_tostring(L, -1), 0); /* a thread that has thrown keeps its stack */
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &on_error_key) == LUA_TNIL) {
-    put("xmpp: error in a callback: ");
-    put(lua_tostring(L, -2));
-    put("\n");
+    const char *const words[] = {"xmpp: error in a callback: ", lua_tostring(L, -2), NULL};
+    xb_say(L, words);
     return 0;
   }
   lua_insert(L, -2);
@@ -90,11 +77,8 @@ void xb_report(lua_State *L, lua_State *co) {
     char room[2][64];
     int at = lua_gettop(L);
     const char *why = spell(L, at, room[0], sizeof room[0]), *what = spell(L, at - 1, room[1], sizeof room[1]);
-    put("xmpp: xmpp.on_error could not be told (");
-    put(why);
-    put(") of an error in a callback: ");
-    put(what);
-    put("\n");
+    const char *const words[] = {"xmpp: xmpp.on_error could not be told (", why, ") of an error in a callback: ", what, NULL};
+    xb_say(L, words);
     lua_pop(L, 1);
   }
   lua_pop(L, 1);

@@ -1,6 +1,5 @@
 /* conn: the connection's userdata: its life, its parts, and the methods that only ask or wait. */
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "bind.h"
@@ -72,16 +71,14 @@ static int l_herald_gc(lua_State *L) {
 }
 
 /* Nobody can stop it any more. When the program ends with it, that is not worth a word. */
-static void warn_once(const xb_conn *conn) {
+static void warn_once(lua_State *L, const xb_conn *conn) {
   const xm_jid *jid = xm_conn_jid(conn->c);
   xb_state *st = conn->st;
-  char name[XM_JID_MAX + 1];
+  const char *const words[] = {"xmpp: the connection of ", jid ? jid->str : "?",
+                               " was dropped without conn:stop(), and is closed now (this is said once)", NULL};
   if (conn->ended || conn->is_fed || st->closing || st->warned || xm_conn_state_of(conn->c) != XM_CONN_READY) return;
   st->warned = true;
-  snprintf(name, sizeof name, "%s", jid ? jid->str : "?");
-  xm_err_mend(name); /* it's the server's word */
-  fprintf(stderr, "xmpp: the connection of %s was dropped without conn:stop(), and is closed now (this is said once)\n",
-          name);
+  xb_say(L, words);
 }
 
 /* The collector takes what it collects out of weak tables first; lua_close has announced itself. */
@@ -99,7 +96,7 @@ static int l_gc(lua_State *L) {
   xb_state *st = conn->st;
   if (!conn->c) return 0;
   if (!is_collected(L, conn)) return luaL_error(L, "a connection's __gc is the collector's to call; conn:stop() ends one");
-  warn_once(conn);
+  warn_once(L, conn);
   if (conn->is_ready) {
     unlink_from(&st->ready, conn, offsetof(xb_conn, next_ready));
     for (st->ready_end = &st->ready; *st->ready_end;) st->ready_end = &(*st->ready_end)->next_ready;

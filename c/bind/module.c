@@ -1,6 +1,5 @@
 /* module: luaopen, the state that a lua_State has once, and the loop's turns. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "bind.h"
@@ -177,9 +176,10 @@ static int l_now(lua_State *L) {
   return 1;
 }
 
-/* warn(text): for who runs the program, on stderr; a sandbox has no io. */
+/* warn(text): for who runs the program; a sandbox has no io. */
 static int l_warn(lua_State *L) {
-  fprintf(stderr, "xmpp: %s\n", luaL_checkstring(L, 1));
+  const char *const words[] = {"xmpp: ", luaL_checkstring(L, 1), NULL};
+  xb_say(L, words);
   return 0;
 }
 
@@ -268,6 +268,7 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"now", l_now},
                                      {"clocks", xb_l_clocks},
                                      {"warn", l_warn},
+                                     {"say_by", xb_l_say_by},
                                      {"forget", l_forget},
                                      {"methods", l_methods},
 #if LUA_VERSION_NUM == 501

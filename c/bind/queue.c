@@ -1,5 +1,4 @@
 /* queue: the receive queue, where stanzas wait for whoever takes them, and when nothing more is read. */
-#include <stdio.h>
 
 #include "bind.h"
 
@@ -142,17 +141,19 @@ static void tell_full(lua_State *L, xb_conn *conn, int at) {
 }
 
 /* Callbacks are there, but nothing that calls them, nor anybody who takes stanzas: that is a line forgotten, usually. */
-static void warn_once(xb_conn *conn) {
+static void warn_once(lua_State *L, xb_conn *conn) {
+  static const char *const words[] = {"xmpp: a stanza has come for a connection that has callbacks, but no handler that calls "
+                                      "them: it waits in the receive queue (conn:set_handler() installs the default handler, "
+                                      "which does; this is said once)", NULL};
   if (conn->st->told_idle || conn->asked_at || !xm_route_after(xm_conn_route(conn->c), 0)) return;
   conn->st->told_idle = true;
-  fprintf(stderr, "xmpp: a stanza has come for a connection that has callbacks, but no handler that calls them: it waits in the "
-                  "receive queue (conn:set_handler() installs the default handler, which does; this is said once)\n");
+  xb_say(L, words);
 }
 
 void xb_queue(lua_State *L, xb_conn *conn, int at, size_t size) {
   bool drops = conn->queued > limit(conn) && !is_asked(conn);
   while (drops && conn->queued > limit(conn) && conn->first != conn->last) drop(L, conn, at);
   xb_push_queue(L, conn, at, size, false);
-  warn_once(conn);
+  warn_once(L, conn);
   if (drops) tell_full(L, conn, at);
 }

@@ -12,7 +12,9 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 
+#ifndef XM_DEBUG
 #define XM_DEBUG /* each function looks whether all is in order */
+#endif
 #include "failing.h"
 
 #include "../core/buf.c"

@@ -15,7 +15,9 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 
+#ifndef XM_DEBUG
 #define XM_DEBUG /* each function looks whether all is in order */
+#endif
 #include "../core/sm.c"
 
 enum { RUNS = 100000, TORTURED = 1000000, MOST = 600, ANSWERS = 2048 };

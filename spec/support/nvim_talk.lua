@@ -85,6 +85,10 @@ local function talk()
 
   wait_until("Bob to be there", function() return text_of(roster):find "● Bob" end)
   say "sees Bob"
+  xmpp.on_error(nil) -- where words go when no program listens
+  xmpp.after(0, function() error("over the screen\27[2J", 0) end)
+  wait_for_note "over the screen"
+  say("throws", (notes[#notes]:gsub("\n.*", "")))
   vim.cmd "Xmpp disconnect"
   wait_until("nobody to be there", function() return text_of(roster) == "  Bob (1)" end)
   type_in "Ato nobody<CR>"

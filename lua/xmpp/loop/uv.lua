@@ -2,19 +2,28 @@
 --
 --   require("xmpp.loop.uv").start()    -- and then, with luv, uv.run() instead of xmpp.run()
 --
--- In Neovim the steps are made by vim.schedule, so that a handler may call every function of its API.
+-- In Neovim the steps are made by vim.schedule, so that a handler may call every function of its API; and what would go
+-- to stderr, over the editor's screen, is shown by vim.notify.
 
+local core = require "xmpp.load"
 local driver = require "xmpp.loop.driver"
 
 local M = {}
 
 local function at_once(f) f() end
 
--- Whose libuv, and how to have something done that libuv's callbacks must not do.
+local function notify(vim)
+  return function(text)
+    vim.schedule(function() vim.notify(text, vim.log.levels.ERROR) end)
+  end
+end
+
+-- Whose libuv, how to have something done that libuv's callbacks must not do, and where words for people go (nil:
+-- stderr).
 local function find_host()
   local vim = rawget(_G, "vim")
-  if vim then return vim.uv or vim.loop, vim.schedule end
-  return require "luv", at_once
+  if vim then return vim.uv or vim.loop, vim.schedule, notify(vim) end
+  return require "luv", at_once, nil
 end
 
 -- libuv ends when no handle keeps it: ours do as long as there is something to wait for.
@@ -47,7 +56,7 @@ end
 --- no connection, task or timer of the library's is left; before it is run another time, stop and start.
 ---@return xmpp.LoopDriver
 function M.start()
-  local uv, schedule = find_host()
+  local uv, schedule, say = find_host()
   local poll, timer, wake
   local function sleep()
     if poll then poll:stop() end
@@ -57,7 +66,9 @@ function M.start()
   local self = driver.begin("libuv", nil, function()
     sleep()
     poll, timer = nil, nil
+    core.say_by(nil)
   end)
+  core.say_by(say)
   local function turn()
     if self.stopped then return end
     driver.step()
