@@ -316,10 +316,16 @@ static void set_spare(lua_State *L, xb_state *st, lua_State *co) {
   st->spare = co;
 }
 
-/* It was made when there may have been another hook, such as a host's that counts instructions. */
+/* The hook that lua sets for Ctrl-C: it raises at the next instruction, whatever that is. */
+static bool is_interrupt(int mask, int count) {
+  return mask == (LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT) && count == 1;
+}
+
+/* The host's hook as it is now, such as one that counts instructions. But Ctrl-C is to end what waits, not a callback. */
 static void copy_hook(lua_State *L, lua_State *co) {
   lua_Hook hook = lua_gethook(L);
   int mask = lua_gethookmask(L), count = lua_gethookcount(L);
+  if (is_interrupt(mask, count)) hook = NULL, mask = count = 0;
   if (hook != lua_gethook(co) || mask != lua_gethookmask(co) || count != lua_gethookcount(co))
     lua_sethook(co, hook, mask, count);
 }
@@ -327,10 +333,13 @@ static void copy_hook(lua_State *L, lua_State *co) {
 /* A coroutine on top of the stack. */
 static lua_State *push_coroutine(lua_State *L, xb_state *st) {
   lua_State *co = st->spare;
-  if (!co) return lua_newthread(L);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &spare_key);
-  lua_pushnil(L);
-  set_spare(L, st, NULL);
+  if (co) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &spare_key);
+    lua_pushnil(L);
+    set_spare(L, st, NULL);
+  } else {
+    co = lua_newthread(L);
+  }
   copy_hook(L, co);
   return co;
 }

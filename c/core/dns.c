@@ -178,6 +178,11 @@ static void add_address(xm_dns *d, int number, const struct sockaddr *sa, size_t
   a->target = (unsigned char)number;
 }
 
+/* It is this machine, and nobody has to be asked (RFC 6761 6.3). */
+static bool is_localhost(const target *t) {
+  return xm_ascii_equal(t->host, "localhost") || xm_ascii_equal(t->host, "localhost.");
+}
+
 /* A host that several records name is looked up once, for the first of them. */
 static target *first_with_host(xm_dns *d, const char *host) {
   target *t = d->targets;
@@ -191,7 +196,7 @@ static int status_of(const target *t) {
 }
 
 static const struct ares_addrinfo_node *nodes_of(const family *f) {
-  return f->status == ARES_SUCCESS ? f->found->nodes : NULL;
+  return f->found && f->status == ARES_SUCCESS ? f->found->nodes : NULL;
 }
 
 static int count(const struct ares_addrinfo_node *list) {
@@ -204,7 +209,6 @@ static int smaller(int a, int b) {
   return a < b ? a : b;
 }
 
-/* RFC 6761 6.3: localhost is this machine, though no hosts file should say so. */
 static void add_loopbacks(xm_dns *d, int number) {
   const struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
   const struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -244,7 +248,7 @@ static void add_target_addresses(xm_dns *d, int number, int share) {
   const struct ares_addrinfo_node *v6 = nodes_of(&t->v6), *v4 = nodes_of(&t->v4);
   int left6 = share - smaller(share / 2, count(v4)), left4 = share - smaller(share / 2, count(v6));
   int rank, n;
-  if (!v6 && !v4 && share > 1 && xm_ascii_equal(t->host, "localhost")) add_loopbacks(d, number);
+  if (share > 1 && is_localhost(t)) add_loopbacks(d, number);
   for (rank = 0; rank < RANKS; rank++) {
     n = add_rank(d, number, v6, rank, smaller(left6, share));
     left6 -= n;
@@ -312,7 +316,7 @@ static void ask_addresses(xm_dns *d) {
   d->known_at = 0;
   for (i = 0; i < d->n_targets; i++) {
     target *t = &d->targets[i];
-    if (first_with_host(d, t->host) != t) continue;
+    if (first_with_host(d, t->host) != t || is_localhost(t)) continue;
     ask_family(d, t, &t->v6, AF_INET6);
     ask_family(d, t, &t->v4, AF_INET);
   }
@@ -386,7 +390,7 @@ static uint64_t services_due(const xm_dns *d) {
 }
 
 static uint64_t family_due(const target *t) {
-  if (t->v6.came && t->v4.came) return 0;
+  if (is_localhost(t) || (t->v6.came && t->v4.came)) return 0;
   return t->known_at ? t->known_at + FAMILY_MS : UINT64_MAX;
 }
 

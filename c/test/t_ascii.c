@@ -1,6 +1,6 @@
 /* ascii: letters and digits are the same under every locale. */
+#include <ctype.h>
 #include <string.h>
-#include <strings.h>
 
 #include "foreign.h"
 
@@ -26,7 +26,7 @@ static void knows_no_locale(void **state) {
   (void)state;
   check_all_bytes();
   go_abroad("tr_TR");
-  assert_int_not_equal(strcasecmp("I", "i"), 0);
+  assert_int_not_equal(tolower('I'), 'i'); /* (a sanitizer's strcasecmp has no locale) */
   check_all_bytes();
   come_home();
 }
