@@ -96,14 +96,15 @@ server.each(function(s)
 
       send_raw("alice@" .. s.domain, inner) -- while she is away
       xmpp.sleep(0.5)
-      for round = 1, 2 do
+      local all = 0 -- whenever it comes, it comes once
+      for _ = 1, 3 do
         alice = login("alice", { reconnect = true })
         heard = listen(alice)
         assert.equal("result", answers(alice))
         xmpp.sleep(0.3)
         assert.equal("result", answers(alice))
-        local came = #heard.bodies + #heard.skipped
-        assert.truthy(round == 1 and came <= 1 or came == 0, came .. " in round " .. round)
+        all = all + #heard.bodies + #heard.skipped
+        assert.is_true(all <= 1, all .. " came")
         assert.equal("ready", alice:state())
         assert.is_true((alice:stop()))
       end

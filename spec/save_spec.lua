@@ -188,7 +188,7 @@ server.each(function(s)
     end)
 
     it("that the server has forgotten becomes a new one, and who has asked is told", function()
-      local alice, bob = login(s, "alice"), login(s, "bob")
+      local alice, bob = login(s, "alice"), login(s, "bob", { resume = false })
       local him = tostring(bob:jid())
       say(bob, alice:jid(), "queued")
       assert(bob:flush(30))
