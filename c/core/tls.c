@@ -225,7 +225,7 @@ static time_t end_of_session(const xm_tls *t) {
   return left > 0 ? now + (time_t)left : now;
 }
 
-static time_t made_at(const SSL_SESSION *session) {
+static time_t said_time(const SSL_SESSION *session) {
 #if OPENSSL_VERSION_NUMBER >= 0x30400000L
   return SSL_SESSION_get_time_ex(session);
 #else
@@ -233,12 +233,20 @@ static time_t made_at(const SSL_SESSION *session) {
 #endif
 }
 
+/* Not later than now. (Newer releases of OpenSSL read a finer clock than time() does, which comes to the same second some
+ * milliseconds later.) */
+static time_t made_at(const SSL_SESSION *session, time_t now) {
+  time_t made = said_time(session);
+  return made < now ? made : now;
+}
+
 static void keep_fresh(xm_tls *t) {
+  time_t now = time(NULL);
   xm_ticket ticket = {.session = t->fresh, .until = t->until};
   if (!t->fresh || !t->verified || put_key(&t->peer, &ticket.key) < 0) return xm_buf_free(&ticket.key);
-  ticket.made = made_at(t->fresh);
+  ticket.made = made_at(t->fresh, now);
   ticket.lifetime = SSL_SESSION_get_ticket_lifetime_hint(t->fresh);
-  xm_tickets_put(&t->ctx->tickets, &ticket, time(NULL));
+  xm_tickets_put(&t->ctx->tickets, &ticket, now);
   t->fresh = NULL;
 }
 

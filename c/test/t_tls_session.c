@@ -458,6 +458,23 @@ static void it_ends_when_the_server_says_and_after_a_day(void **state) {
   X509_free(cert);
 }
 
+/* OpenSSL's clock may be in the next second already. */
+static void it_may_come_from_the_next_second(void **state) {
+  (void)state;
+  skew = -1;
+  leave_session(&s, ctx, &usual);
+  assert_true(is_resumed(&s, ctx, &usual));
+}
+
+/* Until the clock is at its time again: how old it is can't be told. */
+static void none_when_the_clock_was_set_back(void **state) {
+  (void)state;
+  leave_session(&s, ctx, &usual);
+  skew = -60;
+  assert_false(is_resumed(&s, ctx, &usual));
+  assert_false(s.offered);
+}
+
 /* Resuming makes it no younger. */
 static void a_day_counts_from_the_certificate(void **state) {
   (void)state;
@@ -596,6 +613,8 @@ int main(void) {
       TEST(it_ends_with_the_certificate),
       TEST(it_ends_with_any_certificate_of_the_chain),
       TEST(it_ends_when_the_server_says_and_after_a_day),
+      TEST(it_may_come_from_the_next_second),
+      TEST(none_when_the_clock_was_set_back),
       TEST(a_day_counts_from_the_certificate),
       TEST(none_of_tls12),
       TEST(none_where_we_show_a_certificate),
