@@ -81,7 +81,7 @@ describe("growth", function()
   it("has points for every curve of the table", function()
     for _, group in ipairs(rows.growth) do
       for _, curve in ipairs(group) do
-        if type(curve) == "table" then assert.is_true(#m.points[curve[1]] > 0, curve[1]) end
+        if type(curve) == "table" then assert.is_true(#(m.points[curve[1]] or {}) > 0, curve[1]) end
       end
     end
   end)

@@ -122,10 +122,12 @@ local function received(curve, f, text, x, piece, total)
   tell(curve, x, timed(function() f:feed(all, piece) end), #all, 1e9)
 end
 
--- When there has been one: the memory for the first comes from the kernel a page at a time.
+-- When there has been one: the memory for the first comes from the kernel a page at a time. (What came can't be sent on
+-- as it is: its `from` isn't ours.)
 local function sent(f, stanza, x)
   local bytes = 0
-  f.conn:send(stanza)
+  stanza[2].from = nil
+  assert(f.conn:send(stanza))
   f:sent()
   local spent = timed(function()
     for _ = 1, math.ceil(4e7 / x) do
