@@ -39,10 +39,13 @@ typedef struct callers {
 } callers;
 
 static __attribute__((noinline)) callers who(void) {
-  void *frames[CALLERS + 2] = {0}; /* this function, and the allocator */
+  enum { OURS = 3 }; /* at most: this function's, the allocator's, and that of a sanitizer's backtrace */
+  void *frames[CALLERS + OURS] = {0};
+  int i = 0;
   callers c;
-  backtrace(frames, CALLERS + 2);
-  memcpy(c.at, frames + 2, sizeof c.at);
+  backtrace(frames, CALLERS + OURS);
+  while (i < OURS - 1 && frames[i] != __builtin_return_address(0)) i++; /* the allocator */
+  memcpy(c.at, frames + i + 1, sizeof c.at);
   return c;
 }
 
