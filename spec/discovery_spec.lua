@@ -214,6 +214,21 @@ server.each(function(s)
             ["host.example"] = LOOPBACK })
       end)
 
+      it("leave time for the next, however many are silent and wherever: of four, the last", function()
+        local silent = { [DIRECT] = "wait 20\n", [CLIENT] = "C: <stream:stream ...>\nwait 20\n" }
+        for service, text in pairs(silent) do
+          local zone = { [DIRECT] = { SRV = {} }, [CLIENT] = { SRV = {} }, ["host.example"] = LOOPBACK }
+          for i = 1, 3 do
+            local play = peer.play(text, { grace = 2 })
+            open[#open + 1] = { close = function() play:stop() end }
+            zone[service].SRV[i] = srv(i, play.port)
+          end
+          zone[CLIENT].SRV[#zone[CLIENT].SRV + 1] = srv(9, s.port)
+          local seconds = timed(function() found("starttls", zone, { timeout = 8 }) end)
+          assert.is_true(seconds > 5 and seconds < 8, seconds) -- 2 s for each
+        end
+      end)
+
       it("share the time that there is", function()
         local zone = { [DIRECT] = { SRV = {} }, ["host.example"] = LOOPBACK }
         for i = 1, 3 do

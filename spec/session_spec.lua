@@ -309,8 +309,8 @@ describe("<failed/> instead of <resumed/>", function()
       ask "old"
     end)
   end
-  local CUT = session() .. message "1" .. message "2" .. IQ:format "old"
-    .. told "now" .. "cut\naccept\n" .. resume(1)
+  local GONE = session() .. message "1" .. message "2" .. IQ:format "old" .. told "now" .. "cut\naccept\n"
+  local CUT = GONE .. resume(1)
   local NEW = managed.binding .. "C: <enable xmlns='urn:xmpp:sm:3' resume='true'/>\n" .. managed.enabled "two"
 
   it("with h: the server had that much, the rest is sent again, iqs as well", function()
@@ -380,8 +380,9 @@ describe("<failed/> instead of <resumed/>", function()
     assert.is_true(stop())
   end)
 
-  it("ends it all where no other session is wanted; what the server had is acked, the rest failed", function()
-    play(CUT, LOST:format " h='1'", NEW:match "^.-\n%s*S:.-</iq>\n", "eof\n")
+  it("ends it all where no other session is wanted, which none is bound for; what the server had is acked, the rest "
+    .. "failed", function()
+    play(CUT, LOST:format " h='1'", "C: </stream:stream>\neof\n")
     local _, states = login { resume = true }
     xmpp.spawn(function()
       send "1"
@@ -399,6 +400,28 @@ describe("<failed/> instead of <resumed/>", function()
     p:check()
   end)
 
+  for name, how in pairs {
+    ["without h"] = LOST:format "",
+    ["with all in its h"] = LOST:format " h='3'",
+    ["with an h that can't be"] = LOST:format " h='4'",
+  } do
+    it("ends it where no other session is wanted: " .. name, function()
+      play(CUT, how, "C: </stream:stream>\neof\n")
+      local _, states = login { resume = true }
+      xmpp.spawn(function()
+        send "1"
+        send "2"
+        ask "old"
+      end)
+      turn_until(function() return states[#states] == "closed" end, "the end")
+      check_error({ layer = "closed", condition = "session-lost", retry = false }, states.why.closed)
+      for _, id in ipairs { "1", "2", "old" } do
+        assert.equal(name == "with all in its h" and "written acked" or "written failed", note[id])
+      end
+      p:check()
+    end)
+  end
+
   it("a session that the new stream has no word of is lost, too", function()
     local WITHOUT = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
     play(session(), message "1", told "now", "cut\naccept\n", resume(1, nil, WITHOUT),
@@ -410,6 +433,18 @@ describe("<failed/> instead of <resumed/>", function()
     assert.is_true(conn:flush(30))
     assert.equal("written", note["1"])
     assert.is_true(stop())
+  end)
+
+  it("so it is where no other session is wanted, and none is bound", function()
+    local WITHOUT = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
+    play(session(), message "1", told "now", "cut\naccept\n", resume(1, nil, WITHOUT),
+      "match <stream:error><undefined-condition.*\naccept\n", managed.login(WITHOUT), "C: </stream:stream>\neof\n")
+    local _, states = login { resume = true }
+    send "1"
+    turn_until(function() return states[#states] == "closed" end, "the end")
+    check_error({ layer = "closed", condition = "session-lost", retry = false }, states.why.closed)
+    assert.equal("written failed", note["1"])
+    p:check()
   end)
 
   it("on(\"failed\") hears of what has no `on` of its own, and on_error when nobody listens", function()

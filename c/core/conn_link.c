@@ -92,6 +92,11 @@ void xc_begin_attempt(xm_conn *c) {
   c->due = xm_loop_now(c->loop) + c->o.timeout;
 }
 
+/* To go on was wanted for as long as the session can be resumed, and a new one is not what was asked for. */
+static bool wants_no_other(const xm_conn *c) {
+  return c->retry.begun && !c->o.reconnect.any && !c->sent_there;
+}
+
 int xc_start_link(xm_conn *c, xm_err *e) {
   const char *previd = resumable(c);
   xm_link_start start = {.password = c->has_password ? (xm_buf_at(&c->password) ? xm_buf_at(&c->password) : "") : NULL,
@@ -100,6 +105,7 @@ int xc_start_link(xm_conn *c, xm_err *e) {
                          .port = c->place.port,
                          .previd = previd,
                          .h = xm_sm_in(c->sm),
+                         .only_resume = wants_no_other(c),
                          .due = c->due,
                          .avoid = &c->avoid,
                          .again = c->again,
@@ -168,6 +174,13 @@ static bool note_loss(xm_conn *c) {
   c->lost_at = xm_loop_now(c->loop);
   c->is_first = true;
   return blamed;
+}
+
+/* The session is over, and the server has said how much of it had arrived. (Else it is resumed once more, or another takes
+ * over what is left.) */
+static void note_last_word(xm_conn *c) {
+  uint32_t h;
+  if (wants_no_other(c) && xm_link_outcome(c->link, &h) == XM_NEGO_LOST_AT) xm_sm_resumed(c->sm, h, NULL);
 }
 
 static xm_retry_stage stage_of(const xm_conn *c, bool was_ready) {
@@ -253,6 +266,7 @@ xm_conn_event xc_on_link_end(xm_conn *c) {
   bool elsewhere = read_place(c, xm_link_other_host(c->link), &there), blamed;
   xm_retry_answer next;
   note_trouble(c, was_ready);
+  if (!was_ready) note_last_word(c);
   blamed = was_ready && note_loss(c);
   next = ask_retry(c, was_ready, elsewhere, blamed);
   c->unproven = false;
@@ -335,24 +349,10 @@ static int go_on_with_session(xm_conn *c, uint32_t h) {
   return xm_sm_resumed(c->sm, h, xm_link_why(c->link));
 }
 
-/* A new session is not what was asked for: to go on was wanted for as long as the old one can be resumed. */
-static bool is_unwanted(const xm_conn *c, xm_nego_outcome outcome) {
-  return c->retry.begun && outcome != XM_NEGO_RESUMED && !c->o.reconnect.any && !c->sent_there;
-}
-
-static xm_conn_event end_session(xm_conn *c, const uint32_t *h) {
-  if (h) xm_sm_resumed(c->sm, *h, NULL); /* what the server had of it */
-  xm_err_set(xm_link_why(c->link), XM_LAYER_CLOSED, "session-lost", false,
-             "the server has forgotten the session, and a new one (reconnect) was not asked for");
-  xc_end_link(c, XM_LINK_PART, NULL);
-  return xc_on_link_end(c);
-}
-
 xm_conn_event xc_on_opened(xm_conn *c) {
   uint32_t h;
   xm_nego_outcome outcome = xm_link_outcome(c->link, &h);
   int rc;
-  if (is_unwanted(c, outcome)) return end_session(c, outcome == XM_NEGO_LOST_AT ? &h : NULL);
   rc = outcome == XM_NEGO_RESUMED ? go_on_with_session(c, h) : start_session(c, outcome, h);
   if (rc == XM_EFAIL) return xc_refuse_h(c);
   if (rc < 0) {

@@ -368,7 +368,8 @@ static int make_parts(xm_link *k, const xm_link_start *start) {
                        .authzid = o->tls_ctx && xm_tls_ctx_needs_authzid(o->tls_ctx, o->jid->str, xm_jid_bare_len(o->jid)),
                        .need_tls = o->tls != XM_TLS_NONE,
                        .previd = start->previd,
-                       .h = start->h};
+                       .h = start->h,
+                       .only_resume = start->only_resume};
   const xm_bounds bounds = bounds_until_bound(k);
   k->nego = xm_nego_new(&n, start->password, start->password_len);
   k->xml = xm_xml_new(o->component ? XM_NS_COMPONENT : XM_NS_CLIENT, &bounds);

@@ -46,6 +46,7 @@ typedef struct xm_link_start {
   int port;
   const char *previd;                   /* the session to be resumed, NULL: none; and what was handled of it */
   uint32_t h;
+  bool only_resume;                     /* no other session is to be bound */
   uint64_t due;                         /* when it must be open; 0: within the options' timeout */
   const struct sockaddr_storage *avoid; /* this address is to be the last one tried; NULL: none */
   bool again;                           /* no: dial it and nothing else, with TLS from the first byte if `direct` */
@@ -103,7 +104,7 @@ xm_bound xm_link_crossed(const xm_link *k, size_t *most); /* after SKIPPED; and 
 xm_err *xm_link_why(xm_link *k); /* to be filled in by who cuts it */
 /* After OPENED. */
 const xm_jid *xm_link_jid(const xm_link *k); /* what was bound; resumed: who logged in */
-xm_nego_outcome xm_link_outcome(const xm_link *k, uint32_t *h);
+xm_nego_outcome xm_link_outcome(const xm_link *k, uint32_t *h); /* at an end before that, too */
 bool xm_link_has_sm(const xm_link *k);
 /* NULL: not known (yet). */
 const char *xm_link_tls_version(const xm_link *k);

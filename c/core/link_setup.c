@@ -204,13 +204,17 @@ void xk_open_up(xm_link *k) {
 
 static xm_link_event become_open(xm_link *k) {
   remember(k);
-  k->outcome = xm_nego_outcome_of(k->nego, &k->h);
   k->has_sm = xm_nego_has_sm(k->nego);
   if (k->outcome != XM_NEGO_RESUMED) k->bound = xm_jid_copy(xm_nego_jid(k->nego));
   if (k->outcome != XM_NEGO_RESUMED && !k->bound) return xk_end(k, XM_LINK_CUT);
   if (k->tls) xm_tls_keep(k->tls);
   xk_open_up(k);
   return XM_LINK_OPENED;
+}
+
+/* The peer has said why, or has done nothing wrong. */
+static bool ends_in_peace(const xm_link *k, const xm_tape *t) {
+  return xm_nego_is_stream_error(t) || k->why.layer == XM_LAYER_CLOSED;
 }
 
 xm_link_event xk_negotiate(xm_link *k, bool header) {
@@ -222,8 +226,9 @@ xm_link_event xk_negotiate(xm_link *k, bool header) {
   xm_wirelog_tape(k->log, t, secret);
   xk_note_error(k, t);
   k->objected = xm_nego_objected(k->nego);
+  k->outcome = xm_nego_outcome_of(k->nego, &k->h);
   k->answered = k->answered || header;
-  if (verdict < 0) return xk_end(k, xm_nego_is_stream_error(t) ? XM_LINK_BYE : XM_LINK_REFUSE);
+  if (verdict < 0) return xk_end(k, ends_in_peace(k, t) ? XM_LINK_BYE : XM_LINK_REFUSE);
   xm_wirelog_masked(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark,
                     xm_nego_is_secret(k->nego));
   xm_link_flush(k);

@@ -487,6 +487,9 @@ static int resume(xm_nego *n, xm_buf *out, xm_err *e) {
 
 static int bind_anew(xm_nego *n, xm_buf *out, xm_err *e) {
   n->state = XM_NEGO_BIND;
+  if (n->o.only_resume)
+    return xm_err_set(e, XM_LAYER_CLOSED, "session-lost", false,
+                      "the server has forgotten the session, and a new one (reconnect) was not asked for");
   if (n->has_bind) return n->ahead ? XM_OK : send_bind(n, out, e);
   return xm_err_set(e, XM_LAYER_BIND, "not-offered", false, "the server offers no resource binding after the login");
 }

@@ -60,6 +60,7 @@ typedef struct xm_nego_options {
   bool need_tls;          /* no credential without TLS */
   const char *previd;     /* a session to be resumed; NULL: none */
   uint32_t h;             /* what was handled of it */
+  bool only_resume;       /* nobody wants another session: none is bound, which might push out who has the resource now */
 } xm_nego_options;
 
 /* What became of that session. */

@@ -633,6 +633,19 @@ static void without_the_offer_the_session_is_lost(void **state) {
   }
 }
 
+/* A resource isn't taken for a session that nobody wants: it may be another client's by now. */
+static void nothing_is_bound_where_only_resuming_is_wanted(void **state) {
+  const xm_jid jid = jid_of("alice@xmpp.example/lua");
+  const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true, .previd = "id-1", .h = 7, .only_resume = true};
+  (void)state;
+  play_as(&o, true, "secret", TO_RESUME RESUMED("previd='id-1' h='3'") "RESUMED 3");
+  play_as(&o, true, "secret", TO_RESUME FAILED NOT_FOUND "FAIL closed session-lost\nLOST");
+  play_as(&o, true, "secret", TO_RESUME FAILED "/>\nFAIL closed session-lost\nLOST");
+  play_as(&o, true, "secret", TO_RESUME FAILED " h='5'" NOT_FOUND "FAIL closed session-lost\nLOST 5");
+  play_as(&o, true, "secret", LOGIN "C: $H\nS: $H$F" BIND "/>/$F\nFAIL closed session-lost\nLOST");
+  play_as(&o, true, "secret", LOGIN "C: $H\nS: $H$F/$F\nFAIL closed session-lost\nLOST");
+}
+
 /* A nonza of stream management may precede the answer; anything else is out of order: stanzas follow it. */
 static void nothing_comes_before_the_answer(void **state) {
   static const char *const early[] = {
@@ -924,6 +937,7 @@ int main(void) {
       cmocka_unit_test(what_is_resumed_must_be_ours),
       cmocka_unit_test(a_lost_session_is_followed_by_another),
       cmocka_unit_test(without_the_offer_the_session_is_lost),
+      cmocka_unit_test(nothing_is_bound_where_only_resuming_is_wanted),
       cmocka_unit_test(nothing_comes_before_the_answer),
       cmocka_unit_test(starttls_is_said_ahead_where_it_must_be),
       cmocka_unit_test(auth_is_said_ahead_if_the_offer_is_known),
