@@ -659,9 +659,131 @@ describe("on_error", function()
     local object = setmetatable({}, { __tostring = function() return "the text" end })
     xmpp.spawn(function() error(object) end)
     xmpp.run()
-    assert.equal(2, got.n)
+    assert.equal(3, got.n)
     assert.truthy(got[1]:find("^the text\nstack traceback:\n"), got[1])
     assert.equal(object, got[2])
+    assert.equal("task", got[3].what)
+  end)
+
+  it("gives back who it was", function()
+    local one, other = function() end, function() end
+    local before = xmpp.on_error(one)
+    assert.equal("function", type(before))
+    assert.equal(one, xmpp.on_error(other))
+    assert.equal(other, xmpp.on_error(nil))
+    assert.is_nil(xmpp.on_error(before))
+  end)
+
+  -- What on_error was told with, of the one error that there has been.
+  local function whose()
+    xmpp.run()
+    local got = stage.take_errors()
+    assert.equal(1, #got)
+    return got[1].whose
+  end
+
+  local function boom() error "boom" end
+
+  local function boom_later(...)
+    stage.wait()
+    error("boom " .. select("#", ...))
+  end
+
+  it("hears what a task, a timer and a signal are, and their function, at once and after a wait", function()
+    for _, f in ipairs { boom, boom_later } do
+      xmpp.after(0, f)
+      fed.settle()
+      if f == boom_later then stage.go() end
+      assert.same({ what = "timer", func = f }, stage.take_errors()[1].whose)
+    end
+    xmpp.spawn(boom)
+    assert.equal("task", whose().what)
+  end)
+
+  local function to_each(f, n)
+    f:feed("<message from='bob@xmpp.test/pc' id='" .. n .. "'><body>hi</body></message>")
+  end
+
+  for name, set in pairs {
+    handler = function(conn, f) conn:set_handler(f) end,
+    callback = function(conn, f)
+      conn:set_handler()
+      conn:set_callback(f)
+    end,
+  } do
+    it(("hears which connection, stanza and function, of a %s"):format(name), function()
+      local f = stage.open()
+      -- The first that waits, those after it, and one in which nothing of its arguments is left.
+      for n, act in ipairs { boom, boom_later, boom_later, function() boom_later() end, boom } do
+        local function call(stanza, ...) return act(stanza, ...) end
+        if n == 4 then call = act end
+        set(f.conn, call)
+        to_each(f, n)
+        if n > 1 and n < 5 then
+          collectgarbage()
+          stage.go()
+        end
+        local got = stage.take_errors()
+        assert.equal(1, #got, n)
+        assert.equal(name, got[1].whose.what)
+        assert.equal(f.conn, got[1].whose.conn)
+        assert.equal(tostring(n), got[1].whose.stanza[2].id)
+        assert.equal(call, got[1].whose.func)
+        if name == "callback" then f.conn:unset_callback(call) end
+      end
+    end)
+  end
+
+  it("hears it of a response's callback, of listeners, and of send's on", function()
+    local f = stage.open()
+    f.conn:send_callback({ "iq", { type = "get", id = "a", to = "x.test" } }, boom)
+    f:feed "<iq type='result' id='a' from='x.test'/>"
+    local got = stage.take_errors()[1].whose
+    assert.equal("response a", got.what .. " " .. got.stanza[2].id)
+    assert.equal(f.conn, got.conn)
+    assert.equal(boom, got.func)
+    f.conn:send_callback({ "iq", { type = "get", id = "b", to = "x.test" } }, boom, 0)
+    stage.turn_until(function()
+      got = stage.take_errors()[1]
+      return got
+    end)
+    assert.same({ "response", f.conn, boom }, { got.whose.what, got.whose.conn, got.whose.func })
+    assert.is_nil(got.whose.stanza)
+    f.conn:on("state", boom)
+    f.conn:send({ "message", { id = "m" } }, { on = boom })
+    f:feed "</stream:stream>"
+    local whats = {}
+    for _, e in ipairs(stage.take_errors()) do
+      whats[#whats + 1] = e.whose.what
+      assert.equal(f.conn, e.whose.conn)
+      assert.equal(boom, e.whose.func)
+    end
+    table.sort(whats)
+    assert.equal("receipt", whats[1])
+    assert.equal("state", whats[#whats])
+  end)
+
+  it("hears it of what nobody listens to", function()
+    local f = stage.open { jid = stage.ME, max_attributes = 1 }
+    f:feed "<message id='s'><body a='1' b='2'/></message>"
+    local got = stage.take_errors()[1]
+    assert.equal("skipped", got.whose.what)
+    assert.equal(f.conn, got.whose.conn)
+    assert.is_nil(got.whose.func)
+  end)
+
+  it("keeps nothing of a call whose coroutine is gone", function()
+    local f = stage.open()
+    local kept = setmetatable({}, { __mode = "v" })
+    f.conn:set_handler(function(stanza)
+      kept[1], kept[2] = stanza, coroutine.running()
+      coroutine.yield()
+    end)
+    to_each(f, 1)
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(kept[1])
+    assert.is_nil(kept[2])
   end)
 
   it("takes a function or nothing", function()

@@ -207,6 +207,21 @@ describe("a Jid", function()
     refuses("attempt to concatenate a Jid and a boolean value", function() return jid .. true end)
   end)
 
+  it("'s errors are joined to text, too", function()
+    local jid, _, err = assert(xmpp.jid "a@b/c"), xmpp.jid ""
+    local text = "stanza: jid-malformed: '' is not a JID: the domainpart is empty"
+    assert.equal("why: " .. text .. "!", "why: " .. err .. "!")
+    assert.equal(text .. "1", err .. 1)
+    assert.equal(text .. text, err .. err)
+    assert.equal(text .. "a@b/c", err .. jid)
+    assert.equal("a@b/c" .. text, jid .. err)
+    assert.equal("{: " .. tostring(select(2, xmpp.xexpr.from_json "{")), "{: " .. select(2, xmpp.xexpr.from_json "{"))
+    refuses("attempt to concatenate an error and a nil value", function() return err .. nil end)
+    refuses("attempt to concatenate an error and a nil value", function() return nil .. err end)
+    refuses("attempt to concatenate an error and a table value", function() return err .. {} end)
+    refuses("attempt to concatenate an error and a function value", function() return print .. err end)
+  end)
+
   it("gets the resourcepart that it is given", function()
     local jid = assert(xmpp.jid "a@b/c")
     refuses("string expected", function() return (jid:with_resource()) end)

@@ -33,6 +33,7 @@
 #define XB_TIMER "xmpp.Timer"
 #define XB_TASK "xmpp.Task"
 #define XB_CELL "xmpp.Cell"
+#define XB_SITE "xmpp.Site"
 #define XB_EBB "xmpp.Ebb"
 #define XB_STATE "xmpp.State"
 #define XB_HERALD "xmpp.Herald"
@@ -139,10 +140,19 @@ struct xb_task {
   bool waits;           /* it is charged */
 };
 
+/* Where an error comes from, for who is told of it. `what`: "handler", "callback", "response" (of send_callback), "receipt"
+ * (send's `on`), "log", "timer", "task", "signal", or an event of conn:on, also when nobody listens to that. The others are
+ * indexes of the stack, from its bottom: connection, stanza, and the function that was called; 0: there is none. */
+typedef struct xb_site {
+  xb_state *st;
+  const char *what;
+  int conn, stanza, func;
+} xb_site;
+
 /* Calls the function below `nargs` arguments in a coroutine of its own, pops all of them. It may yield and go on later, by
- * xb_resume or by whoever else resumes it; an error goes to on_error. `conn` is the index of the task's connection, 0 when it
- * has none. true: it has yielded. */
-bool xb_call(lua_State *L, int nargs, const xb_task *task, int conn);
+ * xb_resume or by whoever else resumes it; an error goes to on_error, with `what`, `conn` and `stanza` as in xb_site. A task's
+ * connection is at `conn`. true: it has yielded. */
+bool xb_call(lua_State *L, int nargs, const xb_task *task, const char *what, int conn, int stanza);
 /* Calls the C function below `nargs` arguments, which leaves one result, and meanwhile no finalizer runs: so it may look at
  * memory of the core's that a finalizer would move. Returns and leaves what lua_pcall does. Where nobody can tell whether the
  * collector had been stopped (Lua 5.1) it runs afterwards. */
@@ -152,7 +162,7 @@ void xb_prepare_call(lua_State *L, xb_state *st);
 /* Goes on with the suspended coroutine on top of the stack, pops it. One that isn't suspended is left alone. */
 void xb_resume(lua_State *L, xb_state *st);
 /* Gives the error object on top of the stack, with the traceback of `co` (NULL: none), to on_error; pops it. Never raises. */
-void xb_report(lua_State *L, lua_State *co);
+void xb_report(lua_State *L, lua_State *co, const xb_site *site);
 /* say.c: says the pieces (the last is NULL), as one line, to who runs the program. Never raises; takes memory only where a
  * host has asked for it (say_by). */
 void xb_say(lua_State *L, const char *const *pieces);
@@ -163,6 +173,8 @@ int xb_l_shown(lua_State *L);
 void xb_push_error(lua_State *L, const xm_err *e);
 /* nil and an error table: 2. */
 int xb_fail(lua_State *L, const xm_err *e);
+/* __concat of errors and Jids. */
+int xb_l_concat(lua_State *L);
 void xb_open_call(lua_State *L);
 int xb_l_on_error(lua_State *L);
 

@@ -5,15 +5,19 @@
 
 #include "bind.h"
 
-static const char spare_key, spare_cell_key, cells_key, watch_key, on_error_key; /* of the registry */
+static const char spare_key, spare_cell_key, cells_key, sites_key, watch_key, on_error_key; /* of the registry */
 
 /* A call with a task has a cell, a table that lies on its coroutine's stack until it is over: empty, and once it has yielded
- * {task, connection}. So both live as long as the coroutine, and not longer, whatever refers to what; an ephemeron table
- * would do the same, but not every Lua has them. */
-enum { CELL_TASK = 1, CELL_CONN };
+ * filled. So what is in it lives as long as the coroutine, and not longer, whatever refers to what; an ephemeron table would do
+ * the same, but not every Lua has them. */
+enum { CELL_TASK = 1, CELL_CONN, CELL_STANZA, CELL_FUNC, CELL_WHAT };
 
 /* Cells of calls that have yielded: coroutine -> cell, both weak. */
 static void push_cells(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &cells_key); }
+
+/* A call without a task has nothing on its stack. What its error is told with once it has yielded is in a table like a cell:
+ * coroutine -> that, weak by the coroutine; where that is no ephemeron table, its values are weak as well. */
+static void push_sites(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &sites_key); }
 
 /* Errors. */
 
@@ -47,9 +51,22 @@ static const char *spell(lua_State *L, int index, char *room, size_t cap) {
   return room;
 }
 
+/* { what =, conn =, stanza =, func = } of the values from `at` on; a site's `what` is there as a pointer. */
+static void push_told_site(lua_State *L, int at) {
+  static const char *const names[] = {"conn", "stanza", "func"};
+  int i;
+  lua_createtable(L, 0, 4);
+  lua_pushstring(L, lua_touserdata(L, at));
+  lua_setfield(L, -2, "what");
+  for (i = 0; i < 3; i++) {
+    lua_pushvalue(L, at + 1 + i);
+    lua_setfield(L, -2, names[i]);
+  }
+}
+
+/* report(object, coroutine or nil, what, conn, stanza, func) */
 static int report(lua_State *L) {
   lua_State *co = lua_tothread(L, 2);
-  lua_settop(L, 2);
   lua_pushvalue(L, 1);
   to_text(L);
   luaL_traceback(L, co ? co : L, lua_tostring(L, -1), 0); /* a thread that has thrown keeps its stack */
@@ -60,11 +77,17 @@ static int report(lua_State *L) {
   }
   lua_insert(L, -2);
   lua_pushvalue(L, 1);
-  lua_call(L, 2, 0);
+  push_told_site(L, 3);
+  lua_call(L, 3, 0);
   return 0;
 }
 
-void xb_report(lua_State *L, lua_State *co) {
+static void push_or_nil(lua_State *L, int index) {
+  if (index) lua_pushvalue(L, index);
+  else lua_pushnil(L);
+}
+
+void xb_report(lua_State *L, lua_State *co, const xb_site *site) {
   lua_pushcfunction(L, report);
   lua_pushvalue(L, -2);
   if (co) {
@@ -73,7 +96,11 @@ void xb_report(lua_State *L, lua_State *co) {
   } else {
     lua_pushnil(L);
   }
-  if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+  lua_pushlightuserdata(L, (void *)site->what);
+  push_or_nil(L, site->conn);
+  push_or_nil(L, site->stanza);
+  push_or_nil(L, site->func);
+  if (lua_pcall(L, 6, 0, 0) != LUA_OK) {
     char room[2][64];
     int at = lua_gettop(L);
     const char *why = spell(L, at, room[0], sizeof room[0]), *what = spell(L, at - 1, room[1], sizeof room[1]);
@@ -84,12 +111,14 @@ void xb_report(lua_State *L, lua_State *co) {
   lua_pop(L, 1);
 }
 
-/* on_error(f): f(text with traceback, error object); nil: back to stderr. */
+/* on_error(f) -> who it was: f(text with traceback, error object, whose); nil: back to stderr. */
 int xb_l_on_error(lua_State *L) {
   if (!lua_isnoneornil(L, 1)) luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &on_error_key);
+  lua_insert(L, 1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &on_error_key);
-  return 0;
+  return 1;
 }
 
 void xb_push_shown(lua_State *L, int index) {
@@ -149,6 +178,28 @@ static int l_error_tostring(lua_State *L) {
   return 1;
 }
 
+static bool is_error(lua_State *L, int index) {
+  bool yes = lua_istable(L, index) && lua_getmetatable(L, index);
+  if (!yes) return false;
+  luaL_getmetatable(L, XB_ERROR);
+  yes = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return yes;
+}
+
+/* With what .. takes itself, and with each other. */
+int xb_l_concat(lua_State *L) {
+  int i;
+  for (i = 1; i <= 2; i++)
+    if (!lua_isstring(L, i) && !xb_test_jid(L, i) && !is_error(L, i))
+      return luaL_error(L, "attempt to concatenate %s and a %s value", is_error(L, 3 - i) ? "an error" : "a Jid",
+                        luaL_typename(L, i));
+  luaL_tolstring(L, 1, NULL);
+  luaL_tolstring(L, 2, NULL);
+  lua_concat(L, 2);
+  return 1;
+}
+
 /* Tasks. */
 
 /* Is the first of `results` values on top of `co` exactly true? */
@@ -178,38 +229,74 @@ static int l_task_gc(lua_State *L) {
   return 0;
 }
 
-/* l_keep(co, cell, conn, task): what a task that waits needs. The task moves into it last of all. */
+/* What l_keep and l_keep_site are called with: (co, what, conn, stanza, func). Returns how many. */
+static int push_site(lua_State *L, int co, const xb_site *site) {
+  lua_pushvalue(L, co);
+  lua_pushlightuserdata(L, (void *)site->what);
+  push_or_nil(L, site->conn);
+  push_or_nil(L, site->stanza);
+  push_or_nil(L, site->func);
+  return 5;
+}
+
+/* That goes from there into the cell, or what is like one, at `cell`; by the coroutine that is found in the table on top of the
+ * stack. */
+static void fill_cell(lua_State *L, int cell) {
+  static const int slots[] = {CELL_WHAT, CELL_CONN, CELL_STANZA, CELL_FUNC};
+  int i;
+  for (i = 0; i < 4; i++) {
+    lua_pushvalue(L, i + 2);
+    lua_rawseti(L, cell, slots[i]);
+  }
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, cell);
+  lua_rawset(L, -3);
+}
+
+/* l_keep(co, what, conn, stanza, func, cell, task): what a task that waits needs. The task moves into it last of all. */
 static int l_keep(lua_State *L) {
-  const xb_task *task = lua_touserdata(L, 4);
+  const xb_task *task = lua_touserdata(L, 7);
   xb_task *kept = lua_newuserdatauv(L, sizeof *kept, 1);
   *kept = (xb_task){0};
   luaL_setmetatable(L, XB_TASK);
-  lua_pushvalue(L, 2);
+  lua_pushvalue(L, 6);
   lua_setiuservalue(L, -2, 1);
-  lua_rawseti(L, 2, CELL_TASK);
-  lua_pushvalue(L, 3);
-  lua_rawseti(L, 2, CELL_CONN);
+  lua_rawseti(L, 6, CELL_TASK);
   push_cells(L);
-  lua_pushvalue(L, 1);
-  lua_pushvalue(L, 2);
-  lua_rawset(L, -3);
+  fill_cell(L, 6);
   *kept = *task;
   return 0;
 }
 
 /* The coroutine at `co` has yielded: its task waits for it. Without memory for that, the task is over. */
-static void keep_task(lua_State *L, int co, int cell, const xb_task *task, int conn) {
+static void keep_task(lua_State *L, int co, int cell, const xb_task *task, const xb_site *site) {
   xb_task waits = *task;
   waits.waits = true;
   xb_call_waits(task->conn, task->size);
   lua_pushcfunction(L, l_keep);
-  lua_pushvalue(L, co);
+  push_site(L, co, site);
   lua_pushvalue(L, cell);
-  lua_pushvalue(L, conn);
   lua_pushlightuserdata(L, &waits);
-  if (lua_pcall(L, 4, 0, 0) == LUA_OK) return;
+  if (lua_pcall(L, 7, 0, 0) == LUA_OK) return;
   finish(L, &waits, false);
   lua_error(L);
+}
+
+/* l_keep_site(co, what, conn, stanza, func) */
+static int l_keep_site(lua_State *L) {
+  lua_createtable(L, CELL_WHAT, 0);
+#if LUA_VERSION_NUM == 501
+  luaL_setmetatable(L, XB_SITE);
+#endif
+  push_sites(L);
+  fill_cell(L, 6);
+  return 0;
+}
+
+/* The same for one without a task. Without memory its error will be told with less. */
+static void keep_site(lua_State *L, int co, const xb_site *site) {
+  lua_pushcfunction(L, l_keep_site);
+  if (lua_pcall(L, push_site(L, co, site), 0, 0) != LUA_OK) lua_pop(L, 1);
 }
 
 /* The task in the cell, no longer kept; all zero when there is none. Leaves its connection on the stack, which must not be
@@ -272,7 +359,7 @@ static void push_cell(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_cell_key);
   } else {
     lua_pop(L, 1);
-    lua_createtable(L, CELL_CONN, 0);
+    lua_createtable(L, CELL_WHAT, 0);
 #if LUA_VERSION_NUM >= 504
     luaL_setmetatable(L, XB_CELL);
 #endif
@@ -345,7 +432,7 @@ static lua_State *push_coroutine(lua_State *L, xb_state *st) {
 }
 
 void xb_prepare_call(lua_State *L, xb_state *st) {
-  luaL_checkstack(L, 20, "a callback");
+  luaL_checkstack(L, 30, "a callback");
   if (!st->spare) {
     lua_State *co = lua_newthread(L);
     set_spare(L, st, co);
@@ -374,52 +461,57 @@ static int resume(lua_State *L, lua_State *co, xb_state *st, const xb_task *task
 
 /* It has thrown: what is told, with its traceback. Then its to-be-closed variables are closed, by functions that may throw
  * in their turn. */
-static void unwind(lua_State *L, lua_State *co) {
+static void unwind(lua_State *L, lua_State *co, const xb_site *site) {
   lua_xmove(co, L, 1);
   lua_pushvalue(L, -1);
   lua_pushvalue(L, -1);
   lua_xmove(L, co, 1); /* a copy stays there, to be replaced by what closing throws */
-  xb_report(L, co);
+  xb_report(L, co, site);
   if (lua_resetthread(co) != LUA_OK) {
     lua_xmove(co, L, 1);
     if (lua_rawequal(L, -1, -2)) lua_pop(L, 1);
-    else xb_report(L, NULL);
+    else xb_report(L, NULL, site);
   }
   lua_pop(L, 1);
 }
 
 /* One stretch of a coroutine's life. true: it is over, and its results are on its stack. */
-static bool run(lua_State *L, lua_State *co, xb_state *st, const xb_task *task, int nargs, int *results) {
-  int status = resume(L, co, st, task, nargs, results);
+static bool run(lua_State *L, lua_State *co, const xb_task *task, int nargs, int *results, const xb_site *site) {
+  int status = resume(L, co, site->st, task, nargs, results);
   if (status == LUA_YIELD) {
     lua_pop(co, *results);
     return false;
   }
   if (status == LUA_OK) return true;
-  unwind(L, co);
+  unwind(L, co, site);
   *results = 0;
   return true;
 }
 
-bool xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
+bool xb_call(lua_State *L, int nargs, const xb_task *task, const char *what, int conn, int stanza) {
+  xb_site site = {.st = task->st, .what = what, .conn = conn, .stanza = stanza, .func = lua_gettop(L) - nargs};
   lua_State *co;
   int at, results, watched = task->conn != NULL;
   bool over;
-  luaL_checkstack(L, 10, "a callback");
+  luaL_checkstack(L, 20, "a callback");
+  lua_pushvalue(L, site.func); /* to be known when it has thrown */
+  lua_insert(L, site.func);
   if (watched) nargs = watch(L, nargs);
   co = push_coroutine(L, task->st);
   lua_insert(L, -nargs - 2);
   at = lua_gettop(L) - nargs - 1; /* a watched call's cell is below it */
   luaL_checkstack(co, nargs + 5, "a callback");
   lua_xmove(L, co, nargs + 1);
-  over = run(L, co, task->st, task, nargs, &results);
+  over = run(L, co, task, nargs, &results, &site);
   if (over) {
     finish(L, task, came_to_true(co, results));
     if (watched) keep_spare_cell(L, at - 1);
   } else if (watched) {
-    keep_task(L, at, at - 1, task, conn);
+    keep_task(L, at, at - 1, task, &site);
+  } else {
+    keep_site(L, at, &site);
   }
-  lua_settop(L, at - 1 - watched);
+  lua_settop(L, site.func - 1);
   return !over;
 }
 
@@ -448,20 +540,56 @@ static const xb_task *waiting_task(lua_State *L, int cell) {
   return task;
 }
 
+/* The cell of the coroutine on top of the stack, or what is like one; nil: it is none of ours. */
+static void push_cell_of(lua_State *L) {
+  push_cells(L);
+  lua_pushvalue(L, -2);
+  lua_rawget(L, -2);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 2);
+    push_sites(L);
+    lua_pushvalue(L, -2);
+    lua_rawget(L, -2);
+  }
+  lua_remove(L, -2);
+}
+
+/* Takes it out of the cell on top of the stack, in the places behind that. */
+static xb_site push_kept_site(lua_State *L, xb_state *st) {
+  int cell = lua_gettop(L), i;
+  xb_site site = {.st = st, .what = "task"};
+  if (!lua_istable(L, cell)) return site;
+  lua_rawgeti(L, cell, CELL_WHAT);
+  site = (xb_site){st, lua_touserdata(L, -1), cell + 1, cell + 2, cell + 3};
+  lua_pop(L, 1);
+  for (i = CELL_CONN; i <= CELL_FUNC; i++) lua_rawgeti(L, cell, i);
+  return site;
+}
+
 void xb_resume(lua_State *L, xb_state *st) {
   lua_State *co = lua_tothread(L, -1);
-  int at = lua_gettop(L), results;
+  int at = lua_gettop(L), cell = at + 1, results;
   if (co && co != L && lua_status(co) == LUA_YIELD) {
-    push_cells(L);
-    lua_pushvalue(L, at);
-    lua_rawget(L, -2); /* now: a coroutine that throws lets go of it */
-    if (run(L, co, st, waiting_task(L, at + 2), 0, &results)) {
-      xb_task task = lua_istable(L, at + 2) ? take_task(L, at + 2) : (xb_task){0};
+    xb_site site;
+    push_cell_of(L); /* now: a coroutine that throws lets go of it */
+    site = push_kept_site(L, st);
+    if (run(L, co, waiting_task(L, cell), 0, &results, &site)) {
+      xb_task task = lua_istable(L, cell) ? take_task(L, cell) : (xb_task){0};
       finish(L, &task, false); /* unless it is finished, it threw */
       lua_pop(co, results);
     }
   }
   lua_settop(L, at - 1);
+}
+
+/* A table in the registry, weak in its keys, or in both. */
+static void new_weak(lua_State *L, const char *mode, const void *key) {
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushstring(L, mode);
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, key);
 }
 
 void xb_open_call(lua_State *L) {
@@ -473,12 +601,16 @@ void xb_open_call(lua_State *L) {
   luaL_newmetatable(L, XB_ERROR);
   lua_pushcfunction(L, l_error_tostring);
   lua_setfield(L, -2, "__tostring");
+  lua_pushcfunction(L, xb_l_concat);
+  lua_setfield(L, -2, "__concat");
   xb_close_metatable(L, "an error's metatable is its own");
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "kv");
+#if LUA_VERSION_NUM == 501
+  luaL_newmetatable(L, XB_SITE);
+  lua_pushliteral(L, "v");
   lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &cells_key);
+  lua_pop(L, 1);
+#endif
   lua_pop(L, 2);
+  new_weak(L, "kv", &cells_key);
+  new_weak(L, "k", &sites_key);
 }

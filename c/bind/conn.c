@@ -151,7 +151,7 @@ static void tell_record(lua_State *L, const xb_conn *conn, int at, xm_buf *log) 
   lua_pushstring(L, direction == '<' ? "in" : "out");
   lua_pushlstring(L, xm_buf_at(log) + 1 + sizeof n, n);
   xm_buf_consume(log, 1 + sizeof n + n);
-  xb_call(L, 2, &task, 0);
+  xb_call(L, 2, &task, "log", at, 0);
 }
 
 /* l_tell_log(conn, log) */

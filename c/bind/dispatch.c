@@ -24,7 +24,7 @@ static void need_table(dispatch *d) {
 }
 
 /* Calls the function on top of the stack with stanza and connection. */
-static void deliver(dispatch *d, uint64_t once) {
+static void deliver(dispatch *d, const char *what, uint64_t once) {
   xb_task task = {.st = d->conn->st, .question = d->question, .once = once, .size = d->size};
   if (d->question) {
     xb_prepare_call(d->L, d->conn->st); /* who holds it must be called */
@@ -33,7 +33,7 @@ static void deliver(dispatch *d, uint64_t once) {
   if (d->question || once || d->conn->suspends) task.conn = d->conn; /* to watch each call would cost who never waits */
   lua_pushvalue(d->L, d->table);
   lua_pushvalue(d->L, d->at);
-  if (xb_call(d->L, 2, &task, d->at)) d->conn->suspends = true;
+  if (xb_call(d->L, 2, &task, what, d->at, d->table)) d->conn->suspends = true;
 }
 
 /* The slot's function goes to the top of the stack. */
@@ -55,7 +55,7 @@ static void to_callbacks(dispatch *d) {
   if (!xm_route_next(r, 0, t)) return;
   need_table(d); /* which may run finalizers: who is called is asked afterwards */
   for (slot = xm_route_next(r, 0, t); slot && slot <= last; slot = xm_route_next(r, slot, t))
-    deliver(d, push_callback(d, slot));
+    deliver(d, "callback", push_callback(d, slot));
 }
 
 static void to_queue(dispatch *d) {
@@ -108,7 +108,7 @@ static void to_handler(dispatch *d) {
   } else {
     need_table(d);
     xb_push_part(d->L, d->at, XB_HANDLER);
-    deliver(d, 0);
+    deliver(d, "handler", 0);
   }
 }
 
@@ -160,7 +160,7 @@ static void table_to_callbacks(dispatch *d) {
                          .from = lua_pushstring(d->L, a.from),
                          .id = lua_pushstring(d->L, a.id)};
   for (slot = xm_route_next_like(r, 0, &is); slot && slot <= last; slot = xm_route_next_like(r, slot, &is))
-    deliver(d, push_callback(d, slot));
+    deliver(d, "callback", push_callback(d, slot));
 }
 
 /* A stanza that was queued before there was a handler; its table is on top of the stack. */
@@ -402,22 +402,23 @@ static int l_work(lua_State *L) {
 
 /* Memory ran out where the library itself needed it: the stanza is lost, so the connection must not go on as if nothing
  * had been. */
-static void break_off(lua_State *L, xb_conn *conn) {
+static void break_off(lua_State *L, xb_conn *conn, int at) {
+  const xb_site site = {.st = conn->st, .what = "library", .conn = at};
   if (conn->asked && xm_question_release(xm_conn_route(conn->c), conn->asked)) xm_question_free(conn->asked);
   conn->asked = NULL;
-  xb_report(L, NULL);
+  xb_report(L, NULL, &site);
   xm_conn_abort(conn->c);
 }
 
 /* What came out of l_work's protected call. */
-static void on_work_failed(lua_State *L, xb_conn *conn, int status) {
+static void on_work_failed(lua_State *L, xb_conn *conn, int at, int status) {
   bool between = !conn->st->working;
   xb_mark_ready(conn);
   /* A debug hook has thrown, as lua's for Ctrl-C does, before the work or behind it: nothing is lost. */
   if (between && status == LUA_ERRRUN) lua_error(L);
   conn->st->working = false;
   if (conn->ended) lua_error(L); /* who turns the loop must know: some who wait couldn't be told yet */
-  break_off(L, conn);
+  break_off(L, conn, at);
 }
 
 int xb_service(lua_State *L, xb_conn *conn, int most, int *stanzas) {
@@ -434,7 +435,7 @@ int xb_service(lua_State *L, xb_conn *conn, int most, int *stanzas) {
     lua_pushlightuserdata(L, &t);
     status = lua_pcall(L, 2, 0, 0);
   }
-  if (status != LUA_OK) on_work_failed(L, conn, status);
+  if (status != LUA_OK) on_work_failed(L, conn, at, status);
   else if (t.more) xb_mark_ready(conn);
   lua_settop(L, at - 1);
   *stanzas += t.stanzas;

@@ -132,20 +132,8 @@ static int l_eq(lua_State *L) {
   return 1;
 }
 
-/* With what .. takes itself, and with another Jid. */
-static int l_concat(lua_State *L) {
-  int i;
-  for (i = 1; i <= 2; i++)
-    if (!lua_isstring(L, i) && !xb_test_jid(L, i))
-      return luaL_error(L, "attempt to concatenate a Jid and a %s value", luaL_typename(L, i));
-  luaL_tolstring(L, 1, NULL);
-  luaL_tolstring(L, 2, NULL);
-  lua_concat(L, 2);
-  return 1;
-}
-
 static const luaL_Reg methods[] = {{"bare", l_bare}, {"with_resource", l_with_resource}, {NULL, NULL}};
-static const luaL_Reg metamethods[] = {{"__tostring", l_tostring}, {"__eq", l_eq}, {"__concat", l_concat}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__tostring", l_tostring}, {"__eq", l_eq}, {"__concat", xb_l_concat}, {NULL, NULL}};
 
 void xb_open_jid(lua_State *L) {
   luaL_newmetatable(L, XB_JID);

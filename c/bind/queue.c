@@ -122,6 +122,7 @@ static void drop(lua_State *L, xb_conn *conn, int at) {
 }
 
 static void tell_full(lua_State *L, xb_conn *conn, int at) {
+  const xb_site site = {.st = conn->st, .what = "full", .conn = at};
   xb_task task = {.st = conn->st};
   xm_err e = {0};
   if (conn->told_full) return;
@@ -133,9 +134,9 @@ static void tell_full(lua_State *L, xb_conn *conn, int at) {
   xb_push_part(L, at, XB_ON_FULL);
   xb_push_error(L, &e);
   if (!lua_isnil(L, -2)) {
-    xb_call(L, 1, &task, 0);
+    xb_call(L, 1, &task, site.what, at, 0);
   } else {
-    xb_report(L, NULL);
+    xb_report(L, NULL, &site);
     lua_pop(L, 1);
   }
 }

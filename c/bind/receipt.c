@@ -33,17 +33,17 @@ void xb_forget_receipt(lua_State *L, xb_conn *conn, int at, uint64_t seq) {
 }
 
 /* f(state): the function on top of the stack. */
-static void tell_fate(lua_State *L, xb_conn *conn, const char *state) {
+static void tell_fate(lua_State *L, xb_conn *conn, int at, const char *state) {
   xb_task task = {.st = conn->st};
   lua_pushstring(L, state);
-  xb_call(L, 1, &task, 0);
+  xb_call(L, 1, &task, "receipt", at, 0);
 }
 
 static void tell_receipt(lua_State *L, xb_conn *conn, int at, const xm_sm_receipt *r) {
   bool has = push_receiver(L, at, r->seq);
   if (has && r->fate != XM_SM_WRITTEN) xb_forget_receipt(L, conn, at, r->seq);
   if (has && r->fate == XM_SM_LEFT) lua_pop(L, 1);
-  else if (has) tell_fate(L, conn, r->fate == XM_SM_ACKED ? "acked" : "written");
+  else if (has) tell_fate(L, conn, at, r->fate == XM_SM_ACKED ? "acked" : "written");
 }
 
 static xm_err why_returned(const xb_conn *conn, xm_sm_reason reason) {
@@ -98,18 +98,21 @@ static bool must_be_heard(const xb_conn *conn, const xm_sm_stanza *st) {
  * delivered never goes unheard. The error is on top of the stack, and popped. */
 static void tell_returned(lua_State *L, xb_conn *conn, int at, const xm_sm_stanza *st) {
   xb_task task = {.st = conn->st};
+  xb_site site = {.st = conn->st, .what = "failed", .conn = at};
   int err = lua_gettop(L);
+  lua_getfield(L, err, "stanza");
+  site.stanza = err + 1;
   if (push_receiver(L, at, st->seq)) {
     xb_forget_receipt(L, conn, at, st->seq);
     lua_pushliteral(L, "failed");
     lua_pushvalue(L, err);
-    xb_call(L, 2, &task, 0);
+    xb_call(L, 2, &task, "receipt", at, site.stanza);
   } else if (!(st->flags & (XM_SM_REQUEST | XM_SM_ANSWER))) {
     xb_push_part(L, at, XB_ON_FAILED);
-    lua_getfield(L, err, "stanza");
+    lua_pushvalue(L, site.stanza);
     lua_pushvalue(L, err);
-    if (!lua_isnil(L, -3)) xb_call(L, 2, &task, 0);
-    else if (must_be_heard(conn, st)) xb_report(L, NULL);
+    if (!lua_isnil(L, -3)) xb_call(L, 2, &task, site.what, at, site.stanza);
+    else if (must_be_heard(conn, st)) xb_report(L, NULL, &site);
   }
   lua_settop(L, err - 1);
 }
@@ -132,7 +135,7 @@ void xb_tell_state(lua_State *L, xb_conn *conn, int at) {
   lua_pushstring(L, xm_conn_state_name(conn->c));
   if (xm_err_is_set(trouble)) xb_push_error(L, trouble);
   else lua_pushnil(L);
-  xb_call(L, 2, &task, 0);
+  xb_call(L, 2, &task, "state", at, 0);
 }
 
 void xb_tell_lost(lua_State *L, xb_conn *conn, int *left) {
@@ -170,6 +173,7 @@ static void push_skipped(lua_State *L, const xb_conn *conn) {
 }
 
 void xb_tell_skipped(lua_State *L, xb_conn *conn, int at, const xm_err *why, bool told) {
+  const xb_site site = {.st = conn->st, .what = "skipped", .conn = at};
   xb_task task = {.st = conn->st};
   luaL_checkstack(L, 10, "what was skipped");
   xb_push_part(L, at, XB_ON_SKIPPED);
@@ -179,9 +183,9 @@ void xb_tell_skipped(lua_State *L, xb_conn *conn, int at, const xm_err *why, boo
   xb_push_stanza(L, xm_conn_stanza(conn->c));
   lua_setfield(L, -2, "stanza");
   if (!lua_isnil(L, -3)) {
-    xb_call(L, 2, &task, 0);
+    xb_call(L, 2, &task, site.what, at, 0);
   } else {
-    xb_report(L, NULL);
+    xb_report(L, NULL, &site);
     lua_pop(L, 2);
   }
 }

@@ -260,12 +260,25 @@ static bool is_box(lua_State *L, const xb_waiter *w) {
   return yes;
 }
 
+/* Calls the function below `n` results, and pops both. Below it is the connection, or nil. With one: cb(stanza, conn, err). */
+static void tell(lua_State *L, xb_state *st, const char *what, int n) {
+  xb_task task = {.st = st};
+  int conn = lua_gettop(L) - n - 1;
+  if (lua_isnil(L, conn)) return (void)xb_call(L, n, &task, what, 0, 0);
+  lua_pushvalue(L, conn + 2);
+  lua_insert(L, conn + 1);
+  lua_pushvalue(L, conn);
+  lua_insert(L, -n);
+  xb_call(L, n + 1, &task, what, conn, conn + 1);
+  lua_pop(L, 1);
+}
+
 void xb_finish(lua_State *L, xb_waiter *w, int n) {
   xb_state *st = w->st;
   xb_conn *conn = w->conn;
-  xb_task task = {.st = st};
+  const char *what = conn ? "response" : w->kind == XB_TIME ? "timer" : "task";
   xb_begin_finish(w);
-  luaL_checkstack(L, 20, "a callback");
+  luaL_checkstack(L, 40, "a callback");
   if (!is_box(L, w)) xb_prepare_call(L, st); /* it can be told, or it waits on */
   if (w->is_dropped) { /* by a finalizer */
     lua_pop(L, n);
@@ -277,16 +290,8 @@ void xb_finish(lua_State *L, xb_waiter *w, int n) {
   lua_insert(L, -n - 1);
   let_go(L, w);
   lua_insert(L, -n - 1);
-  if (lua_istable(L, -n - 1)) {
-    fill_box(L, st, n);
-  } else {
-    if (conn) { /* cb(stanza, conn, err) */
-      lua_pushvalue(L, -n - 2);
-      lua_insert(L, -n);
-      n++;
-    }
-    xb_call(L, n, &task, 0);
-  }
+  if (lua_istable(L, -n - 1)) fill_box(L, st, n);
+  else tell(L, st, what, n);
   lua_pop(L, 1);
 }
 
@@ -372,7 +377,7 @@ static void fire_again(lua_State *L, xb_waiter *w) {
   push_who(L, w);
   if (w->sig) lua_pushstring(L, xm_sig_name(w->number));
   else xm_timer_start(w->st->loop, &w->timer, w->period, fall_due, w);
-  xb_call(L, w->sig ? 1 : 0, &task, 0);
+  xb_call(L, w->sig ? 1 : 0, &task, w->sig ? "signal" : "timer", 0, 0);
 }
 
 int xb_finish_due(lua_State *L, xb_state *st, int most) {

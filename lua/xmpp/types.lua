@@ -50,7 +50,7 @@
 ---@alias xmpp.Layer
 ---| "dns" | "tcp" | "tls" | "stream" | "sasl" | "bind" | "stanza" | "timeout" | "closed" | "limit"
 
---- What comes after nil when the world failed. `tostring(err)` is one good line.
+--- What comes after nil when the world failed. `tostring(err)` is one good line; so is it when it is joined to text by `..`.
 ---@class xmpp.Error
 ---@field layer xmpp.Layer where it happened; "closed": the connection had ended, `text` says why
 ---@field condition string the RFC's or the system's own name: "not-authorized", "ECONNREFUSED", "certificate-expired"
@@ -503,6 +503,18 @@ function xmpp.after(seconds, f) end
 ---@return xmpp.Timer
 function xmpp.every(seconds, f) end
 
+--- Whose error it is.
+---@class xmpp.ErrorSource
+--- "handler", "callback", "response" (of send_callback), "receipt" (send's `on`), "log", "timer", "task", "signal"; the
+--- name of conn:on's event, for what its listener has thrown as well as for what nobody listens to; "library": memory ran
+--- out in it
+---@field what string
+---@field conn xmpp.Conn? the connection, where there is one
+---@field stanza xmpp.Stanza? the stanza that was handled
+---@field func function? the function that was given to the library, and has thrown
+
 --- Who hears of errors thrown in handlers, callbacks and tasks, with their traceback. They end nothing else.
----@param f fun(text: string, object: any)? text with traceback, what was thrown; nil: the default, to stderr
+---@param f fun(text: string, object: any, whose: xmpp.ErrorSource)? text with traceback, what was thrown; nil: the
+--- default, to stderr
+---@return function? before who it was, to be called in its turn, or to be set again
 function xmpp.on_error(f) end

@@ -447,12 +447,8 @@ local function integers(v)
   return v
 end
 
-local json_error = {
-  __tostring = function(e) return ("%s: %s: %s"):format(e.layer, e.condition, e.text) end,
-}
-
 local function bad_json(condition, text)
-  return nil, setmetatable({ layer = "stanza", condition = condition, text = text, retry = false }, json_error)
+  return nil, core.error { layer = "stanza", condition = condition, text = text, retry = false }
 end
 
 --- The element that `s` holds in the form that `to_json` writes, made canonical. nil and an error (layer "stanza") when

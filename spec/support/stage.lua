@@ -40,7 +40,7 @@ end
 function stage.begin(m)
   manner = m or IDLE
   opened, gate, heard, errors = {}, nil, {}, {}
-  xmpp.on_error(function(text, object) errors[#errors + 1] = { text = text, object = object } end)
+  xmpp.on_error(function(text, object, whose) errors[#errors + 1] = { text = text, object = object, whose = whose } end)
   was = manner.enter and manner.enter()
 end
 
@@ -129,7 +129,7 @@ function stage.notes(conn, name)
   end
 end
 
--- The errors given to on_error since the last time, each {text, object}.
+-- The errors given to on_error since the last time, each {text, object, whose}.
 function stage.take_errors()
   local taken = errors
   errors = {}
