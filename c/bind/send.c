@@ -84,13 +84,11 @@ static int check_from(const xb_conn *conn, const xb_address *a, xm_err *e) {
  * memory of Lua's has been done before, and is undone when this fails. So who is told that a stanza is not sent can rely on
  * it, and so can who is told that it is. */
 
-/* Writes the stanza at index 2, to be committed; XM_EINVAL: w->reason. */
+/* Writes the stanza at index 2, to be committed; XM_EINVAL: w->reason. One that is not committed is gone when the next one
+ * is begun (xm_sm_out). */
 static int write_stanza(lua_State *L, xb_conn *conn, xb_writing *w, xm_err *e) {
   int rc = xb_write(L, 2, xm_conn_out(conn->c), w);
-  if (rc == XM_OK && check_from(conn, w->address, e) < 0) {
-    xm_sm_drop(xm_conn_sm(conn->c));
-    return XM_EFAIL;
-  }
+  if (rc == XM_OK) rc = check_from(conn, w->address, e);
   return rc == XM_ENOMEM ? xm_err_nomem(e) : rc;
 }
 
@@ -222,13 +220,11 @@ static const char *push_id(lua_State *L, xb_state *st, char room[XM_RND_ID + 1])
 
 /* The stanza at index 2 leaves as a request, and `waiter` gets its response. XM_EINVAL: w->reason. */
 static int ask(lua_State *L, xb_conn *conn, xb_waiter *waiter, xb_writing *w, xm_err *e) {
-  xm_buf *out = xm_conn_out(conn->c);
-  size_t mark = xm_buf_mark(out);
+  size_t mark = xm_buf_mark(xm_conn_out(conn->c));
   uint64_t seq;
   int rc = write_stanza(L, conn, w, e);
   if (rc < 0) return rc;
   rc = await(conn, w->address, waiter, e);
-  if (rc < 0) xm_buf_rollback(out, mark);
   if (rc == XM_EINVAL) snprintf(w->reason, sizeof w->reason, "stanza.id: a request with this id waits already");
   if (rc == XM_OK) rc = xm_conn_commit(conn->c, mark, XM_SM_REQUEST | doubts(conn, w->address), &seq, e);
   if (rc == XM_OK) xb_waiter_set_seq(waiter, seq);
