@@ -214,18 +214,18 @@ server.each(function(s)
             ["host.example"] = LOOPBACK })
       end)
 
-      it("leave time for the next, however many are silent and wherever: of four, the last", function()
+      it("leave time for the next, however many are silent and wherever: of three, the last", function()
         local silent = { [DIRECT] = "wait 20\n", [CLIENT] = "C: <stream:stream ...>\nwait 20\n" }
         for service, text in pairs(silent) do
           local zone = { [DIRECT] = { SRV = {} }, [CLIENT] = { SRV = {} }, ["host.example"] = LOOPBACK }
-          for i = 1, 3 do
+          for i = 1, 2 do
             local play = peer.play(text, { grace = 2 })
             open[#open + 1] = { close = function() play:stop() end }
             zone[service].SRV[i] = srv(i, play.port)
           end
           zone[CLIENT].SRV[#zone[CLIENT].SRV + 1] = srv(9, s.port)
-          local seconds = timed(function() found("starttls", zone, { timeout = 8 }) end)
-          assert.is_true(seconds > 5 and seconds < 8, seconds) -- 2 s for each
+          local seconds = timed(function() found("starttls", zone, { timeout = 9 }) end)
+          assert.is_true(seconds > 5.5, seconds) -- 3 s for each, the third one's own among them
         end
       end)
 
