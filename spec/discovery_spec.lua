@@ -205,6 +205,15 @@ server.each(function(s)
         assert.equal("not-authorized", err.condition)
       end)
 
+      it("are not passed over for the next when it has logged us in", function()
+        local play = peer.play(peer.starttls .. peer.plain .. "cut\n", { grace = 2, certs = certs })
+        open[#open + 1] = { close = function() play:stop() end }
+        fails({ layer = "tcp", condition = "EOF", retry = true }, {},
+          { [CLIENT] = { SRV = { srv(1, play.port), srv(2, s.port) } }, ["host.example"] = LOOPBACK },
+          { ca_file = play.ca })
+        play:check()
+      end)
+
       it("tell the last one's error when there is no other", function()
         fails({ layer = "tcp", condition = "ECONNREFUSED", retry = true }, {},
           { [DIRECT] = { SRV = { srv(1, s.port) } }, [CLIENT] = { SRV = { srv(2, NOBODY) } },
