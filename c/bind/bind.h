@@ -326,6 +326,8 @@ int xb_l_on(lua_State *L);
 /* save.c */
 
 int xb_l_save(lua_State *L);
+/* The flags (XM_SM_...) of a stanza whose saved table is on top of the stack. */
+unsigned xb_saved_flags(lua_State *L);
 int xb_l_clocks(lua_State *L);
 int xb_l_enqueue(lua_State *L);
 

@@ -258,7 +258,8 @@ int xb_l_request(lua_State *L) {
   return 1;
 }
 
-/* expect({name=, id=, to=, from=}, who, seconds): a response to what another process has asked. */
+/* expect({name=, id=, to=, from=, seq=}, who, seconds): a response to what another process has asked, by the stanza of that
+ * number, which may be in the log still. */
 int xb_l_expect(lua_State *L) {
   static const char *const keys[] = {"name", "id", "to", "from"};
   xb_conn *conn = xb_check_conn(L);
@@ -266,6 +267,7 @@ int xb_l_expect(lua_State *L) {
   const char **const fields[] = {&a.name, &a.id, &a.to, &a.from};
   size_t *const lengths[] = {NULL, &a.id_len, &a.to_len, &a.from_len};
   xb_waiter *waiter;
+  lua_Integer seq;
   xm_err e = {0};
   int i;
   double seconds = luaL_checknumber(L, 4);
@@ -273,7 +275,10 @@ int xb_l_expect(lua_State *L) {
     lua_getfield(L, 2, keys[i]);
     *fields[i] = i < 2 ? luaL_checklstring(L, -1, lengths[i]) : luaL_optlstring(L, -1, NULL, lengths[i]);
   }
+  lua_getfield(L, 2, "seq");
+  seq = luaL_optinteger(L, -1, 0);
   waiter = xb_wait(L, conn->st, conn, XB_RESPONSE, 3, seconds);
+  if (waiter) xb_waiter_set_seq(waiter, (uint64_t)seq);
   if (waiter && await(conn, &a, waiter, &e) == XM_OK) return 0;
   if (waiter) xb_drop_waiter(L, waiter);
   return luaL_error(L, "%s", waiter && !xm_err_is_set(&e) ? "this id waits already" : "not enough memory");
