@@ -371,6 +371,25 @@ describe("what becomes of saved stanzas", function()
   end)
 end)
 
+describe("a stanza that has been read and given to nobody yet", function()
+  local core, fed = require "xmpp.core", require "spec.support.fed"
+
+  -- Saved by the log function, which sees it first.
+  it("when the session is saved comes again to the next process, and to no handler here", function()
+    local f, saved, heard = nil, nil, 0
+    f = fed.open { jid = "me@xmpp.test/here", sm = true, resumable = true, log = function(_, text)
+      if text:find "second" then saved = assert(core.conn.save(f.conn)) end
+    end }
+    f.conn:set_handler(function() heard = heard + 1 end)
+    f:feed "<enabled xmlns='urn:xmpp:sm:3' id='x' resume='true'/>"
+    f:feed "<message id='first'/>"
+    f:feed "<message id='second'/>"
+    assert.equal("closed", f.conn:state())
+    assert.same({ 1, 1 }, { saved.h, heard })
+    assert.same({}, saved.queue)
+  end)
+end)
+
 describe("a malformed session", function()
   local function good()
     return { version = 1, account = "alice@xmpp.test", jid = "alice@xmpp.test/r", id = "x", max = 600, h = 0, acked = 0,

@@ -247,9 +247,10 @@ static inline void xb_begin_writing(xb_writing *w, const char *ns, xb_address *a
 int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w);
 /* Pushes what xb_write will take for that attribute of the table at `index`, a number as text; nil: it has none. */
 void xb_push_attribute(lua_State *L, int index, const char *name);
-/* Reads the address of a stanza's table without writing it. */
-/* `child_ns`: in, the stanza's own namespace; out, that of its first child element, NULL when there is none. */
-void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_ns);
+/* Reads the address of a stanza's table without writing it, and without memory. `child_ns`: in, the stanza's own namespace;
+ * out, that of its first child element, NULL when there is none. What both point to is pushed: XB_ADDRESS values. */
+enum { XB_ADDRESS = 6 };
+void xb_push_address(lua_State *L, int index, xb_address *a, const char **child_ns);
 void xb_push_stanza(lua_State *L, const xm_tape *t);
 int xb_l_to_xml(lua_State *L);
 int xb_l_from_xml(lua_State *L);

@@ -164,16 +164,19 @@ static int build(lua_State *L) {
 
 /* save() -> a table, or nil, err. The connection is over then: its link is cut, its session waits to be resumed. No finalizer
  * runs between the first look at the session and its end here: it might send, and what it sent be lost. When memory runs out
- * the connection goes on as if nobody had asked. */
+ * the connection goes on as if nobody had asked. What a handler is at when it saves is done with: it would come again to the
+ * next process. What has been read and is given to nobody yet (the log has it first) is not, and does. */
 int xb_l_save(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
+  bool is_at_hand = conn->event == XM_CONN_STANZA || conn->event == XM_CONN_SKIPPED;
   lua_settop(L, 1);
   luaL_checkstack(L, 16, "a session");
   lua_pushcfunction(L, build); /* may collect */
   lua_pushvalue(L, 1);
   if (is_over(conn) || !xm_sm_id(xm_conn_sm(conn->c)) || !xm_conn_jid(conn->c)) return refuse(L, conn);
-  xm_conn_handled(conn->c); /* what a handler is at when it saves is done with: it would come again to the next process */
+  if (!is_at_hand) xm_conn_handled(conn->c);
   if (xb_undisturbed(L, 1) != LUA_OK) return lua_error(L);
+  if (is_at_hand) conn->event = XM_CONN_NOTHING;
   empty_queue(L, conn);
   xm_conn_detach(conn->c);
   xb_mark_ready(conn);
