@@ -154,6 +154,8 @@ local outers = {
     r.conn:set_handler(function(s) r.note("handler" .. tostring(s[2].n)) end)
     fed.settle()
   end, queue_one },
+  { "a message for a handler", feed "<message from='bob@xmpp.test/pc' n='1'><body>hi</body></message>",
+    function(r) r.conn:set_handler(function(s) r.note("handler" .. tostring(s[2].n)) end) end },
   { "connect", function(r)
     local f = fed.open { jid = "other@xmpp.test/here", sm = true }
     local state = f.conn:state()
