@@ -35,7 +35,7 @@ server.each(function(s)
   -- XEP-0114.
   local function connect()
     local sock, text = assert(socket.connect(s.host, s.component_port)), ""
-    sock:settimeout(10)
+    sock:settimeout(60) -- fifty thousand elements keep a loaded server busy
     local function read_until(what)
       while not text:find(what) do text = text .. assert(sock:receive(1)) end
       return text:match(what)
