@@ -10,19 +10,30 @@ description = {
 }
 -- lua-cjson is only needed by xexpr.to_json and xexpr.from_json, which say so when it is missing.
 dependencies = { "lua >= 5.1, < 5.6" }
--- OpenSSL, expat, libuv, c-ares, libidn2 and libunistring are looked for by the Makefile, with pkg-config; what is
--- missing it names with its packages.
+-- What pkg-config finds is taken, but for those whose folder is given as EXPAT_DIR=/opt/expat and so on.
+external_dependencies = {
+  OPENSSL = { header = "openssl/ssl.h", library = "ssl" },
+  EXPAT = { header = "expat.h", library = "expat" },
+  UV = { header = "uv.h", library = "uv" },
+  CARES = { header = "ares.h", library = "cares" },
+  IDN2 = { header = "idn2.h", library = "idn2" },
+  UNISTRING = { header = "unistr.h", library = "unistring" },
+}
 build = {
   type = "make",
   build_variables = {
     CC = "$(CC)",
-    CFLAGS = "$(CFLAGS) -O2",
+    CFLAGS = "$(CFLAGS) -O2 -I$(OPENSSL_INCDIR) -I$(EXPAT_INCDIR) -I$(UV_INCDIR) -I$(CARES_INCDIR) -I$(IDN2_INCDIR)"
+      .. " -I$(UNISTRING_INCDIR) -L$(OPENSSL_LIBDIR) -L$(EXPAT_LIBDIR) -L$(UV_LIBDIR) -L$(CARES_LIBDIR) -L$(IDN2_LIBDIR)"
+      .. " -L$(UNISTRING_LIBDIR)",
     LUA = "$(LUA)",
     LUA_CFLAGS = "-I$(LUA_INCDIR)",
   },
   install_variables = {
     CC = "$(CC)",
-    CFLAGS = "$(CFLAGS) -O2",
+    CFLAGS = "$(CFLAGS) -O2 -I$(OPENSSL_INCDIR) -I$(EXPAT_INCDIR) -I$(UV_INCDIR) -I$(CARES_INCDIR) -I$(IDN2_INCDIR)"
+      .. " -I$(UNISTRING_INCDIR) -L$(OPENSSL_LIBDIR) -L$(EXPAT_LIBDIR) -L$(UV_LIBDIR) -L$(CARES_LIBDIR) -L$(IDN2_LIBDIR)"
+      .. " -L$(UNISTRING_LIBDIR)",
     LUA = "$(LUA)",
     LUA_CFLAGS = "-I$(LUA_INCDIR)",
     LUADIR = "$(LUADIR)",

@@ -417,7 +417,7 @@ server.each(function(s)
       return assert(xmpp.connect_client(user .. "@" .. s.domain, s.users[user], s.host, s.port, s.opts(opts)))
     end
     local told, alerts = 0, 0
-    local alice = login("alice", { max_queue = LIMIT, ack_timeout = 1 })
+    local alice = login("alice", { max_queue = LIMIT, ack_timeout = 3 })
     local bob = login "bob"
     alice:on("full", function() told = told + 1 end)
     bob:set_handler(function() alerts = alerts + 1 end)
@@ -425,13 +425,13 @@ server.each(function(s)
     for i = 1, 400 do
       assert(bob:send { "message", { to = to_alice }, { "body", ("x"):rep(500) } })
       assert(alice:send { "message", { to = to_bob }, { "body", "alert " .. i } })
-      if i % 50 == 0 then stage.turn_until(function() return alice:pending() < LIMIT / 4 end) end
+      if i % 50 == 0 then stage.turn_until(function() return alice:pending() < LIMIT / 4 end, 100) end
     end
-    stage.turn_until(function() return alerts == 400 end)
+    stage.turn_until(function() return alerts == 400 end, 100)
     stage.turn_until(function() -- the flood may be late
       if alice:pending() == 0 then alice:send { "message", { to = to_bob }, { "body", "one more" } } end
       return told > 0
-    end)
+    end, 100)
     assert(alice:flush(60))
     assert.equal(1, told)
     assert.is_true(alice:info().dropped > 0)

@@ -328,6 +328,25 @@ each_host(function(host, name, library)
       assert(cq:loop())
     end)
   elseif name == "copas" then
+    if library.finished then -- the loop of Copas 1 doesn't end
+      it("ends when nothing is left, and goes on when something is begun", function()
+        local slept, called
+        library.loop() -- at once
+        go(function()
+          xmpp.sleep(0.02)
+          slept = true
+        end)
+        library.loop()
+        assert.is_true(slept)
+        library.addthread(function()
+          library.sleep(0.05) -- nobody reads the descriptor when this begins something
+          xmpp.after(0.01, function() called = true end)
+        end)
+        library.loop()
+        assert.is_true(called)
+      end)
+    end
+
     it("reads a socket of its own behind a wait", function()
       local socket = require "socket"
       local listener = assert(socket.bind("127.0.0.1", 0))

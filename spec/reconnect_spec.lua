@@ -459,6 +459,45 @@ server.each(function(s)
       assert(say(bob, s.component, "and back"))
       assert.equal("and back", body(assert(conn:receive_blocking(30))))
     end)
+
+    -- To the server, who has its name meanwhile is its own old link.
+    it("comes back where the server believes in its old link still", function()
+      local p = bad_link(s, "component_port")
+      local bob = login(s, "bob")
+      local conn = keep(assert(xmpp.connect_component(p.host, p.port, s.component, s.secret, { reconnect = SOON })))
+      local states, refused = managed.states(conn), 0
+      conn:on("state", function(state, err)
+        states[#states + 1] = state
+        if state == "waiting" and err.condition == "conflict" then refused = refused + 1 end
+      end)
+      p:tell "refuse"
+      p:tell "cut rst"
+      is_in(conn, "waiting")
+      local old = assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret))
+      p:tell "accept"
+      turn_until(function() return refused > 1 or states[#states] == "ready" end, "the server's word")
+      old:stop()
+      is_in(conn, "ready")
+      assert(say(bob, s.component, "back"))
+      assert.equal("back", body(assert(conn:receive_blocking(30))))
+      assert.equal(s.name == "prosody", refused > 0) -- ejabberd lets several have one name
+    end)
+
+    it("is asked as its users are written, and who asked knows the answer in the server's spelling", function()
+      local conn = keep(assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret)))
+      local bob, asked = login(s, "bob"), {}
+      conn:set_handler(function(x)
+        asked[#asked + 1] = x[2].to
+        conn:send { "iq", { type = "result", id = x[2].id, to = x[2].from, from = x[2].to } }
+      end)
+      for _, user in ipairs { "stra\195\159e", "\207\131\206\175\207\131\207\133\207\134\206\191\207\130" } do
+        local at = user .. "@" .. s.component
+        local response = assert(bob:send_await({ "iq", { type = "get", to = at }, PING }, 10))
+        assert.equal("result", response[2].type)
+        assert.equal(asked[#asked], response[2].from)
+      end
+      assert.equal(2, #asked)
+    end)
   end)
 end, { more_users = "dave:davepw", extra_modules = "mod_register" })
 
@@ -764,7 +803,8 @@ describe("see-other-host", function()
 
   it("that is no host is reported", function()
     for _, target in ipairs { "", "localhost:0", "localhost:65536", "localhost:", "localhost:5222x", "localhost:-1",
-      ":5222", ("x"):rep(300), ("x"):rep(300) .. ":5222", "[::1", "[]:5222", "[::1]5222", "a b", "a@b", "a/b" } do
+      ":5222", ("x"):rep(300), ("x"):rep(300) .. ":5222", ("x"):rep(9000) .. ":5222", "[::1",
+      "[]:5222", "[::1]5222", "a b", "a@b", "a/b" } do
       is_reported(play(sends_to(target), "eof\n"), { see_other_host = true })
     end
   end)

@@ -120,8 +120,12 @@ describe("The library, loaded again,", function()
 
   reloads("knows of an account that it has logged in without showing its password", function(load)
     old_core.shared.stronger["me@xmpp.test"] = "SCRAM-SHA-256"
+    old_core.shared.bound["me@xmpp.test"] = "tls-exporter"
     load()
     assert.equal("SCRAM-SHA-256", old_core.shared.stronger["me@xmpp.test"])
+    assert.equal("tls-exporter", old_core.shared.bound["me@xmpp.test"])
+    old.forget()
+    assert.same({}, old_core.shared.bound)
     old_core.shared.stronger["me@xmpp.test"] = nil
   end)
 

@@ -210,6 +210,23 @@ server.each(function(s)
       assert.is_true(told.stopped)
       assert.same({ "new" }, bodies(bob))
     end)
+
+    it("that the server has forgotten gets the response to what had not left yet", function()
+      local p = keep(proxy.start(s.host, s.port))
+      local alice = login(s, "alice", { reconnect = { min = 100, max = 100 } }, p)
+      p:tell "cut rst"
+      turn_until(function() return alice:state() == "waiting" end, "the cut")
+      assert(alice:send_callback({ "iq", { type = "get", id = "unsent", to = s.domain }, PING }, function() end, 30))
+      local saved, told = json.decode(json.encode((assert(alice:save())))), nil
+      s:restart(true)
+      saved.port = s.port
+      local conn = keep(assert(xmpp.resume(saved, s.users.alice, s.opts { on_response = function(stanza, _, err, id)
+        told = id .. " " .. (stanza and stanza[2].type or err.condition)
+      end })))
+      turn_until(function() return told end, "the response")
+      assert.equal("unsent result", told)
+      assert.equal(1, conn:info().rebound)
+    end)
   end)
 
   describe("save", function()
@@ -239,7 +256,7 @@ describe("the age of what was saved", function()
   local function age(saved, stanza)
     local s = { xml = "<presence/>", at = 0, age = MINUTE, ours = true, stamped = true }
     for name, value in pairs(stanza or {}) do s[name] = value or nil end
-    saved.stanzas = { s }
+    saved.stanzas, saved.pending = { s }, {}
     local result = session(saved).stanzas[1]
     assert.same({ xml = s.xml, age = result.age, ours = true, stamped = true }, result)
     assert.equal(0, result.age % 1)
@@ -288,6 +305,88 @@ describe("the age of what was saved", function()
     assert.equal(boot, saved.boot)
     assert.is_nil(stanza.ours)
     assert.is_nil(stanza.stamped)
+  end)
+end)
+
+-- Who waits for a response is told by that, and nobody of the library's own answers: in the next process, too.
+describe("what becomes of saved stanzas", function()
+  local core, fed = require "xmpp.core", require "spec.support.fed"
+  local session = require "xmpp.saved".session
+  local ME, PEER = "me@xmpp.test/here", "bob@xmpp.test/pc"
+  local told
+
+  local function open(old)
+    local f = fed.open { jid = ME, sm = true, resumable = true, session = old }
+    if not old then f:feed "<enabled xmlns='urn:xmpp:sm:3' id='x' resume='true'/>" end
+    return f
+  end
+
+  local function send_all(f)
+    f.conn:set_handler(function() end)
+    assert(f.conn:send { "message", { id = "m", to = PEER } })
+    assert(f.conn:send_callback({ "iq", { type = "get", id = "q", to = PEER } }, function() end))
+    f:feed("<iq type='get' id='a' from='" .. PEER .. "'><q xmlns='urn:q'/></iq>")
+    assert(f.conn:send({ "message", { id = "w", to = PEER, from = "other@xmpp.test" } }, { on = function() end }))
+  end
+
+  local function listen(f)
+    told = {}
+    f.conn:on("failed", function(stanza) told[#told + 1] = stanza[2].id end)
+  end
+
+  it("is told as without saving, but for their `on`", function()
+    local f = open()
+    send_all(f)
+    listen(f)
+    f:feed "</stream:stream>"
+    assert.same({ "m" }, told)
+    f = open()
+    send_all(f)
+    local old = session(json.decode(json.encode((assert(core.conn.save(f.conn))))))
+    fed.settle()
+    old.jid = core.jid(ME)
+    f = open(old)
+    listen(f)
+    f:feed "</stream:stream>"
+    assert.same({ "m", "w" }, told)
+  end)
+
+  it("is known by what they were, and who waits by its stanza's place", function()
+    local f = open()
+    f.conn:send { "message", { id = "gone", to = PEER } }
+    f:sent()
+    f:feed "<a xmlns='urn:xmpp:sm:3' h='1'/>"
+    send_all(f)
+    local saved = json.decode(json.encode((assert(core.conn.save(f.conn)))))
+    fed.settle()
+    local flags = {}
+    for i, s in ipairs(saved.stanzas) do
+      flags[i] = ("%d%s%s%s%s"):format(s.number, s.request and " request" or "", s.answer and " answer" or "",
+        s.foreign and " foreign" or "", s.ours and " ours" or "")
+    end
+    assert.same({ "2", "3 request", "4 answer", "5 foreign" }, flags)
+    assert.equal(1, #saved.pending)
+    assert.equal(3, saved.pending[1].number)
+    assert.equal(2, session(saved).pending[1].seq)
+  end)
+end)
+
+describe("a stanza that has been read and given to nobody yet", function()
+  local core, fed = require "xmpp.core", require "spec.support.fed"
+
+  -- Saved by the log function, which sees it first.
+  it("when the session is saved comes again to the next process, and to no handler here", function()
+    local f, saved, heard = nil, nil, 0
+    f = fed.open { jid = "me@xmpp.test/here", sm = true, resumable = true, log = function(_, text)
+      if text:find "second" then saved = assert(core.conn.save(f.conn)) end
+    end }
+    f.conn:set_handler(function() heard = heard + 1 end)
+    f:feed "<enabled xmlns='urn:xmpp:sm:3' id='x' resume='true'/>"
+    f:feed "<message id='first'/>"
+    f:feed "<message id='second'/>"
+    assert.equal("closed", f.conn:state())
+    assert.same({ 1, 1 }, { saved.h, heard })
+    assert.same({}, saved.queue)
   end)
 end)
 
@@ -342,6 +441,11 @@ describe("a malformed session", function()
       check("stanzas[1].xml: ", function(t) t.stanzas[1].xml = xml end)
     end
     check("stanzas[1].at: ", function(t) t.stanzas[1].at = "now" end)
+    for _, flag in ipairs { "ours", "stamped", "request", "answer", "no_to", "foreign" } do
+      check("stanzas[1]." .. flag .. ": ", function(t) t.stanzas[1][flag] = json.null end)
+    end
+    check("stanzas[1].number: ", function(t) t.stanzas[1].number = 0.5 end)
+    check("pending[1].number: ", function(t) t.pending[1].number = "1" end)
     check("pending[1]: ", function(t) t.pending[1] = 1 end)
     check("pending[1].id: ", function(t) t.pending[1].id = nil end)
     check("pending[1].name: ", function(t) t.pending[1].name = 1 end)

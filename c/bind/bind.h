@@ -254,14 +254,15 @@ static inline void xb_begin_writing(xb_writing *w, const char *ns, xb_address *a
   w->address = a;
 }
 
-/* Writes the table at `index`. 0; XM_EINVAL (reason), XM_ENOMEM; then nothing is in the buffer. Raises no Lua error, runs no
- * metamethod. */
+/* Writes the table at `index`. 0; XM_EINVAL (reason), XM_ENOMEM: what is in the buffer then is for the caller to drop. Raises
+ * no Lua error, runs no metamethod. */
 int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w);
 /* Pushes what xb_write will take for that attribute of the table at `index`, a number as text; nil: it has none. */
 void xb_push_attribute(lua_State *L, int index, const char *name);
-/* Reads the address of a stanza's table without writing it. */
-/* `child_ns`: in, the stanza's own namespace; out, that of its first child element, NULL when there is none. */
-void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_ns);
+/* Reads the address of a stanza's table without writing it, and without memory. `child_ns`: in, the stanza's own namespace;
+ * out, that of its first child element, NULL when there is none. What both point to is pushed: XB_ADDRESS values. */
+enum { XB_ADDRESS = 6 };
+void xb_push_address(lua_State *L, int index, xb_address *a, const char **child_ns);
 void xb_push_stanza(lua_State *L, const xm_tape *t);
 int xb_l_to_xml(lua_State *L);
 int xb_l_from_xml(lua_State *L);
@@ -338,6 +339,8 @@ int xb_l_on(lua_State *L);
 /* save.c */
 
 int xb_l_save(lua_State *L);
+/* The flags (XM_SM_...) of a stanza whose saved table is on top of the stack. */
+unsigned xb_saved_flags(lua_State *L);
 int xb_l_clocks(lua_State *L);
 int xb_l_enqueue(lua_State *L);
 

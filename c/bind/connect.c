@@ -113,18 +113,6 @@ static double number_field(lua_State *L, const char *key) {
   return x;
 }
 
-static bool bool_field(lua_State *L, const char *key) {
-  bool yes;
-  lua_getfield(L, -1, key);
-  yes = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return yes;
-}
-
-static unsigned flags_field(lua_State *L) {
-  return (bool_field(L, "ours") ? XM_SM_OURS : 0u) | (bool_field(L, "stamped") ? XM_SM_STAMPED : 0u);
-}
-
 /* session.stanzas, as an array that Lua owns, left on the stack. */
 static const xm_sm_stanza *read_stanzas(lua_State *L, size_t *n) {
   xm_sm_stanza *list;
@@ -135,7 +123,7 @@ static const xm_sm_stanza *read_stanzas(lua_State *L, size_t *n) {
   lua_insert(L, -2);
   for (i = 0; i < *n; i++) {
     lua_rawgeti(L, -1, (lua_Integer)i + 1);
-    list[i] = (xm_sm_stanza){.given = xm_loop_ticks() - (int64_t)number_field(L, "age"), .flags = flags_field(L)};
+    list[i] = (xm_sm_stanza){.given = xm_loop_ticks() - (int64_t)number_field(L, "age"), .flags = xb_saved_flags(L)};
     list[i].xml = text_field(L, "xml", &list[i].len);
     lua_pop(L, 1);
   }

@@ -92,8 +92,11 @@ static xm_question *ask_tape(xb_conn *conn, const xm_tape *t) {
 xm_question *xb_ask_table(lua_State *L, xb_conn *conn, int index) {
   xb_address a;
   const char *ns = xm_conn_ns(conn->c);
-  xb_read_address(L, index, &a, &ns);
-  return ask(conn, &a);
+  xm_question *q;
+  xb_push_address(L, index, &a, &ns);
+  q = ask(conn, &a);
+  lua_pop(L, XB_ADDRESS);
+  return q;
 }
 
 static void release(dispatch *d) {
@@ -103,11 +106,14 @@ static void release(dispatch *d) {
 }
 
 static void to_handler(dispatch *d) {
+  int handler;
   if (d->conn->handler == XB_DEFAULT_HANDLER) {
     to_callbacks(d);
   } else {
+    xb_push_part(d->L, d->at, XB_HANDLER); /* a finalizer may take it away while there is a table made */
+    handler = lua_gettop(d->L);
     need_table(d);
-    xb_push_part(d->L, d->at, XB_HANDLER);
+    lua_pushvalue(d->L, handler);
     deliver(d, "handler", 0);
   }
 }
@@ -152,13 +158,8 @@ static void table_to_callbacks(dispatch *d) {
   xb_address a;
   const char *ns = xm_conn_ns(d->conn->c);
   xm_route_filter is;
-  xb_read_address(d->L, d->table, &a, &ns);
-  luaL_checkstack(d->L, 5, "a stanza");
-  is = (xm_route_filter){.name = lua_pushstring(d->L, a.name), /* callbacks may change the table */
-                         .type = lua_pushstring(d->L, a.type),
-                         .xmlns = lua_pushstring(d->L, ns),
-                         .from = lua_pushstring(d->L, a.from),
-                         .id = lua_pushstring(d->L, a.id)};
+  xb_push_address(d->L, d->table, &a, &ns); /* callbacks may change the table */
+  is = (xm_route_filter){.name = a.name, .type = a.type, .xmlns = ns, .from = a.from, .id = a.id};
   for (slot = xm_route_next_like(r, 0, &is); slot && slot <= last; slot = xm_route_next_like(r, slot, &is))
     deliver(d, "callback", push_callback(d, slot));
 }
@@ -185,7 +186,7 @@ int xb_l_default_handler(lua_State *L) {
   lua_settop(L, 2);
   if (!conn->c) return 0;
   ns = xm_conn_ns(conn->c);
-  xb_read_address(L, 1, &a, &ns);
+  xb_push_address(L, 1, &a, &ns);
   if (must_be_answered(a.name, a.type))
     d.question = xm_route_question(xm_conn_route(conn->c), xb_asked_now(conn), a.from, xb_own_address(conn, a.to), a.id);
   table_to_callbacks(&d);

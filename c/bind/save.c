@@ -14,10 +14,32 @@ static void set_text(lua_State *L, const char *key, const char *s, size_t n) {
   lua_setfield(L, -2, key);
 }
 
-static void set_flag(lua_State *L, const char *key, bool yes) {
-  if (!yes) return;
-  lua_pushboolean(L, 1);
-  lua_setfield(L, -2, key);
+/* Flags of a stanza that the next process must know, as what becomes of it is told by them. Its own `on` is told no more. */
+static const struct {
+  const char *key;
+  unsigned flag;
+} flags[] = {{"ours", XM_SM_OURS},     {"stamped", XM_SM_STAMPED}, {"request", XM_SM_REQUEST},
+             {"answer", XM_SM_ANSWER}, {"no_to", XM_SM_NO_TO},     {"foreign", XM_SM_FROM}};
+
+/* Of the stanza whose table is on top of the stack. */
+static void set_flags(lua_State *L, unsigned of) {
+  size_t i;
+  for (i = 0; i < sizeof flags / sizeof *flags; i++) {
+    if (!(of & flags[i].flag)) continue;
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, flags[i].key);
+  }
+}
+
+unsigned xb_saved_flags(lua_State *L) {
+  unsigned all = 0;
+  size_t i;
+  for (i = 0; i < sizeof flags / sizeof *flags; i++) {
+    lua_getfield(L, -1, flags[i].key);
+    if (lua_toboolean(L, -1)) all |= flags[i].flag;
+    lua_pop(L, 1);
+  }
+  return all;
 }
 
 /* clocks() -> milliseconds since this start of the machine, milliseconds since 1970, which start this is (or ""). */
@@ -30,8 +52,8 @@ int xb_l_clocks(lua_State *L) {
   return 3;
 }
 
-/* { {xml=, at=, age=, ours=, stamped=}... }: what isn't acknowledged, oldest first. `at` is for people: the wall's clock may
- * be set, so ages are what counts. */
+/* { {xml=, at=, age=, number=, and its flags}... }: what isn't acknowledged, oldest first. `at` is for people: the wall's
+ * clock may be set, so ages are what counts. */
 static void push_stanzas(lua_State *L, const xm_sm *sm) {
   double age, wall = (double)xm_loop_wall();
   xm_sm_stanza st;
@@ -43,13 +65,13 @@ static void push_stanzas(lua_State *L, const xm_sm *sm) {
     age = (double)(xm_loop_ticks() - st.given);
     set_number(L, "at", age < wall ? wall - age : 0);
     set_number(L, "age", age);
-    set_flag(L, "ours", st.flags & XM_SM_OURS);
-    set_flag(L, "stamped", st.flags & XM_SM_STAMPED);
+    set_number(L, "number", (double)st.seq);
+    set_flags(L, st.flags);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
 }
 
-/* { {name=, id=, to=, from=}... }: what is asked and not answered. */
+/* { {name=, id=, to=, from=, number=}... }: what is asked and not answered, and by which stanza. */
 static void push_pending(lua_State *L, const xb_conn *conn) {
   const xb_waiter *w;
   lua_Integer n = 0;
@@ -59,7 +81,8 @@ static void push_pending(lua_State *L, const xb_conn *conn) {
     xm_route_request q;
     if (!p) continue;
     q = xm_route_describe(p);
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
+    set_number(L, "number", (double)xb_waiter_seq(w));
     set_text(L, "name", q.name, strlen(q.name));
     set_text(L, "id", q.id, q.id_len);
     set_text(L, "to", q.to, q.to_len);
@@ -141,16 +164,19 @@ static int build(lua_State *L) {
 
 /* save() -> a table, or nil, err. The connection is over then: its link is cut, its session waits to be resumed. No finalizer
  * runs between the first look at the session and its end here: it might send, and what it sent be lost. When memory runs out
- * the connection goes on as if nobody had asked. */
+ * the connection goes on as if nobody had asked. What a handler is at when it saves is done with: it would come again to the
+ * next process. What has been read and is given to nobody yet (the log has it first) is not, and does. */
 int xb_l_save(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
+  bool is_at_hand = conn->event == XM_CONN_STANZA || conn->event == XM_CONN_SKIPPED;
   lua_settop(L, 1);
   luaL_checkstack(L, 16, "a session");
   lua_pushcfunction(L, build); /* may collect */
   lua_pushvalue(L, 1);
   if (is_over(conn) || !xm_sm_id(xm_conn_sm(conn->c)) || !xm_conn_jid(conn->c)) return refuse(L, conn);
-  xm_conn_handled(conn->c); /* what a handler is at when it saves is done with: it would come again to the next process */
+  if (!is_at_hand) xm_conn_handled(conn->c);
   if (xb_undisturbed(L, 1) != LUA_OK) return lua_error(L);
+  if (is_at_hand) conn->event = XM_CONN_NOTHING;
   empty_queue(L, conn);
   xm_conn_detach(conn->c);
   xb_mark_ready(conn);

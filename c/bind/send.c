@@ -84,13 +84,11 @@ static int check_from(const xb_conn *conn, const xb_address *a, xm_err *e) {
  * memory of Lua's has been done before, and is undone when this fails. So who is told that a stanza is not sent can rely on
  * it, and so can who is told that it is. */
 
-/* Writes the stanza at index 2, to be committed; XM_EINVAL: w->reason. */
+/* Writes the stanza at index 2, to be committed; XM_EINVAL: w->reason. One that is not committed is gone when the next one
+ * is begun (xm_sm_out). */
 static int write_stanza(lua_State *L, xb_conn *conn, xb_writing *w, xm_err *e) {
   int rc = xb_write(L, 2, xm_conn_out(conn->c), w);
-  if (rc == XM_OK && check_from(conn, w->address, e) < 0) {
-    xm_sm_drop(xm_conn_sm(conn->c));
-    return XM_EFAIL;
-  }
+  if (rc == XM_OK) rc = check_from(conn, w->address, e);
   return rc == XM_ENOMEM ? xm_err_nomem(e) : rc;
 }
 
@@ -222,13 +220,11 @@ static const char *push_id(lua_State *L, xb_state *st, char room[XM_RND_ID + 1])
 
 /* The stanza at index 2 leaves as a request, and `waiter` gets its response. XM_EINVAL: w->reason. */
 static int ask(lua_State *L, xb_conn *conn, xb_waiter *waiter, xb_writing *w, xm_err *e) {
-  xm_buf *out = xm_conn_out(conn->c);
-  size_t mark = xm_buf_mark(out);
+  size_t mark = xm_buf_mark(xm_conn_out(conn->c));
   uint64_t seq;
   int rc = write_stanza(L, conn, w, e);
   if (rc < 0) return rc;
   rc = await(conn, w->address, waiter, e);
-  if (rc < 0) xm_buf_rollback(out, mark);
   if (rc == XM_EINVAL) snprintf(w->reason, sizeof w->reason, "stanza.id: a request with this id waits already");
   if (rc == XM_OK) rc = xm_conn_commit(conn->c, mark, XM_SM_REQUEST | doubts(conn, w->address), &seq, e);
   if (rc == XM_OK) xb_waiter_set_seq(waiter, seq);
@@ -262,7 +258,8 @@ int xb_l_request(lua_State *L) {
   return 1;
 }
 
-/* expect({name=, id=, to=, from=}, who, seconds): a response to what another process has asked. */
+/* expect({name=, id=, to=, from=, seq=}, who, seconds): a response to what another process has asked, by the stanza of that
+ * number, which may be in the log still. */
 int xb_l_expect(lua_State *L) {
   static const char *const keys[] = {"name", "id", "to", "from"};
   xb_conn *conn = xb_check_conn(L);
@@ -270,6 +267,7 @@ int xb_l_expect(lua_State *L) {
   const char **const fields[] = {&a.name, &a.id, &a.to, &a.from};
   size_t *const lengths[] = {NULL, &a.id_len, &a.to_len, &a.from_len};
   xb_waiter *waiter;
+  lua_Integer seq;
   xm_err e = {0};
   int i;
   double seconds = luaL_checknumber(L, 4);
@@ -277,7 +275,10 @@ int xb_l_expect(lua_State *L) {
     lua_getfield(L, 2, keys[i]);
     *fields[i] = i < 2 ? luaL_checklstring(L, -1, lengths[i]) : luaL_optlstring(L, -1, NULL, lengths[i]);
   }
+  lua_getfield(L, 2, "seq");
+  seq = luaL_optinteger(L, -1, 0);
   waiter = xb_wait(L, conn->st, conn, XB_RESPONSE, 3, seconds);
+  if (waiter) xb_waiter_set_seq(waiter, (uint64_t)seq);
   if (waiter && await(conn, &a, waiter, &e) == XM_OK) return 0;
   if (waiter) xb_drop_waiter(L, waiter);
   return luaL_error(L, "%s", waiter && !xm_err_is_set(&e) ? "this id waits already" : "not enough memory");

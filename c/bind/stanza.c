@@ -477,7 +477,6 @@ static int write_root(lua_State *L, int index, xm_buf *out, xb_writing *w) {
   rc = write_element(&k, lua_gettop(L));
   if (rc == XM_OK && w->ns && w->address->name[0] == 'i') rc = check_iq(&k);
   lua_settop(L, top);
-  if (rc < 0) xm_out_abandon(&k.out);
   return rc;
 }
 
@@ -492,14 +491,17 @@ int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w) {
   return rc;
 }
 
-/* Raw string attribute `key` of the attribute table at the top, or NULL. */
-static const char *raw_attribute(lua_State *L, const char *key) {
-  const char *s;
-  lua_pushstring(L, key);
-  lua_rawget(L, -2);
-  s = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-  lua_pop(L, 1);
-  return s;
+/* Pushes the attributes of these names, of the table of attributes at `at`, as strings; one that isn't there, or is none, as
+ * nil. The keys are looked through, since to make one might run a finalizer, which might change the table. */
+static void push_raw(lua_State *L, int at, const char *const *names, int n) {
+  int i, first = lua_gettop(L) + 1;
+  for (i = 0; i < n; i++) lua_pushnil(L);
+  if (!lua_istable(L, at)) return;
+  for (lua_pushnil(L); lua_next(L, at); lua_settop(L, first + n)) {
+    if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) continue;
+    for (i = 0; i < n; i++)
+      if (strcmp(lua_tostring(L, first + n), names[i]) == 0) lua_pushvalue(L, first + n + 1), lua_replace(L, first + i);
+  }
 }
 
 void xb_push_attribute(lua_State *L, int index, const char *name) {
@@ -521,37 +523,39 @@ void xb_push_attribute(lua_State *L, int index, const char *name) {
   lua_settop(L, top + 1);
 }
 
-/* The namespace of the first child element; a received child without xmlns has its parent's. */
-static const char *first_child_ns(lua_State *L, int at, const char *own) {
+/* Pushes the namespace of the first child element; nil: there is none, or it has no xmlns, and so its parent's. Returns
+ * whether there is a child. */
+static bool push_child_ns(lua_State *L, int at) {
+  static const char *const xmlns = "xmlns";
+  int top = lua_gettop(L);
   lua_Integer i;
-  for (i = 3; lua_rawgeti(L, at, i) != LUA_TNIL; i++, lua_settop(L, at)) {
-    const char *ns = own;
+  for (i = 3; lua_rawgeti(L, at, i) != LUA_TNIL; i++, lua_settop(L, top)) {
     if (!lua_istable(L, -1)) continue;
-    if (lua_rawgeti(L, -1, 2) == LUA_TTABLE) ns = raw_attribute(L, "xmlns");
-    lua_settop(L, at);
-    return ns ? ns : own;
+    lua_rawgeti(L, -1, 2);
+    push_raw(L, top + 2, &xmlns, 1);
+    lua_replace(L, top + 1);
+    lua_settop(L, top + 1);
+    return true;
   }
-  lua_settop(L, at);
-  return NULL;
+  return false; /* the nil is there */
 }
 
-void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_ns) {
-  int top = lua_gettop(L);
+void xb_push_address(lua_State *L, int index, xb_address *a, const char **child_ns) {
+  static const char *const names[] = {"type", "id", "to", "from"};
+  const char **const fields[] = {&a->type, &a->id, &a->to, &a->from};
+  int i, top;
+  index = lua_absindex(L, index);
   xb_clear_address(a);
-  luaL_checkstack(L, 8, "a stanza");
-  lua_pushvalue(L, index);
-  lua_rawgeti(L, -1, 1);
+  luaL_checkstack(L, 16, "a stanza");
+  top = lua_gettop(L);
+  lua_rawgeti(L, index, 1);
   a->name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
-  lua_pop(L, 1);
-  if (lua_rawgeti(L, -1, 2) == LUA_TTABLE) {
-    a->type = raw_attribute(L, "type");
-    a->id = raw_attribute(L, "id");
-    a->to = raw_attribute(L, "to");
-    a->from = raw_attribute(L, "from");
-  }
-  lua_settop(L, top + 1);
-  *child_ns = first_child_ns(L, top + 1, *child_ns);
-  lua_settop(L, top);
+  lua_rawgeti(L, index, 2);
+  push_raw(L, top + 2, names, 4);
+  lua_remove(L, top + 2);
+  for (i = 0; i < 4; i++) *fields[i] = lua_tostring(L, top + 2 + i);
+  if (!push_child_ns(L, index)) *child_ns = NULL;
+  else if (!lua_isnil(L, -1)) *child_ns = lua_tostring(L, -1);
 }
 
 /* Done with what was made there. A large one isn't kept. */

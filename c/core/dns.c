@@ -530,8 +530,11 @@ static ares_socket_t new_socket(int family, int type, int protocol, void *arg) {
   return fd;
 }
 
+/* c-ares (1.34) that has no memory for a connection it has just opened closes it without saying that it isn't to be watched
+ * any more. */
 static int end_socket(ares_socket_t fd, void *arg) {
   note_memory(arg);
+  on_socket(arg, fd, 0, 0);
   return close(fd);
 }
 

@@ -50,11 +50,22 @@ static unsigned targets_left(const xm_targets *t) {
   return n;
 }
 
+/* What each of those that have their turn yet, this one among them, may take of the time that is left. */
+static uint64_t share_of(const xm_link *k) {
+  uint64_t now = xm_loop_now(k->loop), left = k->due > now ? k->due - now : 0;
+  return left / (targets_left(k->targets) + 1);
+}
+
+/* Once for each target: one that is slow in every phase must not live on the time of the next. */
+void xk_take_share(xm_link *k) {
+  k->share = xm_loop_now(k->loop) + share_of(k);
+}
+
 /* Half of it all, or less where others must have their share. */
 static unsigned time_for_phase(const xm_link *k) {
-  uint64_t now = xm_loop_now(k->loop), left = k->due > now ? k->due - now : 0;
-  uint64_t share = left / (targets_left(k->targets) + 1);
-  return (unsigned)(share < k->o->timeout / 2 ? share : k->o->timeout / 2);
+  uint64_t now = xm_loop_now(k->loop), left = k->share > now ? k->share - now : 0;
+  uint64_t most = k->share ? left : share_of(k);
+  return (unsigned)(most < k->o->timeout / 2 ? most : k->o->timeout / 2);
 }
 
 /* The states come in their order, each with its deadline; CLOSED may follow any, and DIALLING a SECURING that failed for the

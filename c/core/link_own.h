@@ -33,6 +33,7 @@ struct xm_link {
   xm_buf in;        /* fed: what the peer "sent" */
   xm_timer phase;   /* the deadline of the state */
   uint64_t due;     /* when it must be OPEN */
+  uint64_t share;   /* when the time of the target that has answered is over; 0: none has */
   uint64_t heard_at; /* when bytes last came */
   xm_err why;
   xm_err unsaid;    /* why nothing can be written any more; what the peer has said may tell more */
@@ -62,6 +63,8 @@ struct xm_link {
 void xk_wake(void *link);
 /* AGAIN, or ENDED: there was no memory for the state's deadline, and no state is without one. */
 xm_link_event xk_enter(xm_link *k, xm_link_state state);
+/* Gives the target that has answered its share of the time. */
+void xk_take_share(xm_link *k);
 /* xm_link_end, before it is open. ENDED. */
 xm_link_event xk_end(xm_link *k, xm_link_how how);
 /* Below TLS. */

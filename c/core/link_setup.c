@@ -133,6 +133,7 @@ xm_link_event xk_dial(xm_link *k) {
   if (rc < 0) return xk_end(k, XM_LINK_CUT);
   k->address = won->sa;
   if (!k->again) pass_target(k->targets, won);
+  if (!k->share) xk_take_share(k);
   if (k->o->tls == XM_TLS_NONE && !k->o->component && !xm_sock_is_loopback(k->sock)) {
     xm_err_set(&k->why, XM_LAYER_TLS, "tls-required", false,
                "tls=\"none\" is only for a server on this machine (a loopback address): use \"starttls\" or \"direct\"");

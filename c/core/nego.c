@@ -351,7 +351,7 @@ static int on_failure(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   int rc = xm_login_again(&n->login, &account, condition, out, e);
   drop_password(n);
   if (rc == 0) return sasl_failure(n, condition, text, e);
-  return rc < 0 ? XM_EFAIL : XM_NEGO_WAIT;
+  return came_to(rc > 0 ? XM_OK : rc, XM_NEGO_WAIT);
 }
 
 static int on_success(xm_nego *n, const xm_tape *t, xm_err *e) {
@@ -443,7 +443,7 @@ static int on_bound(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
     return xm_err_set(e, XM_LAYER_BIND, "wrong-jid", false, "the server bound '%.100s', which is not %s", s,
                       n->o.jid->str);
   adopt(&n->jid, &p);
-  if (n->has_session) return send_session(n, out, e) == XM_OK ? XM_NEGO_WAIT : XM_EFAIL;
+  if (n->has_session) return came_to(send_session(n, out, e), XM_NEGO_WAIT);
   n->state = XM_NEGO_DONE;
   return XM_NEGO_READY;
 }

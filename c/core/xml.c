@@ -184,16 +184,12 @@ static void start_stanza(xm_xml *x) {
   took(x, xm_tape_reset(&x->tape, x->ns));
 }
 
-static bool is_stream_ns(const char *ns, size_t n) {
-  return n == strlen(XM_NS_STREAM) && memcmp(ns, XM_NS_STREAM, n) == 0;
-}
-
 /* An element's name as expat has it, "uri\xFFlocal". One that is in the namespace around it needs no further look. */
 static void add_element(xm_xml *x, const char *name) {
   uint32_t at, outer_len;
   const char *outer = xm_tape_outer(&x->tape, &at, &outer_len), *local = name + outer_len + 1;
   size_t ns_len;
-  if (strncmp(name, outer, outer_len) == 0 && name[outer_len] == SEP && !is_stream_ns(outer, outer_len)) {
+  if (strncmp(name, outer, outer_len) == 0 && name[outer_len] == SEP) {
     took(x, xm_tape_open(&x->tape, NULL, 0, local, strlen(local)));
     return;
   }

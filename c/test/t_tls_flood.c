@@ -24,7 +24,7 @@
   "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' id='1'>"
 #define STANZA "<message from='a@xmpp.example' to='echo.example'/>"
 
-enum { AT_ONCE = 17 * 1024, FLOOD = 20000 };
+enum { AT_ONCE = 17 * 1024, AT_THE_END = 64 * 1024, FLOOD = 20000, TICKETS = 1000 };
 
 /* All that is read in this process is read through here. */
 static size_t taken;
@@ -46,6 +46,7 @@ typedef struct scene {
   xm_timer timer;   /* at work in every turn of the loop */
   unsigned turns, fired, stanzas, ends;
   bool deaf;        /* what the client says is thrown away */
+  bool closing;     /* a socket is emptied at its end, so that closing it is no reset */
 } scene;
 
 static void on_news(void *arg) {
@@ -141,7 +142,7 @@ static void turn(scene *s) {
   move_bytes(s);
   taken = 0;
   ev = xm_conn_next(s->c);
-  assert_true(taken <= AT_ONCE);
+  assert_true(taken <= (s->closing ? AT_THE_END : AT_ONCE));
   s->turns += taken > 0;
   s->stanzas += ev == XM_CONN_STANZA;
   s->ends += ev == XM_CONN_ENDED;
@@ -162,19 +163,27 @@ static void flood(scene *s, int times) {
   for (; times > 0; times--) assert_int_equal(SSL_key_update(s->ssl, SSL_KEY_UPDATE_REQUESTED) & SSL_do_handshake(s->ssl), 1);
 }
 
+static void flood_tickets(scene *s, int times) {
+  for (; times > 0; times--) assert_int_equal(SSL_new_session_ticket(s->ssl) & SSL_do_handshake(s->ssl), 1);
+}
+
+static void log_in(scene *s) {
+  char text[1024];
+  hear(s, text, sizeof text);
+  SSL_write(s->ssl, STREAM, sizeof STREAM - 1);
+  hear(s, text, sizeof text);
+  assert_non_null(strstr(text, "<handshake>"));
+  SSL_write(s->ssl, "<handshake/>", 12);
+  while (xm_conn_state_of(s->c) != XM_CONN_READY) turn(s);
+  s->deaf = true;
+}
+
 static void timers_run_through_a_flood(void **state) {
   scene s;
-  char text[1024];
   size_t bytes;
   (void)state;
   open_scene(&s, TLS1_3_VERSION, 30000);
-  hear(&s, text, sizeof text);
-  SSL_write(s.ssl, STREAM, sizeof STREAM - 1);
-  hear(&s, text, sizeof text);
-  assert_non_null(strstr(text, "<handshake>"));
-  SSL_write(s.ssl, "<handshake/>", 12);
-  while (xm_conn_state_of(s.c) != XM_CONN_READY) turn(&s);
-  s.deaf = true;
+  log_in(&s);
   flood(&s, FLOOD);
   SSL_write(s.ssl, STANZA, sizeof STANZA - 1);
   bytes = BIO_ctrl_pending(s.out);
@@ -183,6 +192,43 @@ static void timers_run_through_a_flood(void **state) {
   assert_int_equal(s.ends, 0);
   assert_true(s.turns >= bytes / AT_ONCE);
   close_scene(&s);
+}
+
+/* New tickets (RFC 8446 4.6.1), which cost a client a session each. */
+static void so_they_do_through_tickets(void **state) {
+  scene s;
+  size_t bytes;
+  (void)state;
+  open_scene(&s, TLS1_3_VERSION, 30000);
+  log_in(&s);
+  flood_tickets(&s, TICKETS);
+  SSL_write(s.ssl, STANZA, sizeof STANZA - 1);
+  bytes = BIO_ctrl_pending(s.out);
+  s.turns = 0;
+  while (!s.stanzas && !s.ends) turn(&s);
+  assert_int_equal(s.ends, 0);
+  assert_true(s.turns >= bytes / AT_ONCE);
+  close_scene(&s);
+}
+
+/* The server goes on so for ever, and never says its own end. */
+static void a_stop_ends_in_a_flood(void **state) {
+  void (*const floods[])(scene *s, int times) = {flood, flood_tickets};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof floods / sizeof floods[0]; i++) {
+    scene s;
+    open_scene(&s, TLS1_3_VERSION, 30000);
+    log_in(&s);
+    s.closing = true;
+    xm_conn_close(s.c, 300);
+    while (!s.ends) {
+      if (BIO_ctrl_pending(s.out) < 4 * AT_ONCE) floods[i](&s, 200);
+      turn(&s);
+    }
+    assert_int_equal(xm_conn_state_of(s.c), XM_CONN_CLOSED);
+    close_scene(&s);
+  }
 }
 
 /* In the negotiation, and without end. */
@@ -224,6 +270,8 @@ static void so_it_does_in_a_handshake(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(timers_run_through_a_flood),
+      cmocka_unit_test(so_they_do_through_tickets),
+      cmocka_unit_test(a_stop_ends_in_a_flood),
       cmocka_unit_test(a_deadline_holds_in_a_flood),
       cmocka_unit_test(so_it_does_in_a_handshake),
   };

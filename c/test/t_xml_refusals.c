@@ -91,6 +91,7 @@ static const struct row {
     {"<html>", "invalid-namespace"},
     {"<stream:stream xmlns:stream='http://etherx.jabber.org/streamsX'>", "invalid-namespace"},
     {"<stream:stream xmlns:stream='http://etherx.jabber.org/stream'>", "invalid-namespace"},
+    {"<stream:stream xmlns='jabber:server' xmlns:stream='" STREAMS "'>", "invalid-namespace"},
     {"<stream:features xmlns:stream='" STREAMS "'/>", "bad-format"},
     /* namespaces */
     {H "<a:b/>", "bad-namespace-prefix"},

@@ -124,17 +124,44 @@ static void namespaces_of_attributes_add_up(void **state) {
   xm_xml *x = opened(&b, &l);
   int i, k;
   (void)state;
-  for (k = 0; k < 2; k++) {
+  for (k = 0; k < 3; k++) { /* the second is over the bound, the third is one for itself */
     assert_true(feed(x, &l, "<a xmlns:p='0123456789'>", 24, true));
-    for (i = 0; i < 2048 + k; i++) assert_true(feed(x, &l, "<b p:c=''/>", 11, false));
+    for (i = 0; i < 2048 + k % 2; i++) assert_true(feed(x, &l, "<b p:c=''/>", 11, false));
     assert_true(feed(x, &l, "</a>", 4, true));
-    assert_int_equal(xm_xml_crossed(x, &(size_t){0}), k ? XM_BOUND_CLARK : XM_BOUND_NONE);
+    assert_int_equal(xm_xml_crossed(x, &(size_t){0}), k == 1 ? XM_BOUND_CLARK : XM_BOUND_NONE);
   }
   log_free(&l);
   xm_xml_free(x);
 }
 
 /* What can't be skipped may come again, so it is for others to try again. */
+/* However many there are: elements, texts and attributes are counted anew in each, and namespaces in each tag. */
+static void a_stanza_counts_for_itself(void **state) {
+  static const char s[] = "<a><c xmlns:p='urn:p' a='1' b='2' c='3' d='4'/>t</a>";
+  struct log l = {0};
+  xm_xml *x = opened(&small, &l);
+  int i;
+  (void)state;
+  for (i = 0; i < 100; i++) {
+    assert_true(feed(x, &l, s, sizeof s - 1, true));
+    assert_int_equal(xm_xml_crossed(x, &(size_t){0}), XM_BOUND_NONE);
+  }
+  assert_int_equal(l.n, 101);
+  log_free(&l);
+  xm_xml_free(x);
+}
+
+/* What a start tag may have is a number of the program's own: expat's memory, which is reckoned from it, doesn't wrap. */
+static void no_bound_is_too_large(void **state) {
+  static const size_t tags[] = {SIZE_MAX, SIZE_MAX / 2 + 1, SIZE_MAX / 8 + 1, SIZE_MAX / 8 + 1 - (4 << 20)};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof tags / sizeof *tags; i++) {
+    const xm_bounds b = {400, tags[i], 3, 6, 12, 20};
+    check_pieces(&b, "<a b='c'/>", OPENED "S <{jabber:client}a b='c'></>\n", 3);
+  }
+}
+
 static void what_is_no_xml_still_ends_it(void **state) {
   static const char *const rows[] = {"<message><c><d><e></d></e></c></message>", "<message><c><d><e>&#x1A;</e></d></c></message>",
                                      "<message><c><d><e>\xED\xA0\xBD</e></d></c></message>",
@@ -270,6 +297,30 @@ static void a_dripped_tag_costs_what_it_has(void **state) {
   }
 }
 
+/* What expat keeps is given back between two stanzas only: bytes of the next one that it has would go with it. */
+static void a_rest_in_the_middle_loses_nothing(void **state) {
+  const xm_bounds real = XM_BOUNDS_DEFAULT;
+  struct log l = {0};
+  xm_xml *x = opened(&real, &l);
+  int i;
+  (void)state;
+  assert_true(feed(x, &l, "<message>", 9, true));
+  for (i = 0; i < 5000; i++) {
+    char s[40];
+    assert_true(feed(x, &l, s, (size_t)snprintf(s, sizeof s, "<n%d/>", i), false));
+  }
+  assert_true(feed(x, &l, "</message>", 10, true));
+  assert_true(xm_xml_spare(x) > 0);
+  l.n = 0;
+  xm_buf_clear(&l.text);
+  assert_true(feed(x, &l, "<a/><mess", 9, true));
+  xm_xml_rest(x);
+  assert_true(feed(x, &l, "age/>", 5, true));
+  check_text("", &l, "S <{jabber:client}a></>\nS <{jabber:client}message></>\n", 0);
+  log_free(&l);
+  xm_xml_free(x);
+}
+
 /* A long comment isn't waited for: its own '>' can't be told from others. */
 static void a_dripped_comment_ends(void **state) {
   const xm_bounds real = XM_BOUNDS_DEFAULT;
@@ -292,10 +343,13 @@ int main(void) {
       cmocka_unit_test(what_crosses_a_bound_is_skipped),
       cmocka_unit_test(its_own_start_tag_may_be_what_crosses),
       cmocka_unit_test(namespaces_of_attributes_add_up),
+      cmocka_unit_test(a_stanza_counts_for_itself),
+      cmocka_unit_test(no_bound_is_too_large),
       cmocka_unit_test(what_is_no_xml_still_ends_it),
       cmocka_unit_test(what_is_skipped_takes_no_memory),
       cmocka_unit_test(a_depth_without_end_is_one),
       cmocka_unit_test(names_are_forgotten),
+      cmocka_unit_test(a_rest_in_the_middle_loses_nothing),
       cmocka_unit_test(a_dripped_tag_costs_what_it_has),
       cmocka_unit_test(a_dripped_comment_ends),
   };

@@ -76,19 +76,19 @@ local stronger = shared.stronger or {}
 shared.stronger = stronger
 
 -- bare JID -> the channel binding that it has logged in with: no login without, unless that is forgotten.
-local bound_before = {}
+shared.bound = shared.bound or {}
 
 local function note_login(conn, account, remember)
   local info = core.conn.info(conn)
   local mechanism = info.mechanism
   if mechanism and mechanism ~= "PLAIN" and mechanism ~= "ANONYMOUS" then stronger[account] = mechanism end
-  if remember and info.channel_binding then bound_before[account] = info.channel_binding end
+  if remember and info.channel_binding then shared.bound[account] = info.channel_binding end
 end
 
 --- What logins have left for the next ones, see the option `remember`.
 function M.forget()
   core.forget()
-  bound_before = {}
+  shared.bound = {}
 end
 
 local function warn_once()
@@ -134,7 +134,7 @@ local function open(o)
   o.log = o.log or nil
   o.mechanisms = o.mechanisms and table.concat(o.mechanisms, " ")
   o.pinned = stronger[account] ~= nil
-  o.bound = o.remember and bound_before[account] ~= nil
+  o.bound = o.remember and shared.bound[account] ~= nil
   set_sessions(o)
   o.about = { await_timeout = o.await_timeout,
     origin = { account = tostring(o.jid), host = o.host, port = o.port, tls = o.tls } } -- for a saved session

@@ -52,10 +52,15 @@ local fields = { account = text, jid = text, id = text, location = maybe(text),
 
 -- The fields of their entries. One of the queue is a stanza, as a program gets it.
 local entries = {
-  stanzas = { xml = is_element, at = count(MS), age = maybe(count(MS)) },
-  pending = { name = one_of("message", "presence", "iq"), id = text, to = maybe(text), from = maybe(text) },
+  stanzas = { xml = is_element, at = count(MS), age = maybe(count(MS)), number = maybe(count(MS)) },
+  pending = { name = one_of("message", "presence", "iq"), id = text, to = maybe(text), from = maybe(text),
+    number = maybe(count(MS)) },
   queue = { text, is "table" },
 }
+
+-- What a saved stanza is, besides: see save.c.
+local FLAGS = { "ours", "stamped", "request", "answer", "no_to", "foreign" }
+for _, flag in ipairs(FLAGS) do entries.stanzas[flag] = maybe(is "boolean") end
 
 local function check_fields(t, checks, path)
   for name, check in pairs(checks) do
@@ -109,15 +114,26 @@ local function stanzas_of(saved)
   local elapsed, list = since(saved), {}
   for i, s in ipairs(saved.stanzas) do
     local age = s.age and s.age + elapsed or math.max(0, wall - s.at)
-    list[i] = { xml = s.xml, age = math.floor(math.min(age, MS)), ours = s.ours, stamped = s.stamped }
+    list[i] = { xml = s.xml, age = math.floor(math.min(age, MS)) }
+    for _, flag in ipairs(FLAGS) do list[i][flag] = s[flag] end
+  end
+  return list
+end
+
+-- What was asked, with the numbers that the stanzas by which it was will have: their places.
+local function pending_of(saved)
+  local places, list = {}, {}
+  for i, s in ipairs(saved.stanzas) do places[s.number or false] = i end
+  for i, p in ipairs(saved.pending) do
+    list[i] = { name = p.name, id = p.id, to = p.to, from = p.from, seq = p.number and places[p.number] }
   end
   return list
 end
 
 -- What of it is the session's, as core.connect wants it, but for the address.
 function M.session(saved)
-  local session = { stanzas = stanzas_of(saved) }
-  for _, name in ipairs { "id", "location", "max", "h", "acked", "written", "pending", "queue" } do
+  local session = { stanzas = stanzas_of(saved), pending = pending_of(saved) }
+  for _, name in ipairs { "id", "location", "max", "h", "acked", "written", "queue" } do
     session[name] = saved[name]
   end
   return session

@@ -4,6 +4,7 @@
 -- Of SHARE moments one is tried (1: all). What has come of it must be what comes of doing the one after the other, in
 -- one order or the other: what the functions gave, what was heard, what was sent, what went wrong.
 local fed = require "spec.support.fed"
+local core = require "xmpp.core"
 local xmpp = require "xmpp"
 
 local SHARE = tonumber(arg[1])
@@ -56,12 +57,13 @@ end
 
 local made = 0
 
-local function scene()
+local function scene(prepare)
   local r = { heard = {}, errors = {} }
   local function note(what) r.heard[#r.heard + 1] = what end
   r.note = note
   xmpp.on_error(function(text) r.errors[#r.errors + 1] = text:match "^[^\n]*" end)
-  r.f = fed.open { jid = "me@xmpp.test/here", log = function() end }
+  r.f = fed.open { jid = "me@xmpp.test/here", log = function() end, sm = true, resumable = true }
+  r.f:feed "<enabled xmlns='urn:xmpp:sm:3' id='x' resume='true'/>"
   r.conn = r.f.conn
   local function hears(name) return function(s) note(name .. tostring(s[2].n or s[2].id)) end end
   r.a, r.b, r.d = hears "a", hears "b", hears "d"
@@ -82,7 +84,32 @@ local function scene()
   made = made + 1 -- strings that nothing else holds
   r.request = { "iq", { type = "get", id = ("id %d "):format(made):rep(9):gsub("%d", "0"), to = PEER } }
   r.f:sent()
+  if prepare then prepare(r) end
   return r
+end
+
+-- The handler is away, and a message lies in the queue.
+local function queue_one(r)
+  r.conn:stop_handler()
+  r.f:feed "<message from='bob@xmpp.test/pc' n='0'/>"
+end
+
+-- What `wait`, which waits, comes to is noted.
+local function begin(r, name, wait)
+  coroutine.wrap(function()
+    local ok, err = wait()
+    r.note(name .. (ok and "" or " " .. err.layer))
+  end)()
+end
+
+-- What is in a saved session, as text.
+local function in_saved(saved)
+  if not saved then return "nothing" end
+  local all = { saved.h }
+  for _, s in ipairs(saved.stanzas) do all[#all + 1] = s.xml end
+  for _, p in ipairs(saved.pending) do all[#all + 1] = p.id end
+  for _, s in ipairs(saved.queue) do all[#all + 1] = "queue" .. tostring(s[2].n) end
+  return table.concat(all, " ")
 end
 
 local function feed(bytes) return function(r) r.f:feed(bytes) end end
@@ -111,6 +138,31 @@ local outers = {
   { "cancel", function(r) return r.timer:cancel() end },
   { "info", function(r) return r.conn:info().stream_management end },
   { "pending", function(r) return (r.conn:pending()) end },
+  { "save", function(r) return in_saved((core.conn.save(r.conn))) end, queue_one },
+  { "on", function(r) r.conn:on("failed", function(s) r.note("failed" .. tostring(s[2].id)) end) end,
+    function(r) r.conn:send(r.message) end },
+  { "stop", function(r) begin(r, "stop", function() return r.conn:stop(60) end) end },
+  { "flush", function(r) begin(r, "flush", function() return r.conn:flush(60) end) end },
+  { "receive", function(r)
+    local s = r.conn:receive()
+    return s and s[2].n
+  end, queue_one },
+  { "receive_blocking", function(r)
+    begin(r, "received", function() return r.conn:receive_blocking(60) end)
+  end, function(r) r.conn:stop_handler() end },
+  { "set_handler", function(r)
+    r.conn:set_handler(function(s) r.note("handler" .. tostring(s[2].n)) end)
+    fed.settle()
+  end, queue_one },
+  { "a message for a handler", feed "<message from='bob@xmpp.test/pc' n='1'><body>hi</body></message>",
+    function(r) r.conn:set_handler(function(s) r.note("handler" .. tostring(s[2].n)) end) end },
+  { "connect", function(r)
+    local f = fed.open { jid = "other@xmpp.test/here", sm = true }
+    local state = f.conn:state()
+    f.conn:on("failed", r.note)
+    f:feed "</stream:stream>"
+    return state
+  end },
 }
 
 local inners = {
@@ -136,6 +188,12 @@ local inners = {
     local close = rawget(coroutine, "close")
     return close and coroutine.status(r.sleeper) == "suspended" and close(r.sleeper)
   end },
+  { "saves", function(r) return in_saved((core.conn.save(r.conn))) end },
+  { "receives", function(r)
+    local s = r.conn:receive()
+    return s and s[2].n
+  end },
+  { "listens", function(r) r.conn:on("failed", function(s) r.note("heard" .. tostring(s[2].id)) end) end },
   { "stops", function(r) coroutine.wrap(function() r.conn:stop(0) end)() end },
 }
 
@@ -154,8 +212,8 @@ local function came(r, said)
     table.concat(r.errors, " "), table.concat(bytes, " "), state }, " | ")
 end
 
-local function in_order(first, second, outer)
-  local r = scene()
+local function in_order(first, second, outer, prepare)
+  local r = scene(prepare)
   local said
   for _, f in ipairs { first, second } do
     if f == outer then said = f(r) else r.inner = f(r) end
@@ -163,14 +221,17 @@ local function in_order(first, second, outer)
   return came(r, said)
 end
 
--- What is neither: a question whose connection is stopped while it is at its callbacks is heard, and not answered.
-local BETWEEN = { ["a question, stops"] = "aq closed closed timer |  |  | closed" }
+-- What is neither: a question whose connection is stopped, or saved, while it is at its callbacks is heard, and not
+-- answered; a handler that goes when it has been set, and before its first turn, gets nothing.
+local BETWEEN = { ["a question, stops"] = "aq closed closed timer |  |  | closed",
+  ["a question, saves"] = "aq closed closed timer |  |  | closed",
+  ["set_handler, takes the handler away"] = "closed closed queue0 queue2 timer |  |  | ready" }
 
-local function try(outer, inner, allowed)
-  local before, behind = in_order(inner, outer, outer), in_order(outer, inner, outer)
+local function try(outer, inner, prepare, allowed)
+  local before, behind = in_order(inner, outer, outer, prepare), in_order(outer, inner, outer, prepare)
   local k, runs, moments = 1, 0, 1
   while k <= moments do
-    local r = scene()
+    local r = scene(prepare)
     local acted
     local n, said = with_finalizer(k, function()
       acted = true
@@ -189,7 +250,7 @@ end
 for i, outer in ipairs(outers) do
   for j, inner in ipairs(inners) do
     if SHARE == 1 or (i + j) % 2 == 0 then
-      local ok, runs, wrong = pcall(try, outer[2], inner[2], BETWEEN[outer[1] .. ", " .. inner[1]])
+      local ok, runs, wrong = pcall(try, outer[2], inner[2], outer[3], BETWEEN[outer[1] .. ", " .. inner[1]])
       if not ok then runs, wrong = 0, tostring(runs) end
       print(table.concat({ wrong and "not ok" or "ok", outer[1], inner[1], wrong or runs }, "\t"))
     end

@@ -40,7 +40,8 @@ import tempfile
 import threading
 import time
 
-from sasl_server import Scram
+sys.dont_write_bytecode = True
+from sasl_server import Scram  # noqa: E402
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 ATTRIBUTE = r"""(?:\s+[^\s=/>]+\s*=\s*(?:'[^']*'|"[^"]*"))"""

@@ -189,11 +189,12 @@ function stage.go(n)
   gate:feed(("<message/>"):rep(n or 1))
 end
 
--- Until `what` is true: for what takes time.
-function stage.turn_until(what)
-  local limit = os.time() + 20
+-- Until `what` is true, for `seconds` (20) at most: for what takes time.
+function stage.turn_until(what, seconds)
+  seconds = seconds or 20
+  local limit = os.time() + seconds
   while not what() do
-    if os.time() > limit then error("20 seconds have passed", 2) end
+    if os.time() > limit then error(("%d seconds have passed"):format(seconds), 2) end
     core.step(0.05)
   end
 end

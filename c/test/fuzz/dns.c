@@ -5,6 +5,7 @@
  * follow the question that was asked: counts of records (two bytes), the records. Afterwards nobody knows any name.
  *
  * There is no network: c-ares's sockets and libuv's watchers are replaced by what is below. */
+#define CARES_NO_DEPRECATED /* as in dns.c */
 #include <ares.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -18,7 +19,6 @@ static int watch(uv_loop_t *l, uv_poll_t *poll, uv_os_sock_t fd);
 static int start_watch(uv_poll_t *poll, int events, uv_poll_cb cb);
 static void close_watch(uv_handle_t *h, uv_close_cb cb);
 static int open_wire(ares_channel *channel, struct ares_options *o, int mask);
-static ssize_t peek(int fd, void *to, size_t n, int flags);
 static int type_of(int fd, int level, int name, void *value, socklen_t *size);
 static void keep_wires(ares_channel channel, const struct ares_socket_functions *theirs, void *arg) {
   (void)channel, (void)theirs, (void)arg;
@@ -29,10 +29,8 @@ static void keep_wires(ares_channel channel, const struct ares_socket_functions 
 #define uv_close close_watch
 #define ares_init_options open_wire
 #define ares_set_socket_functions keep_wires
-#define recv peek
 #define getsockopt type_of
 #include "../../core/dns.c"
-#undef recv
 #undef getsockopt
 #undef ares_init_options
 #undef ares_set_socket_functions
@@ -152,14 +150,6 @@ static int open_wire(ares_channel *channel, struct ares_options *o, int mask) {
   int status = ares_init_options(channel, o, mask);
   if (status == ARES_SUCCESS) ares_set_socket_functions(*channel, &functions, NULL);
   return status;
-}
-
-static ssize_t peek(int fd, void *to, size_t n, int flags) {
-  const xm_buf *b = &net.wires[fd - FIRST_FD].answered;
-  (void)flags;
-  if (xm_buf_len(b) < n) return -1;
-  memcpy(to, xm_buf_at(b), n);
-  return (ssize_t)n;
 }
 
 static int type_of(int fd, int level, int name, void *value, socklen_t *size) {

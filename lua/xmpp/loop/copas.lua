@@ -9,22 +9,34 @@ local driver = require "xmpp.loop.driver"
 
 local M = {}
 
--- What Copas takes for the place where a thread waits. To whoever else has resumed it, it means nothing.
+-- Copas 1 puts a thread into whatever it yields. What it takes for the place where a thread waits; to whoever else has
+-- resumed it, it means nothing.
 local queue = {}
 function queue.insert() end
 function queue.push(_, box, co)
   driver.when_done(box, function() copas.addthread(co) end) -- not resumed by the library, which ignores its yields
 end
 
-local function pause(box)
+local function pause_in_queue(box)
   coroutine.yield(box, queue)
 end
+
+-- Later ones know their own queues alone, and the thread by what their pcall (coxpcall, in Lua 5.1) calls running.
+local function pause_until_woken(box)
+  local pcalls = package.loaded.coxpcall
+  local co = (pcalls and pcalls.running or coroutine.running)()
+  driver.when_done(box, function() copas.wakeup(co) end)
+  copas.sleep(-1) -- until it is woken
+end
+
+local pause = copas.wakeup and pause_until_woken or pause_in_queue
 
 -- What Copas takes for a socket.
 local Descriptor = {}
 Descriptor.__index = Descriptor
 function Descriptor.getfd() return driver.fd() end
 function Descriptor.dirty() return false end
+function Descriptor.close() end -- by Copas 1, when its thread ends
 function Descriptor:receive()
   self.is_asked = not self.is_asked
   if self.is_asked then return nil, "timeout" end
@@ -36,25 +48,43 @@ local function shorter(a, b)
   return math.min(a, b)
 end
 
---- Begins to drive the library by `copas.step`, and so by `copas.loop`, until `:stop()`.
+local IDLE = 0.25 -- seconds
+
+--- Begins to drive the library by `copas.step`, and so by `copas.loop`, until `:stop()`. The descriptor is read only as
+--- long as a connection, a task or a timer is, so that `copas.loop()` (from Copas 2 on) returns when nothing of the
+--- library's and of the program's is left. Where a signal is listened to, it is looked for now and then besides.
 ---@return xmpp.LoopDriver
 function M.start()
-  local step, is_due
-  local self = driver.begin("Copas", pause, function() copas.step = step end)
-  step, is_due = copas.step, false
-  copas.addthread(function()
+  local self, step
+  local is_watched, is_due = false, false
+  local function watch()
     local descriptor = setmetatable({}, Descriptor)
-    while not self.stopped do
+    repeat
       copas.receive(descriptor)
       is_due = true
-    end
-  end)
-  function copas.step(timeout)
-    local handled = step(shorter(timeout, driver.timeout()))
-    if not self.stopped and (is_due or driver.timeout() == 0) then
+    until self.stopped or not driver.is_busy()
+    is_watched = false
+  end
+  local function begun()
+    if is_watched then return end
+    is_watched = true
+    copas.addthread(watch)
+  end
+  local function timeout()
+    if is_watched or not driver.hears_signals() then return driver.timeout() end
+    return IDLE
+  end
+  self = driver.begin("Copas", pause, function() copas.step = step end, begun)
+  step = copas.step
+  if driver.is_busy() then begun() end
+  function copas.step(seconds)
+    local handled = step(shorter(seconds, timeout()))
+    if self.stopped then return handled end
+    if is_due or not is_watched or driver.timeout() == 0 then
       is_due = false
       driver.step()
     end
+    if is_watched and not driver.is_busy() then driver.ask_again() end -- it is read no longer
     return handled
   end
   return self
