@@ -7,6 +7,7 @@
  *   conn    the connection's userdata: its life and its parts
  *   connect, send, receipt, dispatch, queue, callback   what is done with one
  *   jid     the Jid userdata
+ *   bytes   hashes, base64
  *   module  luaopen, the loop's turns
  *   compat  the other Luas
  */
@@ -400,6 +401,12 @@ const xm_jid *xb_test_jid(lua_State *L, int index);
 int xb_l_jid(lua_State *L);
 int xb_l_is_jid(lua_State *L);
 int xb_l_host(lua_State *L);
+
+/* bytes.c */
+
+int xb_l_hash(lua_State *L);
+int xb_l_base64(lua_State *L);
+int xb_l_unbase64(lua_State *L);
 
 /* module.c */
 

@@ -439,6 +439,21 @@ function xmpp.is_jid(v) end
 ---@return string
 function xmpp.id() end
 
+--- The hash of `data`, as bytes. Raises for another name.
+---@param name "sha-1"|"sha-256"|"sha-512"|"sha3-256"|"blake2b-256"
+---@param data string
+---@return string
+function xmpp.hash(name, data) end
+
+---@param data string
+---@return string text base64 (RFC 4648 4)
+function xmpp.base64(data) end
+
+--- nil for what isn't base64 as it is to be written: padded, without white space, no bits left over.
+---@param text string
+---@return string? data
+function xmpp.unbase64(text) end
+
 --- Turns the loop until no connection, task or timer is left, or until `quit`.
 ---@return boolean done false: the interpreter was interrupted (Ctrl-C)
 function xmpp.run() end
