@@ -492,14 +492,18 @@ int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w) {
   return rc;
 }
 
-/* Raw string attribute `key` of the attribute table at the top, or NULL. */
-static const char *raw_attribute(lua_State *L, const char *key) {
+/* Raw string attribute of the attribute table below its name, which is popped; or NULL. */
+static const char *raw_value(lua_State *L) {
   const char *s;
-  lua_pushstring(L, key);
   lua_rawget(L, -2);
   s = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
   lua_pop(L, 1);
   return s;
+}
+
+static const char *raw_attribute(lua_State *L, const char *key) {
+  lua_pushstring(L, key);
+  return raw_value(L);
 }
 
 void xb_push_attribute(lua_State *L, int index, const char *name) {
@@ -521,21 +525,24 @@ void xb_push_attribute(lua_State *L, int index, const char *name) {
   lua_settop(L, top + 1);
 }
 
-/* The namespace of the first child element; a received child without xmlns has its parent's. */
-static const char *first_child_ns(lua_State *L, int at, const char *own) {
+size_t xb_read_children(lua_State *L, int index, const char *own, const char **namespaces, size_t most) {
+  int top = lua_gettop(L);
+  size_t n = 0;
   lua_Integer i;
-  for (i = 3; lua_rawgeti(L, at, i) != LUA_TNIL; i++, lua_settop(L, at)) {
-    const char *ns = own;
-    if (!lua_istable(L, -1)) continue;
-    if (lua_rawgeti(L, -1, 2) == LUA_TTABLE) ns = raw_attribute(L, "xmlns");
-    lua_settop(L, at);
-    return ns ? ns : own;
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, 5, "a stanza");
+  lua_pushliteral(L, "xmlns"); /* which may run finalizers, so that nothing below does */
+  for (i = 3; lua_rawgeti(L, index, i) != LUA_TNIL; i++, lua_settop(L, top + 1)) {
+    const char *ns = NULL;
+    if (!lua_istable(L, -1) || n++ >= most) continue;
+    if (lua_rawgeti(L, -1, 2) == LUA_TTABLE) lua_pushvalue(L, top + 1), ns = raw_value(L);
+    namespaces[n - 1] = ns ? ns : own; /* a received child without xmlns has its parent's */
   }
-  lua_settop(L, at);
-  return NULL;
+  lua_settop(L, top);
+  return n;
 }
 
-void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_ns) {
+void xb_read_address(lua_State *L, int index, xb_address *a) {
   int top = lua_gettop(L);
   xb_clear_address(a);
   luaL_checkstack(L, 8, "a stanza");
@@ -549,8 +556,6 @@ void xb_read_address(lua_State *L, int index, xb_address *a, const char **child_
     a->to = raw_attribute(L, "to");
     a->from = raw_attribute(L, "from");
   }
-  lua_settop(L, top + 1);
-  *child_ns = first_child_ns(L, top + 1, *child_ns);
   lua_settop(L, top);
 }
 
