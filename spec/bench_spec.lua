@@ -114,7 +114,8 @@ describe("what is told", function()
     local s = sheet()
     local missed = tell.growth(s, { points = {
       ping = { { 0, { 1 } }, { 10, { 2, 1, 3 } } }, stranger = { { 0, { 1 } }, { 10, { 1 } } },
-      ["no-callback"] = { { 10, { 1 } }, { 100, { 10 } } }, ["last-callback"] = { { 10, { 1 } }, { 100, { 20 } } } } })
+      ["no-callback"] = { { 10, { 1 } }, { 100, { 1.4 } } },
+      ["last-callback"] = { { 10, { 1 } }, { 100, { 1.6 } } } } })
     assert.equal(2, missed)
     assert.same({ "  one more, answered", "1.00", "2.00", "2.00", "flat: <= 1.8", "MISSED" }, s[1])
     assert.equal("met", s[2][6])

@@ -564,6 +564,14 @@ local FILTERS = {
   { { xmlns = "urn:a" }, "1 4" },
   { { xmlns = "urn:b" }, "5" },
   { { xmlns = "jabber:client" }, "2" },
+  { { has = "urn:a" }, "1 2 4" },
+  { { has = "urn:b" }, "1 5" },
+  { { has = "jabber:client" }, "2" },
+  { { has = "urn" }, "" },
+  { { has = "urn:b", xmlns = "urn:a" }, "1" },
+  { { has = "urn:b", xmlns = "urn:b" }, "5" },
+  { { has = "urn:a", from = "bob@xmpp.test", id = "m2" }, "2" },
+  { { has = "urn:b", from = "bob@xmpp.test", id = "m2" }, "" },
   { { id = "m1" }, "1 3" },
   { { id = "m" }, "" },
   { { from = "bob@xmpp.test" }, "1 2 6 7 11" },
@@ -644,6 +652,23 @@ local function a_filter()
     expect "a1 a2 a3"
   end)
 
+  it("is looked for in thousands of children, and by thousands of callbacks", function()
+    local most, children, first = 3000, {}, 0
+    for i = 1, most do
+      children[i] = ("<x xmlns='urn:%d'/>"):format(i)
+      conn:set_callback(function() first = first + 1 end, { has = "urn:" .. i })
+      conn:set_callback(function() error "one that isn't there was met" end, { has = "urn:y" .. i })
+    end
+    conn:set_callback(hears "last", { xmlns = "urn:1", has = "urn:" .. most })
+    local text = ("<message n='%%s'>%s</message>"):format(table.concat(children))
+    f:feed(text:format(1)) -- from the queue, later on
+    conn:set_handler()
+    fed.settle()
+    f:feed(text:format(2))
+    expect "last1 last2"
+    assert.equal(2 * most, first)
+  end)
+
   it("does for once-callbacks, too: they are called with matches only", function()
     conn:set_callback_once(hears("once", function() return true end), { type = "chat" })
     conn:set_handler()
@@ -663,12 +688,13 @@ local function a_filter()
 
   it("is refused when something is wrong with it", function()
     local cb = function() end
-    local known = "it has name, type, xmlns, from, id"
+    local known = "it has name, type, xmlns, has, from, id"
     refuses("a filter has no 'form'; " .. known, function() conn:set_callback(cb, { form = "x" }) end)
     refuses("a filter has no", function() conn:set_callback(cb, { "message" }) end)
     refuses("filter.name: string expected, got number", function() conn:set_callback(cb, { name = 1 }) end)
     refuses("filter.from: string expected, got table", function() conn:set_callback(cb, { from = {} }) end)
     refuses("filter.id: string expected, got boolean", function() conn:set_callback_once(cb, { id = false }) end)
+    refuses("filter.has: string expected, got table", function() conn:set_callback(cb, { has = { "urn:a" } }) end)
     refuses("filter.id: a zero byte, which no stanza has", function() conn:set_callback(cb, { id = "a\0b" }) end)
     refuses("bad argument #2 to 'set_callback' (filter.type", function() conn:set_callback(cb, { type = 1 }) end)
     refuses("bad argument #3 to 'set_callback' (filter.type", function() xmpp.set_callback(conn, cb, { type = 1 }) end)

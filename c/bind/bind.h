@@ -20,6 +20,7 @@
 #include "compat.h"
 #include "conn.h"
 #include "err.h"
+#include "filters.h"
 #include "jid.h"
 #include "loop.h"
 #include "out.h"
@@ -88,6 +89,7 @@ struct xb_conn {
   xb_state *st;
   xm_loop *loop;        /* held while `c` is there: lua_close may collect the state first */
   xm_conn *c;           /* NULL: never opened, or collected */
+  xm_filters *callbacks; /* by slot number, with XB_CALLBACKS; there while `c` is */
   xb_conn *next_ready, *next_unflushed, *next_component;
   bool is_ready, is_unflushed;
   bool pinned;          /* in the registry: see xb_keep_alive */
@@ -260,10 +262,13 @@ static inline void xb_begin_writing(xb_writing *w, const char *ns, xb_address *a
 int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w);
 /* Pushes what xb_write will take for that attribute of the table at `index`, a number as text; nil: it has none. */
 void xb_push_attribute(lua_State *L, int index, const char *name);
-/* Reads the address of a stanza's table without writing it, and without memory. `child_ns`: in, the stanza's own namespace;
- * out, that of its first child element, NULL when there is none. What both point to is pushed: XB_ADDRESS values. */
-enum { XB_ADDRESS = 6 };
-void xb_push_address(lua_State *L, int index, xb_address *a, const char **child_ns);
+/* Reads the address of a stanza's table without writing it, and without memory. What it points to is pushed: XB_ADDRESS
+ * values. */
+enum { XB_ADDRESS = 5 };
+void xb_push_address(lua_State *L, int index, xb_address *a);
+/* How many child elements the stanza's table at `index` has; `own` is its namespace. The first `most` of theirs are in
+ * `namespaces`, pointing into the table's own strings. Takes no memory. */
+size_t xb_read_children(lua_State *L, int index, const char *own, const char **namespaces, size_t most);
 void xb_push_stanza(lua_State *L, const xm_tape *t);
 int xb_l_to_xml(lua_State *L);
 int xb_l_from_xml(lua_State *L);

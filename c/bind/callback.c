@@ -84,7 +84,7 @@ static const char *filter_name(lua_State *L) {
 }
 
 static void check_filter_keys(lua_State *L) {
-  static const char *const known[] = {"name", "type", "xmlns", "from", "id"};
+  static const char *const known[] = {"name", "type", "xmlns", "has", "from", "id"};
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
     const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
     bool is_known = false;
@@ -96,7 +96,7 @@ static void check_filter_keys(lua_State *L) {
     else
       lua_pushstring(L, key);
     luaL_argerror(L, 3,
-                  lua_pushfstring(L, "a filter has no '%s'; it has name, type, xmlns, from, id", lua_tostring(L, -1)));
+                  lua_pushfstring(L, "a filter has no '%s'; it has name, type, xmlns, has, from, id", lua_tostring(L, -1)));
   }
 }
 
@@ -117,20 +117,20 @@ static void put_callback(lua_State *L, uint64_t slot, bool once) {
 /* set_callback(cb, filter), set_callback_once(cb, filter) */
 static int add_callback(lua_State *L, bool once) {
   xb_conn *conn = xb_check_conn(L);
-  xm_route_filter f = {0};
+  xm_filter f = {0};
   bool filtered;
-  uint64_t slot = xm_route_last(xm_conn_route(conn->c)) + 1;
+  uint64_t slot = xm_filters_last(conn->callbacks) + 1;
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 3);
   filtered = !lua_isnil(L, 3);
   if (filtered) {
     luaL_checktype(L, 3, LUA_TTABLE);
     check_filter_keys(L);
-    f = (xm_route_filter){filter_name(L), filter_field(L, "type"), filter_field(L, "xmlns"), filter_field(L, "from"),
-                          filter_field(L, "id")};
+    f = (xm_filter){filter_name(L),         filter_field(L, "type"), filter_field(L, "xmlns"),
+                    filter_field(L, "has"), filter_field(L, "from"), filter_field(L, "id")};
   }
   put_callback(L, slot, once); /* first: no slot is ever without its function */
-  if (xm_route_add(xm_conn_route(conn->c), filtered ? &f : NULL) >= 0) return 0;
+  if (xm_filters_add(conn->callbacks, filtered ? &f : NULL) >= 0) return 0;
   xb_remove_callback(L, conn, 1, slot);
   return luaL_error(L, "not enough memory");
 }
@@ -146,7 +146,7 @@ int xb_l_set_callback_once(lua_State *L) {
 void xb_remove_callback(lua_State *L, xb_conn *conn, int index, uint64_t slot) {
   static const int parts[] = {XB_CALLBACKS, XB_ONCE};
   int i;
-  xm_route_remove(xm_conn_route(conn->c), slot);
+  xm_filters_remove(conn->callbacks, slot);
   for (i = 0; i < 2; i++) {
     xb_push_part(L, index, parts[i]);
     lua_pushnil(L);
@@ -157,12 +157,11 @@ void xb_remove_callback(lua_State *L, xb_conn *conn, int index, uint64_t slot) {
 
 int xb_l_unset_callback(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
-  xm_route *r = xm_conn_route(conn->c);
   bool was = false;
   uint64_t slot;
   luaL_checktype(L, 2, LUA_TFUNCTION);
   xb_push_part(L, 1, XB_CALLBACKS);
-  for (slot = xm_route_after(r, 0); slot; slot = xm_route_after(r, slot)) {
+  for (slot = xm_filters_after(conn->callbacks, 0); slot; slot = xm_filters_after(conn->callbacks, slot)) {
     bool same;
     lua_rawgeti(L, -1, (lua_Integer)slot);
     same = lua_rawequal(L, -1, 2);
@@ -176,12 +175,11 @@ int xb_l_unset_callback(lua_State *L) {
 
 int xb_l_callbacks(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
-  xm_route *r = xm_conn_route(conn->c);
   lua_Integer n = 0;
   uint64_t slot;
   xb_push_part(L, 1, XB_CALLBACKS);
   lua_newtable(L);
-  for (slot = xm_route_after(r, 0); slot; slot = xm_route_after(r, slot)) {
+  for (slot = xm_filters_after(conn->callbacks, 0); slot; slot = xm_filters_after(conn->callbacks, slot)) {
     lua_rawgeti(L, -2, (lua_Integer)slot);
     lua_rawseti(L, -2, ++n);
   }

@@ -109,6 +109,7 @@ static int l_gc(lua_State *L) {
   if (!conn->ended) st->conns--;
   xm_conn_free(conn->c);
   conn->c = NULL;
+  xm_filters_free(conn->callbacks);
   xm_loop_sync(conn->loop);
   xm_loop_release(conn->loop);
   xb_less_to_do(st);

@@ -293,10 +293,12 @@ static int open_conn(lua_State *L, xb_conn *conn, xm_err *e) {
     o.tls_ctx = make_tls(L, e);
     if (!o.tls_ctx) return XM_EFAIL;
   }
-  conn->c = xm_conn_new(conn->st->loop, &o, old, e);
+  conn->callbacks = xm_filters_new();
+  if (conn->callbacks) conn->c = xm_conn_new(conn->st->loop, &o, old, e);
+  else xm_err_nomem(e);
   xm_tls_ctx_release(o.tls_ctx);
   lua_settop(L, top);
-  if (!conn->c) return XM_EFAIL;
+  if (!conn->c) return xm_filters_free(conn->callbacks), XM_EFAIL;
   conn->loop = conn->st->loop;
   xm_loop_hold(conn->loop);
   if (o.component) {

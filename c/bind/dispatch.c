@@ -4,7 +4,10 @@
 #include "bind.h"
 #include "ns.h"
 
-enum { CALLS_A_TURN = 128 }; /* of one connection, then others have their turn */
+enum {
+  CALLS_A_TURN = 128, /* of one connection, then others have their turn */
+  FEW = 16            /* who want a stanza, or children that it has: no memory is taken for these */
+};
 
 /* A stanza on its way to Lua: its table is made when somebody wants it, once. */
 typedef struct dispatch {
@@ -48,14 +51,43 @@ static uint64_t push_callback(dispatch *d, uint64_t slot) {
   return once;
 }
 
-static void to_callbacks(dispatch *d) {
+/* Those that want a stanza, in order of installation. */
+typedef struct takers {
+  uint64_t few[FEW], *slots; /* these, or where there are more, in a userdata on the stack */
+  size_t n, room;
+} takers;
+
+static void begin_takers(takers *w) {
+  w->slots = w->few;
+  w->n = 0;
+  w->room = FEW;
+}
+
+/* More room is needed; this may run finalizers. */
+static void make_room(lua_State *L, takers *w) {
+  w->room = w->n;
+  w->slots = lua_newuserdatauv(L, w->room * sizeof *w->slots, 0);
+}
+
+static void find_takers(dispatch *d, xm_filters *f, takers *w) {
   const xm_tape *t = xm_conn_stanza(d->conn->c);
-  xm_route *r = xm_conn_route(d->conn->c);
-  uint64_t last = xm_route_last(r), slot;
-  if (!xm_route_next(r, 0, t)) return;
-  need_table(d); /* which may run finalizers: who is called is asked afterwards */
-  for (slot = xm_route_next(r, 0, t); slot && slot <= last; slot = xm_route_next(r, slot, t))
-    deliver(d, "callback", push_callback(d, slot));
+  begin_takers(w);
+  while ((w->n = xm_filters_match(f, t, w->slots, w->room)) > w->room) make_room(d->L, w);
+}
+
+/* Each of them that is still there when its turn has come. */
+static void to_takers(dispatch *d, const takers *w) {
+  size_t i;
+  for (i = 0; i < w->n; i++)
+    if (xm_filters_holds(d->conn->callbacks, w->slots[i])) deliver(d, "callback", push_callback(d, w->slots[i]));
+}
+
+static void to_callbacks(dispatch *d) {
+  takers w;
+  find_takers(d, d->conn->callbacks, &w);
+  if (w.n == 0) return;
+  need_table(d);
+  to_takers(d, &w);
 }
 
 static void to_queue(dispatch *d) {
@@ -91,9 +123,8 @@ static xm_question *ask_tape(xb_conn *conn, const xm_tape *t) {
 
 xm_question *xb_ask_table(lua_State *L, xb_conn *conn, int index) {
   xb_address a;
-  const char *ns = xm_conn_ns(conn->c);
   xm_question *q;
-  xb_push_address(L, index, &a, &ns);
+  xb_push_address(L, index, &a);
   q = ask(conn, &a);
   lua_pop(L, XB_ADDRESS);
   return q;
@@ -151,17 +182,30 @@ static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
   release(&d);
 }
 
-/* Callbacks for a stanza that is a table already (index `d->table`). */
-static void table_to_callbacks(dispatch *d) {
-  xm_route *r = xm_conn_route(d->conn->c);
-  uint64_t last = xm_route_last(r), slot;
+/* The same where the stanza is a table already (index `d->table`). */
+static void find_takers_of_table(dispatch *d, xm_filters *f, takers *w) {
+  const char *few[FEW], **children = few, *ns = xm_conn_ns(d->conn->c);
+  size_t most = FEW;
   xb_address a;
-  const char *ns = xm_conn_ns(d->conn->c);
-  xm_route_filter is;
-  xb_push_address(d->L, d->table, &a, &ns); /* callbacks may change the table */
-  is = (xm_route_filter){.name = a.name, .type = a.type, .xmlns = ns, .from = a.from, .id = a.id};
-  for (slot = xm_route_next_like(r, 0, &is); slot && slot <= last; slot = xm_route_next_like(r, slot, &is))
-    deliver(d, "callback", push_callback(d, slot));
+  xm_filter_stanza is;
+  begin_takers(w);
+  do {
+    if (w->n > w->room) make_room(d->L, w);
+    while ((is.n = xb_read_children(d->L, d->table, ns, children, most)) > most) {
+      most = is.n;
+      children = lua_newuserdatauv(d->L, most * sizeof *children, 0);
+    }
+    xb_push_address(d->L, d->table, &a);
+    is.name = a.name, is.type = a.type, is.from = a.from, is.id = a.id, is.children = children;
+    w->n = xm_filters_match_like(f, &is, w->slots, w->room);
+    lua_pop(d->L, XB_ADDRESS);
+  } while (w->n > w->room);
+}
+
+static void table_to_callbacks(dispatch *d) {
+  takers w;
+  find_takers_of_table(d, d->conn->callbacks, &w);
+  to_takers(d, &w);
 }
 
 /* A stanza that was queued before there was a handler; its table is on top of the stack. */
@@ -181,12 +225,10 @@ int xb_l_default_handler(lua_State *L) {
   xb_conn *conn = luaL_checkudata(L, 2, XB_CONN);
   dispatch d = {.L = L, .conn = conn, .at = 2, .table = 1};
   xb_address a;
-  const char *ns;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 2);
   if (!conn->c) return 0;
-  ns = xm_conn_ns(conn->c);
-  xb_push_address(L, 1, &a, &ns);
+  xb_push_address(L, 1, &a);
   if (must_be_answered(a.name, a.type))
     d.question = xm_route_question(xm_conn_route(conn->c), xb_asked_now(conn), a.from, xb_own_address(conn, a.to), a.id);
   table_to_callbacks(&d);

@@ -146,7 +146,7 @@ static void warn_once(lua_State *L, xb_conn *conn) {
   static const char *const words[] = {"xmpp: a stanza has come for a connection that has callbacks, but no handler that calls "
                                       "them: it waits in the receive queue (conn:set_handler() installs the default handler, "
                                       "which does; this is said once)", NULL};
-  if (conn->st->told_idle || conn->asked_at || !xm_route_after(xm_conn_route(conn->c), 0)) return;
+  if (conn->st->told_idle || conn->asked_at || !xm_filters_after(conn->callbacks, 0)) return;
   conn->st->told_idle = true;
   xb_say(L, words);
 }

@@ -504,6 +504,15 @@ static void push_raw(lua_State *L, int at, const char *const *names, int n) {
   }
 }
 
+/* Raw string attribute of the attribute table below its name, which is popped; or NULL. */
+static const char *raw_value(lua_State *L) {
+  const char *s;
+  lua_rawget(L, -2);
+  s = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+  lua_pop(L, 1);
+  return s;
+}
+
 void xb_push_attribute(lua_State *L, int index, const char *name) {
   int top = lua_gettop(L);
   char room[40];
@@ -523,24 +532,24 @@ void xb_push_attribute(lua_State *L, int index, const char *name) {
   lua_settop(L, top + 1);
 }
 
-/* Pushes the namespace of the first child element; nil: there is none, or it has no xmlns, and so its parent's. Returns
- * whether there is a child. */
-static bool push_child_ns(lua_State *L, int at) {
-  static const char *const xmlns = "xmlns";
+size_t xb_read_children(lua_State *L, int index, const char *own, const char **namespaces, size_t most) {
   int top = lua_gettop(L);
+  size_t n = 0;
   lua_Integer i;
-  for (i = 3; lua_rawgeti(L, at, i) != LUA_TNIL; i++, lua_settop(L, top)) {
-    if (!lua_istable(L, -1)) continue;
-    lua_rawgeti(L, -1, 2);
-    push_raw(L, top + 2, &xmlns, 1);
-    lua_replace(L, top + 1);
-    lua_settop(L, top + 1);
-    return true;
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, 5, "a stanza");
+  lua_pushliteral(L, "xmlns"); /* which may run finalizers, so that nothing below does */
+  for (i = 3; lua_rawgeti(L, index, i) != LUA_TNIL; i++, lua_settop(L, top + 1)) {
+    const char *ns = NULL;
+    if (!lua_istable(L, -1) || n++ >= most) continue;
+    if (lua_rawgeti(L, -1, 2) == LUA_TTABLE) lua_pushvalue(L, top + 1), ns = raw_value(L);
+    namespaces[n - 1] = ns ? ns : own; /* a received child without xmlns has its parent's */
   }
-  return false; /* the nil is there */
+  lua_settop(L, top);
+  return n;
 }
 
-void xb_push_address(lua_State *L, int index, xb_address *a, const char **child_ns) {
+void xb_push_address(lua_State *L, int index, xb_address *a) {
   static const char *const names[] = {"type", "id", "to", "from"};
   const char **const fields[] = {&a->type, &a->id, &a->to, &a->from};
   int i, top;
@@ -554,8 +563,6 @@ void xb_push_address(lua_State *L, int index, xb_address *a, const char **child_
   push_raw(L, top + 2, names, 4);
   lua_remove(L, top + 2);
   for (i = 0; i < 4; i++) *fields[i] = lua_tostring(L, top + 2 + i);
-  if (!push_child_ns(L, index)) *child_ns = NULL;
-  else if (!lua_isnil(L, -1)) *child_ns = lua_tostring(L, -1);
 }
 
 /* Done with what was made there. A large one isn't kept. */

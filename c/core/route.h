@@ -1,6 +1,5 @@
-/* route: the callback engine's index: which waiter a stanza answers, which callbacks want it, which iqs nobody has answered
- * yet. Rank 2: knows err, tape, jid. Holds no function: owners are opaque, callbacks are slot numbers. Called by conn and by
- * the binding.
+/* route: which waiter a stanza answers, and which iqs nobody has answered yet. Rank 2: knows err, tape, jid, spelled, table.
+ * Holds no function: owners are opaque. Called by conn and by the binding.
  *
  * A lookup by id costs the same whether none or 100,000 wait. */
 #ifndef XM_ROUTE_H
@@ -12,6 +11,7 @@
 
 #include "err.h"
 #include "jid.h"
+#include "spelled.h"
 #include "tape.h"
 
 typedef struct xm_route xm_route;
@@ -27,8 +27,7 @@ int xm_route_set_self(xm_route *r, const xm_jid *self);
  * the stream's namespace, the same id byte for byte, type result or error for an iq, and `from`, with T the `to` that
  * was sent and B/F/D our bare JID, full JID and domain: T absent or B: absent, B, F, or (T absent) D;   T = F: absent
  * or F;   T = D: absent or D;   any other T: exactly T. `sent_from` (a component's) must come back as `to`. "Exactly"
- * is after preparation, or as a server of RFC 6122 writes the address that was sent (xm_jid_written): who is asked as
- * "fußball" may answer as "fussball", not the other way round. */
+ * is as spelled says. */
 typedef struct xm_route_request {
   const char *name; /* "iq", "message", "presence" */
   const char *id;
@@ -47,27 +46,6 @@ size_t xm_route_waiting(const xm_route *r);
 /* What it waits for. Strings are borrowed; addresses are prepared. */
 xm_route_request xm_route_describe(const xm_pending *p);
 
-/* Callbacks, in order of installation, each a slot with an optional filter. Strings are copied; NULL asks nothing. */
-typedef struct xm_route_filter {
-  const char *name, *type, *xmlns /* of the first child element */, *from, *id;
-} xm_route_filter;
-
-/* The new slot's number (never used again), from 1, or XM_ENOMEM. A `from` without resourcepart stands for all of its
- * resources; addresses are compared as above: a server of RFC 6122 writes none of them otherwise, and to it they are
- * one. */
-int64_t xm_route_add(xm_route *r, const xm_route_filter *filter);
-/* false: no such slot (any more). */
-bool xm_route_remove(xm_route *r, uint64_t slot);
-bool xm_route_has(const xm_route *r, uint64_t slot);
-/* The newest slot's number; 0: there was none yet. */
-uint64_t xm_route_last(const xm_route *r);
-/* The first slot after `after` (0: of all), whatever it wants; 0: none. */
-uint64_t xm_route_after(const xm_route *r, uint64_t after);
-/* The first slot after `after` (0: of all) that wants the stanza on the tape; 0: none. Slots grow in order of
- * installation, so what is added or removed meanwhile does no harm. */
-uint64_t xm_route_next(const xm_route *r, uint64_t after, const xm_tape *t);
-/* The same by a stanza's own words, where there is no tape (NULL: it has none). */
-uint64_t xm_route_next_like(const xm_route *r, uint64_t after, const xm_route_filter *stanza);
 /* Open questions: iqs of type get or set that came in and must be answered (RFC 6120 8.2.3). `held` counts who has
  * still to finish with it; from, to (our own address; NULL where we have but one), id: as they came, NULL when absent.
  * A stranger may ask any number of times in the same words: to find one, and to be rid of it, costs the same however

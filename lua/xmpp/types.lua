@@ -164,6 +164,7 @@ function Jid:with_resource(resource) end
 ---@field name? string the stanza's name: "message", "presence" or "iq"
 ---@field type? string its type attribute
 ---@field xmlns? string the namespace of its first child element
+---@field has? string the namespace of any of its child elements
 ---@field from? string|xmpp.Jid its sender, also as a server of RFC 6122 writes it (`strasse@` for `straße@`)
 ---@field id? string its id attribute
 

@@ -86,7 +86,7 @@ end
 local function filter(i)
   local kinds = {
     { name = "message", from = "user" .. i .. "@example.net" }, { name = "iq", xmlns = "urn:example:" .. i },
-    { name = "presence", type = "type" .. i }, { id = "id" .. i },
+    { name = "presence", type = "type" .. i }, { id = "id" .. i }, { name = "message", has = "urn:example:" .. i },
   }
   return kinds[i % #kinds + 1]
 end

@@ -148,13 +148,10 @@ local function points_of(m, curve)
   return list
 end
 
--- By what factor it has grown (for `linear`: beside how much x has), and whether it may have.
+-- By what factor it has grown, and whether it may have.
 local function growth_of(curve, points)
-  local first, last = points[1], points[#points]
-  if curve.flat then return last[2] / first[2], last[2] / first[2] <= curve.flat end
-  local before = points[#points - 1]
-  local factor = last[2] / before[2] / (last[1] / before[1])
-  return factor, factor <= curve.linear
+  local factor = points[#points][2] / points[1][2]
+  return factor, factor <= curve.flat
 end
 
 local function with_commas(x)
@@ -168,7 +165,7 @@ local function growth_row(curve, points)
   local cells = { "  " .. curve[2] }
   for _, p in ipairs(points) do cells[#cells + 1] = figure(p[2]) end
   cells[#cells + 1] = figure(factor)
-  cells[#cells + 1] = (curve.flat and "flat: <= " .. curve.flat or "linear: <= " .. curve.linear)
+  cells[#cells + 1] = "flat: <= " .. curve.flat
   cells[#cells + 1] = verdicts[met]
   return cells, met
 end

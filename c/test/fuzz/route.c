@@ -1,13 +1,14 @@
-/* libFuzzer: any sequence of requests, responses, callbacks and questions, to the router and to a model of it that only
- * knows lists: whom a stanza answers, which callbacks want it, which questions are open must be the same.
+/* libFuzzer: any sequence of requests, responses, filters and questions, to route and filters, and to a model of these that
+ * only knows lists: whom a stanza answers, which filters want it, which questions are open must be the same.
  *
  * Input: our own address, then operations with their operands; an address is one of a few, or a string of the input. */
+#include "filters.h"
 #include "route.h"
 
 #include "fuzz.h"
 #include "ns.h"
 
-enum { MOST = 64, ROOM = 256 };
+enum { MOST = 64, ROOM = 256, CHILDREN = 4 };
 
 typedef struct address {
   bool there;
@@ -23,7 +24,7 @@ typedef struct wait {
 
 typedef struct filter {
   bool live, filtered;
-  address name, type, xmlns, from, id;
+  address name, type, xmlns, has, from, id;
 } filter;
 
 typedef struct question {
@@ -36,6 +37,7 @@ typedef struct question {
 static struct world {
   input in;
   xm_route *r;
+  xm_filters *f;
   xm_jid self;
   wait waits[MOST];
   filter filters[MOST + 1]; /* by slot number */
@@ -146,7 +148,7 @@ static bool may_answer(const address *t, const address *from) {
 /* A stanza. */
 
 typedef struct stanza {
-  address name, ns, type, id, from, to, child_ns;
+  address name, ns, type, id, from, to, children[CHILDREN]; /* children: up to the first that isn't there */
   xm_tape tape;
 } stanza;
 
@@ -157,10 +159,11 @@ static void put_attr(xm_tape *t, const char *name, const address *a) {
 static stanza take_stanza(void) {
   stanza s = {.name = take_word(), .ns = {true, XM_NS_CLIENT}, .type = take_word(), .id = take_word()};
   uint8_t more = take(&w.in);
+  int i;
   s.name.there = true;
   s.from = take_address();
   s.to = take_address();
-  if (more & 1) s.child_ns = take_word();
+  for (i = 0; i < (more >> 2) % CHILDREN; i++) s.children[i] = take_word(), s.children[i].there = true;
   if (more & 2) strcpy(s.ns.s, "urn:x");
   s.tape = XM_TAPE_INIT;
   MUST(xm_tape_reset(&s.tape, XM_NS_CLIENT) == XM_OK);
@@ -169,8 +172,9 @@ static stanza take_stanza(void) {
   put_attr(&s.tape, "id", &s.id);
   put_attr(&s.tape, "from", &s.from);
   put_attr(&s.tape, "to", &s.to);
-  if (s.child_ns.there) {
-    MUST(xm_tape_open(&s.tape, s.child_ns.s, strlen(s.child_ns.s), "x", 1) == XM_OK);
+  if (more & 1) MUST(xm_tape_text(&s.tape, "text", 4) == XM_OK);
+  for (i = 0; i < CHILDREN && s.children[i].there; i++) {
+    MUST(xm_tape_open(&s.tape, s.children[i].s, strlen(s.children[i].s), "x", 1) == XM_OK);
     MUST(xm_tape_close(&s.tape) == XM_OK);
   }
   MUST(xm_tape_close(&s.tape) == XM_OK);
@@ -233,24 +237,25 @@ static void claim(stanza *s) {
   if (got) got->pending = NULL;
 }
 
-/* Callbacks. */
+/* Filters. */
 
 static void add(void) {
   filter f = {.live = true, .filtered = take(&w.in) & 1};
-  xm_route_filter of;
+  xm_filter of;
   if (w.last == MOST) return;
   if (f.filtered) {
-    f.name = take_word(), f.type = take_word(), f.xmlns = take_word();
+    f.name = take_word(), f.type = take_word(), f.xmlns = take_word(), f.has = take_word();
     f.from = take_address(), f.id = take_word();
   }
-  of = (xm_route_filter){or_null(&f.name), or_null(&f.type), or_null(&f.xmlns), or_null(&f.from), or_null(&f.id)};
-  MUST(xm_route_add(w.r, f.filtered ? &of : NULL) == ++w.last);
+  of = (xm_filter){or_null(&f.name), or_null(&f.type), or_null(&f.xmlns),
+                   or_null(&f.has),  or_null(&f.from), or_null(&f.id)};
+  MUST(xm_filters_add(w.f, f.filtered ? &of : NULL) == ++w.last);
   w.filters[w.last] = f;
 }
 
 static void drop(void) {
   uint32_t slot = take(&w.in) % (MOST + 1);
-  MUST(xm_route_has(w.r, slot) == w.filters[slot].live && xm_route_remove(w.r, slot) == w.filters[slot].live);
+  MUST(xm_filters_holds(w.f, slot) == w.filters[slot].live && xm_filters_remove(w.f, slot) == w.filters[slot].live);
   w.filters[slot].live = false;
 }
 
@@ -267,23 +272,39 @@ static bool is_from(const address *want, const address *from) {
   return is_spelled(want->s, from->s) || (!strchr(want->s, '/') && strchr(from->s, '/') && is_spelled(want->s, bare));
 }
 
+static bool has(const address *want, const stanza *s) {
+  int i;
+  for (i = 0; i < CHILDREN && s->children[i].there; i++)
+    if (strcmp(want->s, s->children[i].s) == 0) return true;
+  return !want->there;
+}
+
 static bool wants(const filter *f, const stanza *s) {
-  return f->live &&
-         (!f->filtered || (is_word(&f->name, &s->name) && is_word(&f->type, &s->type) &&
-                           is_word(&f->xmlns, &s->child_ns) && is_word(&f->id, &s->id) && is_from(&f->from, &s->from)));
+  return f->live && (!f->filtered || (is_word(&f->name, &s->name) && is_word(&f->type, &s->type) &&
+                                      is_word(&f->xmlns, &s->children[0]) && has(&f->has, s) && is_word(&f->id, &s->id) &&
+                                      is_from(&f->from, &s->from)));
+}
+
+/* By its words, as by its tape. */
+static void match_like(const stanza *s, const uint64_t *want, size_t n) {
+  const char *children[CHILDREN];
+  xm_filter_stanza is = {or_null(&s->name), or_null(&s->type), or_null(&s->from), or_null(&s->id), children, 0};
+  uint64_t slots[MOST];
+  for (; is.n < CHILDREN && s->children[is.n].there; is.n++) children[is.n] = s->children[is.n].s;
+  MUST(xm_filters_match_like(w.f, &is, slots, MOST) == n && memcmp(slots, want, n * sizeof *slots) == 0);
 }
 
 static void dispatch(const stanza *s) {
-  uint32_t slot, wanted = xm_route_next(w.r, 0, &s->tape), any = xm_route_after(w.r, 0);
-  MUST(xm_route_last(w.r) == w.last);
+  uint64_t slots[MOST], slot, any = xm_filters_after(w.f, 0);
+  size_t n = xm_filters_match(w.f, &s->tape, slots, MOST), i = 0;
+  MUST(xm_filters_last(w.f) == w.last);
+  match_like(s, slots, n);
   for (slot = 1; slot <= w.last; slot++) {
     if (w.filters[slot].live) MUST(any == slot);
-    if (w.filters[slot].live) any = xm_route_after(w.r, slot);
-    if (!wants(&w.filters[slot], s)) continue;
-    MUST(wanted == slot);
-    wanted = xm_route_next(w.r, slot, &s->tape);
+    if (w.filters[slot].live) any = xm_filters_after(w.f, slot);
+    if (wants(&w.filters[slot], s)) MUST(i < n && slots[i++] == slot);
   }
-  MUST(wanted == 0 && any == 0);
+  MUST(i == n && any == 0);
 }
 
 /* Questions. */
@@ -374,15 +395,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
   memset(&w, 0, sizeof w);
   w.in = (input){bytes, n};
   w.r = xm_route_new(XM_NS_CLIENT);
+  w.f = xm_filters_new();
   self = take_address();
   if (xm_jid_parse(&w.self, self.s, strlen(self.s), &reason) != XM_OK)
     MUST(xm_jid_parse(&w.self, "me@xmpp.example/here", 20, &reason) == XM_OK);
-  MUST(w.r && xm_route_set_self(w.r, &w.self) == XM_OK);
+  MUST(w.r && w.f && xm_route_set_self(w.r, &w.self) == XM_OK);
   while (w.in.n) act();
   check_counts();
   for (i = 0; i < MOST; i++)
     while (w.questions[i].q) release(&w.questions[i]);
   MUST(w.answered == 0);
   xm_route_free(w.r);
+  xm_filters_free(w.f);
   return 0;
 }

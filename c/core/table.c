@@ -1,0 +1,54 @@
+#include "table.h"
+
+#include <stdlib.h>
+
+static void link_in(xm_table *t, xm_node *n) {
+  n->at = &t->buckets[n->hash & (t->cap - 1)];
+  n->next = *n->at;
+  if (n->next) n->next->at = &n->next;
+  *n->at = n;
+}
+
+static int resize(xm_table *t, size_t cap) {
+  xm_table bigger = {.buckets = calloc(cap, sizeof(xm_node *)), .cap = cap, .n = t->n};
+  size_t i;
+  if (!bigger.buckets) return XM_ENOMEM;
+  for (i = 0; i < t->cap; i++) {
+    xm_node *n = t->buckets[i], *next;
+    for (; n; n = next) {
+      next = n->next;
+      link_in(&bigger, n);
+    }
+  }
+  free(t->buckets);
+  *t = bigger;
+  return XM_OK;
+}
+
+int xm_table_put(xm_table *t, xm_node *n) {
+  if (t->n >= t->cap && resize(t, t->cap ? t->cap * 2 : 16) < 0) return XM_ENOMEM;
+  link_in(t, n);
+  t->n++;
+  return XM_OK;
+}
+
+void xm_table_take(xm_table *t, xm_node *n) {
+  *n->at = n->next;
+  if (n->next) n->next->at = n->at;
+  n->at = NULL;
+  t->n--;
+  if (t->n == 0 && t->cap > 1024) xm_table_free(t); /* a wave has passed: give its memory back */
+}
+
+void xm_table_replace(xm_node *n, xm_node *with) {
+  with->at = n->at;
+  with->next = n->next;
+  *with->at = with;
+  if (with->next) with->next->at = &with->next;
+  n->at = NULL;
+}
+
+void xm_table_free(xm_table *t) {
+  free(t->buckets);
+  *t = (xm_table){0};
+}
