@@ -13,14 +13,14 @@ local function many(n, text)
   return table.concat(out)
 end
 
-local f, stanzas, skipped, errors
+local f, stanzas, skipped, errors, off
 
 local function begin(options)
   options = options or {}
   options.jid = options.jid or ME
   f, stanzas, skipped, errors = fed.open(options), {}, {}, {}
   f.conn:set_handler(function(x) stanzas[#stanzas + 1] = x end)
-  f.conn:on("skipped", function(what, err) skipped[#skipped + 1] = { what, err } end)
+  off = f.conn:on("skipped", function(what, err) skipped[#skipped + 1] = { what, err } end)
   xmpp.on_error(function(text, object) errors[#errors + 1] = { text, object } end)
   f:sent()
 end
@@ -72,7 +72,7 @@ describe("what crosses a bound", function()
 
   it("goes to on_error when nobody listens", function()
     begin()
-    f.conn:on("skipped", nil)
+    off()
     f:feed(message(DEEP))
     assert.equal(1, #errors)
     assert.same({ "limit", "max-depth" }, { errors[1][2].layer, errors[1][2].condition })
@@ -121,7 +121,7 @@ describe("what crosses a bound", function()
 
   it("ends the wait for it, if it is from who was asked", function()
     begin()
-    f.conn:on("skipped", nil)
+    off()
     local done, result, err
     xmpp.spawn(function()
       result, err = f.conn:send_await { "iq", { type = "get", to = "bob@x.test/y", id = "w1" },
@@ -146,11 +146,12 @@ describe("what crosses a bound", function()
 
   it("is told of by what the listener does, too: it may send, stop, and throw", function()
     begin()
-    f.conn:on("skipped", function() f.conn:send { "presence" }; error "thrown" end)
+    off = f.conn:on("skipped", function() f.conn:send { "presence" }; error "thrown" end)
     f:feed(message(DEEP))
     assert.equal("<presence/>", f:sent())
     assert.truthy(errors[1][1]:find("thrown", 1, true))
     goes_on()
+    off()
     f.conn:on("skipped", function() xmpp.spawn(function() f.conn:stop(0) end) end)
     f:feed(message(DEEP))
     assert.equal("closed", f.conn:state())

@@ -5,6 +5,7 @@
  *   say     what is for who runs the program
  *   stanza  tape -> table, table -> out
  *   conn    the connection's userdata: its life and its parts
+ *   listen  who hears of its events
  *   connect, send, receipt, dispatch, queue, callback   what is done with one
  *   jid     the Jid userdata
  *   bytes   hashes, base64
@@ -340,6 +341,13 @@ void xb_tell_state(lua_State *L, xb_conn *conn, int index);
 void xb_tell_skipped(lua_State *L, xb_conn *conn, int index, const xm_err *why, bool told);
 /* Everybody whose response can't come any more is told. */
 void xb_tell_lost(lua_State *L, xb_conn *conn, int *left);
+
+/* listen.c */
+
+/* Calls everybody who listens for an event (XB_ON_...) of the connection at `index`, in their order, each in a coroutine of its
+ * own, with the `nargs` values on top of the stack; pops these. Who has gone meanwhile is not called any more, who has come not
+ * yet. `stanza` as in xb_site. false: nobody listens. */
+bool xb_tell(lua_State *L, xb_conn *conn, int index, int part, int nargs, int stanza);
 int xb_l_on(lua_State *L);
 
 /* save.c */

@@ -123,7 +123,6 @@ static void drop(lua_State *L, xb_conn *conn, int at) {
 
 static void tell_full(lua_State *L, xb_conn *conn, int at) {
   const xb_site site = {.st = conn->st, .what = "full", .conn = at};
-  xb_task task = {.st = conn->st};
   xm_err e = {0};
   if (conn->told_full) return;
   conn->told_full = true;
@@ -131,14 +130,10 @@ static void tell_full(lua_State *L, xb_conn *conn, int at) {
              "nobody takes the stanzas that come in, and more than max_queue (%zu bytes) of them wait: the oldest are thrown "
              "away, so that what is behind them can be read; take them by conn:set_handler(f) or conn:receive()",
              conn->max_queue);
-  xb_push_part(L, at, XB_ON_FULL);
   xb_push_error(L, &e);
-  if (!lua_isnil(L, -2)) {
-    xb_call(L, 1, &task, site.what, at, 0);
-  } else {
-    xb_report(L, NULL, &site);
-    lua_pop(L, 1);
-  }
+  if (xb_tell(L, conn, at, XB_ON_FULL, 1, 0)) return;
+  xb_push_error(L, &e);
+  xb_report(L, NULL, &site);
 }
 
 /* Callbacks are there, but nothing that calls them, nor anybody who takes stanzas: that is a line forgotten, usually. */

@@ -108,11 +108,12 @@ static void tell_returned(lua_State *L, xb_conn *conn, int at, const xm_sm_stanz
     lua_pushvalue(L, err);
     xb_call(L, 2, &task, "receipt", at, site.stanza);
   } else if (!(st->flags & (XM_SM_REQUEST | XM_SM_ANSWER))) {
-    xb_push_part(L, at, XB_ON_FAILED);
     lua_pushvalue(L, site.stanza);
     lua_pushvalue(L, err);
-    if (!lua_isnil(L, -3)) xb_call(L, 2, &task, site.what, at, site.stanza);
-    else if (must_be_heard(conn, st)) xb_report(L, NULL, &site);
+    if (!xb_tell(L, conn, at, XB_ON_FAILED, 2, site.stanza) && must_be_heard(conn, st)) {
+      lua_pushvalue(L, err);
+      xb_report(L, NULL, &site);
+    }
   }
   lua_settop(L, err - 1);
 }
@@ -129,13 +130,11 @@ bool xb_tell_receipts(lua_State *L, xb_conn *conn, int at, int *left) {
 /* f(state, err): err is why, where there is a reason. */
 void xb_tell_state(lua_State *L, xb_conn *conn, int at) {
   const xm_err *trouble = xm_conn_trouble(conn->c);
-  xb_task task = {.st = conn->st};
   if (!conn->listens) return;
-  xb_push_part(L, at, XB_ON_STATE);
   lua_pushstring(L, xm_conn_state_name(conn->c));
   if (xm_err_is_set(trouble)) xb_push_error(L, trouble);
   else lua_pushnil(L);
-  xb_call(L, 2, &task, "state", at, 0);
+  xb_tell(L, conn, at, XB_ON_STATE, 2, 0);
 }
 
 void xb_tell_lost(lua_State *L, xb_conn *conn, int *left) {
@@ -174,45 +173,14 @@ static void push_skipped(lua_State *L, const xb_conn *conn) {
 
 void xb_tell_skipped(lua_State *L, xb_conn *conn, int at, const xm_err *why, bool told) {
   const xb_site site = {.st = conn->st, .what = "skipped", .conn = at};
-  xb_task task = {.st = conn->st};
+  int err;
   luaL_checkstack(L, 10, "what was skipped");
-  xb_push_part(L, at, XB_ON_SKIPPED);
-  if (lua_isnil(L, -1) && told) return lua_pop(L, 1);
-  push_skipped(L, conn);
   xb_push_error(L, why);
+  err = lua_gettop(L);
   xb_push_stanza(L, xm_conn_stanza(conn->c));
-  lua_setfield(L, -2, "stanza");
-  if (!lua_isnil(L, -3)) {
-    xb_call(L, 2, &task, site.what, at, 0);
-  } else {
-    xb_report(L, NULL, &site);
-    lua_pop(L, 2);
-  }
-}
-
-/* Which of the names is at index 2. Raises with all of them for one that is none. */
-static int check_event(lua_State *L, const char *const *names) {
-  const char *s = luaL_checkstring(L, 2);
-  int i;
-  for (i = 0; names[i]; i++)
-    if (strcmp(s, names[i]) == 0) return i;
-  xb_push_shown(L, 2);
-  lua_pushfstring(L, "there is no event '%s'; there are '%s'", lua_tostring(L, -1), names[0]);
-  for (i = 1; names[i]; i++) lua_pushfstring(L, names[i + 1] ? ", '%s'" : " and '%s'", names[i]);
-  lua_concat(L, i);
-  return luaL_argerror(L, 2, lua_tostring(L, -1));
-}
-
-/* on("state", "failed", "skipped" or "full", f): one listener each; nil: none any more. */
-int xb_l_on(lua_State *L) {
-  static const char *const names[] = {"state", "failed", "skipped", "full", NULL};
-  static const int parts[] = {XB_ON_STATE, XB_ON_FAILED, XB_ON_SKIPPED, XB_ON_FULL};
-  xb_conn *conn = xb_check_conn(L);
-  int which = check_event(L, names);
-  if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TFUNCTION);
-  lua_settop(L, 3);
-  if (parts[which] == XB_ON_STATE) conn->listens = !lua_isnil(L, 3);
-  xb_set_part(L, 1, parts[which]);
-  xb_keep_alive(L, conn);
-  return 0;
+  lua_setfield(L, err, "stanza");
+  push_skipped(L, conn);
+  lua_pushvalue(L, err);
+  if (!xb_tell(L, conn, at, XB_ON_SKIPPED, 2, 0) && !told) xb_report(L, NULL, &site);
+  lua_settop(L, err - 1);
 }

@@ -249,9 +249,11 @@ function Conn:state() end
 --- Has `f` called for each change of the state, with the reason where there is one; with each stanza that comes back
 --- unsent and has no `on` of its own; with what is known of each stanza that came and was skipped (`err` has layer
 --- "limit", and its start tag as `stanza`); or once, when stanzas that nobody takes begin to be thrown away
---- (`max_queue`). One listener each; nil: none.
+--- (`max_queue`). Any number of listeners: each is called in a coroutine of its own, in their order; who comes meanwhile
+--- hears of the next one.
 ---@param event "state"|"failed"|"skipped"|"full"
----@param f xmpp.Listener?
+---@param f xmpp.Listener
+---@return fun(): boolean off takes it away again; true the first time
 function Conn:on(event, f) end
 
 --- The session as plain data, JSON-safe and without the password, for `xmpp.resume` in another process. The connection

@@ -1,0 +1,138 @@
+/* listen: who hears of a connection's events: any number of functions for each. */
+#include "bind.h"
+
+/* A part that has listeners is a list of cells, { function }, and never changed: who comes or goes makes another. So whoever
+ * tells an event goes through the list that there was; a cell whose listener has gone is empty. */
+
+static const struct {
+  const char *name;
+  int part;
+} events[] = {{"state", XB_ON_STATE}, {"failed", XB_ON_FAILED}, {"skipped", XB_ON_SKIPPED}, {"full", XB_ON_FULL}};
+enum { EVENTS = sizeof events / sizeof *events };
+
+static const char *name_of(int part) {
+  int i = 0;
+  while (events[i].part != part) i++;
+  return events[i].name;
+}
+
+static bool has(lua_State *L, int at, int part) {
+  bool some;
+  xb_push_part(L, at, part);
+  some = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  return some;
+}
+
+/* Those of a part that are still there, as a new list with room for `more`. Returns how many. Memory is taken before they are
+ * looked at: that may run finalizers, which may come and go as well. */
+static lua_Integer push_living(lua_State *L, int at, int part, size_t more) {
+  lua_Integer i, n = 0;
+  int list = lua_gettop(L) + 1;
+  size_t room = 0;
+  for (lua_settop(L, list - 1);; lua_settop(L, list - 1)) {
+    lua_createtable(L, (int)(room + more), 0);
+    xb_push_part(L, at, part);
+    if (!lua_istable(L, -1) || lua_rawlen(L, -1) <= room) break;
+    room = lua_rawlen(L, -1);
+  }
+  for (i = 1; lua_istable(L, list + 1) && lua_rawgeti(L, list + 1, i) != LUA_TNIL; i++, lua_settop(L, list + 1)) {
+    if (lua_rawgeti(L, -1, 1) == LUA_TNIL) continue;
+    lua_pop(L, 1);
+    lua_rawseti(L, list, ++n);
+  }
+  lua_settop(L, list);
+  return n;
+}
+
+/* The list on top of the stack, of `n` cells, becomes that part; pops it. */
+static void change(lua_State *L, xb_conn *conn, int at, int part, lua_Integer n) {
+  if (n == 0) lua_pop(L, 1), lua_pushnil(L);
+  xb_set_part(L, at, part);
+  conn->listens = has(L, at, XB_ON_STATE);
+  xb_keep_alive(L, conn);
+}
+
+/* off() -> was it there? It knows its connection by address only, and keeps nothing of it alive. */
+static int l_off(lua_State *L) {
+  xb_conn *conn = lua_touserdata(L, lua_upvalueindex(2));
+  int part = (int)lua_tointeger(L, lua_upvalueindex(3)), at;
+  lua_Integer i;
+  bool ours = false;
+  lua_settop(L, 0);
+  if (lua_rawgeti(L, lua_upvalueindex(1), 1) == LUA_TNIL) return lua_pushboolean(L, 0), 1;
+  lua_pushnil(L);
+  lua_rawseti(L, lua_upvalueindex(1), 1);
+  xb_push_conn(L, conn);
+  at = lua_gettop(L);
+  if (!lua_isnil(L, at)) xb_push_part(L, at, part); /* another connection may be at that address by now */
+  for (i = 1; lua_istable(L, at + 1) && !ours && lua_rawgeti(L, at + 1, i) != LUA_TNIL; i++)
+    ours = lua_rawequal(L, -1, lua_upvalueindex(1));
+  lua_settop(L, at);
+  if (ours) {
+    lua_Integer n = push_living(L, at, part, 0);
+    change(L, conn, at, part, n);
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* The cell on top of the stack is the last of that part of the connection at index 1; in its place: what takes it away. */
+static void enter(lua_State *L, xb_conn *conn, int part) {
+  int cell = lua_gettop(L);
+  lua_Integer n;
+  lua_pushvalue(L, cell);
+  lua_pushlightuserdata(L, conn);
+  lua_pushinteger(L, part);
+  lua_pushcclosure(L, l_off, 3);
+  n = push_living(L, 1, part, 1) + 1;
+  lua_pushvalue(L, cell);
+  lua_rawseti(L, -2, n);
+  change(L, conn, 1, part, n);
+  lua_remove(L, cell);
+}
+
+/* Which of the events is at index 2. Raises with all of them for one that is none. */
+static int check_event(lua_State *L) {
+  const char *s = luaL_checkstring(L, 2);
+  int i;
+  for (i = 0; i < EVENTS; i++)
+    if (strcmp(s, events[i].name) == 0) return events[i].part;
+  xb_push_shown(L, 2);
+  lua_pushfstring(L, "there is no event '%s'; there are '%s'", lua_tostring(L, -1), events[0].name);
+  for (i = 1; i < EVENTS; i++) lua_pushfstring(L, i + 1 < EVENTS ? ", '%s'" : " and '%s'", events[i].name);
+  lua_concat(L, EVENTS);
+  return luaL_argerror(L, 2, lua_tostring(L, -1));
+}
+
+/* on(event, f) -> off */
+int xb_l_on(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  int part = check_event(L);
+  luaL_checktype(L, 3, LUA_TFUNCTION);
+  lua_settop(L, 3);
+  luaL_checkstack(L, 10, "a listener");
+  lua_createtable(L, 1, 0);
+  lua_pushvalue(L, 3);
+  lua_rawseti(L, -2, 1);
+  enter(L, conn, part);
+  return 1;
+}
+
+bool xb_tell(lua_State *L, xb_conn *conn, int at, int part, int nargs, int stanza) {
+  int args = lua_gettop(L) - nargs + 1, i;
+  lua_Integer which;
+  xb_task task = {.st = conn->st};
+  bool is_list, heard = false;
+  luaL_checkstack(L, nargs + 5, "an event");
+  xb_push_part(L, at, part);
+  is_list = lua_istable(L, -1);
+  for (which = 1; is_list && lua_rawgeti(L, args + nargs, which) != LUA_TNIL; which++, lua_settop(L, args + nargs)) {
+    if (lua_rawgeti(L, -1, 1) == LUA_TNIL) continue;
+    for (i = 0; i < nargs; i++) lua_pushvalue(L, args + i);
+    xb_call(L, nargs, &task, name_of(part), at, stanza);
+    heard = true;
+  }
+  lua_settop(L, args - 1);
+  return heard;
+}
