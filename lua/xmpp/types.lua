@@ -61,7 +61,8 @@
 
 -- Addresses (RFC 7622)
 
---- A prepared address. Equal ones compare equal with `==`; `tostring(jid)` is its text. Cannot be changed.
+--- A prepared address. Equal ones are one value: they compare equal with `==`, and are one key of a table;
+--- `tostring(jid)` is its text. Cannot be changed.
 ---@class xmpp.Jid
 ---@field localpart string? nil when absent
 ---@field domainpart string
