@@ -180,6 +180,25 @@ each_host(function(host, name, library)
     assert.is_true(ticks > 1, ticks)
   end)
 
+  it("waits in its coroutines for promises and channels, which it and the library's tasks settle", function()
+    local p, c, got = xmpp.promise(), xmpp.channel(1), {}
+    for i = 1, 2 do go(function() got[i] = p:wait(60) end) end
+    go(function()
+      for i = 3, 6 do got[i] = c:get() end
+      got.late = select(2, xmpp.promise():wait(0.01))
+    end)
+    host.step()
+    call_from_host(function() p:resolve "settled" end)
+    xmpp.spawn(function()
+      for i = 3, 5 do c:put(i) end
+      go(function() c:put(6) end)
+    end)
+    turn_until(function() return got.late end)
+    assert.equal("timeout", got.late.layer)
+    got.late = nil
+    assert.same({ "settled", "settled", 3, 4, 5, 6 }, got)
+  end)
+
   it("has its turn after every 100 stanzas, and so has each connection", function()
     local a, b = fed.open { jid = "me@xmpp.test/a" }, fed.open { jid = "me@xmpp.test/b" }
     finally(function()

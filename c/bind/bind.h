@@ -177,6 +177,9 @@ int xb_l_shown(lua_State *L);
 void xb_push_error(lua_State *L, const xm_err *e);
 /* nil and an error table: 2. */
 int xb_fail(lua_State *L, const xm_err *e);
+/* owned(p): what the coroutine that calls this throws is told to p, whose metatable has __thrown(p, object) -> taken? Else it
+ * goes to on_error. The caller holds p on its stack. */
+int xb_l_owned(lua_State *L);
 /* __concat of errors and Jids. */
 int xb_l_concat(lua_State *L);
 void xb_open_call(lua_State *L);
@@ -216,6 +219,9 @@ int xb_finish_due(lua_State *L, xb_state *st, int most);
 void xb_free_waiters(lua_State *L, xm_loop *loop, xb_waiters *list);
 /* abandon(box): who waits by it will never go on (coroutine.close). Nothing, if it is done. */
 int xb_l_abandon(lua_State *L);
+/* wake(box): who waits by it, for a time or for nothing that is known here, goes on in the next step, with no results; in the
+ * order of these calls. */
+int xb_l_wake(lua_State *L);
 void xb_open_wait(lua_State *L);
 int xb_l_timer(lua_State *L);
 int xb_l_spawn(lua_State *L);

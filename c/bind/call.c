@@ -5,7 +5,7 @@
 
 #include "bind.h"
 
-static const char spare_key, spare_cell_key, cells_key, sites_key, watch_key, on_error_key; /* of the registry */
+static const char spare_key, spare_cell_key, cells_key, sites_key, owners_key, watch_key, on_error_key; /* of the registry */
 
 /* A call with a task has a cell, a table that lies on its coroutine's stack until it is over: empty, and once it has yielded
  * filled. So what is in it lives as long as the coroutine, and not longer, whatever refers to what; an ephemeron table would do
@@ -459,6 +459,33 @@ static int resume(lua_State *L, lua_State *co, xb_state *st, const xb_task *task
   return status;
 }
 
+int xb_l_owned(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &owners_key);
+  lua_pushthread(L);
+  lua_pushvalue(L, 1);
+  lua_rawset(L, -3);
+  return 0;
+}
+
+/* Has the owner of `co` taken the error object on top of the stack, which stays there? */
+static bool is_taken(lua_State *L, lua_State *co) {
+  int object = lua_gettop(L);
+  bool taken = false;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &owners_key);
+  lua_pushthread(co);
+  lua_xmove(co, L, 1);
+  lua_rawget(L, -2);
+  if (luaL_getmetafield(L, -1, "__thrown")) {
+    lua_insert(L, -2);
+    lua_pushvalue(L, object);
+    taken = lua_pcall(L, 2, 1, 0) == LUA_OK && lua_toboolean(L, -1);
+  }
+  lua_settop(L, object);
+  return taken;
+}
+
 /* It has thrown: what is told, with its traceback. Then its to-be-closed variables are closed, by functions that may throw
  * in their turn. */
 static void unwind(lua_State *L, lua_State *co, const xb_site *site) {
@@ -466,7 +493,8 @@ static void unwind(lua_State *L, lua_State *co, const xb_site *site) {
   lua_pushvalue(L, -1);
   lua_pushvalue(L, -1);
   lua_xmove(L, co, 1); /* a copy stays there, to be replaced by what closing throws */
-  xb_report(L, co, site);
+  if (is_taken(L, co)) lua_pop(L, 1);
+  else xb_report(L, co, site);
   if (lua_resetthread(co) != LUA_OK) {
     lua_xmove(co, L, 1);
     if (lua_rawequal(L, -1, -2)) lua_pop(L, 1);
@@ -613,4 +641,5 @@ void xb_open_call(lua_State *L) {
   lua_pop(L, 2);
   new_weak(L, "kv", &cells_key);
   new_weak(L, "k", &sites_key);
+  new_weak(L, "kv", &owners_key);
 }

@@ -115,6 +115,7 @@ static double number_field(lua_State *L, const char *key) {
 
 /* session.stanzas, as an array that Lua owns, left on the stack. */
 static const xm_sm_stanza *read_stanzas(lua_State *L, size_t *n) {
+  const xm_loop *l = xb_state_of(L)->loop;
   xm_sm_stanza *list;
   size_t i;
   lua_getfield(L, -1, "stanzas");
@@ -123,7 +124,7 @@ static const xm_sm_stanza *read_stanzas(lua_State *L, size_t *n) {
   lua_insert(L, -2);
   for (i = 0; i < *n; i++) {
     lua_rawgeti(L, -1, (lua_Integer)i + 1);
-    list[i] = (xm_sm_stanza){.given = xm_loop_ticks() - (int64_t)number_field(L, "age"), .flags = xb_saved_flags(L)};
+    list[i] = (xm_sm_stanza){.given = xm_loop_ticks(l) - (int64_t)number_field(L, "age"), .flags = xb_saved_flags(L)};
     list[i].xml = text_field(L, "xml", &list[i].len);
     lua_pop(L, 1);
   }

@@ -10,18 +10,48 @@ const xm_jid *xb_test_jid(lua_State *L, int index) {
   return luaL_testudata(L, index, XB_JID);
 }
 
+static const char jids_key; /* of the registry: text -> the Jid of that text, weak */
+
+/* The Jid of the text on top of the stack goes there besides, if there is one now. The table is at `jids`. */
+static bool find(lua_State *L, int jids) {
+  lua_pushvalue(L, -1);
+  lua_rawget(L, jids);
+  if (!lua_isnil(L, -1)) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
 /* Only as much of the struct as the address needs. */
-void xb_push_jid(lua_State *L, const xm_jid *jid) {
+static void make(lua_State *L, const xm_jid *jid) {
   size_t n = offsetof(xm_jid, str) + xm_jid_len(jid) + 1;
   memcpy(lua_newuserdatauv(L, n, 0), jid, n);
   luaL_setmetatable(L, XB_JID);
 }
 
-static int push_or_fail(lua_State *L, const xm_jid *jid, int rc, const char *what, const char *reason) {
+/* Equal ones are one value, so that they are one key of a table. */
+void xb_push_jid(lua_State *L, const xm_jid *jid) {
+  int jids = lua_gettop(L) + 1, text = jids + 1;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &jids_key);
+  lua_pushlstring(L, jid->str, xm_jid_len(jid));
+  if (!find(L, jids)) {
+    make(L, jid); /* which may run a finalizer that makes the same */
+    lua_pushvalue(L, text);
+    if (!find(L, jids)) {
+      lua_pushvalue(L, -2);
+      lua_rawset(L, jids);
+      lua_pushvalue(L, text + 1);
+    }
+  }
+  lua_replace(L, jids);
+  lua_settop(L, jids);
+}
+
+static int push_or_fail(lua_State *L, const xm_jid *jid, int rc, int what, const char *reason) {
   xm_err e = {0};
   if (rc == XM_OK) return xb_push_jid(L, jid), 1;
   if (rc == XM_ENOMEM) return luaL_error(L, "not enough memory");
-  xm_err_set(&e, XM_LAYER_STANZA, "jid-malformed", false, "'%.100s' is not a JID: %s", what, reason);
+  xb_push_shown(L, what);
+  xm_err_set(&e, XM_LAYER_STANZA, "jid-malformed", false, "'%.100s' is not a JID: %s", lua_tostring(L, -1), reason);
   return xb_fail(L, &e);
 }
 
@@ -35,8 +65,7 @@ int xb_l_jid(lua_State *L) {
   luaL_argexpected(L, lua_type(L, 1) == LUA_TSTRING, 1, "string or Jid");
   s = lua_tolstring(L, 1, &n);
   rc = xm_jid_parse(&jid, s, n, &reason);
-  xb_push_shown(L, 1);
-  return push_or_fail(L, &jid, rc, lua_tostring(L, -1), reason);
+  return push_or_fail(L, &jid, rc, 1, reason);
 }
 
 int xb_l_is_jid(lua_State *L) {
@@ -94,9 +123,12 @@ static int l_with_resource(lua_State *L) {
   luaL_argexpected(L, lua_type(L, 2) == LUA_TSTRING, 2, "string");
   s = lua_tolstring(L, 2, &n);
   memcpy(&jid, j, offsetof(xm_jid, str) + xm_jid_len(j) + 1);
-  if (n == 0) return push_or_fail(L, NULL, XM_EINVAL, j->str, "the resourcepart is empty");
+  if (n == 0) {
+    lua_pushstring(L, j->str);
+    return push_or_fail(L, NULL, XM_EINVAL, 3, "the resourcepart is empty");
+  }
   rc = xm_jid_set_resource(&jid, s, n, &reason);
-  return push_or_fail(L, &jid, rc, s, reason);
+  return push_or_fail(L, &jid, rc, 2, reason);
 }
 
 static int push_part(lua_State *L, const char *s, size_t n) {
@@ -136,6 +168,12 @@ static const luaL_Reg methods[] = {{"bare", l_bare}, {"with_resource", l_with_re
 static const luaL_Reg metamethods[] = {{"__tostring", l_tostring}, {"__eq", l_eq}, {"__concat", xb_l_concat}, {NULL, NULL}};
 
 void xb_open_jid(lua_State *L) {
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &jids_key);
   luaL_newmetatable(L, XB_JID);
   luaL_setfuncs(L, metamethods, 0);
   luaL_newlibtable(L, methods);

@@ -176,6 +176,45 @@ static int l_now(lua_State *L) {
   return 1;
 }
 
+/* Milliseconds since 1970. */
+static int64_t moment(lua_State *L, int index) {
+  double seconds = luaL_checknumber(L, index);
+  luaL_argcheck(L, seconds >= 0 && seconds < 1e11, index, "seconds since 1970 expected");
+  return (int64_t)floor(seconds * 1000 + 0.5);
+}
+
+/* For tests. clock(true [, seconds]): the Lua state has a clock of its own, which stands still at so many seconds since 1970 (now);
+ * clock(seconds): it goes on to there; clock(false): the system's again. clock() -> where its own is; nil: it has none. */
+static int l_clock(lua_State *L) {
+  xm_loop *l = xb_state_of(L)->loop;
+  int64_t to;
+  lua_settop(L, 2);
+  if (lua_isnil(L, 1)) {
+    if (!xm_loop_has_own_clock(l)) return lua_pushnil(L), 1;
+    return lua_pushnumber(L, (lua_Number)xm_loop_wall(l) / 1000), 1;
+  }
+  if (lua_isboolean(L, 1)) {
+    if (lua_toboolean(L, 1)) xm_loop_own_clock(l, lua_isnil(L, 2) ? xm_loop_wall(l) : moment(L, 2));
+    else xm_loop_system_clock(l);
+    return 0;
+  }
+  to = moment(L, 1);
+  if (!xm_loop_has_own_clock(l)) return luaL_error(L, "the system's clock isn't set: call clock(true) first");
+  luaL_argcheck(L, to >= xm_loop_wall(l), 1, "the clock goes only forward");
+  xm_loop_pass(l, (uint64_t)(to - xm_loop_wall(l)));
+  return 0;
+}
+
+/* For tests. seed(number): the ids to come are the same each time; seed(nil): random again. */
+static int l_seed(lua_State *L) {
+  xb_state *st = xb_state_of(L);
+  uint64_t seed;
+  if (lua_isnoneornil(L, 1)) return xm_rnd_seed(&st->ids, NULL), 0;
+  seed = (uint64_t)luaL_checkinteger(L, 1);
+  xm_rnd_seed(&st->ids, &seed);
+  return 0;
+}
+
 /* warn(text): for who runs the program; a sandbox has no io. */
 static int l_warn(lua_State *L) {
   const char *const words[] = {"xmpp: ", luaL_checkstring(L, 1), NULL};
@@ -258,6 +297,8 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"signal", xb_l_signal},
                                      {"turns", l_turns},
                                      {"abandon", xb_l_abandon},
+                                     {"wake", xb_l_wake},
+                                     {"owned", xb_l_owned},
                                      {"is_busy", l_is_busy},
                                      {"on_begun", l_on_begun},
                                      {"hears_signals", l_hears_signals},
@@ -269,6 +310,8 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"error", l_error},
                                      {"shown", xb_l_shown},
                                      {"now", l_now},
+                                     {"clock", l_clock},
+                                     {"seed", l_seed},
                                      {"clocks", xb_l_clocks},
                                      {"warn", l_warn},
                                      {"say_by", xb_l_say_by},

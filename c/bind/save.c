@@ -44,25 +44,27 @@ unsigned xb_saved_flags(lua_State *L) {
 
 /* clocks() -> milliseconds since this start of the machine, milliseconds since 1970, which start this is (or ""). */
 int xb_l_clocks(lua_State *L) {
+  const xm_loop *l = xb_state_of(L)->loop;
   char boot[XM_LOOP_BOOT + 1];
   xm_loop_boot(boot);
-  lua_pushnumber(L, (double)xm_loop_ticks());
-  lua_pushnumber(L, (double)xm_loop_wall());
+  lua_pushnumber(L, (double)xm_loop_ticks(l));
+  lua_pushnumber(L, (double)xm_loop_wall(l));
   lua_pushstring(L, boot);
   return 3;
 }
 
 /* { {xml=, at=, age=, number=, and its flags}... }: what isn't acknowledged, oldest first. `at` is for people: the wall's
  * clock may be set, so ages are what counts. */
-static void push_stanzas(lua_State *L, const xm_sm *sm) {
-  double age, wall = (double)xm_loop_wall();
+static void push_stanzas(lua_State *L, const xb_conn *conn) {
+  const xm_sm *sm = xm_conn_sm(conn->c);
+  double age, wall = (double)xm_loop_wall(conn->loop);
   xm_sm_stanza st;
   size_t i;
   lua_newtable(L);
   for (i = 0; xm_sm_each(sm, i, &st); i++) {
     lua_createtable(L, 0, 2);
     set_text(L, "xml", st.xml, st.len);
-    age = (double)(xm_loop_ticks() - st.given);
+    age = (double)(xm_loop_ticks(conn->loop) - st.given);
     set_number(L, "at", age < wall ? wall - age : 0);
     set_number(L, "age", age);
     set_number(L, "number", (double)st.seq);
@@ -153,7 +155,7 @@ static int build(lua_State *L) {
   set_number(L, "h", xm_sm_in(sm));
   set_number(L, "acked", xm_sm_acked(sm));
   set_number(L, "written", (double)xm_sm_written(sm));
-  push_stanzas(L, sm);
+  push_stanzas(L, conn);
   lua_setfield(L, -2, "stanzas");
   push_pending(L, conn);
   lua_setfield(L, -2, "pending");

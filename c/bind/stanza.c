@@ -491,17 +491,30 @@ int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w) {
   return rc;
 }
 
+/* The value at `index` as the text that it is written as; nil: it has none. */
+static void spell(lua_State *L, int index) {
+  char room[40];
+  size_t n;
+  const char *s = to_text(L, index, room, sizeof room, &n);
+  if (lua_type(L, index) == LUA_TSTRING) return;
+  if (s) lua_pushlstring(L, s, n);
+  else lua_pushnil(L);
+  lua_replace(L, index);
+}
+
 /* Pushes the attributes of these names, of the table of attributes at `at`, as strings; one that isn't there, or is none, as
- * nil. The keys are looked through, since to make one might run a finalizer, which might change the table. */
+ * nil. The keys are looked through, since to make one might run a finalizer, which might change the table; so might the texts,
+ * which are made afterwards. */
 static void push_raw(lua_State *L, int at, const char *const *names, int n) {
   int i, first = lua_gettop(L) + 1;
   for (i = 0; i < n; i++) lua_pushnil(L);
   if (!lua_istable(L, at)) return;
   for (lua_pushnil(L); lua_next(L, at); lua_settop(L, first + n)) {
-    if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) continue;
+    if (lua_type(L, -2) != LUA_TSTRING) continue;
     for (i = 0; i < n; i++)
       if (strcmp(lua_tostring(L, first + n), names[i]) == 0) lua_pushvalue(L, first + n + 1), lua_replace(L, first + i);
   }
+  for (i = 0; i < n; i++) spell(L, first + i);
 }
 
 /* Raw string attribute of the attribute table below its name, which is popped; or NULL. */

@@ -362,6 +362,22 @@ int xb_l_abandon(lua_State *L) {
   return 0;
 }
 
+int xb_l_wake(lua_State *L) {
+  xb_state *st = xb_state_of(L);
+  xb_waiter *w;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  w = tied(L);
+  if (!w) w = xb_wait(L, st, NULL, XB_TASK_DUE, 1, -1);
+  if (!w) return luaL_error(L, "not enough memory");
+  if (w->is_due) return 0;
+  xm_timer_stop(st->loop, &w->timer);
+  fall_due(w);
+  xm_loop_want(st->loop);
+  xb_begun(L);
+  return 0;
+}
+
 static int push_timeout(lua_State *L, xb_kind kind) {
   static const char *const what[] = {"", "", "", "a response", "the connection", "a stanza", "all that was sent to arrive",
                                      "the end of the stream"};

@@ -236,7 +236,7 @@ int xm_conn_commit(xm_conn *c, size_t mark, unsigned flags, uint64_t *seq, xm_er
                       "down (flush waits until there is room)",
                       mark, n, c->o.max_queue);
   }
-  return xm_sm_commit(c->sm, mark, xm_loop_ticks(), flags, seq) == XM_OK ? XM_OK : xm_err_nomem(e);
+  return xm_sm_commit(c->sm, mark, xm_loop_ticks(c->loop), flags, seq) == XM_OK ? XM_OK : xm_err_nomem(e);
 }
 
 size_t xm_conn_pending(const xm_conn *c, size_t *stanzas) {

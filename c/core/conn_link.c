@@ -192,6 +192,7 @@ static xm_retry_answer ask_retry(xm_conn *c, bool was_ready, bool elsewhere, boo
   xm_retry_end e = {.why = &c->trouble,
                     .stage = stage_of(c, was_ready),
                     .now = xm_loop_now(c->loop),
+                    .longest = xm_loop_has_own_clock(c->loop),
                     .elsewhere = elsewhere && c->o.see_other_host,
                     .blamed = blamed,
                     .stopping = c->closing,
@@ -330,7 +331,7 @@ static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
   free(c->jid);
   c->jid = jid;
   if (xm_route_set_self(c->route, jid) < 0) return XM_ENOMEM;
-  if (again && xm_sm_lost(c->sm, outcome == XM_NEGO_LOST_AT ? &h : NULL, xm_loop_ticks(), xm_loop_wall(), c->o.max_age) < 0)
+  if (again && xm_sm_lost(c->sm, outcome == XM_NEGO_LOST_AT ? &h : NULL, xm_loop_ticks(c->loop), xm_loop_wall(c->loop), c->o.max_age) < 0)
     return XM_ENOMEM;
   if (again) {
     c->info.rebound++;

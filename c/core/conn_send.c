@@ -152,7 +152,7 @@ static void ping(xm_conn *c) {
   if (rc == XM_OK) rc = xm_out_end(&o, "ping");
   if (rc == XM_OK) rc = xm_out_end(&o, "iq");
   if (rc < 0) return xm_out_abandon(&o);
-  if (xm_sm_commit(c->sm, o.mark, xm_loop_ticks(), XM_SM_OURS, NULL) < 0) return;
+  if (xm_sm_commit(c->sm, o.mark, xm_loop_ticks(c->loop), XM_SM_OURS, NULL) < 0) return;
   strcpy(c->ping, id);
   c->pinging = true;
 }

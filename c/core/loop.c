@@ -25,6 +25,13 @@ typedef struct entry {
   xm_timer *timer;
 } entry;
 
+/* See xm_loop_own_clock. */
+typedef struct own_clock {
+  bool is_on;
+  uint64_t now;
+  int64_t wall, ticks;
+} own_clock;
+
 struct xm_loop {
   uv_loop_t uv;
   entry *heap;      /* heap[1] is the first to be due; heap[0] is never used; heap[t->at].timer == t */
@@ -34,6 +41,8 @@ struct xm_loop {
   unsigned holders;
   xm_jump *jumps;   /* who wants to know of jumps of the clock */
   int64_t apart;    /* the wall's clock, less ours */
+  own_clock own;
+  uint64_t ahead;   /* by so much our clock is before the system's, since one of its own went faster */
   struct clock_alarm *alarm; /* while somebody does; NULL: there is none */
   bool touched; /* libuv knows of a watcher that the kernel may not know of */
   bool has_host;    /* one has asked: there is `call` */
@@ -45,7 +54,7 @@ struct xm_loop {
 /* Jumps. */
 
 static int64_t read_apart(const xm_loop *l) {
-  return xm_loop_wall() - (int64_t)xm_loop_now(l);
+  return xm_loop_wall(l) - (int64_t)xm_loop_now(l);
 }
 
 static void look_at_clock(xm_loop *l) {
@@ -219,24 +228,54 @@ void xm_loop_touch(xm_loop *l) {
   want(l, 0);
 }
 
-uint64_t xm_loop_now(const xm_loop *l) {
-  (void)l;
+static uint64_t system_now(void) {
   return uv_hrtime() / 1000000;
 }
 
-int64_t xm_loop_wall(void) {
+uint64_t xm_loop_now(const xm_loop *l) {
+  return l->own.is_on ? l->own.now : system_now() + l->ahead;
+}
+
+int64_t xm_loop_wall(const xm_loop *l) {
   struct timespec now;
+  if (l->own.is_on) return l->own.wall;
   clock_gettime(CLOCK_REALTIME, &now);
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-int64_t xm_loop_ticks(void) {
+int64_t xm_loop_ticks(const xm_loop *l) {
   struct timespec now;
+  if (l->own.is_on) return l->own.ticks;
 #ifdef CLOCK_BOOTTIME
   if (clock_gettime(CLOCK_BOOTTIME, &now) < 0)
 #endif
     clock_gettime(CLOCK_MONOTONIC, &now);
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void xm_loop_own_clock(xm_loop *l, int64_t wall) {
+  own_clock own = {.is_on = true, .now = xm_loop_now(l), .wall = wall, .ticks = xm_loop_ticks(l)};
+  l->own = own;
+  l->apart = read_apart(l); /* nobody has slept */
+}
+
+bool xm_loop_has_own_clock(const xm_loop *l) {
+  return l->own.is_on;
+}
+
+void xm_loop_pass(xm_loop *l, uint64_t ms) {
+  l->own.now += ms;
+  l->own.wall += (int64_t)ms;
+  l->own.ticks += (int64_t)ms;
+  if (l->count) want(l, l->heap[1].due <= l->own.now ? 0 : l->heap[1].due);
+}
+
+void xm_loop_system_clock(xm_loop *l) {
+  uint64_t real = system_now();
+  if (!l->own.is_on) return;
+  l->ahead = l->own.now > real ? l->own.now - real : 0;
+  l->own.is_on = false;
+  l->apart = read_apart(l);
 }
 
 void xm_loop_boot(char id[XM_LOOP_BOOT + 1]) {
@@ -376,7 +415,7 @@ static void run(xm_loop *l) {
 
 void xm_loop_turn(xm_loop *l, int ms) {
   struct pollfd news = {.fd = uv_backend_fd(&l->uv), .events = POLLIN};
-  int wait = shorter(ms, until_wanted(l));
+  int wait = l->own.is_on ? 0 : shorter(ms, until_wanted(l));
   l->told = 0;
   if (wait < 0 && !uv_loop_alive(&l->uv)) wait = 0; /* nothing could ever end it */
   /* libuv's own wait needs a timer of ours among its watchers, and goes to sleep again after a signal. */

@@ -42,13 +42,22 @@ void xm_loop_touch(xm_loop *l);
 uint64_t xm_loop_now(const xm_loop *l);
 
 /* Milliseconds since 1970, by a clock that may be set at any moment. */
-int64_t xm_loop_wall(void);
+int64_t xm_loop_wall(const xm_loop *l);
 /* Milliseconds by a clock that nobody sets and that goes on while the machine sleeps (where there is none: not then), for
  * ages. It begins anew when the machine is started; xm_loop_boot tells one start from another: a text, "" where the system
  * has none. Processes of the same start read the same clock. */
-int64_t xm_loop_ticks(void);
+int64_t xm_loop_ticks(const xm_loop *l);
 enum { XM_LOOP_BOOT = 36 };
 void xm_loop_boot(char id[XM_LOOP_BOOT + 1]);
+
+/* For tests: a clock of the loop's own in the place of these three. It says `wall` milliseconds since 1970 and stands still, until
+ * time is passed; the other two go on from where they are. While it is there no turn waits. (What libuv, c-ares and TLS
+ * time by themselves goes by the system's.) */
+void xm_loop_own_clock(xm_loop *l, int64_t wall);
+bool xm_loop_has_own_clock(const xm_loop *l);
+void xm_loop_pass(xm_loop *l, uint64_t ms); /* only where there is such a clock */
+/* The system's again; xm_loop_now doesn't go back by that. */
+void xm_loop_system_clock(xm_loop *l);
 
 /* Time that nobody has lived through: the machine has slept, or was halted, or its clock was set; either way links may have
  * died unnoticed. Embedded in who wants to know; fn may only mark. */

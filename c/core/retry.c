@@ -46,10 +46,11 @@ static bool may_connect_again(const xm_retry *r, const xm_retry_policy *p, const
 }
 
 /* Full jitter: a thousand clients of a server that has restarted don't come all at once. */
-static unsigned backoff(const xm_retry *r, const xm_retry_policy *p, uint32_t dice) {
+static unsigned backoff(const xm_retry *r, const xm_retry_policy *p, const xm_retry_end *e) {
   uint64_t most = (uint64_t)p->min << (r->attempts < 20 ? r->attempts : 20);
   if (most > p->max) most = p->max;
-  return most ? (unsigned)(dice % (most + 1)) : 0;
+  if (e->longest) return (unsigned)most;
+  return most ? (unsigned)(e->dice % (most + 1)) : 0;
 }
 
 xm_retry_answer xm_retry_after(xm_retry *r, const xm_retry_policy *p, const xm_retry_end *e) {
@@ -65,7 +66,7 @@ xm_retry_answer xm_retry_after(xm_retry *r, const xm_retry_policy *p, const xm_r
   } else if (may_connect_again(r, p, e)) {
     a.verdict = XM_RETRY_WAIT;
     a.stuck = e->stage == XM_RETRY_READY && r->same >= XM_RETRY_SAME;
-    a.ms = a.stuck ? p->max : backoff(r, p, e->dice);
+    a.ms = a.stuck ? p->max : backoff(r, p, e);
     r->attempts++;
   }
   return a;

@@ -36,7 +36,8 @@ typedef struct xm_retry_end {
   const xm_err *why;
   xm_retry_stage stage;
   uint64_t now;     /* ms; any clock that isn't set */
-  uint32_t dice;    /* random */
+  uint32_t dice;    /* random; */
+  bool longest;     /* or none: the longest pause of those that it could be */
   bool said;        /* `why` is what the peer has said, by a stream error */
   bool elsewhere;   /* it says where to go instead, and that is wanted */
   bool objected;    /* it may be because of what was said ahead */

@@ -2,7 +2,6 @@
 
 #include <openssl/rand.h>
 #include <pthread.h>
-#include <stdbool.h>
 
 #include "err.h"
 
@@ -33,12 +32,33 @@ static void on_fork(void) { forks++; }
 
 __attribute__((constructor)) static void count_forks(void) { counted = pthread_atfork(NULL, NULL, on_fork) == 0; }
 
+void xm_rnd_seed(xm_rnd_supply *s, const uint64_t *seed) {
+  s->left = 0;
+  s->is_seeded = seed != NULL;
+  s->seed = seed ? *seed : 0;
+}
+
+/* SplitMix64. */
+static uint64_t next_seeded(uint64_t *seed) {
+  uint64_t x = *seed += UINT64_C(0x9E3779B97F4A7C15);
+  x = (x ^ (x >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+  x = (x ^ (x >> 27)) * UINT64_C(0x94D049BB133111EB);
+  return x ^ (x >> 31);
+}
+
+static int refill(xm_rnd_supply *s) {
+  size_t i;
+  if (!s->is_seeded) return xm_rnd_bytes(s->bytes, sizeof s->bytes);
+  for (i = 0; i < sizeof s->bytes; i++) s->bytes[i] = (unsigned char)(next_seeded(&s->seed) >> 56);
+  return XM_OK;
+}
+
 int xm_rnd_supplied_id(xm_rnd_supply *s, char id[XM_RND_ID + 1]) {
-  if (!counted) return xm_rnd_id(id);
+  if (!counted && !s->is_seeded) return xm_rnd_id(id);
   if (s->forks != forks || s->left == 0) {
     s->left = 0;
     s->forks = forks;
-    if (xm_rnd_bytes(s->bytes, sizeof s->bytes) < 0) return XM_EFAIL;
+    if (refill(s) < 0) return XM_EFAIL;
     s->left = sizeof s->bytes;
   }
   s->left -= XM_RND_ID;

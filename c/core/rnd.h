@@ -2,7 +2,9 @@
 #ifndef XM_RND_H
 #define XM_RND_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define XM_RND_ID 24 /* characters of an id */
 
@@ -19,7 +21,12 @@ typedef struct xm_rnd_supply {
   unsigned char bytes[32 * XM_RND_ID];
   size_t left;
   unsigned forks; /* as many as there were when it was drawn */
+  bool is_seeded;
+  uint64_t seed;  /* of the next bytes */
 } xm_rnd_supply;
+
+/* For tests: the ids to come are the same each time, and anybody can guess them. NULL: random again. */
+void xm_rnd_seed(xm_rnd_supply *s, const uint64_t *seed);
 
 int xm_rnd_supplied_id(xm_rnd_supply *s, char id[XM_RND_ID + 1]);
 

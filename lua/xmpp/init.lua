@@ -1,6 +1,8 @@
 -- xmpp: the public face. What each function means is in types.lua and in the README; here they are put together from
 -- the C core (connections, stanzas, Jids, timers) and what reads better in Lua: arguments, options, waiting.
 
+local require = require -- what few programs need is loaded when they ask for it
+
 local core = require "xmpp.load"
 local options = require "xmpp.options"
 local saved_sessions = require "xmpp.saved"
@@ -8,6 +10,7 @@ local waiting = require "xmpp.wait"
 
 local shared = core.shared -- what outlives these files, when a program loads them again
 local wait, check_wait, new_box = waiting.wait, waiting.check, waiting.box
+local bad_argument, check_type, check_seconds = options.bad_argument, options.check_type, options.check_seconds
 
 ---@class xmpp
 local M = {
@@ -30,32 +33,6 @@ local M = {
 }
 
 local AWAIT_TIMEOUT = 60
-
-local unpack = table.unpack or unpack -- luacheck: ignore 143
-
-local getinfo = rawget(_G, "debug") and rawget(_G, "debug").getinfo -- a sandbox may be without either
-
--- As C's luaL_argerror would: the connection in front of a colon is not counted. `level` is the function's own.
-local function bad_argument(position, name, why, level)
-  local called = getinfo and getinfo(level, "n") or {}
-  if called.namewhat ~= "method" then
-    error(("bad argument #%d to '%s' (%s)"):format(position, name, why), level + 1)
-  elseif position == 1 then
-    error(("calling '%s' on bad self (%s)"):format(name, why), level + 1)
-  end
-  error(("bad argument #%d to '%s' (%s)"):format(position - 1, name, why), level + 1)
-end
-
-local function check_type(value, kind, position, name, level)
-  if type(value) == kind then return end
-  bad_argument(position, name, kind .. " expected, got " .. type(value), level + 1)
-end
-
-local function check_seconds(value, position, name, level)
-  if type(value) == "number" and value >= 0 then return end
-  local got = type(value) == "number" and tostring(value) or type(value)
-  bad_argument(position, name, "seconds expected, got " .. got, level + 1)
-end
 
 local function check_conn(conn, name, level)
   if core.is_connection(conn) then return end
@@ -441,11 +418,24 @@ end
 
 --- Runs f(...) in a coroutine of its own, from the loop's next turn on.
 ---@param f function
+---@return xmpp.Promise of what it returns
 function M.spawn(f, ...)
   check_type(f, "function", 1, "spawn", 2)
-  local n = select("#", ...)
-  local arguments = n > 0 and { ... }
-  core.spawn(n == 0 and f or function() return f(unpack(arguments, 1, n)) end)
+  return waiting.spawn(f, ...)
+end
+
+--- What others can wait for, until it is settled.
+M.promise = waiting.promise
+
+--- A queue between who puts values in and who gets them.
+---@param most integer? values that may lie in it (1,000); 0: each is put when somebody gets it
+---@return xmpp.Channel
+function M.channel(most)
+  if most ~= nil then
+    local ok, why = options.is_places(most)
+    if not ok then bad_argument(1, "channel", why, 2) end
+  end
+  return require "xmpp.channel".new(most or 1000)
 end
 
 --- As coroutine.wrap, for a generator that waits between its items: who asks it for the next one waits.

@@ -1,8 +1,43 @@
--- options: what `opts` may hold (api: section 5), checked at the caller's line before anything happens.
+-- options: what arguments and `opts` may be, checked at the caller's line before anything happens.
 
 local core = require "xmpp.load"
 
 local M = {}
+
+local getinfo = rawget(_G, "debug") and rawget(_G, "debug").getinfo -- a sandbox may be without either
+
+--- As C's luaL_argerror would: the object in front of a colon is not counted. `level` is the function's own, as seen
+--- from who calls this.
+---@param position integer
+---@param name string the function's
+---@param why string
+---@param level integer
+function M.bad_argument(position, name, why, level)
+  local called = getinfo and getinfo(level, "n") or {}
+  if called.namewhat ~= "method" then
+    error(("bad argument #%d to '%s' (%s)"):format(position, name, why), level + 1)
+  elseif position == 1 then
+    error(("calling '%s' on bad self (%s)"):format(name, why), level + 1)
+  end
+  error(("bad argument #%d to '%s' (%s)"):format(position - 1, name, why), level + 1)
+end
+
+function M.check_type(value, kind, position, name, level)
+  if type(value) == kind then return end
+  M.bad_argument(position, name, kind .. " expected, got " .. type(value), level + 1)
+end
+
+function M.check_seconds(value, position, name, level)
+  if type(value) == "number" and value >= 0 then return end
+  local got = type(value) == "number" and tostring(value) or type(value)
+  M.bad_argument(position, name, "seconds expected, got " .. got, level + 1)
+end
+
+-- An object is known by what its metatable shows instead of itself; so it is, too, by who has loaded its file anew.
+function M.check_self(value, shown, kind, name, level)
+  if type(value) == "table" and getmetatable(value) == shown then return end
+  M.bad_argument(1, name, kind .. " expected, got " .. type(value), level + 1)
+end
 
 local function is(kind)
   return function(v) return type(v) == kind, kind .. " expected, got " .. type(v) end
@@ -109,6 +144,8 @@ end
 local SHORTEST = 1 / 1000 -- where the locale's decimal point has two bytes Lua can't read one
 
 local boolean, count = is "boolean", whole_from(1)
+
+M.is_places = whole_from(0)
 
 local known = {
   host = is "string", port = M.is_port, tls = one_of("starttls", "direct", "none"), ca_file = name, ca_dir = name,

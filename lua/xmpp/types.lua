@@ -50,7 +50,8 @@
 ---@alias xmpp.Layer
 ---| "dns" | "tcp" | "tls" | "stream" | "sasl" | "bind" | "stanza" | "timeout" | "closed" | "limit"
 
---- What comes after nil when the world failed. `tostring(err)` is one good line; so is it when it is joined to text by `..`.
+--- What comes after nil when the world failed. As text, by `tostring(err)` or joined to a string by `..`, it is one
+--- good line.
 ---@class xmpp.Error
 ---@field layer xmpp.Layer where it happened; "closed": the connection had ended, `text` says why
 ---@field condition string the RFC's or the system's own name: "not-authorized", "ECONNREFUSED", "certificate-expired"
@@ -60,7 +61,8 @@
 
 -- Addresses (RFC 7622)
 
---- A prepared address. Equal ones compare equal with `==`; `tostring(jid)` is its text. Cannot be changed.
+--- A prepared address. Equal ones are one value: they compare equal with `==`, and are one key of a table;
+--- `tostring(jid)` is its text. Cannot be changed.
 ---@class xmpp.Jid
 ---@field localpart string? nil when absent
 ---@field domainpart string
@@ -500,10 +502,67 @@ function xmpp.fd() end
 ---@return number?
 function xmpp.timeout() end
 
---- Runs `f(...)` in a coroutine of its own, in which what waits yields.
----@param f fun(...)
+--- Runs `f(...)` in a coroutine of its own, in which what waits yields. What it throws goes to who waits for the
+--- promise then, to `on_error` if nobody does.
+---@param f fun(...): ...
 ---@param ... any
+---@return xmpp.Promise promise resolved by what f returns, rejected by what it throws
 function xmpp.spawn(f, ...) end
+
+--- What a program waits for itself, by the rule of all that waits here: the main thread turns the loop, a coroutine
+--- yields. Anybody may settle it, anywhere, and any number may wait for it; who waits goes on in the loop's next turn,
+--- in the order of coming. In Lua 5.4, a wait whose coroutine is closed leaves nothing behind.
+---@class xmpp.Promise
+local Promise = {}
+
+--- Settles it.
+---@param ... any what `wait` gives
+---@return boolean settled false: it was settled already, and stays as it was
+function Promise:resolve(...) end
+
+--- Settles it.
+---@param err any why there will be nothing: `wait` gives nil, err
+---@return boolean settled false: it was settled already, and stays as it was
+function Promise:reject(err) end
+
+--- Waits until it is settled. Gives what it was resolved with; or nil, and what it was rejected with, or an error of
+--- layer "timeout", or, on the main thread, one of layer "closed" (condition "nobody-left") when no connection, task or
+--- timer is left that could settle it.
+---@param seconds? number (no end)
+---@return any ...
+function Promise:wait(seconds) end
+
+---@return xmpp.Promise
+function xmpp.promise() end
+
+--- A queue between parts of a program, which holds up who puts values in faster than they are taken; who waits for
+--- room, or for a value, has it in the order of coming. It waits by the same rule, and as a promise's its waits end
+--- with layer "timeout" or, on the main thread, "closed".
+---@class xmpp.Channel
+local Channel = {}
+
+--- Puts a value in; waits while it is full.
+---@param value any not nil
+---@param seconds? number (no end)
+---@return boolean? ok true; else the value isn't in it
+---@return xmpp.Error? err layer "timeout" or "closed"
+function Channel:put(value, seconds) end
+
+--- Takes the value that was put in first; waits while there is none. What is in it when it is closed can still be
+--- taken.
+---@param seconds? number (no end)
+---@return any value
+---@return xmpp.Error? err layer "timeout" or "closed"
+function Channel:get(seconds) end
+
+--- Nothing more can be put in; all who wait are told.
+---@return boolean was it open?
+function Channel:close() end
+
+--- most: values that may lie in it, math.huge for no bound; 0: a value is put when somebody gets it (1,000)
+---@param most? integer
+---@return xmpp.Channel
+function xmpp.channel(most) end
 
 --- Waits.
 ---@param seconds number
@@ -523,9 +582,9 @@ function xmpp.every(seconds, f) end
 
 --- Whose error it is.
 ---@class xmpp.ErrorSource
---- "handler", "callback", "response" (of send_callback), "receipt" (send's `on`), "log", "timer", "task", "signal"; the
---- name of conn:on's event, for what its listener has thrown as well as for what nobody listens to; "library": memory ran
---- out in it
+--- "handler", "callback", "response" (of send_callback), "receipt" (send's `on`), "log", "timer", "task", "signal";
+--- the name of conn:on's event, for what its listener has thrown as well as for what nobody listens to; "library":
+--- memory ran out in it
 ---@field what string
 ---@field conn xmpp.Conn? the connection, where there is one
 ---@field stanza xmpp.Stanza? the stanza that was handled

@@ -1,6 +1,8 @@
--- wait: the one rule for everything that waits: in a coroutine it yields, on the main thread it turns the loop.
+-- wait: the one rule for everything that waits: in a coroutine it yields, on the main thread it turns the loop. And
+-- what programs wait for that isn't the library's: promises.
 
 local core = require "xmpp.load"
+local options = require "xmpp.options"
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 local running, yield, resume = coroutine.running, coroutine.yield, coroutine.resume
@@ -25,6 +27,12 @@ end
 --- What the core fills when it has come true. All of its slots are there from the start, so that filling it takes no
 --- memory: who waits is told even when there is none left.
 function M.box() return { false, false, n = 0, done = false, co = false } end
+
+-- Who waits in it gives up: nothing is left behind that knows of it.
+local function give_up(box)
+  core.abandon(box)
+  if box.give_up then box:give_up() end
+end
 
 -- Generators. What a coroutine yields while it waits is for who resumes it by the rules; a `for` that runs a coroutine
 -- of its own takes it for an item. So it is something that nothing can be done with, and a coroutine that is resumed on
@@ -86,6 +94,7 @@ local function pause_until_done(box)
     early = early + 1
     if early > MOST_EARLY then
       box.co = false
+      give_up(box)
       error("resumed again and again, though nothing can happen meanwhile: " .. ADVICE, 0)
     end
     pause(box)
@@ -95,7 +104,7 @@ end
 -- Where coroutine.close can end a wait, nothing is to be left behind that waits. That takes a to-be-closed variable,
 -- for which Lua 5.1 has no syntax.
 if rawget(coroutine, "close") and load then
-  local Box = { __close = core.abandon, __metatable = "the library's own" }
+  local Box = { __close = function(box) if not box.done then give_up(box) end end, __metatable = "the library's own" }
   local new_box = M.box
   function M.box() return setmetatable(new_box(), Box) end
   pause_until_done = load [[local wait = ...
@@ -109,18 +118,168 @@ local function wait_in_coroutine(box)
   pause_until_done(box)
 end
 
+-- Turns the loop. What only the program can fill is given up when nothing of the program's can run any more.
+local function turn_until_done(box)
+  while not box.done and not (box.give_up and not core.is_busy() and not core.hears_signals()) do core.step(-1) end
+end
+
+local function wait_on_main_thread(box)
+  local ok, why = pcall(turn_until_done, box)
+  if not box.done then give_up(box) end
+  core.ask_again()
+  if not ok then error(why, 0) end
+end
+
 --- Waits until the core has filled `box`, and gives what it put there.
 ---@param box table
 ---@return any ...
 function M.wait(box)
   if box.done then return unpack(box, 1, box.n) end
-  if can_yield() then
-    wait_in_coroutine(box)
-  else
-    while not box.done do core.step(-1) end
-    core.ask_again()
-  end
+  if can_yield() then wait_in_coroutine(box) else wait_on_main_thread(box) end
   return unpack(box, 1, box.n)
+end
+
+-- Lists of boxes: who waits for what only the program can do, the one that has waited longest first.
+
+local function leave(box)
+  local list, before, behind = box.list, box.before, box.behind
+  if not list then return end
+  if before then before.behind = behind else list.first = behind end
+  if behind then behind.before = before else list.last = before end
+  box.list, box.before, box.behind = nil, nil, nil
+end
+
+local function enter(list, box)
+  local last = list.last
+  box.list, box.before, box.give_up = list, last, box.give_up or leave
+  if last then last.behind = box else list.first = box end
+  list.last = box
+end
+
+M.leave = leave
+
+--- Who waits by `box` goes on: not here and now, but in the loop's next turn, in the order in which they were woken.
+--- For want of memory it raises, and nothing has happened.
+---@param box table
+function M.wake(box)
+  core.wake(box)
+  leave(box)
+  box.woken = true
+end
+
+local function failure(box, what)
+  if box.done then
+    return core.error { layer = "timeout", condition = "timeout", retry = true, text = "gave up waiting for " .. what }
+  end
+  return core.error { layer = "closed", condition = "nobody-left", retry = false,
+    text = ("the main thread would wait for ever for %s: no connection, task or timer is left that could bring it")
+      :format(what) }
+end
+
+--- Waits in `list` until `wake`.
+---@param list { first: table?, last: table? }
+---@param box table M.box(); its method give_up, if it has one, is called instead of `leave`
+---@param seconds number?
+---@param what string that it waits for
+---@return boolean? woken
+---@return xmpp.Error? err layer "timeout"; or "closed", where nothing could ever wake it
+function M.wait_in(list, box, seconds, what)
+  if seconds and seconds < math.huge then core.timer(seconds, box) end
+  enter(list, box)
+  M.wait(box)
+  if box.woken then return true end
+  leave(box)
+  return nil, failure(box, what)
+end
+
+-- Promises
+
+---@class xmpp.Promise
+local methods = {}
+local Promise = { __index = methods, __metatable = "a promise's metatable is its own" }
+
+local function check_promise(self, name)
+  options.check_self(self, Promise.__metatable, "promise", name, 3)
+end
+
+-- What it came to, once, is told to all who wait: values.n of values.
+local function settle(self, values)
+  if self.values then return false end
+  self.values = values
+  while self.first do M.wake(self.first) end
+  return true
+end
+
+function methods:resolve(...)
+  check_promise(self, "resolve")
+  return settle(self, { n = select("#", ...), ... })
+end
+
+local function reject(self, err)
+  return settle(self, { n = 2, nil, err })
+end
+
+function methods:reject(err)
+  check_promise(self, "reject")
+  if err == nil then options.bad_argument(2, "reject", "a reason expected, got nil", 2) end
+  return reject(self, err)
+end
+
+function methods:wait(seconds)
+  check_promise(self, "wait")
+  if seconds ~= nil then options.check_seconds(seconds, 2, "wait", 2) end
+  if not self.values then
+    M.check(2)
+    local ok, err = M.wait_in(self, M.box(), seconds, "a promise")
+    if not ok then return nil, err end
+  end
+  return unpack(self.values, 1, self.values.n)
+end
+
+function Promise.__tostring(self)
+  local state = "pending"
+  if self.values then state = self.values.n == 2 and self.values[1] == nil and "rejected" or "resolved" end
+  return "xmpp.Promise (" .. state .. ")"
+end
+
+--- What a program waits for itself: whoever comes to it by `wait` goes on when it has been settled.
+---@return xmpp.Promise
+function M.promise() return setmetatable({}, Promise) end
+
+-- The task of a promise has thrown: that is news for who waits, and otherwise for on_error.
+function Promise.__thrown(self, err)
+  local is_awaited = self.first ~= nil
+  reject(self, err == nil and "nil" or err)
+  return is_awaited
+end
+
+-- `p` is on its stack as long as the call is.
+local function run(p, f, ...)
+  core.owned(p)
+  return p:resolve(f(...))
+end
+
+-- The coroutine may be closed, or thrown away by who has resumed it.
+if rawget(coroutine, "close") and load then
+  local Task = { __close = function(task, err)
+    if task.promise.values then return end
+    reject(task.promise, err or core.error { layer = "closed", condition = "closed", retry = false,
+      text = "the coroutine of this promise's task was closed" })
+  end }
+  run = load [[local run, Task = ...
+    return function(p, ...)
+      local task <close> = setmetatable({ promise = p }, Task)
+      return run(p, ...)
+    end]](run, Task)
+end
+
+--- Runs f(...) in a coroutine of its own.
+---@param f function
+---@return xmpp.Promise of what it returns
+function M.spawn(f, ...)
+  local p, n, arguments = M.promise(), select("#", ...), { ... }
+  core.spawn(function() return run(p, f, unpack(arguments, 1, n)) end)
+  return p
 end
 
 return M
