@@ -244,6 +244,29 @@ server.each(function(s)
     end)
   end)
 
+  describe("a listener to a new session", function()
+    it("asks and is answered before what was queued leaves", function()
+      local carol = login(s, "carol", { reconnect = SOON })
+      local answered
+      carol:on("session", function()
+        assert(say(carol, carol:jid(), "first"))
+        answered = assert(carol:ping(30))
+        assert(say(carol, carol:jid(), "second"))
+      end)
+      assert(carol:ping(30))
+      s:restart(true)
+      assert(say(carol, carol:jid(), "queued"))
+      local texts = {}
+      while #texts < 3 do
+        local stanza = assert(carol:receive_blocking(30))
+        texts[#texts + 1] = body(stanza)
+      end
+      assert.is_number(answered)
+      assert.same({ "first", "second", "queued" }, texts)
+      assert.equal(1, carol:info().rebound)
+    end)
+  end)
+
   describe("stop", function()
     local function down(opts)
       local p = bad_link(s)

@@ -83,7 +83,7 @@ struct xb_state {
 /* One connection's userdata; its uservalue is a table: see the enum. */
 enum {
   XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ABOUT,
-  XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL, XB_ON_SKIPPED
+  XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL, XB_ON_SKIPPED, XB_ON_SESSION
 };
 struct xb_conn {
   const void *kind;     /* it is one: see xb_check_conn */
@@ -100,7 +100,9 @@ struct xb_conn {
   bool logs, is_logging;
   bool closing;         /* it was stopped */
   bool resumable;       /* the server is asked to keep its sessions */
-  bool listens;         /* to its states: XB_ON_STATE */
+  bool listens;         /* somebody does, to its states or sessions */
+  unsigned session;     /* how many new ones there were, after the first */
+  size_t openers;       /* calls of listeners that this one waits for */
   xm_conn_event event;  /* that came, and waits until what was before it has been told; XM_CONN_NOTHING: none */
   size_t watched;       /* stanzas whose sender wants to know what becomes of them: XB_RECEIPTS, number -> function */
   xm_question *asked;   /* of the stanza that is being dispatched */
@@ -140,6 +142,7 @@ struct xb_task {
   xb_conn *conn;        /* of the next two; kept alive by the task */
   xm_question *question; /* an iq that this call may answer; held */
   uint64_t once;        /* slot of a once-callback: removed if it returned true */
+  unsigned session;     /* of a listener to new sessions: which; what it holds back leaves when the last of them is over */
   size_t size;          /* bytes that the connection is charged with while it waits */
   bool waits;           /* it is charged */
 };
@@ -354,6 +357,10 @@ void xb_tell_lost(lua_State *L, xb_conn *conn, int *left);
  * own, with the `nargs` values on top of the stack; pops these. Who has gone meanwhile is not called any more, who has come not
  * yet. `stanza` as in xb_site. false: nobody listens. */
 bool xb_tell(lua_State *L, xb_conn *conn, int index, int part, int nargs, int stanza);
+/* There is a new session: tells it, and what is held back in it leaves when all whom it was told are done. */
+void xb_tell_session(lua_State *L, xb_conn *conn, int index);
+/* One of these is, with the session of that number. */
+void xb_opener_is_over(xb_conn *conn, unsigned session);
 int xb_l_on(lua_State *L);
 
 /* save.c */

@@ -210,6 +210,7 @@ static bool came_to_true(lua_State *co, int results) {
 static void finish(lua_State *L, const xb_task *t, bool done) {
   if (!t->conn) return;
   if (t->waits) xb_call_is_over(t->conn, t->size);
+  if (t->session) xb_opener_is_over(t->conn, t->session);
   if (t->once && done && t->conn->c) {
     xb_push_conn(L, t->conn);
     if (!lua_isnil(L, -1)) xb_remove_callback(L, t->conn, lua_gettop(L), t->once);
@@ -271,8 +272,8 @@ static int l_keep(lua_State *L) {
 /* The coroutine at `co` has yielded: its task waits for it. Without memory for that, the task is over. */
 static void keep_task(lua_State *L, int co, int cell, const xb_task *task, const xb_site *site) {
   xb_task waits = *task;
-  waits.waits = true;
-  xb_call_waits(task->conn, task->size);
+  waits.waits = !task->session;
+  if (waits.waits) xb_call_waits(task->conn, task->size);
   lua_pushcfunction(L, l_keep);
   push_site(L, co, site);
   lua_pushvalue(L, cell);

@@ -7,7 +7,8 @@
 static const struct {
   const char *name;
   int part;
-} events[] = {{"state", XB_ON_STATE}, {"failed", XB_ON_FAILED}, {"skipped", XB_ON_SKIPPED}, {"full", XB_ON_FULL}};
+} events[] = {{"state", XB_ON_STATE}, {"failed", XB_ON_FAILED}, {"skipped", XB_ON_SKIPPED}, {"full", XB_ON_FULL},
+              {"session", XB_ON_SESSION}};
 enum { EVENTS = sizeof events / sizeof *events };
 
 static const char *name_of(int part) {
@@ -49,7 +50,8 @@ static lua_Integer push_living(lua_State *L, int at, int part, size_t more) {
 static void change(lua_State *L, xb_conn *conn, int at, int part, lua_Integer n) {
   if (n == 0) lua_pop(L, 1), lua_pushnil(L);
   xb_set_part(L, at, part);
-  conn->listens = has(L, at, XB_ON_STATE);
+  conn->listens = has(L, at, XB_ON_STATE) || has(L, at, XB_ON_SESSION);
+  if (conn->c) xm_conn_hold_back(conn->c, has(L, at, XB_ON_SESSION));
   xb_keep_alive(L, conn);
 }
 
@@ -119,10 +121,10 @@ int xb_l_on(lua_State *L) {
   return 1;
 }
 
-bool xb_tell(lua_State *L, xb_conn *conn, int at, int part, int nargs, int stanza) {
+/* As xb_tell; `task` is of each call. */
+static bool tell(lua_State *L, const xb_task *task, xb_conn *conn, int at, int part, int nargs, int stanza) {
   int args = lua_gettop(L) - nargs + 1, i;
   lua_Integer which;
-  xb_task task = {.st = conn->st};
   bool is_list, heard = false;
   luaL_checkstack(L, nargs + 5, "an event");
   xb_push_part(L, at, part);
@@ -130,9 +132,29 @@ bool xb_tell(lua_State *L, xb_conn *conn, int at, int part, int nargs, int stanz
   for (which = 1; is_list && lua_rawgeti(L, args + nargs, which) != LUA_TNIL; which++, lua_settop(L, args + nargs)) {
     if (lua_rawgeti(L, -1, 1) == LUA_TNIL) continue;
     for (i = 0; i < nargs; i++) lua_pushvalue(L, args + i);
-    xb_call(L, nargs, &task, name_of(part), at, stanza);
+    if (task->session) conn->openers++;
+    xb_call(L, nargs, task, name_of(part), at, stanza);
     heard = true;
   }
   lua_settop(L, args - 1);
   return heard;
+}
+
+bool xb_tell(lua_State *L, xb_conn *conn, int at, int part, int nargs, int stanza) {
+  const xb_task task = {.st = conn->st};
+  return tell(L, &task, conn, at, part, nargs, stanza);
+}
+
+/* One that waits may be called in a session and end in a later one, which doesn't wait for it. */
+void xb_opener_is_over(xb_conn *conn, unsigned session) {
+  if (session == conn->session && --conn->openers == 0 && conn->c) xm_conn_let_go(conn->c);
+}
+
+/* f(conn) */
+void xb_tell_session(lua_State *L, xb_conn *conn, int at) {
+  const xb_task task = {.st = conn->st, .conn = conn, .session = ++conn->session};
+  conn->openers = 1; /* this, so that the first who is done isn't the last */
+  lua_pushvalue(L, at);
+  tell(L, &task, conn, at, XB_ON_SESSION, 1, 0);
+  xb_opener_is_over(conn, task.session);
 }

@@ -249,6 +249,17 @@ void xm_conn_hurry(xm_conn *c) {
   xm_conn_flush(c);
 }
 
+void xm_conn_hold_back(xm_conn *c, bool wanted) {
+  c->holds_back = wanted;
+}
+
+void xm_conn_let_go(xm_conn *c) {
+  xm_timer_stop(c->loop, &c->opening);
+  if (!xm_sm_holds_back(c->sm)) return;
+  xm_sm_let_go(c->sm);
+  xc_wake(c);
+}
+
 static void on_overdue_timer(void *arg) {
   xm_conn *c = arg;
   c->overdue = true;
@@ -266,6 +277,7 @@ void xm_conn_close(xm_conn *c, unsigned ms) {
   bool idle = c->state != XM_CONN_READY && xm_sm_stanzas(c->sm) == 0;
   if (c->closing || c->state == XM_CONN_CLOSED) return;
   c->closing = true;
+  xm_conn_let_go(c);
   if (!c->retry.begun) {
     xm_err_set(&c->why, XM_LAYER_CLOSED, "stopped", false, "the connection was stopped before it was ready");
     return xc_end_with_loss(c);

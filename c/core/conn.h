@@ -121,6 +121,12 @@ void xm_conn_check(xm_conn *c);
 /* What was sent and what became of it: xm_sm_receipt_next, xm_sm_returned_next, xm_sm_has; for saving, xm_sm_each. */
 xm_sm *xm_conn_sm(xm_conn *c);
 
+/* Does somebody want to be first in each new session that follows a lost one? Then what had been given before is held back in
+ * it, from XM_CONN_REBOUND on, until xm_conn_let_go, xm_conn_close, or for as long as the option timeout says. What is given
+ * meanwhile isn't. */
+void xm_conn_hold_back(xm_conn *c, bool wanted);
+void xm_conn_let_go(xm_conn *c);
+
 /* Ends the stream properly (RFC 6120 4.4), after what is pending has arrived, within `ms` milliseconds; before it is bound,
  * at once. Idempotent. The end is told by xm_conn_next. */
 void xm_conn_close(xm_conn *c, unsigned ms);

@@ -8,9 +8,10 @@
 #include "srv.h"
 
 static void stop_timers(xm_conn *c) {
-  xm_timer *const all[] = {&c->idle, &c->ask, &c->hold, &c->rest, &c->patience, &c->deadline, &c->next};
+  xm_timer *const all[] = {&c->idle, &c->ask, &c->hold, &c->rest, &c->patience,
+                           &c->opening, &c->deadline, &c->next};
   size_t i, n = sizeof all / sizeof *all;
-  if (c->state != XM_CONN_CLOSED) n -= 2; /* those of the link */
+  if (c->state != XM_CONN_CLOSED) n -= 3; /* those of the link */
   for (i = 0; i < n; i++) xm_timer_stop(c->loop, all[i]);
 }
 
@@ -324,6 +325,21 @@ xm_conn_event xc_refuse_h(xm_conn *c) {
   return xc_refuse(c, TOO_HIGH);
 }
 
+static void on_opening(void *arg) {
+  xm_conn *c = arg;
+  xm_sm_let_go(c->sm);
+  xc_wake(c);
+}
+
+/* Of a session that is new. Without memory for the bound, nothing. */
+static void hold_back(xm_conn *c) {
+  xm_timer_stop(c->loop, &c->opening);
+  if (!c->holds_back || c->closing) return;
+  xm_sm_hold_back(c->sm);
+  if (!xm_sm_holds_back(c->sm)) return; /* there is nothing */
+  if (xm_timer_start(c->loop, &c->opening, c->o.timeout, on_opening, c) < 0) xm_sm_let_go(c->sm);
+}
+
 static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
   bool again = c->bound;
   xm_jid *jid = xm_jid_copy(xm_link_jid(c->link));
@@ -336,6 +352,7 @@ static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
   if (again) {
     c->info.rebound++;
     c->info.failed_without_h += outcome != XM_NEGO_LOST_AT;
+    hold_back(c);
   }
   if (c->o.sm && xm_link_has_sm(c->link)) xm_sm_enable(c->sm, c->o.resumable);
   c->barren = 0;

@@ -48,6 +48,7 @@ struct xm_conn {
   xm_timer hold;     /* see HOLD */
   xm_timer rest;     /* see REST */
   xm_timer patience; /* until the server must have answered */
+  xm_timer opening;  /* until what a new session holds back leaves anyway; goes on from link to link, as these do: */
   xm_timer deadline; /* of closing */
   xm_timer next;     /* the next attempt */
   xm_err why, trouble;
@@ -79,6 +80,7 @@ struct xm_conn {
   bool detached;     /* xm_conn_detach was called */
   bool said_bye;     /* our stream has ended */
   bool paused;
+  bool holds_back;   /* xm_conn_hold_back */
   xm_buf sent;       /* fed: what would have gone to the kernel on links that are gone */
 };
 

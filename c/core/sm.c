@@ -24,6 +24,8 @@ struct xm_sm {
   xm_sm_state state;
   series log;
   size_t committed;       /* bytes of it that records have; those behind are a stanza that somebody is writing, or was */
+  size_t early;           /* records in front, given while those behind them were held back: their numbers are larger */
+  size_t withheld;        /* bytes at the end of the log that are held back: see xm_sm_hold_back */
   size_t ours, our_bytes; /* of the log: the library's own */
   size_t written, pumped; /* records, from the front */
   size_t moved;           /* bytes of the log, from the front, that were put on the wire */
@@ -85,7 +87,7 @@ static bool is_spared(const xm_sm *s) {
 
 /* What is added up while the log is walked. */
 typedef struct sums {
-  size_t bytes, moved, watched, ours, our_bytes, receipts;
+  size_t bytes, moved, behind, watched, ours, our_bytes, receipts;
 } sums;
 
 static sums add_up(const xm_sm *s) {
@@ -94,9 +96,10 @@ static sums add_up(const xm_sm *s) {
   size_t i;
   for (i = 0; i < count(&s->log); i++) {
     const record *r = record_at(&s->log, i);
-    assert(r->seq > before && r->seq <= s->last);
+    assert((r->seq > before || i == s->early) && r->seq <= s->last);
     before = r->seq;
     a.bytes += r->len;
+    if (i >= s->early) a.behind += r->len;
     if (i < s->pumped) a.moved += r->len;
     if (r->flags & XM_SM_WATCHED) a.watched++, a.receipts += r->told ? 1 : 2;
     if (r->flags & XM_SM_OURS) a.ours++, a.our_bytes += r->len;
@@ -112,6 +115,7 @@ static void assert_whole(const xm_sm *s) {
   assert(s->pumped <= n && s->written <= n && (!on_wire || s->written <= s->pumped));
   assert(s->part == 0 || (s->pumped < n && s->part < record_at(&s->log, s->pumped)->len));
   assert(xm_buf_len(&s->log.bytes) >= s->committed && s->committed >= s->moved);
+  assert(s->early <= n && s->moved + s->withheld <= s->committed);
   assert(!s->must_enable || s->state == XM_SM_ENABLING);
   assert(!s->held || s->state != XM_SM_OFF);
   assert(s->state != XM_SM_OFF || !s->must_ack);
@@ -119,6 +123,7 @@ static void assert_whole(const xm_sm *s) {
   if (s->ended || is_spared(s)) return;
   a = add_up(s);
   assert(a.bytes == s->committed && a.moved + s->part == s->moved);
+  assert(s->withheld == 0 || s->withheld == a.behind);
   assert(a.watched == s->watched && a.ours == s->ours && a.our_bytes == s->our_bytes);
   assert(a.receipts == 0 || s->receipts.cap - s->receipts.last >= a.receipts * sizeof(xm_sm_receipt));
 }
@@ -163,14 +168,27 @@ static void strike_out(xm_sm *s, const record *r) {
   if (r->flags & XM_SM_OURS) s->ours--, s->our_bytes -= r->len;
 }
 
+/* The last of the records, whose bytes are behind the log still, goes before what is held back. */
+static void overtake(xm_sm *s) {
+  record *first = record_at(&s->log, s->early), r = *record_at(&s->log, count(&s->log) - 1);
+  char *to = xm_buf_at(&s->log.bytes) + s->committed - s->withheld;
+  memmove(to + r.len, to, s->withheld + r.len);
+  memcpy(to, to + r.len + s->withheld, r.len);
+  memmove(first + 1, first, (count(&s->log) - s->early - 1) * sizeof r);
+  *first = r;
+  s->early++;
+}
+
 /* A mark that isn't the log's end is of a stanza that was begun and then overtaken by another: its bytes are gone. */
 int xm_sm_commit(xm_sm *s, size_t mark, int64_t now, unsigned flags, uint64_t *seq) {
   record r = {.seq = s->last + 1, .given = now, .len = xm_sm_begun(s), .flags = flags};
   bool fits = mark == s->committed && (!(flags & XM_SM_WATCHED) || expect_receipts(s) == XM_OK);
+  if (fits && s->withheld) fits = xm_buf_reserve(&s->log.bytes, r.len) != NULL; /* to turn them round */
   if (!fits || xm_buf_put(&s->log.records, &r, sizeof r) < 0) {
     xm_sm_drop(s);
     return XM_ENOMEM;
   }
+  if (s->withheld) overtake(s);
   enter(s, &r);
   s->last = r.seq;
   if (seq) *seq = r.seq;
@@ -199,6 +217,7 @@ static void leave(xm_sm *s, size_t n) {
   xm_buf_consume(&s->log.records, n * sizeof(record));
   s->written -= n;
   s->pumped -= n;
+  s->early -= n < s->early ? n : s->early;
   s->moved -= bytes;
   s->acked += (uint32_t)n;
 }
@@ -293,13 +312,18 @@ static int put_request(xm_sm *s, xm_buf *wire) {
   return XM_OK;
 }
 
+/* How many may leave, or have left. */
+static size_t movable(const xm_sm *s) {
+  return s->withheld ? s->early : count(&s->log);
+}
+
 static bool is_full(const xm_sm *s) {
   return s->state != XM_SM_OFF && s->pumped >= XM_SM_IN_FLIGHT;
 }
 
 /* Never for each stanza: it doubles the packets; never much later: the server's memory is bounded. */
 static bool is_time_to_ask(const xm_sm *s) {
-  bool last = s->pumped == count(&s->log) || is_full(s);
+  bool last = s->pumped == movable(s) || is_full(s);
   return s->must_ask || s->since >= XM_SM_ASK_EVERY || (last && s->since >= XM_SM_ASK_BATCH) ||
          (is_full(s) && s->since > 0);
 }
@@ -332,7 +356,7 @@ int xm_sm_pump(xm_sm *s, xm_buf *wire, size_t most) {
   int rc = XM_OK;
   while (rc == XM_OK && xm_buf_len(wire) < most) {
     if (s->part == 0) rc = put_nonzas(s, wire);
-    if (rc < 0 || s->pumped == count(&s->log) || (s->part == 0 && (is_full(s) || s->held))) break;
+    if (rc < 0 || s->pumped == movable(s) || (s->part == 0 && (is_full(s) || s->held))) break;
     rc = move_piece(s, wire, most);
   }
   assert_whole(s);
@@ -470,6 +494,21 @@ void xm_sm_release(xm_sm *s) {
   assert_whole(s);
 }
 
+void xm_sm_hold_back(xm_sm *s) {
+  assert(s->pumped == 0 && s->part == 0 && s->written == 0 && s->early == 0);
+  s->withheld = s->committed;
+  assert_whole(s);
+}
+
+void xm_sm_let_go(xm_sm *s) {
+  s->withheld = 0;
+  assert_whole(s);
+}
+
+bool xm_sm_holds_back(const xm_sm *s) {
+  return s->withheld > 0;
+}
+
 void xm_sm_request(xm_sm *s) {
   s->must_ask = true;
   assert_whole(s);
@@ -533,6 +572,7 @@ static int give_back_of_log(xm_sm *s, size_t i) {
   if (give_back_one(s, &s->log, i) < 0) return XM_ENOMEM;
   strike_out(s, &r);
   if (i < s->written) s->written--;
+  if (i < s->early) s->early--;
   if (i < s->pumped) s->pumped--, s->moved -= r.len;
   else s->moved -= s->part, s->part = 0;
   return XM_OK;
@@ -649,13 +689,17 @@ static int append(series *to, const series *from) {
   return rc == XM_OK ? xm_buf_put(&to->records, xm_buf_at(&from->records), xm_buf_len(&from->records)) : rc;
 }
 
+/* By their numbers: what was held back had been given before what then left early. */
 static int sort_all(const xm_sm *s, const moment *m, series *stay, series *back) {
-  const char *xml = xm_buf_at(&s->log.bytes);
-  size_t i, n = count(&s->log);
+  const char *front = xm_buf_at(&s->log.bytes), *behind = front ? front + bytes_before(&s->log, s->early) : NULL;
+  size_t i = 0, j = s->early, n = count(&s->log);
   int rc = append(back, &s->back);
-  for (i = 0; i < n && rc == XM_OK; i++) {
-    rc = sort(s, i, xml, m, stay, back);
-    xml += record_at(&s->log, i)->len;
+  while (rc == XM_OK && (i < s->early || j < n)) {
+    bool is_early = j == n || (i < s->early && record_at(&s->log, i)->seq < record_at(&s->log, j)->seq);
+    size_t at = is_early ? i++ : j++;
+    const char **xml = is_early ? &front : &behind;
+    rc = sort(s, at, *xml, m, stay, back);
+    *xml += record_at(&s->log, at)->len;
   }
   return rc;
 }
@@ -664,7 +708,7 @@ static int sort_all(const xm_sm *s, const moment *m, series *stay, series *back)
 static void change_log(xm_sm *s, series log) {
   size_t i;
   s->log = log;
-  s->committed = s->watched = s->ours = s->our_bytes = s->written = 0;
+  s->committed = s->watched = s->ours = s->our_bytes = s->written = s->early = s->withheld = 0;
   for (i = 0; i < count(&log); i++) enter(s, record_at(&log, i));
 }
 
@@ -708,7 +752,7 @@ void xm_sm_end(xm_sm *s) {
   for (i = 0; i < count(&s->log); i++) record_at(&s->log, i)->reason = XM_SM_ENDED;
   if (count(&s->back) == 0) give_back(s);
   else if (append(&s->back, &s->log) == XM_OK) series_free(&s->log), change_log(s, s->log);
-  s->written = s->watched = 0;
+  s->written = s->watched = s->withheld = 0;
   assert_whole(s);
 }
 
@@ -798,10 +842,15 @@ size_t xm_sm_bytes(const xm_sm *s) {
   return s->committed - s->our_bytes;
 }
 
-uint64_t xm_sm_first(const xm_sm *s) {
-  size_t i = 0, n = count(&s->log);
+/* Of the records from `i` to before `n`, whose numbers grow. */
+static uint64_t first_of(const xm_sm *s, size_t i, size_t n) {
   while (i < n && (record_at(&s->log, i)->flags & XM_SM_OURS)) i++;
   return i < n ? record_at(&s->log, i)->seq : s->last + 1;
+}
+
+uint64_t xm_sm_first(const xm_sm *s) {
+  uint64_t early = first_of(s, 0, s->early), behind = first_of(s, s->early, count(&s->log));
+  return early < behind ? early : behind;
 }
 
 size_t xm_sm_written(const xm_sm *s) {
@@ -812,14 +861,19 @@ uint64_t xm_sm_next_seq(const xm_sm *s) {
   return s->last + 1;
 }
 
-bool xm_sm_has(const xm_sm *s, uint64_t seq) {
-  size_t low = 0, high = count(&s->log);
+/* As first_of. */
+static bool is_between(const xm_sm *s, size_t low, size_t n, uint64_t seq) {
+  size_t high = n;
   while (low < high) {
     size_t middle = low + (high - low) / 2;
     if (record_at(&s->log, middle)->seq < seq) low = middle + 1;
     else high = middle;
   }
-  return low < count(&s->log) && record_at(&s->log, low)->seq == seq;
+  return low < n && record_at(&s->log, low)->seq == seq;
+}
+
+bool xm_sm_has(const xm_sm *s, uint64_t seq) {
+  return is_between(s, 0, s->early, seq) || is_between(s, s->early, count(&s->log), seq);
 }
 
 bool xm_sm_each(const xm_sm *s, size_t i, xm_sm_stanza *st) {

@@ -117,6 +117,12 @@ int xm_sm_read(xm_sm *s, const xm_tape *t, xm_err *e);
  * the other is always: until then the server's h is exact. */
 bool xm_sm_is_held(const xm_sm *s);
 void xm_sm_release(xm_sm *s);
+/* In a new session: what is in the log, of which nothing is on a wire yet, is held back until xm_sm_let_go; what is committed
+ * meanwhile goes in front of it, so it leaves first. From then on numbers grow along the log but for one place. The next loss of
+ * the session puts them in their order again, and lets go. */
+void xm_sm_hold_back(xm_sm *s);
+void xm_sm_let_go(xm_sm *s);
+bool xm_sm_holds_back(const xm_sm *s);
 /* A stanza came in, and is handled: what the server is told when it asks, or unasked after so many. */
 void xm_sm_handled(xm_sm *s);
 /* Ask for an acknowledgement as soon as that can be. */
@@ -171,7 +177,7 @@ bool xm_sm_is_done(const xm_sm *s);
 size_t xm_sm_stanzas(const xm_sm *s);
 size_t xm_sm_bytes(const xm_sm *s);
 bool xm_sm_has(const xm_sm *s, uint64_t seq);
-/* The number of the oldest of them; that of the next stanza, when there is none. */
+/* The least number among them; that of the next stanza, when there is none. */
 uint64_t xm_sm_first(const xm_sm *s);
 /* The number that the next stanza will have. */
 uint64_t xm_sm_next_seq(const xm_sm *s);

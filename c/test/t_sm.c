@@ -912,6 +912,158 @@ static void lose(line *l, const uint32_t *h) {
   assert_int_equal(xm_sm_written(l->s), 0);
 }
 
+/* What is held back in a new session. */
+
+/* "1 2" wait in a new session with stream management, which has been enabled. */
+static line holding_line(void) {
+  line l = enabled_line();
+  give_messages(&l, 2);
+  lose(&l, NULL);
+  xm_sm_hold_back(l.s);
+  assert_true(xm_sm_holds_back(l.s));
+  enable(&l);
+  return l;
+}
+
+static void what_is_given_meanwhile_goes_first(void **state) {
+  line l = holding_line();
+  (void)state;
+  expect_moved(&l, "");
+  expect_given(&l, 2, "3 4");
+  expect_given(&l, 1, "5");
+  assert_string_equal(logged(&l), "3 4 5 1 2");
+  assert_int_equal(xm_sm_stanzas(l.s), 5);
+  assert_int_equal(xm_sm_first(l.s), 1);
+  assert_false(xm_sm_is_done(l.s));
+  acks(&l, 2);
+  assert_string_equal(told(&l), "3w 4w 5w 3a 4a");
+  assert_int_equal(xm_sm_first(l.s), 1);
+  xm_sm_let_go(l.s);
+  assert_false(xm_sm_holds_back(l.s));
+  expect_given(&l, 1, "1 2 6 R");
+  assert_string_equal(logged(&l), "5 1 2 6");
+  acks(&l, 3);
+  assert_int_equal(xm_sm_first(l.s), 1);
+  acks(&l, 5);
+  assert_int_equal(xm_sm_first(l.s), 6);
+  acks(&l, 6);
+  assert_string_equal(told(&l), "1w 2w 6w 5a 1a 2a 6a");
+  assert_true(xm_sm_is_done(l.s));
+  free_line(&l);
+}
+
+/* The last of what may leave is asked about as the last of all is. */
+static void what_goes_first_is_asked_about(void **state) {
+  line l = holding_line();
+  (void)state;
+  expect_given(&l, 5, "3 4 5 6 7 R");
+  assert_int_equal(xm_sm_unasked(l.s), 0);
+  free_line(&l);
+}
+
+static void without_stream_management_it_is_the_same(void **state) {
+  line l = new_line();
+  (void)state;
+  give_messages(&l, 2);
+  lose(&l, NULL);
+  xm_sm_hold_back(l.s);
+  expect_given(&l, 1, "3");
+  assert_string_equal(told(&l), "3w 3l");
+  assert_false(xm_sm_is_done(l.s));
+  assert_int_equal(xm_sm_first(l.s), 1);
+  xm_sm_let_go(l.s);
+  expect_moved(&l, "1 2");
+  assert_true(xm_sm_is_done(l.s));
+  free_line(&l);
+}
+
+static void nothing_is_held_back_of_nothing(void **state) {
+  line l = enabled_line();
+  (void)state;
+  lose(&l, NULL);
+  xm_sm_hold_back(l.s);
+  assert_false(xm_sm_holds_back(l.s));
+  expect_given(&l, 2, "1 2");
+  free_line(&l);
+}
+
+/* Its link breaks, and the session goes on: so does the holding back. */
+static void it_is_held_back_on_the_next_link_too(void **state) {
+  line l = holding_line();
+  (void)state;
+  expect_given(&l, 2, "3 4");
+  cut_and_resume(&l, 1);
+  assert_true(xm_sm_holds_back(l.s));
+  expect_given(&l, 1, "4 5");
+  assert_string_equal(logged(&l), "4 5 1 2");
+  xm_sm_let_go(l.s);
+  expect_moved(&l, "1 2");
+  cut_and_resume(&l, 4);
+  expect_moved(&l, "2");
+  free_line(&l);
+}
+
+/* With what had left early, which waits like anything else now. */
+static void a_session_lost_meanwhile_is_held_back_in_order(void **state) {
+  line l = holding_line();
+  (void)state;
+  expect_given(&l, 2, "3 4");
+  acks(&l, 1);
+  lose(&l, NULL);
+  assert_false(xm_sm_holds_back(l.s));
+  assert_string_equal(logged(&l), "1 2 4");
+  xm_sm_hold_back(l.s);
+  enable(&l);
+  expect_given(&l, 1, "5");
+  xm_sm_let_go(l.s);
+  expect_moved(&l, "1 2 4");
+  lose(&l, NULL);
+  assert_string_equal(logged(&l), "1 2 4 5");
+  free_line(&l);
+}
+
+/* A long one, that is on its way piece by piece while others come. */
+static void they_overtake_between_the_pieces(void **state) {
+  line l = holding_line();
+  char long_one[3000];
+  (void)state;
+  snprintf(long_one, sizeof long_one, "<message id='3' x='%02900d'/>", 0);
+  give(&l, long_one, XM_SM_WATCHED);
+  pump(&l, 1000);
+  assert_false(xm_sm_is_between(l.s));
+  give_messages(&l, 1);
+  xm_sm_let_go(l.s);
+  pump(&l, ALL);
+  assert_string_equal(briefly(&l), "3 4 1 2");
+  free_line(&l);
+}
+
+static void what_is_held_back_ends_with_all(void **state) {
+  line l = holding_line();
+  (void)state;
+  give_messages(&l, 1);
+  xm_sm_end(l.s);
+  assert_false(xm_sm_holds_back(l.s));
+  assert_string_equal(returned(&l), "3 <message id='3'/> ended, 1 <message id='1'><delay xmlns='urn:xmpp:delay' "
+                                    "stamp='1970-01-01T00:00:00.000Z'/></message> ended, 2 <message id='2'><delay "
+                                    "xmlns='urn:xmpp:delay' stamp='1970-01-01T00:00:00.000Z'/></message> ended");
+  free_line(&l);
+}
+
+/* The server ends the stream for one that had left early: the others are where they were. */
+static void who_went_first_may_be_blamed(void **state) {
+  line l = holding_line();
+  (void)state;
+  give(&l, "<message id='3'/>", XM_SM_NO_TO);
+  give_messages(&l, 1);
+  expect_moved(&l, "3 4");
+  assert_true(xm_sm_blame(l.s, "improper-addressing"));
+  assert_string_equal(logged(&l), "4 1 2");
+  give_messages(&l, 1);
+  assert_string_equal(logged(&l), "4 5 1 2");
+  free_line(&l);
+}
+
 /* What is begun and not committed. */
 
 static void what_was_not_committed_never_leaves(void **state) {
@@ -1457,12 +1609,15 @@ static int live(xm_sm *s, xm_buf *to) {
   move(s, to);
   break_wire(s);
   SURELY(xm_sm_lost(s, NULL, 10, 10, 9));
+  if (xm_sm_state_of(s) == XM_SM_OFF && xm_sm_written(s) == 0) xm_sm_hold_back(s);
   commit_four(s);
   xm_sm_enable(s, true);
   read_attributes(s, "r", "", NULL);
   xm_sm_release(s);
   move(s, to);
   read_attributes(s, "enabled", "", NULL);
+  xm_sm_let_go(s);
+  move(s, to);
   break_wire(s);
   SURELY(xm_sm_lost(s, &h, 10, 10, FOREVER));
   commit_four(s);
@@ -1691,6 +1846,15 @@ int main(void) {
       cmocka_unit_test(a_stamp_is_utc),
       cmocka_unit_test(every_day_has_its_date),
       cmocka_unit_test(a_clock_that_is_set_makes_nothing_old),
+      cmocka_unit_test(what_is_given_meanwhile_goes_first),
+      cmocka_unit_test(what_goes_first_is_asked_about),
+      cmocka_unit_test(without_stream_management_it_is_the_same),
+      cmocka_unit_test(nothing_is_held_back_of_nothing),
+      cmocka_unit_test(it_is_held_back_on_the_next_link_too),
+      cmocka_unit_test(a_session_lost_meanwhile_is_held_back_in_order),
+      cmocka_unit_test(they_overtake_between_the_pieces),
+      cmocka_unit_test(what_is_held_back_ends_with_all),
+      cmocka_unit_test(who_went_first_may_be_blamed),
       cmocka_unit_test(what_was_not_committed_never_leaves),
       cmocka_unit_test(what_is_overtaken_is_gone),
       cmocka_unit_test(ours_counts_and_is_nobodys),

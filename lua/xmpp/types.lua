@@ -247,13 +247,16 @@ function Conn:state() end
 ---| fun(state: xmpp.State, err: xmpp.Error?)
 ---| fun(stanza: xmpp.Stanza|xmpp.Skipped, err: xmpp.Error)
 ---| fun(err: xmpp.Error)
+---| fun(conn: xmpp.Conn)
 
 --- Has `f` called for each change of the state, with the reason where there is one; with each stanza that comes back
 --- unsent and has no `on` of its own; with what is known of each stanza that came and was skipped (`err` has layer
 --- "limit", and its start tag as `stanza`); or once, when stanzas that nobody takes begin to be thrown away
---- (`max_queue`). Any number of listeners: each is called in a coroutine of its own, in their order; who comes meanwhile
---- hears of the next one.
----@param event "state"|"failed"|"skipped"|"full"
+--- (`max_queue`); or with the connection, when there is a new session after a lost one. What had been given before that
+--- leaves when all listeners to "session" have ended, which may wait, but no longer than the option `timeout`; what is
+--- given meanwhile leaves at once, and before it. Any number of listeners: each is called in a coroutine of its own, in
+--- their order; who comes meanwhile hears of the next one.
+---@param event "state"|"failed"|"skipped"|"full"|"session"
 ---@param f xmpp.Listener
 ---@return fun(): boolean off takes it away again; true the first time
 function Conn:on(event, f) end
