@@ -25,6 +25,11 @@ describe("from_account", function()
     end)
   end
 
+  it("reads a Jid in a program's own stanza", function()
+    assert.is_false(xexpr.from_account(from(xmpp.jid "mallory@xmpp.test"), ME))
+    assert.is_true(xexpr.from_account(from(xmpp.jid(OWN)), ME))
+  end)
+
   it("says true of one without from, whatever tells it who we are", function()
     local f = fed.open { jid = ME }
     for _, me in ipairs { ME, OWN, xmpp.jid(ME), f.conn } do

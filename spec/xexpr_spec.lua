@@ -33,6 +33,119 @@ local function nested(depth)
   return x
 end
 
+describe("find", function()
+  local EVENT = "urn:example:event"
+
+  local function message()
+    return { "message", {}, { "event", { xmlns = "urn:example:other" }, { "items", {}, "not these" } }, "text",
+      { "event", { xmlns = EVENT }, { "delay" } },
+      { "event", { xmlns = EVENT }, { "items", { node = "a" }, { "item", { id = "1" } },
+        { "item", { id = "2" }, { "entry", { xmlns = "urn:example:entry" }, "Hi" } } } } }
+  end
+
+  it("follows names, and namespaces where they are given", function()
+    local m = message()
+    assert.equal("1", xexpr.find(m, { "event", EVENT }, "items", "item")[2].id)
+    assert.equal(m[6][3], xexpr.find(m, { "event", EVENT }, { "items", EVENT }))
+    assert.equal(m[3], xexpr.find(m, "event"))
+    assert.equal(m[3][3], xexpr.find(m, "event", "items"))
+    assert.equal("Hi", xexpr.text(xexpr.find(m, { "event" }, "items", "item", { "entry", "urn:example:entry" })))
+    assert.equal(m, xexpr.find(m))
+    assert.equal(m[6][3], xexpr.find(m[6], "items"))
+  end)
+
+  it("gives nil where a path leads nowhere", function()
+    local m = message()
+    assert.is_nil(xexpr.find(m, "nothing"))
+    assert.is_nil(xexpr.find(m, "event", "items", "item", "item"))
+    assert.is_nil(xexpr.find(m, { "event", "jabber:client" }))
+    assert.is_nil(xexpr.find(m, { "event", EVENT }, { "items", "jabber:client" }))
+    assert.is_nil(xexpr.find({ "a" }, "a"))
+    assert.is_nil(xexpr.find(nil, "a"))
+    assert.is_nil(xexpr.find(nil))
+  end)
+
+  it("goes back and tries the next sibling, and each only once", function()
+    local function tree(depth)
+      if depth == 0 then return { "a" } end
+      return { "a", {}, tree(depth - 1), tree(depth - 1) }
+    end
+    local path = {}
+    for i = 1, 13 do path[i] = "a" end
+    local begun = os.clock()
+    assert.is_nil(xexpr.find(tree(12), (table.unpack or unpack)(path))) -- luacheck: ignore
+    assert.is_true(os.clock() - begun < 5)
+  end)
+
+  it("refuses what is no step", function()
+    refuses("bad argument #1 to 'find' (element expected, got string)", function() xexpr.find("a", "b") end)
+    refuses("bad argument #2 to 'find' (name or { name, xmlns } expected, got number)",
+      function() xexpr.find({ "a" }, 5) end)
+    refuses("bad argument #3 to 'find' (name or { name, xmlns } expected, got table)",
+      function() xexpr.find({ "a" }, "b", { "c", 5 }) end)
+    refuses("bad argument #3 to 'find' (name or { name, xmlns } expected, got nil)",
+      function() xexpr.find(nil, "b", nil) end)
+    refuses("bad argument #2 to 'find' (name or { name, xmlns } expected, got table)",
+      function() xexpr.find({ "a" }, {}) end)
+  end)
+end)
+
+describe("error", function()
+  local function stanza(...) return { "iq", { type = "error", id = "1" }, { "query", { xmlns = "urn:q" } }, ... } end
+
+  it("says what an error stanza says", function()
+    assert.same({ condition = "conflict", type = "modify", text = "taken", app = "too-late", by = "room@x.test" },
+      xexpr.error(stanza { "error", { type = "modify", by = "room@x.test" }, { "conflict", { xmlns = STANZAS } },
+        { "text", { xmlns = STANZAS, ["xml:lang"] = "en" }, "taken" }, { "too-late", { xmlns = "urn:app" } } }))
+    assert.same({ condition = "gone", type = "cancel" },
+      xexpr.error(stanza { "error", { type = "cancel" }, { "gone", { xmlns = STANZAS }, "xmpp:new@x.test" } }))
+    assert.same({ condition = "conflict", type = "wait", app = "a" },
+      xexpr.error({ "presence", { type = "error" }, { "error", { type = "wait" }, { "a", { xmlns = "urn:app" } },
+        { "conflict", { xmlns = STANZAS } }, { "forbidden", { xmlns = STANZAS } } } }))
+  end)
+
+  it("takes nothing for an error that isn't one", function()
+    assert.is_nil(xexpr.error(nil))
+    assert.is_nil(xexpr.error(roster()))
+    assert.is_nil(xexpr.error { "message", { type = "chat" }, { "error", { type = "wait" } } })
+    assert.is_nil(xexpr.error { "error", { type = "error" } })
+    local forged = { "error", { xmlns = "urn:evil", type = "auth" }, { "forbidden", { xmlns = STANZAS } } }
+    assert.same({ condition = "undefined-condition", type = "cancel" }, xexpr.error(stanza(forged)))
+    assert.same("not-allowed", xexpr.error(stanza(forged, { "error", { type = "cancel" },
+      { "not-allowed", { xmlns = STANZAS } } })).condition)
+  end)
+
+  it("makes the best of one that says nothing", function()
+    local nothing = { condition = "undefined-condition", type = "cancel" }
+    assert.same(nothing, xexpr.error { "message", { type = "error" } })
+    assert.same(nothing, xexpr.error(stanza { "error" }))
+    assert.same(nothing, xexpr.error(stanza { "error", { type = "worse" }, { "conflict" } }))
+    assert.same({ condition = "undefined-condition", type = "wait" },
+      xexpr.error(stanza { "error", { type = "wait" }, { "text", { xmlns = STANZAS } } }))
+  end)
+
+  it("refuses other types", function()
+    refuses("bad argument #1 to 'error' (element expected, got table)", function() xexpr.error {} end)
+  end)
+end)
+
+describe("nothing", function()
+  it("is nil for all that reads, whose other arguments are looked at all the same", function()
+    local me = "alice@xmpp.test"
+    for name, arguments in pairs { name = {}, attr = { "to" }, child = { "a" }, text = { "body" }, find = { "a" },
+      is_error = {}, error = {}, is_delayed = {}, is_own = { me }, from_account = { me }, is_carbon = { me },
+      unwrap_carbon = { me } } do
+      assert.is_nil((xexpr[name](nil, arguments[1])), name)
+    end
+    for _ in xexpr.children(nil, "a") do error "a child of nothing" end
+    refuses("bad argument #2 to 'attr' (string expected, got number)", function() xexpr.attr(nil, 5) end)
+    refuses("bad argument #2 to 'child' (string expected, got nil)", function() xexpr.child(nil) end)
+    refuses("bad argument #3 to 'children' (string expected, got number)", function() xexpr.children(nil, "a", 5) end)
+    refuses("bad argument #2 to 'text' (string expected, got boolean)", function() xexpr.text(nil, false) end)
+    refuses("connection or JID expected", function() xexpr.is_own(nil, 5) end)
+  end)
+end)
+
 describe("name, attr", function()
   it("reads name and attributes", function()
     assert.equal("iq", xexpr.name(roster()))
@@ -50,7 +163,7 @@ describe("name, attr", function()
   end)
 
   it("refuses other types", function()
-    refuses("bad argument #1 to 'name' (element expected, got nil)", function() xexpr.name() end)
+    refuses("bad argument #1 to 'name' (element expected, got boolean)", function() xexpr.name(false) end)
     refuses("bad argument #1 to 'name' (element expected, got table)", function() xexpr.name({ {} }) end)
     refuses("bad argument #1 to 'attr' (element expected, got string)", function() xexpr.attr("iq", "id") end)
     refuses("bad argument #2 to 'attr' (string expected, got nil)", function() xexpr.attr({ "iq" }) end)
@@ -87,7 +200,7 @@ describe("child", function()
   end)
 
   it("refuses other types", function()
-    refuses("bad argument #1 to 'child' (element expected, got nil)", function() xexpr.child(nil, "a") end)
+    refuses("bad argument #1 to 'child' (element expected, got string)", function() xexpr.child("a", "a") end)
     refuses("bad argument #2 to 'child' (string expected, got nil)", function() xexpr.child({ "iq" }) end)
     refuses("bad argument #3 to 'child' (string expected, got table)", function() xexpr.child({ "iq" }, "a", {}) end)
   end)
@@ -212,7 +325,7 @@ describe("is_error", function()
   it("takes nothing else for one", function()
     assert.is_false(xexpr.is_error { "message", { type = "error", xmlns = "urn:x" } })
     assert.is_false(xexpr.is_error { "query", { type = "error" } })
-    refuses("bad argument #1 to 'is_error' (element expected, got nil)", function() xexpr.is_error(nil) end)
+    refuses("bad argument #1 to 'is_error' (element expected, got number)", function() xexpr.is_error(5) end)
   end)
 end)
 

@@ -45,6 +45,14 @@
 ---| "remote-server-timeout" | "resource-constraint" | "service-unavailable" | "subscription-required"
 ---| "undefined-condition" | "unexpected-request"
 
+--- What an error stanza says: see `xexpr.error`.
+---@class xmpp.StanzaError
+---@field condition xmpp.StanzaErrorCondition
+---@field type xmpp.StanzaErrorType what can be done about it
+---@field text string? for a person
+---@field app string? the name of the application's own condition
+---@field by string? the address of who has found the error
+
 -- Errors
 
 ---@alias xmpp.Layer

@@ -1,7 +1,8 @@
 -- xexpr: reading, building, comparing and printing stanzas, which are plain tables { name, attributes, child... }.
 --
 -- Called by programs; the library itself needs none of it. Knows nothing of connections. No function changes what it is
--- given, and each raises at its caller's line when it gets a value of the wrong type.
+-- given, and each raises at its caller's line when it gets a value of the wrong type. But what only reads an element
+-- gives nil for nil, so that what may be absent at every step is asked for in one line.
 -- Two words: an element's *own text* is its text children joined; its *namespace* is its own xmlns, else its parent's,
 -- for a message, presence or iq at the top jabber:client.
 
@@ -38,8 +39,11 @@ local function fail(level, n, fname, reason)
   error(("bad argument #%d to '%s' (%s)"):format(n, fname, reason), level)
 end
 
-local function need_element(v, n, fname)
-  if not is_element(v) then fail(4, n, fname, "element expected, got " .. type(v)) end
+-- Is there an element, or nothing?
+local function is_there(v, fname)
+  if v == nil then return false end
+  if not is_element(v) then fail(4, 1, fname, "element expected, got " .. type(v)) end
+  return true
 end
 
 local function need_string(v, n, fname)
@@ -84,21 +88,22 @@ local function shaped(x, n, fname)
 end
 
 --- The element's name, without any prefix.
----@param x xmpp.Element
----@return string
+---@param x xmpp.Element?
+---@return string?
 function M.name(x)
-  need_element(x, 1, "name")
+  if not is_there(x, "name") then return nil end
   return x[1]
 end
 
 --- The value of attribute `key` ("to", "xml:lang", "{urn:example}local"); nil when it is absent. A number comes as the
 --- text it is sent as.
----@param x xmpp.Element
+---@param x xmpp.Element?
 ---@param key string
 ---@return string?
 function M.attr(x, key)
-  need_element(x, 1, "attr")
+  local there = is_there(x, "attr")
   need_string(key, 2, "attr")
+  if not there then return nil end
   return attribute(x, key)
 end
 
@@ -115,28 +120,30 @@ end
 --- The first child element of that name; with `xmlns` the first of that name in that namespace, without one in any,
 --- since that is how payloads are looked for. nil when there is none. A child without an xmlns of its own is in x's
 --- namespace.
----@param x xmpp.Element
+---@param x xmpp.Element?
 ---@param name string
 ---@param xmlns? string
 ---@return xmpp.Element?
 function M.child(x, name, xmlns)
-  need_element(x, 1, "child")
+  local there = is_there(x, "child")
   need_string(name, 2, "child")
   need_optional("string", xmlns, 3, "child")
+  if not there then return nil end
   local _, first = parts(x)
   return (next_child_in(x, first, name, xmlns, root_namespace(x)))
 end
 
 --- Iterates over the child elements in order, skipping text: `for item in xexpr.children(query, "item") do`. Namespaces
 --- as in `child`.
----@param x xmpp.Element
+---@param x xmpp.Element? nil has none
 ---@param name? string only children of this name
 ---@param xmlns? string only children in this namespace
 ---@return fun(): xmpp.Element?
 function M.children(x, name, xmlns)
-  need_element(x, 1, "children")
+  local there = is_there(x, "children")
   need_optional("string", name, 2, "children")
   need_optional("string", xmlns, 3, "children")
+  if not there then return function() end end
   local _, first = parts(x)
   local slot, inherited = first - 1, root_namespace(x)
   return function()
@@ -145,6 +152,44 @@ function M.children(x, name, xmlns)
     slot = slot or #x
     return found
   end
+end
+
+-- A step of a path: its name and its namespace.
+local function step_of(step)
+  if type(step) == "table" then return step[1], step[2] end
+  return step
+end
+
+local function need_step(step, n)
+  local name, xmlns = step_of(step)
+  if type(name) == "string" and (xmlns == nil or type(xmlns) == "string") then return end
+  fail(4, n, "find", "name or { name, xmlns } expected, got " .. type(step))
+end
+
+-- The first element at the end of steps[i..n], from x on, which is in namespace `ns`.
+local function follow(x, ns, steps, i, n)
+  if i > n then return x end
+  local name, xmlns = step_of(steps[i])
+  local _, first = parts(x)
+  local found, slot = next_child_in(x, first, name, xmlns, ns)
+  while found do
+    local last = follow(found, namespace(found, ns), steps, i + 1, n)
+    if last then return last end
+    found, slot = next_child_in(x, slot + 1, name, xmlns, ns)
+  end
+end
+
+--- The first element at the end of a path of children's names: `find(m, { "event", PUBSUB }, "items", "item")`. A step
+--- that is a name alone is for any namespace, as in `child`. Where one child leads nowhere its next sibling is tried.
+--- nil when there is no such path. No step: x.
+---@param x xmpp.Element?
+---@param ... string|{ [1]: string, [2]: string? } name, or { name, xmlns }
+---@return xmpp.Element?
+function M.find(x, ...)
+  local there, n, steps = is_there(x, "find"), select("#", ...), { ... }
+  for i = 1, n do need_step(steps[i], i + 1) end
+  if not there then return nil end
+  return follow(x, root_namespace(x), steps, 1, n)
 end
 
 -- How well a text in `lang` does for who wants `wanted`: 3 the same, 2 what is wanted is a kind of it or it of that
@@ -179,16 +224,17 @@ end
 --- child. The child is in the namespace `xmlns`; without that in x's own, so that nobody's `<body xmlns='urn:x'/>` is
 --- taken for the message's. Of several (RFC 6121 5.2.3) it is the one in `lang` ("de" also takes "de-AT", and "de-AT"
 --- takes "de"), else the one without xml:lang, else the one in the language of x, else the first.
----@param x xmpp.Element
+---@param x xmpp.Element?
 ---@param name? string
 ---@param xmlns? string
 ---@param lang? string
 ---@return string?
 function M.text(x, name, xmlns, lang)
-  need_element(x, 1, "text")
+  local there = is_there(x, "text")
   need_optional("string", name, 2, "text")
   need_optional("string", xmlns, 3, "text")
   need_optional("string", lang, 4, "text")
+  if not there then return nil end
   if name then x = pick(x, name, xmlns, lang) end
   return x and (own_text(x) or "")
 end
@@ -199,11 +245,44 @@ local function is_stanza(x)
 end
 
 --- Is x a message, presence or iq of type "error"?
----@param x xmpp.Element
----@return boolean
+---@param x xmpp.Element?
+---@return boolean? nil for nil
 function M.is_error(x)
-  need_element(x, 1, "is_error")
+  if not is_there(x, "is_error") then return nil end
   return is_stanza(x) and attribute(x, "type") == "error"
+end
+
+-- The first child of the error in the namespace of conditions that is none but the text, and the first in another.
+local function conditions(e, ns)
+  local _, first = parts(e)
+  local condition, app
+  local found, slot = next_child(e, first)
+  while found do
+    local theirs = namespace(found, ns)
+    if theirs == STANZAS and found[1] ~= "text" then
+      condition = condition or found[1]
+    elseif theirs ~= STANZAS and theirs ~= ns then
+      app = app or found[1]
+    end
+    found, slot = next_child(e, slot + 1)
+  end
+  return condition, app
+end
+
+--- What an error stanza says (RFC 6120 8.3); nil for any other stanza. What it leaves out, or says in no word of the
+--- RFC, is condition "undefined-condition" and type "cancel".
+---@param x xmpp.Element?
+---@return xmpp.StanzaError?
+function M.error(x)
+  if not is_there(x, "error") or not M.is_error(x) then return nil end
+  local ns = root_namespace(x)
+  local _, first = parts(x)
+  local e = next_child_in(x, first, "error", ns, ns)
+  if not e then return { condition = "undefined-condition", type = "cancel" } end
+  local condition, app = conditions(e, ns)
+  local kind, text = attribute(e, "type"), pick(e, "text", STANZAS)
+  return { condition = condition or "undefined-condition", type = ERROR_TYPE[kind] and kind or "cancel",
+    text = text and own_text(text), app = app, by = attribute(e, "by") }
 end
 
 local function need_answerable(x, fname)

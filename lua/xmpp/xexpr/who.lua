@@ -1,8 +1,8 @@
 -- who: who said it? Questions whose answers an attacker would like to give. Every one that trusts what is inside a
 -- stanza looks first at who sent it, so that a program can't forget to (CVE-2017-5589 and its kin).
 --
--- `me` is a connection or our own address. Addresses are compared after preparation; one that can't be prepared is
--- nobody's but its own.
+-- Of nothing, nil, nothing is said: nil. `me` is a connection or our own address. Addresses are compared after
+-- preparation; one that can't be prepared is nobody's but its own.
 
 local core = require "xmpp.load"
 local form = require "xmpp.xexpr.form"
@@ -15,8 +15,11 @@ local function fail(n, fname, wanted, v)
   error(("bad argument #%d to '%s' (%s expected, got %s)"):format(n, fname, wanted, type(v)), 4)
 end
 
-local function need_element(x, fname)
+-- Is there an element, or nothing?
+local function is_there(x, fname)
+  if x == nil then return false end
   if not form.is_element(x) then fail(1, fname, "element", x) end
+  return true
 end
 
 local function own_jid(me, fname)
@@ -28,8 +31,7 @@ end
 
 local function attribute(x, key)
   local attrs = form.parts(x)
-  local value = attrs and attrs[key]
-  return type(value) == "string" and value or nil
+  return attrs and form.text_of(attrs[key])
 end
 
 local function is_bare_of(from, jid)
@@ -46,32 +48,34 @@ local function child(x, name, xmlns, inherited)
 end
 
 --- Did our own account say it (RFC 6121 2.1.6: roster pushes; carbons; PEP of ours)? `from` is absent or our bare JID.
----@param x xmpp.Stanza
+---@param x xmpp.Stanza?
 ---@param me xmpp.Conn|xmpp.Jid|string
----@return boolean
+---@return boolean? nil for nil
 function M.from_account(x, me)
-  need_element(x, "from_account")
-  local jid, from = own_jid(me, "from_account"), attribute(x, "from")
+  local there, jid = is_there(x, "from_account"), own_jid(me, "from_account")
+  if not there then return nil end
+  local from = attribute(x, "from")
   return from == nil or is_bare_of(from, jid)
 end
 
 --- Did one of our own resources (or our account) send it? What a bot must not answer.
----@param x xmpp.Stanza
+---@param x xmpp.Stanza?
 ---@param me xmpp.Conn|xmpp.Jid|string
----@return boolean
+---@return boolean? nil for nil
 function M.is_own(x, me)
-  need_element(x, "is_own")
-  local jid, from = own_jid(me, "is_own"), attribute(x, "from")
+  local there, jid = is_there(x, "is_own"), own_jid(me, "is_own")
+  if not there then return nil end
+  local from = attribute(x, "from")
   local j = from and core.jid(from)
   return j ~= nil and j:bare() == jid:bare()
 end
 
 --- Was it held back on its way (XEP-0203)? Then when: the stamp as it came, "2002-09-10T23:08:25Z"; else nil. Anybody
 --- can put a stamp on what he sends: good enough to leave history unanswered, for nothing else.
----@param x xmpp.Stanza
+---@param x xmpp.Stanza?
 ---@return string? stamp
 function M.is_delayed(x)
-  need_element(x, "is_delayed")
+  if not is_there(x, "is_delayed") then return nil end
   local delay = child(x, "delay", DELAY)
   return delay and attribute(delay, "stamp") or nil
 end
@@ -88,24 +92,26 @@ local function carbon(x, jid)
 end
 
 --- Is it a carbon copy (XEP-0280) that our own account made? "received" or "sent", else nil: also for a forged one.
----@param x xmpp.Stanza
+---@param x xmpp.Stanza?
 ---@param me xmpp.Conn|xmpp.Jid|string
 ---@return "received"|"sent"|nil
 function M.is_carbon(x, me)
-  need_element(x, "is_carbon")
-  local _, direction = carbon(x, own_jid(me, "is_carbon"))
+  local there, jid = is_there(x, "is_carbon"), own_jid(me, "is_carbon")
+  if not there then return nil end
+  local _, direction = carbon(x, jid)
   return direction
 end
 
 --- The message inside a carbon copy that our own account made, and its direction; nil for anything else. The message is
 --- as it would have come by itself, a new table without the xmlns that it needed inside.
----@param x xmpp.Stanza
+---@param x xmpp.Stanza?
 ---@param me xmpp.Conn|xmpp.Jid|string
 ---@return xmpp.Stanza? message
 ---@return "received"|"sent"|nil direction
 function M.unwrap_carbon(x, me)
-  need_element(x, "unwrap_carbon")
-  local inner, direction = carbon(x, own_jid(me, "unwrap_carbon"))
+  local there, jid = is_there(x, "unwrap_carbon"), own_jid(me, "unwrap_carbon")
+  if not there then return nil end
+  local inner, direction = carbon(x, jid)
   if not inner then return nil end
   local own, first = form.parts(inner)
   local message, attrs = { inner[1], {} }, own or {}
