@@ -6,6 +6,7 @@
  *   stanza  tape -> table, table -> out
  *   conn    the connection's userdata: its life and its parts
  *   listen  who hears of its events
+ *   add     what is appended to what is sent
  *   connect, send, receipt, dispatch, queue, callback   what is done with one
  *   jid     the Jid userdata
  *   bytes   hashes, base64
@@ -83,7 +84,7 @@ struct xb_state {
 /* One connection's userdata; its uservalue is a table: see the enum. */
 enum {
   XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ABOUT,
-  XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL, XB_ON_SKIPPED, XB_ON_SESSION
+  XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL, XB_ON_SKIPPED, XB_ON_SESSION, XB_ADDS
 };
 struct xb_conn {
   const void *kind;     /* it is one: see xb_check_conn */
@@ -102,6 +103,7 @@ struct xb_conn {
   bool resumable;       /* the server is asked to keep its sessions */
   bool listens;         /* somebody does, to its states or sessions */
   unsigned session;     /* how many new ones there were, after the first */
+  bool adds, adding;    /* somebody adds to what is sent; is being asked what */
   size_t openers;       /* calls of listeners that this one waits for */
   xm_conn_event event;  /* that came, and waits until what was before it has been told; XM_CONN_NOTHING: none */
   size_t watched;       /* stanzas whose sender wants to know what becomes of them: XB_RECEIPTS, number -> function */
@@ -148,7 +150,7 @@ struct xb_task {
 };
 
 /* Where an error comes from, for who is told of it. `what`: "handler", "callback", "response" (of send_callback), "receipt"
- * (send's `on`), "log", "timer", "task", "signal", or an event of conn:on, also when nobody listens to that. The others are
+ * (send's `on`), "add", "log", "timer", "task", "signal", or an event of conn:on, also when nobody listens to that. The others are
  * indexes of the stack, from its bottom: connection, stanza, and the function that was called; 0: there is none. */
 typedef struct xb_site {
   xb_state *st;
@@ -362,6 +364,16 @@ void xb_tell_session(lua_State *L, xb_conn *conn, int index);
 /* One of these is, with the session of that number. */
 void xb_opener_is_over(xb_conn *conn, unsigned session);
 int xb_l_on(lua_State *L);
+/* The cell on top of the stack, a table whose first value is a function, becomes the last of that part of the connection at
+ * index 1; in its place: a function that takes it away again, and then empties its first. */
+void xb_enter(lua_State *L, xb_conn *conn, int part);
+
+/* add.c */
+
+/* The stanza at index 2, about to be sent on the connection at index 1, becomes a copy with what is to be added to it, where
+ * something is. */
+void xb_append(lua_State *L, xb_conn *conn);
+int xb_l_add(lua_State *L);
 
 /* save.c */
 

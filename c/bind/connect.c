@@ -258,7 +258,7 @@ static xb_conn *new_conn(lua_State *L) {
   int part;
   *conn = (xb_conn){.kind = &xb_conn_kind, .st = xb_state_of(L), .ended = true};
   luaL_setmetatable(L, XB_CONN);
-  lua_createtable(L, XB_ON_SESSION, 0);
+  lua_createtable(L, XB_ADDS, 0);
   for (part = XB_CALLBACKS; part <= XB_RECEIPTS; part++) {
     lua_newtable(L);
     lua_rawseti(L, -2, part);

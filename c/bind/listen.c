@@ -51,6 +51,7 @@ static void change(lua_State *L, xb_conn *conn, int at, int part, lua_Integer n)
   if (n == 0) lua_pop(L, 1), lua_pushnil(L);
   xb_set_part(L, at, part);
   conn->listens = has(L, at, XB_ON_STATE) || has(L, at, XB_ON_SESSION);
+  conn->adds = has(L, at, XB_ADDS);
   if (conn->c) xm_conn_hold_back(conn->c, has(L, at, XB_ON_SESSION));
   xb_keep_alive(L, conn);
 }
@@ -59,19 +60,13 @@ static void change(lua_State *L, xb_conn *conn, int at, int part, lua_Integer n)
 static int l_off(lua_State *L) {
   xb_conn *conn = lua_touserdata(L, lua_upvalueindex(2));
   int part = (int)lua_tointeger(L, lua_upvalueindex(3)), at;
-  lua_Integer i;
-  bool ours = false;
   lua_settop(L, 0);
   if (lua_rawgeti(L, lua_upvalueindex(1), 1) == LUA_TNIL) return lua_pushboolean(L, 0), 1;
   lua_pushnil(L);
   lua_rawseti(L, lua_upvalueindex(1), 1);
   xb_push_conn(L, conn);
   at = lua_gettop(L);
-  if (!lua_isnil(L, at)) xb_push_part(L, at, part); /* another connection may be at that address by now */
-  for (i = 1; lua_istable(L, at + 1) && !ours && lua_rawgeti(L, at + 1, i) != LUA_TNIL; i++)
-    ours = lua_rawequal(L, -1, lua_upvalueindex(1));
-  lua_settop(L, at);
-  if (ours) {
+  if (!lua_isnil(L, at)) { /* another connection may be at that address by now: then this changes nothing */
     lua_Integer n = push_living(L, at, part, 0);
     change(L, conn, at, part, n);
   }
@@ -79,8 +74,7 @@ static int l_off(lua_State *L) {
   return 1;
 }
 
-/* The cell on top of the stack is the last of that part of the connection at index 1; in its place: what takes it away. */
-static void enter(lua_State *L, xb_conn *conn, int part) {
+void xb_enter(lua_State *L, xb_conn *conn, int part) {
   int cell = lua_gettop(L);
   lua_Integer n;
   lua_pushvalue(L, cell);
@@ -117,7 +111,7 @@ int xb_l_on(lua_State *L) {
   lua_createtable(L, 1, 0);
   lua_pushvalue(L, 3);
   lua_rawseti(L, -2, 1);
-  enter(L, conn, part);
+  xb_enter(L, conn, part);
   return 1;
 }
 

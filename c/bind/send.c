@@ -178,6 +178,7 @@ int xb_l_send(lua_State *L) {
   uint64_t seq = 0;
   luaL_argexpected(L, lua_type(L, 2) == LUA_TTABLE, 2, "stanza");
   lua_settop(L, 3);
+  xb_append(L, conn);
   begin(conn, &w, &a, &e);
   prepare_log(L, conn);
   watched = push_receiver(L);
@@ -243,6 +244,7 @@ int xb_l_request(lua_State *L) {
   double seconds = luaL_checknumber(L, 4);
   luaL_argexpected(L, lua_type(L, 2) == LUA_TTABLE, 2, "stanza");
   lua_settop(L, 4);
+  xb_append(L, conn);
   begin(conn, &w, &a, &e);
   prepare_log(L, conn);
   w.new_id = push_id(L, conn->st, id);

@@ -594,8 +594,8 @@ function xmpp.every(seconds, f) end
 --- Whose error it is.
 ---@class xmpp.ErrorSource
 --- "handler", "callback", "response" (of send_callback), "receipt" (send's `on`), "log", "timer", "task", "signal";
---- the name of conn:on's event, for what its listener has thrown as well as for what nobody listens to; "library":
---- memory ran out in it
+--- "add" (what an extension appends to stanzas); the name of conn:on's event, for what its listener has thrown as well
+--- as for what nobody listens to; "library": memory ran out in it
 ---@field what string
 ---@field conn xmpp.Conn? the connection, where there is one
 ---@field stanza xmpp.Stanza? the stanza that was handled

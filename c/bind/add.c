@@ -1,0 +1,111 @@
+/* add: children that functions append to what is sent. */
+#include "bind.h"
+
+enum { CELL_FUNC = 1, CELL_NAME, CELL_TYPE }; /* a cell's first is what listen looks at */
+
+/* add(name, type, f) -> off. f(stanza, conn) is asked for an element to be appended to each stanza of that name that is sent,
+ * and of that type; false: without one; nil: of any. */
+int xb_l_add(lua_State *L) {
+  static const char *const names[] = {"message", "presence", "iq", NULL};
+  xb_conn *conn = xb_check_conn(L);
+  luaL_checkoption(L, 2, NULL, names);
+  if (lua_toboolean(L, 3)) luaL_checktype(L, 3, LUA_TSTRING);
+  luaL_checktype(L, 4, LUA_TFUNCTION);
+  lua_settop(L, 4);
+  luaL_checkstack(L, 10, "an addition");
+  lua_createtable(L, CELL_TYPE, 0);
+  lua_pushvalue(L, 4);
+  lua_rawseti(L, -2, CELL_FUNC);
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, -2, CELL_NAME);
+  lua_pushvalue(L, 3);
+  lua_rawseti(L, -2, CELL_TYPE);
+  xb_enter(L, conn, XB_ADDS);
+  return 1;
+}
+
+/* Is the cell on top of the stack for a stanza whose name and type are at `about` and behind it? */
+static bool is_for(lua_State *L, int about) {
+  int top = lua_gettop(L);
+  bool yes;
+  lua_rawgeti(L, top, CELL_NAME);
+  lua_rawgeti(L, top, CELL_TYPE);
+  yes = lua_rawequal(L, about, top + 1);
+  if (lua_isstring(L, top + 2)) yes = yes && lua_rawequal(L, about + 1, top + 2);
+  else if (!lua_isnil(L, top + 2)) yes = yes && lua_isnil(L, about + 1);
+  lua_settop(L, top);
+  return yes;
+}
+
+/* ask(f, stanza, conn) -> an element that can be written, or nil */
+static int ask(lua_State *L) {
+  lua_call(L, 2, 1);
+  if (lua_isnil(L, 1)) return 1;
+  lua_pushcfunction(L, xb_l_to_xml); /* raises with the path to what is wrong */
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 0);
+  return 1;
+}
+
+/* Is the stanza at index 2 a list without holes? What isn't will be refused, and is left as it is. */
+static bool is_list(lua_State *L) {
+  size_t n = 0;
+  for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) n++;
+  return n > 0 && n == lua_rawlen(L, 2);
+}
+
+/* It in a new table with room for more, on top of the stack. */
+static void copy(lua_State *L) {
+  lua_Integer i, n = (lua_Integer)lua_rawlen(L, 2);
+  lua_createtable(L, (int)n + 2, 0);
+  for (i = 1; i <= n; i++) {
+    lua_rawgeti(L, 2, i);
+    lua_rawseti(L, -2, i);
+  }
+  if (n > 1) return;
+  lua_newtable(L); /* a child is no attributes */
+  lua_rawseti(L, -2, 2);
+}
+
+/* The function of the cell on top of the stack is asked; pops that. What it gives goes into the copy at `into`. */
+static void append(lua_State *L, xb_conn *conn, int into) {
+  xb_site site = {.st = conn->st, .what = "add", .conn = 1, .stanza = 2, .func = lua_gettop(L)};
+  int status;
+  lua_rawgeti(L, -1, CELL_FUNC);
+  lua_replace(L, -2);
+  lua_pushcfunction(L, ask);
+  lua_pushvalue(L, site.func);
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, 1);
+  conn->adding = true;
+  status = lua_pcall(L, 3, 1, 0);
+  conn->adding = false;
+  if (status != LUA_OK) {
+    xb_report(L, NULL, &site);
+  } else if (!lua_isnil(L, -1)) {
+    if (lua_isnil(L, into)) copy(L), lua_replace(L, into);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, into, (lua_Integer)lua_rawlen(L, into) + 1);
+  }
+  lua_settop(L, site.func - 1);
+}
+
+void xb_append(lua_State *L, xb_conn *conn) {
+  int top = lua_gettop(L), about = top + 2, list = top + 4;
+  lua_Integer i;
+  if (!conn->adds || conn->adding) return;
+  luaL_checkstack(L, 20, "an addition");
+  if (!is_list(L)) return;
+  lua_pushnil(L); /* the copy */
+  lua_rawgeti(L, 2, 1);
+  xb_push_attribute(L, 2, "type");
+  xb_push_part(L, 1, XB_ADDS);
+  for (i = 1; lua_istable(L, list) && lua_rawgeti(L, list, i) != LUA_TNIL; i++, lua_settop(L, list)) {
+    bool gone = lua_rawgeti(L, -1, CELL_FUNC) == LUA_TNIL;
+    lua_pop(L, 1);
+    if (!gone && is_for(L, about)) append(L, conn, top + 1);
+  }
+  lua_settop(L, top + 1);
+  if (lua_isnil(L, -1)) lua_pop(L, 1);
+  else lua_replace(L, 2);
+}
