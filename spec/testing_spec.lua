@@ -299,6 +299,21 @@ describe("a link in a test:", function()
     assert.equal(0, (t.conn:pending()))
   end))
 
+  it("is noticed to be cut while nobody takes what comes; what was had isn't said again", testing.around(function(t)
+    for i = 1, 20 do t:receive(message("anna@x.y", i .. ("x"):rep(200))) end
+    t:cut()
+    assert.equal("waiting", t.conn:state())
+    assert.is_truthy(t:take_errors()[1]:find("max_queue", 1, true))
+    t:resume()
+    local last
+    for stanza in function() return t.conn:receive() end do last = stanza end
+    assert.equal("20", xexpr.text(last, "body"):match "^%d+")
+    t:receive(message("anna@x.y", "21"))
+    t:reconnect()
+    assert.equal("21", xexpr.text(t.conn:receive(), "body"))
+    assert.is_nil(t.conn:receive())
+  end, { opts = { max_queue = 2048, reconnect = true } }))
+
   it("comes back with a new session where the server has forgotten the old one", testing.around(function(t)
     local states = states_of(t)
     t:reconnect { new = true }
