@@ -303,6 +303,12 @@ static int l_feed(lua_State *L) {
   return xm_conn_feed(conn->c, bytes, n) == XM_OK ? 0 : luaL_error(L, "not enough memory");
 }
 
+/* cut(): its link breaks, behind what was fed. */
+static int l_cut(lua_State *L) {
+  xm_conn_cut(xb_check_conn(L)->c);
+  return 0;
+}
+
 static int push_bytes(lua_State *L) {
   const xm_buf *b = lua_touserdata(L, 1);
   lua_pushlstring(L, xm_buf_len(b) ? xm_buf_at(b) : "", xm_buf_len(b));
@@ -377,6 +383,7 @@ static const luaL_Reg methods[] = {{"send", xb_l_send},
                                    {"save", xb_l_save},
                                    {"feed", l_feed},
                                    {"sent", l_sent},
+                                   {"cut", l_cut},
                                    {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__gc", l_gc}, {"__tostring", l_tostring}, {NULL, NULL}};

@@ -92,6 +92,7 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->remember = true_option(L, "remember");
   o->log = conn->logs = true_option(L, "log");
   o->fed = true_option(L, "fed");
+  o->logged_in = o->fed && !true_option(L, "log_in");
   o->wake = wake;
   o->wake_arg = conn;
 }

@@ -191,7 +191,10 @@ static int l_clock(lua_State *L) {
   lua_settop(L, 2);
   if (lua_isnil(L, 1)) {
     if (!xm_loop_has_own_clock(l)) return lua_pushnil(L), 1;
-    return lua_pushnumber(L, (lua_Number)xm_loop_wall(l) / 1000), 1;
+    to = xm_loop_wall(l);
+    if (to % 1000) lua_pushnumber(L, (lua_Number)to / 1000);
+    else lua_pushinteger(L, (lua_Integer)(to / 1000));
+    return 1;
   }
   if (lua_isboolean(L, 1)) {
     if (lua_toboolean(L, 1)) xm_loop_own_clock(l, lua_isnil(L, 2) ? xm_loop_wall(l) : moment(L, 2));

@@ -99,7 +99,7 @@ static int start_fed(xm_conn *c, xm_err *e) {
 static int start(xm_conn *c, xm_err *e) {
   xc_begin_attempt(c);
   if (xc_start_link(c, e) < 0) return XM_EFAIL;
-  if (c->o.fed) return start_fed(c, e);
+  if (c->o.fed && c->o.logged_in) return start_fed(c, e);
   if (!xc_keeps_password(c)) xm_buf_free(&c->password);
   return XM_OK;
 }
@@ -321,6 +321,10 @@ xm_buf *xm_conn_log(xm_conn *c) {
 
 int xm_conn_feed(xm_conn *c, const char *bytes, size_t n) {
   return c->link ? xm_link_feed(c->link, bytes, n) : XM_OK;
+}
+
+void xm_conn_cut(xm_conn *c) {
+  if (c->link) xm_link_cut(c->link);
 }
 
 int xm_conn_sent(xm_conn *c, xm_buf *to) {

@@ -143,9 +143,10 @@ void xm_conn_abort(xm_conn *c);
 /* What went over the wire (see wirelog.h). To be consumed by the caller. */
 xm_buf *xm_conn_log(xm_conn *c);
 
-/* A fed connection: bytes as if the peer had sent them (its stream header is not among them), 0 or XM_ENOMEM; and what would
+/* A fed connection: bytes as if the peer had sent them (if it was logged in from the start, its stream header is not among them), 0 or XM_ENOMEM; and what would
  * have gone to the kernel since, as if it had taken it. */
 int xm_conn_feed(xm_conn *c, const char *bytes, size_t n);
 int xm_conn_sent(xm_conn *c, xm_buf *to);
+void xm_conn_cut(xm_conn *c); /* its link breaks, behind what was fed */
 
 #endif

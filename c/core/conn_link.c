@@ -109,6 +109,7 @@ int xc_start_link(xm_conn *c, xm_err *e) {
                          .only_resume = wants_no_other(c),
                          .due = c->due,
                          .avoid = &c->avoid,
+                         .logged_in = c->o.logged_in && !c->bound,
                          .again = c->again,
                          .direct = c->direct,
                          .objected = c->objected,

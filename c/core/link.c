@@ -239,7 +239,7 @@ xm_link_event xk_end(xm_link *k, xm_link_how how) {
 
 static ssize_t take_fed(xm_link *k, char *to, size_t room) {
   size_t n = xm_buf_len(&k->in) < room ? xm_buf_len(&k->in) : room;
-  if (n == 0) return -EAGAIN;
+  if (n == 0) return k->is_cut ? 0 : -EAGAIN;
   memcpy(to, xm_buf_at(&k->in), n);
   xm_buf_consume(&k->in, n);
   return (ssize_t)n;
@@ -314,7 +314,7 @@ static xm_link_event be_quiet(xm_link *k) {
 /* When the link has ended, what had come is read all the same: it is no more than the kernel holds, and the reason may be
  * among it. */
 static bool is_paused(const xm_link *k) {
-  return k->paused && k->state == XM_LINK_OPEN && !is_mute(k) && !(k->sock && xm_sock_is_over(k->sock));
+  return k->paused && k->state == XM_LINK_OPEN && !is_mute(k) && !k->is_cut && !(k->sock && xm_sock_is_over(k->sock));
 }
 
 static xm_link_event read_stream(xm_link *k) {
@@ -398,6 +398,12 @@ static int start_fed(xm_link *k, xm_err *e) {
   return xm_buf_put(&k->in, text, (size_t)n) == XM_OK ? XM_OK : xm_err_nomem(e);
 }
 
+/* There is no way on which somebody could listen. */
+static int start_login(xm_link *k) {
+  xm_nego_secured(k->nego, true);
+  return xk_begin_stream(k) == XM_LINK_AGAIN ? XM_OK : XM_EFAIL;
+}
+
 static int redial(xm_link *k, const xm_link_start *start, xm_err *e) {
   xm_dns_address there = {.sa = *start->avoid, .direct_tls = start->direct};
   k->again = true;
@@ -420,8 +426,9 @@ static int begin(xm_link *k, const xm_link_start *start, xm_err *e) {
                     .direct_tls = k->o->tls == XM_TLS_DIRECT,
                     .no_tls = k->o->tls == XM_TLS_NONE,
                     .nameservers = k->o->nameservers};
-  if (k->o->fed) return start_fed(k, e);
   k->due = start->due ? start->due : xm_loop_now(k->loop) + k->o->timeout;
+  if (start->logged_in) return start_fed(k, e);
+  if (k->o->fed) return start_login(k);
   if (start->again) return redial(k, start, e);
   if (k->targets) return dial_targets(k, e);
   q.budget_ms = time_for_phase(k);
@@ -595,6 +602,11 @@ const char *xm_link_other_host(const xm_link *k) {
 int xm_link_feed(xm_link *k, const char *bytes, size_t n) {
   xk_wake(k);
   return xm_buf_put(&k->in, bytes, n);
+}
+
+void xm_link_cut(xm_link *k) {
+  k->is_cut = true;
+  xk_wake(k);
 }
 
 int xm_link_take(xm_link *k, xm_buf *to) {

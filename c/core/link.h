@@ -49,6 +49,7 @@ typedef struct xm_link_start {
   bool only_resume;                     /* no other session is to be bound */
   uint64_t due;                         /* when it must be open; 0: within the options' timeout */
   const struct sockaddr_storage *avoid; /* this address is to be the last one tried; NULL: none */
+  bool logged_in;                       /* fed: it is OPEN already */
   bool again;                           /* no: dial it and nothing else, with TLS from the first byte if `direct` */
   bool direct;
   unsigned objected; /* what xm_link_objected said of the last link: nothing is said ahead on this one */
@@ -135,7 +136,9 @@ uint64_t xm_link_heard_at(const xm_link *k);
 /* "host" or "host:port" by a see-other-host; "" when there was none. */
 const char *xm_link_other_host(const xm_link *k);
 
-/* A fed link: bytes as if the peer had sent them; and what is on the wire, as if the kernel had taken it. 0 or XM_ENOMEM. */
+/* A fed link: its end, behind what was fed. */
+void xm_link_cut(xm_link *k);
+/* Bytes as if the peer had sent them; and what is on the wire, as if the kernel had taken it. 0 or XM_ENOMEM. */
 int xm_link_feed(xm_link *k, const char *bytes, size_t n);
 int xm_link_take(xm_link *k, xm_buf *to);
 

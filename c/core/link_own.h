@@ -30,7 +30,8 @@ struct xm_link {
   xm_xml *xml;
   xm_buf wire;      /* what the kernel hasn't taken; secret until OPEN, as it has held proofs of the password */
   uint64_t taken;   /* bytes of the wire that the kernel has had */
-  xm_buf in;        /* fed: what the peer "sent" */
+  xm_buf in;        /* fed: what the peer "sent"; */
+  bool is_cut;      /* and behind it the end */
   xm_timer phase;   /* the deadline of the state */
   uint64_t due;     /* when it must be OPEN */
   uint64_t share;   /* when the time of the target that has answered is over; 0: none has */
@@ -81,5 +82,6 @@ xm_link_event xk_secure(xm_link *k);
 /* `header`: it is the stream's. */
 xm_link_event xk_negotiate(xm_link *k, bool header);
 void xk_open_up(xm_link *k);
+xm_link_event xk_begin_stream(xm_link *k); /* NEGOTIATING, from its first byte on, or again */
 
 #endif

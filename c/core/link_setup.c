@@ -70,7 +70,7 @@ static xm_link_event begin_tls(xm_link *k) {
 }
 
 /* What isn't said in the same flight as the header costs a round trip. */
-static xm_link_event begin_stream(xm_link *k) {
+xm_link_event xk_begin_stream(xm_link *k) {
   size_t mark = xm_buf_mark(&k->wire), behind;
   int secret;
   if (xm_xml_restart(k->xml) < 0 || xm_nego_begin(k->nego, &k->wire, &k->why) < 0) return xk_end(k, XM_LINK_CUT);
@@ -141,7 +141,7 @@ xm_link_event xk_dial(xm_link *k) {
   }
   k->direct = won->direct_tls;
   if (look_up(k) < 0) return xk_end(k, XM_LINK_CUT);
-  return k->direct ? begin_tls(k) : begin_stream(k);
+  return k->direct ? begin_tls(k) : xk_begin_stream(k);
 }
 
 /* What TLS is worth to a login. */
@@ -179,7 +179,7 @@ xm_link_event xk_secure(xm_link *k) {
   k->tls_version = xm_tls_version(k->tls);
   k->tls_resumed = xm_tls_is_resumed(k->tls);
   tell_channel(k);
-  return begin_stream(k);
+  return xk_begin_stream(k);
 }
 
 /* Nothing the peer said in the clear may be taken for what it says under TLS (RFC 6120 5.4.3.3). */
@@ -237,7 +237,7 @@ xm_link_event xk_negotiate(xm_link *k, bool header) {
   k->binding = xm_nego_binding(k->nego);
   switch ((xm_nego_verdict)verdict) {
     case XM_NEGO_STARTTLS: return start_tls(k);
-    case XM_NEGO_RESTART: return begin_stream(k);
+    case XM_NEGO_RESTART: return xk_begin_stream(k);
     case XM_NEGO_READY: return become_open(k);
     default: return XM_LINK_AGAIN;
   }

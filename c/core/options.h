@@ -45,7 +45,8 @@ typedef struct xm_conn_options {
   unsigned max_age;        /* what has waited longer isn't sent in a new session but comes back */
   xm_bounds bounds;        /* of stanzas, both ways, once bound; before, one may have 64 KiB */
   size_t max_queue;        /* bytes that wait to be sent or acknowledged */
-  bool fed;                /* for tests: no transport, READY from the start as `jid`; see xm_conn_feed */
+  bool fed;                /* for tests: no transport; see xm_conn_feed */
+  bool logged_in;          /* fed: the first link is READY from the start, as `jid`; else what is fed logs it in, as it does those after it */
   void (*wake)(void *arg); /* there is news: call xm_conn_next soon. May only mark */
   void *wake_arg;
 } xm_conn_options;

@@ -70,7 +70,7 @@ static void prepare(fed *f) {
   *f = (fed){.loop = new_loop(), .jid = jid_of("alice@xmpp.example/lua"), .o = xm_conn_defaults()};
   f->o.jid = &f->jid;
   f->o.tls = XM_TLS_NONE;
-  f->o.fed = true;
+  f->o.fed = f->o.logged_in = true;
   f->o.sm = false;
   f->o.resumable = false;
   f->o.wake = on_news;
@@ -667,7 +667,7 @@ static void memory_that_runs_out_is_told(void **state) {
   bool failed;
   (void)state;
   o.jid = &jid;
-  o.fed = true;
+  o.fed = o.logged_in = true;
   o.tls = XM_TLS_NONE;
   o.lang = o.mechanisms = o.pin = o.tls_name = "x";
   o.wake = on_news;

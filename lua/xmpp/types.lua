@@ -606,3 +606,30 @@ function xmpp.every(seconds, f) end
 --- default, to stderr
 ---@return function? before who it was, to be called in its turn, or to be set again
 function xmpp.on_error(f) end
+
+-- Tests
+
+--- Options of testing.new.
+---@class xmpp.TestOptions
+---@field jid? string|xmpp.Jid ("bot@example.net/test") whose connection it is
+---@field component? string a component's domain instead
+---@field now? number (1700000000) seconds since 1970, when the test begins
+---@field seed? integer (another each time) ids, and math.random, are the same for the same seed
+---@field strict? boolean (true) false: what is sent need not be expected, what is asked and nobody answers is refused,
+---and timers may be left over
+---@field intercept? boolean (false) there is no connection until the program connects as `jid` or `component`
+---@field answers? boolean (true) false: none of a server's own answers (roster, disco, ping, carbons)
+---@field acks? boolean (true) false: the server acknowledges nothing by itself, see Test:ack
+---@field sm? boolean (true) false: a server without stream management
+---@field opts? xmpp.Opts ({ reconnect = true }) those of the connection
+
+--- What answers a stanza: stanzas, which are addressed by themselves; elements, which are in the result of what was
+--- asked; false: nothing; a function that gives these, or nil, type, condition [, text] of an error.
+---@alias xmpp.TestReply xmpp.Element|xmpp.Element[]|false|fun(got: xmpp.Element): ...
+
+--- The other end of a connection, see xmpp/testing.lua, where its methods are. A failure is an error at the test's
+--- line.
+---@class xmpp.Test
+---@field conn xmpp.Conn? nil until the program has connected (intercept)
+---@field jid xmpp.Jid
+---@field seed integer

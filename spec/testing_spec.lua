@@ -1,0 +1,549 @@
+-- xmpp.testing: a bot's tests without a network. What holds in a test, and that each kind of failure is one.
+local core = require "xmpp.core"
+local testing = require "xmpp.testing"
+local xexpr = require "xmpp.xexpr"
+local xmpp = require "xmpp"
+
+local function message(from, text)
+  return { "message", { from = from, type = "chat" }, { "body", {}, text } }
+end
+
+local function query(xmlns, to) return { "iq", { type = "get", to = to }, { "query", { xmlns = xmlns } } } end
+
+-- A bot that says hello to who writes to it.
+local function bot(conn)
+  conn:set_handler()
+  conn:set_callback(function(stanza)
+    conn:send(xexpr.reply(stanza, { "body", {}, "hello, " .. stanza[2].from:match "^[^@]*" }))
+  end, { name = "message" })
+end
+
+-- f's error is at the line where f begins, and has each of these texts.
+local function fails(f, ...)
+  local ok, err = pcall(f)
+  local info = debug.getinfo(f, "S")
+  assert.is_false(ok)
+  assert.is_string(err)
+  local place = ("%s:%d: "):format(info.short_src, info.linedefined)
+  assert.equal(place, err:sub(1, #place))
+  for _, text in ipairs { ... } do
+    assert.is_truthy(err:find(text, 1, true), ("expected %q in %s"):format(text, err))
+  end
+end
+
+-- A test that the test is about: f(t) in one that is finished or given up.
+local function within(f, o)
+  local t = testing.new(o)
+  local ok, err = pcall(f, t)
+  t.strict = false
+  t:take_errors()
+  t:finish()
+  if not ok then error(err, 0) end
+end
+
+describe("a test without a network:", function()
+  after_each(function()
+    assert.is_nil(core.clock()) -- each has left the world as it was
+    assert.is_false(core.is_busy())
+  end)
+
+  it("is not loaded with the library", function()
+    local out = io.popen(("LUA_PATH='%s' LUA_CPATH='%s' ${LUA:-lua5.4} -e '%s'"):format(package.path, package.cpath,
+      [[require "xmpp"; for n in pairs(package.loaded) do if n:find "testing" then print(n) end end]]))
+    assert.equal("", out:read "*a")
+    out:close()
+  end)
+
+  it("has a connection that is ready, hears what comes, and says what is expected", testing.around(function(t)
+    assert.equal("ready", t.conn:state())
+    assert.equal("bot@example.net/test", tostring(t.conn:jid()))
+    assert.is_true(t.conn:info().stream_management and t.conn:info().resumable)
+    bot(t.conn)
+    t:receive(message("anna@example.net/pc", "hi"))
+    local got = t:expect { "message", { to = "anna@example.net/pc" }, { "body", {}, "hello, anna" } }
+    assert.equal("hello, anna", xexpr.text(got, "body"))
+    t:receive "<message from='bert@x.y'><body>1</body></message><message from='cleo@x.y'><body>2</body></message>"
+    t:expect { "message", { to = "bert@x.y" } }
+    t:expect { "message", { to = "cleo@x.y" } }
+    t:nothing()
+  end))
+
+  it("gives what was sent, in order, and takes it", testing.around(function(t)
+    t.conn:send { "presence" }
+    t.conn:send(message(nil, "x"))
+    assert.equal("presence", t:next()[1])
+    local sent = t:sent()
+    assert.equal(2, #sent)
+    assert.equal("message", sent[2][1])
+    assert.same({}, t:sent())
+  end))
+
+  it("answers what is expected: an element, a function, an empty result, nothing, an error", testing.around(function(t)
+    local answers = {}
+    local function ask(name)
+      xmpp.spawn(function() answers[name] = { t.conn:send_await(query("urn:" .. name, "svc.example.net"), 60) } end)
+    end
+    ask "element"
+    t:expect({ "iq", { to = "svc.example.net" } }, { "query", { xmlns = "urn:element" }, "yes" })
+    assert.equal("yes", xexpr.text(answers.element[1], "query", "urn:element"))
+    assert.equal("svc.example.net", answers.element[1][2].from)
+    ask "function"
+    t:expect({ "iq" }, function(got) return { "query", { xmlns = got[3][2].xmlns } }, { "more" } end)
+    assert.equal("more", answers["function"][1][4][1])
+    ask "empty"
+    t:expect { "iq" }
+    assert.equal("result", answers.empty[1][2].type)
+    assert.is_nil(answers.empty[1][3])
+    ask "error"
+    t:expect({ "iq" }, function() return nil, "auth", "forbidden", "not you" end)
+    assert.equal("error", answers.error[1][2].type)
+    assert.equal("forbidden", answers.error[1][3][3][1])
+    assert.equal("auth", answers.error[1][3][2].type)
+    ask "silence"
+    t:expect({ "iq" }, false)
+    assert.is_nil(answers.silence)
+    t:advance(61)
+    assert.equal("timeout", answers.silence[2].layer)
+  end))
+
+  it("answers a stanza by stanzas, which are addressed by themselves", testing.around(function(t)
+    bot(t.conn)
+    t.conn:send(xexpr.reply(message("anna@example.net/pc", ""), { "body", {}, "who are you?" }))
+    t:expect({ "message" }, { { "message", { type = "chat" }, { "body", {}, "anna" } }, { "presence" } })
+    t:expect { "message", { to = "anna@example.net/pc" }, { "body", {}, "hello, anna" } }
+  end))
+
+  it("has standing answers; the last one is asked first, until it is off", testing.around(function(t)
+    t:on({ "iq", {}, { "query", { xmlns = "urn:a" } } }, function() return { "query", { xmlns = "urn:a", n = 1 } } end)
+    local off = t:on({ "iq", { type = "get" } }, function(stanza)
+      if stanza[2].to == "no" then return nil, "cancel", "item-not-found" end
+      return { "query", { xmlns = "urn:a", n = 2 } }
+    end)
+    assert.equal("2", (t.conn:send_await(query "urn:a"))[3][2].n)
+    assert.equal("item-not-found", (t.conn:send_await(query("urn:a", "no")))[3][3][1])
+    off()
+    assert.equal("1", (t.conn:send_await(query "urn:a"))[3][2].n)
+  end))
+
+  it("answers as a server does: roster, disco, ping, carbons", testing.around(function(t)
+    assert.equal("jabber:iq:roster", (t.conn:send_await(query "jabber:iq:roster"))[3][2].xmlns)
+    local info = t.conn:send_await(query("http://jabber.org/protocol/disco#info", "example.net"))
+    assert.equal("server", xexpr.child(info[3], "identity")[2].category)
+    info = t.conn:send_await(query("http://jabber.org/protocol/disco#info", "bot@example.net"))
+    assert.equal("account", xexpr.child(info[3], "identity")[2].category)
+    assert.equal(0, #t.conn:send_await(query("http://jabber.org/protocol/disco#items", "example.net"))[3] - 2)
+    assert.is_number(t.conn:ping())
+    local enable = { "iq", { type = "set" }, { "enable", { xmlns = "urn:xmpp:carbons:2" } } }
+    assert.equal("result", (t.conn:send_await(enable))[2].type)
+  end))
+
+  it("leaves that to the test where it wants to see them", testing.around(function(t)
+    xmpp.spawn(function() t.conn:send_await(query "jabber:iq:roster") end)
+    t:expect({ "iq", { type = "get" }, { "query", { xmlns = "jabber:iq:roster" } } })
+  end, { answers = false }))
+
+  it("refuses what nobody answers, if it isn't strict", testing.around(function(t)
+    local response
+    xmpp.spawn(function() response = t.conn:send_await(query("urn:x", "anybody")) end)
+    t:advance(1)
+    assert.equal("service-unavailable", response[3][3][1])
+    t.conn:send { "presence" } -- which need not be expected
+    assert.equal("service-unavailable", (t.conn:send_await(query("urn:x", "anybody")))[3][3][1])
+  end, { strict = false }))
+
+  it("is a component's server, too", testing.around(function(t)
+    t.conn:set_handler()
+    assert.equal("echo.example.net", tostring(t.conn:jid()))
+    local function echo(stanza) t.conn:send(xexpr.reply(stanza, { "body", {}, "!" })) end
+    t.conn:set_callback(echo, { name = "message" })
+    t:receive { "message", { from = "anna@example.net", to = "x@echo.example.net" }, { "body", {}, "?" } }
+    t:expect { "message", { from = "x@echo.example.net", to = "anna@example.net" } }
+    assert.is_number(t.conn:ping())
+  end, { component = "echo.example.net" }))
+
+  it("two at once share a clock, and each sees its own", function()
+    local a, b = testing.new { jid = "a@example.net/1" }, testing.new { jid = "b@example.net/2" }
+    a.conn:send(message(nil, "a"))
+    b.conn:send { "presence" }
+    b:expect { "presence" }
+    a:expect { "message" }
+    a:advance(5)
+    assert.equal(a:now(), b:now())
+    a:finish()
+    b:finish()
+  end)
+end)
+
+describe("time in a test:", function()
+  it("passes when the test says so, in order and at once", testing.around(function(t)
+    local began, seen = os.time(), {}
+    assert.equal(1700000000, t:now())
+    xmpp.after(3600, function() seen[#seen + 1] = "hour" end)
+    xmpp.spawn(function()
+      xmpp.sleep(60)
+      seen[#seen + 1] = "minute " .. t:now()
+    end)
+    local every = xmpp.every(1200, function() seen[#seen + 1] = "every" end)
+    t:advance(59)
+    assert.same({}, seen)
+    t:advance(3541)
+    every:cancel()
+    assert.same({ "minute 1700000060", "every", "every", "hour", "every" }, seen)
+    assert.equal(1700003600, t:now())
+    assert.is_true(os.time() - began < 20)
+  end, { now = 1700000000 }))
+
+  it("is that of keepalives, for a day of them", testing.around(function(t)
+    local pings = 0
+    t:on({ "iq", { type = "get" }, { "ping", { xmlns = "urn:xmpp:ping" } } }, function() pings = pings + 1 end)
+    local every = xmpp.every(300, function() assert(t.conn:ping()) end)
+    t:advance(86400)
+    every:cancel()
+    assert.equal(288, pings)
+    assert.equal("ready", t.conn:state())
+  end))
+
+  it("passes for what waits on the main thread, and for run", testing.around(function(t)
+    xmpp.sleep(10)
+    assert.equal(1700000010, t:now())
+    local response, err = t.conn:send_await(query("urn:slow", "slow"), 30)
+    assert.is_nil(response)
+    assert.equal("timeout", err.layer)
+    assert.equal(1700000040, t:now())
+    t:expect({ "iq" }, false)
+    xmpp.after(7, xmpp.quit)
+    assert.is_true(xmpp.run())
+    assert.equal(1700000047, t:now())
+  end))
+
+  it("stamps what is sent late", testing.around(function(t)
+    t:cut()
+    t.conn:send(message(nil, "late"))
+    t:advance(30)
+    t:reconnect { new = true }
+    local got = t:expect { "message" }
+    assert.is_truthy(xexpr.child(got, "delay", "urn:xmpp:delay")[2].stamp:find "^2023%-11%-14T22:13:2")
+  end, { opts = { reconnect = { min = 60, max = 60 } } }))
+
+  it("makes ids the same each time, by the seed", function()
+    local function ids(seed)
+      local t = testing.new { seed = seed }
+      local id, n = xmpp.id(), math.random(1e6)
+      t:finish()
+      return id .. " " .. n
+    end
+    assert.equal(ids(5), ids(5))
+    assert.not_equal(ids(5), ids(6))
+  end)
+end)
+
+describe("a play:", function()
+  it("is a conversation, whose names are bound and compared", testing.around(function(t)
+    t.conn:set_handler()
+    local version
+    xmpp.spawn(function()
+      version = t.conn:send_await(query("jabber:iq:version", "anna@example.net/pc"))
+      xmpp.sleep(5)
+      t.conn:send { "message", { to = "anna@example.net/pc", id = "m1" }, { "body", {}, "you have 1.2" } }
+      t.conn:send { "message", { to = "anna@example.net/pc", id = "m1" }, { "body", {}, "really 1.2" } }
+    end)
+    local names = t:play {
+      "C: <iq type='get' id='${id}' to='${who}/pc'><query xmlns='jabber:iq:version'/></iq>",
+      "S: <iq type='result' id='${id}' from='${who}/pc'><query xmlns='jabber:iq:version'/></iq>",
+      function() assert.is_table(version) end,
+      { wait = 5 },
+      "C: <message id='${m}'><body>you have ${v}</body></message>",
+      "C: <message id='${m}'><body>really ${v}</body></message>",
+    }
+    assert.equal("anna@example.net", names.who)
+    assert.equal("m1", names.m)
+    assert.equal("1.2", names.v)
+  end))
+
+  it("fails where a name is another text, isn't known, or a line is none", function()
+    within(function(t)
+      t.conn:send { "message", { id = "1", to = "x" } }
+      t.conn:send { "message", { id = "2", to = "x" } }
+      fails(function() t:play { "C: <message id='${a}'/>", "C: <message id='${a}'/>" } end,
+        "message: id='1' expected, got '2'")
+      fails(function() t:play { "S: <message id='${b}'/>" } end, "nothing was sent yet that says what ${b} is")
+      fails(function() t:play { "X: <message/>" } end, "line 1 of the play begins with neither 'C: ' nor 'S: '")
+      fails(function() t:play { "C: <message>" } end, "line 1 of the play is no XML: ")
+    end)
+  end)
+end)
+
+describe("a link in a test:", function()
+  local function states_of(t)
+    local states = {}
+    t.conn:on("state", function(state) states[#states + 1] = state end)
+    return states
+  end
+
+  it("is cut and resumed; what was said meanwhile arrives on either side, once", testing.around(function(t)
+    local states = states_of(t)
+    bot(t.conn)
+    t.conn:send(message(nil, "before"))
+    t:cut()
+    assert.equal("waiting", t.conn:state())
+    t.conn:send(message(nil, "meanwhile"))
+    t:receive(message("anna@x.y", "are you there?"))
+    assert.equal(1, #t:sent())
+    t:resume()
+    assert.same({ "waiting", "authenticating", "resuming", "ready" }, states)
+    assert.equal(1, t.conn:info().resumed)
+    t:expect { "message", {}, { "body", {}, "meanwhile" } }
+    t:expect { "message", {}, { "body", {}, "hello, anna" } }
+    t:nothing()
+    t:advance(1)
+    assert.equal(0, (t.conn:pending()))
+  end))
+
+  it("is noticed to be cut while nobody takes what comes; what was had isn't said again", testing.around(function(t)
+    for i = 1, 20 do t:receive(message("anna@x.y", i .. ("x"):rep(200))) end
+    t:cut()
+    assert.equal("waiting", t.conn:state())
+    assert.is_truthy(t:take_errors()[1]:find("max_queue", 1, true))
+    t:resume()
+    local last
+    for stanza in function() return t.conn:receive() end do last = stanza end
+    assert.equal("20", xexpr.text(last, "body"):match "^%d+")
+    t:receive(message("anna@x.y", "21"))
+    t:reconnect()
+    assert.equal("21", xexpr.text(t.conn:receive(), "body"))
+    assert.is_nil(t.conn:receive())
+  end, { opts = { max_queue = 2048, reconnect = true } }))
+
+  it("comes back with a new session where the server has forgotten the old one", testing.around(function(t)
+    local states = states_of(t)
+    t:reconnect { new = true }
+    assert.same({ "waiting", "authenticating", "resuming", "binding", "ready" }, states)
+    assert.equal(1, t.conn:info().rebound)
+    t:reconnect()
+    assert.equal(1, t.conn:info().resumed)
+    t:cut(false)
+    t:reconnect()
+    assert.equal(2, t.conn:info().rebound)
+  end))
+
+  it("fails while nobody answers, time after time, by the longest pauses", testing.around(function(t)
+    local waits = 0
+    t.conn:on("state", function(state) waits = waits + (state == "waiting" and 1 or 0) end)
+    t:cut()
+    t:advance(16)
+    assert.equal("waiting", t.conn:state())
+    assert.equal(5, waits) -- at 0, 1, 3, 7, 15 seconds
+    t:resume()
+    assert.equal(1700000031, t:now())
+  end))
+
+  it("without stream management says again what isn't known to have arrived, or not", testing.around(function(t)
+    assert.is_false(t.conn:info().stream_management)
+    t:reconnect()
+    assert.equal(1, t.conn:info().rebound)
+    assert.equal(0, t.conn:info().resumed)
+  end, { sm = false }))
+
+  it("acknowledges when the test says so", testing.around(function(t)
+    t.conn:send(message(nil, "1"))
+    t.conn:send(message(nil, "2"))
+    assert.equal(2, #t:sent())
+    t:advance(1)
+    assert.equal(2, select(2, t.conn:pending()))
+    t:ack(1)
+    assert.equal(1, select(2, t.conn:pending()))
+    t:ack()
+    assert.equal(0, select(2, t.conn:pending()))
+  end, { acks = false }))
+
+  it("is dead when the server answers nothing for long", testing.around(function(t)
+    t.conn:send(message(nil, "1"))
+    t:sent()
+    t:advance(19)
+    assert.equal("ready", t.conn:state())
+    t:advance(2)
+    assert.not_equal("ready", t.conn:state())
+    t:advance(2)
+    assert.equal("ready", t.conn:state())
+    assert.equal(1, t.conn:info().resumed)
+  end, { acks = false }))
+
+  it("is ended by the server, with a reason or without", testing.around(function(t)
+    local why
+    t.conn:on("state", function(state, err) if state == "waiting" then why = err end end)
+    t:close "system-shutdown"
+    assert.equal("system-shutdown", why.condition)
+    t:advance(1)
+    assert.equal("ready", t.conn:state())
+    t:close()
+    assert.equal("closed-by-server", why.condition)
+    t:advance(2)
+    assert.equal("ready", t.conn:state())
+  end))
+
+  it("ends a connection that isn't to come back", testing.around(function(t)
+    t:cut()
+    assert.equal("closed", t.conn:state())
+  end, { opts = { reconnect = false } }))
+end)
+
+describe("a program that connects by itself:", function()
+  it("has the test for its server", testing.around(function(t)
+    assert.is_nil(t.conn)
+    local conn = assert(xmpp.connect_client("bot@example.net/home", function() return "secret" end, "no.such.host",
+      { resume = true, tls = "direct", mechanisms = { "SCRAM-SHA-256" } }))
+    assert.equal(conn, t.conn)
+    assert.equal("bot@example.net/home", tostring(conn:jid()))
+    conn:send { "presence" }
+    t:expect { "presence" }
+    assert(conn:stop())
+    assert.equal("closed", conn:state())
+    assert(xmpp.connect_client("bot@example.net", "secret")) -- again, on the same
+    assert.not_equal(conn, t.conn)
+  end, { intercept = true }))
+
+  it("in a coroutine, too; and as nobody; and as a component", function()
+    local t, conn = testing.new { jid = "example.net", intercept = true }, nil
+    xmpp.spawn(function() conn = xmpp.connect_client("example.net", nil, { mechanisms = { "ANONYMOUS" } }) end)
+    t:advance(0)
+    assert.equal("ready", conn:state())
+    t:finish()
+    t = testing.new { component = "echo.example.net", intercept = true }
+    assert(xmpp.connect_component("10.0.0.1", 5347, "echo.example.net", "secret"))
+    assert.equal("ready", t.conn:state())
+    t:finish()
+  end)
+
+  it("is refused", testing.around(function(t)
+    t:refuse "not-authorized"
+    local conn, err = xmpp.connect_client("bot@example.net", "wrong")
+    assert.is_nil(conn)
+    assert.equal("sasl", err.layer)
+    assert.equal("not-authorized", err.condition)
+    t:refuse()
+    assert(xmpp.connect_client("bot@example.net", "right"))
+  end, { intercept = true }))
+
+  it("has no network for anybody else", function()
+    within(function()
+      fails(function() xmpp.connect_client("other@example.net/x", "secret") end,
+        'no network in tests: no testing.new { jid = "other@example.net/x", intercept = true } answers for it')
+      fails(function() xmpp.connect_component("localhost", 5347, "c.example.net", "secret") end,
+        'no testing.new { component = "c.example.net", intercept = true }')
+    end)
+  end)
+end)
+
+describe("a test fails", function()
+  it("for what isn't sent, or is something else, by what differs", function()
+    within(function(t)
+      fails(function() t:expect { "message", { to = "x" } } end, "nothing was sent, but expected:", "<message to='x'/>")
+      t.conn:send { "message", { to = "a@x.y", type = "chat" }, { "body", {}, "no" } }
+      local pattern = { "message", { to = "b@x.y" }, { "body", {}, "yes" }, { "x", { xmlns = "urn:x" } } }
+      fails(function() t:expect(pattern) end,
+        "expected:\n    <message to='b@x.y'>", "got:\n    <message to='a@x.y' type='chat'>",
+        "message: to='b@x.y' expected, got 'a@x.y'", "message/body: the text 'yes' expected, got 'no'",
+        "message: <x/> expected in it, there is none")
+      t.conn:send { "presence" }
+      fails(function() t:expect { "message" } end, "<message/> expected, got <presence/>")
+      t.conn:send { "message", { to = "a@x.y" }, { "x", { xmlns = "urn:x" } } }
+      fails(function() t:expect { "message", {}, { "x", { xmlns = "urn:y" } } } end,
+        "message/x: the namespace 'urn:y' expected, got 'urn:x'")
+      t.conn:send { "message", { to = "a@x.y" }, { "x", { a = 1 } } }
+      fails(function() t:expect { "message", {}, { "x" }, { "x", { a = 1 } } } end,
+        "each child of the pattern must be met by a child of its own")
+    end)
+  end)
+
+  it("for what is sent and not expected: at once, or at its end", function()
+    within(function(t)
+      t.conn:send { "presence" }
+      fails(function() t:nothing() end, "nothing was to be sent, but:", "<presence/>")
+    end)
+    local t = testing.new()
+    t.conn:send(query("urn:x", "svc"))
+    fails(function() t:finish() end, "this was sent and not expected:", "<query xmlns='urn:x'/>")
+    t:finish() -- it is over
+  end)
+
+  it("for errors in handlers, unless they are taken; each is its own", function()
+    local t, other = testing.new(), testing.new { jid = "other@example.net/x" }
+    t.conn:set_handler(function() error("oh no", 0) end)
+    t:receive(message("a@x.y", "1"))
+    fails(function() t:expect { "message" } end, "nothing was sent", "errors in handlers:", "oh no")
+    other:finish()
+    fails(function() t:finish() end, "there were errors", "oh no")
+    t = testing.new()
+    t.conn:set_handler(function() error("taken", 0) end)
+    t:receive(message("a@x.y", "1"))
+    assert.is_truthy(t:take_errors()[1]:find "taken")
+    t:finish()
+  end)
+
+  it("for timers that are left over", function()
+    local t = testing.new()
+    local timer = xmpp.after(10, function() end)
+    fails(function() t:finish() end, "timers, tasks or connections of the program's are left over")
+    timer:cancel()
+  end)
+
+  it("for what waits for ever, or turns for ever", function()
+    within(function(t)
+      fails(function() t.conn:receive_blocking() end, "a day has passed by the test's clock")
+      local on = true
+      local function again() if on then xmpp.after(0, again) end end
+      again()
+      fails(function() t:advance(1) end, "the program doesn't come to rest")
+      on = false
+    end)
+    within(function(t)
+      fails(function() t.conn:receive_blocking() end, "this waits for what can't come")
+    end, { opts = { keepalive = 0 } })
+  end)
+
+  it("for what it does wrong itself", function()
+    within(function(t)
+      fails(function() t:receive "<message>" end, "what is to be received is no XML")
+      fails(function() t:receive(5) end, "what is received: string expected, got number")
+      fails(function() t:on({ "iq" }) end, "on(pattern, f): function expected, got nil")
+      fails(function() t:advance() end, "advance(seconds): number expected, got nil")
+      fails(function() t:advance(-1) end, "advance(seconds): a number from 0 expected, got -1")
+      fails(function() t:resume() end, "resume is for a link that is cut")
+      t.conn:send { "presence" }
+      fails(function() t:expect({ "presence" }, { "query" }) end,
+        "what answers a <presence/> is a stanza, not a <query/>")
+      t:cut(false)
+      fails(function() t:receive(message("a@x.y", "1")) end, "there is no stream to say it on")
+      fails(function() t:ack() end, "there is no stream management on it now")
+      t:reconnect()
+      t:cut(false)
+      fails(function() t:resume() end, "the session wasn't resumed, there is a new one")
+    end)
+    within(function(t)
+      fails(function() t:ack() end, "there is no stream management")
+      fails(function() testing.new { jdi = "x" } end, "testing.new has no option 'jdi'")
+      fails(function() testing.new { jid = "a@@" } end, "jid-malformed")
+    end, { sm = false })
+    within(function(t)
+      fails(function() t:cut() end, "the program hasn't connected yet")
+    end, { intercept = true })
+    within(function(t)
+      fails(function() t:reconnect() end, "the connection doesn't come back, it is closed")
+    end, { opts = { reconnect = false } })
+  end)
+
+  it("with its seed, in around, which leaves the world as it was", function()
+    local ok, err = pcall(testing.around(function() error "mine" end, { seed = 77 }))
+    assert.is_false(ok)
+    assert.is_truthy(err:find("mine\n(seed = 77)", 1, true))
+    assert.is_nil(core.clock())
+    local object = {}
+    ok, err = pcall(testing.around(function() error(object) end))
+    assert.is_false(ok)
+    assert.equal(object, err)
+    ok, err = pcall(testing.around(function(t) t.conn:send { "presence" } end, { seed = 1 }))
+    assert.is_false(ok)
+    assert.is_truthy(err:find("testing_spec.lua:", 1, true) and err:find("sent and not expected", 1, true))
+    assert.is_false(core.is_busy())
+  end)
+end)
