@@ -84,14 +84,14 @@ struct xb_state {
 /* One connection's userdata; its uservalue is a table: see the enum. */
 enum {
   XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ABOUT,
-  XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL, XB_ON_SKIPPED, XB_ON_SESSION, XB_ADDS
+  XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL, XB_ON_SKIPPED, XB_ON_SESSION, XB_ADDS, XB_TAPS
 };
 struct xb_conn {
   const void *kind;     /* it is one: see xb_check_conn */
   xb_state *st;
   xm_loop *loop;        /* held while `c` is there: lua_close may collect the state first */
   xm_conn *c;           /* NULL: never opened, or collected */
-  xm_filters *callbacks; /* by slot number, with XB_CALLBACKS; there while `c` is */
+  xm_filters *callbacks, *taps; /* by slot number, with XB_CALLBACKS and XB_TAPS; there while `c` is */
   xb_conn *next_ready, *next_unflushed, *next_component;
   bool is_ready, is_unflushed;
   bool pinned;          /* in the registry: see xb_keep_alive */
@@ -113,6 +113,8 @@ struct xb_conn {
   bool foreign_from;        /* a component's: `from` may be outside of its domain */
   size_t max_queue, queued; /* bytes; of the stanzas in the receive queue, as they came */
   lua_Integer first, last;  /* of the receive queue: stanza at 2i, its size at 2i+1 (see xb_push_queue) */
+  lua_Integer offered;      /* those before it have been offered to the taps that there were */
+  size_t fresh, holes;      /* bytes of those that haven't; places whose stanza a tap has taken */
   bool stopped;         /* nothing is read, since nobody can take it */
   uint64_t asked_at;    /* when somebody last asked for a stanza of the queue, by xm_loop_now; 0: never */
   unsigned patience;    /* ms since then, after which nobody is taken to ask any more */
@@ -150,8 +152,8 @@ struct xb_task {
 };
 
 /* Where an error comes from, for who is told of it. `what`: "handler", "callback", "response" (of send_callback), "receipt"
- * (send's `on`), "add", "log", "timer", "task", "signal", or an event of conn:on, also when nobody listens to that. The others are
- * indexes of the stack, from its bottom: connection, stanza, and the function that was called; 0: there is none. */
+ * (send's `on`), "tap", "add", "log", "timer", "task", "signal", or an event of conn:on, also when nobody listens to that. The
+ * others are indexes of the stack, from its bottom: connection, stanza, and the function that was called; 0: there is none. */
 typedef struct xb_site {
   xb_state *st;
   const char *what;
@@ -160,8 +162,13 @@ typedef struct xb_site {
 
 /* Calls the function below `nargs` arguments in a coroutine of its own, pops all of them. It may yield and go on later, by
  * xb_resume or by whoever else resumes it; an error goes to on_error, with `what`, `conn` and `stanza` as in xb_site. A task's
- * connection is at `conn`. true: it has yielded. */
-bool xb_call(lua_State *L, int nargs, const xb_task *task, const char *what, int conn, int stanza);
+ * connection is at `conn`. */
+typedef enum xb_outcome {
+  XB_OVER,  /* it has returned, or thrown */
+  XB_TRUE,  /* it has returned exactly true */
+  XB_WAITS, /* it has yielded */
+} xb_outcome;
+xb_outcome xb_call(lua_State *L, int nargs, const xb_task *task, const char *what, int conn, int stanza);
 /* Calls the C function below `nargs` arguments, which leaves one result, and meanwhile no finalizer runs: so it may look at
  * memory of the core's that a finalizer would move. Returns and leaves what lua_pcall does. Where nobody can tell whether the
  * collector had been stopped (Lua 5.1) it runs afterwards. */
@@ -398,15 +405,28 @@ xm_question *xb_ask_table(lua_State *L, xb_conn *conn, int index);
 /* queue.c */
 
 /* The stanza on top of the stack goes to the end of the receive queue; pops it. `claimed`: a response that its waiter has had:
- * callbacks are to see it, and nobody else. */
+ * taps and callbacks are to see it, and nobody else. Taps have it before any other. */
 void xb_push_queue(lua_State *L, xb_conn *conn, int index, size_t size, bool claimed);
 /* The same for what has just come. Where nobody asks for stanzas, and the queue is full, room is made first: the oldest are
  * thrown away, which is told. */
 void xb_queue(lua_State *L, xb_conn *conn, int index, size_t size);
-/* The queue's first goes to the top of the stack; false: it is empty. */
-bool xb_pop_queue(lua_State *L, xb_conn *conn, int index, size_t *size, bool *claimed);
-/* The first that isn't for callbacks alone. */
+static inline bool xb_has_taps(const xb_conn *conn) { return xm_filters_after(conn->taps, 0) != 0; }
+/* What was in a place of the queue. */
+typedef struct xb_queued {
+  lua_Integer place;
+  size_t size;
+  bool claimed;
+  bool offered; /* to taps */
+} xb_queued;
+/* The queue's first goes to the top of the stack, or nil where a tap has taken it; false: it is empty. */
+bool xb_pop_queue(lua_State *L, xb_conn *conn, int index, xb_queued *was);
+/* The first that hasn't been offered to taps yet; false: there is none. The others stay in order: */
+bool xb_take_fresh(lua_State *L, xb_conn *conn, int index, xb_queued *was);
+/* No tap has wanted it: the stanza on top of the stack, which is popped, goes back to its place. */
+void xb_put_back(lua_State *L, xb_conn *conn, int index, const xb_queued *was);
+/* The first that isn't for callbacks alone, and that no tap has to be asked for any more. */
 bool xb_receive(lua_State *L, xb_conn *conn, int index);
+void xb_empty_queue(lua_State *L, xb_conn *conn, int index);
 /* Somebody has asked for a stanza. */
 void xb_note_asked(xb_conn *conn);
 /* A call of a handler or callback, for a stanza of `size` bytes, waits; it is over. */
@@ -430,6 +450,7 @@ int xb_l_set_callback(lua_State *L);
 int xb_l_set_callback_once(lua_State *L);
 int xb_l_unset_callback(lua_State *L);
 int xb_l_callbacks(lua_State *L);
+int xb_l_tap(lua_State *L);
 
 /* jid.c */
 

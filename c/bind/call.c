@@ -517,11 +517,11 @@ static bool run(lua_State *L, lua_State *co, const xb_task *task, int nargs, int
   return true;
 }
 
-bool xb_call(lua_State *L, int nargs, const xb_task *task, const char *what, int conn, int stanza) {
+xb_outcome xb_call(lua_State *L, int nargs, const xb_task *task, const char *what, int conn, int stanza) {
   xb_site site = {.st = task->st, .what = what, .conn = conn, .stanza = stanza, .func = lua_gettop(L) - nargs};
   lua_State *co;
   int at, results, watched = task->conn != NULL;
-  bool over;
+  xb_outcome outcome = XB_WAITS;
   luaL_checkstack(L, 20, "a callback");
   lua_pushvalue(L, site.func); /* to be known when it has thrown */
   lua_insert(L, site.func);
@@ -531,9 +531,9 @@ bool xb_call(lua_State *L, int nargs, const xb_task *task, const char *what, int
   at = lua_gettop(L) - nargs - 1; /* a watched call's cell is below it */
   luaL_checkstack(co, nargs + 5, "a callback");
   lua_xmove(L, co, nargs + 1);
-  over = run(L, co, task, nargs, &results, &site);
-  if (over) {
-    finish(L, task, came_to_true(co, results));
+  if (run(L, co, task, nargs, &results, &site)) {
+    outcome = came_to_true(co, results) ? XB_TRUE : XB_OVER;
+    finish(L, task, outcome == XB_TRUE);
     lua_pop(co, results); /* with something on its stack it would pass for one that has not begun */
     if (watched) keep_spare_cell(L, at - 1);
   } else if (watched) {
@@ -542,7 +542,7 @@ bool xb_call(lua_State *L, int nargs, const xb_task *task, const char *what, int
     keep_site(L, at, &site);
   }
   lua_settop(L, site.func - 1);
-  return !over;
+  return outcome;
 }
 
 /* An allocation that fails may still make Lua collect, but that runs no finalizer. */

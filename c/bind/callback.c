@@ -114,23 +114,28 @@ static void put_callback(lua_State *L, uint64_t slot, bool once) {
   lua_rawseti(L, -2, (lua_Integer)slot);
 }
 
+/* The filter at 3: NULL, or `f` filled in. Its strings stay on the stack. */
+static const xm_filter *read_filter(lua_State *L, xm_filter *f) {
+  lua_settop(L, 3);
+  if (lua_isnil(L, 3)) return NULL;
+  luaL_checktype(L, 3, LUA_TTABLE);
+  check_filter_keys(L);
+  *f = (xm_filter){filter_name(L),         filter_field(L, "type"), filter_field(L, "xmlns"),
+                   filter_field(L, "has"), filter_field(L, "from"), filter_field(L, "id")};
+  return f;
+}
+
 /* set_callback(cb, filter), set_callback_once(cb, filter) */
 static int add_callback(lua_State *L, bool once) {
   xb_conn *conn = xb_check_conn(L);
-  xm_filter f = {0};
-  bool filtered;
-  uint64_t slot = xm_filters_last(conn->callbacks) + 1;
+  xm_filter room;
+  const xm_filter *f;
+  uint64_t slot;
   luaL_checktype(L, 2, LUA_TFUNCTION);
-  lua_settop(L, 3);
-  filtered = !lua_isnil(L, 3);
-  if (filtered) {
-    luaL_checktype(L, 3, LUA_TTABLE);
-    check_filter_keys(L);
-    f = (xm_filter){filter_name(L),         filter_field(L, "type"), filter_field(L, "xmlns"),
-                    filter_field(L, "has"), filter_field(L, "from"), filter_field(L, "id")};
-  }
+  f = read_filter(L, &room);
+  slot = xm_filters_last(conn->callbacks) + 1;
   put_callback(L, slot, once); /* first: no slot is ever without its function */
-  if (xm_filters_add(conn->callbacks, filtered ? &f : NULL) >= 0) return 0;
+  if (xm_filters_add(conn->callbacks, f) >= 0) return 0;
   xb_remove_callback(L, conn, 1, slot);
   return luaL_error(L, "not enough memory");
 }
@@ -170,6 +175,59 @@ int xb_l_unset_callback(lua_State *L) {
     was = was || same;
   }
   lua_pushboolean(L, was);
+  return 1;
+}
+
+static void remove_tap(lua_State *L, int at, xb_conn *conn, uint64_t slot) {
+  xm_filters_remove(conn->taps, slot);
+  xb_push_part(L, at, XB_TAPS);
+  lua_pushnil(L);
+  lua_rawseti(L, -2, (lua_Integer)slot);
+  lua_pop(L, 1);
+}
+
+/* off() -> was it still there? Its connection and slot are upvalues. */
+static int l_off(lua_State *L) {
+  xb_conn *conn = lua_touserdata(L, lua_upvalueindex(1));
+  uint64_t slot = (uint64_t)lua_tointeger(L, lua_upvalueindex(2));
+  bool was = conn->c && xm_filters_holds(conn->taps, slot);
+  lua_settop(L, 0);
+  if (was) {
+    lua_pushvalue(L, lua_upvalueindex(1));
+    remove_tap(L, 1, conn, slot);
+    xb_keep_alive(L, conn);
+    xb_mark_ready(conn); /* what was parked for it may go on */
+  }
+  lua_pushboolean(L, was);
+  return 1;
+}
+
+/* tap(f, filter) -> off */
+int xb_l_tap(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  xm_filter room;
+  const xm_filter *f;
+  uint64_t slot;
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  f = read_filter(L, &room);
+  lua_pushvalue(L, 1);
+  lua_pushinteger(L, 0);
+  lua_pushcclosure(L, l_off, 2);
+  lua_insert(L, 4);                         /* below the filter's strings */
+  slot = xm_filters_last(conn->taps) + 1; /* now that nothing below runs finalizers, which might add one */
+  lua_pushinteger(L, (lua_Integer)slot);
+  lua_setupvalue(L, 4, 2);
+  xb_push_part(L, 1, XB_TAPS);
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, -2, (lua_Integer)slot);
+  if (xm_filters_add(conn->taps, f) < 0) {
+    remove_tap(L, 1, conn, slot);
+    return luaL_error(L, "not enough memory");
+  }
+  xb_keep_alive(L, conn);
+  xb_mark_ready(conn); /* for what was queued before */
+  xb_begun(L);
+  lua_settop(L, 4);
   return 1;
 }
 

@@ -19,7 +19,7 @@ void xb_push_conn(lua_State *L, xb_conn *conn) {
 static bool is_needed(const xb_conn *conn) {
   if (!conn->c) return false;
   if (conn->responses.first || conn->waiters.first || conn->lost.first) return true;
-  return !conn->ended && (conn->handler != XB_NO_HANDLER || conn->watched || conn->listens || conn->closing);
+  return !conn->ended && (conn->handler != XB_NO_HANDLER || xb_has_taps(conn) || conn->watched || conn->listens || conn->closing);
 }
 
 static void set_pin(lua_State *L, xb_conn *conn, bool pinned) {
@@ -110,6 +110,7 @@ static int l_gc(lua_State *L) {
   xm_conn_free(conn->c);
   conn->c = NULL;
   xm_filters_free(conn->callbacks);
+  xm_filters_free(conn->taps);
   xm_loop_sync(conn->loop);
   xm_loop_release(conn->loop);
   xb_less_to_do(st);
@@ -243,7 +244,7 @@ static int l_info(lua_State *L) {
   set_count(L, "resumed", info.resumed);
   set_count(L, "rebound", info.rebound);
   set_count(L, "failed_without_h", info.failed_without_h);
-  set_count(L, "queued", (size_t)(conn->last - conn->first));
+  set_count(L, "queued", (size_t)(conn->last - conn->first) - conn->holes);
   set_count(L, "dropped", conn->dropped);
   set_count(L, "waiting", conn->waiting);
   return 1;
@@ -368,6 +369,7 @@ static const luaL_Reg methods[] = {{"send", xb_l_send},
                                    {"set_callback_once", xb_l_set_callback_once},
                                    {"unset_callback", xb_l_unset_callback},
                                    {"callbacks", xb_l_callbacks},
+                                   {"tap", xb_l_tap},
                                    {"jid", l_jid},
                                    {"about", l_about},
                                    {"state", l_state},

@@ -259,11 +259,13 @@ static xb_conn *new_conn(lua_State *L) {
   int part;
   *conn = (xb_conn){.kind = &xb_conn_kind, .st = xb_state_of(L), .ended = true};
   luaL_setmetatable(L, XB_CONN);
-  lua_createtable(L, XB_ADDS, 0);
+  lua_createtable(L, XB_TAPS, 0);
   for (part = XB_CALLBACKS; part <= XB_RECEIPTS; part++) {
     lua_newtable(L);
     lua_rawseti(L, -2, part);
   }
+  lua_newtable(L);
+  lua_rawseti(L, -2, XB_TAPS);
   lua_getfield(L, 1, "log");
   lua_rawseti(L, -2, XB_LOG);
   lua_getfield(L, 1, "password"); /* should it have to log in once more, until it is bound */
@@ -296,11 +298,16 @@ static int open_conn(lua_State *L, xb_conn *conn, xm_err *e) {
     if (!o.tls_ctx) return XM_EFAIL;
   }
   conn->callbacks = xm_filters_new();
-  if (conn->callbacks) conn->c = xm_conn_new(conn->st->loop, &o, old, e);
+  conn->taps = xm_filters_new();
+  if (conn->callbacks && conn->taps) conn->c = xm_conn_new(conn->st->loop, &o, old, e);
   else xm_err_nomem(e);
   xm_tls_ctx_release(o.tls_ctx);
   lua_settop(L, top);
-  if (!conn->c) return xm_filters_free(conn->callbacks), XM_EFAIL;
+  if (!conn->c) {
+    xm_filters_free(conn->callbacks);
+    xm_filters_free(conn->taps);
+    return XM_EFAIL;
+  }
   conn->loop = conn->st->loop;
   xm_loop_hold(conn->loop);
   if (o.component) {

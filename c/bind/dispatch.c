@@ -14,6 +14,7 @@ typedef struct dispatch {
   lua_State *L;
   xb_conn *conn;
   int at;                /* the connection's userdata */
+  const xm_tape *tape;   /* NULL: the stanza is a table already */
   int table;             /* the stanza's; 0: not made yet */
   size_t size;           /* bytes that it takes, about; 0: not known */
   xm_question *question; /* it is an iq that must be answered */
@@ -22,12 +23,13 @@ typedef struct dispatch {
 /* Makes it, and leaves it on the stack for the rest of the dispatch. Nothing may have been pushed that is popped before. */
 static void need_table(dispatch *d) {
   if (d->table) return;
-  xb_push_stanza(d->L, xm_conn_stanza(d->conn->c));
+  xb_push_stanza(d->L, d->tape);
   d->table = lua_gettop(d->L);
 }
 
 /* Calls the function on top of the stack with stanza and connection. */
-static void deliver(dispatch *d, const char *what, uint64_t once) {
+static xb_outcome deliver(dispatch *d, const char *what, uint64_t once) {
+  xb_outcome outcome;
   xb_task task = {.st = d->conn->st, .question = d->question, .once = once, .size = d->size};
   if (d->question) {
     xb_prepare_call(d->L, d->conn->st); /* who holds it must be called */
@@ -36,7 +38,9 @@ static void deliver(dispatch *d, const char *what, uint64_t once) {
   if (d->question || once || d->conn->suspends) task.conn = d->conn; /* to watch each call would cost who never waits */
   lua_pushvalue(d->L, d->table);
   lua_pushvalue(d->L, d->at);
-  if (xb_call(d->L, 2, &task, what, d->at, d->table)) d->conn->suspends = true;
+  outcome = xb_call(d->L, 2, &task, what, d->at, d->table);
+  if (outcome == XB_WAITS) d->conn->suspends = true;
+  return outcome;
 }
 
 /* The slot's function goes to the top of the stack. */
@@ -69,36 +73,32 @@ static void make_room(lua_State *L, takers *w) {
   w->slots = lua_newuserdatauv(L, w->room * sizeof *w->slots, 0);
 }
 
+static void find_by_tape(dispatch *d, xm_filters *f, takers *w) {
+  while ((w->n = xm_filters_match(f, d->tape, w->slots, w->room)) > w->room) make_room(d->L, w);
+}
+
+static void find_by_table(dispatch *d, xm_filters *f, takers *w) {
+  const char *few[FEW], **children = few, *ns = xm_conn_ns(d->conn->c);
+  size_t most = FEW;
+  xb_address a;
+  xm_filter_stanza is;
+  do {
+    if (w->n > w->room) make_room(d->L, w);
+    while ((is.n = xb_read_children(d->L, d->table, ns, children, most)) > most) {
+      most = is.n;
+      children = lua_newuserdatauv(d->L, most * sizeof *children, 0);
+    }
+    xb_push_address(d->L, d->table, &a);
+    is.name = a.name, is.type = a.type, is.from = a.from, is.id = a.id, is.children = children;
+    w->n = xm_filters_match_like(f, &is, w->slots, w->room);
+    lua_pop(d->L, XB_ADDRESS);
+  } while (w->n > w->room);
+}
+
 static void find_takers(dispatch *d, xm_filters *f, takers *w) {
-  const xm_tape *t = xm_conn_stanza(d->conn->c);
   begin_takers(w);
-  while ((w->n = xm_filters_match(f, t, w->slots, w->room)) > w->room) make_room(d->L, w);
-}
-
-/* Each of them that is still there when its turn has come. */
-static void to_takers(dispatch *d, const takers *w) {
-  size_t i;
-  for (i = 0; i < w->n; i++)
-    if (xm_filters_holds(d->conn->callbacks, w->slots[i])) deliver(d, "callback", push_callback(d, w->slots[i]));
-}
-
-static void to_callbacks(dispatch *d) {
-  takers w;
-  find_takers(d, d->conn->callbacks, &w);
-  if (w.n == 0) return;
-  need_table(d);
-  to_takers(d, &w);
-}
-
-static void to_queue(dispatch *d) {
-  lua_State *L = d->L;
-  xb_conn *conn = d->conn;
-  xb_waiter *w;
-  need_table(d);
-  w = xb_find_waiter(conn, XB_STANZA);
-  lua_pushvalue(L, d->table);
-  if (w) return xb_finish(L, w, 1);
-  xb_queue(L, conn, d->at, d->size);
+  if (d->tape) find_by_tape(d, f, w);
+  else if (xm_filters_after(f, 0)) find_by_table(d, f, w);
 }
 
 static bool must_be_answered(const char *name, const char *type) {
@@ -130,19 +130,76 @@ xm_question *xb_ask_table(lua_State *L, xb_conn *conn, int index) {
   return q;
 }
 
+/* The stanza's question, if it is one, is asked when somebody is about to be called for it. */
+static void need_question(dispatch *d) {
+  if (d->question) return;
+  d->question = d->conn->asked = d->tape ? ask_tape(d->conn, d->tape) : xb_ask_table(d->L, d->conn, d->table);
+}
+
+/* What the taps have made of a stanza. */
+typedef enum tapped {
+  UNTAPPED, /* no tap wanted it */
+  SEEN,
+  CONSUMED, /* nobody else gets it */
+} tapped;
+
+/* Each that wants it and is still there when its turn has come. */
+static tapped to_taps(dispatch *d) {
+  tapped got = UNTAPPED;
+  takers w;
+  size_t i;
+  find_takers(d, d->conn->taps, &w);
+  if (w.n == 0) return UNTAPPED;
+  need_table(d);
+  for (i = 0; i < w.n && got != CONSUMED; i++) {
+    if (!xm_filters_holds(d->conn->taps, w.slots[i])) continue;
+    need_question(d);
+    xb_push_part(d->L, d->at, XB_TAPS);
+    lua_rawgeti(d->L, -1, (lua_Integer)w.slots[i]);
+    lua_remove(d->L, -2);
+    got = deliver(d, "tap", 0) == XB_TRUE ? CONSUMED : SEEN;
+  }
+  return got;
+}
+
+/* The same. */
+static void to_callbacks(dispatch *d) {
+  takers w;
+  size_t i;
+  find_takers(d, d->conn->callbacks, &w);
+  if (w.n == 0) return;
+  need_table(d);
+  for (i = 0; i < w.n; i++)
+    if (xm_filters_holds(d->conn->callbacks, w.slots[i])) deliver(d, "callback", push_callback(d, w.slots[i]));
+}
+
+static void to_queue(dispatch *d) {
+  lua_State *L = d->L;
+  xb_conn *conn = d->conn;
+  xb_waiter *w;
+  need_table(d);
+  w = xb_find_waiter(conn, XB_STANZA);
+  lua_pushvalue(L, d->table);
+  if (w) return xb_finish(L, w, 1);
+  xb_queue(L, conn, d->at, d->size);
+}
+
 static void release(dispatch *d) {
   d->conn->asked = NULL;
   if (d->question && xm_question_release(xm_conn_route(d->conn->c), d->question))
     xb_answer_unavailable(d->conn, d->question);
 }
 
+/* What taps have left of it, where there is a handler. */
 static void to_handler(dispatch *d) {
   int handler;
   if (d->conn->handler == XB_DEFAULT_HANDLER) {
+    need_question(d);
     to_callbacks(d);
   } else {
     xb_push_part(d->L, d->at, XB_HANDLER); /* a finalizer may take it away while there is a table made */
     handler = lua_gettop(d->L);
+    need_question(d);
     need_table(d);
     lua_pushvalue(d->L, handler);
     deliver(d, "handler", 0);
@@ -158,64 +215,58 @@ static void park(dispatch *d, bool claimed) {
   xb_push_queue(d->L, d->conn, d->at, d->size, claimed);
 }
 
+/* The waiter, whose response it is, has it first. */
+static void to_waiter(dispatch *d, xb_waiter *w) {
+  xb_waiter_set_pending(w, NULL);
+  xb_begin_finish(w);
+  need_table(d);
+  lua_pushvalue(d->L, d->table);
+  xb_finish(d->L, w, 1);
+}
+
+/* Is anybody called for what comes? `handled`: there was a handler. One that is set while a stanza is told to others gets what
+ * is queued, and then what comes. */
+static bool is_taken(const xb_conn *conn, bool handled) {
+  return (handled && conn->handler != XB_NO_HANDLER) || xb_has_taps(conn);
+}
+
 /* The stanza on the tape. */
 static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
   const xm_tape *t = xm_conn_stanza(conn->c);
-  dispatch d = {.L = L, .conn = conn, .at = at, .size = size_of(t)};
+  dispatch d = {.L = L, .conn = conn, .at = at, .tape = t, .size = size_of(t)};
   xb_waiter *w = xm_route_claim(xm_conn_route(conn->c), t);
-  bool handled = conn->handler != XB_NO_HANDLER; /* one that the waiter sets gets what is queued, and then what comes */
-  bool parked = xb_must_park(conn);
-  if (w) {
-    xb_waiter_set_pending(w, NULL);
-    xb_begin_finish(w);
-    need_table(&d);
-    lua_pushvalue(L, d.table);
-    xb_finish(L, w, 1);
+  bool handled = conn->handler != XB_NO_HANDLER, parked = xb_must_park(conn);
+  tapped got;
+  if (w) to_waiter(&d, w);
+  if (parked && is_taken(conn, handled)) return park(&d, w != NULL);
+  got = to_taps(&d);
+  if (handled && conn->handler != XB_NO_HANDLER) {
+    if (got != CONSUMED) to_handler(&d);
+  } else if (got == UNTAPPED && !w) {
+    to_queue(&d);
   }
-  if (!handled || conn->handler == XB_NO_HANDLER) {
-    if (!w) to_queue(&d);
-    return;
-  }
-  if (parked) return park(&d, w != NULL);
-  d.question = conn->asked = ask_tape(conn, t);
-  to_handler(&d);
   release(&d);
 }
 
-/* The same where the stanza is a table already (index `d->table`). */
-static void find_takers_of_table(dispatch *d, xm_filters *f, takers *w) {
-  const char *few[FEW], **children = few, *ns = xm_conn_ns(d->conn->c);
-  size_t most = FEW;
-  xb_address a;
-  xm_filter_stanza is;
-  begin_takers(w);
-  do {
-    if (w->n > w->room) make_room(d->L, w);
-    while ((is.n = xb_read_children(d->L, d->table, ns, children, most)) > most) {
-      most = is.n;
-      children = lua_newuserdatauv(d->L, most * sizeof *children, 0);
-    }
-    xb_push_address(d->L, d->table, &a);
-    is.name = a.name, is.type = a.type, is.from = a.from, is.id = a.id, is.children = children;
-    w->n = xm_filters_match_like(f, &is, w->slots, w->room);
-    lua_pop(d->L, XB_ADDRESS);
-  } while (w->n > w->room);
+/* The table on top of the stack, which was queued before there was a handler, or parked; nil: it isn't there any more. */
+static void dispatch_queued(lua_State *L, xb_conn *conn, int at, const xb_queued *was) {
+  dispatch d = {.L = L, .conn = conn, .at = at, .table = lua_gettop(L), .size = was->size};
+  tapped got = UNTAPPED;
+  if (lua_isnil(L, -1)) return;
+  if (!was->offered) got = to_taps(&d);
+  if (got != CONSUMED && conn->handler != XB_NO_HANDLER) to_handler(&d);
+  release(&d);
 }
 
-static void table_to_callbacks(dispatch *d) {
-  takers w;
-  find_takers_of_table(d, d->conn->callbacks, &w);
-  to_takers(d, &w);
-}
-
-/* A stanza that was queued before there was a handler; its table is on top of the stack. */
-static void dispatch_queued(lua_State *L, xb_conn *conn, int at, size_t size) {
-  dispatch d = {.L = L, .conn = conn, .at = at, .table = lua_gettop(L), .size = size};
-  d.question = conn->asked = xb_ask_table(L, conn, d.table);
-  if (conn->handler == XB_DEFAULT_HANDLER) {
-    table_to_callbacks(&d);
-  } else {
-    to_handler(&d);
+/* The same where there are taps, and no handler. */
+static void offer_queued(lua_State *L, xb_conn *conn, int at, const xb_queued *was) {
+  dispatch d = {.L = L, .conn = conn, .at = at, .table = lua_gettop(L), .size = was->size};
+  xb_waiter *w;
+  if (to_taps(&d) == UNTAPPED && !was->claimed) {
+    w = xb_find_waiter(conn, XB_STANZA);
+    lua_pushvalue(L, d.table);
+    if (w) xb_finish(L, w, 1);
+    else xb_put_back(L, conn, at, was);
   }
   release(&d);
 }
@@ -231,7 +282,7 @@ int xb_l_default_handler(lua_State *L) {
   xb_push_address(L, 1, &a);
   if (must_be_answered(a.name, a.type))
     d.question = xm_route_question(xm_conn_route(conn->c), xb_asked_now(conn), a.from, xb_own_address(conn, a.to), a.id);
-  table_to_callbacks(&d);
+  to_callbacks(&d);
   return 0;
 }
 
@@ -377,12 +428,17 @@ static void take_event(lua_State *L, xb_conn *conn, xm_conn_event ev) {
   }
 }
 
-/* What is queued for the handler comes before anything that is read. */
+/* What is queued for the handler, or not offered to taps yet, comes before anything that is read. */
 static bool next_queued(lua_State *L, xb_conn *conn) {
-  size_t size;
-  bool claimed;
-  if (conn->handler == XB_NO_HANDLER || xb_must_park(conn) || !xb_pop_queue(L, conn, 1, &size, &claimed)) return false;
-  dispatch_queued(L, conn, 1, size);
+  xb_queued was;
+  if (xb_must_park(conn)) return false;
+  if (conn->handler != XB_NO_HANDLER) {
+    if (!xb_pop_queue(L, conn, 1, &was)) return false;
+    dispatch_queued(L, conn, 1, &was);
+    return true;
+  }
+  if (!xb_has_taps(conn) || !xb_take_fresh(L, conn, 1, &was)) return false;
+  offer_queued(L, conn, 1, &was);
   return true;
 }
 

@@ -8,46 +8,87 @@ enum {
 };
 
 /* Slot 2i+1 has the stanza's size in bytes; of one that is for callbacks alone -1 - size. */
-void xb_push_queue(lua_State *L, xb_conn *conn, int at, size_t size, bool claimed) {
+static void put(lua_State *L, xb_conn *conn, int at, lua_Integer place, size_t size, bool claimed) {
   lua_Integer n = (lua_Integer)size;
   xb_push_part(L, at, XB_QUEUE);
   lua_insert(L, -2);
-  lua_rawseti(L, -2, 2 * conn->last);
+  lua_rawseti(L, -2, 2 * place);
   lua_pushinteger(L, claimed ? -1 - n : n);
-  lua_rawseti(L, -2, 2 * conn->last + 1);
+  lua_rawseti(L, -2, 2 * place + 1);
   lua_pop(L, 1);
-  conn->last++;
   conn->queued += size;
 }
 
-bool xb_pop_queue(lua_State *L, xb_conn *conn, int at, size_t *size, bool *claimed) {
+/* What is in that place goes to the top of the stack, and the place is empty. */
+static void take(lua_State *L, xb_conn *conn, int at, xb_queued *was) {
   lua_Integer n;
-  if (conn->first == conn->last) return false;
   xb_push_part(L, at, XB_QUEUE);
-  lua_rawgeti(L, -1, 2 * conn->first);
-  lua_rawgeti(L, -2, 2 * conn->first + 1);
+  lua_rawgeti(L, -1, 2 * was->place);
+  lua_rawgeti(L, -2, 2 * was->place + 1);
   n = lua_tointeger(L, -1);
-  *claimed = n < 0;
-  *size = (size_t)(n < 0 ? -1 - n : n);
-  conn->queued -= *size;
+  was->claimed = n < 0;
+  was->size = (size_t)(n < 0 ? -1 - n : n);
+  was->offered = was->place < conn->offered;
+  conn->queued -= was->size;
+  if (!was->offered) conn->fresh -= was->size;
   lua_pop(L, 1);
   lua_pushnil(L);
-  lua_rawseti(L, -3, 2 * conn->first);
+  lua_rawseti(L, -3, 2 * was->place);
   lua_pushnil(L);
-  lua_rawseti(L, -3, 2 * conn->first + 1);
+  lua_rawseti(L, -3, 2 * was->place + 1);
   lua_remove(L, -2);
+}
+
+void xb_push_queue(lua_State *L, xb_conn *conn, int at, size_t size, bool claimed) {
+  put(L, conn, at, conn->last, size, claimed);
+  conn->fresh += size;
+  conn->last++;
+}
+
+bool xb_pop_queue(lua_State *L, xb_conn *conn, int at, xb_queued *was) {
+  if (conn->first == conn->last) return false;
+  was->place = conn->first;
+  take(L, conn, at, was);
+  conn->holes -= lua_isnil(L, -1);
   conn->first++;
+  if (!was->offered) conn->offered = conn->first;
   return true;
 }
 
+bool xb_take_fresh(lua_State *L, xb_conn *conn, int at, xb_queued *was) {
+  if (conn->offered == conn->last) return false;
+  was->place = conn->offered;
+  take(L, conn, at, was);
+  conn->offered++;
+  if (was->place == conn->first) conn->first++;
+  else conn->holes++;
+  return true;
+}
+
+/* Those before it may have been received meanwhile. */
+void xb_put_back(lua_State *L, xb_conn *conn, int at, const xb_queued *was) {
+  put(L, conn, at, was->place, was->size, was->claimed);
+  if (conn->first > was->place) conn->first = was->place;
+  else conn->holes--;
+}
+
+/* Has it nothing that may be received? Without taps there is nobody who has to be asked before. */
+static bool is_empty(const xb_conn *conn) {
+  return conn->first == (xb_has_taps(conn) ? conn->offered : conn->last);
+}
+
 bool xb_receive(lua_State *L, xb_conn *conn, int at) {
-  size_t size;
-  bool claimed;
-  while (xb_pop_queue(L, conn, at, &size, &claimed)) {
-    if (!claimed) return true;
+  xb_queued was;
+  while (!is_empty(conn) && xb_pop_queue(L, conn, at, &was)) {
+    if (!was.claimed && !lua_isnil(L, -1)) return true;
     lua_pop(L, 1);
   }
   return false;
+}
+
+void xb_empty_queue(lua_State *L, xb_conn *conn, int at) {
+  xb_queued was;
+  while (xb_pop_queue(L, conn, at, &was)) lua_pop(L, 1);
 }
 
 void xb_note_asked(xb_conn *conn) {
@@ -88,9 +129,9 @@ static size_t limit(const xb_conn *conn) {
   return is_awaited(conn) ? 2 * conn->max_queue + BEHIND : conn->max_queue;
 }
 
-/* With a handler, what is beyond those of its calls that wait is queued, if reading brings anybody on. */
-static bool is_full_of_parked(const xb_conn *conn) {
-  return xb_must_park(conn) && (conn->queued > limit(conn) || !(is_awaited(conn) || xm_conn_expects(conn->c)));
+/* What is beyond those calls that wait is queued, `parked` bytes of it, if reading brings anybody on. */
+static bool is_full_of_parked(const xb_conn *conn, size_t parked) {
+  return parked > limit(conn) || !(is_awaited(conn) || xm_conn_expects(conn->c));
 }
 
 /* Where nobody asks for stanzas: must what has come be read all the same, as what the connection waits for is behind it? When
@@ -107,7 +148,8 @@ static bool is_pressing(xb_conn *conn) {
 }
 
 bool xb_is_full(xb_conn *conn) {
-  if (conn->handler != XB_NO_HANDLER) return is_full_of_parked(conn);
+  if (conn->handler != XB_NO_HANDLER) return xb_must_park(conn) && is_full_of_parked(conn, conn->queued);
+  if (xb_must_park(conn) && xb_has_taps(conn)) return is_full_of_parked(conn, conn->fresh);
   return conn->queued > limit(conn) && (is_asked(conn) || !(is_awaited(conn) || is_pressing(conn)));
 }
 
@@ -148,8 +190,13 @@ static void warn_once(lua_State *L, xb_conn *conn) {
 
 void xb_queue(lua_State *L, xb_conn *conn, int at, size_t size) {
   bool drops = conn->queued > limit(conn) && !is_asked(conn);
-  while (drops && conn->queued > limit(conn) && conn->first != conn->last) drop(L, conn, at);
+  bool is_next = conn->offered == conn->last;
+  while (drops && conn->queued > limit(conn) && !is_empty(conn)) drop(L, conn, at);
   xb_push_queue(L, conn, at, size, false);
+  if (is_next && xb_has_taps(conn)) { /* which have been asked */
+    conn->offered = conn->last;
+    conn->fresh -= size;
+  }
   warn_once(L, conn);
   if (drops) tell_full(L, conn, at);
 }

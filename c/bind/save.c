@@ -105,14 +105,10 @@ static void push_queue(lua_State *L, const xb_conn *conn) {
     lua_pop(L, 1);
     if (claimed) continue;
     lua_rawgeti(L, -1, 2 * i);
-    lua_rawseti(L, -3, ++n);
+    if (lua_isnil(L, -1)) lua_pop(L, 1); /* a tap has it */
+    else lua_rawseti(L, -3, ++n);
   }
   lua_pop(L, 1);
-}
-
-/* It is the next process's now. */
-static void empty_queue(lua_State *L, xb_conn *conn) {
-  while (xb_receive(L, conn, 1)) lua_pop(L, 1);
 }
 
 static bool is_over(const xb_conn *conn) {
@@ -179,7 +175,7 @@ int xb_l_save(lua_State *L) {
   if (!is_at_hand) xm_conn_handled(conn->c);
   if (xb_undisturbed(L, 1) != LUA_OK) return lua_error(L);
   if (is_at_hand) conn->event = XM_CONN_NOTHING;
-  empty_queue(L, conn);
+  xb_empty_queue(L, conn, 1); /* it is the next process's now */
   xm_conn_detach(conn->c);
   xb_mark_ready(conn);
   return 1;

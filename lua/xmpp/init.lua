@@ -268,7 +268,7 @@ end
 
 local conn = {}
 for _, name in ipairs { "receive", "set_handler", "stop_handler", "handler", "set_callback", "set_callback_once",
-  "unset_callback", "callbacks", "jid", "state", "info", "pending", "send", "on" } do
+  "unset_callback", "callbacks", "tap", "jid", "state", "info", "pending", "send", "on" } do
   conn[name] = core.conn[name]
 end
 

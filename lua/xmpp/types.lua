@@ -169,7 +169,7 @@ function Jid:with_resource(resource) end
 --- (`err` says why, and has the stanza). Without stream management, and for components, "written" is the end (none)
 ---@field on? fun(state: "written"|"acked"|"failed", err: xmpp.Error?)
 
---- Which stanzas a callback sees; what is absent may be anything. Decided before a table is made.
+--- Which stanzas a callback or a tap sees; what is absent may be anything. Decided before a table is made.
 ---@class xmpp.Filter
 ---@field name? string the stanza's name: "message", "presence" or "iq"
 ---@field type? string its type attribute
@@ -317,6 +317,14 @@ function Conn:unset_callback(callback) end
 ---@return xmpp.Callback[]
 function Conn:callbacks() end
 
+--- Adds a tap: a function that is asked before the handler, the callbacks and the receive queue, whatever handler there is,
+--- in effect from the next stanza on. If it returns exactly true before it first waits, nobody else gets the stanza. With no
+--- handler, a stanza that some tap wanted isn't put in the receive queue.
+---@param tap xmpp.Callback
+---@param filter? xmpp.Filter
+---@return fun(): boolean off takes it away, in effect at once; was it still there?
+function Conn:tap(tap, filter) end
+
 --- Sends a stanza and has `callback` called once: with its response, or with nil and an error. The response is the
 --- first stanza of the same name and id from who was asked, for an iq of type result or error. A missing id is made up,
 --- on the wire only. Raises for an id that is waited for already.
@@ -430,6 +438,7 @@ xmpp.set_callback = Conn.set_callback
 xmpp.set_callback_once = Conn.set_callback_once
 xmpp.unset_callback = Conn.unset_callback
 xmpp.callbacks = Conn.callbacks
+xmpp.tap = Conn.tap
 xmpp.send_callback = Conn.send_callback
 xmpp.send_await = Conn.send_await
 
