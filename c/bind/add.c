@@ -57,14 +57,11 @@ static bool is_list(lua_State *L) {
 /* It in a new table with room for more, on top of the stack. */
 static void copy(lua_State *L) {
   lua_Integer i, n = (lua_Integer)lua_rawlen(L, 2);
-  lua_createtable(L, (int)n + 2, 0);
+  lua_createtable(L, (int)n + 1, 0);
   for (i = 1; i <= n; i++) {
     lua_rawgeti(L, 2, i);
     lua_rawseti(L, -2, i);
   }
-  if (n > 1) return;
-  lua_newtable(L); /* a child is no attributes */
-  lua_rawseti(L, -2, 2);
 }
 
 /* The function of the cell on top of the stack is asked; pops that. What it gives goes into the copy at `into`. */
