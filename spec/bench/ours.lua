@@ -5,6 +5,7 @@
 --   lua ours.lua to_xml FILE N        tables to text
 --   lua ours.lua queue FILE N         tables to the send buffer of a connection, by conn:send
 --   lua ours.lua flood FILE N         as parse, over TCP from `peer flood`
+--   lua ours.lua flood-tapped FILE N  as flood, with twelve taps that want none of them
 --   lua ours.lua flood-unwanted FILE N
 --   lua ours.lua frames FILE N        as flood, by xmpp.step(0, 50), as in a game: prints how long such steps took, in
 --                                     milliseconds of CPU: 50, 90, 99 of a hundred, and the longest
@@ -145,8 +146,11 @@ local function connect()
   return assert(xmpp.connect_component("127.0.0.1", tonumber(os.getenv "BENCH_PORT"), "bench.test", "secret"))
 end
 
-local function flood(_, n)
+local function flood(_, n, taps)
   local conn, seen = connect(), 0
+  for i = 1, taps or 0 do
+    conn:tap(function() error "the filter let something through" end, { has = "urn:example:none:" .. i })
+  end
   conn:set_handler(function() seen = seen + 1 end)
   conn:send { "presence" }
   local since = clock()
@@ -168,6 +172,8 @@ local function frames(_, n)
   local function percentile(p) return spent[math.ceil(#spent * p / 100)] end
   print(("%.2f %.2f %.2f %.2f"):format(percentile(50), percentile(90), percentile(99), spent[#spent]))
 end
+
+local function flood_tapped(file, n) flood(file, n, 12) end
 
 local function flood_unwanted(_, n)
   local conn, seen = connect(), 0
@@ -246,7 +252,7 @@ end
 
 local modes = {
   parse = parse, unwanted = parse_unwanted, to_xml = to_xml, queue = queue, large = large, split = split, flood = flood,
-  ["flood-unwanted"] = flood_unwanted, frames = frames, send = send, ping = ping,
+  ["flood-tapped"] = flood_tapped, ["flood-unwanted"] = flood_unwanted, frames = frames, send = send, ping = ping,
 }
 
 local arguments = {}
