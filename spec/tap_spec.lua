@@ -185,6 +185,39 @@ describe("a tap", function()
       expect "tap2 own1 own3"
     end)
 
+    it("gets none again that it, or others before it, had been asked for", function()
+      conn:tap(print, { name = "presence" })
+      come(1)
+      conn:tap(hears "late", { name = "message" })
+      come(2)
+      conn:set_handler(hears "own")
+      fed.settle()
+      expect "late2 own1"
+    end)
+
+    it("is asked for what was parked in its turn, while responses are read on for", function()
+      local big, all = ("x"):rep(8000), {}
+      conn:tap(hears("tap", function(stanza, c)
+        assert(c:send_await(stage.request("r" .. stanza[2].n, "xmpp.test")))
+        note("had" .. stanza[2].n)
+      end), { name = "presence" })
+      for i = 1, 6 do all[i] = ("<presence n='%d'><status>%s</status></presence>"):format(i, big) end
+      f:feed(table.concat(all) .. "<message n='7'/>")
+      expect "tap1 tap2 tap3"
+      assert.equal(4, conn:info().queued)
+      assert.is_nil(conn:receive()) -- what hasn't been offered is nobody's yet
+      local function answer(...)
+        for _, n in ipairs { ... } do f:feed(("<iq type='result' id='r%d' from='xmpp.test'/>"):format(n)) end
+      end
+      answer(1, 2, 3)
+      expect "had1 had2 tap4 had3 tap5"
+      answer(5, 4)
+      expect "had5 tap6 had4"
+      assert.equal("7", received())
+      answer(6)
+      expect "had6"
+    end)
+
     it("lets later ones wait when too many calls do, unasked and in order", function()
       local big = ("x"):rep(8000)
       conn:tap(hears("tap", stage.wait), { name = "presence" })
