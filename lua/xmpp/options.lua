@@ -176,9 +176,10 @@ local function distance(a, b)
   return row[#b]
 end
 
-local function nearest(word)
+--- Of the words, which are keys, the one that is most like `word`.
+function M.nearest(word, words)
   local best, least
-  for option in pairs(known) do
+  for option in pairs(words) do
     local d = distance(word, option)
     if not least or d < least or (d == least and option < best) then best, least = option, d end
   end
@@ -189,7 +190,7 @@ local function unknown(option)
   if type(option) ~= "string" then
     return ("options are named, as in { timeout = 10 }: there is no place for a key of type %s"):format(type(option))
   end
-  return ("there is no option '%s'; did you mean '%s'?"):format(core.shown(option), nearest(option:sub(1, 30)))
+  return ("there is no option '%s'; did you mean '%s'?"):format(core.shown(option), M.nearest(option:sub(1, 30), known))
 end
 
 --- Raises at `level` for an option that is unknown or has a wrong value.

@@ -88,6 +88,26 @@ function Jid:bare() end
 ---@return xmpp.Error?
 function Jid:with_resource(resource) end
 
+--- What an entity is and has (XEP-0030, XEP-0128).
+---@class xmpp.DiscoInfo
+---@field identities { category: string, type: string, name: string?, lang: string? }[] in their order
+---@field features table<string, true>
+---@field forms table<string, table<string, string[]>> FORM_TYPE -> var -> values
+
+---@class xmpp.DiscoItem
+---@field jid string prepared
+---@field node string?
+---@field name string?
+
+--- An entity and what belongs to it; without identities nobody has asked it, without items nobody for them.
+---@class xmpp.DiscoTree: xmpp.DiscoItem
+---@field identities { category: string, type: string, name: string?, lang: string? }[]?
+---@field features table<string, true>?
+---@field forms table<string, table<string, string[]>>?
+---@field items xmpp.DiscoTree[]?
+---@field error string? why it could not be asked
+---@field more boolean? there was more than a bound let through
+
 -- Options
 
 --- Strongest first, but for ANONYMOUS, which is for a JID without localpart or where nothing else is allowed. Those in

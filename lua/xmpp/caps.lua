@@ -1,0 +1,459 @@
+-- caps: what others are and have, by a hash in their presence, so that it is asked once for all who have the same
+-- (XEP-0115, XEP-0390); and our own hashes in our presence. An extension: ext.use(conn, caps [, { node =, most = }]).
+--
+-- Who is trusted: nobody. What an entity answers is hashed, and kept for others only if the hash fits what it has
+-- announced, and if nothing else could have that hash: XEP-0115's string has no escaping, so what holds a '<', or is
+-- ill-formed by its 5.4, is taken for that one address alone. What fits a SHA-1 never serves a look-up by XEP-0390.
+
+local core = require "xmpp.load"
+local disco = require "xmpp.disco"
+local ext = require "xmpp.ext"
+local form = require "xmpp.disco.form"
+local guard = require "xmpp.guard"
+local xexpr = require "xmpp.xexpr"
+local xmpp = require "xmpp"
+
+local M = { name = "caps", needs = { disco } }
+
+local CAPS, CAPS2, HASHES = "http://jabber.org/protocol/caps", "urn:xmpp:caps", "urn:xmpp:hashes:2"
+local DATA = "jabber:x:data"
+local NODE = "urn:xmpp:lua" -- of our own presence; it is no address, and never asked of anybody
+
+M.features = { CAPS, CAPS2 }
+
+local MOST, MOST_BYTES = 1000, 65536 -- hashes kept, bytes of what one of them is of
+local MOST_SEEN = 10000 -- addresses whose presence is known
+local LEGACY_HASHES = { ["sha-1"] = true, ["sha-256"] = true, ["sha-512"] = true, ["sha3-256"] = true }
+local PREFERRED = { "sha-256", "sha3-256", "blake2b-256", "sha-512" } -- of XEP-0390; no sha-1 (XEP-0300)
+
+-- The strings that are hashed
+
+local function sorted(list)
+  table.sort(list)
+  return list
+end
+
+-- Notes `key` in `seen`; was it there?
+local function twice(seen, key)
+  if seen[key] then return true end
+  seen[key] = true
+  return false
+end
+
+local child_texts = form.values
+
+-- FORM_TYPE's value, if it is a hidden field; nil and false: the form counts for nothing; nil and a reason: ill-formed.
+local function form_type_of(x)
+  local form_type
+  for field in xexpr.children(x, "field", DATA) do
+    if xexpr.attr(field, "var") == "FORM_TYPE" then
+      if form_type then return nil, "a form with two FORM_TYPE fields" end
+      if xexpr.attr(field, "type") ~= "hidden" then return nil, false end
+      local values = child_texts(field)
+      for _, value in ipairs(values) do
+        if value ~= values[1] then return nil, "a FORM_TYPE with two values" end
+      end
+      form_type = values[1]
+    end
+  end
+  return form_type, false
+end
+
+local function legacy_fields(x)
+  local fields = {}
+  for field in xexpr.children(x, "field", DATA) do
+    local var = xexpr.attr(field, "var") or ""
+    if var ~= "FORM_TYPE" then
+      local parts = sorted(child_texts(field))
+      table.insert(parts, 1, var)
+      fields[#fields + 1] = { var, table.concat(parts, "<") .. "<" }
+    end
+  end
+  table.sort(fields, function(a, b) return a[1] < b[1] or a[1] == b[1] and a[2] < b[2] end)
+  for i, field in ipairs(fields) do fields[i] = field[2] end
+  return table.concat(fields)
+end
+
+local function legacy_forms(query)
+  local forms, seen = {}, {}
+  local ignored
+  for x in xexpr.children(query, "x", DATA) do
+    local form_type, why = form_type_of(x)
+    if why then return nil, why end
+    if not form_type then
+      ignored = "a form whose FORM_TYPE is missing, or not hidden"
+    else
+      if twice(seen, form_type) then return nil, "two forms of one FORM_TYPE" end
+      forms[#forms + 1] = { form_type, form_type .. "<" .. legacy_fields(x) }
+    end
+  end
+  table.sort(forms, function(a, b) return a[1] < b[1] end)
+  for i, f in ipairs(forms) do forms[i] = f[2] end
+  return table.concat(forms), ignored
+end
+
+-- Does a '<' stand in anything that is put into the string?
+local function has_separator(x)
+  for key, value in pairs(x[2]) do
+    if key ~= "xmlns" and value:find("<", 1, true) then return true end
+  end
+  for i = 3, #x do
+    local v = x[i]
+    if type(v) == "string" and v:find("<", 1, true) or type(v) == "table" and has_separator(v) then return true end
+  end
+  return false
+end
+
+--- What XEP-0115 5.1 hashes of an answer to disco#info; nil and a reason where the answer is ill-formed (5.4), or
+--- something else could have the same string. With a reason behind it: there is something in the answer that isn't
+--- hashed.
+---@param query xmpp.Element
+---@return string?
+---@return string? reason
+function M.legacy_string(query)
+  query = xexpr.canonical(query)
+  if has_separator(query) then return nil, "a '<' in a value" end
+  local identities, features, seen = {}, {}, {}
+  for x in xexpr.children(query, "identity", form.INFO) do
+    local a = x[2]
+    local key = ("%s/%s/%s"):format(a.category or "", a.type or "", a["xml:lang"] or "")
+    local whole = key .. "/" .. (a.name or "")
+    if twice(seen, "i" .. whole) then return nil, "an identity twice" end
+    identities[#identities + 1] = { key, whole .. "<", a.category or "", a.type or "", a["xml:lang"] or "" }
+  end
+  table.sort(identities, function(a, b)
+    for i = 3, 5 do
+      if a[i] ~= b[i] then return a[i] < b[i] end
+    end
+    return a[2] < b[2]
+  end)
+  for i, identity in ipairs(identities) do identities[i] = identity[2] end
+  for x in xexpr.children(query, "feature", form.INFO) do
+    local var = x[2].var or ""
+    if twice(seen, "f" .. var) then return nil, "a feature twice" end
+    features[#features + 1] = var .. "<"
+  end
+  local forms, why = legacy_forms(query)
+  if not forms then return nil, why end
+  return table.concat(identities) .. table.concat(sorted(features)) .. forms, why
+end
+
+local FIELD, RECORD, GROUP, PART = "\31", "\30", "\29", "\28" -- which no XML has
+
+local function form_string(x)
+  local fields, has_type = {}, false
+  for child in xexpr.children(x) do
+    if child[1] == "reported" or child[1] == "item" then return nil, "a form with '" .. child[1] .. "'" end
+  end
+  for field in xexpr.children(x, "field", DATA) do
+    local var, values = xexpr.attr(field, "var") or "", child_texts(field)
+    has_type = has_type or var == "FORM_TYPE" and xexpr.attr(field, "type") == "hidden" and #values == 1
+    for i, value in ipairs(values) do values[i] = value .. FIELD end
+    fields[#fields + 1] = var .. FIELD .. table.concat(sorted(values)) .. RECORD
+  end
+  if not has_type then return nil, "a form without FORM_TYPE" end
+  return table.concat(sorted(fields)) .. GROUP
+end
+
+--- What XEP-0390 4.1 hashes of an answer to disco#info; nil and a reason where it must not be hashed.
+---@param query xmpp.Element
+---@param lang? string the language of what surrounds it
+---@return string?
+---@return string? reason
+function M.hash_string(query, lang)
+  query = xexpr.canonical(query)
+  lang = query[2]["xml:lang"] or lang or ""
+  local features, identities, forms = {}, {}, {}
+  for x in xexpr.children(query) do
+    local a, xmlns = x[2], x[2].xmlns or form.INFO
+    if x[1] == "feature" and xmlns == form.INFO then
+      features[#features + 1] = (a.var or "") .. FIELD
+    elseif x[1] == "identity" and xmlns == form.INFO then
+      local words = { a.category or "", a.type or "", a["xml:lang"] or lang, a.name or "" }
+      identities[#identities + 1] = table.concat(words, FIELD) .. FIELD .. RECORD
+    elseif x[1] == "x" and xmlns == DATA then
+      local s, why = form_string(x)
+      if not s then return nil, why end
+      forms[#forms + 1] = s
+    else
+      return nil, ("an element '%s'"):format(core.shown(x[1]))
+    end
+  end
+  return table.concat(sorted(features)) .. PART .. table.concat(sorted(identities)) .. PART ..
+    table.concat(sorted(forms)) .. PART
+end
+
+--- The `ver` of XEP-0115; nil and a reason: see `legacy_string`.
+---@param query xmpp.Element
+---@param hash? string ("sha-1")
+---@return string?
+---@return string? reason
+function M.ver(query, hash)
+  local s, why = M.legacy_string(query)
+  if not s then return nil, why end
+  return core.base64(core.hash(hash or "sha-1", s))
+end
+
+-- What is kept. `cache.by`: key -> { query =, info =, used = }; a key says which XEP, hash and value it is of.
+
+local function legacy_key(hash, ver) return ("%s %s"):format(hash, ver) end
+local function hash_node(algo, value) return ("%s#%s.%s"):format(CAPS2, algo, value) end
+
+-- Does the answer have the hash that the key says, and nothing else that hash? Then the bytes that were hashed.
+local function fits(key, query, lang)
+  local algo, value = key:match "^urn:xmpp:caps#(.*)%.([^.]*)$"
+  local s, why
+  if algo then
+    s, why = M.hash_string(query, lang)
+  else
+    algo, value = key:match "^(%S+) (.*)$"
+    s, why = M.legacy_string(query)
+  end
+  if not s or why or #s > MOST_BYTES then return false end
+  return core.base64(core.hash(algo, s)) == value
+end
+
+local function forget_oldest(cache)
+  local oldest
+  for key, entry in pairs(cache.by) do
+    if not oldest or entry.used < cache.by[oldest].used then oldest = key end
+  end
+  cache.by[oldest], cache.n = nil, cache.n - 1
+end
+
+local function look_up(cache, key)
+  local entry = key and cache.by[key]
+  if not entry then return nil end
+  cache.turn = cache.turn + 1
+  entry.used = cache.turn
+  return entry.info
+end
+
+local function keep(cache, key, query, info)
+  if cache.by[key] or cache.most < 1 then return end
+  if cache.n >= cache.most then forget_oldest(cache) end
+  cache.turn, cache.n = cache.turn + 1, cache.n + 1
+  cache.by[key] = { query = query, info = info, used = cache.turn }
+end
+
+-- Presences
+
+local function strongest(c)
+  for _, algo in ipairs(PREFERRED) do
+    for x in xexpr.children(c, "hash", HASHES) do
+      if xexpr.attr(x, "algo") == algo then return hash_node(algo, xexpr.text(x)) end
+    end
+  end
+end
+
+-- What a presence announces: { node =, key = }, to ask by and to keep under; key nil: it is never kept.
+local function announced(presence)
+  local new = xexpr.child(presence, "c", CAPS2)
+  local node = new and strongest(new)
+  if node then return { node = node, key = node } end
+  local c = xexpr.child(presence, "c", CAPS)
+  local ver = c and xexpr.attr(c, "ver")
+  if not ver then return nil end
+  local hash = xexpr.attr(c, "hash")
+  return { node = ("%s#%s"):format(xexpr.attr(c, "node") or "", ver),
+    key = hash and LEGACY_HASHES[hash] and legacy_key(hash, ver) or nil }
+end
+
+local function forget_presence(st, from)
+  if st.seen[from] then st.seen[from], st.n_seen = nil, st.n_seen - 1 end
+end
+
+local function hear(st, presence)
+  local jid = presence[2].from and core.jid(presence[2].from)
+  local now = jid and announced(presence)
+  if not now then return end
+  local from = tostring(jid)
+  local was = st.seen[from]
+  if was and was.node == now.node and was.key == now.key then return end
+  if not was and st.n_seen >= MOST_SEEN then forget_presence(st, (next(st.seen))) end
+  if not was then st.n_seen = st.n_seen + 1 end
+  st.seen[from] = now
+end
+
+local function hear_no_more(st, presence)
+  local jid = presence[2].from and core.jid(presence[2].from)
+  if jid then forget_presence(st, tostring(jid)) end
+end
+
+-- Asking
+
+local function read(query, stanza)
+  local info, why = form.read_info(query)
+  if info then return info end
+  return require "xmpp.iq".bad_format(why, stanza)
+end
+
+-- Asks that address itself, and keeps what it says where that may be kept. Did it fit?
+local function ask(st, conn, jid, entry, timeout)
+  local query, stanza = disco.query(conn, jid, { node = entry.node, timeout = timeout })
+  if not query then return nil, stanza end
+  local info, err = read(query, stanza)
+  if not info then return nil, err end
+  local key = entry.key
+  if key and fits(key, query, xexpr.attr(stanza, "xml:lang")) then
+    local lang = xexpr.attr(stanza, "xml:lang")
+    query = xexpr.canonical(query)
+    query[2]["xml:lang"] = query[2]["xml:lang"] or lang
+    keep(st.cache, key, query, info)
+  else
+    entry.info = info -- of this address alone, until its presence announces something else
+  end
+  return info
+end
+
+-- One question for a hash and server is under way at a time: who comes meanwhile waits for it.
+local function ask_once(st, conn, jid, entry, timeout)
+  local under_way = ("%s %s"):format(entry.key or tostring(jid), jid.domainpart)
+  local promise = st.asking[under_way]
+  if promise then
+    promise:wait(timeout)
+    local had = look_up(st.cache, entry.key) or entry.info
+    if had then return had end
+    if st.asking[under_way] == promise then st.asking[under_way] = nil end
+  end
+  promise = xmpp.promise()
+  st.asking[under_way] = promise
+  local info, err = ask(st, conn, jid, entry, timeout)
+  if st.asking[under_way] == promise then st.asking[under_way] = nil end
+  promise:resolve(true)
+  return info, err
+end
+
+--- What an entity is and has, by the hash in its presence; asked for if nobody has announced that hash before, else
+--- known. The table is shared: not to be changed.
+---@param conn xmpp.Conn
+---@param jid string|xmpp.Jid its full address
+---@param opts? { timeout: number? }
+---@return xmpp.DiscoInfo?
+---@return xmpp.Error? err condition "item-not-found": its presence has no hash
+function M.of(conn, jid, opts)
+  guard.check_conn(conn, "of", 2)
+  if not core.is_jid(jid) then guard.check_type(jid, "string", 2, "of", 2) end
+  opts = guard.check_opts(opts, { timeout = "number" }, 3, "of", 2)
+  local st = ext.of(conn, M)
+  if not st then error("caps isn't used on this connection: ext.use(conn, require \"xmpp.caps\")", 2) end
+  local address, err = core.jid(jid)
+  if not address then return nil, err end
+  local entry = st.seen[tostring(address)]
+  if not entry then
+    return nil, core.error { layer = "stanza", condition = "item-not-found", type = "cancel", retry = false,
+      text = ("no presence of %s has told its capabilities"):format(tostring(address)) }
+  end
+  local had = look_up(st.cache, entry.key) or entry.info
+  if had then return had end
+  return ask_once(st, conn, address, entry, opts.timeout)
+end
+
+-- Our own
+
+local function own_hashes(st, conn)
+  if st.own then return st.own end
+  local query = form.info_element(disco.own_info(conn))
+  local s = M.hash_string(query)
+  st.own = { ver = M.ver(query), node = st.node }
+  for _, algo in ipairs { "sha-256", "sha3-256" } do st.own[algo] = core.base64(core.hash(algo, s)) end
+  return st.own
+end
+
+-- Is that a node under which we are known by a hash?
+local function is_alias(st, conn, node)
+  local own = own_hashes(st, conn)
+  return own.ver and node == own.node .. "#" .. own.ver or node == hash_node("sha-256", own["sha-256"])
+    or node == hash_node("sha3-256", own["sha3-256"])
+end
+
+local function legacy_element(st, _, conn)
+  local own = own_hashes(st, conn)
+  return own.ver and { "c", { xmlns = CAPS, hash = "sha-1", node = own.node, ver = own.ver } } or nil
+end
+
+local function element(st, stanza, conn)
+  local own = own_hashes(st, conn)
+  if not (stanza[2] or {}).to then st.presence = xexpr.canonical(stanza) end -- to be said again with other hashes
+  return { "c", { xmlns = CAPS2 }, { "hash", { xmlns = HASHES, algo = "sha-256" }, own["sha-256"] },
+    { "hash", { xmlns = HASHES, algo = "sha3-256" }, own["sha3-256"] } }
+end
+
+M.adds = { { { name = "presence" }, legacy_element }, { { name = "presence" }, element },
+  { { name = "presence", type = "unavailable" }, function(st, stanza)
+    if not (stanza[2] or {}).to then st.presence = nil end
+  end } }
+
+M.taps = { { { name = "presence", has = CAPS }, function(st, presence)
+    if not presence[2].type then hear(st, presence) end
+  end },
+  { { name = "presence", has = CAPS2 }, function(st, presence)
+    if not presence[2].type then hear(st, presence) end
+  end },
+  { { name = "presence", type = "unavailable" }, hear_no_more } }
+
+-- What we have has changed: that is announced a second later, once for all that changes until then.
+local function announce_later(st, conn)
+  st.own = nil
+  if st.timer or not st.presence then return end
+  st.timer = xmpp.after(1, function()
+    st.timer = nil
+    if st.presence and conn:state() == "ready" then conn:send(st.presence) end
+  end)
+end
+
+local function check_options(opts)
+  for name, value in pairs(opts) do
+    if name == "node" then
+      if type(value) ~= "string" then error("bad option 'node' (string expected, got " .. type(value) .. ")", 0) end
+    elseif name == "most" then
+      if type(value) ~= "number" then error("bad option 'most' (number expected, got " .. type(value) .. ")", 0) end
+    else
+      error(("there is no option '%s'"):format(tostring(name)), 0)
+    end
+  end
+end
+
+function M.start(st, conn, opts)
+  check_options(opts)
+  st.node, st.seen, st.n_seen, st.asking = opts.node or NODE, {}, 0, {}
+  st.cache = { by = {}, n = 0, most = opts.most or MOST, turn = 0 }
+  st.unwatch = ext.watch(conn, function() announce_later(st, conn) end)
+  disco.hook(conn, function(node) return is_alias(st, conn, node) end, function(jid)
+    local entry = st.seen[tostring(jid)]
+    return entry and look_up(st.cache, entry.key)
+  end)
+end
+
+function M.session(st)
+  st.seen, st.n_seen, st.presence = {}, 0, nil -- who is there is told anew
+end
+
+function M.stop(st, conn)
+  st.unwatch()
+  disco.hook(conn, nil, nil)
+  if st.timer then st.timer:cancel() end
+  if st.presence and conn:state() == "ready" then xmpp.after(1, function()
+    if st.presence and conn:state() == "ready" then conn:send(st.presence) end
+  end) end
+end
+
+--- The hashes with what they are of, least recently used first.
+function M.save(st)
+  local keys, out = {}, {}
+  for key in pairs(st.cache.by) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b) return st.cache.by[a].used < st.cache.by[b].used end)
+  for i, key in ipairs(keys) do out[i] = { key, st.cache.by[key].query } end
+  return out
+end
+
+--- What does not fit its hash is left out.
+function M.load(st, saved)
+  for _, pair in ipairs(saved) do
+    local key, query = pair[1], pair[2]
+    local info = form.read_info(query)
+    if info and fits(key, query) then keep(st.cache, key, query, info) end
+  end
+end
+
+return M

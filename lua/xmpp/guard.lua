@@ -1,0 +1,105 @@
+-- guard: calls of functions that somebody else wrote, by the modules above the transport. What such a function throws
+-- ends nothing but itself: it is told to xmpp.on_error, with whose it was.
+
+local core = require "xmpp.load"
+
+local M = {}
+
+local unpack = table.unpack or unpack -- luacheck: ignore 143
+local create, resume, status = coroutine.create, coroutine.resume, coroutine.status
+local debug = rawget(_G, "debug") -- a sandbox may be without
+local traceback = debug and debug.traceback
+
+-- An error object as text, with where it was thrown.
+local function with_trace(object)
+  local text = tostring(object)
+  return traceback and traceback(text, 2) or text
+end
+
+--- Tells xmpp.on_error, from the loop's next turn on.
+---@param who string "extension 'disco'"
+---@param what any what was thrown
+function M.report(who, what)
+  core.spawn(function() error(("%s: %s"):format(who, tostring(what)), 0) end)
+end
+
+-- Can a coroutine yield inside of a pcall? In Lua 5.1 it can't.
+local probe = create(function() pcall(coroutine.yield) end)
+resume(probe)
+local yields_across_pcall = status(probe) == "suspended"
+
+--- As pcall, for what may wait, in a coroutine that may. An error comes as text, with its traceback.
+---@return boolean ok
+---@return any ...
+function M.call(f, ...)
+  if yields_across_pcall then return xpcall(f, with_trace, ...) end
+  local n, arguments = select("#", ...), { ... }
+  local function checked(ok, ...)
+    if not ok then return false, tostring((...)) end
+    return true, ...
+  end
+  local promise = require "xmpp".spawn(function() return true, f(unpack(arguments, 1, n)) end)
+  return checked(promise:wait())
+end
+
+local function outcome(co, ok, ...)
+  if not ok then return false, tostring((...)), co end
+  return true, status(co) == "suspended", ...
+end
+
+--- Begins f(...) at once, in a coroutine of its own. What it throws after a wait goes to xmpp.on_error by itself.
+---@return boolean ok false: it threw
+---@return boolean|string waits it hasn't ended; or what it threw, as text
+---@return any ... what it returned; or its coroutine, for a traceback
+function M.begin(f, ...)
+  local co = create(f)
+  return outcome(co, resume(co, ...))
+end
+
+--- The same, for what isn't asked for results: what it throws is reported.
+---@param who string
+function M.go(who, f, ...)
+  local ok, why, co = M.begin(f, ...)
+  if not ok then M.report(who, traceback and traceback(co, why) or why) end
+end
+
+--- The table that a module keeps with a connection, and that goes with it.
+---@param conn xmpp.Conn
+---@param name string the module's
+---@return table
+function M.of(conn, name)
+  local about = core.conn.about(conn)
+  about.kept = about.kept or {}
+  about.kept[name] = about.kept[name] or {}
+  return about.kept[name]
+end
+
+--- Raises at `level` where v is no connection.
+function M.check_conn(v, fname, level)
+  if core.is_connection(v) then return end
+  error(("bad argument #1 to '%s' (connection expected, got %s)"):format(fname, type(v)), level + 1)
+end
+
+--- Raises at `level` where v is of another type.
+function M.check_type(v, kind, position, fname, level)
+  if type(v) == kind then return end
+  error(("bad argument #%d to '%s' (%s expected, got %s)"):format(position, fname, kind, type(v)), level + 1)
+end
+
+--- Raises at `level` where `opts`, argument `position`, has something else than the options in `known`, name -> type.
+---@return table opts never nil
+function M.check_opts(opts, known, position, fname, level)
+  if opts == nil then return {} end
+  M.check_type(opts, "table", position, fname, level + 1)
+  for option, value in pairs(opts) do
+    local kind = known[option]
+    if not kind then error(("'%s' has no option '%s'"):format(fname, core.shown(tostring(option))), level + 1) end
+    local fits = type(value) == kind or kind == "jid" and (type(value) == "string" or core.is_jid(value))
+    if not fits then
+      error(("bad option '%s' of '%s' (%s expected, got %s)"):format(option, fname, kind, type(value)), level + 1)
+    end
+  end
+  return opts
+end
+
+return M

@@ -1,0 +1,242 @@
+-- info: small questions about an entity: is it there (XEP-0199), what software is it (XEP-0092), what time has it
+-- (XEP-0202), since when is it idle (XEP-0012). Asking needs nothing. To answer them is an extension:
+--
+--   info.use(conn, { version = { name = "mybot", version = "1.2" }, time = true })    -- ping is on
+--
+-- They are answered to those whom disco lets know that we are there (disco.allows), and to nobody else.
+
+local core = require "xmpp.load"
+local disco = require "xmpp.disco"
+local ext = require "xmpp.ext"
+local guard = require "xmpp.guard"
+local iq = require "xmpp.iq"
+local xexpr = require "xmpp.xexpr"
+
+local M = { name = "info", needs = { disco } }
+
+local PING, VERSION, TIME, LAST = "urn:xmpp:ping", "jabber:iq:version", "urn:xmpp:time", "jabber:iq:last"
+
+-- Times (XEP-0082)
+
+-- Days from 1970-01-01 to a day of the Gregorian calendar.
+local function days(year, month, day)
+  if month <= 2 then year, month = year - 1, month + 12 end
+  return 365 * year + math.floor(year / 4) - math.floor(year / 100) + math.floor(year / 400)
+    + math.floor((153 * (month - 3) + 2) / 5) + day - 719469
+end
+
+local function offset_seconds(text)
+  if text == "Z" then return 0 end
+  local sign, hours, minutes = text:match "^([+-])(%d%d):(%d%d)$"
+  if not sign or tonumber(hours) > 23 or tonumber(minutes) > 59 then return nil end
+  return (hours * 3600 + minutes * 60) * (sign == "-" and -1 or 1)
+end
+
+-- Seconds since 1970 of "2006-12-19T17:58:35Z"; nil: that is no time.
+local function read_stamp(text)
+  local year, month, day, hour, minute, second, rest =
+    text:match "^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d%.?%d*)(.+)$"
+  local offset = year and offset_seconds(rest)
+  if not offset then return nil end
+  year, month, day = tonumber(year), tonumber(month), tonumber(day)
+  hour, minute, second = tonumber(hour), tonumber(minute), tonumber(second)
+  if month < 1 or month > 12 or day < 1 or day > 31 or hour > 24 or minute > 59 or second >= 61 then return nil end
+  return days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset
+end
+
+-- Asking
+
+local OPTIONS = { timeout = "number", from = "jid" }
+
+local function check(conn, jid, opts, fname)
+  guard.check_conn(conn, fname, 3)
+  if not core.is_jid(jid) then guard.check_type(jid, "string", 2, fname, 3) end
+  return guard.check_opts(opts, OPTIONS, 3, fname, 3)
+end
+
+local function bad(stanza, reason)
+  local who = core.shown(xexpr.attr(stanza, "from") or "our server")
+  return iq.bad_format(("the answer of %s: %s"):format(who, reason), stanza)
+end
+
+-- The answer's payload, which is that element.
+local function ask(conn, jid, name, xmlns, opts)
+  local answer, stanza = iq.get(conn, jid, { name, { xmlns = xmlns } }, { timeout = opts.timeout, from = opts.from })
+  if not answer then return nil, stanza end
+  if answer == true or answer[1] ~= name or xexpr.attr(answer, "xmlns") ~= xmlns then
+    return bad(stanza, name .. ": missing")
+  end
+  return answer, stanza
+end
+
+local PONG = { ["service-unavailable"] = true, ["feature-not-implemented"] = true }
+
+local function same(a, b)
+  local left, right = core.jid(a), core.jid(b)
+  return left ~= nil and left == right
+end
+
+--- Is it there (XEP-0199)? Who answers that he knows no pings is, too; but for a client's full address its server says
+--- the same when it isn't: see `err`.
+---@param conn xmpp.Conn
+---@param jid string|xmpp.Jid
+---@param opts? number|{ timeout: number?, from: string|xmpp.Jid|nil } a number: timeout
+---@return number? seconds that the answer took
+---@return xmpp.Error? err nil, err: none came, or a refusal; with seconds: what it answered instead of a pong
+function M.ping(conn, jid, opts)
+  if type(opts) == "number" then opts = { timeout = opts } end
+  opts = check(conn, jid, opts, "ping")
+  local began = core.now()
+  local answer, err = iq.get(conn, jid, { "ping", { xmlns = PING } }, { timeout = opts.timeout, from = opts.from })
+  if answer then return core.now() - began end
+  if err.layer == "stanza" and PONG[err.condition] and (err.by == nil or same(err.by, jid)) then
+    return core.now() - began, err
+  end
+  return nil, err
+end
+
+--- What software is it (XEP-0092)?
+---@param conn xmpp.Conn
+---@param jid string|xmpp.Jid
+---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
+---@return { name: string, version: string, os: string? }?
+---@return xmpp.Error?
+function M.version(conn, jid, opts)
+  opts = check(conn, jid, opts, "version")
+  local query, stanza = ask(conn, jid, "query", VERSION, opts)
+  if not query then return nil, stanza end
+  local out = { name = xexpr.text(query, "name", VERSION), version = xexpr.text(query, "version", VERSION),
+    os = xexpr.text(query, "os", VERSION) }
+  if not out.name then return bad(stanza, "query.name: missing") end
+  if not out.version then return bad(stanza, "query.version: missing") end
+  return out
+end
+
+--- What time has it (XEP-0202)? `utc` in seconds since 1970, `offset` of its own time to that in seconds.
+---@param conn xmpp.Conn
+---@param jid string|xmpp.Jid
+---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
+---@return { utc: number, offset: integer }?
+---@return xmpp.Error?
+function M.time(conn, jid, opts)
+  opts = check(conn, jid, opts, "time")
+  local answer, stanza = ask(conn, jid, "time", TIME, opts)
+  if not answer then return nil, stanza end
+  local utc, offset = read_stamp(xexpr.text(answer, "utc", TIME) or ""),
+    offset_seconds(xexpr.text(answer, "tzo", TIME) or "")
+  if not utc then return bad(stanza, "time.utc: a time expected") end
+  if not offset then return bad(stanza, "time.tzo: an offset expected") end
+  return { utc = utc, offset = offset }
+end
+
+--- Since how many seconds is it idle, gone (a bare address; `text` says why then), or running (a domain) (XEP-0012)?
+---@param conn xmpp.Conn
+---@param jid string|xmpp.Jid
+---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
+---@return { seconds: integer, text: string? }?
+---@return xmpp.Error?
+function M.last(conn, jid, opts)
+  opts = check(conn, jid, opts, "last")
+  local query, stanza = ask(conn, jid, "query", LAST, opts)
+  if not query then return nil, stanza end
+  local seconds, text = xexpr.attr(query, "seconds"), xexpr.text(query)
+  if not (seconds and seconds:find "^%d+$" and #seconds < 16) then
+    return bad(stanza, "query.seconds: a whole number expected")
+  end
+  return { seconds = tonumber(seconds), text = text ~= "" and text or nil }
+end
+
+-- Answering
+
+local os = rawget(_G, "os") -- a sandbox may be without
+
+local function version_answer(version)
+  local query = { "query", { xmlns = VERSION }, { "name", {}, version.name }, { "version", {}, version.version } }
+  if version.os then query[5] = { "os", {}, version.os } end
+  return function() return query end
+end
+
+local function zone(now)
+  local utc = os.date("!*t", now)
+  local here = os.date("*t", now)
+  here.isdst = false
+  local minutes = math.floor(os.difftime(os.time(here), os.time(utc)) / 60 + 0.5)
+  local sign = minutes < 0 and "-" or "+"
+  minutes = math.abs(minutes)
+  return ("%s%02d:%02d"):format(sign, math.floor(minutes / 60), minutes % 60)
+end
+
+local function time_answer()
+  local now = os.time()
+  return { "time", { xmlns = TIME }, { "tzo", {}, zone(now) }, { "utc", {}, os.date("!%Y-%m-%dT%H:%M:%SZ", now) } }
+end
+
+-- Since when nothing was done: what the program says, else since it is used.
+local function last_answer(last)
+  local began = core.now()
+  return function()
+    local idle = type(last) == "function" and last() or core.now() - began
+    return { "query", { xmlns = LAST, seconds = ("%.0f"):format(math.max(0, math.floor(idle))) } }
+  end
+end
+
+local KINDS = { version = "table", ping = "boolean", time = "boolean", last = "boolean function" }
+
+local function check_options(opts)
+  for name, value in pairs(opts) do
+    local kinds = KINDS[name]
+    if not kinds then error(("there is no option '%s'"):format(core.shown(tostring(name))), 0) end
+    if value and not kinds:find(type(value), 1, true) then
+      error(("bad option '%s' (%s expected, got %s)"):format(name, kinds:gsub(" ", " or "), type(value)), 0)
+    end
+  end
+  local v = opts.version or {}
+  for _, key in ipairs { "name", "version", "os" } do
+    if opts.version and type(v[key]) ~= "string" and (key ~= "os" or v[key] ~= nil) then
+      error(("bad option 'version' (version.%s: string expected, got %s)"):format(key, type(v[key])), 0)
+    end
+  end
+end
+
+-- A question's service, which answers those who may ask, and is told of in disco.
+local function serve(st, conn, xmlns, f)
+  st.offs[#st.offs + 1] = iq.serve(conn, "get", xmlns, function(_, stanza, c)
+    if not disco.allows(c, stanza[2].from) then return nil, "cancel", "service-unavailable" end
+    return f()
+  end)
+  st.offs[#st.offs + 1] = disco.add(conn, xmlns)
+end
+
+local function serve_all(st, conn, opts)
+  if opts.ping ~= false then serve(st, conn, PING, function() return true end) end
+  if opts.version then serve(st, conn, VERSION, version_answer(opts.version)) end
+  if opts.time then serve(st, conn, TIME, time_answer) end
+  if opts.last then serve(st, conn, LAST, last_answer(opts.last)) end
+end
+
+function M.stop(st)
+  for _, off in ipairs(st.offs) do off() end
+end
+
+function M.start(st, conn, opts)
+  check_options(opts)
+  st.offs = {}
+  local ok, why = pcall(serve_all, st, conn, opts) -- the program may serve one of them itself
+  if ok then return end
+  M.stop(st)
+  error(why, 0)
+end
+
+--- Answers what others ask. The operating system is told if it is given.
+---@param conn xmpp.Conn
+--- version: { name =, version =, os =? }; ping (true); time (false); last (false): a function that gives the seconds
+--- since somebody was active, or true: since `use`
+---@param opts? table
+---@return table? handle
+---@return xmpp.Error?
+function M.use(conn, opts)
+  local st, err = ext.use(conn, M, opts, 2)
+  return st, err
+end
+
+return M

@@ -1,0 +1,215 @@
+-- iq: questions, their answers, and services that answer others' questions (RFC 6120 8.2.3). An answer is taken from
+-- who was asked and nobody else; the core sees to that.
+
+local core = require "xmpp.load"
+local guard = require "xmpp.guard"
+local xexpr = require "xmpp.xexpr"
+
+local M = {}
+
+local TYPES = { auth = true, cancel = true, continue = true, modify = true, wait = true }
+local CONDITIONS = {}
+for word in ([[bad-request conflict feature-not-implemented forbidden gone internal-server-error item-not-found
+  jid-malformed not-acceptable not-allowed not-authorized policy-violation recipient-unavailable redirect
+  registration-required remote-server-not-found remote-server-timeout resource-constraint service-unavailable
+  subscription-required undefined-condition unexpected-request]]):gmatch "%S+" do CONDITIONS[word] = true end
+
+-- Errors
+
+--- An answer that does not hold together (ours; no RFC has it).
+---@param path string to what is wrong in it, and why
+---@param stanza xmpp.Stanza?
+---@return nil
+---@return xmpp.Error
+function M.bad_format(path, stanza)
+  return nil, core.error { layer = "stanza", condition = "bad-format", type = "cancel", retry = false, text = path,
+    stanza = stanza }
+end
+
+--- The error that a stanza of type error carries, as what comes after nil.
+---@param stanza xmpp.Stanza
+---@return nil
+---@return xmpp.Error
+function M.failure(stanza)
+  if not xexpr.child(stanza, "error") then return M.bad_format("iq: of type error, and has none", stanza) end
+  local e = xexpr.error(stanza)
+  local condition = CONDITIONS[e.condition] and e.condition or "undefined-condition"
+  local text = e.text ~= "" and e.text or "said by " .. (e.by or xexpr.attr(stanza, "from") or "our server")
+  return nil, core.error { layer = "stanza", condition = condition, type = e.type, retry = e.type == "wait",
+    app = e.app, by = e.by, text = core.shown(text), stanza = stanza }
+end
+
+-- Asking
+
+local OPTIONS = { timeout = "number", from = "jid" }
+
+-- The one child of a result, true: it has none; nil: it has several (RFC 6120 8.2.3: "zero or one").
+local function payload_of(stanza)
+  local next_child = xexpr.children(stanza)
+  local first, second = next_child(), nil
+  if first then second = next_child() end
+  if second then return nil end
+  return first or true
+end
+
+local function read_answer(response)
+  local kind = xexpr.attr(response, "type")
+  if kind == "error" then return M.failure(response) end
+  if kind ~= "result" then return M.bad_format("iq.type: result or error expected", response) end
+  local payload = payload_of(response)
+  if payload == nil then return M.bad_format("iq: a result has one child at most", response) end
+  return payload, response
+end
+
+local function check_address(to, position, fname)
+  if to == nil or core.is_jid(to) then return end
+  guard.check_type(to, "string", position, fname, 4)
+end
+
+local function ask(kind, conn, to, payload, opts)
+  guard.check_conn(conn, kind, 3)
+  check_address(to, 2, kind)
+  guard.check_type(payload, "table", 3, kind, 3)
+  opts = guard.check_opts(opts, OPTIONS, 4, kind, 3)
+  local jid, bad
+  if to ~= nil then jid, bad = core.jid(to) end
+  if bad then return nil, bad end
+  local stanza = { "iq", { type = kind, to = jid, from = opts.from }, payload }
+  local ok, why = core.check_stanza(stanza)
+  if not ok then error(("bad argument #3 to '%s' (%s)"):format(kind, why), 3) end
+  local response, err = conn:send_await(stanza, opts.timeout)
+  if not response then return nil, err end
+  return read_answer(response)
+end
+
+--- Asks for something, and waits for the answer.
+---@param conn xmpp.Conn
+---@param to string|xmpp.Jid|nil nil: our own account
+---@param payload xmpp.Element
+---@param opts? { timeout: number?, from: string|xmpp.Jid|nil } timeout: the connection's await_timeout; from: a
+--- component's address that asks
+---@return xmpp.Element|true|nil answer the result's child; true: it has none
+---@return xmpp.Stanza|xmpp.Error stanza the result; or why there is none, a stanza error with layer "stanza",
+--- `condition`, `type`, `text`, `app` (the application's condition), `by`, `stanza`
+function M.get(conn, to, payload, opts)
+  local answer, stanza = ask("get", conn, to, payload, opts)
+  return answer, stanza
+end
+
+--- Has something done, and waits for the answer. As `get`.
+---@param conn xmpp.Conn
+---@param to string|xmpp.Jid|nil
+---@param payload xmpp.Element
+---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
+---@return xmpp.Element|true|nil answer
+---@return xmpp.Stanza|xmpp.Error
+function M.set(conn, to, payload, opts)
+  local answer, stanza = ask("set", conn, to, payload, opts)
+  return answer, stanza
+end
+
+-- Serving
+
+-- What f returned, as the stanza that answers; nil and a reason: it is none.
+local function answer_of(question, payload, kind, condition, text)
+  local answer
+  if payload == true then
+    answer = xexpr.reply(question)
+  elseif type(payload) == "table" and type(payload[1]) == "string" then
+    answer = xexpr.reply(question, payload)
+  elseif payload == nil and TYPES[kind] and CONDITIONS[condition] and (text == nil or type(text) == "string") then
+    answer = xexpr.error_reply(question, kind, condition, text)
+  else
+    return nil, "a service returns an element, true, or nil, type, condition [, text]"
+  end
+  local ok, why = core.check_stanza(answer)
+  if not ok then return nil, "what it returned can't be sent: " .. why end
+  return answer
+end
+
+local function answer(service, question, conn)
+  local who = ("service of iq %s %s"):format(service.kind, service.xmlns)
+  local results = { guard.call(service.f, xexpr.children(question)(), question, conn) }
+  local reply, why
+  if results[1] then
+    reply, why = answer_of(question, results[2], results[3], results[4], results[5])
+  else
+    why = results[2]
+  end
+  if not reply then
+    guard.report(who, why)
+    reply = xexpr.error_reply(question, "wait", "internal-server-error")
+  end
+  conn:send(reply)
+end
+
+-- Who serves the question: of those for its namespace the one at its address, else the one for all.
+local function find(group, question)
+  local to = group.most > 0 and xexpr.attr(question, "to")
+  local jid = to and core.jid(to)
+  return jid and group.at[tostring(jid)] or group.all
+end
+
+-- Two taps: the first answers, which may take its time, and the question is held meanwhile; the second sees to it that
+-- nobody else is asked.
+local function open_group(conn, kind, xmlns)
+  local group, filter = { at = {}, most = 0, taps = {} }, { name = "iq", type = kind, xmlns = xmlns }
+  group.taps[1] = conn:tap(function(question, c)
+    local service = find(group, question)
+    if service then answer(service, question, c) end
+  end, filter)
+  group.taps[2] = conn:tap(function(question) return find(group, question) ~= nil end, filter)
+  return group
+end
+
+local function put(group, at, service)
+  if not at then group.all = service return end
+  group.at[at] = service
+  group.most = group.most + (service and 1 or -1)
+end
+
+local function address(at, level)
+  if at == nil then return nil end
+  local jid, err = core.jid(at)
+  if not jid then error(("bad option 'at' of 'serve' (%s)"):format(err.text), level + 1) end
+  return tostring(jid)
+end
+
+--- Answers questions of a kind: f(payload, stanza, conn) returns an element (a result with it), true (an empty
+--- result), or nil, type, condition [, text] (an error, RFC 6120 8.3). It may wait. What it throws is
+--- internal-server-error to who asks, and goes to xmpp.on_error. Who asks is in stanza[2].from: whether he may know is
+--- for f to decide. Raises where there is a service of that kind, namespace and address already.
+---@param conn xmpp.Conn
+---@param kind "get"|"set"
+---@param xmlns string the payload's namespace
+---@param f fun(payload: xmpp.Element, stanza: xmpp.Stanza, conn: xmpp.Conn): any, string?, string?, string?
+---@param opts? { at: string|xmpp.Jid|nil } at: the address of a component's that is asked (nil: any)
+---@return fun(): boolean off true the first time
+function M.serve(conn, kind, xmlns, f, opts)
+  guard.check_conn(conn, "serve", 2)
+  if kind ~= "get" and kind ~= "set" then error("bad argument #2 to 'serve' (get or set expected)", 2) end
+  guard.check_type(xmlns, "string", 3, "serve", 2)
+  guard.check_type(f, "function", 4, "serve", 2)
+  opts = guard.check_opts(opts, { at = "jid" }, 5, "serve", 2)
+  local groups, key, at = guard.of(conn, "iq"), kind .. " " .. xmlns, address(opts.at, 2)
+  local group = groups[key]
+  if group and (at and group.at[at] or not at and group.all) then
+    error(("iq %s %s is served already%s"):format(kind, core.shown(xmlns), at and " at " .. at or ""), 2)
+  end
+  group = group or open_group(conn, kind, xmlns)
+  groups[key] = group
+  local service = { kind = kind, xmlns = xmlns, f = f }
+  put(group, at, service)
+  return function()
+    if not service then return false end
+    service = nil
+    put(group, at, nil)
+    if not group.all and group.most == 0 then
+      groups[key] = nil
+      for _, off in ipairs(group.taps) do off() end
+    end
+    return true
+  end
+end
+
+return M

@@ -1,0 +1,42 @@
+-- rsm: the pages of long answers (XEP-0059). Builds and reads their elements; asks nothing by itself.
+
+local xexpr = require "xmpp.xexpr"
+
+local M = {}
+
+local RSM = "http://jabber.org/protocol/rsm"
+
+--- What is put into a question: at most so many items, those behind or in front of one (XEP-0059 2.1 to 2.3).
+---@param page { max: integer?, after: string?, before: string? } before "": the last page
+---@return xmpp.Element
+function M.request(page)
+  local set = { "set", { xmlns = RSM } }
+  for _, key in ipairs { "max", "after", "before" } do
+    if page[key] then set[#set + 1] = { key, {}, page[key] } end
+  end
+  return set
+end
+
+-- A whole number from 0 on, as XML Schema writes it; nil: it is none.
+local function whole(text)
+  local n = text and text:find "^%s*%d+%s*$" and tonumber(text)
+  return n and n < 2 ^ 53 and n or nil
+end
+
+--- What an answer says of its page; nil alone: it has no pages (all is there, or the service knows none); nil and a
+--- reason: it doesn't hold together.
+---@param x xmpp.Element the answer's payload
+---@return { first: string?, last: string?, count: integer?, index: integer? }?
+---@return string? reason
+function M.read(x)
+  local set = xexpr.child(x, "set", RSM)
+  if not set then return nil end
+  local first, count = xexpr.child(set, "first", RSM), xexpr.text(set, "count", RSM)
+  local page = { first = first and xexpr.text(first), last = xexpr.text(set, "last", RSM), count = whole(count),
+    index = first and whole(xexpr.attr(first, "index")) }
+  if count and not page.count then return nil, "set.count: a whole number expected" end
+  if (page.first == nil) ~= (page.last == nil) then return nil, "set: 'first' and 'last' come together" end
+  return page
+end
+
+return M
