@@ -210,6 +210,16 @@ describe("a link that breaks while a listener waits", function()
     finish()
   end)
 
+  it("ends no bound: what is held back leaves on the next link", function()
+    begin(GONE .. new_session() .. JOIN .. "cut\naccept\n" .. resume(0, "two") .. resumed(1, "two") .. r .. a(1)
+      .. late "1" .. late "2" .. r .. a(3) .. bye(), { timeout = 1.5 }, function()
+        join()
+        coroutine.yield()
+      end)
+    is_told("2", "written acked")
+    finish()
+  end)
+
   it("begins anew with the next session; who waits still is waited for no more", function()
     local called, first = 0, nil
     begin(GONE .. new_session() .. JOIN .. "cut\naccept\n" .. new_session("three", "two") .. JOIN .. told "one"
