@@ -390,6 +390,17 @@ describe("ext and sessions:", function()
     t:expect { "message", { to = "room@example.net" } }
   end))
 
+  it("what a hook has dropped is told nothing any more", testing.around(function(t)
+    local b = make "b"
+    ext.use(t.conn, make("a", { lost = function(_, c) ext.drop(c, b) end }))
+    ext.use(t.conn, b)
+    assert.is_true(ext.ready(t.conn))
+    stage.heard()
+    t:cut()
+    t:resume()
+    expect "b.stop a.resumed"
+  end))
+
   it("one that is used while there is no link begins when there is one, resumed or new", testing.around(function(t)
     local a, b = make "a", make "b"
     t:cut()

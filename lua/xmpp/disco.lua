@@ -290,7 +290,8 @@ end
 --- An entity and what belongs to it, with what belongs to that, and so on: each { jid =, node =?, name =?,
 --- identities =, features =, forms =, items = }. An item that has been met before, lies too deep or is beyond the bound
 --- stays { jid =, node =?, name =? }; so does one that could not be asked, with `error`, the condition. tree.more:
---- there was more than the bound let through. Items may name any address, which is asked then, each once: `max` bounds that.
+--- there was more than the bound let through. Items may name any address, which is asked then, each once: `max` bounds
+--- that.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@param opts? { node: string?, depth: integer?, max: integer?, timeout: number? } depth: levels of items (3); max:
