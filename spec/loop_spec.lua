@@ -649,6 +649,22 @@ describe("a variable to be closed", function()
   end)
 end)
 
+describe("every", function()
+  it("goes on when its function returns something, which is a dead coroutine's as all that is over", function()
+    local n, co, timer = 0, nil, nil
+    timer = xmpp.every(0.001, function()
+      co = coroutine.running()
+      n = n + 1
+      if n == 3 then timer:cancel() end
+      return "something", n
+    end)
+    local limit = xmpp.after(10, function() timer:cancel() end)
+    stage.turn_until(function() return n == 3 end)
+    limit:cancel()
+    assert.equal("dead", coroutine.status(co))
+  end)
+end)
+
 describe("on_error", function()
   before_each(function() stage.begin() end)
   after_each(stage.finish)

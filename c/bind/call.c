@@ -415,6 +415,7 @@ bool xb_call(lua_State *L, int nargs, const xb_task *task, int conn) {
   over = run(L, co, task->st, task, nargs, &results);
   if (over) {
     finish(L, task, came_to_true(co, results));
+    lua_pop(co, results); /* with something on its stack it would pass for one that has not begun */
     if (watched) keep_spare_cell(L, at - 1);
   } else if (watched) {
     keep_task(L, at, at - 1, task, conn);
