@@ -183,7 +183,7 @@ describe("a table that changes", function()
         coroutine.yield()
       end
     end)
-    local pause, mul = pace(0, 1000)
+    local pause, mul = pace.set(0, 1000)
     for _ = 1, 2000 do
       finalized(finalizer)
       worker()
@@ -191,7 +191,7 @@ describe("a table that changes", function()
       local back = second.by_lua_expat(f:sent())
       assert(tonumber(back[2].n) == #back - 2, "half of it")
     end
-    pace(pause, mul)
+    pace.set(pause, mul)
     assert.is_true(finalizers > 100, "hardly a finalizer has run")
   end)
 end)

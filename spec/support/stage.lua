@@ -23,8 +23,8 @@ local MANNERS = {
   IDLE,
   { name = "with a full collection in every callback", tick = function() collectgarbage() end },
   { name = "with a collector that never pauses", tick = function() end,
-    enter = function() return { pace(0, 1000) } end,
-    leave = function(old) pace(old[1], old[2]) end },
+    enter = function() return { pace.set(0, 1000) } end,
+    leave = function(old) pace.set(old[1], old[2]) end },
 }
 
 local GENERATIONAL = { name = "with a generational collector", tick = function() collectgarbage "step" end,
