@@ -153,7 +153,8 @@ check-sanitized:
 	  WERROR=-Werror all tests
 	@$(MAKE) --no-print-directory fuzzers
 	SO_DIR=build-san/lua PRELOAD="$$($(CC) -print-file-name=libasan.so)" LSAN_OPTIONS=suppressions=spec/support/lsan \
-	  ASAN_OPTIONS=intercept_tls_get_addr=0 LUA=$(LUA) prove -j$(JOBS) --exec spec/support/tap spec/support/fuzz-short $(filter-out $(NOT_SANITIZED),$(SPECS)) \
+	  ASAN_OPTIONS=intercept_tls_get_addr=0 LUA=$(LUA) \
+	  prove -j$(JOBS) --exec spec/support/tap spec/support/fuzz-short $(filter-out $(NOT_SANITIZED),$(SPECS)) \
 	  spec/support/hostile/run $(patsubst $(BUILD)/%,build-san/%,$(TESTS))
 .PHONY: tests
 tests: $(TESTS) $(BUILD)/test/precis_dump $(BUILD)/test/stringprep_dump

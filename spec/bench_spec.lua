@@ -7,7 +7,7 @@ local xmpp = require "xmpp"
 local build, lua, so_dir = os.getenv "BUILD" or "build", os.getenv "LUA" or "lua5.4", os.getenv "SO_DIR" or "lua"
 
 local function new(only)
-  return measure.new { stanzas = 200, only = only or "", build = build, lua = lua, so_dir = so_dir, limit = 60 }
+  return measure.new { stanzas = 200, only = only or "", build = build, lua = lua, so_dir = so_dir, limit = 400 }
 end
 
 -- Other people's, but for Prosody's and luaexpat's, aren't there where only tests are run.

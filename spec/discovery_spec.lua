@@ -5,6 +5,7 @@ local json = require "cjson"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
+local now = require "spec.support.uptime"
 local xmpp = require "xmpp"
 
 local CLIENT, DIRECT = "_xmpp-client._tcp.xmpp.test", "_xmpps-client._tcp.xmpp.test"
@@ -54,13 +55,6 @@ local function srv(priority, port, host, weight) return { priority, weight or 0,
 local function with(opts, more)
   for name, value in pairs(more or {}) do opts[name] = value end
   return opts
-end
-
-local function now()
-  local file = io.open "/proc/uptime"
-  local seconds = file:read "n"
-  file:close()
-  return seconds
 end
 
 -- Seconds, and the results of f().

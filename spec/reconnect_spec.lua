@@ -6,6 +6,7 @@ local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
 local proxy = require "spec.support.proxy"
 local server = require "spec.support.server"
+local uptime = require "spec.support.uptime"
 local xmpp = require "xmpp"
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
@@ -683,13 +684,6 @@ describe("a conflict", function()
 end)
 
 describe("a server that ends each session soon", function()
-  local function seconds()
-    local file = io.open "/proc/uptime"
-    local now = file:read "n"
-    file:close()
-    return now
-  end
-
   it("is dialled `attempts` times, though each login succeeds", function()
     local p = play(managed.session(), told "now", "cut\n",
       ("accept\n" .. managed.resume(1) .. managed.resumed(0) .. "cut\n"):rep(4), "accept\n")
@@ -712,8 +706,8 @@ describe("a server that ends each session soon", function()
     local conn = dialled(p, { reconnect = { min = 0, max = 1.5 } })
     local why, since, pauses = {}, nil, {}
     conn:on("state", function(state, err)
-      if state == "waiting" then why[#why + 1], since = err, seconds() end
-      if state == "connecting" then pauses[#pauses + 1] = seconds() - since end
+      if state == "waiting" then why[#why + 1], since = err, uptime() end
+      if state == "connecting" then pauses[#pauses + 1] = uptime() - since end
     end)
     assert.equal("at last", body(assert(conn:receive_blocking(30))))
     assert.equal(3, #why)

@@ -2,6 +2,7 @@
 -- though it has the debug library.
 local fed = require "spec.support.fed"
 local luas = require "spec.support.luas"
+local pace = require "spec.support.pace"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
@@ -100,7 +101,7 @@ describe("A program with the debug library", function()
       collected = collected + 1
     end
     local newproxy = rawget(_G, "newproxy")
-    local pause, mul = luas.pace(0, 1000)
+    local pause, mul = pace.set(0, 1000)
     conn:set_callback(function() end)
     conn:set_handler()
     for _ = 1, 2000 do
@@ -108,7 +109,7 @@ describe("A program with the debug library", function()
       f:feed "<message from='bob@xmpp.test/pc'><body>hi</body></message>"
       assert(conn:send { "message", {}, { "body", {}, "hi" } })
     end
-    luas.pace(pause, mul)
+    pace.set(pause, mul)
     assert.is_true(collected > 50)
     assert.equal("ready", conn:state())
   end)

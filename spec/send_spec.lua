@@ -3,6 +3,7 @@
 -- it. On fed bytes.
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
+local pace = require "spec.support.pace"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
@@ -526,7 +527,7 @@ describe("a finalizer that sends", function()
         wanted[id] = true
         sending = false
       end
-      local pause, mul = collectgarbage("setpause", 0), collectgarbage("setstepmul", 1000)
+      local pause, mul = pace.set(0, 1000)
       local text, deeds = {}, 0
       while deeds < 1500 or (n - 1000 - deeds < 100 and deeds < 50000) do -- the first cycle may be long in coming
         deeds = deeds + 1
@@ -539,8 +540,7 @@ describe("a finalizer that sends", function()
         text[#text + 1] = f:sent()
       end
       sending = true -- no more
-      collectgarbage("setpause", pause)
-      collectgarbage("setstepmul", mul)
+      pace.set(pause, mul)
       assert.is_nil(refused)
       text[#text + 1] = f:sent()
       local count, strange = 0, {}
@@ -566,21 +566,10 @@ describe("a finalizer that sends", function()
       act()
     end
     finalized(finalizer)
-    if _VERSION == "Lua 5.4" then
-      collectgarbage("incremental", 1, 1000, 30)
-    else
-      collectgarbage("setpause", 0)
-      collectgarbage("setstepmul", 1000000)
-    end
-    collectgarbage "restart" -- now, and not when so much has been allocated as was left over
+    pace.hurry()
     local ok, result = pcall(g)
     on = false
-    if _VERSION == "Lua 5.4" then
-      collectgarbage("incremental", 200, 100, 13)
-    else
-      collectgarbage("setpause", 200)
-      collectgarbage("setstepmul", 200)
-    end
+    pace.calm()
     return assert(ok and { result }, result)[1]
   end
 

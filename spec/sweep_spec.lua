@@ -2,6 +2,7 @@
 -- theirs, and tables that change while they are sent. What goes out is read back by lua-expat as it was meant, or it is
 -- refused.
 local fed = require "spec.support.fed"
+local pace = require "spec.support.pace"
 local second = require "spec.support.second"
 local xmpp = require "xmpp"
 
@@ -182,7 +183,7 @@ describe("a table that changes", function()
         coroutine.yield()
       end
     end)
-    local pause, mul = collectgarbage("setpause", 0), collectgarbage("setstepmul", 1000)
+    local pause, mul = pace.set(0, 1000)
     for _ = 1, 2000 do
       finalized(finalizer)
       worker()
@@ -190,8 +191,7 @@ describe("a table that changes", function()
       local back = second.by_lua_expat(f:sent())
       assert(tonumber(back[2].n) == #back - 2, "half of it")
     end
-    collectgarbage("setpause", pause)
-    collectgarbage("setstepmul", mul)
+    pace.set(pause, mul)
     assert.is_true(finalizers > 100, "hardly a finalizer has run")
   end)
 end)

@@ -276,8 +276,8 @@ static inline void xb_begin_writing(xb_writing *w, const char *ns, xb_address *a
   w->address = a;
 }
 
-/* Writes the table at `index`. 0; XM_EINVAL (reason), XM_ENOMEM: what is in the buffer then is for the caller to drop. Raises
- * no Lua error, runs no metamethod. */
+/* Writes the table at `index`. 0; XM_EINVAL (reason), XM_ENOMEM; then nothing is in the buffer. Raises no Lua error, runs no
+ * metamethod. */
 int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w);
 /* Pushes what xb_write will take for that attribute of the table at `index`, a number as text; nil: it has none. */
 void xb_push_attribute(lua_State *L, int index, const char *name);

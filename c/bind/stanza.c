@@ -477,6 +477,7 @@ static int write_root(lua_State *L, int index, xm_buf *out, xb_writing *w) {
   rc = write_element(&k, lua_gettop(L));
   if (rc == XM_OK && w->ns && w->address->name[0] == 'i') rc = check_iq(&k);
   lua_settop(L, top);
+  if (rc < 0) xm_out_abandon(&k.out);
   return rc;
 }
 

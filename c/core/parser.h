@@ -9,7 +9,7 @@
 #ifndef XM_PARSER_H
 #define XM_PARSER_H
 
-#include <expat.h>
+#include <expat.h> /* for xml as well, whose handlers speak its language */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

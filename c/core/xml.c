@@ -1,6 +1,5 @@
 #include "xml.h"
 
-#include <expat.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -5,6 +5,7 @@
 -- one order or the other: what the functions gave, what was heard, what was sent, what went wrong.
 local fed = require "spec.support.fed"
 local core = require "xmpp.core"
+local pace = require "spec.support.pace"
 local xmpp = require "xmpp"
 
 local SHARE = tonumber(arg[1])
@@ -18,23 +19,6 @@ local function finalized(f)
   if newproxy then getmetatable(newproxy(true)).__gc = f else setmetatable({}, { __gc = f }) end
 end
 
--- A whole cycle wherever the collector looks whether it has something to do.
-local function hurry()
-  if _VERSION == "Lua 5.4" then
-    collectgarbage("incremental", 1, 1000, 30)
-  else
-    collectgarbage("setpause", 0)
-    collectgarbage("setstepmul", 1000000)
-  end
-  collectgarbage "restart" -- now, and not when so much has been allocated as was left over
-end
-
-local function calm()
-  if _VERSION == "Lua 5.4" then collectgarbage("incremental", 200, 100, 13) return end
-  collectgarbage("setpause", 200)
-  collectgarbage("setstepmul", 200)
-end
-
 -- f() while act() is called by the k-th finalizer -> how many there were, what f gave
 local function with_finalizer(k, act, f)
   local n, on = 0, true
@@ -46,10 +30,10 @@ local function with_finalizer(k, act, f)
   end
   collectgarbage()
   finalized(finalizer)
-  hurry()
+  pace.hurry()
   local said = f()
   on = false
-  calm()
+  pace.calm()
   return n, said
 end
 

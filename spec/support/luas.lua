@@ -23,18 +23,6 @@ function luas.thrown(object)
   return object
 end
 
--- luas.pace(pause, multiplier): sets the collector's, in percent -> those that were
-local NEW_NAMES = { setpause = "pause", setstepmul = "stepmul" }
-local function set_parameter(name, value)
-  local ok, was = pcall(collectgarbage, name, value)
-  if ok then return was end
-  return collectgarbage("param", NEW_NAMES[name], value)
-end
-
-function luas.pace(pause, multiplier)
-  return set_parameter("setpause", pause), set_parameter("setstepmul", multiplier)
-end
-
 -- False: the test is reported as skipped.
 function luas.has(feature, title)
   if has[feature] == nil then error("nobody knows whether a Lua has " .. feature, 2) end

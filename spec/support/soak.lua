@@ -16,6 +16,7 @@
 --     excuses none, but bob's on ejabberd, which now and then puts what is new before the last of what it resends.
 local proxy = require "spec.support.proxy"
 local xexpr = require "xmpp.xexpr"
+local uptime = require "spec.support.uptime"
 local xmpp = require "xmpp"
 
 local soak = {}
@@ -42,14 +43,6 @@ host_config:
 ]]
 soak.CONF = { prosody = prosody, prosody13 = prosody, ejabberd = ejabberd, ejabberd24 = ejabberd }
 
--- Seconds since whenever, to a hundredth.
-local function clock()
-  local f = assert(io.open "/proc/uptime")
-  local seconds = f:read "*n"
-  f:close()
-  return seconds
-end
-
 -- The account
 
 local Account = {}
@@ -57,7 +50,7 @@ Account.__index = Account
 
 function soak.account()
   return setmetatable({ sent = 0, fate = {}, written = {}, deliveries = {}, bounced = {}, odd = {}, settled = 0,
-    told = clock() }, Account)
+    told = uptime() }, Account)
 end
 
 function Account:complain(...)
@@ -66,7 +59,7 @@ end
 
 -- What conn:send's `on` calls for message n.
 function Account:state(n, state, err)
-  self.told = clock()
+  self.told = uptime()
   if self.fate[n] then return self:complain("%d: %s after %s", n, state, self.fate[n]) end
   if state == "written" then
     if self.written[n] then self:complain("%d: written twice", n) end
@@ -80,7 +73,7 @@ function Account:state(n, state, err)
 end
 
 function Account:delivered(n)
-  self.told = clock()
+  self.told = uptime()
   self.deliveries[#self.deliveries + 1] = n
 end
 
@@ -160,10 +153,10 @@ function Party:heard(state, err)
   self.states[state] = (self.states[state] or 0) + 1
   if state == "closed" then self.ended = err or true end
   if state ~= "ready" then
-    self.since = self.since or clock()
+    self.since = self.since or uptime()
     return
   end
-  if self.since then self.longest = math.max(self.longest, clock() - self.since) end
+  if self.since then self.longest = math.max(self.longest, uptime() - self.since) end
   self.since = nil
   local rebound = self.conn:info().rebound
   if rebound ~= self.rebound and self.bound_anew then self:bound_anew() end
@@ -240,7 +233,7 @@ end
 -- ejabberd may store a message just after it has brought what was stored to a bob who has come back; he gets it when he
 -- comes back again.
 function Run:fetch()
-  self.fetched = clock()
+  self.fetched = uptime()
   if self.bob.conn:state() ~= "ready" or #self.account:close().lost == 0 then return end
   self.bob.conn:send { "presence", { type = "unavailable" } }
   self.bob.conn:send { "presence" }
@@ -248,14 +241,14 @@ end
 
 -- Raises when for long there was no news.
 function Run:check_news(level)
-  local since = clock() - self.account.told
+  local since = uptime() - self.account.told
   if since > PATIENCE then error(self:standstill(), level and level + 1 or 0) end
-  if since > FETCH and clock() - self.fetched > FETCH then self:fetch() end
+  if since > FETCH and uptime() - self.fetched > FETCH then self:fetch() end
 end
 
 -- For who is not in a coroutine.
 function Run:turn_until(is_so)
-  self.account.told = clock()
+  self.account.told = uptime()
   while not is_so() do
     self:check_news(2)
     xmpp.step(0.05)
@@ -293,15 +286,15 @@ function Run:may_send(cuts)
 end
 
 function Run:send_all()
-  local a, o, cuts, asked = self.account, self.options, 0, clock()
+  local a, o, cuts, asked = self.account, self.options, 0, uptime()
   while a.sent < o.stanzas or cuts < o.cuts do
     self:check_alive()
     while self:may_send(cuts) and self:send_one() do end
     xmpp.sleep(0.005)
-    if clock() - asked > 0.1 then
+    if uptime() - asked > 0.1 then
       local now = self:cuts()
       self.slack = now == cuts and self.slack + 2 or self.slack
-      cuts, asked = now, clock()
+      cuts, asked = now, uptime()
     end
   end
 end
@@ -322,7 +315,7 @@ function Run:figures(a)
   f.longest = math.max(self.alice.longest, self.bob.longest)
   f.acked, f.failed, f.lost, f.doubled, f.bounced, f.falls =
     a.acked, a.failed, #a.lost, a.doubled, a.bounced, a.falls
-  f.seconds = clock() - self.began
+  f.seconds = uptime() - self.began
   return f
 end
 
@@ -337,7 +330,7 @@ end
 -- options: seed; reconnect (the library's option, for both).
 function soak.start(s, options)
   local run = setmetatable({ server = s, options = options, account = soak.account(), tag = xmpp.id(), slack = 0,
-    began = clock(), fetched = 0 }, Run)
+    began = uptime(), fetched = 0 }, Run)
   run.bob = receiver(s, run.account, run.tag, options.seed * 2, options.reconnect)
   run.alice = sender(s, run.account, run.tag, options.seed * 2 + 1, options.reconnect)
   return run

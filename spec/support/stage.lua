@@ -6,6 +6,7 @@
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
 local luas = require "spec.support.luas"
+local pace = require "spec.support.pace"
 local xexpr = require "xmpp.xexpr"
 local xmpp = require "xmpp"
 
@@ -22,8 +23,8 @@ local MANNERS = {
   IDLE,
   { name = "with a full collection in every callback", tick = function() collectgarbage() end },
   { name = "with a collector that never pauses", tick = function() end,
-    enter = function() return { luas.pace(0, 1000) } end,
-    leave = function(old) luas.pace(old[1], old[2]) end },
+    enter = function() return { pace.set(0, 1000) } end,
+    leave = function(old) pace.set(old[1], old[2]) end },
 }
 
 local GENERATIONAL = { name = "with a generational collector", tick = function() collectgarbage "step" end,
