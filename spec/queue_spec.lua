@@ -53,6 +53,7 @@ describe("receive", function()
   end)
 
   it("calls no callback", function()
+    conn:stop_handler()
     conn:set_callback(hears "never")
     come(1)
     expect ""

@@ -323,9 +323,20 @@ server.each(function(s)
   end)
 
   describe("set_callback", function()
-    it("calls nobody while there is no handler", function()
+    it("installs the default handler where nobody has decided on one", function()
+      local alice, bob = login(s, "alice"), login(s, "bob")
+      local seen
+      bob:set_callback(function(stanza) seen = body(stanza) end)
+      assert.equal(xmpp.default_handler, bob:handler())
+      say(alice, bob, "Hi")
+      turn_until(function() return seen end, "the message")
+      assert.equal("Hi", seen)
+    end)
+
+    it("calls nobody where the handler was stopped", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local called = false
+      bob:stop_handler()
       bob:set_callback(function() called = true end)
       say(alice, bob, "Hi")
       assert.equal("Hi", body(assert(bob:receive_blocking(30))))

@@ -7,7 +7,7 @@
  *   conn    the connection's userdata: its life and its parts
  *   listen  who hears of its events
  *   add     what is appended to what is sent
- *   connect, send, receipt, dispatch, queue, callback   what is done with one
+ *   connect, send, receipt, dispatch, queue, line, callback   what is done with one
  *   jid     the Jid userdata
  *   bytes   hashes, base64
  *   module  luaopen, the loop's turns
@@ -28,6 +28,7 @@
 #include "out.h"
 #include "rnd.h"
 #include "route.h"
+#include "table.h"
 #include "tape.h"
 
 #define XB_CORE "xmpp.core" /* of the registry: the module, which a lua_State has once */
@@ -47,6 +48,7 @@ typedef struct xb_state xb_state;
 typedef struct xb_conn xb_conn;
 typedef struct xb_waiter xb_waiter;
 typedef struct xb_task xb_task;
+typedef struct xb_line xb_line;
 
 /* A list of them, oldest first. */
 typedef struct xb_waiters {
@@ -62,7 +64,6 @@ struct xb_state {
   bool closing;         /* lua_close has begun */
   bool closed;          /* it has come to us */
   bool warned;          /* of a connection that nobody had stopped */
-  bool told_idle;       /* of callbacks that nobody calls */
   const void *herald;   /* see xb_send_herald */
   unsigned nested;      /* coroutines that are being run, one inside the other */
   const xb_task *task;  /* of the call that runs, the innermost; NULL: none */
@@ -83,9 +84,11 @@ struct xb_state {
 
 /* One connection's userdata; its uservalue is a table: see the enum. */
 enum {
-  XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ABOUT,
-  XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL, XB_ON_SKIPPED, XB_ON_SESSION, XB_ADDS, XB_TAPS
+  XB_HANDLER = 1, XB_CALLBACKS, XB_TAPS, XB_MODES, XB_LINED, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ABOUT,
+  XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL, XB_ON_SKIPPED, XB_ON_SESSION, XB_ADDS
 };
+/* XB_MODES: how the function with that slot among the callbacks, or (less than 0) among the taps, is called. */
+enum { XB_ONCE = 1, XB_SERIAL = 2 };
 struct xb_conn {
   const void *kind;     /* it is one: see xb_check_conn */
   xb_state *st;
@@ -98,6 +101,7 @@ struct xb_conn {
   bool ended;           /* its waiters have been told */
   bool is_fed;          /* for tests: it has no link that could be stopped */
   enum { XB_NO_HANDLER, XB_DEFAULT_HANDLER, XB_OWN_HANDLER } handler;
+  bool decided;         /* the program has said which, or that there is to be none */
   bool logs, is_logging;
   bool closing;         /* it was stopped */
   bool resumable;       /* the server is asked to keep its sessions */
@@ -123,7 +127,11 @@ struct xb_conn {
   size_t dropped;       /* stanzas of the queue that were thrown away */
   bool told_full;       /* of that */
   bool suspends;        /* a handler or callback of its has waited: all are watched since */
-  size_t waiting, held; /* calls of these that wait now; bytes of their stanzas and coroutines */
+  size_t waiting, held; /* calls of these that wait now, be it in a line; bytes of their stanzas and coroutines */
+  xm_table lines;       /* of what is called for one sender at a time: by function and sender, while there is a call */
+  uint64_t seed;        /* of their hashes */
+  lua_Integer lined;    /* the newest place in XB_LINED */
+  xb_line *due, **due_end; /* those whose next may be called */
 };
 
 /* What a waiter waits for. */
@@ -146,6 +154,7 @@ struct xb_task {
   xb_conn *conn;        /* of the next two; kept alive by the task */
   xm_question *question; /* an iq that this call may answer; held */
   uint64_t once;        /* slot of a once-callback: removed if it returned true */
+  xb_line *line;        /* which goes on when this is over */
   unsigned session;     /* of a listener to new sessions: which; what it holds back leaves when the last of them is over */
   size_t size;          /* bytes that the connection is charged with while it waits */
   bool waits;           /* it is charged */
@@ -314,6 +323,8 @@ void xb_pin(lua_State *L, xb_conn *conn);
 /* A part (XB_HANDLER, ...) of the connection at an index; set: from the top of the stack. */
 void xb_push_part(lua_State *L, int conn, int part);
 void xb_set_part(lua_State *L, int conn, int part);
+/* XB_MODES, for a function's key. */
+unsigned xb_mode(lua_State *L, int conn, lua_Integer key);
 /* Gives the log function what there is for it. */
 void xb_drain_log(lua_State *L, xb_conn *conn, int index);
 int xb_l_is_connection(lua_State *L);
@@ -436,6 +447,31 @@ void xb_call_is_over(xb_conn *conn, size_t size);
 bool xb_must_park(const xb_conn *conn);
 /* Nobody can take what comes: reading stops, TCP pushes back; unless somebody waits for what has to be read first. */
 bool xb_is_full(xb_conn *conn);
+
+/* line.c: lines of stanzas before functions that are called for one at a time of each sender. A line is known by the function's
+ * key in XB_MODES and by the sender, `n` bytes. */
+
+/* A stanza whose turn it is, or isn't yet. */
+typedef struct xb_turn {
+  xb_line *line;
+  lua_Integer key;
+  size_t size;
+  xm_question *question; /* held; NULL: none */
+} xb_turn;
+/* NULL: nobody is being called. */
+xb_line *xb_find_line(const xb_conn *conn, lua_Integer key, const char *from, size_t n);
+/* Somebody is about to be; with xb_line_goes_on when that is over. NULL: no memory. */
+xb_line *xb_new_line(xb_conn *conn, lua_Integer key, const char *from, size_t n);
+/* The stanza on top of the stack, with size and question of `turn` (which is held once more), goes to the end of its line; pops
+ * it. false: meanwhile there is none. */
+bool xb_join_line(lua_State *L, xb_conn *conn, int index, lua_Integer key, const char *from, size_t n, xb_turn *turn);
+/* The call is over: the next has its turn, else the line ends. Takes no memory. */
+void xb_line_goes_on(xb_conn *conn, xb_line *line);
+/* Pushes a stanza whose turn it is; false: there is none. Takes no memory. */
+bool xb_next_in_line(lua_State *L, xb_conn *conn, int index, xb_turn *turn);
+/* The function is there no more: nor is who waits for it. */
+void xb_leave_lines(lua_State *L, xb_conn *conn, int index, lua_Integer key);
+void xb_free_lines(xb_conn *conn);
 
 /* callback.c */
 

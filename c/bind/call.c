@@ -216,6 +216,7 @@ static void finish(lua_State *L, const xb_task *t, bool done) {
     if (!lua_isnil(L, -1)) xb_remove_callback(L, t->conn, lua_gettop(L), t->once);
     lua_pop(L, 1);
   }
+  if (t->line && t->conn->c) xb_line_goes_on(t->conn, t->line);
   if (t->question && xm_question_release(t->conn->c ? xm_conn_route(t->conn->c) : NULL, t->question))
     xb_answer_unavailable(t->conn, t->question);
 }

@@ -27,16 +27,22 @@ void xb_push_default_handler(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &default_key);
 }
 
+/* The function on top of the stack becomes the handler of the connection at 1; pops it. */
+static void set_handler(lua_State *L, xb_conn *conn) {
+  conn->decided = true;
+  conn->handler = lua_tocfunction(L, -1) == xb_l_default_handler ? XB_DEFAULT_HANDLER : XB_OWN_HANDLER;
+  xb_set_part(L, 1, XB_HANDLER);
+  xb_keep_alive(L, conn);
+  xb_mark_ready(conn); /* for what was queued before */
+  xb_begun(L);
+}
+
 int xb_l_set_handler(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   lua_settop(L, 2);
   if (lua_isnil(L, 2)) xb_push_default_handler(L), lua_replace(L, 2);
   luaL_checktype(L, 2, LUA_TFUNCTION);
-  conn->handler = lua_tocfunction(L, 2) == xb_l_default_handler ? XB_DEFAULT_HANDLER : XB_OWN_HANDLER;
-  xb_set_part(L, 1, XB_HANDLER);
-  xb_keep_alive(L, conn);
-  xb_mark_ready(conn); /* for what was queued before */
-  xb_begun(L);
+  set_handler(L, conn);
   return 0;
 }
 
@@ -44,6 +50,7 @@ int xb_l_stop_handler(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   if (conn->handler != XB_NO_HANDLER) xb_note_asked(conn); /* who had one will want the rest */
   conn->handler = XB_NO_HANDLER;
+  conn->decided = true;
   lua_pushnil(L);
   xb_set_part(L, 1, XB_HANDLER);
   xb_keep_alive(L, conn);
@@ -84,7 +91,7 @@ static const char *filter_name(lua_State *L) {
 }
 
 static void check_filter_keys(lua_State *L) {
-  static const char *const known[] = {"name", "type", "xmlns", "has", "from", "id"};
+  static const char *const known[] = {"name", "type", "xmlns", "has", "from", "id", "serial"};
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
     const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
     bool is_known = false;
@@ -96,68 +103,94 @@ static void check_filter_keys(lua_State *L) {
     else
       lua_pushstring(L, key);
     luaL_argerror(L, 3,
-                  lua_pushfstring(L, "a filter has no '%s'; it has name, type, xmlns, has, from, id", lua_tostring(L, -1)));
+                  lua_pushfstring(L, "a filter has no '%s'; it has name, type, xmlns, has, from, id, serial", lua_tostring(L, -1)));
   }
 }
 
-/* The function at 2 becomes that slot's. May raise. */
-static void put_callback(lua_State *L, uint64_t slot, bool once) {
-  xb_push_part(L, 1, XB_ONCE);
-  if (once) {
-    lua_pushboolean(L, 1);
-  } else {
-    lua_pushnil(L);
-  }
-  lua_rawseti(L, -2, (lua_Integer)slot);
-  xb_push_part(L, 1, XB_CALLBACKS);
+/* How the filter at 3 wants its function to be called. */
+static unsigned filter_mode(lua_State *L) {
+  const char *s = filter_field(L, "serial");
+  if (!s) return 0;
+  if (strcmp(s, "from") == 0) return XB_SERIAL;
+  xb_push_shown(L, -1);
+  refuse_filter(L, "serial", lua_pushfstring(L, "'from' expected, got '%s'", lua_tostring(L, -1)));
+  return 0;
+}
+
+/* The function at 2 becomes that slot's, of a part; `key` is its in XB_MODES. May raise. */
+static void put_function(lua_State *L, int part, uint64_t slot, lua_Integer key, unsigned mode) {
+  xb_push_part(L, 1, XB_MODES);
+  if (mode) lua_pushinteger(L, mode);
+  else lua_pushnil(L);
+  lua_rawseti(L, -2, key);
+  xb_push_part(L, 1, part);
   lua_pushvalue(L, 2);
   lua_rawseti(L, -2, (lua_Integer)slot);
 }
 
-/* The filter at 3: NULL, or `f` filled in. Its strings stay on the stack. */
-static const xm_filter *read_filter(lua_State *L, xm_filter *f) {
+/* It is gone; takes no memory. */
+static void take_function(lua_State *L, xb_conn *conn, int at, int part, uint64_t slot, lua_Integer key) {
+  xb_push_part(L, at, part);
+  lua_pushnil(L);
+  lua_rawseti(L, -2, (lua_Integer)slot);
+  if (xb_mode(L, at, key)) {
+    xb_push_part(L, at, XB_MODES);
+    lua_pushnil(L);
+    lua_rawseti(L, -2, key);
+    lua_pop(L, 1);
+    xb_leave_lines(L, conn, at, key);
+  }
+  lua_pop(L, 1);
+}
+
+/* The filter at 3: NULL, or `f` filled in, and how its function is called. Its strings stay on the stack. */
+static const xm_filter *read_filter(lua_State *L, xm_filter *f, unsigned *mode) {
   lua_settop(L, 3);
+  *mode = 0;
   if (lua_isnil(L, 3)) return NULL;
   luaL_checktype(L, 3, LUA_TTABLE);
   check_filter_keys(L);
+  *mode = filter_mode(L);
   *f = (xm_filter){filter_name(L),         filter_field(L, "type"), filter_field(L, "xmlns"),
                    filter_field(L, "has"), filter_field(L, "from"), filter_field(L, "id")};
   return f;
 }
 
-/* set_callback(cb, filter), set_callback_once(cb, filter) */
-static int add_callback(lua_State *L, bool once) {
+/* set_callback(cb, filter), set_callback_once(cb, filter). Where nobody has decided who gets stanzas, the first
+ * installs what calls it. */
+static int add_callback(lua_State *L, unsigned once) {
   xb_conn *conn = xb_check_conn(L);
   xm_filter room;
   const xm_filter *f;
   uint64_t slot;
+  unsigned mode;
   luaL_checktype(L, 2, LUA_TFUNCTION);
-  f = read_filter(L, &room);
+  f = read_filter(L, &room, &mode);
   slot = xm_filters_last(conn->callbacks) + 1;
-  put_callback(L, slot, once); /* first: no slot is ever without its function */
-  if (xm_filters_add(conn->callbacks, f) >= 0) return 0;
-  xb_remove_callback(L, conn, 1, slot);
-  return luaL_error(L, "not enough memory");
+  put_function(L, XB_CALLBACKS, slot, (lua_Integer)slot, mode | once); /* first: no slot is ever without its function */
+  if (!conn->decided) xb_pin(L, conn); /* what needs memory comes before what is done */
+  if (xm_filters_add(conn->callbacks, f) < 0) {
+    xb_remove_callback(L, conn, 1, slot);
+    return luaL_error(L, "not enough memory");
+  }
+  if (!conn->decided) {
+    xb_push_default_handler(L);
+    set_handler(L, conn);
+  }
+  return 0;
 }
 
 int xb_l_set_callback(lua_State *L) {
-  return add_callback(L, false);
+  return add_callback(L, 0);
 }
 
 int xb_l_set_callback_once(lua_State *L) {
-  return add_callback(L, true);
+  return add_callback(L, XB_ONCE);
 }
 
 void xb_remove_callback(lua_State *L, xb_conn *conn, int index, uint64_t slot) {
-  static const int parts[] = {XB_CALLBACKS, XB_ONCE};
-  int i;
   xm_filters_remove(conn->callbacks, slot);
-  for (i = 0; i < 2; i++) {
-    xb_push_part(L, index, parts[i]);
-    lua_pushnil(L);
-    lua_rawseti(L, -2, (lua_Integer)slot);
-    lua_pop(L, 1);
-  }
+  take_function(L, conn, index, XB_CALLBACKS, slot, (lua_Integer)slot);
 }
 
 int xb_l_unset_callback(lua_State *L) {
@@ -180,10 +213,7 @@ int xb_l_unset_callback(lua_State *L) {
 
 static void remove_tap(lua_State *L, int at, xb_conn *conn, uint64_t slot) {
   xm_filters_remove(conn->taps, slot);
-  xb_push_part(L, at, XB_TAPS);
-  lua_pushnil(L);
-  lua_rawseti(L, -2, (lua_Integer)slot);
-  lua_pop(L, 1);
+  take_function(L, conn, at, XB_TAPS, slot, -(lua_Integer)slot);
 }
 
 /* off() -> was it still there? Its connection and slot are upvalues. */
@@ -208,8 +238,9 @@ int xb_l_tap(lua_State *L) {
   xm_filter room;
   const xm_filter *f;
   uint64_t slot;
+  unsigned mode;
   luaL_checktype(L, 2, LUA_TFUNCTION);
-  f = read_filter(L, &room);
+  f = read_filter(L, &room, &mode);
   lua_pushvalue(L, 1);
   lua_pushinteger(L, 0);
   lua_pushcclosure(L, l_off, 2);
@@ -217,9 +248,7 @@ int xb_l_tap(lua_State *L) {
   slot = xm_filters_last(conn->taps) + 1; /* now that nothing below runs finalizers, which might add one */
   lua_pushinteger(L, (lua_Integer)slot);
   lua_setupvalue(L, 4, 2);
-  xb_push_part(L, 1, XB_TAPS);
-  lua_pushvalue(L, 2);
-  lua_rawseti(L, -2, (lua_Integer)slot);
+  put_function(L, XB_TAPS, slot, -(lua_Integer)slot, mode);
   if (xm_filters_add(conn->taps, f) < 0) {
     remove_tap(L, 1, conn, slot);
     return luaL_error(L, "not enough memory");

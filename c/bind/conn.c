@@ -111,6 +111,7 @@ static int l_gc(lua_State *L) {
   conn->c = NULL;
   xm_filters_free(conn->callbacks);
   xm_filters_free(conn->taps);
+  xb_free_lines(conn);
   xm_loop_sync(conn->loop);
   xm_loop_release(conn->loop);
   xb_less_to_do(st);
@@ -139,6 +140,15 @@ void xb_set_part(lua_State *L, int conn, int part) {
   lua_insert(L, -2);
   lua_rawseti(L, -2, part);
   lua_pop(L, 1);
+}
+
+unsigned xb_mode(lua_State *L, int conn, lua_Integer key) {
+  unsigned mode;
+  xb_push_part(L, conn, XB_MODES);
+  lua_rawgeti(L, -1, key);
+  mode = (unsigned)lua_tointeger(L, -1);
+  lua_pop(L, 2);
+  return mode;
 }
 
 /* The log: f("in" or "out", text). */

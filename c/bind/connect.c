@@ -258,14 +258,13 @@ static xb_conn *new_conn(lua_State *L) {
   xb_conn *conn = lua_newuserdatauv(L, sizeof *conn, 1);
   int part;
   *conn = (xb_conn){.kind = &xb_conn_kind, .st = xb_state_of(L), .ended = true};
+  conn->due_end = &conn->due;
   luaL_setmetatable(L, XB_CONN);
-  lua_createtable(L, XB_TAPS, 0);
+  lua_createtable(L, XB_ADDS, 0);
   for (part = XB_CALLBACKS; part <= XB_RECEIPTS; part++) {
     lua_newtable(L);
     lua_rawseti(L, -2, part);
   }
-  lua_newtable(L);
-  lua_rawseti(L, -2, XB_TAPS);
   lua_getfield(L, 1, "log");
   lua_rawseti(L, -2, XB_LOG);
   lua_getfield(L, 1, "password"); /* should it have to log in once more, until it is bound */

@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "ns.h"
+#include "spelled.h"
 
 enum {
   CALLS_A_TURN = 128, /* of one connection, then others have their turn */
@@ -27,32 +28,69 @@ static void need_table(dispatch *d) {
   d->table = lua_gettop(d->L);
 }
 
-/* Calls the function on top of the stack with stanza and connection. */
-static xb_outcome deliver(dispatch *d, const char *what, uint64_t once) {
+/* How a function is called: with whose name for its errors, and what is to be done when it is over. */
+typedef struct way {
+  const char *what;
+  uint64_t once; /* a once-callback's slot */
+  xb_line *line;
+} way;
+
+/* Calls the function on top of the stack with stanza and connection. The memory for that has been taken, where there is
+ * something to be done when it is over. */
+static xb_outcome deliver(dispatch *d, const way *how) {
   xb_outcome outcome;
-  xb_task task = {.st = d->conn->st, .question = d->question, .once = once, .size = d->size};
-  if (d->question) {
-    xb_prepare_call(d->L, d->conn->st); /* who holds it must be called */
-    xm_question_hold(d->question);
-  }
-  if (d->question || once || d->conn->suspends) task.conn = d->conn; /* to watch each call would cost who never waits */
+  xb_task task = {.st = d->conn->st, .question = d->question, .once = how->once, .line = how->line, .size = d->size};
+  if (d->question) xm_question_hold(d->question);
+  if (d->question || how->once || how->line || d->conn->suspends)
+    task.conn = d->conn; /* to watch each call would cost who never waits */
   lua_pushvalue(d->L, d->table);
   lua_pushvalue(d->L, d->at);
-  outcome = xb_call(d->L, 2, &task, what, d->at, d->table);
+  outcome = xb_call(d->L, 2, &task, how->what, d->at, d->table);
   if (outcome == XB_WAITS) d->conn->suspends = true;
   return outcome;
 }
 
-/* The slot's function goes to the top of the stack. */
-static uint64_t push_callback(dispatch *d, uint64_t slot) {
-  uint64_t once;
-  xb_push_part(d->L, d->at, XB_ONCE);
-  once = lua_rawgeti(d->L, -1, (lua_Integer)slot) == LUA_TNIL ? 0 : slot;
-  xb_push_part(d->L, d->at, XB_CALLBACKS);
-  lua_rawgeti(d->L, -1, (lua_Integer)slot);
-  lua_replace(d->L, -4);
-  lua_pop(d->L, 2);
-  return once;
+/* The callback's or tap's with that key. */
+static xb_outcome call(dispatch *d, lua_Integer key, unsigned mode, xb_line *line) {
+  way how = {.what = key < 0 ? "tap" : "callback", .once = mode & XB_ONCE ? (uint64_t)key : 0, .line = line};
+  xb_push_part(d->L, d->at, key < 0 ? XB_TAPS : XB_CALLBACKS);
+  lua_rawgeti(d->L, -1, key < 0 ? -key : key);
+  lua_remove(d->L, -2);
+  return deliver(d, &how);
+}
+
+static bool join_line(dispatch *d, lua_Integer key, const xm_spelled *from) {
+  xb_turn turn = {.size = d->size, .question = d->question};
+  if (!xb_find_line(d->conn, key, from->s, from->n)) return false;
+  lua_pushvalue(d->L, d->table);
+  return xb_join_line(d->L, d->conn, d->at, key, from->s, from->n, &turn);
+}
+
+/* One at a time for each sender. Taking memory runs finalizers, by which a call may end, or begin. */
+static xb_outcome call_in_turn(dispatch *d, lua_Integer key, unsigned mode) {
+  xm_jid room[2];
+  xm_spelled from;
+  xb_line *line;
+  size_t n;
+  const char *s;
+  xb_push_attribute(d->L, d->table, "from"); /* which keeps it */
+  s = lua_tolstring(d->L, -1, &n);
+  from = xm_spelled_of(s ? s : "", s ? n : 0, room);
+  do {
+    if (join_line(d, key, &from)) return lua_pop(d->L, 1), XB_WAITS;
+    xb_prepare_call(d->L, d->conn->st);
+  } while (xb_find_line(d->conn, key, from.s, from.n));
+  line = xb_new_line(d->conn, key, from.s, from.n);
+  if (!line) luaL_error(d->L, "not enough memory");
+  lua_pop(d->L, 1);
+  return call(d, key, mode, line);
+}
+
+static xb_outcome to_function(dispatch *d, lua_Integer key) {
+  unsigned mode = xb_mode(d->L, d->at, key);
+  if (mode & XB_SERIAL) return call_in_turn(d, key, mode);
+  if (d->question) xb_prepare_call(d->L, d->conn->st); /* who holds it must be called */
+  return call(d, key, mode, NULL);
 }
 
 /* Those that want a stanza, in order of installation. */
@@ -154,10 +192,7 @@ static tapped to_taps(dispatch *d) {
   for (i = 0; i < w.n && got != CONSUMED; i++) {
     if (!xm_filters_holds(d->conn->taps, w.slots[i])) continue;
     need_question(d);
-    xb_push_part(d->L, d->at, XB_TAPS);
-    lua_rawgeti(d->L, -1, (lua_Integer)w.slots[i]);
-    lua_remove(d->L, -2);
-    got = deliver(d, "tap", 0) == XB_TRUE ? CONSUMED : SEEN;
+    got = to_function(d, -(lua_Integer)w.slots[i]) == XB_TRUE ? CONSUMED : SEEN;
   }
   return got;
 }
@@ -170,7 +205,7 @@ static void to_callbacks(dispatch *d) {
   if (w.n == 0) return;
   need_table(d);
   for (i = 0; i < w.n; i++)
-    if (xm_filters_holds(d->conn->callbacks, w.slots[i])) deliver(d, "callback", push_callback(d, w.slots[i]));
+    if (xm_filters_holds(d->conn->callbacks, w.slots[i])) to_function(d, (lua_Integer)w.slots[i]);
 }
 
 static void to_queue(dispatch *d) {
@@ -192,6 +227,7 @@ static void release(dispatch *d) {
 
 /* What taps have left of it, where there is a handler. */
 static void to_handler(dispatch *d) {
+  static const way how = {.what = "handler"};
   int handler;
   if (d->conn->handler == XB_DEFAULT_HANDLER) {
     need_question(d);
@@ -201,8 +237,9 @@ static void to_handler(dispatch *d) {
     handler = lua_gettop(d->L);
     need_question(d);
     need_table(d);
+    if (d->question) xb_prepare_call(d->L, d->conn->st); /* who holds it must be called */
     lua_pushvalue(d->L, handler);
-    deliver(d, "handler", 0);
+    deliver(d, &how);
   }
 }
 
@@ -269,6 +306,21 @@ static void offer_queued(lua_State *L, xb_conn *conn, int at, const xb_queued *w
     else xb_put_back(L, conn, at, was);
   }
   release(&d);
+}
+
+/* One that waited in a line. */
+static bool next_in_line(lua_State *L, xb_conn *conn) {
+  dispatch d = {.L = L, .conn = conn, .at = 1};
+  xb_turn turn;
+  if (!conn->due) return false;
+  xb_prepare_call(L, conn->st); /* who has left the line is called */
+  if (!xb_next_in_line(L, conn, 1, &turn)) return false;
+  d.table = lua_gettop(L);
+  d.size = turn.size;
+  d.question = conn->asked = turn.question;
+  call(&d, turn.key, xb_mode(L, 1, turn.key), turn.line);
+  release(&d);
+  return true;
 }
 
 /* default_handler(stanza, conn) */
@@ -468,6 +520,7 @@ static void work(lua_State *L, xb_conn *conn, turn *t) {
   xm_conn_event ev;
   bool is_stanza;
   if (conn->event == XM_CONN_NOTHING) {
+    if (next_in_line(L, conn)) return (void)t->left--;
     is_stanza = next_queued(L, conn);
     t->left -= is_stanza;
     t->stanzas += is_stanza;

@@ -178,16 +178,6 @@ static void tell_full(lua_State *L, xb_conn *conn, int at) {
   xb_report(L, NULL, &site);
 }
 
-/* Callbacks are there, but nothing that calls them, nor anybody who takes stanzas: that is a line forgotten, usually. */
-static void warn_once(lua_State *L, xb_conn *conn) {
-  static const char *const words[] = {"xmpp: a stanza has come for a connection that has callbacks, but no handler that calls "
-                                      "them: it waits in the receive queue (conn:set_handler() installs the default handler, "
-                                      "which does; this is said once)", NULL};
-  if (conn->st->told_idle || conn->asked_at || !xm_filters_after(conn->callbacks, 0)) return;
-  conn->st->told_idle = true;
-  xb_say(L, words);
-}
-
 void xb_queue(lua_State *L, xb_conn *conn, int at, size_t size) {
   bool drops = conn->queued > limit(conn) && !is_asked(conn);
   bool is_next = conn->offered == conn->last;
@@ -197,6 +187,5 @@ void xb_queue(lua_State *L, xb_conn *conn, int at, size_t size) {
     conn->offered = conn->last;
     conn->fresh -= size;
   }
-  warn_once(L, conn);
   if (drops) tell_full(L, conn, at);
 }

@@ -197,6 +197,9 @@ function Jid:with_resource(resource) end
 ---@field has? string the namespace of any of its child elements
 ---@field from? string|xmpp.Jid its sender, also as a server of RFC 6122 writes it (`strasse@` for `straße@`)
 ---@field id? string its id attribute
+--- "from": called for one stanza of each sender (a full JID) at a time, in order; the next has its turn when the call is
+--- over. What waits for its turn goes on to others meanwhile, and counts as a call that waits (the option max_queue).
+---@field serial? "from"
 
 --- Gets every stanza of its connection; what it returns is ignored. Runs in a coroutine, so it may wait.
 ---@alias xmpp.Handler fun(stanza: xmpp.Stanza, conn: xmpp.Conn)
@@ -319,6 +322,7 @@ function Conn:stop_handler() end
 function Conn:handler() end
 
 --- Adds a callback at the end of the list that the default handler goes through; in effect from the next stanza on.
+--- Where nobody has decided on a handler (set_handler, stop_handler), the first installs the default one.
 ---@param callback xmpp.Callback
 ---@param filter? xmpp.Filter
 function Conn:set_callback(callback, filter) end
@@ -337,9 +341,9 @@ function Conn:unset_callback(callback) end
 ---@return xmpp.Callback[]
 function Conn:callbacks() end
 
---- Adds a tap: a function that is asked before the handler, the callbacks and the receive queue, whatever handler there is,
---- in effect from the next stanza on. If it returns exactly true before it first waits, nobody else gets the stanza. With no
---- handler, a stanza that some tap wanted isn't put in the receive queue.
+--- Adds a tap: a function that is asked before the handler, the callbacks and the receive queue, whatever handler there
+--- is, in effect from the next stanza on. If it returns exactly true before it first waits, nobody else gets the stanza.
+--- With no handler, a stanza that some tap wanted isn't put in the receive queue.
 ---@param tap xmpp.Callback
 ---@param filter? xmpp.Filter
 ---@return fun(): boolean off takes it away, in effect at once; was it still there?
