@@ -1,5 +1,9 @@
-/* add: children that functions append to what is sent. */
-#include "bind.h"
+#include "add.h"
+
+#include "call.h"
+#include "listen.h"
+#include "parts.h"
+#include "stanza.h"
 
 enum { CELL_FUNC = 1, CELL_NAME, CELL_TYPE }; /* a cell's first is what listen looks at */
 

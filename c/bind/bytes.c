@@ -1,7 +1,8 @@
-/* bytes: hashes and base64, for what lies above the transport. */
+#include "bytes.h"
+
 #include "b64.h"
-#include "bind.h"
 #include "digest.h"
+#include "fault.h"
 
 /* hash(name, data) -> the hash, as bytes. Raises for a name that there is none of. */
 int xb_l_hash(lua_State *L) {

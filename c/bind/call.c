@@ -1,9 +1,9 @@
-/* call: the one protected door into Lua. Whatever of the user's runs, runs in a coroutine that is resumed here, so it may
- * throw, yield, and wait; errors go to on_error and nowhere else. */
+#include "call.h"
+
 #include <stdio.h>
 #include <string.h>
 
-#include "bind.h"
+#include "say.h"
 
 static const char spare_key, spare_cell_key, cells_key, sites_key, owners_key, watch_key, on_error_key; /* of the registry */
 
@@ -121,85 +121,6 @@ int xb_l_on_error(lua_State *L) {
   return 1;
 }
 
-void xb_push_shown(lua_State *L, int index) {
-  char shown[101];
-  size_t i, n;
-  const char *s = luaL_checklstring(L, index, &n);
-  if (n >= sizeof shown) n = sizeof shown - 1;
-  for (i = 0; i < n; i++) shown[i] = (char)(s[i] ? s[i] : '?');
-  shown[n] = '\0';
-  xm_err_mend(shown);
-  lua_pushstring(L, shown);
-}
-
-/* shown(s) -> what an error may say of it */
-int xb_l_shown(lua_State *L) {
-  xb_push_shown(L, 1);
-  return 1;
-}
-
-void xb_push_error(lua_State *L, const xm_err *e) {
-  lua_createtable(L, 0, 5);
-  lua_pushstring(L, xm_layer_name(e->layer));
-  lua_setfield(L, -2, "layer");
-  lua_pushstring(L, e->condition);
-  lua_setfield(L, -2, "condition");
-  lua_pushstring(L, e->text);
-  lua_setfield(L, -2, "text");
-  lua_pushboolean(L, e->retry);
-  lua_setfield(L, -2, "retry");
-  luaL_setmetatable(L, XB_ERROR);
-}
-
-int xb_fail(lua_State *L, const xm_err *e) {
-  lua_pushnil(L);
-  xb_push_error(L, e);
-  return 2;
-}
-
-static void push_field(lua_State *L, const char *name) {
-  lua_pushstring(L, name);
-  lua_rawget(L, 1);
-  if (!lua_isstring(L, -1)) {
-    lua_pop(L, 1);
-    lua_pushliteral(L, "?");
-  }
-}
-
-/* "sasl: not-authorized: the server refused the login ..." */
-static int l_error_tostring(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  push_field(L, "layer");
-  lua_pushliteral(L, ": ");
-  push_field(L, "condition");
-  lua_pushliteral(L, ": ");
-  push_field(L, "text");
-  lua_concat(L, 5);
-  return 1;
-}
-
-static bool is_error(lua_State *L, int index) {
-  bool yes = lua_istable(L, index) && lua_getmetatable(L, index);
-  if (!yes) return false;
-  luaL_getmetatable(L, XB_ERROR);
-  yes = lua_rawequal(L, -1, -2);
-  lua_pop(L, 2);
-  return yes;
-}
-
-/* With what .. takes itself, and with each other. */
-int xb_l_concat(lua_State *L) {
-  int i;
-  for (i = 1; i <= 2; i++)
-    if (!lua_isstring(L, i) && !xb_test_jid(L, i) && !is_error(L, i))
-      return luaL_error(L, "attempt to concatenate %s and a %s value", is_error(L, 3 - i) ? "an error" : "a Jid",
-                        luaL_typename(L, i));
-  luaL_tolstring(L, 1, NULL);
-  luaL_tolstring(L, 2, NULL);
-  lua_concat(L, 2);
-  return 1;
-}
-
 /* Tasks. */
 
 /* Is the first of `results` values on top of `co` exactly true? */
@@ -208,17 +129,7 @@ static bool came_to_true(lua_State *co, int results) {
 }
 
 static void finish(lua_State *L, const xb_task *t, bool done) {
-  if (!t->conn) return;
-  if (t->waits) xb_call_is_over(t->conn, t->size);
-  if (t->session) xb_opener_is_over(t->conn, t->session);
-  if (t->once && done && t->conn->c) {
-    xb_push_conn(L, t->conn);
-    if (!lua_isnil(L, -1)) xb_remove_callback(L, t->conn, lua_gettop(L), t->once);
-    lua_pop(L, 1);
-  }
-  if (t->line && t->conn->c) xb_line_goes_on(t->conn, t->line);
-  if (t->question && xm_question_release(t->conn->c ? xm_conn_route(t->conn->c) : NULL, t->question))
-    xb_answer_unavailable(t->conn, t->question);
+  if (t->conn) t->duty->over(L, t, done);
 }
 
 /* A coroutine that nobody can resume any more. */
@@ -226,8 +137,7 @@ static int l_task_gc(lua_State *L) {
   xb_task *t = luaL_checkudata(L, 1, XB_TASK);
   xb_task was = *t;
   *t = (xb_task){0};
-  if (was.st && !was.st->closed) finish(L, &was, false);
-  if (was.st && was.st->closed && was.question) xm_question_release(NULL, was.question);
+  if (was.st) finish(L, &was, false);
   return 0;
 }
 
@@ -273,8 +183,8 @@ static int l_keep(lua_State *L) {
 /* The coroutine at `co` has yielded: its task waits for it. Without memory for that, the task is over. */
 static void keep_task(lua_State *L, int co, int cell, const xb_task *task, const xb_site *site) {
   xb_task waits = *task;
-  waits.waits = !task->session;
-  if (waits.waits) xb_call_waits(task->conn, task->size);
+  waits.waits = true;
+  if (task->duty->waits) task->duty->waits(&waits);
   lua_pushcfunction(L, l_keep);
   push_site(L, co, site);
   lua_pushvalue(L, cell);
@@ -629,19 +539,13 @@ void xb_open_call(lua_State *L) {
   luaL_newmetatable(L, XB_TASK);
   lua_pushcfunction(L, l_task_gc);
   lua_setfield(L, -2, "__gc");
-  luaL_newmetatable(L, XB_ERROR);
-  lua_pushcfunction(L, l_error_tostring);
-  lua_setfield(L, -2, "__tostring");
-  lua_pushcfunction(L, xb_l_concat);
-  lua_setfield(L, -2, "__concat");
-  xb_close_metatable(L, "an error's metatable is its own");
 #if LUA_VERSION_NUM == 501
   luaL_newmetatable(L, XB_SITE);
   lua_pushliteral(L, "v");
   lua_setfield(L, -2, "__mode");
   lua_pop(L, 1);
 #endif
-  lua_pop(L, 2);
+  lua_pop(L, 1);
   new_weak(L, "kv", &cells_key);
   new_weak(L, "k", &sites_key);
   new_weak(L, "kv", &owners_key);

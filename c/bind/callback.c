@@ -1,7 +1,12 @@
-/* callback: who gets stanzas: the receive queue, the handler, the callbacks and their filters. */
+#include "callback.h"
+
 #include <string.h>
 
-#include "bind.h"
+#include "fault.h"
+#include "line.h"
+#include "parts.h"
+#include "queue.h"
+#include "state.h"
 
 int xb_l_receive(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
@@ -19,18 +24,23 @@ int xb_l_receive(lua_State *L) {
 static const char default_key; /* of the registry */
 
 /* Not every Lua has functions of C that are the same each time they are pushed. */
-void xb_push_default_handler(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &default_key) != LUA_TNIL) return;
-  lua_pop(L, 1);
-  lua_pushcfunction(L, xb_l_default_handler);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &default_key);
+void xb_be_default_handler(lua_State *L) { lua_rawsetp(L, LUA_REGISTRYINDEX, &default_key); }
+
+void xb_push_default_handler(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &default_key); }
+
+static bool is_default_handler(lua_State *L, int index) {
+  bool yes;
+  lua_pushvalue(L, index);
+  xb_push_default_handler(L);
+  yes = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return yes;
 }
 
 /* The function on top of the stack becomes the handler of the connection at 1; pops it. */
 static void set_handler(lua_State *L, xb_conn *conn) {
   conn->decided = true;
-  conn->handler = lua_tocfunction(L, -1) == xb_l_default_handler ? XB_DEFAULT_HANDLER : XB_OWN_HANDLER;
+  conn->handler = is_default_handler(L, -1) ? XB_DEFAULT_HANDLER : XB_OWN_HANDLER;
   xb_set_part(L, 1, XB_HANDLER);
   xb_keep_alive(L, conn);
   xb_mark_ready(conn); /* for what was queued before */

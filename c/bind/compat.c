@@ -1,9 +1,8 @@
-/* compat: see compat.h. */
+#include "compat.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "bind.h"
 
 void xb_check_lua(lua_State *L) {
 #if LUA_VERSION_NUM >= 504

@@ -1,5 +1,5 @@
 /* compat: the names of Lua 5.4's API on Lua 5.5, 5.3, 5.1 and LuaJIT 2.1, so that the rest of the binding is written for one
- * Lua. Only what the binding uses, and only as far as it uses it. Included by bind.h, and by c/embed, alone.
+ * Lua. Only what the binding uses, and only as far as it uses it. The one door to Lua's headers. Rank 0.
  *
  * Of LuaJIT nothing is used but what Lua 5.1 has, too: a module built for one of them runs in the other.
  */

@@ -1,8 +1,15 @@
-/* connect: from a table of options to a connection. The options have been checked in Lua. */
+#include "connect.h"
+
 #include <string.h>
 #include <sys/stat.h>
 
-#include "bind.h"
+#include "fault.h"
+#include "jids.h"
+#include "parts.h"
+#include "save.h"
+#include "stanza.h"
+#include "state.h"
+#include "wait.h"
 
 static const char *string_option(lua_State *L, const char *key, size_t *n) {
   const char *s = NULL;

@@ -1,9 +1,22 @@
-/* dispatch: stanzas in: who gets what comes, in which order; and what else a connection has to tell. The callback engine. */
+#include "dispatch.h"
+
 #include <string.h>
 
-#include "bind.h"
+#include "call.h"
+#include "callback.h"
+#include "fault.h"
+#include "line.h"
+#include "listen.h"
+#include "log.h"
 #include "ns.h"
+#include "parts.h"
+#include "question.h"
+#include "queue.h"
+#include "receipt.h"
 #include "spelled.h"
+#include "stanza.h"
+#include "state.h"
+#include "wait.h"
 
 enum {
   CALLS_A_TURN = 128, /* of one connection, then others have their turn */
@@ -35,6 +48,23 @@ typedef struct way {
   xb_line *line;
 } way;
 
+static void waits(const xb_task *t) { xb_call_waits(t->conn, t->size); }
+
+static void over(lua_State *L, const xb_task *t, bool done) {
+  bool is_there = !t->st->closed && t->conn->c;
+  if (t->waits && !t->st->closed) xb_call_is_over(t->conn, t->size);
+  if (t->once && done && is_there) {
+    xb_push_conn(L, t->conn);
+    if (!lua_isnil(L, -1)) xb_remove_callback(L, t->conn, lua_gettop(L), t->once);
+    lua_pop(L, 1);
+  }
+  if (t->line && is_there) xb_line_goes_on(t->conn, t->line);
+  if (t->question && xm_question_release(is_there ? xm_conn_route(t->conn->c) : NULL, t->question))
+    xb_answer_unavailable(t->conn, t->question);
+}
+
+static const xb_duty duty = {waits, over};
+
 /* Calls the function on top of the stack with stanza and connection. The memory for that has been taken, where there is
  * something to be done when it is over. */
 static xb_outcome deliver(dispatch *d, const way *how) {
@@ -42,7 +72,7 @@ static xb_outcome deliver(dispatch *d, const way *how) {
   xb_task task = {.st = d->conn->st, .question = d->question, .once = how->once, .line = how->line, .size = d->size};
   if (d->question) xm_question_hold(d->question);
   if (d->question || how->once || how->line || d->conn->suspends)
-    task.conn = d->conn; /* to watch each call would cost who never waits */
+    task.conn = d->conn, task.duty = &duty; /* to watch each call would cost who never waits */
   lua_pushvalue(d->L, d->table);
   lua_pushvalue(d->L, d->at);
   outcome = xb_call(d->L, 2, &task, how->what, d->at, d->table);
@@ -139,39 +169,10 @@ static void find_takers(dispatch *d, xm_filters *f, takers *w) {
   else if (xm_filters_after(f, 0)) find_by_table(d, f, w);
 }
 
-static bool must_be_answered(const char *name, const char *type) {
-  return type && strcmp(name, "iq") == 0 && (strcmp(type, "get") == 0 || strcmp(type, "set") == 0);
-}
-
-/* NULL when it needs no answer, or there is no memory to remember it. */
-static xm_question *ask(xb_conn *conn, const xb_address *a) {
-  if (!must_be_answered(a->name, a->type)) return NULL;
-  return xm_route_ask(xm_conn_route(conn->c), a->from, xb_own_address(conn, a->to), a->id);
-}
-
-static xm_question *ask_tape(xb_conn *conn, const xm_tape *t) {
-  xb_address a = {.name = xm_tape_name(t, 0)};
-  if (strcmp(a.name, "iq") != 0) return NULL;
-  a.type = xm_tape_get(t, 0, "type", NULL);
-  a.from = xm_tape_get(t, 0, "from", NULL);
-  a.to = xm_tape_get(t, 0, "to", NULL);
-  a.id = xm_tape_get(t, 0, "id", NULL);
-  return ask(conn, &a);
-}
-
-xm_question *xb_ask_table(lua_State *L, xb_conn *conn, int index) {
-  xb_address a;
-  xm_question *q;
-  xb_push_address(L, index, &a);
-  q = ask(conn, &a);
-  lua_pop(L, XB_ADDRESS);
-  return q;
-}
-
 /* The stanza's question, if it is one, is asked when somebody is about to be called for it. */
 static void need_question(dispatch *d) {
   if (d->question) return;
-  d->question = d->conn->asked = d->tape ? ask_tape(d->conn, d->tape) : xb_ask_table(d->L, d->conn, d->table);
+  d->question = d->conn->asked = d->tape ? xb_ask_tape(d->conn, d->tape) : xb_ask_table(d->L, d->conn, d->table);
 }
 
 /* What the taps have made of a stanza. */
@@ -332,7 +333,7 @@ int xb_l_default_handler(lua_State *L) {
   lua_settop(L, 2);
   if (!conn->c) return 0;
   xb_push_address(L, 1, &a);
-  if (must_be_answered(a.name, a.type))
+  if (xb_must_be_answered(a.name, a.type))
     d.question = xm_route_question(xm_conn_route(conn->c), xb_asked_now(conn), a.from, xb_own_address(conn, a.to), a.id);
   to_callbacks(&d);
   return 0;
@@ -448,7 +449,7 @@ static void set_skipped(const xb_conn *conn, xm_err *why) {
 static void on_skipped(lua_State *L, xb_conn *conn) {
   const xm_tape *t = xm_conn_stanza(conn->c);
   xb_waiter *w = xm_route_claim(xm_conn_route(conn->c), t);
-  xm_question *q = w ? NULL : ask_tape(conn, t);
+  xm_question *q = w ? NULL : xb_ask_tape(conn, t);
   xm_err why = {0};
   set_skipped(conn, &why);
   if (w) {

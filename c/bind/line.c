@@ -1,9 +1,13 @@
-/* line: stanzas that wait until the call before them, of the same function and for the same sender, is over. */
+#include "line.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "bind.h"
+#include "parts.h"
+#include "question.h"
+#include "queue.h"
 #include "rnd.h"
+#include "state.h"
 
 /* A stanza in a line; its table is in XB_LINED, by its place. */
 typedef struct entry {

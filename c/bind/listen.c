@@ -1,5 +1,8 @@
-/* listen: who hears of a connection's events: any number of functions for each. */
-#include "bind.h"
+#include "listen.h"
+
+#include "call.h"
+#include "fault.h"
+#include "parts.h"
 
 /* A part that has listeners is a list of cells, { function }, and never changed: who comes or goes makes another. So whoever
  * tells an event goes through the list that there was; a cell whose listener has gone is empty. */
@@ -140,15 +143,21 @@ bool xb_tell(lua_State *L, xb_conn *conn, int at, int part, int nargs, int stanz
 }
 
 /* One that waits may be called in a session and end in a later one, which doesn't wait for it. */
-void xb_opener_is_over(xb_conn *conn, unsigned session) {
+static void opener_is_over(xb_conn *conn, unsigned session) {
   if (session == conn->session && --conn->openers == 0 && conn->c) xm_conn_let_go(conn->c);
+}
+
+static void over(lua_State *L, const xb_task *t, bool done) {
+  (void)L, (void)done;
+  if (!t->st->closed) opener_is_over(t->conn, t->session);
 }
 
 /* f(conn) */
 void xb_tell_session(lua_State *L, xb_conn *conn, int at) {
-  const xb_task task = {.st = conn->st, .conn = conn, .session = ++conn->session};
+  static const xb_duty duty = {.over = over};
+  const xb_task task = {.st = conn->st, .conn = conn, .duty = &duty, .session = ++conn->session};
   conn->openers = 1; /* this, so that the first who is done isn't the last */
   lua_pushvalue(L, at);
   tell(L, &task, conn, at, XB_ON_SESSION, 1, 0);
-  xb_opener_is_over(conn, task.session);
+  opener_is_over(conn, task.session);
 }

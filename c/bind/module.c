@@ -2,46 +2,27 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "bind.h"
+#include "bytes.h"
+#include "call.h"
+#include "callback.h"
+#include "compat.h"
+#include "connect.h"
+#include "dispatch.h"
+#include "fault.h"
+#include "flush.h"
+#include "jids.h"
 #include "keyring.h"
 #include "known.h"
+#include "methods.h"
+#include "parts.h"
 #include "rnd.h"
+#include "save.h"
+#include "say.h"
+#include "stanza.h"
+#include "state.h"
+#include "wait.h"
 
 enum { ALL = 1 << 30 };
-
-static const char state_key, begun_key; /* of the registry */
-
-xb_state *xb_state_of(lua_State *L) {
-  xb_state *st;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key);
-  st = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  if (st->closed) luaL_error(L, "the Lua state is being closed, and xmpp is closed already");
-  return st;
-}
-
-void xb_close_metatable(lua_State *L, const char *instead) {
-  lua_pushstring(L, instead);
-  lua_setfield(L, -2, "__metatable");
-}
-
-void xb_mark_ready(xb_conn *conn) {
-  xb_state *st = conn->st;
-  if (conn->is_ready) return;
-  conn->is_ready = true;
-  conn->next_ready = NULL;
-  *st->ready_end = conn;
-  st->ready_end = &conn->next_ready;
-  if (conn->loop) xm_loop_want(conn->loop);
-}
-
-static xb_conn *take_ready(xb_state *st) {
-  xb_conn *conn = st->ready;
-  st->ready = conn->next_ready;
-  if (!st->ready) st->ready_end = &st->ready;
-  conn->is_ready = false;
-  return conn;
-}
 
 /* Every connection that is ready has one turn; one that is ready again has it in the next step. How many stanzas were
  * dispatched; `most` bounds all that was called. */
@@ -50,7 +31,7 @@ static int serve(lua_State *L, xb_state *st, int most) {
   size_t n = 0;
   xb_conn *conn;
   for (conn = st->ready; conn; conn = conn->next_ready) n++;
-  for (; n > 0 && st->ready && most > 0; n--) most -= xb_service(L, take_ready(st), most, &stanzas);
+  for (; n > 0 && st->ready && most > 0; n--) most -= xb_service(L, xb_take_ready(st), most, &stanzas);
   return stanzas;
 }
 
@@ -99,35 +80,14 @@ static int l_step(lua_State *L) {
   return status == LUA_OK ? 1 : lua_error(L);
 }
 
-/* Is there something that could still happen? A suspended coroutine is none: what could wake it counts by itself. */
-static bool is_busy(const xb_state *st) {
-  return st->conns || st->timers || st->due || st->ready;
-}
-
 static int l_is_busy(lua_State *L) {
-  lua_pushboolean(L, is_busy(xb_state_of(L)));
+  lua_pushboolean(L, xb_is_busy(xb_state_of(L)));
   return 1;
-}
-
-void xb_less_to_do(xb_state *st) {
-  if (!st->stepping && !st->closed && !is_busy(st)) xm_loop_ask_again(st->loop);
 }
 
 static int l_hears_signals(lua_State *L) {
   lua_pushboolean(L, xb_state_of(L)->signals > 0);
   return 1;
-}
-
-void xb_begun(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &begun_key) == LUA_TFUNCTION) lua_call(L, 0, 0);
-  else lua_pop(L, 1);
-}
-
-/* on_begun(f): called when something has been begun that wants the loop turned; nil: nobody is. */
-static int l_on_begun(lua_State *L) {
-  lua_settop(L, 1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &begun_key);
-  return 0;
 }
 
 static int l_is_stepping(lua_State *L) {
@@ -160,13 +120,6 @@ static int l_id(lua_State *L) {
   char id[XM_RND_ID + 1];
   if (xm_rnd_supplied_id(&xb_state_of(L)->ids, id) < 0) return luaL_error(L, "the system has no random bytes to give");
   lua_pushlstring(L, id, XM_RND_ID);
-  return 1;
-}
-
-static int l_error(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 1);
-  luaL_setmetatable(L, XB_ERROR);
   return 1;
 }
 
@@ -257,28 +210,8 @@ static int l_state_gc(lua_State *L) {
   if (st->closed) return 0;
   st->closed = true;
   xb_free_waiters(L, st->loop, &st->waiters);
-  free(st->unborn);
-  xm_buf_free(&st->scratch);
-  xm_loop_release(st->loop);
-  xm_keyring_release();
+  xb_free_state(st);
   return 0;
-}
-
-static void new_state(lua_State *L) {
-  xb_state *st = lua_newuserdatauv(L, sizeof *st, 0);
-  xm_err e = {0};
-  *st = (xb_state){.closed = true};
-  st->ready_end = &st->ready;
-  st->due_end = &st->due;
-  luaL_newmetatable(L, XB_STATE);
-  lua_pushcfunction(L, l_state_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
-  st->loop = xm_loop_new(&e);
-  if (!st->loop) luaL_error(L, "cannot make an event loop: %s", e.text);
-  st->closed = false;
-  xm_keyring_hold();
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
 }
 
 static const luaL_Reg functions[] = {{"connect", xb_l_connect},
@@ -303,14 +236,14 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
                                      {"wake", xb_l_wake},
                                      {"owned", xb_l_owned},
                                      {"is_busy", l_is_busy},
-                                     {"on_begun", l_on_begun},
+                                     {"on_begun", xb_l_on_begun},
                                      {"hears_signals", l_hears_signals},
                                      {"is_stepping", l_is_stepping},
                                      {"fd", l_fd},
                                      {"timeout", l_timeout},
                                      {"ask_again", l_ask_again},
                                      {"id", l_id},
-                                     {"error", l_error},
+                                     {"error", xb_l_error},
                                      {"shown", xb_l_shown},
                                      {"now", l_now},
                                      {"clock", l_clock},
@@ -329,7 +262,9 @@ __attribute__((visibility("default"))) int luaopen_xmpp_core(lua_State *L) {
   xb_check_lua(L);
   lua_getfield(L, LUA_REGISTRYINDEX, XB_CORE);
   if (lua_istable(L, -1)) return 1; /* opened again, be it from another file: connections, timers and tasks go on */
-  new_state(L);
+  (void)xb_new_state(L, l_state_gc);
+  xb_open_parts(L);
+  xb_open_fault(L);
   xb_open_call(L);
   xb_open_wait(L);
   xb_open_jid(L);
@@ -340,7 +275,9 @@ __attribute__((visibility("default"))) int luaopen_xmpp_core(lua_State *L) {
   lua_setfield(L, -2, "step");
   lua_pushliteral(L, "xmpp.core built for " XB_LUA); /* lua/xmpp/load.lua looks for it in the file, too */
   lua_setfield(L, -2, "built");
-  xb_push_default_handler(L);
+  lua_pushcfunction(L, xb_l_default_handler);
+  lua_pushvalue(L, -1);
+  xb_be_default_handler(L);
   lua_setfield(L, -2, "default_handler");
   xb_open_conn(L);
   lua_setfield(L, -2, "conn");

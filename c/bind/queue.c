@@ -1,6 +1,11 @@
-/* queue: the receive queue, where stanzas wait for whoever takes them, and when nothing more is read. */
+#include "queue.h"
 
-#include "bind.h"
+#include "call.h"
+#include "fault.h"
+#include "listen.h"
+#include "parts.h"
+#include "question.h"
+#include "state.h"
 
 enum {
   COROUTINE = 2048,    /* bytes, about, that a call which waits takes besides its stanza */
@@ -89,11 +94,6 @@ bool xb_receive(lua_State *L, xb_conn *conn, int at) {
 void xb_empty_queue(lua_State *L, xb_conn *conn, int at) {
   xb_queued was;
   while (xb_pop_queue(L, conn, at, &was)) lua_pop(L, 1);
-}
-
-void xb_note_asked(xb_conn *conn) {
-  conn->asked_at = xm_loop_now(conn->loop);
-  conn->told_full = false;
 }
 
 /* Calls that wait. */

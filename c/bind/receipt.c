@@ -1,5 +1,11 @@
-/* receipt: what has become of what was sent, and of the connection's sessions, told to who wants to know. */
-#include "bind.h"
+#include "receipt.h"
+
+#include "call.h"
+#include "fault.h"
+#include "listen.h"
+#include "parts.h"
+#include "stanza.h"
+#include "wait.h"
 
 /* Takes the function that is told of the stanza `seq` to the top of the stack; false, and nothing there: nobody is. */
 static bool push_receiver(lua_State *L, int at, uint64_t seq) {

@@ -1,7 +1,13 @@
-/* save: a session as a plain table, and what of it belongs to the connection that goes on with it. */
+#include "save.h"
+
 #include <string.h>
 
-#include "bind.h"
+#include "call.h"
+#include "fault.h"
+#include "parts.h"
+#include "queue.h"
+#include "state.h"
+#include "wait.h"
 
 static void set_number(lua_State *L, const char *key, double x) {
   lua_pushnumber(L, x);

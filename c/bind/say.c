@@ -1,8 +1,9 @@
-/* say: what is for who runs the program: errors that nobody listens for, and warnings. On stderr, or where a host that owns the
- * screen (an editor) has asked for it. */
+#include "say.h"
+
+#include <stdbool.h>
 #include <stdio.h>
 
-#include "bind.h"
+#include "err.h"
 
 static const char say_by_key; /* of the registry */
 

@@ -1,51 +1,22 @@
-/* send: stanzas out: a table is written, committed, and leaves when the step ends; requests, whose answer somebody awaits. */
+#include "send.h"
+
 #include <stdio.h>
 #include <string.h>
 
+#include "add.h"
 #include "ascii.h"
-#include "bind.h"
+#include "call.h"
+#include "fault.h"
+#include "flush.h"
+#include "log.h"
 #include "ns.h"
+#include "parts.h"
+#include "question.h"
+#include "receipt.h"
 #include "rnd.h"
-
-/* A closed connection's tale, for whoever waits on it or tries to use it. */
-void xb_push_closed(lua_State *L, const xb_conn *conn) {
-  const xm_err *why = xm_conn_why(conn->c);
-  xm_err e = {0};
-  bool known = xm_err_is_set(why);
-  xm_err_set(&e, XM_LAYER_CLOSED, known ? why->condition : "stopped", why->retry, "the connection is closed%s%s",
-             known ? ": " : " (it was stopped)", known ? why->text : "");
-  xb_push_error(L, &e);
-}
-
-/* After a flush: somebody may wait for just that, or wants to know of it, or sees what goes over the wire. */
-static void wake_who_waits(xb_conn *conn) {
-  if (conn->waiters.first || conn->watched || conn->stopped || (conn->logs && xm_buf_len(xm_conn_log(conn->c)))) xb_mark_ready(conn);
-}
-
-/* Inside a step what is sent leaves together at its end. */
-static void flush_soon(xb_conn *conn) {
-  xb_state *st = conn->st;
-  if (!st->stepping) {
-    xm_conn_flush(conn->c);
-    wake_who_waits(conn);
-    xm_loop_sync(st->loop);
-  } else if (!conn->is_unflushed) {
-    conn->is_unflushed = true;
-    conn->next_unflushed = st->unflushed;
-    st->unflushed = conn;
-  }
-}
-
-void xb_flush_all(xb_state *st) {
-  while (st->unflushed) {
-    xb_conn *conn = st->unflushed;
-    st->unflushed = conn->next_unflushed;
-    conn->is_unflushed = false;
-    if (!conn->c) continue;
-    xm_conn_flush(conn->c);
-    wake_who_waits(conn);
-  }
-}
+#include "stanza.h"
+#include "state.h"
+#include "wait.h"
 
 static bool is_answer(const xb_address *a) {
   return a->type && strcmp(a->name, "iq") == 0 && (strcmp(a->type, "result") == 0 || strcmp(a->type, "error") == 0);
@@ -126,12 +97,6 @@ static int fail_send(lua_State *L, xb_conn *conn, const xm_err *e) {
   return 2;
 }
 
-const char *xb_own_address(const xb_conn *conn, const char *to) {
-  const xm_jid *jid = xm_conn_jid(conn->c);
-  if (!xm_conn_is_component(conn->c)) return NULL;
-  return to ? to : jid ? jid->str : NULL;
-}
-
 static void note_answer(xb_conn *conn, const xb_address *a) {
   xm_route_request answer = {.id = a->id, .id_len = a->id_len, .to = a->to, .to_len = a->to_len};
   if (!is_answer(a) || !a->id) return;
@@ -188,7 +153,7 @@ int xb_l_send(lua_State *L) {
   if (rc == XM_EINVAL) return luaL_argerror(L, 2, w.reason);
   if (rc < 0) return fail_send(L, conn, &e);
   note_answer(conn, &a);
-  flush_soon(conn);
+  xb_flush_soon(conn);
   lua_pushboolean(L, 1);
   tell_log(L, conn);
   return 1;
@@ -255,7 +220,7 @@ int xb_l_request(lua_State *L) {
   if (rc < 0) return fail_send(L, conn, &e);
   note_answer(conn, &a);
   if (conn->stopped) xb_mark_ready(conn); /* what is awaited now must be read */
-  flush_soon(conn);
+  xb_flush_soon(conn);
   tell_log(L, conn);
   return 1;
 }
@@ -284,47 +249,4 @@ int xb_l_expect(lua_State *L) {
   if (waiter && await(conn, &a, waiter, &e) == XM_OK) return 0;
   if (waiter) xb_drop_waiter(L, waiter);
   return luaL_error(L, "%s", waiter && !xm_err_is_set(&e) ? "this id waits already" : "not enough memory");
-}
-
-/* <error/> with its condition, and a text where there is one. */
-static int put_error(xm_out *o, const char *type, const char *condition, const char *text) {
-  int rc = xm_out_start(o, "error", "type", type, NULL);
-  if (rc == XM_OK) rc = xm_out_start(o, condition, "xmlns", XM_NS_STANZAS, NULL);
-  if (rc == XM_OK) rc = xm_out_end(o, condition);
-  if (rc == XM_OK && text) rc = xm_out_start(o, "text", "xmlns", XM_NS_STANZAS, NULL);
-  if (rc == XM_OK && text) rc = xm_out_text(o, text, strlen(text));
-  if (rc == XM_OK && text) rc = xm_out_end(o, "text");
-  return rc == XM_OK ? xm_out_end(o, "error") : rc;
-}
-
-/* Answers the question by an error (RFC 6120 8.3), and frees it. */
-static void answer(xb_conn *conn, xm_question *q, const char *type, const char *condition, const char *text) {
-  const char *to = xm_question_from(q), *from = xm_question_to(q);
-  xm_buf *out;
-  xm_out o;
-  size_t mark;
-  int rc;
-  if (!conn->c || conn->ended) return xm_question_free(q);
-  out = xm_conn_out(conn->c);
-  mark = xm_buf_mark(out);
-  o = xm_out_begin(out);
-  rc = xm_out_start(&o, "iq", "type", "error", "id", xm_question_id(q), "to", to ? to : (char *)NULL, NULL);
-  if (rc == XM_OK && from) rc = xm_out_attr(&o, "from", 4, from, strlen(from));
-  if (rc == XM_OK) rc = put_error(&o, type, condition, text);
-  if (rc == XM_OK) rc = xm_out_end(&o, "iq");
-  if (rc == XM_OK) {
-    xm_conn_commit(conn->c, mark, XM_SM_ANSWER, NULL, NULL);
-    flush_soon(conn);
-  } else {
-    xm_out_abandon(&o);
-  }
-  xm_question_free(q);
-}
-
-void xb_answer_unavailable(xb_conn *conn, xm_question *q) {
-  answer(conn, q, "cancel", "service-unavailable", NULL);
-}
-
-void xb_answer_skipped(xb_conn *conn, xm_question *q, const char *text) {
-  answer(conn, q, "modify", "policy-violation", text);
 }

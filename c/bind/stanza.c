@@ -1,4 +1,5 @@
-/* stanza: tape -> table, table -> out: the two walks between a stanza in C and a stanza in Lua (api.md section 1). */
+#include "stanza.h"
+
 #include <limits.h>
 #include <locale.h>
 #include <math.h>
@@ -6,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bind.h"
+#include "fault.h"
+#include "jids.h"
 #include "ns.h"
+#include "state.h"
 #include "xml.h"
 
 enum { USUAL = 64 * 1024 };

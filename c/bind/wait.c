@@ -1,5 +1,5 @@
-/* wait: who waits for what, and until when. A waiter ends exactly once: by what it waits for, by its time, or by the end of
- * its connection. Timers are waiters for time to pass. */
+#include "wait.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,8 +7,11 @@
 #include <malloc.h>
 #endif
 
-#include "bind.h"
+#include "call.h"
+#include "fault.h"
+#include "parts.h"
 #include "sig.h"
+#include "state.h"
 
 enum {
   WAVE = 16 * 1024, /* so many waiters at once are more than usual */

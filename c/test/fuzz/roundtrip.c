@@ -3,7 +3,7 @@
  * nothing behind; contract.stanza says the same; no Lua error is raised and no metamethod runs. */
 #include <math.h>
 
-#include "bind.h"
+#include "stanza.h"
 #include "canonical.h"
 #include "fuzz.h"
 #include "ns.h"

@@ -1,73 +1,26 @@
-/* conn: the connection's userdata: its life, its parts, and the methods that only ask or wait. */
+#include "methods.h"
+
 #include <stddef.h>
 #include <string.h>
 
-#include "bind.h"
-
-static const char conns_key, pins_key; /* of the registry: weak and strong, address -> userdata */
-static const char herald_key;
+#include "add.h"
+#include "callback.h"
+#include "dispatch.h"
+#include "jids.h"
+#include "line.h"
+#include "listen.h"
+#include "parts.h"
+#include "save.h"
+#include "say.h"
+#include "send.h"
+#include "state.h"
+#include "wait.h"
 
 /* Life. */
-
-void xb_push_conn(lua_State *L, xb_conn *conn) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &conns_key);
-  lua_rawgetp(L, -1, conn);
-  lua_remove(L, -2);
-}
-
-/* Something may still happen that a program would see: then the connection must not be collected. */
-static bool is_needed(const xb_conn *conn) {
-  if (!conn->c) return false;
-  if (conn->responses.first || conn->waiters.first || conn->lost.first) return true;
-  return !conn->ended && (conn->handler != XB_NO_HANDLER || xb_has_taps(conn) || conn->watched || conn->listens || conn->closing);
-}
-
-static void set_pin(lua_State *L, xb_conn *conn, bool pinned) {
-  if (pinned == conn->pinned) return;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &pins_key);
-  if (pinned) {
-    xb_push_conn(L, conn);
-  } else {
-    lua_pushnil(L);
-  }
-  lua_rawsetp(L, -2, conn);
-  lua_pop(L, 1);
-  conn->pinned = pinned; /* now that nothing has raised */
-}
-
-void xb_pin(lua_State *L, xb_conn *conn) {
-  set_pin(L, conn, true);
-}
-
-void xb_keep_alive(lua_State *L, xb_conn *conn) {
-  set_pin(L, conn, is_needed(conn));
-}
-
-void xb_register_conn(lua_State *L, xb_conn *conn, int index) {
-  index = lua_absindex(L, index);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &conns_key);
-  lua_pushvalue(L, index);
-  lua_rawsetp(L, -2, conn);
-  lua_pop(L, 1);
-}
 
 static void unlink_from(xb_conn **list, xb_conn *conn, size_t next) {
   while (*list && *list != conn) list = (xb_conn **)((char *)*list + next);
   if (*list) *list = *(xb_conn **)((char *)conn + next);
-}
-
-void xb_send_herald(lua_State *L, xb_state *st) {
-  xb_state **herald = lua_newuserdatauv(L, sizeof *herald, 0);
-  *herald = st;
-  luaL_setmetatable(L, XB_HERALD);
-  st->herald = herald;
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &herald_key);
-}
-
-static int l_herald_gc(lua_State *L) {
-  xb_state **herald = luaL_checkudata(L, 1, XB_HERALD);
-  if ((*herald)->herald == herald) (*herald)->closing = true;
-  return 0;
 }
 
 /* Nobody can stop it any more. When the program ends with it, that is not worth a word. */
@@ -116,80 +69,6 @@ static int l_gc(lua_State *L) {
   xm_loop_release(conn->loop);
   xb_less_to_do(st);
   return 0;
-}
-
-const char xb_conn_kind = 0;
-
-/* What luaL_checkudata does, without a look into the registry where that isn't needed. */
-xb_conn *xb_check_conn(lua_State *L) {
-  xb_conn *conn = lua_type(L, 1) == LUA_TUSERDATA && lua_rawlen(L, 1) == sizeof *conn ? lua_touserdata(L, 1) : NULL;
-  if (!conn || conn->kind != &xb_conn_kind) conn = luaL_checkudata(L, 1, XB_CONN);
-  if (!conn->c) luaL_error(L, "this connection has been collected");
-  return conn;
-}
-
-void xb_push_part(lua_State *L, int conn, int part) {
-  lua_getiuservalue(L, conn, 1);
-  lua_rawgeti(L, -1, part);
-  lua_remove(L, -2);
-}
-
-/* The value on top of the stack becomes that part. */
-void xb_set_part(lua_State *L, int conn, int part) {
-  lua_getiuservalue(L, conn, 1);
-  lua_insert(L, -2);
-  lua_rawseti(L, -2, part);
-  lua_pop(L, 1);
-}
-
-unsigned xb_mode(lua_State *L, int conn, lua_Integer key) {
-  unsigned mode;
-  xb_push_part(L, conn, XB_MODES);
-  lua_rawgeti(L, -1, key);
-  mode = (unsigned)lua_tointeger(L, -1);
-  lua_pop(L, 2);
-  return mode;
-}
-
-/* The log: f("in" or "out", text). */
-
-/* Calls the function with the first record, which nobody else can reach. */
-static void tell_record(lua_State *L, const xb_conn *conn, int at, xm_buf *log) {
-  xb_task task = {.st = conn->st};
-  char direction = *xm_buf_at(log);
-  size_t n;
-  memcpy(&n, xm_buf_at(log) + 1, sizeof n);
-  xb_push_part(L, at, XB_LOG);
-  lua_pushstring(L, direction == '<' ? "in" : "out");
-  lua_pushlstring(L, xm_buf_at(log) + 1 + sizeof n, n);
-  xm_buf_consume(log, 1 + sizeof n + n);
-  xb_call(L, 2, &task, "log", at, 0);
-}
-
-/* l_tell_log(conn, log) */
-static int l_tell_log(lua_State *L) {
-  xb_conn *conn = lua_touserdata(L, 1);
-  xm_buf *log = lua_touserdata(L, 2);
-  for (; xm_buf_len(log); lua_settop(L, 2)) tell_record(L, conn, 1, log);
-  return 0;
-}
-
-/* What was there when it was called: the function, or a finalizer while it is told, may send, which is told the next time. */
-void xb_drain_log(lua_State *L, xb_conn *conn, int at) {
-  xm_buf *log = xm_conn_log(conn->c), mine;
-  int status;
-  if (!conn->logs || conn->is_logging || !xm_buf_len(log)) return;
-  conn->is_logging = true;
-  lua_pushcfunction(L, l_tell_log);
-  lua_pushvalue(L, at);
-  lua_pushlightuserdata(L, &mine);
-  mine = *log;
-  *log = XM_BUF_INIT;
-  status = lua_pcall(L, 2, 0, 0);
-  conn->is_logging = false;
-  xm_buf_free(&mine);
-  if (xm_buf_len(log)) xb_mark_ready(conn);
-  if (status != LUA_OK) lua_error(L);
 }
 
 static int l_jid(lua_State *L) {
@@ -400,25 +279,8 @@ static const luaL_Reg methods[] = {{"send", xb_l_send},
 
 static const luaL_Reg metamethods[] = {{"__gc", l_gc}, {"__tostring", l_tostring}, {NULL, NULL}};
 
-static void new_table(lua_State *L, const void *key, const char *mode) {
-  lua_newtable(L);
-  if (mode) {
-    lua_createtable(L, 0, 1);
-    lua_pushstring(L, mode);
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
-  }
-  lua_rawsetp(L, LUA_REGISTRYINDEX, key);
-}
-
 /* Leaves the table of C methods on the stack; what Lua sees as methods is a table of its own, given to module's `methods`. */
 void xb_open_conn(lua_State *L) {
-  new_table(L, &conns_key, "v");
-  new_table(L, &pins_key, NULL);
-  luaL_newmetatable(L, XB_HERALD);
-  lua_pushcfunction(L, l_herald_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
   luaL_newmetatable(L, XB_CONN);
   luaL_setfuncs(L, metamethods, 0);
   lua_newtable(L);

@@ -1,10 +1,12 @@
-/* jid: the Jid userdata: a prepared address that never changes (RFC 7622). */
+#include "jids.h"
+
 #include <arpa/inet.h>
 #include <stddef.h>
 #include <string.h>
 
-#include "bind.h"
+#include "fault.h"
 #include "srv.h"
+#include "state.h"
 
 const xm_jid *xb_test_jid(lua_State *L, int index) {
   return luaL_testudata(L, index, XB_JID);
