@@ -1,6 +1,7 @@
 #include "compat.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
