@@ -1,6 +1,7 @@
 -- callback: what a handler or callback may do while it runs: throw, yield, wait, close; and what it may not. On fed
 -- bytes; every test runs under several manners of garbage collection.
 
+local fed = require "spec.support.fed"
 local luas = require "spec.support.luas"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
@@ -436,5 +437,45 @@ describe("callback, once:", function()
     assert.truthy(stage.take_errors()[1].text:find("stack overflow", 1, true))
     f, conn = nil, nil
     stage.finish()
+  end)
+end)
+
+describe("the first callback", function()
+  stage.around(set)
+
+  it("installs the default handler, and gets what was queued before", function()
+    come(1)
+    assert.is_nil(conn:handler())
+    conn:set_callback_once(hears("cb", function() return true end))
+    assert.equal(xmpp.default_handler, conn:handler())
+    fed.settle()
+    come(2)
+    expect "cb1"
+  end)
+
+  it("is any that is set where nobody has decided on a handler", function()
+    conn:set_callback(hears "a")
+    conn:unset_callback(conn:callbacks()[1])
+    conn:set_callback(hears "b")
+    come(1)
+    expect "b1"
+  end)
+
+  it("leaves a handler that there is, and none that the program wants", function()
+    local own = hears "own"
+    conn:set_handler(own)
+    conn:set_callback(hears "cb")
+    assert.equal(own, conn:handler())
+    conn:stop_handler()
+    conn:set_callback(hears "cb")
+    assert.is_nil(conn:handler())
+    come(1)
+    expect ""
+    assert.equal("1", conn:receive()[2].n)
+  end)
+
+  it("that is refused installs nothing", function()
+    assert.is_false(pcall(conn.set_callback, conn, print, { form = "x" }))
+    assert.is_nil(conn:handler())
   end)
 end)

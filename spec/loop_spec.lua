@@ -581,28 +581,6 @@ describe("wrap", function()
   end)
 end)
 
-describe("callbacks without a handler", function()
-  it("are told of once, on stderr, unless the program receives", function()
-    local FORGOTTEN = "a connection that has callbacks, but no handler that calls them"
-    local source = [[
-      local fed = require "spec.support.fed"
-      local f = fed.open { jid = "me@xmpp.test/here" }
-      f.conn:set_callback(print)
-      %s
-      for _ = 1, 3 do f:feed "<message/>" end
-      f.conn:set_handler(function() end)
-      f:feed "</stream:stream>"]]
-    local said = program(source:format "")
-    assert.equal(1, select(2, said:gsub(FORGOTTEN, "")))
-    assert.matches("conn:set_handler() installs the default handler", said, 1, true)
-    assert.matches("status 0", said, 1, true)
-    for _, line in ipairs { "f.conn:receive()", "f.conn:set_handler() f.conn:stop_handler()",
-      "f.conn:unset_callback(print)" } do
-      assert.equal("status 0\n", (program(source:format(line))))
-    end
-  end)
-end)
-
 describe("a variable to be closed", function()
   before_each(function() stage.begin() end)
   after_each(stage.finish)

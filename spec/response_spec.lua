@@ -14,6 +14,7 @@ describe("a response", function()
   stage.around(set)
 
   it("without a handler goes to who waits, and not to the queue", function()
+    conn:stop_handler()
     conn:set_callback(hears "never")
     conn:send_callback(request "a1", notes "a")
     f:feed "<message n='1'/><iq type='result' id='a1'/><message n='2'/>"
@@ -47,6 +48,7 @@ describe("a response", function()
   end)
 
   it("does not overtake what is queued for the handler that its waiter sets", function()
+    conn:stop_handler()
     conn:set_callback(hears "cb")
     conn:send_callback(request "a1", function(_, c) c:set_handler() end)
     f:feed "<message n='1'/><message n='2'/><iq type='result' id='a1' n='3'/><message n='4'/>"

@@ -58,14 +58,39 @@ static bool is_list(lua_State *L) {
   return n > 0 && n == lua_rawlen(L, 2);
 }
 
-/* It in a new table with room for more, on top of the stack. */
+/* It in a new table with room for more, on top of the stack. Memory is taken first: that may run finalizers, which may change
+ * it. */
 static void copy(lua_State *L) {
-  lua_Integer i, n = (lua_Integer)lua_rawlen(L, 2);
-  lua_createtable(L, (int)n + 1, 0);
+  int at = lua_gettop(L);
+  lua_Integer i, n;
+  do {
+    lua_settop(L, at);
+    n = (lua_Integer)lua_rawlen(L, 2);
+    lua_createtable(L, (int)n + 1, 0);
+  } while ((lua_Integer)lua_rawlen(L, 2) > n);
   for (i = 1; i <= n; i++) {
     lua_rawgeti(L, 2, i);
     lua_rawseti(L, -2, i);
   }
+}
+
+/* Name and type of the stanza at `stanza` go to `about` and behind it. */
+static void read_about(lua_State *L, int stanza, int about) {
+  lua_rawgeti(L, stanza, 1);
+  lua_replace(L, about);
+  xb_push_attribute(L, stanza, "type");
+  lua_replace(L, about + 1);
+}
+
+/* Is the cell on top of the stack for the stanza? Then there is a copy of it at `into`, which nobody else changes any more, and
+ * is what counts. */
+static bool is_wanted(lua_State *L, int into) {
+  int about = into + 1;
+  if (!is_for(L, about) || !lua_isnil(L, into)) return is_for(L, about);
+  copy(L);
+  lua_replace(L, into);
+  read_about(L, into, about);
+  return is_for(L, about);
 }
 
 /* The function of the cell on top of the stack is asked; pops that. What it gives goes into the copy at `into`. */
@@ -84,7 +109,6 @@ static void append(lua_State *L, xb_conn *conn, int into) {
   if (status != LUA_OK) {
     xb_report(L, NULL, &site);
   } else if (!lua_isnil(L, -1)) {
-    if (lua_isnil(L, into)) copy(L), lua_replace(L, into);
     lua_pushvalue(L, -1);
     lua_rawseti(L, into, (lua_Integer)lua_rawlen(L, into) + 1);
   }
@@ -92,21 +116,20 @@ static void append(lua_State *L, xb_conn *conn, int into) {
 }
 
 void xb_append(lua_State *L, xb_conn *conn) {
-  int top = lua_gettop(L), about = top + 2, list = top + 4;
+  int top = lua_gettop(L), into = top + 1, list = top + 4;
   lua_Integer i;
   if (!conn->adds || conn->adding) return;
   luaL_checkstack(L, 20, "an addition");
   if (!is_list(L)) return;
-  lua_pushnil(L); /* the copy */
-  lua_rawgeti(L, 2, 1);
-  xb_push_attribute(L, 2, "type");
+  lua_settop(L, list - 1); /* the copy, name and type */
+  read_about(L, 2, into + 1);
   xb_push_part(L, 1, XB_ADDS);
   for (i = 1; lua_istable(L, list) && lua_rawgeti(L, list, i) != LUA_TNIL; i++, lua_settop(L, list)) {
     bool gone = lua_rawgeti(L, -1, CELL_FUNC) == LUA_TNIL;
     lua_pop(L, 1);
-    if (!gone && is_for(L, about)) append(L, conn, top + 1);
+    if (!gone && is_wanted(L, into)) append(L, conn, into);
   }
-  lua_settop(L, top + 1);
+  lua_settop(L, into);
   if (lua_isnil(L, -1)) lua_pop(L, 1);
   else lua_replace(L, 2);
 }

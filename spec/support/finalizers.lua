@@ -64,6 +64,9 @@ local function scene(prepare)
   end)
   coroutine.resume(r.sleeper)
   r.timer = xmpp.after(0, function() note "timer" end)
+  r.off = r.conn:tap(hears "tap", { name = "presence", serial = "from" })
+  r.promise = xmpp.promise()
+  coroutine.wrap(function() note(tostring(r.promise:wait())) end)()
   r.message = { "message", { id = "m", to = PEER }, { "body", {}, "hi" } }
   made = made + 1 -- strings that nothing else holds
   r.request = { "iq", { type = "get", id = ("id %d "):format(made):rep(9):gsub("%d", "0"), to = PEER } }
@@ -94,6 +97,18 @@ local function in_saved(saved)
   for _, p in ipairs(saved.pending) do all[#all + 1] = p.id end
   for _, s in ipairs(saved.queue) do all[#all + 1] = "queue" .. tostring(s[2].n) end
   return table.concat(all, " ")
+end
+
+local function hears_tap(r) return function(s) r.note("tapped" .. s[2].n) end end
+
+-- The first of a line is being called.
+local function stand_in_line(r)
+  r.gate = xmpp.channel()
+  r.conn:tap(function(s)
+    r.note("line" .. s[2].n)
+    r.note(tostring(r.gate:get()))
+  end, { name = "message", serial = "from" })
+  r.f:feed "<message from='bob@xmpp.test/pc' n='0'/>"
 end
 
 local function feed(bytes) return function(r) r.f:feed(bytes) end end
@@ -140,6 +155,43 @@ local outers = {
   end, queue_one },
   { "a message for a handler", feed "<message from='bob@xmpp.test/pc' n='1'><body>hi</body></message>",
     function(r) r.conn:set_handler(function(s) r.note("handler" .. tostring(s[2].n)) end) end },
+  { "tap", function(r)
+    local off = r.conn:tap(hears_tap(r), { name = "message" })
+    r.f:feed "<message from='bob@xmpp.test/pc' n='1'/>"
+    return off()
+  end },
+  { "what a tap takes", feed "<presence from='bob@xmpp.test/pc' n='1'/>", function(r)
+    r.conn:tap(function(s)
+      r.note("took" .. s[2].n)
+      return true
+    end, { has = "urn:none", name = "message" })
+  end },
+  { "what joins a line", feed "<message from='bob@xmpp.test/pc' n='1'/>", stand_in_line },
+  { "a line that goes on", function(r)
+    r.gate:put(true)
+    fed.settle()
+  end, function(r)
+    stand_in_line(r)
+    r.f:feed "<message from='bob@xmpp.test/pc' n='1'/>"
+  end },
+  { "a message with an addition", function(r) return r.conn:send(r.message) end, function(r)
+    core.conn.add(r.conn, "message", nil, function() return { "x", { xmlns = "urn:added" } } end)
+  end },
+  { "add", function(r)
+    local off = core.conn.add(r.conn, "presence", nil, function() return { "x" } end)
+    return off()
+  end },
+  { "resolve", function(r)
+    r.promise:resolve "resolved"
+    fed.settle()
+  end },
+  { "a promise and a channel", function(r)
+    local c, p = xmpp.channel(), xmpp.promise()
+    c:put "value"
+    p:resolve(c:get())
+    begin(r, "promised", function() return p:wait() end)
+  end },
+  { "hash", function() return xmpp.base64(xmpp.hash("sha-256", ("x"):rep(300))) end },
   { "connect", function(r)
     local f = fed.open { jid = "other@xmpp.test/here", sm = true }
     local state = f.conn:state()
@@ -177,6 +229,12 @@ local inners = {
     local s = r.conn:receive()
     return s and s[2].n
   end },
+  { "taps", function(r) return type(r.conn:tap(function() end, { name = "iq", serial = "from" })) end },
+  { "takes the tap away", function(r) return r.off() end },
+  { "adds to what is sent", function(r)
+    return type(core.conn.add(r.conn, "iq", "result", function() return { "y" } end))
+  end },
+  { "resolves", function(r) r.promise:resolve "inside" end },
   { "listens", function(r) r.conn:on("failed", function(s) r.note("heard" .. tostring(s[2].id)) end) end },
   { "stops", function(r) coroutine.wrap(function() r.conn:stop(0) end)() end },
 }
