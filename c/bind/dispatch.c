@@ -80,12 +80,19 @@ static xb_outcome deliver(dispatch *d, const way *how) {
   return outcome;
 }
 
-/* The callback's or tap's with that key. */
-static xb_outcome call(dispatch *d, lua_Integer key, unsigned mode, xb_line *line) {
-  way how = {.what = key < 0 ? "tap" : "callback", .once = mode & XB_ONCE ? (uint64_t)key : 0, .line = line};
+/* The callback or tap with that key goes to the top of the stack; false, and nothing there: a finalizer has taken it away. */
+static bool push_function(dispatch *d, lua_Integer key) {
   xb_push_part(d->L, d->at, key < 0 ? XB_TAPS : XB_CALLBACKS);
   lua_rawgeti(d->L, -1, key < 0 ? -key : key);
   lua_remove(d->L, -2);
+  if (!lua_isnil(d->L, -1)) return true;
+  lua_pop(d->L, 1);
+  return false;
+}
+
+/* Calls it. */
+static xb_outcome call(dispatch *d, lua_Integer key, unsigned mode, xb_line *line) {
+  way how = {.what = key < 0 ? "tap" : "callback", .once = mode & XB_ONCE ? (uint64_t)key : 0, .line = line};
   return deliver(d, &how);
 }
 
@@ -110,9 +117,10 @@ static xb_outcome call_in_turn(dispatch *d, lua_Integer key, unsigned mode) {
     if (join_line(d, key, &from)) return lua_pop(d->L, 1), XB_WAITS;
     xb_prepare_call(d->L, d->conn->st);
   } while (xb_find_line(d->conn, key, from.s, from.n));
+  if (!push_function(d, key)) return lua_pop(d->L, 1), XB_OVER;
   line = xb_new_line(d->conn, key, from.s, from.n);
   if (!line) luaL_error(d->L, "not enough memory");
-  lua_pop(d->L, 1);
+  lua_remove(d->L, -2);
   return call(d, key, mode, line);
 }
 
@@ -120,7 +128,7 @@ static xb_outcome to_function(dispatch *d, lua_Integer key) {
   unsigned mode = xb_mode(d->L, d->at, key);
   if (mode & XB_SERIAL) return call_in_turn(d, key, mode);
   if (d->question) xb_prepare_call(d->L, d->conn->st); /* who holds it must be called */
-  return call(d, key, mode, NULL);
+  return push_function(d, key) ? call(d, key, mode, NULL) : XB_OVER;
 }
 
 /* Those that want a stanza, in order of installation. */
@@ -319,7 +327,7 @@ static bool next_in_line(lua_State *L, xb_conn *conn) {
   d.table = lua_gettop(L);
   d.size = turn.size;
   d.question = conn->asked = turn.question;
-  call(&d, turn.key, xb_mode(L, 1, turn.key), turn.line);
+  if (push_function(&d, turn.key)) call(&d, turn.key, xb_mode(L, 1, turn.key), turn.line);
   release(&d);
   return true;
 }

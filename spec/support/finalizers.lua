@@ -69,7 +69,7 @@ local function scene(prepare)
   coroutine.wrap(function() note(tostring(r.promise:wait())) end)()
   r.message = { "message", { id = "m", to = PEER }, { "body", {}, "hi" } }
   made = made + 1 -- strings that nothing else holds
-  r.request = { "iq", { type = "get", id = ("id %d "):format(made):rep(9):gsub("%d", "0"), to = PEER } }
+  r.request = { "iq", { type = "get", id = ("id %06d "):format(made):rep(9):gsub("%d", "0"), to = PEER } }
   r.f:sent()
   if prepare then prepare(r) end
   return r
