@@ -18,6 +18,7 @@ local M = {}
 --   open     the question that the stanza is, is never answered: "held" by a call that goes on, or "closed"
 --   feeds    the id of the response that it waits for
 --   third    it gives another stanza to the callbacks
+--   holds    its call goes on until the next stanza has come
 local function action(name, act, result)
   result = result or {}
   result.name, result.act = name, act
@@ -55,7 +56,7 @@ end, { throws = "stack overflow" })
 
 -- Coroutines and waiting.
 
-action("yields for ever", function() coroutine.yield() end, { waits = "attempt to yield" })
+action("yields for ever", function() coroutine.yield() end, { waits = "attempt to yield", holds = true })
 
 action("yields and is resumed by another", function(r)
   r.resume_me = coroutine.running()
@@ -90,7 +91,7 @@ end, { waits = CANT_WAIT, says = "timeout" })
 action("receives for ever", function(r)
   local _, err = r.conn:receive_blocking()
   r.say(err.layer)
-end, { waits = CANT_WAIT, says = "closed", open = "held" })
+end, { waits = CANT_WAIT, says = "closed", open = "held", holds = true })
 
 action("receives for no time", function(r)
   local _, err = r.conn:receive_blocking(0)
@@ -102,7 +103,7 @@ action("flushes", function(r) r.say(tostring(r.conn:flush())) end, { waits = CAN
 -- Closing.
 
 action("stops", function(r) r.say(tostring(r.conn:stop())) end,
-  { waits = CANT_WAIT, says = "true", state = "closing", open = "closed" })
+  { waits = CANT_WAIT, says = "true", state = "closing", open = "closed", holds = true })
 
 action("stops at once", function(r)
   local _, err = r.conn:stop(0)
@@ -162,6 +163,18 @@ action("adds one", function(r) r.conn:set_callback(r.hears.d) end,
 action("adds one for once", function(r) r.conn:set_callback_once(r.hears.d) end,
   { effect = function(model) model.callbacks[#model.callbacks + 1] = "d" end })
 
+action("adds a tap", function(r) r.conn:tap(r.hears.t, { name = "message" }) end,
+  { effect = function(model) model.taps[#model.taps + 1] = "t" end })
+
+action("adds and removes a serial tap", function(r)
+  r.say(tostring(r.conn:tap(r.hears.t, { serial = "from" })()))
+end, { says = "true" })
+
+action("takes the tap away", function(r) r.say(tostring(r.off and r.off())) end, {
+  says = function(kind) return tostring(kind.own == "tap" or nil) end,
+  effect = function(model) model.taps = {} end,
+})
+
 action("replaces the handler", function(r) r.conn:set_handler(r.hears.h) end,
   { effect = function(model) model.handler = "h" end })
 
@@ -204,6 +217,40 @@ action("adds and removes many", function(r)
   r.say(tostring(r.conn:unset_callback(cb)))
 end, { says = "true" })
 
+-- Promises and channels.
+
+action("waits for a promise", function(r)
+  local p = xmpp.promise()
+  xmpp.spawn(function() p:resolve "resolved" end)
+  r.say(p:wait())
+end, { waits = CANT_WAIT, says = "resolved" })
+
+action("waits for a promise in vain", function(r)
+  local _, err = xmpp.promise():wait(0)
+  r.say(err.layer)
+end, { waits = CANT_WAIT, says = "timeout" })
+
+action("rejects a promise that a task waits for", function(r)
+  local p = xmpp.promise()
+  xmpp.spawn(function() r.say(select(2, p:wait())) end)
+  xmpp.after(0, function() p:reject "rejected" end)
+end, { says = "rejected" })
+
+action("puts into a channel that is full", function(r)
+  local c = xmpp.channel(1)
+  c:put(1)
+  xmpp.spawn(function() c:get() end)
+  r.say(tostring(c:put(2)))
+end, { waits = CANT_WAIT, says = "true" })
+
+-- What is sent.
+
+action("adds to what is sent", function(r)
+  local off = core.conn.add(r.conn, "message", nil, function() return { "x", { xmlns = "urn:x" } } end)
+  r.say(tostring(r.conn:send { "message", { to = r.PEER }, "hi" }))
+  off()
+end, { says = "true" })
+
 -- Memory, and being told.
 
 action("collects", function()
@@ -224,7 +271,8 @@ end, { throws = "gone", untold = true })
 M.GROWTH = { name = "finds no room in the registry" } -- beside the tables: see hostility_run.lua
 
 -- Kinds of callback.
---   own      what r.own hears by: "a" is a callback, "own" the handler, nil no function that hears stanzas
+--   own      what r.own hears by: "a" is a callback, "own" the handler, "tap" a tap, nil no function that hears stanzas
+--   serial   it hears one stanza at a time
 --   during   others get the stanza after it; otherwise it comes before their being looked up
 --   asks     the question that it comes with is open until it has finished
 --   once     it hears no other stanza
@@ -256,6 +304,11 @@ kind("filtered callback", function(r)
 end, { own = "a", during = true, asks = true, once = true })
 
 kind("once-callback", function(r) r.conn:set_callback_once(r.own) end, { own = "a", during = true, asks = true })
+
+kind("tap", function(r) r.off = r.conn:tap(r.own) end, { own = "tap", asks = true })
+
+kind("serial callback", function(r) r.conn:set_callback(r.own, { serial = "from" }) end,
+  { own = "a", during = true, asks = true, serial = true })
 
 kind("response's callback", function(r) r.conn:send_callback(r.QUESTION, r.own) end,
   { answers = true, waits = true, quiet = true })

@@ -63,7 +63,8 @@ local function make_notes(r)
     put(r.names, name)
     put(r.numbers, stanza[2].n)
   end
-  r.hears = { b = noter(r, "b"), c = noter(r, "c"), d = noter(r, "d"), h = noter(r, "h") }
+  r.hears = { b = noter(r, "b"), c = noter(r, "c"), d = noter(r, "d"), h = noter(r, "h"),
+    t = noter(r, "t") }
   r.b = r.hears.b
 end
 
@@ -201,10 +202,13 @@ end
 
 local function model_of(kind)
   local own = kind.own == "a" or kind.extra == "a"
-  return { handler = kind.own == "own" and "own" or "default", callbacks = own and { "a", "b", "c" } or { "b", "c" } }
+  return { handler = kind.own == "own" and "own" or "default", callbacks = own and { "a", "b", "c" } or { "b", "c" },
+    taps = kind.own == "tap" and { "tap" } or {} }
 end
 
 local function hear(model, n, out)
+  for _, name in ipairs(model.taps or {}) do out[#out + 1] = name .. n end
+  if model.handler == "queue" and model.taps and model.taps[1] then return end
   if model.handler ~= "default" then
     out[#out + 1] = model.handler .. n
     return
@@ -221,29 +225,44 @@ end
 
 -- Who hears the first stanza besides; it was given out before or after the action has changed the model.
 local function hear_first(model, kind, out)
-  if kind.during then
+  local untapped = { handler = model.handler, callbacks = model.callbacks } -- a tap that is new waits for the next
+  if kind.own == "tap" then
+    if model.handler ~= "queue" then hear(untapped, "1", out) end
+  elseif kind.during then
     for _, name in ipairs { "b", "c" } do
       if has(model.callbacks, name) then out[#out + 1] = name .. "1" end
     end
   elseif not kind.idle and kind.own ~= "own" and not (kind.answers and model.handler == "queue") then
-    hear(model, "1", out)
+    hear(untapped, "1", out)
   end
+end
+
+local function without(list, x)
+  local out = {}
+  for _, y in ipairs(list) do
+    if x ~= y then out[#out + 1] = y end
+  end
+  return out
 end
 
 local function heard_by(action, kind)
   local model, out = model_of(kind), {}
-  if kind.during or kind.own == "own" then hear({ handler = kind.during and "a" or "own" }, "1", out) end
+  if kind.during or kind.own then hear({ handler = kind.during and "a" or kind.own }, "1", out) end
   local function drop_a() -- it hears no other
     if kind.once and has(model.callbacks, "a") then table.remove(model.callbacks, 1) end
   end
   if action.third then
     drop_a()
-    hear({ handler = "default", callbacks = model.callbacks }, "3", out)
+    hear({ handler = "default", callbacks = kind.serial and without(model.callbacks, "a") or model.callbacks }, "3", out)
   end
   if action.effect then action.effect(model, kind) end
   hear_first(model, kind, out)
   drop_a()
-  if not action.ends or (kind.still and action.waits) then hear(model, "2", out) end
+  if action.third and kind.serial then out[#out + 1] = "a3" end
+  if kind.serial and action.holds then -- its turn comes when that is over
+    hear({ handler = model.handler, callbacks = without(model.callbacks, "a") }, "2", out)
+    out[#out + 1] = "a2"
+  elseif not action.ends or (kind.still and action.waits) then hear(model, "2", out) end
   return table.concat(out, " ")
 end
 

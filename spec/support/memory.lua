@@ -2,8 +2,8 @@
 local child = require "spec.support.child"
 
 local memory = {
-  DEEDS = { "stanzas", "cycles", "resumptions" },
-  SHORT = { stanzas = 100000, cycles = 1000, resumptions = 100 }, -- what `make test` has time for
+  DEEDS = { "stanzas", "bots", "cycles", "resumptions" },
+  SHORT = { stanzas = 100000, bots = 20000, cycles = 1000, resumptions = 100 }, -- what `make test` has time for
 }
 
 local RESIDENT = 64 -- KiB that may have been added after the warm-up

@@ -1,6 +1,7 @@
 -- memory_deeds: what is left in a process after very much of something. memory.lua is its only caller:
 --
 --   lua memory_deeds.lua stanzas N        N stanzas each way on one connection
+--   lua memory_deeds.lua bots N           N stanzas to a serial tap that waits; so many taps, additions, listeners and promises
 --   lua memory_deeds.lua cycles N         N times connected and stopped
 --   lua memory_deeds.lua resumptions N    N times cut and resumed
 --
@@ -54,6 +55,30 @@ function deeds.stanzas(n)
   command(conn, "flood-" .. n)
   send_many(n)
   while received < goal do ping(conn) end
+end
+
+-- What a bot does in a stanza's call: it waits, one at a time, while others come and go.
+local function act()
+  local p, c = xmpp.promise(), xmpp.channel(1)
+  xmpp.spawn(function() c:put(p:wait()) end)
+  local offs = { conn:tap(print, { id = "never" }), conn:on("full", print),
+    core.conn.add(conn, "presence", nil, print) }
+  p:resolve(true)
+  assert(c:get())
+  for _, off in ipairs(offs) do assert(off()) end
+  received = received + 1
+end
+
+function deeds.bots(n)
+  if not conn then
+    conn = connect()
+    conn:tap(act, { name = "message", serial = "from" })
+  end
+  for _ = 1, math.ceil(n / 500) do -- what waits at most is the same each time
+    local goal = received + 500
+    command(conn, "flood-500")
+    while received < goal do assert(core.step(1)) end
+  end
 end
 
 local function cycle()
