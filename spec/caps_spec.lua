@@ -329,6 +329,30 @@ describe("caps.of", function()
     assert.same({ 1, 1, 0, 1, 0, 1 }, { learn "a", learn "b", learn "a", learn "c", learn "a", learn "b" })
   end)
 
+  it("knows so many presences, those heard last", function()
+    local bytes = {}
+    local function hear(from, to)
+      for i = from, to do
+        bytes[#bytes + 1] = xexpr.to_xml { "presence", { from = ("u%d@xmpp.test/x"):format(i) }, legacy("v" .. i, "sha-1") }
+      end
+      f:feed(table.concat(bytes))
+      bytes = {}
+    end
+    local function is_known(i)
+      local got = of(("u%d@xmpp.test/x"):format(i))
+      f:sent()
+      return got.err == nil
+    end
+    hear(1, 10000)
+    hear(1, 1) -- again
+    f:feed "<presence from='u7@xmpp.test/x' type='unavailable'/>"
+    hear(10001, 10003)
+    assert.same({ true, false, false, true, true, false, true, true },
+      { is_known(1), is_known(2), is_known(3), is_known(4), is_known(5), is_known(7), is_known(8), is_known(10003) })
+    hear(20001, 30000)
+    assert.same({ false, false, true, true }, { is_known(1), is_known(10003), is_known(20001), is_known(30000) })
+  end)
+
   it("is saved, and what is loaded must fit", function()
     come("bob@xmpp.test/pc", legacy("QgayPKawpkPSDYmwT/WM94uAlu0=", "sha-1"))
     of "bob@xmpp.test/pc"
@@ -406,6 +430,40 @@ describe("caps of our own", function()
     conn:send { "presence", { type = "unavailable" } }
     stage.sent(f)
     disco.add(conn, "urn:z")
+    xmpp.sleep(1.1)
+    nothing_asked()
+  end)
+
+  it("go with the extension: what was said is said again without them, a second later", function()
+    conn:send { "presence", {}, { "status", {}, "hi" } }
+    stage.sent(f)
+    ext.drop(conn, caps)
+    conn:send { "presence", { to = "room@xmpp.test/me" } }
+    assert.same({ nil, nil }, { parts(stage.sent(f)[1]) })
+    local sent = {}
+    stage.turn_until(function()
+      sent = stage.sent(f)
+      return sent[1]
+    end)
+    assert.equal(1, #sent)
+    assert.equal("hi", xexpr.text(sent[1], "status"))
+    assert.same({ nil, nil }, { parts(sent[1]) })
+    xmpp.sleep(1.1)
+    nothing_asked()
+    assert.is_nil(disco.own_info(conn).features[CAPS])
+  end)
+
+  it("aren't said away when the program has said something else since", function()
+    conn:send { "presence", {}, { "status", {}, "hi" } }
+    ext.drop(conn, caps)
+    conn:send { "presence", {}, { "status", {}, "bye" } }
+    stage.sent(f)
+    xmpp.sleep(1.1)
+    nothing_asked()
+  end)
+
+  it("aren't said away when nothing had been said, or the connection is closed", function()
+    ext.drop(conn, caps)
     xmpp.sleep(1.1)
     nothing_asked()
   end)

@@ -225,6 +225,71 @@ describe("a program that only sends", function()
   end)
 end)
 
+describe("a program that only taps", function()
+  stage.around(set, { jid = ME, max_queue = LIMIT, ack_timeout = 0.3 })
+
+  local heard, told
+
+  before_each(function()
+    heard, told = 0, 0
+    conn:tap(function() heard = heard + 1 end, { name = "presence" })
+    conn:on("full", function() told = told + 1 end)
+  end)
+
+  local function presences(n)
+    local presence = ("<presence from='room@xmpp.test/x'><status>%s</status></presence>"):format(("x"):rep(300))
+    for _ = 1, n do core.conn.feed(conn, presence) end
+    fed.settle()
+  end
+
+  it("has nothing in its queue of what they want", function()
+    presences(2000)
+    assert.equal(2000, heard)
+    assert.same({ 0, 0, 0 }, { conn:info().queued, conn:info().dropped, told })
+  end)
+
+  it("never stalls by what they don't want: the oldest is thrown away, which is counted and told once", function()
+    for _ = 1, 20 do
+      flood(1, 100)
+      presences(10)
+    end
+    assert.equal(200, heard)
+    local info = conn:info()
+    assert.equal(2000, info.queued + info.dropped)
+    assert.is_true(info.dropped > 1000)
+    assert.equal(1, told)
+    assert.equal("100", drain()[info.queued])
+  end)
+
+  it("and receives is held back while it does so, and loses nothing", function()
+    local got = {}
+    conn:receive()
+    flood(1, 1000)
+    presences(1)
+    assert.equal(0, heard)
+    for _ = 1, 1000 do
+      got[#got + 1] = assert(conn:receive())[2].n
+      fed.settle()
+    end
+    assert.equal(numbers(1, 1000), table.concat(got, " "))
+    assert.same({ 1, 0, 0 }, { heard, told, conn:info().dropped })
+  end)
+
+  it("goes on when all its taps wait, as soon as one has ended, in order", function()
+    local order = {}
+    conn:tap(function(stanza)
+      order[#order + 1] = stanza[2].n
+      stage.wait()
+    end, { name = "message", serial = "from" })
+    flood(1, 500)
+    assert.same({ "1" }, order)
+    assert.is_true(conn:info().waiting < 100)
+    for _ = 1, 500 do stage.go() end
+    assert.equal(numbers(1, 500), table.concat(order, " "))
+    assert.equal(0, conn:info().waiting)
+  end)
+end)
+
 describe("a component that only sends", function()
   stage.around(set, { jid = "echo.xmpp.test", component = true, max_queue = LIMIT })
 

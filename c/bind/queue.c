@@ -150,7 +150,8 @@ static bool is_pressing(xb_conn *conn) {
 bool xb_is_full(xb_conn *conn) {
   if (conn->handler != XB_NO_HANDLER) return xb_must_park(conn) && is_full_of_parked(conn, conn->queued);
   if (xb_must_park(conn) && xb_has_taps(conn)) return is_full_of_parked(conn, conn->fresh);
-  return conn->queued > limit(conn) && (is_asked(conn) || !(is_awaited(conn) || is_pressing(conn)));
+  if (conn->queued <= limit(conn)) return false;
+  return is_asked(conn) || !(is_awaited(conn) || xb_has_taps(conn) || is_pressing(conn)); /* taps want what comes behind it */
 }
 
 /* The oldest is thrown away. A question is answered, since nobody else can any more. */

@@ -259,8 +259,26 @@ local function announced(presence)
     key = hash and LEGACY_HASHES[hash] and legacy_key(hash, ver) or nil }
 end
 
-local function forget_presence(st, from)
-  if st.seen[from] then st.seen[from], st.n_seen = nil, st.n_seen - 1 end
+-- Presences that are known: `by` address -> what it announced, with its `turn`; `order` turn -> address, in which those
+-- from `first` on may have gone.
+
+local function new_seen() return { by = {}, order = {}, first = 1, last = 0, n = 0 } end
+
+local function forget_presence(seen, from)
+  local entry = seen.by[from]
+  if entry then seen.by[from], seen.order[entry.turn], seen.n = nil, nil, seen.n - 1 end
+end
+
+local function forget_first_heard(seen)
+  while not seen.order[seen.first] do seen.first = seen.first + 1 end
+  forget_presence(seen, seen.order[seen.first])
+end
+
+local function note_presence(seen, from, entry)
+  forget_presence(seen, from)
+  if seen.n >= MOST_SEEN then forget_first_heard(seen) end
+  seen.last, seen.n = seen.last + 1, seen.n + 1
+  entry.turn, seen.by[from], seen.order[seen.last] = seen.last, entry, from
 end
 
 local function hear(st, presence)
@@ -268,16 +286,14 @@ local function hear(st, presence)
   local now = jid and announced(presence)
   if not now then return end
   local from = tostring(jid)
-  local was = st.seen[from]
-  if was and was.node == now.node and was.key == now.key then return end
-  if not was and st.n_seen >= MOST_SEEN then forget_presence(st, (next(st.seen))) end
-  if not was then st.n_seen = st.n_seen + 1 end
-  st.seen[from] = now
+  local was = st.seen.by[from]
+  if was and was.node == now.node and was.key == now.key then now = was end
+  note_presence(st.seen, from, now)
 end
 
 local function hear_no_more(st, presence)
   local jid = presence[2].from and core.jid(presence[2].from)
-  if jid then forget_presence(st, tostring(jid)) end
+  if jid then forget_presence(st.seen, tostring(jid)) end
 end
 
 -- Asking
@@ -339,7 +355,7 @@ function M.of(conn, jid, opts)
   if not st then error("caps isn't used on this connection: ext.use(conn, require \"xmpp.caps\")", 2) end
   local address, err = core.jid(jid)
   if not address then return nil, err end
-  local entry = st.seen[tostring(address)]
+  local entry = st.seen.by[tostring(address)]
   if not entry then
     return nil, core.error { layer = "stanza", condition = "item-not-found", type = "cancel", retry = false,
       text = ("no presence of %s has told its capabilities"):format(tostring(address)) }
@@ -402,6 +418,18 @@ local function announce_later(st, conn)
   end)
 end
 
+-- What has been announced is said again without hashes, a second later, unless the program says something else
+-- until then.
+local function say_without(st, conn)
+  local off = core.conn.add(conn, "presence", nil, function(stanza)
+    if not (stanza[2] or {}).to then st.presence = nil end
+  end)
+  xmpp.after(1, function()
+    off()
+    if st.presence and conn:state() == "ready" then conn:send(st.presence) end
+  end)
+end
+
 local function check_options(opts)
   for name, value in pairs(opts) do
     if name == "node" then
@@ -416,26 +444,24 @@ end
 
 function M.start(st, conn, opts)
   check_options(opts)
-  st.node, st.seen, st.n_seen, st.asking = opts.node or NODE, {}, 0, {}
+  st.node, st.seen, st.asking = opts.node or NODE, new_seen(), {}
   st.cache = { by = {}, n = 0, most = opts.most or MOST, turn = 0 }
   st.unwatch = ext.watch(conn, function() announce_later(st, conn) end)
   disco.hook(conn, function(node) return is_alias(st, conn, node) end, function(jid)
-    local entry = st.seen[tostring(jid)]
+    local entry = st.seen.by[tostring(jid)]
     return entry and look_up(st.cache, entry.key)
   end)
 end
 
 function M.session(st)
-  st.seen, st.n_seen, st.presence = {}, 0, nil -- who is there is told anew
+  st.seen, st.presence = new_seen(), nil -- who is there is told anew
 end
 
 function M.stop(st, conn)
   st.unwatch()
   disco.hook(conn, nil, nil)
   if st.timer then st.timer:cancel() end
-  if st.presence and conn:state() == "ready" then xmpp.after(1, function()
-    if st.presence and conn:state() == "ready" then conn:send(st.presence) end
-  end) end
+  if st.presence and conn:state() == "ready" then say_without(st, conn) end
 end
 
 --- The hashes with what they are of, least recently used first.

@@ -197,8 +197,8 @@ function Jid:with_resource(resource) end
 ---@field has? string the namespace of any of its child elements
 ---@field from? string|xmpp.Jid its sender, also as a server of RFC 6122 writes it (`strasse@` for `straße@`)
 ---@field id? string its id attribute
---- "from": called for one stanza of each sender (a full JID) at a time, in order; the next has its turn when the call is
---- over. What waits for its turn goes on to others meanwhile, and counts as a call that waits (the option max_queue).
+--- "from": called for one stanza of each sender (a full JID) at a time, in order; the next has its turn when the call
+--- is over. What waits for its turn goes on to others meanwhile, and counts as a call that waits (option max_queue).
 ---@field serial? "from"
 
 --- Gets every stanza of its connection; what it returns is ignored. Runs in a coroutine, so it may wait.
@@ -342,8 +342,8 @@ function Conn:unset_callback(callback) end
 function Conn:callbacks() end
 
 --- Adds a tap: a function that is asked before the handler, the callbacks and the receive queue, whatever handler there
---- is, in effect from the next stanza on. If it returns exactly true before it first waits, nobody else gets the stanza.
---- With no handler, a stanza that some tap wanted isn't put in the receive queue.
+--- is, in effect from the next stanza on. If it returns exactly true before it first waits, nobody else gets the
+--- stanza. With no handler, a stanza that some tap wanted isn't put in the receive queue.
 ---@param tap xmpp.Callback
 ---@param filter? xmpp.Filter
 ---@return fun(): boolean off takes it away, in effect at once; was it still there?

@@ -253,7 +253,8 @@ local function heard_by(action, kind)
   end
   if action.third then
     drop_a()
-    hear({ handler = "default", callbacks = kind.serial and without(model.callbacks, "a") or model.callbacks }, "3", out)
+    local callbacks = kind.serial and without(model.callbacks, "a") or model.callbacks
+    hear({ handler = "default", callbacks = callbacks }, "3", out)
   end
   if action.effect then action.effect(model, kind) end
   hear_first(model, kind, out)

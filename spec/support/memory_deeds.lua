@@ -1,7 +1,7 @@
 -- memory_deeds: what is left in a process after very much of something. memory.lua is its only caller:
 --
 --   lua memory_deeds.lua stanzas N        N stanzas each way on one connection
---   lua memory_deeds.lua bots N           N stanzas to a serial tap that waits; so many taps, additions, listeners and promises
+--   lua memory_deeds.lua bots N           N stanzas to a serial tap that waits; in each, taps and listeners come and go
 --   lua memory_deeds.lua cycles N         N times connected and stopped
 --   lua memory_deeds.lua resumptions N    N times cut and resumed
 --
