@@ -333,7 +333,8 @@ describe("caps.of", function()
     local bytes = {}
     local function hear(from, to)
       for i = from, to do
-        bytes[#bytes + 1] = xexpr.to_xml { "presence", { from = ("u%d@xmpp.test/x"):format(i) }, legacy("v" .. i, "sha-1") }
+        local user = ("u%d@xmpp.test/x"):format(i)
+        bytes[#bytes + 1] = xexpr.to_xml { "presence", { from = user }, legacy("v" .. i, "sha-1") }
       end
       f:feed(table.concat(bytes))
       bytes = {}

@@ -438,25 +438,75 @@ describe("ext and sessions:", function()
   end))
 end)
 
--- The example of the manual.
+-- The example of the manual: an extension with all that one may have.
 local Attention = { name = "attention", needs = { disco }, features = { "urn:xmpp:attention:0" },
+  events = { "attention" },
   taps = { { { name = "message", has = "urn:xmpp:attention:0" },
     function(st, stanza) st:emit("attention", stanza[2].from, stanza) end } } }
+
+function Attention.start(st, _, opts)
+  if opts.most ~= nil and type(opts.most) ~= "number" then error("bad option 'most' (number expected)", 0) end
+  st.heard, st.sessions = 0, ""
+  st:on("attention", function() st.heard = st.heard + 1 end)
+end
+function Attention.session(st, c, first)
+  st.sessions = st.sessions .. (first and " first" or " new")
+  if c:send_await({ "iq", { type = "get" }, { "ping", { xmlns = "urn:xmpp:ping" } } }) then
+    st.sessions = st.sessions .. " asked"
+  end
+end
+function Attention.resumed(st) st.sessions = st.sessions .. " resumed" end
+function Attention.lost(st, _, err) st.sessions = st.sessions .. (err and " lost" or " stopped") end
+function Attention.stop(st) st.sessions = st.sessions .. " gone" end
+function Attention.save(st) return { heard = st.heard } end
+function Attention.load(st, saved) st.heard = saved.heard end
+
+local ATTENTION = "<message from='bob@example.net/pc'><body>!</body><attention xmlns='urn:xmpp:attention:0'/></message>"
 
 describe("an extension of a program's", function()
   it("has its feature in disco while it is used, and its taps whoever has the handler", testing.around(function(t)
     local heard, handled = {}, 0
-    t.conn:set_handler(function() handled = handled + 1 end)
+    t.conn:set_handler(function(stanza) if stanza[1] == "message" then handled = handled + 1 end end)
     local attention = ext.use(t.conn, Attention, {})
     attention:on("attention", function(from) heard[#heard + 1] = from end)
-    t:receive("<message from='bob@example.net/pc'><body>!</body><attention xmlns='urn:xmpp:attention:0'/></message>")
+    t:receive(ATTENTION)
     assert.same({ "bob@example.net/pc" }, heard)
     assert.equal(1, handled)
     assert.is_true(disco.own_info(t.conn).features["urn:xmpp:attention:0"])
     assert.same({ "disco", "attention" }, ext.list(t.conn))
+    assert.same({ heard = 1 }, ext.save(t.conn).attention)
     ext.drop(t.conn, Attention)
     assert.is_nil(disco.own_info(t.conn).features["urn:xmpp:attention:0"])
-    t:receive("<message from='bob@example.net/pc'><attention xmlns='urn:xmpp:attention:0'/></message>")
+    t:receive(ATTENTION)
     assert.same({ "bob@example.net/pc" }, heard)
+  end))
+
+  it("lives through sessions that are resumed, and lost", testing.around(function(t)
+    local st = ext.use(t.conn, Attention)
+    assert.equal(st, ext.of(t.conn, Attention))
+    assert(ext.ready(t.conn, 5))
+    assert.equal(" first asked", st.sessions)
+    t:cut()
+    t:resume()
+    t:cut()
+    t:reconnect { new = true }
+    assert(ext.ready(t.conn, 5))
+    assert.equal(" first asked lost resumed lost new asked", st.sessions)
+    ext.drop(t.conn, Attention)
+    assert.equal(" first asked lost resumed lost new asked gone", st.sessions)
+  end))
+
+  it("is loaded with what it has saved, refuses options, and names its events", testing.around(function(t)
+    ext.load(t.conn, { attention = { heard = 7 } })
+    local ok, why = pcall(ext.use, t.conn, Attention, { most = "many" })
+    assert.is_false(ok)
+    assert.matches("attention", why)
+    local st = ext.use(t.conn, Attention, { most = 1 })
+    assert.equal(7, st.heard)
+    t:receive(ATTENTION)
+    assert.equal(8, st.heard)
+    ok, why = pcall(st.on, st, "atention", print)
+    assert.is_false(ok)
+    assert.matches("attention", why)
   end))
 end)
