@@ -210,6 +210,9 @@ server.each(function(s)
       local refused = xexpr.match { "iq", { type = "error" }, { "error", { "service-unavailable" } } }
       assert.is_true(told(ask(disco)))
       assert.is_true(refused(ask "urn:example:x"))
+      local entity = assert(require "xmpp.disco".info(bob, anybody))
+      assert.same({ category = "component", type = "generic", name = "component.lua" }, entity.identities[1])
+      for _, var in ipairs { "urn:xmpp:ping", "jabber:iq:version" } do assert.is_true(entity.features[var]) end
       bob:stop()
     end)
 

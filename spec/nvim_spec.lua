@@ -1,5 +1,8 @@
 -- nvim: a conversation between Neovim, with the plugin of examples/nvim, and a connection of this process.
 
+local disco = require "xmpp.disco"
+local info = require "xmpp.info"
+local iq = require "xmpp.iq"
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
@@ -67,6 +70,11 @@ server.each(function(s)
         { "query", { xmlns = ROSTER }, { "item", { jid = "bob@xmpp.test", name = "Bob" } } } })
       hears("roster", "  Bob")
       assert.equal("Hello, Bob", received(bob))
+      local _, refused = iq.set(bob, "alice@xmpp.test/nvim",
+        { "query", { xmlns = ROSTER }, { "item", { jid = "bob@xmpp.test", name = "the boss" } } })
+      assert.equal("service-unavailable", refused.condition) -- and "Bob" is what he is called below
+      assert.equal("xmpp_nvim", assert(info.version(desk, "alice@xmpp.test/nvim")).name)
+      assert.is_true(assert(disco.supports(desk, "alice@xmpp.test/nvim", "http://jabber.org/protocol/caps")))
       tell "Hi\n<& you>"
       hears("chat", "TIME <alice> Hello, Bob|TIME <Bob> Hi|<& you>|> ")
       hears("notes", 1)

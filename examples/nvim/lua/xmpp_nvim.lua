@@ -12,6 +12,10 @@
 -- the network but coroutines, and a callback may call any function of Neovim's.
 
 local xmpp = require "xmpp"
+local caps = require "xmpp.caps"
+local ext = require "xmpp.ext"
+local info = require "xmpp.info"
+local iq = require "xmpp.iq"
 local xexpr = xmpp.xexpr
 local api = vim.api
 
@@ -179,32 +183,41 @@ local function learn(query)
   draw_roster()
 end
 
--- RFC 6121 2.1.6: only our own account may change it.
-local function on_roster_push(iq, c)
-  if not xexpr.from_account(iq, c) then return end
-  learn(xexpr.child(iq, "query", ROSTER))
-  c:send(xexpr.reply(iq))
-end
-
--- Connecting
-
 local function forget_presence()
   for _, c in pairs(contacts) do c.resources = {} end
   draw_roster()
 end
 
-local function listen(c)
-  c:on("state", function(state, err)
-    if state == "closed" and conn == c then conn = nil end
-    if state == "closed" then forget_presence() end
-    if state == "ready" and c:info().resumed == 0 then c:send { "presence" } end -- a new session knows nothing of us
-    if err then notify(("%s (%s)"):format(state, tostring(err)), "WARN") end
+-- All this as an extension: what there is to be done in each session that is new, and who hears what comes in.
+local Chat = { name = "nvim", taps = {
+  { { name = "message" }, function(_, message) on_message(message) end },
+  { { name = "presence" }, function(_, presence, c) on_presence(presence, c) end },
+} }
+
+-- RFC 6121 2.1.6: only our own account may change it.
+function Chat.start(st, c)
+  st.no_pushes = iq.serve(c, "set", ROSTER, function(query, push)
+    if not xexpr.from_account(push, c) then return nil, "cancel", "service-unavailable" end
+    learn(query)
+    return true
   end)
-  c:set_callback(on_message, { name = "message" })
-  c:set_callback(on_presence, { name = "presence" })
-  c:set_callback(on_roster_push, { name = "iq", type = "set", xmlns = ROSTER })
-  c:set_handler()
 end
+
+function Chat.session(_, c)
+  forget_presence()
+  local query, err = iq.get(c, nil, { "query", { xmlns = ROSTER } })
+  if not query and err.layer ~= "stanza" then return notify(tostring(err), "ERROR") end
+  if type(query) == "table" then learn(query) end
+  c:send { "presence" }
+end
+
+function Chat.stop(st, c)
+  st.no_pushes()
+  if conn == c then conn = nil end
+  forget_presence()
+end
+
+-- Connecting
 
 -- In a coroutine: it waits.
 local function log_in(account)
@@ -213,13 +226,14 @@ local function log_in(account)
   local c, err = xmpp.connect_client(account.jid, account.password, opts)
   if not c then return notify(tostring(err), "ERROR") end
   conn = c
-  listen(c)
-  local roster
-  roster, err = c:send_await { "iq", { type = "get" }, { "query", { xmlns = ROSTER } } }
-  if not roster then return notify(tostring(err), "ERROR") end
-  if not xexpr.is_error(roster) then learn(xexpr.child(roster, "query", ROSTER)) end
-  c:send { "presence" }
-  notify("connected as " .. tostring(c:jid()))
+  c:on("state", function(state, why)
+    if why then notify(("%s (%s)"):format(state, tostring(why)), "WARN") end
+  end)
+  c:set_handler() -- whatever nobody here answers is refused
+  info.use(c, { version = { name = "xmpp_nvim", version = xmpp._VERSION } })
+  ext.use(c, caps)
+  ext.use(c, Chat)
+  if ext.ready(c) then notify("connected as " .. tostring(c:jid())) end
 end
 
 function M.connect(jid)
