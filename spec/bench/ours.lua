@@ -1,6 +1,7 @@
 -- ours: what the library takes, for `make bench`. Prints microseconds of CPU (user and system) a piece.
 --
 --   lua ours.lua parse FILE N         tables out of memory, a handler counts them; FILE has N stanzas
+--   lua ours.lua parse-tapped FILE N  as parse, with twelve taps that want none of them
 --   lua ours.lua unwanted FILE N      the same bytes, one callback, whose filter wants none of them
 --   lua ours.lua to_xml FILE N        tables to text
 --   lua ours.lua queue FILE N         tables to the send buffer of a connection, by conn:send
@@ -58,12 +59,21 @@ local function feed(f, file)
   return spent
 end
 
-local function parse(file, n)
+local function tap(conn, taps)
+  for i = 1, taps or 0 do
+    conn:tap(function() error "the filter let something through" end, { has = "urn:example:none:" .. i })
+  end
+end
+
+local function parse(file, n, taps)
   local f, seen = open_fed(), 0
+  tap(f.conn, taps)
   f.conn:set_handler(function() seen = seen + 1 end)
   tell(feed(f, file), n)
   assert(seen == n)
 end
+
+local function parse_tapped(file, n) parse(file, n, 12) end
 
 local function parse_unwanted(file, n)
   local f = open_fed()
@@ -148,9 +158,7 @@ end
 
 local function flood(_, n, taps)
   local conn, seen = connect(), 0
-  for i = 1, taps or 0 do
-    conn:tap(function() error "the filter let something through" end, { has = "urn:example:none:" .. i })
-  end
+  tap(conn, taps)
   conn:set_handler(function() seen = seen + 1 end)
   conn:send { "presence" }
   local since = clock()
@@ -251,7 +259,8 @@ local function ping(n, depth, waiting)
 end
 
 local modes = {
-  parse = parse, unwanted = parse_unwanted, to_xml = to_xml, queue = queue, large = large, split = split, flood = flood,
+  parse = parse, ["parse-tapped"] = parse_tapped, unwanted = parse_unwanted, to_xml = to_xml, queue = queue,
+  large = large, split = split, flood = flood,
   ["flood-tapped"] = flood_tapped, ["flood-unwanted"] = flood_unwanted, frames = frames, send = send, ping = ping,
 }
 
