@@ -134,7 +134,8 @@ JOBS ?= 3
 # memory, which has an allocator of its own there; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
 MEMORY_SPECS = $(patsubst %,spec/%_spec.lua,expat faults hostility memory)
-CORE_SPECS = $(patsubst %,spec/%_spec.lua,await callback caps disco engine ext finalizer info iq loop luas queue refusals reload response roundtrip sandbox seed service skipped who xexpr)
+CORE_SPECS = $(patsubst %,spec/%_spec.lua,add await bytes callback caps clock disco engine ext finalizer info iq listen loop \
+  luas promise queue refusals reload response roundtrip sandbox seed serial service skipped tap testing who xexpr)
 C_TESTS = $(TESTS) spec/support/precis-compare spec/support/stringprep-compare spec/support/hostile/run
 CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(MEMORY_SPECS),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(SPECS) $(C_TESTS)))
 check: export ROUNDTRIP_CASES ?= $(if $(OTHER_LUA),2000,10000)
