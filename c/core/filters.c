@@ -299,8 +299,9 @@ static bool wants(const match *m, const slot *s) {
 }
 
 static void ask(match *m, const list *l) {
-  const place *p = l->places, *end = p + l->n;
-  for (; p < end; p++) {
+  size_t i;
+  for (i = 0; i < l->n; i++) {
+    const place *p = &l->places[i];
     if (!p->slot || !wants(m, p->slot)) continue;
     if (m->n < m->most) {
       m->in_order = m->in_order && (m->n == 0 || m->slots[m->n - 1] < p->number);
