@@ -18,7 +18,7 @@ local ANSWERED = "<iq from='" .. PEER .. "' id='q' type='result' n='1'/>"
 local SECOND = "<message from='" .. PEER .. "' n='2'/>"
 local MEMORY = "not enough memory"
 local ALL = os.getenv "TORTURE" == "1"
-local SHARE = os.getenv "PRELOAD" and 8 or 1 -- under a sanitizer, which takes its time, a part of the runs
+local SHARE = os.getenv "PRELOAD" and 12 or 1 -- under a sanitizer, which takes its time, a part of the runs
 
 -- Notes are put where there is room already, since there may be no memory when they are made.
 local function slots(n)
