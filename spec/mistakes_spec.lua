@@ -321,12 +321,14 @@ describe("the globals of a program", function()
       require "xmpp"]]:find("error loading", 1, true))
   end)
 
-  it("may be without debug, io and os", function()
+  it("may be without debug, io, os and load", function()
     assert.truthy(strict [[rawset(_G, "debug", nil) rawset(_G, "io", nil)
       for _, name in ipairs { "debug", "io" } do package.loaded[name] = nil end
       local xmpp = require "xmpp"
       print(select(2, pcall(xmpp.sleep, "x")))]]:find("seconds expected, got string", 1, true))
-    assert.truthy(strict [[rawset(_G, "debug", {})
-      print(select(2, pcall(require "xmpp".sleep, "x")))]]:find("seconds expected, got string", 1, true))
+    for _, what in ipairs { "{}", "true" } do -- a program's own variable of that name
+      assert.truthy(strict(([[rawset(_G, "debug", %s) rawset(_G, "load", nil)
+        print(select(2, pcall(require "xmpp".sleep, "x")))]]):format(what)):find("seconds expected, got string", 1, true))
+    end
   end)
 end)

@@ -94,6 +94,7 @@ end
 
 -- Where coroutine.close can end a wait, nothing is to be left behind that waits. That takes a to-be-closed variable,
 -- for which Lua 5.1 has no syntax.
+local load = rawget(_G, "load")
 if rawget(coroutine, "close") and load then
   local Box = { __close = core.abandon, __metatable = "the library's own" }
   local new_box = M.box
