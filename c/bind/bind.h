@@ -111,7 +111,7 @@ struct xb_conn {
   bool pressing;        /* for so long, or so much, that it is read on for */
   size_t dropped;       /* stanzas of the queue that were thrown away */
   bool told_full;       /* of that */
-  bool suspends;        /* a handler or callback of its has waited: all are watched since */
+  bool suspends;        /* a handler, callback or log function of its has waited: all are watched since */
   size_t waiting, held; /* calls of these that wait now; bytes of their stanzas and coroutines */
 };
 
@@ -358,7 +358,9 @@ bool xb_pop_queue(lua_State *L, xb_conn *conn, int index, size_t *size, bool *cl
 bool xb_receive(lua_State *L, xb_conn *conn, int index);
 /* Somebody has asked for a stanza. */
 void xb_note_asked(xb_conn *conn);
-/* A call of a handler or callback, for a stanza of `size` bytes, waits; it is over. */
+/* Bytes, about, that a stanza takes in Lua. */
+size_t xb_size_of(const xm_tape *t);
+/* A call of a handler or callback, or of who listens, for a stanza of `size` bytes, waits; it is over. */
 void xb_call_waits(xb_conn *conn, size_t size);
 void xb_call_is_over(xb_conn *conn, size_t size);
 /* So many wait that what comes is not given to handler or callbacks, but queued for them. */

@@ -142,16 +142,17 @@ void xb_set_part(lua_State *L, int conn, int part) {
 /* The log: f("in" or "out", text). */
 
 /* Calls the function with the first record, which nobody else can reach. */
-static void tell_record(lua_State *L, const xb_conn *conn, int at, xm_buf *log) {
+static void tell_record(lua_State *L, xb_conn *conn, int at, xm_buf *log) {
   xb_task task = {.st = conn->st};
   char direction = *xm_buf_at(log);
   size_t n;
   memcpy(&n, xm_buf_at(log) + 1, sizeof n);
+  if (conn->suspends) task.conn = conn, task.size = n;
   xb_push_part(L, at, XB_LOG);
   lua_pushstring(L, direction == '<' ? "in" : "out");
   lua_pushlstring(L, xm_buf_at(log) + 1 + sizeof n, n);
   xm_buf_consume(log, 1 + sizeof n + n);
-  xb_call(L, 2, &task, 0);
+  if (xb_call(L, 2, &task, at)) conn->suspends = true;
 }
 
 /* l_tell_log(conn, log) */

@@ -118,8 +118,6 @@ static void to_handler(dispatch *d) {
   }
 }
 
-static size_t size_of(const xm_tape *t) { return t->bytes.last + t->n * 64; }
-
 /* It waits for its turn, though there is a handler. */
 static void park(dispatch *d, bool claimed) {
   need_table(d);
@@ -130,7 +128,7 @@ static void park(dispatch *d, bool claimed) {
 /* The stanza on the tape. */
 static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
   const xm_tape *t = xm_conn_stanza(conn->c);
-  dispatch d = {.L = L, .conn = conn, .at = at, .size = size_of(t)};
+  dispatch d = {.L = L, .conn = conn, .at = at, .size = xb_size_of(t)};
   xb_waiter *w = xm_route_claim(xm_conn_route(conn->c), t);
   bool handled = conn->handler != XB_NO_HANDLER; /* one that the waiter sets gets what is queued, and then what comes */
   bool parked = xb_must_park(conn);

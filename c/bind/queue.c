@@ -7,6 +7,8 @@ enum {
   BEHIND = 1024 * 1024 /* bytes: a response that is awaited may be behind so much, though max_queue is small */
 };
 
+size_t xb_size_of(const xm_tape *t) { return t->bytes.last + t->n * 64; }
+
 /* Slot 2i+1 has the stanza's size in bytes; of one that is for callbacks alone -1 - size. */
 void xb_push_queue(lua_State *L, xb_conn *conn, int at, size_t size, bool claimed) {
   lua_Integer n = (lua_Integer)size;
@@ -84,9 +86,10 @@ static bool is_awaited(const xb_conn *conn) {
   return conn->responses.first || conn->waiters.first || xm_conn_state_of(conn->c) == XM_CONN_CLOSING;
 }
 
-static size_t limit(const xb_conn *conn) {
-  return is_awaited(conn) ? 2 * conn->max_queue + BEHIND : conn->max_queue;
-}
+/* Whoever waits for what. */
+static size_t utmost(const xb_conn *conn) { return 2 * conn->max_queue + BEHIND; }
+
+static size_t limit(const xb_conn *conn) { return is_awaited(conn) ? utmost(conn) : conn->max_queue; }
 
 /* With a handler, what is beyond those of its calls that wait is queued, if reading brings anybody on. */
 static bool is_full_of_parked(const xb_conn *conn) {
@@ -107,6 +110,7 @@ static bool is_pressing(xb_conn *conn) {
 }
 
 bool xb_is_full(xb_conn *conn) {
+  if (conn->held > utmost(conn)) return true; /* by calls for what is never parked: that something was skipped, the log */
   if (conn->handler != XB_NO_HANDLER) return is_full_of_parked(conn);
   return conn->queued > limit(conn) && (is_asked(conn) || !(is_awaited(conn) || is_pressing(conn)));
 }

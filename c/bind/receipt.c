@@ -170,7 +170,7 @@ static void push_skipped(lua_State *L, const xb_conn *conn) {
 }
 
 void xb_tell_skipped(lua_State *L, xb_conn *conn, int at, const xm_err *why, bool told) {
-  xb_task task = {.st = conn->st};
+  xb_task task = {.st = conn->st, .conn = conn, .size = xb_size_of(xm_conn_stanza(conn->c))};
   luaL_checkstack(L, 10, "what was skipped");
   xb_push_part(L, at, XB_ON_SKIPPED);
   if (lua_isnil(L, -1) && told) return lua_pop(L, 1);
@@ -179,7 +179,7 @@ void xb_tell_skipped(lua_State *L, xb_conn *conn, int at, const xm_err *why, boo
   xb_push_stanza(L, xm_conn_stanza(conn->c));
   lua_setfield(L, -2, "stanza");
   if (!lua_isnil(L, -3)) {
-    xb_call(L, 2, &task, 0);
+    xb_call(L, 2, &task, at);
   } else {
     xb_report(L, NULL);
     lua_pop(L, 2);

@@ -334,7 +334,7 @@ function Conn:jid() end
 ---@field failed_without_h integer of those, where the server had forgotten what it had handled
 ---@field queued integer stanzas that have come and wait to be taken
 ---@field dropped integer stanzas that were thrown away, as nobody took them and max_queue was reached
----@field waiting integer calls of its handler and callbacks that wait
+---@field waiting integer calls that wait: of its handler and callbacks, of who hears of what was skipped or is logged
 ---@field tls_version string? "TLSv1.3"
 ---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
