@@ -536,6 +536,25 @@ describe("wrap", function()
     assert.is_false(ok)
     assert.matches("dead coroutine", why)
     refuses("bad argument #1 to 'wrap' (function expected, got nil)", function() xmpp.wrap() end)
+    g = xmpp.wrap(function() g() end)
+    ok, why = pcall(g)
+    assert.is_false(ok)
+    assert.matches("cannot resume", why)
+  end)
+
+  luas.it("variables to be closed", "closes its variables when it throws, as coroutine.wrap does", function()
+    local make = luas.load [[local thrown, closing, sleep = ...
+      return function()
+        local v <close> = setmetatable({}, { __close = closing })
+        sleep(0)
+        error(thrown, 0)
+      end]]
+    for _, wrap in ipairs { xmpp.wrap, coroutine.wrap } do
+      local sleep = wrap == xmpp.wrap and xmpp.sleep or function() end
+      assert.same({ false, "first" }, { pcall(wrap(make("first", function(_, e) note(e) end, sleep))) })
+      assert.same({ false, "second" }, { pcall(wrap(make("first", function() error("second", 0) end, sleep))) })
+      expect "first"
+    end
   end)
 
   it("is what an item says that is none, where a generator of coroutine.wrap's has waited", function()

@@ -128,7 +128,7 @@ describe("an argument", function()
   end)
 
   it("of on names an event there is", function()
-    local err = refuses("there is no event 'disconnect'; there are 'state', 'failed'",
+    local err = refuses("there is no event 'disconnect'; there are 'state', 'session', 'failed'",
       function() conn:on("disconnect", print) end)
     assert.truthy(err:find "bad argument #1 to 'on'")
     refuses("string expected", function() conn:on(nil, print) end)
@@ -327,8 +327,9 @@ describe("the globals of a program", function()
       local xmpp = require "xmpp"
       print(select(2, pcall(xmpp.sleep, "x")))]]:find("seconds expected, got string", 1, true))
     for _, what in ipairs { "{}", "true" } do -- a program's own variable of that name
-      assert.truthy(strict(([[rawset(_G, "debug", %s) rawset(_G, "load", nil)
-        print(select(2, pcall(require "xmpp".sleep, "x")))]]):format(what)):find("seconds expected, got string", 1, true))
+      local text = strict(([[rawset(_G, "debug", %s) rawset(_G, "load", nil)
+        print(select(2, pcall(require "xmpp".sleep, "x")))]]):format(what))
+      assert.truthy(text:find("seconds expected, got string", 1, true), text)
     end
   end)
 end)

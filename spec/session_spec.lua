@@ -212,8 +212,11 @@ describe("an h", function()
   it("too high ends the session, too: what counts differently is not resumed", function()
     play(session(), message "1", r, a(7), REFUSED, "accept\n", session "two", late "1", r, a(1), bye())
     local _, states = login { reconnect = AT_ONCE }
+    local sessions = {}
+    conn:on("session", function(...) sessions[#sessions + 1] = conn:state() .. select("#", ...) end)
     send "1"
     is_told("1", "written acked")
+    assert.same({ "ready0" }, sessions)
     check_error({ layer = "stream", condition = "undefined-condition" }, states.why.waiting)
     assert.equal(0, conn:info().resumed)
     assert.equal(1, conn:info().rebound)
@@ -270,8 +273,11 @@ describe("<resumed/>", function()
     play(session(), IQ:format "q", "cut\naccept\n", resume(0), resumed(0), r, a(0), IQ:format "q",
       RESULT:format "q", r, a(1), bye(1))
     login { reconnect = AT_ONCE }
+    local sessions = 0
+    conn:on("session", function() sessions = sessions + 1 end)
     local response = assert(conn:send_await({ "iq", { type = "get", id = "q", to = "xmpp.test" }, PING }, 30))
     assert.equal("result", response[2].type)
+    assert.same({ 1, 0 }, { conn:info().resumed, sessions })
     assert.equal("alice@xmpp.test/r", tostring(conn:jid()))
     assert.is_true(stop())
   end)

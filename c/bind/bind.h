@@ -79,7 +79,7 @@ struct xb_state {
 /* One connection's userdata; its uservalue is a table: see the enum. */
 enum {
   XB_HANDLER = 1, XB_CALLBACKS, XB_ONCE, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ABOUT,
-  XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL, XB_ON_SKIPPED
+  XB_ON_STATE, XB_ON_SESSION, XB_ON_FAILED, XB_ON_FULL, XB_ON_SKIPPED
 };
 struct xb_conn {
   const void *kind;     /* it is one: see xb_check_conn */
@@ -96,6 +96,7 @@ struct xb_conn {
   bool closing;         /* it was stopped */
   bool resumable;       /* the server is asked to keep its sessions */
   bool listens;         /* to its states: XB_ON_STATE */
+  bool hears_sessions;  /* XB_ON_SESSION */
   xm_conn_event event;  /* that came, and waits until what was before it has been told; XM_CONN_NOTHING: none */
   size_t watched;       /* stanzas whose sender wants to know what becomes of them: XB_RECEIPTS, number -> function */
   xm_question *asked;   /* of the stanza that is being dispatched */
@@ -317,6 +318,8 @@ void xb_forget_receipt(lua_State *L, xb_conn *conn, int index, uint64_t seq);
 bool xb_tell_receipts(lua_State *L, xb_conn *conn, int index, int *left);
 /* Tells the state to who listens. */
 void xb_tell_state(lua_State *L, xb_conn *conn, int index);
+/* Tells who listens for sessions that there is a new one after one that was lost. */
+void xb_tell_session(lua_State *L, xb_conn *conn, int index);
 /* Tells of a stanza that crossed a bound, of which the connection has the start tag: to who listens; if nobody does and no
  * waiter has heard of it (`told`), to on_error. */
 void xb_tell_skipped(lua_State *L, xb_conn *conn, int index, const xm_err *why, bool told);

@@ -135,6 +135,13 @@ void xb_tell_state(lua_State *L, xb_conn *conn, int at) {
   xb_call(L, 2, &task, 0);
 }
 
+void xb_tell_session(lua_State *L, xb_conn *conn, int at) {
+  xb_task task = {.st = conn->st};
+  if (!conn->hears_sessions || xm_conn_state_of(conn->c) != XM_CONN_READY) return;
+  xb_push_part(L, at, XB_ON_SESSION);
+  xb_call(L, 0, &task, 0);
+}
+
 void xb_tell_lost(lua_State *L, xb_conn *conn, int *left) {
   xm_err e = {0};
   xm_err_set(&e, XM_LAYER_CLOSED, "session-lost", true,
@@ -199,15 +206,16 @@ static int check_event(lua_State *L, const char *const *names) {
   return luaL_argerror(L, 2, lua_tostring(L, -1));
 }
 
-/* on("state", "failed", "skipped" or "full", f): one listener each; nil: none any more. */
+/* on("state", "session", "failed", "skipped" or "full", f): one listener each; nil: none any more. */
 int xb_l_on(lua_State *L) {
-  static const char *const names[] = {"state", "failed", "skipped", "full", NULL};
-  static const int parts[] = {XB_ON_STATE, XB_ON_FAILED, XB_ON_SKIPPED, XB_ON_FULL};
+  static const char *const names[] = {"state", "session", "failed", "skipped", "full", NULL};
+  static const int parts[] = {XB_ON_STATE, XB_ON_SESSION, XB_ON_FAILED, XB_ON_SKIPPED, XB_ON_FULL};
   xb_conn *conn = xb_check_conn(L);
   int which = check_event(L, names);
   if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TFUNCTION);
   lua_settop(L, 3);
   if (parts[which] == XB_ON_STATE) conn->listens = !lua_isnil(L, 3);
+  if (parts[which] == XB_ON_SESSION) conn->hears_sessions = !lua_isnil(L, 3);
   xb_set_part(L, 1, parts[which]);
   xb_keep_alive(L, conn);
   return 0;

@@ -244,12 +244,14 @@ function Conn:state() end
 ---| fun(state: xmpp.State, err: xmpp.Error?)
 ---| fun(stanza: xmpp.Stanza|xmpp.Skipped, err: xmpp.Error)
 ---| fun(err: xmpp.Error)
+---| fun()
 
---- Has `f` called for each change of the state, with the reason where there is one; with each stanza that comes back
---- unsent and has no `on` of its own; with what is known of each stanza that came and was skipped (`err` has layer
---- "limit", and its start tag as `stanza`); or once, when stanzas that nobody takes begin to be thrown away
---- (`max_queue`). One listener each; nil: none.
----@param event "state"|"failed"|"skipped"|"full"
+--- Has `f` called for each change of the state, with the reason where there is one; for each session that is new
+--- after one that was lost, when it is ready (to send presence, to join rooms; not when one is resumed); with each
+--- stanza that comes back unsent and has no `on` of its own; with what is known of each stanza that came and was
+--- skipped (`err` has layer "limit", and its start tag as `stanza`); or once, when stanzas that nobody takes begin to
+--- be thrown away (`max_queue`). One listener each; nil: none.
+---@param event "state"|"session"|"failed"|"skipped"|"full"
 ---@param f xmpp.Listener?
 function Conn:on(event, f) end
 

@@ -197,9 +197,9 @@ local function listen(c)
   c:on("state", function(state, err)
     if state == "closed" and conn == c then conn = nil end
     if state == "closed" then forget_presence() end
-    if state == "ready" and c:info().resumed == 0 then c:send { "presence" } end -- a new session knows nothing of us
     if err then notify(("%s (%s)"):format(state, tostring(err)), "WARN") end
   end)
+  c:on("session", function() c:send { "presence" } end) -- a new one knows nothing of us
   c:set_callback(on_message, { name = "message" })
   c:set_callback(on_presence, { name = "presence" })
   c:set_callback(on_roster_push, { name = "iq", type = "set", xmlns = ROSTER })
