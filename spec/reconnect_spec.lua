@@ -1,13 +1,15 @@
 -- reconnect: links that break, stall and come back, with Prosody and ejabberd behind a proxy; and servers that say
 -- where to go instead, which no real one here does. Alice is for those (her PLAIN would be refused after a SCRAM).
 local child = require "spec.support.child"
-local json = require "cjson"
+local json = require("spec.support.luas").json "reconnect"
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
 local proxy = require "spec.support.proxy"
 local server = require "spec.support.server"
 local uptime = require "spec.support.uptime"
 local xmpp = require "xmpp"
+
+if not json then return end
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 local xexpr = xmpp.xexpr

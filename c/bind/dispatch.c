@@ -378,7 +378,7 @@ static void work(lua_State *L, xb_conn *conn, turn *t) {
   ev = conn->event;
   is_stanza = ev == XM_CONN_STANZA || ev == XM_CONN_SKIPPED;
   conn->event = XM_CONN_NOTHING;
-  t->left -= is_stanza;
+  t->left -= is_stanza || (ev == XM_CONN_STATE && conn->listens);
   t->stanzas += is_stanza;
   take_event(L, conn, ev);
   tell_waiters(L, conn, &t->left);
