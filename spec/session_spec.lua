@@ -4,6 +4,7 @@ local fed = require "spec.support.fed"
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local xexpr = xmpp.xexpr
@@ -658,6 +659,32 @@ describe("the end", function()
 end)
 
 server.each(function(s)
+  it("A program that is killed is gone at once, unless somebody was to go back to its session", function()
+    conn = assert(xmpp.connect_client("bob@" .. s.domain, s.users.bob, s.host, s.port, s.opts()))
+    for option, left in pairs { ["resume = nil"] = "available unavailable", ["resume = true"] = "available" } do
+      local name = left:gsub(" ", "-")
+      local me, resource = tostring(conn:jid()), "alice@" .. s.domain .. "/" .. name
+      local path = shell.file(([[
+        local xmpp = require "xmpp"
+        local conn = assert(xmpp.connect_client("alice@%s/%s", "%s", "%s", %d, { ca_file = "%s", %s }))
+        assert(conn:send { "presence", { to = "%s" } })
+        assert(conn:flush(30))
+        assert(io.popen "kill -KILL $PPID"):close()]]):format(s.domain, name, s.users.alice, s.host, s.port, s.ca, option, me))
+      local seen = {}
+      conn:set_handler(function(stanza)
+        if stanza[2].from == resource then seen[#seen + 1] = stanza[2].type or "available" end
+      end)
+      shell.run(shell.HERE .. (os.getenv "LUA" or "lua5.4") .. " " .. path)
+      os.remove(path)
+      if left:find " " then
+        turn_until(function() return #seen == 2 end, "both presences")
+      else
+        xmpp.sleep(0.5)
+      end
+      assert.equal(left, table.concat(seen, " "))
+    end
+  end)
+
   describe("receipts", function()
     it("are written, then acked, with a client", function()
       conn = assert(xmpp.connect_client("bob@" .. s.domain, s.users.bob, s.host, s.port, s.opts()))
