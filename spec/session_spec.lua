@@ -669,7 +669,8 @@ server.each(function(s)
         local conn = assert(xmpp.connect_client("alice@%s/%s", "%s", "%s", %d, { ca_file = "%s", %s }))
         assert(conn:send { "presence", { to = "%s" } })
         assert(conn:flush(30))
-        assert(io.popen "kill -KILL $PPID"):close()]]):format(s.domain, name, s.users.alice, s.host, s.port, s.ca, option, me))
+        assert(io.popen "kill -KILL $PPID"):close()]]):format(s.domain, name, s.users.alice,
+        s.host, s.port, s.ca, option, me))
       local seen = {}
       conn:set_handler(function(stanza)
         if stanza[2].from == resource then seen[#seen + 1] = stanza[2].type or "available" end
