@@ -160,7 +160,7 @@ check-sanitized:
 	  WERROR=-Werror all tests
 	@$(NEW_CERTS)
 	@$(MAKE) --no-print-directory fuzzers
-	SO_DIR=build-san/lua PRELOAD="$$($(CC) -print-file-name=libasan.so)" LSAN_OPTIONS=suppressions=spec/support/lsan \
+	SO_DIR=build-san/lua PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
 	  ASAN_OPTIONS=intercept_tls_get_addr=0 LUA=$(LUA) \
 	  prove -j$(JOBS) --exec spec/support/tap spec/support/fuzz-short $(filter-out $(NOT_SANITIZED),$(SPECS)) \
 	  spec/support/hostile/run $(patsubst $(BUILD)/%,build-san/%,$(TESTS))

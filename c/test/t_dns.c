@@ -713,12 +713,27 @@ static bool is_dry(void) {
   return !only_once;
 }
 
-static void *stingy_malloc(size_t n) {
-  return is_dry() ? errno = ENOMEM, NULL : malloc(n);
+/* The sanitizer's; NULL without it. c-ares 1.34 forgets an answer that it has no memory to pass on, which is no leak of ours:
+ * what such a one is given while memory is short isn't looked for. */
+void __lsan_disable(void) __attribute__((weak));
+void __lsan_enable(void) __attribute__((weak));
+
+static void *unwatched_realloc(void *p, size_t n) {
+  int version;
+  ares_version(&version);
+  if (allocations_left < 0 || version < 0x012200 || !__lsan_disable) return realloc(p, n);
+  __lsan_disable();
+  p = realloc(p, n);
+  __lsan_enable();
+  return p;
 }
 
 static void *stingy_realloc(void *p, size_t n) {
-  return is_dry() ? errno = ENOMEM, NULL : realloc(p, n);
+  return is_dry() ? errno = ENOMEM, NULL : unwatched_realloc(p, n);
+}
+
+static void *stingy_malloc(size_t n) {
+  return stingy_realloc(NULL, n);
 }
 
 /* Returns how many allocations were left at the end. */
