@@ -11,9 +11,8 @@
 
 enum {
   TOKEN = 4 << 20,      /* bytes of a tag that isn't complete, where one that is too long is skipped and not refused */
-  MEMORY = 128 << 20,   /* bytes that expat may have, and so many for each byte of a start tag. It takes 66 for each byte of */
-  PER_BYTE = 8,         /* short tags that are all open at once, 25 of names that come once, 10 of declarations: so it is
-                           enough for more than 1 MiB of the worst that a server may relay, and for max_stanza of most */
+  MEMORY = 32 << 20,    /* bytes that expat may have, and so many for each byte of a start tag */
+  PER_BYTE = 8,
   LEAST_SPARE = 16 << 10, /* that are worth a new expat when nothing happens */
   MUCH_SPARE = 1 << 20,   /* and when much does */
 };
