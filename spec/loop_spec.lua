@@ -805,8 +805,8 @@ describe("the end of the program", function()
       call("to_xml", function() xmpp.xexpr.to_xml { "a" } end)
       call("contract", function() xmpp.contract.stanza { "message" } end)
       for _, name in ipairs { "send", "send_callback", "send_await", "receive", "receive_blocking", "set_handler",
-        "stop_handler", "handler", "set_callback", "set_callback_once", "unset_callback", "callbacks", "state", "info",
-        "pending", "flush", "stop", "on", "save", "ping", "jid" } do
+        "stop_handler", "handler", "set_callback", "set_callback_once", "unset_callback", "callbacks", "state",
+        "info", "pending", "flush", "stop", "on", "save", "ping", "jid" } do
         local arguments = { send = { { "message" } }, send_callback = { { "iq", { type = "get" } }, print },
           send_await = { { "iq", { type = "get" } } }, set_callback = { print }, set_callback_once = { print },
           unset_callback = { print }, on = { "state", print } }
