@@ -831,7 +831,8 @@ describe("the end of the program", function()
       elseif why == CLOSED or why == "this connection has been collected" then refused = refused + 1
       else error(name .. ": " .. why) end
     end
-    assert.equal("default_handler jid from_xml on_error is_connection tostring cancel is_jid quit", table.concat(fine, " "), said)
+    assert.equal("default_handler jid from_xml on_error is_connection tostring cancel is_jid quit",
+      table.concat(fine, " "), said)
     assert.equal(38, refused, said)
     assert.truthy(said:find("status 0\n$"), said)
   end)
