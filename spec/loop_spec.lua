@@ -116,6 +116,18 @@ describe("run", function()
     timer:cancel()
   end)
 
+  it("returns when the server has closed the stream, and stop tells why, though nothing is pending", function()
+    local f = stage.open { jid = stage.ME }
+    f.conn:set_handler(function() end)
+    xmpp.spawn(function() core.conn.feed(f.conn, "</stream:stream>") end)
+    assert.is_true(xmpp.run())
+    for _ = 1, 2 do
+      local ok, err = f.conn:stop()
+      assert.is_nil(ok)
+      assert.same({ "closed", "closed-by-server" }, { err.layer, err.condition })
+    end
+  end)
+
   it("is refused in tasks, timers, and one's own coroutines in them; nothing is lost by it", function()
     local function attempt()
       refuses("a step is being made already", function() xmpp.run() end)
