@@ -1,12 +1,14 @@
 -- discovery: from the JID's domain to a server that answers: SRV records, addresses, and what lies on the way. The
 -- names are those of a name server that each test makes; behind them is Prosody.
 local child = require "spec.support.child"
-local json = require "cjson"
+local json = require("spec.support.luas").json "discovery"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local now = require "spec.support.uptime"
 local xmpp = require "xmpp"
+
+if not json then return end
 
 local CLIENT, DIRECT = "_xmpp-client._tcp.xmpp.test", "_xmpps-client._tcp.xmpp.test"
 local A_LABEL = "xn--bcher-kva.example"

@@ -467,6 +467,59 @@ describe("handlers and callbacks that wait", function()
     while conn:info().waiting > 0 do stage.go(conn:info().waiting) end
   end)
 
+  it("are bounded together with who listens for what was skipped, all of whose calls come", function()
+    local began, now, most = {}, 0, 0
+    local deep = "<message id='%d'>" .. ("<a>"):rep(130) .. ("</a>"):rep(130) .. "</message>"
+    conn:on("skipped", function(what)
+      began[#began + 1] = what.id
+      now = now + 1
+      most = math.max(most, now)
+      xmpp.sleep(0.002)
+      now = now - 1
+    end)
+    conn:set_handler(function() end)
+    for i = 1, N do core.conn.feed(conn, deep:format(i)) end
+    stage.turn_until(function() return #began == N and now == 0 end)
+    bounded(most)
+    assert.equal(numbers(1, N), table.concat(began, " "))
+    assert.equal(0, conn:info().waiting)
+    local calls = 0
+    conn:on("skipped", function()
+      calls = calls + 1
+      stage.wait()
+    end)
+    conn:send_callback({ "iq", { type = "get", id = "q1" } }, print) -- so that reading goes on, but not for ever
+    for i = 1, 2000 do core.conn.feed(conn, deep:format(i)) end
+    fed.settle()
+    assert.is_true(calls < (2 * LIMIT + 1024 * 1024) / CALL + 2, calls)
+    while calls > 0 do
+      stage.go(calls)
+      calls = conn:info().waiting
+    end
+    core.conn.feed(conn, "<iq type='result' id='q1'/>")
+    fed.settle()
+  end)
+
+  it("are bounded together with a log function that waits", function()
+    local began, now, most = 0, 0, 0
+    local other = stage.open { jid = "other@xmpp.test/x", max_queue = LIMIT, log = function(direction)
+      if direction == "out" then return end
+      began, now = began + 1, now + 1
+      most = math.max(most, now)
+      xmpp.sleep(0.002)
+      now = now - 1
+    end }
+    other.conn:set_handler(function() end)
+    for i = 1, N do
+      core.conn.feed(other.conn, body(i))
+      fed.settle()
+    end
+    stage.turn_until(function() return began >= N end)
+    stage.close(other)
+    stage.turn_until(function() return now == 0 end)
+    bounded(most)
+  end)
+
   it("cost nothing when they have never waited", function()
     local n = 0
     conn:set_handler(function() n = n + 1 end)

@@ -154,6 +154,14 @@ describe("a step with a bound", function()
       f:feed "</stream:stream>"
     end)
 
+    it("those who listen to states", function()
+      for i = 1, MANY do
+        local f = fed.open { jid = "me@xmpp.test/x" .. i }
+        f.conn:on("state", function(state) if state == "closed" then call(i)() end end)
+        core.conn.feed(f.conn, "</stream:stream>")
+      end
+    end)
+
     it("what becomes of stanzas", function()
       local f = fed.open { jid = "me@xmpp.test/x", sm = true }
       f:feed "<enabled xmlns='urn:xmpp:sm:3'/>"

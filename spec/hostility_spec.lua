@@ -2,8 +2,8 @@
 -- library calls it (kinds), with memory as ever, with a full collection at every allocation, with memory that ends, and
 -- with one allocation that fails. A cell's result is the documented one or, where memory failed, an error that says so
 -- or the end of the connection; and whatever happens, those who wait are told once, another connection goes on, and
--- nothing is left in the registry. Each mode has a process of its own. TORTURE=1: memory ends everywhere, not here and
--- there.
+-- nothing is left in the registry. Each mode has a process of its own. Memory ends and allocations fail here and there,
+-- with TORTURE=1 everywhere.
 local shell = require "spec.support.shell"
 local tables = require "spec.support.hostility"
 

@@ -109,6 +109,23 @@ describe("run", function()
     assert.is_true(xmpp.run())
     expect "turned"
     timer:cancel()
+    xmpp.spawn(xmpp.quit) -- in connect's own turns
+    assert.is_nil((xmpp.connect_client("a@x.test", "x", "127.0.0.1", 1, { timeout = 5 })))
+    timer = xmpp.after(1000, error)
+    assert.is_true(xmpp.run())
+    timer:cancel()
+  end)
+
+  it("returns when the server has closed the stream, and stop tells why, though nothing is pending", function()
+    local f = stage.open { jid = stage.ME }
+    f.conn:set_handler(function() end)
+    xmpp.spawn(function() core.conn.feed(f.conn, "</stream:stream>") end)
+    assert.is_true(xmpp.run())
+    for _ = 1, 2 do
+      local ok, err = f.conn:stop()
+      assert.is_nil(ok)
+      assert.same({ "closed", "closed-by-server" }, { err.layer, err.condition })
+    end
   end)
 
   it("is refused in tasks, timers, and one's own coroutines in them; nothing is lost by it", function()
@@ -536,6 +553,25 @@ describe("wrap", function()
     assert.is_false(ok)
     assert.matches("dead coroutine", why)
     refuses("bad argument #1 to 'wrap' (function expected, got nil)", function() xmpp.wrap() end)
+    g = xmpp.wrap(function() g() end)
+    ok, why = pcall(g)
+    assert.is_false(ok)
+    assert.matches("cannot resume", why)
+  end)
+
+  luas.it("variables to be closed", "closes its variables when it throws, as coroutine.wrap does", function()
+    local make = luas.load [[local thrown, closing, sleep = ...
+      return function()
+        local v <close> = setmetatable({}, { __close = closing })
+        sleep(0)
+        error(thrown, 0)
+      end]]
+    for _, wrap in ipairs { xmpp.wrap, coroutine.wrap } do
+      local sleep = wrap == xmpp.wrap and xmpp.sleep or function() end
+      assert.same({ false, "first" }, { pcall(wrap(make("first", function(_, e) note(e) end, sleep))) })
+      assert.same({ false, "second" }, { pcall(wrap(make("first", function() error("second", 0) end, sleep))) })
+      expect "first"
+    end
   end)
 
   it("is what an item says that is none, where a generator of coroutine.wrap's has waited", function()
@@ -874,14 +910,18 @@ describe("the end of the program", function()
       call("id", xmpp.id)
       call("forget", xmpp.forget)
       call("connect_client", function() xmpp.connect_client("a@b.test", "x", "127.0.0.1") end)
+      call("connect_component", function() xmpp.connect_component("127.0.0.1", 1, "a.b.test", "x") end)
+      call("default_handler", function() xmpp.default_handler({ "iq", { type = "get", id = "1" } }, conn) end)
+      call("on_signal", function() xmpp.on_signal("SIGTERM", print) end)
+      call("wrap", function() xmpp.wrap(function() xmpp.sleep(0) end)() end)
       call("to_xml", function() xmpp.xexpr.to_xml { "a" } end)
       call("contract", function() xmpp.contract.stanza { "message" } end)
       for _, name in ipairs { "send", "send_callback", "send_await", "receive", "receive_blocking", "set_handler",
-        "stop_handler", "handler", "set_callback", "unset_callback", "callbacks", "state", "info", "pending", "flush",
-        "stop", "on", "save", "ping", "jid" } do
+        "stop_handler", "handler", "set_callback", "set_callback_once", "unset_callback", "callbacks", "state",
+        "info", "pending", "flush", "stop", "on", "save", "ping", "jid" } do
         local arguments = { send = { { "message" } }, send_callback = { { "iq", { type = "get" } }, print },
-          send_await = { { "iq", { type = "get" } } }, set_callback = { print }, unset_callback = { print },
-          on = { "state", print } }
+          send_await = { { "iq", { type = "get" } } }, set_callback = { print }, set_callback_once = { print },
+          unset_callback = { print }, on = { "state", print } }
         call("conn:" .. name, function() conn[name](conn, (table.unpack or unpack)(arguments[name] or {})) end)
       end
       call("jid", function() assert(xmpp.jid "a@b.test" == xmpp.jid "a@b.test") end)
@@ -890,6 +930,7 @@ describe("the end of the program", function()
       call("is_connection", function() assert(xmpp.is_connection(conn)) end)
       call("tostring", function() assert(tostring(conn) == "xmpp.Conn (collected)") end)
       call("cancel", function() assert(timer:cancel() == false) end)
+      call("is_jid", function() assert(xmpp.is_jid(xmpp.jid "a@b.test")) end)
       call("quit", xmpp.quit)
       call("require", function()
         package.loaded["xmpp.core"] = nil
@@ -902,8 +943,9 @@ describe("the end of the program", function()
       elseif why == CLOSED or why == "this connection has been collected" then refused = refused + 1
       else error(name .. ": " .. why) end
     end
-    assert.equal("jid from_xml on_error is_connection tostring cancel quit", table.concat(fine, " "), said)
-    assert.equal(34, refused, said)
+    assert.equal("default_handler jid from_xml on_error is_connection tostring cancel is_jid quit",
+      table.concat(fine, " "), said)
+    assert.equal(38, refused, said)
     assert.truthy(said:find("status 0\n$"), said)
   end)
 

@@ -128,7 +128,7 @@ describe("an argument", function()
   end)
 
   it("of on names an event there is", function()
-    local err = refuses("there is no event 'disconnect'; there are 'state', 'failed'",
+    local err = refuses("there is no event 'disconnect'; there are 'state', 'failed', 'skipped'",
       function() conn:on("disconnect", print) end)
     assert.truthy(err:find "bad argument #1 to 'on'")
     refuses("string expected", function() conn:on(nil, print) end)
@@ -336,12 +336,15 @@ describe("the globals of a program", function()
       require "xmpp"]]:find("error loading", 1, true))
   end)
 
-  it("may be without debug, io and os", function()
+  it("may be without debug, io, os and load", function()
     assert.truthy(strict [[rawset(_G, "debug", nil) rawset(_G, "io", nil)
       for _, name in ipairs { "debug", "io" } do package.loaded[name] = nil end
       local xmpp = require "xmpp"
       print(select(2, pcall(xmpp.sleep, "x")))]]:find("seconds expected, got string", 1, true))
-    assert.truthy(strict [[rawset(_G, "debug", {})
-      print(select(2, pcall(require "xmpp".sleep, "x")))]]:find("seconds expected, got string", 1, true))
+    for _, what in ipairs { "{}", "true" } do -- a program's own variable of that name
+      local text = strict(([[rawset(_G, "debug", %s) rawset(_G, "load", nil)
+        print(select(2, pcall(require "xmpp".sleep, "x")))]]):format(what))
+      assert.truthy(text:find("seconds expected, got string", 1, true), text)
+    end
   end)
 end)

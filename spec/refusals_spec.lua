@@ -1,6 +1,7 @@
 -- What is no stanza is refused before a byte of it leaves, by a reason that names the place; tables are read raw; what
 -- is received is plain and canonical.
 local fed = require "spec.support.fed"
+local luas = require "spec.support.luas"
 local xmpp = require "xmpp"
 
 local STREAMS = "http://etherx.jabber.org/streams"
@@ -417,7 +418,7 @@ describe("received", function()
     end
   end)
 
-  it("goes through JSON as it is", function()
+  luas.it("lua-cjson", "goes through JSON as it is", function()
     local cjson = require "cjson"
     f:feed "<message to='a'><body>Hi</body></message>"
     local x = f.conn:receive()

@@ -130,3 +130,21 @@ it("A connection that was dropped is collected", function()
   assert.is_nil(weak[1])
   assert.is_false(require("xmpp.core").is_busy())
 end)
+
+it("A connection that somebody listens to lives, until it has ended or nobody does", function()
+  for _, event in ipairs { "state", "session" } do
+    local core = require "xmpp.core"
+    local one = fed.open { jid = "me@xmpp.test/here" }.conn
+    local weak = setmetatable({ one }, { __mode = "v" })
+    local off = one:on(event, function() end)
+    one = nil -- luacheck: ignore 311
+    collectgarbage()
+    collectgarbage()
+    assert.truthy(weak[1], event)
+    off()
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(weak[1])
+    assert.is_false(core.is_busy())
+  end
+end)

@@ -235,6 +235,7 @@ server.each(function(s)
       login(s, name)
       local err = refused("invalid-mechanism", {}, dial(s, name, { mechanisms = { "PLAIN" } }))
       assert.matches("something better", err.text)
+      assert.matches("xmpp%.forget%(%)", err.text)
       refused("invalid-mechanism", {}, dial(s, name, { mechanisms = { "PLAIN" }, tls = "direct", port = s.tls_port }))
       login(s, name, { mechanisms = { "PLAIN", "SCRAM-SHA-1" } })
       login(s, "bob", { mechanisms = { "PLAIN" } }) -- others are not concerned
@@ -253,6 +254,18 @@ server.each(function(s)
         unpack(PLUS))
       refused("invalid-mechanism", {}, dial(s, "alice", { tls = "direct", port = port }))
       stop()
+    end)
+
+    it("is said again when that is forgotten, but not for remember = false", function()
+      xmpp.forget()
+      local best, plain = { mechanisms = { o.best } }, { mechanisms = { "PLAIN" } }
+      login(s, "bob", plain)
+      best.remember = false
+      login(s, "bob", best)
+      plain.remember = false
+      refused("invalid-mechanism", {}, dial(s, "bob", plain))
+      xmpp.forget()
+      login(s, "bob", plain)
     end)
   end)
 

@@ -1,10 +1,12 @@
 -- save: a session goes from one process to the next, and nothing is lost or doubled by it.
 local child = require "spec.support.child"
-local json = require "cjson"
+local json = require("spec.support.luas").json "save"
 local managed = require "spec.support.managed"
 local proxy = require "spec.support.proxy"
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
+
+if not json then return end
 
 local xexpr = xmpp.xexpr
 local turn_until = managed.turn_until

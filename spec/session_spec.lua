@@ -4,6 +4,7 @@ local fed = require "spec.support.fed"
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local xexpr = xmpp.xexpr
@@ -212,8 +213,11 @@ describe("an h", function()
   it("too high ends the session, too: what counts differently is not resumed", function()
     play(session(), message "1", r, a(7), REFUSED, "accept\n", session "two", late "1", r, a(1), bye())
     local _, states = login { reconnect = AT_ONCE }
+    local sessions = {}
+    conn:on("session", function(...) sessions[#sessions + 1] = conn:state() .. select("#", ...) end)
     send "1"
     is_told("1", "written acked")
+    assert.same({ "ready1" }, sessions)
     check_error({ layer = "stream", condition = "undefined-condition" }, states.why.waiting)
     assert.equal(0, conn:info().resumed)
     assert.equal(1, conn:info().rebound)
@@ -270,8 +274,11 @@ describe("<resumed/>", function()
     play(session(), IQ:format "q", "cut\naccept\n", resume(0), resumed(0), r, a(0), IQ:format "q",
       RESULT:format "q", r, a(1), bye(1))
     login { reconnect = AT_ONCE }
+    local sessions = 0
+    conn:on("session", function() sessions = sessions + 1 end)
     local response = assert(conn:send_await({ "iq", { type = "get", id = "q", to = "xmpp.test" }, PING }, 30))
     assert.equal("result", response[2].type)
+    assert.same({ 1, 0 }, { conn:info().resumed, sessions })
     assert.equal("alice@xmpp.test/r", tostring(conn:jid()))
     assert.is_true(stop())
   end)
@@ -652,6 +659,33 @@ describe("the end", function()
 end)
 
 server.each(function(s)
+  it("A program that is killed is gone at once, unless somebody was to go back to its session", function()
+    conn = assert(xmpp.connect_client("bob@" .. s.domain, s.users.bob, s.host, s.port, s.opts()))
+    for option, left in pairs { ["resume = nil"] = "available unavailable", ["resume = true"] = "available" } do
+      local name = left:gsub(" ", "-")
+      local me, resource = tostring(conn:jid()), "alice@" .. s.domain .. "/" .. name
+      local path = shell.file(([[
+        local xmpp = require "xmpp"
+        local conn = assert(xmpp.connect_client("alice@%s/%s", "%s", "%s", %d, { ca_file = "%s", %s }))
+        assert(conn:send { "presence", { to = "%s" } })
+        assert(conn:flush(30))
+        assert(io.popen "kill -KILL $PPID"):close()]]):format(s.domain, name, s.users.alice,
+        s.host, s.port, s.ca, option, me))
+      local seen = {}
+      conn:set_handler(function(stanza)
+        if stanza[2].from == resource then seen[#seen + 1] = stanza[2].type or "available" end
+      end)
+      shell.run(shell.HERE .. (os.getenv "LUA" or "lua5.4") .. " " .. path)
+      os.remove(path)
+      if left:find " " then
+        turn_until(function() return #seen == 2 end, "both presences")
+      else
+        xmpp.sleep(0.5)
+      end
+      assert.equal(left, table.concat(seen, " "))
+    end
+  end)
+
   describe("receipts", function()
     it("are written, then acked, with a client", function()
       conn = assert(xmpp.connect_client("bob@" .. s.domain, s.users.bob, s.host, s.port, s.opts()))

@@ -1,5 +1,6 @@
 -- xexpr: every function and every refusal of lua/xmpp/xexpr.lua.
 
+local luas = require "spec.support.luas"
 local stage = require "spec.support.stage"
 local xexpr = require "xmpp.xexpr"
 
@@ -877,20 +878,20 @@ describe("pretty", function()
 end)
 
 describe("to_json, from_json", function()
-  it("writes the table as an array, with {} for no attributes", function()
+  luas.it("lua-cjson", "writes the table as an array, with {} for no attributes", function()
     assert.equal('["iq",{"type":"get"},["ping",{"xmlns":"urn:xmpp:ping"}]]',
       xexpr.to_json { "iq", { type = "get" }, { "ping", { xmlns = "urn:xmpp:ping" } } })
     assert.equal('["presence",{}]', xexpr.to_json { "presence" })
     assert.equal('["a",{},"5",["b",{},"0.30000000000000004"]]', xexpr.to_json { "a", 5, { "b", 0.1 + 0.2 } })
   end)
 
-  it("reads back what it wrote", function()
+  luas.it("lua-cjson", "reads back what it wrote", function()
     for _, x in ipairs { roster(), { "a" }, { "a", "\"\\/\r\n\t" .. EURO .. "\240\159\152\128" }, nested(128) } do
       assert.same(xexpr.canonical(x), xexpr.from_json(xexpr.to_json(x)))
     end
   end)
 
-  it("reads what others write", function()
+  luas.it("lua-cjson", "reads what others write", function()
     assert.same({ "a", {}, "x", { "b", {} } }, xexpr.from_json ' [ "a", "x", ["b"] ] ')
     assert.same({ "a", { n = "5", f = "0.5" }, "17" }, xexpr.from_json '["a",{"n":5,"f":0.5},17.0]')
     assert.same({ "a", {}, SNOWMAN }, xexpr.from_json '["a",[],"\\u2603"]')
@@ -906,13 +907,13 @@ describe("to_json, from_json", function()
     assert.equal(("stanza: %s: %s"):format(condition, err.text), tostring(err))
   end
 
-  it("answers what is no JSON with nil and an error", function()
+  luas.it("lua-cjson", "answers what is no JSON with nil and an error", function()
     for _, s in ipairs { "", "[", '["a"', '["a",nope]', '["a",NaN]', '["a",0x10]', "['a']", '["a"] x' } do
       wrong("not-well-formed", "no JSON: ", s)
     end
   end)
 
-  it("answers what is no element with nil and an error that names the path", function()
+  luas.it("lua-cjson", "answers what is no element with nil and an error that names the path", function()
     wrong("bad-format", "a JSON array expected, got number", "5")
     wrong("bad-format", "a JSON array expected, got string", '"iq"')
     wrong("bad-format", "a JSON array expected, got userdata", "null")
@@ -927,7 +928,7 @@ describe("to_json, from_json", function()
     wrong("bad-format", "deeper than 128 elements", ('["a",{},'):rep(128) .. '["a"]' .. ("]"):rep(128))
   end)
 
-  it("changes nothing, neither its argument nor cjson's settings", function()
+  luas.it("lua-cjson", "changes nothing, neither its argument nor cjson's settings", function()
     local x = { "a", { k = 1 }, 2, "c" }
     xexpr.to_json(x)
     assert.same({ "a", { k = 1 }, 2, "c" }, x)

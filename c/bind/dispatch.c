@@ -4,6 +4,7 @@
 
 #include "call.h"
 #include "callback.h"
+#include "charge.h"
 #include "fault.h"
 #include "line.h"
 #include "listen.h"
@@ -252,8 +253,6 @@ static void to_handler(dispatch *d) {
   }
 }
 
-static size_t size_of(const xm_tape *t) { return t->bytes.last + t->n * 64; }
-
 /* It waits for its turn, though there is a handler. */
 static void park(dispatch *d, bool claimed) {
   need_table(d);
@@ -279,7 +278,7 @@ static bool is_taken(const xb_conn *conn, bool handled) {
 /* The stanza on the tape. */
 static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
   const xm_tape *t = xm_conn_stanza(conn->c);
-  dispatch d = {.L = L, .conn = conn, .at = at, .tape = t, .size = size_of(t)};
+  dispatch d = {.L = L, .conn = conn, .at = at, .tape = t, .size = xb_size_of(t)};
   xb_waiter *w = xm_route_claim(xm_conn_route(conn->c), t);
   bool handled = conn->handler != XB_NO_HANDLER, parked = xb_must_park(conn);
   tapped got;
@@ -540,7 +539,7 @@ static void work(lua_State *L, xb_conn *conn, turn *t) {
   ev = conn->event;
   is_stanza = ev == XM_CONN_STANZA || ev == XM_CONN_SKIPPED;
   conn->event = XM_CONN_NOTHING;
-  t->left -= is_stanza;
+  t->left -= is_stanza || (ev == XM_CONN_STATE && conn->listens);
   t->stanzas += is_stanza;
   take_event(L, conn, ev);
   tell_waiters(L, conn, &t->left);

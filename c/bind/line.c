@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "charge.h"
 #include "parts.h"
 #include "question.h"
 #include "queue.h"

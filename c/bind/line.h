@@ -1,5 +1,5 @@
 /* line: stanzas that wait until the call before them, of the same function and for the same sender, is over. A line is
- * known by the function's key in XB_MODES and by the sender, `n` bytes. Rank 6: knows state, parts, question, queue. */
+ * known by the function's key in XB_MODES and by the sender, `n` bytes. Rank 6: knows state, charge, parts, question, queue. */
 #ifndef XB_LINE_H
 #define XB_LINE_H
 

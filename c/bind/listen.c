@@ -118,8 +118,7 @@ int xb_l_on(lua_State *L) {
   return 1;
 }
 
-/* As xb_tell; `task` is of each call. */
-static bool tell(lua_State *L, const xb_task *task, xb_conn *conn, int at, int part, int nargs, int stanza) {
+bool xb_tell_as(lua_State *L, const xb_task *task, xb_conn *conn, int at, int part, int nargs, int stanza) {
   int args = lua_gettop(L) - nargs + 1, i;
   lua_Integer which;
   bool is_list, heard = false;
@@ -139,7 +138,7 @@ static bool tell(lua_State *L, const xb_task *task, xb_conn *conn, int at, int p
 
 bool xb_tell(lua_State *L, xb_conn *conn, int at, int part, int nargs, int stanza) {
   const xb_task task = {.st = conn->st};
-  return tell(L, &task, conn, at, part, nargs, stanza);
+  return xb_tell_as(L, &task, conn, at, part, nargs, stanza);
 }
 
 /* One that waits may be called in a session and end in a later one, which doesn't wait for it. */
@@ -158,6 +157,6 @@ void xb_tell_session(lua_State *L, xb_conn *conn, int at) {
   const xb_task task = {.st = conn->st, .conn = conn, .duty = &duty, .session = ++conn->session};
   conn->openers = 1; /* this, so that the first who is done isn't the last */
   lua_pushvalue(L, at);
-  tell(L, &task, conn, at, XB_ON_SESSION, 1, 0);
+  xb_tell_as(L, &task, conn, at, XB_ON_SESSION, 1, 0);
   opener_is_over(conn, task.session);
 }

@@ -8,6 +8,8 @@
  * own, with the `nargs` values on top of the stack; pops these. Who has gone meanwhile is not called any more, who has come not
  * yet. `stanza` as in xb_site. false: nobody listens. */
 bool xb_tell(lua_State *L, xb_conn *conn, int index, int part, int nargs, int stanza);
+/* The same; `task` is of each call. */
+bool xb_tell_as(lua_State *L, const xb_task *task, xb_conn *conn, int index, int part, int nargs, int stanza);
 /* There is a new session: tells it, and what is held back in it leaves when all whom it was told are done. */
 void xb_tell_session(lua_State *L, xb_conn *conn, int index);
 int xb_l_on(lua_State *L);

@@ -3,20 +3,22 @@
 #include <string.h>
 
 #include "call.h"
+#include "charge.h"
 #include "parts.h"
 #include "state.h"
 
 /* Calls the function with the first record, which nobody else can reach. */
-static void tell_record(lua_State *L, const xb_conn *conn, int at, xm_buf *log) {
+static void tell_record(lua_State *L, xb_conn *conn, int at, xm_buf *log) {
   xb_task task = {.st = conn->st};
   char direction = *xm_buf_at(log);
   size_t n;
   memcpy(&n, xm_buf_at(log) + 1, sizeof n);
+  if (conn->suspends) xb_charge(&task, conn, n);
   xb_push_part(L, at, XB_LOG);
   lua_pushstring(L, direction == '<' ? "in" : "out");
   lua_pushlstring(L, xm_buf_at(log) + 1 + sizeof n, n);
   xm_buf_consume(log, 1 + sizeof n + n);
-  xb_call(L, 2, &task, "log", at, 0);
+  if (xb_call(L, 2, &task, "log", at, 0) == XB_WAITS) conn->suspends = true;
 }
 
 /* l_tell_log(conn, log) */

@@ -1,4 +1,4 @@
-/* log: the option log, f("in" or "out", text). Rank 2: knows state, call, parts. */
+/* log: the option log, f("in" or "out", text). Rank 3: knows state, call, charge, parts. */
 #ifndef XB_LOG_H
 #define XB_LOG_H
 

@@ -1,6 +1,7 @@
 #include "queue.h"
 
 #include "call.h"
+#include "charge.h"
 #include "fault.h"
 #include "listen.h"
 #include "parts.h"
@@ -8,7 +9,6 @@
 #include "state.h"
 
 enum {
-  COROUTINE = 2048,    /* bytes, about, that a call which waits takes besides its stanza */
   BEHIND = 1024 * 1024 /* bytes: a response that is awaited may be behind so much, though max_queue is small */
 };
 
@@ -96,23 +96,6 @@ void xb_empty_queue(lua_State *L, xb_conn *conn, int at) {
   while (xb_pop_queue(L, conn, at, &was)) lua_pop(L, 1);
 }
 
-/* Calls that wait. */
-
-void xb_call_waits(xb_conn *conn, size_t size) {
-  conn->waiting++;
-  conn->held += size + COROUTINE;
-}
-
-void xb_call_is_over(xb_conn *conn, size_t size) {
-  conn->waiting--;
-  conn->held -= size + COROUTINE;
-  if (conn->c && (conn->stopped || conn->first != conn->last)) xb_mark_ready(conn);
-}
-
-bool xb_must_park(const xb_conn *conn) {
-  return conn->held > conn->max_queue;
-}
-
 /* When it is full. */
 
 /* Has somebody asked for a stanza lately? Then somebody will again. */
@@ -125,9 +108,10 @@ static bool is_awaited(const xb_conn *conn) {
   return conn->responses.first || conn->waiters.first || xm_conn_state_of(conn->c) == XM_CONN_CLOSING;
 }
 
-static size_t limit(const xb_conn *conn) {
-  return is_awaited(conn) ? 2 * conn->max_queue + BEHIND : conn->max_queue;
-}
+/* Whoever waits for what. */
+static size_t utmost(const xb_conn *conn) { return 2 * conn->max_queue + BEHIND; }
+
+static size_t limit(const xb_conn *conn) { return is_awaited(conn) ? utmost(conn) : conn->max_queue; }
 
 /* What is beyond those calls that wait is queued, `parked` bytes of it, if reading brings anybody on. */
 static bool is_full_of_parked(const xb_conn *conn, size_t parked) {
@@ -148,6 +132,7 @@ static bool is_pressing(xb_conn *conn) {
 }
 
 bool xb_is_full(xb_conn *conn) {
+  if (conn->held > utmost(conn)) return true; /* by calls for what is never parked: that something was skipped, the log */
   if (conn->handler != XB_NO_HANDLER) return xb_must_park(conn) && is_full_of_parked(conn, conn->queued);
   if (xb_must_park(conn) && xb_has_taps(conn)) return is_full_of_parked(conn, conn->fresh);
   if (conn->queued <= limit(conn)) return false;

@@ -1,5 +1,5 @@
 /* queue: the receive queue, where stanzas wait for whoever takes them, and when nothing more is read. Rank 5: knows
- * state, call, fault, parts, listen, question. */
+ * state, call, charge, fault, parts, listen, question. */
 #ifndef XB_QUEUE_H
 #define XB_QUEUE_H
 
@@ -27,11 +27,6 @@ void xb_put_back(lua_State *L, xb_conn *conn, int index, const xb_queued *was);
 /* The first that isn't for callbacks alone, and that no tap has to be asked for any more. */
 bool xb_receive(lua_State *L, xb_conn *conn, int index);
 void xb_empty_queue(lua_State *L, xb_conn *conn, int index);
-/* A call of a handler or callback, for a stanza of `size` bytes, waits; it is over. */
-void xb_call_waits(xb_conn *conn, size_t size);
-void xb_call_is_over(xb_conn *conn, size_t size);
-/* So many wait that what comes is not given to handler or callbacks, but queued for them. */
-bool xb_must_park(const xb_conn *conn);
 /* Nobody can take what comes: reading stops, TCP pushes back; unless somebody waits for what has to be read first. */
 bool xb_is_full(xb_conn *conn);
 

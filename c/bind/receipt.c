@@ -1,6 +1,7 @@
 #include "receipt.h"
 
 #include "call.h"
+#include "charge.h"
 #include "fault.h"
 #include "listen.h"
 #include "parts.h"
@@ -179,7 +180,9 @@ static void push_skipped(lua_State *L, const xb_conn *conn) {
 
 void xb_tell_skipped(lua_State *L, xb_conn *conn, int at, const xm_err *why, bool told) {
   const xb_site site = {.st = conn->st, .what = "skipped", .conn = at};
+  xb_task task = {.st = conn->st};
   int err;
+  xb_charge(&task, conn, xb_size_of(xm_conn_stanza(conn->c)));
   luaL_checkstack(L, 10, "what was skipped");
   xb_push_error(L, why);
   err = lua_gettop(L);
@@ -187,6 +190,6 @@ void xb_tell_skipped(lua_State *L, xb_conn *conn, int at, const xm_err *why, boo
   lua_setfield(L, err, "stanza");
   push_skipped(L, conn);
   lua_pushvalue(L, err);
-  if (!xb_tell(L, conn, at, XB_ON_SKIPPED, 2, 0) && !told) xb_report(L, NULL, &site);
+  if (!xb_tell_as(L, &task, conn, at, XB_ON_SKIPPED, 2, 0) && !told) xb_report(L, NULL, &site);
   lua_settop(L, err - 1);
 }

@@ -1,5 +1,5 @@
 /* receipt: what has become of what was sent, and of the connection's sessions, told to who wants to know. Rank 4: knows
- * state, call, fault, parts, listen, wait, stanza. */
+ * state, call, charge, fault, parts, listen, wait, stanza. */
 #ifndef XB_RECEIPT_H
 #define XB_RECEIPT_H
 

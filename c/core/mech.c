@@ -171,7 +171,8 @@ static int refuse(const xm_mech_offer *offer, const xm_mech_policy *p, xm_err *e
   if (both & PLAIN && p->pinned && p->username && p->password)
     why =
         "this account has logged in by something better before, so PLAIN, which shows the password, is out of the "
-        "question: somebody in between may have changed the offer";
+        "question: somebody in between may have changed the offer. If the server itself has nothing better any more, call "
+        "xmpp.forget()";
   else if (both & PLAIN && p->username && p->password)
     why = "PLAIN shows the password, so it needs TLS with a verified certificate, and the option plain not false";
   else if (both)

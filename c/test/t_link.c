@@ -181,6 +181,12 @@ static void write_on(scene *s) {
   xm_link_flush(s->k);
 }
 static void feed(scene *s) { xm_link_feed(s->k, "<x/>", 4); }
+static void take(scene *s) {
+  xm_buf taken = {0};
+  xm_buf_puts(xm_link_wire(s->k), " ");
+  assert_int_equal(xm_link_take(s->k, &taken), XM_OK);
+  xm_buf_free(&taken);
+}
 static void cut(scene *s) { xm_link_end(s->k, XM_LINK_CUT, NULL); }
 static void part(scene *s) { xm_link_end(s->k, XM_LINK_PART, NULL); }
 static void bye(scene *s) { xm_link_end(s->k, XM_LINK_BYE, NULL); }
@@ -193,6 +199,7 @@ static void turn_once(scene *s) { turn(s); }
 static void ask_all(scene *s) {
   struct sockaddr_storage sa;
   uint32_t h;
+  size_t most;
   assert_non_null(xm_link_phase(s->k));
   assert_non_null(xm_link_tape(s->k));
   assert_non_null(xm_link_wire(s->k));
@@ -201,6 +208,10 @@ static void ask_all(scene *s) {
   xm_link_spare(s->k), xm_link_has_sm(s->k), xm_link_tls_version(s->k), xm_link_tls_is_resumed(s->k);
   xm_link_mechanism(s->k), xm_link_binding(s->k), xm_link_is_direct(s->k), xm_link_was_answered(s->k);
   xm_link_went_ahead(s->k), xm_link_objected(s->k), xm_link_heard_at(s->k);
+  xm_link_crossed(s->k, &most), xm_link_is_proven(s->k);
+  assert_false(xm_link_was_refused(s->k));
+  assert_false(xm_link_has_targets(s->k));
+  xm_targets_free(xm_link_take_targets(s->k));
   assert_string_equal(xm_link_other_host(s->k), "");
   if (xm_link_address(s->k, &sa)) assert_int_equal(sa.ss_family, AF_INET);
 }
@@ -210,10 +221,10 @@ static const struct call {
   void (*f)(scene *s);
   bool ends;
 } calls[] = {
-    {"next", next, false},   {"pause", pause_it, false}, {"go on", go_on, false},     {"rest", rest, false},
-    {"flush", flush, false}, {"write", write_on, false}, {"feed", feed, false},       {"ask", ask_all, false},
-    {"turn", turn_once, false}, {"cut", cut, true},      {"part", part, true},        {"bye", bye, true},
-    {"refuse", refuse, true},
+    {"next", next, false},   {"pause", pause_it, false}, {"go on", go_on, false}, {"rest", rest, false},
+    {"flush", flush, false}, {"write", write_on, false}, {"feed", feed, false},   {"take", take, false},
+    {"ask", ask_all, false}, {"turn", turn_once, false}, {"cut", cut, true},      {"part", part, true},
+    {"bye", bye, true},      {"refuse", refuse, true},
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 

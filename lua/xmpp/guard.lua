@@ -8,7 +8,7 @@ local M = {}
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 local create, resume, status = coroutine.create, coroutine.resume, coroutine.status
 local debug = rawget(_G, "debug") -- a sandbox may be without
-local traceback = debug and debug.traceback
+local traceback = type(debug) == "table" and debug.traceback
 
 -- An error object as text, with where it was thrown.
 local function with_trace(object)

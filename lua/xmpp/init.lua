@@ -51,24 +51,21 @@ end
 
 -- Connecting
 
--- Bare JID -> a mechanism by which it has logged in, that shows no password: no PLAIN after that.
-local stronger = shared.stronger or {}
-shared.stronger = stronger
-
--- bare JID -> the channel binding that it has logged in with: no login without, unless that is forgotten.
-shared.bound = shared.bound or {}
+-- Bare JID -> a mechanism by which it has logged in, that shows no password: no PLAIN after that; and the channel
+-- binding that it has logged in with: no login without. Both unless that is forgotten.
+shared.stronger, shared.bound = shared.stronger or {}, shared.bound or {}
 
 local function note_login(conn, account, remember)
   local info = core.conn.info(conn)
   local mechanism = info.mechanism
-  if mechanism and mechanism ~= "PLAIN" and mechanism ~= "ANONYMOUS" then stronger[account] = mechanism end
+  if mechanism and mechanism ~= "PLAIN" and mechanism ~= "ANONYMOUS" then shared.stronger[account] = mechanism end
   if remember and info.channel_binding then shared.bound[account] = info.channel_binding end
 end
 
---- What logins have left for the next ones, see the option `remember`.
+--- What logins have left for the next ones, see the options `remember` and `plain`.
 function M.forget()
   core.forget()
-  shared.bound = {}
+  shared.stronger, shared.bound = {}, {}
 end
 
 local function warn_once()
@@ -113,7 +110,7 @@ local function open(o)
   if o.pipelining == false then o.pipelining = "none" elseif o.pipelining == true then o.pipelining = nil end
   o.log = o.log or nil
   o.mechanisms = o.mechanisms and table.concat(o.mechanisms, " ")
-  o.pinned = stronger[account] ~= nil
+  o.pinned = shared.stronger[account] ~= nil
   o.bound = o.remember and shared.bound[account] ~= nil
   set_sessions(o)
   o.about = { await_timeout = o.await_timeout,

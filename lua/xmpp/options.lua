@@ -4,7 +4,8 @@ local core = require "xmpp.load"
 
 local M = {}
 
-local getinfo = rawget(_G, "debug") and rawget(_G, "debug").getinfo -- a sandbox may be without either
+local debug = rawget(_G, "debug")
+local getinfo = type(debug) == "table" and debug.getinfo -- a sandbox may be without either
 
 --- As C's luaL_argerror would: the object in front of a colon is not counted. `level` is the function's own, as seen
 --- from who calls this.

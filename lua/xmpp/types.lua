@@ -132,11 +132,11 @@ function Jid:with_resource(resource) end
 ---@field verify? boolean false: any certificate will do; warned about (true)
 ---@field mechanisms? xmpp.Mechanism[] the only SASL mechanisms that may be used (all there are)
 --- false: never send the password itself, SASL PLAIN (true: over verified TLS, where nothing better is offered, and
---- never for an account that has logged in by something better since the program began)
+--- never for an account that has logged in by something better since the program began, or since `forget`)
 ---@field plain? boolean
 --- false: nothing of this login is kept for the next one, and nothing that was kept is used: no SCRAM keys, no TLS
 --- session, nothing of what the server offered or objected to, nor that the account was bound to the channel (true).
---- See `forget`
+--- But that there is no PLAIN any more for an account (see `plain`) goes for such a connection, too. See `forget`
 ---@field remember? boolean
 ---@field resource? string resourcepart to ask for (the JID's own, else "lua-" and random text)
 --- name servers to ask, as "192.0.2.1:53", comma-separated (the system's)
@@ -382,7 +382,7 @@ function Conn:jid() end
 ---@field failed_without_h integer of those, where the server had forgotten what it had handled
 ---@field queued integer stanzas that have come and wait to be taken
 ---@field dropped integer stanzas that were thrown away, as nobody took them and max_queue was reached
----@field waiting integer calls of its handler and callbacks that wait
+---@field waiting integer calls that wait: of its handler and callbacks, of who hears of what was skipped or is logged
 ---@field tls_version string? "TLSv1.3"
 ---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
@@ -533,7 +533,8 @@ function xmpp.wrap(f) end
 function xmpp.step(timeout, max_stanzas) end
 
 --- Forgets what logins have left for the next ones: the SCRAM keys, and what servers offered, of all Lua states of the
---- process; the TLS sessions of this one, and which of its accounts were bound to the channel.
+--- process; the TLS sessions of this one, which of its accounts were bound to the channel, and which have logged in by
+--- something better than PLAIN. For when the server has changed.
 function xmpp.forget() end
 
 --- One descriptor for all that the library waits on: poll it for reading, then `step`. Timers do not wake it: see

@@ -59,13 +59,23 @@ local function wait_in_generator(co, box)
   generators[co] = false
 end
 
+local close = rawget(coroutine, "close")
+
+-- resume gave the error e: if the coroutine has thrown it, its variables are closed -> e, or what that threw instead.
+local function closed(co, e)
+  if not close or coroutine.status(co) ~= "dead" then return e end
+  local ok, instead = close(co)
+  if ok then return e end
+  return instead
+end
+
 --- As coroutine.wrap, for functions that wait between their items: then the caller waits.
 ---@param f function
 ---@return function
 function M.wrap(f)
   local co = coroutine.create(f)
   local function pass(ok, ...)
-    if not ok then error((...), 0) end
+    if not ok then error(closed(co, ...), 0) end
     if not generators[co] then return ... end
     M.check(3)
     M.wait(generators[co])
@@ -103,7 +113,8 @@ end
 
 -- Where coroutine.close can end a wait, nothing is to be left behind that waits. That takes a to-be-closed variable,
 -- for which Lua 5.1 has no syntax.
-if rawget(coroutine, "close") and load then
+local load = rawget(_G, "load")
+if close and load then
   local Box = { __close = function(box) if not box.done then give_up(box) end end, __metatable = "the library's own" }
   local new_box = M.box
   function M.box() return setmetatable(new_box(), Box) end
@@ -261,7 +272,7 @@ local function run(p, f, ...)
 end
 
 -- The coroutine may be closed, or thrown away by who has resumed it.
-if rawget(coroutine, "close") and load then
+if close and load then
   local Task = { __close = function(task, err)
     if task.promise.values then return end
     reject(task.promise, err or core.error { layer = "closed", condition = "closed", retry = false,

@@ -4,7 +4,7 @@ local xmpp = xmpp -- luacheck: ignore 113
 local host, port, ca = ...
 
 local conn, err = xmpp.connect_client("alice@xmpp.test", "alicepw", host, tonumber(port),
-  { ca_file = ca, timeout = 10, await_timeout = 5, mechanisms = { "PLAIN" } })
+  { ca_file = ca, timeout = 60, await_timeout = 30, mechanisms = { "PLAIN" } })
 if not conn then return tostring(err) end
 local ok, got
 ok, err = conn:send { "message", { to = tostring(conn:jid()), type = "chat" }, { "body", "Hi" } }

@@ -2,7 +2,7 @@
 --   lua hostility_run.lua MODE FOLDER      FOLDER has limit.so, of c/test/shim/limit.c
 --   "ok<TAB>ACTION<TAB>KIND<TAB>RUNS", or "not ok<TAB>ACTION<TAB>KIND<TAB>why"
 -- Modes: "normal"; "collection", a full one at every allocation; "limit", memory that ends a little above what is in
--- use, in 48 runs (TORTURE=1: at every 16 bytes); "failure", one allocation that fails, in as many runs as there are.
+-- use; "failure", one allocation that fails. TORTURE=1: each of them, and memory that ends at every 16 bytes.
 local mode, folder = ...
 package.cpath = folder .. "/?.so;" .. package.cpath
 local limit = require "limit"
@@ -18,7 +18,7 @@ local ANSWERED = "<iq from='" .. PEER .. "' id='q' type='result' n='1'/>"
 local SECOND = "<message from='" .. PEER .. "' n='2'/>"
 local MEMORY = "not enough memory"
 local ALL = os.getenv "TORTURE" == "1"
-local SHARE = os.getenv "PRELOAD" and 12 or 1 -- under a sanitizer, which takes its time, a part of the runs
+local SHARE = ALL and 1 or os.getenv "PRELOAD" and 20 or 3 -- one run of so many; a sanitizer takes its time
 
 -- Notes are put where there is room already, since there may be no memory when they are made.
 local function slots(n)
@@ -490,11 +490,10 @@ local function run_short(action, kind, short)
   return seen, most, check_short(action, kind, got, r, raised) or wrong
 end
 
--- At `runs` of the places 1 .. last.
+-- At a share of `runs` of the places 1 .. last.
 local function each_place(action, kind, last, runs, short)
-  runs = math.ceil(runs / SHARE)
-  local step = (ALL or last < runs) and 1 or last / runs
-  local place, n = 1, 0
+  local step = ALL and 1 or math.max(1, last / runs) * SHARE
+  local place, n = 1 + (7 * #action.name + #kind.name) % math.floor(step), 0 -- not the same places in every cell
   while place <= last do
     local at = math.floor(place)
     local _, _, wrong = run_short(action, kind, function() short(at) end)

@@ -10,6 +10,7 @@ local luas = {
 
 local has = {
   ["a generational collector"] = pcall(collectgarbage, "generational"),
+  ["lua-cjson"] = pcall(require, "cjson"),
   ["coroutine.close"] = rawget(coroutine, "close") ~= nil,
   ["variables to be closed"] = luas.load "local x <close> = nil" ~= nil,
   ["yields across pcall"] = coroutine.wrap(function() return pcall(coroutine.yield, "yes") end)() == "yes",
@@ -33,5 +34,8 @@ end
 function luas.it(feature, title, body)
   if luas.has(feature, title) then busted.it(title, body) end
 end
+
+-- lua-cjson for a whole file of tests; nil: this Lua has none, and the file is reported as skipped.
+function luas.json(file) return luas.has("lua-cjson", file) and require "cjson" or nil end
 
 return luas

@@ -16,6 +16,9 @@ function pace.set(pause, multiplier) return set_one("setpause", pause), set_one(
 function pace.hurry()
   if _VERSION == "Lua 5.4" then
     collectgarbage("incremental", 1, 1000, 30)
+  elseif _VERSION == "Lua 5.5" then
+    collectgarbage "incremental" -- lua makes it generational
+    pace.set(0, 0) -- a multiplier of 0: to the end of the cycle
   else
     pace.set(0, 1000000)
   end
