@@ -127,7 +127,7 @@ test:
 	@for lua in $(OTHER_LUAS); do $(MAKE) --no-print-directory LUA=$$lua check || exit 1; done
 
 # The longest first, so that none of them is alone at the end. They wait more than they work: three on two processors.
-LONGEST = $(patsubst %,spec/%_spec.lua,soak pipelining faults embed reconnect connect loop hostility links)
+LONGEST = $(patsubst %,spec/%_spec.lua,soak pipelining faults embed reconnect connect hostility rock sasl game sweep loop links)
 SPECS := $(LONGEST) $(filter-out $(LONGEST),$(wildcard spec/*_spec.lua))
 JOBS ?= 3
 # For 5.4 everything. The core's object files are the same whatever the Lua, so LuaJIT is spared what tries only them, and
@@ -137,8 +137,9 @@ NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,bench build certs discovery expat faul
   poison remember sasl secrets soak starttls)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add await bytes callback caps clock disco engine ext finalizer info iq listen loop \
   luas promise queue refusals reload response roundtrip sandbox seed serial service skipped tap testing who xexpr)
-C_TESTS = $(TESTS) spec/support/precis-compare spec/support/stringprep-compare spec/support/hostile/run
-CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(SPECS) $(C_TESTS)))
+C_TESTS = $(TESTS) spec/support/precis-compare spec/support/stringprep-compare
+HOSTILE = spec/support/hostile/run
+CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(HOSTILE) $(SPECS) $(C_TESTS)))
 NEW_CERTS = rm -rf $$CERTS && env -u CERTS spec/support/certs $$CERTS
 check: export ROUNDTRIP_CASES ?= $(if $(OTHER_LUA),2000,10000)
 check: export CERTS = $(abspath $(BUILD))/certs
@@ -163,8 +164,8 @@ check-sanitized:
 	@$(MAKE) --no-print-directory fuzzers
 	SO_DIR=build-san/lua PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
 	  ASAN_OPTIONS=intercept_tls_get_addr=0 LUA=$(LUA) \
-	  prove -j$(JOBS) --exec spec/support/tap spec/support/fuzz-short $(filter-out $(NOT_SANITIZED),$(SPECS)) \
-	  spec/support/hostile/run $(patsubst $(BUILD)/%,build-san/%,$(TESTS))
+	  prove -j$(JOBS) --exec spec/support/tap spec/support/fuzz-short $(HOSTILE) $(filter-out $(NOT_SANITIZED),$(SPECS)) \
+	  $(patsubst $(BUILD)/%,build-san/%,$(TESTS))
 .PHONY: tests
 tests: $(TESTS) $(BUILD)/test/precis_dump $(BUILD)/test/stringprep_dump
 

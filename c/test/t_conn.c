@@ -436,16 +436,19 @@ static void take_ping(fed *f, char id[64]) {
 /* Asked at once (after a sleep of the machine), or when nothing has come for long; the answer is the library's own. */
 static void a_ping_asks_for_a_sign_of_life(void **state) {
   char id[64], again[64], answer[200];
+  int rounds = 0;
   fed f;
   (void)state;
   prepare(&f);
   f.o.keepalive = 1;
   f.o.patience = 1;
   open_fed(&f);
-  while (xm_loop_timeout(f.loop) > 0) xm_loop_turn(f.loop, -1);
-  xm_loop_fire(f.loop);
-  assert_int_equal(next(f.c), XM_CONN_NOTHING);
-  take_ping(&f, id);
+  do { /* at first the patience may have begun later than the keepalive, and then a space is sent */
+    while (xm_loop_timeout(f.loop) > 0) xm_loop_turn(f.loop, -1);
+    xm_loop_fire(f.loop);
+    assert_int_equal(next(f.c), XM_CONN_NOTHING);
+    take_ping(&f, id);
+  } while (!*id && ++rounds < 3);
   assert_true(*id);
   snprintf(answer, sizeof answer, "<iq type='error' id='%s'><error/></iq><iq type='result' id='%s'/>", id, id);
   feed(&f, answer);

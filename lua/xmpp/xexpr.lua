@@ -315,6 +315,17 @@ local function has_child(list, name)
   return false
 end
 
+-- The first of them is reply's argument number n.
+local function add_children(out, n, ...)
+  for i = 1, select("#", ...) do
+    local v = (select(i, ...))
+    if not is_element(v) and not text_of(v) then
+      fail(4, n + i - 1, "reply", "element or text expected, got " .. type(v))
+    end
+    out[#out + 1] = v
+  end
+end
+
 --- A new stanza that answers x and goes to who sent it; the further arguments become its children. One that is a table
 --- without a name, in front of them, has attributes to set: `reply(x, { id = xmpp.id() }, { "body", "Hi" })`.
 --- An iq get or set is answered by a result, with its id. A message keeps its type and its thread, and one of type
@@ -331,17 +342,12 @@ function M.reply(x, ...)
   if kind == "groupchat" and to then to = to:match "^[^/]*" end
   local out = { x[1], { to = to, from = answerer(x), id = is_iq and attribute(x, "id") or nil,
     type = is_iq and "result" or x[1] == "message" and kind or nil } }
-  local first, attrs = 1, (...)
+  local attrs = ...
   if type(attrs) == "table" and attrs[1] == nil then
     for key, v in pairs(attrs) do out[2][key] = v end
-    first = 2
-  end
-  for i = first, select("#", ...) do
-    local v = (select(i, ...))
-    if not is_element(v) and not text_of(v) then
-      fail(3, i + 1, "reply", "element or text expected, got " .. type(v))
-    end
-    out[#out + 1] = v
+    add_children(out, 3, select(2, ...))
+  else
+    add_children(out, 2, ...)
   end
   local thread = x[1] == "message" and pick(x, "thread")
   if thread and not has_child(out, "thread") then out[#out + 1] = copy(thread) end
