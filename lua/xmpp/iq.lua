@@ -178,7 +178,8 @@ end
 --- Answers questions of a kind: f(payload, stanza, conn) returns an element (a result with it), true (an empty
 --- result), or nil, type, condition [, text] (an error, RFC 6120 8.3). It may wait. What it throws is
 --- internal-server-error to who asks, and goes to xmpp.on_error. Who asks is in stanza[2].from: whether he may know is
---- for f to decide. Raises where there is a service of that kind, namespace and address already.
+--- for f to decide. Raises where there is a service of that kind, namespace and address already. Questions that nobody
+--- serves are for the connection's handler: the default one, set_handler(), says so to who asks.
 ---@param conn xmpp.Conn
 ---@param kind "get"|"set"
 ---@param xmlns string the payload's namespace

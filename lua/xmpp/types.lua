@@ -294,8 +294,9 @@ function Conn:on(event, f) end
 
 --- The session as plain data, JSON-safe and without the password, for `xmpp.resume` in another process. The connection
 --- is closed by it (condition "saved"): its link is cut, and what comes from then on waits at the server. What a
---- handler is at when it calls this counts as handled. nil when the server keeps no session (condition
---- "not-resumable"), as without `resume` or `reconnect`.
+--- handler is at when it calls this counts as handled, and so does what waits in a line for a callback with `serial` in
+--- its filter: let these end first. nil when the server keeps no session (condition "not-resumable"), as without
+--- `resume` or `reconnect`.
 ---@return table? saved
 ---@return xmpp.Error?
 function Conn:save() end
