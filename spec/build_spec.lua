@@ -60,6 +60,18 @@ describe("the build", function()
     assert.same({ "luaopen_xmpp_core" }, names)
   end)
 
+  it("uses the newer of two calls where the library has both", function()
+    local header = io.open "/usr/include/openssl/ssl.h"
+    if not header then return pending "openssl/ssl.h isn't where Debian has it" end
+    local has = header:read "a":match "SSL_SESSION_get_time_ex" and 0 or 1
+    header:close()
+    local core = (os.getenv "SO_DIR" or "lua") .. "/xmpp/core.so"
+    local _, status = run("nm -D --undefined-only " .. core .. " | grep -q 'SSL_SESSION_get_time_ex'")
+    assert.equal(has, status)
+    _, status = run("nm -D --undefined-only " .. core .. " | grep -q 'SSL_SESSION_get_time\\(@.*\\)*$'")
+    assert.equal(1 - has, status)
+  end)
+
   it("installs what works where it is put, and takes that away again", function()
     shell.in_folder(function(folder)
       shell.succeed(("make -s install LUA=%s PREFIX=/usr DESTDIR=%s"):format(LUA, folder))
@@ -70,5 +82,48 @@ describe("the build", function()
       assert.equal(usr:format "share" .. "/xmpp/theirs.lua\n", shell.succeed(("find %s -type f"):format(folder)))
       assert.equal("", shell.succeed(("find %s -name xmpp"):format(usr:format "lib")))
     end)
+  end)
+end)
+
+-- spec/support/install, on a machine that says it has everything, by tools of our own.
+describe("the set-up", function()
+  local tools = {
+    ["dpkg-query"] = [[case "$*" in
+      *' libexpat1') printf %s "$EXPAT" ;;
+      *) shift 3; for p; do [ "$p" = "$ABSENT" ] || echo "installed $p"; done ;;
+    esac]],
+    ["apt-get"] = "exit 1", id = "echo 1000", sudo = "exit 1",
+  }
+
+  local function install(environment)
+    local text, status
+    shell.in_folder(function(folder)
+      for name, script in pairs(tools) do
+        local file = assert(io.open(folder .. "/" .. name, "w"))
+        file:write("#!/bin/sh\n", script, "\n")
+        file:close()
+      end
+      shell.succeed("chmod 755 " .. folder .. "/*")
+      text, status = run(("PATH=%s:$PATH %s spec/support/install test"):format(folder, environment))
+    end)
+    return text, status
+  end
+
+  it("does nothing when all is there", function()
+    local text, status = install "EXPAT=2.5.0-1+deb12u5"
+    assert.equal("", text)
+    assert.equal(0, status)
+  end)
+
+  it("asks for the security update of expat, as the tests want it", function()
+    local text, status = install "EXPAT=2.5.0-1+deb12u1"
+    assert.matches("as root, run:\napt%-get update && .* %-%-no%-install%-recommends libexpat1 libexpat1%-dev\n", text)
+    assert.equal(1, status)
+  end)
+
+  it("asks for a package that is missing, and for no other", function()
+    local text, status = install "EXPAT=2.7.1-2 ABSENT=lua-busted"
+    assert.matches("%-%-no%-install%-recommends lua%-busted\n", text)
+    assert.equal(1, status)
   end)
 end)

@@ -234,6 +234,20 @@ describe("an h", function()
   end)
 end)
 
+-- Whoever answers and counts nothing has lost what it was given: once more, and then in another session.
+describe("a session in which the server counts nothing any more", function()
+  it("is left, however often it answers", function()
+    local nothing = message "1" .. a(0):gsub("^S:", "eof") .. "accept\n"
+    play(session(), nothing, resume(0), resumed(0), r, a(0), nothing, session "two", late "1", r, a(1), bye())
+    local _, states = login { reconnect = AT_ONCE, ack_timeout = 0.4 }
+    send "1"
+    is_told("1", "written acked")
+    check_error({ layer = "timeout", condition = "timeout", retry = true }, states.why.waiting)
+    assert.same({ 1, 1 }, { conn:info().resumed, conn:info().rebound })
+    assert.is_true(stop())
+  end)
+end)
+
 describe("counters near 2^32", function()
   it("wrap, both of them", function()
     play(resume("4294967295", "old"), resumed("4294967294", "old"), r, a("4294967294"), message "second", r,

@@ -43,7 +43,7 @@ static void on_impatient(void *arg) {
 }
 
 static bool is_expecting(const xm_conn *c) {
-  return xm_sm_awaited(c->sm) || xm_sm_state_of(c->sm) == XM_SM_ENABLING || c->pinging;
+  return xm_sm_awaited(c->sm) || c->put_off || xm_sm_state_of(c->sm) == XM_SM_ENABLING || c->pinging;
 }
 
 bool xm_conn_expects(const xm_conn *c) {

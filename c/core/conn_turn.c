@@ -27,15 +27,22 @@ static xm_conn_event on_pong(xm_conn *c) {
   return XM_CONN_AGAIN;
 }
 
-/* An <a/> that brings nothing on proves nothing: Prosody says one before it ends a stream by an error. */
+/* An <a/> that brings nothing on proves nothing: Prosody says one before it ends a stream by an error. And while something
+ * waits for it, it is no answer: a session that counts nothing any more would be asked for ever. */
+static void weigh_answer(xm_conn *c, bool is_ack, bool brought) {
+  if (brought || !xm_sm_stanzas(c->sm)) {
+    c->barren = 0;
+    c->unproven = false;
+  }
+  c->put_off = is_ack && !brought && xm_sm_written(c->sm) > 0;
+  if (!c->put_off) xc_hear_answer(c);
+}
+
 static xm_conn_event on_sm(xm_conn *c, const xm_tape *t) {
+  const char *name = xm_tape_name(t, 0);
   uint32_t before = xm_sm_acked(c->sm);
   if (xm_sm_read(c->sm, t, xm_link_why(c->link)) < 0) return xc_refuse_h(c);
-  if (strcmp(xm_tape_name(t, 0), "r") != 0) {
-    c->barren = 0;
-    if (xm_sm_acked(c->sm) != before || !xm_sm_stanzas(c->sm)) c->unproven = false;
-    xc_hear_answer(c);
-  }
+  if (strcmp(name, "r") != 0) weigh_answer(c, strcmp(name, "a") == 0, xm_sm_acked(c->sm) != before);
   xm_conn_flush(c);
   return XM_CONN_AGAIN;
 }

@@ -560,6 +560,52 @@ static void with_stream_management_an_r_asks(void **state) {
   close_fed(&f);
 }
 
+/* A server that answers every <r/> may count nothing all the same: what it was given is as lost as on a dead link. `counts`:
+ * it does, though never all. */
+static void answer_for_a_second(fed *f, bool counts) {
+  unsigned h = 0, asked = 0;
+  uint64_t until = xm_loop_now(f->loop) + 1000;
+  while (xm_conn_state_of(f->c) == XM_CONN_READY && xm_loop_now(f->loop) < until) {
+    xm_buf sent = XM_BUF_INIT;
+    char answer[80];
+    bool is_asked;
+    xm_loop_turn(f->loop, 10);
+    xm_loop_fire(f->loop);
+    if (next(f->c) == XM_CONN_ENDED) break;
+    assert_int_equal(xm_conn_sent(f->c, &sent), XM_OK);
+    xm_buf_putc(&sent, '\0');
+    is_asked = strstr(xm_buf_at(&sent), "<r xmlns=") != NULL;
+    xm_buf_free(&sent);
+    if (!is_asked) continue;
+    asked++;
+    if (counts) give_watched(f);
+    snprintf(answer, sizeof answer, SM("a") " h='%u'/>", counts ? ++h : 0);
+    feed(f, answer);
+  }
+  assert_true(asked >= 2);
+}
+
+static void an_answer_that_counts_nothing_is_none(void **state) {
+  fed f;
+  int counts;
+  (void)state;
+  for (counts = 0; counts < 2; counts++) {
+    prepare(&f);
+    f.o.sm = true;
+    f.o.keepalive = 0;
+    f.o.patience = 600;
+    open_fed(&f);
+    expect_sent(&f, SM("enable") "/>");
+    feed(&f, SM("enabled") "/>");
+    assert_int_equal(next(f.c), XM_CONN_NOTHING);
+    give_watched(&f);
+    answer_for_a_second(&f, counts);
+    assert_int_equal(xm_conn_state_of(f.c), counts ? XM_CONN_READY : XM_CONN_CLOSED);
+    assert_string_equal(xm_conn_why(f.c)->condition, counts ? "" : "timeout");
+    close_fed(&f);
+  }
+}
+
 static void a_pause_holds_stanzas_back(void **state) {
   fed f;
   (void)state;
@@ -745,6 +791,7 @@ int main(void) {
       cmocka_unit_test(our_ping_is_counted),
       cmocka_unit_test(a_stanza_beyond_the_queue_is_told_so),
       cmocka_unit_test(with_stream_management_an_r_asks),
+      cmocka_unit_test(an_answer_that_counts_nothing_is_none),
       cmocka_unit_test(a_pause_holds_stanzas_back),
       cmocka_unit_test(one_turn_has_an_end),
       cmocka_unit_test(the_log_has_all_that_is_said),

@@ -18,7 +18,7 @@ a tls step) CA and CERTS as KEY=VALUE lines, an empty line, and after the play "
   tls [cert=NAME] [min=1.2] [max=1.2] [alpn=NAME] [refused]   the server's part of a TLS handshake; refused: the client
                       must break it off
   silence SECONDS     the client sends nothing for so long
-  eof                 the client closes without another word
+  eof [TEXT]          the client closes without another word; with TEXT: but for <r/> (XEP-0198), which TEXT answers
   close, cut, reset   end the connection: as TLS asks (of the client only eof can be expected then), by a FIN, by a RST
   accept              wait for the next connection (for the first one it need not be said)
   # TEXT              a remark. A line that begins with '<' continues the one before; indentation means nothing.
@@ -274,11 +274,15 @@ class Peer:
             if self.read(end - time.monotonic()) is not None or self.unread.strip():
                 raise Failed("expected silence, got: %r" % (self.unread or "the end"))
 
-    def do_eof(self, _):
-        end = time.monotonic() + self.options.timeout
+    def do_eof(self, text):
+        end, request = time.monotonic() + self.options.timeout, b"<r xmlns='urn:xmpp:sm:3'/>"
         while (data := self.read(max(0, end - time.monotonic()))) != b"":
             if data is None:
                 raise Failed("the client does not close")
+            if text and self.unread.strip() == request:
+                self.note("C:", self.unread)
+                self.unread = b""
+                self.do_server(text)
         if self.unread.strip():
             raise Failed("the client said more before it closed: %r" % self.unread)
 
