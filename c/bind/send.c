@@ -56,7 +56,7 @@ static int check_from(const xb_conn *conn, const xb_address *a, xm_err *e) {
  * it, and so can who is told that it is. */
 
 /* Writes the stanza at index 2, to be committed; XM_EINVAL: w->reason. One that is not committed is gone when the next one
- * is begun (xm_sm_out). */
+ * is begun (xm_conn_out). */
 static int write_stanza(lua_State *L, xb_conn *conn, xb_writing *w, xm_err *e) {
   int rc = xb_write(L, 2, xm_conn_out(conn->c), w);
   if (rc == XM_OK) rc = check_from(conn, w->address, e);
