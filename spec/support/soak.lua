@@ -30,8 +30,9 @@ local FETCH = 3 -- seconds without any, after which bob asks for what may be sto
 local GAP = { prosody = 0.02, prosody13 = 0.02, ejabberd = 0.2, ejabberd24 = 0.2 }
 local ACK_TIMEOUT = 1 -- seconds; on Prosody many a session is given up after that
 
--- An archive of all that was said would be kept and searched at every message.
-local prosody = 'modules_disabled = { "s2s", "s2s_auth_certs", "mam" }'
+-- An archive of all that was said would be kept and searched at every message. Prosody forgets the oldest of what a
+-- client has not acknowledged when there are more than 500, and a busy machine's bob is behind by more.
+local prosody = 'modules_disabled = { "s2s", "s2s_auth_certs", "mam" }; smacks_max_queue_size = 20000'
 local ejabberd = [[
 host_config:
   xmpp.test:
