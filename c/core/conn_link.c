@@ -24,7 +24,7 @@ void xc_forget_link(xm_conn *c) {
   if (c->link && c->o.fed) xm_link_take(c->link, &c->sent);
   xm_link_free(c->link);
   c->link = NULL;
-  c->impatient = c->put_off = c->said_bye = c->must_keep = c->must_check = c->must_rest = c->pinging = false;
+  c->impatient = c->stuck = c->put_off = c->said_bye = c->must_keep = c->must_check = c->must_rest = c->pinging = false;
 }
 
 /* How many stanzas nobody knows to have arrived is part of the story, or all of it. */

@@ -70,6 +70,7 @@ struct xm_conn {
   bool pinging;      /* it is waited for */
   bool bound;        /* there is a session: `jid` is its address */
   bool unproven;     /* the session was resumed, and nothing has been acknowledged since */
+  bool stuck;        /* the wire has lain there for as long as keepalive, and the kernel takes nothing of it */
   bool put_off;      /* the last <a/> acknowledged nothing of what the server has had */
   bool handling;     /* the stanza that was given out isn't counted yet */
   bool must_keep;    /* it is time for one */

@@ -43,7 +43,7 @@ static void on_impatient(void *arg) {
 }
 
 static bool is_expecting(const xm_conn *c) {
-  return xm_sm_awaited(c->sm) || c->put_off || xm_sm_state_of(c->sm) == XM_SM_ENABLING || c->pinging;
+  return xm_sm_awaited(c->sm) || c->put_off || c->stuck || xm_sm_state_of(c->sm) == XM_SM_ENABLING || c->pinging;
 }
 
 bool xm_conn_expects(const xm_conn *c) {
@@ -106,7 +106,10 @@ void xm_conn_flush(xm_conn *c) {
     }
     if (c->o.fed || xm_buf_len(xm_link_wire(c->link)) == 0) break;
     n = xm_link_flush(c->link);
-    if (n > 0) xc_put_off_keepalive(c);
+    if (n > 0) {
+      c->stuck = false;
+      xc_put_off_keepalive(c);
+    }
     if (!xc_is_up(c)) break;
   }
   xc_count(c);
@@ -158,7 +161,8 @@ static void ping(xm_conn *c) {
 }
 
 /* What fits: an <r/> where there is stream management; else a space, which keeps the way open (RFC 6120 4.6.1), and when
- * nothing has come for long, or an answer is wanted, a ping; a component has no one to ping. */
+ * nothing has come for long, or an answer is wanted, a ping; a component has no one to ping. Behind what a server doesn't
+ * read nothing can be asked: then it has to read. */
 void xc_keep_alive(xm_conn *c) {
   bool ask = c->must_check;
   c->must_keep = c->must_check = false;
@@ -173,6 +177,9 @@ void xc_keep_alive(xm_conn *c) {
     else say(c, " ");
   }
   xm_conn_flush(c);
+  if (c->o.fed || !xc_is_up(c) || xm_buf_len(xm_link_wire(c->link)) == 0) return;
+  c->stuck = true;
+  xc_watch(c);
 }
 
 void xm_conn_check(xm_conn *c) {

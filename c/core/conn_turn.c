@@ -105,7 +105,9 @@ static xm_conn_event lose_patience(xm_conn *c) {
     /* Who has said <resumed/> and doesn't answer the next word isn't slow. Nothing has left since, so its h was exact. */
     c->barren = xm_sm_is_held(c->sm) ? BARREN : c->barren + 1;
     xm_err_set(xm_link_why(c->link), XM_LAYER_TIMEOUT, "timeout", true,
-               "the server was asked for a sign of life and gave none in %u s: the link is dead", xc_patience(c) / 1000);
+               c->stuck ? "the server has read nothing of what it is sent for at least %u s: the link is dead"
+                        : "the server was asked for a sign of life and gave none in %u s: the link is dead",
+               xc_patience(c) / 1000);
     xc_end_link(c, XM_LINK_CUT, NULL);
     return xc_on_link_end(c);
   }

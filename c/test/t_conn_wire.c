@@ -35,6 +35,7 @@ ssize_t send(int fd, const void *from, size_t n, int flags) {
 }
 
 static bool in_lockstep; /* nothing is said before it is asked for */
+static unsigned patience; /* ms, of keepalive a tenth; 0: the defaults */
 
 typedef struct wire {
   xm_loop *loop;
@@ -72,6 +73,7 @@ static void open_wire(wire *w, bool component, unsigned timeout) {
   o.timeout = timeout;
   o.pipelining = in_lockstep ? XM_PIPELINING_NONE : XM_PIPELINING_EAGER;
   o.log = true;
+  if (patience) o.keepalive = patience / 10, o.patience = patience;
   o.wake = on_news;
   w->c = xm_conn_new(w->loop, &o, NULL, &e);
   xm_tls_ctx_release(o.tls_ctx);
@@ -319,6 +321,33 @@ static void a_full_kernel_loses_nothing(void **state) {
   close_wire(&w);
 }
 
+/* A server that reads nothing any more can be asked nothing either. One that was slow, and reads on, is none. */
+static void who_reads_nothing_is_left(void **state) {
+  int reads;
+  (void)state;
+  patience = 1000;
+  for (reads = 0; reads < 2; reads++) {
+    wire w;
+    size_t mark;
+    uint64_t until;
+    open_component(&w);
+    stuffed = -1; /* for ever */
+    mark = xm_buf_mark(xm_conn_out(w.c));
+    xm_buf_puts(xm_conn_out(w.c), "<presence/>");
+    assert_int_equal(xm_conn_commit(w.c, mark, 0, NULL, NULL), XM_OK);
+    until = xm_loop_now(w.loop) + (reads ? 300 : 10000);
+    while (w.last != XM_CONN_ENDED && xm_loop_now(w.loop) < until) turn(&w);
+    stuffed = 0;
+    until = xm_loop_now(w.loop) + (reads ? 1000 : 0);
+    while (w.last != XM_CONN_ENDED && xm_loop_now(w.loop) < until) turn(&w);
+    assert_int_equal(xm_conn_state_of(w.c), reads ? XM_CONN_READY : XM_CONN_CLOSED);
+    if (!reads) expect_why(&w, XM_LAYER_TIMEOUT, "timeout");
+    if (!reads) assert_non_null(strstr(xm_conn_why(w.c)->text, "has read nothing of what it is sent"));
+    close_wire(&w);
+  }
+  patience = 0;
+}
+
 /* What the kernel takes in the last moment, together with our stream error, has been written: it doesn't come back as if it
  * had not. */
 static void the_last_flush_is_counted(void **state) {
@@ -462,6 +491,7 @@ int main(void) {
       cmocka_unit_test(a_silent_server_is_given_up),
       cmocka_unit_test(it_may_be_stopped_or_freed_in_any_state),
       cmocka_unit_test(a_full_kernel_loses_nothing),
+      cmocka_unit_test(who_reads_nothing_is_left),
       cmocka_unit_test(the_last_flush_is_counted),
       cmocka_unit_test(nothing_may_come_between_proceed_and_tls),
       cmocka_unit_test(clear_text_is_no_tls),
