@@ -560,4 +560,4 @@ run(tables.actions[1], tables.kinds[1], simply) -- so that what is made once is 
 for _, action in ipairs(tables.actions) do
   for _, kind in ipairs(tables.kinds) do report(modes[mode], action, kind) end
 end
-if mode == "failure" then report(grow, tables.GROWTH, tables.kinds[7]) end
+if mode == "failure" then report(grow, tables.GROWTH, { name = "timer" }) end
