@@ -1,8 +1,8 @@
 -- memory: very much of everything leaves nothing behind: a tenth of what `make soak` does.
 local memory = require "spec.support.memory"
 
--- What the largest burst has left is another's each time, as malloc gives no page back that is in part taken; what leaks
--- does so every time.
+-- What the largest burst has left is another's each time, as malloc gives no page back that is in part taken; what
+-- leaks does so every time.
 local function best_of_three(deed, n)
   local wrong
   for _ = 1, 3 do
