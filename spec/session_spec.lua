@@ -239,7 +239,7 @@ describe("a session in which the server counts nothing any more", function()
   it("is left, however often it answers", function()
     local nothing = message "1" .. a(0):gsub("^S:", "eof") .. "accept\n"
     play(session(), nothing, resume(0), resumed(0), r, a(0), nothing, session "two", late "1", r, a(1), bye())
-    local _, states = login { reconnect = AT_ONCE, ack_timeout = 0.4 }
+    local _, states = login { reconnect = AT_ONCE, ack_timeout = 1 }
     send "1"
     is_told("1", "written acked")
     check_error({ layer = "timeout", condition = "timeout", retry = true }, states.why.waiting)

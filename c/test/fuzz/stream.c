@@ -18,11 +18,13 @@ static void check_string(const xm_tape *t, uint32_t at, uint32_t n) {
   MUST(at + (size_t)n < t->bytes.last && strlen(xm_tape_str(t, at)) == n && is_utf8(xm_tape_str(t, at), n));
 }
 
-/* No two attributes of an element have the same name: none can stand for another. */
-static void check_attributes(const xm_tape *t, uint32_t i) {
-  uint32_t end = i + 1 + t->recs[i].attrs, k;
+/* No two attributes of an element have the same name: none can stand for another. At a stanza some don't count. */
+static void check_attributes(const xm_tape *t, uint32_t i, bool is_stanza, unsigned most) {
+  uint32_t end = i + 1 + t->recs[i].attrs, counted = 0, k;
   for (i++; i < end; i++) {
     MUST(t->recs[i].kind == XM_TAPE_ATTR && t->recs[i].name_len);
+    counted += xm_bounds_counts(is_stanza, xm_tape_name(t, i), t->recs[i].name_len);
+    MUST(counted <= most);
     for (k = i + 1; k < end; k++) MUST(strcmp(xm_tape_name(t, i), xm_tape_name(t, k)) != 0);
   }
   MUST(end < t->n && t->recs[end].kind != XM_TAPE_ATTR);
@@ -50,8 +52,8 @@ static void check_tape(const xm_tape *t, const xm_bounds *l) {
     nodes += r->kind == XM_TAPE_OPEN || r->kind == XM_TAPE_TEXT;
     if (r->kind == XM_TAPE_CLOSE) depth--;
     if (r->kind != XM_TAPE_OPEN) continue;
-    MUST(++depth <= l->depth && r->attrs <= l->attributes && r->name_len);
-    check_attributes(t, i);
+    MUST(++depth <= l->depth && r->name_len);
+    check_attributes(t, i, depth == 1, l->attributes);
     check_children(t, i);
   }
   MUST(depth == 0 && nodes <= l->nodes);
