@@ -197,11 +197,17 @@ for kind, install in pairs(KINDS) do
     end)
 
     it("is over when the connection is collected", function()
-      local g = stage.open { jid = "you@xmpp.test/here" }
+      local g = fed.open { jid = "you@xmpp.test/here" }
       install(g.conn, hears("", function() coroutine.yield() end), FROM)
       g:feed "<iq type='get' id='1' from='a@xmpp.test/x' n='1'/><iq type='get' id='2' from='a@xmpp.test/x' n='2'/>"
+      g:feed "</stream:stream>"
       expect "1"
-      stage.close(g)
+      g = nil -- luacheck: ignore 311
+      for _ = 1, 4 do
+        collectgarbage()
+        fed.settle()
+      end
+      expect ""
     end)
   end)
 end
