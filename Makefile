@@ -137,15 +137,16 @@ NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,bench build certs discovery expat faul
   poison remember sasl secrets soak starttls)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add await bytes callback caps clock disco engine ext finalizer info iq listen loop \
   luas promise queue refusals reload response roundtrip sandbox seed serial service skipped tap testing who xexpr)
-C_TESTS = $(TESTS) spec/support/precis-compare spec/support/stringprep-compare
+LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
+C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
 HOSTILE = spec/support/hostile/run
-CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(HOSTILE) $(SPECS) $(C_TESTS)))
+CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(HOSTILE) $(LONGEST_C) $(SPECS) $(C_TESTS)))
 NEW_CERTS = rm -rf $$CERTS && env -u CERTS spec/support/certs $$CERTS
 check: export ROUNDTRIP_CASES ?= $(if $(OTHER_LUA),2000,10000)
 check: export CERTS = $(abspath $(BUILD))/certs
 check: all bench-programs $(if $(OTHER_LUA),,tests)
 	@$(NEW_CERTS)
-	BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$${SO_DIR:-$(SO:%/xmpp/core.so=%)} prove -j$(JOBS) --exec spec/support/tap $(CHECKED)
+	BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$${SO_DIR:-$(SO:%/xmpp/core.so=%)} prove --timer -j$(JOBS) --exec spec/support/tap $(CHECKED)
 
 # The same under AddressSanitizer and UBSan, and 5000 executions of each fuzz target. Leaks are looked for, too: a spec's
 # process closes its Lua state.
@@ -154,6 +155,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # build modules of their own. gcc 12's sanitizer takes a guess at where a library's thread-local variables lie; a wrong one
 # ends the leak check, so it is told not to.)
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,secrets memory bench expat rock build)
+SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
 check-sanitized: export ROUNDTRIP_CASES ?= 4000
@@ -164,8 +166,7 @@ check-sanitized:
 	@$(MAKE) --no-print-directory fuzzers
 	SO_DIR=build-san/lua PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
 	  ASAN_OPTIONS=intercept_tls_get_addr=0 LUA=$(LUA) \
-	  prove -j$(JOBS) --exec spec/support/tap spec/support/fuzz-short $(HOSTILE) $(filter-out $(NOT_SANITIZED),$(SPECS)) \
-	  $(patsubst $(BUILD)/%,build-san/%,$(TESTS))
+	  prove --timer -j$(JOBS) --exec spec/support/tap spec/support/fuzz-short $(HOSTILE) $(SANITIZED:$(BUILD)/%=build-san/%)
 .PHONY: tests
 tests: $(TESTS) $(BUILD)/test/precis_dump $(BUILD)/test/stringprep_dump
 
