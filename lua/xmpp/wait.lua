@@ -118,8 +118,8 @@ if close and load then
   local Box = { __close = function(box) if not box.done then give_up(box) end end, __metatable = "the library's own" }
   local new_box = M.box
   function M.box() return setmetatable(new_box(), Box) end
-  pause_until_done = load [[local wait = ...
-    return function(box) local own <close> = box wait(box) end]](pause_until_done)
+  pause_until_done = assert(load [[local wait = ...
+    return function(box) local own <close> = box wait(box) end]])(pause_until_done) -- or memory has run out
 end
 
 local function wait_in_coroutine(box)
@@ -278,11 +278,11 @@ if close and load then
     reject(task.promise, err or core.error { layer = "closed", condition = "closed", retry = false,
       text = "the coroutine of this promise's task was closed" })
   end }
-  run = load [[local run, Task = ...
+  run = assert(load [[local run, Task = ...
     return function(p, ...)
       local task <close> = setmetatable({ promise = p }, Task)
       return run(p, ...)
-    end]](run, Task)
+    end]])(run, Task)
 end
 
 --- Runs f(...) in a coroutine of its own.
