@@ -15,6 +15,8 @@ import sys
 from slixmpp import ClientXMPP
 from slixmpp.exceptions import XMPPError
 
+from slix_connect import connect
+
 logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 
 
@@ -83,7 +85,7 @@ class Client(ClientXMPP):
 def main():
     host, port, ca, jid, password = sys.argv[1:]
     client = Client(jid, password, ca)
-    client.connect((host, int(port)))
+    connect(client, host, port)
 
     poll = select.poll()
     poll.register(0, select.POLLIN)
