@@ -89,7 +89,7 @@ describe("a listener to a new session", function()
   it("comes before what was queued for it; what is given meanwhile leaves at once", function()
     local heard = {}
     begin(GONE .. new_session() .. JOIN .. told "joined" .. message "meanwhile" .. "wait 0.1\n" .. told "go"
-      .. late "1" .. late "2" .. message "3" .. r .. a(5) .. bye(2), nil, function(...)
+      .. late("1", true) .. late "2" .. message "3" .. r .. a(5) .. bye(2), nil, function(...)
         heard[#heard + 1] = { n = select("#", ...), ... }
         join()
         await "joined"
@@ -198,7 +198,7 @@ describe("a link that breaks while a listener waits", function()
   it("changes nothing where the session goes on", function()
     local heard = 0
     begin(GONE .. new_session() .. JOIN .. "cut\naccept\n" .. resume(0, "two") .. resumed(1, "two") .. r .. a(1)
-      .. message "meanwhile" .. told "go" .. late "1" .. late "2" .. r .. a(4) .. bye(1), nil, function()
+      .. message "meanwhile" .. told "go" .. late("1", true) .. late "2" .. r .. a(4) .. bye(1), nil, function()
         heard = heard + 1
         join()
         wait_until(function() return conn:info().resumed == 1 end)
@@ -223,7 +223,7 @@ describe("a link that breaks while a listener waits", function()
   it("begins anew with the next session; who waits still is waited for no more", function()
     local called, first = 0, nil
     begin(GONE .. new_session() .. JOIN .. "cut\naccept\n" .. new_session("three", "two") .. JOIN .. told "one"
-      .. message "over" .. "wait 0.2\n" .. told "go" .. late "1" .. late "2"
+      .. message "over" .. "wait 0.2\n" .. told "go" .. late("1", true) .. late "2"
       .. "match \\s*<presence to='tea@rooms.test/kettle'><delay .*?/></presence>\n" .. r .. a(5) .. bye(2), nil,
       function()
         called = called + 1

@@ -55,11 +55,12 @@ function managed.message(body)
   return ("C: <message id='%s'><body>%s</body></message>\n"):format(body, body)
 end
 
--- The same, and it says how late it is. On a busy machine so much time may have passed before it that the server is
--- asked how much it has.
-function managed.late(body)
-  return ("match \\s*(?:<r xmlns='urn:xmpp:sm:3'/>)?\\s*<message id='%s'><body>%s</body><delay xmlns='urn:xmpp:delay'"
-    .. " stamp='20\\d\\d-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d\\d\\dZ'/></message>\n"):format(body, body)
+-- The same, and it says how late it is. asked: before it so much time may have passed, on a busy machine, that the
+-- server is asked how much it has.
+function managed.late(body, asked)
+  return ("match \\s*%s<message id='%s'><body>%s</body><delay xmlns='urn:xmpp:delay'"
+    .. " stamp='20\\d\\d-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d\\d\\dZ'/></message>\n")
+    :format(asked and "(?:<r xmlns='urn:xmpp:sm:3'/>\\s*)?" or "", body, body)
 end
 
 -- Goodbye, the last thing said before it being how much was handled.
