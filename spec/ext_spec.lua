@@ -70,6 +70,8 @@ describe("ext", function()
     stage.refuses("extension 'a': bad 'session' (function expected, got number)", function() ext.use(conn, bad) end)
     bad = { name = "a", taps = { { {} } } }
     stage.refuses("extension 'a': bad 'taps' (no filter and function at 1)", function() ext.use(conn, bad) end)
+    bad = { name = "a", methods = 1 }
+    stage.refuses("extension 'a': bad 'methods' (table expected, got number)", function() ext.use(conn, bad) end)
     bad = { name = "a", features = { 1 } }
     stage.refuses("extension 'a': bad 'features' (number at 1)", function() ext.use(conn, bad) end)
     local a, b = make "a", make "b"
@@ -169,6 +171,14 @@ describe("ext", function()
     stage.refuses("did you mean 'attention'?", function() st:on("atention", print) end)
     stage.refuses("did you mean 'other'?", function() st:emit("othr") end)
     stage.refuses("function expected, got nil", function() st:on("other") end)
+  end)
+
+  it("has methods of its own, which are no fields", function()
+    local a = make("a", { methods = { twice = function(st, n) return st.n + 2 * n end } })
+    local st = ext.use(conn, a)
+    st.n = 1
+    assert.equal(7, st:twice(3))
+    for key in pairs(st) do assert.equal("n", key) end
   end)
 
   it("tells what it keeps, and gets it back", function()

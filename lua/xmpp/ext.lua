@@ -6,6 +6,7 @@
 --     needs = { require "xmpp.disco" },                -- used first
 --     features = { "urn:xmpp:attention:0" },           -- in what disco and caps tell of us, while it is used
 --     events = { "attention" },                        -- what st:on takes, besides "closed"; absent: any
+--     methods = { ask = function(st, jid) end },       -- of its handle, besides on and emit
 --     taps = { { { name = "message", has = "urn:xmpp:attention:0" },
 --       function(st, message, conn) st:emit("attention", message[2].from, message) end } },
 --     adds = { { { name = "presence" }, function(st, stanza, conn) return { "x", { xmlns = "urn:x" } } end } },
@@ -24,7 +25,7 @@
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
-local options = require "xmpp.options"
+local handle = require "xmpp.handle"
 local xmpp = require "xmpp"
 
 local M = {}
@@ -126,6 +127,14 @@ local function take_away(use)
   use.offs = {}
 end
 
+local function without(list, f)
+  local out = {}
+  for _, g in ipairs(list) do
+    if g ~= f then out[#out + 1] = g end
+  end
+  return out
+end
+
 local function changed(all)
   for _, f in ipairs(all.watchers) do f() end
 end
@@ -150,7 +159,7 @@ local function on_closed(all, conn, err)
   each(all, function(use)
     use.st:emit("closed", err)
     hook(use, "stop", conn)
-    use.listeners = {}
+    use.deafen()
     remove(all, use)
   end, true)
   if settled then settled:reject(closed_error(err)) end
@@ -167,57 +176,6 @@ local function listen(all, conn)
     if all.up and DOWN[state] then on_lost(all, conn, err) end
     if state == "closed" then on_closed(all, conn, err) end
   end)
-end
-
--- Events
-
-local function check_event(use, event)
-  local events = use.ext.events
-  if type(event) ~= "string" then error("bad event (string expected, got " .. type(event) .. ")", 3) end
-  if not events or event == "closed" then return end
-  local known = { closed = true }
-  for _, name in ipairs(events) do known[name] = true end
-  if known[event] then return end
-  error(("%s has no event '%s'; did you mean '%s'?"):format(who(use), core.shown(event),
-    options.nearest(event:sub(1, 30), known)), 3)
-end
-
-local function without(list, entry)
-  local out = {}
-  for _, e in ipairs(list) do
-    if e ~= entry then out[#out + 1] = e end
-  end
-  return out
-end
-
--- A handle: data of the extension's, and these two methods.
-local function new_handle(use)
-  local methods = {}
-  --- Has f(...) called for each such event, in a coroutine of its own. "closed": the connection is, with the reason.
-  ---@return fun(): boolean off true the first time
-  function methods.on(_, event, f)
-    check_event(use, event)
-    if type(f) ~= "function" then error("bad listener (function expected, got " .. type(f) .. ")", 2) end
-    local entry = { f = f }
-    local list = use.listeners[event] or {}
-    list = without(list) -- a new one: emit goes through the old
-    list[#list + 1] = entry
-    use.listeners[event] = list
-    return function()
-      local was = not entry.off
-      entry.off = true
-      use.listeners[event] = without(use.listeners[event] or {}, entry)
-      return was
-    end
-  end
-  --- Calls the listeners, in order of installation.
-  function methods.emit(_, event, ...)
-    check_event(use, event)
-    for _, entry in ipairs(use.listeners[event] or {}) do
-      if not entry.off then guard.go(("%s, event '%s'"):format(who(use), event), entry.f, ...) end
-    end
-  end
-  return setmetatable({}, { __index = methods })
 end
 
 -- Using
@@ -250,6 +208,9 @@ local function check_extension(ext, fname, level)
     if ext[key] ~= nil and type(ext[key]) ~= "function" then
       error(("extension '%s': bad '%s' (function expected, got %s)"):format(name, key, type(ext[key])), level + 1)
     end
+  end
+  if ext.methods ~= nil and type(ext.methods) ~= "table" then
+    error(("extension '%s': bad 'methods' (table expected, got %s)"):format(name, type(ext.methods)), level + 1)
   end
 end
 
@@ -311,8 +272,8 @@ end
 
 function use_one(all, conn, ext, opts, auto)
   local used, why = pcall(use_needs, all, conn, ext)
-  local use = { ext = ext, opts = opts, auto = auto, listeners = {}, offs = {} }
-  use.st = new_handle(use)
+  local use = { ext = ext, opts = opts, auto = auto, offs = {} }
+  use.st, use.deafen = handle.new(who(use), ext.events, ext.methods)
   if used then used, why = pcall(begin, conn, use, opts) end
   all.starting[ext] = nil
   if not used then
@@ -408,7 +369,7 @@ function M.drop(conn, ext)
   end
   remove(all, use)
   hook(use, "stop", conn)
-  use.listeners = {}
+  use.deafen()
   drop_unneeded(all, conn)
   settle(all, conn)
   return true

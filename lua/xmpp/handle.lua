@@ -1,0 +1,68 @@
+-- handle: what lives on and tells of itself: an extension on a connection, a room. A table with plain fields, to be read
+-- and not written; its methods, `on` and `emit` among them, stand in its metatable, so `pairs` gives the fields alone.
+
+local core = require "xmpp.load"
+local guard = require "xmpp.guard"
+local options = require "xmpp.options"
+
+local M = {}
+
+local function check_event(who, events, event)
+  if type(event) ~= "string" then error("bad event (string expected, got " .. type(event) .. ")", 3) end
+  if not events or event == "closed" then return end
+  local known = { closed = true }
+  for _, name in ipairs(events) do known[name] = true end
+  if known[event] then return end
+  error(("%s has no event '%s'; did you mean '%s'?"):format(who, core.shown(event),
+    options.nearest(event:sub(1, 30), known)), 3)
+end
+
+local function without(list, entry)
+  local out = {}
+  for _, e in ipairs(list) do
+    if e ~= entry then out[#out + 1] = e end
+  end
+  return out
+end
+
+local function copied(methods)
+  local out = {}
+  for name, f in pairs(methods or {}) do out[name] = f end
+  return out
+end
+
+--- A handle.
+---@param who string whose it is, in errors: "extension 'disco'"
+---@param events string[]? the names that `on` takes, besides "closed"; nil: any
+---@param more table<string, function>? methods of its own, called with the handle first
+---@return table handle
+---@return fun() deafen takes all listeners away
+function M.new(who, events, more)
+  local methods, listeners = copied(more), {}
+  --- Has f(...) called for each such event, in a coroutine of its own. "closed": the connection is, with the reason.
+  ---@return fun(): boolean off true the first time
+  function methods.on(_, event, f)
+    check_event(who, events, event)
+    if type(f) ~= "function" then error("bad listener (function expected, got " .. type(f) .. ")", 2) end
+    local entry = { f = f }
+    local list = without(listeners[event] or {}) -- a new one: emit goes through the old
+    list[#list + 1] = entry
+    listeners[event] = list
+    return function()
+      local was = not entry.off
+      entry.off = true
+      listeners[event] = without(listeners[event] or {}, entry)
+      return was
+    end
+  end
+  --- Calls the listeners, in order of installation.
+  function methods.emit(_, event, ...)
+    check_event(who, events, event)
+    for _, entry in ipairs(listeners[event] or {}) do
+      if not entry.off then guard.go(("%s, event '%s'"):format(who, event), entry.f, ...) end
+    end
+  end
+  return setmetatable({}, { __index = methods }), function() listeners = {} end
+end
+
+return M
