@@ -7,8 +7,12 @@ local server = require "spec.support.server"
 local xmpp = require "xmpp"
 
 local SERVERS = { "prosody", "ejabberd", "prosody13", "ejabberd24" }
-local USERS = "dave:davepw erin:erinpw frank:frankpw grace:gracepw heidi:heidipw ivan:ivanpw judy:judypw"
+local USERS = "dave:davepw erin:erinpw frank:frankpw grace:gracepw heidi:heidipw ivan:ivanpw judy:judypw kate:katepw "
+  .. "leo:leopw"
 local VERSIONING, PRE_APPROVAL = "urn:xmpp:features:rosterver", "urn:xmpp:features:pre-approval"
+
+-- Prosody's line of a contact.
+local LINE = '["contact%d@example.org"] = { subscription = "both", name = "Contact %d", groups = { g%d = true } };\n'
 
 -- What happens, as texts: the event and the address.
 local function ear(r, ...)
@@ -204,6 +208,55 @@ server.each(function(s)
     turn_until(function() return approved[1] end)
     assert.same({}, asked)
     turn_until(function() return subscription_of(ivan, "judy@" .. s.domain) == "from" end)
+  end)
+
+  it("knows a contact by the spelling that we have for it, and by the server's", function()
+    local r = begin("leo", "a")
+    for _, localpart in ipairs { "straße", "οδυσσεύς", "Fuß", "ÀÉ", "plain" } do
+      local jid = assert(xmpp.jid(localpart .. "@" .. s.domain))
+      assert(r:add(jid, { name = "one" }))
+      local theirs, item = next(r.items)
+      assert.same({ theirs, "one" }, { item.jid, item.name })
+      assert(r:set(jid, { name = "two" }))
+      assert.equal("two", r.items[theirs].name)
+      assert(r:set(theirs, { groups = { "g" } }))
+      assert.same({ jid = theirs, name = "two", groups = { "g" }, subscription = "none" }, r.items[theirs])
+      assert.is_nil(next(r.items, theirs))
+      assert(r:remove(jid))
+      assert.same({}, r.items)
+    end
+  end)
+
+  it("has ten thousand contacts", function()
+    if not s.name:match "^prosody" then return end -- the others would have to be asked for each of them
+    local folder = s.dir .. "/data/" .. s.domain:gsub("%.", "%%2e") .. "/roster"
+    os.execute(("mkdir -p '%s' && chmod 777 '%s'"):format(folder, folder))
+    local file = assert(io.open(folder .. "/kate.dat", "w"))
+    file:write "return { [false] = { version = 7 };\n"
+    for i = 1, 10000 do
+      file:write(LINE:format(i, i, i % 20))
+    end
+    file:write "}\n"
+    file:close()
+    os.execute(("chmod 666 '%s/kate.dat'"):format(folder))
+    local conn = login("kate", "a")
+    local r = roster.use(conn)
+    assert(r:fetched(30))
+    local n = 0
+    for _ in pairs(r.items) do n = n + 1 end
+    assert.equal(10000, n)
+    assert.same({ jid = "contact77@example.org", name = "Contact 77", groups = { "g17" }, subscription = "both" },
+      r.items["contact77@example.org"])
+    assert.equal("both", roster.subscription(conn, "contact9999@example.org/pc"))
+    local saved = ext.save(conn)
+    assert(r:set("contact77@example.org", { name = "Changed" }))
+    local again = login("kate", "b")
+    ext.load(again, saved)
+    local second = roster.use(again)
+    local heard = ear(second, "added", "changed", "removed")
+    assert(second:fetched(30))
+    assert.same({ "changed contact77" }, heard)
+    assert.same(r.items, second.items)
   end)
 
   describe("slixmpp", function()
