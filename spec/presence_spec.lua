@@ -366,13 +366,15 @@ describe("presence keeps", function()
       for _, kind in ipairs { false, "unavailable", "error" } do come(t, from, kind or nil) end
     end
     t:receive "<presence><status>from nobody</status></presence>"
+    come(t, ANNA .. "/pc")
+    told()
     t:receive(("<presence from='@'/><presence from='%s/pc' type='invisible'/>"):format(ANNA))
     for _, kind in ipairs { "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe" } do
       come(t, ANNA, kind)
       come(t, ANNA .. "/pc", kind)
     end
     assert.same({}, told())
-    assert.equal("", resources(t, ANNA))
+    assert.equal("pc", resources(t, ANNA))
     assert.equal("", resources(t, EVE))
   end))
 
