@@ -652,6 +652,36 @@ describe("roster asks the server", function()
       end))
   end
 
+  it("which writes addresses in its own way, and finds the contact by both spellings", around(function(t)
+    local theirs = "strasse@example.net"
+    local r = use(t, nil, query("1", item(theirs, "none", "S", "g"), item(BERT, "none")))
+    local off = t:on(SET, function(stanza)
+      local x = stanza[3][3]
+      assert.equal("stra\195\159e@example.net", x[2].jid)
+      push(t, nil, nil, { "item", { jid = theirs, name = x[2].name, subscription = x[2].subscription or "none" },
+        unpack(x, 3) })
+    end)
+    local began = t:now()
+    assert(r:set("Stra\195\159e@example.net/pc", { name = "Stra\195\159e" }))
+    t:expect(ACCEPTED)
+    assert.same({ jid = theirs, name = "Stra\195\159e", groups = { "g" }, subscription = "none" }, r.items[theirs])
+    assert(r:remove "stra\195\159e@example.net")
+    t:expect(ACCEPTED)
+    assert.same({ BERT }, keys(r.items))
+    assert.equal(began, t:now()) -- the push was known for what it is
+    off()
+    says(t, theirs, "subscribe")
+    says(t, "stra\195\159e@example.net", "unsubscribe") -- may be somebody else, elsewhere
+    assert.same({ [theirs] = true }, r.requests)
+    assert(r:deny "stra\195\159e@example.net")
+    t:expect { "presence", { type = "unsubscribed", to = "stra\195\159e@example.net" } }
+    assert.same({}, r.requests)
+    push(t, nil, nil, item(theirs, "both"))
+    t:expect(ACCEPTED)
+    assert.is_nil(roster.subscription(t.conn, "stra\195\159e@example.net")) -- likewise
+    assert.equal("both", roster.subscription(t.conn, theirs))
+  end))
+
   it("and waits two seconds at most for one that doesn't push", around(function(t)
     local r = use(t)
     local began = t:now()

@@ -19,6 +19,7 @@ local items = require "xmpp.roster.item"
 local kept = require "xmpp.roster.kept"
 local presence = require "xmpp.presence"
 local requests = require "xmpp.roster.requests"
+local spelling = require "xmpp.spelling"
 
 local M = {
   name = "roster",
@@ -65,15 +66,18 @@ local function connection(st)
   return conn
 end
 
--- How the server writes that contact, or would: a full address only where one is in the roster.
+-- What the server is asked for: a full address only where one is in the roster. And the contact that is there, which
+-- the server may write otherwise. It is asked by our spelling all the same: whether it takes the two for one, it knows.
 local function address(st, jid)
   local item = kept.find(st, jid)
-  return item and item.jid or tostring(jid:bare())
+  if item then return item.jid, item end
+  local to = tostring(jid:bare())
+  return to, st.items[spelling.key(to)]
 end
 
 -- Has a contact set or removed, and waits until the server has told us so as well, in its own spelling.
 local function change(st, conn, jid, query)
-  local told = kept.expect(st, function(pushed) return pushed == jid end)
+  local told = kept.expect(st, function(pushed) return spelling.is(jid, pushed) end)
   local answer, err = iq.set(conn, nil, query)
   if answer then told.promise:wait(TOLD_WITHIN) end
   kept.forget(st, told)
@@ -90,8 +94,7 @@ local function put(st, jid, opts, fname, is_new)
   if not conn or not parsed then return nil, why or bad end
   local ok, err = kept.wait(st, WAITS) -- what isn't given stays as it is
   if not ok then return nil, err end
-  local to = address(st, parsed)
-  local item = st.items[to]
+  local to, item = address(st, parsed)
   if not item and not is_new then
     return nil, core.error { layer = "stanza", condition = "item-not-found", type = "cancel", retry = false,
       text = to .. " is not in the roster" }
@@ -175,7 +178,7 @@ end
 function r.approve(st, jid)
   local ok, to = say(st, "subscribed", jid, "approve")
   if not ok then return nil, to end
-  requests.forget(st, to)
+  requests.answered(st, to)
   return true
 end
 
@@ -186,7 +189,7 @@ end
 function r.deny(st, jid)
   local ok, to = say(st, "unsubscribed", jid, "deny")
   if not ok then return nil, to end
-  requests.forget(st, to)
+  requests.answered(st, to)
   return true
 end
 

@@ -7,6 +7,7 @@
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
 local kept = require "xmpp.roster.kept"
+local spelling = require "xmpp.spelling"
 
 local M = {}
 
@@ -19,13 +20,17 @@ local function forget_old(st, p, session)
   end
 end
 
---- The request is answered, or taken back.
----@param st table
----@param jid string bare
-function M.forget(st, jid)
+local function forget(st, jid)
   local p = kept.of(st)
   if not st.requests[jid] then return end
   st.requests[jid], p.asked[jid], p.n_asked = nil, nil, p.n_asked - 1
+end
+
+--- The request has been answered.
+---@param st table
+---@param jid string bare, as the program writes it
+function M.answered(st, jid)
+  forget(st, st.requests[jid] and jid or spelling.key(jid)) -- as the server may write it
 end
 
 -- Is it one that nobody has been told of?
@@ -71,7 +76,7 @@ function M.ask(st, stanza, conn)
   if p.gone or not st.requests[jid] then return end -- he has been answered meanwhile
   if verdict == nil then return st:emit("request", jid, stanza) end
   local sent = verdict and st:approve(jid) or not verdict and st:deny(jid)
-  if not sent then return M.forget(st, jid) end -- the server will tell of him again
+  if not sent then return forget(st, jid) end -- the server will tell of him again
   local item = st.items[jid]
   if verdict and p.mutual and not (item and (item.ask or SEEN[item.subscription])) then st:subscribe(jid) end
 end
@@ -79,7 +84,7 @@ end
 --- Somebody doesn't want to see it any more.
 function M.take_back(st, stanza)
   local jid = sender(kept.of(st), stanza)
-  if jid then M.forget(st, jid) end
+  if jid then forget(st, jid) end
 end
 
 --- A contact doesn't let us see his presence, or not any more.
