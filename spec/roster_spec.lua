@@ -568,6 +568,11 @@ describe("roster tells", function()
     r:on("presence", function(jid, p, stanza) heard[#heard + 1] = { jid, p.show or p.type or "online", stanza[1] } end)
     says(t, ANNA .. "/pc", nil, { "show", {}, "away" })
     for i = 1, 50 do says(t, ("u%d@evil.example/x"):format(i), nil) end
+    says(t, ME .. "/other", nil) -- known, and no contact
+    presence.send(t.conn, "friend@example.net", {})
+    t:expect { "presence", { to = "friend@example.net" } }
+    says(t, "friend@example.net/pc", nil)
+    assert.is_truthy(presence.of(t.conn, "friend@example.net").pc)
     says(t, ANNA .. "/pc", "unavailable")
     assert.same({ { ANNA .. "/pc", "away", "presence" }, { ANNA .. "/pc", "unavailable", "presence" } }, heard)
     assert.is_nil(next(presence.of(t.conn, "u1@evil.example") or {}))

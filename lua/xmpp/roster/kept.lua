@@ -80,10 +80,7 @@ local function put(st, item, events)
 end
 
 local function tell(st, events)
-  for _, e in ipairs(events) do
-    if M.of(st).gone then return end
-    st:emit(e[1], e[2], e[3])
-  end
+  for _, e in ipairs(events) do st:emit(e[1], e[2], e[3]) end
 end
 
 -- The whole roster is this: what isn't in it any more is removed.
@@ -160,7 +157,6 @@ local function ask(st, conn, session)
     return
   end
   tell(st, events)
-  if p.gone then return end
   settle(p, true)
   st:emit("fetched", st.items)
 end
