@@ -129,6 +129,14 @@ describe("roster fetches", function()
     assert.equal(2, r.skipped)
   end))
 
+  it("nothing of one that is larger than a stanza may be", around(function(t)
+    local r = roster.use(t.conn)
+    local got, x = task(r.fetched, r), query "1"
+    for i = 1, 60 do x[#x + 1] = item(("u%d@x"):format(i), "both") end
+    t:expect(GET, x)
+    assert.same({ "limit", {} }, { got.err.layer, r.items })
+  end, { opts = { max_nodes = 100 } }))
+
   it("nothing of what doesn't hold together", around(function(t)
     local r = roster.use(t.conn)
     for why, answer in pairs {

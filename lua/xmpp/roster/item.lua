@@ -26,15 +26,29 @@ local function list_of(names, known)
   return known[key]
 end
 
--- Each group once; one without a name is none (RFC 6121 2.3.3). x stands in a query, whose namespace it is in.
+-- The group's name; nil: it is none (RFC 6121 2.3.3), or none of the roster's. It stands in an item in a query, whose
+-- namespace these are in.
+local function name_of(group)
+  if group[1] ~= "group" or (group[2].xmlns or ROSTER) ~= ROSTER then return nil end
+  local name = group[4] == nil and type(group[3]) == "string" and group[3] or xexpr.text(group)
+  return name ~= "" and name or nil
+end
+
+-- Each group once.
 local function groups_of(x, known)
-  if not x[3] then return NO_GROUPS end
-  local names, some = {}, false
-  for group in xexpr.children(x, "group") do
-    local name = xexpr.text(group)
-    if name ~= "" and (group[2].xmlns or ROSTER) == ROSTER then names[name], some = true, true end
+  local names, first, n = nil, nil, 0
+  for i = 3, #x do
+    local name = type(x[i]) == "table" and name_of(x[i])
+    if name then
+      if n == 1 then names = { [first] = true } end
+      if n > 0 then names[name] = true else first = name end
+      n = n + 1
+    end
   end
-  return some and list_of(names, known) or NO_GROUPS
+  if n == 0 then return NO_GROUPS end
+  if n > 1 then return list_of(names, known) end
+  known[first] = known[first] or { first } -- as most are
+  return known[first]
 end
 
 --- An element of a received roster as a contact; its subscription is "remove" where that is said. What the RFC does not
