@@ -78,10 +78,6 @@ describe("growth", function()
     assert.equal(2, #m.points.connections)
   end)
 
-  it("gives points: contacts", function()
-    m:curves { { "contacts", "$LUA spec/bench/roster.lua growth 1000" } }
-  end)
-
   it("has points for every curve of the table", function()
     for _, group in ipairs(rows.growth) do
       for _, curve in ipairs(group) do

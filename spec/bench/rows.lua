@@ -73,9 +73,6 @@ M.measurements = {
     peer = "the server", heavy = true },
   { "small", "$LUA spec/bench/ours.lua large 500000 20" },
   { "large", "$LUA spec/bench/ours.lua large 5000000 2" },
-  { "roster-expat", "$LUA spec/bench/roster.lua expat $RAW 100000" },
-  { "roster-tables", "$LUA spec/bench/roster.lua tables 100000" },
-  { "roster", "$LUA spec/bench/roster.lua fetch 100000", also = "roster-bytes", named = "bytes" },
   { "split", "$LUA spec/bench/ours.lua split $FILE $N", heavy = true },
 }
 
@@ -114,9 +111,6 @@ M.rows = {
   { "round trips until bound, direct TLS", "trips-direct", most = 5 },
   { "receive 400 B records over TLS", "tls-receive", "tls-read", most = 0.5 },
   { "a stanza of 5 MB, to 10 of 500 KB", "large", "small", each = 10, most = 1.1 },
-  { "a roster of 100,000 contacts", "roster", "roster-expat", most = 20 },
-  { "  beside the tables alone", "roster", "roster-tables", most = 2.5 },
-  { "  bytes of memory a contact", "roster-bytes", most = 450 },
   { "cut anywhere, delivered on its last byte", "split", least = 1 },
 }
 
@@ -148,7 +142,6 @@ M.growing = {
   { "growth-callbacks", "$LUA spec/bench/growth.lua callbacks" },
   { "growth-size", "$LUA spec/bench/growth.lua size" },
   { "growth-queue", "$LUA spec/bench/growth.lua queue" },
-  { "growth-contacts", "$LUA spec/bench/roster.lua growth" },
   { "growth-connections-1", "$PEER many 1 $FILE $LUA spec/bench/growth.lua connections 1 $FILE $N" },
   { "growth-connections-10", "$PEER many 10 $FILE $LUA spec/bench/growth.lua connections 10 $FILE $N" },
   { "growth-connections-100", "$PEER many 100 $FILE $LUA spec/bench/growth.lua connections 100 $FILE $N" },
@@ -167,7 +160,6 @@ M.growth = {
     { "dripped", "received, 16 bytes at a time", flat = 1.5 } },
   { "stanzas not acknowledged", title = "The queue", unit = "us of CPU",
     { "acknowledged", "one acknowledged", flat = 1.5 }, { "queued", "one sent", flat = 1.5 } },
-  { "contacts", title = "Rosters", unit = "us of CPU", { "contacts", "a contact fetched", flat = 1.8 } },
   { "connections", title = "Connections", unit = "us of CPU",
     { "connections", "a stanza on one of them", flat = 1.5 } },
 }
