@@ -237,11 +237,11 @@ local HEARD = { unavailable = true, error = true }
 local function hear(st, stanza, conn)
   local kind, from = stanza[2].type, stanza[2].from
   local jid = (kind == nil or HEARD[kind]) and from and core.jid(from)
-  if not jid or jid == conn:jid() then return end
-  local bare = tostring(jid:bare())
-  if not knowing.wants(st.known, bare) then return end
-  local p = words.read(stanza, tostring(jid))
-  if knowing.note(st.known, bare, jid.resourcepart or "", p) then st:emit("presence", p.jid, p, stanza) end
+  if not jid then return end
+  local bare, known = tostring(jid:bare()), st.known
+  if not knowing.wants(known, bare) or bare == known.own and jid == conn:jid() then return end
+  local p = words.read(stanza)
+  if knowing.note(known, bare, jid.resourcepart or "", p) then st:emit("presence", tostring(jid), p, stanza) end
 end
 
 M.taps = { { { name = "presence" }, hear } }

@@ -86,9 +86,13 @@ local function count(resources)
 end
 
 local function put(known, bare, resource, p)
-  local resources = known.by[bare] or {}
+  local resources = known.by[bare]
+  if not resources then
+    if known.most > 0 then known.by[bare] = { [resource] = p } end
+    return known.most > 0
+  end
   if not resources[resource] and count(resources) >= known.most then return false end
-  resources[resource], known.by[bare] = p, resources
+  resources[resource] = p
   return true
 end
 
@@ -122,7 +126,7 @@ end
 function M.save(known) return known.by end
 
 local function is_presence(p)
-  return type(p) == "table" and type(p.jid) == "string" and type(p.since) == "number" and type(p.priority) == "number"
+  return type(p) == "table" and type(p.since) == "number" and type(p.priority) == "number"
 end
 
 --- What `save` gave; what isn't shaped like it is left out.
