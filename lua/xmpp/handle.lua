@@ -1,5 +1,5 @@
--- handle: what lives on and tells of itself: an extension on a connection, a room. A table of plain fields, to be read and
--- not written; its methods, `on` and `emit` among them, stand in its metatable, so `pairs` gives the fields alone.
+-- handle: what lives on and tells of itself: an extension on a connection, a room. A table of plain fields, to be read
+-- and not written; its methods, `on` and `emit` among them, stand in its metatable, so `pairs` gives the fields alone.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
