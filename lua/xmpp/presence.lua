@@ -225,7 +225,7 @@ function M.of(conn, jid)
   local address, err = core.jid(jid)
   if not address then return nil, err end
   local st, out = ext.of(conn, M), {}
-  local resources = st and st.known.by[tostring(address:bare())] or {}
+  local resources = st and knowing.of(st.known, tostring(address:bare())) or {}
   if address.resourcepart then return resources[address.resourcepart] end
   for resource, p in pairs(resources) do out[resource] = p end
   return out
@@ -269,7 +269,7 @@ function M.start(st, conn, opts)
   st.known.own = tostring(own:bare())
   st.disallow = disco.allow(conn, function(from)
     local jid = core.jid(from)
-    return jid ~= nil and st.known.directed[tostring(jid:bare())] == true
+    return jid ~= nil and st.known.directed[tostring(jid:bare())] ~= nil
   end)
   local is_ready, session = conn:state() == "ready", conn:info()
   st.rebound = is_ready and session.rebound or nil
