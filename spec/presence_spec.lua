@@ -235,6 +235,17 @@ describe("presence.before", function()
     assert.equal(2, n)
   end))
 
+  it("is for nothing where it is cleared meanwhile", testing.around(function(t)
+    presence.before(t.conn, function() xmpp.sleep(1) end)
+    xmpp.spawn(presence.set, t.conn, {})
+    t:nothing()
+    assert.is_true(presence.clear(t.conn))
+    t:advance(2)
+    t:nothing()
+    presence.set(t.conn, { show = "chat" })
+    t:expect { "presence", {}, { "show", {}, "chat" } }
+  end))
+
   it("doesn't hang with who came first", function()
     if not coroutine.close then return end -- luacheck: ignore
     testing.around(function(t)
@@ -596,6 +607,29 @@ describe("presence's options and what it keeps", function()
       t:nothing()
     end)()
   end)
+end)
+
+describe("presence in another process", function()
+  it("needs no word where the session goes on", testing.around(function(t)
+    presence.set(t.conn, { status = "one" })
+    t:expect { "presence" }
+    presence.keep(t.conn, ANNA)
+    come(t, ANNA .. "/pc", nil, "<show>away</show>")
+    local kept, saved = ext.save(t.conn), assert(t.conn:save())
+    t.intercept = true -- what goes on with it is another connection of this test's
+    local conn = assert(xmpp.resume(saved, "secret", { reconnect = true }))
+    assert.equal(1, conn:info().resumed)
+    ext.load(conn, kept)
+    ext.use(conn, presence)
+    t:nothing()
+    assert.same({ status = "one" }, presence.last(conn))
+    assert.equal("away", presence.of(conn, ANNA).pc.show)
+    presence.set(conn, { status = "two" })
+    t:expect { "presence", {}, { "status", {}, "two" } }
+    t:reconnect { new = true }
+    t:expect { "presence", {}, { "status", {}, "two" } }
+    assert.same({}, presence.of(conn, ANNA))
+  end))
 end)
 
 describe("presence.stanza", function()
