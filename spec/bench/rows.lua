@@ -168,8 +168,15 @@ M.growth = {
 -- expat's CPU on the same bytes, the most bytes of memory apiece. What many of them take grows by what a processor's
 -- caches don't hold and the collector goes through; what isn't linear grows by tens.
 M.people = {
-  { "presence", 10000, "10,000 contacts come online", most = 15, bytes = 600 },
+  { "presence", 10000, "10,000 contacts come online", most = 15, bytes = 600, needs = "lua/xmpp/presence.lua" },
+  { "roster", 100000, "a roster of 100,000 contacts", most = 30, bytes = 600, needs = "lua/xmpp/roster.lua" },
+  { "room", 10000, "a room with 10,000 occupants", most = 30, bytes = 600, needs = "lua/xmpp/muc.lua" },
 }
+
+for i = #M.people, 1, -1 do -- where a module isn't there, nobody comes
+  local f = io.open(M.people[i].needs)
+  if f then f:close() else table.remove(M.people, i) end
+end
 
 for _, p in ipairs(M.people) do
   local name, n = p[1], p[2]
