@@ -235,6 +235,17 @@ describe("presence.before", function()
     assert.equal(2, n)
   end))
 
+  it("is for nothing where it is cleared meanwhile", testing.around(function(t)
+    presence.before(t.conn, function() xmpp.sleep(1) end)
+    xmpp.spawn(presence.set, t.conn, {})
+    t:nothing()
+    assert.is_true(presence.clear(t.conn))
+    t:advance(2)
+    t:nothing()
+    presence.set(t.conn, { show = "chat" })
+    t:expect { "presence", {}, { "show", {}, "chat" } }
+  end))
+
   it("doesn't hang with who came first", function()
     if not coroutine.close then return end -- luacheck: ignore
     testing.around(function(t)
@@ -346,9 +357,9 @@ describe("presence keeps", function()
       <delay xmlns='urn:xmpp:delay' stamp='2023-11-14T22:12:20Z'/>]])
     come(t, "ANNA@example.net/Phone")
     assert.same({ ANNA .. "/pc dnd", ANNA .. "/Phone online" }, told())
-    assert.same({ pc = { jid = ANNA .. "/pc", show = "dnd", status = "busy", priority = 7, since = 1699999940,
-      idle_since = 1699999400, caps = "http://psi-im.org#abc=" },
-      Phone = { jid = ANNA .. "/Phone", priority = 0, since = t:now() } }, presence.of(t.conn, ANNA))
+    assert.same({ pc = { show = "dnd", status = "busy", priority = 7, since = 1699999940,
+      idle_since = 1699999400, caps = "abc=" },
+      Phone = { priority = 0, since = t:now() } }, presence.of(t.conn, ANNA))
     assert.equal("busy", presence.of(t.conn, "anna@EXAMPLE.net/pc").status)
     assert.is_nil(presence.of(t.conn, ANNA .. "/phone"))
     come(t, ANNA .. "/pc", "unavailable", "<status>gone</status>")
@@ -423,7 +434,8 @@ describe("presence keeps", function()
     assert.equal(4096, #of("<status>" .. ("a"):rep(5000) .. "</status>").status)
     local status = of("<status>a" .. ("\226\130\172"):rep(2000) .. "</status>").status
     assert.equal("a" .. ("\226\130\172"):rep(1365), status) -- no half of a character
-    assert.is_nil(of(("<c xmlns='http://jabber.org/protocol/caps' node='%s' ver='x'/>"):format(("n"):rep(600))).caps)
+    assert.is_nil(of(("<c xmlns='http://jabber.org/protocol/caps' node='x' ver='%s'/>"):format(("n"):rep(129))).caps)
+    assert.is_nil(of("<c xmlns='urn:x' node='x' ver='x'/>").caps)
     assert.equal(t:now(), of("<delay xmlns='urn:xmpp:delay' stamp='2099-01-01T00:00:00Z'/>").since)
     assert.equal(t:now(), of("<delay xmlns='urn:xmpp:delay' stamp='yesterday'/>").since)
     assert.is_nil(of("<idle xmlns='urn:xmpp:idle:1' since='x'/>").idle_since)
@@ -460,6 +472,28 @@ describe("presence keeps", function()
     come(t, "icq.example.net", "unavailable")
     assert.same({}, presence.of(t.conn, "icq.example.net"))
     assert.equal(2, #told())
+  end))
+
+  it("whom the server spells otherwise, never the other way round", testing.around(function(t)
+    local told = heard(t)
+    local off = presence.keep(t.conn, "straße@example.net")
+    come(t, "strasse@example.net/x", nil, "<show>away</show>")
+    assert.same({ "strasse@example.net/x away" }, told())
+    assert.equal("away", presence.of(t.conn, "straße@example.net").x.show)
+    assert.is_true(off())
+    assert.equal("", resources(t, "strasse@example.net"))
+    presence.keep(t.conn, "strasse@example.net")
+    come(t, "straße@example.net/x")
+    assert.same({}, told())
+    presence.send(t.conn, "maß@example.net")
+    presence.send(t.conn, "maß@example.net", { status = "again" })
+    come(t, "mass@example.net/x")
+    assert.same({ "mass@example.net/x online" }, told())
+    presence.send(t.conn, "maß@example.net", { type = "unavailable" })
+    come(t, "mass@example.net/x")
+    assert.same({}, told())
+    assert.equal("", resources(t, "mass@example.net"))
+    t:sent()
   end))
 
   it("for as long as somebody wants it", testing.around(function(t)
@@ -556,7 +590,7 @@ describe("presence's options and what it keeps", function()
       come(t, ANNA .. "/pc")
       saved = ext.save(t.conn)
     end)()
-    assert.same({ presence = { last = { status = "one" }, by = { [ANNA] = { pc = { jid = ANNA .. "/pc", priority = 0,
+    assert.same({ presence = { last = { status = "one" }, by = { [ANNA] = { pc = { priority = 0,
       since = 1700000000 } } } } }, saved)
     testing.around(function(t)
       ext.load(t.conn, saved)
@@ -573,6 +607,29 @@ describe("presence's options and what it keeps", function()
       t:nothing()
     end)()
   end)
+end)
+
+describe("presence in another process", function()
+  it("needs no word where the session goes on", testing.around(function(t)
+    presence.set(t.conn, { status = "one" })
+    t:expect { "presence" }
+    presence.keep(t.conn, ANNA)
+    come(t, ANNA .. "/pc", nil, "<show>away</show>")
+    local kept, saved = ext.save(t.conn), assert(t.conn:save())
+    t.intercept = true -- what goes on with it is another connection of this test's
+    local conn = assert(xmpp.resume(saved, "secret", { reconnect = true }))
+    assert.equal(1, conn:info().resumed)
+    ext.load(conn, kept)
+    ext.use(conn, presence)
+    t:nothing()
+    assert.same({ status = "one" }, presence.last(conn))
+    assert.equal("away", presence.of(conn, ANNA).pc.show)
+    presence.set(conn, { status = "two" })
+    t:expect { "presence", {}, { "status", {}, "two" } }
+    t:reconnect { new = true }
+    t:expect { "presence", {}, { "status", {}, "two" } }
+    assert.same({}, presence.of(conn, ANNA))
+  end))
 end)
 
 describe("presence.stanza", function()

@@ -225,7 +225,7 @@ function M.of(conn, jid)
   local address, err = core.jid(jid)
   if not address then return nil, err end
   local st, out = ext.of(conn, M), {}
-  local resources = st and st.known.by[tostring(address:bare())] or {}
+  local resources = st and knowing.of(st.known, tostring(address:bare())) or {}
   if address.resourcepart then return resources[address.resourcepart] end
   for resource, p in pairs(resources) do out[resource] = p end
   return out
@@ -237,11 +237,11 @@ local HEARD = { unavailable = true, error = true }
 local function hear(st, stanza, conn)
   local kind, from = stanza[2].type, stanza[2].from
   local jid = (kind == nil or HEARD[kind]) and from and core.jid(from)
-  if not jid or jid == conn:jid() then return end
-  local bare = tostring(jid:bare())
-  if not knowing.wants(st.known, bare) then return end
-  local p = words.read(stanza, tostring(jid))
-  if knowing.note(st.known, bare, jid.resourcepart or "", p) then st:emit("presence", p.jid, p, stanza) end
+  if not jid then return end
+  local bare, known = tostring(jid:bare()), st.known
+  if not knowing.wants(known, bare) or bare == known.own and jid == conn:jid() then return end
+  local p = words.read(stanza)
+  if knowing.note(known, bare, jid.resourcepart or "", p) then st:emit("presence", tostring(jid), p, stanza) end
 end
 
 M.taps = { { { name = "presence" }, hear } }
@@ -269,7 +269,7 @@ function M.start(st, conn, opts)
   st.known.own = tostring(own:bare())
   st.disallow = disco.allow(conn, function(from)
     local jid = core.jid(from)
-    return jid ~= nil and st.known.directed[tostring(jid:bare())] == true
+    return jid ~= nil and st.known.directed[tostring(jid:bare())] ~= nil
   end)
   local is_ready, session = conn:state() == "ready", conn:info()
   st.rebound = is_ready and session.rebound or nil
