@@ -6,8 +6,8 @@
 --   if not seen(recent, m) then tell(m) end
 --
 -- Two messages are one if the same entity gave them the same id (m.by, m.stanza_id; only ids that can be believed are
--- in m, see message.lua), or the same sender did (m.origin_id). The latter is the sender's word: he can hide messages of
--- his own by it, and nobody else's.
+-- in m, see message.lua), or the same sender did (m.origin_id). The latter is the sender's word: he can hide messages
+-- of his own by it, and nobody else's.
 
 local bounded = require "xmpp.chat.bounded"
 local core = require "xmpp.load"
