@@ -133,10 +133,11 @@ JOBS ?= 3
 # For 5.4 everything. The core's object files are the same whatever the Lua, so LuaJIT is spared what tries only them, and
 # what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
-NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,bench build certs chat_live discovery expat faults hostility links memory newer pipelining \
-  poison remember sasl secrets soak starttls)
-CORE_SPECS = $(patsubst %,spec/%_spec.lua,add await bytes callback caps chat chat_words clock disco engine ext finalizer form info iq listen loop \
-  luas message promise queue refusals reload response roundtrip sandbox seed serial service skipped tap testing time who xexpr)
+NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,bench build certs chat_live discovery expat faults hostility links memory newer \
+  pipelining poison remember sasl secrets soak starttls)
+CORE_SPECS = $(patsubst %,spec/%_spec.lua,add await bytes callback caps chat chat_words clock disco engine ext finalizer form \
+  info iq listen loop luas message promise queue refusals reload response roundtrip sandbox seed serial service skipped spelling \
+  tap testing time who xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
 HOSTILE = spec/support/hostile/run

@@ -84,7 +84,7 @@ server.each(function(s)
     bob.conn:send { "message", { to = alice.jid, type = "chat", id = "1" }, { "body", {}, "true" },
       { "stanza-id", { xmlns = SID, by = alice.bare, id = "forged" } },
       { "stanza-id", { xmlns = SID, by = bob.bare, id = "forged" } } }
-    local m = hear(alice, "message") -- where the server leaves the forged one beside its own (Prosody), none is believed
+    local m = hear(alice, "message") -- where the server leaves the forged one beside its own (Prosody): none believed
     assert.equal("true", m.text)
     assert.are_not.equal("forged", m.stanza_id)
     bob.c:send(alice.jid, "without")
@@ -92,6 +92,7 @@ server.each(function(s)
     local announces = disco.supports(alice.conn, alice.bare, SID)
     assert.equal(announces and alice.bare or nil, m.by)
     assert.equal(announces, m.stanza_id ~= nil)
+    assert.same({}, alice.heard.message)
   end)
 
   it("says and hears what becomes of messages", function()

@@ -269,6 +269,26 @@ describe("receipts are heard", function()
     assert.same({}, heard())
   end))
 
+  it("of whom our server writes otherwise, and of nobody who is only alike", with(nil, function(t, c, heard)
+    local function said(to)
+      local id = assert(c:send(to, "hello"))
+      t:expect { "message", { to = to } }
+      return id
+    end
+    local id = said "straße@example.net"
+    t.forge.receipt("strasse@evil.example/x", id)
+    t.forge.receipt("strase@example.net/x", id)
+    assert.same({}, heard())
+    t.forge.receipt("strasse@example.net/x", id)
+    t.forge.reaction("strasse@example.net/x", id, { "+1" })
+    assert.same({ "receipt strasse@example.net " .. id, "reacted strasse@example.net " .. id .. " +1" }, heard())
+    id = said "strasse@example.net"
+    t.forge.receipt("straße@example.net/x", id) -- another account, where both are there
+    assert.same({}, heard())
+    c:correct("straße@example.net", id, "x")
+    t:sent()
+  end))
+
   it("of what another client of ours has sent, in a copy too; not what that one says itself", with(nil,
     function(t, _, heard)
       t.forge.carbon(BARE, { "message", { from = BARE .. "/phone", to = ANNA, type = "chat", id = "7" },
