@@ -396,12 +396,12 @@ describe("its use", function()
 
   it("keeps no connection from being collected", function()
     local t = testing.new()
-    local c = chat.use(t.conn)
+    local c, kept = chat.use(t.conn), setmetatable({ t.conn }, { __mode = "v" })
     t:nothing()
     t:finish()
     t = nil -- luacheck: ignore 311
-    collectgarbage()
-    collectgarbage()
+    for _ = 1, 3 do collectgarbage() end
+    assert.is_nil(kept[1])
     local _, err = c:send(ANNA, "x")
     assert.equal("closed", err.layer)
   end)
