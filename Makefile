@@ -136,8 +136,8 @@ OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,bench build certs chat_live discovery expat faults hostility links memory newer \
   pipelining poison remember sasl secrets soak starttls)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add await bytes callback caps chat chat_words clock disco engine ext finalizer form \
-  info iq listen loop luas message promise queue refusals reload response roundtrip sandbox seed serial service skipped spelling \
-  tap testing time who xexpr)
+  info iq listen loop luas message presence promise queue refusals reload response roundtrip sandbox seed serial service skipped \
+  spelling tap testing time who xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
 HOSTILE = spec/support/hostile/run
@@ -153,7 +153,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # process closes its Lua state.
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
-# build modules of their own. gcc 12's sanitizer takes a guess at where a library's thread-local variables lie; a wrong one
+# build modules of their own; chat_live tries nothing in C that live doesn't. gcc 12's sanitizer takes a guess at where a library's thread-local variables lie; a wrong one
 # ends the leak check, so it is told not to.)
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,secrets memory bench expat rock build chat_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS))
@@ -298,7 +298,7 @@ install: all
 # What somebody else has put there stays, and so do its folders.
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(DESTDIR)$(LIBDIR)/xmpp/core.so
-	-@for d in $(LUADIR)/xmpp/chat $(LUADIR)/xmpp/disco $(LUADIR)/xmpp/form $(LUADIR)/xmpp/loop $(LUADIR)/xmpp/testing $(LUADIR)/xmpp/xexpr $(LUADIR)/xmpp $(LIBDIR)/xmpp; do \
+	-@for d in $(LUADIR)/xmpp/chat $(LUADIR)/xmpp/disco $(LUADIR)/xmpp/form $(LUADIR)/xmpp/loop $(LUADIR)/xmpp/presence $(LUADIR)/xmpp/testing $(LUADIR)/xmpp/xexpr $(LUADIR)/xmpp $(LIBDIR)/xmpp; do \
 	  rmdir $(DESTDIR)$$d 2>/dev/null || true; \
 	done
 

@@ -596,8 +596,8 @@ describe("an error that trying again can't help", function()
   end)
 
   it("is not a server that is shut down", function()
-    local p = play(managed.session(), LISTENS, told "now", ERROR:format "system-shutdown", "accept\n", managed.resume(1),
-      managed.resumed(1), bye(1))
+    local p = play(managed.session(), LISTENS, told "now", ERROR:format "system-shutdown", "accept\n",
+      managed.resume(1), managed.resumed(1), bye(1))
     local conn, states = listening(p, { reconnect = AT_ONCE })
     goes_on(conn)
     check_error({ layer = "stream", condition = "system-shutdown", retry = true }, states.why.waiting)
