@@ -153,8 +153,8 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # process closes its Lua state.
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
-# build modules of their own; chat_live tries nothing in C that live doesn't. gcc 12's sanitizer takes a guess at where a library's thread-local variables lie; a wrong one
-# ends the leak check, so it is told not to.)
+# build modules of their own; chat_live tries nothing in C that live doesn't. gcc 12's sanitizer takes a guess at where a
+# library's thread-local variables lie; a wrong one ends the leak check, so it is told not to.)
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,secrets memory bench expat rock build chat_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all

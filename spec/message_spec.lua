@@ -184,7 +184,7 @@ describe("a message", function()
       { "gone", { xmlns = "http://jabber.org/protocol/chatstates" } })
     assert.same({ request = true, markable = true, receipt = "1", displayed = "2", replaces = "3", retracts = "4",
       reaction = { id = "5", list = { "👍" } }, state = "gone" }, all)
-    local long = ("x"):rep(1025)
+    local long = ("x"):rep(257)
     for name, xmlns in pairs { received = "urn:xmpp:receipts", displayed = "urn:xmpp:chat-markers:0",
       replace = "urn:xmpp:message-correct:0", retract = RETRACT, reactions = REACTIONS } do
       assert.same({}, says { name, { xmlns = xmlns } })
@@ -193,6 +193,7 @@ describe("a message", function()
       assert.same({}, says { name, { xmlns = "urn:example:x", id = "1" } })
     end
     assert.is_nil((read { id = long }).id)
+    assert.equal(256, #(read { id = long:sub(2) }).id)
   end)
 
   it("whose claim is nothing is an ordinary one, with all of its text", function()

@@ -24,7 +24,7 @@ M.CARBONS, M.MUC_USER = "urn:xmpp:carbons:2", "http://jabber.org/protocol/muc#us
 
 local MOST_RANGES = 32              -- of a text that are fallback
 local MOST_REACTIONS, LONGEST_REACTION = 32, 64
-local LONGEST_ID = 1024             -- of a message that is spoken of; a longer one is no id to us
+local LONGEST_ID = 256              -- of a message that is spoken of; a longer one is no id to us
 
 local STATES = { active = true, composing = true, paused = true, inactive = true, gone = true }
 

@@ -186,7 +186,9 @@ function H.react(st, to, id, list, opts)
   check_id(id, "react", 2)
   guard.check_type(list, "table", 3, "react", 2)
   opts = guard.check_opts(opts, OPTIONS, 4, "react", 2)
-  local content = write.reactions(id, list, 2)
+  local peer = jid and tostring(jid:bare())
+  local first = jid and (M.said_to(st, peer, id) or said.first(st.theirs, peer, id)) -- of a correction the original
+  local content = write.reactions(first or id, list, 2)
   if not jid then return nil, bad end
   local stanza = write.message(tostring(jid), "chat", core.id(), content, st.origin_id)
   local own, err = deliver(st, stanza, opts.on, "react", 2)
