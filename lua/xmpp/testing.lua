@@ -250,7 +250,7 @@ end
 local function new_seed() return tonumber((core.id():gsub("%D", "") .. "1"):sub(1, 6)) end
 
 local known_options = { jid = true, component = true, now = true, seed = true, strict = true, intercept = true,
-  answers = true, acks = true, sm = true, opts = true }
+  answers = true, acks = true, sm = true, opts = true, features = true }
 
 local function open(self, opts)
   opts = opts or { reconnect = true }
@@ -291,6 +291,7 @@ function M.new(o)
   self.jid, self.component, self.strict, self.answers = jid, o.component, o.strict ~= false, o.answers ~= false
   self.intercept, self.seed = o.intercept, o.seed or new_seed()
   self.server = servers.new { jid = jid, component = o.component ~= nil, sm = o.sm ~= false, acks = o.acks,
+    features = o.features,
     hears = function(stanza) hears(self, stanza) end }
   active[#active + 1] = self
   if #active == 1 then begin_world(self.seed, o.now) end

@@ -108,6 +108,47 @@ function Jid:with_resource(resource) end
 ---@field error string? why it could not be asked
 ---@field more boolean? there was more than a bound let through
 
+--- A presence that was heard (RFC 6121 4.7).
+---@class xmpp.Presence
+---@field jid string whose, prepared
+---@field type "unavailable"|"error"|nil nil: it is there
+---@field show "away"|"chat"|"dnd"|"xa"|nil
+---@field status string? cut at 4,096 bytes
+---@field priority integer? -128 to 127; nil where it isn't there
+---@field since number when that was said: by its stamp (XEP-0203), else when it came
+---@field idle_since number? since when nobody has been active there (XEP-0319)
+---@field caps string? node and hash of what it can do (XEP-0115): see `caps.of`
+---@field error string? the condition of an error
+
+---@alias xmpp.FieldKind
+---| "boolean" | "fixed" | "hidden" | "jid-multi" | "jid-single" | "list-multi" | "list-single" | "text-multi"
+---| "text-private" | "text-single"
+
+--- A field of a data form. Its value: a boolean; of the kinds -multi a list of strings; else a string, of jid-single
+--- prepared, or a number where the datatype is one.
+---@class xmpp.Field
+---@field var string? nil only of kind "fixed"
+---@field kind xmpp.FieldKind
+---@field label string?
+---@field description string?
+---@field required boolean
+---@field options { value: string, label: string? }[]?
+---@field open boolean? another value than the options will do (XEP-0122)
+---@field datatype string? "xs:integer" (XEP-0122)
+---@field value any
+---@field texts string[] its values as they stand
+
+--- A data form (XEP-0004): see `form.parse`.
+---@class xmpp.Form
+---@field kind "form"|"submit"|"cancel"|"result"
+---@field type string? its FORM_TYPE (XEP-0068)
+---@field title string?
+---@field instructions string?
+---@field fields xmpp.Field[]
+---@field values table<string, any> var -> value
+---@field reported { var: string?, kind: xmpp.FieldKind, label: string? }[]? a table's columns
+---@field items table<string, any>[]? its rows, var -> value
+
 -- Options
 
 --- Strongest first, but for ANONYMOUS, which is for a JID without localpart or where nothing else is allowed. Those in
@@ -188,6 +229,9 @@ function Jid:with_resource(resource) end
 --- Is told what becomes of the stanza: "written" when the kernel has it, then exactly one of "acked" and "failed"
 --- (`err` says why, and has the stanza). Without stream management, and for components, "written" is the end (none)
 ---@field on? fun(state: "written"|"acked"|"failed", err: xmpp.Error?)
+--- true: it means something in the present session only, as a room's joining does: when that is lost it isn't sent in
+--- the next one, and nobody but `on` is told that it has failed. A resumed session is the same one (false)
+---@field session? boolean
 
 --- Which stanzas a callback or a tap sees; what is absent may be anything. Decided before a table is made.
 ---@class xmpp.Filter
@@ -388,6 +432,8 @@ function Conn:jid() end
 ---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
 ---@field pipelined ("starttls"|"auth"|"session")[]? what was said together with a stream's header (XEP-0305)
+---@field offers table<string, true> namespaces of the features that the server has offered at the last login, once TLS
+--- and SASL were done, 64 of them and 4 KiB at most; of a component: none
 ---@field channel_binding string? "tls-exporter", "tls-unique", "tls-server-end-point": what a -PLUS was bound by
 
 --- How the connection was secured and logged in; also when it is closed.
@@ -656,6 +702,7 @@ function xmpp.on_error(f) end
 ---@field answers? boolean (true) false: none of a server's own answers (roster, disco, ping, carbons)
 ---@field acks? boolean (true) false: the server acknowledges nothing by itself, see Test:ack
 ---@field sm? boolean (true) false: a server without stream management
+---@field features? xmpp.Element[] what the server offers after the login, besides binding and stream management
 ---@field opts? xmpp.Opts ({ reconnect = true }) those of the connection
 
 --- What answers a stanza: stanzas, which are addressed by themselves; elements, which are in the result of what was

@@ -15,7 +15,7 @@ Server.__index = Server
 
 local M = {}
 
---- o: jid (of the account, or the component's domain), component, sm, acks (see testing.new);
+--- o: jid (of the account, or the component's domain), component, sm, acks, features (see testing.new);
 --- hears(stanza): called with each stanza that comes in.
 function M.new(o)
   return setmetatable({ o = o, up = true, state = "closed", sessions = 0 }, Server)
@@ -67,8 +67,10 @@ end
 
 local function offer(self)
   if self.state == "proven" then
-    self:say(("<stream:features><bind xmlns='%s'/>%s</stream:features>"):format(BIND,
-      self.o.sm and ("<sm xmlns='%s'/>"):format(SM) or ""))
+    local more = {}
+    for i, feature in ipairs(self.o.features or {}) do more[i] = to_xml(feature) end
+    self:say(("<stream:features><bind xmlns='%s'/>%s%s</stream:features>"):format(BIND,
+      self.o.sm and ("<sm xmlns='%s'/>"):format(SM) or "", table.concat(more)))
   else
     self:say(("<stream:features><mechanisms xmlns='%s'><mechanism>%s</mechanism></mechanisms></stream:features>")
       :format(SASL, self.anonymous and "ANONYMOUS" or "PLAIN"))
