@@ -1,6 +1,7 @@
--- alive: are we still in the room, and the way back into it. It is lost by a new session, by what the room says (XEP-0045
--- 9, 15.6), by what it answers to a ping of ourselves (XEP-0410), by a message that it doesn't take. We come back by
--- ourselves where nobody has sent us away: never after a ban (301), the loss of membership (321, 322), the room's end.
+-- alive: are we still in the room, and the way back into it. It is lost by a new session, by what the room says
+-- (XEP-0045 9, 15.6), by what it answers to a ping of ourselves (XEP-0410), by a message that it doesn't take. We come
+-- back by ourselves where nobody has sent us away: never after a ban (301), the loss of membership (321, 322), the
+-- room's end.
 --
 -- own.returning: { wake = promise } of who is on the way back; own.tries: how often since we were in for a minute.
 

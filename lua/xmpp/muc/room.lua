@@ -5,11 +5,11 @@
 --   methods      of the room: f(room, ...)
 --   functions    of xmpp.muc: f(conn, ...)
 --   extension_events, taps   of the extension: see ext.lua
---   start(st, conn), session(st, conn, first), resumed(st, conn), lost(st, conn, err), stop(st, conn)   its hooks
+--   start(st, conn), session(st, conn, first), resumed(st, conn), stop(st, conn)   its hooks
 --   presence(room, p, stanza)   each presence that comes from the room or an occupant, of type error too; p: what
 --                            presence.read made of it; true: it is dealt with, and the parts behind don't get it
---   message(room, stanza)    each message that comes from the room or an occupant, of any type; true: the same (enter.lua
---                            takes the subject that ends a join)
+--   message(room, stanza)    each message that comes from the room or an occupant, of any type; true: the same
+--                            (enter.lua takes the subject that ends a join)
 --   entered(room, again)     we are in it (again: after having been out)
 --   ended(room, err)         we are out of it for good, the handle is dead; err nil: we have left
 --   info(room)               room.features is there, or there anew
@@ -110,9 +110,9 @@ function M.all(st)
   return out
 end
 
---- Sends what belongs to the present session.
+--- Sends what means something in the present session only: in another one we aren't in the room.
 function M.send(conn, stanza, on)
-  return conn:send(stanza, { on = on })
+  return conn:send(stanza, { on = on, session = true })
 end
 
 --- Calls a hook of all the parts that have it, until one gives true.

@@ -1,7 +1,7 @@
 -- state: who is in a room. A crowd is { occupants = { [nick] = ... }, n = how many those are, rest = { [nick] = true }
--- (they are counted only), beyond = how many those are, ids, hats = nick -> occupant-id and hats as they came, which are
--- put into the occupants when the room has told that it announces them }. A room has one, and while it is entered again
--- another one is made.
+-- (they are counted only), beyond = how many those are, ids, hats = nick -> occupant-id and hats as they came, which
+-- are put into the occupants when the room has told that it announces them }. A room has one, and while it is entered
+-- again another one is made.
 
 local rooms = require "xmpp.muc.room"
 
