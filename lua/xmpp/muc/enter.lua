@@ -3,8 +3,8 @@
 --
 -- own.entry, as long as that takes: { nick = that we ask for, id = of our presence, crowd = who is there, self = our
 -- own presence as read, or maybe = the one that has our nick (services without 110), subject = text, "" for none,
--- again = have we been in before?, created = is it we who have created the room?, grace = timer, done = a promise of true, or
--- "created", or nil, err }.
+-- again = have we been in before?, created = is it we who have created the room?, grace = timer, failed = is it over?,
+-- why = for what we were put out meanwhile, done = a promise of true, or "created", or nil, err }.
 
 local core = require "xmpp.load"
 local create = require "xmpp.muc.create"
@@ -12,6 +12,7 @@ local disco = require "xmpp.disco"
 local guard = require "xmpp.guard"
 local iq = require "xmpp.iq"
 local presence = require "xmpp.muc.presence"
+local said = require "xmpp.presence"
 local rooms = require "xmpp.muc.room"
 local state = require "xmpp.muc.state"
 local time = require "xmpp.time"
@@ -51,18 +52,13 @@ end
 
 local function presence_to(room, conn, address, id, more)
   local own = rooms.own(room)
-  local p = own.opts.presence or M.last_presence(conn) or {}
-  local x = { "presence", { to = address, id = id } }
-  if p.show then x[#x + 1] = { "show", {}, p.show } end
-  if p.status then x[#x + 1] = { "status", {}, p.status } end
+  local x = said.stanza(own.opts.presence or said.last(conn), address)
+  x[2].id = id
   x[#x + 1] = more
   return x
 end
 
 M.presence_to = presence_to
-
---- What the program has set for all who see its presence.
-function M.last_presence(conn) return nil end -- luacheck: ignore 212
 
 local function join_element(own, again)
   return { "x", { xmlns = MUC }, history_element(own, again),
