@@ -1,0 +1,3 @@
+-- ask: a part of a room, see room.lua.
+
+return { events = {}, methods = {}, functions = {} }

@@ -1,0 +1,3 @@
+-- enter: a part of a room, see room.lua.
+
+return { events = {}, methods = {}, functions = {} }

@@ -1,0 +1,3 @@
+-- owner: a part of a room, see room.lua.
+
+return { events = {}, methods = {}, functions = {} }

@@ -1,0 +1,3 @@
+-- presence: a part of a room, see room.lua.
+
+return { events = {}, methods = {}, functions = {} }

@@ -1,0 +1,118 @@
+-- room: what a room is made of. A handle (see handle.lua) that programs read and call, and `own`, what only the files of
+-- muc/ know of it. Each of those files is a part: a table with any of
+--
+--   events       names that room:on takes
+--   methods      of the room: f(room, ...)
+--   functions    of xmpp.muc: f(conn, ...)
+--   extension_events, taps   of the extension: see ext.lua
+--   options      of muc.join: name -> type, as guard.check_opts has them
+--   start(st, conn), session(st, conn, first), lost(st, conn, err), stop(st, conn)   its hooks, in order of PARTS
+--   presence(room, stanza)   each presence that comes from the room or an occupant, those of type error too
+--   message(room, stanza)    each message that comes from the room or an occupant, of any type, those of type error too
+--   entered(room, again)     we are in it (again: after having been out); before "rejoined" is told
+--   ended(room, err)         we are out of it for good, the handle is dead; err nil: we have left
+--   info(room)               room.features is there, or there anew
+--
+-- `st` is the extension's state: st.rooms, by prepared bare address.
+--
+-- The room's public fields: jid (prepared bare address), nick (ours, as the room has it), joined (are we in it now?),
+-- subject (text or nil), affiliation, role (ours), features ({ [feature] = true }, nil until the room has told them),
+-- occupants = { [nick] = { nick, jid =?, role, affiliation, show =?, status =?, id =?, hats =? } } (ourselves among
+-- them; nicks prepared; id and hats only where the room announces XEP-0421, XEP-0317: without that anybody can write
+-- them), beyond (how many there are besides, who have no place in it).
+--
+-- own = M.own(room):
+--   link         { conn = the connection }, weak: M.conn(room) gives it, or nil, err
+--   st           the extension's state
+--   state        "entering" (for the first time), "in", "out" (we come back), "over" (the handle is dead)
+--   opts         those of muc.join, all with their defaults
+--   wanted       the nick that we asked for first
+--   entry        while we enter, at first or again: see enter.lua; nil else
+--   joined_at    core.clock() of the last entry
+--   active       core.clock() of the last stanza that has come from the room
+--   seen         seconds since 1970 of the last message of the room that was told of: message.lua writes it (of a
+--                live one time.now(), of one of the history its stamp), enter.lua asks for what came since
+--   ids, hats    nick -> occupant-id, hats as they came: not to be trusted before room.features says so
+--   occupant     our own entry in occupants, or nil
+--   outbox       what was said and isn't known to be in the room: see outbox.lua
+--
+-- For messages: outbox.heard(room, nick, id, origin) is to be called for each groupchat message of an occupant's, live
+-- or of the history, before it is told of: it says whether it is our own, and knows then that it has arrived.
+-- outbox.bounced(room, id, err) is to be called for each error of type message from the room: true: it will be said
+-- again, or its failure was told. alive.lost(room, why) is for whoever has found out that we aren't in the room.
+
+local core = require "xmpp.load"
+local handle = require "xmpp.handle"
+
+local M = {}
+
+local PARTS = {}
+local events, methods = {}, {}
+
+--- What only muc's own files know of a room.
+---@return table
+function M.own(room) return getmetatable(room).own end
+
+--- Its connection.
+---@return xmpp.Conn?
+---@return xmpp.Error?
+function M.conn(room)
+  local conn = M.own(room).link.conn
+  if conn and conn:state() ~= "closed" then return conn end
+  return nil, core.error { layer = "closed", condition = "closed", retry = false, text = "the connection is closed" }
+end
+
+--- The address of an occupant; nil, err: that can't be a nick.
+---@param room xmpp.Room
+---@param nick string
+---@return xmpp.Jid?
+---@return xmpp.Error?
+function M.address(room, nick)
+  return core.jid(room.jid .. "/" .. nick)
+end
+
+--- Why nothing can be asked of the room.
+---@return nil
+---@return xmpp.Error
+function M.not_in(room)
+  return nil, core.error { layer = "stanza", condition = "not-acceptable", type = "cancel", retry = false,
+    text = ("we aren't in the room %s"):format(room.jid) }
+end
+
+--- Calls a hook of all the parts that have it.
+function M.run(hook, ...)
+  for _, part in ipairs(PARTS) do
+    if part[hook] then part[hook](...) end
+  end
+end
+
+--- A room's handle, which nobody knows yet.
+---@param st table
+---@param conn xmpp.Conn
+---@param jid string prepared
+---@param opts table
+---@return xmpp.Room
+function M.new(st, conn, jid, nick, opts)
+  local room, deafen = handle.new(("room '%s'"):format(core.shown(jid)), events, methods)
+  room.jid, room.nick, room.joined, room.occupants, room.beyond = jid, nick, false, {}, 0
+  getmetatable(room).own = { link = setmetatable({ conn = conn }, { __mode = "v" }), st = st, state = "entering",
+    opts = opts, wanted = nick, ids = {}, hats = {}, deafen = deafen }
+  return room
+end
+
+local function add_all(to, from)
+  for _, v in ipairs(from or {}) do to[#to + 1] = v end
+end
+
+--- Has a part's functions be called. For muc.lua, which knows them all.
+---@param muc table the extension, whose functions those of the part are to be
+function M.add(muc, part)
+  PARTS[#PARTS + 1] = part
+  add_all(events, part.events)
+  add_all(muc.events, part.extension_events)
+  add_all(muc.taps, part.taps)
+  for name, f in pairs(part.methods or {}) do methods[name] = f end
+  for name, f in pairs(part.functions or {}) do muc[name] = f end
+end
+
+return M

@@ -1,0 +1,3 @@
+-- state: a part of a room, see room.lua.
+
+return { events = {}, methods = {}, functions = {} }
