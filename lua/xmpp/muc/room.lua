@@ -1,15 +1,15 @@
--- room: what a room is made of. A handle (see handle.lua) that programs read and call, and `own`, what only the files of
--- muc/ know of it. Each of those files is a part: a table with any of
+-- room: what a room is made of. A handle (see handle.lua) that programs read and call, and `own`, what only the files
+-- of muc/ know of it. Each of those files is a part: a table with any of
 --
 --   events       names that room:on takes
 --   methods      of the room: f(room, ...)
 --   functions    of xmpp.muc: f(conn, ...)
 --   extension_events, taps   of the extension: see ext.lua
---   options      of muc.join: name -> type, as guard.check_opts has them
---   start(st, conn), session(st, conn, first), lost(st, conn, err), stop(st, conn)   its hooks, in order of PARTS
+--   start(st, conn), session(st, conn, first), resumed(st, conn), lost(st, conn, err), stop(st, conn)   its hooks
 --   presence(room, stanza)   each presence that comes from the room or an occupant, those of type error too
---   message(room, stanza)    each message that comes from the room or an occupant, of any type, those of type error too
---   entered(room, again)     we are in it (again: after having been out); before "rejoined" is told
+--   message(room, stanza)    each message that comes from the room or an occupant, of any type; true: it is dealt with,
+--                            and the parts behind don't get it (enter.lua takes the subject that ends a join)
+--   entered(room, again)     we are in it (again: after having been out)
 --   ended(room, err)         we are out of it for good, the handle is dead; err nil: we have left
 --   info(room)               room.features is there, or there anew
 --
@@ -27,13 +27,16 @@
 --   state        "entering" (for the first time), "in", "out" (we come back), "over" (the handle is dead)
 --   opts         those of muc.join, all with their defaults
 --   wanted       the nick that we asked for first
---   entry        while we enter, at first or again: see enter.lua; nil else
---   joined_at    core.clock() of the last entry
---   active       core.clock() of the last stanza that has come from the room
+--   entry        while we enter, at first or again, until the subject or what stands for it: see enter.lua; nil else.
+--                Messages that come while there is one are history
+--   joined_at    core.now() of the last entry
+--   active       core.now() of the last stanza that has come from the room
 --   seen         seconds since 1970 of the last message of the room that was told of: message.lua writes it (of a
---                live one time.now(), of one of the history its stamp), enter.lua asks for what came since
+--                live one time.now(), of one of the history its stamp), enter.lua asks for what came since. What comes
+--                then may be known already: message.lua tells of it once
 --   ids, hats    nick -> occupant-id, hats as they came: not to be trusted before room.features says so
---   occupant     our own entry in occupants, or nil
+--   held         while nobody can have listeners yet: what will be told when they can. So events are told by
+--                M.tell(room, event, ...), not by room:emit
 --   outbox       what was said and isn't known to be in the room: see outbox.lua
 --
 -- For messages: outbox.heard(room, nick, id, origin) is to be called for each groupchat message of an occupant's, live
@@ -45,6 +48,8 @@ local core = require "xmpp.load"
 local handle = require "xmpp.handle"
 
 local M = {}
+
+local MOST_HELD = 1000 -- events, until a program has its listeners
 
 local PARTS = {}
 local events, methods = {}, {}
@@ -76,27 +81,36 @@ end
 ---@return xmpp.Error
 function M.not_in(room)
   return nil, core.error { layer = "stanza", condition = "not-acceptable", type = "cancel", retry = false,
-    text = ("we aren't in the room %s"):format(room.jid) }
+    text = ("we aren't in the room %s"):format(core.shown(room.jid)) }
 end
 
---- Calls a hook of all the parts that have it.
+--- Calls a hook of all the parts that have it, until one gives true.
 function M.run(hook, ...)
   for _, part in ipairs(PARTS) do
-    if part[hook] then part[hook](...) end
+    if part[hook] and part[hook](...) == true then return true end
   end
+end
+
+--- Tells the room's listeners; those that come right behind muc.join hear of what was before, too.
+function M.tell(room, event, ...)
+  local held = M.own(room).held
+  if not held then return room:emit(event, ...) end
+  if #held >= MOST_HELD then table.remove(held, 1) end
+  held[#held + 1] = { event, n = select("#", ...), ... }
 end
 
 --- A room's handle, which nobody knows yet.
 ---@param st table
 ---@param conn xmpp.Conn
 ---@param jid string prepared
+---@param nick string prepared
 ---@param opts table
 ---@return xmpp.Room
 function M.new(st, conn, jid, nick, opts)
   local room, deafen = handle.new(("room '%s'"):format(core.shown(jid)), events, methods)
   room.jid, room.nick, room.joined, room.occupants, room.beyond = jid, nick, false, {}, 0
   getmetatable(room).own = { link = setmetatable({ conn = conn }, { __mode = "v" }), st = st, state = "entering",
-    opts = opts, wanted = nick, ids = {}, hats = {}, deafen = deafen }
+    opts = opts, wanted = nick, ids = {}, hats = {}, held = {}, deafen = deafen }
   return room
 end
 
