@@ -108,6 +108,35 @@ function Jid:with_resource(resource) end
 ---@field error string? why it could not be asked
 ---@field more boolean? there was more than a bound let through
 
+---@alias xmpp.FieldKind
+---| "boolean" | "fixed" | "hidden" | "jid-multi" | "jid-single" | "list-multi" | "list-single" | "text-multi"
+---| "text-private" | "text-single"
+
+--- A field of a data form. Its value: a boolean; of the kinds -multi a list of strings; else a string, of jid-single
+--- prepared, or a number where the datatype is one.
+---@class xmpp.Field
+---@field var string? nil only of kind "fixed"
+---@field kind xmpp.FieldKind
+---@field label string?
+---@field description string?
+---@field required boolean
+---@field options { value: string, label: string? }[]?
+---@field open boolean? another value than the options will do (XEP-0122)
+---@field datatype string? "xs:integer" (XEP-0122)
+---@field value any
+---@field texts string[] its values as they stand
+
+--- A data form (XEP-0004): see `form.parse`.
+---@class xmpp.Form
+---@field kind "form"|"submit"|"cancel"|"result"
+---@field type string? its FORM_TYPE (XEP-0068)
+---@field title string?
+---@field instructions string?
+---@field fields xmpp.Field[]
+---@field values table<string, any> var -> value
+---@field reported { var: string?, kind: xmpp.FieldKind, label: string? }[]? a table's columns
+---@field items table<string, any>[]? its rows, var -> value
+
 -- Options
 
 --- Strongest first, but for ANONYMOUS, which is for a JID without localpart or where nothing else is allowed. Those in
