@@ -56,7 +56,6 @@ end
 -- The way back
 
 local function pause(own)
-  if own.joined_at and core.now() - own.joined_at >= LONGEST_PAUSE then own.tries = 0 end
   own.tries = (own.tries or 0) + 1
   local most = math.min(LONGEST_PAUSE, 2 ^ math.min(10, own.tries - 1))
   return most * (0.5 + math.random() / 2)
@@ -101,12 +100,13 @@ local function come_back(room, at_least)
   local token = { wake = xmpp.promise() }
   stop_timers(own)
   own.returning = token
-  core.spawn(return_by_and_by, room, token, at_least or 0)
+  core.spawn(function() return_by_and_by(room, token, at_least or 0) end)
 end
 
 local function is_out(room)
   local own = rooms.own(room)
   stop_timers(own)
+  if own.state == "in" and core.now() - own.joined_at >= LONGEST_PAUSE then own.tries = 0 end
   own.state, room.joined = "out", false
 end
 

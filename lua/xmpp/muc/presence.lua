@@ -51,22 +51,29 @@ local function codes_in(x)
   return codes
 end
 
+-- A child in the namespace of x, which x has from its parent.
+local function own_child(x, name)
+  for child in xexpr.children(x, name) do
+    if not child[2].xmlns or child[2].xmlns == USER then return child end
+  end
+end
+
 local function read_item(room, p, item)
   local a = item[2]
   local jid = a.jid and core.jid(a.jid)
-  local actor = xexpr.child(item, "actor", USER)
+  local actor = own_child(item, "actor")
   p.affiliation = AFFILIATIONS[a.affiliation] and a.affiliation or "none"
   p.role = ROLES[a.role] and a.role or "none"
   p.jid = jid and tostring(jid)
   p.renamed = nick_of(room, a.nick)
-  p.reason = M.cut(xexpr.text(item, "reason", USER))
+  p.reason = M.cut(xexpr.text(own_child(item, "reason")))
   p.by = actor and M.cut(xexpr.attr(actor, "nick") or xexpr.attr(actor, "jid"))
 end
 
 local function read_destroy(p, destroy)
   local jid = destroy[2].jid and core.jid(destroy[2].jid)
   p.destroyed, p.alternative = true, jid and tostring(jid)
-  p.reason = M.cut(xexpr.text(destroy, "reason", USER)) or p.reason
+  p.reason = M.cut(xexpr.text(own_child(destroy, "reason"))) or p.reason
 end
 
 local function hats_of(stanza)
