@@ -101,7 +101,7 @@ end
 
 local function finish(room)
   local own = rooms.own(room)
-  local entry, before = own.entry, own.crowd
+  local entry, before = own.entry, own.crowd or own.entry.crowd
   if entry.grace then entry.grace:cancel() end
   own.entry, own.state, own.joined_at, own.active = nil, "in", core.now(), core.now()
   if room.features then state.vouch_all(entry.crowd, room.features) end
