@@ -701,14 +701,14 @@ function xmpp.on_error(f) end
 --- Options of Test:room.
 ---@class xmpp.TestRoomOptions
 ---@field occupants? (string|xmpp.TestOccupant)[] who is in it: nicks, or more of them
----@field history? (string|{ nick: string?, text: string, stamp: number?, id: string? })[] oldest first; without stamps a
----minute lies between each
+---@field history? (string|{ nick: string?, text: string, stamp: number?, id: string? })[] oldest first; without stamps
+---a minute lies between each
 ---@field subject? string
 ---@field subject_by? string nick of who has set it
 ---@field affiliations? table<string, string> by bare address: "owner", "admin", "member", "outcast"
 ---@field password? string
----@field config? table name, description, members_only, moderated, public (true), persistent (true), change_subject, max,
----whois ("moderators", or "anyone")
+---@field config? table name, description, members_only, moderated, public (true), persistent (true), change_subject,
+---max, whois ("moderators", or "anyone")
 ---@field exists? boolean (true) false: who comes first creates it (201), and it is locked until it is configured
 ---@field stanza_ids? boolean (true) announces and sets them (XEP-0359)
 ---@field occupant_ids? boolean (true) announces and sets them (XEP-0421)
