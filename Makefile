@@ -136,7 +136,7 @@ OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,bench build certs discovery expat faults hostility links memory newer pipelining \
   poison remember sasl secrets soak starttls)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add await bytes callback caps clock disco engine ext finalizer form info iq listen loop \
-  luas promise queue refusals reload response roundtrip sandbox seed serial service skipped tap testing time who xexpr)
+  luas presence promise queue refusals reload response roundtrip sandbox seed serial service skipped tap testing time who xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
 HOSTILE = spec/support/hostile/run

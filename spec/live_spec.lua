@@ -41,6 +41,17 @@ server.each(function(s)
     end
   end
 
+  describe("a login", function()
+    it("tells what the server offers, and a component's has nothing to tell", function()
+      local offers = login("alice", "a"):info().offers
+      for _, ns in ipairs { "urn:ietf:params:xml:ns:xmpp-bind", "urn:xmpp:sm:3", "urn:xmpp:features:rosterver" } do
+        assert.is_true(offers[ns], ns)
+      end
+      assert.is_nil(offers["urn:ietf:params:xml:ns:xmpp-sasl"])
+      assert.same({}, join(s.component):info().offers)
+    end)
+  end)
+
   describe("iq", function()
     it("asks and serves across the server, and errors come as errors", function()
       local alice, bob = login("alice", "a"), login("bob", "b")

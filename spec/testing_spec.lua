@@ -337,6 +337,17 @@ describe("a link in a test:", function()
     assert.equal(1700000031, t:now())
   end))
 
+  it("offers what the test says, at each login", testing.around(function(t)
+    local BIND, SM, VER = "urn:ietf:params:xml:ns:xmpp-bind", "urn:xmpp:sm:3", "urn:xmpp:features:rosterver"
+    assert.same({ [BIND] = true, [SM] = true, [VER] = true }, t.conn:info().offers)
+    t.server.o.features = {}
+    t:reconnect()
+    assert.equal(1, t.conn:info().resumed)
+    assert.same({ [BIND] = true, [SM] = true }, t.conn:info().offers)
+    t:close "conflict"
+    assert.same({ [BIND] = true, [SM] = true }, t.conn:info().offers)
+  end, { opts = { resume = true }, features = { { "ver", { xmlns = "urn:xmpp:features:rosterver" } } } }))
+
   it("without stream management says again what isn't known to have arrived, or not", testing.around(function(t)
     assert.is_false(t.conn:info().stream_management)
     t:reconnect()

@@ -416,7 +416,7 @@ local function announce_later(st, conn)
   if st.timer or not st.presence then return end
   st.timer = xmpp.after(1, function()
     st.timer = nil
-    if st.presence and conn:state() == "ready" then conn:send(st.presence) end
+    if st.presence and conn:state() == "ready" then conn:send(st.presence, { session = true }) end
   end)
 end
 
@@ -428,7 +428,7 @@ local function say_without(st, conn)
   end)
   xmpp.after(1, function()
     off()
-    if st.presence and conn:state() == "ready" then conn:send(st.presence) end
+    if st.presence and conn:state() == "ready" then conn:send(st.presence, { session = true }) end
   end)
 end
 

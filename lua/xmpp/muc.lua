@@ -13,17 +13,20 @@
 
 local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
+local presence = require "xmpp.presence"
 local rooms = require "xmpp.muc.room"
 local saved = require "xmpp.muc.saved"
 
-local M = { name = "muc", needs = { disco }, features = { "http://jabber.org/protocol/muc" }, events = {}, taps = {} }
+local M = { name = "muc", needs = { disco, presence }, features = { "http://jabber.org/protocol/muc" }, events = {}, taps = {} }
 
 -- What a room is made of, in the order in which hooks are called.
-rooms.add(M, require "xmpp.muc.presence")
-rooms.add(M, require "xmpp.muc.state")
+rooms.add(M, require "xmpp.muc.join")
 rooms.add(M, require "xmpp.muc.enter")
 rooms.add(M, require "xmpp.muc.alive")
+rooms.add(M, require "xmpp.muc.state")
+rooms.add(M, require "xmpp.muc.leave")
 rooms.add(M, require "xmpp.muc.outbox")
+rooms.add(M, require "xmpp.muc.say")
 rooms.add(M, saved)
 rooms.add(M, require "xmpp.muc.message")
 rooms.add(M, require "xmpp.muc.owner")
@@ -46,7 +49,7 @@ function M.start(st, conn, opts)
 end
 
 function M.session(st, conn, first) rooms.run("session", st, conn, first) end
-function M.lost(st, conn, err) rooms.run("lost", st, conn, err) end
+function M.resumed(st, conn) rooms.run("resumed", st, conn) end
 function M.stop(st, conn) rooms.run("stop", st, conn) end
 function M.save(st) return saved.save(st) end
 function M.load(st, what) saved.load(st, what) end

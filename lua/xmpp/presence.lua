@@ -30,7 +30,12 @@ local LONGEST_BEFORE = 60 -- seconds that a presence waits for those who go befo
 -- Saying. `last`: what was set, nil: nothing, or it was cleared; version: which; sent: the version that was sent; said:
 -- the session (info().rebound) that knows us as available.
 
-local function send(conn, stanza) return conn:send(stanza) end
+-- What is said belongs to the session: the next one is told by `session`, what was directed not at all; but what is
+-- about subscriptions stays true.
+local function send(conn, stanza)
+  local kind = stanza[2].type
+  return conn:send(stanza, { session = kind == nil or kind == "unavailable" })
+end
 
 -- Runs what goes before the first presence of a session, all at once, and waits for it.
 local function run_before(st)

@@ -253,7 +253,7 @@ end
 local function new_seed() return tonumber((core.id():gsub("%D", "") .. "1"):sub(1, 6)) end
 
 local known_options = { jid = true, component = true, now = true, seed = true, strict = true, intercept = true,
-  answers = true, acks = true, sm = true, opts = true }
+  answers = true, acks = true, sm = true, opts = true, features = true }
 
 local function open(self, opts)
   opts = opts or { reconnect = true }
@@ -294,6 +294,7 @@ function M.new(o)
   self.jid, self.component, self.strict, self.answers = jid, o.component, o.strict ~= false, o.answers ~= false
   self.intercept, self.seed = o.intercept, o.seed or new_seed()
   self.server = servers.new { jid = jid, component = o.component ~= nil, sm = o.sm ~= false, acks = o.acks,
+    features = o.features,
     hears = function(stanza) hears(self, stanza) end,
     gone = function() for _, f in ipairs(self.endings) do f() end end }
   active[#active + 1] = self

@@ -280,6 +280,9 @@ function Jid:with_resource(resource) end
 --- Is told what becomes of the stanza: "written" when the kernel has it, then exactly one of "acked" and "failed"
 --- (`err` says why, and has the stanza). Without stream management, and for components, "written" is the end (none)
 ---@field on? fun(state: "written"|"acked"|"failed", err: xmpp.Error?)
+--- true: it means something in the present session only, as a room's joining does: when that is lost it isn't sent in
+--- the next one, and nobody but `on` is told that it has failed. A resumed session is the same one (false)
+---@field session? boolean
 
 --- Which stanzas a callback or a tap sees; what is absent may be anything. Decided before a table is made.
 ---@class xmpp.Filter
@@ -480,6 +483,8 @@ function Conn:jid() end
 ---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
 ---@field pipelined ("starttls"|"auth"|"session")[]? what was said together with a stream's header (XEP-0305)
+---@field offers table<string, true> namespaces of the features that the server has offered at the last login, once TLS
+--- and SASL were done, 64 of them and 4 KiB at most; of a component: none
 ---@field channel_binding string? "tls-exporter", "tls-unique", "tls-server-end-point": what a -PLUS was bound by
 
 --- How the connection was secured and logged in; also when it is closed.
@@ -748,6 +753,7 @@ function xmpp.on_error(f) end
 ---@field answers? boolean (true) false: none of a server's own answers (roster, disco, ping, carbons)
 ---@field acks? boolean (true) false: the server acknowledges nothing by itself, see Test:ack
 ---@field sm? boolean (true) false: a server without stream management
+---@field features? xmpp.Element[] what the server offers after the login, besides binding and stream management
 ---@field opts? xmpp.Opts ({ reconnect = true }) those of the connection
 
 --- What answers a stanza: stanzas, which are addressed by themselves; elements, which are in the result of what was

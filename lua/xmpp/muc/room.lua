@@ -5,10 +5,11 @@
 --   methods      of the room: f(room, ...)
 --   functions    of xmpp.muc: f(conn, ...)
 --   extension_events, taps   of the extension: see ext.lua
---   start(st, conn), session(st, conn, first), resumed(st, conn), lost(st, conn, err), stop(st, conn)   its hooks
---   presence(room, stanza)   each presence that comes from the room or an occupant, those of type error too
---   message(room, stanza)    each message that comes from the room or an occupant, of any type; true: it is dealt with,
---                            and the parts behind don't get it (enter.lua takes the subject that ends a join)
+--   start(st, conn), session(st, conn, first), resumed(st, conn), stop(st, conn)   its hooks
+--   presence(room, p, stanza)   each presence that comes from the room or an occupant, of type error too; p: what
+--                            presence.read made of it; true: it is dealt with, and the parts behind don't get it
+--   message(room, stanza)    each message that comes from the room or an occupant, of any type; true: the same
+--                            (enter.lua takes the subject that ends a join)
 --   entered(room, again)     we are in it (again: after having been out)
 --   ended(room, err)         we are out of it for good, the handle is dead; err nil: we have left
 --   info(room)               room.features is there, or there anew
@@ -34,7 +35,7 @@
 --   seen         seconds since 1970 of the last message of the room that was told of: message.lua writes it (of a
 --                live one time.now(), of one of the history its stamp), enter.lua asks for what came since. What comes
 --                then may be known already: message.lua tells of it once
---   ids, hats    nick -> occupant-id, hats as they came: not to be trusted before room.features says so
+--   crowd        who is there: see state.lua
 --   held         while nobody can have listeners yet: what will be told when they can. So events are told by
 --                M.tell(room, event, ...), not by room:emit
 --   outbox       what was said and isn't known to be in the room: see outbox.lua
@@ -58,13 +59,20 @@ local events, methods = {}, {}
 ---@return table
 function M.own(room) return getmetatable(room).own end
 
+--- Why nothing can be sent.
+---@return nil
+---@return xmpp.Error
+function M.closed()
+  return nil, core.error { layer = "closed", condition = "closed", retry = false, text = "the connection is closed" }
+end
+
 --- Its connection.
 ---@return xmpp.Conn?
 ---@return xmpp.Error?
 function M.conn(room)
   local conn = M.own(room).link.conn
   if conn and conn:state() ~= "closed" then return conn end
-  return nil, core.error { layer = "closed", condition = "closed", retry = false, text = "the connection is closed" }
+  return M.closed()
 end
 
 --- The address of an occupant; nil, err: that can't be a nick.
@@ -76,12 +84,35 @@ function M.address(room, nick)
   return core.jid(room.jid .. "/" .. nick)
 end
 
---- Why nothing can be asked of the room.
+--- Why there is nothing to be had of the room.
+---@return xmpp.Error
+function M.gone_error(room)
+  return core.error { layer = "stanza", condition = "not-acceptable", type = "cancel", retry = false,
+    text = ("we aren't in the room %s"):format(core.shown(room.jid)) }
+end
+
+--- The same, as what comes of a question.
 ---@return nil
 ---@return xmpp.Error
-function M.not_in(room)
-  return nil, core.error { layer = "stanza", condition = "not-acceptable", type = "cancel", retry = false,
-    text = ("we aren't in the room %s"):format(core.shown(room.jid)) }
+function M.not_in(room) return nil, M.gone_error(room) end
+
+--- What a room is found by in st.rooms.
+---@param jid xmpp.Jid bare
+---@return string
+function M.key(jid) return tostring(jid) end
+
+--- The rooms of now: while they are gone through, they may go.
+---@return xmpp.Room[]
+function M.all(st)
+  local out = {}
+  for _, room in pairs(st.rooms) do out[#out + 1] = room end
+  table.sort(out, function(a, b) return a.jid < b.jid end)
+  return out
+end
+
+--- Sends what means something in the present session only: in another one we aren't in the room.
+function M.send(conn, stanza, on)
+  return conn:send(stanza, { on = on, session = true })
 end
 
 --- Calls a hook of all the parts that have it, until one gives true.
@@ -110,7 +141,7 @@ function M.new(st, conn, jid, nick, opts)
   local room, deafen = handle.new(("room '%s'"):format(core.shown(jid)), events, methods)
   room.jid, room.nick, room.joined, room.occupants, room.beyond = jid, nick, false, {}, 0
   getmetatable(room).own = { link = setmetatable({ conn = conn }, { __mode = "v" }), st = st, state = "entering",
-    opts = opts, wanted = nick, ids = {}, hats = {}, held = {}, deafen = deafen }
+    opts = opts, wanted = nick, held = {}, deafen = deafen, outbox = {} }
   return room
 end
 
@@ -121,6 +152,7 @@ end
 --- Has a part's functions be called. For muc.lua, which knows them all.
 ---@param muc table the extension, whose functions those of the part are to be
 function M.add(muc, part)
+  M.muc = muc
   PARTS[#PARTS + 1] = part
   add_all(events, part.events)
   add_all(muc.events, part.extension_events)

@@ -75,8 +75,10 @@ end
 
 local function offer(self)
   if self.state == "proven" then
-    self:say(("<stream:features><bind xmlns='%s'/>%s</stream:features>"):format(BIND,
-      self.o.sm and ("<sm xmlns='%s'/>"):format(SM) or ""))
+    local more = {}
+    for i, feature in ipairs(self.o.features or {}) do more[i] = to_xml(feature) end
+    self:say(("<stream:features><bind xmlns='%s'/>%s%s</stream:features>"):format(BIND,
+      self.o.sm and ("<sm xmlns='%s'/>"):format(SM) or "", table.concat(more)))
   else
     self:say(("<stream:features><mechanisms xmlns='%s'><mechanism>%s</mechanism></mechanisms></stream:features>")
       :format(SASL, self.anonymous and "ANONYMOUS" or "PLAIN"))
