@@ -6,8 +6,8 @@
 --   muc.use(conn):on("invite", function(inv) print(inv.room, inv.from, inv.reason) end)
 --
 -- Whom it trusts: an invitation that a room hands on counts from the room's own bare address alone (mediated); one that
--- somebody sends by himself may come from anybody (direct), and says no more than that he has sent it. Nothing is joined
--- by an invitation but where option `accept` of muc.use says so.
+-- somebody sends by himself may come from anybody (direct), and says no more than that he has sent it. Nothing is
+-- joined by an invitation but where option `accept` of muc.use says so.
 
 local core = require "xmpp.load"
 local data_form = require "xmpp.form"

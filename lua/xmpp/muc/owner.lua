@@ -198,10 +198,10 @@ local function put_form(room, x)
   return done(room, { "query", { xmlns = OWNER }, x })
 end
 
---- The room's configuration, as a form (see xmpp.form): form.values has what is set. With answers, var -> value, the room
---- is configured; what isn't among them stays as it is. Raises for a field that the room hasn't got.
----@param answers? table<string, any>|fun(form: xmpp.Form): table<string, any>? a function: gives the answers; nil: none,
---- and the room stays as it is
+--- The room's configuration, as a form (see xmpp.form): form.values has what is set. With answers, var -> value, the
+--- room is configured; what isn't among them stays as it is. Raises for a field that the room hasn't got.
+---@param answers? table<string, any>|fun(form: xmpp.Form): table<string, any>? a function: gives the answers; nil:
+--- none, and the room stays as it is
 ---@return xmpp.Form|true|nil form; or true: it is configured, or was left
 ---@return xmpp.Error?
 function Room.config(room, answers)
