@@ -29,6 +29,8 @@ local LONGEST_NAME = 100            -- of an encryption
 
 local STATES = { active = true, composing = true, paused = true, inactive = true, gone = true }
 
+local TYPES = { chat = true, groupchat = true, headline = true } -- any other is "normal" (RFC 6121 5.2.2)
+
 -- What encrypted messages have inside, and what EME calls it (XEP-0380).
 local ENCRYPTIONS = {
   ["eu.siacs.conversations.axolotl"] = "omemo", ["urn:xmpp:omemo:1"] = "omemo", ["urn:xmpp:omemo:2"] = "omemo",
@@ -241,7 +243,8 @@ end
 ---@return xmpp.Message? m nil: one of its addresses is none
 ---@return xmpp.MessageClaims? says what it claims of other messages, and asks for
 function M.read(stanza, ctx)
-  local m = { id = id_in(stanza), type = xexpr.attr(stanza, "type") or "normal", direction = ctx.direction or "in",
+  local kind = xexpr.attr(stanza, "type")
+  local m = { id = id_in(stanza), type = TYPES[kind] and kind or "normal", direction = ctx.direction or "in",
     carbon = ctx.carbon or nil }
   if not read_addresses(m, stanza, ctx) then return nil end
   local says = read_says(stanza)
