@@ -101,7 +101,7 @@ local function come_back(room, at_least)
   local token = { wake = xmpp.promise() }
   stop_timers(own)
   own.returning = token
-  core.spawn(return_by_and_by, room, token, at_least or 0)
+  core.spawn(function() return_by_and_by(room, token, at_least or 0) end)
 end
 
 local function is_out(room)

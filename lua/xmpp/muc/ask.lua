@@ -9,6 +9,7 @@
 -- somebody sends by himself may come from anybody (direct), and says no more than that he has sent it. Nothing is
 -- joined by an invitation but where option `accept` of muc.use says so.
 
+local chat = require "xmpp.chat"
 local core = require "xmpp.load"
 local data_form = require "xmpp.form"
 local disco = require "xmpp.disco"
@@ -16,6 +17,7 @@ local ext = require "xmpp.ext"
 local guard = require "xmpp.guard"
 local iq = require "xmpp.iq"
 local owner = require "xmpp.muc.owner"
+local presence = require "xmpp.muc.presence"
 local time = require "xmpp.time"
 local xexpr = require "xmpp.xexpr"
 
@@ -170,11 +172,11 @@ end
 local function mediated(stanza, from)
   if from.resourcepart or not from.localpart then return nil end
   local x = xexpr.child(stanza, "x", USER)
-  local invite = x and xexpr.child(x, "invite", USER)
+  local invite, reason = presence.part(x, "invite", "reason")
+  local _, continue = presence.part(x, "invite", "continue")
   if not invite then return nil end
   return { room = tostring(from), from = prepared(xexpr.attr(invite, "from")), direct = false,
-    reason = xexpr.text(invite, "reason", USER), password = xexpr.text(x, "password", USER),
-    thread = xexpr.attr(xexpr.child(invite, "continue", USER), "thread") }
+    reason = xexpr.text(reason), password = xexpr.text(x, "password", USER), thread = xexpr.attr(continue, "thread") }
 end
 
 local function direct(stanza, from)
@@ -197,16 +199,27 @@ local function follow(st, conn, inv)
   if not room then st:emit("refused", inv, err) end
 end
 
-local function hear(st, stanza, conn)
+local function read_invitation(stanza)
   local from = xexpr.attr(stanza, "from") and core.jid(xexpr.attr(stanza, "from"))
   local kind = xexpr.attr(stanza, "type")
-  if not from or kind == "error" or kind == "groupchat" then return end
-  local inv = mediated(stanza, from) or direct(stanza, from)
+  if not from or kind == "error" or kind == "groupchat" then return nil end
+  return mediated(stanza, from) or direct(stanza, from)
+end
+
+local function hear(st, stanza, conn)
+  local inv = read_invitation(stanza)
   if not inv then return end
   inv.stamp = stamp_of(stanza)
   st:emit("invite", inv)
   if st.accept then follow(st, conn, inv) end
 end
+
+--- Invitations are no messages between two people.
+function M.start(st, conn)
+  st.no_invitations = chat.rooms(conn, function(_, stanza) return read_invitation(stanza) ~= nil end)
+end
+
+function M.stop(st) st.no_invitations() end
 
 M.extension_events[2] = "refused"
 M.taps[1] = { { name = "message", has = USER }, hear }

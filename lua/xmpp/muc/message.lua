@@ -7,10 +7,12 @@
 -- and retractions hold if their author is known to have said what they are about (said.lua), else they are ordinary
 -- messages, and m.suspicious says what they claim to be. stanza-ids are read where the room announces them.
 
+local chat = require "xmpp.chat"
 local chat_message = require "xmpp.chat.message"
 local core = require "xmpp.load"
 local data_form = require "xmpp.form"
 local enter = require "xmpp.muc.enter"
+local hear = require "xmpp.chat.hear"
 local iq = require "xmpp.iq"
 local outbox = require "xmpp.muc.outbox"
 local presence = require "xmpp.muc.presence"
@@ -73,15 +75,14 @@ end
 
 -- { stanza_id =, by =? (a nick), reason =? } of a message that the room takes back.
 local function moderation(room, stanza)
-  local x, xmlns = xexpr.child(stanza, "retract", RETRACT), MODERATE
-  if not x then x, xmlns = xexpr.child(stanza, "apply-to", FASTEN), OLD_MODERATE end
-  local moderated = x and xexpr.child(x, "moderated", xmlns)
+  local x = xexpr.child(stanza, "retract", RETRACT) or xexpr.child(stanza, "apply-to", FASTEN)
+  local moderated = xexpr.child(x, "moderated", MODERATE) or xexpr.child(x, "moderated", OLD_MODERATE)
   local id = moderated and xexpr.attr(x, "id")
   if not id or id == "" or #id > LONGEST_ID then return nil end
   local by = core.jid(xexpr.attr(moderated, "by") or "")
   by = by and tostring(by:bare()) == room.jid and by.resourcepart or nil
-  return { stanza_id = id, by = by,
-    reason = presence.cut(xexpr.text(x, "reason", xexpr.attr(x, "xmlns")) or xexpr.text(moderated, "reason", xmlns)) }
+  local reason = xexpr.child(x, "reason", RETRACT) or xexpr.child(moderated, "reason", OLD_MODERATE)
+  return { stanza_id = id, by = by, reason = presence.cut(xexpr.text(reason)) }
 end
 
 -- { nick =, jid =?, role = } of an occupant who asks for a voice (XEP-0045 8.6).
@@ -96,10 +97,10 @@ local function voice_request(stanza)
 end
 
 local function declined(stanza)
-  local x = xexpr.find(stanza, { "x", USER }, { "decline", USER })
+  local x, reason = presence.part(xexpr.child(stanza, "x", USER), "decline", "reason")
   if not x then return nil end
   local from = core.jid(xexpr.attr(x, "from") or "")
-  return { from = from and tostring(from) or nil, reason = presence.cut(xexpr.text(x, "reason", USER)) }
+  return { from = from and tostring(from) or nil, reason = presence.cut(xexpr.text(reason)) }
 end
 
 local function is_subject(stanza)
@@ -127,26 +128,16 @@ end
 
 -- What occupants say
 
--- Events for what isn't a message of its own, if it holds. True: it is dealt with.
-local function claim(room, m, says, author, stanza)
-  if says.reaction then
-    m.reaction = says.reaction
-    rooms.tell(room, "reacted", m)
-    return true
+-- Tells what it is, by who its author is known to be. Who reacts to a message may have heard of it before we came.
+local function tell(room, event, m, says, author, stanza)
+  local what = hear.event(m, says, stanza, { known = function(id) return id end,
+    wrote = function(id) return said.find(room, author, id) end })
+  if not what then return end
+  if what == "message" or what == "corrected" then
+    m.text = m.text or ""
+    said.remember(room, author, m, m.replaces)
   end
-  local id = says.replaces or says.retracts
-  local first = id and said.find(room, author, id)
-  if says.replaces and first then
-    m.replaces = first
-    said.remember(room, author, m, first)
-    rooms.tell(room, "corrected", m)
-    return true
-  elseif says.retracts and first then
-    m.retracts = id
-    rooms.tell(room, "retracted", m)
-    return true
-  end
-  if id then chat_message.make_plain(m, stanza, says.replaces and "correction" or "retraction") end
+  rooms.tell(room, what == "message" and event or what, m, stanza)
 end
 
 -- The occupant, as his presence tells of him; in a history only if it is known to be the same one.
@@ -188,9 +179,7 @@ local function to_all(room, stanza, nick)
   note_seen(room, history, m.stamp)
   if told then return end
   if not history and is_subject(stanza) then return tell_subject(room, stanza, nick) end
-  if claim(room, m, says, author, stanza) or not chat_message.has_content(m) then return end
-  said.remember(room, author, m)
-  rooms.tell(room, "message", m)
+  tell(room, "message", m, says, author, stanza)
 end
 
 -- To us alone (XEP-0045 7.5). What is claimed of other messages holds for such as were said to us alone, too.
@@ -199,9 +188,7 @@ local function to_us(room, stanza, nick)
   if not m then return end
   author = author and author .. said.PRIVATE
   m.own = false
-  if claim(room, m, says, author, stanza) or not chat_message.has_content(m) then return end
-  said.remember(room, author, m)
-  rooms.tell(room, "private", m)
+  tell(room, "private", m, says, author, stanza)
 end
 
 -- Errors
@@ -215,6 +202,15 @@ local function failed(room, stanza, nick)
 end
 
 -- Hooks
+
+--- What comes from a room that we are in, and copies of it, are no messages between two people (XEP-0045 7.5): known by
+--- the rooms that we are in, and not by what is in it.
+function M.start(st, conn)
+  local in_rooms = st.rooms
+  st.not_chats = chat.rooms(conn, function(bare) return in_rooms[rooms.key(core.jid(bare))] ~= nil end)
+end
+
+function M.stop(st) st.not_chats() end
 
 function M.message(room, stanza)
   local from, kind = core.jid(stanza[2].from or ""), stanza[2].type

@@ -142,9 +142,16 @@ end
 
 -- Lists
 
+-- The reason has no namespace of its own: it is in the item's.
+local function reason_of(x)
+  local reason = xexpr.child(x, "reason")
+  local xmlns = reason and xexpr.attr(reason, "xmlns")
+  return (xmlns == nil or xmlns == ADMIN) and xexpr.text(reason) or nil
+end
+
 local function read_item(x, what)
   local item = { nick = xexpr.attr(x, "nick"), role = xexpr.attr(x, "role"), affiliation = xexpr.attr(x, "affiliation"),
-    reason = xexpr.text(x, "reason", ADMIN) }
+    reason = reason_of(x) }
   local address = xexpr.attr(x, "jid")
   local jid = address and core.jid(address)
   if address and not jid then return nil, "jid: an address expected" end
