@@ -297,7 +297,7 @@ install: all
 # What somebody else has put there stays, and so do its folders.
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(DESTDIR)$(LIBDIR)/xmpp/core.so
-	-@for d in $(LUADIR)/xmpp/disco $(LUADIR)/xmpp/form $(LUADIR)/xmpp/loop $(LUADIR)/xmpp/presence $(LUADIR)/xmpp/testing $(LUADIR)/xmpp/xexpr $(LUADIR)/xmpp $(LIBDIR)/xmpp; do \
+	-@for d in $(patsubst lua/%,$(LUADIR)/%,$(shell find lua/xmpp -type d | LC_ALL=C sort -r)) $(LIBDIR)/xmpp; do \
 	  rmdir $(DESTDIR)$$d 2>/dev/null || true; \
 	done
 

@@ -34,9 +34,10 @@ rooms.add(M, require "xmpp.muc.owner")
 rooms.add(M, require "xmpp.muc.ask")
 
 --- The extension on this connection: its field `rooms` has the rooms that we are in, or come back to, by their
---- addresses.
+--- addresses; its event "invite" is told of invitations (see muc/ask.lua).
 ---@param conn xmpp.Conn
----@param opts? table
+---@param opts? { accept: (fun(inv: xmpp.Invitation): string|boolean|nil)? } accept: called with each invitation; the
+--- nick by which the room is joined, true: by our account's name; false or nil (by default): it isn't
 ---@return table? m
 ---@return xmpp.Error? err layer "closed"
 function M.use(conn, opts)
@@ -44,8 +45,13 @@ function M.use(conn, opts)
 end
 
 function M.start(st, conn, opts)
-  for name in pairs(opts) do error(("there is no option '%s'"):format(tostring(name)), 0) end
-  st.rooms = {}
+  for name in pairs(opts) do
+    if name ~= "accept" then error(("there is no option '%s'"):format(tostring(name)), 0) end
+  end
+  if opts.accept ~= nil and type(opts.accept) ~= "function" then
+    error(("bad option 'accept' (function expected, got %s)"):format(type(opts.accept)), 0)
+  end
+  st.rooms, st.accept = {}, opts.accept
   rooms.run("start", st, conn)
 end
 

@@ -31,7 +31,18 @@ local M = {}
 
 ---@class xmpp.Test
 local Test = {}
-Test.__index = Test
+
+-- Attacks, see testing/forge.lua: loaded by the first test that wants some.
+local function bind_forge(self)
+  local forge = require "xmpp.testing.forge"(self)
+  rawset(self, "forge", forge)
+  return forge
+end
+
+function Test.__index(self, key)
+  if key == "forge" then return bind_forge(self) end
+  return Test[key]
+end
 
 local active = {} -- those that aren't finished, the newest last
 

@@ -149,6 +149,57 @@ function Jid:with_resource(resource) end
 ---@field reported { var: string?, kind: xmpp.FieldKind, label: string? }[]? a table's columns
 ---@field items table<string, any>[]? its rows, var -> value
 
+--- What a message says: see xmpp.chat.message. Plain data; addresses are prepared.
+---@class xmpp.Message
+---@field id string? its sender's; what receipts, markers and corrections of it name
+---@field origin_id string? the same, where a server in between may change the other (XEP-0359)
+---@field stanza_id string? the id that `by` gave it, where that entity announces that it gives ids
+---@field by string? our own bare address, or a room's
+---@field type "chat"|"normal"|"headline"|"groupchat"|string
+---@field from string
+---@field to string
+---@field peer string the other side: its bare address; of an occupant of a room, who speaks to us alone, the full one
+---@field private string? the bare address of that room
+---@field direction "in"|"out" out: another client of our account has sent it
+---@field text string? for a person, without what is there for clients that know less (XEP-0428)
+---@field lang string? the text's language
+---@field subject string?
+---@field stamp number? when it was said, seconds since 1970, if it was delayed; whoever delayed it says so
+---@field delayed boolean?
+---@field carbon boolean? it is a copy (XEP-0280) of what another client of ours has got or sent
+---@field reply_to { id: string, jid: string? }? what it replies to (XEP-0461)
+---@field url string? the text is this link (XEP-0066). Nobody has looked behind it
+---@field thread string?
+---@field spoiler string? a hint to what the text gives away (XEP-0382); may be ""
+---@field encrypted string? "omemo" and the like (XEP-0380); the text is then for who can't read it
+---@field markable boolean? its sender asks to be told when it has been displayed (XEP-0333)
+---@field replaces string? the first id of the message that it takes the place of
+---@field retracts string? the id of the message that its author takes back
+---@field reaction { id: string, list: string[] }? to which message, and all that its sender thinks of it
+---@field suspicious "correction"|"retraction"|"reaction"|nil it claims to be that, and isn't from who may
+
+--- What a message claims of others, and asks for. Nobody has looked whether its sender may.
+---@class xmpp.MessageClaims
+---@field request boolean? a receipt
+---@field receipt string? has that one
+---@field markable boolean?
+---@field displayed string? has displayed that one
+---@field state "active"|"composing"|"paused"|"inactive"|"gone"|nil
+---@field replaces string?
+---@field retracts string?
+---@field reaction { id: string, list: string[] }?
+
+--- How a message is to be read: `me`, our address; `by`, whose stanza-id is believed, as it announces that it gives ids
+--- (XEP-0359 6; none: nobody's); `direction` ("in"); `carbon`: it was inside of one; `lang` that is wanted; `room`: the
+--- bare address of the room that it comes from.
+---@class xmpp.MessageContext
+---@field me xmpp.Jid|string
+---@field by string?
+---@field direction "in"|"out"|nil
+---@field carbon boolean?
+---@field lang string?
+---@field room string?
+
 -- Options
 
 --- Strongest first, but for ANONYMOUS, which is for a JID without localpart or where nothing else is allowed. Those in
@@ -719,14 +770,14 @@ function xmpp.on_error(f) end
 --- Options of Test:room.
 ---@class xmpp.TestRoomOptions
 ---@field occupants? (string|xmpp.TestOccupant)[] who is in it: nicks, or more of them
----@field history? (string|{ nick: string?, text: string, stamp: number?, id: string? })[] oldest first; without stamps a
----minute lies between each
+---@field history? (string|{ nick: string?, text: string, stamp: number?, id: string? })[] oldest first; without stamps
+---a minute lies between each
 ---@field subject? string
 ---@field subject_by? string nick of who has set it
 ---@field affiliations? table<string, string> by bare address: "owner", "admin", "member", "outcast"
 ---@field password? string
----@field config? table name, description, members_only, moderated, public (true), persistent (true), change_subject, max,
----whois ("moderators", or "anyone")
+---@field config? table name, description, members_only, moderated, public (true), persistent (true), change_subject,
+---max, whois ("moderators", or "anyone")
 ---@field exists? boolean (true) false: who comes first creates it (201), and it is locked until it is configured
 ---@field stanza_ids? boolean (true) announces and sets them (XEP-0359)
 ---@field occupant_ids? boolean (true) announces and sets them (XEP-0421)

@@ -113,7 +113,7 @@ local function may_not(room, by, attrs)
 end
 
 local function change(room, by, item)
-  local attrs, o = item[2], { by = by.nick, reason = hall.text(item, "reason", hall.ADMIN) }
+  local attrs, o = item[2], { by = by.nick, reason = hall.text(item, "reason") }
   local occupant = with_nick(room, attrs.nick)
   if attrs.affiliation then
     M.affiliate(room, attrs.jid and hall.bare(attrs.jid) or hall.bare(occupant.jid), attrs.affiliation, o)
@@ -218,8 +218,7 @@ local function own(room, stanza)
     return reply(room, stanza, { "query", { xmlns = hall.OWNER }, form.new(config_spec(room)) })
   elseif destroy then
     reply(room, stanza)
-    return M.destroy(room, hall.text(destroy, "reason", hall.OWNER), destroy[2].jid,
-      hall.text(destroy, "password", hall.OWNER))
+    return M.destroy(room, hall.text(destroy, "reason"), destroy[2].jid, hall.text(destroy, "password"))
   elseif x and x[2].type == "cancel" then
     reply(room, stanza)
     return room.locked and M.destroy(room)
@@ -257,8 +256,9 @@ local REGISTRATION = { type = "http://jabber.org/protocol/muc#register", title =
 local function register(room, stanza)
   local bare = hall.bare(hall.sender(room, stanza))
   if stanza[2].type == "get" then
-    return reply(room, stanza, { "query", { xmlns = REGISTER }, room.registered[bare] and { "registered" } or nil,
-      form.new(REGISTRATION) })
+    local query = { "query", { xmlns = REGISTER }, form.new(REGISTRATION) }
+    if room.registered[bare] then query[4] = { "registered" } end
+    return reply(room, stanza, query)
   end
   local values, err = form.read(xexpr.child(stanza[3], "x", hall.FORM), REGISTRATION)
   if not values then return hall.refuse(room, stanza, "modify", "bad-request", err.text) end
