@@ -279,7 +279,7 @@ server.each(function(s)
       end
       local function say(r, text)
         r.fates[text] = {}
-        assert(r.room:say(text, { on = function(state) table.insert(r.fates[text], state) end }))
+        assert(r.room:say(text, { on = function(state, w) table.insert(r.fates[text], state) if state=="failed" then print(w) end end }))
       end
       for _, r in ipairs(rooms) do say(r, "before") end
       for _, r in ipairs(rooms) do turn_until(function() return r.heard.before end, "before") end
@@ -295,6 +295,7 @@ server.each(function(s)
       end
       for _, r in ipairs(rooms) do turn_until(function() return ended(r) end, r.room.jid, 90) end
       for _, r in ipairs(rooms) do
+        for text, states in pairs(r.fates) do print(r.room.jid, text, table.concat(states, " "), r.heard[text]) end
         assert.equal(1, r.events.rejoined)
         assert.equal(1, r.heard.meanwhile)
         for text, states in pairs(r.fates) do

@@ -56,7 +56,6 @@ end
 -- The way back
 
 local function pause(own)
-  if own.joined_at and core.now() - own.joined_at >= LONGEST_PAUSE then own.tries = 0 end
   own.tries = (own.tries or 0) + 1
   local most = math.min(LONGEST_PAUSE, 2 ^ math.min(10, own.tries - 1))
   return most * (0.5 + math.random() / 2)
@@ -107,6 +106,7 @@ end
 local function is_out(room)
   local own = rooms.own(room)
   stop_timers(own)
+  if own.state == "in" and core.now() - own.joined_at >= LONGEST_PAUSE then own.tries = 0 end
   own.state, room.joined = "out", false
 end
 

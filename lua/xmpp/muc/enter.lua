@@ -79,7 +79,7 @@ local function ask_features(room, conn)
   local own = rooms.own(room)
   local asked = xmpp.promise()
   own.features_asked, own.no_features = asked, false
-  core.spawn(function()
+  guard.go("muc", function() -- at once, so that the answer is there before the presences are
     local info = disco.info(conn, room.jid, { fresh = true, timeout = own.opts.timeout })
     if own.features_asked ~= asked then return asked:resolve(true) end
     own.no_features = info == nil

@@ -44,7 +44,7 @@ local function difference(o, p)
   for key in pairs(TOLD) do
     if o[key] ~= p[key] then
       was = was or {}
-      was[key] = o[key] == nil and false or o[key]
+      was[key] = o[key] or false
     end
   end
   return was
