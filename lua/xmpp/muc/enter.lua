@@ -100,8 +100,9 @@ end
 -- What comes meanwhile
 
 local function finish(room)
-  local own = rooms.own(room)
+  local own, conn = rooms.own(room), rooms.conn(room)
   local entry, before = own.entry, own.crowd
+  own.session = conn and conn:info().rebound
   if entry.grace then entry.grace:cancel() end
   own.entry, own.state, own.joined_at, own.active = nil, "in", core.now(), core.now()
   if room.features then state.vouch_all(entry.crowd, room.features) end

@@ -113,7 +113,8 @@ local function send(room, conn, entry)
 end
 
 local function can_send(own, conn)
-  return own.state == "in" and not own.leaving and conn and conn:state() == "ready" and own.outbox.n < MOST_SENT
+  if own.state ~= "in" or own.leaving or own.outbox.n >= MOST_SENT then return false end
+  return conn and conn:state() == "ready" and conn:info().rebound == own.session -- in a new one we aren't in yet
 end
 
 --- What waits is sent, as far as that can be.
