@@ -101,10 +101,10 @@ end
 
 local function finish(room)
   local own, conn = rooms.own(room), rooms.conn(room)
-  local entry, before = own.entry, own.crowd
-  own.session = conn and conn:info().rebound
+  local entry, before = own.entry, own.crowd or own.entry.crowd
   if entry.grace then entry.grace:cancel() end
   own.entry, own.state, own.joined_at, own.active = nil, "in", core.now(), core.now()
+  own.rebound = conn and conn:info().rebound
   if room.features then state.vouch_all(entry.crowd, room.features) end
   state.set(room, entry.crowd)
   state.is_us(room, entry.crowd.occupants[entry.self.nick])

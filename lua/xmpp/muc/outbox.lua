@@ -112,9 +112,10 @@ local function send(room, conn, entry)
   return nil, err
 end
 
+-- In a new session we may learn of what was lost before the room is left for lost.
 local function can_send(own, conn)
-  if own.state ~= "in" or own.leaving or own.outbox.n >= MOST_SENT then return false end
-  return conn and conn:state() == "ready" and conn:info().rebound == own.session -- in a new one we aren't in yet
+  return own.state == "in" and not own.leaving and conn and conn:state() == "ready" and own.outbox.n < MOST_SENT
+    and own.rebound == conn:info().rebound
 end
 
 --- What waits is sent, as far as that can be.

@@ -26,7 +26,7 @@ function M.cut(text, most)
   return text:sub(1, most)
 end
 
---- The parts of a muc#user element: its child of that name, and that one's, too.
+--- The parts of a muc#user element: its child of that name, and that one's, too. They have no namespace of their own.
 ---@param x xmpp.Element?
 ---@param name string
 ---@param inner? string
@@ -61,29 +61,26 @@ local function codes_in(x)
   return codes
 end
 
--- A child in the namespace of x, which x has from its parent.
-local function own_child(x, name)
-  for child in xexpr.children(x, name) do
-    if not child[2].xmlns or child[2].xmlns == USER then return child end
-  end
-end
-
-local function read_item(room, p, item)
+local function read_item(room, p, x)
+  local item, reason = M.part(x, "item", "reason")
+  if not item then return end
   local a = item[2]
   local jid = a.jid and core.jid(a.jid)
-  local actor = own_child(item, "actor")
+  local _, actor = M.part(x, "item", "actor")
   p.affiliation = AFFILIATIONS[a.affiliation] and a.affiliation or "none"
   p.role = ROLES[a.role] and a.role or "none"
   p.jid = jid and tostring(jid)
   p.renamed = nick_of(room, a.nick)
-  p.reason = M.cut(xexpr.text(own_child(item, "reason")))
+  p.reason = M.cut(xexpr.text(reason))
   p.by = actor and M.cut(xexpr.attr(actor, "nick") or xexpr.attr(actor, "jid"))
 end
 
-local function read_destroy(p, destroy)
+local function read_destroy(p, x)
+  local destroy, reason = M.part(x, "destroy", "reason")
+  if not destroy then return end
   local jid = destroy[2].jid and core.jid(destroy[2].jid)
   p.destroyed, p.alternative = true, jid and tostring(jid)
-  p.reason = M.cut(xexpr.text(own_child(destroy, "reason"))) or p.reason
+  p.reason = M.cut(xexpr.text(reason)) or p.reason
 end
 
 local function hats_of(stanza)
@@ -109,10 +106,9 @@ function M.read(room, stanza)
   p.show, p.status = SHOWS[show] and show or nil, status ~= "" and M.cut(status) or nil
   local x = p.type ~= "error" and user_element(stanza)
   if x then
-    local item, destroy = xexpr.child(x, "item", USER), xexpr.child(x, "destroy", USER)
     p.codes = codes_in(x)
-    if item then read_item(room, p, item) end
-    if destroy then read_destroy(p, destroy) end
+    read_item(room, p, x)
+    read_destroy(p, x)
   end
   local id = xexpr.child(stanza, "occupant-id", OCCUPANT_ID)
   p.id, p.hats = id and M.cut(id[2].id), hats_of(stanza)

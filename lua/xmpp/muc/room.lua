@@ -31,7 +31,7 @@
 --   entry        while we enter, at first or again, until the subject or what stands for it: see enter.lua; nil else.
 --                Messages that come while there is one are history
 --   joined_at    core.now() of the last entry
---   session      conn:info().rebound of it: in another session we aren't in the room, whatever state says still
+--   rebound      the session in which that was: conn:info().rebound
 --   active       core.now() of the last stanza that has come from the room
 --   seen         seconds since 1970 of the last message of the room that was told of: message.lua writes it (of a
 --                live one time.now(), of one of the history its stamp), enter.lua asks for what came since. What comes
