@@ -57,23 +57,23 @@ end
 local function on_error(st, stanza)
   local jid, id = core.jid(xexpr.attr(stanza, "from") or ""), xexpr.attr(stanza, "id")
   local peer = jid and tostring(jid:bare())
-  if not peer or not id or not said.first(st.ours, peer, id) then return end
+  if not peer or not id or not methods.said_to(st, peer, id) then return end
   st:emit("error", select(2, iq.failure(stanza)), peer, id)
 end
 
 -- What is known of who sends this, in this conversation.
 local function sender_of(st, m)
-  local own, other = st.theirs, st.ours
-  if m.direction == "out" then own, other = other, own end
-  return { wrote = function(id) return said.first(own, m.peer, id) end,
-    known = function(id) return said.first(own, m.peer, id) or said.first(other, m.peer, id) end }, own
+  local function we(id) return (methods.said_to(st, m.peer, id)) end
+  local function they(id) return said.first(st.theirs, m.peer, id) end
+  return { wrote = m.direction == "out" and we or they, known = function(id) return they(id) or we(id) end }
 end
 
 -- What the other side says of messages of ours, and what it is at.
 local function on_marks(st, m, says, stanza)
   if m.direction == "out" then return end
   for event, id in pairs { receipt = says.receipt, displayed = says.displayed } do
-    if said.mark(st.ours, m.peer, id, event) then st:emit(event, m.peer, id, stanza) end
+    local _, named = methods.said_to(st, m.peer, id)
+    if named and said.mark(st.ours, named, id, event) then st:emit(event, m.peer, id, stanza) end
   end
   if m.delayed then return end
   if says.state or m.text then methods.note_peer(st, m, says) end
@@ -81,18 +81,24 @@ local function on_marks(st, m, says, stanza)
 end
 
 -- Its ids are known from now on; those of a correction stand for the message that it corrects.
-local function remember(own, m, event)
-  if event == "retracted" then return said.remove(own, m.peer, m.retracts) end
+local function remember(st, m, event)
+  if event == "retracted" then
+    local _, named = methods.said_to(st, m.peer, m.retracts)
+    if m.direction == "in" then return said.remove(st.theirs, m.peer, m.retracts) end
+    return said.remove(st.ours, named or m.peer, m.retracts)
+  end
   if event ~= "message" and event ~= "corrected" then return end
-  said.add(own, m.peer, m.id, m.replaces)
-  said.add(own, m.peer, m.origin_id, m.replaces or m.id)
+  local function note(id, first)
+    if m.direction == "in" then said.add(st.theirs, m.peer, id, first) else methods.note_said(st, m.peer, id, first) end
+  end
+  note(m.id, m.replaces)
+  note(m.origin_id, m.replaces or m.id)
 end
 
 local function tell(st, m, says, stanza)
   if recent.seen(st.recent, m) then return end
-  local who, own = sender_of(st, m)
-  local event = hear.event(m, says, stanza, who, st.lang)
-  if event then remember(own, m, event) end
+  local event = hear.event(m, says, stanza, sender_of(st, m), st.lang)
+  if event then remember(st, m, event) end
   if event == "message" or event == "corrected" then m.text = m.text or "" end
   on_marks(st, m, says, stanza)
   if event then st:emit(event, m, stanza) end
@@ -241,7 +247,7 @@ function M.start(st, conn, opts)
   end
   st.lang = opts.lang
   st.ours, st.theirs = said.new { places = peers, window = window }, said.new { places = peers, window = window }
-  st.recent, st.peers, st.offs = recent.new(opts.dedup or 1000), bounded.new(peers), {}
+  st.recent, st.peers, st.spelled, st.offs = recent.new(opts.dedup or 1000), bounded.new(peers), bounded.new(peers), {}
   methods.tie(st, conn)
   announce(st, conn)
   st.offs[#st.offs + 1] = presence.before(conn, function() prepare(st, methods.conn(st)) end)
@@ -259,7 +265,7 @@ end
 
 function M.load(st, saved)
   if type(saved) ~= "table" then error("a table expected", 0) end
-  said.load(st.ours, saved.ours)
+  methods.load_said(st, saved.ours)
   said.load(st.theirs, saved.theirs)
   recent.load(st.recent, saved.recent)
 end

@@ -9,6 +9,7 @@ local disco = require "xmpp.disco"
 local guard = require "xmpp.guard"
 local message = require "xmpp.chat.message"
 local said = require "xmpp.chat.said"
+local spelling = require "xmpp.spelling"
 local write = require "xmpp.chat.write"
 
 local M = {}
@@ -54,6 +55,33 @@ end
 
 local OPTIONS = { on = "function" }
 
+-- What we have said, and to whom. A server of RFC 6122 writes some addresses otherwise than we have named them, so who
+-- is "straße" to us answers as "strasse" (see spelling.lua).
+
+--- We have said something, or another client of ours has: its ids, and the first id of what it corrects.
+---@param peer string prepared
+function M.note_said(st, peer, id, first)
+  said.add(st.ours, peer, id, first)
+  local as_servers_write = spelling.key(peer)
+  if as_servers_write ~= peer then bounded.set(st.spelled, as_servers_write, peer) end
+end
+
+--- What we have said in another process.
+function M.load_said(st, saved)
+  said.load(st.ours, saved, function(peer, id, first) M.note_said(st, peer, id, first) end)
+end
+
+--- The first id of what we have said to that address, and the address as we have named it; nil: we haven't.
+---@param peer string as it has come
+---@return string? first
+---@return string? named
+function M.said_to(st, peer, id)
+  local first = said.first(st.ours, peer, id)
+  if first then return first, peer end
+  local named = bounded.get(st.spelled, peer)
+  if named and spelling.is(named, peer) then return said.first(st.ours, named, id), named end
+end
+
 -- What is known of a peer's states: does it know them (XEP-0085 5.1)? From which of its addresses it has written last.
 function M.note_peer(st, m, says)
   bounded.set(st.peers, m.peer, { from = m.from, states = says.state ~= nil })
@@ -83,7 +111,7 @@ local function say(st, jid, content, on, fname, level, first)
   local stanza = write.message(tostring(jid), "chat", id, content, st.origin_id)
   local sent, err = deliver(st, stanza, on, fname, level + 1)
   if not sent then return nil, err end
-  said.add(st.ours, tostring(jid:bare()), id, first)
+  M.note_said(st, tostring(jid:bare()), id, first)
   return id
 end
 
@@ -119,7 +147,7 @@ function H.correct(st, to, id, what, opts)
   opts = guard.check_opts(opts, OPTIONS, 4, "correct", 2)
   local content = write.content(what, "correct", 2)
   if not jid then return nil, bad end
-  local first = said.first(st.ours, tostring(jid:bare()), id) or id
+  local first = M.said_to(st, tostring(jid:bare()), id) or id
   content[#content + 1] = { "replace", { xmlns = message.CORRECT, id = first } }
   local own, err = say(st, jid, add_requests(st, content, what, jid), opts.on, "correct", 2, first)
   return own, err
@@ -136,11 +164,11 @@ function H.retract(st, to, id, opts)
   check_id(id, "retract", 2)
   opts = guard.check_opts(opts, OPTIONS, 3, "retract", 2)
   if not jid then return nil, bad end
-  local bare = tostring(jid:bare())
-  local first = said.first(st.ours, bare, id) or id
+  local first, named = M.said_to(st, tostring(jid:bare()), id)
+  first = first or id
   local stanza = write.message(tostring(jid), "chat", core.id(), write.retraction(first), st.origin_id)
   local own, err = deliver(st, stanza, opts.on, "retract", 2)
-  if own then said.remove(st.ours, bare, first) end
+  if own and named then said.remove(st.ours, named, first) end
   return own, err
 end
 

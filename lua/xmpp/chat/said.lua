@@ -111,11 +111,13 @@ end
 --- What is no such data is left out.
 ---@param said table
 ---@param saved any
-function M.load(said, saved)
+---@param add? fun(name: string, id: string, first: string) what is done with each
+function M.load(said, saved, add)
+  add = add or function(...) M.add(said, ...) end
   for _, row in ipairs(type(saved) == "table" and saved or {}) do
     for i = 2, type(row) == "table" and type(row[1]) == "string" and #row - 1 or 0, 2 do
       local id, first = row[i], row[i + 1]
-      if type(id) == "string" and type(first) == "string" then M.add(said, row[1], id, first) end
+      if type(id) == "string" and type(first) == "string" then add(row[1], id, first) end
     end
   end
 end
