@@ -134,10 +134,10 @@ JOBS ?= 3
 # what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,bench build certs chat_live discovery expat faults hostility links memory \
-  newer pipelining poison remember roster_live sasl secrets soak starttls)
+  muc_live newer pipelining poison remember roster_live sasl secrets soak starttls)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add await bytes callback caps chat chat_words clock disco engine ext \
-  finalizer form info iq listen loop luas message presence promise queue refusals reload response roster roundtrip \
-  sandbox seed serial service skipped spelling tap testing time who xexpr)
+  finalizer form info iq listen loop luas message muc_message muc_owner presence promise queue refusals reload \
+  response roster roundtrip sandbox seed serial service skipped spelling tap testing time who xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
 HOSTILE = spec/support/hostile/run
@@ -298,7 +298,7 @@ install: all
 # What somebody else has put there stays, and so do its folders.
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(DESTDIR)$(LIBDIR)/xmpp/core.so
-	-@for d in $$(printf '%s\n' $(sort $(dir $(INSTALLED:%=$(LUADIR)/%)) $(LIBDIR)/xmpp) | sort -r); do \
+	-@for d in $(patsubst lua/%,$(LUADIR)/%,$(shell find lua/xmpp -type d | LC_ALL=C sort -r)) $(LIBDIR)/xmpp; do \
 	  rmdir $(DESTDIR)$$d 2>/dev/null || true; \
 	done
 

@@ -781,3 +781,69 @@ function xmpp.on_error(f) end
 ---@field jid xmpp.Jid
 ---@field seed integer
 ---@field forge table<string, fun(...): xmpp.Stanza> attacks, received at once: see xmpp/testing/forge.lua
+
+--- Options of Test:room.
+---@class xmpp.TestRoomOptions
+---@field occupants? (string|xmpp.TestOccupant)[] who is in it: nicks, or more of them
+---@field history? (string|{ nick: string?, text: string, stamp: number?, id: string? })[] oldest first; without stamps
+---a minute lies between each
+---@field subject? string
+---@field subject_by? string nick of who has set it
+---@field affiliations? table<string, string> by bare address: "owner", "admin", "member", "outcast"
+---@field password? string
+---@field config? table name, description, members_only, moderated, public (true), persistent (true), change_subject,
+---max, whois ("moderators", or "anyone")
+---@field exists? boolean (true) false: who comes first creates it (201), and it is locked until it is configured
+---@field stanza_ids? boolean (true) announces and sets them (XEP-0359)
+---@field occupant_ids? boolean (true) announces and sets them (XEP-0421)
+---@field moderation? boolean (true) announces and does it (XEP-0425)
+---@field features? string[] more that it announces
+---@field no_subject? boolean (false) tells none to who comes in
+---@field assigns? fun(nick: string): string? the nick that who comes in gets instead of that (210)
+
+---@class xmpp.TestOccupant
+---@field nick string
+---@field jid? string full address; one is made up where there is none
+---@field role? string
+---@field affiliation? string
+---@field show? string
+---@field status? string
+---@field id? string its occupant-id
+---@field here? boolean it is the program's
+
+--- A room in a test, see xmpp/testing/room.lua, where its methods are: says, whispers, joins, leaves, kicks, bans,
+--- renames, changes, sets_subject, tells, destroys, moderates, asks_voice, invites, forgets.
+---@class xmpp.TestRoom
+---@field jid string
+---@field exists boolean
+---@field locked boolean
+---@field occupants table<string, xmpp.TestOccupant> by their nicks
+---@field subject string?
+---@field subject_by string?
+---@field history { nick: string, text: string, id: string?, stanza_id: string?, stamp: number }[]
+---@field affiliations table<string, string> by bare address
+---@field invited table<string, true> bare addresses that the program has had invited
+---@field registered table<string, string> nicks by bare address
+---@field config table
+
+--- Options of Test:contact.
+---@class xmpp.TestContactOptions
+---@field subscription? "none"|"to"|"from"|"both" (none, and not in the roster)
+---@field name? string
+---@field groups? string[]
+---@field ask? boolean we have asked to see its presence
+---@field approved? boolean it may see ours as soon as it asks
+---@field resource? string ("home") of what it says
+
+--- Somebody in a test, see xmpp/testing/contact.lua, where its methods are: says, online, offline, asks, requests,
+--- approves, denies, unsubscribes.
+---@class xmpp.TestContact
+---@field jid string bare
+---@field subscription string? nil: it isn't in the roster
+---@field ask boolean? we have asked to see its presence
+---@field pending boolean? it has asked to see ours, and isn't answered
+---@field approved boolean?
+---@field name string?
+---@field groups string[]
+---@field resources table<string, table> that are online
+---@field sees boolean? what the program last told it directly: is it there?
