@@ -153,9 +153,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # process closes its Lua state.
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
-# build modules of their own; those named _live try nothing in C that live_spec doesn't. gcc 12's sanitizer takes a guess at
-# where a library's thread-local variables lie; a wrong one ends the leak check, so it is told not to.)
-NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,bench build chat_live expat memory rock roster_live secrets)
+NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,bench build chat_live expat memory muc_live rock roster_live secrets)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
