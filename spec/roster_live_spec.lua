@@ -1,6 +1,7 @@
 -- roster_live: rosters on real servers: two of ours with each other, and with another library's client (slixmpp).
 local child = require "spec.support.child"
 local ext = require "xmpp.ext"
+local iq = require "xmpp.iq"
 local presence = require "xmpp.presence"
 local roster = require "xmpp.roster"
 local server = require "spec.support.server"
@@ -190,6 +191,18 @@ server.each(function(s)
     assert.equal(1, conn:info().rebound)
     assert.equal("A", r.items["a@example.org"].name)
     assert(r:remove "a@example.org")
+  end)
+
+  it("is written into by nobody else", function()
+    local carol, conn = begin("carol", "c", { approve = "all" })
+    local mallory = login("dave", "m")
+    local forged = { "query", { xmlns = "jabber:iq:roster", ver = "66" },
+      { "item", { jid = "dave@" .. s.domain, subscription = "both", name = "The boss" } } }
+    local before = ext.save(conn).roster
+    local none, err = iq.set(mallory, conn:jid(), forged)
+    assert.same({ nil, "service-unavailable" }, { none, err.condition })
+    assert.same(before, ext.save(conn).roster)
+    assert.is_nil(carol.items["dave@" .. s.domain])
   end)
 
   it("approves ahead where the server can", function()

@@ -339,6 +339,19 @@ describe("roster's pushes", function()
     new_session(t, "1")
   end))
 
+  it("are answered in their session, and nowhere else", around(function(t)
+    local failed = 0
+    t.conn:on("failed", function() failed = failed + 1 end)
+    use(t)
+    push(t, nil, "2", item(BERT, "to"))
+    push(t, "mallory@evil.example", "3", item(BERT, "both"))
+    t:sent()
+    t:reconnect { new = true } -- the answers have not been acknowledged
+    assert.equal("2", t:expect(GET)[3][2].ver)
+    t:nothing()
+    assert.equal(0, failed)
+  end))
+
   it("have one contact, and else change nothing", around(function(t)
     local r = use(t)
     for _, wrong in ipairs {
@@ -592,6 +605,16 @@ describe("roster tells", function()
     says(t, ANNA .. "/other", nil)
     assert.equal(3, #heard)
     assert.is_nil(next(presence.of(t.conn, ANNA) or {}))
+    push(t, nil, nil, item("icq.example.net/registered", "both")) -- an old gateway
+    t:expect(ACCEPTED)
+    says(t, "icq.example.net/registered", nil)
+    says(t, "icq.example.net/other", nil)
+    assert.same({ "icq.example.net/registered", "online", "presence" }, heard[4])
+    push(t, nil, nil, item("icq.example.net/registered", "remove"))
+    t:expect(ACCEPTED)
+    says(t, "icq.example.net/registered", nil)
+    assert.equal(4, #heard)
+    assert.is_nil(next(presence.of(t.conn, "icq.example.net") or {}))
   end))
 end)
 

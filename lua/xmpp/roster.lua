@@ -264,9 +264,9 @@ end
 local function begin(st, conn, p)
   p.offs[#p.offs + 1] = iq.serve(conn, "set", items.ROSTER, function(query, stanza, c)
     return kept.push(st, query, stanza, c)
-  end)
+  end, { session = true })
   p.offs[#p.offs + 1] = disco.allow(conn, function(from) return allows(st, from) end)
-  p.offs[#p.offs + 1] = presence.keep(conn, function(bare) return st.items[bare] ~= nil end)
+  p.offs[#p.offs + 1] = presence.keep(conn, function(bare) return kept.wants(st, bare) end)
   p.offs[#p.offs + 1] = ext.of(conn, presence):on("presence", function(jid, shown, stanza)
     if kept.find(st, core.jid(jid)) then st:emit("presence", jid, shown, stanza) end
   end)

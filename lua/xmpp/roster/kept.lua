@@ -20,13 +20,14 @@ local VERSIONING = "urn:xmpp:features:rosterver" -- RFC 6121 2.6.1
 --- What goes with a handle and isn't for its readers. conn: where the connection is, as long as it is; account: our
 --- bare address; version; known: was there ever a roster; synced: is this session's here; session: its number; asking:
 --- the question under way; ready: a promise that those wait for who want the roster; told: those who wait for a push;
---- offs: what is to be taken away; gone: why it is over.
+--- offs: what is to be taken away; gone: why it is over; full: bare address -> true where a full one is a contact, as
+--- old gateways' are.
 ---@param st table
 ---@param conn xmpp.Conn?
 ---@return table
 function M.of(st, conn)
   local meta = getmetatable(st)
-  meta.own = meta.own or { conn = setmetatable({ conn }, { __mode = "v" }), told = {}, offs = {} }
+  meta.own = meta.own or { conn = setmetatable({ conn }, { __mode = "v" }), told = {}, offs = {}, full = {} }
   return meta.own
 end
 
@@ -51,10 +52,20 @@ end
 
 local SEES = { to = true, both = true }
 
-local function forget_presences(st, jid)
-  local conn = M.of(st).conn[1]
-  if conn then presence.forget(conn, jid) end
+-- What is a contact, or isn't any more.
+local function set(st, jid, item)
+  local p = M.of(st)
+  local bare = jid:match "^([^/]+)/"
+  if bare then p.full[bare] = item and true or nil end
+  st.items[jid] = item
+  if not item and p.conn[1] then presence.forget(p.conn[1], bare or jid) end
 end
+
+--- Are presences from a bare address a contact's?
+---@param st table
+---@param bare string
+---@return boolean
+function M.wants(st, bare) return st.items[bare] ~= nil or M.of(st).full[bare] ~= nil end
 
 local function note(events, ...)
   if events then events[#events + 1] = { ... } end
@@ -66,11 +77,10 @@ local function put(st, item, events)
   local old = st.items[item.jid]
   if item.subscription == "remove" then
     if not old then return end
-    st.items[item.jid] = nil
-    forget_presences(st, item.jid)
+    set(st, item.jid, nil)
     note(events, "removed", old)
   elseif not old then
-    st.items[item.jid] = item
+    set(st, item.jid, item)
     note(events, "added", item)
   elseif not items.same(old, item) then
     st.items[item.jid] = item
