@@ -155,7 +155,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
 # build modules of their own. gcc 12's sanitizer takes a guess at where a library's thread-local variables lie; a wrong one
 # ends the leak check, so it is told not to.)
-NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,secrets memory bench expat rock build chat_live muc_soak)
+NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,secrets memory bench expat rock build chat_live muc_live muc_soak)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs

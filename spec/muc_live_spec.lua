@@ -262,6 +262,84 @@ server.each(function(s)
     end)
   end)
 
+  describe("1,000 occupants", function()
+    local MUC, BROADCAST = "http://jabber.org/protocol/muc", "muc#roomconfig_presencebroadcast"
+
+    local function component()
+      local conn = assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret))
+      conns[#conns + 1] = conn
+      return conn
+    end
+
+    local function count(room)
+      local n = 0
+      for _ in pairs(room.occupants) do n = n + 1 end
+      return n
+    end
+
+    -- In rooms of Prosody's each that comes costs what all do that are there: here the server only hands on what a
+    -- service of ours says, as fast as it can.
+    it("of a service beside the server come, speak and go", function()
+      local service, alice = component(), login "alice"
+      local jid = "big@" .. s.component
+      local to
+      local function say(name, nick, attrs, ...)
+        attrs.from, attrs.to = nick and ("%s/%s"):format(jid, nick) or jid, to
+        service:send { name, attrs, ... }
+      end
+      local function presence(nick, kind, ...)
+        say("presence", nick, { type = kind }, { "x", { xmlns = MUC .. "#user" },
+          { "item", { affiliation = "none", role = kind and "none" or "participant" } }, ... })
+      end
+      service:set_handler(function(stanza)
+        if stanza[1] == "iq" then
+          return service:send(xmpp.xexpr.error_reply(stanza, "cancel", "service-unavailable"))
+        end
+        if stanza[1] ~= "presence" or stanza[2].type then return end
+        to = stanza[2].from
+        for i = 1, 1000 do presence("nick" .. i) end
+        presence("kettle", nil, { "status", { code = "110" } })
+        say("message", nil, { type = "groupchat" }, { "subject", {}, "Big" })
+      end)
+      local room = assert(muc.join(alice, jid, "kettle", { timeout = 60 }))
+      assert.equal(1001, count(room))
+      assert.equal("participant", room.occupants.nick1000.role)
+      local heard, left = 0, 0
+      room:on("message", function(m) heard = heard + (m.occupant and m.occupant.nick == m.nick and 1 or 0) end)
+      room:on("leave", function() left = left + 1 end)
+      for i = 1, 1000 do say("message", "nick" .. i, { type = "groupchat" }, { "body", {}, "here" }) end
+      for i = 1, 1000 do presence("nick" .. i, "unavailable") end
+      turn_until(function() return left == 1000 end, "all of them go", 60)
+      assert.equal(1000, heard)
+      assert.equal(1, count(room))
+    end)
+
+    if s.name:find "^ejabberd" then
+      it("of the server's own room are there for who comes, and told of who goes", function()
+        local crowd, alice, bob = component(), login "alice", login "bob"
+        local jid, all, inside = room_of "big", { "moderator", "participant", "visitor" }, 0
+        local hers = assert(muc.join(alice, jid, "kettle", { create = "default" }))
+        assert.is_true(hers:config { [BROADCAST] = { "moderator" } }) -- or each is told of each
+        crowd:set_handler(function(stanza)
+          local x = xmpp.xexpr.child(stanza, "x", MUC .. "#user")
+          for status in xmpp.xexpr.children(x, "status") do inside = inside + (status[2].code == "110" and 1 or 0) end
+        end)
+        for i = 1, 1000 do
+          crowd:send { "presence", { from = ("user%d@%s/x"):format(i, s.component), to = jid .. "/nick" .. i },
+            { "x", { xmlns = MUC } } }
+        end
+        turn_until(function() return inside == 1000 end, "all of them come", 60)
+        assert.is_true(hers:config { [BROADCAST] = all })
+        local his = assert(muc.join(bob, jid, "pot", { timeout = 60 }))
+        assert.equal(1002, count(his))
+        assert(hers:kick("nick1000", "one less"))
+        turn_until(function() return not his.occupants.nick1000 end, "one goes", 60)
+        assert(hers:destroy())
+        turn_until(function() return muc.use(bob).rooms[jid] == nil end, "the end", 60)
+      end)
+    end
+  end)
+
   describe("a server that is started anew", function()
     it("has its bot in all 20 rooms again, each told once, and nothing said is lost without a word", function()
       local alice, rooms = login "alice", {}

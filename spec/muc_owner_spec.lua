@@ -173,6 +173,89 @@ describe("an owner", function()
   end))
 end)
 
+describe("a room's archive", function()
+  local function texts(page)
+    local out = {}
+    for i, m in ipairs(page) do out[i] = m.text end
+    return table.concat(out, " ")
+  end
+
+  local function entered(t)
+    local service, room = enter(t, nil, { occupants = { "anna" } })
+    for i = 1, 7 do
+      service:says("anna", tostring(i))
+      t:advance(60)
+    end
+    return service, room
+  end
+
+  it("is read by pages, backwards and forwards", testing.around(function(t)
+    local service, room = entered(t)
+    local page = assert(room:history { max = 3 })
+    assert.equal("5 6 7", texts(page))
+    assert.same({ false, 7, service.history[5].stanza_id }, { page.complete, page.count, page.first })
+    page = assert(room:history { max = 3, before = page.first })
+    assert.equal("2 3 4", texts(page))
+    page = assert(room:history { max = 3, before = page.first })
+    assert.equal("1", texts(page))
+    assert.is_true(page.complete)
+    page = assert(room:history { max = 3, after = page.last })
+    assert.equal("2 3 4", texts(page))
+    assert.equal("3 4", texts(assert(room:history { since = 1700000120, till = 1700000180 })))
+    local m = page[1]
+    assert.same({ "anna", true, false, 1700000060, service.history[2].stanza_id, service.occupants.anna.id, TEA },
+      { m.nick, m.history, m.own, m.stamp, m.archive_id, m.occupant_id, m.peer })
+    room:say "8"
+    t:expect { "message" }
+    assert.is_true(assert(room:history { max = 1 })[1].own)
+    refused("item-not-found", room:history { before = "gone" })
+  end))
+
+  it("is the room's answer to our question, and nobody else's", testing.around(function(t)
+    local _, room = entered(t)
+    local heard = 0
+    for _, event in ipairs { "message", "private", "status" } do room:on(event, function() heard = heard + 1 end) end
+    local function result(from, queryid, inner_from, kind)
+      local attrs = { xmlns = "urn:xmpp:mam:2", id = "x", queryid = queryid }
+      return { "message", { from = from, to = ME }, { "result", attrs,
+        { "forwarded", { xmlns = "urn:xmpp:forward:0" }, { "message", { xmlns = "jabber:client",
+          type = kind or "groupchat", from = inner_from or TEA .. "/anna" }, { "body", {}, "said" } } } } }
+    end
+    local id
+    t:on({ "iq", { type = "set" }, { "query", { xmlns = "urn:xmpp:mam:2" } } }, function(x)
+      id = x[3][2].queryid
+      t.server:say_stanza(result(TEA .. "/anna", id))
+      t.server:say_stanza(result("tea2@rooms.example.net", id))
+      t.server:say_stanza(result(TEA, "another"))
+      t.server:say_stanza(result(TEA, nil))
+      t.server:say_stanza(result(TEA, id, "boss@example.net/pc"))
+      t.server:say_stanza(result(TEA, id, TEA))
+      t.server:say_stanza(result(TEA, id, nil, "chat"))
+      for _ = 1, 3 do t.server:say_stanza(result(TEA, id)) end
+      return { "fin", { xmlns = "urn:xmpp:mam:2" } }
+    end)
+    local page = assert(room:history { max = 2 })
+    assert.equal("said said", texts(page))
+    assert.is_false(page.complete)
+    t:receive(result(TEA, id)) -- it is over
+    assert.equal(2, #page)
+    assert.equal(0, heard)
+  end))
+
+  it("that answers something else is told so", testing.around(function(t)
+    local _, room = entered(t)
+    local answer
+    t:on({ "iq", { type = "set" }, { "query", { xmlns = "urn:xmpp:mam:2" } } }, function() return answer end)
+    refused("bad-format", room:history())
+    answer = { "fin", { xmlns = "urn:other" } }
+    refused("bad-format", room:history())
+    raises(function() room:history { max = 0 } end, "bad option 'max' of 'history' (1 to 1,000 expected)")
+    raises(function() room:history { with = "x" } end, "'history' has no option 'with'")
+    raises(function() room:history { before = "a", after = "b" } end,
+      "options 'before' and 'after' of 'history' exclude one another")
+  end))
+end)
+
 describe("inviting", function()
   it("is done through the room by who is in it", testing.around(function(t)
     local service, room = enter(t, "owner", { config = { members_only = true } })

@@ -2,6 +2,7 @@
 -- roles and affiliations (XEP-0045 8 to 10), configuration, moderation (XEP-0425), registration. Required by
 -- xmpp.testing.room alone.
 
+local archive = require "xmpp.testing.room.archive"
 local core = require "xmpp.load"
 local form = require "xmpp.form"
 local hall = require "xmpp.testing.room.hall"
@@ -31,6 +32,7 @@ function M.features(room)
     config.whois == "anyone" and "muc_nonanonymous" or "muc_semianonymous" }
   if room.stanza_ids then out[#out + 1] = hall.STANZA_ID end
   if room.occupant_ids then out[#out + 1] = hall.OCCUPANT_ID end
+  if room.stanza_ids then out[#out + 1] = archive.MAM end
   if room.moderation then out[#out + 1] = hall.MODERATE end
   for _, feature in ipairs(room.more_features) do out[#out + 1] = feature end
   return out
@@ -273,7 +275,8 @@ end
 
 -- Asking
 
-local known = { ["get " .. INFO] = info, ["get " .. ITEMS] = items, ["get " .. hall.ADMIN] = get_items,
+local known = { ["set " .. archive.MAM] = function(room, stanza) archive.ask(room, stanza, reply) end,
+  ["get " .. INFO] = info, ["get " .. ITEMS] = items, ["get " .. hall.ADMIN] = get_items,
   ["set " .. hall.ADMIN] = set_items, ["get " .. hall.OWNER] = own, ["set " .. hall.OWNER] = own,
   ["get " .. REGISTER] = register, ["set " .. REGISTER] = register, ["set " .. hall.MODERATE] = moderate,
   ["get " .. PING] = function(room, stanza) reply(room, stanza) end }
