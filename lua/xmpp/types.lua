@@ -110,14 +110,13 @@ function Jid:with_resource(resource) end
 
 --- A presence that was heard (RFC 6121 4.7).
 ---@class xmpp.Presence
----@field jid string whose, prepared
 ---@field type "unavailable"|"error"|nil nil: it is there
 ---@field show "away"|"chat"|"dnd"|"xa"|nil
 ---@field status string? cut at 4,096 bytes
 ---@field priority integer? -128 to 127; nil where it isn't there
 ---@field since number when that was said: by its stamp (XEP-0203), else when it came
 ---@field idle_since number? since when nobody has been active there (XEP-0319)
----@field caps string? node and hash of what it can do (XEP-0115): see `caps.of`
+---@field caps string? the hash of what it can do (XEP-0115): see `caps.of`
 ---@field error string? the condition of an error
 
 ---@alias xmpp.FieldKind
