@@ -1,8 +1,8 @@
 -- enter: the way into a room (XEP-0045 7.2), the first time and again. Presences come, our own (110), the history,
 -- the subject; then what comes is live.
 --
--- own.entry, as long as that takes: { nick = that we ask for, as_written = the same by a server of RFC 6122, id = of our
--- presence, crowd = who is there, self = our own presence as read, or maybe = the one that has our nick (services
+-- own.entry, as long as that takes: { nick = that we ask for, as_written = the same by a server of RFC 6122, id = of
+-- our presence, crowd = who is there, self = our own presence as read, or maybe = the one that has our nick (services
 -- without 110), subject = text, "" for none, again = have we been in before?, created = is it we who have created the
 -- room?, grace = timer, failed = is it over?, why = for what we were put out meanwhile, done = a promise of true, or
 -- "created", or nil, err }.
