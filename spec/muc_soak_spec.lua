@@ -23,7 +23,7 @@ for _, name in ipairs { "prosody", "ejabberd" } do
 
     it("has a bot back in its rooms when it has been restarted", function()
       local f = passes(s, { seconds = 12, pause = 3, restarts = 2 })
-      assert.is_true(f.rebound >= 2 and f.rejoined >= 10)
+      assert.is_true(f.rebound >= 1 and f.rejoined >= 5)
     end)
   end, { extra_conf = soak_rooms.CONF[name], limit = 600 }, { name })
 end

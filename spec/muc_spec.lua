@@ -349,6 +349,9 @@ describe("who is in a room", function()
     assert.same({ nick = "anna", show = "dnd", status = "busy", affiliation = "none", role = "visitor" }, what[1])
     assert.same({ show = false, status = false, affiliation = "owner", role = "moderator",
       jid = "anna@example.net/pc" }, what[2])
+    t:receive(("<presence from='%s/anna'><show>asleep</show><x xmlns='%s'/></presence>"):format(TEA, USER))
+    assert.is_nil(room.occupants.anna.show)
+    assert.equal("change anna", heard())
     says(t, "kettle", nil, "<item affiliation='admin' role='moderator'/>", { 110 })
     assert.same({ "admin", "moderator", "change kettle" }, { room.affiliation, room.role, heard() })
     local why
@@ -406,6 +409,9 @@ describe("who is in a room", function()
     t:receive(("<presence from='%s/eve'><x xmlns='urn:x'><item affiliation='owner' role='moderator' "
       .. "jid='boss@example.net'/></x></presence>"):format(TEA))
     assert.same({ nick = "eve" }, room.occupants.eve)
+    says(t, "eve", nil, "<item xmlns='urn:x' affiliation='owner' role='moderator'/><status xmlns='urn:x' code='110'/>")
+    assert.same({ nick = "eve" }, room.occupants.eve)
+    assert.equal("kettle", room.nick)
     says(t, "eve", nil, "<item affiliation='god' role='king' jid='@@'/>")
     assert.same({ nick = "eve", affiliation = "none", role = "none" }, room.occupants.eve)
     -- from elsewhere
@@ -555,7 +561,9 @@ describe("who is in a room", function()
     assert.is_false(disco.allows(t.conn, TEA .. "/bert"))
     assert.is_false(disco.allows(t.conn, TEA))
     assert.is_false(disco.allows(t.conn, "cake@rooms.example.net/anna"))
-    leave(t, room)
+    gone(t, "kettle", nil, { 110, 333 })
+    assert.is_false(disco.allows(t.conn, TEA .. "/anna"))
+    room:leave()
     assert.is_false(disco.allows(t.conn, TEA .. "/anna"))
   end))
 
@@ -619,5 +627,27 @@ describe("a nick", function()
     local none, err = room:set_nick "c"
     assert.is_nil(none)
     assert.equal("not-acceptable", err.condition)
+  end))
+end)
+
+describe("our status", function()
+  it("is told to the rooms, too, once they know us", testing.around(function(t)
+    local room, service = joined(t, nil, { occupants = { "anna" } })
+    local other = t:room("two@rooms.example.net")
+    local quiet = join(t, nil, { presence = { status = "mine" } }, "two@rooms.example.net").room
+    t:advance(1)
+    presence.set(t.conn, { show = "dnd", status = "busy" })
+    t:expect { "presence", {}, { "show", {}, "dnd" } }
+    assert.same({ "dnd", "busy" }, { service.occupants.kettle.show, service.occupants.kettle.status })
+    assert.equal("mine", other.occupants.kettle.status)
+    assert.same({ "dnd", "busy" }, { room.occupants.kettle.show, room.occupants.kettle.status })
+    presence.send(t.conn, "anna@example.net", { show = "away" }) -- for one alone
+    t:expect { "presence", { to = "anna@example.net" } }
+    assert.equal("dnd", service.occupants.kettle.show)
+    t:reconnect { new = true }
+    t:expect { "presence", {}, { "show", {}, "dnd" } }
+    t:advance(1)
+    assert.is_true(room.joined and quiet.joined)
+    assert.equal("dnd", service.occupants.kettle.show) -- it has come back with that
   end))
 end)
