@@ -215,30 +215,31 @@ describe("a room's archive", function()
     local _, room = entered(t)
     local heard = 0
     for _, event in ipairs { "message", "private", "status" } do room:on(event, function() heard = heard + 1 end) end
-    local function result(from, queryid, inner_from, kind)
+    local function result(text, from, queryid, inner_from, kind)
       local attrs = { xmlns = "urn:xmpp:mam:2", id = "x", queryid = queryid }
       return { "message", { from = from, to = ME }, { "result", attrs,
         { "forwarded", { xmlns = "urn:xmpp:forward:0" }, { "message", { xmlns = "jabber:client",
-          type = kind or "groupchat", from = inner_from or TEA .. "/anna" }, { "body", {}, "said" } } } } }
+          type = kind or "groupchat", from = inner_from or TEA .. "/anna" }, { "body", {}, text } } } } }
     end
     local id
     t:on({ "iq", { type = "set" }, { "query", { xmlns = "urn:xmpp:mam:2" } } }, function(x)
       id = x[3][2].queryid
-      t.server:say_stanza(result(TEA .. "/anna", id))
-      t.server:say_stanza(result("tea2@rooms.example.net", id))
-      t.server:say_stanza(result(TEA, "another"))
-      t.server:say_stanza(result(TEA, nil))
-      t.server:say_stanza(result(TEA, id, "boss@example.net/pc"))
-      t.server:say_stanza(result(TEA, id, TEA))
-      t.server:say_stanza(result(TEA, id, nil, "chat"))
-      for _ = 1, 3 do t.server:say_stanza(result(TEA, id)) end
+      t.server:say_stanza(result("forged", TEA .. "/anna", id))
+      t.server:say_stanza(result("forged", "tea2@rooms.example.net", id))
+      t.server:say_stanza(result("forged", TEA, "another"))
+      t.server:say_stanza(result("forged", TEA, nil))
+      t.server:say_stanza(result("forged", TEA, id, "boss@example.net/pc"))
+      t.server:say_stanza(result("forged", TEA, id, TEA))
+      t.server:say_stanza(result("forged", TEA, id, nil, "chat"))
+      for _ = 1, 3 do t.server:say_stanza(result("said", TEA, id)) end
       return { "fin", { xmlns = "urn:xmpp:mam:2" } }
     end)
-    local page = assert(room:history { max = 2 })
-    assert.equal("said said", texts(page))
+    local page = assert(room:history { max = 5 })
+    assert.equal("said said said", texts(page))
     assert.is_false(page.complete)
-    t:receive(result(TEA, id)) -- it is over
-    assert.equal(2, #page)
+    t:receive(result("forged", TEA, id)) -- it is over
+    assert.equal(3, #page)
+    assert.equal("said said", texts(assert(room:history { max = 2 })))
     assert.equal(0, heard)
   end))
 
