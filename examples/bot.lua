@@ -15,5 +15,6 @@ room:on("message", function(m)
   if commands[name] and not (m.own or m.history) then room:say(commands[name](rest)) end
 end)
 room:on("removed", function(why) if not why.returns then xmpp.quit() end end) -- somebody has sent it away
+io.stderr:write("bot: ", room.jid, "\n")
 if not xmpp.run() then conn:stop() return end -- by Ctrl-C
 assert(conn:receive())

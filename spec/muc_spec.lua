@@ -9,7 +9,8 @@ local testing = require "xmpp.testing"
 local xmpp = require "xmpp"
 
 local TEA, MUC, USER = rooms.TEA, "http://jabber.org/protocol/muc", "http://jabber.org/protocol/muc#user"
-local OWNER, ERRORS = "http://jabber.org/protocol/muc#owner", "urn:ietf:params:xml:ns:xmpp-stanzas"
+local INFO, OWNER, ERRORS = "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/muc#owner",
+  "urn:ietf:params:xml:ns:xmpp-stanzas"
 
 local announce, gone, inside, join, joined = rooms.announce, rooms.gone, rooms.inside, rooms.join, rooms.joined
 local knock, leave, refused, says, subject = rooms.knock, rooms.leave, rooms.refused, rooms.says, rooms.subject
@@ -348,6 +349,9 @@ describe("who is in a room", function()
     assert.same({ nick = "anna", show = "dnd", status = "busy", affiliation = "none", role = "visitor" }, what[1])
     assert.same({ show = false, status = false, affiliation = "owner", role = "moderator",
       jid = "anna@example.net/pc" }, what[2])
+    t:receive(("<presence from='%s/anna'><show>asleep</show><x xmlns='%s'/></presence>"):format(TEA, USER))
+    assert.is_nil(room.occupants.anna.show)
+    assert.equal("change anna", heard())
     says(t, "kettle", nil, "<item affiliation='admin' role='moderator'/>", { 110 })
     assert.same({ "admin", "moderator", "change kettle" }, { room.affiliation, room.role, heard() })
     local why
@@ -513,6 +517,39 @@ describe("who is in a room", function()
     leave(t, got.room)
   end))
 
+  -- A server of RFC 6122: "straße" is "strasse" to it, and "ﬁsh" "fish".
+  it("may be written otherwise by the server, as we may", testing.around(function(t)
+    local disco = require "xmpp.disco"
+    local named, theirs, fish = "stra\195\159e@rooms.example.net", "strasse@rooms.example.net", "\239\172\129sh"
+    t:on({ "iq", {}, { "query", { xmlns = INFO } } }, function() return { "query", { xmlns = INFO } } end)
+    local function presence_of(nick, kind, children)
+      t:receive(("<presence from='%s/%s'%s>%s</presence>"):format(theirs, nick, kind and " type='" .. kind .. "'" or "",
+        children or ("<x xmlns='%s'/>"):format(USER)))
+    end
+    local got = join(t, fish, nil, named)
+    t:expect { "presence", { to = named .. "/" .. fish } }
+    presence_of("fish", "error", ("<error type='auth'><forbidden xmlns='%s'/></error>"):format(ERRORS))
+    assert.equal("forbidden", got.err.condition)
+    got = join(t, fish, nil, named)
+    t:expect { "presence", { to = named .. "/" .. fish } }
+    presence_of "fish" -- without 110
+    t:receive(("<message type='groupchat' from='%s'><subject/></message>"):format(theirs))
+    local room = assert(got.room)
+    assert.same({ named, "fish" }, { room.jid, room.nick })
+    presence_of "\239\172\130at"
+    assert.is_truthy(room.occupants["\239\172\130at"])
+    presence_of "flat"
+    assert.is_true(disco.allows(t.conn, theirs .. "/flat"))
+    assert.is_nil((room:whisper("\239\172\128", "x")))
+    presence_of "ff"
+    assert.is_string(room:whisper("\239\172\128", "x"))
+    t:expect { "message", { to = named .. "/ff" } }
+    xmpp.spawn(function() room:leave() end)
+    t:expect { "presence", { type = "unavailable" } }
+    presence_of("fish", "unavailable")
+    assert.same({}, muc.use(t.conn).spelled)
+  end))
+
   it("may know that we are there, who isn't may not", testing.around(function(t)
     local disco = require "xmpp.disco"
     local room = inside(t)
@@ -521,7 +558,9 @@ describe("who is in a room", function()
     assert.is_false(disco.allows(t.conn, TEA .. "/bert"))
     assert.is_false(disco.allows(t.conn, TEA))
     assert.is_false(disco.allows(t.conn, "cake@rooms.example.net/anna"))
-    leave(t, room)
+    gone(t, "kettle", nil, { 110, 333 })
+    assert.is_false(disco.allows(t.conn, TEA .. "/anna"))
+    room:leave()
     assert.is_false(disco.allows(t.conn, TEA .. "/anna"))
   end))
 

@@ -1,6 +1,8 @@
 -- presence: what is said, in new sessions too, and what is kept of what others say; with a server that does as it is
 -- told and peers that do not.
 
+local caps = require "xmpp.caps"
+local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
 local presence = require "xmpp.presence"
 local stage = require "spec.support.stage"
@@ -102,6 +104,21 @@ describe("presence.set", function()
     presence.set(t.conn, { status = "five" })
     t:resume()
     assert.same({ "presence", {}, { "status", {}, "five" } }, t:expect { "presence" })
+    t:nothing()
+  end))
+
+  it("has caps, which announces in a new session what changes in it", testing.around(function(t)
+    local C = { "c", { xmlns = "urn:xmpp:caps" } }
+    ext.use(t.conn, presence)
+    ext.use(t.conn, caps)
+    presence.set(t.conn, { status = "one" })
+    local before = t:expect { "presence", {}, { "status", {}, "one" }, C }
+    t:reconnect { new = true }
+    assert.same(before, t:expect { "presence", {}, { "status", {}, "one" }, C })
+    disco.add(t.conn, "urn:example:tea")
+    t:advance(1)
+    local after = t:expect { "presence", {}, { "status", {}, "one" }, C }
+    assert.is_false(xexpr.equal(before, after))
     t:nothing()
   end))
 
@@ -218,6 +235,17 @@ describe("presence.before", function()
     assert.equal(2, n)
   end))
 
+  it("is for nothing where it is cleared meanwhile", testing.around(function(t)
+    presence.before(t.conn, function() xmpp.sleep(1) end)
+    xmpp.spawn(presence.set, t.conn, {})
+    t:nothing()
+    assert.is_true(presence.clear(t.conn))
+    t:advance(2)
+    t:nothing()
+    presence.set(t.conn, { show = "chat" })
+    t:expect { "presence", {}, { "show", {}, "chat" } }
+  end))
+
   it("doesn't hang with who came first", function()
     if not coroutine.close then return end -- luacheck: ignore
     testing.around(function(t)
@@ -284,6 +312,26 @@ describe("presence.send", function()
     assert.same({}, told())
   end))
 
+  it("lets those know what we are who know that we are there", testing.around(function(t)
+    ext.use(t.conn, disco)
+    local function ask(from)
+      t:receive { "iq", { type = "get", id = "1", from = from },
+        { "query", { xmlns = "http://jabber.org/protocol/disco#info" } } }
+      return t:expect({ "iq" })[2].type
+    end
+    assert.equal("error", ask(ANNA .. "/pc"))
+    presence.send(t.conn, ANNA .. "/pc")
+    assert.is_true(t:expect({ "presence" })[2].to == ANNA .. "/pc")
+    assert.same({ "result", "error" }, { ask(ANNA .. "/pc"), ask(EVE .. "/pc") })
+    presence.send(t.conn, ANNA, { type = "unavailable" })
+    t:expect { "presence" }
+    assert.equal("error", ask(ANNA .. "/pc"))
+    presence.send(t.conn, ANNA)
+    t:expect { "presence" }
+    ext.drop(t.conn, presence)
+    assert.equal("error", ask(ANNA .. "/pc"))
+  end))
+
   it("has no more than so many addresses kept", testing.around(function(t)
     ext.use(t.conn, presence, { max_directed = 2 })
     for i = 1, 3 do
@@ -309,9 +357,9 @@ describe("presence keeps", function()
       <delay xmlns='urn:xmpp:delay' stamp='2023-11-14T22:12:20Z'/>]])
     come(t, "ANNA@example.net/Phone")
     assert.same({ ANNA .. "/pc dnd", ANNA .. "/Phone online" }, told())
-    assert.same({ pc = { jid = ANNA .. "/pc", show = "dnd", status = "busy", priority = 7, since = 1699999940,
-      idle_since = 1699999400, caps = "http://psi-im.org#abc=" },
-      Phone = { jid = ANNA .. "/Phone", priority = 0, since = t:now() } }, presence.of(t.conn, ANNA))
+    assert.same({ pc = { show = "dnd", status = "busy", priority = 7, since = 1699999940,
+      idle_since = 1699999400, caps = "abc=" },
+      Phone = { priority = 0, since = t:now() } }, presence.of(t.conn, ANNA))
     assert.equal("busy", presence.of(t.conn, "anna@EXAMPLE.net/pc").status)
     assert.is_nil(presence.of(t.conn, ANNA .. "/phone"))
     come(t, ANNA .. "/pc", "unavailable", "<status>gone</status>")
@@ -329,13 +377,15 @@ describe("presence keeps", function()
       for _, kind in ipairs { false, "unavailable", "error" } do come(t, from, kind or nil) end
     end
     t:receive "<presence><status>from nobody</status></presence>"
+    come(t, ANNA .. "/pc")
+    told()
     t:receive(("<presence from='@'/><presence from='%s/pc' type='invisible'/>"):format(ANNA))
     for _, kind in ipairs { "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe" } do
       come(t, ANNA, kind)
       come(t, ANNA .. "/pc", kind)
     end
     assert.same({}, told())
-    assert.equal("", resources(t, ANNA))
+    assert.equal("pc", resources(t, ANNA))
     assert.equal("", resources(t, EVE))
   end))
 
@@ -384,7 +434,8 @@ describe("presence keeps", function()
     assert.equal(4096, #of("<status>" .. ("a"):rep(5000) .. "</status>").status)
     local status = of("<status>a" .. ("\226\130\172"):rep(2000) .. "</status>").status
     assert.equal("a" .. ("\226\130\172"):rep(1365), status) -- no half of a character
-    assert.is_nil(of(("<c xmlns='http://jabber.org/protocol/caps' node='%s' ver='x'/>"):format(("n"):rep(600))).caps)
+    assert.is_nil(of(("<c xmlns='http://jabber.org/protocol/caps' node='x' ver='%s'/>"):format(("n"):rep(129))).caps)
+    assert.is_nil(of("<c xmlns='urn:x' node='x' ver='x'/>").caps)
     assert.equal(t:now(), of("<delay xmlns='urn:xmpp:delay' stamp='2099-01-01T00:00:00Z'/>").since)
     assert.equal(t:now(), of("<delay xmlns='urn:xmpp:delay' stamp='yesterday'/>").since)
     assert.is_nil(of("<idle xmlns='urn:xmpp:idle:1' since='x'/>").idle_since)
@@ -421,6 +472,28 @@ describe("presence keeps", function()
     come(t, "icq.example.net", "unavailable")
     assert.same({}, presence.of(t.conn, "icq.example.net"))
     assert.equal(2, #told())
+  end))
+
+  it("whom the server spells otherwise, never the other way round", testing.around(function(t)
+    local told = heard(t)
+    local off = presence.keep(t.conn, "straße@example.net")
+    come(t, "strasse@example.net/x", nil, "<show>away</show>")
+    assert.same({ "strasse@example.net/x away" }, told())
+    assert.equal("away", presence.of(t.conn, "straße@example.net").x.show)
+    assert.is_true(off())
+    assert.equal("", resources(t, "strasse@example.net"))
+    presence.keep(t.conn, "strasse@example.net")
+    come(t, "straße@example.net/x")
+    assert.same({}, told())
+    presence.send(t.conn, "maß@example.net")
+    presence.send(t.conn, "maß@example.net", { status = "again" })
+    come(t, "mass@example.net/x")
+    assert.same({ "mass@example.net/x online" }, told())
+    presence.send(t.conn, "maß@example.net", { type = "unavailable" })
+    come(t, "mass@example.net/x")
+    assert.same({}, told())
+    assert.equal("", resources(t, "mass@example.net"))
+    t:sent()
   end))
 
   it("for as long as somebody wants it", testing.around(function(t)
@@ -517,7 +590,7 @@ describe("presence's options and what it keeps", function()
       come(t, ANNA .. "/pc")
       saved = ext.save(t.conn)
     end)()
-    assert.same({ presence = { last = { status = "one" }, by = { [ANNA] = { pc = { jid = ANNA .. "/pc", priority = 0,
+    assert.same({ presence = { last = { status = "one" }, by = { [ANNA] = { pc = { priority = 0,
       since = 1700000000 } } } } }, saved)
     testing.around(function(t)
       ext.load(t.conn, saved)
@@ -534,6 +607,29 @@ describe("presence's options and what it keeps", function()
       t:nothing()
     end)()
   end)
+end)
+
+describe("presence in another process", function()
+  it("needs no word where the session goes on", testing.around(function(t)
+    presence.set(t.conn, { status = "one" })
+    t:expect { "presence" }
+    presence.keep(t.conn, ANNA)
+    come(t, ANNA .. "/pc", nil, "<show>away</show>")
+    local kept, saved = ext.save(t.conn), assert(t.conn:save())
+    t.intercept = true -- what goes on with it is another connection of this test's
+    local conn = assert(xmpp.resume(saved, "secret", { reconnect = true }))
+    assert.equal(1, conn:info().resumed)
+    ext.load(conn, kept)
+    ext.use(conn, presence)
+    t:nothing()
+    assert.same({ status = "one" }, presence.last(conn))
+    assert.equal("away", presence.of(conn, ANNA).pc.show)
+    presence.set(conn, { status = "two" })
+    t:expect { "presence", {}, { "status", {}, "two" } }
+    t:reconnect { new = true }
+    t:expect { "presence", {}, { "status", {}, "two" } }
+    assert.same({}, presence.of(conn, ANNA))
+  end))
 end)
 
 describe("presence.stanza", function()

@@ -52,7 +52,7 @@ function M.start(st, conn, opts)
   if opts.accept ~= nil and type(opts.accept) ~= "function" then
     error(("bad option 'accept' (function expected, got %s)"):format(type(opts.accept)), 0)
   end
-  st.rooms, st.accept = {}, opts.accept
+  st.rooms, st.spelled, st.accept = {}, {}, opts.accept
   rooms.run("start", st, conn)
 end
 

@@ -110,13 +110,20 @@ function M.format(seconds)
     rest % 60, ms > 0 and (".%03d"):format(ms) or "")
 end
 
---- What time it is, by the clock on the wall; in a test (xmpp.testing) by the test's.
+local turn, wall -- of the loop, by its own clock; what the wall's was then
+
+--- What time it is by the clock on the wall, when the loop's present turn began; in a test (xmpp.testing) by the
+--- test's.
 ---@return number seconds since 1970
 function M.now()
   local of_test = core.clock()
   if of_test then return of_test end
-  local _, wall = core.clocks()
-  return wall / 1000
+  local now = core.now()
+  if now ~= turn then
+    local _, ms = core.clocks()
+    turn, wall = now, ms / 1000
+  end
+  return wall
 end
 
 --- How far this machine's own time is from UTC, as XEP-0202 wants it: "+01:00". Without an os library "Z".

@@ -110,14 +110,13 @@ function Jid:with_resource(resource) end
 
 --- A presence that was heard (RFC 6121 4.7).
 ---@class xmpp.Presence
----@field jid string whose, prepared
 ---@field type "unavailable"|"error"|nil nil: it is there
 ---@field show "away"|"chat"|"dnd"|"xa"|nil
 ---@field status string? cut at 4,096 bytes
 ---@field priority integer? -128 to 127; nil where it isn't there
 ---@field since number when that was said: by its stamp (XEP-0203), else when it came
 ---@field idle_since number? since when nobody has been active there (XEP-0319)
----@field caps string? node and hash of what it can do (XEP-0115): see `caps.of`
+---@field caps string? the hash of what it can do (XEP-0115): see `caps.of`
 ---@field error string? the condition of an error
 
 ---@alias xmpp.FieldKind
@@ -738,6 +737,62 @@ function xmpp.every(seconds, f) end
 --- default, to stderr
 ---@return function? before who it was, to be called in its turn, or to be set again
 function xmpp.on_error(f) end
+
+-- Rooms
+
+--- Who is in a room. `jid` as the room tells it, where we may see it; `id` (XEP-0421) and `hats` (XEP-0317) only where the
+--- room announces them.
+---@class xmpp.Occupant
+---@field nick string prepared; it may be anybody's as soon as its owner has left
+---@field jid string? his address, prepared
+---@field role "moderator"|"participant"|"visitor"|"none"|nil
+---@field affiliation "owner"|"admin"|"member"|"outcast"|"none"|nil
+---@field show "away"|"chat"|"dnd"|"xa"|nil
+---@field status string?
+---@field id string? the same for the same person, whatever his nick
+---@field hats { uri: string?, title: string? }[]?
+
+--- Why somebody, or we, left a room, as the room says it.
+---@class xmpp.RoomWhy
+---@field code integer? 301 (ban), 307 (kick), 321, 322 (no member any more), 332 (the service ends), 333 (an error)
+---@field reason string?
+---@field by string? nick or address of who has done it
+---@field destroyed boolean? there is no such room any more
+---@field alternative string? another one, that goes on instead of it
+---@field err xmpp.Error? (of our own) how it was found out, where the room has said nothing
+---@field returns boolean? (of our own) do we come back by ourselves?
+
+--- A room that we are in, or come back to: see xmpp.muc. Its fields are to be read and not written; its methods are in
+--- the files of xmpp/muc.
+---@class xmpp.Room
+---@field jid string prepared
+---@field nick string ours, as the room has it
+---@field joined boolean are we in it now?
+---@field subject string?
+---@field role string? ours
+---@field affiliation string? ours
+---@field features table<string, true>? nil until the room has told them
+---@field occupants table<string, xmpp.Occupant> by nick, we ourselves among them
+---@field beyond integer how many there are besides, who have no place in `occupants`
+
+--- Options of muc.join.
+---@class xmpp.JoinOpts
+---@field password? string
+--- how many messages of the history are wanted, or { messages =, since = (seconds since 1970), bytes = }: not more than
+--- each of these (0)
+---@field history? integer|{ messages: integer?, since: number?, bytes: integer? }
+--- come back by ourselves where that is right; "kicked": from a kick, too, twice, a minute apart (true)
+---@field rejoin? boolean|"kicked"
+---@field nicks? fun(nick: string, n: integer): string? the next nick, when n were taken (nick, nick_, nick__)
+---@field ping? number seconds of silence, after which the room is asked whether we are in it; 0: never (900)
+--- what becomes of a room that we create by entering it: "refuse": it is destroyed again, and joining fails; "default": it
+--- is opened as it is; a function of its form (see xmpp.form) gives the answers (refuse)
+---@field create? "refuse"|"default"|fun(form: xmpp.Form): table<string, any>?
+---@field presence? { show: string?, status: string?, priority: integer? } for this room (what presence.set has set)
+---@field timeout? number seconds (30)
+---@field max_occupants? integer who are known; the rest is counted, up to ten times as many (10,000)
+---@field max_waiting? integer messages that wait until we are in the room (100)
+---@field max_age? number seconds that a message may wait (600)
 
 -- Tests
 

@@ -230,7 +230,8 @@ local function figures(run, v)
   local info = run.conn:info()
   return { server = run.server.name, cuts = run.cuts, resumed = info.resumed, rebound = info.rebound,
     rejoined = run.rejoined, asked = tonumber(v and v.ASKED or 0), answered = count(run.answered),
-    heard = tonumber(v and v.ANSWERED or 0), failed = count(run.ends, "failed"), resent = run.resent, excused = count(run.excused),
+    heard = tonumber(v and v.ANSWERED or 0), failed = count(run.ends, "failed"), resent = run.resent,
+    excused = count(run.excused),
     seconds = uptime() - run.began }
 end
 

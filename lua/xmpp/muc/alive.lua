@@ -74,7 +74,9 @@ local function try(room, conn)
   local ok, err, why = enter.try(room, conn, true, core.now() + own.opts.timeout)
   if ok or own.state ~= "out" then return true end
   if err.layer == "closed" then return true end -- there will be another session, or none
-  if why and not may_return(own, why) or FINAL[err.condition] then
+  local final = FINAL[err.condition]
+  if why then final = not may_return(own, why) end
+  if final then
     why = why or {}
     why.err = err
     out_for_good(room, why)

@@ -14,6 +14,7 @@ local iq = require "xmpp.iq"
 local presence = require "xmpp.muc.presence"
 local said = require "xmpp.presence"
 local rooms = require "xmpp.muc.room"
+local spelling = require "xmpp.spelling"
 local state = require "xmpp.muc.state"
 local time = require "xmpp.time"
 local xexpr = require "xmpp.xexpr"
@@ -104,7 +105,7 @@ local function finish(room)
   local entry, before = own.entry, own.crowd or own.entry.crowd
   if entry.grace then entry.grace:cancel() end
   own.entry, own.state, own.joined_at, own.active = nil, "in", core.now(), core.now()
-  own.rebound = conn and conn:info().rebound
+  own.session = conn and conn:info().rebound
   if room.features then state.vouch_all(entry.crowd, room.features) end
   state.set(room, entry.crowd)
   state.is_us(room, entry.crowd.occupants[entry.self.nick])
@@ -159,13 +160,21 @@ local function refusal(stanza)
   return err
 end
 
-local function here(room, entry, p)
+-- Is it from the address that we knocked by, as servers may write it?
+local function is_wanted(room, entry, p, stanza)
+  if p.nick == entry.nick then return true end
+  local named = rooms.address(room, entry.nick)
+  return named ~= nil and spelling.is(named, stanza[2].from)
+end
+
+local function here(room, entry, p, stanza)
   local own = rooms.own(room)
   local us = p.codes[110]
-  local most = not us and p.nick ~= entry.nick and own.opts.max_occupants or nil
+  local wanted = not us and is_wanted(room, entry, p, stanza)
+  local most = not us and not wanted and own.opts.max_occupants or nil
   state.put(entry.crowd, p, room.features, most)
   if not us then
-    if p.nick == entry.nick and not entry.self then entry.maybe = p end
+    if wanted and not entry.self then entry.maybe = p end
   elseif not entry.self then
     entry.self, entry.created = p, p.codes[201]
     if entry.created then entry.done:resolve "created" end
@@ -195,9 +204,10 @@ function M.presence(room, p, stanza)
   if not entry or entry.failed then return end
   if p.type == "error" then
     local id = stanza[2].id
-    if (p.nick == nil or p.nick == entry.nick) and (id == nil or id == entry.id) then fail(entry, refusal(stanza)) end
+    local ours = p.nick == nil or is_wanted(room, entry, p, stanza)
+    if ours and (id == nil or id == entry.id) then fail(entry, refusal(stanza)) end
   elseif p.nick and p.type == nil then
-    here(room, entry, p)
+    here(room, entry, p, stanza)
   elseif p.nick and p.type == "unavailable" then
     gone(room, entry, p)
   end
@@ -295,7 +305,7 @@ function M.over(room, err)
   if own.state == "over" then return end
   own.state, room.joined = "over", false
   for _, off in ipairs(own.offs or {}) do off() end
-  if own.st.rooms[own.key] == room then own.st.rooms[own.key] = nil end
+  rooms.register(own.st, room, false)
   M.give_up(room, err or rooms.gone_error(room))
   rooms.run("ended", room, err)
   if own.settled then own.settled:resolve(nil, err) end

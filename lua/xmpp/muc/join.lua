@@ -49,8 +49,8 @@ end
 local function join_new(st, conn, jid, nick, opts)
   local room = rooms.new(st, conn, tostring(jid), nick, opts)
   local own = rooms.own(room)
-  own.key, own.settled = rooms.key(jid), xmpp.promise()
-  st.rooms[own.key] = room
+  own.settled = xmpp.promise()
+  rooms.register(st, room, true)
   enter.listen(room, conn)
   local ok, err = enter_first(room, conn)
   if not ok then
@@ -98,7 +98,7 @@ function M.functions.join(conn, room, nick, opts)
   end
   local st, closed = ext.use(conn, rooms.muc)
   if not st then return nil, closed end
-  local known = st.rooms[rooms.key(jid)]
+  local known = st.rooms[tostring(jid)]
   if known then return join_known(known, o, opts ~= nil) end
   return join_new(st, conn, jid, address.resourcepart, o)
 end
@@ -114,7 +114,7 @@ end
 function M.start(st, conn)
   st.allowed = disco.allow(conn, function(from)
     local jid = core.jid(from)
-    local room = jid and jid.resourcepart and st.rooms[rooms.key(jid:bare())]
+    local room = jid and jid.resourcepart and rooms.find(st, jid:bare())
     return room ~= nil and room and room.joined and room.occupants[jid.resourcepart] ~= nil
   end)
 end

@@ -206,8 +206,8 @@ end
 --- What comes from a room that we are in, and copies of it, are no messages between two people (XEP-0045 7.5): known by
 --- the rooms that we are in, and not by what is in it.
 function M.start(st, conn)
-  local in_rooms = st.rooms
-  st.not_chats = chat.rooms(conn, function(bare) return in_rooms[rooms.key(core.jid(bare))] ~= nil end)
+  local known = { rooms = st.rooms, spelled = st.spelled }
+  st.not_chats = chat.rooms(conn, function(bare) return rooms.find(known, core.jid(bare)) ~= nil end)
 end
 
 function M.stop(st) st.not_chats() end

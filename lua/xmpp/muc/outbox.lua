@@ -115,7 +115,7 @@ end
 -- In a new session we may learn of what was lost before the room is left for lost.
 local function can_send(own, conn)
   return own.state == "in" and not own.leaving and conn and conn:state() == "ready" and own.outbox.n < MOST_SENT
-    and own.rebound == conn:info().rebound
+    and own.session == conn:info().rebound
 end
 
 --- What waits is sent, as far as that can be.

@@ -14,7 +14,7 @@
 --   ended(room, err)         we are out of it for good, the handle is dead; err nil: we have left
 --   info(room)               room.features is there, or there anew
 --
--- `st` is the extension's state: st.rooms, by prepared bare address.
+-- `st` is the extension's state: st.rooms, by prepared bare address; st.spelled, by the key of all its spellings.
 --
 -- The room's public fields: jid (prepared bare address), nick (ours, as the room has it), joined (are we in it now?),
 -- subject (text or nil), affiliation, role (ours), features ({ [feature] = true }, nil until the room has told them),
@@ -31,7 +31,6 @@
 --   entry        while we enter, at first or again, until the subject or what stands for it: see enter.lua; nil else.
 --                Messages that come while there is one are history
 --   joined_at    core.now() of the last entry
---   rebound      the session in which that was: conn:info().rebound
 --   active       core.now() of the last stanza that has come from the room
 --   seen         seconds since 1970 of the last message of the room that was told of: message.lua writes it (of a
 --                live one time.now(), of one of the history its stamp), enter.lua asks for what came since. What comes
@@ -48,6 +47,7 @@
 
 local core = require "xmpp.load"
 local handle = require "xmpp.handle"
+local spelling = require "xmpp.spelling"
 
 local M = {}
 
@@ -97,10 +97,33 @@ end
 ---@return xmpp.Error
 function M.not_in(room) return nil, M.gone_error(room) end
 
---- What a room is found by in st.rooms.
+--- The room that an address is of which has arrived, as servers may write it (see spelling.lua).
+---@param st table
 ---@param jid xmpp.Jid bare
----@return string
-function M.key(jid) return tostring(jid) end
+---@return xmpp.Room?
+function M.find(st, jid)
+  local room = st.rooms[tostring(jid)] or st.spelled[spelling.key(jid)]
+  return room and spelling.is(room.jid, jid) and room or nil
+end
+
+--- The extension knows the room, or doesn't any more.
+function M.register(st, room, is_known)
+  for _, place in ipairs { { st.rooms, room.jid }, { st.spelled, spelling.key(room.jid) } } do
+    local by, key = place[1], place[2]
+    if is_known or by[key] == room then by[key] = is_known and room or nil end
+  end
+end
+
+--- The occupant of that nick, as programs name him.
+---@param room xmpp.Room
+---@param nick string
+---@return table?
+function M.occupant(room, nick)
+  local jid = M.address(room, nick)
+  if not jid then return nil end
+  local folded = core.jid(spelling.key(jid))
+  return room.occupants[jid.resourcepart] or folded and room.occupants[folded.resourcepart]
+end
 
 --- The rooms of now: while they are gone through, they may go.
 ---@return xmpp.Room[]

@@ -35,12 +35,12 @@ end
 local function load_room(st, conn, saved)
   local jid = core.jid(saved.jid)
   local address = jid and core.jid(("%s/%s"):format(saved.jid, saved.nick))
-  if not address or st.rooms[rooms.key(jid)] then return end
+  if not address or st.rooms[tostring(jid)] then return end
   local room = rooms.new(st, conn, tostring(jid), address.resourcepart, options.read(saved.opts, 1))
   local own = rooms.own(room)
-  own.key, own.state, own.held, own.loaded = rooms.key(jid), "out", nil, true
+  own.state, own.held, own.loaded = "out", nil, true
   own.seen, room.subject = tonumber(saved.seen), saved.subject
-  st.rooms[own.key] = room
+  rooms.register(st, room, true)
   enter.listen(room, conn)
   for _, x in ipairs(saved.waiting or {}) do outbox.put(room, x, {}) end
 end

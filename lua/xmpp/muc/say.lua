@@ -83,7 +83,9 @@ function M.methods.whisper(room, nick, what, opts)
   local conn, closed = rooms.conn(room)
   if not conn then return nil, closed end
   if own.state ~= "in" then return rooms.not_in(room) end
-  if not room.occupants[to.resourcepart] and not own.crowd.rest[to.resourcepart] then
+  local occupant = rooms.occupant(room, nick)
+  if occupant then x[2].to = rooms.address(room, occupant.nick) end -- as the room writes it
+  if not occupant and not own.crowd.rest[to.resourcepart] then
     return nil, core.error { layer = "stanza", condition = "item-not-found", type = "cancel", retry = false,
       text = ("there is no %s in the room %s"):format(core.shown(to.resourcepart), core.shown(room.jid)) }
   end

@@ -152,7 +152,7 @@ local function here(room, p)
     local o = M.rename(own.crowd, old, p.nick)
     if o then renamed(room, o, old) end
   end
-  local o, new, was = M.put(own.crowd, p, room.features, not us and own.opts.max_occupants or nil)
+  local o, new, was = M.put(own.crowd, p, room.features, own.opts.max_occupants)
   room.beyond = own.crowd.beyond
   if us and o then M.is_us(room, o) end
   if new and not us then return rooms.tell(room, "join", o) end

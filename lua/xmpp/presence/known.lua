@@ -1,7 +1,19 @@
 -- known: who of whom is there: the presences of those addresses that somebody wants to have kept, and of nobody else's.
 -- Bare addresses and their resources are prepared strings; "" stands for a sender that has no resource, a gateway.
+--
+-- Whom we name "straße", a server of RFC 6122 lets come as "strasse", and never the other way round (xmpp.spelling): so
+-- who is named is wanted under both names.
+
+local spelling = require "xmpp.spelling"
 
 local M = {}
+
+-- f(name) for each name by which who is named so may come.
+local function each_name(bare, f)
+  local folded = spelling.key(bare)
+  f(bare)
+  if folded ~= bare then f(folded) end
+end
 
 --- most: resources kept of a bare address.
 function M.new(most)
@@ -33,13 +45,15 @@ end
 
 --- Wants an address kept; several may. Gives what ends that.
 function M.want(known, bare)
-  known.wanted[bare] = (known.wanted[bare] or 0) + 1
-  local ended = false
+  local ended, wanted = false, known.wanted
+  each_name(bare, function(name) wanted[name] = (wanted[name] or 0) + 1 end)
   return function()
     if ended then return false end
     ended = true
-    known.wanted[bare] = known.wanted[bare] > 1 and known.wanted[bare] - 1 or nil
-    M.forget(known, bare)
+    each_name(bare, function(name)
+      wanted[name] = wanted[name] > 1 and wanted[name] - 1 or nil
+      M.forget(known, name)
+    end)
     return true
   end
 end
@@ -62,14 +76,26 @@ end
 
 --- Those whom we have told that we are there, for as long as this session lasts; no more than `most` of them.
 function M.direct(known, bare, most)
-  if known.directed[bare] or known.directed_n >= most then return end
-  known.directed[bare], known.directed_n = true, known.directed_n + 1
+  local directed = known.directed
+  if directed[bare] == bare or known.directed_n >= most then return end
+  known.directed_n = known.directed_n + 1
+  each_name(bare, function(name) directed[name] = directed[name] or bare end)
+  directed[bare] = bare
 end
 
 function M.undirect(known, bare)
-  if not known.directed[bare] then return end
-  known.directed[bare], known.directed_n = nil, known.directed_n - 1
-  M.forget(known, bare)
+  local directed = known.directed
+  if directed[bare] ~= bare then return end
+  known.directed_n = known.directed_n - 1
+  each_name(bare, function(name)
+    if directed[name] == bare then directed[name] = nil end
+    M.forget(known, name)
+  end)
+end
+
+--- The resources of an address that are there, by its name; nil: none.
+function M.of(known, bare)
+  return known.by[bare] or known.by[spelling.key(bare)]
 end
 
 --- Forgets everybody who is there, and whom we have told. Was anybody?
@@ -86,9 +112,13 @@ local function count(resources)
 end
 
 local function put(known, bare, resource, p)
-  local resources = known.by[bare] or {}
+  local resources = known.by[bare]
+  if not resources then
+    if known.most > 0 then known.by[bare] = { [resource] = p } end
+    return known.most > 0
+  end
   if not resources[resource] and count(resources) >= known.most then return false end
-  resources[resource], known.by[bare] = p, resources
+  resources[resource] = p
   return true
 end
 
@@ -122,7 +152,7 @@ end
 function M.save(known) return known.by end
 
 local function is_presence(p)
-  return type(p) == "table" and type(p.jid) == "string" and type(p.since) == "number" and type(p.priority) == "number"
+  return type(p) == "table" and type(p.since) == "number" and type(p.priority) == "number"
 end
 
 --- What `save` gave; what isn't shaped like it is left out.

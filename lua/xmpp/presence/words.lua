@@ -1,7 +1,7 @@
 -- words: what a presence says (RFC 6121 4.7, XEP-0319), as a table and as a stanza. Keeps nothing.
 --
 --   { show =?, status =?, priority =?, idle_since =? }      to be said
---   { jid =, type =?, show =?, status =?, priority =?, since =, idle_since =?, caps =?, error =? }   heard
+--   { type =?, show =?, status =?, priority =?, since =, idle_since =?, caps =?, error =? }   heard
 --
 -- What is heard is the peer's, and bounded: a priority from -128 to 127, a status of 4,096 bytes, no time to come.
 
@@ -13,7 +13,7 @@ local xexpr = require "xmpp.xexpr"
 local M = {}
 
 local IDLE, DELAY, CAPS = "urn:xmpp:idle:1", "urn:xmpp:delay", "http://jabber.org/protocol/caps"
-local LONGEST_STATUS, LONGEST_CAPS = 4096, 512
+local LONGEST_STATUS, LONGEST_CAPS = 4096, 128
 local SHOWS = { away = true, chat = true, dnd = true, xa = true }
 local TYPES = { subscribe = true, subscribed = true, unavailable = true, unsubscribe = true, unsubscribed = true }
 
@@ -28,39 +28,69 @@ end
 
 -- RFC 6121 4.7.2.3: what is no such number says nothing; the default is 0.
 local function read_priority(text)
-  local n = text and #text < 10 and text:find "^%s*[+-]?%d+%s*$" and tonumber(text) or 0
+  local n = #text < 10 and text:find "^%s*[+-]?%d+%s*$" and tonumber(text) or 0
   return math.max(-128, math.min(127, n))
 end
 
-local function stamp_of(x, name, xmlns, key, now)
-  local child = xexpr.child(x, name, xmlns)
-  local seconds = child and time.parse(xexpr.attr(child, key))
+local function stamp_of(text, now)
+  local seconds = time.parse(text)
   return seconds and math.min(seconds, now)
 end
 
-local function caps_of(x)
-  local c = xexpr.child(x, "c", CAPS)
-  local node, ver = c and xexpr.attr(c, "node"), c and xexpr.attr(c, "ver")
-  if not ver or #ver + #(node or "") >= LONGEST_CAPS then return nil end
-  return ("%s#%s"):format(node or "", ver)
+local function caps_of(c)
+  local ver = c[2].ver
+  return ver and #ver <= LONGEST_CAPS and ver or nil
+end
+
+-- The first child of each meaning, by name and namespace, to be gone through once: rosters are long, and a presence has
+-- other children than these.
+local MEANT = { show = "show", priority = "priority", status = "status", ["idle " .. IDLE] = "idle",
+  ["delay " .. DELAY] = "delay", ["c " .. CAPS] = "caps" }
+
+local function children_of(stanza)
+  local found = {}
+  for i = 3, #stanza do
+    local x = stanza[i]
+    if type(x) == "table" then
+      local xmlns = x[2].xmlns
+      local meant = MEANT[xmlns and x[1] .. " " .. xmlns or x[1]]
+      if meant and found[meant] then found.again = meant end
+      if meant and not found[meant] then found[meant] = x end
+    end
+  end
+  return found
+end
+
+-- An element's own text; in most there is nothing else.
+local function text_of(x)
+  local text = x[3]
+  if x[4] == nil and type(text) == "string" then return text end
+  return xexpr.text(x)
+end
+
+-- Of several in the right language (RFC 6121 4.7.2.2).
+local function status_of(stanza, x)
+  if not x.status then return nil end
+  return cut(x.again and xexpr.text(stanza, "status") or text_of(x.status), LONGEST_STATUS)
+end
+
+local function show_of(x)
+  local show = x.show and text_of(x.show)
+  return SHOWS[show] and show or nil
 end
 
 --- What a presence of type nil, "unavailable" or "error" says.
----@param stanza xmpp.Stanza
----@param from string prepared
+---@param stanza xmpp.Stanza as it came in
 ---@return xmpp.Presence
-function M.read(stanza, from)
+function M.read(stanza)
   local kind, now = stanza[2].type, time.now()
-  local p = { jid = from, type = kind, since = stamp_of(stanza, "delay", DELAY, "stamp", now) or now,
-    status = cut(xexpr.text(stanza, "status"), LONGEST_STATUS) }
-  if kind == "error" then
-    p.error, p.status = xexpr.error(stanza).condition, nil
-  elseif not kind then
-    local show = xexpr.text(stanza, "show")
-    p.show, p.priority = SHOWS[show] and show or nil, read_priority(xexpr.text(stanza, "priority"))
-    p.idle_since, p.caps = stamp_of(stanza, "idle", IDLE, "since", now), caps_of(stanza)
-  end
-  return p
+  if kind == "error" then return { type = kind, since = now, error = xexpr.error(stanza).condition } end
+  local x = children_of(stanza)
+  local since, status = x.delay and stamp_of(x.delay[2].stamp, now) or now, status_of(stanza, x)
+  if kind then return { type = kind, since = since, status = status } end
+  return { since = since, status = status, show = show_of(x),
+    priority = x.priority and read_priority(text_of(x.priority)) or 0, caps = x.caps and caps_of(x.caps),
+    idle_since = x.idle and stamp_of(x.idle[2].since, now) }
 end
 
 -- Said
