@@ -164,6 +164,39 @@ describe("what is said in a room", function()
     nothing(seen)
   end))
 
+  it("comes from a room that the server spells otherwise", testing.around(function(t)
+    local jid, spelled = "stra\195\159e@rooms.example.net", "strasse@rooms.example.net"
+    t:room(jid, {})
+    local room, seen = assert(muc.join(t.conn, jid, "kettle")), {}
+    for _, event in ipairs { "message", "private", "moderated" } do
+      room:on(event, function(m) seen[event] = m end)
+    end
+    t:receive { "message", { from = spelled .. "/anna", to = ME, type = "groupchat" }, { "body", {}, "1" },
+      { "stanza-id", { xmlns = SID, by = spelled, id = "s1" } } }
+    assert.same({ "1", "anna", "s1" }, { seen.message.text, seen.message.nick, seen.message.stanza_id })
+    t:receive { "message", { from = spelled .. "/anna", to = ME, type = "chat" }, { "body", {}, "2" } }
+    assert.same({ "2", spelled, spelled .. "/anna" }, { seen.private.text, seen.private.private, seen.private.peer })
+    t:receive { "message", { from = spelled, to = ME, type = "groupchat" }, { "retract", { id = "s1",
+      xmlns = "urn:xmpp:message-retract:1" }, { "moderated", { xmlns = "urn:xmpp:message-moderate:1",
+        by = spelled .. "/bert" } } } }
+    assert.same({ stanza_id = "s1", by = "bert" }, seen.moderated)
+  end))
+
+  it("is ours alone where another client of ours has it, too (copies, XEP-0280)", testing.around(function(t)
+    local _, _, seen = enter(t)
+    local heard = 0
+    require "xmpp.chat".use(t.conn):on("message", function() heard = heard + 1 end)
+    local inner = { "message", { from = TEA .. "/anna", to = "bot@example.net/phone", type = "chat" },
+      { "body", {}, "psst" } } -- as older servers copy it: nothing in it tells that it is of a room
+    t.forge.carbon("bot@example.net", inner)
+    inner[2].from, inner[2].to = "bot@example.net/phone", TEA .. "/anna"
+    t.forge.carbon("bot@example.net", inner, "sent")
+    inner[2].from, inner[2].to = "cleo@people.example/pc", "bot@example.net/phone"
+    t.forge.carbon("bot@example.net", inner)
+    assert.equal(1, heard)
+    nothing(seen)
+  end))
+
   it("by nicks from the field", testing.around(function(t)
     local nicks = { "n/i@c/k", " lead", "o'brien\"&<>", "\240\159\171\150", "\215\169\215\156" }
     local service, room, seen = enter(t, { occupants = nicks })

@@ -16,6 +16,7 @@ local iq = require "xmpp.iq"
 local rooms = require "xmpp.muc.room"
 local rsm = require "xmpp.rsm"
 local said = require "xmpp.muc.said"
+local spelling = require "xmpp.spelling"
 local time = require "xmpp.time"
 local xexpr = require "xmpp.xexpr"
 
@@ -35,9 +36,9 @@ local function read_result(room, conn, x)
   local forwarded = xexpr.child(x, "forwarded", FORWARD)
   local inner = xexpr.child(forwarded, "message", "jabber:client")
   local id, from = xexpr.attr(x, "id"), inner and core.jid(xexpr.attr(inner, "from") or "")
-  if not from or not from.resourcepart or tostring(from:bare()) ~= room.jid then return nil end
+  if not from or not from.resourcepart or not spelling.is(room.jid, from:bare()) then return nil end
   if xexpr.attr(inner, "type") ~= "groupchat" or not id or #id > LONGEST_ID then return nil end
-  local m = chat_message.read(inner, { me = conn:jid(), room = room.jid })
+  local m = chat_message.read(inner, { me = conn:jid(), room = tostring(from:bare()) })
   if not m or not chat_message.has_content(m) then return nil end
   local own, delay = rooms.own(room), xexpr.child(forwarded, "delay", DELAY)
   m.nick, m.history, m.archive_id, m.text = from.resourcepart, true, id, m.text or ""
