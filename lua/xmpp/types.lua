@@ -779,8 +779,8 @@ function xmpp.on_error(f) end
 --- XEP-0359.
 ---@class xmpp.RoomMessage: xmpp.Message
 ---@field nick string who has said it: what he was called then
----@field occupant xmpp.Occupant? who that is, as far as his presence tells; nil: he isn't there, or it isn't known that it
----is he
+---@field occupant xmpp.Occupant? who that is, as far as his presence tells; nil: he isn't there, or it isn't known that
+---it is he
 ---@field occupant_id string? the author's, where the room announces them (XEP-0421)
 ---@field own boolean have we said it?
 ---@field history boolean? it was said before we came, or while we were away; its stamp is the room's
