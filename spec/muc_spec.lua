@@ -409,6 +409,9 @@ describe("who is in a room", function()
     t:receive(("<presence from='%s/eve'><x xmlns='urn:x'><item affiliation='owner' role='moderator' "
       .. "jid='boss@example.net'/></x></presence>"):format(TEA))
     assert.same({ nick = "eve" }, room.occupants.eve)
+    says(t, "eve", nil, "<item xmlns='urn:x' affiliation='owner' role='moderator'/><status xmlns='urn:x' code='110'/>")
+    assert.same({ nick = "eve" }, room.occupants.eve)
+    assert.equal("kettle", room.nick)
     says(t, "eve", nil, "<item affiliation='god' role='king' jid='@@'/>")
     assert.same({ nick = "eve", affiliation = "none", role = "none" }, room.occupants.eve)
     -- from elsewhere

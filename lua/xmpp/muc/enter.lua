@@ -1,10 +1,11 @@
 -- enter: the way into a room (XEP-0045 7.2), the first time and again. Presences come, our own (110), the history,
 -- the subject; then what comes is live.
 --
--- own.entry, as long as that takes: { nick = that we ask for, id = of our presence, crowd = who is there, self = our
--- own presence as read, or maybe = the one that has our nick (services without 110), subject = text, "" for none,
--- again = have we been in before?, created = is it we who have created the room?, grace = timer, failed = is it over?,
--- why = for what we were put out meanwhile, done = a promise of true, or "created", or nil, err }.
+-- own.entry, as long as that takes: { nick = that we ask for, as_written = the same by a server of RFC 6122, id = of our
+-- presence, crowd = who is there, self = our own presence as read, or maybe = the one that has our nick (services
+-- without 110), subject = text, "" for none, again = have we been in before?, created = is it we who have created the
+-- room?, grace = timer, failed = is it over?, why = for what we were put out meanwhile, done = a promise of true, or
+-- "created", or nil, err }.
 
 local core = require "xmpp.load"
 local create = require "xmpp.muc.create"
@@ -160,17 +161,13 @@ local function refusal(stanza)
   return err
 end
 
--- Is it from the address that we knocked by, as servers may write it?
-local function is_wanted(room, entry, p, stanza)
-  if p.nick == entry.nick then return true end
-  local named = rooms.address(room, entry.nick)
-  return named ~= nil and spelling.is(named, stanza[2].from)
-end
+-- Is that the nick that we knocked by, as servers may write it?
+local function is_wanted(entry, p) return p.nick == entry.nick or p.nick == entry.as_written end
 
-local function here(room, entry, p, stanza)
+local function here(room, entry, p)
   local own = rooms.own(room)
   local us = p.codes[110]
-  local wanted = not us and is_wanted(room, entry, p, stanza)
+  local wanted = not us and is_wanted(entry, p)
   local most = not us and not wanted and own.opts.max_occupants or nil
   state.put(entry.crowd, p, room.features, most)
   if not us then
@@ -204,10 +201,10 @@ function M.presence(room, p, stanza)
   if not entry or entry.failed then return end
   if p.type == "error" then
     local id = stanza[2].id
-    local ours = p.nick == nil or is_wanted(room, entry, p, stanza)
+    local ours = p.nick == nil or is_wanted(entry, p)
     if ours and (id == nil or id == entry.id) then fail(entry, refusal(stanza)) end
   elseif p.nick and p.type == nil then
-    here(room, entry, p, stanza)
+    here(room, entry, p)
   elseif p.nick and p.type == "unavailable" then
     gone(room, entry, p)
   end
@@ -237,8 +234,9 @@ local function attempt(room, conn, nick, again, seconds)
   local own = rooms.own(room)
   local address, bad = rooms.address(room, nick)
   if not address then return nil, bad end
-  local entry = { nick = address.resourcepart, id = core.id(), crowd = state.new_crowd(), done = xmpp.promise(),
-    again = again }
+  local folded = core.jid(spelling.key(address))
+  local entry = { nick = address.resourcepart, as_written = folded and folded.resourcepart, id = core.id(),
+    crowd = state.new_crowd(), done = xmpp.promise(), again = again }
   own.entry = entry
   ask_features(room, conn)
   local ok, err = rooms.send(conn, presence_to(room, conn, address, entry.id, join_element(own, again)))

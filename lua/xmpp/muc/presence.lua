@@ -41,50 +41,66 @@ local function nick_of(room, text)
   return jid and jid.resourcepart
 end
 
--- The element in which the service tells who somebody is. Of two one may be the occupant's own, from a service that
--- passes it on: then neither is believed.
-local function user_element(stanza)
-  local found
-  for x in xexpr.children(stanza, "x", USER) do
-    if found then return nil end
-    found = x
+-- The children that say something, in one go, as there may be ten thousand presences: what is received is canonical,
+-- and an element has an xmlns only where that isn't its parent's.
+local function parts_of(stanza)
+  local parts = {}
+  for i = 3, #stanza do
+    local c = stanza[i]
+    local xmlns = type(c) == "table" and (c[2].xmlns or "") or nil
+    if xmlns == USER and c[1] == "x" then
+      parts.twice = parts.x ~= nil
+      parts.x = c
+    elseif xmlns == "" or xmlns == OCCUPANT_ID or xmlns == HATS then
+      parts[c[1]] = parts[c[1]] or c
+    end
   end
-  return found
+  return parts
 end
 
-local function codes_in(x)
-  local codes = {}
-  for status in xexpr.children(x, "status", USER) do
-    local code = xexpr.attr(status, "code")
-    if code and code:find "^%d%d%d$" then codes[tonumber(code)] = true end
-  end
-  return codes
-end
-
-local function read_item(room, p, x)
-  local item, reason = M.part(x, "item", "reason")
-  if not item then return end
+local function read_item(room, p, x, item)
   local a = item[2]
   local jid = a.jid and core.jid(a.jid)
-  local _, actor = M.part(x, "item", "actor")
   p.affiliation = AFFILIATIONS[a.affiliation] and a.affiliation or "none"
   p.role = ROLES[a.role] and a.role or "none"
   p.jid = jid and tostring(jid)
   p.renamed = nick_of(room, a.nick)
+  if not item[3] then return end
+  local _, reason = M.part(x, "item", "reason")
+  local _, actor = M.part(x, "item", "actor")
   p.reason = M.cut(xexpr.text(reason))
   p.by = actor and M.cut(xexpr.attr(actor, "nick") or xexpr.attr(actor, "jid"))
 end
 
-local function read_destroy(p, x)
-  local destroy, reason = M.part(x, "destroy", "reason")
-  if not destroy then return end
+local function read_destroy(p, x, destroy)
+  local _, reason = M.part(x, "destroy", "reason")
   local jid = destroy[2].jid and core.jid(destroy[2].jid)
   p.destroyed, p.alternative = true, jid and tostring(jid)
   p.reason = M.cut(xexpr.text(reason)) or p.reason
 end
 
-local function hats_of(stanza)
-  local x, out = xexpr.child(stanza, "hats", HATS), {}
+local function read_code(p, status)
+  local code = status[2].code
+  if code and code:find "^%d%d%d$" then p.codes[tonumber(code)] = true end
+end
+
+-- What the service tells of who somebody is.
+local function read_user(room, p, x)
+  local item, destroy
+  for i = 3, #x do
+    local c = x[i]
+    if type(c) == "table" and not c[2].xmlns then
+      if c[1] == "status" then read_code(p, c) end
+      item = item or c[1] == "item" and c
+      destroy = destroy or c[1] == "destroy" and c
+    end
+  end
+  if item then read_item(room, p, x, item) end
+  if destroy then read_destroy(p, x, destroy) end
+end
+
+local function hats_of(x)
+  local out = {}
   for hat in xexpr.children(x, "hat", HATS) do
     if #out == MOST_HATS then break end
     out[#out + 1] = { uri = M.cut(hat[2].uri), title = M.cut(hat[2].title) }
@@ -102,16 +118,13 @@ function M.read(room, stanza)
   local from = core.jid(stanza[2].from or "")
   if not from then return nil end
   local p = { nick = from.resourcepart, type = stanza[2].type, codes = {} }
-  local show, status = xexpr.text(stanza, "show"), xexpr.text(stanza, "status")
+  local parts = parts_of(stanza)
+  local show, status = parts.show and xexpr.text(parts.show), parts.status and xexpr.text(stanza, "status")
   p.show, p.status = SHOWS[show] and show or nil, status ~= "" and M.cut(status) or nil
-  local x = p.type ~= "error" and user_element(stanza)
-  if x then
-    p.codes = codes_in(x)
-    read_item(room, p, x)
-    read_destroy(p, x)
-  end
-  local id = xexpr.child(stanza, "occupant-id", OCCUPANT_ID)
-  p.id, p.hats = id and M.cut(id[2].id), hats_of(stanza)
+  -- Of two one may be the occupant's own, from a service that passes it on: then neither is believed.
+  if parts.x and not parts.twice and p.type ~= "error" then read_user(room, p, parts.x) end
+  local id, hats = parts["occupant-id"], parts.hats
+  p.id, p.hats = id and M.cut(id[2].id), hats and hats_of(hats)
   return p
 end
 
