@@ -873,6 +873,7 @@ function xmpp.on_error(f) end
 ---@field conn xmpp.Conn? nil until the program has connected (intercept)
 ---@field jid xmpp.Jid
 ---@field seed integer
+---@field forge table<string, fun(...): xmpp.Stanza> attacks, received at once: see xmpp/testing/forge.lua
 
 --- Options of Test:room.
 ---@class xmpp.TestRoomOptions
