@@ -619,6 +619,23 @@ describe("what was said while we were away", function()
     assert.equal("yes yes", texts(seen))
   end))
 
+  it("is known by 2,000 keys at most, of 200 messages with their authors", testing.around(function(t)
+    local service, room, seen = enter(t)
+    for i = 1, 3000 do service:says("anna", tostring(i)) end
+    assert.equal(3000, #seen.message)
+    local own = require "xmpp.muc.room".own(room)
+    local function count(set)
+      local n = 0
+      for _ in pairs(set) do n = n + 1 end
+      return n
+    end
+    assert.equal(2000, count(own.known.by))
+    assert.equal(2000, count(own.known.ring))
+    assert.equal(400, count(own.said.by)) -- by id and by the room's
+    assert.equal(200, count(own.said.ring))
+    assert.equal(1, count(own.said.last))
+  end))
+
   it("and what comes twice by its author's doing is told once (origin-id)", testing.around(function(t)
     local service, _, seen = enter(t)
     local function say(nick, id)

@@ -207,6 +207,10 @@ describe("a room's archive", function()
       { m.nick, m.history, m.own, m.stamp, m.archive_id, m.occupant_id, m.peer })
     room:say "8"
     t:expect { "message" }
+    table.insert(service.history, { nick = "anna", stamp = t:now(), stanza_id = "s",
+      children = { { "subject", {}, "Mine" } } })
+    assert.same({}, { assert(room:history { since = t:now(), max = 1 })[1] })
+    table.remove(service.history)
     assert.is_true(assert(room:history { max = 1 })[1].own)
     refused("item-not-found", room:history { before = "gone" })
   end))
@@ -268,8 +272,17 @@ describe("inviting", function()
     assert.equal("member", service.affiliations["cleo@people.example"])
     id = assert(muc.invite(t.conn, TEA, "dora@people.example"))
     t:expect { "message", { to = TEA, id = id } }
+    t:cut(false)
+    assert(room:invite "eve@people.example") -- which has no meaning in another session, where we aren't in
+    t:reconnect()
+    t:advance(60)
+    t:nothing()
     room:leave()
     refused("not-acceptable", room:invite "cleo@people.example")
+    t.conn:stop()
+    local id_of, err = muc.invite(t.conn, TEA, "cleo@people.example")
+    assert.is_nil(id_of)
+    assert.equal("closed", err.layer)
   end))
 
   it("is done directly by who isn't (XEP-0249)", testing.around(function(t)
@@ -277,6 +290,8 @@ describe("inviting", function()
     t:expect { "message", { to = "cleo@people.example" }, { "x", { xmlns = DIRECT, jid = "coffee@rooms.example.net",
       reason = "coffee", password = "beans" } } }
     local _, err = muc.invite(t.conn, "@@", "cleo@people.example")
+    assert.equal("jid-malformed", err.condition)
+    _, err = muc.invite(t.conn, TEA, "@@")
     assert.equal("jid-malformed", err.condition)
     raises(function() muc.invite(t.conn, TEA) end, "bad argument #3 to 'invite' (string expected, got nil)")
     raises(function() muc.invite(t.conn, TEA, "a@b", nil, { passwort = "x" }) end, "'invite' has no option 'passwort'")
