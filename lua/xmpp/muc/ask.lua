@@ -150,8 +150,9 @@ function M.functions.invite(conn, room, jid, reason, opts)
     id, err = here:invite(to, reason)
     return id, err
   end
-  local id = core.id()
-  conn:send { "message", { to = to, id = id }, owner.direct(bare, opts.password, reason) }
+  local id, ok = core.id()
+  ok, err = conn:send { "message", { to = to, id = id }, owner.direct(bare, opts.password, reason) }
+  if not ok then return nil, err end
   return id
 end
 
