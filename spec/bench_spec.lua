@@ -71,6 +71,13 @@ describe("growth", function()
     end)
   end
 
+  for _, p in ipairs(rows.people) do
+    it("gives points: " .. p[1], function()
+      m:curves { { p[1], ("$LUA spec/bench/people.lua growth %s 1000"):format(p[1]) } }
+      assert.equal(1, #m.points[p[1]])
+    end)
+  end
+
   it("gives points: connections", function()
     for x = 1, 2 do
       m:curves { { "many", ("$PEER many %d $FILE $LUA spec/bench/growth.lua connections %d $FILE $N"):format(x, x) } }

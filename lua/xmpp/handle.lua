@@ -1,4 +1,4 @@
--- handle: what lives on and tells of itself: an extension on a connection, a room. A table with plain fields, to be read
+-- handle: what lives on and tells of itself: an extension on a connection, a room. A table of plain fields, to be read
 -- and not written; its methods, `on` and `emit` among them, stand in its metatable, so `pairs` gives the fields alone.
 
 local core = require "xmpp.load"
@@ -7,12 +7,10 @@ local options = require "xmpp.options"
 
 local M = {}
 
-local function check_event(who, events, event)
+-- known: the names that there are; nil: any.
+local function check_event(who, known, event)
   if type(event) ~= "string" then error("bad event (string expected, got " .. type(event) .. ")", 3) end
-  if not events or event == "closed" then return end
-  local known = { closed = true }
-  for _, name in ipairs(events) do known[name] = true end
-  if known[event] then return end
+  if not known or known[event] then return end
   error(("%s has no event '%s'; did you mean '%s'?"):format(who, core.shown(event),
     options.nearest(event:sub(1, 30), known)), 3)
 end
@@ -23,6 +21,13 @@ local function without(list, entry)
     if e ~= entry then out[#out + 1] = e end
   end
   return out
+end
+
+local function known_of(events)
+  if not events then return nil end
+  local known = { closed = true }
+  for _, name in ipairs(events) do known[name] = true end
+  return known
 end
 
 local function copied(methods)
@@ -38,11 +43,11 @@ end
 ---@return table handle
 ---@return fun() deafen takes all listeners away
 function M.new(who, events, more)
-  local methods, listeners = copied(more), {}
+  local methods, listeners, known = copied(more), {}, known_of(events)
   --- Has f(...) called for each such event, in a coroutine of its own. "closed": the connection is, with the reason.
   ---@return fun(): boolean off true the first time
   function methods.on(_, event, f)
-    check_event(who, events, event)
+    check_event(who, known, event)
     if type(f) ~= "function" then error("bad listener (function expected, got " .. type(f) .. ")", 2) end
     local entry = { f = f }
     local list = without(listeners[event] or {}) -- a new one: emit goes through the old
@@ -57,7 +62,7 @@ function M.new(who, events, more)
   end
   --- Calls the listeners, in order of installation.
   function methods.emit(_, event, ...)
-    check_event(who, events, event)
+    check_event(who, known, event)
     for _, entry in ipairs(listeners[event] or {}) do
       if not entry.off then guard.go(("%s, event '%s'"):format(who, event), entry.f, ...) end
     end

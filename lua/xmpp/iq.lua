@@ -140,7 +140,7 @@ local function answer(service, question, conn)
     guard.report(who, why)
     reply = xexpr.error_reply(question, "wait", "internal-server-error")
   end
-  conn:send(reply)
+  conn:send(reply, { session = service.session })
 end
 
 -- Who serves the question: of those for its namespace the one at its address, else the one for all.
@@ -184,14 +184,16 @@ end
 ---@param kind "get"|"set"
 ---@param xmlns string the payload's namespace
 ---@param f fun(payload: xmpp.Element, stanza: xmpp.Stanza, conn: xmpp.Conn): any, string?, string?, string?
----@param opts? { at: string|xmpp.Jid|nil } at: the address of a component's that is asked (nil: any)
+--- at: the address of a component's that is asked (nil: any); session: what is answered means something to our own
+--- server in this session only, see conn:send
+---@param opts? { at: string|xmpp.Jid|nil, session: boolean? }
 ---@return fun(): boolean off true the first time
 function M.serve(conn, kind, xmlns, f, opts)
   guard.check_conn(conn, "serve", 2)
   if kind ~= "get" and kind ~= "set" then error("bad argument #2 to 'serve' (get or set expected)", 2) end
   guard.check_type(xmlns, "string", 3, "serve", 2)
   guard.check_type(f, "function", 4, "serve", 2)
-  opts = guard.check_opts(opts, { at = "jid" }, 5, "serve", 2)
+  opts = guard.check_opts(opts, { at = "jid", session = "boolean" }, 5, "serve", 2)
   local groups, key, at = guard.of(conn, "iq"), kind .. " " .. xmlns, address(opts.at, 2)
   local group = groups[key]
   if group and (at and group.at[at] or not at and group.all) then
@@ -199,7 +201,7 @@ function M.serve(conn, kind, xmlns, f, opts)
   end
   group = group or open_group(conn, kind, xmlns)
   groups[key] = group
-  local service = { kind = kind, xmlns = xmlns, f = f }
+  local service = { kind = kind, xmlns = xmlns, f = f, session = opts.session }
   put(group, at, service)
   return function()
     if not service then return false end

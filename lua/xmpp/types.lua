@@ -108,6 +108,61 @@ function Jid:with_resource(resource) end
 ---@field error string? why it could not be asked
 ---@field more boolean? there was more than a bound let through
 
+--- A presence that was heard (RFC 6121 4.7).
+---@class xmpp.Presence
+---@field type "unavailable"|"error"|nil nil: it is there
+---@field show "away"|"chat"|"dnd"|"xa"|nil
+---@field status string? cut at 4,096 bytes
+---@field priority integer? -128 to 127; nil where it isn't there
+---@field since number when that was said: by its stamp (XEP-0203), else when it came
+---@field idle_since number? since when nobody has been active there (XEP-0319)
+---@field caps string? the hash of what it can do (XEP-0115): see `caps.of`
+---@field error string? the condition of an error
+
+--- A contact (RFC 6121 2.1.2).
+---@class xmpp.RosterItem
+---@field jid string as the server writes it, prepared
+---@field name string? that we have given
+---@field subscription "none"|"to"|"from"|"both" "to": we see his presence, "from": he sees ours
+---@field ask "subscribe"|nil we have asked to see his, and have no answer
+---@field groups string[] sorted; shared with others who are in the same
+---@field approved true? he will see ours when he asks, by `preapprove`; not every server tells
+
+--- What roster.use gives; see xmpp/roster.lua for its methods and events.
+---@class xmpp.Roster
+---@field items table<string, xmpp.RosterItem> by their addresses; to be read
+---@field requests table<string, true> bare addresses that have asked to see our presence and have no answer
+---@field skipped integer contacts that are left out, since their address is none by RFC 7622
+
+---@alias xmpp.FieldKind
+---| "boolean" | "fixed" | "hidden" | "jid-multi" | "jid-single" | "list-multi" | "list-single" | "text-multi"
+---| "text-private" | "text-single"
+
+--- A field of a data form. Its value: a boolean; of the kinds -multi a list of strings; else a string, of jid-single
+--- prepared, or a number where the datatype is one.
+---@class xmpp.Field
+---@field var string? nil only of kind "fixed"
+---@field kind xmpp.FieldKind
+---@field label string?
+---@field description string?
+---@field required boolean
+---@field options { value: string, label: string? }[]?
+---@field open boolean? another value than the options will do (XEP-0122)
+---@field datatype string? "xs:integer" (XEP-0122)
+---@field value any
+---@field texts string[] its values as they stand
+
+--- A data form (XEP-0004): see `form.parse`.
+---@class xmpp.Form
+---@field kind "form"|"submit"|"cancel"|"result"
+---@field type string? its FORM_TYPE (XEP-0068)
+---@field title string?
+---@field instructions string?
+---@field fields xmpp.Field[]
+---@field values table<string, any> var -> value
+---@field reported { var: string?, kind: xmpp.FieldKind, label: string? }[]? a table's columns
+---@field items table<string, any>[]? its rows, var -> value
+
 -- Options
 
 --- Strongest first, but for ANONYMOUS, which is for a JID without localpart or where nothing else is allowed. Those in

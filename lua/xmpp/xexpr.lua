@@ -68,13 +68,15 @@ local function root_namespace(x) return namespace(x, STANZA_NAME[x[1]] and CLIEN
 local function next_child(x, slot, name)
   for i = slot, #x do
     local v = x[i]
-    if is_element(v) and (name == nil or v[1] == name) then return v, i end
+    local found = type(v) == "table" and v[1]
+    if found and (found == name or name == nil and type(found) == "string") then return v, i end
   end
 end
 
 -- nil when there is no text child at all.
 local function own_text(x)
   local _, first = parts(x)
+  if type(x[first]) == "string" and x[first + 1] == nil then return x[first] end -- most have no other child
   local run = {}
   for i = first, #x do run[#run + 1] = text_of(x[i]) end
   return run[1] and table.concat(run)
@@ -206,10 +208,12 @@ end
 -- own, else in the stanza's, else the first (RFC 6121 5.2.3).
 local function pick(x, name, xmlns, wanted)
   local _, first = parts(x)
-  local inherited, own = root_namespace(x), attribute(x, "xml:lang")
-  xmlns = xmlns or inherited
-  local best, most
   local found, slot = next_child(x, first, name)
+  if not found then return nil end
+  local inherited = root_namespace(x)
+  xmlns = xmlns or inherited
+  if not next_child(x, slot + 1, name) then return namespace(found, inherited) == xmlns and found or nil end
+  local own, best, most = attribute(x, "xml:lang"), nil, nil
   while found do
     local lang = attribute(found, "xml:lang")
     local worth = not lang and 1 or own and closeness(lang, own) / 4 or 0

@@ -164,4 +164,31 @@ M.growth = {
     { "connections", "a stanza on one of them", flat = 1.5 } },
 }
 
+-- Who comes in, by the modules above the transport: the name in spec/bench/people, how many, in words, the most of raw
+-- expat's CPU on the same bytes, the most bytes of memory apiece. What many of them take grows by what a processor's
+-- caches don't hold and the collector goes through; what isn't linear grows by tens.
+M.people = {
+  { "presence", 10000, "10,000 contacts come online", most = 15, bytes = 600, needs = "lua/xmpp/presence.lua" },
+  { "roster", 100000, "a roster of 100,000 contacts", most = 30, bytes = 600, needs = "lua/xmpp/roster.lua" },
+  { "room", 10000, "a room with 10,000 occupants", most = 30, bytes = 600, needs = "lua/xmpp/muc.lua" },
+}
+
+for i = #M.people, 1, -1 do -- where a module isn't there, nobody comes
+  local f = io.open(M.people[i].needs)
+  if f then f:close() else table.remove(M.people, i) end
+end
+
+for _, p in ipairs(M.people) do
+  local name, n = p[1], p[2]
+  local command = ("$LUA spec/bench/people.lua %s %d"):format(name, n)
+  table.insert(M.measurements, { name .. "-expat", command .. " $RAW" })
+  table.insert(M.measurements, { name, command, also = name .. "-memory", named = "memory" })
+  table.insert(M.rows, { p[3] .. ", one of them", name, name .. "-expat", most = p.most })
+  table.insert(M.rows, { "  bytes of memory", name .. "-memory", most = p.bytes })
+  table.insert(M.growing, { "growth-" .. name, ("$LUA spec/bench/people.lua growth %s %d"):format(name, n) })
+  table.insert(M.growth, { "how many", title = p[3], unit = "us of CPU", { name, "one of them", flat = 2.5 } })
+  table.insert(M.growth, { "how many", title = p[3] .. ", memory", unit = "bytes",
+    { name .. "-memory", "one of them", flat = 1.8 } })
+end
+
 return M
