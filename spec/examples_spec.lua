@@ -1,4 +1,5 @@
 -- examples: each runs as a program of its own, as its reader would run it, and keeps what it promises.
+local muc = require "xmpp.muc"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
@@ -142,6 +143,60 @@ server.each(function(s)
     end)
 
     it("has at most 12 lines", function() assert.is_true(lines "echo" <= 12) end)
+  end)
+
+  describe("bot.lua", function()
+    local TEA = "examples@conference.xmpp.test"
+
+    -- Bob in the bot's room: what the bot says is in `heard`.
+    local function in_the_room()
+      local bob, heard = login("bob", "guest"), {}
+      local room = assert(muc.join(bob, TEA, "bob", { create = "default" }))
+      room:on("message", function(m)
+        if m.nick == "kettle" and not m.history then heard[#heard + 1] = m.text end
+      end)
+      local function hear(pattern)
+        local limit = os.time() + 30
+        while not (heard[1] and table.remove(heard, 1):find(pattern)) do
+          assert(os.time() < limit, "not heard: " .. pattern)
+          xmpp.step(0.05)
+        end
+      end
+      return bob, room, hear
+    end
+
+    it("greets, obeys, and comes back to a server that was restarted", function()
+      local _, pipe, pid = start(s, "bot", { "alice@xmpp.test", "alicepw", TEA, "kettle" })
+      finally(function() pipe:close() end)
+      finally(function() os.execute("kill " .. pid) end)
+      local bob, room, hear = in_the_room()
+      hear "^Hello, bob$"
+      room:say "!dice 1"
+      hear "^1$"
+      room:say "!time"
+      hear "^%d%d:%d%d"
+      room:say "!nothing"
+      room:say "!help"
+      hear "^!time, !dice SIDES$"
+      bob:stop()
+      s:restart()
+      bob, room, hear = in_the_room()
+      local limit = os.time() + 60
+      while not room.occupants.kettle do
+        assert(os.time() < limit, "the bot doesn't come back")
+        xmpp.step(0.05)
+      end
+      room:say "!dice 1"
+      hear "^1$"
+      os.execute("kill -INT " .. pid)
+      while room.occupants.kettle do
+        assert(os.time() < limit, "the bot doesn't leave")
+        xmpp.step(0.05)
+      end
+      bob:stop()
+    end)
+
+    it("has at most 20 lines", function() assert.is_true(lines "bot" <= 20) end)
   end)
 
   describe("upgrade.lua", function()

@@ -163,6 +163,57 @@ function Jid:with_resource(resource) end
 ---@field reported { var: string?, kind: xmpp.FieldKind, label: string? }[]? a table's columns
 ---@field items table<string, any>[]? its rows, var -> value
 
+--- What a message says: see xmpp.chat.message. Plain data; addresses are prepared.
+---@class xmpp.Message
+---@field id string? its sender's; what receipts, markers and corrections of it name
+---@field origin_id string? the same, where a server in between may change the other (XEP-0359)
+---@field stanza_id string? the id that `by` gave it, where that entity announces that it gives ids
+---@field by string? our own bare address, or a room's
+---@field type "chat"|"normal"|"headline"|"groupchat"|string
+---@field from string
+---@field to string
+---@field peer string the other side: its bare address; of an occupant of a room, who speaks to us alone, the full one
+---@field private string? the bare address of that room
+---@field direction "in"|"out" out: another client of our account has sent it
+---@field text string? for a person, without what is there for clients that know less (XEP-0428)
+---@field lang string? the text's language
+---@field subject string?
+---@field stamp number? when it was said, seconds since 1970, if it was delayed; whoever delayed it says so
+---@field delayed boolean?
+---@field carbon boolean? it is a copy (XEP-0280) of what another client of ours has got or sent
+---@field reply_to { id: string, jid: string? }? what it replies to (XEP-0461)
+---@field url string? the text is this link (XEP-0066). Nobody has looked behind it
+---@field thread string?
+---@field spoiler string? a hint to what the text gives away (XEP-0382); may be ""
+---@field encrypted string? "omemo" and the like (XEP-0380); the text is then for who can't read it
+---@field markable boolean? its sender asks to be told when it has been displayed (XEP-0333)
+---@field replaces string? the first id of the message that it takes the place of
+---@field retracts string? the id of the message that its author takes back
+---@field reaction { id: string, list: string[] }? to which message, and all that its sender thinks of it
+---@field suspicious "correction"|"retraction"|"reaction"|nil it claims to be that, and isn't from who may
+
+--- What a message claims of others, and asks for. Nobody has looked whether its sender may.
+---@class xmpp.MessageClaims
+---@field request boolean? a receipt
+---@field receipt string? has that one
+---@field markable boolean?
+---@field displayed string? has displayed that one
+---@field state "active"|"composing"|"paused"|"inactive"|"gone"|nil
+---@field replaces string?
+---@field retracts string?
+---@field reaction { id: string, list: string[] }?
+
+--- How a message is to be read: `me`, our address; `by`, whose stanza-id is believed, as it announces that it gives ids
+--- (XEP-0359 6; none: nobody's); `direction` ("in"); `carbon`: it was inside of one; `lang` that is wanted; `room`: the
+--- bare address of the room that it comes from.
+---@class xmpp.MessageContext
+---@field me xmpp.Jid|string
+---@field by string?
+---@field direction "in"|"out"|nil
+---@field carbon boolean?
+---@field lang string?
+---@field room string?
+
 -- Options
 
 --- Strongest first, but for ANONYMOUS, which is for a JID without localpart or where nothing else is allowed. Those in
@@ -702,6 +753,62 @@ function xmpp.every(seconds, f) end
 ---@return function? before who it was, to be called in its turn, or to be set again
 function xmpp.on_error(f) end
 
+-- Rooms
+
+--- Who is in a room. `jid` as the room tells it, where we may see it; `id` (XEP-0421) and `hats` (XEP-0317) only where the
+--- room announces them.
+---@class xmpp.Occupant
+---@field nick string prepared; it may be anybody's as soon as its owner has left
+---@field jid string? his address, prepared
+---@field role "moderator"|"participant"|"visitor"|"none"|nil
+---@field affiliation "owner"|"admin"|"member"|"outcast"|"none"|nil
+---@field show "away"|"chat"|"dnd"|"xa"|nil
+---@field status string?
+---@field id string? the same for the same person, whatever his nick
+---@field hats { uri: string?, title: string? }[]?
+
+--- Why somebody, or we, left a room, as the room says it.
+---@class xmpp.RoomWhy
+---@field code integer? 301 (ban), 307 (kick), 321, 322 (no member any more), 332 (the service ends), 333 (an error)
+---@field reason string?
+---@field by string? nick or address of who has done it
+---@field destroyed boolean? there is no such room any more
+---@field alternative string? another one, that goes on instead of it
+---@field err xmpp.Error? (of our own) how it was found out, where the room has said nothing
+---@field returns boolean? (of our own) do we come back by ourselves?
+
+--- A room that we are in, or come back to: see xmpp.muc. Its fields are to be read and not written; its methods are in
+--- the files of xmpp/muc.
+---@class xmpp.Room
+---@field jid string prepared
+---@field nick string ours, as the room has it
+---@field joined boolean are we in it now?
+---@field subject string?
+---@field role string? ours
+---@field affiliation string? ours
+---@field features table<string, true>? nil until the room has told them
+---@field occupants table<string, xmpp.Occupant> by nick, we ourselves among them
+---@field beyond integer how many there are besides, who have no place in `occupants`
+
+--- Options of muc.join.
+---@class xmpp.JoinOpts
+---@field password? string
+--- how many messages of the history are wanted, or { messages =, since = (seconds since 1970), bytes = }: not more than
+--- each of these (0)
+---@field history? integer|{ messages: integer?, since: number?, bytes: integer? }
+--- come back by ourselves where that is right; "kicked": from a kick, too, twice, a minute apart (true)
+---@field rejoin? boolean|"kicked"
+---@field nicks? fun(nick: string, n: integer): string? the next nick, when n were taken (nick, nick_, nick__)
+---@field ping? number seconds of silence, after which the room is asked whether we are in it; 0: never (900)
+--- what becomes of a room that we create by entering it: "refuse": it is destroyed again, and joining fails; "default": it
+--- is opened as it is; a function of its form (see xmpp.form) gives the answers (refuse)
+---@field create? "refuse"|"default"|fun(form: xmpp.Form): table<string, any>?
+---@field presence? { show: string?, status: string?, priority: integer? } for this room (what presence.set has set)
+---@field timeout? number seconds (30)
+---@field max_occupants? integer who are known; the rest is counted, up to ten times as many (10,000)
+---@field max_waiting? integer messages that wait until we are in the room (100)
+---@field max_age? number seconds that a message may wait (600)
+
 -- Tests
 
 --- Options of testing.new.
@@ -729,3 +836,69 @@ function xmpp.on_error(f) end
 ---@field conn xmpp.Conn? nil until the program has connected (intercept)
 ---@field jid xmpp.Jid
 ---@field seed integer
+
+--- Options of Test:room.
+---@class xmpp.TestRoomOptions
+---@field occupants? (string|xmpp.TestOccupant)[] who is in it: nicks, or more of them
+---@field history? (string|{ nick: string?, text: string, stamp: number?, id: string? })[] oldest first; without stamps
+---a minute lies between each
+---@field subject? string
+---@field subject_by? string nick of who has set it
+---@field affiliations? table<string, string> by bare address: "owner", "admin", "member", "outcast"
+---@field password? string
+---@field config? table name, description, members_only, moderated, public (true), persistent (true), change_subject,
+---max, whois ("moderators", or "anyone")
+---@field exists? boolean (true) false: who comes first creates it (201), and it is locked until it is configured
+---@field stanza_ids? boolean (true) announces and sets them (XEP-0359)
+---@field occupant_ids? boolean (true) announces and sets them (XEP-0421)
+---@field moderation? boolean (true) announces and does it (XEP-0425)
+---@field features? string[] more that it announces
+---@field no_subject? boolean (false) tells none to who comes in
+---@field assigns? fun(nick: string): string? the nick that who comes in gets instead of that (210)
+
+---@class xmpp.TestOccupant
+---@field nick string
+---@field jid? string full address; one is made up where there is none
+---@field role? string
+---@field affiliation? string
+---@field show? string
+---@field status? string
+---@field id? string its occupant-id
+---@field here? boolean it is the program's
+
+--- A room in a test, see xmpp/testing/room.lua, where its methods are: says, whispers, joins, leaves, kicks, bans,
+--- renames, changes, sets_subject, tells, destroys, moderates, asks_voice, invites, forgets.
+---@class xmpp.TestRoom
+---@field jid string
+---@field exists boolean
+---@field locked boolean
+---@field occupants table<string, xmpp.TestOccupant> by their nicks
+---@field subject string?
+---@field subject_by string?
+---@field history { nick: string, text: string, id: string?, stanza_id: string?, stamp: number }[]
+---@field affiliations table<string, string> by bare address
+---@field invited table<string, true> bare addresses that the program has had invited
+---@field registered table<string, string> nicks by bare address
+---@field config table
+
+--- Options of Test:contact.
+---@class xmpp.TestContactOptions
+---@field subscription? "none"|"to"|"from"|"both" (none, and not in the roster)
+---@field name? string
+---@field groups? string[]
+---@field ask? boolean we have asked to see its presence
+---@field approved? boolean it may see ours as soon as it asks
+---@field resource? string ("home") of what it says
+
+--- Somebody in a test, see xmpp/testing/contact.lua, where its methods are: says, online, offline, asks, requests,
+--- approves, denies, unsubscribes.
+---@class xmpp.TestContact
+---@field jid string bare
+---@field subscription string? nil: it isn't in the roster
+---@field ask boolean? we have asked to see its presence
+---@field pending boolean? it has asked to see ours, and isn't answered
+---@field approved boolean?
+---@field name string?
+---@field groups string[]
+---@field resources table<string, table> that are online
+---@field sees boolean? what the program last told it directly: is it there?
