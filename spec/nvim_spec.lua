@@ -3,6 +3,7 @@
 local disco = require "xmpp.disco"
 local info = require "xmpp.info"
 local iq = require "xmpp.iq"
+local muc = require "xmpp.muc"
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
@@ -20,7 +21,7 @@ end
 
 server.each(function(s)
   describe("Neovim", function()
-    local nvim, bob, desk, stopped
+    local nvim, bob, desk, stopped, tea, named
 
     local function login(name, resource)
       return assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], s.host, s.port,
@@ -43,6 +44,12 @@ server.each(function(s)
 
     setup(function()
       bob, desk = login("bob", "pc"), login("alice", "desk")
+      tea = assert(muc.join(bob, "tea@conference." .. s.domain, "Bob B.", { create = "default" }))
+      named = xmpp.promise()
+      tea:on("message", function(m) if m.nick == "alice" then named:resolve(m.text) end end)
+      assert(muc.join(bob, "locked@conference." .. s.domain, "Bob", { create = function()
+        return { ["muc#roomconfig_roomsecret"] = "s3cret" }
+      end }))
       stopped = os.tmpname()
       os.remove(stopped)
     end)
@@ -59,7 +66,27 @@ server.each(function(s)
       assert(bob:send { "message", { to = "alice@xmpp.test/nvim", type = "chat" }, { "body", text } })
     end
 
-    it("chats, notifies, and never waits for the network", function()
+    -- Bob has been in the room when Alice comes, is named, and answers while she looks elsewhere.
+    local function in_rooms()
+      hears("room", "TIME * You are in the room as alice, with 1 other|")
+      assert.equal("Bob B.: tea?", assert(named:wait(60)))
+      hears("named", "TIME <alice> Bob B.: tea?|> ")
+      hears("completed", "> and you, Bob B. too, or Car")
+      hears "elsewhere"
+      assert(tea:say "I was asleep")
+      assert(tea:say "yes, alice")
+      assert(tea:whisper("alice", "and cake"))
+      assert(bob:flush())
+      hears("counted", "  Bob (1)|# tea (3)", 2, "Xmpp: Bob B. in tea: yes, alice", "Xmpp: Bob B. in tea: and cake")
+      hears("looked", "  Bob (1)|# tea", "TIME <Bob B.> I was asleep|TIME <Bob B.> yes, alice|"
+        .. "TIME <Bob B., to you alone> and cake|> ")
+      assert(tea:leave())
+      hears("left", "TIME * You have left the room|> ")
+      hears("not there", "Xmpp: leave which room? Give its address")
+      hears "locked"
+    end
+
+    it("chats, notifies, talks in rooms, and never waits for the network", function()
       signal "STOP"
       nvim = start(s, stopped)
       hears("typed", "written meanwhile", 0) -- while it connects to a server that says nothing
@@ -99,6 +126,7 @@ server.each(function(s)
       hears "sees Bob"
       hears("throws", "xmpp: error in a callback: over the screen?[2J")
       hears("again", "> ")
+      in_rooms()
       assert.equal("", nvim:read "*a")
     end)
 

@@ -154,7 +154,7 @@ describe("a listener to a new session", function()
 
   it("that stops the connection lets it leave first", function()
     local stopped
-    begin(GONE .. new_session() .. r .. a(0) .. JOIN .. late "1" .. late "2" .. r .. a(3) .. bye(), nil, function()
+    begin(GONE .. new_session() .. JOIN .. late "1" .. late "2" .. r .. a(3) .. bye(), nil, function()
       join()
       stopped = { conn:stop(10) }
     end)
@@ -174,7 +174,7 @@ describe("a listener to a new session", function()
 
   it("may flush: it waits for what is held back, too, and that comes", function()
     local flushed
-    begin(GONE .. new_session() .. r .. a(0) .. JOIN .. r .. a(1) .. late "1" .. late "2" .. r .. a(3) .. bye(),
+    begin(GONE .. new_session() .. JOIN .. r .. a(1) .. late "1" .. late "2" .. r .. a(3) .. bye(),
       { timeout = 1 }, function()
         join()
         flushed = { conn:flush(30) }

@@ -251,7 +251,7 @@ size_t xm_conn_pending(const xm_conn *c, size_t *stanzas) {
 }
 
 void xm_conn_hurry(xm_conn *c) {
-  if (xm_sm_stanzas(c->sm) && !xm_sm_awaited(c->sm)) xm_sm_request(c->sm);
+  if (xm_sm_stanzas(c->sm) && !xm_sm_is_asked(c->sm)) xm_sm_request(c->sm);
   xm_conn_flush(c);
 }
 

@@ -117,7 +117,7 @@ size_t xm_conn_pending(const xm_conn *c, size_t *stanzas);
 bool xm_conn_expects(const xm_conn *c);
 /* Does so much of what was sent wait for that, that what is sent next can't leave, or is about to be refused? */
 bool xm_conn_is_held_up(const xm_conn *c);
-/* Asks for an acknowledgement at once, where there is stream management. */
+/* Asks for an acknowledgement of all that leaves now, where there is stream management, if no answer on its way will be that. */
 void xm_conn_hurry(xm_conn *c);
 /* Is the server still there? It is asked, and has `patience` to answer. */
 void xm_conn_check(xm_conn *c);

@@ -304,14 +304,6 @@ static int put_ack(xm_sm *s, xm_buf *wire) {
   return XM_OK;
 }
 
-static int put_request(xm_sm *s, xm_buf *wire) {
-  if (xm_buf_puts(wire, "<r xmlns='" XM_SM_NS "'/>") < 0) return XM_ENOMEM;
-  s->must_ask = false;
-  s->since = 0;
-  s->asked++;
-  return XM_OK;
-}
-
 /* How many may leave, or have left. */
 static size_t movable(const xm_sm *s) {
   return s->withheld ? s->early : count(&s->log);
@@ -321,10 +313,25 @@ static bool is_full(const xm_sm *s) {
   return s->state != XM_SM_OFF && s->pumped >= XM_SM_IN_FLIGHT;
 }
 
+static int put_request(xm_sm *s, xm_buf *wire) {
+  if (xm_buf_puts(wire, "<r xmlns='" XM_SM_NS "'/>") < 0) return XM_ENOMEM;
+  /* with more to follow this was one of those that are due anyway, or the one that what is sent again waits for */
+  if (s->pumped == movable(s) || (s->since == 0 && !s->held)) s->must_ask = false;
+  s->since = 0;
+  s->asked++;
+  return XM_OK;
+}
+
+/* Who asked for it to be asked is answered best behind all that leaves; where nothing may leave, there and then. */
+static bool is_wanted(const xm_sm *s) {
+  bool stands = s->held || is_full(s);
+  return s->must_ask && (s->pumped == movable(s) || (stands && s->asked == 0));
+}
+
 /* Never for each stanza: it doubles the packets; never much later: the server's memory is bounded. */
 static bool is_time_to_ask(const xm_sm *s) {
   bool last = s->pumped == movable(s) || is_full(s);
-  return s->must_ask || s->since >= XM_SM_ASK_EVERY || (last && s->since >= XM_SM_ASK_BATCH) ||
+  return is_wanted(s) || s->since >= XM_SM_ASK_EVERY || (last && s->since >= XM_SM_ASK_BATCH) ||
          (is_full(s) && s->since > 0);
 }
 
@@ -824,6 +831,10 @@ uint32_t xm_sm_acked(const xm_sm *s) {
 
 unsigned xm_sm_awaited(const xm_sm *s) {
   return s->asked;
+}
+
+bool xm_sm_is_asked(const xm_sm *s) {
+  return s->asked > 0 && s->since == 0 && s->pumped == movable(s);
 }
 
 /* What an answer didn't cover, since the server was behind, is asked for again. */

@@ -127,7 +127,7 @@ void xm_sm_let_go(xm_sm *s);
 bool xm_sm_holds_back(const xm_sm *s);
 /* A stanza came in, and is handled: what the server is told when it asks, or unasked after so many. */
 void xm_sm_handled(xm_sm *s);
-/* Ask for an acknowledgement as soon as that can be. */
+/* Ask for an acknowledgement, of all that may leave by then, behind it: at once where nothing more may. */
 void xm_sm_request(xm_sm *s);
 /* Say how much is handled, asked or not: before the stream is ended. */
 void xm_sm_acknowledge(xm_sm *s);
@@ -168,6 +168,8 @@ uint32_t xm_sm_in(const xm_sm *s);          /* stanzas handled: our h */
 uint32_t xm_sm_acked(const xm_sm *s);       /* the server's last h */
 /* Requests that are on the wire and not answered. */
 unsigned xm_sm_awaited(const xm_sm *s);
+/* Will an answer to these tell of all that may leave now? */
+bool xm_sm_is_asked(const xm_sm *s);
 /* Stanzas on the wire that no request, answered or not, will tell of: ask after a while. */
 unsigned xm_sm_unasked(const xm_sm *s);
 

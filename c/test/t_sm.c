@@ -408,7 +408,7 @@ static void what_is_held(void **state) {
   says(&l, "r", "");
   expect_moved(&l, "A0");
   acks(&l, 1);
-  expect_moved(&l, "2");
+  expect_moved(&l, "2 R"); /* it had been in doubt */
   cut(&l);
   assert_int_equal(xm_sm_resumed(l.s, 2, NULL), XM_OK); /* with nothing to send there is nothing to hold */
   assert_false(xm_sm_is_held(l.s));
@@ -448,7 +448,7 @@ static void a_request_is_made_when_asked_for(void **state) {
   expect_moved(&l, "");
   assert_int_equal(xm_sm_awaited(l.s), 1);
   xm_sm_request(l.s);
-  expect_given(&l, 1, "R 2");
+  expect_given(&l, 1, "2 R");
   assert_int_equal(xm_sm_awaited(l.s), 2);
   acks(&l, 1);
   acks(&l, 2);
@@ -484,6 +484,89 @@ static void the_server_hears_what_was_handled(void **state) {
   free_line(&l);
 }
 
+/* So the answer tells of all that was given before, in whatever order that was said. */
+static void what_is_asked_is_asked_behind_what_leaves(void **state) {
+  line l = enabled_line();
+  (void)state;
+  assert_false(xm_sm_is_asked(l.s));
+  xm_sm_request(l.s);
+  expect_given(&l, 2, "1 2 R");
+  assert_true(xm_sm_is_asked(l.s));
+  give_messages(&l, 1); /* of which that answer won't tell */
+  assert_false(xm_sm_is_asked(l.s));
+  expect_moved(&l, "3");
+  assert_false(xm_sm_is_asked(l.s));
+  xm_sm_request(l.s);
+  expect_moved(&l, "R");
+  assert_true(xm_sm_is_asked(l.s));
+  acks(&l, 2);
+  assert_true(xm_sm_is_asked(l.s));
+  acks(&l, 3);
+  assert_false(xm_sm_is_asked(l.s));
+  xm_sm_request(l.s); /* of nothing: is anybody there? */
+  expect_moved(&l, "R");
+  expect_moved(&l, "");
+  free_line(&l);
+}
+
+/* It isn't forgotten for those that are due every so often, nor where no more may leave for a while. */
+static void what_is_asked_is_asked_behind_the_last(void **state) {
+  line l = enabled_line();
+  (void)state;
+  xm_sm_request(l.s);
+  expect_given(&l, 12, "1 2 3 4 5 6 7 8 9 10 R 11 12 R");
+  acks(&l, 12);
+  acks(&l, 12);
+  give_messages(&l, XM_SM_IN_FLIGHT + 2);
+  xm_sm_request(l.s);
+  pump(&l, ALL);
+  take(&l, ALL);
+  xm_buf_clear(&l.wire);
+  assert_int_equal(xm_sm_awaited(l.s), XM_SM_IN_FLIGHT / XM_SM_ASK_EVERY);
+  assert_false(xm_sm_is_asked(l.s));
+  expect_moved(&l, "");
+  acks(&l, 12 + XM_SM_IN_FLIGHT);
+  expect_moved(&l, "163 164 R");
+  assert_true(xm_sm_is_asked(l.s));
+  free_line(&l);
+}
+
+/* Answers that told of nothing: then it is asked once more, and not at each turn. */
+static void where_nothing_may_leave_it_is_asked_there(void **state) {
+  line l = enabled_line();
+  int i;
+  (void)state;
+  give_messages(&l, XM_SM_IN_FLIGHT + 1);
+  pump(&l, ALL);
+  take(&l, ALL);
+  xm_buf_clear(&l.wire);
+  xm_sm_request(l.s);
+  expect_moved(&l, "");
+  for (i = 0; i < XM_SM_IN_FLIGHT / XM_SM_ASK_EVERY; i++) acks(&l, 0);
+  expect_moved(&l, "R");
+  acks(&l, 0);
+  expect_moved(&l, "");
+  assert_int_equal(xm_sm_unasked(l.s), XM_SM_IN_FLIGHT);
+  free_line(&l);
+}
+
+/* Before what is sent again, and behind it. Whoever asks meanwhile adds nothing to that. */
+static void what_is_sent_again_is_asked_about_twice(void **state) {
+  line l = enabled_line();
+  (void)state;
+  expect_given(&l, 2, "1 2");
+  cut(&l);
+  assert_int_equal(xm_sm_resumed(l.s, 0, NULL), XM_OK);
+  expect_moved(&l, "R");
+  assert_false(xm_sm_is_asked(l.s));
+  xm_sm_request(l.s);
+  expect_moved(&l, "");
+  acks(&l, 0);
+  expect_given(&l, 1, "1 2 3 R");
+  expect_moved(&l, "");
+  free_line(&l);
+}
+
 static void a_big_stanza_moves_in_pieces_with_nothing_between(void **state) {
   enum { BIG = 4800, PIECE = 300 };
   line l = new_line();
@@ -509,7 +592,7 @@ static void a_big_stanza_moves_in_pieces_with_nothing_between(void **state) {
   } while (xm_buf_len(&got) < BIG);
   assert_int_equal(xm_buf_len(&got), BIG);
   assert_memory_equal(xm_buf_at(&got), xml, BIG);
-  expect_moved(&l, "A0 R 2");
+  expect_moved(&l, "A0 2 R");
   xm_buf_free(&got);
   free(xml);
   free_line(&l);
@@ -658,7 +741,7 @@ static void what_has_left_may_not_have_arrived(void **state) {
     if (turn > 1) cut(&l);
     if (turn > 1) resume(&l, turn == 2 ? 3 : 5);
     assert_string_equal(told(&l), turn == 0 || turn == 3 ? "5a" : "");
-    if (turn == 2) expect_moved(&l, "5");
+    if (turn == 2) expect_moved(&l, "5 R");
     if (turn == 2) assert_int_equal(read_attributes(l.s, "a", "h=2", NULL), XM_EFAIL);
     if (turn == 2) acks(&l, 4); /* the fourth never was */
     assert_int_equal(xm_sm_stanzas(l.s), turn == 1);
@@ -805,7 +888,7 @@ static void counters_wrap(void **state) {
   expect_moved(&l, "A2");
   cut_and_resume(&l, 2);
   assert_string_equal(told(&l), "5a");
-  expect_moved(&l, "6");
+  expect_moved(&l, "6 R");
   free_line(&l);
 }
 
@@ -825,7 +908,7 @@ static void what_was_half_written_is_moved_whole(void **state) {
     assert_string_equal(xm_sm_id(l.s), "i");
     assert_int_equal(xm_sm_written(l.s), n >= 34 ? 2 : n >= 17);
     resume(&l, 0);
-    expect_moved(&l, "1 2");
+    expect_moved(&l, "1 2 R");
     assert_string_equal(told(&l), "1w 2w");
     free_line(&l);
   }
@@ -885,7 +968,7 @@ static void links_may_be_cut_again_and_again(void **state) {
   expect_given(&l, 3, "1 2 3");
   cut_and_resume(&l, 1);
   pump(&l, ALL);
-  assert_string_equal(briefly(&l), "2 3");
+  assert_string_equal(briefly(&l), "2 3 R");
   take(&l, 17);
   xm_buf_clear(&l.wire);
   cut(&l);
@@ -893,7 +976,7 @@ static void links_may_be_cut_again_and_again(void **state) {
   assert_int_equal(xm_sm_written(l.s), 1);
   assert_int_equal(xm_sm_resumed(l.s, 3, NULL), XM_EFAIL); /* the third isn't known to have been written again */
   resume(&l, 2);
-  expect_moved(&l, "3");
+  expect_moved(&l, "3 R");
   acks(&l, 3);
   assert_string_equal(told(&l), "1w 2w 3w 1a 2a 3a");
   free_line(&l);
@@ -994,12 +1077,12 @@ static void it_is_held_back_on_the_next_link_too(void **state) {
   expect_given(&l, 2, "3 4");
   cut_and_resume(&l, 1);
   assert_true(xm_sm_holds_back(l.s));
-  expect_given(&l, 1, "4 5");
+  expect_given(&l, 1, "4 5 R");
   assert_string_equal(logged(&l), "4 5 1 2");
   xm_sm_let_go(l.s);
   expect_moved(&l, "1 2");
   cut_and_resume(&l, 4);
-  expect_moved(&l, "2");
+  expect_moved(&l, "2 R");
   free_line(&l);
 }
 
@@ -1077,7 +1160,7 @@ static void what_was_not_committed_never_leaves(void **state) {
   expect_moved(&l, "2");
   xm_buf_puts(xm_sm_out(l.s), "<iq");
   cut_and_resume(&l, 1);
-  expect_moved(&l, "2");
+  expect_moved(&l, "2 R");
   xm_buf_puts(xm_sm_out(l.s), "<iq");
   lose(&l, NULL);
   assert_string_equal(logged(&l), "2");
@@ -1135,7 +1218,7 @@ static void ours_counts_and_is_nobodys(void **state) {
   expect_moved(&l, "3");
   assert_true(xm_sm_is_done(l.s)); /* nobody waits for it at the end */
   cut_and_resume(&l, 2);
-  expect_moved(&l, "3");
+  expect_moved(&l, "3 R");
   acks(&l, 3);
   assert_int_equal(read_attributes(l.s, "a", "h=4", NULL), XM_EFAIL);
   free_line(&l);
@@ -1376,7 +1459,7 @@ static void what_is_resumed_gets_no_stamp(void **state) {
   expect_given(&l, 1, "1");
   cut_and_resume(&l, 0);
   pump(&l, ALL);
-  assert_int_equal(xm_buf_len(&l.wire), strlen("<message id='1'/>"));
+  assert_int_equal(xm_buf_len(&l.wire), strlen("<message id='1'/><r xmlns='urn:xmpp:sm:3'/>"));
   free_line(&l);
 }
 
@@ -1428,7 +1511,7 @@ static void what_belongs_to_a_session_goes_on_with_it(void **state) {
   expect_moved(&l, "1 2");
   give(&l, "<presence id='3'/>", XM_SM_SESSION | XM_SM_WATCHED);
   cut_and_resume(&l, 0);
-  expect_moved(&l, "1 2 3");
+  expect_moved(&l, "1 2 3 R");
   assert_string_equal(logged(&l), "1 2 3");
   lose(&l, &(uint32_t){2});
   assert_string_equal(logged(&l), "");
@@ -1502,7 +1585,7 @@ static void a_receipt_is_told_once(void **state) {
   (void)state;
   expect_given(&l, 3, "1 2 3");
   cut_and_resume(&l, 1);
-  expect_moved(&l, "2 3");
+  expect_moved(&l, "2 3 R");
   assert_string_equal(told(&l), "1w 2w 3w 1a");
   cut(&l);
   lose(&l, &(uint32_t){2});
@@ -1569,7 +1652,7 @@ static void a_session_is_restored(void **state) {
   assert_int_equal(xm_sm_written(l.s), 2);
   resume(&l, 11);
   assert_string_equal(told(&l), "1a");
-  expect_moved(&l, "2 3");
+  expect_moved(&l, "2 3 R");
   assert_string_equal(told(&l), "3w"); /* of the second the other process knew that */
   free_line(&l);
   l = new_line();
@@ -1873,6 +1956,10 @@ int main(void) {
       cmocka_unit_test(what_is_held),
       cmocka_unit_test(at_most_150_wait_for_enabled),
       cmocka_unit_test(a_request_is_made_when_asked_for),
+      cmocka_unit_test(what_is_asked_is_asked_behind_what_leaves),
+      cmocka_unit_test(what_is_asked_is_asked_behind_the_last),
+      cmocka_unit_test(where_nothing_may_leave_it_is_asked_there),
+      cmocka_unit_test(what_is_sent_again_is_asked_about_twice),
       cmocka_unit_test(the_server_hears_what_was_handled),
       cmocka_unit_test(a_big_stanza_moves_in_pieces_with_nothing_between),
       cmocka_unit_test(enabled_says_what_can_be_resumed),

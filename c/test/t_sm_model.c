@@ -48,6 +48,7 @@ static uint32_t roll(uint32_t n) {
 
 typedef struct model {
   bool on, enabling, asked; /* asked: <enable/> is out on this stream */
+  bool wants;               /* somebody has asked for it to be asked, behind all that leaves */
   bool held;                /* stanzas wait for a word of the server's */
   unsigned withheld;        /* so many at the log's end are held back */
   bool overtaken;           /* what was given later has left earlier, some time */
@@ -143,7 +144,7 @@ static void m_give_up(model *m) {
 static void m_cut(model *m) {
   m->moved = 0;
   m->taken = 0;
-  m->enabling = m->asked = m->held = false;
+  m->enabling = m->asked = m->held = m->wants = false;
 }
 
 static void m_resumed(model *m, uint32_t h) {
@@ -237,6 +238,9 @@ static void look(world *w, bool was_half) {
       w->m.acked = w->m.left = 0;
       w->since = 0;
     } else {
+      bool last = w->m.moved == w->m.n - w->m.withheld, full = w->m.moved >= XM_SM_IN_FLIGHT;
+      MUST(kind != 'r' || w->m.held || last || full || w->since >= XM_SM_ASK_EVERY);
+      if (kind == 'r' && (last || (w->since == 0 && !w->m.held))) w->m.wants = false;
       MUST(w->m.on && (kind == 'r' || (kind == 'a' && number == w->m.in)));
       if (kind == 'r') w->since = 0;
       sum.requests += kind == 'r';
@@ -256,6 +260,7 @@ static void pump(world *w, size_t most) {
   MUST(w->m.moved <= XM_SM_IN_FLIGHT || w->m.moved <= before + was_half);
   sum.full += w->m.moved == XM_SM_IN_FLIGHT && before < w->m.moved;
   if (most < SIZE_MAX || !w->m.on) return;
+  MUST(!w->m.wants || w->m.held || w->m.moved < w->m.n - w->m.withheld);
   MUST(w->m.held || (w->m.moved >= XM_SM_IN_FLIGHT ? w->since == 0 : w->m.moved == w->m.n - w->m.withheld));
   MUST(w->since < XM_SM_ASK_BATCH && (w->since == 0 || xm_sm_unasked(w->s)));
 }
@@ -445,7 +450,7 @@ static void do_something(world *w, bool many) {
   } else if (what < 14) {
     speak(w);
   } else if (what == 14) {
-    if (roll(2)) xm_sm_request(w->s);
+    if (roll(2)) xm_sm_request(w->s), w->m.wants = true;
     else xm_sm_acknowledge(w->s);
     if (roll(2)) let_go(w);
     if (roll(2)) {
@@ -505,6 +510,7 @@ static void drain(world *w) {
   let_go(w);
   for (turns = 0; w->m.n > 0 && turns < 20; turns++) {
     xm_sm_request(w->s);
+    w->m.wants = true;
     pump(w, SIZE_MAX);
     take(w, xm_buf_len(&w->wire));
     serve(w, UINT32_MAX);

@@ -1,7 +1,8 @@
--- Makes examples/nvim/screenshot.svg: a conversation in Neovim, in a terminal of tmux's, as that shows it.
+-- Makes examples/nvim/screenshot.svg: a room in Neovim, in a terminal of tmux's, as that shows it.
 --
 --   spec/support/server prosody -- lua5.4 examples/nvim/screenshot.lua
 
+local muc = require "xmpp.muc"
 local xmpp = require "xmpp"
 
 local COLUMNS, LINES = 107, 18
@@ -125,6 +126,10 @@ end
 
 -- The story.
 
+local function join(conn, nick)
+  return assert(muc.join(conn, "tea@conference.xmpp.test", nick, { create = "default" }))
+end
+
 local function play()
   local alice, bob, carol = login("alice", "desk"), login("bob", "pc"), login("carol", "phone")
   befriend(alice, bob, "Bob")
@@ -133,21 +138,23 @@ local function play()
   carol:send { "presence", { "show", "away" } }
   assert(alice:ping())
   alice:stop()
+  local kettle, cup = join(bob, "bob"), join(carol, "carol")
 
   command "Xmpp connect"
   wait_for "connected as"
-  command "Xmpp chat bob@xmpp.test"
+  command "Xmpp join tea@conference.xmpp.test"
+  wait_for "You are in the room"
   command "Xmpp roster"
   wait_for "○ Carol"
+  wait_for "# tea"
   keys("C-w", "b", "i")
-  keys("Have you seen echo.lua? Twelve lines.", "Enter")
-  wait_for "<alice> Have"
-  local to_alice = { to = "alice@xmpp.test/nvim", type = "chat" }
-  bob:send { "message", to_alice, { "body", "Eleven!\nI am reading it right now :-)" } }
-  wait_for "reading it"
-  keys("And this is Neovim, typing never wai")
+  keys("bo", "Tab", "have you seen echo.lua? Twelve lines.", "Enter")
+  wait_for "bob: have"
+  assert(kettle:say("Eleven!\nI am reading it right now :-)", { reflect = true }))
+  assert(cup:say("alice: where is the tea?", { reflect = true }))
+  keys("car", "Tab", "in Neovim, where typing never wai")
   wait_for "never wai"
-  carol:send { "message", to_alice, { "body", "Lunch?" } }
+  carol:send { "message", { to = "alice@xmpp.test/nvim", type = "chat" }, { "body", "Lunch?" } }
   wait_for "Carol (1)"
   local shot = screen()
   for _, c in ipairs { bob, carol } do c:stop() end

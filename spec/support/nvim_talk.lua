@@ -96,6 +96,34 @@ local function talk()
   vim.cmd "Xmpp connect"
   wait_until("another connection", function() return notes[#notes]:find "connected as" end)
   say("again", (text_of(chat):match "[^\n]*$"))
+
+  vim.cmd "Xmpp join tea@conference.xmpp.test"
+  local room = api.nvim_get_current_buf()
+  wait_for_chat(room, "You are in the room")
+  say("room", (chat_of(room):gsub("\n", "|")))
+  type_in "ibo<Tab>tea?<CR>"
+  wait_for_chat(room, "<alice> Bob B.: tea?")
+  say("named", (chat_of(room):gsub("^.*\n(.-\n.-)$", "%1"):gsub("\n", "|")))
+  type_in "iand you, bO<Tab>too, or Car<Tab><Esc>"
+  say("completed", (text_of(room):match "[^\n]*$"))
+  type_in "A<C-U>"
+  api.nvim_set_current_win(vim.fn.bufwinid(roster))
+  local before = #notes
+  say "elsewhere"
+  wait_until("what is unread in the room", function() return text_of(roster):find "tea %(3%)" end)
+  say("counted", (text_of(roster):gsub("\n", "|")), #notes - before, notes[#notes - 1], notes[#notes])
+  vim.cmd "Xmpp join tea@conference.xmpp.test"
+  local lines = vim.split(chat_of(room), "\n")
+  say("looked", (text_of(roster):gsub("\n", "|")), table.concat(lines, "|", #lines - 3))
+  wait_for_chat(room, "Bob B. has left")
+  vim.cmd "Xmpp leave"
+  type_in "A<CR>"
+  say("left", (chat_of(room):match "[^\n]*\n[^\n]*$":gsub("\n", "|")))
+  vim.cmd "Xmpp leave"
+  say("not there", notes[#notes])
+  vim.cmd "Xmpp join locked@conference.xmpp.test"
+  wait_for_chat(api.nvim_get_current_buf(), "can't come in")
+  say "locked"
 end
 
 local ok, why = xpcall(talk, debug.traceback)

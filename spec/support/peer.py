@@ -276,13 +276,15 @@ class Peer:
 
     def do_eof(self, text):
         end, request = time.monotonic() + self.options.timeout, b"<r xmlns='urn:xmpp:sm:3'/>"
-        while (data := self.read(max(0, end - time.monotonic()))) != b"":
-            if data is None:
-                raise Failed("the client does not close")
+        data = None
+        while data != b"":
             if text and self.unread.strip() == request:
                 self.note("C:", self.unread)
                 self.unread = b""
                 self.do_server(text)
+            data = self.read(max(0, end - time.monotonic()))
+            if data is None:
+                raise Failed("the client does not close")
         if self.unread.strip():
             raise Failed("the client said more before it closed: %r" % self.unread)
 

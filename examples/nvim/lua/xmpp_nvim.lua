@@ -1,10 +1,11 @@
--- A chat in Neovim: a roster window, and for each contact a buffer whose last line is written and sent.
+-- A chat in Neovim: a window with contacts and rooms, and for each a buffer whose last line is written and sent.
 --
 --   vim.g.xmpp = { jid = "me@example.net", password = "..." }    -- further fields are connect_client's options
 --   :Xmpp connect
+--   :Xmpp join tea@rooms.example.net
 --
--- Put this folder (examples/nvim) into 'runtimepath', and the library where LuaJIT looks (`make install LUA=luajit`).
--- In a clone, after `make LUA=luajit`:
+-- In a room <Tab> completes nicks; who has been named by his nick is notified. Put this folder (examples/nvim) into
+-- 'runtimepath', and the library where LuaJIT looks (`make install LUA=luajit`). In a clone, after `make LUA=luajit`:
 --
 --   LUA_PATH="lua/?.lua;lua/?/init.lua;;" LUA_CPATH="build/luajit/?.so;;" nvim --cmd "set rtp+=examples/nvim"
 --
@@ -13,22 +14,20 @@
 
 local xmpp = require "xmpp"
 local caps = require "xmpp.caps"
+local chat = require "xmpp.chat"
 local ext = require "xmpp.ext"
 local info = require "xmpp.info"
-local iq = require "xmpp.iq"
-local xexpr = xmpp.xexpr
-local api = vim.api
+local muc = require "xmpp.muc"
+local presence = require "xmpp.presence"
+local roster = require "xmpp.roster"
+local windows = require "xmpp_nvim.windows"
 
 local M = {}
 
-local ROSTER = "jabber:iq:roster"
-local PROMPT = "> "
+local HISTORY = 20 -- messages of a room that are shown when it is entered
 
 local conn -- nil: not connected
-local contacts = {} -- bare JID -> { name = string?, resources = { [full JID] = show }, unread = count }
-local chats = {} -- bare JID -> buffer
-local roster_buffer
-local has_focus = true
+local chats, contacts -- its extensions chat and roster
 
 local function notify(text, level)
   vim.notify("Xmpp: " .. text, vim.log.levels[level or "INFO"])
@@ -39,185 +38,186 @@ local function bare(jid)
   return j and tostring(j:bare())
 end
 
-local function contact(jid)
-  contacts[jid] = contacts[jid] or { resources = {}, unread = 0 }
-  return contacts[jid]
-end
+-- People
 
-local function name_of(jid)
-  return contacts[jid] and contacts[jid].name or jid:match "^[^@]+"
-end
-
--- Buffers
-
-local function is_there(buffer) return buffer ~= nil and api.nvim_buf_is_valid(buffer) end
-
-local function new_buffer(name, kind)
-  local buffer = api.nvim_create_buf(false, true)
-  api.nvim_buf_set_name(buffer, name)
-  vim.bo[buffer].buftype = kind
-  vim.bo[buffer].swapfile = false
-  return buffer
-end
-
-local function show_in(window_command, buffer)
-  local window = vim.fn.bufwinid(buffer)
-  if window ~= -1 then return api.nvim_set_current_win(window) end
-  vim.cmd(window_command)
-  api.nvim_win_set_buf(0, buffer)
-end
-
--- The roster window
-
-local SIGN = { available = "●", chat = "●", away = "○", xa = "○", dnd = "⊘" }
-
-local function presence_of(c)
-  local _, show = next(c.resources)
-  return show and (SIGN[show] or SIGN.available) or " "
-end
-
-local function sorted()
-  local all = {}
-  for jid in pairs(contacts) do all[#all + 1] = jid end
-  table.sort(all, function(a, b) return name_of(a) < name_of(b) end)
-  return all
-end
-
-local function draw_roster()
-  if not is_there(roster_buffer) then return end
-  local lines = {}
-  for i, jid in ipairs(sorted()) do
-    local c = contacts[jid]
-    lines[i] = presence_of(c) .. " " .. name_of(jid) .. (c.unread > 0 and (" (%d)"):format(c.unread) or "")
+-- Of the resources that somebody has, the one that he would be written to.
+local function show_of(jid)
+  local best
+  for _, p in pairs(conn and conn:state() ~= "closed" and presence.of(conn, jid) or {}) do
+    if not best or (p.priority or 0) > (best.priority or 0) then best = p end
   end
-  vim.bo[roster_buffer].modifiable = true
-  api.nvim_buf_set_lines(roster_buffer, 0, -1, false, lines)
-  vim.bo[roster_buffer].modifiable = false
+  return best and (best.show or "available")
 end
 
-function M.roster()
-  if not is_there(roster_buffer) then
-    roster_buffer = new_buffer("xmpp://roster", "nofile")
-    vim.keymap.set("n", "<CR>", function() M.chat(sorted()[vim.fn.line "."]) end, { buffer = roster_buffer })
-  end
-  show_in("topleft 24vsplit", roster_buffer)
-  vim.wo.winfixwidth, vim.wo.number, vim.wo.wrap = true, false, false
-  draw_roster()
-end
-
--- The chat buffers
-
--- Lines above the one that is being written.
-local function append(buffer, who, text)
-  local lines = vim.split(("%s <%s> %s"):format(os.date "%H:%M", who, text), "\n", { plain = true })
-  vim.fn.appendbufline(buffer, api.nvim_buf_line_count(buffer) - 1, lines)
-  vim.bo[buffer].modified = false
-end
-
--- The line that was written, which the prompt has left behind, becomes a line of the chat.
-local function say(buffer, jid, text)
-  local last = api.nvim_buf_line_count(buffer)
-  api.nvim_buf_set_lines(buffer, last - 2, last - 1, false, {})
-  if text == "" then return end
+local function say(talk, text)
   if not conn then return notify("not connected", "ERROR") end
-  local ok, err = conn:send { "message", { to = jid, type = "chat" }, { "body", text } }
-  if not ok then return notify(tostring(err), "ERROR") end
-  append(buffer, conn:jid().localpart, text)
+  local id, err = chats:send(talk.jid, text)
+  if not id then return notify(tostring(err), "ERROR") end
+  windows.append(talk, conn:jid().localpart, text)
 end
 
-local function chat_buffer(jid)
-  if is_there(chats[jid]) then return chats[jid] end
-  local buffer = new_buffer("xmpp://" .. jid, "prompt")
-  vim.fn.prompt_setprompt(buffer, PROMPT)
-  vim.fn.prompt_setcallback(buffer, function(text) say(buffer, jid, text) end)
-  vim.bo[buffer].bufhidden = "hide"
-  chats[jid] = buffer
-  return buffer
+local function on_message(m)
+  local talk, name = windows.talk(m.peer, say), windows.name_of(m.peer)
+  if m.direction == "out" then return windows.append(talk, conn:jid().localpart, m.text, m.stamp) end
+  windows.append(talk, name, m.text, m.stamp)
+  if windows.count(talk) then notify(("%s: %s"):format(name, m.text)) end
 end
 
-local function mark_read(jid)
-  contact(jid).unread = 0
-  draw_roster()
+local function on_error(err, peer)
+  if peer then notify(("to %s: %s"):format(windows.name_of(peer), tostring(err)), "ERROR") end
+end
+
+local function use_roster(c)
+  local r = roster.use(c)
+  contacts = r
+  local function learn(item)
+    windows.contacts[item.jid] = item.name or ""
+    windows.draw()
+  end
+  r:on("added", learn)
+  r:on("changed", learn)
+  r:on("removed", function(item)
+    windows.contacts[item.jid] = nil
+    windows.draw()
+  end)
+  r:on("fetched", function(items)
+    windows.contacts = {}
+    for jid, item in pairs(items) do windows.contacts[jid] = item.name or "" end
+    windows.draw()
+  end)
+  r:on("presence", windows.draw)
+  r:on("request", function(jid) notify(("%s asks to see when you are there: :Xmpp accept %s"):format(jid, jid)) end)
 end
 
 function M.chat(jid)
   jid = bare(jid)
   if not jid then return notify("chat with whom? Give a JID", "ERROR") end
-  if api.nvim_get_current_buf() == roster_buffer then vim.cmd "wincmd p" end
-  show_in(api.nvim_get_current_buf() == roster_buffer and "vsplit" or "split", chat_buffer(jid))
-  mark_read(jid)
+  windows.show(windows.talk(jid, say))
 end
 
--- What comes in
-
-local function is_seen(jid) return has_focus and chats[jid] == api.nvim_get_current_buf() end
-
-local function on_message(message)
-  local jid, text = bare(message[2].from), xexpr.text(message, "body")
-  if not jid or not text or xexpr.is_error(message) then return end
-  append(chat_buffer(jid), name_of(jid), text)
-  if is_seen(jid) then return end
-  local c = contact(jid)
-  c.unread = c.unread + 1
-  draw_roster()
-  notify(("%s: %s"):format(name_of(jid), text))
-end
-
-local function on_presence(presence, c)
-  local jid, kind = bare(presence[2].from), presence[2].type
-  if not jid or (kind and kind ~= "unavailable") or jid == tostring(c:jid():bare()) then return end
-  local show = xexpr.text(presence, "show")
-  contact(jid).resources[presence[2].from] = not kind and (show or "available") or nil
-  draw_roster()
-end
-
-local function learn(query)
-  for item in xexpr.children(query, "item") do
-    local jid = bare(item[2].jid)
-    if jid and item[2].subscription == "remove" then
-      contacts[jid] = nil
-    elseif jid then
-      contact(jid).name = item[2].name
-    end
-  end
-  draw_roster()
-end
-
-local function forget_presence()
-  for _, c in pairs(contacts) do c.resources = {} end
-  draw_roster()
-end
-
--- All this as an extension: what there is to be done in each session that is new, and who hears what comes in.
-local Chat = { name = "nvim", taps = {
-  { { name = "message" }, function(_, message) on_message(message) end },
-  { { name = "presence" }, function(_, presence, c) on_presence(presence, c) end },
-} }
-
--- RFC 6121 2.1.6: only our own account may change it.
-function Chat.start(st, c)
-  st.no_pushes = iq.serve(c, "set", ROSTER, function(query, push)
-    if not xexpr.from_account(push, c) then return nil, "cancel", "service-unavailable" end
-    learn(query)
-    return true
+function M.accept(jid)
+  if not conn then return notify("not connected", "ERROR") end
+  if not bare(jid) then return notify("accept whom? Give a JID", "ERROR") end
+  xmpp.spawn(function()
+    local ok, err = contacts:approve(jid)
+    if not ok then notify(tostring(err), "ERROR") end
   end)
 end
 
-function Chat.session(_, c)
-  forget_presence()
-  local query, err = iq.get(c, nil, { "query", { xmlns = ROSTER } })
-  if not query and err.layer ~= "stanza" then return notify(tostring(err), "ERROR") end
-  if type(query) == "table" then learn(query) end
-  c:send { "presence" }
+-- Rooms
+
+-- What is said comes back from the room, and is shown then.
+local function say_in_room(talk, text)
+  if not talk.room then return notify("not in " .. talk.jid, "ERROR") end
+  local id, err = talk.room:say(text)
+  if not id then notify(tostring(err), "ERROR") end
 end
 
-function Chat.stop(st, c)
-  st.no_pushes()
-  if conn == c then conn = nil end
-  forget_presence()
+local function nicks_of(talk)
+  local nicks = {}
+  for nick in pairs(talk.room and talk.room.occupants or {}) do
+    if nick ~= talk.room.nick then nicks[#nicks + 1] = nick end
+  end
+  return nicks
+end
+
+local function on_room_message(talk, room, m)
+  windows.append(talk, m.nick, m.text, m.stamp)
+  if m.own or m.history or not windows.count(talk) then return end
+  if m.text:find(room.nick, 1, true) then notify(("%s in %s: %s"):format(m.nick, windows.name_of(talk.jid), m.text)) end
+end
+
+local function on_whisper(talk, m)
+  windows.append(talk, m.nick .. ", to you alone", m.text, m.stamp)
+  if windows.count(talk) then notify(("%s in %s: %s"):format(m.nick, windows.name_of(talk.jid), m.text)) end
+end
+
+local function on_removed(talk, why)
+  windows.append(talk, nil, ("You are out of the room%s%s"):format(why.reason and ": " .. why.reason or "",
+    why.returns and ", and will come back" or ""))
+  if not why.returns then talk.room, talk.nick = nil, nil end
+end
+
+local function watch(talk, room)
+  local function tells(event, text)
+    room:on(event, function(o, more)
+      windows.append(talk, nil, text:format(o.nick, type(more) == "string" and more or ""))
+    end)
+  end
+  tells("join", "%s has come")
+  tells("leave", "%s has left")
+  tells("nick", "%s was %s")
+  room:on("message", function(m) on_room_message(talk, room, m) end)
+  room:on("private", function(m) on_whisper(talk, m) end)
+  room:on("subject", function(subject) windows.append(talk, nil, "The subject: " .. (subject or "none")) end)
+  room:on("removed", function(why) on_removed(talk, why) end)
+  room:on("rejoined", function() windows.append(talk, nil, "You are in the room again") end)
+  room:on("error", function(err) notify(("in %s: %s"):format(talk.jid, tostring(err)), "ERROR") end)
+end
+
+-- In a coroutine: it waits.
+local function enter(talk)
+  local room, err = muc.join(conn, talk.jid, talk.nick, { history = HISTORY, create = "default" })
+  if not room then
+    talk.nick = nil
+    return windows.append(talk, nil, "You can't come in: " .. tostring(err))
+  end
+  talk.room, talk.nick = room, room.nick
+  watch(talk, room)
+  local n = #nicks_of(talk)
+  windows.append(talk, nil, ("You are in the room as %s, with %d other%s"):format(room.nick, n, n == 1 and "" or "s"))
+end
+
+local function room_talk(jid)
+  local talk
+  talk = windows.talk(jid, say_in_room, function() return nicks_of(talk) end)
+  talk.is_room = true
+  return talk
+end
+
+function M.join(jid, nick)
+  jid = bare(jid)
+  if not conn then return notify("not connected", "ERROR") end
+  if not jid then return notify("join which room? Give its address", "ERROR") end
+  local talk = room_talk(jid)
+  windows.show(talk)
+  if talk.nick then return end -- we are in it, or about to be
+  talk.nick = nick or conn:jid().localpart
+  xmpp.spawn(enter, talk)
+end
+
+--- Of the room whose buffer this is, or that one.
+function M.leave(jid)
+  local here = vim.api.nvim_get_current_buf()
+  for _, talk in pairs(windows.talks) do
+    if talk.room and (talk.jid == bare(jid) or (not jid and talk.buffer == here)) then
+      xmpp.spawn(talk.room.leave, talk.room)
+      talk.room, talk.nick = nil, nil
+      return windows.append(talk, nil, "You have left the room")
+    end
+  end
+  notify("leave which room? Give its address", "ERROR")
 end
 
 -- Connecting
+
+-- What there is to be done when the connection is over.
+local Closing = { name = "nvim" }
+function Closing.stop(_, c)
+  if conn == c then conn = nil end
+  for _, talk in pairs(windows.talks) do talk.room = nil end
+  windows.draw()
+end
+
+local function use_all(c)
+  info.use(c, { version = { name = "xmpp_nvim", version = xmpp._VERSION } })
+  ext.use(c, caps)
+  use_roster(c)
+  chats = chat.use(c)
+  chats:on("message", on_message)
+  chats:on("error", on_error)
+  ext.use(c, Closing)
+end
 
 -- In a coroutine: it waits.
 local function log_in(account)
@@ -227,13 +227,16 @@ local function log_in(account)
   if not c then return notify(tostring(err), "ERROR") end
   conn = c
   c:on("state", function(state, why)
+    windows.draw()
     if why then notify(("%s (%s)"):format(state, tostring(why)), "WARN") end
   end)
   c:set_handler() -- whatever nobody here answers is refused
-  info.use(c, { version = { name = "xmpp_nvim", version = xmpp._VERSION } })
-  ext.use(c, caps)
-  ext.use(c, Chat)
-  if ext.ready(c) then notify("connected as " .. tostring(c:jid())) end
+  use_all(c)
+  if not ext.ready(c) or not presence.set(c, {}) then return end
+  notify("connected as " .. tostring(c:jid()))
+  for _, talk in pairs(windows.talks) do
+    if talk.nick then xmpp.spawn(enter, talk) end -- of an earlier connection
+  end
 end
 
 function M.connect(jid)
@@ -253,22 +256,22 @@ end
 
 function M.disconnect() xmpp.spawn(stop, 5) end
 
-function M.complete(lead)
-  return vim.tbl_filter(function(jid) return vim.startswith(jid, lead) end, sorted())
+function M.roster()
+  windows.show_list(function(jid)
+    local talk = windows.talks[jid]
+    if talk then return windows.show(windows.talk(jid)) end
+    M.chat(jid)
+  end)
 end
 
+function M.complete(lead)
+  return vim.tbl_filter(function(jid) return vim.startswith(jid, lead) end, windows.listed())
+end
+
+windows.start(show_of)
 require("xmpp.loop.uv").start()
 xmpp.on_error(function(text) notify(text, "ERROR") end)
-
-local group = api.nvim_create_augroup("Xmpp", {})
-local function on(events, callback) api.nvim_create_autocmd(events, { group = group, callback = callback }) end
-on("FocusGained", function() has_focus = true end)
-on("FocusLost", function() has_focus = false end)
-on("VimLeavePre", function() stop(1) end)
-on("BufEnter", function(event)
-  for jid, buffer in pairs(chats) do
-    if buffer == event.buf then mark_read(jid) end
-  end
-end)
+vim.api.nvim_create_autocmd("VimLeavePre", { group = vim.api.nvim_create_augroup("Xmpp", {}),
+  callback = function() stop(1) end })
 
 return M

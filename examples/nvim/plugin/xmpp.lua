@@ -1,13 +1,14 @@
--- :Xmpp connect [JID], :Xmpp roster, :Xmpp chat JID, :Xmpp disconnect. What they do is in lua/xmpp_nvim.lua.
+-- :Xmpp connect [JID], roster, chat JID, join ROOM [NICK], leave [ROOM], accept JID, disconnect. What they do is in
+-- lua/xmpp_nvim.lua.
 
-local commands = { "connect", "roster", "chat", "disconnect" }
+local commands = { "connect", "roster", "chat", "join", "leave", "accept", "disconnect" }
 
 vim.api.nvim_create_user_command("Xmpp", function(command)
-  local name, argument = unpack(command.fargs)
+  local name, argument, more = unpack(command.fargs)
   if not vim.tbl_contains(commands, name) then
-    return vim.notify("Xmpp: connect, roster, chat or disconnect", vim.log.levels.ERROR)
+    return vim.notify("Xmpp: " .. table.concat(commands, ", "), vim.log.levels.ERROR)
   end
-  require("xmpp_nvim")[name](argument)
+  require("xmpp_nvim")[name](argument, more)
 end, {
   nargs = "+",
   desc = "Chat over XMPP",
