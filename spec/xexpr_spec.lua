@@ -316,7 +316,8 @@ end)
 
 describe("pick", function()
   it("gives the child that text reads", function()
-    local x = { "message", {}, { "body", { xmlns = "urn:evil" }, "forged" }, { "body", { ["xml:lang"] = "en" }, "hello" },
+    local x = { "message", {}, { "body", { xmlns = "urn:evil" }, "forged" },
+      { "body", { ["xml:lang"] = "en" }, "hello" },
       { "body", { ["xml:lang"] = "de" }, "hallo" } }
     assert.equal(x[4], xexpr.pick(x, "body"))
     assert.equal(x[5], xexpr.pick(x, "body", nil, "de-AT"))
