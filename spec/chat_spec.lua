@@ -3,6 +3,7 @@ local chat = require "xmpp.chat"
 local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
 local presence = require "xmpp.presence"
+local roster = require "xmpp.roster"
 local talk = require "spec.support.talk"
 local testing = require "xmpp.testing"
 local xexpr = require "xmpp.xexpr"
@@ -151,6 +152,22 @@ describe("receipts are given", function()
     t:nothing()
     off()
     t:receive(ask(ANNA, "chat"))
+    t:nothing()
+  end))
+
+  it("by default to those contacts that see our presence", with(nil, function(t)
+    local subscriptions = { none = false, to = false, from = true, both = true }
+    for subscription in pairs(subscriptions) do
+      t:contact(subscription .. "@example.net", { subscription = subscription })
+    end
+    local r = roster.use(t.conn)
+    assert(r:fetched())
+    for subscription, may in pairs(subscriptions) do
+      local from = subscription .. "@example.net/pc"
+      t:receive(ask(from, "chat"))
+      if may then is_receipt(t, from, "q1") else t:nothing() end
+    end
+    t:receive(ask("both.example.net", "chat")) -- a look-alike
     t:nothing()
   end))
 

@@ -150,9 +150,9 @@ function M.functions.invite(conn, room, jid, reason, opts)
     id, err = here:invite(to, reason)
     return id, err
   end
-  local id, ok = core.id()
-  ok, err = conn:send { "message", { to = to, id = id }, owner.direct(bare, opts.password, reason) }
-  if not ok then return nil, err end
+  local id = core.id()
+  local sent, why = conn:send { "message", { to = to, id = id }, owner.direct(bare, opts.password, reason) }
+  if not sent then return nil, why end
   return id
 end
 
