@@ -150,7 +150,8 @@ function M.functions.invite(conn, room, jid, reason, opts)
     id, err = here:invite(to, reason)
     return id, err
   end
-  local id, ok = core.id()
+  local id = core.id()
+  local ok
   ok, err = conn:send { "message", { to = to, id = id }, owner.direct(bare, opts.password, reason) }
   if not ok then return nil, err end
   return id

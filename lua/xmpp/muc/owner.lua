@@ -287,7 +287,8 @@ function Room.invite(room, jid, reason)
   if address then conn, err = rooms.conn(room) end
   if not conn then return nil, err end
   if not room.joined then return rooms.not_in(room) end
-  local id, ok = core.id()
+  local id = core.id()
+  local ok
   ok, err = rooms.send(conn, { "message", { to = room.jid, id = id }, { "x", { xmlns = USER },
     { "invite", { to = address }, reason and { "reason", {}, reason } or nil } } })
   if not ok then return nil, err end
