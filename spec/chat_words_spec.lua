@@ -229,6 +229,10 @@ describe("what is sent", function()
     c:send(ANNA, { text = "Yes", reply_to = { id = "m1" } })
     got = t:expect { "message", {}, { "body", {}, "Yes" }, { "reply", { id = "m1" } } }
     assert.is_nil(xexpr.child(got, "fallback"))
+    t:receive(message(ANNA, nil, "without an id"))
+    c:send(ANNA, { text = "Hm", reply_to = heard.last[1] })
+    got = t:expect { "message", {}, { "body", {}, "Hm" } }
+    assert.is_nil(xexpr.child(got, "reply"))
   end))
 
   it("quotes a long text in part, and counts code points", with(nil, function(t, c, heard)
@@ -267,7 +271,16 @@ describe("what is sent", function()
     assert.same({}, heard())
   end))
 
-  it("reacts", with(nil, function(t, c)
+  it("reacts, to a correction as to what it corrects", with(nil, function(t, c)
+    t:receive(message(ANNA, "m1", "helo"))
+    t.forge.correction(ANNA, "m1", "hello")
+    local id = say(t, c)
+    local second = c:correct("anna@example.net", id, "hi")
+    c:react("anna@example.net", "forged-1", {})
+    c:react("anna@example.net", second, {})
+    t:expect { "message", { id = second } }
+    t:expect { "message", {}, { "reactions", { id = "m1" } } }
+    t:expect { "message", {}, { "reactions", { id = id } } }
     c:react("anna@example.net", "m1", { "👍", "👍", "❤" })
     local got = t:expect { "message", { to = "anna@example.net" }, { "store", { xmlns = "urn:xmpp:hints" } },
       { "reactions", { xmlns = "urn:xmpp:reactions:0", id = "m1" }, { "reaction", {}, "👍" },
@@ -305,7 +318,7 @@ describe("what is sent", function()
     refuses("text, url or subject expected", function() c:send(ANNA, {}) end)
     refuses("a url is the whole text", function() c:send(ANNA, { text = "see", url = "https://x.y" }) end)
     refuses("there is no hint 'hide'", function() c:send(ANNA, { text = "x", hints = { "hide" } }) end)
-    refuses("reply_to: a message that has an id", function() c:send(ANNA, { text = "x", reply_to = {} }) end)
+    refuses("reply_to: a message, or something", function() c:send(ANNA, { text = "x", reply_to = {} }) end)
     refuses("U+0001", function() c:send(ANNA, "\1") end)
     refuses("'send' has no option 'of'", function() c:send(ANNA, "x", { of = 1 }) end)
     refuses("bad argument #2 to 'correct'", function() c:correct(ANNA, nil, "x") end)
@@ -394,14 +407,21 @@ describe("its use", function()
     assert.same({}, t:take_errors())
   end))
 
-  it("keeps no connection from being collected", function()
+  -- Nothing of it is left on this function's stack.
+  local function open_and_end()
     local t = testing.new()
-    local c = chat.use(t.conn)
+    local c, kept = chat.use(t.conn), setmetatable({ t.conn }, { __mode = "v" })
     t:nothing()
     t:finish()
-    t = nil -- luacheck: ignore 311
-    collectgarbage()
-    collectgarbage()
+    return c, kept
+  end
+
+  it("keeps no connection from being collected", function()
+    local c, kept = open_and_end()
+    local jit = rawget(_G, "jit")
+    if jit then jit.flush() end -- what it has compiled knows objects by their addresses, and keeps them
+    for _ = 1, 10 do collectgarbage() end
+    assert.is_nil(kept[1])
     local _, err = c:send(ANNA, "x")
     assert.equal("closed", err.layer)
   end)

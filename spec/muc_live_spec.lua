@@ -139,6 +139,9 @@ server.each(function(s)
       assert(hers:set_subject "Leaves")
       at_his "subject Leaves by kettle"
       said "SUBJECT=Leaves"
+      local words = {}
+      for _, m in ipairs(assert(hers:history())) do words[#words + 1] = ("%s: %s"):format(m.nick, m.text) end
+      assert.same({ "cup: tea?", "kettle: yes", "cup: coffee?" }, words)
       tell "nick mug"
       at_hers "cup is mug"
       at_his "cup is mug"

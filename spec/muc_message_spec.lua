@@ -164,6 +164,39 @@ describe("what is said in a room", function()
     nothing(seen)
   end))
 
+  it("comes from a room that the server spells otherwise", testing.around(function(t)
+    local jid, spelled = "stra\195\159e@rooms.example.net", "strasse@rooms.example.net"
+    t:room(jid, {})
+    local room, seen = assert(muc.join(t.conn, jid, "kettle")), {}
+    for _, event in ipairs { "message", "private", "moderated" } do
+      room:on(event, function(m) seen[event] = m end)
+    end
+    t:receive { "message", { from = spelled .. "/anna", to = ME, type = "groupchat" }, { "body", {}, "1" },
+      { "stanza-id", { xmlns = SID, by = spelled, id = "s1" } } }
+    assert.same({ "1", "anna", "s1" }, { seen.message.text, seen.message.nick, seen.message.stanza_id })
+    t:receive { "message", { from = spelled .. "/anna", to = ME, type = "chat" }, { "body", {}, "2" } }
+    assert.same({ "2", spelled, spelled .. "/anna" }, { seen.private.text, seen.private.private, seen.private.peer })
+    t:receive { "message", { from = spelled, to = ME, type = "groupchat" }, { "retract", { id = "s1",
+      xmlns = "urn:xmpp:message-retract:1" }, { "moderated", { xmlns = "urn:xmpp:message-moderate:1",
+        by = spelled .. "/bert" } } } }
+    assert.same({ stanza_id = "s1", by = "bert" }, seen.moderated)
+  end))
+
+  it("is ours alone where another client of ours has it, too (copies, XEP-0280)", testing.around(function(t)
+    local _, _, seen = enter(t)
+    local heard = 0
+    require "xmpp.chat".use(t.conn):on("message", function() heard = heard + 1 end)
+    local inner = { "message", { from = TEA .. "/anna", to = "bot@example.net/phone", type = "chat" },
+      { "body", {}, "psst" } } -- as older servers copy it: nothing in it tells that it is of a room
+    t.forge.carbon("bot@example.net", inner)
+    inner[2].from, inner[2].to = "bot@example.net/phone", TEA .. "/anna"
+    t.forge.carbon("bot@example.net", inner, "sent")
+    inner[2].from, inner[2].to = "cleo@people.example/pc", "bot@example.net/phone"
+    t.forge.carbon("bot@example.net", inner)
+    assert.equal(1, heard)
+    nothing(seen)
+  end))
+
   it("by nicks from the field", testing.around(function(t)
     local nicks = { "n/i@c/k", " lead", "o'brien\"&<>", "\240\159\171\150", "\215\169\215\156" }
     local service, room, seen = enter(t, { occupants = nicks })
@@ -547,6 +580,60 @@ describe("what was said while we were away", function()
     t:reconnect()
     t:advance(60)
     assert.equal("same same", texts(seen))
+  end))
+
+  it("whatever the clocks say, ours ahead of the room's or behind", testing.around(function(t)
+    local service, _, seen = enter(t, { occupants = { "anna" },
+      history = { { nick = "anna", text = "from the future", stamp = 1700007200 } } }, { history = { messages = 5 } })
+    t:advance(100)
+    service:says("anna", "1")
+    t:cut(false)
+    service:says("anna", "2")
+    service.history[#service.history].stamp = t:now() - 20
+    t:reconnect()
+    t:advance(60)
+    assert.equal("from the future 1 2", texts(seen))
+    t:cut(false)
+    service:says("anna", "3")
+    t:reconnect()
+    t:advance(60)
+    assert.equal("3", texts(seen))
+  end))
+
+  it("is nobody's for certain who is there, where nobody vouches for it", testing.around(function(t)
+    local service, room, seen = enter(t, { occupants = { "anna" }, occupant_ids = false })
+    t:cut(false)
+    service:says("anna", "1")
+    t:reconnect()
+    t:advance(60)
+    assert.is_table(room.occupants.anna)
+    local m = only(seen, "message")[1]
+    assert.is_true(m.history)
+    assert.is_nil(m.occupant)
+  end))
+
+  it("is told as often as it is said, where it has no id", testing.around(function(t)
+    local _, _, seen = enter(t)
+    t:receive(group("anna", "yes"))
+    t:receive(group("anna", "yes"))
+    assert.equal("yes yes", texts(seen))
+  end))
+
+  it("is known by 2,000 keys at most, of 200 messages with their authors", testing.around(function(t)
+    local service, room, seen = enter(t)
+    for i = 1, 3000 do service:says("anna", tostring(i)) end
+    assert.equal(3000, #seen.message)
+    local own = require "xmpp.muc.room".own(room)
+    local function count(set)
+      local n = 0
+      for _ in pairs(set) do n = n + 1 end
+      return n
+    end
+    assert.equal(2000, count(own.known.by))
+    assert.equal(2000, count(own.known.ring))
+    assert.equal(400, count(own.said.by)) -- by id and by the room's
+    assert.equal(200, count(own.said.ring))
+    assert.equal(1, count(own.said.last))
   end))
 
   it("and what comes twice by its author's doing is told once (origin-id)", testing.around(function(t)

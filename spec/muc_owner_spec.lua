@@ -207,6 +207,10 @@ describe("a room's archive", function()
       { m.nick, m.history, m.own, m.stamp, m.archive_id, m.occupant_id, m.peer })
     room:say "8"
     t:expect { "message" }
+    table.insert(service.history, { nick = "anna", stamp = t:now(), stanza_id = "s",
+      children = { { "subject", {}, "Mine" } } })
+    assert.same({}, { assert(room:history { since = t:now(), max = 1 })[1] })
+    table.remove(service.history)
     assert.is_true(assert(room:history { max = 1 })[1].own)
     refused("item-not-found", room:history { before = "gone" })
   end))
@@ -215,30 +219,31 @@ describe("a room's archive", function()
     local _, room = entered(t)
     local heard = 0
     for _, event in ipairs { "message", "private", "status" } do room:on(event, function() heard = heard + 1 end) end
-    local function result(from, queryid, inner_from, kind)
+    local function result(text, from, queryid, inner_from, kind)
       local attrs = { xmlns = "urn:xmpp:mam:2", id = "x", queryid = queryid }
       return { "message", { from = from, to = ME }, { "result", attrs,
         { "forwarded", { xmlns = "urn:xmpp:forward:0" }, { "message", { xmlns = "jabber:client",
-          type = kind or "groupchat", from = inner_from or TEA .. "/anna" }, { "body", {}, "said" } } } } }
+          type = kind or "groupchat", from = inner_from or TEA .. "/anna" }, { "body", {}, text } } } } }
     end
     local id
     t:on({ "iq", { type = "set" }, { "query", { xmlns = "urn:xmpp:mam:2" } } }, function(x)
       id = x[3][2].queryid
-      t.server:say_stanza(result(TEA .. "/anna", id))
-      t.server:say_stanza(result("tea2@rooms.example.net", id))
-      t.server:say_stanza(result(TEA, "another"))
-      t.server:say_stanza(result(TEA, nil))
-      t.server:say_stanza(result(TEA, id, "boss@example.net/pc"))
-      t.server:say_stanza(result(TEA, id, TEA))
-      t.server:say_stanza(result(TEA, id, nil, "chat"))
-      for _ = 1, 3 do t.server:say_stanza(result(TEA, id)) end
+      t.server:say_stanza(result("forged", TEA .. "/anna", id))
+      t.server:say_stanza(result("forged", "tea2@rooms.example.net", id))
+      t.server:say_stanza(result("forged", TEA, "another"))
+      t.server:say_stanza(result("forged", TEA, nil))
+      t.server:say_stanza(result("forged", TEA, id, "boss@example.net/pc"))
+      t.server:say_stanza(result("forged", TEA, id, TEA))
+      t.server:say_stanza(result("forged", TEA, id, nil, "chat"))
+      for _ = 1, 3 do t.server:say_stanza(result("said", TEA, id)) end
       return { "fin", { xmlns = "urn:xmpp:mam:2" } }
     end)
-    local page = assert(room:history { max = 2 })
-    assert.equal("said said", texts(page))
+    local page = assert(room:history { max = 5 })
+    assert.equal("said said said", texts(page))
     assert.is_false(page.complete)
-    t:receive(result(TEA, id)) -- it is over
-    assert.equal(2, #page)
+    t:receive(result("forged", TEA, id)) -- it is over
+    assert.equal(3, #page)
+    assert.equal("said said", texts(assert(room:history { max = 2 })))
     assert.equal(0, heard)
   end))
 
@@ -267,8 +272,17 @@ describe("inviting", function()
     assert.equal("member", service.affiliations["cleo@people.example"])
     id = assert(muc.invite(t.conn, TEA, "dora@people.example"))
     t:expect { "message", { to = TEA, id = id } }
+    t:cut(false)
+    assert(room:invite "eve@people.example") -- which has no meaning in another session, where we aren't in
+    t:reconnect()
+    t:advance(60)
+    t:nothing()
     room:leave()
     refused("not-acceptable", room:invite "cleo@people.example")
+    t.conn:stop()
+    local id_of, err = muc.invite(t.conn, TEA, "cleo@people.example")
+    assert.is_nil(id_of)
+    assert.equal("closed", err.layer)
   end))
 
   it("is done directly by who isn't (XEP-0249)", testing.around(function(t)
@@ -276,6 +290,8 @@ describe("inviting", function()
     t:expect { "message", { to = "cleo@people.example" }, { "x", { xmlns = DIRECT, jid = "coffee@rooms.example.net",
       reason = "coffee", password = "beans" } } }
     local _, err = muc.invite(t.conn, "@@", "cleo@people.example")
+    assert.equal("jid-malformed", err.condition)
+    _, err = muc.invite(t.conn, TEA, "@@")
     assert.equal("jid-malformed", err.condition)
     raises(function() muc.invite(t.conn, TEA) end, "bad argument #3 to 'invite' (string expected, got nil)")
     raises(function() muc.invite(t.conn, TEA, "a@b", nil, { passwort = "x" }) end, "'invite' has no option 'passwort'")

@@ -54,6 +54,67 @@ describe("a test without a network:", function()
     out:close()
   end)
 
+  it("loads attacks when a test wants some", testing.around(function(t)
+    package.loaded["xmpp.testing.forge"] = nil
+    local all = testing.new()
+    assert.is_nil(package.loaded["xmpp.testing.forge"])
+    assert.is_function(all.forge.carbon)
+    assert.is_table(package.loaded["xmpp.testing.forge"] and all.forge)
+    assert.equal(all.forge, all.forge)
+    assert.are_not.equal(all.forge, t.forge)
+    all:finish()
+  end))
+
+  it("forges what somebody says who is somebody else, as an honest one would say it", testing.around(function(t)
+    local got, iqs = {}, {}
+    t.conn:set_handler(function(stanza)
+      if stanza[1] == "iq" then iqs[#iqs + 1] = stanza else got[#got + 1] = stanza end
+    end)
+    local me, eve, f = "bot@example.net/test", "eve@evil.example/x", t.forge
+    local function last(...) return xexpr.find(got[#got], ...) end
+    local inner = message("anna@example.net/pc", "hi")
+    f.carbon("bot@example.net", inner)
+    assert.same(inner, (xexpr.unwrap_carbon(got[1], me)))
+    f.carbon("bot@example.net", inner, "sent")
+    assert.equal("sent", xexpr.is_carbon(got[2], me))
+    f.carbon(eve, inner)
+    assert.same({ eve, me }, { got[3][2].from, got[3][2].to })
+    assert.is_nil(xexpr.is_carbon(got[3], me))
+    f.mam(nil, inner, { queryid = "q", id = "a" })
+    assert.is_nil(got[4][2].from)
+    assert.same({ "q", "a" }, { last { "result", "urn:xmpp:mam:2" }[2].queryid, last "result"[2].id })
+    assert.equal("hi", xexpr.text(last("result", { "forwarded", "urn:xmpp:forward:0" },
+      { "message", "jabber:client" }), "body", "jabber:client"))
+    assert.is_truthy(last("result", "forwarded", { "delay", "urn:xmpp:delay" }))
+    for name, x in pairs { receipt = { "received", "urn:xmpp:receipts" },
+      displayed = { "displayed", "urn:xmpp:chat-markers:0" }, retraction = { "retract", "urn:xmpp:message-retract:1" },
+      correction = { "replace", "urn:xmpp:message-correct:0" }, reaction = { "reactions", "urn:xmpp:reactions:0" } } do
+      f[name](eve, "m1", name == "correction" and "text" or name == "reaction" and { "+1" } or nil)
+      assert.same({ "m1", eve, "chat" }, { last(x)[2].id, got[#got][2].from, got[#got][2].type })
+    end
+    f.private("room@muc.example.net/eve", "psst")
+    assert.is_truthy(last { "x", "http://jabber.org/protocol/muc#user" })
+    f.invitation("room@muc.example.net", { by = eve, reason = "come", password = "cauldronburn" })
+    local x = last { "x", "http://jabber.org/protocol/muc#user" }
+    assert.same({ eve, "come", "cauldronburn" }, { xexpr.child(x, "invite")[2].from,
+      xexpr.text(xexpr.child(x, "invite"), "reason"), xexpr.text(x, "password") })
+    f.invitation(eve, { room = "room@muc.example.net" })
+    assert.equal("room@muc.example.net", last { "x", "jabber:x:conference" }[2].jid)
+    f.caps(eve, { ver = "v" })
+    assert.same({ "presence", "v" }, { got[#got][1], last { "c", "http://jabber.org/protocol/caps" }[2].ver })
+    f.bookmark("bot@example.net", "room@muc.example.net", { nick = "bot" })
+    local item = last({ "event", "http://jabber.org/protocol/pubsub#event" }, "items", "item")
+    assert.equal("room@muc.example.net", item[2].id)
+    assert.equal("true", xexpr.child(item, "conference", "urn:xmpp:bookmarks:1")[2].autojoin)
+    f.push(nil, { jid = "eve@evil.example", subscription = "both", "Friends" })
+    x = xexpr.find(iqs[1], { "query", "jabber:iq:roster" }, "item")
+    assert.same({ "eve@evil.example", "both", "Friends" }, { x[2].jid, x[2].subscription, xexpr.text(x, "group") })
+    local ids = {}
+    for _, stanza in ipairs(got) do ids[stanza[2].id or ""] = true end
+    assert.is_true(ids["forged-1"] and ids["forged-2"])
+    t:sent()
+  end))
+
   it("has a connection that is ready, hears what comes, and says what is expected", testing.around(function(t)
     assert.equal("ready", t.conn:state())
     assert.equal("bot@example.net/test", tostring(t.conn:jid()))

@@ -106,7 +106,7 @@ end
 
 -- Only when it was told of, so that who has a receipt knows that the program has had the message (XEP-0184 3).
 local function acknowledge(st, conn, m, says)
-  if not hear.wants_receipt(m, says, tostring(conn:jid():bare())) or st.is_over then return end
+  if not hear.wants_receipt(m, says, tostring(conn:jid():bare())) then return end
   if hear.may_have_receipt(st.receipts, m.from, function() return disco.allows(conn, m.from) end) then
     methods.acknowledge(st, m)
   end
@@ -256,6 +256,7 @@ end
 function M.stop(st)
   st.is_over = true
   for _, off in ipairs(st.offs) do off() end
+  st.offs, st.preparing = {}, nil
 end
 
 --- Of the ids that it knows, plain data.
@@ -281,7 +282,7 @@ end
 --- several.
 ---@param conn xmpp.Conn a client's
 ---@param opts? table
----@return table? c
+---@return xmpp.Chat? c
 ---@return xmpp.Error? err layer "closed"
 function M.use(conn, opts)
   local st, err = ext.use(conn, M, opts, 2)

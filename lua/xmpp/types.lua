@@ -775,6 +775,58 @@ function xmpp.on_error(f) end
 ---@field occupants table<string, xmpp.Occupant> by nick, we ourselves among them
 ---@field beyond integer how many there are besides, who have no place in `occupants`
 
+--- What was said in a room, to all or (private) to us alone. Its stanza_id is the room's, where that announces
+--- XEP-0359.
+---@class xmpp.RoomMessage: xmpp.Message
+---@field nick string who has said it: what he was called then
+---@field occupant xmpp.Occupant? who that is, as far as his presence tells; nil: he isn't there, or it isn't known that
+---it is he
+---@field occupant_id string? the author's, where the room announces them (XEP-0421)
+---@field own boolean have we said it?
+---@field history boolean? it was said before we came, or while we were away; its stamp is the room's
+---@field archive_id string? (of room:history) its id in the archive
+
+--- What a room has taken back (XEP-0425).
+---@class xmpp.RoomModeration
+---@field stanza_id string
+---@field by string? nick of who has asked for it
+---@field reason string?
+
+--- A page of what was said in a room, oldest first.
+---@class xmpp.RoomHistory: { [integer]: xmpp.RoomMessage }
+---@field first string? id of the first one: for `before`
+---@field last string? id of the last one: for `after`
+---@field complete boolean there is no more in that direction
+---@field count integer? how many there are
+
+--- What a room is, as it says itself.
+---@class xmpp.RoomInfo
+---@field jid string
+---@field name string?
+---@field description string?
+---@field subject string?
+---@field lang string?
+---@field occupants integer? how many
+---@field features table<string, true>
+---@field password boolean does it want one?
+---@field members_only boolean
+---@field moderated boolean
+---@field hidden boolean
+---@field persistent boolean
+---@field anonymous boolean are addresses shown to moderators alone?
+
+--- Somebody wants us to come into a room. Whoever that is: the room, of a mediated one, knows who has asked for it.
+---@class xmpp.Invitation
+---@field room string its address
+---@field from string? who invites: of a direct one certainly, else as the room says
+---@field direct boolean by himself (XEP-0249), not through the room
+---@field reason string?
+---@field password string? the room's
+---@field thread string? the conversation that goes on there
+---@field stamp number? when it was sent, if it was held back on its way
+---@field joined boolean? by option `accept`: are we in?
+---@field err xmpp.Error? by option `accept`: why not
+
 --- Options of muc.join.
 ---@class xmpp.JoinOpts
 ---@field password? string
@@ -821,6 +873,7 @@ function xmpp.on_error(f) end
 ---@field conn xmpp.Conn? nil until the program has connected (intercept)
 ---@field jid xmpp.Jid
 ---@field seed integer
+---@field forge table<string, fun(...): xmpp.Stanza> attacks, received at once: see xmpp/testing/forge.lua
 
 --- Options of Test:room.
 ---@class xmpp.TestRoomOptions

@@ -1,11 +1,11 @@
 -- hear: who may acknowledge, correct, take back, react to and mark which message. Decides what a message that was read
 -- (message.lua) is, from who has sent it and what is known of the messages that it speaks of; sends and tells nothing.
 --
---   local event = hear.event(m, says, stanza, who) -- "message", "corrected"...; nil: nothing
+--   local event = hear.event(m, says, stanza, who) -- "message", "corrected"...
 --
 -- `who` answers for one sender in one conversation: `who.wrote(id)`, has this sender written that message here?
--- `who.known(id)`, has anybody? Both give the message's first id, or nil. For one-to-one messages the sender is his bare
--- address (XEP-0308 3, XEP-0424 5, XEP-0444 4.2); what an occupant of a room is, muc decides.
+-- `who.known(id)`, has anybody? Both give the message's first id, or nil. For one-to-one messages the sender is his
+-- bare address (XEP-0308 3, XEP-0424 5, XEP-0444 4.2); what an occupant of a room is, muc decides.
 
 local guard = require "xmpp.guard"
 local message = require "xmpp.chat.message"

@@ -24,8 +24,7 @@ M.CARBONS, M.MUC_USER = "urn:xmpp:carbons:2", "http://jabber.org/protocol/muc#us
 
 local MOST_RANGES = 32              -- of a text that are fallback
 local MOST_REACTIONS, LONGEST_REACTION = 32, 64
-local LONGEST_ID = 1024             -- of a message that is spoken of; a longer one is no id to us
-local LONGEST_NAME = 100            -- of an encryption
+local LONGEST_ID = 256              -- of a message that is spoken of; a longer one is no id to us
 
 local STATES = { active = true, composing = true, paused = true, inactive = true, gone = true }
 
@@ -174,7 +173,7 @@ local function read_encryption(stanza)
   local x = xexpr.child(stanza, "encryption", M.EME)
   if x then
     local its = ENCRYPTIONS[xexpr.attr(x, "namespace") or ""] or xexpr.attr(x, "name") or xexpr.attr(x, "namespace")
-    return core.shown((its or "unknown"):sub(1, LONGEST_NAME))
+    return core.shown(its or "unknown")
   end
   for child in xexpr.children(stanza) do
     local its = ENCRYPTIONS[xexpr.attr(child, "xmlns") or ""]

@@ -78,8 +78,8 @@ end
 function M.said_to(st, peer, id)
   local first = said.first(st.ours, peer, id)
   if first then return first, peer end
-  local named = bounded.get(st.spelled, peer)
-  if named and spelling.is(named, peer) then return said.first(st.ours, named, id), named end
+  local named = bounded.get(st.spelled, peer) -- one way: nobody else's spelling is that of a server of RFC 6122
+  if named then return said.first(st.ours, named, id), named end
 end
 
 -- What is known of a peer's states: does it know them (XEP-0085 5.1)? From which of its addresses it has written last.
@@ -115,6 +115,8 @@ local function say(st, jid, content, on, fname, level, first)
   return id
 end
 
+--- Chat's handle, besides `on`: see chat.lua for its events.
+---@class xmpp.Chat
 local H = {}
 
 --- Says something. `what` is a text, or a table: see write.content; besides, `request` = false: no receipt is asked
@@ -184,7 +186,9 @@ function H.react(st, to, id, list, opts)
   check_id(id, "react", 2)
   guard.check_type(list, "table", 3, "react", 2)
   opts = guard.check_opts(opts, OPTIONS, 4, "react", 2)
-  local content = write.reactions(id, list, 2)
+  local peer = jid and tostring(jid:bare())
+  local first = jid and (M.said_to(st, peer, id) or said.first(st.theirs, peer, id)) -- of a correction the original
+  local content = write.reactions(first or id, list, 2)
   if not jid then return nil, bad end
   local stanza = write.message(tostring(jid), "chat", core.id(), content, st.origin_id)
   local own, err = deliver(st, stanza, opts.on, "react", 2)

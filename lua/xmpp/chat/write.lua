@@ -40,8 +40,8 @@ local function check(what, fname, level)
     mistake(fname, level + 1, "a url is the whole text, or clients don't show it as a link")
   end
   local reply = what.reply_to
-  if reply and type(reply.origin_id or reply.id) ~= "string" then
-    mistake(fname, level + 1, "reply_to: a message that has an id expected")
+  if reply and type(reply.from or reply.id) ~= "string" then
+    mistake(fname, level + 1, "reply_to: a message, or something that has an id expected")
   end
   for _, hint in ipairs(what.hints or {}) do
     if not HINTS[hint] then mistake(fname, level + 1, "there is no hint '%s'", core.shown(tostring(hint))) end
@@ -72,9 +72,11 @@ local function quote(text)
   return table.concat(lines), length
 end
 
--- To what it replies: what message.read gave, or { id =, jid =?, text =? }.
+-- To what it replies: what message.read gave, or { id =, jid =?, text =? }. A message that its sender gave no id can't
+-- be named.
 local function add_reply(out, body, reply)
   local to = reply.jid or reply.from
+  if not (reply.origin_id or reply.id) then return body end
   out[#out + 1] = { "reply", { xmlns = message.REPLY, id = reply.origin_id or reply.id, to = to } }
   if not reply.text or reply.text == "" then return body end
   local quoted, length = quote(reply.text)

@@ -16,6 +16,7 @@ local iq = require "xmpp.iq"
 local rooms = require "xmpp.muc.room"
 local rsm = require "xmpp.rsm"
 local said = require "xmpp.muc.said"
+local spelling = require "xmpp.spelling"
 local time = require "xmpp.time"
 local xexpr = require "xmpp.xexpr"
 
@@ -35,10 +36,10 @@ local function read_result(room, conn, x)
   local forwarded = xexpr.child(x, "forwarded", FORWARD)
   local inner = xexpr.child(forwarded, "message", "jabber:client")
   local id, from = xexpr.attr(x, "id"), inner and core.jid(xexpr.attr(inner, "from") or "")
-  if not from or not from.resourcepart or tostring(from:bare()) ~= room.jid then return nil end
+  if not from or not from.resourcepart or not spelling.is(room.jid, from:bare()) then return nil end
   if xexpr.attr(inner, "type") ~= "groupchat" or not id or #id > LONGEST_ID then return nil end
-  local m = chat_message.read(inner, { me = conn:jid(), room = room.jid })
-  if not m or not chat_message.has_content(m) then return nil end
+  local m = chat_message.read(inner, { me = conn:jid(), room = tostring(from:bare()) })
+  if not m or not m.text and not m.encrypted then return nil end -- a subject, a state
   local own, delay = rooms.own(room), xexpr.child(forwarded, "delay", DELAY)
   m.nick, m.history, m.archive_id, m.text = from.resourcepart, true, id, m.text or ""
   m.stamp = delay and time.parse(xexpr.attr(delay, "stamp"))
@@ -76,7 +77,8 @@ end
 
 --- A page of what was said, oldest first: the last ones; those in front of the id `before`, or behind `after` (ids as
 --- page.first and page.last have them); `since` and `till` (seconds since 1970) bound it. The messages are as those of
---- event "message", with archive_id; who has said them was called that then, whoever is called so since.
+--- event "message", with archive_id; who has said them was called that then, whoever is called so since. What corrects
+--- another one, or takes it back, stands there as its text alone.
 ---@param opts? { max: integer?, before: string?, after: string?, since: number?, till: number?, timeout: number? } max:
 --- (50) up to 1,000
 ---@return xmpp.RoomHistory? page first, last: ids to go on from; complete: there is no more in that direction; count:

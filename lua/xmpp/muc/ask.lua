@@ -151,7 +151,9 @@ function M.functions.invite(conn, room, jid, reason, opts)
     return id, err
   end
   local id = core.id()
-  conn:send { "message", { to = to, id = id }, owner.direct(bare, opts.password, reason) }
+  local ok
+  ok, err = conn:send { "message", { to = to, id = id }, owner.direct(bare, opts.password, reason) }
+  if not ok then return nil, err end
   return id
 end
 

@@ -1,5 +1,13 @@
 -- message: what is said in a room, as events (XEP-0045 7.4 to 7.9, 8, 15.6). A part of a room, see room.lua.
 --
+--   "message" (m, stanza): something for a person; m is a xmpp.RoomMessage. "private" (m, stanza): to us alone, by the
+--   occupant m.nick. "corrected" (m, stanza): m takes the place of m.replaces. "retracted" (m, stanza): m.retracts is
+--   taken back by its author. "reacted" (m, stanza): m.reaction.list is all that its sender thinks of m.reaction.id.
+--   "moderated" (what): the room has taken what.stanza_id back. "subject" (text, nick): another one (nil: none), by
+--   whom, if that is known. "status" (code, text): the room's word. "voice_request" ({ nick =, jid =?, role = }): the
+--   answer is room:set_role(nick, "participant"). "declined" ({ from =, reason = }): an invitation. "error" (err, id,
+--   nick): what we have said came back; nick: what was whispered to him.
+--
 -- Whom it trusts: what comes from the room's bare address is the service's word, and never a "message": status codes,
 -- moderation (XEP-0425), requests for a voice, declined invitations count from there alone. What comes from a full
 -- address is an occupant's, as far as his nick goes; who that is says m.occupant (his presence, in which the room has
@@ -18,6 +26,7 @@ local outbox = require "xmpp.muc.outbox"
 local presence = require "xmpp.muc.presence"
 local rooms = require "xmpp.muc.room"
 local said = require "xmpp.muc.said"
+local spelling = require "xmpp.spelling"
 local time = require "xmpp.time"
 local xexpr = require "xmpp.xexpr"
 
@@ -43,7 +52,7 @@ local function room_stamp(room, stanza)
   for delay in xexpr.children(stanza, "delay", DELAY) do
     local stamp = time.parse(xexpr.attr(delay, "stamp"))
     local by = core.jid(xexpr.attr(delay, "from") or "")
-    if stamp and by and tostring(by) == room.jid then return stamp end
+    if stamp and by and spelling.is(room.jid, by) then return stamp end
     last = stamp or last
   end
   return last
@@ -80,7 +89,7 @@ local function moderation(room, stanza)
   local id = moderated and xexpr.attr(x, "id")
   if not id or id == "" or #id > LONGEST_ID then return nil end
   local by = core.jid(xexpr.attr(moderated, "by") or "")
-  by = by and tostring(by:bare()) == room.jid and by.resourcepart or nil
+  by = by and spelling.is(room.jid, by:bare()) and by.resourcepart or nil
   local reason = xexpr.child(x, "reason", RETRACT) or xexpr.child(moderated, "reason", OLD_MODERATE)
   return { stanza_id = id, by = by, reason = presence.cut(xexpr.text(reason)) }
 end
@@ -147,10 +156,11 @@ local function occupant_of(room, nick, id, history)
   return o
 end
 
-local function read(room, stanza, nick, by, history)
+-- jid: the room's address as it has arrived; has_ids: the stanza-ids of it are the room's.
+local function read(room, stanza, nick, jid, has_ids, history)
   local conn = rooms.conn(room)
   local m, says
-  if conn then m, says = chat_message.read(stanza, { me = conn:jid(), by = by, room = room.jid }) end
+  if conn then m, says = chat_message.read(stanza, { me = conn:jid(), by = has_ids and jid or nil, room = jid }) end
   if not m then return nil end
   local author, id = said.author(room, nick, stanza, history)
   m.nick, m.occupant, m.occupant_id = nick, occupant_of(room, nick, id, history), id
@@ -167,10 +177,9 @@ local function is_own(room, m, nick)
 end
 
 -- To all.
-local function to_all(room, stanza, nick)
+local function to_all(room, stanza, nick, jid)
   local history = rooms.own(room).entry ~= nil
-  local by = room.features and room.features[SID] and room.jid or nil
-  local m, says, author = read(room, stanza, nick, by, history)
+  local m, says, author = read(room, stanza, nick, jid, room.features and room.features[SID], history)
   if not m then return end
   m.own = is_own(room, m, nick)
   m.direction, m.history = m.own and "out" or "in", history
@@ -183,8 +192,8 @@ local function to_all(room, stanza, nick)
 end
 
 -- To us alone (XEP-0045 7.5). What is claimed of other messages holds for such as were said to us alone, too.
-local function to_us(room, stanza, nick)
-  local m, says, author = read(room, stanza, nick, nil, false)
+local function to_us(room, stanza, nick, jid)
+  local m, says, author = read(room, stanza, nick, jid, false, false)
   if not m then return end
   author = author and author .. said.PRIVATE
   m.own = false
@@ -218,8 +227,9 @@ function M.message(room, stanza)
   local nick = from.resourcepart
   if kind == "error" then return failed(room, stanza, nick) end
   if not nick then return from_service(room, stanza, kind) end
-  if kind == "groupchat" then return to_all(room, stanza, nick) end
-  return to_us(room, stanza, nick)
+  local jid = tostring(from:bare())
+  if kind == "groupchat" then return to_all(room, stanza, nick, jid) end
+  return to_us(room, stanza, nick, jid)
 end
 
 --- Who goes, or is called otherwise, leaves his nick to others.

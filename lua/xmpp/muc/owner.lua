@@ -288,8 +288,10 @@ function Room.invite(room, jid, reason)
   if not conn then return nil, err end
   if not room.joined then return rooms.not_in(room) end
   local id = core.id()
-  conn:send({ "message", { to = room.jid, id = id }, { "x", { xmlns = USER },
+  local ok
+  ok, err = rooms.send(conn, { "message", { to = room.jid, id = id }, { "x", { xmlns = USER },
     { "invite", { to = address }, reason and { "reason", {}, reason } or nil } } })
+  if not ok then return nil, err end
   return id
 end
 
