@@ -584,6 +584,7 @@ describe("who is in a room", function()
     room:on("leave", function() ext.drop(t.conn, muc) end)
     says(t, "anna")
     gone(t, "anna")
+    t:expect { "presence", { type = "unavailable", to = TEA .. "/kettle" } }
     assert.is_nil(ext.of(t.conn, muc))
     assert.is_false(room.joined)
     local none, err = room:say "x"

@@ -75,6 +75,12 @@ local function say_goodbye(room, conn, nick)
   end
 end
 
+--- The extension is dropped, and so are its rooms.
+function M.walk_out(room, conn)
+  local own = rooms.own(room)
+  if own.entry or own.state == "in" then say_goodbye(room, conn, own.entry and own.entry.nick or room.nick) end
+end
+
 -- Features
 
 local function ask_features(room, conn)
@@ -248,7 +254,7 @@ local function attempt(room, conn, nick, again, seconds)
   if ok and own.state == "in" then return true end
   if own.entry == entry then own.entry = nil end
   if entry.grace then entry.grace:cancel() end
-  if not entry.failed then say_goodbye(room, conn, entry.nick) end
+  if not entry.failed and own.state ~= "over" then say_goodbye(room, conn, entry.nick) end
   if err and err.layer == "timeout" then err = timed_out(room) end
   return nil, err or rooms.gone_error(room), entry.why
 end
