@@ -85,11 +85,18 @@ describe("room:say", function()
   end))
 
   it("says tables", testing.around(function(t)
-    local room = inside(t)
+    local room = inside(t, nil, { SID })
     room:say { text = "https://x.test/a", url = "https://x.test/a", lang = "en", subject = "s", children = {
       { "y", { xmlns = "urn:y" } } } }
     t:expect { "message", {}, { "body", { ["xml:lang"] = "en" }, "https://x.test/a" }, { "subject", {}, "s" },
       { "x", { xmlns = "jabber:x:oob" }, { "url", {}, "https://x.test/a" } }, { "y", { xmlns = "urn:y" } } }
+    local m
+    room:on("message", function(its) m = its end)
+    t:receive(("<message type='groupchat' from='%s/anna' id='x'><body>what?</body><stanza-id xmlns='%s' by='%s' "
+      .. "id='s1'/></message>"):format(TEA, SID, TEA))
+    room:say { text = "that", reply_to = m }
+    t:expect { "message", {}, { "reply", { xmlns = "urn:xmpp:reply:0", id = "s1", to = TEA .. "/anna" } },
+      { "body", {}, "> what?\nthat" } }
     room:set_subject "new"
     t:expect { "message", { type = "groupchat", to = TEA }, { "subject", {}, "new" } }
     leave(t, room)
@@ -331,6 +338,8 @@ describe("room:say", function()
     stage.refuses("bad argument #1 to 'say' (string or table expected, got nil)", function() room:say() end)
     stage.refuses("'say' has no option 'onn'", function() room:say("x", { onn = print }) end)
     stage.refuses("bad argument #1 to 'say'", function() room:say "\1" end)
+    stage.refuses("bad message for 'say' (there is no field 'txt')", function() room:say { txt = "x" } end)
+    stage.refuses("bad message for 'whisper' (", function() room:whisper("anna", {}) end)
     stage.refuses("bad argument #1 to 'set_subject' (string expected, got nil)", function() room:set_subject() end)
     stage.refuses("bad argument #2 to 'whisper' (string or table expected, got nil)", function() room:whisper "x" end)
     stage.refuses("bad argument #1 to 'whisper' (string expected, got nil)", function() room:whisper() end)

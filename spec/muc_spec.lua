@@ -584,6 +584,7 @@ describe("who is in a room", function()
     room:on("leave", function() ext.drop(t.conn, muc) end)
     says(t, "anna")
     gone(t, "anna")
+    t:expect { "presence", { type = "unavailable", to = TEA .. "/kettle" } }
     assert.is_nil(ext.of(t.conn, muc))
     assert.is_false(room.joined)
     local none, err = room:say "x"
@@ -627,5 +628,27 @@ describe("a nick", function()
     local none, err = room:set_nick "c"
     assert.is_nil(none)
     assert.equal("not-acceptable", err.condition)
+  end))
+end)
+
+describe("our status", function()
+  it("is told to the rooms, too, once they know us", testing.around(function(t)
+    local room, service = joined(t, nil, { occupants = { "anna" } })
+    local other = t:room("two@rooms.example.net")
+    local quiet = join(t, nil, { presence = { status = "mine" } }, "two@rooms.example.net").room
+    t:advance(1)
+    presence.set(t.conn, { show = "dnd", status = "busy" })
+    t:expect { "presence", {}, { "show", {}, "dnd" } }
+    assert.same({ "dnd", "busy" }, { service.occupants.kettle.show, service.occupants.kettle.status })
+    assert.equal("mine", other.occupants.kettle.status)
+    assert.same({ "dnd", "busy" }, { room.occupants.kettle.show, room.occupants.kettle.status })
+    presence.send(t.conn, "anna@example.net", { show = "away" }) -- for one alone
+    t:expect { "presence", { to = "anna@example.net" } }
+    assert.equal("dnd", service.occupants.kettle.show)
+    t:reconnect { new = true }
+    t:expect { "presence", {}, { "show", {}, "dnd" } }
+    t:advance(1)
+    assert.is_true(room.joined and quiet.joined)
+    assert.equal("dnd", service.occupants.kettle.show) -- it has come back with that
   end))
 end)

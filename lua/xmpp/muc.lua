@@ -18,7 +18,7 @@ local rooms = require "xmpp.muc.room"
 local saved = require "xmpp.muc.saved"
 
 local M = { name = "muc", needs = { disco, presence }, features = { "http://jabber.org/protocol/muc" }, events = {},
-  taps = {} }
+  taps = {}, adds = {} }
 
 -- What a room is made of, in the order in which hooks are called.
 rooms.add(M, require "xmpp.muc.join")

@@ -740,8 +740,8 @@ function xmpp.on_error(f) end
 
 -- Rooms
 
---- Who is in a room. `jid` as the room tells it, where we may see it; `id` (XEP-0421) and `hats` (XEP-0317) only where the
---- room announces them.
+--- Who is in a room. `jid` as the room tells it, where we may see it; `id` (XEP-0421) and `hats` (XEP-0317) only where
+--- the room announces them.
 ---@class xmpp.Occupant
 ---@field nick string prepared; it may be anybody's as soon as its owner has left
 ---@field jid string? his address, prepared
@@ -837,8 +837,8 @@ function xmpp.on_error(f) end
 ---@field rejoin? boolean|"kicked"
 ---@field nicks? fun(nick: string, n: integer): string? the next nick, when n were taken (nick, nick_, nick__)
 ---@field ping? number seconds of silence, after which the room is asked whether we are in it; 0: never (900)
---- what becomes of a room that we create by entering it: "refuse": it is destroyed again, and joining fails; "default": it
---- is opened as it is; a function of its form (see xmpp.form) gives the answers (refuse)
+--- what becomes of a room that we create by entering it: "refuse": it is destroyed again, and joining fails; "default":
+--- it is opened as it is; a function of its form (see xmpp.form) gives the answers (refuse)
 ---@field create? "refuse"|"default"|fun(form: xmpp.Form): table<string, any>?
 ---@field presence? { show: string?, status: string?, priority: integer? } for this room (what presence.set has set)
 ---@field timeout? number seconds (30)

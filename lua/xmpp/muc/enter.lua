@@ -1,8 +1,8 @@
 -- enter: the way into a room (XEP-0045 7.2), the first time and again. Presences come, our own (110), the history,
 -- the subject; then what comes is live.
 --
--- own.entry, as long as that takes: { nick = that we ask for, as_written = the same by a server of RFC 6122, id = of our
--- presence, crowd = who is there, self = our own presence as read, or maybe = the one that has our nick (services
+-- own.entry, as long as that takes: { nick = that we ask for, as_written = the same by a server of RFC 6122, id = of
+-- our presence, crowd = who is there, self = our own presence as read, or maybe = the one that has our nick (services
 -- without 110), subject = text, "" for none, again = have we been in before?, created = is it we who have created the
 -- room?, grace = timer, failed = is it over?, why = for what we were put out meanwhile, done = a promise of true, or
 -- "created", or nil, err }.
@@ -73,6 +73,12 @@ local function say_goodbye(room, conn, nick)
   if address and conn:state() == "ready" then
     rooms.send(conn, { "presence", { to = address, type = "unavailable" } })
   end
+end
+
+--- The extension is dropped, and so are its rooms.
+function M.walk_out(room, conn)
+  local own = rooms.own(room)
+  if own.entry or own.state == "in" then say_goodbye(room, conn, own.entry and own.entry.nick or room.nick) end
 end
 
 -- Features
@@ -248,7 +254,7 @@ local function attempt(room, conn, nick, again, seconds)
   if ok and own.state == "in" then return true end
   if own.entry == entry then own.entry = nil end
   if entry.grace then entry.grace:cancel() end
-  if not entry.failed then say_goodbye(room, conn, entry.nick) end
+  if not entry.failed and own.state ~= "over" then say_goodbye(room, conn, entry.nick) end
   if err and err.layer == "timeout" then err = timed_out(room) end
   return nil, err or rooms.gone_error(room), entry.why
 end

@@ -125,10 +125,11 @@ function M.session(st)
   if ready then ready:resolve(true) end
 end
 
-function M.stop(st)
+function M.stop(st, conn)
   st.allowed()
   if st.ready then st.ready:resolve(true) end
   for _, room in ipairs(rooms.all(st)) do
+    enter.walk_out(room, conn)
     enter.over(room, select(2, rooms.closed()))
     room:emit "closed"
   end

@@ -1,14 +1,33 @@
--- leave: what we do about our own being in a room: another nick (XEP-0045 7.6), and the way out (7.14).
+-- leave: what we do about our own being in a room: another nick (XEP-0045 7.6), another status (7.7), and the way out
+-- (7.14).
 
 local core = require "xmpp.load"
 local enter = require "xmpp.muc.enter"
 local guard = require "xmpp.guard"
 local rooms = require "xmpp.muc.room"
+local said = require "xmpp.presence"
 local xmpp = require "xmpp"
 
 local M = { methods = {} }
 
 local GOODBYE = 5 -- seconds that the room may take to say that we have left
+
+-- What is said to all who see us is said to the rooms, too, where there is no other for them: no server hands it on to
+-- them (RFC 6121 4.6.3).
+local function tell_rooms(st, stanza, conn)
+  if (stanza[2] or {}).to or not next(st.rooms) then return end
+  core.spawn(function() -- behind it
+    local last, rebound = said.last(conn), conn:info().rebound
+    for _, room in ipairs(last and conn:state() == "ready" and rooms.all(st) or {}) do
+      local own = rooms.own(room)
+      if own.state == "in" and own.session == rebound and not own.opts.presence and not own.leaving then
+        rooms.send(conn, enter.presence_to(room, conn, rooms.address(room, room.nick), core.id()))
+      end
+    end
+  end)
+end
+
+M.adds = { { { name = "presence" }, tell_rooms } }
 
 -- A new nick is asked for; what comes of it.
 local function ask_nick(room, conn, address)

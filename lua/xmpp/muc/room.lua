@@ -4,7 +4,7 @@
 --   events       names that room:on takes
 --   methods      of the room: f(room, ...)
 --   functions    of xmpp.muc: f(conn, ...)
---   extension_events, taps   of the extension: see ext.lua
+--   extension_events, taps, adds   of the extension: see ext.lua
 --   start(st, conn), session(st, conn, first), resumed(st, conn), stop(st, conn)   its hooks
 --   presence(room, p, stanza)   each presence that comes from the room or an occupant, of type error too; p: what
 --                            presence.read made of it; true: it is dealt with, and the parts behind don't get it
@@ -181,6 +181,7 @@ function M.add(muc, part)
   add_all(events, part.events)
   add_all(muc.events, part.extension_events)
   add_all(muc.taps, part.taps)
+  add_all(muc.adds, part.adds)
   for name, f in pairs(part.methods or {}) do methods[name] = f end
   for name, f in pairs(part.functions or {}) do muc[name] = f end
 end

@@ -4,35 +4,34 @@ local core = require "xmpp.load"
 local guard = require "xmpp.guard"
 local outbox = require "xmpp.muc.outbox"
 local rooms = require "xmpp.muc.room"
+local write = require "xmpp.chat.write"
 
 local M = { methods = {} }
 
-local USER, ORIGIN = "http://jabber.org/protocol/muc#user", "urn:xmpp:sid:0"
+local USER = "http://jabber.org/protocol/muc#user"
 local SAY = { on = "function", reflect = "boolean", timeout = "number" }
 
---- What a table says: text, subject, lang, url, and `children`, elements of your own.
-function M.elements(t)
-  local out = {}
-  if t.text then out[#out + 1] = { "body", { ["xml:lang"] = t.lang }, t.text } end
-  if t.subject then out[#out + 1] = { "subject", { ["xml:lang"] = t.lang }, t.subject } end
-  if t.url then out[#out + 1] = { "x", { xmlns = "jabber:x:oob" }, { "url", {}, t.url } } end
-  for _, child in ipairs(t.children or {}) do out[#out + 1] = child end
-  return out
+-- To what it replies, as the room calls it: there ids are the occupants' own, so the room's counts (XEP-0461 3.1).
+local function reply_in_room(reply)
+  if type(reply) ~= "table" or not reply.stanza_id then return reply end
+  return { id = reply.stanza_id, jid = reply.jid or reply.from, text = reply.text }
 end
 
 -- A message that says that, with an id of ours. A mistake is whose the caller's method has called.
 local function message(what, kind, to, fname, position)
-  local id = core.id()
-  local x = { "message", { to = to, type = kind, id = id } }
-  if type(what) == "table" then
-    for _, child in ipairs(M.elements(what)) do x[#x + 1] = child end
-  elseif type(what) == "string" then
-    x[3] = { "body", {}, what }
-  else
+  if type(what) ~= "string" and type(what) ~= "table" then
     error(("bad argument #%d to '%s' (string or table expected, got %s)"):format(position, fname, type(what)), 3)
   end
-  if kind == "chat" then x[#x + 1] = { "x", { xmlns = USER } } end
-  x[#x + 1] = { "origin-id", { xmlns = ORIGIN, id = id } }
+  local words, children = what, nil
+  if type(what) == "table" then
+    words, children = {}, what.children
+    for key, v in pairs(what) do words[key] = v end
+    words.children = nil
+    if kind == "groupchat" then words.reply_to = reply_in_room(words.reply_to) end
+  end
+  local x = write.message(to, kind, core.id(), write.content(words, fname, 3), true)
+  for _, child in ipairs(children or {}) do table.insert(x, #x, child) end
+  if kind == "chat" then table.insert(x, #x, { "x", { xmlns = USER } }) end
   local ok, why = core.check_stanza(x)
   if not ok then error(("bad argument #%d to '%s' (%s)"):format(position, fname, why), 3) end
   return x
@@ -42,7 +41,8 @@ end
 --- in order, and is sent when we are in again. `on` hears "sent", and then one of "reflected" (it is in the room; with
 --- its stanza-id, if the room has announced that) and "failed" (with why); without it a failure is the event "error".
 --- With `reflect` it waits until the message is in the room.
----@param what string|table text, or { text =, subject =?, lang =?, url =?, children =? }
+---@param what string|table text, or a table: what chat's `send` takes (see chat/write.lua), and `children`, elements of
+--- your own; `reply_to` is a message as the room has told of it
 ---@param opts? { on: fun(state: string, what: any)?, reflect: boolean?, timeout: number? }
 ---@return string? id
 ---@return string|xmpp.Error? stanza_id with `reflect`; or why it isn't said: condition "max_waiting"
