@@ -314,6 +314,21 @@ describe("text", function()
   end)
 end)
 
+describe("pick", function()
+  it("gives the child that text reads", function()
+    local x = { "message", {}, { "body", { xmlns = "urn:evil" }, "forged" },
+      { "body", { ["xml:lang"] = "en" }, "hello" },
+      { "body", { ["xml:lang"] = "de" }, "hallo" } }
+    assert.equal(x[4], xexpr.pick(x, "body"))
+    assert.equal(x[5], xexpr.pick(x, "body", nil, "de-AT"))
+    assert.equal(x[3], xexpr.pick(x, "body", "urn:evil"))
+    assert.is_nil(xexpr.pick(x, "subject"))
+    assert.is_nil(xexpr.pick(nil, "body"))
+    refuses("bad argument #2 to 'pick' (string expected, got nil)", function() xexpr.pick(x) end)
+    refuses("bad argument #1 to 'pick' (element expected, got boolean)", function() xexpr.pick(true, "body") end)
+  end)
+end)
+
 describe("is_error", function()
   it("knows error stanzas", function()
     assert.is_true(xexpr.is_error { "iq", { type = "error" } })
