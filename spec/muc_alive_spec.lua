@@ -571,6 +571,20 @@ describe("a ping of ourselves", function()
     assert.is_truthy(service.occupants.kettle)
   end))
 
+  it("is answered by ourselves where the room hands it on, and those of others are not", testing.around(function(t)
+    local room = inside(t)
+    for _, nick in ipairs { "anna", "kettle" } do
+      t:receive(("<iq type='get' id='p-%s' from='%s/%s'><ping xmlns='urn:xmpp:ping'/></iq>"):format(nick, TEA, nick))
+    end
+    t:expect { "iq", { type = "error", id = "p-anna" } }
+    t:expect { "iq", { type = "result", id = "p-kettle", to = TEA .. "/kettle" } }
+    says(t, "anna")
+    require("xmpp.info").use(t.conn)
+    t:receive(("<iq type='get' id='p-anna' from='%s/anna'><ping xmlns='urn:xmpp:ping'/></iq>"):format(TEA))
+    t:expect { "iq", { type = "result", id = "p-anna" } }
+    leave(t, room)
+  end))
+
   it("that is answered when we have left and come back tells nothing", testing.around(function(t)
     local room = inside(t, { ping = 100 })
     t:advance(100)

@@ -245,6 +245,9 @@ describe("muc.join", function()
       ["'history' has no option 'until'"] = { history = { ["until"] = 1 } } } do
       stage.refuses(text, function() muc.join(conn, TEA, "x", opts) end)
     end
+    local c = testing.new { component = "echo.example.net" }
+    stage.refuses("a component has no presence of its own", function() muc.join(c.conn, TEA, "x") end)
+    c:finish()
     local none, err = muc.join(conn, "@", "x")
     assert.is_nil(none)
     assert.is_truthy(err.text)

@@ -283,26 +283,6 @@ function M.try(room, conn, again, deadline)
   end
 end
 
--- The room's stanzas
-
-local function hear(room, stanza, kind)
-  local own = rooms.own(room)
-  if own.state == "over" then return end
-  own.active = core.now()
-  if kind == "message" then return rooms.run("message", room, stanza) end
-  local p = presence.read(room, stanza)
-  if p then rooms.run("presence", room, p, stanza) end
-end
-
---- The room's stanzas are heard from now on.
-function M.listen(room, conn)
-  local own = rooms.own(room)
-  own.offs = {}
-  for i, kind in ipairs { "presence", "message" } do
-    own.offs[i] = conn:tap(function(stanza) hear(room, stanza, kind) end, { name = kind, from = room.jid })
-  end
-end
-
 --- The handle is dead; err nil: we have left.
 function M.over(room, err)
   local own = rooms.own(room)

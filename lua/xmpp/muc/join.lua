@@ -5,6 +5,7 @@ local disco = require "xmpp.disco"
 local enter = require "xmpp.muc.enter"
 local ext = require "xmpp.ext"
 local guard = require "xmpp.guard"
+local hear = require "xmpp.muc.hear"
 local options = require "xmpp.muc.options"
 local rooms = require "xmpp.muc.room"
 local xmpp = require "xmpp"
@@ -51,7 +52,7 @@ local function join_new(st, conn, jid, nick, opts)
   local own = rooms.own(room)
   own.settled = xmpp.promise()
   rooms.register(st, room, true)
-  enter.listen(room, conn)
+  hear.listen(room, conn)
   local ok, err = enter_first(room, conn)
   if not ok then
     enter.over(room, err)
@@ -96,7 +97,7 @@ function M.functions.join(conn, room, nick, opts)
     bad.option = "nick"
     return nil, bad
   end
-  local st, closed = ext.use(conn, rooms.muc)
+  local st, closed = ext.use(conn, rooms.muc, nil, 2)
   if not st then return nil, closed end
   local known = st.rooms[tostring(jid)]
   if known then return join_known(known, o, opts ~= nil) end

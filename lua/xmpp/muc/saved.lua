@@ -4,7 +4,7 @@
 
 local alive = require "xmpp.muc.alive"
 local core = require "xmpp.load"
-local enter = require "xmpp.muc.enter"
+local hear = require "xmpp.muc.hear"
 local options = require "xmpp.muc.options"
 local outbox = require "xmpp.muc.outbox"
 local rooms = require "xmpp.muc.room"
@@ -41,7 +41,7 @@ local function load_room(st, conn, saved)
   own.state, own.held, own.loaded = "out", nil, true
   own.seen, room.subject = tonumber(saved.seen), saved.subject
   rooms.register(st, room, true)
-  enter.listen(room, conn)
+  hear.listen(room, conn)
   for _, x in ipairs(saved.waiting or {}) do outbox.put(room, x, {}) end
 end
 
