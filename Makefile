@@ -32,6 +32,7 @@ BUILD ?= build
 OTHER_LUA := $(filter-out lua lua5.4,$(LUA_NAME))
 FOR_LUA := $(BUILD)$(OTHER_LUA:%=/%)
 SO ?= $(if $(OTHER_LUA),$(FOR_LUA),lua)/xmpp/core.so
+SYS = $(SO:%core.so=%sys.so)
 # A warning of a compiler or a library that is newer than we are is no reason to have nothing: WERROR is for our own tests.
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS)
 
@@ -43,7 +44,7 @@ BIND := $(patsubst c/bind/%.c,$(FOR_LUA)/bind/%.o,$(wildcard c/bind/*.c))
 TESTS := $(patsubst c/test/%.c,$(BUILD)/test/%,$(wildcard c/test/t_*.c))
 
 .PHONY: all demo test check check-sanitized lint bench fuzz install uninstall clean
-all: $(SO)
+all: $(SO) $(SYS)
 
 # Every library by pkg-config; libunistring has no .pc file, so the compiler is asked. First line wins the blame.
 have-libs: ; @spec/support/have-libs '$(CC)' '$(PKG_CONFIG)' '$(LUA_PC)' '$(CFLAGS)' '$(if $(LUA_PC_CFLAGS),,$(LUA_CFLAGS))'
@@ -73,10 +74,15 @@ $(SO): $(BIND) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(CFLAGS) -shared $(NODELETE) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
+# What the command asks the system for: small, and without the libraries.
+$(SYS): c/cmd/sys.c | have-libs
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -shared $(NODELETE) $(LDFLAGS) -o $@ $<
+
 # For programs that embed Lua: with luaopen_xmpp, and the Lua files in it.
 LIB := $(FOR_LUA)/lib
 LIBS := $(LIB)/libxmpp.a $(LIB)/libxmpp.so $(LIB)/xmpp.h
-EMBEDDED := $(filter-out lua/xmpp/types.lua,$(shell find lua/xmpp -name '*.lua' | LC_ALL=C sort))
+EMBEDDED := $(filter-out lua/xmpp/types.lua lua/xmpp/cmd/%,$(shell find lua/xmpp -name '*.lua' | LC_ALL=C sort))
 EMBED := $(FOR_LUA)/embed/embed.o $(FOR_LUA)/embed/lua_files.o
 .PHONY: lib
 lib: $(LIBS)
