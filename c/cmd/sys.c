@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { MOST_POLLED = 8, MOST_ARGUMENTS = 1000, MOST_SECRET = 4096 };
@@ -168,8 +169,20 @@ static int l_private(lua_State *L) {
   return done(L, chmod(luaL_checkstring(L, 1), 0600) == 0);
 }
 
+static int l_setenv(lua_State *L) {
+  return done(L, setenv(luaL_checkstring(L, 1), luaL_checkstring(L, 2), 1) == 0);
+}
+
 static int l_unsetenv(lua_State *L) {
   return done(L, unsetenv(luaL_checkstring(L, 1)) == 0);
+}
+
+/* ticks() -> seconds of a clock that only goes forward, finer than the loop's */
+static int l_ticks(lua_State *L) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  lua_pushnumber(L, (lua_Number)t.tv_sec + (lua_Number)t.tv_nsec / 1e9);
+  return 1;
 }
 
 /* Before the loop hears of signals: SIGINT ends the process again, which Lua's interpreter has made an error in whatever runs;
@@ -296,8 +309,8 @@ static const struct {
 } functions[] = {
     {"isatty", l_isatty}, {"columns", l_columns}, {"write", l_write},       {"read", l_read},       {"poll", l_poll},
     {"stat", l_stat},     {"open", l_open},       {"close", l_close},       {"uid", l_uid},         {"create", l_create},
-    {"mkdir", l_mkdir},   {"private", l_private}, {"unsetenv", l_unsetenv}, {"signals", l_signals}, {"secret", l_secret},
-    {"carrier", l_carrier}, {"exec", l_exec},
+    {"mkdir", l_mkdir},   {"private", l_private}, {"setenv", l_setenv}, {"unsetenv", l_unsetenv}, {"signals", l_signals}, {"secret", l_secret},
+    {"carrier", l_carrier}, {"exec", l_exec},       {"ticks", l_ticks},
 };
 
 __attribute__((visibility("default"))) int luaopen_xmpp_sys(lua_State *L) {

@@ -47,15 +47,17 @@ function M.run(argv, world)
   local body = require("xmpp.cmd." .. command.name)
   local ctx = context(world, command, parsed)
   local results
-  if command.offline then
+  if command.offline or body.own_loop then
     results = { pcall(body.run, ctx) }
   else
     results = { require "xmpp.cmd.session".guarded(ctx, body.run) }
   end
   local ok, status, why = unpack(results, 1, 3)
   if not ok then status, why = nil, status end
-  if status == nil then status = tell(world, ctx.json, why) end
-  if command.status and type(why) == "table" then status = command.status(why) end
+  if status == nil then
+    status = tell(world, ctx.json, why)
+    if body.failed then status = body.failed(ctx, why) end
+  end
   ctx:close()
   return status
 end

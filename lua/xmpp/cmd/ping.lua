@@ -15,9 +15,11 @@ function M.run(ctx)
   local conn, err = ctx:connect()
   if not conn then return nil, err end
   local whom, n = ctx.args[1] or conn:jid().domainpart, ctx.opts.count or 4
-  local times, last = {}, nil
+  local times, last, ticks = {}, nil, ctx.world.sys.ticks
   for i = 1, n do
+    local began = ticks()
     local seconds, why = info.ping(conn, whom, ctx.timeout)
+    seconds = seconds and ticks() - began
     if seconds then
       times[#times + 1] = seconds
       ctx:say(("%s: %.1f ms"):format(ctx:name(whom), seconds * 1000),

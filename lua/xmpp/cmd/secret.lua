@@ -73,18 +73,28 @@ local function from_terminal(world, jid)
   return word
 end
 
+--- What is typed at the terminal.
+function M.ask(world, bare)
+  local word = from_terminal(world, bare)
+  if word then return word end
+  exit.raise("config", "no-password", ("there is no password for %s: `xmpp account password` stores one, or set "
+    .. "password-command, password-file or XMPP_PASSWORD_FILE"):format(bare))
+end
+
 --- The password of an account, and where it is from.
 ---@param ctx table
 ---@param account table see config.account
 ---@param bare string its bare address
+---@param fresh? boolean what was stored earlier isn't wanted
 ---@return string password
 ---@return string source
-function M.find(ctx, account, bare)
-  local world, env, word = ctx.world, ctx.world.env, nil
+function M.find(ctx, account, bare, fresh)
+  local world, env = ctx.world, ctx.world.env
   if ctx.opts["password-fd"] then return from_fd(world, ctx.opts["password-fd"]), "descriptor" end
   if env "XMPP_PASSWORD_FILE" then return from_file(world, env "XMPP_PASSWORD_FILE"), "file" end
-  word = from_environment(world, ctx)
+  local word = from_environment(world, ctx)
   if word then return word, "environment" end
+  if fresh then return M.ask(world, bare), "terminal" end
   if account["password-command"] then return from_command(account["password-command"]), "command" end
   if account["password-file"] then return from_file(world, account["password-file"]), "file" end
   if account.password then return account.password, "configuration" end
@@ -94,10 +104,7 @@ function M.find(ctx, account, bare)
     local text = config.read(world, env "CREDENTIALS_DIRECTORY" .. "/xmpp")
     if text then return first_line(text, "the systemd credential 'xmpp'"), "credential" end
   end
-  word = from_terminal(world, bare)
-  if word then return word, "terminal" end
-  exit.raise("config", "no-password", ("there is no password for %s: `xmpp account password` stores one, or set "
-    .. "password-command, password-file or XMPP_PASSWORD_FILE"):format(bare))
+  return M.ask(world, bare), "terminal"
 end
 
 M.run, M.quoted, M.is_there = run, quoted, is_there

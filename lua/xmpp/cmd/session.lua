@@ -17,7 +17,7 @@ local function log(ctx)
 end
 
 local function options(ctx, account, more)
-  local o, world = {}, ctx.world
+  local o = {}
   local function take(key, option)
     local value = ctx.opts[option] or account[option]
     if value ~= nil then o[key] = value end
@@ -27,7 +27,7 @@ local function options(ctx, account, more)
   take("tls", "tls")
   for key, option in pairs { ca_file = "ca-file", cert = "cert", key = "key" } do
     take(key, option)
-    if o[key] then o[key] = config.expand(world, o[key]) end
+    if o[key] then o[key] = config.expand(ctx.world, o[key]) end
   end
   take("pin", "pin")
   o.timeout, o.await_timeout = ctx.timeout, ctx.timeout
@@ -36,7 +36,7 @@ local function options(ctx, account, more)
   return o
 end
 
-local function address(ctx, account)
+local function address(account)
   local xmpp = require "xmpp"
   local jid, err = xmpp.jid(account.jid)
   if not jid then
@@ -56,14 +56,17 @@ end
 function M.connect(ctx, more, password)
   local account = ctx.account or config.account(ctx.world, ctx.opts.account)
   local xmpp = require "xmpp"
-  local jid, source = address(ctx, account), nil
+  local jid, source = address(account), nil
   if not password and not account.cert then
     password, source = require "xmpp.cmd.secret".find(ctx, account, tostring(jid:bare()))
   end
   ctx.account, ctx.source, ctx.bare = account, source, tostring(jid:bare())
   local o = options(ctx, account, more)
-  o.on_open = function(conn) ctx.conn = conn end
-  local conn, err = xmpp.connect_client(jid, password, o)
+  local saved = o.session
+  o.session, o.on_open = nil, function(conn) ctx.conn = conn end
+  ctx.password = ctx.opts.reload and password or nil -- the next process needs it, too
+  local conn, err
+  if saved then conn, err = xmpp.resume(saved, password, o) else conn, err = xmpp.connect_client(jid, password, o) end
   if not conn then return nil, err end
   ctx.conn, ctx.ready = conn, true
   return conn
