@@ -14,6 +14,7 @@
 # make mutants    take checks out, one at a time: some test must fail
 # make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test has 5000 of each
 # make install    PREFIX=/usr/local; make uninstall takes it away again
+# make man        build/man/xmpp.1, the manual of the command
 # make dist       build/dist: the archive of this version, and the rockspec that names it
 # make clean
 #
@@ -292,18 +293,61 @@ fuzz:
 LUA_VERSION = $(shell $(LUA) -e 'io.write((_VERSION:match "%d.%d"))')
 LUADIR ?= $(PREFIX)/share/lua/$(LUA_VERSION)
 LIBDIR ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+SHAREDIR ?= $(PREFIX)/share
+MAN = $(BUILD)/man/xmpp.1
+COMPLETIONS = $(addprefix $(BUILD)/man/xmpp.,bash zsh fish)
+COMMAND = $(FOR_LUA)/bin/xmpp
+COMPLETED = bash-completion/completions/xmpp zsh/site-functions/_xmpp fish/vendor_completions.d/xmpp.fish
 INSTALLED = $(shell cd lua && find xmpp -name '*.lua')
-install: all
+.PHONY: man
+man: $(MAN)
+
+# The manual and the completions are made from the command's own table; any Lua will do.
+CMD_FILES = $(wildcard lua/xmpp/cmd/*.lua)
+FROM_TABLE = LUA_PATH='lua/?.lua;lua/?/init.lua' $(LUA) -e
+$(MAN): $(CMD_FILES)
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)$(FROM_TABLE) 'io.write(require "xmpp.cmd.man".page())' >$@.new && mv $@.new $@
+
+$(COMPLETIONS): $(BUILD)/man/xmpp.%: $(CMD_FILES)
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)$(FROM_TABLE) 'io.write(require "xmpp.cmd.complete"["$*"](require "xmpp.cmd.spec"))' >$@.new && mv $@.new $@
+
+# It runs on the Lua that the module was built for, and knows where its files will be.
+$(COMMAND): bin/xmpp FORCE
+	@mkdir -p $(@D)
+	@lua=$$(command -v $(LUA)) && sed -e "1s|.*|#!$$lua|" -e 's|^\(local LUA_FOLDER, MODULE_FOLDER\) = nil, nil|\1 = "$(LUADIR)", "$(LIBDIR)"|' \
+	  bin/xmpp >$@.new && mv $@.new $@
+.PHONY: FORCE
+
+install: install-library $(MAN) $(COMPLETIONS) $(COMMAND)
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(dir $(addprefix $(DESTDIR)$(SHAREDIR)/,$(COMPLETED)))
+	install -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)/xmpp
+	install -m 644 $(MAN) $(DESTDIR)$(MANDIR)/man1/xmpp.1
+	install -m 644 $(BUILD)/man/xmpp.bash $(DESTDIR)$(SHAREDIR)/bash-completion/completions/xmpp
+	install -m 644 $(BUILD)/man/xmpp.zsh $(DESTDIR)$(SHAREDIR)/zsh/site-functions/_xmpp
+	install -m 644 $(BUILD)/man/xmpp.fish $(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/xmpp.fish
+
+# A rock's command is wrapped by LuaRocks, and its manual lies where `luarocks doc` looks.
+.PHONY: install-rock install-library
+install-rock: install-library $(MAN)
+	install -d $(DESTDIR)$(DOCDIR)
+	install -m 644 $(MAN) $(DESTDIR)$(DOCDIR)
+
+install-library: all
 	@for f in $(INSTALLED); do \
 	  install -d $(DESTDIR)$(LUADIR)/$${f%/*} && install -m 644 lua/$$f $(DESTDIR)$(LUADIR)/$$f || exit 1; \
 	done
 	install -d $(DESTDIR)$(LIBDIR)/xmpp
-	install -m 755 $(SO) $(DESTDIR)$(LIBDIR)/xmpp
+	install -m 755 $(SO) $(SYS) $(DESTDIR)$(LIBDIR)/xmpp
 
 # What somebody else has put there stays, and so do its folders.
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(DESTDIR)$(LIBDIR)/xmpp/core.so
-	-@for d in $(LUADIR)/xmpp/loop $(LUADIR)/xmpp/testing $(LUADIR)/xmpp/xexpr $(LUADIR)/xmpp $(LIBDIR)/xmpp; do \
+	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(addprefix $(DESTDIR)$(LIBDIR)/xmpp/,core.so sys.so) \
+	  $(DESTDIR)$(BINDIR)/xmpp $(DESTDIR)$(MANDIR)/man1/xmpp.1 $(addprefix $(DESTDIR)$(SHAREDIR)/,$(COMPLETED))
+	-@for d in $(LUADIR)/xmpp/cmd $(LUADIR)/xmpp/disco $(LUADIR)/xmpp/loop $(LUADIR)/xmpp/testing $(LUADIR)/xmpp/xexpr $(LUADIR)/xmpp $(LIBDIR)/xmpp; do \
 	  rmdir $(DESTDIR)$$d 2>/dev/null || true; \
 	done
 

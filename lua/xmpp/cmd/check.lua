@@ -45,19 +45,19 @@ local function look_at_certificate(run, info)
 end
 
 -- Which steps came to an end, and which one failed, by the layer that an error is of.
-local FAILED_AT = { dns = 1, tcp = 2, tls = 2, stream = 3, sasl = 3, bind = 3 }
+local FAILED_AT = { dns = 1, tcp = 2, tls = 3, stream = 4, sasl = 4, bind = 4 }
 
 local function failed_at(info, err)
   if FAILED_AT[err.layer] then return FAILED_AT[err.layer] end
-  if info.tls_version then return 3 end -- too late
-  return info.took.tcp > 0 and 2 or info.took.dns > 0 and 1 or 2
+  if info.tls_version then return 4 end -- too late
+  return info.took.tls > 0 and 3 or info.took.tcp > 0 and 2 or 1
 end
 
 local function add_setup(run, info, err)
-  local took, at = info.took, err and failed_at(info, err) or 4
-  add(run, "dns", took.dns, at == 1 and err or nil)
-  if at > 1 then add(run, "tls", took.tcp + took.tls, at == 2 and err or nil) end
-  if at > 2 and not run.nobody then add(run, "login", took.login, at == 3 and err or nil) end
+  local took, at = info.took, err and failed_at(info, err) or 5
+  for i, name in ipairs { "dns", "tcp", "tls", "login" } do
+    if i <= at and not (i == 4 and run.nobody) then add(run, name, took[name], at == i and err or nil) end
+  end
   look_at_certificate(run, info)
 end
 
@@ -94,7 +94,7 @@ local function look(ctx, run, domain)
   local conn, err = require "xmpp".connect_client(domain, nil, o)
   if not ctx.conn then return nil, err end
   local info = ctx.conn:info()
-  if err and (err.layer == "sasl" or info.tls_version and FAILED_AT[err.layer] == 3) then err = nil end
+  if err and (err.layer == "sasl" or info.tls_version and FAILED_AT[err.layer] == 4) then err = nil end
   add_setup(run, info, not conn and err or nil)
   return true
 end

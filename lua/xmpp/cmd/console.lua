@@ -52,7 +52,9 @@ end
 
 -- What is shown
 
-local function is_element(v) return type(v) == "table" and type(v[1]) == "string" and (v[2] == nil or type(v[2]) == "table") end
+local function is_element(v)
+  return type(v) == "table" and type(v[1]) == "string" and (v[2] == nil or type(v[2]) == "table")
+end
 
 local function pretty(self, x)
   local text = require "xmpp.xexpr".pretty(x, { color = self.ctx.color })
@@ -134,8 +136,9 @@ local function evaluate(self, text)
   if text:find "^%s*$" then return end
   if text:find "^%s*<" then return send_xml(self, text) end
   local f, why = compile("return " .. text, self.env)
+  local open = not f and why:find "near '?<eof>'?$"
   if not f then f, why = compile(text, self.env) end
-  if not f and why:find "near '?<eof>'?$" then return true end
+  if not f and (open or why:find "near '?<eof>'?$") then return true end
   if not f then return results(self, false, why) end
   results(self, pcall(f))
 end

@@ -57,7 +57,7 @@ local function heard(ctx, conn, x)
   end
   local inner = xexpr.is_carbon(x, conn) and xexpr.unwrap_carbon(x, conn)
   local message = inner or x
-  return show_message(ctx, message, xexpr.is_own(message, conn), xexpr.is_delayed(x) or xexpr.is_delayed(message))
+  return show_message(ctx, message, xexpr.is_own(message, conn), (xexpr.is_delayed(x) or xexpr.is_delayed(message)) and true or false)
 end
 
 -- What belongs to a session, and is to be said in each.

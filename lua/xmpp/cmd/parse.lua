@@ -3,8 +3,13 @@
 
 local M = {}
 
+-- What begins with it is nearer than what is spelled alike.
 local function nearest(word, words)
-  return require "xmpp.options".nearest(word:sub(1, 30), words)
+  local longer
+  for known in pairs(words) do
+    if #word > 2 and known:sub(1, #word) == word and (not longer or known < longer) then longer = known end
+  end
+  return longer or require "xmpp.options".nearest(word:sub(1, 30), words)
 end
 
 local function set_of(list, at)

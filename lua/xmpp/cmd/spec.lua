@@ -10,7 +10,7 @@
 
 local HUGE = math.huge
 
-local spec = { version = "0.1.0" }
+local spec = { version = "0.1.0", date = "November 29, 2026" }
 
 spec.common = {
   { "account", "a", "ACCOUNT", "a section of the configuration, or an address (default)", kind = "account" },
@@ -80,11 +80,11 @@ spec.commands = {
       { "critical", "c", "SECONDS", "a step that takes longer is CRITICAL (5)", kind = "seconds" },
       { "cert-days", false, "DAYS", "a certificate that ends sooner is a WARNING, in half of that CRITICAL (14)",
         kind = "number" },
-      { "only", false, "STEPS", "dns, tls, login, ping, echo (all that can be done)", kind = "choices",
-        choices = { "dns", "tls", "login", "ping", "echo" } },
+      { "only", false, "STEPS", "dns, tcp, tls, login, ping, echo (all that can be done)", kind = "choices",
+        choices = { "dns", "tcp", "tls", "login", "ping", "echo" } },
       { "prometheus", false, false, "write metrics instead, for the node exporter's textfile collector" },
     }, text = {
-      "A DOMAIN is looked at without logging in: dns and tls. The status is Nagios's: 0 OK, 1 WARNING, 2 CRITICAL, 3 "
+      "A DOMAIN is looked at without logging in: dns, tcp and tls. The status is Nagios's: 0 OK, 1 WARNING, 2 CRITICAL, 3 "
       .. "UNKNOWN, which wrong usage and a faulty configuration are, too.",
     } },
   { name = "console", summary = "a Lua prompt with a connection", usage = "", min = 0, max = 0, options = {},
