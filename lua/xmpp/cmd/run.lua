@@ -57,7 +57,7 @@ local function log_function(ctx)
   end
 end
 
--- xmpp.quit(status) ends the command; a bot that runs the loop itself has done so when that returns.
+-- xmpp.quit(status) ends the command; a bot that runs the loop itself has done so when that returns -> what undoes this
 local function take_charge(self)
   local xmpp = require "xmpp"
   local quit, run = xmpp.quit, xmpp.run
@@ -67,9 +67,9 @@ local function take_charge(self)
   end
   function xmpp.run()
     if self.status then return true end
-    local done = run()
-    return done
+    return run()
   end
+  return function() xmpp.quit, xmpp.run = quit, run end
 end
 
 local function environment(ctx, conn)
@@ -152,15 +152,17 @@ function M.run(ctx)
   local args
   self.env, args = environment(ctx, conn)
   if state and state.ext then require "xmpp.ext".load(conn, state.ext) end
-  take_charge(self)
+  local give_back = take_charge(self)
   watch(self)
   if ctx.opts.reload and ctx.world.signals then watch_file(self) end
   local ok, why = xpcall(function() return compile(path, self.env)((table.unpack or unpack)(args)) end, traced)
   if ok then require "xmpp".run() end
+  give_back()
   if not ok then
     ctx.world.err(("xmpp: %s\n"):format(tostring(why)))
     return exit.INTERNAL
   end
+  if not self.status and conn:state() == "closed" then self.err = select(2, conn:receive()) end
   if self.err then return nil, self.err end
   return self.status or 0
 end

@@ -32,7 +32,7 @@ end
 
 -- What a command writes, and its status: Lua 5.1 doesn't tell that of a pipe's.
 local function run(command)
-  local pipe = io.popen("{ " .. command .. "\n} </dev/null; printf '\\n%s' $?", "r")
+  local pipe = io.popen("( " .. command .. "\n) </dev/null; printf '\\n%s' $?", "r")
   local text = pipe and pipe:read(MOST) or ""
   if pipe then pipe:close() end
   local output, status = text:match "^(.*)\n(%d+)$"
