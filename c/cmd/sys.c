@@ -220,7 +220,7 @@ static ssize_t read_line(int fd, char *to, size_t cap) {
   }
 }
 
-static ssize_t read_hidden(int fd, char *to, size_t cap) {
+static ssize_t read_hidden(int fd, const char *prompt, size_t length, char *to, size_t cap) {
   static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
   enum { N = sizeof signals / sizeof *signals };
   struct sigaction a = {.sa_handler = note}, before[N];
@@ -234,7 +234,7 @@ static ssize_t read_hidden(int fd, char *to, size_t cap) {
   hidden = shown;
   hidden.c_lflag = (hidden.c_lflag & ~(tcflag_t)ECHO) | ECHONL | ICANON | ISIG;
   tcsetattr(fd, TCSAFLUSH, &hidden);
-  n = read_line(fd, to, cap);
+  n = write(fd, prompt, length) == (ssize_t)length ? read_line(fd, to, cap) : -1;
   tcsetattr(fd, TCSAFLUSH, &shown);
   for (i = 0; i < N; i++) sigaction(signals[i], &before[i], NULL);
   if (came) {
@@ -251,9 +251,9 @@ static int l_secret(lua_State *L) {
   const char *prompt = luaL_checklstring(L, 1, &n);
   char line[MOST_SECRET];
   int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-  ssize_t got = -1;
+  ssize_t got;
   if (fd < 0) return failed(L);
-  if (write(fd, prompt, n) == (ssize_t)n) got = read_hidden(fd, line, sizeof line);
+  got = read_hidden(fd, prompt, n, line, sizeof line);
   close(fd);
   if (got >= 0) lua_pushlstring(L, line, (size_t)got);
   else lua_pushnil(L);

@@ -64,6 +64,7 @@ function M.connect(ctx, more, password)
   local o = options(ctx, account, more)
   local saved = o.session
   o.session, o.on_open = nil, function(conn) ctx.conn = conn end
+  if ctx.watch then ctx.watch() end
   ctx.password = ctx.opts.reload and password or nil -- the next process needs it, too
   local conn, err
   if saved then conn, err = xmpp.resume(saved, password, o) else conn, err = xmpp.connect_client(jid, password, o) end
@@ -106,8 +107,9 @@ end
 ---@return any err
 function M.guarded(ctx, f)
   local xmpp = require "xmpp"
-  local done = xmpp.promise()
-  local off, task = watch(ctx, done), nil
+  local done, task, off = xmpp.promise(), nil, nil
+  -- Until there is something to end in order, a signal ends the process as it does any.
+  function ctx.watch() off = off or watch(ctx, done) end
   xmpp.spawn(function() -- first, so that what the task throws is told here
     local results, err = task:wait()
     if results then done:resolve(results) else done:reject(err) end
@@ -115,7 +117,7 @@ function M.guarded(ctx, f)
   task = xmpp.spawn(function() return { f(ctx) } end)
   local results, err = done:wait()
   stop(ctx)
-  off()
+  if off then off() end
   if not results then return true, nil, err end
   return true, results[1], results[2]
 end

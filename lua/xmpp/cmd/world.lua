@@ -35,9 +35,13 @@ function Reader:more()
   return piece ~= ""
 end
 
---- Is there a line (or the end)? As far as is known without waiting.
+--- Is there a whole line, or the end? As far as is known without waiting.
 function Reader:ready()
-  return (self.buffer or ""):find("\n", 1, true) ~= nil or sys.poll(0, self.fd)
+  while not self.ended and not (self.buffer or ""):find("\n", 1, true) do
+    if not sys.poll(0, self.fd) then return false end
+    self.ended = not self:more()
+  end
+  return true
 end
 
 --- The next line, without its end; nil: there is none; false: it is longer than `most`.
