@@ -367,7 +367,7 @@ describe("the command", function()
 
       it("the console edits lines, has a history of its owner's, and shows what comes in", function()
         local steps = { "wait > ", "type 1 + 41\\r", "wait 42", "wait > ", "type  'hid' .. 'den'\\r", "wait hidden",
-          "wait > ", "type 20 + 1\\x1b[D2\\r", "wait 41", "wait > ", "type xmpp.xexp\\t\\r", "wait table", "wait > ",
+          "wait > ", "type 20 + 1\\x1b[D2\\r", "wait 41", "wait > ", "type xmpp.xexp\\t\\r", "wait error_reply", "wait > ",
           "type <presence/>\\r", "wait presence", "wait > ", "type nonsense(\\x03", "wait > ", "type 'still' .. ' here'\\r",
           "wait still here", "wait > ", "type \\x04" }
         local text, status = on_terminal(steps, "console --color never")

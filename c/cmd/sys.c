@@ -208,12 +208,16 @@ static void note(int sig) {
   came = sig;
 }
 
-/* The line without its end; -1: it ended before, or a signal came. */
-static ssize_t read_line(int fd, char *to, size_t cap) {
+/* The line without its end; -1: it ended before, or a signal came, which it does only while this waits: else one could come just
+ * before, and nobody would hear of it. */
+static ssize_t read_line(int fd, const sigset_t *open, char *to, size_t cap) {
+  struct pollfd p = {.fd = fd, .events = POLLIN};
   size_t n = 0;
   for (;;) {
-    ssize_t got = read(fd, to + n, 1);
-    if (got < 0 && errno == EINTR && !came) continue;
+    ssize_t got;
+    if (ppoll(&p, 1, NULL, open) < 0 && !came && errno == EINTR) continue;
+    if (came) return -1;
+    got = read(fd, to + n, 1);
     if (got <= 0) return -1;
     if (to[n] == '\n') return (ssize_t)n;
     if (n + 1 < cap) n++;
@@ -225,18 +229,23 @@ static ssize_t read_hidden(int fd, const char *prompt, size_t length, char *to, 
   enum { N = sizeof signals / sizeof *signals };
   struct sigaction a = {.sa_handler = note}, before[N];
   struct termios shown, hidden;
+  sigset_t closed, open;
   ssize_t n;
   int i;
   if (tcgetattr(fd, &shown) < 0) return -1;
   came = 0;
   sigemptyset(&a.sa_mask);
+  sigemptyset(&closed);
+  for (i = 0; i < N; i++) sigaddset(&closed, signals[i]);
+  sigprocmask(SIG_BLOCK, &closed, &open);
   for (i = 0; i < N; i++) sigaction(signals[i], &a, &before[i]);
   hidden = shown;
   hidden.c_lflag = (hidden.c_lflag & ~(tcflag_t)ECHO) | ECHONL | ICANON | ISIG;
   tcsetattr(fd, TCSAFLUSH, &hidden);
-  n = write(fd, prompt, length) == (ssize_t)length ? read_line(fd, to, cap) : -1;
+  n = write(fd, prompt, length) == (ssize_t)length ? read_line(fd, &open, to, cap) : -1;
   tcsetattr(fd, TCSAFLUSH, &shown);
   for (i = 0; i < N; i++) sigaction(signals[i], &before[i], NULL);
+  sigprocmask(SIG_SETMASK, &open, NULL);
   if (came) {
     ssize_t ignored = write(fd, "\n", 1);
     (void)ignored;
