@@ -137,7 +137,9 @@ describe("the command", function()
       assert.equal(0, status, text)
       assert.equal(s.name:lower(), text:match "^xmpp%.test: (%S+)":lower())
       text = run "xmpp disco --json"
-      assert.equal("server", cjson.decode(text).identities[1].category)
+      local is = {}
+      for _, identity in ipairs(cjson.decode(text).identities) do is[identity.category] = true end
+      assert.is_true(is.server)
       text = run "xmpp disco --items --json"
       for line in text:gmatch "[^\n]+" do assert.equal("item", cjson.decode(line).type) end
       text, status = run "xmpp ping -n 2 -i 0"
@@ -223,7 +225,7 @@ describe("the command", function()
       end)
 
       it("with 6 for a certificate that is not good", function()
-        ends(6, "^xmpp: tls: certificate%-unknown%-issuer.*%-%-ca%-file",
+        ends(6, "^xmpp: tls: certificate%-[us][^\n]*%-%-ca%-file",
           ("xmpp ping --ca-file %s/otherca.crt"):format(s.certs))
       end)
 

@@ -48,6 +48,21 @@ static int l_columns(lua_State *L) {
   return 1;
 }
 
+/* terminal(fd) -> how it is set, a string; terminal(fd, that): is set so again */
+static int l_terminal(lua_State *L) {
+  struct termios t;
+  int fd = (int)luaL_checkinteger(L, 1);
+  size_t n = 0;
+  const char *set = luaL_optlstring(L, 2, NULL, &n);
+  if (set && n == sizeof t) {
+    memcpy(&t, set, sizeof t);
+    return done(L, tcsetattr(fd, TCSADRAIN, &t) == 0);
+  }
+  if (tcgetattr(fd, &t) < 0) return failed(L);
+  lua_pushlstring(L, (const char *)&t, sizeof t);
+  return 1;
+}
+
 /* write(fd, text): all of it, also where the descriptor is in non-blocking mode. */
 static int l_write(lua_State *L) {
   struct pollfd p = {.fd = (int)luaL_checkinteger(L, 1), .events = POLLOUT};
@@ -316,7 +331,7 @@ static const struct {
   const char *name;
   lua_CFunction f;
 } functions[] = {
-    {"isatty", l_isatty}, {"columns", l_columns}, {"write", l_write},       {"read", l_read},       {"poll", l_poll},
+    {"isatty", l_isatty}, {"columns", l_columns}, {"terminal", l_terminal}, {"write", l_write},       {"read", l_read},       {"poll", l_poll},
     {"stat", l_stat},     {"open", l_open},       {"close", l_close},       {"uid", l_uid},         {"create", l_create},
     {"mkdir", l_mkdir},   {"private", l_private}, {"setenv", l_setenv}, {"unsetenv", l_unsetenv}, {"signals", l_signals}, {"secret", l_secret},
     {"carrier", l_carrier}, {"exec", l_exec},       {"ticks", l_ticks},

@@ -96,9 +96,8 @@ local function came(self, x)
     if #self.held < MOST_HELD then self.held[#self.held + 1] = x end
     return
   end
-  if self.editor then self.editor.hide() end
-  show_stanza(self, x)
-  if self.editor then self.editor.show() end
+  if not self.editor then return show_stanza(self, x) end
+  self.editor.aside(function() show_stanza(self, x) end)
 end
 
 -- What is typed
@@ -154,7 +153,8 @@ local function take(self, line)
   self.begun = evaluate(self, text) and text or nil
 end
 
--- Editors: show, hide (for as long as something is written), read (there is input), is_busy (something is typed).
+-- Editors: show (a line is asked for), aside (something is written meanwhile), cancel (the line is given up), read (there
+-- is input), is_busy (something is typed), remember (a line), stop.
 
 local function completions(self)
   return function(text, from, to)
@@ -171,24 +171,42 @@ local function completions(self)
   end
 end
 
+-- lua-readline's handler_remove closes the stream that readline then writes to, unless readline is done with the line
+-- already: so it is called in the line's handler alone, and what is written in between draws the prompt itself.
 local function readline_editor(self, RL)
-  local editor, typed, shown = {}, 0, false
+  local editor, typed, shown, world = {}, 0, false, self.ctx.world
+  local before, prompt = world.sys.terminal(0), "> "
+  local function begin()
+    typed = 0
+    RL.handler_install(prompt, function(line)
+      RL.handler_remove()
+      shown = false
+      if not line then world.out "\n" end
+      self.lines[#self.lines + 1] = line or false
+    end)
+  end
   RL.set_options { histfile = "", completion = true }
   for _, line in ipairs(self.history) do RL.add_history(line) end
   RL.set_complete_function(completions(self))
   function editor.show()
     if shown then return end
-    shown, typed = true, 0
-    RL.handler_install(self.begun and ">> " or "> ", function(line)
-      editor.hide()
-      if not line then self.ctx.world.out "\n" end
-      self.lines[#self.lines + 1] = line or false
-    end)
+    shown, prompt = true, self.begun and ">> " or "> "
+    begin()
   end
-  function editor.hide()
-    if shown then RL.handler_remove() end
-    if shown and typed == 0 then self.ctx.world.out "\r\27[K" end
-    shown = false
+  function editor.aside(write)
+    if shown then world.out "\r\27[K" end
+    write()
+    if shown then world.out(prompt) end
+  end
+  function editor.cancel()
+    world.out "\n"
+    prompt = "> "
+    begin()
+  end
+  function editor.stop()
+    if not shown then return end
+    world.out "\27[?2004l\r\27[K"
+    world.sys.terminal(0, before)
   end
   function editor.read()
     typed = typed + 1
@@ -203,10 +221,27 @@ end
 local function plain_editor(self)
   local editor, input = {}, self.ctx.world.input
   local prompts = self.ctx.world.is_tty(0)
-  function editor.show() if prompts then self.ctx.world.out(self.begun and ">> " or "> ") end end
-  function editor.hide() if prompts then self.ctx.world.out "\r\27[K" end end
+  local shown = false
+  local function prompt()
+    if prompts then self.ctx.world.out(self.begun and ">> " or "> ") end
+  end
+  function editor.show()
+    if not shown then prompt() end
+    shown = true
+  end
+  function editor.aside(write)
+    if prompts then self.ctx.world.out "\r\27[K" end
+    write()
+    prompt()
+  end
+  function editor.cancel()
+    if prompts then self.ctx.world.out "\n" end
+    prompt()
+  end
+  function editor.stop() end
   function editor.read()
     local more = input:more()
+    shown = false
     while (input.buffer or ""):find("\n", 1, true) do self.lines[#self.lines + 1] = input:line(MOST_LINE) end
     if more then return end
     if input.buffer ~= "" then self.lines[#self.lines + 1] = input.buffer end
@@ -246,7 +281,8 @@ local function watch(self)
   local xmpp = require "xmpp"
   self.conn:on("state", function(state, err)
     if state == "closed" then self.over, self.err = self.over or 5, err end
-    if state == "waiting" and err then self.ctx:note("connecting again: " .. escape.line(tostring(err))) end
+    if state ~= "waiting" or not err then return end
+    self.editor.aside(function() self.ctx:note("connecting again: " .. escape.line(tostring(err))) end)
   end)
   self.conn:set_handler(function(x)
     came(self, x)
@@ -254,10 +290,8 @@ local function watch(self)
   end)
   if not self.ctx.world.signals then return end
   xmpp.on_signal("SIGINT", function()
-    self.editor.hide()
     self.begun = nil
-    self.ctx.world.out "\n"
-    self.editor.show()
+    self.editor.cancel()
   end)
   xmpp.on_signal("SIGTERM", function() self.over = 130 end)
 end
@@ -287,7 +321,7 @@ function M.run(ctx)
   if ctx.world.is_tty(0) then ctx:note(("%s; Ctrl-D ends it"):format(tostring(conn:jid()))) end
   local ok, why
   repeat ok, why = pcall(turn, self) until not ok or self.over
-  self.editor.hide()
+  self.editor.stop()
   if ctx.world.is_tty(0) then save_history(ctx.world, self.history) end
   if not ok then error(why, 0) end
   if self.err then return nil, self.err end
