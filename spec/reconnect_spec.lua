@@ -549,6 +549,16 @@ local function dialled(p, opts)
   return conn, managed.states(conn)
 end
 
+-- What a server says at once behind a login may be read together with it, and be over before the program listens. With
+-- LISTENS in its play it waits for the word that `listening` gives.
+local LISTENS = message "1" .. r .. a(1)
+
+local function listening(p, opts)
+  local conn, states = dialled(p, opts)
+  assert(conn:send { "message", { id = "1" }, { "body", "1" } })
+  return conn, states
+end
+
 describe("a first connection", function()
   it("that fails is not tried again", function()
     local p = keep(proxy.start("127.0.0.1", 1))
@@ -564,8 +574,8 @@ describe("an error that trying again can't help", function()
   local ERROR = "S: <stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>\n"
 
   local function check_end(wanted, ...)
-    local p = play(managed.session(), told "now", ...)
-    local conn, states = dialled(p, { reconnect = AT_ONCE })
+    local p = play(managed.session(), LISTENS, told "now", ...)
+    local conn, states = listening(p, { reconnect = AT_ONCE })
     assert.equal("now", body(assert(conn:receive_blocking(30))))
     is_in(conn, "closed")
     xmpp.step(0)
@@ -586,9 +596,9 @@ describe("an error that trying again can't help", function()
   end)
 
   it("is not a server that is shut down", function()
-    local p = play(managed.session(), told "now", ERROR:format "system-shutdown", "accept\n", managed.resume(1),
-      managed.resumed(0), bye(1))
-    local conn, states = dialled(p, { reconnect = AT_ONCE })
+    local p = play(managed.session(), LISTENS, told "now", ERROR:format "system-shutdown", "accept\n",
+      managed.resume(1), managed.resumed(1), bye(1))
+    local conn, states = listening(p, { reconnect = AT_ONCE })
     goes_on(conn)
     check_error({ layer = "stream", condition = "system-shutdown", retry = true }, states.why.waiting)
     assert.is_true(conn:stop(30))
@@ -601,9 +611,9 @@ describe("who answers when a connection that had been ready is dialled again", f
 
   -- It is told why, and tried again until the server is there.
   local function passes(wanted, ...)
-    local p = play(managed.session(), told "now", "cut\naccept\n", table.concat { ... }, "accept\n", managed.resume(1),
-      managed.resumed(0), bye(1))
-    local conn = dialled(p, { reconnect = AT_ONCE, pipelining = false })
+    local p = play(managed.session(), LISTENS, told "now", "cut\naccept\n", table.concat { ... }, "accept\n",
+      managed.resume(1), managed.resumed(1), bye(1))
+    local conn = listening(p, { reconnect = AT_ONCE, pipelining = false })
     local why
     conn:on("state", function(state, err) if state == "waiting" and err.layer ~= "tcp" then why = err end end)
     goes_on(conn)
@@ -861,8 +871,8 @@ describe("see-other-host", function()
   end)
 
   it("in a session ends it, unless it is wanted", function()
-    local p = play(managed.session(), told "now", elsewhere "localhost:5")
-    local conn, states = dialled(p, { reconnect = AT_ONCE })
+    local p = play(managed.session(), LISTENS, told "now", elsewhere "localhost:5")
+    local conn, states = listening(p, { reconnect = AT_ONCE })
     is_in(conn, "closed")
     turn_until(function() return states.why.closed end, "its reason")
     check_error({ layer = "stream", condition = "see-other-host", retry = false }, states.why.closed)

@@ -1,4 +1,4 @@
--- handle: what lives on and tells of itself: an extension on a connection, a room. A table with plain fields, to be read
+-- handle: what lives on and tells of itself: an extension on a connection, a room. A table of plain fields, to be read
 -- and not written; its methods, `on` and `emit` among them, stand in its metatable, so `pairs` gives the fields alone.
 
 local core = require "xmpp.load"
