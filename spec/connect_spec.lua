@@ -701,10 +701,12 @@ describe("a mistake of the caller's", function()
     refuses("seconds expected, got string", function() conn:stop("now") end)
     refuses("seconds expected, got -1", function() conn:receive_blocking(-1) end)
     refuses("stanza[2].to: string expected, got boolean", function() conn:send { "presence", { to = true } } end)
-    refuses("bad argument #2 to 'send' (send has no option 'of'; it has 'on')",
+    refuses("bad argument #2 to 'send' (send has no option 'of'; it has 'on' and 'session')",
       function() conn:send({ "presence" }, { of = print }) end)
     refuses("bad argument #3 to 'send' (on: function expected, got string)",
       function() xmpp.send(conn, { "presence" }, { on = "print" }) end)
+    refuses("bad argument #2 to 'send' (session: boolean expected, got number)",
+      function() conn:send({ "presence" }, { session = 1, on = print }) end)
     refuses("bad argument #2 to 'send' (table expected, got function)",
       function() conn:send({ "presence" }, print) end)
     refuses("stanza[2].to: string", function() conn:send_await({ "presence", { to = true } }, 5) end)

@@ -6,6 +6,7 @@ local ext = require "xmpp.ext"
 local info = require "xmpp.info"
 local iq = require "xmpp.iq"
 local server = require "spec.support.server"
+local spelling = require "xmpp.spelling"
 local xmpp = require "xmpp"
 
 local SERVERS = { "prosody", "ejabberd", "prosody13", "ejabberd24" }
@@ -40,6 +41,79 @@ server.each(function(s)
       xmpp.step(0.05)
     end
   end
+
+  describe("a login", function()
+    it("tells what the server offers, and a component's has nothing to tell", function()
+      local offers = login("alice", "a"):info().offers
+      for _, ns in ipairs { "urn:ietf:params:xml:ns:xmpp-bind", "urn:xmpp:sm:3", "urn:xmpp:features:rosterver" } do
+        assert.is_true(offers[ns], ns)
+      end
+      assert.is_nil(offers["urn:ietf:params:xml:ns:xmpp-sasl"])
+      assert.same({}, join(s.component):info().offers)
+    end)
+  end)
+
+  -- What spelling says of it is what the other side reads. Prosody writes an address as it has folded it. So does
+  -- ejabberd, but where an account or a room isn't its own it writes what it was told.
+  describe("an address", function()
+    local NAMED = { "straße@%s", "Ὀδυσσεύς@%s/ς", "ǰ@%s", "anna@%s/oﬃce", "anna@%s/ＡＢＣ１", "anna@%s/ｶﾞ",
+      "anna@%s/Ⅳ ①", "anna@%s/☺", "anna@%s/☺\239\184\143", "anna@%s/♥\239\184\142!",
+      "anna@%s/a\194\160b", "straße@%s/ﬁ" }
+
+    it("that goes elsewhere is written as its key, or as it was named", function()
+      local echo, alice = join(s.component), login("alice", "a")
+      local got
+      echo:set_handler(function(stanza) got = stanza[2].to end)
+      for _, named in ipairs(NAMED) do
+        local to = named:format(s.component)
+        got = nil
+        alice:send { "message", { to = to }, { "body", "x" } }
+        turn_until(function() return got end)
+        assert.equal(s.name:find "^ejabberd" and to or spelling.key(to), got)
+        assert.is_true(spelling.is(to, got))
+      end
+    end)
+
+    -- What has come since Unicode 3.2 they refuse, an emoji for one.
+    it("of somebody in a room is its key", function()
+      local alice = login("alice", "a")
+      for i, named in ipairs { "straße", "ς", "oﬃce", "ＡＢＣ１", "ｶﾞ", "Ⅳ ①", "☺\239\184\143", "♥\239\184\142!", "😀" } do
+        local room = ("tea%d@conference.%s"):format(i, s.domain)
+        local to, got = room .. "/" .. named, nil
+        local off = alice:tap(function(presence)
+          if presence[2].from ~= room then got = got or presence end -- ejabberd's room has a presence of its own
+        end, { name = "presence", from = room })
+        alice:send { "presence", { to = to }, { "x", { xmlns = "http://jabber.org/protocol/muc" } } }
+        turn_until(function() return got end)
+        off()
+        assert.equal(spelling.key(to), got[2].from)
+        assert.is_true(spelling.is(to, got[2].from))
+        local e = xmpp.xexpr.error(got)
+        assert.equal(named == "😀", e ~= nil and (e.condition == "jid-malformed" or e.condition == "bad-request"))
+      end
+    end)
+
+    it("that the server keeps, in a roster, is its key", function()
+      local alice = login("alice", "a")
+      local got
+      alice:set_handler(function(stanza)
+        local item = xmpp.xexpr.find(stanza, { "query", "jabber:iq:roster" }, "item")
+        if item and item[2].subscription ~= "remove" then got = item[2].jid end
+      end)
+      assert(iq.get(alice, nil, { "query", { xmlns = "jabber:iq:roster" } }))
+      for _, named in ipairs(NAMED) do
+        local jid = named:format "x.test":match "^[^/]+"
+        for _, subscription in ipairs { "none", "remove" } do
+          assert(iq.set(alice, nil, { "query", { xmlns = "jabber:iq:roster" },
+            { "item", { jid = jid, subscription = subscription == "remove" and subscription or nil } } }))
+        end
+        turn_until(function() return got end)
+        assert.equal(spelling.key(jid), got)
+        assert.is_true(spelling.is(jid, got))
+        got = nil
+      end
+    end)
+  end)
 
   describe("iq", function()
     it("asks and serves across the server, and errors come as errors", function()

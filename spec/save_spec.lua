@@ -329,6 +329,7 @@ describe("what becomes of saved stanzas", function()
     assert(f.conn:send_callback({ "iq", { type = "get", id = "q", to = PEER } }, function() end))
     f:feed("<iq type='get' id='a' from='" .. PEER .. "'><q xmlns='urn:q'/></iq>")
     assert(f.conn:send({ "message", { id = "w", to = PEER, from = "other@xmpp.test" } }, { on = function() end }))
+    assert(f.conn:send({ "presence", { id = "p", to = PEER } }, { session = true }))
   end
 
   local function listen(f)
@@ -363,10 +364,10 @@ describe("what becomes of saved stanzas", function()
     fed.settle()
     local flags = {}
     for i, s in ipairs(saved.stanzas) do
-      flags[i] = ("%d%s%s%s%s"):format(s.number, s.request and " request" or "", s.answer and " answer" or "",
-        s.foreign and " foreign" or "", s.ours and " ours" or "")
+      flags[i] = ("%d%s%s%s%s%s"):format(s.number, s.request and " request" or "", s.answer and " answer" or "",
+        s.foreign and " foreign" or "", s.ours and " ours" or "", s.session and " session" or "")
     end
-    assert.same({ "2", "3 request", "4 answer", "5 foreign" }, flags)
+    assert.same({ "2", "3 request", "4 answer", "5 foreign", "6 session" }, flags)
     assert.equal(1, #saved.pending)
     assert.equal(3, saved.pending[1].number)
     assert.equal(2, session(saved).pending[1].seq)
@@ -443,7 +444,7 @@ describe("a malformed session", function()
       check("stanzas[1].xml: ", function(t) t.stanzas[1].xml = xml end)
     end
     check("stanzas[1].at: ", function(t) t.stanzas[1].at = "now" end)
-    for _, flag in ipairs { "ours", "stamped", "request", "answer", "no_to", "foreign" } do
+    for _, flag in ipairs { "ours", "stamped", "request", "answer", "no_to", "foreign", "session" } do
       check("stanzas[1]." .. flag .. ": ", function(t) t.stanzas[1][flag] = json.null end)
     end
     check("stanzas[1].number: ", function(t) t.stanzas[1].number = 0.5 end)

@@ -365,6 +365,104 @@ describe("what can't be delivered", function()
   end)
 end)
 
+-- What means something in one session only.
+describe("a stanza for the session alone", function()
+  local testing = require "xmpp.testing"
+  local function presence(id) return { "presence", { id = id, to = "tea@rooms.test/kettle" } } end
+
+  it("isn't sent in another, and nobody hears of it; what was sent beside it is", testing.around(function(t)
+    local failed = {}
+    t.conn:on("failed", function(stanza) failed[#failed + 1] = stanza[2].id end)
+    t:cut()
+    assert.is_true(t.conn:send(presence "before", { session = true }))
+    assert.is_true(t.conn:send(message "kept", { session = false }))
+    assert.is_true(t.conn:send({ "iq", { id = "5", type = "set", to = "x.test" }, { "q", { xmlns = "urn:q" } } },
+      { session = true }))
+    assert.equal(3, select(2, t.conn:pending()))
+    t:reconnect { new = true }
+    assert.equal("kept", t:expect({ "message" })[2].id)
+    t:nothing()
+    t:advance(1)
+    assert.same({}, failed)
+    assert.equal(0, select(2, t.conn:pending()))
+  end))
+
+  it("tells its own listener, and none else", testing.around(function(t)
+    local opts, heard = listener()
+    local why
+    opts.session = true
+    local on = opts.on
+    function opts.on(state, err) why = err on(state, err) end
+    t:cut()
+    assert.is_true(t.conn:send(presence "p", opts))
+    t:reconnect { new = true }
+    assert.same({ "failed:p" }, heard)
+    assert.same({ "closed", "session-lost", true }, { why.layer, why.condition, why.retry })
+    assert.matches("not sent in another", why.text)
+  end))
+
+  it("goes on with the session", testing.around(function(t)
+    local opts, heard = listener()
+    opts.session = true
+    t:cut()
+    assert.is_true(t.conn:send(presence "p", opts))
+    t:reconnect()
+    t:expect(presence "p")
+    t:advance(1)
+    assert.same({ "written", "acked" }, heard)
+  end))
+
+  it("may be flushed, which ends with it", testing.around(function(t)
+    t:cut()
+    assert.is_true(t.conn:send(presence "p", { session = true }))
+    local flushed = xmpp.spawn(function() return t.conn:flush(100) end)
+    t:reconnect { new = true }
+    assert.is_true(flushed:wait(1))
+  end))
+
+  it("that is left at the connection's end is told to nobody but its own listener", function()
+    local heard = {}
+    open_managed()
+    assert(conn:send(presence "quiet", { session = true }))
+    assert(conn:send(presence "p", { session = true, on = function(state, err)
+      heard[#heard + 1] = state .. " " .. err.condition
+    end }))
+    f:feed "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
+    assert.equal("closed", conn:state())
+    assert.same({ "failed conflict" }, heard)
+  end)
+
+  -- That is a mistake, and not the loss of a session.
+  it("for which the server ends the stream is told as any other", function()
+    open_managed()
+    assert(conn:send({ "presence", { id = "forged", from = "eve@xmpp.test" } }, { session = true }))
+    f:sent()
+    f:feed("<stream:error><invalid-from xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>")
+    assert.equal(1, #errors)
+    assert.equal("forged", errors[1].stanza[2].id)
+    assert.equal("invalid-from", errors[1].condition)
+    errors = {}
+  end)
+
+  it("is that in the next process, too", function()
+    local session = require "xmpp.saved".session
+    open_managed()
+    assert(conn:send(presence "p", { session = true }))
+    assert(conn:send(message "m"))
+    local saved = assert(core.conn.save(conn))
+    fed.settle()
+    assert.is_true(saved.stanzas[1].session)
+    assert.is_nil(saved.stanzas[2].session)
+    local old = session(saved)
+    old.jid = core.jid(saved.jid)
+    open_managed { jid = old.jid, session = old }
+    f:feed "</stream:stream>"
+    assert.equal(1, #errors)
+    assert.equal("m", errors[1].stanza[2].id)
+    errors = {}
+  end)
+end)
+
 -- Memory that runs out, and finalizers that send, wherever there is an allocation of Lua's.
 
 -- What is on the wire, with each whole question as its id alone: attributes come in any order.

@@ -337,6 +337,17 @@ describe("a link in a test:", function()
     assert.equal(1700000031, t:now())
   end))
 
+  it("offers what the test says, at each login", testing.around(function(t)
+    local BIND, SM, VER = "urn:ietf:params:xml:ns:xmpp-bind", "urn:xmpp:sm:3", "urn:xmpp:features:rosterver"
+    assert.same({ [BIND] = true, [SM] = true, [VER] = true }, t.conn:info().offers)
+    t.server.o.features = {}
+    t:reconnect()
+    assert.equal(1, t.conn:info().resumed)
+    assert.same({ [BIND] = true, [SM] = true }, t.conn:info().offers)
+    t:close "conflict"
+    assert.same({ [BIND] = true, [SM] = true }, t.conn:info().offers)
+  end, { opts = { resume = true }, features = { { "ver", { xmlns = "urn:xmpp:features:rosterver" } } } }))
+
   it("without stream management says again what isn't known to have arrived, or not", testing.around(function(t)
     assert.is_false(t.conn:info().stream_management)
     t:reconnect()
@@ -432,6 +443,344 @@ describe("a program that connects by itself:", function()
         'no testing.new { component = "c.example.net", intercept = true }')
     end)
   end)
+end)
+
+local MUC, USER = "http://jabber.org/protocol/muc", "http://jabber.org/protocol/muc#user"
+local TEA = "tea@rooms.example.net"
+
+-- What comes from now on, in words: "anna 110 201", "anna: hello", "-anna 307", ...
+local function listener(t)
+  local seen = {}
+  t.conn:set_handler(function(stanza)
+    if stanza[1] == "iq" then return end
+    local nick = stanza[2].from:match "^[^/]*/(.*)$" or "(room)"
+    local x, words = xexpr.child(stanza, "x", USER), {}
+    for status in xexpr.children(x, "status") do words[#words + 1] = " " .. status[2].code end
+    if stanza[1] == "message" then
+      local subject, text = xexpr.text(stanza, "subject"), xexpr.text(stanza, "body")
+      words[#words + 1] = subject and " = " .. subject or text and ": " .. text or nil
+      if xexpr.child(stanza, "delay") then words[#words + 1] = " (old)" end
+    end
+    if stanza[2].type == "error" then words[#words + 1] = " " .. xexpr.error(stanza).condition end
+    seen[#seen + 1] = (stanza[2].type == "unavailable" and "-" or "") .. nick .. table.concat(words)
+  end)
+  return function()
+    t:advance(0)
+    local out = seen
+    seen = {}
+    return out
+  end, seen
+end
+
+local function enter(t, nick, x, room)
+  t.conn:send { "presence", { to = (room or TEA) .. "/" .. (nick or "kettle") }, x or { "x", { xmlns = MUC } } }
+end
+
+local function ask(t, to, payload, kind)
+  local stanza = t.conn:send_await { "iq", { type = kind or "get", to = to }, payload }
+  return stanza[3] or true, stanza[2].type == "error" and xexpr.error(stanza).condition or nil
+end
+
+describe("a room in a test:", function()
+  it("lets in by its order: the others, oneself, history, subject", testing.around(function(t)
+    local room, heard = t:room(TEA, { occupants = { "bert", "anna" }, subject = "Tea",
+      history = { "hi", { nick = "anna", text = "ho" } } }), listener(t)
+    enter(t)
+    assert.same({ "anna", "bert", "kettle 110", "somebody: hi (old)", "anna: ho (old)", "(room) = Tea" }, heard())
+    assert.equal(tostring(t.conn:jid()), room.occupants.kettle.jid)
+    assert.equal("participant", room.occupants.kettle.role)
+    room:joins "cleo"
+    local _, stanza_id = room:says("cleo", "hello")
+    assert.equal(stanza_id, room.history[3].stanza_id)
+    room:leaves "bert"
+    room:renames("anna", "Anna")
+    room:sets_subject("Anna", "Coffee")
+    room:tells(104)
+    assert.same({ "cleo", "cleo: hello", "-bert", "-anna 303", "Anna", "Anna = Coffee", "(room) 104" }, heard())
+    t.conn:send { "presence", { to = TEA .. "/kettle", type = "unavailable" } }
+    assert.same({ "-kettle 110" }, heard())
+    room:says("cleo", "are you there?")
+    assert.same({}, heard())
+  end))
+
+  it("tells as much history as is wanted", testing.around(function(t)
+    t:room(TEA, { history = { "1", "2", "3" } }) -- a minute between each
+    local heard = listener(t)
+    local function wanted(history)
+      enter(t, "kettle", { "x", { xmlns = MUC }, { "history", history } })
+      t.conn:send { "presence", { to = TEA .. "/kettle", type = "unavailable" } }
+      local texts = table.concat(heard(), " ")
+      return (texts:gsub("[^%d]*([%d])%d*[^%d]*", "%1"):gsub("1$", ""):gsub("^1", ""))
+    end
+    assert.equal("", wanted { maxstanzas = "0" })
+    assert.equal("", wanted { maxchars = "0" })
+    assert.equal("23", wanted { maxstanzas = "2" })
+    assert.equal("3", wanted { seconds = "90" })
+    assert.equal("23", wanted { since = "2023-11-14T22:11:20Z" })
+  end))
+
+  it("reflects what is said, marked by itself, and by nobody else", testing.around(function(t)
+    local got
+    local room = t:room(TEA)
+    t.conn:set_handler(function(stanza) got = stanza end)
+    enter(t)
+    local forged = { "stanza-id", { xmlns = "urn:xmpp:sid:0", by = TEA, id = "forged" } }
+    t.conn:send { "message", { to = TEA, type = "groupchat", id = "m1" }, { "body", {}, "tea?" }, forged,
+      { "occupant-id", { xmlns = "urn:xmpp:occupant-id:0", id = "forged" } } }
+    t:expect { "message", { to = TEA }, { "body", {}, "tea?" } }
+    assert.equal(TEA .. "/kettle", got[2].from)
+    assert.equal("m1", got[2].id)
+    assert.equal(room.history[1].stanza_id, xexpr.child(got, "stanza-id", "urn:xmpp:sid:0")[2].id)
+    assert.equal(room.occupants.kettle.id, xexpr.child(got, "occupant-id", "urn:xmpp:occupant-id:0")[2].id)
+    assert.equal(3, #{ xexpr.child(got, "body"), xexpr.child(got, "stanza-id"), xexpr.child(got, "occupant-id") })
+    assert.equal(5, #got)
+  end))
+
+  it("leaves marks alone where it doesn't announce them", testing.around(function(t)
+    local got
+    t:room(TEA, { stanza_ids = false, occupant_ids = false })
+    t.conn:set_handler(function(stanza) got = stanza end)
+    enter(t)
+    local forged = { "stanza-id", { xmlns = "urn:xmpp:sid:0", by = TEA, id = "forged" } }
+    t.conn:send { "message", { to = TEA, type = "groupchat" }, { "body", {}, "tea?" }, forged }
+    t:expect { "message" }
+    assert.equal("forged", xexpr.child(got, "stanza-id", "urn:xmpp:sid:0")[2].id)
+    assert.equal(4, #got)
+  end))
+
+  it("refuses: a nick that is taken, no password, who is banned, one too many, no nick", testing.around(function(t)
+    local heard = listener(t)
+    local room = t:room(TEA, { occupants = { "kettle" }, config = { max = 2 } })
+    local function refused(nick)
+      enter(t, nick)
+      return heard()[1]
+    end
+    assert.equal("kettle conflict", refused())
+    assert.equal("(room) jid-malformed", (function()
+      t.conn:send { "presence", { to = TEA }, { "x", { xmlns = MUC } } }
+      return heard()[1]
+    end)())
+    room.config.password = "secret"
+    assert.equal("pot not-authorized", refused "pot")
+    enter(t, "pot", { "x", { xmlns = MUC }, { "password", {}, "secret" } })
+    assert.same({ "kettle", "pot 110", "(room) = " }, heard())
+    enter(t, "kettle")
+    assert.same({ "kettle conflict" }, heard())
+    enter(t, "jug")
+    assert.same({ "-pot 303 110", "jug 110" }, heard())
+    room:kicks("jug", 333)
+    assert.same({ "-jug 333 110" }, heard())
+    room.config.password = nil
+    room:joins "pot"
+    assert.equal("jug service-unavailable", refused "jug")
+    room.config.members_only = true
+    assert.equal("jug registration-required", refused "jug")
+    room:bans "bot@example.net"
+    assert.equal("jug forbidden", refused "jug")
+  end))
+
+  it("is created by who comes first, locked until it is configured", testing.around(function(t)
+    local heard, room = listener(t), t:room(TEA, { exists = false })
+    local info = { "query", { xmlns = "http://jabber.org/protocol/disco#info" } }
+    assert.equal("item-not-found", select(2, ask(t, TEA, info)))
+    enter(t)
+    assert.same({ "kettle 201 110", "(room) = " }, heard())
+    assert.is_true(room.locked)
+    assert.equal("owner", room.occupants.kettle.affiliation)
+    local OWNER = "http://jabber.org/protocol/muc#owner"
+    local x = { "x", { xmlns = "jabber:x:data", type = "submit" } }
+    assert.is_true(ask(t, TEA, { "query", { xmlns = OWNER }, x }, "set"))
+    assert.is_false(room.locked)
+    x = { "destroy", { jid = "other@rooms.example.net" } }
+    assert.is_true(ask(t, TEA, { "query", { xmlns = OWNER }, x }, "set"))
+    assert.same({ "-kettle 110" }, heard())
+    assert.is_false(room.exists)
+  end))
+
+  it("does what owners and moderators ask, and nobody else", testing.around(function(t)
+    local ADMIN = "http://jabber.org/protocol/muc#admin"
+    local function do_to(attrs) return ask(t, TEA, { "query", { xmlns = ADMIN }, { "item", attrs } }, "set") end
+    local heard, room = listener(t), t:room(TEA, { occupants = { { nick = "anna", affiliation = "owner" }, "bert",
+      { nick = "cleo", jid = "cleo@people.example/x" } } })
+    enter(t)
+    heard()
+    assert.equal("forbidden", select(2, do_to { nick = "bert", role = "none" }))
+    room:changes("kettle", { affiliation = "admin" })
+    assert.same({ "kettle 110" }, heard())
+    assert.equal("moderator", room.occupants.kettle.role)
+    assert.equal("item-not-found", select(2, do_to { nick = "nobody", role = "none" }))
+    assert.equal("not-allowed", select(2, do_to { nick = "anna", role = "none" }))
+    assert.is_true(do_to { nick = "bert", role = "none" })
+    assert.same({ "-bert 307" }, heard())
+    assert.is_true(do_to { jid = "cleo@people.example", affiliation = "outcast" })
+    assert.same({ "-cleo 301" }, heard())
+    local list = ask(t, TEA, { "query", { xmlns = ADMIN }, { "item", { affiliation = "outcast" } } })
+    assert.equal("cleo@people.example", list[3][2].jid)
+    local id = select(2, room:says("anna", "oh"))
+    heard()
+    local moderate = { "moderate", { xmlns = "urn:xmpp:message-moderate:1", id = id } }
+    assert.is_true(ask(t, TEA, moderate, "set"))
+    assert.same({ "(room)" }, heard())
+    assert.equal(0, #room.history)
+  end))
+
+  it("says by pings who is in (XEP-0410), and forgets", testing.around(function(t)
+    local room, heard = t:room(TEA, { occupants = { "anna" } }), listener(t)
+    local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
+    assert.equal("not-acceptable", select(2, ask(t, TEA .. "/kettle", PING)))
+    enter(t)
+    assert.is_true(ask(t, TEA .. "/kettle", PING))
+    assert.equal("item-not-found", select(2, ask(t, TEA .. "/nobody", PING)))
+    room:forgets()
+    assert.equal("not-acceptable", select(2, ask(t, TEA .. "/kettle", PING)))
+    heard()
+    t.conn:send { "message", { to = TEA, type = "groupchat", id = "m" }, { "body", {}, "hello?" } }
+    t:expect { "message" }
+    assert.same({ "(room): hello? not-acceptable" }, heard())
+    t.conn:send { "presence", { to = TEA .. "/kettle" } } -- by no protocol of rooms
+    assert.same({ "-kettle 110 333" }, heard())
+  end))
+
+  it("whispers, invites, and asks for a voice", testing.around(function(t)
+    local room, got = t:room(TEA, { occupants = { "anna" }, affiliations = { ["bot@example.net"] = "admin" } }), nil
+    enter(t)
+    t.conn:set_handler(function(stanza) got = stanza end)
+    room:whispers("anna", "psst")
+    assert.equal(TEA .. "/anna chat psst", ("%s %s %s"):format(got[2].from, got[2].type, xexpr.text(got, "body")))
+    assert.is_table(xexpr.child(got, "x", USER))
+    room:invites("anna@people.example", "tea")
+    assert.equal(TEA, got[2].from)
+    assert.equal("anna@people.example", xexpr.find(got, { "x", USER }, "invite")[2].from)
+    room:asks_voice "anna"
+    assert.equal("http://jabber.org/protocol/muc#request", xexpr.text(xexpr.find(got, "x", "field"), "value"))
+    t.conn:send { "message", { to = TEA .. "/anna", type = "chat" }, { "body", {}, "what?" } }
+    t:expect { "message", { to = TEA .. "/anna" } }
+    t.conn:send { "message", { to = TEA .. "/nobody", type = "chat", id = "x" }, { "body", {}, "what?" } }
+    t:expect { "message" }
+    assert.equal("item-not-found", xexpr.error(got).condition)
+  end))
+
+  it("is left by a session that ends, not by one that is resumed", testing.around(function(t)
+    local room, heard = t:room(TEA, { occupants = { "anna" } }), listener(t)
+    enter(t)
+    t:cut()
+    room:says("anna", "are you there?")
+    t:resume()
+    assert.is_table(room.occupants.kettle)
+    assert.equal("anna: are you there?", heard()[4])
+    t:cut(false)
+    assert.is_nil(room.occupants.kettle)
+    room:says("anna", "and now?")
+    t:reconnect()
+    assert.same({}, heard())
+    enter(t)
+    t.conn:send { "presence", { type = "unavailable" } }
+    t:expect { "presence" }
+    assert.is_nil(room.occupants.kettle)
+  end))
+
+  it("takes names from the field", testing.around(function(t)
+    local room, heard = t:room(TEA), listener(t)
+    for _, nick in ipairs { "n/i@c/k", " lead", "o'brien\"&<>", "\240\159\171\150", "\215\169\215\156" } do
+      room:joins(nick)
+      enter(t, nick .. "2")
+      heard()
+      assert.is_table(room.occupants[nick])
+      assert.is_table(room.occupants[nick .. "2"])
+      room:says(nick, "I am here")
+      assert.same({ nick .. ": I am here" }, heard())
+      t.conn:send { "presence", { to = TEA .. "/" .. nick .. "2", type = "unavailable" } }
+      t:advance(0)
+    end
+  end))
+
+  it("fails for what it can't do", function()
+    within(function(t)
+      local room = t:room(TEA, { occupants = { "anna" } })
+      fails(function() room:says("bert", "x") end, "there is no 'bert' in tea@rooms.example.net")
+      fails(function() room:joins "anna" end, "'anna' is in tea@rooms.example.net already")
+      fails(function() room:whispers("anna", "x") end, "nobody of the program's is in tea@rooms.example.net")
+      fails(function() t:room(TEA, { ocupants = {} }) end, "room has no option 'ocupants'")
+      fails(function() t:room "a@@" end, "room(jid): ")
+    end)
+  end)
+end)
+
+describe("a contact in a test:", function()
+  local function presences(t)
+    local seen = {}
+    t.conn:set_handler(function(stanza)
+      local item = xexpr.find(stanza, { "query", "jabber:iq:roster" }, "item")
+      if item and stanza[2].type == "set" then
+        seen[#seen + 1] = ("push %s %s%s"):format(item[2].jid, item[2].subscription, item[2].ask and " asked" or "")
+        t.conn:send { "iq", { type = "result", id = stanza[2].id } }
+      elseif stanza[1] == "presence" then
+        seen[#seen + 1] = stanza[2].from .. " " .. (stanza[2].type or xexpr.text(stanza, "show") or "online")
+      end
+    end)
+    return function()
+      t:advance(0)
+      local out = seen
+      seen = {}
+      return out
+    end
+  end
+
+  it("is in the roster, seen by who is there, and talks", testing.around(function(t)
+    local anna = t:contact("anna@example.net/pc", { subscription = "both", name = "Anna", groups = { "Tea" } })
+    local heard, got = presences(t), nil
+    local item = ask(t, nil, { "query", { xmlns = "jabber:iq:roster" } })[3]
+    assert.same({ "anna@example.net", "Anna", "both", "Tea" },
+      { item[2].jid, item[2].name, item[2].subscription, xexpr.text(item, "group") })
+    anna:online { show = "away" }
+    t.conn:send { "presence" }
+    t:expect { "presence" }
+    anna:online { resource = "phone" }
+    anna:offline { resource = "phone" }
+    assert.same({ "anna@example.net/pc away", "anna@example.net/pc away", "anna@example.net/phone online",
+      "anna@example.net/phone unavailable" }, heard())
+    t.conn:set_handler(function(stanza) got = stanza end)
+    local id = anna:says "hello"
+    assert.same({ "anna@example.net/pc", id, "chat", "hello" }, { got[2].from, got[2].id, got[2].type,
+      xexpr.text(got, "body") })
+  end))
+
+  it("asks and is answered", testing.around(function(t)
+    local anna = t:contact "anna@example.net"
+    require "xmpp.iq".serve(t.conn, "get", "urn:x", function(x)
+      if x[3] == "no" then return nil, "cancel", "not-allowed" end
+      return { "query", { xmlns = "urn:x" }, "yes" }
+    end)
+    assert.equal("yes", xexpr.text((anna:asks { "query", { xmlns = "urn:x" } })))
+    local answer, err = anna:asks { "query", { xmlns = "urn:x" }, "no" }
+    assert.is_nil(answer)
+    assert.equal("not-allowed", err.condition)
+  end))
+
+  it("is subscribed to and subscribes, as the server tells it", testing.around(function(t)
+    local anna, heard = t:contact "anna@example.net", presences(t)
+    ask(t, nil, { "query", { xmlns = "jabber:iq:roster" } })
+    anna:online()
+    t.conn:send { "presence", { to = "anna@example.net", type = "subscribe" } }
+    assert.same({ "push anna@example.net none asked" }, heard())
+    anna:approves()
+    assert.same({ "push anna@example.net to", "anna@example.net subscribed", "anna@example.net/home online" }, heard())
+    anna:requests()
+    assert.same({ "anna@example.net subscribe" }, heard())
+    t.conn:send { "presence", { to = "anna@example.net", type = "subscribed" } }
+    assert.same({ "push anna@example.net both" }, heard())
+    anna:unsubscribes()
+    assert.same({ "push anna@example.net to", "anna@example.net unsubscribe" }, heard())
+    anna:denies()
+    assert.same({ "push anna@example.net none", "anna@example.net unsubscribed" }, heard())
+    local function set(attrs)
+      return ask(t, nil, { "query", { xmlns = "jabber:iq:roster" }, { "item", attrs } }, "set")
+    end
+    assert.is_true(set { jid = "anna@example.net", name = "Annie" })
+    assert.equal("Annie", anna.name)
+    assert.is_true(set { jid = "anna@example.net", subscription = "remove" })
+    assert.same({ "push anna@example.net none", "push anna@example.net remove" }, heard())
+  end))
 end)
 
 describe("a test fails", function()

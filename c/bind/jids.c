@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fault.h"
+#include "spelled.h"
 #include "srv.h"
 #include "state.h"
 
@@ -99,6 +100,36 @@ int xb_l_host(lua_State *L) {
       xm_jid_ascii_domain(&jid, ascii, sizeof ascii) != XM_OK)
     return lua_pushnil(L), 1;
   lua_pushstring(L, ascii);
+  return 1;
+}
+
+/* An address, as a Jid or as text. */
+static const char *check_address(lua_State *L, int index, size_t *n) {
+  const xm_jid *jid = xb_test_jid(L, index);
+  luaL_argexpected(L, jid || lua_type(L, index) == LUA_TSTRING, index, "string or Jid");
+  if (!jid) return lua_tolstring(L, index, n);
+  *n = xm_jid_len(jid);
+  return jid->str;
+}
+
+/* folded(address) -> how a server of RFC 6122 writes it; where none takes it, prepared; where it can't be, as it is. */
+int xb_l_folded(lua_State *L) {
+  size_t n;
+  const char *s = check_address(L, 1, &n);
+  xm_jid room[2];
+  xm_spelled a = xm_spelled_of(s, n, room);
+  if (a.written) lua_pushlstring(L, a.written, a.written_n);
+  else lua_pushlstring(L, a.s, a.n);
+  return 1;
+}
+
+/* spelled(named, arrived) -> could what arrived be the address that we have named so? */
+int xb_l_spelled(lua_State *L) {
+  size_t n, arrived_n;
+  const char *s = check_address(L, 1, &n), *arrived = check_address(L, 2, &arrived_n);
+  xm_jid room[2];
+  xm_spelled a = xm_spelled_of(s, n, room);
+  lua_pushboolean(L, strlen(arrived) == arrived_n && xm_spelled_is(&a, arrived));
   return 1;
 }
 

@@ -105,6 +105,16 @@ static void set_ahead(lua_State *L, unsigned ahead) {
   lua_setfield(L, -2, "pipelined");
 }
 
+static void set_offers(lua_State *L, const xm_conn *c) {
+  const char *ns = NULL;
+  lua_newtable(L);
+  while ((ns = xm_conn_offers(c, ns))) {
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, ns);
+  }
+  lua_setfield(L, -2, "offers");
+}
+
 static void set_count(lua_State *L, const char *name, size_t n) {
   lua_pushinteger(L, (lua_Integer)n);
   lua_setfield(L, -2, name);
@@ -132,7 +142,7 @@ static void set_setup(lua_State *L, const xm_conn_info *info) {
 static int l_info(lua_State *L) {
   const xb_conn *conn = xb_check_conn(L);
   const xm_conn_info info = xm_conn_info_of(conn->c);
-  lua_createtable(L, 0, 13);
+  lua_createtable(L, 0, 14);
   lua_pushstring(L, info.tls_version);
   lua_setfield(L, -2, "tls_version");
   if (info.tls_version) {
@@ -149,6 +159,7 @@ static int l_info(lua_State *L) {
   lua_pushboolean(L, info.resumable);
   lua_setfield(L, -2, "resumable");
   set_ahead(L, info.ahead);
+  set_offers(L, conn->c);
   set_count(L, "resumed", info.resumed);
   set_count(L, "rebound", info.rebound);
   set_count(L, "failed_without_h", info.failed_without_h);

@@ -62,6 +62,9 @@ static xm_err why_returned(const xb_conn *conn, xm_sm_reason reason) {
   else if (reason == XM_SM_BLAMED)
     xm_err_set(&e, XM_LAYER_STREAM, xm_conn_trouble(conn->c)->condition, false,
                "the server has ended the stream for this stanza, and it is not sent again: %s", xm_conn_trouble(conn->c)->text);
+  else if (reason == XM_SM_OVER)
+    xm_err_set(&e, XM_LAYER_CLOSED, "session-lost", true,
+               "the session was lost that this stanza was sent for, and it is not sent in another");
   else if (reason == XM_SM_UNKNOWN)
     xm_err_set(&e, XM_LAYER_CLOSED, "session-lost", true,
                "the session was lost: whether this iq had arrived is not known, and it is not sent twice");
@@ -96,6 +99,12 @@ static bool push_returned(lua_State *L, const xb_conn *conn, xm_sm_stanza *st) {
   return true;
 }
 
+/* Is it no news but to who wants receipts? The others have said who hears of it, or that nobody need to: but a stream that
+ * ended for it is worth telling. */
+static bool is_quiet(const xm_sm_stanza *st) {
+  return st->flags & (XM_SM_REQUEST | XM_SM_ANSWER) || (st->flags & XM_SM_SESSION && st->reason != XM_SM_BLAMED);
+}
+
 /* Must it be told of, though nobody listens? What a stop has left behind is told by its result. */
 static bool must_be_heard(const xb_conn *conn, const xm_sm_stanza *st) {
   return st->reason != XM_SM_ENDED || !xm_conn_is_stopping(conn->c);
@@ -114,7 +123,7 @@ static void tell_returned(lua_State *L, xb_conn *conn, int at, const xm_sm_stanz
     lua_pushliteral(L, "failed");
     lua_pushvalue(L, err);
     xb_call(L, 2, &task, "receipt", at, site.stanza);
-  } else if (!(st->flags & (XM_SM_REQUEST | XM_SM_ANSWER))) {
+  } else if (!is_quiet(st)) {
     lua_pushvalue(L, site.stanza);
     lua_pushvalue(L, err);
     if (!xb_tell(L, conn, at, XB_ON_FAILED, 2, site.stanza) && must_be_heard(conn, st)) {

@@ -25,7 +25,8 @@ static const struct {
   const char *key;
   unsigned flag;
 } flags[] = {{"ours", XM_SM_OURS},     {"stamped", XM_SM_STAMPED}, {"request", XM_SM_REQUEST},
-             {"answer", XM_SM_ANSWER}, {"no_to", XM_SM_NO_TO},     {"foreign", XM_SM_FROM}};
+             {"answer", XM_SM_ANSWER}, {"no_to", XM_SM_NO_TO},     {"foreign", XM_SM_FROM},
+             {"session", XM_SM_SESSION}};
 
 /* Of the stanza whose table is on top of the stack. */
 static void set_flags(lua_State *L, unsigned of) {

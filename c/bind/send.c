@@ -105,25 +105,40 @@ static void note_answer(xb_conn *conn, const xb_address *a) {
   xm_route_answered(xm_conn_route(conn->c), xb_asked_now(conn), &answer);
 }
 
-/* opts at index 3: the function that wants to know what becomes of the stanza goes to the top of the stack. false: none. */
-static bool push_receiver(lua_State *L) {
-  if (lua_isnoneornil(L, 3)) return false;
+static void check_options(lua_State *L) {
   luaL_checktype(L, 3, LUA_TTABLE);
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
     const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
-    if (strcmp(key, "on") == 0) continue;
+    if (strcmp(key, "on") == 0 || strcmp(key, "session") == 0) continue;
     if (lua_type(L, -2) == LUA_TSTRING)
       xb_push_shown(L, -2);
     else
       lua_pushstring(L, key);
-    luaL_argerror(L, 3, lua_pushfstring(L, "send has no option '%s'; it has 'on'", lua_tostring(L, -1)));
+    luaL_argerror(L, 3, lua_pushfstring(L, "send has no option '%s'; it has 'on' and 'session'", lua_tostring(L, -1)));
   }
-  lua_pushliteral(L, "on");
+}
+
+/* The option of that name, of that type, goes to the top of the stack. false: there is none, and nothing there. */
+static bool push_option(lua_State *L, const char *name, int type) {
+  lua_pushstring(L, name);
   lua_rawget(L, 3);
   if (lua_isnil(L, -1)) return lua_pop(L, 1), false;
-  if (!lua_isfunction(L, -1))
-    luaL_argerror(L, 3, lua_pushfstring(L, "on: function expected, got %s", luaL_typename(L, -1)));
+  if (lua_type(L, -1) != type)
+    luaL_argerror(L, 3, lua_pushfstring(L, "%s: %s expected, got %s", name, lua_typename(L, type), luaL_typename(L, -1)));
   return true;
+}
+
+/* The flags that opts, at index 3, ask for; the function that wants to know what becomes of a watched stanza goes to the top
+ * of the stack. */
+static unsigned read_options(lua_State *L) {
+  unsigned flags = 0;
+  if (lua_isnoneornil(L, 3)) return 0;
+  check_options(L);
+  if (push_option(L, "session", LUA_TBOOLEAN)) {
+    if (lua_toboolean(L, -1)) flags |= XM_SM_SESSION;
+    lua_pop(L, 1);
+  }
+  return push_option(L, "on", LUA_TFUNCTION) ? flags | XM_SM_WATCHED : flags;
 }
 
 static int give(lua_State *L, xb_conn *conn, xb_writing *w, unsigned flags, xm_err *e) {
@@ -139,17 +154,17 @@ int xb_l_send(lua_State *L) {
   xb_writing w;
   xm_err e;
   int rc;
-  bool watched;
+  unsigned flags;
   uint64_t seq = 0;
   luaL_argexpected(L, lua_type(L, 2) == LUA_TTABLE, 2, "stanza");
   lua_settop(L, 3);
   xb_append(L, conn);
   begin(conn, &w, &a, &e);
   prepare_log(L, conn);
-  watched = push_receiver(L);
-  if (watched) seq = xb_expect_receipt(L, conn);
-  rc = give(L, conn, &w, watched ? XM_SM_WATCHED : 0, &e);
-  if (rc < 0 && watched) xb_forget_receipt(L, conn, 1, seq);
+  flags = read_options(L);
+  if (flags & XM_SM_WATCHED) seq = xb_expect_receipt(L, conn);
+  rc = give(L, conn, &w, flags, &e);
+  if (rc < 0 && flags & XM_SM_WATCHED) xb_forget_receipt(L, conn, 1, seq);
   if (rc == XM_EINVAL) return luaL_argerror(L, 2, w.reason);
   if (rc < 0) return fail_send(L, conn, &e);
   note_answer(conn, &a);

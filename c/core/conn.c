@@ -143,6 +143,7 @@ void xm_conn_free(xm_conn *c) {
   xc_forget_link(c);
   xm_targets_free(c->targets);
   xm_buf_free(&c->sent);
+  xm_buf_free(&c->offers);
   xm_sm_free(c->sm);
   xm_route_free(c->route);
   xm_tls_ctx_release(c->o.tls_ctx);
@@ -201,6 +202,11 @@ xm_conn_info xm_conn_info_of(const xm_conn *c) {
   info.sm = xm_sm_state_of(c->sm) == XM_SM_ON;
   info.resumable = xm_sm_id(c->sm) != NULL;
   return info;
+}
+
+const char *xm_conn_offers(const xm_conn *c, const char *before) {
+  const char *first = xm_buf_at(&c->offers), *next = before ? before + strlen(before) + 1 : first;
+  return first && next < first + xm_buf_len(&c->offers) ? next : NULL;
 }
 
 const xm_err *xm_conn_why(const xm_conn *c) {

@@ -98,6 +98,9 @@ typedef struct xm_conn_info {
   unsigned resumed, rebound, failed_without_h; /* resumptions; new sessions after a first; of those: the server's h unknown */
 } xm_conn_info;
 xm_conn_info xm_conn_info_of(const xm_conn *c);
+/* The namespace of a feature that the server has offered at the last login, once it was through with TLS and SASL, or of the
+ * one behind that (`before`; NULL: of the first); NULL: there is none. The same may come twice. */
+const char *xm_conn_offers(const xm_conn *c, const char *before);
 /* Why it is closed, or is about to be; layer XM_LAYER_NONE: it isn't. */
 const xm_err *xm_conn_why(const xm_conn *c);
 /* Why the last link ended; the same as above when it was the last. */

@@ -316,6 +316,8 @@ static void note_login(xm_conn *c) {
   c->info.mechanism = m;
   c->info.binding = xm_link_binding(c->link);
   c->info.ahead = xm_link_went_ahead(c->link);
+  xm_buf_free(&c->offers);
+  c->offers = xm_link_take_offers(c->link);
   if (m && strcmp(m, "PLAIN") != 0 && strcmp(m, "ANONYMOUS") != 0) c->o.pinned = true;
   if (c->o.remember && c->info.binding) c->o.bound = true;
 }

@@ -43,6 +43,7 @@ struct xm_conn {
   bool has_password;
   xm_jid *asked, *jid; /* who logs in; what was bound, NULL: nothing yet */
   xm_conn_info info;
+  xm_buf offers;     /* see xm_conn_offers */
   xm_timer idle;     /* keepalive */
   xm_timer ask;      /* see ASK_AFTER */
   xm_timer hold;     /* see HOLD */

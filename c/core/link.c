@@ -472,6 +472,7 @@ void xm_link_free(xm_link *k) {
   xm_xml_free(k->xml);
   xm_buf_free(&k->wire);
   xm_buf_free(&k->in);
+  xm_buf_free(&k->offers);
   free(k->bound);
   xm_loop_release(k->loop);
   free(k);
@@ -520,6 +521,12 @@ xm_nego_outcome xm_link_outcome(const xm_link *k, uint32_t *h) {
 
 bool xm_link_has_sm(const xm_link *k) {
   return k->has_sm;
+}
+
+xm_buf xm_link_take_offers(xm_link *k) {
+  xm_buf offers = k->offers;
+  k->offers = XM_BUF_INIT;
+  return offers;
 }
 
 const char *xm_link_tls_version(const xm_link *k) {

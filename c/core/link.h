@@ -112,6 +112,7 @@ xm_err *xm_link_why(xm_link *k); /* to be filled in by who cuts it */
 const xm_jid *xm_link_jid(const xm_link *k); /* what was bound; resumed: who logged in */
 xm_nego_outcome xm_link_outcome(const xm_link *k, uint32_t *h); /* at an end before that, too */
 bool xm_link_has_sm(const xm_link *k);
+xm_buf xm_link_take_offers(xm_link *k); /* what nego had noted; the caller's, and gone from here */
 /* NULL: not known (yet). */
 const char *xm_link_tls_version(const xm_link *k);
 bool xm_link_good_for(const xm_link *k, int64_t *seconds); /* see xm_tls_good_for; false: not known */

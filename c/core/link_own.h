@@ -55,6 +55,7 @@ struct xm_link {
   bool answered;   /* by a stream header */
   bool refused;    /* by a stream error of the peer's */
   bool has_sm;
+  xm_buf offers;    /* what nego has noted, when it has opened */
   bool tls_resumed;
   bool again;       /* one address is dialled, and none of the targets */
   bool choked;      /* the server has, on a TLS session that was offered */

@@ -207,6 +207,7 @@ void xk_open_up(xm_link *k) {
 static xm_link_event become_open(xm_link *k) {
   remember(k);
   k->has_sm = xm_nego_has_sm(k->nego);
+  k->offers = xm_nego_take_offers(k->nego);
   if (k->outcome != XM_NEGO_RESUMED) k->bound = xm_jid_copy(xm_nego_jid(k->nego));
   if (k->outcome != XM_NEGO_RESUMED && !k->bound) return xk_end(k, XM_LINK_CUT);
   if (k->tls) xm_tls_keep(k->tls);

@@ -24,6 +24,7 @@ struct xm_nego {
   bool has_password;
   bool proved;            /* a component's handshake is out */
   bool has_sm, has_bind;  /* as offered after the login */
+  xm_buf offers;          /* see xm_nego_take_offers */
   bool has_session;       /* and that one asks for it to be begun (RFC 3921 3), as older servers do */
   unsigned may, ahead, went, objected; /* XM_NEGO_AHEAD_*: see there, xm_nego_is_ahead and the two behind it */
   xm_buf expected;                     /* the offer of an earlier login */
@@ -53,6 +54,7 @@ void xm_nego_free(xm_nego *n) {
   xm_login_clear(&n->login);
   xm_buf_free(&n->password);
   xm_buf_free(&n->expected);
+  xm_buf_free(&n->offers);
   free(n);
 }
 
@@ -145,6 +147,12 @@ xm_nego_outcome xm_nego_outcome_of(const xm_nego *n, uint32_t *h) {
 
 bool xm_nego_has_sm(const xm_nego *n) {
   return n->has_sm;
+}
+
+xm_buf xm_nego_take_offers(xm_nego *n) {
+  xm_buf offers = n->offers;
+  n->offers = XM_BUF_INIT;
+  return offers;
 }
 
 /* Writing can only fail for want of memory: the names and values are ours or have been checked. */
@@ -509,8 +517,23 @@ static bool asks_for_session(const xm_tape *t) {
   return session && !xm_tape_child(t, session, NULL, "optional");
 }
 
+/* The namespaces of what is offered: a server says what it likes, so not without end. */
+static int note_offers(xm_nego *n, const xm_tape *t, xm_err *e) {
+  uint32_t at = xm_tape_child(t, 0, NULL, NULL);
+  unsigned left = XM_NEGO_OFFERS;
+  xm_buf_clear(&n->offers);
+  for (; at && left > 0; at = xm_tape_sibling(t, at, NULL, NULL), left--) {
+    const char *ns = xm_tape_ns(t, at);
+    size_t len = strlen(ns) + 1;
+    if (xm_buf_len(&n->offers) + len > XM_NEGO_OFFERS_BYTES) continue;
+    if (xm_buf_put(&n->offers, ns, len) < 0) return xm_err_nomem(e);
+  }
+  return XM_OK;
+}
+
 /* After the login: the old session, or a new one. */
 static int start_session(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
+  if (note_offers(n, t, e) < 0) return XM_EFAIL;
   n->has_sm = xm_tape_child(t, 0, NS_SM, "sm") != 0;
   n->has_bind = xm_tape_child(t, 0, NS_BIND, "bind") != 0;
   n->has_session = asks_for_session(t);

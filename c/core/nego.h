@@ -71,6 +71,9 @@ typedef enum xm_nego_outcome {
   XM_NEGO_LOST_AT, /* it doesn't, but h is known */
 } xm_nego_outcome;
 
+/* Of what the server offers after the login, so many features are remembered, with namespaces of so many bytes in all. */
+enum { XM_NEGO_OFFERS = 64, XM_NEGO_OFFERS_BYTES = 4096 };
+
 typedef struct xm_nego xm_nego;
 
 /* The password (or component's secret) is copied, and zeroised when it is no longer needed; NULL where something else
@@ -114,6 +117,9 @@ const xm_jid *xm_nego_jid(const xm_nego *n);
 xm_nego_outcome xm_nego_outcome_of(const xm_nego *n, uint32_t *h);
 /* Has the server offered stream management (XEP-0198)? */
 bool xm_nego_has_sm(const xm_nego *n);
+/* The namespaces of the features that it has offered after the login, as they came, each with its NUL. The caller's, and gone
+ * from here. */
+xm_buf xm_nego_take_offers(xm_nego *n);
 /* The SASL mechanism that the login has succeeded by, and the type of channel binding; NULL: none, or not yet. Strings
  * that stay. */
 const char *xm_nego_mechanism(const xm_nego *n);

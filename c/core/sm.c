@@ -667,8 +667,9 @@ typedef struct moment {
   int64_t now, wall, max_age;
 } moment;
 
-/* Stanza `i` of the log to where it belongs: the new log, or back to its sender; ours is over with its session. One that was
- * stamped when an earlier session was lost keeps that stamp. An iq has room for one child only. */
+/* Stanza `i` of the log to where it belongs: the new log, or back to its sender; ours is over with its session, and so is what
+ * was given for that alone. One that was stamped when an earlier session was lost keeps that stamp. An iq has room for one
+ * child only. */
 static int sort(const xm_sm *s, size_t i, const char *xml, const moment *m, series *stay, series *back) {
   record r = *record_at(&s->log, i);
   int64_t age = m->now - r.given;
@@ -676,7 +677,8 @@ static int sort(const xm_sm *s, size_t i, const char *xml, const moment *m, seri
   bool bare = is_iq(xml, r.len) || (r.flags & XM_SM_STAMPED);
   char stamp[112];
   if (r.flags & XM_SM_OURS) return XM_OK;
-  r.reason = old ? XM_SM_OLD : XM_SM_UNKNOWN;
+  r.reason = r.flags & XM_SM_SESSION ? XM_SM_OVER : old ? XM_SM_OLD : XM_SM_UNKNOWN;
+  if (r.reason == XM_SM_OVER) return r.flags & XM_SM_WATCHED ? add(back, &r, xml, "") : XM_OK;
   if (old || unknown) return add(back, &r, xml, "");
   if (bare) return add(stay, &r, xml, "");
   write_stamp(m->wall - age, stamp, sizeof stamp);

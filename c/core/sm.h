@@ -48,6 +48,7 @@ enum {
   XM_SM_ANSWER = 16, /* the library's, to what the program has left unanswered: nobody is told what becomes of it */
   XM_SM_NO_TO = 32,  /* it has no `to`, which some servers end a component's stream for */
   XM_SM_FROM = 64,   /* it has a `from` that isn't ours, which servers end a stream for */
+  XM_SM_SESSION = 128, /* it means something in the session that it was given in only: with that it is over */
 };
 
 /* What became of a watched stanza. */
@@ -67,6 +68,7 @@ typedef enum xm_sm_reason {
   XM_SM_UNKNOWN, /* the session is lost and nobody knows whether it had arrived: an iq must not be done twice */
   XM_SM_OLD,     /* it has waited for too long */
   XM_SM_BLAMED,  /* the server has ended the stream for it, as far as can be known */
+  XM_SM_OVER,    /* the session is lost that it belonged to (XM_SM_SESSION); only to who wants receipts */
 } xm_sm_reason;
 
 /* A stanza in the log, or come back. `xml` is borrowed until the next call. */
@@ -143,7 +145,7 @@ void xm_sm_cut(xm_sm *s, uint64_t all);
 /* The session goes on on a new link; `h` from <resumed/>. XM_EFAIL as xm_sm_read; XM_ENOMEM never. */
 int xm_sm_resumed(xm_sm *s, uint32_t h, xm_err *e);
 /* The session is lost: what is left goes to the next one, with a stamp (XEP-0203) that says when it was given, but for what
- * is older than `max_age` milliseconds, and iqs that may have arrived. `h` (NULL: not known) is the server's last word of
+ * is older than `max_age` milliseconds, iqs that may have arrived, and what belonged to the lost one. `h` (NULL: not known) is the server's last word of
  * what had. Ages are by the steady clock, whose time is `now`; the stamp is by the wall's, which says `wall` (milliseconds
  * since 1970): that may have been set meanwhile, and is right now if it ever is. 0, or XM_ENOMEM: call again. */
 int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t wall, int64_t max_age);

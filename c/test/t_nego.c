@@ -163,6 +163,18 @@ static void outcome_is(struct play *p, const char *word, const char *h) {
   assert_int_equal(xm_jid_len(xm_nego_jid(p->nego)), 0); /* nothing was bound */
 }
 
+static void offers_are(struct play *p, const char *wanted) {
+  xm_buf offers = xm_nego_take_offers(p->nego);
+  size_t i, n = xm_buf_len(&offers);
+  char *s = xm_buf_at(&offers);
+  for (i = 0; i + 1 < n; i++)
+    if (!s[i]) s[i] = ' ';
+  if (strcmp(n ? s : "", wanted) != 0) fail_msg("%s\ninstead of\n%s", n ? s : "", wanted);
+  xm_buf_free(&offers);
+  offers = xm_nego_take_offers(p->nego);
+  assert_int_equal(xm_buf_len(&offers), 0);
+}
+
 static void line(struct play *p, const char *s, size_t n, const char *our_header) {
   static const char theirs[] = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='" XM_NS_STREAM
                                "' id='s' from='xmpp.example' version='1.0'>";
@@ -194,6 +206,8 @@ static void line(struct play *p, const char *s, size_t n, const char *our_header
     assert_int_equal(xm_nego_went_ahead(p->nego), atoi(xm_buf_at(&text)));
   } else if (strcmp(word, "AHEAD") == 0) {
     assert_int_equal(xm_nego_is_ahead(p->nego), atoi(xm_buf_at(&text)));
+  } else if (strcmp(word, "OFFERS") == 0) {
+    offers_are(p, xm_buf_at(&text));
   } else if (strcmp(word, "OBJECTED") == 0) {
     assert_int_equal(xm_nego_objected(p->nego), atoi(xm_buf_at(&text)));
   } else {
@@ -280,6 +294,41 @@ static void what_is_offered_again_is_passed_over(void **state) {
   play(true, LOGIN "S: $H$F" STARTTLS "/><mechanisms " SASL "><mechanism>PLAIN</mechanism></mechanisms>" BIND
                    "/>/$F\n"
                    "C: $H<iq*</iq>\n" BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua");
+}
+
+#define BIND_NS "urn:ietf:params:xml:ns:xmpp-bind"
+#define BINDING "/>/$F\nC: $H<iq*</iq>\n" BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua\n"
+
+/* By their namespaces, whatever they are called and have in them; not what was offered before the login. */
+static void what_is_offered_after_the_login_is_noted(void **state) {
+  (void)state;
+  play(true, LOGIN "OFFERS \nS: $H$F<ver xmlns='urn:xmpp:features:rosterver'/><x><y xmlns='u:y'/></x><c xmlns='u:c' a='b'><d/></c>"
+       BIND BINDING "OFFERS urn:xmpp:features:rosterver " XM_NS_CLIENT " u:c " BIND_NS);
+  play(true, LOGIN "S: $H$F" BIND BINDING "OFFERS " BIND_NS);
+  play(true, LOGIN "S: $H$F/$F\nC: $H\nFAIL bind not-offered\nOFFERS ");
+}
+
+/* A server has no end of names, and we have a bound. */
+static void what_is_offered_without_end_is_not_kept(void **state) {
+  char script[16384] = LOGIN "S: $H$F" BIND "/>", wanted[8192] = BIND_NS, name[1001];
+  int i;
+  (void)state;
+  for (i = 0; i < 70; i++) {
+    sprintf(script + strlen(script), "<f xmlns='u:%d'/>", i);
+    if (i < XM_NEGO_OFFERS - 1) sprintf(wanted + strlen(wanted), " u:%d", i);
+  }
+  strcat(script, "/$F\nC: $H<iq*</iq>\nOFFERS ");
+  play(true, strcat(script, wanted));
+  memset(name, 'n', 1000);
+  name[1000] = '\0';
+  strcpy(script, LOGIN "S: $H$F" BIND "/>");
+  strcpy(wanted, BIND_NS);
+  for (i = 0; i < 5; i++) {
+    sprintf(script + strlen(script), "<f xmlns='%s%d'/>", name, i);
+    if (i < 4) sprintf(wanted + strlen(wanted), " %s%d", name, i);
+  }
+  strcat(script, "<f xmlns='u:short'/>/$F\nC: $H<iq*</iq>\nOFFERS ");
+  play(true, strcat(strcat(script, wanted), " u:short"));
 }
 
 static void nothing_secret_is_said_in_the_clear(void **state) {
@@ -918,6 +967,8 @@ int main(void) {
       cmocka_unit_test(a_login_from_the_header_to_the_session),
       cmocka_unit_test(an_older_server_is_asked_for_a_session),
       cmocka_unit_test(what_is_offered_again_is_passed_over),
+      cmocka_unit_test(what_is_offered_after_the_login_is_noted),
+      cmocka_unit_test(what_is_offered_without_end_is_not_kept),
       cmocka_unit_test(nothing_secret_is_said_in_the_clear),
       cmocka_unit_test(a_resource_is_the_servers_to_choose),
       cmocka_unit_test(the_bound_address_is_ours),

@@ -186,7 +186,7 @@ static const char *told(line *l) {
 
 /* What came back, as "3 <iq/> unknown, 4 ...". */
 static const char *returned(line *l) {
-  static const char *const reasons[] = {"ended", "unknown", "old"};
+  static const char *const reasons[] = {"ended", "unknown", "old", "blamed", "over"};
   xm_sm_stanza st;
   char *to = l->text;
   *to = '\0';
@@ -1400,6 +1400,58 @@ static void what_is_too_old_comes_back(void **state) {
   free_line(&l);
 }
 
+/* Whether it has arrived or not, and however old it is; told to who wants receipts, and to nobody else. */
+static void what_belongs_to_a_session_ends_with_it(void **state) {
+  line l = enabled_line();
+  (void)state;
+  assert_int_equal(commit(l.s, "<presence id='1'/>", 1000, XM_SM_SESSION), XM_OK);
+  assert_int_equal(commit(l.s, "<presence id='2'/>", 1000, XM_SM_SESSION | XM_SM_WATCHED), XM_OK);
+  expect_moved(&l, "1 2");
+  assert_int_equal(commit(l.s, "<presence id='3'/>", 1000, XM_SM_SESSION), XM_OK);
+  assert_int_equal(commit(l.s, "<message id='4'/>", 1000, 0), XM_OK);
+  assert_int_equal(commit(l.s, "<iq id='5'/>", 9000, XM_SM_SESSION | XM_SM_WATCHED), XM_OK);
+  assert_int_equal(xm_sm_stanzas(l.s), 5);
+  cut(&l);
+  assert_int_equal(xm_sm_lost(l.s, NULL, 9000, 9000, 8000), XM_OK);
+  assert_string_equal(logged(&l), "4");
+  assert_string_equal(told(&l), "2w");
+  assert_string_equal(returned(&l), "2 <presence id='2'/> over, 5 <iq id='5'/> over");
+  free_line(&l);
+}
+
+/* A session that is resumed isn't lost; and what the server's last word covers had arrived. */
+static void what_belongs_to_a_session_goes_on_with_it(void **state) {
+  line l = enabled_line();
+  (void)state;
+  give(&l, "<presence id='1'/>", XM_SM_SESSION | XM_SM_WATCHED);
+  give(&l, "<presence id='2'/>", XM_SM_SESSION);
+  expect_moved(&l, "1 2");
+  give(&l, "<presence id='3'/>", XM_SM_SESSION | XM_SM_WATCHED);
+  cut_and_resume(&l, 0);
+  expect_moved(&l, "1 2 3");
+  assert_string_equal(logged(&l), "1 2 3");
+  lose(&l, &(uint32_t){2});
+  assert_string_equal(logged(&l), "");
+  assert_string_equal(told(&l), "1w 3w 1a");
+  assert_string_equal(returned(&l), "3 <presence id='3'/> over");
+  free_line(&l);
+}
+
+/* As all that is left when the connection ends, whoever is to hear of it. */
+static void what_belongs_to_a_session_comes_back_at_the_end(void **state) {
+  line l = enabled_line();
+  xm_sm_stanza st;
+  (void)state;
+  give(&l, "<presence id='1'/>", XM_SM_SESSION);
+  cut(&l);
+  xm_sm_end(l.s);
+  assert_true(xm_sm_returned_next(l.s, &st));
+  assert_int_equal(st.flags, XM_SM_SESSION);
+  assert_int_equal(st.reason, XM_SM_ENDED);
+  assert_false(xm_sm_returned_next(l.s, &st));
+  free_line(&l);
+}
+
 /* With flags, time and number; those of an earlier loss first, also when one of them is just being looked at. */
 static void what_comes_back_waits_to_be_fetched(void **state) {
   line l = half_written();
@@ -1864,6 +1916,9 @@ int main(void) {
       cmocka_unit_test(what_is_counted_late_is_counted),
       cmocka_unit_test(what_is_resumed_gets_no_stamp),
       cmocka_unit_test(what_is_too_old_comes_back),
+      cmocka_unit_test(what_belongs_to_a_session_ends_with_it),
+      cmocka_unit_test(what_belongs_to_a_session_goes_on_with_it),
+      cmocka_unit_test(what_belongs_to_a_session_comes_back_at_the_end),
       cmocka_unit_test(what_comes_back_waits_to_be_fetched),
       cmocka_unit_test(receipts_are_for_who_wants_them),
       cmocka_unit_test(a_receipt_is_told_once),

@@ -24,7 +24,7 @@ enum { RUNS = 100000, TORTURED = 1000000, MOST = 600, ANSWERS = 2048 };
 
 static struct {
   unsigned long steps, committed, ours, delivered, doubled, acked, left, returned, requests, full;
-  unsigned long resumed, lost_at, lost, wrapped, overtook;
+  unsigned long resumed, lost_at, lost, wrapped, overtook, quiet, over;
 } sum;
 
 /* Where a failure is to be found again. */
@@ -56,7 +56,7 @@ typedef struct model {
   size_t end[MOST], taken;  /* where on the stream each ends that was moved; what the kernel had of the stream */
   uint32_t acked, in, left; /* left: of acked, the newest, which the server hasn't confirmed */
   char fate[MOST + 1];      /* of each ever committed: 0, 'a'cked, 'l'eft, 'r'eturned */
-  unsigned unheard;         /* ours, that have one: nobody hears of it */
+  unsigned unheard;         /* of those, nobody hears of it: ours, and what ends quietly */
   bool twice[MOST + 1];     /* it may arrive twice: nobody knew whether it had */
 } model;
 
@@ -65,9 +65,24 @@ static bool is_ours(unsigned k) {
   return k % 7 == 0;
 }
 
+/* Every fifth belongs to its session; of these every other one is watched. */
+static bool is_of_session(unsigned k) {
+  return k % 5 == 0 && !is_ours(k);
+}
+
+static bool is_watched(unsigned k) {
+  return k % 10 != 0 && !is_ours(k);
+}
+
+/* Does nobody hear of it? What isn't watched comes back, at an end. */
+static bool is_unheard(unsigned k, char fate) {
+  return is_ours(k) || (!is_watched(k) && fate != 'r');
+}
+
 static void m_fate(model *m, unsigned k, char fate) {
   m->fate[k] = fate;
-  m->unheard += is_ours(k);
+  m->unheard += is_unheard(k, fate);
+  sum.quiet += is_unheard(k, fate) && !is_ours(k);
 }
 
 static unsigned m_ours(const model *m) {
@@ -142,13 +157,14 @@ static int by_number(const void *a, const void *b) {
   return x < y ? -1 : x > y;
 }
 
-/* Every third is an iq: of those that are in doubt none is done again. */
+/* Ours, and what belongs to the session, are over. Every third is an iq: of those that are in doubt none is done again. */
 static void m_lost(model *m, const uint32_t *h) {
   unsigned i, kept = 0;
   if (h && m->on) m_resumed(m, *h);
   for (i = 0; i < m->n; i++) {
-    if (is_ours(m->log[i])) {
-      m_fate(m, m->log[i], 'd');
+    if (is_ours(m->log[i]) || is_of_session(m->log[i])) {
+      sum.over += is_of_session(m->log[i]);
+      m_fate(m, m->log[i], is_watched(m->log[i]) ? 'r' : 'd');
     } else if (i < m->written && m->log[i] % 3 == 0) {
       m->fate[m->log[i]] = 'r';
     } else {
@@ -332,6 +348,7 @@ static void hear(world *w) {
 
 static void commit(world *w) {
   unsigned k = (unsigned)xm_sm_next_seq(w->s);
+  unsigned flags = is_ours(k) ? XM_SM_OURS : (is_watched(k) ? XM_SM_WATCHED : 0) | (is_of_session(k) ? XM_SM_SESSION : 0);
   xm_buf *out = xm_sm_out(w->s);
   size_t mark = xm_buf_mark(out);
   char xml[400];
@@ -339,7 +356,7 @@ static void commit(world *w) {
   if (k > MOST) return;
   snprintf(xml, sizeof xml, "<%s id='%u' x='%0*d'/>", k % 3 == 0 ? "iq" : k % 3 == 1 ? "message" : "presence", k,
            (int)(roll(8) ? 1 : 1 + roll(300)), 0);
-  MUST(xm_buf_puts(out, xml) == XM_OK && xm_sm_commit(w->s, mark, 0, is_ours(k) ? XM_SM_OURS : XM_SM_WATCHED, &seq) == XM_OK && seq == k);
+  MUST(xm_buf_puts(out, xml) == XM_OK && xm_sm_commit(w->s, mark, 0, flags, &seq) == XM_OK && seq == k);
   memmove(w->m.log + w->m.n - w->m.withheld + 1, w->m.log + w->m.n - w->m.withheld, w->m.withheld * sizeof *w->m.log);
   w->m.log[w->m.n++ - w->m.withheld] = k;
   w->m.overtaken |= w->m.withheld > 0;
@@ -460,7 +477,8 @@ static void receive_receipts(world *w) {
   }
   while (xm_sm_returned_next(w->s, &st)) {
     MUST(w->m.fate[st.seq] == 'r' && (w->got[st.seq] == 0 || w->got[st.seq] == 'w'));
-    MUST(st.reason == XM_SM_ENDED || (st.reason == XM_SM_UNKNOWN && st.seq % 3 == 0));
+    MUST(st.reason == XM_SM_ENDED || (st.reason == XM_SM_UNKNOWN && st.seq % 3 == 0) ||
+         (st.reason == XM_SM_OVER && is_of_session((unsigned)st.seq) && is_watched((unsigned)st.seq)));
     w->got[st.seq] = 'r';
     w->ends++;
     sum.returned++;
@@ -510,10 +528,10 @@ static void reckon(const world *w) {
   unsigned k, n = (unsigned)xm_sm_next_seq(w->s) - 1;
   MUST(w->ends + w->m.unheard == n);
   for (k = 1; k <= n; k++) {
-    MUST(w->m.fate[k] && w->got[k] == (is_ours(k) ? 0 : w->m.fate[k]));
+    MUST(w->m.fate[k] && w->got[k] == (is_unheard(k, w->m.fate[k]) ? 0 : w->m.fate[k]));
     MUST(w->got[k] != 'a' || w->server.times[k] >= 1);
     MUST(w->server.times[k] <= 1 || w->m.twice[k]);
-    MUST(k % 3 || w->server.times[k] <= 1);
+    MUST((k % 3 && !is_of_session(k)) || w->server.times[k] <= 1);
   }
 }
 
@@ -554,10 +572,10 @@ static void any_life_is_as_the_model_says(void **state) {
                 sum.committed, sum.delivered, sum.doubled);
   print_message("# %lu acknowledged, %lu left, %lu came back; %lu requests, %lu times 150 in flight\n", sum.acked,
                 sum.left, sum.returned, sum.requests, sum.full);
-  print_message("# %lu resumptions, %lu losses with h, %lu without; a counter wrapped %lu times; %lu overtook\n",
-                sum.resumed, sum.lost_at, sum.lost, sum.wrapped, sum.overtook);
-  assert_int_equal(sum.acked + sum.left + sum.returned, sum.committed);
-  assert_true(sum.overtook && sum.wrapped && sum.full && sum.ours && sum.doubled && sum.resumed && sum.lost_at && sum.lost && sum.left);
+  print_message("# %lu resumptions, %lu losses with h, %lu without; a counter wrapped %lu times; %lu overtook; %lu were "
+                "over with their session\n", sum.resumed, sum.lost_at, sum.lost, sum.wrapped, sum.overtook, sum.over);
+  assert_int_equal(sum.acked + sum.left + sum.returned + sum.quiet, sum.committed);
+  assert_true(sum.overtook && sum.over && sum.wrapped && sum.full && sum.ours && sum.doubled && sum.resumed && sum.lost_at && sum.lost && sum.left);
 }
 
 int main(void) {

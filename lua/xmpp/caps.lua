@@ -390,7 +390,9 @@ end
 
 local function element(st, stanza, conn)
   local own = own_hashes(st, conn)
-  if not (stanza[2] or {}).to then st.presence = xexpr.canonical(stanza) end -- to be said again with other hashes
+  if not (stanza[2] or {}).to then -- to be said again with other hashes, in this session
+    st.presence, st.presence_of = xexpr.canonical(stanza), conn:info().rebound
+  end
   return { "c", { xmlns = CAPS2 }, { "hash", { xmlns = HASHES, algo = "sha-256" }, own["sha-256"] },
     { "hash", { xmlns = HASHES, algo = "sha3-256" }, own["sha3-256"] } }
 end
@@ -414,7 +416,7 @@ local function announce_later(st, conn)
   if st.timer or not st.presence then return end
   st.timer = xmpp.after(1, function()
     st.timer = nil
-    if st.presence and conn:state() == "ready" then conn:send(st.presence) end
+    if st.presence and conn:state() == "ready" then conn:send(st.presence, { session = true }) end
   end)
 end
 
@@ -426,7 +428,7 @@ local function say_without(st, conn)
   end)
   xmpp.after(1, function()
     off()
-    if st.presence and conn:state() == "ready" then conn:send(st.presence) end
+    if st.presence and conn:state() == "ready" then conn:send(st.presence, { session = true }) end
   end)
 end
 
@@ -453,8 +455,9 @@ function M.start(st, conn, opts)
   end)
 end
 
-function M.session(st)
-  st.seen, st.presence = new_seen(), nil -- who is there is told anew
+function M.session(st, conn)
+  st.seen = new_seen() -- who is there is told anew
+  if st.presence_of ~= conn:info().rebound then st.presence = nil end
 end
 
 function M.stop(st, conn)

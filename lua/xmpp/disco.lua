@@ -80,6 +80,17 @@ local function remembered(conn, jid)
   return own.known and own.known(jid) -- by the hash in its presence
 end
 
+--- What `info` would give without asking; nil: it would ask.
+---@param conn xmpp.Conn
+---@param jid string|xmpp.Jid
+---@return xmpp.DiscoInfo?
+function M.known(conn, jid)
+  guard.check_conn(conn, "known", 2)
+  check_jid(jid, "known")
+  local address = core.jid(jid)
+  return address and remembered(conn, address)
+end
+
 local function info_of(conn, jid, opts)
   local query, stanza = ask(conn, jid, INFO, opts)
   if not query then return nil, stanza end

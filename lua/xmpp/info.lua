@@ -10,39 +10,12 @@ local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
 local guard = require "xmpp.guard"
 local iq = require "xmpp.iq"
+local time = require "xmpp.time"
 local xexpr = require "xmpp.xexpr"
 
 local M = { name = "info", needs = { disco } }
 
 local PING, VERSION, TIME, LAST = "urn:xmpp:ping", "jabber:iq:version", "urn:xmpp:time", "jabber:iq:last"
-
--- Times (XEP-0082)
-
--- Days from 1970-01-01 to a day of the Gregorian calendar.
-local function days(year, month, day)
-  if month <= 2 then year, month = year - 1, month + 12 end
-  return 365 * year + math.floor(year / 4) - math.floor(year / 100) + math.floor(year / 400)
-    + math.floor((153 * (month - 3) + 2) / 5) + day - 719469
-end
-
-local function offset_seconds(text)
-  if text == "Z" then return 0 end
-  local sign, hours, minutes = text:match "^([+-])(%d%d):(%d%d)$"
-  if not sign or tonumber(hours) > 23 or tonumber(minutes) > 59 then return nil end
-  return (hours * 3600 + minutes * 60) * (sign == "-" and -1 or 1)
-end
-
--- Seconds since 1970 of "2006-12-19T17:58:35Z"; nil: that is no time.
-local function read_stamp(text)
-  local year, month, day, hour, minute, second, rest =
-    text:match "^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d%.?%d*)(.+)$"
-  local offset = year and offset_seconds(rest)
-  if not offset then return nil end
-  year, month, day = tonumber(year), tonumber(month), tonumber(day)
-  hour, minute, second = tonumber(hour), tonumber(minute), tonumber(second)
-  if month < 1 or month > 12 or day < 1 or day > 31 or hour > 24 or minute > 59 or second >= 61 then return nil end
-  return days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset
-end
 
 -- Asking
 
@@ -122,8 +95,7 @@ function M.time(conn, jid, opts)
   opts = check(conn, jid, opts, "time")
   local answer, stanza = ask(conn, jid, "time", TIME, opts)
   if not answer then return nil, stanza end
-  local utc, offset = read_stamp(xexpr.text(answer, "utc", TIME) or ""),
-    offset_seconds(xexpr.text(answer, "tzo", TIME) or "")
+  local utc, offset = time.parse(xexpr.text(answer, "utc", TIME)), time.offset(xexpr.text(answer, "tzo", TIME))
   if not utc then return bad(stanza, "time.utc: a time expected") end
   if not offset then return bad(stanza, "time.tzo: an offset expected") end
   return { utc = utc, offset = offset }
@@ -148,27 +120,15 @@ end
 
 -- Answering
 
-local os = rawget(_G, "os") -- a sandbox may be without
-
 local function version_answer(version)
   local query = { "query", { xmlns = VERSION }, { "name", {}, version.name }, { "version", {}, version.version } }
   if version.os then query[5] = { "os", {}, version.os } end
   return function() return query end
 end
 
-local function zone(now)
-  local utc = os.date("!*t", now)
-  local here = os.date("*t", now)
-  here.isdst = false
-  local minutes = math.floor(os.difftime(os.time(here), os.time(utc)) / 60 + 0.5)
-  local sign = minutes < 0 and "-" or "+"
-  minutes = math.abs(minutes)
-  return ("%s%02d:%02d"):format(sign, math.floor(minutes / 60), minutes % 60)
-end
-
 local function time_answer()
-  local now = os.time()
-  return { "time", { xmlns = TIME }, { "tzo", {}, zone(now) }, { "utc", {}, os.date("!%Y-%m-%dT%H:%M:%SZ", now) } }
+  local now = time.now()
+  return { "time", { xmlns = TIME }, { "tzo", {}, time.zone(now) }, { "utc", {}, time.format(math.floor(now)) } }
 end
 
 -- Since when nothing was done: what the program says, else since it is used.

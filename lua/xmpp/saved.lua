@@ -59,7 +59,7 @@ local entries = {
 }
 
 -- What a saved stanza is, besides: see save.c.
-local FLAGS = { "ours", "stamped", "request", "answer", "no_to", "foreign" }
+local FLAGS = { "ours", "stamped", "request", "answer", "no_to", "foreign", "session" }
 for _, flag in ipairs(FLAGS) do entries.stanzas[flag] = maybe(is "boolean") end
 
 local function check_fields(t, checks, path)

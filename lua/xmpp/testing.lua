@@ -31,7 +31,18 @@ local M = {}
 
 ---@class xmpp.Test
 local Test = {}
-Test.__index = Test
+
+-- Attacks, see testing/forge.lua: loaded by the first test that wants some.
+local function bind_forge(self)
+  local forge = require "xmpp.testing.forge"(self)
+  rawset(self, "forge", forge)
+  return forge
+end
+
+function Test.__index(self, key)
+  if key == "forge" then return bind_forge(self) end
+  return Test[key]
+end
 
 local active = {} -- those that aren't finished, the newest last
 
@@ -173,6 +184,9 @@ local function hears(self, stanza)
     local s = self.standing[i]
     if s.fits(stanza) then return answer(self, stanza, s.f(stanza)) end
   end
+  for _, f in ipairs(self.ears) do
+    if f(stanza) then return end
+  end
   if self.answers and asks(stanza) then
     local known, child = answer_by_default(stanza, self.jid, self.component)
     if known then return answer(self, stanza, child) end
@@ -250,7 +264,7 @@ end
 local function new_seed() return tonumber((core.id():gsub("%D", "") .. "1"):sub(1, 6)) end
 
 local known_options = { jid = true, component = true, now = true, seed = true, strict = true, intercept = true,
-  answers = true, acks = true, sm = true, opts = true }
+  answers = true, acks = true, sm = true, opts = true, features = true }
 
 local function open(self, opts)
   opts = opts or { reconnect = true }
@@ -281,7 +295,7 @@ end
 ---@return xmpp.Test
 function M.new(o)
   o = o or {}
-  local self = setmetatable({ errors = {}, inbox = {}, standing = {}, conn = nil }, Test)
+  local self = setmetatable({ errors = {}, inbox = {}, standing = {}, ears = {}, endings = {}, conn = nil }, Test)
   for name in pairs(o) do
     if not known_options[name] then fail(self, "testing.new has no option '%s'", tostring(name)) end
   end
@@ -291,7 +305,9 @@ function M.new(o)
   self.jid, self.component, self.strict, self.answers = jid, o.component, o.strict ~= false, o.answers ~= false
   self.intercept, self.seed = o.intercept, o.seed or new_seed()
   self.server = servers.new { jid = jid, component = o.component ~= nil, sm = o.sm ~= false, acks = o.acks,
-    hears = function(stanza) hears(self, stanza) end }
+    features = o.features,
+    hears = function(stanza) hears(self, stanza) end,
+    gone = function() for _, f in ipairs(self.endings) do f() end end }
   active[#active + 1] = self
   if #active == 1 then begin_world(self.seed, o.now) end
   if o.intercept then return self end
@@ -428,6 +444,29 @@ end
 function Test:play(lines)
   return require "xmpp.testing.play"(self, lines, fail)
 end
+
+-- Services and people
+
+-- What they have of the test's: hears(f): f(stanza) is asked behind what the test answers itself, and gives true where
+-- nobody else is to see the stanza; gone(f): called when a session ends.
+local function functions_of(self)
+  return { fail = fail, turn = turn, hears = function(f) self.ears[#self.ears + 1] = f end,
+    gone = function(f) self.endings[#self.endings + 1] = f end }
+end
+
+--- A room that lets programs in, reflects what they say, and answers what they ask; see xmpp.TestRoom for what the test
+--- does with it. Presences and iqs to it need not be expected, messages do.
+---@param jid string|xmpp.Jid
+---@param o? xmpp.TestRoomOptions
+---@return xmpp.TestRoom
+function Test:room(jid, o) return (require "xmpp.testing.room"(self, functions_of(self), jid, o or {})) end
+
+--- Somebody who may be in the roster; see xmpp.TestContact for what the test does with it. Presences to it need not be
+--- expected, nor what concerns the roster.
+---@param jid string|xmpp.Jid with a resource: that of what it says
+---@param o? xmpp.TestContactOptions
+---@return xmpp.TestContact
+function Test:contact(jid, o) return (require "xmpp.testing.contact"(self, functions_of(self), jid, o or {})) end
 
 -- Links that come and go
 

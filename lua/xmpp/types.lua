@@ -108,6 +108,98 @@ function Jid:with_resource(resource) end
 ---@field error string? why it could not be asked
 ---@field more boolean? there was more than a bound let through
 
+--- A presence that was heard (RFC 6121 4.7).
+---@class xmpp.Presence
+---@field jid string whose, prepared
+---@field type "unavailable"|"error"|nil nil: it is there
+---@field show "away"|"chat"|"dnd"|"xa"|nil
+---@field status string? cut at 4,096 bytes
+---@field priority integer? -128 to 127; nil where it isn't there
+---@field since number when that was said: by its stamp (XEP-0203), else when it came
+---@field idle_since number? since when nobody has been active there (XEP-0319)
+---@field caps string? node and hash of what it can do (XEP-0115): see `caps.of`
+---@field error string? the condition of an error
+
+---@alias xmpp.FieldKind
+---| "boolean" | "fixed" | "hidden" | "jid-multi" | "jid-single" | "list-multi" | "list-single" | "text-multi"
+---| "text-private" | "text-single"
+
+--- A field of a data form. Its value: a boolean; of the kinds -multi a list of strings; else a string, of jid-single
+--- prepared, or a number where the datatype is one.
+---@class xmpp.Field
+---@field var string? nil only of kind "fixed"
+---@field kind xmpp.FieldKind
+---@field label string?
+---@field description string?
+---@field required boolean
+---@field options { value: string, label: string? }[]?
+---@field open boolean? another value than the options will do (XEP-0122)
+---@field datatype string? "xs:integer" (XEP-0122)
+---@field value any
+---@field texts string[] its values as they stand
+
+--- A data form (XEP-0004): see `form.parse`.
+---@class xmpp.Form
+---@field kind "form"|"submit"|"cancel"|"result"
+---@field type string? its FORM_TYPE (XEP-0068)
+---@field title string?
+---@field instructions string?
+---@field fields xmpp.Field[]
+---@field values table<string, any> var -> value
+---@field reported { var: string?, kind: xmpp.FieldKind, label: string? }[]? a table's columns
+---@field items table<string, any>[]? its rows, var -> value
+
+--- What a message says: see xmpp.chat.message. Plain data; addresses are prepared.
+---@class xmpp.Message
+---@field id string? its sender's; what receipts, markers and corrections of it name
+---@field origin_id string? the same, where a server in between may change the other (XEP-0359)
+---@field stanza_id string? the id that `by` gave it, where that entity announces that it gives ids
+---@field by string? our own bare address, or a room's
+---@field type "chat"|"normal"|"headline"|"groupchat"|string
+---@field from string
+---@field to string
+---@field peer string the other side: its bare address; of an occupant of a room, who speaks to us alone, the full one
+---@field private string? the bare address of that room
+---@field direction "in"|"out" out: another client of our account has sent it
+---@field text string? for a person, without what is there for clients that know less (XEP-0428)
+---@field lang string? the text's language
+---@field subject string?
+---@field stamp number? when it was said, seconds since 1970, if it was delayed; whoever delayed it says so
+---@field delayed boolean?
+---@field carbon boolean? it is a copy (XEP-0280) of what another client of ours has got or sent
+---@field reply_to { id: string, jid: string? }? what it replies to (XEP-0461)
+---@field url string? the text is this link (XEP-0066). Nobody has looked behind it
+---@field thread string?
+---@field spoiler string? a hint to what the text gives away (XEP-0382); may be ""
+---@field encrypted string? "omemo" and the like (XEP-0380); the text is then for who can't read it
+---@field markable boolean? its sender asks to be told when it has been displayed (XEP-0333)
+---@field replaces string? the first id of the message that it takes the place of
+---@field retracts string? the id of the message that its author takes back
+---@field reaction { id: string, list: string[] }? to which message, and all that its sender thinks of it
+---@field suspicious "correction"|"retraction"|"reaction"|nil it claims to be that, and isn't from who may
+
+--- What a message claims of others, and asks for. Nobody has looked whether its sender may.
+---@class xmpp.MessageClaims
+---@field request boolean? a receipt
+---@field receipt string? has that one
+---@field markable boolean?
+---@field displayed string? has displayed that one
+---@field state "active"|"composing"|"paused"|"inactive"|"gone"|nil
+---@field replaces string?
+---@field retracts string?
+---@field reaction { id: string, list: string[] }?
+
+--- How a message is to be read: `me`, our address; `by`, whose stanza-id is believed, as it announces that it gives ids
+--- (XEP-0359 6; none: nobody's); `direction` ("in"); `carbon`: it was inside of one; `lang` that is wanted; `room`: the
+--- bare address of the room that it comes from.
+---@class xmpp.MessageContext
+---@field me xmpp.Jid|string
+---@field by string?
+---@field direction "in"|"out"|nil
+---@field carbon boolean?
+---@field lang string?
+---@field room string?
+
 -- Options
 
 --- Strongest first, but for ANONYMOUS, which is for a JID without localpart or where nothing else is allowed. Those in
@@ -188,6 +280,9 @@ function Jid:with_resource(resource) end
 --- Is told what becomes of the stanza: "written" when the kernel has it, then exactly one of "acked" and "failed"
 --- (`err` says why, and has the stanza). Without stream management, and for components, "written" is the end (none)
 ---@field on? fun(state: "written"|"acked"|"failed", err: xmpp.Error?)
+--- true: it means something in the present session only, as a room's joining does: when that is lost it isn't sent in
+--- the next one, and nobody but `on` is told that it has failed. A resumed session is the same one (false)
+---@field session? boolean
 
 --- Which stanzas a callback or a tap sees; what is absent may be anything. Decided before a table is made.
 ---@class xmpp.Filter
@@ -392,6 +487,8 @@ function Conn:jid() end
 ---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
 ---@field pipelined ("starttls"|"auth"|"session")[]? what was said together with a stream's header (XEP-0305)
+---@field offers table<string, true> namespaces of the features that the server has offered at the last login, once TLS
+--- and SASL were done, 64 of them and 4 KiB at most; of a component: none
 ---@field channel_binding string? "tls-exporter", "tls-unique", "tls-server-end-point": what a -PLUS was bound by
 
 --- How the connection was secured and logged in; also when it is closed.
@@ -660,6 +757,7 @@ function xmpp.on_error(f) end
 ---@field answers? boolean (true) false: none of a server's own answers (roster, disco, ping, carbons)
 ---@field acks? boolean (true) false: the server acknowledges nothing by itself, see Test:ack
 ---@field sm? boolean (true) false: a server without stream management
+---@field features? xmpp.Element[] what the server offers after the login, besides binding and stream management
 ---@field opts? xmpp.Opts ({ reconnect = true }) those of the connection
 
 --- What answers a stanza: stanzas, which are addressed by themselves; elements, which are in the result of what was
@@ -672,3 +770,69 @@ function xmpp.on_error(f) end
 ---@field conn xmpp.Conn? nil until the program has connected (intercept)
 ---@field jid xmpp.Jid
 ---@field seed integer
+
+--- Options of Test:room.
+---@class xmpp.TestRoomOptions
+---@field occupants? (string|xmpp.TestOccupant)[] who is in it: nicks, or more of them
+---@field history? (string|{ nick: string?, text: string, stamp: number?, id: string? })[] oldest first; without stamps
+---a minute lies between each
+---@field subject? string
+---@field subject_by? string nick of who has set it
+---@field affiliations? table<string, string> by bare address: "owner", "admin", "member", "outcast"
+---@field password? string
+---@field config? table name, description, members_only, moderated, public (true), persistent (true), change_subject,
+---max, whois ("moderators", or "anyone")
+---@field exists? boolean (true) false: who comes first creates it (201), and it is locked until it is configured
+---@field stanza_ids? boolean (true) announces and sets them (XEP-0359)
+---@field occupant_ids? boolean (true) announces and sets them (XEP-0421)
+---@field moderation? boolean (true) announces and does it (XEP-0425)
+---@field features? string[] more that it announces
+---@field no_subject? boolean (false) tells none to who comes in
+---@field assigns? fun(nick: string): string? the nick that who comes in gets instead of that (210)
+
+---@class xmpp.TestOccupant
+---@field nick string
+---@field jid? string full address; one is made up where there is none
+---@field role? string
+---@field affiliation? string
+---@field show? string
+---@field status? string
+---@field id? string its occupant-id
+---@field here? boolean it is the program's
+
+--- A room in a test, see xmpp/testing/room.lua, where its methods are: says, whispers, joins, leaves, kicks, bans,
+--- renames, changes, sets_subject, tells, destroys, moderates, asks_voice, invites, forgets.
+---@class xmpp.TestRoom
+---@field jid string
+---@field exists boolean
+---@field locked boolean
+---@field occupants table<string, xmpp.TestOccupant> by their nicks
+---@field subject string?
+---@field subject_by string?
+---@field history { nick: string, text: string, id: string?, stanza_id: string?, stamp: number }[]
+---@field affiliations table<string, string> by bare address
+---@field invited table<string, true> bare addresses that the program has had invited
+---@field registered table<string, string> nicks by bare address
+---@field config table
+
+--- Options of Test:contact.
+---@class xmpp.TestContactOptions
+---@field subscription? "none"|"to"|"from"|"both" (none, and not in the roster)
+---@field name? string
+---@field groups? string[]
+---@field ask? boolean we have asked to see its presence
+---@field approved? boolean it may see ours as soon as it asks
+---@field resource? string ("home") of what it says
+
+--- Somebody in a test, see xmpp/testing/contact.lua, where its methods are: says, online, offline, asks, requests,
+--- approves, denies, unsubscribes.
+---@class xmpp.TestContact
+---@field jid string bare
+---@field subscription string? nil: it isn't in the roster
+---@field ask boolean? we have asked to see its presence
+---@field pending boolean? it has asked to see ours, and isn't answered
+---@field approved boolean?
+---@field name string?
+---@field groups string[]
+---@field resources table<string, table> that are online
+---@field sees boolean? what the program last told it directly: is it there?

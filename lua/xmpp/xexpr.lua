@@ -239,6 +239,21 @@ function M.text(x, name, xmlns, lang)
   return x and (own_text(x) or "")
 end
 
+--- Of several children with one meaning the one that `text` reads: the element itself, for who needs its attributes.
+---@param x xmpp.Element?
+---@param name string
+---@param xmlns? string
+---@param lang? string
+---@return xmpp.Element?
+function M.pick(x, name, xmlns, lang)
+  local there = is_there(x, "pick")
+  need_string(name, 2, "pick")
+  need_optional("string", xmlns, 3, "pick")
+  need_optional("string", lang, 4, "pick")
+  if not there then return nil end
+  return (pick(x, name, xmlns, lang))
+end
+
 local function is_stanza(x)
   local xmlns = attribute(x, "xmlns")
   return STANZA_NAME[x[1]] ~= nil and (xmlns == nil or STREAM_NS[xmlns] ~= nil)

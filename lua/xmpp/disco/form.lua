@@ -8,12 +8,13 @@
 --         walked, `error` may say why, and `more` that there was more.
 
 local core = require "xmpp.load"
+local field = require "xmpp.form.field"
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 local xexpr = require "xmpp.xexpr"
 
 local M = { INFO = "http://jabber.org/protocol/disco#info", ITEMS = "http://jabber.org/protocol/disco#items" }
 
-local DATA = "jabber:x:data"
+local DATA = field.DATA
 local MAX_DEPTH = 100 -- of a tree
 
 local function order(identity)
@@ -37,25 +38,19 @@ end
 
 --- The values of a data form's field, as they stand.
 ---@return string[]
-function M.values(field)
-  local values = {}
-  for value in xexpr.children(field, "value") do
-    if not xexpr.attr(value, "xmlns") then values[#values + 1] = xexpr.text(value) end -- it is in the form's namespace
-  end
-  return values
-end
+M.values = field.values
 
 --- A data form's fields: var -> list of values, and FORM_TYPE by itself, if it is a hidden one (XEP-0068).
 ---@return table? fields
 ---@return string? form_type or, after nil, the reason
 function M.read_form(x)
   local fields, form_type = {}, nil
-  for field in xexpr.children(x, "field", DATA) do
-    local var = xexpr.attr(field, "var")
-    if not var then return nil, "field.var: missing" end
-    if fields[var] then return nil, ("field '%s': twice"):format(core.shown(var)) end
-    fields[var] = M.values(field)
-    if var == "FORM_TYPE" and xexpr.attr(field, "type") == "hidden" then form_type = fields[var][1] end
+  local list, why = field.list(x)
+  if not list then return nil, why end
+  for _, f in ipairs(list) do
+    if not f.var then return nil, "field.var: missing" end
+    if field.is_form_type(f) then form_type = f.values[1] end
+    fields[f.var] = f.values
   end
   if form_type then fields.FORM_TYPE = nil end
   return fields, form_type
@@ -119,9 +114,9 @@ local function form_element(form_type, fields)
   local x = { "x", { xmlns = DATA, type = "result" },
     { "field", { var = "FORM_TYPE", type = "hidden" }, { "value", {}, form_type } } }
   for _, var in ipairs(sorted_keys(fields)) do
-    local field = { "field", { var = var } }
-    for _, value in ipairs(fields[var]) do field[#field + 1] = { "value", {}, value } end
-    x[#x + 1] = field
+    local f = { "field", { var = var } }
+    for _, value in ipairs(fields[var]) do f[#f + 1] = { "value", {}, value } end
+    x[#x + 1] = f
   end
   return x
 end

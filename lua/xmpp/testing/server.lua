@@ -16,9 +16,16 @@ Server.__index = Server
 local M = {}
 
 --- o: jid (of the account, or the component's domain), component, sm, acks (see testing.new);
---- hears(stanza): called with each stanza that comes in.
+--- hears(stanza): called with each stanza that comes in; gone(): when a session can't come back.
 function M.new(o)
   return setmetatable({ o = o, up = true, state = "closed", sessions = 0 }, Server)
+end
+
+-- The session is over, if there is one.
+local function end_session(self)
+  self.sm = nil
+  if self.bound then self.o.gone() end
+  self.bound = false
 end
 
 -- Saying
@@ -44,17 +51,18 @@ function Server:close(condition)
     self:say(("<stream:error><%s xmlns='%s'/></stream:error>"):format(condition, STREAM_ERRORS))
   end
   self:say "</stream:stream>"
-  self.state, self.sm = "closed", nil
+  self.state = "closed"
+  end_session(self)
 end
 
 --- The link breaks. `keeps`: the session may be resumed.
 function Server:cut(keeps)
   self.state = "closed"
-  if not keeps then self.sm = nil end
+  if not (keeps and self.sm) then end_session(self) end
   core.conn.cut(self.conn)
 end
 
-function Server:forget() self.sm = nil end
+function Server:forget() end_session(self) end
 
 --- false: there is nothing to acknowledge it by.
 function Server:ack(h)
@@ -67,8 +75,10 @@ end
 
 local function offer(self)
   if self.state == "proven" then
-    self:say(("<stream:features><bind xmlns='%s'/>%s</stream:features>"):format(BIND,
-      self.o.sm and ("<sm xmlns='%s'/>"):format(SM) or ""))
+    local more = {}
+    for i, feature in ipairs(self.o.features or {}) do more[i] = to_xml(feature) end
+    self:say(("<stream:features><bind xmlns='%s'/>%s%s</stream:features>"):format(BIND,
+      self.o.sm and ("<sm xmlns='%s'/>"):format(SM) or "", table.concat(more)))
   else
     self:say(("<stream:features><mechanisms xmlns='%s'><mechanism>%s</mechanism></mechanisms></stream:features>")
       :format(SASL, self.anonymous and "ANONYMOUS" or "PLAIN"))
@@ -94,7 +104,7 @@ end
 
 function steps.handshake(self)
   if self.refusal then return self:close(self.refusal) end
-  self.state = "open"
+  self.state, self.bound = "open", true
   self.sessions = self.sessions + 1
   self:say "<handshake/>"
 end
@@ -103,7 +113,8 @@ end
 local function bind(self, x)
   local resource = xexpr.text(xexpr.child(x, "bind", BIND), "resource")
   local jid = self.o.jid:with_resource(resource or core.id())
-  self.state, self.sm = "open", nil
+  end_session(self)
+  self.state, self.bound = "open", true
   self.sessions = self.sessions + 1
   self:say(to_xml { "iq", { type = "result", id = x[2].id }, { "bind", { xmlns = BIND }, { "jid", {}, jid } } })
 end
@@ -168,7 +179,8 @@ end
 local function on_end(self)
   if self.state == "closed" then return end
   self:say "</stream:stream>"
-  self.state, self.sm = "closed", nil
+  self.state = "closed"
+  end_session(self)
 end
 
 --- What the other side has sent: whole elements, and headers and ends of streams.

@@ -1,0 +1,280 @@
+-- message: what a message says, read into a plain table. Used by chat for one-to-one messages and by muc for rooms;
+-- asks nothing and sends nothing.
+--
+--   local m, says = message.read(stanza, { me = conn:jid(), by = "me@example.net" })
+--   print(m.from, m.text)             -- the text that is for a person, in the language that is wanted
+--   if says.replaces then ... end     -- it claims to correct that message: is it from who may? See hear.lua
+--
+-- `m` has what is the message's own. `says` has what it claims of other messages, and asks for: nothing in it is true
+-- before its sender has been compared (hear.lua). `m` takes such a claim over from there when it holds.
+
+local core = require "xmpp.load"
+local time = require "xmpp.time"
+local xexpr = require "xmpp.xexpr"
+
+local M = {}
+
+M.RECEIPTS, M.STATES, M.MARKERS = "urn:xmpp:receipts", "http://jabber.org/protocol/chatstates",
+  "urn:xmpp:chat-markers:0"
+M.CORRECT, M.RETRACT, M.REACTIONS, M.REPLY = "urn:xmpp:message-correct:0", "urn:xmpp:message-retract:1",
+  "urn:xmpp:reactions:0", "urn:xmpp:reply:0"
+M.SID, M.FALLBACK, M.HINTS, M.OOB, M.EME, M.SPOILER = "urn:xmpp:sid:0", "urn:xmpp:fallback:0", "urn:xmpp:hints",
+  "jabber:x:oob", "urn:xmpp:eme:0", "urn:xmpp:spoiler:0"
+M.CARBONS, M.MUC_USER = "urn:xmpp:carbons:2", "http://jabber.org/protocol/muc#user"
+
+local MOST_RANGES = 32              -- of a text that are fallback
+local MOST_REACTIONS, LONGEST_REACTION = 32, 64
+local LONGEST_ID = 1024             -- of a message that is spoken of; a longer one is no id to us
+local LONGEST_NAME = 100            -- of an encryption
+
+local STATES = { active = true, composing = true, paused = true, inactive = true, gone = true }
+
+local TYPES = { chat = true, groupchat = true, headline = true } -- any other is "normal" (RFC 6121 5.2.2)
+
+-- What encrypted messages have inside, and what EME calls it (XEP-0380).
+local ENCRYPTIONS = {
+  ["eu.siacs.conversations.axolotl"] = "omemo", ["urn:xmpp:omemo:1"] = "omemo", ["urn:xmpp:omemo:2"] = "omemo",
+  ["urn:xmpp:openpgp:0"] = "openpgp", ["jabber:x:encrypted"] = "pgp", ["urn:xmpp:otr:0"] = "otr",
+}
+
+-- Texts
+
+-- A place in a text, counted in code points (XEP-0426); nil: none is given; false: it is none.
+local function place(x, key)
+  local text = xexpr.attr(x, key)
+  if text == nil then return nil end
+  return #text < 10 and text:find "^%d+$" and tonumber(text) or false
+end
+
+-- The ranges of <body/> or <subject/> that are fallback for one of `understood`, namespaces; true: all of it.
+local function ranges_of(stanza, name, understood)
+  local out = {}
+  for fallback in xexpr.children(stanza, "fallback", M.FALLBACK) do
+    local its = understood[xexpr.attr(fallback, "for") or ""]
+    if its and not xexpr.children(fallback)() then return true end
+    for part in xexpr.children(its and fallback or nil, name, M.FALLBACK) do
+      local first, last = place(part, "start"), place(part, "end")
+      if first == nil and last == nil then return true end
+      if first ~= false and last ~= false and #out < MOST_RANGES then out[#out + 1] = { first or 0, last } end
+    end
+  end
+  return out
+end
+
+-- Where in a text these code points begin, and where it ends; and how many it has.
+local function positions(text, wanted)
+  local n, at = 0, {}
+  for position in text:gmatch "()[^\128-\191]" do
+    if wanted[n] then at[n] = position end
+    n = n + 1
+  end
+  at[n] = #text + 1
+  return at, n
+end
+
+-- The text without the ranges. One that does not lie in it is left out of account.
+local function cut(text, ranges)
+  if ranges[1] == nil then return text end
+  local wanted = {}
+  for _, range in ipairs(ranges) do
+    wanted[range[1]] = true
+    if range[2] then wanted[range[2]] = true end
+  end
+  local at, n = positions(text, wanted)
+  table.sort(ranges, function(a, b) return a[1] < b[1] end)
+  local out, from = {}, 1
+  for _, range in ipairs(ranges) do
+    local first, last = range[1], range[2] or n
+    if first <= last and last <= n then
+      if at[first] > from then out[#out + 1] = text:sub(from, at[first] - 1) end
+      from = math.max(from, at[last])
+    end
+  end
+  out[#out + 1] = text:sub(from)
+  return table.concat(out)
+end
+
+-- The text of that child for a person, and its language; nil: there is none, or it was all fallback.
+local function text_of(stanza, name, lang, understood)
+  local x = xexpr.pick(stanza, name, nil, lang)
+  if not x then return nil end
+  local ranges = ranges_of(stanza, name, understood)
+  if ranges == true then return nil end
+  return cut(xexpr.text(x), ranges), xexpr.attr(x, "xml:lang") or xexpr.attr(stanza, "xml:lang")
+end
+
+-- Claims
+
+-- The attribute of a child that names a message.
+local function id_in(x, key)
+  local id = xexpr.attr(x, key or "id")
+  if id and id ~= "" and #id <= LONGEST_ID then return id end
+end
+
+local function id_of(stanza, name, xmlns) return id_in(xexpr.child(stanza, name, xmlns)) end
+
+-- A person's reactions, each once.
+local function read_reaction(stanza)
+  local x = xexpr.child(stanza, "reactions", M.REACTIONS)
+  local id = id_in(x)
+  if not id then return nil end
+  local out, seen = { id = id, list = {} }, {}
+  for reaction in xexpr.children(x, "reaction", M.REACTIONS) do
+    local text = xexpr.text(reaction)
+    local fits = text ~= "" and #text <= LONGEST_REACTION and not seen[text] and #out.list < MOST_REACTIONS
+    if fits then out.list[#out.list + 1], seen[text] = text, true end
+  end
+  return out
+end
+
+local function read_state(stanza)
+  for x in xexpr.children(stanza) do
+    if xexpr.attr(x, "xmlns") == M.STATES and STATES[x[1]] then return x[1] end
+  end
+end
+
+local function read_says(stanza)
+  return { request = xexpr.child(stanza, "request", M.RECEIPTS) ~= nil or nil,
+    receipt = id_of(stanza, "received", M.RECEIPTS),
+    markable = xexpr.child(stanza, "markable", M.MARKERS) ~= nil or nil,
+    displayed = id_of(stanza, "displayed", M.MARKERS),
+    state = read_state(stanza),
+    replaces = id_of(stanza, "replace", M.CORRECT),
+    retracts = id_of(stanza, "retract", M.RETRACT),
+    reaction = read_reaction(stanza) }
+end
+
+-- What is its own
+
+-- The id that `by` gave it (XEP-0359), an address that takes away what others wrote in its name; nil: there is not
+-- exactly one.
+local function read_stanza_id(stanza, by)
+  local found
+  for x in xexpr.children(by and stanza or nil, "stanza-id", M.SID) do
+    local its = xexpr.attr(x, "by")
+    its = its and core.jid(its)
+    if its and tostring(its) == by then
+      if found then return nil end
+      found = id_in(x)
+    end
+  end
+  return found
+end
+
+local function read_reply(stanza)
+  local x = xexpr.child(stanza, "reply", M.REPLY)
+  local id = id_in(x)
+  if not id then return nil end
+  local to = xexpr.attr(x, "to")
+  to = to and core.jid(to)
+  return { id = id, jid = to and tostring(to) or nil }
+end
+
+local function read_encryption(stanza)
+  local x = xexpr.child(stanza, "encryption", M.EME)
+  if x then
+    local its = ENCRYPTIONS[xexpr.attr(x, "namespace") or ""] or xexpr.attr(x, "name") or xexpr.attr(x, "namespace")
+    return core.shown((its or "unknown"):sub(1, LONGEST_NAME))
+  end
+  for child in xexpr.children(stanza) do
+    local its = ENCRYPTIONS[xexpr.attr(child, "xmlns") or ""]
+    if its then return its end
+  end
+end
+
+local function read_spoiler(stanza, lang)
+  local x = xexpr.pick(stanza, "spoiler", M.SPOILER, lang)
+  return x and xexpr.text(x)
+end
+
+-- The link that the text is (XEP-0066): one that nobody sees beside the text is none, or programs would fetch what no
+-- person was shown.
+local function read_url(stanza, text)
+  for x in xexpr.children(text and text ~= "" and stanza or nil, "x", M.OOB) do
+    if xexpr.text(x, "url", M.OOB) == text then return text end
+  end
+end
+
+-- What is understood, and so needs no text in its place (XEP-0428).
+local function understood(m, says)
+  return { [M.REPLY] = m.reply_to ~= nil, [M.REACTIONS] = says.reaction ~= nil, [M.RETRACT] = says.retracts ~= nil }
+end
+
+local function read_texts(m, stanza, lang, known)
+  m.text, m.lang = text_of(stanza, "body", lang, known)
+  m.subject = text_of(stanza, "subject", lang, known)
+  m.url = read_url(stanza, m.text)
+end
+
+local function prepared(address, absent)
+  local jid = core.jid(address or absent)
+  return jid and tostring(jid), jid
+end
+
+-- Who it is between. A room's occupant who speaks to us alone is at his full address and nowhere else (XEP-0045 7.5):
+-- known by ctx.room, or, of a room that is another client's of ours, by what the room has put in.
+local function read_addresses(m, stanza, ctx)
+  local me = core.jid(ctx.me)
+  local from, from_jid = prepared(xexpr.attr(stanza, "from"), me:bare())
+  local to, to_jid = prepared(xexpr.attr(stanza, "to"), me)
+  if not from or not to then return false end
+  local other = m.direction == "out" and to_jid or from_jid
+  local bare = tostring(other:bare())
+  local x = m.type ~= "groupchat" and other.resourcepart and xexpr.child(stanza, "x", M.MUC_USER)
+  local of_room = ctx.room == bare and m.type ~= "groupchat" and other.resourcepart or
+    x and not xexpr.child(x, "invite", M.MUC_USER) and not xexpr.child(x, "decline", M.MUC_USER)
+  m.from, m.to, m.peer, m.private = from, to, of_room and tostring(other) or bare, of_room and bare or nil
+  return true
+end
+
+-- Was it held back on its way (XEP-0203, or XEP-0091), and when was it said, by whoever has put the stamp there?
+local function read_delay(stanza)
+  local x = xexpr.child(stanza, "delay", "urn:xmpp:delay") or xexpr.child(stanza, "x", "jabber:x:delay")
+  if not x then return nil end
+  return true, time.parse(xexpr.attr(x, "stamp"))
+end
+
+--- What a message says. A context: `me`, our address; `by`, the address whose stanza-id is believed, since it announces
+--- that it gives them (XEP-0359 6; none: nobody's is); `direction` ("in"), "out" for what another client of our account
+--- has sent; `carbon`, it was inside of one; `lang`, the language that is wanted; `room`, the bare address of the room
+--- that it comes from. A message of type error is not read by this.
+---@param stanza xmpp.Stanza a message, as received
+---@param ctx xmpp.MessageContext
+---@return xmpp.Message? m nil: one of its addresses is none
+---@return xmpp.MessageClaims? says what it claims of other messages, and asks for
+function M.read(stanza, ctx)
+  local kind = xexpr.attr(stanza, "type")
+  local m = { id = id_in(stanza), type = TYPES[kind] and kind or "normal", direction = ctx.direction or "in",
+    carbon = ctx.carbon or nil }
+  if not read_addresses(m, stanza, ctx) then return nil end
+  local says = read_says(stanza)
+  m.origin_id = id_of(stanza, "origin-id", M.SID)
+  m.stanza_id = read_stanza_id(stanza, ctx.by)
+  m.by = m.stanza_id and ctx.by
+  m.delayed, m.stamp = read_delay(stanza)
+  m.reply_to, m.encrypted = read_reply(stanza), read_encryption(stanza)
+  m.thread, m.spoiler = xexpr.text(stanza, "thread"), read_spoiler(stanza, ctx.lang)
+  m.markable = says.markable
+  read_texts(m, stanza, ctx.lang, understood(m, says))
+  return m, says
+end
+
+--- Makes of a message whose claim does not hold an ordinary one: its text is there in full, as those see it who know
+--- nothing of the claim, and m.suspicious names what it pretended to be.
+---@param m xmpp.Message is changed
+---@param stanza xmpp.Stanza
+---@param what "correction"|"retraction"|"reaction"
+---@param lang? string
+function M.make_plain(m, stanza, what, lang)
+  m.suspicious = what
+  read_texts(m, stanza, lang, { [M.REPLY] = m.reply_to ~= nil })
+end
+
+--- Is there something in it for a person?
+---@param m xmpp.Message
+---@return boolean
+function M.has_content(m)
+  return m.text ~= nil or m.subject ~= nil or m.encrypted ~= nil
+end
+
+return M

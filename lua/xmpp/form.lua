@@ -1,0 +1,369 @@
+-- form: data forms (XEP-0004) as tables: read, answered, submitted; made, and read when they come back. Asks nothing.
+--
+--   local f = assert(form.parse(xexpr.child(query, "x", form.DATA)))
+--   print(f.title, f.type, f.values["muc#roomconfig_roomname"])
+--   local x = form.answer(f, { ["muc#roomconfig_roomname"] = "Tea", ["muc#roomconfig_persistentroom"] = true })
+--
+--   local spec = { title = "Which one?", fields = { { var = "what", kind = "list-single", options = { "a", "b" } } } }
+--   local question = form.new(spec)
+--   local values, err = form.read(answer, spec)                       -- values.what is "a", "b" or nil
+--
+-- A value is what its field's kind says it is, whatever it looks like: see form/value.lua.
+
+local core = require "xmpp.load"
+local fields_of = require "xmpp.form.field"
+local guard = require "xmpp.guard"
+local iq = require "xmpp.iq"
+local value = require "xmpp.form.value"
+local xexpr = require "xmpp.xexpr"
+
+local DATA = fields_of.DATA
+local VALIDATE = "http://jabber.org/protocol/xdata-validate"
+local FORM_KINDS = { cancel = true, form = true, result = true, submit = true }
+
+local M = { DATA = DATA }
+
+-- Reading
+
+local function read_options(x)
+  local options
+  for option in fields_of.children(x, "option") do
+    local text = fields_of.values(option)[1]
+    if not text then return nil, "option: has no value" end
+    options = options or {}
+    options[#options + 1] = { value = text, label = xexpr.attr(option, "label") }
+  end
+  return options
+end
+
+-- What the field says of itself, without its value.
+local function describe(f, kinds)
+  local x, validate = f.x, xexpr.child(f.x, "validate", VALIDATE)
+  local field = { var = f.var, kind = value.kind(f.kind or kinds and kinds[f.var]), label = xexpr.attr(x, "label"),
+    required = fields_of.children(x, "required")() ~= nil, datatype = validate and xexpr.attr(validate, "datatype"),
+    open = validate and xexpr.child(validate, "open", VALIDATE) ~= nil or nil, texts = f.values }
+  local description = fields_of.children(x, "desc")()
+  field.description = description and xexpr.text(description)
+  local why
+  field.options, why = read_options(x)
+  if why then return nil, why end
+  return field
+end
+
+local function at_field(f, why)
+  return nil, ("field%s: %s"):format(f.var and " '" .. core.shown(f.var) .. "'" or "", why)
+end
+
+-- Fills out.fields and out.values. In what has no kinds of its own several values of a line are no fault: they stand in
+-- the field's `texts`, and its value is the first.
+local function read_fields(list, out, kinds)
+  for _, f in ipairs(list) do
+    local field, why = describe(f, kinds)
+    local texts = f.values
+    if field and not f.kind and not value.MULTI[field.kind] and #texts > 1 then texts = { texts[1] } end
+    if field then field.value, why = value.read(field, texts) end
+    if why then return at_field(f, why) end
+    out.fields[#out.fields + 1] = field
+    if f.var and field.kind ~= "fixed" then out.values[f.var] = field.value end
+  end
+  return true
+end
+
+-- Takes FORM_TYPE out of the list, if one of it is that.
+local function take_form_type(list, form_kind)
+  for i, f in ipairs(list) do
+    if fields_of.is_form_type(f, form_kind) then
+      if #f.values ~= 1 then return nil, "field 'FORM_TYPE': one value expected" end
+      table.remove(list, i)
+      return f.values[1]
+    end
+  end
+end
+
+-- The table of a result with several rows (XEP-0004 3.4): `reported` the columns, `items` the rows' values by var.
+local function read_items(x, out)
+  local reported, kinds = xexpr.child(x, "reported", DATA), {}
+  if reported then
+    local list, why = fields_of.list(reported)
+    if not list then return nil, "reported." .. why end
+    out.reported = {}
+    for i, f in ipairs(list) do
+      kinds[f.var or ""] = value.kind(f.kind)
+      out.reported[i] = { var = f.var, kind = value.kind(f.kind), label = xexpr.attr(f.x, "label") }
+    end
+  end
+  for item in xexpr.children(x, "item", DATA) do
+    local row = { fields = {}, values = {} }
+    local list, why = fields_of.list(item)
+    local ok = list
+    if list then ok, why = read_fields(list, row, kinds) end
+    if not ok then return nil, "item." .. why end
+    out.items = out.items or {}
+    out.items[#out.items + 1] = row.values
+  end
+  return true
+end
+
+local function joined(x, name)
+  local lines = {}
+  for child in xexpr.children(x, name, DATA) do lines[#lines + 1] = xexpr.text(child) end
+  return lines[1] and table.concat(lines, "\n")
+end
+
+local function is_form(x) return x[1] == "x" and xexpr.attr(x, "xmlns") == DATA end
+
+local function read_form(x, kinds)
+  if x == nil or not is_form(x) then return nil, "x: missing" end
+  local out = { kind = xexpr.attr(x, "type"), title = xexpr.text(x, "title", DATA),
+    instructions = joined(x, "instructions"), fields = {}, values = {} }
+  if not FORM_KINDS[out.kind] then return nil, "x.type: form, submit, cancel or result expected" end
+  local list, why = fields_of.list(x)
+  if not list then return nil, "x." .. why end
+  out.type, why = take_form_type(list, out.kind)
+  local ok = not why
+  if ok then ok, why = read_fields(list, out, kinds) end
+  if ok then ok, why = read_items(x, out) end
+  if not ok then return nil, "x." .. why end
+  return out
+end
+
+local function check_element(x, fname)
+  if x == nil or type(x) == "table" and type(x[1]) == "string" then return end
+  error(("bad argument #1 to '%s' (element expected, got %s)"):format(fname, type(x)), 3)
+end
+
+--- Reads a form. `type` is its FORM_TYPE, which counts only from a hidden field (XEP-0068 3.1); it is then in neither
+--- `fields` nor `values`.
+---@param x xmpp.Element? the x element; nil: there is none, "bad-format"
+---@param kinds? table<string, xmpp.FieldKind> what fields are that don't say it
+---@return xmpp.Form? form
+---@return xmpp.Error? err layer "stanza", condition "bad-format"
+function M.parse(x, kinds)
+  check_element(x, "parse")
+  if kinds ~= nil then guard.check_type(kinds, "table", 2, "parse", 2) end
+  local out, why = read_form(x, kinds)
+  if not out then return iq.bad_format(why) end
+  return out
+end
+
+-- Writing
+
+local function field_element(var, kind, texts)
+  local x = { "field", { var = var, type = kind } }
+  for _, text in ipairs(texts) do x[#x + 1] = { "value", {}, text } end
+  return x
+end
+
+local function form_element(kind, form_type)
+  local x = { "x", { xmlns = DATA, type = kind } }
+  if form_type then x[3] = field_element("FORM_TYPE", "hidden", { form_type }) end
+  return x
+end
+
+local function check_known(f, values, level)
+  local known = {}
+  for _, field in ipairs(f.fields) do
+    if field.var and field.kind ~= "fixed" then known[field.var] = true end
+  end
+  for var in pairs(values) do
+    if not known[var] then error(("the form has no field '%s'"):format(core.shown(tostring(var))), level + 1) end
+  end
+end
+
+--- What answers a form: the values given, and for all other fields what stood in them already. Raises for a field that
+--- the form hasn't got, a value that is none of its options, and one of the wrong type.
+---@param f xmpp.Form of kind "form", from `parse`
+---@param values table<string, any>
+---@param level? integer who is to blame for what it raises, as error() counts (1: who calls this)
+---@return xmpp.Element x
+function M.answer(f, values, level)
+  level = (level or 1) + 1
+  guard.check_type(f, "table", 1, "answer", level)
+  guard.check_type(values, "table", 2, "answer", level)
+  check_known(f, values, level)
+  local x = form_element("submit", f.type)
+  for _, field in ipairs(f.fields) do
+    local texts, why = field.texts, nil
+    if values[field.var or ""] ~= nil then texts, why = value.write(field, values[field.var]) end
+    if why then error(("bad value of field '%s' (%s)"):format(core.shown(field.var), why), level) end
+    if field.var and field.kind ~= "fixed" and #texts > 0 then
+      x[#x + 1] = field_element(field.var, nil, texts)
+    elseif values[field.var or ""] ~= nil then
+      x[#x + 1] = field_element(field.var, nil, {}) -- an empty list is said, too
+    end
+  end
+  return x
+end
+
+local function sorted_keys(t)
+  local out = {}
+  for key in pairs(t) do out[#out + 1] = key end
+  table.sort(out)
+  return out
+end
+
+--- What submits values without having seen the form: texts, numbers, booleans, addresses, and lists of these.
+---@param form_type string? its FORM_TYPE
+---@param values table<string, any>
+---@return xmpp.Element x
+function M.submit(form_type, values)
+  if form_type ~= nil then guard.check_type(form_type, "string", 1, "submit", 2) end
+  guard.check_type(values, "table", 2, "submit", 2)
+  for var in pairs(values) do
+    if type(var) ~= "string" then error("bad argument #2 to 'submit' (names of fields are strings)", 2) end
+  end
+  local x = form_element("submit", form_type)
+  for _, var in ipairs(sorted_keys(values)) do
+    local texts, why = value.write_any(values[var])
+    if not texts then error(("bad value of field '%s' (%s)"):format(core.shown(var), why), 2) end
+    x[#x + 1] = field_element(var, nil, texts)
+  end
+  return x
+end
+
+-- Our own forms
+
+local function spec_options(field)
+  if field.options == nil then return nil end
+  if type(field.options) ~= "table" then return nil, "options: list expected, got " .. type(field.options) end
+  local out = {}
+  for i, option in ipairs(field.options) do
+    local text = type(option) == "table" and option.value or option
+    if type(text) ~= "string" then
+      return nil, ("options[%d]: string or { value =, label = } expected, got %s"):format(i, type(text))
+    end
+    out[i] = { value = text, label = type(option) == "table" and option.label or nil }
+  end
+  return out
+end
+
+local FIELD = { var = "string", kind = "string", label = "string", description = "string", required = "boolean",
+  datatype = "string", open = "boolean", options = "table", value = false }
+
+-- What is wrong with a field of a spec by itself.
+local function field_fault(field)
+  for name, v in pairs(field) do
+    if FIELD[name] == nil then return ("there is no '%s' in a field"):format(core.shown(tostring(name))) end
+    if FIELD[name] and type(v) ~= FIELD[name] then
+      return ("%s: %s expected, got %s"):format(name, FIELD[name], type(v))
+    end
+  end
+  if field.kind and not value.KINDS[field.kind] then return ("'%s' is no kind"):format(core.shown(field.kind)) end
+  if not field.var and field.kind ~= "fixed" then return "var: missing" end
+  if field.var == "FORM_TYPE" then return "the form's FORM_TYPE is its 'type'" end
+  if (field.kind == "list-single" or field.kind == "list-multi") and not field.options then
+    return "options: missing"
+  end
+end
+
+-- A field of a spec with its options as a list of tables, and its value as texts.
+local function spec_field(field)
+  if type(field) ~= "table" then return nil, "table expected, got " .. type(field) end
+  local why = field_fault(field)
+  if why then return nil, why end
+  local out = { var = field.var, kind = field.kind or "text-single", label = field.label, required = field.required,
+    description = field.description, datatype = field.datatype, open = field.open, texts = {} }
+  out.options, why = spec_options(field)
+  if not why and field.value ~= nil then out.texts, why = value.write(out, field.value) end
+  if why then return nil, why end
+  return out
+end
+
+local SPEC = { type = "string", kind = "string", title = "string", instructions = "string", fields = "table" }
+
+-- The fields of a spec, raising at `level` for what is wrong in it.
+local function spec_fields(spec, position, fname, level)
+  spec = guard.check_opts(spec, SPEC, position, fname, level + 1)
+  if spec.kind and spec.kind ~= "form" and spec.kind ~= "result" then
+    error(("bad option 'kind' of '%s' (form or result expected)"):format(fname), level + 1)
+  end
+  local out, seen = {}, {}
+  for i, field in ipairs(spec.fields or {}) do
+    local f, why = spec_field(field)
+    if f and f.var and seen[f.var] then why = ("'%s' is there twice"):format(core.shown(f.var)) end
+    if why then error(("bad field %d of '%s' (%s)"):format(i, fname, why), level + 1) end
+    out[i], seen[f.var or i] = f, true
+  end
+  return out
+end
+
+local function put_text(x, name, text)
+  if text then x[#x + 1] = { name, {}, text } end
+end
+
+local function spec_element(f)
+  local x = { "field", { var = f.var, type = f.kind, label = f.label } }
+  put_text(x, "desc", f.description)
+  if f.required then x[#x + 1] = { "required" } end
+  if f.datatype or f.open then
+    x[#x + 1] = { "validate", { xmlns = VALIDATE, datatype = f.datatype }, f.open and { "open" } or nil }
+  end
+  for _, text in ipairs(f.texts) do x[#x + 1] = { "value", {}, text } end
+  for _, option in ipairs(f.options or {}) do
+    x[#x + 1] = { "option", { label = option.label }, { "value", {}, option.value } }
+  end
+  return x
+end
+
+--- A form of our own. A field: { var =, kind = ("text-single"), label =?, description =?, required =?, value =?,
+--- options =? (texts, or { value =, label = }), datatype =?, open =? (XEP-0122) }. Raises for what it can't be.
+---@param spec { type: string?, kind: "form"|"result"|nil, title: string?, instructions: string?, fields: table[]? }
+---@return xmpp.Element x
+function M.new(spec)
+  guard.check_type(spec, "table", 1, "new", 2)
+  local fields = spec_fields(spec, 1, "new", 2)
+  local x = { "x", { xmlns = DATA, type = spec.kind or "form" } }
+  put_text(x, "title", spec.title)
+  put_text(x, "instructions", spec.instructions)
+  if spec.type then x[#x + 1] = field_element("FORM_TYPE", "hidden", { spec.type }) end
+  for _, f in ipairs(fields) do x[#x + 1] = spec_element(f) end
+  return x
+end
+
+-- What a submitted field says by our own field's kind.
+local function submitted(f, texts)
+  if f.kind == "fixed" then return nil end
+  local v, why = value.read(f, texts or {})
+  if why then return nil, why end
+  for _, text in ipairs(texts or {}) do
+    if not value.is_option(f, text) then return nil, ("'%s' is no option"):format(core.shown(text)) end
+  end
+  local nothing = v == nil or v == "" or type(v) == "table" and #v == 0
+  if f.required and nothing then return nil, "missing" end
+  return v
+end
+
+--- What was filled into a form of ours. Kinds are those of `spec`, as `new` took it, whatever the answer says; fields
+--- that aren't in it are passed over, and one that isn't in the answer is nil, or an empty list.
+---@param x xmpp.Element? the x element that was submitted
+---@param spec table
+---@return table<string, any>? values
+---@return xmpp.Error? err condition "bad-format"
+function M.read(x, spec)
+  check_element(x, "read")
+  guard.check_type(spec, "table", 2, "read", 2)
+  local fields = spec_fields(spec, 2, "read", 2)
+  if x == nil or not is_form(x) then return iq.bad_format "x: missing" end
+  if xexpr.attr(x, "type") ~= "submit" then return iq.bad_format "x.type: submit expected" end
+  local list, why = fields_of.list(x)
+  if not list then return iq.bad_format("x." .. why) end
+  local form_type
+  form_type, why = take_form_type(list, "submit")
+  if why then return iq.bad_format("x." .. why) end
+  if form_type and form_type ~= spec.type then
+    return iq.bad_format("x.field 'FORM_TYPE': this is another form")
+  end
+  local texts, values = {}, {}
+  for _, f in ipairs(list) do
+    if f.var then texts[f.var] = f.values end
+  end
+  for _, f in ipairs(fields) do
+    local v
+    v, why = submitted(f, f.var and texts[f.var])
+    if why then return iq.bad_format(("x.field '%s': %s"):format(core.shown(f.var), why)) end
+    if f.var then values[f.var] = v end
+  end
+  return values
+end
+
+return M

@@ -1,0 +1,230 @@
+-- ask: what is known of rooms from outside: which there are, what they are, one's name in them; and invitations, heard
+-- and sent (XEP-0045 6, 7.8, 7.10, XEP-0249). A part of muc, see room.lua.
+--
+--   for _, item in ipairs(assert(muc.rooms(conn))) do print(item.jid, item.name) end
+--   print(assert(muc.info(conn, "tea@rooms.example.net")).description)
+--   muc.use(conn):on("invite", function(inv) print(inv.room, inv.from, inv.reason) end)
+--
+-- Whom it trusts: an invitation that a room hands on counts from the room's own bare address alone (mediated); one that
+-- somebody sends by himself may come from anybody (direct), and says no more than that he has sent it. Nothing is
+-- joined by an invitation but where option `accept` of muc.use says so.
+
+local chat = require "xmpp.chat"
+local core = require "xmpp.load"
+local data_form = require "xmpp.form"
+local disco = require "xmpp.disco"
+local ext = require "xmpp.ext"
+local guard = require "xmpp.guard"
+local iq = require "xmpp.iq"
+local owner = require "xmpp.muc.owner"
+local presence = require "xmpp.muc.presence"
+local time = require "xmpp.time"
+local xexpr = require "xmpp.xexpr"
+
+local M = { events = {}, methods = {}, functions = {}, extension_events = { "invite" }, taps = {} }
+
+local USER, DIRECT, REGISTER = "http://jabber.org/protocol/muc#user", "jabber:x:conference", "jabber:iq:register"
+local ROOM_INFO = "http://jabber.org/protocol/muc#roominfo"
+
+-- Which there are, and what
+
+local ASK = { timeout = "number", max = "number" }
+
+local function check_address(v, fname)
+  if not core.is_jid(v) then guard.check_type(v, "string", 2, fname, 3) end
+end
+
+--- The rooms of a service, those that it shows.
+---@param conn xmpp.Conn
+---@param service? string|xmpp.Jid nil: the one of our server
+---@param opts? { timeout: number?, max: integer? } max: rooms (1,000); then list.more is true
+---@return xmpp.DiscoItem[]? rooms { jid =, name =? }
+---@return xmpp.Error? err condition "item-not-found": our server has no such service
+function M.functions.rooms(conn, service, opts)
+  guard.check_conn(conn, "rooms", 2)
+  if service ~= nil then check_address(service, "rooms") end
+  opts = guard.check_opts(opts, ASK, 3, "rooms", 2)
+  if service == nil then
+    local found, err = disco.find(conn, { category = "conference", type = "text" }, { timeout = opts.timeout })
+    if not found then return nil, err end
+    service = found.jid
+  end
+  local items, err = disco.items(conn, service, opts)
+  return items, err
+end
+
+local function first(fields, var) return fields[var] and fields[var][1] end
+
+-- What the features and the form say (XEP-0045 6.4, 15.5.3).
+local function read_info(jid, info)
+  local has, fields = info.features, info.forms[ROOM_INFO] or {}
+  local identity = info.identities[1] or {}
+  local subject = first(fields, "muc#roominfo_subject")
+  return { jid = jid, name = identity.name, features = has, description = first(fields, "muc#roominfo_description"),
+    subject = subject ~= "" and subject or nil, lang = first(fields, "muc#roominfo_lang"),
+    occupants = tonumber(first(fields, "muc#roominfo_occupants") or ""),
+    password = has.muc_passwordprotected == true, members_only = has.muc_membersonly == true,
+    moderated = has.muc_moderated == true, hidden = has.muc_hidden == true, persistent = has.muc_persistent == true,
+    anonymous = has.muc_nonanonymous ~= true }
+end
+
+--- What a room is, asked anew.
+---@param conn xmpp.Conn
+---@param room string|xmpp.Jid
+---@param opts? { timeout: number? }
+---@return xmpp.RoomInfo? info
+---@return xmpp.Error? err condition "item-not-found": there is none
+function M.functions.info(conn, room, opts)
+  guard.check_conn(conn, "info", 2)
+  check_address(room, "info")
+  opts = guard.check_opts(opts, { timeout = "number" }, 3, "info", 2)
+  local jid, err = core.jid(room)
+  local info
+  if jid then info, err = disco.info(conn, jid:bare(), { timeout = opts.timeout, fresh = true }) end
+  if not info then return nil, err end
+  return read_info(tostring(jid:bare()), info)
+end
+
+-- One's name in a room (XEP-0045 7.10)
+
+local function registration(conn, jid, opts)
+  local query, stanza = iq.get(conn, jid, { "query", { xmlns = REGISTER } }, opts)
+  if query == nil then return nil, stanza end
+  if query == true then return iq.bad_format("query: missing", stanza) end
+  local form, err = data_form.parse(xexpr.child(query, "x", data_form.DATA))
+  if not form then return nil, err end
+  form.registered = xexpr.child(query, "registered", REGISTER) ~= nil
+  return form
+end
+
+--- What a room wants to know of who registers, as a form (see xmpp.form), whose field `registered` says if we are; with
+--- answers, var -> value, or a nick alone, we register: the nick is ours then, and often a membership.
+---@param conn xmpp.Conn
+---@param room string|xmpp.Jid
+---@param answers? string|table<string, any>
+---@param opts? { timeout: number? }
+---@return xmpp.Form|true|nil
+---@return xmpp.Error? err condition "conflict": the nick is somebody else's
+function M.functions.register(conn, room, answers, opts)
+  guard.check_conn(conn, "register", 2)
+  check_address(room, "register")
+  if type(answers) == "string" then answers = { ["muc#register_roomnick"] = answers } end
+  if answers ~= nil then guard.check_type(answers, "table", 3, "register", 2) end
+  opts = guard.check_opts(opts, { timeout = "number" }, 4, "register", 2)
+  local jid, err = core.jid(room)
+  local form
+  if jid then form, err = registration(conn, jid:bare(), opts) end
+  if not form then return nil, err end
+  if answers == nil then return form end
+  local x = data_form.answer(form, answers, 2)
+  local answer
+  answer, err = iq.set(conn, jid:bare(), { "query", { xmlns = REGISTER }, x }, opts)
+  if answer == nil then return nil, err end
+  return true
+end
+
+-- Invitations that we send
+
+--- Invites somebody: through the room, if we are in it, else by ourselves (XEP-0249).
+---@param conn xmpp.Conn
+---@param room string|xmpp.Jid
+---@param jid string|xmpp.Jid who is invited
+---@param reason? string
+---@param opts? { password: string? } the room's, for who is invited by ourselves
+---@return string? id of the message
+---@return xmpp.Error?
+function M.functions.invite(conn, room, jid, reason, opts)
+  guard.check_conn(conn, "invite", 2)
+  check_address(room, "invite")
+  if not core.is_jid(jid) then guard.check_type(jid, "string", 3, "invite", 2) end
+  if reason ~= nil then guard.check_type(reason, "string", 4, "invite", 2) end
+  opts = guard.check_opts(opts, { password = "string" }, 5, "invite", 2)
+  local address, err = core.jid(room)
+  local to
+  if address then to, err = core.jid(jid) end
+  if not to then return nil, err end
+  local bare, st = tostring(address:bare()), ext.of(conn, require "xmpp.muc")
+  local here = st and st.rooms[bare]
+  if here and here.joined then
+    local id
+    id, err = here:invite(to, reason)
+    return id, err
+  end
+  local id = core.id()
+  conn:send { "message", { to = to, id = id }, owner.direct(bare, opts.password, reason) }
+  return id
+end
+
+-- Invitations that we get
+
+-- Was it held back, and since when (XEP-0203)?
+local function stamp_of(stanza)
+  local delay = xexpr.child(stanza, "delay", "urn:xmpp:delay")
+  return delay and time.parse(xexpr.attr(delay, "stamp"))
+end
+
+local function prepared(text)
+  local jid = text and core.jid(text)
+  return jid and tostring(jid), jid
+end
+
+-- Handed on by a room: only the room itself does that, so its sender is a bare address with a localpart.
+local function mediated(stanza, from)
+  if from.resourcepart or not from.localpart then return nil end
+  local x = xexpr.child(stanza, "x", USER)
+  local invite, reason = presence.part(x, "invite", "reason")
+  local _, continue = presence.part(x, "invite", "continue")
+  if not invite then return nil end
+  return { room = tostring(from), from = prepared(xexpr.attr(invite, "from")), direct = false,
+    reason = xexpr.text(reason), password = xexpr.text(x, "password", USER), thread = xexpr.attr(continue, "thread") }
+end
+
+local function direct(stanza, from)
+  local x = xexpr.child(stanza, "x", DIRECT)
+  local room, jid = prepared(x and xexpr.attr(x, "jid"))
+  if not room or jid.resourcepart or not jid.localpart then return nil end
+  return { room = room, from = tostring(from), direct = true, reason = xexpr.attr(x, "reason"),
+    password = xexpr.attr(x, "password"), thread = xexpr.attr(x, "thread") }
+end
+
+-- What `accept` has said yes to is joined. The password is nobody's business but the room's.
+local function follow(st, conn, inv)
+  local ok, nick = guard.call(st.accept, inv)
+  if not ok then return guard.report("extension 'muc', accept", nick) end
+  if not nick or st.rooms[inv.room] then return end
+  local jid = conn:jid()
+  nick = type(nick) == "string" and nick or jid.localpart or jid.domainpart
+  local room, err = require "xmpp.muc".join(conn, inv.room, nick, { password = inv.password })
+  inv.joined, inv.err = room ~= nil, err
+  if not room then st:emit("refused", inv, err) end
+end
+
+local function read_invitation(stanza)
+  local from = xexpr.attr(stanza, "from") and core.jid(xexpr.attr(stanza, "from"))
+  local kind = xexpr.attr(stanza, "type")
+  if not from or kind == "error" or kind == "groupchat" then return nil end
+  return mediated(stanza, from) or direct(stanza, from)
+end
+
+local function hear(st, stanza, conn)
+  local inv = read_invitation(stanza)
+  if not inv then return end
+  inv.stamp = stamp_of(stanza)
+  st:emit("invite", inv)
+  if st.accept then follow(st, conn, inv) end
+end
+
+--- Invitations are no messages between two people.
+function M.start(st, conn)
+  st.no_invitations = chat.rooms(conn, function(_, stanza) return read_invitation(stanza) ~= nil end)
+end
+
+function M.stop(st) st.no_invitations() end
+
+M.extension_events[2] = "refused"
+M.taps[1] = { { name = "message", has = USER }, hear }
+M.taps[2] = { { name = "message", has = DIRECT }, function(st, stanza, conn)
+  if not xexpr.child(stanza, "x", USER) then hear(st, stanza, conn) end
+end }
+
+return M

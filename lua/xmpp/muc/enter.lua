@@ -1,0 +1,319 @@
+-- enter: the way into a room (XEP-0045 7.2), the first time and again. Presences come, our own (110), the history,
+-- the subject; then what comes is live.
+--
+-- own.entry, as long as that takes: { nick = that we ask for, id = of our presence, crowd = who is there, self = our
+-- own presence as read, or maybe = the one that has our nick (services without 110), subject = text, "" for none,
+-- again = have we been in before?, created = is it we who have created the room?, grace = timer, failed = is it over?,
+-- why = for what we were put out meanwhile, done = a promise of true, or "created", or nil, err }.
+
+local core = require "xmpp.load"
+local create = require "xmpp.muc.create"
+local disco = require "xmpp.disco"
+local guard = require "xmpp.guard"
+local iq = require "xmpp.iq"
+local presence = require "xmpp.muc.presence"
+local said = require "xmpp.presence"
+local rooms = require "xmpp.muc.room"
+local spelling = require "xmpp.spelling"
+local state = require "xmpp.muc.state"
+local time = require "xmpp.time"
+local xexpr = require "xmpp.xexpr"
+local xmpp = require "xmpp"
+
+local M = {}
+
+local MUC = "http://jabber.org/protocol/muc"
+local GRACE = 5 -- seconds that the subject may take behind our own presence
+
+-- What can be done about a refusal (XEP-0045 7.2): its text, and the option of muc.join.
+local MENDS = {
+  ["not-authorized"] = { "the room wants a password: see the option 'password'", "password" },
+  ["forbidden"] = { "we are banned from it" },
+  ["registration-required"] = { "only members may enter it: see muc.register" },
+  ["conflict"] = { "somebody else has the nick: see the option 'nicks'", "nicks" },
+  ["not-allowed"] = { "there is no such room, and we may not create it" },
+  ["item-not-found"] = { "there is no such room, or who has created it hasn't configured it yet" },
+  ["not-acceptable"] = { "the service wants us to have the nick that is registered for us", "nicks" },
+  ["service-unavailable"] = { "the room is full, or there is no such service" },
+  ["jid-malformed"] = { "the service doesn't take that nick", "nicks" },
+}
+
+-- Our presence
+
+local function history_element(own, again)
+  local h = own.opts.history
+  local since = again and own.seen or h.since
+  if since then
+    return { "history", { since = time.format(math.floor(since)), maxstanzas = not again and h.messages or nil,
+      maxchars = not again and h.bytes or nil } }
+  end
+  if again then return { "history", { maxchars = 0, maxstanzas = 0 } } end -- nothing has been told of before
+  return { "history", { maxstanzas = h.messages, maxchars = h.bytes } }
+end
+
+local function presence_to(room, conn, address, id, more)
+  local own = rooms.own(room)
+  local x = said.stanza(own.opts.presence or said.last(conn), address)
+  x[2].id = id
+  x[#x + 1] = more
+  return x
+end
+
+M.presence_to = presence_to
+
+local function join_element(own, again)
+  return { "x", { xmlns = MUC }, history_element(own, again),
+    own.opts.password and { "password", {}, own.opts.password } or nil }
+end
+
+--- We aren't there, whatever the room may think.
+local function say_goodbye(room, conn, nick)
+  local address = rooms.address(room, nick)
+  if address and conn:state() == "ready" then
+    rooms.send(conn, { "presence", { to = address, type = "unavailable" } })
+  end
+end
+
+-- Features
+
+local function ask_features(room, conn)
+  local own = rooms.own(room)
+  local asked = xmpp.promise()
+  own.features_asked, own.no_features = asked, false
+  guard.go("muc", function() -- at once, so that the answer is there before the presences are
+    local info = disco.info(conn, room.jid, { fresh = true, timeout = own.opts.timeout })
+    if own.features_asked ~= asked then return asked:resolve(true) end
+    own.no_features = info == nil
+    if own.state ~= "over" then
+      room.features = info and info.features or room.features or {}
+      rooms.run("info", room)
+    end
+    asked:resolve(true)
+  end)
+end
+
+--- The room says that it has changed (104): its features are asked for anew.
+function M.ask_again(room)
+  local conn = rooms.conn(room)
+  if conn and rooms.own(room).state ~= "over" then ask_features(room, conn) end
+end
+
+-- What comes meanwhile
+
+local function finish(room)
+  local own, conn = rooms.own(room), rooms.conn(room)
+  local entry, before = own.entry, own.crowd or own.entry.crowd
+  if entry.grace then entry.grace:cancel() end
+  own.entry, own.state, own.joined_at, own.active = nil, "in", core.now(), core.now()
+  own.session = conn and conn:info().rebound
+  if room.features then state.vouch_all(entry.crowd, room.features) end
+  state.set(room, entry.crowd)
+  state.is_us(room, entry.crowd.occupants[entry.self.nick])
+  room.joined = true
+  local subject = entry.subject ~= "" and entry.subject or nil
+  local changed = entry.again and entry.subject and subject ~= room.subject
+  if entry.subject then room.subject = subject end
+  if entry.again then
+    rooms.tell(room, "rejoined", { joined = state.without(own.crowd, before), left = state.without(before, own.crowd) })
+  end
+  if changed then rooms.tell(room, "subject", subject) end
+  for _, code in ipairs { 100, 170, 210 } do
+    if entry.self.codes[code] then rooms.tell(room, "status", code) end
+  end
+  rooms.run("entered", room, entry.again)
+  entry.done:resolve(true)
+end
+
+-- As far as we know, all has come.
+local function may_finish(room)
+  local entry = rooms.own(room).entry
+  entry.self = entry.self or entry.maybe
+  if entry.self and not entry.created then finish(room) end
+end
+
+local function wait_for_subject(room)
+  local own = rooms.own(room)
+  local entry = own.entry
+  if entry.grace or entry.created then return end
+  if entry.self and entry.subject then return finish(room) end
+  entry.grace = xmpp.after(GRACE, function()
+    if own.entry == entry then may_finish(room) end
+  end)
+end
+
+local function fail(entry, err)
+  if entry.grace then entry.grace:cancel() end
+  entry.failed = true
+  entry.done:reject(err)
+end
+
+--- The session is lost, or the room is left, while it is entered.
+function M.give_up(room, err)
+  local entry = rooms.own(room).entry
+  if entry then fail(entry, err) end
+end
+
+local function refusal(stanza)
+  local _, err = iq.failure(stanza)
+  local mend = MENDS[err.condition]
+  if mend then err.text, err.option = ("%s: %s"):format(err.text, mend[1]), mend[2] end
+  return err
+end
+
+-- Is it from the address that we knocked by, as servers may write it?
+local function is_wanted(room, entry, p, stanza)
+  if p.nick == entry.nick then return true end
+  local named = rooms.address(room, entry.nick)
+  return named ~= nil and spelling.is(named, stanza[2].from)
+end
+
+local function here(room, entry, p, stanza)
+  local own = rooms.own(room)
+  local us = p.codes[110]
+  local wanted = not us and is_wanted(room, entry, p, stanza)
+  local most = not us and not wanted and own.opts.max_occupants or nil
+  state.put(entry.crowd, p, room.features, most)
+  if not us then
+    if wanted and not entry.self then entry.maybe = p end
+  elseif not entry.self then
+    entry.self, entry.created = p, p.codes[201]
+    if entry.created then entry.done:resolve "created" end
+  end
+  if entry.self or entry.maybe then wait_for_subject(room) end
+end
+
+local function gone(room, entry, p)
+  local us = entry.self and (p.codes[110] or p.nick == entry.self.nick)
+  if p.codes[303] and p.renamed then
+    state.rename(entry.crowd, p.nick, p.renamed)
+    if us then entry.self.nick = p.renamed end
+  elseif us then
+    local why = state.why(p)
+    fail(entry, core.error { layer = "stanza", condition = "gone", type = "cancel", retry = false,
+      text = ("the room %s has put us out while we entered it (%s)"):format(core.shown(room.jid),
+        why.code or why.destroyed and "it is destroyed" or "no reason given") })
+    entry.why = why
+  else
+    state.remove(entry.crowd, p.nick)
+  end
+end
+
+--- What comes from the room while it is entered.
+function M.presence(room, p, stanza)
+  local entry = rooms.own(room).entry
+  if not entry or entry.failed then return end
+  if p.type == "error" then
+    local id = stanza[2].id
+    local ours = p.nick == nil or is_wanted(room, entry, p, stanza)
+    if ours and (id == nil or id == entry.id) then fail(entry, refusal(stanza)) end
+  elseif p.nick and p.type == nil then
+    here(room, entry, p, stanza)
+  elseif p.nick and p.type == "unavailable" then
+    gone(room, entry, p)
+  end
+  return true
+end
+
+--- The subject ends the history (XEP-0045 7.2.15): a subject without a body, or nothing else may be one.
+function M.message(room, stanza)
+  local entry = rooms.own(room).entry
+  if not entry or stanza[2].type ~= "groupchat" then return end
+  local subject = xexpr.child(stanza, "subject")
+  if not subject or xexpr.child(stanza, "body") or xexpr.child(stanza, "thread") then return end
+  entry.subject = presence.cut(xexpr.text(stanza, "subject"), 65536)
+  if entry.self or entry.maybe then may_finish(room) end
+  return true
+end
+
+-- Entering
+
+local function timed_out(room)
+  return core.error { layer = "timeout", condition = "timeout", retry = true,
+    text = ("the room %s has not let us in in time"):format(core.shown(room.jid)) }
+end
+
+-- One presence, and what comes of it.
+local function attempt(room, conn, nick, again, seconds)
+  local own = rooms.own(room)
+  local address, bad = rooms.address(room, nick)
+  if not address then return nil, bad end
+  local entry = { nick = address.resourcepart, id = core.id(), crowd = state.new_crowd(), done = xmpp.promise(),
+    again = again }
+  own.entry = entry
+  ask_features(room, conn)
+  local ok, err = rooms.send(conn, presence_to(room, conn, address, entry.id, join_element(own, again)))
+  if ok then ok, err = entry.done:wait(seconds) end
+  if ok == "created" then
+    ok, err = create.answer(room, conn, entry)
+    if ok and own.entry == entry then finish(room) end
+  end
+  if ok and own.state == "in" then return true end
+  if own.entry == entry then own.entry = nil end
+  if entry.grace then entry.grace:cancel() end
+  if not entry.failed then say_goodbye(room, conn, entry.nick) end
+  if err and err.layer == "timeout" then err = timed_out(room) end
+  return nil, err or rooms.gone_error(room), entry.why
+end
+
+local function next_nick(own, n)
+  local ok, nick = guard.call(own.opts.nicks, own.wanted, n)
+  if not ok then guard.report("muc, option 'nicks'", nick) end
+  if ok and type(nick) == "string" then return nick end
+end
+
+--- Enters the room, by one nick after the other; waits.
+---@param again boolean have we been in before?
+---@return true?
+---@return xmpp.Error?
+---@return table? why the room has put us out again
+function M.try(room, conn, again, deadline)
+  local own, n = rooms.own(room), 0
+  local nick = own.wanted
+  while true do
+    local ok, err, why = attempt(room, conn, nick, again, math.max(0, deadline - core.now()))
+    if ok then return true end
+    if err.condition ~= "conflict" or own.state == "over" then return nil, err, why end
+    n = n + 1
+    nick = next_nick(own, n)
+    if not nick then return nil, err end
+  end
+end
+
+-- The room's stanzas
+
+local function hear(room, stanza, kind)
+  local own = rooms.own(room)
+  if own.state == "over" then return end
+  own.active = core.now()
+  if kind == "message" then return rooms.run("message", room, stanza) end
+  local p = presence.read(room, stanza)
+  if p then rooms.run("presence", room, p, stanza) end
+end
+
+--- The room's stanzas are heard from now on.
+function M.listen(room, conn)
+  local own = rooms.own(room)
+  own.offs = {}
+  for i, kind in ipairs { "presence", "message" } do
+    own.offs[i] = conn:tap(function(stanza) hear(room, stanza, kind) end, { name = kind, from = room.jid })
+  end
+end
+
+--- The handle is dead; err nil: we have left.
+function M.over(room, err)
+  local own = rooms.own(room)
+  if own.state == "over" then return end
+  own.state, room.joined = "over", false
+  for _, off in ipairs(own.offs or {}) do off() end
+  rooms.register(own.st, room, false)
+  M.give_up(room, err or rooms.gone_error(room))
+  rooms.run("ended", room, err)
+  if own.settled then own.settled:resolve(nil, err) end
+end
+
+--- We are in: if the features could not be had before, they can now.
+function M.entered(room)
+  if rooms.own(room).no_features then M.ask_again(room) end
+end
+
+return M

@@ -1,0 +1,142 @@
+-- said: who has said what in a room, so that nothing is told twice, and nobody corrects or takes back what others have
+-- said. Kept are keys alone, no texts: of the last messages of a room, whoever said them.
+--
+-- Who an author is: where the room announces occupant-ids (XEP-0421), the one that it has put in; else the nick, as
+-- long as nobody leaves or changes it, and then for his last message alone: a nick is anybody's who takes it.
+--
+-- own.said = { at, ring, by, last }: entries in a ring, by author and id, and each author's last. An entry: { author,
+-- first = the id of the message that it is a version of, keys }.
+-- own.known = { at, ring, by }: what was told, key -> when.
+
+local core = require "xmpp.load"
+local rooms = require "xmpp.muc.room"
+local xexpr = require "xmpp.xexpr"
+
+local M = {}
+
+local OCCUPANT_ID = "urn:xmpp:occupant-id:0"
+local MOST_SAID = 200    -- messages whose authors are known
+local MOST_KNOWN = 1000  -- messages that are known to have been told
+local LONGEST_ID = 1024
+local SAME_ID, SAME_TEXT = 300, 60 -- seconds between what the clock said and the room's stamp of one message
+
+M.PRIVATE = "\0p" -- behind an author: of what he says to us alone
+
+-- A bounded list whose oldest entry gives way.
+local function put(ring, most, entry, drop)
+  ring.at = ring.at % most + 1
+  local old = ring.ring[ring.at]
+  if old then drop(old) end
+  ring.ring[ring.at] = entry
+end
+
+local function ring_of(room, name)
+  local own = rooms.own(room)
+  own[name] = own[name] or { at = 0, ring = {}, by = {}, last = {} }
+  return own[name]
+end
+
+-- Authors
+
+-- The one that the room has put in. Of two one may be somebody else's word: then neither is believed.
+local function occupant_id(stanza)
+  local found
+  for x in xexpr.children(stanza, "occupant-id", OCCUPANT_ID) do
+    if found then return nil end
+    found = xexpr.attr(x, "id")
+  end
+  return found and #found <= LONGEST_ID and found or nil
+end
+
+--- Who has said it, as a key; nil: that can't be known. And the occupant-id, if there is one.
+---@param history boolean it comes from a history, where a nick may have been somebody else's
+---@return string? author
+---@return string? occupant_id
+function M.author(room, nick, stanza, history)
+  local features = room.features
+  if features and features[OCCUPANT_ID] then
+    local id = occupant_id(stanza)
+    return id and "o" .. id, id
+  end
+  return not history and "n" .. nick or nil
+end
+
+local function keys_of(author, m)
+  local keys = {}
+  if m.id then keys[1] = author .. "\0i" .. m.id end
+  if m.stanza_id then keys[#keys + 1] = author .. "\0s" .. m.stanza_id end
+  return keys
+end
+
+--- An author has said it. first: the id of the message that it corrects.
+function M.remember(room, author, m, first)
+  if not author or not m.id and not m.stanza_id then return end
+  local said = ring_of(room, "said")
+  local entry = { author = author, first = first or m.id or m.stanza_id, keys = keys_of(author, m) }
+  put(said, MOST_SAID, entry, function(old)
+    for _, key in ipairs(old.keys) do
+      if said.by[key] == old then said.by[key] = nil end
+    end
+    if said.last[old.author] == old then said.last[old.author] = nil end
+  end)
+  for _, key in ipairs(entry.keys) do said.by[key] = entry end
+  said.last[author] = entry
+end
+
+--- The first id of a message of the author's, which has that id, or that stanza-id; nil: he is not known to have said
+--- it.
+---@return string? first
+function M.find(room, author, id)
+  local said = author and ring_of(room, "said")
+  local entry = said and (said.by[author .. "\0i" .. id] or said.by[author .. "\0s" .. id])
+  if not entry then return nil end
+  if author:sub(1, 1) == "o" then return entry.first end
+  local last = said.last[author]
+  return last and last.first == entry.first and entry.first or nil
+end
+
+--- A nick isn't any more who it was; nil: we don't know of any nick.
+function M.forget(room, nick)
+  local last = ring_of(room, "said").last
+  for author in pairs(nick == nil and last or {}) do
+    if author:sub(1, 1) ~= "o" then last[author] = nil end
+  end
+  if nick then last["n" .. nick], last["n" .. nick .. M.PRIVATE] = nil, nil end
+end
+
+-- What was told
+
+local function text_key(nick, m) return ("h%s\0%s\0%s"):format(nick, m.id or "", m.text or "") end
+
+local function is_known(known, key, at, most)
+  local when = key and known.by[key]
+  return when ~= nil and (most == nil or math.abs(when - at) <= most)
+end
+
+local function note(known, key, at)
+  if not key then return end
+  put(known, MOST_KNOWN * 2, key, function(old)
+    known.by[old] = nil
+  end)
+  known.by[key] = at
+end
+
+--- Has this message been told? If not, it is from now on. at: seconds since 1970 when it was said, as far as that is
+--- known. The room's own id for it tells for certain; an origin-id tells where the author's client has sent it twice
+--- (XEP-0359); in a history else nick, id and text do, if the times fit.
+---@return boolean
+function M.is_told(room, nick, m, history, at)
+  local known = ring_of(room, "known")
+  local by_room = m.stanza_id and "s" .. m.stanza_id
+  local by_origin = m.origin_id and ("o%s\0%s"):format(nick, m.origin_id)
+  local by_text = "h" .. core.base64(core.hash("sha-1", text_key(nick, m)))
+  local told = is_known(known, by_room, at) or is_known(known, by_origin, at) or
+    history and is_known(known, by_text, at, m.id and SAME_ID or SAME_TEXT)
+  if told then return true end
+  note(known, by_room, at)
+  note(known, by_origin, at)
+  note(known, by_text, at)
+  return false
+end
+
+return M

@@ -1,0 +1,301 @@
+-- presence: our status, said again in new sessions, and who of those we want to know of is there (RFC 6121 4).
+--
+--   presence.set(conn, { status = "at your service" })
+--   presence.send(conn, "anna@example.net", { show = "away" })          -- to somebody who isn't in the roster
+--   presence.keep(conn, "anna@example.net")                             -- presences from there are kept, and told of
+--   ext.use(conn, presence):on("presence", function(jid, p) print(jid, p.type or p.show or "online") end)
+--   for resource, p in pairs(presence.of(conn, "anna@example.net")) do print(resource, p.status) end
+--
+-- Presences are kept of our own account's other resources, of those we have sent a presence to by `send`, in this
+-- session, and of those for whom `keep` has been called, as roster does for contacts; of each at most 64 resources
+-- (option max_resources of ext.use). Of anybody else nothing is kept and nothing told: strangers, and the occupants of
+-- rooms, would fill the memory. A presence is trusted for what it says of the address it comes from, which the server
+-- has stamped on it, and for nothing else.
+--
+-- Events: "presence" (jid, p, stanza): somebody is there, or no longer (p.type "unavailable"), or a presence of ours
+-- came back (p.type "error"); "reset": in a new session all that was known of others is forgotten, and told anew.
+
+local core = require "xmpp.load"
+local ext = require "xmpp.ext"
+local guard = require "xmpp.guard"
+local knowing = require "xmpp.presence.known"
+local words = require "xmpp.presence.words"
+local xmpp = require "xmpp"
+
+local M = { name = "presence", events = { "presence", "reset" } }
+
+local MOST_RESOURCES, MOST_DIRECTED = 64, 1000
+local LONGEST_BEFORE = 60 -- seconds that a presence waits for those who go before it
+
+-- Saying. `last`: what was set, nil: nothing, or it was cleared; version: which; sent: the version that was sent; said:
+-- the session (info().rebound) that knows us as available.
+
+-- What is said belongs to the session: the next one is told by `session`, what was directed not at all; but what is
+-- about subscriptions stays true.
+local function send(conn, stanza)
+  local kind = stanza[2].type
+  return conn:send(stanza, { session = kind == nil or kind == "unavailable" })
+end
+
+-- Runs what goes before the first presence of a session, all at once, and waits for it.
+local function run_before(st)
+  local ends, latest = {}, core.now() + LONGEST_BEFORE
+  for i, f in ipairs(st.before) do ends[i] = xmpp.spawn(function() f() return true end) end
+  for _, promise in ipairs(ends) do
+    local ok, err = promise:wait(math.max(0, latest - core.now()))
+    if not ok then guard.report("before the presence", err) end
+  end
+end
+
+-- Waits until what goes before the first presence of this session has been done, by whoever has begun it.
+local function go_behind(st, rebound)
+  if st.prepared == rebound then return end
+  if not st.preparing or st.preparing.rebound ~= rebound then
+    local under_way = { rebound = rebound }
+    st.preparing = under_way
+    under_way.promise = xmpp.spawn(function() -- for all who wait, whatever becomes of who came first
+      run_before(st)
+      if st.preparing == under_way then st.preparing, st.prepared = nil, rebound end
+      return true
+    end)
+  end
+  st.preparing.promise:wait()
+end
+
+-- Sees to it that the server knows what was set last. Where there is no session that can be told, the next one is.
+local function say(st, conn)
+  if conn:state() ~= "ready" then return true end
+  local rebound = conn:info().rebound
+  if st.last and st.said ~= rebound then
+    if st.before[1] then go_behind(st, rebound) end
+    if conn:state() ~= "ready" or conn:info().rebound ~= rebound then return true end
+  end
+  if st.said == rebound and st.sent == st.version then return true end -- somebody has, meanwhile
+  if not st.last and st.said ~= rebound then return true end -- the server knows nothing of us
+  local version, last = st.version, st.last
+  local ok, err = send(conn, words.stanza(last or { type = "unavailable" }))
+  if not ok then return nil, err end
+  st.sent, st.said = version, last and rebound or nil
+  return true
+end
+
+local function forget_all(st)
+  if knowing.clear(st.known) then st:emit "reset" end
+end
+
+local function use(conn, fname)
+  guard.check_conn(conn, fname, 3)
+  local st, err = ext.use(conn, M, nil, 3)
+  return st, err
+end
+
+--- Says to all who may see it that we are there, and how; it is said again in each new session. In each it leaves
+--- behind what `before` has registered, for which this waits the first time. While there is no link it is kept until
+--- there is one again.
+---@param conn xmpp.Conn
+--- show: "away", "chat", "dnd" or "xa"; idle_since: since when nobody has been active (XEP-0319)
+---@param p? { show: string?, status: string?, priority: integer?, idle_since: number? }
+---@return boolean? ok true
+---@return xmpp.Error?
+function M.set(conn, p)
+  guard.check_conn(conn, "set", 2)
+  p = words.check(p, 2, "set", 2)
+  local st, err = use(conn, "set")
+  if not st then return nil, err end
+  st.last, st.version = p, st.version + 1
+  return say(st, conn)
+end
+
+--- Says that we are no longer there: the connection stays, and nothing is said in new sessions. The server tells those
+--- who had it by `send`, too, and tells us of nobody any more.
+---@param conn xmpp.Conn
+---@return boolean? ok true
+---@return xmpp.Error?
+function M.clear(conn)
+  local st, err = use(conn, "clear")
+  if not st then return nil, err end
+  st.last, st.version = nil, st.version + 1
+  forget_all(st)
+  return say(st, conn)
+end
+
+--- What was set last; nil: nothing, or it was cleared.
+---@param conn xmpp.Conn
+---@return { show: string?, status: string?, priority: integer?, idle_since: number? }?
+function M.last(conn)
+  guard.check_conn(conn, "last", 2)
+  local st = ext.of(conn, M)
+  local p = st and st.last
+  return p and { show = p.show, status = p.status, priority = p.priority, idle_since = p.idle_since } or nil
+end
+
+--- The stanza that says it, for those who add something to it.
+---@param p { show: string?, status: string?, priority: integer?, idle_since: number?, type: string? }?
+---@param to? string|xmpp.Jid
+---@return xmpp.Stanza
+function M.stanza(p, to)
+  p = words.check(p, 1, "stanza", 2, true)
+  return words.stanza(p, to)
+end
+
+--- Says it to one address alone, in this session (RFC 6121 4.6). Presences from there are kept until it is said that we
+--- are unavailable, or the session ends; those of 1,000 addresses (option max_directed of ext.use).
+---@param conn xmpp.Conn
+---@param to string|xmpp.Jid
+---@param p? { show: string?, status: string?, priority: integer?, idle_since: number?, type: string? } type:
+--- "unavailable", or one about subscriptions, with a status at most
+---@return boolean? ok true
+---@return xmpp.Error?
+function M.send(conn, to, p)
+  guard.check_conn(conn, "send", 2)
+  if not core.is_jid(to) then guard.check_type(to, "string", 2, "send", 2) end
+  p = words.check(p, 3, "send", 2, true)
+  local jid, bad = core.jid(to)
+  if not jid then return nil, bad end
+  local st, err = use(conn, "send")
+  if not st then return nil, err end
+  local bare = tostring(jid:bare())
+  if p.type == nil then knowing.direct(st.known, bare, st.max_directed) end
+  if p.type == "unavailable" then knowing.undirect(st.known, bare) end
+  return send(conn, words.stanza(p, jid))
+end
+
+--- Has f() called, in a coroutine of its own, in each session before the first presence leaves, which waits for it, and
+--- for a minute at most: so that the roster is known when presences come.
+---@param conn xmpp.Conn
+---@param f fun()
+---@return fun(): boolean off
+function M.before(conn, f)
+  guard.check_conn(conn, "before", 2)
+  guard.check_type(f, "function", 2, "before", 2)
+  local st = use(conn, "before")
+  local list = st and st.before or {}
+  list[#list + 1] = f
+  return function()
+    for i, other in ipairs(list) do
+      if other == f then table.remove(list, i) return true end
+    end
+    return false
+  end
+end
+
+-- Knowing
+
+--- Has presences kept, and told of by event "presence", that come from a bare address; or from all those for which
+--- what(bare) is true, which must not wait.
+---@param conn xmpp.Conn
+---@param what string|xmpp.Jid|fun(bare: string): boolean
+---@return fun(): boolean off what nobody else wants is forgotten then
+function M.keep(conn, what)
+  guard.check_conn(conn, "keep", 2)
+  local jid
+  if type(what) ~= "function" then
+    if not core.is_jid(what) then guard.check_type(what, "string", 2, "keep", 2) end
+    local bad
+    jid, bad = core.jid(what)
+    if not jid then error(("bad argument #2 to 'keep' (%s)"):format(bad.text), 2) end
+  end
+  local st = use(conn, "keep")
+  if not st then return function() return false end end
+  if not jid then return knowing.want_by(st.known, what) end
+  return knowing.want(st.known, tostring(jid:bare()))
+end
+
+--- Forgets the presences of a bare address that nobody wants any longer: for those who have given `keep` a function.
+---@param conn xmpp.Conn
+---@param bare string prepared
+function M.forget(conn, bare)
+  guard.check_conn(conn, "forget", 2)
+  guard.check_type(bare, "string", 2, "forget", 2)
+  local st = ext.of(conn, M)
+  if st then knowing.forget(st.known, bare) end
+end
+
+--- Who is there: of a bare address its resources, none where it isn't or nobody wants it kept; of a full one its
+--- presence, nil where it isn't there. The presences are shared: not to be changed.
+---@param conn xmpp.Conn
+---@param jid string|xmpp.Jid
+---@return table<string, xmpp.Presence>|xmpp.Presence|nil
+---@return xmpp.Error? err that is no address
+function M.of(conn, jid)
+  guard.check_conn(conn, "of", 2)
+  if not core.is_jid(jid) then guard.check_type(jid, "string", 2, "of", 2) end
+  local address, err = core.jid(jid)
+  if not address then return nil, err end
+  local st, out = ext.of(conn, M), {}
+  local resources = st and st.known.by[tostring(address:bare())] or {}
+  if address.resourcepart then return resources[address.resourcepart] end
+  for resource, p in pairs(resources) do out[resource] = p end
+  return out
+end
+
+local HEARD = { unavailable = true, error = true }
+
+-- Our own comes back to us (RFC 6121 4.2.2), which is no news.
+local function hear(st, stanza, conn)
+  local kind, from = stanza[2].type, stanza[2].from
+  if kind ~= nil and not HEARD[kind] then return end
+  local jid = from and core.jid(from)
+  if not jid or jid == conn:jid() then return end
+  local bare = tostring(jid:bare())
+  if not knowing.wants(st.known, bare) then return end
+  local p = words.read(stanza, tostring(jid))
+  if knowing.note(st.known, bare, jid.resourcepart or "", p) then st:emit("presence", p.jid, p, stanza) end
+end
+
+M.taps = { { { name = "presence" }, hear } }
+
+-- The extension
+
+local OPTIONS = { max_resources = MOST_RESOURCES, max_directed = MOST_DIRECTED }
+
+local function check_options(opts)
+  for name, v in pairs(opts) do
+    if not OPTIONS[name] then error(("there is no option '%s'"):format(tostring(name)), 0) end
+    if type(v) ~= "number" or v % 1 ~= 0 or v < 0 then
+      error(("bad option '%s' (whole number expected, got %s)"):format(name, core.shown(tostring(v))), 0)
+    end
+  end
+end
+
+function M.start(st, conn, opts)
+  check_options(opts)
+  local own = conn:jid()
+  if not own.localpart then error("a component has no presence of its own: it says those of its users", 0) end
+  st.before, st.version, st.sent = {}, 0, 0
+  st.max_directed = opts.max_directed or MOST_DIRECTED
+  st.known = knowing.new(opts.max_resources or MOST_RESOURCES)
+  st.known.own = tostring(own:bare())
+  local is_ready, session = conn:state() == "ready", conn:info()
+  st.rebound = is_ready and session.rebound or nil
+  st.goes_on = is_ready and session.rebound == 0 and session.resumed > 0 -- perhaps another process's
+end
+
+--- In a new session the server knows nothing of us, and tells anew who is there: event "reset" says so.
+function M.session(st, conn)
+  local rebound = conn:info().rebound
+  if st.rebound ~= rebound then
+    st.rebound = rebound
+    forget_all(st)
+  end
+  say(st, conn)
+end
+
+function M.resumed(st, conn) say(st, conn) end
+
+function M.save(st)
+  return { last = st.last, by = knowing.save(st.known) }
+end
+
+--- What was said in a session that another process has had, and that goes on here, needn't be said again.
+function M.load(st, saved)
+  if type(saved) ~= "table" then error("a table expected", 0) end
+  local ok, last = pcall(words.check, saved.last, 1, "load", 1)
+  if not ok then error("what was set last: " .. tostring(last), 0) end
+  if saved.last then st.last, st.version = last, 1 end
+  if not st.goes_on then return end
+  st.prepared, st.sent, st.said = st.rebound, st.version, saved.last and st.rebound or nil
+  knowing.load(st.known, saved.by)
+end
+
+return M

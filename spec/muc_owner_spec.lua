@@ -1,0 +1,375 @@
+-- What moderators, admins and owners do to a room, what is asked of rooms from outside, and invitations.
+local muc = require "xmpp.muc"
+local testing = require "xmpp.testing"
+local xexpr = require "xmpp.xexpr"
+
+local TEA, ME = "tea@rooms.example.net", "bot@example.net/test"
+local USER, ADMIN, OWNER, DIRECT = "http://jabber.org/protocol/muc#user", "http://jabber.org/protocol/muc#admin",
+  "http://jabber.org/protocol/muc#owner", "jabber:x:conference"
+
+local function enter(t, affiliation, o)
+  o = o or {}
+  o.occupants = o.occupants or { { nick = "anna", jid = "anna@people.example/pc" },
+    { nick = "bert", jid = "bert@people.example/pc", affiliation = "admin" } }
+  o.affiliations = { ["bot@example.net"] = affiliation, ["eve@people.example"] = "outcast" }
+  local service = t:room(TEA, o)
+  return service, assert(muc.join(t.conn, TEA, "kettle"))
+end
+
+local function refused(condition, ok, err)
+  assert.is_nil(ok)
+  assert.equal("stanza", err.layer)
+  assert.equal(condition, err.condition)
+  return err
+end
+
+-- f's error is at the line where f begins, and has this text.
+local function raises(f, text)
+  local ok, err = pcall(f)
+  local info = debug.getinfo(f, "S")
+  assert.is_false(ok)
+  assert.equal(("%s:%d: %s"):format(info.short_src, info.linedefined, text), err)
+end
+
+describe("a moderator, an admin", function()
+  it("puts out, bans, gives roles and affiliations", testing.around(function(t)
+    local service, room = enter(t, "admin")
+    local left = {}
+    room:on("leave", function(o, why) left[#left + 1] = { o.nick, why.code, why.reason, why.by } end)
+    assert.is_true(room:kick("anna", "no more tea"))
+    assert.is_nil(service.occupants.anna)
+    service:joins { nick = "anna", jid = "anna@people.example/pc" }
+    assert.is_true(room:set_role("anna", "moderator"))
+    assert.equal("moderator", service.occupants.anna.role)
+    assert.is_true(room:set_affiliation("anna@people.example/pc", "member"))
+    assert.equal("member", service.affiliations["anna@people.example"])
+    assert.is_true(room:ban("anna@people.example", "really"))
+    assert.equal("outcast", service.affiliations["anna@people.example"])
+    assert.same({ { "anna", 307, "no more tea", "kettle" }, { "anna", 301, "really", "kettle" } }, left)
+  end))
+
+  it("is told what it may not", testing.around(function(t)
+    local _, room = enter(t)
+    refused("forbidden", room:kick "anna")
+    refused("forbidden", room:ban "anna@people.example")
+    refused("forbidden", room:list "outcast")
+    refused("forbidden", room:config())
+    refused("forbidden", room:destroy())
+    refused("forbidden", room:moderate "x")
+    refused("item-not-found", room:kick "nobody")
+    local _, err = room:ban "@@"
+    assert.equal("jid-malformed", err.condition)
+  end))
+
+  it("is refused by the room's rules", testing.around(function(t)
+    local service, room = enter(t, "admin")
+    service.affiliations["bert@people.example"] = "owner"
+    refused("not-allowed", room:ban "bert@people.example")
+    refused("not-allowed", room:set_affiliation("anna@people.example", "owner"))
+  end))
+
+  it("has lists", testing.around(function(t)
+    local _, room = enter(t, "admin")
+    assert.same({ { jid = "eve@people.example", affiliation = "outcast" } }, room:list "outcast")
+    assert.same({}, room:list "member")
+    local moderators = room:list "moderator"
+    assert.same({ "bert", "kettle" }, { moderators[1].nick, moderators[2].nick })
+    assert.equal("bert@people.example/pc", moderators[1].jid)
+    local answer
+    t:on({ "iq", { to = TEA }, { "query", { xmlns = ADMIN } } }, function() return answer end)
+    local function of(...)
+      answer = { "query", { xmlns = ADMIN }, { "item", { jid = "A@People.Example", affiliation = "member" },
+        { "reason", {}, "nice" } }, ... }
+      return room:list "member"
+    end
+    assert.same({ { jid = "a@people.example", affiliation = "member", reason = "nice" } }, (of()))
+    assert.equal("query.item[2].jid: an address expected",
+      refused("bad-format", of { "item", { jid = "@", affiliation = "member" } }).text)
+    assert.equal("query.item[2].jid: missing", refused("bad-format", of { "item", { affiliation = "member" } }).text)
+    refused("bad-format", of { "item", { jid = "b@people.example", affiliation = "owner" } })
+    answer = { "query", { xmlns = ADMIN }, { "item", { role = "visitor" } } }
+    refused("bad-format", room:list "visitor")
+    answer = { "query", { xmlns = ADMIN }, { "item", { nick = "x", role = "moderator" } } }
+    refused("bad-format", room:list "visitor")
+  end))
+
+  it("takes messages back as the room announces it (XEP-0425), or not", testing.around(function(t)
+    local service, room = enter(t, "admin")
+    local moderated
+    room:on("moderated", function(what) moderated = what end)
+    local _, stanza_id = service:says("anna", "spam")
+    assert.is_true(room:moderate(stanza_id, "no spam"))
+    assert.same({ stanza_id = stanza_id, by = "kettle", reason = "no spam" }, moderated)
+    service.moderation = false
+    service:tells(104)
+    refused("feature-not-implemented", room:moderate(stanza_id))
+    service.more_features = { "urn:xmpp:message-moderate:0" }
+    service:tells(104)
+    local got
+    t:on({ "iq", { to = TEA, type = "set" } }, function(x) got = x[3] return {} end)
+    t:on({ "iq", { to = TEA, type = "set" } }, function(x) got = x[3] end)
+    assert.is_true(room:moderate("s1", "no spam"))
+    assert.same({ "apply-to", "s1" }, { got[1], got[2].id })
+    assert.is_table(xexpr.find(got, { "moderate", "urn:xmpp:message-moderate:0" },
+      { "retract", "urn:xmpp:message-retract:0" }))
+    assert.equal("no spam", xexpr.text(xexpr.find(got, "moderate", "reason")))
+  end))
+
+  it("blames who gives it nonsense", testing.around(function(t)
+    local _, room = enter(t, "admin")
+    raises(function() room:kick() end, "bad argument #1 to 'kick' (string expected, got nil)")
+    raises(function() room:kick("anna", 5) end, "bad argument #2 to 'kick' (string expected, got number)")
+    raises(function() room:ban {} end, "bad argument #1 to 'ban' (string expected, got table)")
+    raises(function() room:set_role("anna", "owner") end,
+      "bad argument #2 to 'set_role' (role expected, got 'owner')")
+    raises(function() room:set_affiliation("a@b", "moderator") end,
+      "bad argument #2 to 'set_affiliation' (affiliation expected, got 'moderator')")
+    raises(function() room:list "none" end, "bad argument #1 to 'list' (affiliation or role expected, got 'none')")
+    raises(function() room:list() end, "bad argument #1 to 'list' (affiliation or role expected, got nil)")
+    raises(function() room:config(5) end, "bad argument #1 to 'config' (table expected, got number)")
+    raises(function() room:destroy(5) end, "bad argument #1 to 'destroy' (string expected, got number)")
+    raises(function() room:destroy(nil, 5) end, "bad argument #2 to 'destroy' (string expected, got number)")
+    raises(function() room:moderate() end, "bad argument #1 to 'moderate' (string expected, got nil)")
+    raises(function() room:invite() end, "bad argument #1 to 'invite' (string expected, got nil)")
+  end))
+end)
+
+describe("an owner", function()
+  it("configures, by what the form has", testing.around(function(t)
+    local service, room = enter(t, "owner", { config = { description = "leaves" } })
+    local form = assert(room:config())
+    assert.equal("leaves", form.values["muc#roomconfig_roomdesc"])
+    assert.is_false(form.values["muc#roomconfig_moderatedroom"])
+    assert.is_true(room:config { ["muc#roomconfig_moderatedroom"] = true, ["muc#roomconfig_roomname"] = "Tea" })
+    assert.same({ true, "Tea", "leaves", true }, { service.config.moderated, service.config.name,
+      service.config.description, service.config.public })
+    assert.is_true(room:config(function(f) return { ["muc#roomconfig_publicroom"] = not f.values.x and false } end))
+    assert.is_false(service.config.public)
+    assert.is_true(room:config(function() end)) -- cancelled
+    assert.is_true(service.exists)
+    raises(function() room:config { nonsense = true } end, "the form has no field 'nonsense'")
+    raises(function() room:config { ["muc#roomconfig_whois"] = "nobody" } end,
+      "bad value of field 'muc#roomconfig_whois' ('nobody' is no option)")
+  end))
+
+  it("gets no form where there is none", testing.around(function(t)
+    local _, room = enter(t, "owner")
+    local answer
+    t:on({ "iq", { to = TEA }, { "query", { xmlns = OWNER } } }, function() return answer end)
+    refused("bad-format", room:config())
+    answer = { "query", { xmlns = OWNER } }
+    refused("bad-format", room:config { x = 1 })
+  end))
+
+  it("destroys, and is told of it as all are", testing.around(function(t)
+    local service, room = enter(t, "owner")
+    local why
+    room:on("removed", function(w) why = w end)
+    assert.is_true(room:destroy("moved", "Coffee@rooms.example.net"))
+    assert.is_false(service.exists)
+    assert.same({ true, "moved", "coffee@rooms.example.net" }, { why.destroyed, why.reason, why.alternative })
+    local _, err = room:destroy("x", "@@")
+    assert.equal("jid-malformed", err.condition)
+  end))
+end)
+
+describe("inviting", function()
+  it("is done through the room by who is in it", testing.around(function(t)
+    local service, room = enter(t, "owner", { config = { members_only = true } })
+    local id = assert(room:invite("cleo@people.example", "tea"))
+    local got = t:expect { "message", { to = TEA, id = id }, { "x", { xmlns = USER },
+      { "invite", { to = "cleo@people.example" }, { "reason", {}, "tea" } } } }
+    assert.is_nil(got[2].type)
+    assert.is_true(service.invited["cleo@people.example"])
+    assert.equal("member", service.affiliations["cleo@people.example"])
+    id = assert(muc.invite(t.conn, TEA, "dora@people.example"))
+    t:expect { "message", { to = TEA, id = id } }
+    room:leave()
+    refused("not-acceptable", room:invite "cleo@people.example")
+  end))
+
+  it("is done directly by who isn't (XEP-0249)", testing.around(function(t)
+    assert(muc.invite(t.conn, "Coffee@rooms.example.net", "cleo@people.example", "coffee", { password = "beans" }))
+    t:expect { "message", { to = "cleo@people.example" }, { "x", { xmlns = DIRECT, jid = "coffee@rooms.example.net",
+      reason = "coffee", password = "beans" } } }
+    local _, err = muc.invite(t.conn, "@@", "cleo@people.example")
+    assert.equal("jid-malformed", err.condition)
+    raises(function() muc.invite(t.conn, TEA) end, "bad argument #3 to 'invite' (string expected, got nil)")
+    raises(function() muc.invite(t.conn, TEA, "a@b", nil, { passwort = "x" }) end, "'invite' has no option 'passwort'")
+  end))
+end)
+
+describe("what rooms there are, and what they are", function()
+  local INFO, ITEMS = "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco#items"
+
+  it("is asked of a service, or of our server's", testing.around(function(t)
+    local function items(to, ...)
+      local list = { ... }
+      t:on({ "iq", { to = to, type = "get" }, { "query", { xmlns = ITEMS } } }, function()
+        local query = { "query", { xmlns = ITEMS } }
+        for _, item in ipairs(list) do query[#query + 1] = { "item", item } end
+        return query
+      end)
+    end
+    items("example.net", { jid = "rooms.example.net" })
+    items("rooms.example.net", { jid = TEA, name = "Tea" }, { jid = "coffee@rooms.example.net" })
+    t:on({ "iq", { to = "rooms.example.net" }, { "query", { xmlns = INFO } } }, function()
+      return { "query", { xmlns = INFO }, { "identity", { category = "conference", type = "text" } } }
+    end)
+    assert.same({ { jid = TEA, name = "Tea" }, { jid = "coffee@rooms.example.net" } }, muc.rooms(t.conn))
+    assert.equal(2, #muc.rooms(t.conn, "rooms.example.net"))
+    assert.is_true(muc.rooms(t.conn, "rooms.example.net", { max = 1 }).more)
+    raises(function() muc.rooms(t.conn, 5) end, "bad argument #2 to 'rooms' (string expected, got number)")
+    raises(function() muc.rooms(t.conn, "x", { node = "y" }) end, "'rooms' has no option 'node'")
+  end))
+
+  it("is asked of a room", testing.around(function(t)
+    t:room(TEA, { occupants = { "anna" }, subject = "Leaves", password = "secret",
+      config = { name = "Tea", description = "and cake", members_only = true } })
+    local info = assert(muc.info(t.conn, TEA .. "/anna"))
+    info.features = nil
+    assert.same({ jid = TEA, name = "Tea", description = "and cake", subject = "Leaves", occupants = 1, password = true,
+      members_only = true, moderated = false, hidden = false, persistent = true, anonymous = true }, info)
+    t:room("none@rooms.example.net", { exists = false })
+    refused("item-not-found", muc.info(t.conn, "none@rooms.example.net"))
+    local _, err = muc.info(t.conn, "@@")
+    assert.equal("jid-malformed", err.condition)
+  end))
+
+  it("one's name there is registered", testing.around(function(t)
+    local service = t:room(TEA, {})
+    local form = assert(muc.register(t.conn, TEA))
+    assert.is_false(form.registered)
+    assert.is_true(form.fields[1].required)
+    assert.is_true(muc.register(t.conn, TEA, "kettle"))
+    assert.same({ ["bot@example.net"] = "kettle" }, service.registered)
+    assert.equal("member", service.affiliations["bot@example.net"])
+    assert.is_true(muc.register(t.conn, TEA).registered)
+    service.registered = { ["anna@people.example"] = "pot" }
+    refused("conflict", muc.register(t.conn, TEA, { ["muc#register_roomnick"] = "pot" }))
+    raises(function() muc.register(t.conn, TEA, { nick = "x" }) end, "the form has no field 'nick'")
+  end))
+end)
+
+describe("an invitation", function()
+  local function listen(t, opts)
+    local seen = {}
+    local m = muc.use(t.conn, opts)
+    m:on("invite", function(inv) seen[#seen + 1] = inv end)
+    return seen, m
+  end
+
+  local function mediated(from, attrs, ...)
+    return { "message", { from = from, to = ME }, { "x", { xmlns = USER }, { "invite", attrs or {},
+      { "reason", {}, "tea" } }, ... } }
+  end
+
+  it("is handed on by the room", testing.around(function(t)
+    local seen, service = listen(t), t:room(TEA, { password = "secret" })
+    service:invites("Anna@People.Example/pc", "tea")
+    local inv = { room = TEA, from = "anna@people.example/pc", reason = "tea", password = "secret", direct = false }
+    assert.same({ inv }, seen)
+  end))
+
+  it("isn't by an occupant, a person's client, a service, nor in an error", testing.around(function(t)
+    local seen = listen(t)
+    t:receive(mediated(TEA .. "/anna", { from = "boss@example.net" }))
+    t:receive(mediated("mallory@evil.example/pc", { from = "boss@example.net" }))
+    t:receive(mediated("rooms.example.net"))
+    local x = mediated(TEA)
+    x[2].type = "error"
+    t:receive(x)
+    x[2].type = "groupchat"
+    t:receive(x)
+    x[2].type, x[3] = nil, { "x", { xmlns = USER }, { "invite", { xmlns = "urn:other" } } }
+    t:receive(x)
+    assert.same({}, seen)
+  end))
+
+  it("may be anybody's own, who is named", testing.around(function(t)
+    local seen = listen(t)
+    t:receive { "message", { from = "anna@people.example/pc", to = ME }, { "body", {}, "come!" },
+      { "x", { xmlns = DIRECT, jid = "Tea@rooms.example.net", reason = "tea", password = "secret" } } }
+    assert.same({ { room = TEA, from = "anna@people.example/pc", reason = "tea", password = "secret", direct = true } },
+      seen)
+    for _, jid in ipairs { "@@", "rooms.example.net", TEA .. "/anna" } do
+      t:receive { "message", { from = "anna@people.example/pc", to = ME }, { "x", { xmlns = DIRECT, jid = jid } } }
+    end
+    t:receive { "message", { from = "anna@people.example/pc", to = ME }, { "x", { xmlns = DIRECT } } }
+    assert.equal(1, #seen)
+  end))
+
+  it("in both ways at once is one, with when it was sent", testing.around(function(t)
+    local seen = listen(t)
+    local x = mediated(TEA, { from = "anna@people.example" })
+    x[4] = { "x", { xmlns = DIRECT, jid = "other@rooms.example.net" } }
+    x[5] = { "delay", { xmlns = "urn:xmpp:delay", stamp = "2023-11-14T00:00:00Z" } }
+    t:receive(x)
+    assert.same({ { room = TEA, from = "anna@people.example", reason = "tea", direct = false, stamp = 1699920000 } },
+      seen)
+  end))
+
+  it("is no message of chat's", testing.around(function(t)
+    local seen, heard = listen(t), 0
+    require "xmpp.chat".use(t.conn):on("message", function() heard = heard + 1 end)
+    local service = t:room(TEA, { occupants = { "anna" } })
+    service:invites("anna@people.example", "tea")
+    t:receive { "message", { from = "anna@people.example/pc", to = ME, type = "chat" }, { "body", {}, "come!" },
+      { "x", { xmlns = DIRECT, jid = TEA } } }
+    assert.equal(2, #seen)
+    assert(muc.join(t.conn, TEA, "kettle"))
+    service:says("anna", "hi")
+    service:whispers("anna", "psst")
+    assert.equal(0, heard)
+    t:receive { "message", { from = "anna@people.example/pc", to = ME, type = "chat" }, { "body", {}, "hello" } }
+    assert.equal(1, heard)
+  end))
+
+  it("is followed only where `accept` says so, with its password", testing.around(function(t)
+    local service = t:room(TEA, { password = "secret" })
+    local seen, m = listen(t)
+    service:invites("anna@people.example", "tea")
+    assert.equal(1, #seen)
+    assert.same({}, m.rooms)
+    assert.is_nil(service.occupants.bot)
+  end))
+
+  for _, case in ipairs { { true, "bot" }, { "pot", "pot" } } do
+    it("is followed as " .. case[2], testing.around(function(t)
+      local service = t:room(TEA, { password = "secret" })
+      local _, m = listen(t, { accept = function(inv) return inv.from == "anna@people.example" and case[1] end })
+      service:invites "mallory@people.example"
+      assert.same({}, m.rooms)
+      service:invites "anna@people.example"
+      assert.is_table(service.occupants[case[2]])
+      assert.is_true(m.rooms[TEA].joined)
+      service:invites "anna@people.example" -- we are there
+      assert.is_table(service.occupants[case[2]])
+    end))
+  end
+
+  it("that leads nowhere is told, and no password with it", testing.around(function(t)
+    t:room(TEA, { password = "another" })
+    local _, m = listen(t, { accept = function() return true end })
+    local refusal
+    m:on("refused", function(inv, err) refusal = { inv.room, err.condition, tostring(err) } end)
+    t:receive(mediated(TEA, {}, { "password", {}, "s3cr3t" }))
+    assert.same({ TEA, "not-authorized" }, { refusal[1], refusal[2] })
+    assert.is_nil(refusal[3]:find("s3cr3t", 1, true))
+  end))
+
+  it("survives an `accept` that throws, and takes no other", testing.around(function(t)
+    local seen = listen(t, { accept = function() error "mine" end })
+    t:receive(mediated(TEA))
+    assert.equal(1, #seen)
+    assert.is_truthy(t:take_errors()[1]:find "mine")
+  end))
+end)
+
+describe("muc.use", function()
+  it("has option accept, a function, and no other", testing.around(function(t)
+    assert.is_false((pcall(muc.use, t.conn, { acept = true })))
+    assert.is_false((pcall(muc.use, t.conn, { accept = true })))
+    assert.is_table(muc.use(t.conn))
+  end))
+end)
