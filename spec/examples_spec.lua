@@ -191,6 +191,44 @@ server.each(function(s)
     end)
   end)
 
+  describe("roster.lua", function()
+    it("shows contacts and who is there, lets neighbours in and asks them back", function()
+      local bob = login "bob"
+      local r = require "xmpp.roster".use(bob)
+      assert(r:fetched(30))
+      local line, pipe, pid = start(s, "roster", { "alice@xmpp.test", "alicepw", "carol@xmpp.test" })
+      finally(function() pipe:close() end)
+      finally(function() os.execute("kill " .. pid) end)
+      local heard = { [line] = true }
+      local function hears(text)
+        while not heard[text] do heard[assert(pipe:read "*l", text)] = true end
+      end
+      hears "roster of alice@xmpp.test"
+      hears "added carol@xmpp.test: none"
+      assert(require "xmpp.presence".set(bob, { show = "away" }))
+      local asked
+      r:on("request", function(jid)
+        asked = jid
+        r:approve(jid)
+      end)
+      assert(r:subscribe "alice@xmpp.test")
+      local limit = os.time() + 30
+      while not (asked and r.items["alice@xmpp.test"].subscription == "both") do
+        assert(os.time() < limit)
+        xmpp.step(0.05)
+      end
+      assert.equal("alice@xmpp.test", asked)
+      hears "changed bob@xmpp.test: both"
+      hears(tostring(bob:jid()) .. " is away")
+      assert(bob:stop())
+      hears(tostring(bob:jid()) .. " is unavailable")
+    end)
+
+    it("tells how it is used", function()
+      assert.same({ "usage: examples/roster.lua JID PASSWORD\n", 2 }, { run(s, "roster", { "alice@xmpp.test" }) })
+    end)
+  end)
+
   describe("component.lua", function()
     it("answers questions, and refuses what it does not know", function()
       local line, pipe, pid = start(s, "component", { s.host, s.component_port, s.component, s.secret })

@@ -1,6 +1,8 @@
 -- presence: what is said, in new sessions too, and what is kept of what others say; with a server that does as it is
 -- told and peers that do not.
 
+local caps = require "xmpp.caps"
+local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
 local presence = require "xmpp.presence"
 local stage = require "spec.support.stage"
@@ -102,6 +104,21 @@ describe("presence.set", function()
     presence.set(t.conn, { status = "five" })
     t:resume()
     assert.same({ "presence", {}, { "status", {}, "five" } }, t:expect { "presence" })
+    t:nothing()
+  end))
+
+  it("has caps, which announces in a new session what changes in it", testing.around(function(t)
+    local C = { "c", { xmlns = "urn:xmpp:caps" } }
+    ext.use(t.conn, presence)
+    ext.use(t.conn, caps)
+    presence.set(t.conn, { status = "one" })
+    local before = t:expect { "presence", {}, { "status", {}, "one" }, C }
+    t:reconnect { new = true }
+    assert.same(before, t:expect { "presence", {}, { "status", {}, "one" }, C })
+    disco.add(t.conn, "urn:example:tea")
+    t:advance(1)
+    local after = t:expect { "presence", {}, { "status", {}, "one" }, C }
+    assert.is_false(xexpr.equal(before, after))
     t:nothing()
   end))
 
@@ -284,6 +301,26 @@ describe("presence.send", function()
     assert.same({}, told())
   end))
 
+  it("lets those know what we are who know that we are there", testing.around(function(t)
+    ext.use(t.conn, disco)
+    local function ask(from)
+      t:receive { "iq", { type = "get", id = "1", from = from },
+        { "query", { xmlns = "http://jabber.org/protocol/disco#info" } } }
+      return t:expect({ "iq" })[2].type
+    end
+    assert.equal("error", ask(ANNA .. "/pc"))
+    presence.send(t.conn, ANNA .. "/pc")
+    assert.is_true(t:expect({ "presence" })[2].to == ANNA .. "/pc")
+    assert.same({ "result", "error" }, { ask(ANNA .. "/pc"), ask(EVE .. "/pc") })
+    presence.send(t.conn, ANNA, { type = "unavailable" })
+    t:expect { "presence" }
+    assert.equal("error", ask(ANNA .. "/pc"))
+    presence.send(t.conn, ANNA)
+    t:expect { "presence" }
+    ext.drop(t.conn, presence)
+    assert.equal("error", ask(ANNA .. "/pc"))
+  end))
+
   it("has no more than so many addresses kept", testing.around(function(t)
     ext.use(t.conn, presence, { max_directed = 2 })
     for i = 1, 3 do
@@ -329,13 +366,15 @@ describe("presence keeps", function()
       for _, kind in ipairs { false, "unavailable", "error" } do come(t, from, kind or nil) end
     end
     t:receive "<presence><status>from nobody</status></presence>"
+    come(t, ANNA .. "/pc")
+    told()
     t:receive(("<presence from='@'/><presence from='%s/pc' type='invisible'/>"):format(ANNA))
     for _, kind in ipairs { "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe" } do
       come(t, ANNA, kind)
       come(t, ANNA .. "/pc", kind)
     end
     assert.same({}, told())
-    assert.equal("", resources(t, ANNA))
+    assert.equal("pc", resources(t, ANNA))
     assert.equal("", resources(t, EVE))
   end))
 

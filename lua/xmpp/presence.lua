@@ -16,6 +16,7 @@
 -- came back (p.type "error"); "reset": in a new session all that was known of others is forgotten, and told anew.
 
 local core = require "xmpp.load"
+local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
 local guard = require "xmpp.guard"
 local knowing = require "xmpp.presence.known"
@@ -138,8 +139,9 @@ function M.stanza(p, to)
   return words.stanza(p, to)
 end
 
---- Says it to one address alone, in this session (RFC 6121 4.6). Presences from there are kept until it is said that we
---- are unavailable, or the session ends; those of 1,000 addresses (option max_directed of ext.use).
+--- Says it to one address alone, in this session (RFC 6121 4.6). Until it is said that we are unavailable, or the
+--- session ends, presences from there are kept, and who asks from there is told what we are (disco.allows); that goes
+--- for 1,000 addresses (option max_directed of ext.use).
 ---@param conn xmpp.Conn
 ---@param to string|xmpp.Jid
 ---@param p? { show: string?, status: string?, priority: integer?, idle_since: number?, type: string? } type:
@@ -234,8 +236,7 @@ local HEARD = { unavailable = true, error = true }
 -- Our own comes back to us (RFC 6121 4.2.2), which is no news.
 local function hear(st, stanza, conn)
   local kind, from = stanza[2].type, stanza[2].from
-  if kind ~= nil and not HEARD[kind] then return end
-  local jid = from and core.jid(from)
+  local jid = (kind == nil or HEARD[kind]) and from and core.jid(from)
   if not jid or jid == conn:jid() then return end
   local bare = tostring(jid:bare())
   if not knowing.wants(st.known, bare) then return end
@@ -266,6 +267,10 @@ function M.start(st, conn, opts)
   st.max_directed = opts.max_directed or MOST_DIRECTED
   st.known = knowing.new(opts.max_resources or MOST_RESOURCES)
   st.known.own = tostring(own:bare())
+  st.disallow = disco.allow(conn, function(from)
+    local jid = core.jid(from)
+    return jid ~= nil and st.known.directed[tostring(jid:bare())] == true
+  end)
   local is_ready, session = conn:state() == "ready", conn:info()
   st.rebound = is_ready and session.rebound or nil
   st.goes_on = is_ready and session.rebound == 0 and session.resumed > 0 -- perhaps another process's
@@ -282,6 +287,8 @@ function M.session(st, conn)
 end
 
 function M.resumed(st, conn) say(st, conn) end
+
+function M.stop(st) st.disallow() end
 
 function M.save(st)
   return { last = st.last, by = knowing.save(st.known) }

@@ -120,6 +120,21 @@ function Jid:with_resource(resource) end
 ---@field caps string? node and hash of what it can do (XEP-0115): see `caps.of`
 ---@field error string? the condition of an error
 
+--- A contact (RFC 6121 2.1.2).
+---@class xmpp.RosterItem
+---@field jid string as the server writes it, prepared
+---@field name string? that we have given
+---@field subscription "none"|"to"|"from"|"both" "to": we see his presence, "from": he sees ours
+---@field ask "subscribe"|nil we have asked to see his, and have no answer
+---@field groups string[] sorted; shared with others who are in the same
+---@field approved true? he will see ours when he asks, by `preapprove`; not every server tells
+
+--- What roster.use gives; see xmpp/roster.lua for its methods and events.
+---@class xmpp.Roster
+---@field items table<string, xmpp.RosterItem> by their addresses; to be read
+---@field requests table<string, true> bare addresses that have asked to see our presence and have no answer
+---@field skipped integer contacts that are left out, since their address is none by RFC 7622
+
 ---@alias xmpp.FieldKind
 ---| "boolean" | "fixed" | "hidden" | "jid-multi" | "jid-single" | "list-multi" | "list-single" | "text-multi"
 ---| "text-private" | "text-single"
