@@ -1,5 +1,5 @@
--- cmd_account: the command's accounts, secrets, checks, console and bots, against xmpp.testing; and what is made from its
--- table. See cmd_spec for the rest.
+-- cmd_account: the command's accounts, secrets, checks, console and bots, against xmpp.testing; and what is made from
+-- its table. See cmd_spec for the rest.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
 local shell = require "spec.support.shell"
@@ -35,7 +35,8 @@ describe("the configuration", function()
     local sections = config.parse("# a comment\n\n[default]\njid = bot@example.net/cron\r\n"
       .. "password-command = pass show a=b # c\nport=5223\n\n [ other ] \n\tjid=me@example.org\n", "x")
     assert.same({
-      { name = "default", jid = "bot@example.net/cron", ["password-command"] = "pass show a=b # c", port = 5223, line = 3,
+      { name = "default", jid = "bot@example.net/cron", ["password-command"] = "pass show a=b # c", port = 5223,
+        line = 3,
         path = "x" },
       { name = "other", jid = "me@example.org", line = 8, path = "x" },
     }, sections)
@@ -192,7 +193,8 @@ describe("account", function()
     assert.equal(("[default]\njid = bot@example.net\npassword-file = %s/xmpp/default.password\n"):format(folder),
       shell.read(path))
     assert.equal("s3cret\n", shell.read(folder .. "/xmpp/default.password"))
-    assert.same({ "600", "600", "700" }, { mode(path), mode(folder .. "/xmpp/default.password"), mode(folder .. "/xmpp") })
+    assert.same({ "600", "600", "700" }, { mode(path), mode(folder .. "/xmpp/default.password"), mode(folder
+      .. "/xmpp") })
     assert.is_nil((w.stdout .. w.stderr):find("s3cret", 1, true))
     w = cmd.world { folder = folder, env = { XMPP_PASSWORD = false } }
     xmpp.spawn(function() cmd.run(w, { "account", "list" }, true) end)
@@ -214,14 +216,16 @@ describe("account", function()
   end))
 
   it("password replaces what was stored, and remove forgets it", around(function(t)
-    shell.succeed(("mkdir %s/xmpp && printf '[default]\\njid = bot@example.net\\npassword = old\\n# kept\\n\\n[other]\\njid = "
+    shell.succeed(("mkdir %s/xmpp && printf '[default]\\njid = bot@example.net\\npassword = old\\n# "
+      .. "kept\\n\\n[other]\\njid = "
       .. "c@d\\n' >%s/xmpp/config.lua"):format(folder, folder))
     local w = cmd.world { folder = folder, env = { XMPP_PASSWORD = false }, secret = "new" }
     shell.succeed(("chmod 600 %s/xmpp/config.lua"):format(folder))
     xmpp.spawn(function() cmd.run(w, { "account", "password" }, true) end)
     t:advance(6)
     assert.equal(0, w.status, w.stderr)
-    assert.equal(("[default]\npassword-file = %s/xmpp/default.password\njid = bot@example.net\n# kept\n\n[other]\njid = c@d\n")
+    assert.equal(("[default]\npassword-file = %s/xmpp/default.password\njid = bot@example.net\n# "
+      .. "kept\n\n[other]\njid = c@d\n")
       :format(folder), shell.read(folder .. "/xmpp/config.lua"))
     w = cmd.world { folder = folder }
     xmpp.spawn(function() cmd.run(w, { "account", "remove", "default" }, true) end)
@@ -444,14 +448,16 @@ describe("names on a terminal", function()
   local color = require "xmpp.color"
 
   -- XEP-0392, section 13: angle, red, green, blue
-  local VECTORS = { { "Romeo", 327.255249, 0.865, 0.000, 0.686 }, { "juliet@capulet.lit", 209.410400, 0.000, 0.515, 0.573 },
+  local VECTORS = { { "Romeo", 327.255249, 0.865, 0.000, 0.686 }, { "juliet@capulet.lit", 209.410400, 0.000, 0.515,
+    0.573 },
     { "😺", 331.199341, 0.872, 0.000, 0.659 }, { "council", 359.994507, 0.918, 0.000, 0.394 } }
 
   it("have the colours of XEP-0392", function()
     for _, v in ipairs(VECTORS) do
       local r, g, b = color.rgb(v[1])
       assert.is_true(math.abs(color.hue(v[1]) - v[2]) < 1e-4, v[1])
-      for i, c in ipairs { r, g, b } do assert.is_true(math.abs(c - v[i + 2]) < 0.001, ("%s %d: %f"):format(v[1], i, c)) end
+      for i, c in ipairs { r, g, b } do assert.is_true(math.abs(c - v[i + 2]) < 0.001, ("%s %d: %f"):format(v[1], i,
+        c)) end
     end
   end)
 
@@ -537,7 +543,8 @@ describe("what is made of the table", function()
       assert.truthy(b:find(" " .. long .. "[ \"]") or b:find('"' .. long .. "[ \"]"), where)
       local z = section(zsh, "\n    " .. command.name .. "%) ", ";;\n")
       assert.truthy(z:find(long .. "['}%[]"), where)
-      assert.truthy(fish:find(("'__fish_seen_subcommand_from %s' -l %s "):format(command.name, option[1]), 1, true), where)
+      assert.truthy(fish:find(("'__fish_seen_subcommand_from %s' -l %s "):format(command.name, option[1]), 1, true),
+        where)
     end)
     for _, command in ipairs(spec.commands) do
       for _, text in ipairs { bash, zsh, fish } do assert.truthy(text:find(command.name, 1, true)) end

@@ -156,7 +156,8 @@ describe("send", function()
     local ok, errors = objects(w.stdout), objects(w.stderr)
     assert.same({ "sent", ANNA }, { ok[1].type, ok[1].to })
     assert.is_nil(ok[2])
-    assert.same({ BERT, "item-not-found", "stanza" }, { errors[1].to, errors[1].error.condition, errors[1].error.layer })
+    assert.same({ BERT, "item-not-found", "stanza" }, { errors[1].to, errors[1].error.condition,
+      errors[1].error.layer })
     assert.equal("partly-done", errors[2].error.condition)
   end))
 
@@ -308,7 +309,8 @@ describe("listen", function()
     t:advance(6)
     local list = objects(w.stdout)
     assert.same({ type = "message", from = "anna@example.net/pc", to = "bot@example.net/cron", id = "m1", kind = "chat",
-      time = "2023-01-02T03:04:05Z", subject = "s", body = "say \"hi\" \\ \n\t☕", delayed = true, own = false }, list[1])
+      time = "2023-01-02T03:04:05Z", subject = "s", body = "say \"hi\" \\ \n\t☕", delayed = true, own = false },
+        list[1])
     assert.same({ "2023-11-14T22:13:20Z", false }, { list[2].time, list[2].delayed })
     assert.is_nil(list[3])
   end))
@@ -355,7 +357,8 @@ describe("listen", function()
     local w = cmd.world()
     cmd.start(w, { "listen", "--presence", "-W", "1" })
     t:expect { "presence", {}, { "priority", {}, "-1" } }
-    t:receive { "presence", { from = "anna@example.net/pc" }, { "show", {}, "away" }, { "status", {}, "tea\194\155[2J" } }
+    t:receive { "presence", { from = "anna@example.net/pc" }, { "show", {}, "away" }, { "status", {},
+      "tea\194\155[2J" } }
     assert.equal("22:13:20 anna@example.net/pc is away: tea\\u{9b}[2J\n", w.stdout)
     t:receive { "presence", { from = "anna@example.net/pc", type = "unavailable" } }
     assert.truthy(w.stdout:find("is unavailable\n$"), w.stdout)
@@ -466,7 +469,8 @@ describe("a question", function()
   end
 
   asks("version", { "query", { xmlns = "jabber:iq:version" } },
-    { "query", { xmlns = "jabber:iq:version" }, { "name", {}, "Ex\194\155odus" }, { "version", {}, "1.0" }, { "os", {}, "BSD" } },
+    { "query", { xmlns = "jabber:iq:version" }, { "name", {}, "Ex\194\155odus" }, { "version", {}, "1.0" }, { "os", {},
+      "BSD" } },
     "anna@example.net: Ex\\u{9b}odus 1.0 on BSD\n",
     { type = "version", from = ANNA, name = "Ex\194\155odus", version = "1.0", os = "BSD" })
 

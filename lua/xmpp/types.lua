@@ -495,8 +495,8 @@ function Conn:jid() end
 ---@field dropped integer stanzas that were thrown away, as nobody took them and max_queue was reached
 ---@field waiting integer calls that wait: of its handler and callbacks, of who hears of what was skipped or is logged
 ---@field tls_version string? "TLSv1.3"
----@field certificate_seconds number? how long the server's certificates were good for when they were looked at, the first
---- that ends; absent: none were looked at
+---@field certificate_seconds number? for how long the server's certificates were good when they were looked at, by
+--- the first that ends; absent: none were looked at
 ---@field took { dns: number, tcp: number, tls: number, login: number } seconds that connecting has taken, until the
 --- connection was ready or failed
 ---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?

@@ -28,7 +28,8 @@ local function reader(text)
   return input
 end
 
--- cmd.world { input = text, env = {}, tty = { [1] = true }, secret = what is typed, folder = where the configuration is }
+-- cmd.world { input = text, env = {}, tty = { [1] = true }, secret = what is typed, folder = where the configuration
+-- is }
 function cmd.world(o)
   o = o or {}
   local w = { sys = sys, argv = {}, input = reader(o.input), stdout = "", stderr = "", asked = {} }
@@ -48,7 +49,8 @@ function cmd.world(o)
   end
   function w.open(path)
     local given = (o.files or {})[path]
-    if given then return given, { mode = given.mode, uid = given.uid or sys.uid(), kind = "file", size = #given.text } end
+    if given then return given, { mode = given.mode, uid = given.uid or sys.uid(), kind = "file",
+      size = #given.text } end
     return sys.open(path)
   end
   function w.read(fd)

@@ -1,5 +1,5 @@
--- account: what is in the configuration, seen and changed. A password is asked for, tried, and stored where only its owner
--- reads it: in the desktop's keyring (secret-tool), or in a file of mode 0600.
+-- account: what is in the configuration, seen and changed. A password is asked for, tried, and stored where only its
+-- owner reads it: in the desktop's keyring (secret-tool), or in a file of mode 0600.
 
 local config = require "xmpp.cmd.config"
 local exit = require "xmpp.cmd.exit"
@@ -56,7 +56,8 @@ end
 
 local function password_path(world, name) return folder_of(world) .. "/" .. name .. ".password" end
 
-local function keyring(world) return world.env "DBUS_SESSION_BUS_ADDRESS" and require "xmpp.cmd.secret".is_there "secret-tool" end
+local function keyring(world) return world.env "DBUS_SESSION_BUS_ADDRESS"
+  and require "xmpp.cmd.secret".is_there "secret-tool" end
 
 -- By its standard input: nobody sees that.
 local function store_in_keyring(jid, password)
@@ -164,7 +165,8 @@ end
 
 function words.password(ctx)
   local account = config.account(ctx.world, ctx.args[2] or ctx.opts.account)
-  if not account.name then exit.raise("config", "no-account", "there is no such account: `xmpp account add` makes one") end
+  if not account.name then exit.raise("config", "no-account",
+    "there is no such account: `xmpp account add` makes one") end
   if account["password-command"] then
     exit.raise("config", "password-command", ("%s:%d: [%s] has a password-command: change the password there")
       :format(account.path, account.line, account.name))

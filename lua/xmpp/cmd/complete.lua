@@ -110,7 +110,8 @@ function M.zsh(spec)
     out[#out + 1] = ("    %s) _arguments \\"):format(command.name)
     zsh_options(spec.options(command), out)
     local words = words_of(command, spec)
-    local action = words ~= "" and ("(%s)"):format(words) or command.kinds and command.kinds[1] == "file" and "_files" or ""
+    local action = words ~= "" and ("(%s)"):format(words) or command.kinds and command.kinds[1] == "file" and "_files"
+      or ""
     out[#out + 1] = ("      '*:argument:%s' ;;"):format(action)
   end
   for _, line in ipairs { "  esac", "}", 'if [[ $zsh_eval_context[-1] == loadautofunc ]]; then _xmpp "$@"',
@@ -128,7 +129,8 @@ local function fish_option(option, condition)
   if option[3] then
     line = line .. (option.kind == "file" and " -r -F" or " -x")
     if option.choices then line = line .. " -a " .. fish_text(table.concat(option.choices, " ")) end
-    if option.kind == "account" then line = line .. " -a " .. fish_text "(xmpp account list 2>/dev/null | cut -d' ' -f1)" end
+    if option.kind == "account" then line = line .. " -a "
+      .. fish_text "(xmpp account list 2>/dev/null | cut -d' ' -f1)" end
   end
   return line .. " -d " .. fish_text(option[4])
 end

@@ -67,16 +67,19 @@ function M.parse(text, path)
     number = number + 1
     local name = line:match "^%s*%[%s*([%w_.@+-]+)%s*%]%s*$"
     local key, value = line:match "^%s*([%w_-]+)%s*=%s*(.-)%s*$"
-    if line:find "^%s*$" or line:find "^%s*#" then key = nil
-    elseif name then
-      if names[name] then fault(path, number, ("section [%s] is there already, in line %d"):format(name, names[name])) end
+    local is_empty = line:find "^%s*$" or line:find "^%s*#"
+    if not is_empty and name then
+      if names[name] then fault(path, number, ("section [%s] is there already, in line %d"):format(name,
+        names[name])) end
       names[name] = number
       section = { name = name, line = number, path = path }
       sections[#sections + 1] = section
-    elseif not key then fault(path, number, "'[section]', 'key = value' or '# comment' expected")
-    elseif not section then fault(path, number, ("'%s' stands in no section: begin with [default]"):format(key))
-    elseif section[key] ~= nil then fault(path, number, ("'%s' is there already in [%s]"):format(key, section.name))
-    else section[key] = check(path, number, key, value) end
+    elseif not is_empty and not key then fault(path, number, "'[section]', 'key = value' or '# comment' expected")
+    elseif not is_empty and not section then fault(path, number,
+      ("'%s' stands in no section: begin with [default]"):format(key))
+    elseif not is_empty and section[key] ~= nil then fault(path, number, ("'%s' is there already in [%s]"):format(key,
+      section.name))
+    elseif not is_empty then section[key] = check(path, number, key, value) end
   end
   for _, s in ipairs(sections) do
     if not s.jid then fault(path, s.line, ("section [%s] has no 'jid'"):format(s.name)) end
@@ -161,7 +164,8 @@ function M.account(world, name)
     exit.raise("config", "no-account",
       "there is no account yet: `xmpp account add you@example.net`, or give an address by -a")
   end
-  if not name then exit.raise("config", "no-account", ("%s has no section [default]: choose one by -a"):format(path)) end
+  if not name then exit.raise("config", "no-account",
+    ("%s has no section [default]: choose one by -a"):format(path)) end
   exit.raise("config", "no-account", ("there is no account '%s' in %s; did you mean '%s'?"):format(
     require "xmpp.cmd.escape".line(name), path, require "xmpp.options".nearest(name:sub(1, 30), names(sections))))
 end

@@ -1,6 +1,6 @@
--- console: a Lua prompt with a connection. A line that begins with < is sent as XML; what comes in is shown as it comes, or,
--- while a line is being written, behind it. On a terminal the line is edited by readline, where there is lua-readline; else
--- by the terminal's own line mode.
+-- console: a Lua prompt with a connection. A line that begins with < is sent as XML; what comes in is shown as it
+-- comes, or, while a line is being written, behind it. On a terminal the line is edited by readline, where there is
+-- lua-readline; else by the terminal's own line mode.
 
 local config = require "xmpp.cmd.config"
 local escape = require "xmpp.cmd.escape"
@@ -153,8 +153,8 @@ local function take(self, line)
   self.begun = evaluate(self, text) and text or nil
 end
 
--- Editors: show (a line is asked for), aside (something is written meanwhile), cancel (the line is given up), read (there
--- is input), is_busy (something is typed), remember (a line), stop.
+-- Editors: show (a line is asked for), aside (something is written meanwhile), cancel (the line is given up), read
+-- (there is input), is_busy (something is typed), remember (a line), stop.
 
 local function completions(self)
   return function(text, from, to)

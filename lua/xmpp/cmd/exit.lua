@@ -2,7 +2,8 @@
 -- of its own, so that a script can tell what to do; `xmpp help` and the man page list them.
 
 local M = {
-  DONE = 0, REFUSED = 1, USAGE = 2, CONFIG = 3, DNS = 4, TCP = 5, TLS = 6, LOGIN = 7, TIMEOUT = 8, INPUT = 9, PARTLY = 10,
+  DONE = 0, REFUSED = 1, USAGE = 2, CONFIG = 3, DNS = 4, TCP = 5, TLS = 6, LOGIN = 7, TIMEOUT = 8, INPUT = 9,
+    PARTLY = 10,
   OUTPUT = 11, INTERNAL = 70, INTERRUPTED = 130, PIPE = 141,
 }
 
@@ -61,11 +62,13 @@ end
 ---@return table? fields
 function M.explain(err)
   if type(err) ~= "table" then
-    return M.INTERNAL, tostring(err), { layer = "internal", condition = "internal", text = tostring(err), retry = false }
+    return M.INTERNAL, tostring(err), { layer = "internal", condition = "internal", text = tostring(err),
+      retry = false }
   end
   if err.quiet then return err.status end
   local status = err.condition == "EPIPE" and err.layer == "output" and M.PIPE or LAYERS[err.layer] or M.INTERNAL
-  return status, describe(err), { layer = err.layer, condition = err.condition, text = err.text, retry = err.retry or false }
+  return status, describe(err), { layer = err.layer, condition = err.condition, text = err.text, retry = err.retry
+    or false }
 end
 
 return M

@@ -57,7 +57,8 @@ local function heard(ctx, conn, x)
   end
   local inner = xexpr.is_carbon(x, conn) and xexpr.unwrap_carbon(x, conn)
   local message = inner or x
-  return show_message(ctx, message, xexpr.is_own(message, conn), (xexpr.is_delayed(x) or xexpr.is_delayed(message)) and true or false)
+  return show_message(ctx, message, xexpr.is_own(message, conn), (xexpr.is_delayed(x) or xexpr.is_delayed(message))
+    and true or false)
 end
 
 -- What belongs to a session, and is to be said in each.
@@ -77,13 +78,33 @@ local function tell_state(ctx, state, err)
   end
 end
 
+-- In a room, which is entered again when the link was lost, until it puts us out for good.
+local function listen_in_room(ctx, conn, ended, said)
+  local room, err = require "xmpp.cmd.room".join(ctx, conn, ctx.opts.room)
+  if not room then return nil, err end
+  room:on("message", function(m)
+    local from = m.from and require "xmpp".jid(m.from)
+    if not m.history and (not ctx.from or from == ctx.from) then said(room, m) end
+  end)
+  room:on("removed", function(why)
+    if why.returns then return end
+    ended:reject(exit.error("lost", "removed", ("%s has put us out%s"):format(room.jid,
+      why.reason and ": " .. why.reason or "")))
+  end)
+  conn:set_handler()
+  return room
+end
+
+local function read_from(ctx)
+  local why
+  if not ctx.opts.from then return end
+  ctx.from, why = require "xmpp".jid(ctx.opts.from)
+  if not ctx.from then exit.raise("usage", "jid-malformed", "--from: " .. why.text) end
+end
+
 function M.run(ctx)
   local xmpp = require "xmpp"
-  if ctx.opts.from then
-    local why
-    ctx.from, why = xmpp.jid(ctx.opts.from)
-    if not ctx.from then exit.raise("usage", "jid-malformed", "--from: " .. why.text) end
-  end
+  read_from(ctx)
   local conn, err = ctx:connect { reconnect = true }
   if not conn then return nil, err end
   local ended, n = xmpp.promise(), 0
@@ -97,13 +118,22 @@ function M.run(ctx)
     if state == "closed" then return ended:reject(why or exit.error("lost", "closed", "the connection has ended")) end
     safely(tell_state, ctx, state, why)
   end)
-  conn:on("session", function() begin(ctx, conn) end)
-  conn:set_handler(function(x)
-    if x[1] == "iq" or not safely(heard, ctx, conn, x) then return end
-    n = n + 1
+  local function count(shown)
+    n = n + (shown and 1 or 0)
     if n == ctx.opts.count then ended:resolve(0) end
-  end)
-  begin(ctx, conn)
+  end
+  if ctx.opts.room then
+    local room, why = listen_in_room(ctx, conn, ended, function(room, m)
+      count(safely(require "xmpp.cmd.room".show, ctx, room, m))
+    end)
+    if not room then return nil, why end
+  else
+    conn:on("session", function() begin(ctx, conn) end)
+    conn:set_handler(function(x)
+      if x[1] ~= "iq" then count(safely(heard, ctx, conn, x)) end
+    end)
+    begin(ctx, conn)
+  end
   if ctx.opts.within then
     xmpp.after(ctx.opts.within, function()
       ended:reject(exit.error("timeout", "timeout", ("%d messages came within %g seconds"):format(n, ctx.opts.within)))

@@ -85,21 +85,26 @@ local ACCOUNTS = {
   .. "password-command, password-file or password. An address that is given by -a needs no configuration. "
   .. "A jid without a resource has one of its own each time, so that two runs do not push each other out.",
   "The password comes from the first of these that is there: the descriptor of --password-fd, the file that "
-  .. "XMPP_PASSWORD_FILE names, XMPP_PASSWORD, password-command (the first line that it writes), password-file, password, "
+  .. "XMPP_PASSWORD_FILE names, XMPP_PASSWORD, password-command (the first line that it writes), password-file, "
+  .. "password, "
   .. "the desktop's keyring (secret-tool lookup service xmpp jid JID), the systemd credential xmpp, the terminal. "
   .. "There is no option for the password itself, as everybody on the machine can read the words of a command. "
   .. "A file with a password that others may read, or that is another user's, is refused.",
 }
 
 local EXAMPLE = {
-  "[default]", "jid = bot@example.net", "password-command = pass show xmpp/bot", "", "[work]", "jid = me@example.org/desk",
+  "[default]", "jid = bot@example.net", "password-command = pass show xmpp/bot", "", "[work]",
+    "jid = me@example.org/desk",
   "password-file = ~/.secret/xmpp",
 }
 
 local OUTPUT = {
-  "For people a line is a thing; names have the colours of XEP-0392 on a terminal. What strangers say is shown with its "
-  .. "control characters and bidirectional overrides escaped. With --json each line is an object, and errors are on standard "
-  .. "error as {\"error\":{\"condition\",\"layer\",\"retry\",\"text\"}}, with \"to\" where it is one recipient's. Times are UTC, as "
+  "For people a line is a thing; names have the colours of XEP-0392 on a terminal. What strangers say is shown "
+  .. "with its "
+  .. "control characters and bidirectional overrides escaped. With --json each line is an object, and errors "
+  .. "are on standard "
+  .. "error as {\"error\":{\"condition\",\"layer\",\"retry\",\"text\"}}, with \"to\" where it is one "
+  .. "recipient's. Times are UTC, as "
   .. "RFC 3339 has them. Keys are not renamed; more may come.",
 }
 
@@ -107,6 +112,10 @@ M.KEYS = {
   { "message", "from, to, id, kind (chat, groupchat, ...), time, subject, body, delayed, own; with -v stanza" },
   { "presence", "from, show (available, away, ..., unavailable), status" },
   { "state", "state (waiting, ready), error" },
+  { "contact", "jid, name, subscription (none, to, from, both), ask, groups, approved" },
+  { "room", "jid, name" },
+  { "occupant", "room, nick, jid, role, affiliation, show, status" },
+  { "field", "var, kind, value, label" },
   { "sent", "to, id, receipt" },
   { "ping", "from, n, seconds" },
   { "info", "from, identities, features" },
@@ -129,8 +138,10 @@ local ENVIRONMENT = {
 }
 
 local EXAMPLES = {
-  { "An account, then a message:", { "xmpp account add you@example.net", "echo hello | xmpp send someone@example.net" } },
-  { "Tell a room of a failed job:", { "backup || xmpp send -r ops@rooms.example.net -- backup failed on $(hostname)" } },
+  { "An account, then a message:", { "xmpp account add you@example.net",
+    "echo hello | xmpp send someone@example.net" } },
+  { "Tell a room of a failed job:",
+    { "backup || xmpp send -r ops@rooms.example.net -- backup failed on $(hostname)" } },
   { "Wait for one message, ten seconds at most:", { "xmpp listen --priority 0 -n 1 -W 10" } },
   { "A Nagios check:", { "xmpp check -a monitor -w 1 -c 3 --cert-days 21" } },
 }
@@ -161,7 +172,8 @@ end
 --- The page.
 ---@return string
 function M.page()
-  local out = { ".\\\" Made from lua/xmpp/cmd/spec.lua by make man.", ".Dd " .. spec.date, ".Dt XMPP 1", ".Os", ".Sh NAME",
+  local out = { ".\\\" Made from lua/xmpp/cmd/spec.lua by make man.", ".Dd " .. spec.date, ".Dt XMPP 1", ".Os",
+    ".Sh NAME",
     ".Nm xmpp", ".Nd send, hear and look into XMPP from a shell", ".Sh SYNOPSIS", ".Nm", ".Ar subcommand",
     ".Op Ar option ...", ".Op Ar argument ...", ".Nm", ".Fl \\-version", ".Sh DESCRIPTION", "The", ".Nm",
     "command talks to an XMPP server for shells, cron jobs and monitors." }

@@ -79,6 +79,11 @@ local function take(parsed, option, value, as)
   end
   local v, why = kinds[option.kind or "text"](value, option)
   if v == nil then return nil, ("option '%s': %s, got '%s'"):format(as, why, shown(value)) end
+  if option.many then
+    local list = parsed.opts[option[1]] or {}
+    list[#list + 1] = v
+    v = list
+  end
   parsed.opts[option[1]] = v
   return true
 end
@@ -146,8 +151,9 @@ local function check_arguments(parsed)
       command.usage)
   end
   local words = command.words and set_of(command.words, 1)
-  if words and not words[args[1]] then
-    return nil, ("there is no '%s %s'; did you mean '%s'?"):format(command.name, shown(args[1]), nearest(args[1], words))
+  if words and args[1] and not words[args[1]] then
+    return nil, ("there is no '%s %s'; did you mean '%s'?"):format(command.name, shown(args[1]), nearest(args[1],
+      words))
   end
   return true
 end

@@ -1,6 +1,6 @@
--- run: a bot in a file, with a connection that it need not make. It ends in order by TERM and INT, by xmpp.quit([status]),
--- or when the connection is closed for good; with --reload it is begun anew, in the same session, when its file has
--- changed or by HUP.
+-- run: a bot in a file, with a connection that it need not make. It ends in order by TERM and INT, by
+-- xmpp.quit([status]), or when the connection is closed for good; with --reload it is begun anew, in the same
+-- session, when its file has changed or by HUP.
 
 local exit = require "xmpp.cmd.exit"
 
@@ -53,7 +53,8 @@ local function log_function(ctx)
   return function(...)
     local out = {}
     for i = 1, select("#", ...) do out[i] = tostring((select(i, ...))) end
-    ctx.world.err(("%s %s\n"):format(os.date "%Y-%m-%d %H:%M:%S", require "xmpp.cmd.escape".line(table.concat(out, " "))))
+    ctx.world.err(("%s %s\n"):format(os.date "%Y-%m-%d %H:%M:%S", require "xmpp.cmd.escape".line(table.concat(out,
+      " "))))
   end
 end
 

@@ -137,7 +137,8 @@ local function wait_for_receipts(ctx, posts)
       ctx.changed = xmpp.promise()
       local left = latest - core.now()
       if left <= 0 or not ctx.changed:wait(left) then
-        p.err = exit.error("timeout", "no-receipt", ("the server has it, but no client of %s has said within %g seconds "
+        p.err = exit.error("timeout", "no-receipt",
+          ("the server has it, but no client of %s has said within %g seconds "
           .. "that it came"):format(p.to, ctx.timeout))
       end
     end
@@ -216,9 +217,12 @@ local function check_recipients(ctx)
   end
 end
 
+M.text = whole_text
+
 function M.run(ctx)
   local opts = ctx.opts
-  if #ctx.args == 0 and not opts.raw then exit.raise("usage", "no-recipient", "to whom? usage: xmpp send TO... [-- TEXT]") end
+  if #ctx.args == 0 and not opts.raw then exit.raise("usage", "no-recipient",
+    "to whom? usage: xmpp send TO... [-- TEXT]") end
   check_recipients(ctx)
   if opts.raw then
     local posts = {}
@@ -228,7 +232,7 @@ function M.run(ctx)
     end
     return send_posts(ctx, posts)
   end
-  if opts.room then return require "xmpp.cmd.room".send(ctx, whole_text(ctx)) end
+  if opts.room then return require "xmpp.cmd.room".send(ctx, ctx.args, whole_text(ctx)) end
   if opts.lines then return send_lines(ctx) end
   local text, posts = whole_text(ctx), {}
   for i, to in ipairs(ctx.args) do posts[i] = message(ctx, to, text) end

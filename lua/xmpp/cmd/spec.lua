@@ -1,12 +1,13 @@
 -- spec: the one table of what the command has. From it are made what takes its words apart (parse.lua), `xmpp help`
 -- (help.lua), the man page (man.lua) and the completions (complete.lua); a test compares them.
 --
--- An option is { long, short or false, placeholder or false (none: it is a flag), help, kind = ..., choices = ... };
--- kinds of values: "text" (the default), "count" (a whole number from 1), "number", "seconds", "fd", "port", "file",
--- "jid", "account", "choice", "choices" (several, by commas). A command has `usage` (its arguments, for people),
--- `min` and `max` of them (max = math.huge: any number), `words` (what the first may be: name, arguments, help),
--- `rest` (what follows "--" is its own), `stops` (what follows the first argument is its own), `offline` (it connects
--- nowhere), `kinds` (what its arguments are: for completion), `text` (paragraphs for the man page).
+-- An option is { long, short or false, placeholder or false (none: it is a flag), help, kind = ..., choices = ...,
+-- many = ... }; kinds of values: "text" (the default), "count" (a whole number from 1), "number", "seconds", "fd",
+-- "port", "file", "jid", "account", "choice", "choices" (several, by commas). A command has `usage` (its arguments,
+-- for people), `min` and `max` of them (max = math.huge: any number), `words` (what the first may be: name,
+-- arguments, help), `rest` (what follows "--" is its own), `stops` (what follows the first argument is its own),
+-- `offline` (it connects nowhere), `kinds` (what its arguments are: for completion), `text` (paragraphs for the man
+-- page).
 
 local HUGE = math.huge
 
@@ -42,8 +43,10 @@ spec.commands = {
       { "wait", false, "WHAT", "receipt: wait until TO's client says that it has it (XEP-0184)", kind = "choice",
         choices = { "receipt" } },
     }, text = {
-      "The text is what follows --, else FILE, else standard input. The status is 0 only when the server has acknowledged "
-      .. "the message (XEP-0198, or an answer behind it) and nobody has sent it back meanwhile; in a room, when the room "
+      "The text is what follows --, else FILE, else standard input. The status is 0 only when the server has "
+      .. "acknowledged "
+      .. "the message (XEP-0198, or an answer behind it) and nobody has sent it back meanwhile; in a room, when "
+      .. "the room "
       .. "has said it to all. A text over 64 KiB is refused.",
     } },
   { name = "listen", summary = "show what comes in", usage = "", min = 0, max = 0, options = {
@@ -51,11 +54,15 @@ spec.commands = {
       { "within", "W", "SECONDS", "end after so long, with status 8", kind = "seconds" },
       { "from", false, "JID", "only what this address (with or without resource) says", kind = "jid" },
       { "presence", false, false, "be available, with priority -1, and show presence" },
+      { "room", false, "ROOM", "what is said in a room instead", kind = "jid" },
+      { "nick", false, "NICK", "the name in the room (the account's)" },
       { "priority", false, "N", "be available with this priority; from 0 on, messages to the account come here",
         kind = "priority" },
     }, text = {
-      "Without --presence or --priority nobody sees that this listens, and what comes is what is sent to its full address "
-      .. "and copies of what the account's other clients get and send (XEP-0280). It connects again when the link is lost. "
+      "Without --presence or --priority nobody sees that this listens, and what comes is what is sent to its "
+      .. "full address "
+      .. "and copies of what the account's other clients get and send (XEP-0280). It connects again when the "
+      .. "link is lost. "
       .. "Nothing is answered.",
     } },
   { name = "ping", summary = "is it there, and how far away", usage = "[JID]", min = 0, max = 1, kinds = { "jid" },
@@ -74,6 +81,35 @@ spec.commands = {
   { name = "time", summary = "what time it has", usage = "JID", min = 1, max = 1, kinds = { "jid" }, options = {} },
   { name = "last", summary = "since when it is idle, away or up", usage = "[JID]", min = 0, max = 1,
     kinds = { "jid" }, options = {} },
+  { name = "roster", summary = "the account's contacts", usage = "[WORD [JID]]", min = 0, max = 3, kinds = { "jid" },
+    words = {
+      { "list", "", "all of them (what is done without a word)" },
+      { "add", "JID", "put one there, or change its name and groups" },
+      { "remove", "JID", "take one away" },
+      { "subscribe", "JID [TEXT]", "ask to see its presence" },
+      { "unsubscribe", "JID", "see its presence no more" },
+      { "approve", "JID", "let it see ours" },
+      { "deny", "JID", "don't let it" },
+    }, options = {
+      { "name", false, "NAME", "with add: what it is called" },
+      { "group", false, "GROUP", "with add: the groups it is in; with list: only of these", many = true },
+    } },
+  { name = "muc", summary = "rooms", usage = "WORD [ROOM...] [-- TEXT]", min = 1, max = HUGE, rest = true,
+    words = {
+      { "join", "ROOM", "be there, and show what is said" },
+      { "send", "ROOM... [-- TEXT]", "as send --room" },
+      { "list", "[SERVICE]", "the rooms of a service (the server's)" },
+      { "who", "ROOM", "who is there" },
+      { "history", "ROOM", "what was said last" },
+      { "invite", "ROOM JID [REASON]", "invite somebody" },
+      { "config", "ROOM [VAR=VALUE...]", "how it is configured, or configure it" },
+    }, options = {
+      { "nick", false, "NICK", "the name in the room (the account's)" },
+      { "count", "n", "N", "with join: end after N messages; with history: so many (20)", kind = "count" },
+      { "within", "W", "SECONDS", "with join: end after so long, with status 8", kind = "seconds" },
+      { "file", "f", "FILE", "with send: read the text from FILE", kind = "file" },
+      { "subject", false, "TEXT", "with send: the message's subject" },
+    } },
   { name = "check", summary = "is all well: for Nagios and Prometheus", usage = "[JID|DOMAIN]", min = 0, max = 1,
     kinds = { "jid" }, usage_status = 3, options = {
       { "warning", "w", "SECONDS", "a step that takes longer is a WARNING (1)", kind = "seconds" },
@@ -84,12 +120,14 @@ spec.commands = {
         choices = { "dns", "tcp", "tls", "login", "ping", "echo" } },
       { "prometheus", false, false, "write metrics instead, for the node exporter's textfile collector" },
     }, text = {
-      "A DOMAIN is looked at without logging in: dns, tcp and tls. The status is Nagios's: 0 OK, 1 WARNING, 2 CRITICAL, 3 "
+      "A DOMAIN is looked at without logging in: dns, tcp and tls. The status is Nagios's: 0 OK, 1 WARNING, 2 "
+      .. "CRITICAL, 3 "
       .. "UNKNOWN, which wrong usage and a faulty configuration are, too.",
     } },
   { name = "console", summary = "a Lua prompt with a connection", usage = "", min = 0, max = 0, options = {},
     text = {
-      "Lua with conn, xmpp and xexpr in it; a line that begins with < is sent as XML; what comes in is shown. A line that "
+      "Lua with conn, xmpp and xexpr in it; a line that begins with < is sent as XML; what comes in is shown. A "
+      .. "line that "
       .. "begins with a space is not kept in the history.",
     } },
   { name = "run", summary = "run a bot", usage = "BOT.lua [ARG...]", min = 1, max = HUGE, stops = true,
