@@ -187,7 +187,7 @@ lint:
 	@for cc in gcc clang; do \
 	  printf '%s\n' c/core/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) -Wconversion -Wno-sign-conversion $(CORE_CFLAGS) || exit 1; \
 	  for lua in lua5.4 $(OTHER_LUAS); do \
-	    printf '%s\n' c/bind/*.c c/embed/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua) -Ic/core -Ic/bind || exit 1; \
+	    printf '%s\n' c/bind/*.c c/embed/*.c c/cmd/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua) -Ic/core -Ic/bind || exit 1; \
 	  done; \
 	done
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-lint SO=build-lint/core.so CFLAGS=-O3 WERROR=-Werror all

@@ -345,7 +345,7 @@ describe("console", function()
   it("evaluates, and shows what comes of it", around(function(t)
     local w = console(t, "1 + 1\nx = 5\nx\nfor i = 1, 2 do\nprint(i)\nend\n{ 'a', b = 'c\\27' }\nconn:jid()\n")
     assert.equal(0, w.status)
-    assert.equal("2\n5\n1\n2\n{ \"a\", b = \"c\\27\" }\nbot@example.net/cron\n", w.stdout)
+    assert.equal("2\n5\n1\n2\n{ \"a\", b = \"c\\x1b\" }\nbot@example.net/cron\n", w.stdout)
   end))
 
   it("tells of mistakes, and goes on", around(function(t)

@@ -281,6 +281,8 @@ function Jid:with_resource(resource) end
 --- bytes that may wait to be sent or acknowledged; that were received and not taken; and that handlers and callbacks
 --- wait with, of which each is counted with 2 KiB besides its stanza (10 MiB)
 ---@field max_queue? integer
+--- called in a coroutine as soon as it connects: the connection isn't ready, but can be watched and stopped (none)
+---@field on_open? fun(conn: xmpp.Conn)
 --- gets the XML that goes out and comes in, secrets masked as the README has it (none)
 ---@field log? fun(direction: "out"|"in", text: string)
 

@@ -63,7 +63,7 @@ local function pretty(self, x)
 end
 
 local function inspect(self, v, depth)
-  if type(v) == "string" then return ("%q"):format(v):gsub("[%c\128-\255]+", escape.line) end
+  if type(v) == "string" then return '"' .. escape.line((v:gsub('["\\]', "\\%0"))) .. '"' end
   if type(v) ~= "table" or getmetatable(v) or depth == 0 then return escape.line(tostring(v)) end
   local out, n = {}, 0
   for key, inner in pairs(v) do
