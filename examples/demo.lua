@@ -251,7 +251,8 @@ local function shell(command)
   assert(status == "0", "the command failed")
 end
 
-step("The same from the shell", "The command `xmpp` is made of all this. Its status is 0 when it is done: of a message, "
+step("The same from the shell",
+  "The command `xmpp` is made of all this. Its status is 0 when it is done: of a message, "
   .. "when the server has acknowledged it.", function()
   shell "echo 'Hello from the shell' | xmpp send alice@xmpp.test"
   shell "xmpp version"

@@ -360,6 +360,16 @@ describe("console", function()
     t:expect { "message", { to = ANNA }, { "body", {}, "hi" } }
   end))
 
+  it("keeps what was typed for its owner, but for what begins with a space", around(function(t)
+    shell.in_folder(function(folder)
+      local w = cmd.world { input = "1\n 2\n1\n1\n3\n", tty = { [0] = true }, folder = folder }
+      w.sys = setmetatable({ poll = function() t:next() return true end }, { __index = w.sys })
+      cmd.run(w, { "console" })
+      assert.equal("1\n3\n", shell.read(folder .. "/xmpp/history"))
+      assert.equal("600\n700\n", shell.succeed(("stat -c %%a %s/xmpp/history %s/xmpp"):format(folder, folder)))
+    end)
+  end))
+
   it("has the toolkit at hand, and waits for answers", around(function(t)
     t:on({ "iq", {}, { "query", { xmlns = "jabber:iq:version" } } }, function()
       return { "query", { xmlns = "jabber:iq:version" }, { "name", {}, "Server" }, { "version", {}, "7" } }

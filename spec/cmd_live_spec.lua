@@ -164,6 +164,38 @@ describe("the command", function()
       assert.matches("^XMPP CRITICAL %- tcp: tcp: ECONNREFUSED", text)
     end)
 
+    it("talks in rooms, and knows who is there", function()
+      local room_jid = "cmd@conference.xmpp.test"
+      local text, status = run(("xmpp send -r %s -- hello"):format(room_jid))
+      assert.equal(1, status, text)
+      assert.matches("there was no room", text)
+      local bob = login(s, "bob", "desk")
+      local room = assert(require "xmpp.muc".join(bob, room_jid, "bobby", { create = "default" }))
+      text, status = run(("echo 'hello all' | xmpp send -r --nick shell %s"):format(room_jid))
+      assert.equal(0, status, text)
+      text, status = run(("xmpp muc who --json %s"):format(room_jid))
+      assert.equal(0, status, text)
+      assert.equal("bobby", cjson.decode(text).nick)
+      text, status = run(("xmpp muc history --json -n 5 %s"):format(room_jid))
+      assert.equal(0, status, text)
+      assert.equal("hello all", cjson.decode(text:match "[^\n]+").body)
+      room:leave()
+      bob:stop()
+    end)
+
+    it("changes the roster", function()
+      local text, status = run [[
+        xmpp roster add carol@xmpp.test --name Carol --group a --group b && xmpp roster --json && \
+          xmpp roster remove carol@xmpp.test && xmpp roster list]]
+      assert.equal(0, status, text)
+      assert.same({ type = "contact", jid = "carol@xmpp.test", name = "Carol", subscription = "none",
+        groups = { "a", "b" } }, cjson.decode(text))
+      if s.name ~= "prosody" then return end -- ejabberd removes who isn't there
+      text, status = run "xmpp roster remove carol@xmpp.test"
+      assert.equal(1, status, text)
+      assert.matches("item%-not%-found", text)
+    end)
+
     describe("tells nobody a secret:", function()
       -- What anybody on the machine can read of a process of the command's, which listens.
       local function seen(more)

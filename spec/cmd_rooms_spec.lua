@@ -70,11 +70,17 @@ describe("send --room", function()
     assert.truthy(w.stderr:find("there was no room", 1, true), w.stderr)
   end))
 
-  it("refuses an address with a nick", function()
+  it("wants to know which", function()
     local w = cmd.world()
     assert.is_true(cmd.run(w, { "muc", "who" }) == 2)
     assert.truthy(w.stderr:find("usage: xmpp muc who ROOM", 1, true), w.stderr)
   end)
+
+  it("refuses an address with a nick, which would be a person there", around(function(t)
+    local w = run(t, cmd.world(), { "send", "-r", TEA .. "/anna", "--", "hello" })
+    assert.equal(2, w.status)
+    assert.truthy(w.stderr:find("a room's address has no nick", 1, true), w.stderr)
+  end))
 end)
 
 describe("a room that is listened to", function()

@@ -239,6 +239,7 @@ describe("send", function()
 
   it("refuses what is no text, before it connects, with 9", function()
     input_refused("a text has 64 KiB at most", { "send", ANNA }, { input = ("x"):rep(65537) })
+    input_refused("a text has 64 KiB at most", { "send", ANNA, "--", ("x"):rep(65537) })
     input_refused("upload", { "send", ANNA }, { input = ("x"):rep(65537) })
     input_refused("the input is empty", { "send", ANNA }, { input = "\n" })
     input_refused("no text that XMPP can carry", { "send", ANNA, "--", "a\7" })
@@ -272,6 +273,7 @@ describe("listen", function()
     t:receive(message "hello")
     t:receive { "message", { from = ANNA }, { "composing", { xmlns = "http://jabber.org/protocol/chatstates" } } }
     t:receive(message("oops", { type = "error" }))
+    t:receive { "presence", { from = "anna@example.net/pc" } }
     assert.equal("22:13:20 anna@example.net/pc: hello\n", w.stdout)
     assert.is_nil(w.status)
     t:receive(message "world")
@@ -431,6 +433,14 @@ describe("a question", function()
     for line in w.stdout:gmatch "[^\n]+" do lines[#lines + 1] = line:gsub("%d+%.%d", "N") end
     assert.same({ "anna@example.net: N ms", "anna@example.net: N ms", "anna@example.net: N ms",
       "anna@example.net: 3 sent, 3 answered; least N ms, mean N ms, most N ms" }, lines)
+  end))
+
+  it("says nothing by -q", around(function(t)
+    local w = cmd.world()
+    cmd.start(w, { "ping", "-q", "-n", "1", ANNA })
+    t:expect { "iq", { to = ANNA } }
+    t:advance(6)
+    assert.same({ 0, "", "" }, { w.status, w.stdout, w.stderr })
   end))
 
   it("by ping ends with 1 for an error, and with 8 for none", around(function(t)

@@ -26,6 +26,7 @@ end
 ---@param text string its strangers' parts escaped already
 ---@param object? { [1]: string, [2]: any }[]
 function Context:say(text, object)
+  if self.quiet then return end
   if self.json then
     if object then self.world.out(require "xmpp.cmd.json".line(object)) end
     return

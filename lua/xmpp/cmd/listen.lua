@@ -65,7 +65,8 @@ end
 local function begin(ctx, conn)
   conn:send_callback({ "iq", { type = "set" }, { "enable", { xmlns = CARBONS } } }, function() end)
   local priority = ctx.opts.priority or ctx.opts.presence and -1
-  if priority then conn:send { "presence", {}, { "priority", {}, tostring(priority) } } end
+  if not priority then return end
+  conn:send({ "presence", {}, { "priority", {}, tostring(priority) } }, { session = true })
 end
 
 local function tell_state(ctx, state, err)

@@ -40,11 +40,11 @@ local function paragraph(out, text)
   end
 end
 
-local function usage(out, text)
-  if text == "" then return end
+-- Arguments as a macro's: what ends in a bracket or a dot must not be taken for punctuation.
+local function arguments(text)
   local words = {}
   for piece in text:gmatch "%S+" do words[#words + 1] = word(piece):gsub("[%]%.]$", "%0\\&") end
-  out[#out + 1] = ".Ar " .. table.concat(words, " ")
+  return ".Ar " .. table.concat(words, " ")
 end
 
 local function options(out, list)
@@ -63,7 +63,7 @@ local function command_section(out, command)
   out[#out + 1] = ".Nm xmpp"
   out[#out + 1] = ".Cm " .. word(command.name)
   out[#out + 1] = ".Op Ar option ..."
-  usage(out, command.usage)
+  if command.usage ~= "" then out[#out + 1] = arguments(command.usage) end
   out[#out + 1] = ".Pp"
   out[#out + 1] = plain(command.summary:sub(1, 1):upper() .. command.summary:sub(2)) .. "."
   for _, text in ipairs(command.text or {}) do paragraph(out, text) end
@@ -71,7 +71,7 @@ local function command_section(out, command)
     out[#out + 1] = ".Bl -tag -width Ds"
     for _, entry in ipairs(command.words) do
       out[#out + 1] = ".It Cm " .. word(entry[1])
-      if entry[2] ~= "" then out[#out] = out[#out] .. " Ar " .. plain(entry[2]) end
+      if entry[2] ~= "" then out[#out] = out[#out] .. " " .. arguments(entry[2]):sub(2) end
       out[#out + 1] = plain(entry[3]:sub(1, 1):upper() .. entry[3]:sub(2)) .. "."
     end
     out[#out + 1] = ".El"

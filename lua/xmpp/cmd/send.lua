@@ -18,7 +18,10 @@ end
 
 local function source(ctx)
   local path = ctx.opts.file
-  if not path or path == "-" then return ctx.world.input end
+  if not path or path == "-" then
+    if ctx.world.is_tty(0) then ctx:note "type what is to be sent, and Ctrl-D behind it" end
+    return ctx.world.input
+  end
   local fd, why = ctx.world.open(path)
   if not fd then exit.raise("input", "unreadable", ("%s can't be read: %s"):format(path, tostring(why))) end
   return require "xmpp.cmd.world".reader(fd)

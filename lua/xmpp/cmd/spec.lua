@@ -144,7 +144,7 @@ spec.commands = {
       { "check", "[NAME]", "log in" },
       { "password", "[NAME]", "ask for the password, and store it" },
       { "remove", "NAME", "forget it, and a password that was stored for it" },
-    }, options = {}, offline_words = { list = true } },
+    }, options = {} },
   { name = "completion", summary = "completions for a shell", usage = "SHELL", min = 1, max = 1, offline = true,
     words = { { "bash", "", "" }, { "zsh", "", "" }, { "fish", "", "" } }, options = {}, text = {
       "For bash: eval \"$(xmpp completion bash)\" in ~/.bashrc.",
