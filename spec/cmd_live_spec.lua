@@ -107,8 +107,8 @@ describe("the command", function()
     describe("listen", function()
       it("hears what is sent, as JSON that others read", function()
         local text, status = run [[
-          xmpp listen -a bob --json -n 2 -W 30 & pid=$!
-          until xmpp send bob@xmpp.test/here -- ready; do sleep 0.2; done
+          xmpp listen -a bob -v --json -n 1 -W 30 2>$HOME/log & pid=$!
+          until_there carbons
           xmpp send bob@xmpp.test/here -- 'say "hi"'
           wait $pid]]
         assert.equal(0, status, text)
