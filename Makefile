@@ -140,11 +140,11 @@ JOBS ?= 3
 # For 5.4 everything. The core's object files are the same whatever the Lua, so LuaJIT is spared what tries only them, and
 # what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
-NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,bench build certs chat_live cmd_live discovery expat faults hostility links \
+NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,bench build certs chat_live cmd_certificate cmd_live discovery expat faults hostility links \
   memory muc_live newer pipelining poison remember roster_live sasl secrets soak starttls)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add await bytes callback caps chat chat_words clock disco engine ext \
-  finalizer form info iq listen loop luas message muc_message muc_owner presence promise queue refusals reload response \
-  roster roundtrip sandbox seed serial service skipped spelling tap testing time who xexpr)
+  finalizer form info iq listen loop luas message muc_message muc_owner on_open presence promise queue refusals reload \
+  response roster roundtrip sandbox seed serial service skipped spelling tap testing time who xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
 HOSTILE = spec/support/hostile/run
@@ -162,7 +162,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
 # build modules of their own. gcc 12's sanitizer takes a guess at where a library's thread-local variables lie; a wrong one
 # ends the leak check, so it is told not to.)
-NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,bench build chat_live cmd_live expat memory rock roster_live secrets)
+NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,bench build chat_live cmd_certificate cmd_live expat memory rock roster_live secrets)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs

@@ -424,20 +424,6 @@ describe("the command", function()
       end)
     end)
   end)
-
-  server.each(function(s)
-    before_each(function() configure(s) end)
-
-    it("warns of a certificate that ends soon", function()
-      local text, status = run "xmpp check"
-      assert.equal(1, status, text)
-      assert.matches("^XMPP WARNING %- certificate ends in 9 days | .*cert=9d;14;7\n$", text)
-      text, status = run "xmpp check --cert-days 30"
-      assert.equal(2, status, text)
-      text, status = run "xmpp check --cert-days 5"
-      assert.equal(0, status, text)
-    end)
-  end, { cert = "ending" }, { "prosody" })
 end)
 
 describe("what is installed", function()
