@@ -14,6 +14,7 @@
 # make mutants    take checks out, one at a time: some test must fail
 # make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test has 5000 of each
 # make install    PREFIX=/usr/local; make uninstall takes it away again
+# make man        build/man/xmpp.1, the manual of the command
 # make dist       build/dist: the archive of this version, and the rockspec that names it
 # make clean
 #
@@ -32,6 +33,7 @@ BUILD ?= build
 OTHER_LUA := $(filter-out lua lua5.4,$(LUA_NAME))
 FOR_LUA := $(BUILD)$(OTHER_LUA:%=/%)
 SO ?= $(if $(OTHER_LUA),$(FOR_LUA),lua)/xmpp/core.so
+SYS = $(SO:%core.so=%sys.so)
 # A warning of a compiler or a library that is newer than we are is no reason to have nothing: WERROR is for our own tests.
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS)
 
@@ -43,7 +45,7 @@ BIND := $(patsubst c/bind/%.c,$(FOR_LUA)/bind/%.o,$(wildcard c/bind/*.c))
 TESTS := $(patsubst c/test/%.c,$(BUILD)/test/%,$(wildcard c/test/t_*.c))
 
 .PHONY: all demo test check check-sanitized lint bench fuzz install uninstall clean
-all: $(SO)
+all: $(SO) $(SYS)
 
 # Every library by pkg-config; libunistring has no .pc file, so the compiler is asked. First line wins the blame.
 have-libs: ; @spec/support/have-libs '$(CC)' '$(PKG_CONFIG)' '$(LUA_PC)' '$(CFLAGS)' '$(if $(LUA_PC_CFLAGS),,$(LUA_CFLAGS))'
@@ -73,10 +75,15 @@ $(SO): $(BIND) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(CFLAGS) -shared $(NODELETE) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
+# What the command asks the system for: small, and without the libraries.
+$(SYS): c/cmd/sys.c | have-libs
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -shared $(NODELETE) $(LDFLAGS) -o $@ $<
+
 # For programs that embed Lua: with luaopen_xmpp, and the Lua files in it.
 LIB := $(FOR_LUA)/lib
 LIBS := $(LIB)/libxmpp.a $(LIB)/libxmpp.so $(LIB)/xmpp.h
-EMBEDDED := $(filter-out lua/xmpp/types.lua,$(shell find lua/xmpp -name '*.lua' | LC_ALL=C sort))
+EMBEDDED := $(filter-out lua/xmpp/types.lua lua/xmpp/cmd/%,$(shell find lua/xmpp -name '*.lua' | LC_ALL=C sort))
 EMBED := $(FOR_LUA)/embed/embed.o $(FOR_LUA)/embed/lua_files.o
 .PHONY: lib
 lib: $(LIBS)
@@ -133,12 +140,13 @@ JOBS ?= 3
 # For 5.4 everything. The core's object files are the same whatever the Lua, so LuaJIT is spared what tries only them, and
 # what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
-NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,bench build certs chat_live discovery expat faults hostility links memory \
-  muc_live muc_soak newer pipelining poison presence_live remember roster_live sasl secrets soak starttls)
+NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,bench build certs chat_live cmd_certificate cmd_live discovery expat faults \
+  hostility links memory muc_live muc_soak newer pipelining poison presence_live remember roster_live sasl secrets \
+  soak starttls)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add await bytes callback caps chat chat_words clock disco engine ext \
-  finalizer form info iq listen loop luas message muc muc_alive muc_message muc_outbox muc_owner presence promise \
-  queue refusals reload response roster roundtrip sandbox seed serial service skipped spelling tap testing time who \
-  xexpr)
+  finalizer form info iq listen loop luas message muc muc_alive muc_message muc_outbox muc_owner on_open presence \
+  promise queue refusals reload response roster roundtrip sandbox seed serial service skipped spelling tap testing \
+  time who xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
 HOSTILE = spec/support/hostile/run
@@ -154,8 +162,8 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # process closes its Lua state.
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
-NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,bench build chat_live expat memory muc_live muc_soak presence_live rock \
-  roster_live secrets)
+NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,bench build chat_live cmd_certificate cmd_live expat memory muc_live \
+  muc_soak presence_live rock roster_live secrets)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
@@ -180,12 +188,12 @@ lint:
 	@for cc in gcc clang; do \
 	  printf '%s\n' c/core/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) -Wconversion -Wno-sign-conversion $(CORE_CFLAGS) || exit 1; \
 	  for lua in lua5.4 $(OTHER_LUAS); do \
-	    printf '%s\n' c/bind/*.c c/embed/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua) -Ic/core -Ic/bind || exit 1; \
+	    printf '%s\n' c/bind/*.c c/embed/*.c c/cmd/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua) -Ic/core -Ic/bind || exit 1; \
 	  done; \
 	done
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-lint SO=build-lint/core.so CFLAGS=-O3 WERROR=-Werror all
-	luacheck -q .
-	luac5.1 -p $(LUA_FILES)
+	luacheck -q . bin/xmpp
+	luac5.1 -p $(LUA_FILES) bin/xmpp
 
 # STRICT=1: a missed goal is a failure. What others there are to be measured beside: see spec/bench/rows.lua, and bench-peers.
 $(BUILD)/bench/%: spec/bench/%.c | have-libs
@@ -287,17 +295,60 @@ fuzz:
 LUA_VERSION = $(shell $(LUA) -e 'io.write((_VERSION:match "%d.%d"))')
 LUADIR ?= $(PREFIX)/share/lua/$(LUA_VERSION)
 LIBDIR ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+SHAREDIR ?= $(PREFIX)/share
+MAN = $(BUILD)/man/xmpp.1
+COMPLETIONS = $(addprefix $(BUILD)/man/xmpp.,bash zsh fish)
+COMMAND = $(FOR_LUA)/bin/xmpp
+COMPLETED = bash-completion/completions/xmpp zsh/site-functions/_xmpp fish/vendor_completions.d/xmpp.fish
 INSTALLED = $(shell cd lua && find xmpp -name '*.lua')
-install: all
+.PHONY: man
+man: $(MAN)
+
+# The manual and the completions are made from the command's own table; any Lua will do.
+CMD_FILES = $(wildcard lua/xmpp/cmd/*.lua)
+FROM_TABLE = LUA_PATH='lua/?.lua;lua/?/init.lua' $(LUA) -e
+$(MAN): $(CMD_FILES)
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)$(FROM_TABLE) 'io.write(require "xmpp.cmd.man".page())' >$@.new && mv $@.new $@
+
+$(COMPLETIONS): $(BUILD)/man/xmpp.%: $(CMD_FILES)
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)$(FROM_TABLE) 'io.write(require "xmpp.cmd.complete"["$*"](require "xmpp.cmd.spec"))' >$@.new && mv $@.new $@
+
+# It runs on the Lua that the module was built for, and knows where its files will be.
+$(COMMAND): bin/xmpp FORCE
+	@mkdir -p $(@D)
+	@lua=$$(command -v $(LUA)) && sed -e "1s|.*|#!$$lua|" -e 's|^\(local LUA_FOLDER, MODULE_FOLDER\) = nil, nil|\1 = "$(LUADIR)", "$(LIBDIR)"|' \
+	  bin/xmpp >$@.new && mv $@.new $@
+.PHONY: FORCE
+
+install: install-library $(MAN) $(COMPLETIONS) $(COMMAND)
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(dir $(addprefix $(DESTDIR)$(SHAREDIR)/,$(COMPLETED)))
+	install -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)/xmpp
+	install -m 644 $(MAN) $(DESTDIR)$(MANDIR)/man1/xmpp.1
+	install -m 644 $(BUILD)/man/xmpp.bash $(DESTDIR)$(SHAREDIR)/bash-completion/completions/xmpp
+	install -m 644 $(BUILD)/man/xmpp.zsh $(DESTDIR)$(SHAREDIR)/zsh/site-functions/_xmpp
+	install -m 644 $(BUILD)/man/xmpp.fish $(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/xmpp.fish
+
+# A rock's command is wrapped by LuaRocks, and its manual lies where `luarocks doc` looks.
+.PHONY: install-rock install-library
+install-rock: install-library $(MAN)
+	install -d $(DESTDIR)$(DOCDIR)
+	install -m 644 $(MAN) $(DESTDIR)$(DOCDIR)
+
+install-library: all
 	@for f in $(INSTALLED); do \
 	  install -d $(DESTDIR)$(LUADIR)/$${f%/*} && install -m 644 lua/$$f $(DESTDIR)$(LUADIR)/$$f || exit 1; \
 	done
 	install -d $(DESTDIR)$(LIBDIR)/xmpp
-	install -m 755 $(SO) $(DESTDIR)$(LIBDIR)/xmpp
+	install -m 755 $(SO) $(SYS) $(DESTDIR)$(LIBDIR)/xmpp
 
 # What somebody else has put there stays, and so do its folders.
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(DESTDIR)$(LIBDIR)/xmpp/core.so
+	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(addprefix $(DESTDIR)$(LIBDIR)/xmpp/,core.so sys.so) \
+	  $(DESTDIR)$(BINDIR)/xmpp $(DESTDIR)$(MANDIR)/man1/xmpp.1 $(addprefix $(DESTDIR)$(SHAREDIR)/,$(COMPLETED))
 	-@for d in $(patsubst lua/%,$(LUADIR)/%,$(shell find lua/xmpp -type d | LC_ALL=C sort -r)) $(LIBDIR)/xmpp; do \
 	  rmdir $(DESTDIR)$$d 2>/dev/null || true; \
 	done

@@ -228,4 +228,36 @@ step("All stop", "Each closes its stream and waits for the server to close its o
   xmpp.run() -- returns at once: nothing is left to wait for
 end)
 
+-- For the command an account of its own, in a folder that is gone afterwards.
+local folder = io.popen "mktemp -d":read "*l"
+local file = assert(io.open(folder .. "/password", "w"))
+file:write(password.bob, "\n")
+file:close()
+os.execute(("mkdir '%s/xmpp' && chmod 600 '%s/password'"):format(folder, folder))
+file = assert(io.open(folder .. "/xmpp/config.lua", "w"))
+file:write(("[default]\njid = bob@%s\npassword-file = %s/password\nhost = %s\nport = %d\nca-file = %s\n"):format(domain,
+  folder, host, port, ca))
+file:close()
+
+-- Runs what stands there in a shell, where `xmpp` is the command.
+local function shell(command)
+  local lua, root = arg[-1] or "lua5.4", arg[0]:match "^(.*)/examples/" or "."
+  local pipe = io.popen(("export XDG_CONFIG_HOME='%s' NO_COLOR=1; xmpp() { '%s' '%s/bin/xmpp' \"$@\"; }; { %s; } 2>&1; "
+    .. "echo $?"):format(folder, lua, root, command))
+  local text, status = pipe:read "*a":match "^(.*)%f[%d](%d+)\n$"
+  pipe:close()
+  for line in text:gmatch "[^\n]+" do print(line) end
+  print("status " .. status)
+  assert(status == "0", "the command failed")
+end
+
+step("The same from the shell",
+  "The command `xmpp` is made of all this. Its status is 0 when it is done: of a message, "
+  .. "when the server has acknowledged it.", function()
+  shell "echo 'Hello from the shell' | xmpp send alice@xmpp.test"
+  shell "xmpp version"
+  shell "xmpp check"
+end)
+os.execute(("rm -r '%s'"):format(folder))
+
 write("\n" .. paint("title", "Everything worked, and nothing is left running."))

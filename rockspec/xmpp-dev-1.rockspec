@@ -21,6 +21,8 @@ external_dependencies = {
 }
 build = {
   type = "make",
+  install_target = "install-rock",
+  install = { bin = { xmpp = "bin/xmpp" } },
   build_variables = {
     CC = "$(CC)",
     CFLAGS = "$(CFLAGS) -O2 -I$(OPENSSL_INCDIR) -I$(EXPAT_INCDIR) -I$(UV_INCDIR) -I$(CARES_INCDIR) -I$(IDN2_INCDIR)"
@@ -38,5 +40,6 @@ build = {
     LUA_CFLAGS = "-I$(LUA_INCDIR)",
     LUADIR = "$(LUADIR)",
     LIBDIR = "$(LIBDIR)",
+    DOCDIR = "$(PREFIX)/doc",
   },
 }

@@ -485,6 +485,15 @@ server.each(function(s)
     check_refused(s, "expired", "certificate-expired", "until 2020-02-01 00:00:00 UTC")
   end)
 
+  it("a certificate that isn't looked at, of which it tells how long it is good all the same", function()
+    local conn = login(s, "alice", { verify = false })
+    local info = conn:info()
+    assert.is_true(info.certificate_seconds < -6 * 365 * 86400)
+    local took = info.took
+    for _, phase in ipairs { "dns", "tcp", "tls", "login" } do assert.is_true(took[phase] >= 0 and took[phase] < 30) end
+    assert.is_true(took.tls + took.login > 0)
+  end)
+
   it("no TLS at a loopback address, but then no PLAIN", function()
     local log, heard = listener()
     local function connect(opts)

@@ -28,6 +28,12 @@ local LINES = {
   "7. All stop",
   "component → │ </stream:stream>",
   "component ← │ </stream:stream>",
+  "8. The same from the shell",
+  "   prints   │ status 0",
+  "   prints   │ xmpp.test: Prosody ",
+  "   prints   │ status 0",
+  "   prints   │ XMPP OK - dns ",
+  "   prints   │ status 0",
   ENDING,
 }
 

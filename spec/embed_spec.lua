@@ -67,7 +67,8 @@ describe("make lib", function()
     assert.truthy(text:find("\n\t" .. xmpp._VERSION .. "\ta@b\tthe program has it\n", 1, true), text)
     for name in succeed "find lua/xmpp -name '*.lua'":gmatch "lua/([^\n]+)%.lua" do
       local module = name:gsub("/init$", ""):gsub("/", ".")
-      assert.equal(module ~= "xmpp.types", text:find(" " .. module .. " ", 1, true) ~= nil, module)
+      local is_in = module ~= "xmpp.types" and not module:find "^xmpp%.cmd%." -- the command is a program of its own
+      assert.equal(is_in, text:find(" " .. module .. " ", 1, true) ~= nil, module)
     end
   end)
 end)

@@ -38,6 +38,10 @@ local function works(folder)
   local text = run(("cd / && LUA_PATH='%s/?.lua;%s/?/init.lua' LUA_CPATH='%s/?.so' %s -e '%s'"):format(lua, lua, so,
     LUA, [[local xmpp = require "xmpp"; print(xmpp.xexpr.to_xml { "presence" }, xmpp.jid "A@b", xmpp._VERSION)]]))
   assert.equal(("<presence/>\ta@b\txmpp %s\n"):format(VERSION), text)
+  assert.equal(("xmpp %s\n"):format(VERSION), (run(("cd / && %s/tree/bin/xmpp --version"):format(folder))))
+  text = run(("cd / && env -i PATH=/usr/bin:/bin HOME=%s %s/tree/bin/xmpp ping -a a@b.invalid"):format(folder, folder))
+  assert.truthy(text:find("^xmpp: there is no password for a@b.invalid"), text)
+  assert.truthy(run(("find %s/tree -name xmpp.1"):format(folder)):find "/doc/xmpp%.1\n")
 end
 
 -- What a rockspec assigns.

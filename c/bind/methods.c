@@ -120,6 +120,24 @@ static void set_count(lua_State *L, const char *name, size_t n) {
   lua_setfield(L, -2, name);
 }
 
+static void set_seconds(lua_State *L, const char *name, unsigned ms) {
+  lua_pushnumber(L, ms / 1000.0);
+  lua_setfield(L, -2, name);
+}
+
+static void set_setup(lua_State *L, const xm_conn_info *info) {
+  if (info->has_certificate) {
+    lua_pushnumber(L, (lua_Number)info->good_for);
+    lua_setfield(L, -2, "certificate_seconds");
+  }
+  lua_createtable(L, 0, 4);
+  set_seconds(L, "dns", info->took[0]);
+  set_seconds(L, "tcp", info->took[1]);
+  set_seconds(L, "tls", info->took[2]);
+  set_seconds(L, "login", info->took[3]);
+  lua_setfield(L, -2, "took");
+}
+
 /* info() -> how it was secured and logged in, and what became of its sessions. */
 static int l_info(lua_State *L) {
   const xb_conn *conn = xb_check_conn(L);
@@ -131,6 +149,7 @@ static int l_info(lua_State *L) {
     lua_pushboolean(L, info.tls_resumed);
     lua_setfield(L, -2, "tls_resumed");
   }
+  set_setup(L, &info);
   lua_pushstring(L, info.mechanism);
   lua_setfield(L, -2, "mechanism");
   lua_pushstring(L, info.binding);

@@ -90,6 +90,9 @@ typedef struct xm_conn_info {
   const char *mechanism;   /* "SCRAM-SHA-256-PLUS" */
   const char *binding;     /* "tls-exporter" */
   unsigned ahead;          /* what was said before it was asked for: XM_NEGO_AHEAD_* */
+  unsigned took[4];        /* milliseconds that dns, tcp, tls and the login have taken, until it was open, or failed */
+  int64_t good_for;        /* seconds that the certificates were good for; has_certificate: there were some */
+  bool has_certificate;
   bool tls_resumed;        /* by a session of an earlier link's, or connection's */
   bool sm, resumable;      /* stanzas are acknowledged; the server keeps the session when the link breaks */
   unsigned resumed, rebound, failed_without_h; /* resumptions; new sessions after a first; of those: the server's h unknown */

@@ -263,12 +263,20 @@ static void follow(xm_conn *c, const xc_place *there) {
 }
 
 /* The link has ended: its xm_err says why. */
+static void note_setup(xm_conn *c) {
+  const xm_link_how_long took = xm_link_took(c->link);
+  c->info.tls_version = xm_link_tls_version(c->link);
+  c->info.has_certificate = xm_link_good_for(c->link, &c->info.good_for);
+  memcpy(c->info.took, took.ms, sizeof c->info.took);
+}
+
 xm_conn_event xc_on_link_end(xm_conn *c) {
   bool was_ready = c->state != XM_CONN_CONNECTING;
   xc_place there = {.host = ""};
   bool elsewhere = read_place(c, xm_link_other_host(c->link), &there), blamed;
   xm_retry_answer next;
   note_trouble(c, was_ready);
+  if (!c->retry.begun) note_setup(c);
   if (!was_ready) note_last_word(c);
   blamed = was_ready && note_loss(c);
   next = ask_retry(c, was_ready, elsewhere, blamed);
@@ -303,7 +311,7 @@ xm_conn_event xc_connect_again(xm_conn *c) {
 
 static void note_login(xm_conn *c) {
   const char *m = xm_link_mechanism(c->link);
-  c->info.tls_version = xm_link_tls_version(c->link);
+  note_setup(c);
   c->info.tls_resumed = xm_link_tls_is_resumed(c->link);
   c->info.mechanism = m;
   c->info.binding = xm_link_binding(c->link);

@@ -71,6 +71,9 @@ static unsigned time_for_phase(const xm_link *k) {
 /* The states come in their order, each with its deadline; CLOSED may follow any, and DIALLING a SECURING that failed for the
  * session it offered. */
 xm_link_event xk_enter(xm_link *k, xm_link_state state) {
+  uint64_t now = xm_loop_now(k->loop);
+  if (k->entered && k->state < XM_LINK_OPEN) k->took.ms[k->state] += (unsigned)(now - k->entered);
+  k->entered = now;
   k->state = state;
   k->late = false;
   xm_timer_stop(k->loop, &k->phase);
@@ -528,6 +531,15 @@ xm_buf xm_link_take_offers(xm_link *k) {
 
 const char *xm_link_tls_version(const xm_link *k) {
   return k->tls_version;
+}
+
+bool xm_link_good_for(const xm_link *k, int64_t *seconds) {
+  *seconds = k->good_for;
+  return k->has_certificate;
+}
+
+xm_link_how_long xm_link_took(const xm_link *k) {
+  return k->took;
 }
 
 bool xm_link_tls_is_resumed(const xm_link *k) {

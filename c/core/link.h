@@ -38,6 +38,11 @@ typedef enum xm_link_state {
   XM_LINK_CLOSED,      /* no socket, nothing to come; xm_link_why tells */
 } xm_link_state;
 
+/* Milliseconds that the states before OPEN have taken, by their numbers; of several targets, those of all. */
+typedef struct xm_link_how_long {
+  unsigned ms[XM_LINK_OPEN];
+} xm_link_how_long;
+
 /* What is not the same for every link of a connection. Borrowed for the call, but previd for the link's life. */
 typedef struct xm_link_start {
   const char *password;
@@ -110,6 +115,8 @@ bool xm_link_has_sm(const xm_link *k);
 xm_buf xm_link_take_offers(xm_link *k); /* what nego had noted; the caller's, and gone from here */
 /* NULL: not known (yet). */
 const char *xm_link_tls_version(const xm_link *k);
+bool xm_link_good_for(const xm_link *k, int64_t *seconds); /* see xm_tls_good_for; false: not known */
+xm_link_how_long xm_link_took(const xm_link *k);
 bool xm_link_tls_is_resumed(const xm_link *k); /* was its session an earlier connection's? */
 const char *xm_link_mechanism(const xm_link *k);
 const char *xm_link_binding(const xm_link *k);

@@ -33,6 +33,10 @@ struct xm_link {
   xm_buf in;        /* fed: what the peer "sent"; */
   bool is_cut;      /* and behind it the end */
   xm_timer phase;   /* the deadline of the state */
+  uint64_t entered; /* when the state began; 0: none has */
+  xm_link_how_long took;
+  int64_t good_for; /* seconds, the certificates */
+  bool has_certificate;
   uint64_t due;     /* when it must be OPEN */
   uint64_t share;   /* when the time of the target that has answered is over; 0: none has */
   uint64_t heard_at; /* when bytes last came */

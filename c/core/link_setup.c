@@ -177,6 +177,7 @@ xm_link_event xk_secure(xm_link *k) {
   }
   if (rc < 0) return xm_tls_is_choked(k->tls) ? dial_again(k) : xk_end(k, XM_LINK_CUT);
   k->tls_version = xm_tls_version(k->tls);
+  k->has_certificate = xm_tls_good_for(k->tls, &k->good_for);
   k->tls_resumed = xm_tls_is_resumed(k->tls);
   tell_channel(k);
   return xk_begin_stream(k);

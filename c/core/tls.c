@@ -211,6 +211,16 @@ static void offer_session(xm_tls *t) {
   xm_buf_free(&key);
 }
 
+bool xm_tls_good_for(const xm_tls *t, int64_t *seconds) {
+  const STACK_OF(X509) *chain = t->ctx->insecure ? SSL_get_peer_cert_chain(t->ssl) : SSL_get0_verified_chain(t->ssl);
+  int i, days, rest;
+  for (i = 0; i < sk_X509_num(chain); i++) {
+    if (!ASN1_TIME_diff(&days, &rest, NULL, X509_get0_notAfter(sk_X509_value(chain, i)))) return false;
+    if (i == 0 || (int64_t)days * 24 * 3600 + rest < *seconds) *seconds = (int64_t)days * 24 * 3600 + rest;
+  }
+  return i > 0;
+}
+
 /* When the first certificate of the chain that was found good ends to be, or its session gets too old. Seconds are
  * counted from now: a certificate may be good for longer than a time_t of 32 bits can tell. */
 static time_t end_of_session(const xm_tls *t) {

@@ -78,6 +78,9 @@ bool xm_tls_is_resumed(const xm_tls *t);
 void xm_tls_keep(xm_tls *t);
 /* "TLSv1.3", for logs. */
 const char *xm_tls_version(const xm_tls *t);
+/* How many seconds the certificates that the peer has shown are good for, the first of them that ends; negative: one has ended.
+ * false: there is none, as in a session that was resumed without being checked anew. */
+bool xm_tls_good_for(const xm_tls *t, int64_t *seconds);
 /* The same as in the protocol: 0x0304. */
 unsigned xm_tls_version_number(const xm_tls *t);
 

@@ -118,6 +118,7 @@ local function open(o)
   local conn, err = core.connect(o, box)
   if not conn then return nil, err end
   if o.session then take_over(conn, o) end
+  if o.on_open then waiting.spawn(o.on_open, conn) end
   local connected
   connected, err = wait(box)
   note_login(conn, account, o.remember)

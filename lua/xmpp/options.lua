@@ -157,7 +157,7 @@ local known = {
   max_queue = whole_from(1024), log = is "function", nameservers = name, resume = boolean,
   reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(SHORTEST), see_other_host = boolean,
   foreign_from = boolean,
-  on_response = is "function", pipelining = is_pipelining, remember = boolean,
+  on_response = is "function", on_open = is "function", pipelining = is_pipelining, remember = boolean,
 }
 
 local RESUME_ONLY = { on_response = true }

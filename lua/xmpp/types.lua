@@ -280,6 +280,8 @@ function Jid:with_resource(resource) end
 --- bytes that may wait to be sent or acknowledged; that were received and not taken; and that handlers and callbacks
 --- wait with, of which each is counted with 2 KiB besides its stanza (10 MiB)
 ---@field max_queue? integer
+--- called in a coroutine as soon as it connects: the connection isn't ready, but can be watched and stopped (none)
+---@field on_open? fun(conn: xmpp.Conn)
 --- gets the XML that goes out and comes in, secrets masked as the README has it (none)
 ---@field log? fun(direction: "out"|"in", text: string)
 
@@ -494,6 +496,10 @@ function Conn:jid() end
 ---@field dropped integer stanzas that were thrown away, as nobody took them and max_queue was reached
 ---@field waiting integer calls that wait: of its handler and callbacks, of who hears of what was skipped or is logged
 ---@field tls_version string? "TLSv1.3"
+---@field certificate_seconds number? for how long the server's certificates were good when they were looked at, by
+--- the first that ends; absent: none were looked at
+---@field took { dns: number, tcp: number, tls: number, login: number } seconds that connecting has taken, until the
+--- connection was ready or failed
 ---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
 ---@field pipelined ("starttls"|"auth"|"session")[]? what was said together with a stream's header (XEP-0305)

@@ -248,7 +248,7 @@ end
 local function set_roster(account, stanza, contact, item)
   local removed = item[2].subscription == "remove"
   contact.name, contact.groups = not removed and item[2].name or nil, {}
-  for group in xexpr.children(item, "group", ROSTER) do contact.groups[#contact.groups + 1] = xexpr.text(group) end
+  for group in xexpr.children(item, "group") do contact.groups[#contact.groups + 1] = xexpr.text(group) end
   reply(account, stanza)
   if removed then
     contact.subscription, contact.ask, contact.pending, contact.approved = nil, nil, nil, nil

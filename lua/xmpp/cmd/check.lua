@@ -1,0 +1,185 @@
+-- check: is all well, for who watches: a line for Nagios and its kin, or metrics for Prometheus. A domain is looked at
+-- without logging in.
+
+local exit = require "xmpp.cmd.exit"
+
+local M = {}
+
+local OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
+local WORDS = { [0] = "OK", "WARNING", "CRITICAL", "UNKNOWN" }
+local DAY = 86400
+
+-- A run: steps in order, each { name =, seconds =, status =, err = }; days that the certificate is good for.
+local function new_run(ctx)
+  local opts = ctx.opts
+  return { steps = {}, only = opts.only, warning = opts.warning or 1, critical = opts.critical or 5,
+    cert_days = opts["cert-days"] or 14, status = OK, problems = {} }
+end
+
+local function wants(run, name) return not run.only or run.only[name] end
+
+local function worse(run, status, problem)
+  run.status = math.max(run.status, status)
+  run.problems[#run.problems + 1] = problem
+end
+
+local function add(run, name, seconds, err)
+  if not wants(run, name) then return end
+  run.steps[#run.steps + 1] = { name = name, seconds = seconds, ok = err == nil }
+  if err then
+    worse(run, CRITICAL, ("%s: %s"):format(name, require "xmpp.cmd.escape".line(tostring(err))))
+  elseif seconds >= run.critical then
+    worse(run, CRITICAL, ("%s took %.2fs"):format(name, seconds))
+  elseif seconds >= run.warning then
+    worse(run, WARNING, ("%s took %.2fs"):format(name, seconds))
+  end
+end
+
+local function look_at_certificate(run, info)
+  local seconds = info.certificate_seconds
+  if not seconds or not wants(run, "tls") then return end
+  run.days = math.floor(seconds / DAY)
+  local text = ("certificate ends in %d day%s"):format(run.days, run.days == 1 and "" or "s")
+  if seconds < run.cert_days / 2 * DAY then worse(run, CRITICAL, text)
+  elseif seconds < run.cert_days * DAY then worse(run, WARNING, text) end
+end
+
+-- Which steps came to an end, and which one failed, by the layer that an error is of.
+local FAILED_AT = { dns = 1, tcp = 2, tls = 3, stream = 4, sasl = 4, bind = 4 }
+
+local function failed_at(info, err)
+  if FAILED_AT[err.layer] then return FAILED_AT[err.layer] end
+  if info.tls_version then return 4 end -- too late
+  return info.took.tls > 0 and 3 or info.took.tcp > 0 and 2 or 1
+end
+
+local function add_setup(run, info, err)
+  local took, at = info.took, err and failed_at(info, err) or 5
+  for i, name in ipairs { "dns", "tcp", "tls", "login" } do
+    if i <= at and not (i == 4 and run.nobody) then add(run, name, took[name], at == i and err or nil) end
+  end
+  look_at_certificate(run, info)
+end
+
+local function ping(run, conn)
+  local core = require "xmpp.load"
+  local began = core.now()
+  local _, err = conn:ping()
+  if err and err.layer == "stanza" then err = nil end -- that is an answer, too
+  add(run, "ping", core.now() - began, err)
+end
+
+-- A message to ourselves, there and back.
+local function echo(run, ctx, conn)
+  local xmpp, core = require "xmpp", require "xmpp.load"
+  local id, came, began = xmpp.id(), xmpp.promise(), core.now()
+  local off = conn:tap(function(stanza)
+    if xmpp.xexpr.is_error(stanza) then came:reject(select(2, require "xmpp.iq".failure(stanza))) end
+    came:resolve(true)
+    return true
+  end, { name = "message", id = id })
+  local ok, err = conn:send { "message", { to = conn:jid(), id = id, type = "chat" }, { "body", {}, "xmpp check" },
+    { "no-store", { xmlns = "urn:xmpp:hints" } } }
+  if ok then ok, err = came:wait(ctx.timeout) end
+  off()
+  add(run, "echo", core.now() - began, not ok and err or nil)
+end
+
+-- Without an account: as far as an encrypted stream, where the server says how it may be logged in.
+local function look(ctx, run, domain)
+  local opts = ctx.opts
+  local o = { mechanisms = { "ANONYMOUS" }, timeout = ctx.timeout, host = opts.host, port = opts.port, tls = opts.tls,
+    ca_file = opts["ca-file"], on_open = function(conn) ctx.conn = conn end }
+  run.nobody = true
+  local conn, err = require "xmpp".connect_client(domain, nil, o)
+  if not ctx.conn then return nil, err end
+  local info = ctx.conn:info()
+  if err and (err.layer == "sasl" or info.tls_version and FAILED_AT[err.layer] == 4) then err = nil end
+  add_setup(run, info, not conn and err or nil)
+  return true
+end
+
+local function log_in(ctx, run)
+  local conn, err = ctx:connect()
+  if not ctx.conn then return nil, err end
+  add_setup(run, ctx.conn:info(), not conn and err or nil)
+  if not conn then return true end
+  if wants(run, "ping") then ping(run, conn) end
+  if wants(run, "echo") then echo(run, ctx, conn) end
+  return true
+end
+
+-- What is written
+
+local function nagios(run)
+  local said, measured = {}, {}
+  for i, step in ipairs(run.steps) do
+    said[i] = ("%s %.2fs"):format(step.name, step.seconds)
+    measured[i] = ("%s=%.3fs;%g;%g"):format(step.name, step.seconds, run.warning, run.critical)
+  end
+  if run.days then
+    said[#said + 1] = ("certificate %dd"):format(run.days)
+    measured[#measured + 1] = ("cert=%dd;%g;%g"):format(run.days, run.cert_days, run.cert_days / 2)
+  end
+  local text = run.problems[1] and table.concat(run.problems, ", ") or table.concat(said, ", ")
+  return (("XMPP %s - %s | %s\n"):format(WORDS[run.status], text:gsub("|", "/"), table.concat(measured, " "))
+    :gsub(" | \n", "\n"))
+end
+
+local function label(text) return (text:gsub('[\\"\n]', { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n" })) end
+
+local function prometheus(run, whom)
+  local of = ('{target="%s"'):format(label(whom))
+  local out = { "# HELP xmpp_up Is all well?", "# TYPE xmpp_up gauge",
+    ("xmpp_up%s} %d"):format(of, run.status == CRITICAL and 0 or 1),
+    "# HELP xmpp_step_seconds How long a step has taken.", "# TYPE xmpp_step_seconds gauge" }
+  for _, step in ipairs(run.steps) do
+    out[#out + 1] = ('xmpp_step_seconds%s,step="%s"} %.6f'):format(of, step.name, step.seconds)
+  end
+  out[#out + 1] = "# HELP xmpp_step_ok Has it succeeded?"
+  out[#out + 1] = "# TYPE xmpp_step_ok gauge"
+  for _, step in ipairs(run.steps) do
+    out[#out + 1] = ('xmpp_step_ok%s,step="%s"} %d'):format(of, step.name, step.ok and 1 or 0)
+  end
+  if run.days then
+    out[#out + 1] = "# HELP xmpp_certificate_days Whole days until the first certificate ends."
+    out[#out + 1] = "# TYPE xmpp_certificate_days gauge"
+    out[#out + 1] = ("xmpp_certificate_days%s} %d"):format(of, run.days)
+  end
+  return table.concat(out, "\n") .. "\n"
+end
+
+local function write(ctx, run, whom)
+  if ctx.json then
+    ctx:say("", { { "type", "check" }, { "target", whom }, { "status", WORDS[run.status] }, { "steps", run.steps },
+      { "certificate_days", run.days }, { "problems", run.problems } })
+  elseif ctx.opts.prometheus then
+    ctx.world.out(prometheus(run, whom))
+  else
+    ctx.world.out(nagios(run))
+  end
+end
+
+--- What becomes of an error that is none of the server's: Nagios reads stdout.
+function M.failed(ctx, err)
+  local _, text = exit.explain(err)
+  pcall(ctx.world.out, ("XMPP UNKNOWN - %s\n"):format(require "xmpp.cmd.escape".line(text or ""):gsub("|", "/")))
+  return UNKNOWN
+end
+
+function M.run(ctx)
+  local run, whom = new_run(ctx), ctx.args[1]
+  local ok, err
+  if whom and not whom:find("@", 1, true) then
+    ok, err = look(ctx, run, whom)
+  else
+    ctx.opts.account = whom or ctx.opts.account
+    ok, err = log_in(ctx, run)
+    whom = ctx.bare
+  end
+  if not ok then return nil, err end
+  write(ctx, run, whom)
+  return run.status
+end
+
+return M

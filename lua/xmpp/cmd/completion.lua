@@ -1,0 +1,10 @@
+-- completion: what bash, zsh and fish complete, from spec.lua.
+
+local M = {}
+
+function M.run(ctx)
+  ctx.world.out(require "xmpp.cmd.complete"[ctx.args[1]](require "xmpp.cmd.spec"))
+  return 0
+end
+
+return M

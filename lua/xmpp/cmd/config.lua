@@ -1,0 +1,173 @@
+-- config: accounts, from $XDG_CONFIG_HOME/xmpp/config.lua. It is no code, in spite of its name, and never loaded as
+-- such: sections in brackets, and `key = value` in them.
+--
+--   [default]
+--   jid = bot@example.net/cron
+--   password-command = pass show xmpp/bot
+
+local exit = require "xmpp.cmd.exit"
+
+local M = {}
+
+local MOST = 65536 -- bytes
+
+local KEYS = { jid = true, password = true, ["password-command"] = true, ["password-file"] = true, host = true,
+  port = true, tls = true, ["ca-file"] = true, cert = true, key = true, pin = true, nick = true }
+local TLS = { starttls = true, direct = true, none = true }
+
+--- A folder of the user's: "$XDG_CONFIG_HOME/xmpp", or "~/.config/xmpp".
+function M.folder(world, variable, otherwise)
+  local base, home = world.env(variable), world.env "HOME"
+  if base and base:sub(1, 1) == "/" then return base .. "/xmpp" end
+  return home and home .. otherwise .. "/xmpp"
+end
+
+--- Where the configuration is.
+function M.path(world)
+  local folder = M.folder(world, "XDG_CONFIG_HOME", "/.config")
+  return folder and folder .. "/config.lua"
+end
+
+--- "~/x" is in the user's home.
+function M.expand(world, path)
+  local rest = path:match "^~(/.*)$"
+  return rest and (world.env "HOME" or "") .. rest or path
+end
+
+local function fault(path, number, text)
+  exit.raise("config", "bad-format", ("%s:%d: %s"):format(path, number, text))
+end
+
+local function nearest(word)
+  return require "xmpp.options".nearest(word:sub(1, 30), KEYS)
+end
+
+local function check(path, number, key, value)
+  if not KEYS[key] then
+    fault(path, number, ("there is no key '%s'; did you mean '%s'?"):format(require "xmpp.cmd.escape".line(key),
+      nearest(key)))
+  end
+  if value == "" then fault(path, number, ("'%s' has no value"):format(key)) end
+  if key == "port" then
+    local port = value:find "^%d+$" and tonumber(value)
+    if not port or port < 1 or port > 65535 then fault(path, number, "a port from 1 to 65535 expected") end
+    return port
+  end
+  if key == "tls" and not TLS[value] then fault(path, number, "starttls, direct or none expected") end
+  return value
+end
+
+--- The sections that a text has, in order: { name =, jid =, ..., line =, path = }. Raises with file and line.
+---@param text string
+---@param path string for what it raises
+---@return table[] sections
+function M.parse(text, path)
+  local sections, names, section, number = {}, {}, nil, 0
+  for line in (text:gsub("\r\n", "\n") .. "\n"):gmatch "([^\n]*)\n" do
+    number = number + 1
+    local name = line:match "^%s*%[%s*([%w_.@+-]+)%s*%]%s*$"
+    local key, value = line:match "^%s*([%w_-]+)%s*=%s*(.-)%s*$"
+    local is_empty = line:find "^%s*$" or line:find "^%s*#"
+    if not is_empty and name then
+      if names[name] then fault(path, number, ("section [%s] is there already, in line %d"):format(name,
+        names[name])) end
+      names[name] = number
+      section = { name = name, line = number, path = path }
+      sections[#sections + 1] = section
+    elseif not is_empty and not key then fault(path, number, "'[section]', 'key = value' or '# comment' expected")
+    elseif not is_empty and not section then fault(path, number,
+      ("'%s' stands in no section: begin with [default]"):format(key))
+    elseif not is_empty and section[key] ~= nil then fault(path, number, ("'%s' is there already in [%s]"):format(key,
+      section.name))
+    elseif not is_empty then section[key] = check(path, number, key, value) end
+  end
+  for _, s in ipairs(sections) do
+    if not s.jid then fault(path, s.line, ("section [%s] has no 'jid'"):format(s.name)) end
+  end
+  return sections
+end
+
+local function has_password(sections)
+  for _, s in ipairs(sections) do
+    if s.password then return true end
+  end
+end
+
+--- The text of a file; with its attributes, see sys.open.
+---@return string? text nil: there is no such file
+---@return table? attributes
+function M.read(world, path, most)
+  local fd, attributes, name = world.open(path)
+  if not fd then
+    if name == "ENOENT" then return nil end
+    exit.raise("config", "unreadable", ("%s can't be read: %s"):format(path, tostring(attributes)))
+  end
+  if attributes.kind == "folder" then
+    world.sys.close(fd)
+    exit.raise("config", "unreadable", path .. " is a folder")
+  end
+  local text = world.read(fd, most or MOST)
+  world.sys.close(fd)
+  if not text then exit.raise("config", "too-large", ("%s is larger than %d bytes"):format(path, most or MOST)) end
+  return text, attributes
+end
+
+--- Refuses a file with a secret that others may read, or that is another user's (root's will do).
+function M.check_private(world, path, attributes)
+  local own = attributes.uid == world.sys.uid() or attributes.uid == 0
+  if not own then
+    exit.raise("config", "not-private", ("%s has a secret and belongs to another user: chown %s '%s'")
+      :format(path, tostring(world.sys.uid()), path))
+  end
+  if attributes.mode % 64 ~= 0 then
+    exit.raise("config", "not-private", ("%s has a secret, and others may read or change it: chmod 600 '%s'")
+      :format(path, path))
+  end
+end
+
+--- All accounts that are configured.
+---@return table[] sections
+---@return string? path
+function M.load(world)
+  local path = M.path(world)
+  local text, attributes = nil, nil
+  if path then text, attributes = M.read(world, path) end
+  if not text then return {}, path end
+  local sections = M.parse(text, path)
+  if has_password(sections) then M.check_private(world, path, attributes) end
+  return sections, path
+end
+
+local function names(sections)
+  local set = {}
+  for _, s in ipairs(sections) do set[s.name] = true end
+  return set
+end
+
+--- The account that is meant: a section's name, or an address; nil: [default], or the only one.
+---@param world table
+---@param name string?
+---@return table account
+function M.account(world, name)
+  local sections, path = M.load(world)
+  for _, s in ipairs(sections) do
+    if s.name == (name or "default") then return s end
+  end
+  if not name and #sections == 1 then return sections[1] end
+  if name and name:find("@", 1, true) then
+    for _, s in ipairs(sections) do
+      if s.jid:match "^[^/]*" == name then return s end
+    end
+    return { jid = name }
+  end
+  if #sections == 0 then
+    exit.raise("config", "no-account",
+      "there is no account yet: `xmpp account add you@example.net`, or give an address by -a")
+  end
+  if not name then exit.raise("config", "no-account",
+    ("%s has no section [default]: choose one by -a"):format(path)) end
+  exit.raise("config", "no-account", ("there is no account '%s' in %s; did you mean '%s'?"):format(
+    require "xmpp.cmd.escape".line(name), path, require "xmpp.options".nearest(name:sub(1, 30), names(sections))))
+end
+
+return M

@@ -1,0 +1,77 @@
+-- main: the command `xmpp`, from its words to its exit status. A subcommand is a file of its own, xmpp/cmd/NAME.lua,
+-- which is loaded when it is named and returns `run(ctx) -> status, or nil and an error`. What it is called, takes
+-- and says of itself stands in spec.lua.
+--
+--   local status = require "xmpp.cmd.main".run({ "ping", "example.net" }, require "xmpp.cmd.world".real())
+
+local spec = require "xmpp.cmd.spec"
+local exit = require "xmpp.cmd.exit"
+
+local M = {}
+
+local unpack = table.unpack or unpack -- luacheck: ignore 143
+
+-- What went wrong, as one line on stderr, and the status that says so.
+local function tell(world, json, err)
+  local status, text, fields = exit.explain(err)
+  if text and json then
+    require "xmpp.cmd.output".write_error(world, fields)
+  elseif text then
+    world.err("xmpp: " .. require "xmpp.cmd.escape".line(text) .. "\n")
+  end
+  return status
+end
+
+local function usage(world, command, err)
+  world.err(("xmpp: %s\n"):format(err))
+  world.err(command and ("       xmpp help %s\n"):format(command.name) or "       xmpp help\n")
+  return command and command.usage_status or exit.USAGE
+end
+
+local function context(world, command, parsed)
+  return require "xmpp.cmd.context".new(world, command, parsed)
+end
+
+--- Runs the command whose words `argv` are.
+---@param argv string[]
+---@param world table see world.lua
+---@return integer status
+function M.run(argv, world)
+  local parsed, err, command = require "xmpp.cmd.parse".words(argv, spec)
+  if not parsed then return usage(world, command, err) end
+  command = parsed.command
+  if parsed.opts.help then
+    world.out(require "xmpp.cmd.help".of(command, world))
+    return 0
+  end
+  local body = require("xmpp.cmd." .. command.name)
+  local ctx = context(world, command, parsed)
+  local results
+  if command.offline or body.own_loop then
+    results = { pcall(body.run, ctx) }
+  else
+    results = { require "xmpp.cmd.session".guarded(ctx, body.run) }
+  end
+  local ok, status, why = unpack(results, 1, 3)
+  if not ok then status, why = nil, status end
+  if status == nil then
+    status = tell(world, ctx.json, why)
+    if body.failed then status = body.failed(ctx, why) end
+  end
+  ctx:close()
+  return status
+end
+
+--- The same for a process, with its own words and world.
+---@param argv string[]
+---@return integer status
+function M.program(argv)
+  local world = require "xmpp.cmd.world".real(argv)
+  local ok, status = xpcall(M.run, function(object)
+    return type(object) == "table" and object or (rawget(_G, "debug") and debug.traceback(object) or object)
+  end, argv, world)
+  if ok then return status end
+  return tell(world, false, status)
+end
+
+return M

@@ -1,0 +1,211 @@
+-- man: the manual page xmpp(1), in mdoc, made from spec.lua and exit.lua by `make man`.
+--
+--   io.write(require "xmpp.cmd.man".page())
+
+local exit = require "xmpp.cmd.exit"
+local spec = require "xmpp.cmd.spec"
+
+local M = {}
+
+-- Text at a line's start, or as a macro's argument: nothing in it means anything.
+local function plain(text)
+  text = text:gsub("\\", "\\e"):gsub("%-", "\\-"):gsub('"', "\\(dq")
+  if text:find "^[.']" then text = "\\&" .. text end
+  return text
+end
+
+-- The same, for a word among macros: mdoc would take "Nm" or "|" for its own.
+local function word(text)
+  text = plain(text)
+  if text:find "^%a%a?$" or text:find "^[%.,:;%(%)%[%]%?!|]$" then return "\\&" .. text end
+  return text
+end
+
+local WIDTH = 78
+
+-- A paragraph; each sentence begins a line, as mdoc wants it, and none is long.
+local function paragraph(out, text)
+  for sentence in (text:gsub("([%.%?]) (%u)", "%1\n%2") .. "\n"):gmatch "([^\n]+)\n" do
+    local line
+    for piece in sentence:gmatch "%S+" do
+      piece = plain(piece)
+      if line and #line + 1 + #piece > WIDTH then
+        out[#out + 1] = line
+        line = piece
+      else
+        line = line and line .. " " .. piece or piece
+      end
+    end
+    out[#out + 1] = line
+  end
+end
+
+-- Arguments as a macro's: what ends in a bracket or a dot must not be taken for punctuation.
+local function arguments(text)
+  local words = {}
+  for piece in text:gmatch "%S+" do words[#words + 1] = word(piece):gsub("[%]%.]$", "%0\\&") end
+  return ".Ar " .. table.concat(words, " ")
+end
+
+local function options(out, list)
+  if #list == 0 then return end
+  out[#out + 1] = ".Bl -tag -width Ds"
+  for _, option in ipairs(list) do
+    local flags = option[2] and ("Fl %s , Fl \\-%s"):format(option[2], plain(option[1])) or "Fl \\-" .. plain(option[1])
+    out[#out + 1] = ".It " .. flags .. (option[3] and " Ar " .. word(option[3]) or "")
+    out[#out + 1] = plain(option[4]:sub(1, 1):upper() .. option[4]:sub(2)) .. "."
+  end
+  out[#out + 1] = ".El"
+end
+
+local function command_section(out, command)
+  out[#out + 1] = ".Ss " .. plain(command.name)
+  out[#out + 1] = ".Nm xmpp"
+  out[#out + 1] = ".Cm " .. word(command.name)
+  out[#out + 1] = ".Op Ar option ..."
+  if command.usage ~= "" then out[#out + 1] = arguments(command.usage) end
+  out[#out + 1] = ".Pp"
+  out[#out + 1] = plain(command.summary:sub(1, 1):upper() .. command.summary:sub(2)) .. "."
+  for _, text in ipairs(command.text or {}) do paragraph(out, text) end
+  if command.words and command.words[1][3] ~= "" then
+    out[#out + 1] = ".Bl -tag -width Ds"
+    for _, entry in ipairs(command.words) do
+      out[#out + 1] = ".It Cm " .. word(entry[1])
+      if entry[2] ~= "" then out[#out] = out[#out] .. " " .. arguments(entry[2]):sub(2) end
+      out[#out + 1] = plain(entry[3]:sub(1, 1):upper() .. entry[3]:sub(2)) .. "."
+    end
+    out[#out + 1] = ".El"
+  end
+  options(out, command.options)
+end
+
+local ACCOUNTS = {
+  "An account is a section of the configuration; without -a it is the section default, or the only one. "
+  .. "The keys are jid, host, port, tls, ca-file, cert, key, pin, nick, and where the password comes from: "
+  .. "password-command, password-file or password. An address that is given by -a needs no configuration. "
+  .. "A jid without a resource has one of its own each time, so that two runs do not push each other out.",
+  "The password comes from the first of these that is there: the descriptor of --password-fd, the file that "
+  .. "XMPP_PASSWORD_FILE names, XMPP_PASSWORD, password-command (the first line that it writes), password-file, "
+  .. "password, "
+  .. "the desktop's keyring (secret-tool lookup service xmpp jid JID), the systemd credential xmpp, the terminal. "
+  .. "There is no option for the password itself, as everybody on the machine can read the words of a command. "
+  .. "A file with a password that others may read, or that is another user's, is refused.",
+}
+
+local EXAMPLE = {
+  "[default]", "jid = bot@example.net", "password-command = pass show xmpp/bot", "", "[work]",
+    "jid = me@example.org/desk",
+  "password-file = ~/.secret/xmpp",
+}
+
+local OUTPUT = {
+  "For people a line is a thing; names have the colours of XEP-0392 on a terminal. What strangers say is shown "
+  .. "with its "
+  .. "control characters and bidirectional overrides escaped. With --json each line is an object, and errors "
+  .. "are on standard "
+  .. "error as {\"error\":{\"condition\",\"layer\",\"retry\",\"text\"}}, with \"to\" where it is one "
+  .. "recipient's. Times are UTC, as "
+  .. "RFC 3339 has them. Keys are not renamed; more may come.",
+}
+
+M.KEYS = {
+  { "message", "from, to, id, kind (chat, groupchat, ...), time, subject, body, delayed, own; with -v stanza" },
+  { "presence", "from, show (available, away, ..., unavailable), status" },
+  { "state", "state (waiting, ready), error" },
+  { "contact", "jid, name, subscription (none, to, from, both), ask, groups, approved" },
+  { "room", "jid, name" },
+  { "occupant", "room, nick, jid, role, affiliation, show, status" },
+  { "field", "var, kind, value, label" },
+  { "sent", "to, id, receipt" },
+  { "ping", "from, n, seconds" },
+  { "info", "from, identities, features" },
+  { "item", "jid, node, name" },
+  { "tree", "tree: jid, node, name, identities, features, forms, items" },
+  { "version", "from, name, version, os" },
+  { "time", "from, utc, offset (seconds), apart (seconds)" },
+  { "last", "from, seconds, status" },
+  { "check", "target, status, steps (name, seconds, ok), certificate_days, problems" },
+  { "account", "name, jid, password (where it is from), mechanism, tls" },
+}
+
+local ENVIRONMENT = {
+  { "XMPP_PASSWORD_FILE", "A file whose first line is the password." },
+  { "XMPP_PASSWORD", "The password; other programs of the user may read it." },
+  { "XDG_CONFIG_HOME", "Where the configuration is, in xmpp/config.lua (~/.config)." },
+  { "XDG_STATE_HOME", "Where the console's history is, in xmpp/history (~/.local/state)." },
+  { "CREDENTIALS_DIRECTORY", "Set by systemd: its credential xmpp is the password." },
+  { "NO_COLOR", "No colours." },
+}
+
+local EXAMPLES = {
+  { "An account, then a message:", { "xmpp account add you@example.net",
+    "echo hello | xmpp send someone@example.net" } },
+  { "Tell a room of a failed job:",
+    { "backup || xmpp send -r ops@rooms.example.net -- backup failed on $(hostname)" } },
+  { "Wait for one message, ten seconds at most:", { "xmpp listen --priority 0 -n 1 -W 10" } },
+  { "A Nagios check:", { "xmpp check -a monitor -w 1 -c 3 --cert-days 21" } },
+}
+
+local function tagged(out, macro, rows)
+  out[#out + 1] = ".Bl -tag -width Ds"
+  for _, row in ipairs(rows) do
+    out[#out + 1] = (".It %s %s"):format(macro, word(tostring(row[1])))
+    paragraph(out, row[2])
+  end
+  out[#out + 1] = ".El"
+end
+
+local function block(out, lines)
+  out[#out + 1] = ".Bd -literal -offset indent"
+  for _, line in ipairs(lines) do out[#out + 1] = plain(line) end
+  out[#out + 1] = ".Ed"
+end
+
+local function prose(out, title, paragraphs)
+  out[#out + 1] = ".Sh " .. title
+  for i, text in ipairs(paragraphs) do
+    if i > 1 then out[#out + 1] = ".Pp" end
+    paragraph(out, text)
+  end
+end
+
+--- The page.
+---@return string
+function M.page()
+  local out = { ".\\\" Made from lua/xmpp/cmd/spec.lua by make man.", ".Dd " .. spec.date, ".Dt XMPP 1", ".Os",
+    ".Sh NAME",
+    ".Nm xmpp", ".Nd send, hear and look into XMPP from a shell", ".Sh SYNOPSIS", ".Nm", ".Ar subcommand",
+    ".Op Ar option ...", ".Op Ar argument ...", ".Nm", ".Fl \\-version", ".Sh DESCRIPTION", "The", ".Nm",
+    "command talks to an XMPP server for shells, cron jobs and monitors." }
+  paragraph(out, "Its exit status is true: a message that was sent has been acknowledged by the server. A word or an "
+    .. "option that it does not know is refused, and the nearest is named.")
+  for _, command in ipairs(spec.commands) do command_section(out, command) end
+  out[#out + 1] = ".Ss Options of all subcommands"
+  options(out, spec.common)
+  prose(out, "ACCOUNTS AND PASSWORDS", ACCOUNTS)
+  block(out, EXAMPLE)
+  prose(out, "OUTPUT", OUTPUT)
+  out[#out + 1] = "By the key"
+  out[#out + 1] = ".Dq type :"
+  tagged(out, "Li", M.KEYS)
+  out[#out + 1] = ".Sh ENVIRONMENT"
+  tagged(out, "Ev", ENVIRONMENT)
+  out[#out + 1] = ".Sh FILES"
+  tagged(out, "Pa", { { "~/.config/xmpp/config.lua", "The accounts: sections and keys, not Lua to be run." },
+    { "~/.local/state/xmpp/history", "What was typed into the console." } })
+  out[#out + 1] = ".Sh EXIT STATUS"
+  tagged(out, "Li", exit.LIST)
+  out[#out + 1] = "Those of"
+  out[#out + 1] = ".Nm xmpp Cm check"
+  out[#out + 1] = "are 0 (OK), 1 (WARNING), 2 (CRITICAL) and 3 (UNKNOWN); those of"
+  out[#out + 1] = ".Nm xmpp Cm run"
+  out[#out + 1] = "the bot's own."
+  out[#out + 1] = ".Sh EXAMPLES"
+  for _, example in ipairs(EXAMPLES) do
+    out[#out + 1] = plain(example[1])
+    block(out, example[2])
+  end
+  return table.concat(out, "\n") .. "\n"
+end
+
+return M

@@ -1,0 +1,168 @@
+-- muc: rooms (XEP-0045): said into, listened to, asked.
+
+local escape = require "xmpp.cmd.escape"
+local exit = require "xmpp.cmd.exit"
+local rooms = require "xmpp.cmd.room"
+
+local M = {}
+
+local HISTORY = 20
+
+local function need(ctx, n, usage)
+  if #ctx.args >= n then return end
+  exit.raise("usage", "missing", ("usage: xmpp muc %s %s"):format(ctx.args[1], usage))
+end
+
+local function rest(ctx, first)
+  local out = {}
+  for i = first, #ctx.args do out[#out + 1] = ctx.args[i] end
+  return out
+end
+
+local words = {}
+
+function words.send(ctx)
+  need(ctx, 2, "ROOM... [-- TEXT]")
+  local text = require "xmpp.cmd.send".text(ctx)
+  return rooms.send(ctx, rest(ctx, 2), text)
+end
+
+function words.join(ctx)
+  need(ctx, 2, "ROOM")
+  ctx.opts.room = ctx.args[2]
+  return require "xmpp.cmd.listen".run(ctx)
+end
+
+function words.list(ctx)
+  local conn, err = ctx:connect()
+  if not conn then return nil, err end
+  local list, why = require "xmpp.muc".rooms(conn, ctx.args[2], { timeout = ctx.timeout })
+  if not list then return nil, why end
+  for _, room in ipairs(list) do
+    ctx:say(ctx:name(room.jid) .. (room.name and "  " .. escape.line(room.name) or ""),
+      { { "type", "room" }, { "jid", room.jid }, { "name", room.name } })
+  end
+  if list.more then ctx:note "there is more than is shown" end
+  return 0
+end
+
+-- f(room) while we are in it.
+local function inside(ctx, opts, f)
+  need(ctx, 2, "ROOM")
+  local conn, err = ctx:connect()
+  if not conn then return nil, err end
+  local room, why = rooms.join(ctx, conn, ctx.args[2], opts)
+  if not room then return nil, why end
+  local status, fault = f(room)
+  room:leave()
+  return status, fault
+end
+
+function words.who(ctx)
+  return inside(ctx, nil, function(room)
+    local nicks = {}
+    for nick in pairs(room.occupants) do
+      if nick ~= room.nick then nicks[#nicks + 1] = nick end
+    end
+    table.sort(nicks)
+    for _, nick in ipairs(nicks) do
+      local o = room.occupants[nick]
+      local text = ("%s  %s, %s"):format(ctx:name(nick), escape.line(o.role or "?"), escape.line(o.affiliation or "?"))
+      if o.jid then text = text .. "  " .. escape.line(tostring(o.jid)) end
+      if o.show then text = text .. "  " .. escape.line(o.show) end
+      if o.status then text = text .. ": " .. escape.line(o.status) end
+      ctx:say(text, { { "type", "occupant" }, { "room", room.jid }, { "nick", nick },
+        { "jid", o.jid and tostring(o.jid) or nil }, { "role", o.role }, { "affiliation", o.affiliation },
+        { "show", o.show }, { "status", o.status } })
+    end
+    return 0
+  end)
+end
+
+function words.history(ctx)
+  return inside(ctx, { history = ctx.opts.count or HISTORY }, function(room)
+    room:on("message", function(m)
+      if m.history then rooms.show(ctx, room, m) end
+    end)
+    require "xmpp".sleep(0) -- what was kept for listeners is told in the next turn
+    return 0
+  end)
+end
+
+function words.invite(ctx)
+  need(ctx, 3, "ROOM JID [REASON]")
+  local conn, err = ctx:connect()
+  if not conn then return nil, err end
+  local id, why = require "xmpp.muc".invite(conn, ctx.args[2], ctx.args[3], ctx.args[4])
+  if not id then return nil, why end
+  local ok, lost = conn:flush(ctx.timeout)
+  if not ok then return nil, lost end
+  return 0
+end
+
+-- A value as the shell writes it, for a field of that kind (XEP-0004 3.3).
+local function read_value(field, text)
+  if field.kind == "boolean" then
+    if text == "true" or text == "1" or text == "yes" then return true end
+    if text == "false" or text == "0" or text == "no" then return false end
+    exit.raise("input", "bad-value", ("%s: true or false expected, got '%s'"):format(field.var, escape.line(text)))
+  end
+  if not field.kind:find "multi$" then return text end
+  local list = {}
+  for part in (text .. ","):gmatch "([^,]*)," do list[#list + 1] = part ~= "" and part or nil end
+  return list
+end
+
+local function answers(ctx, form)
+  local out, fields, known = {}, {}, {}
+  for _, field in ipairs(form.fields) do
+    if field.var then fields[field.var], known[field.var] = field, true end
+  end
+  for i = 3, #ctx.args do
+    local var, text = ctx.args[i]:match "^([^=]+)=(.*)$"
+    if not var then exit.raise("usage", "bad-value",
+      ("VAR=VALUE expected, got '%s'"):format(escape.line(ctx.args[i]))) end
+    if not fields[var] then
+      exit.raise("input", "bad-value", ("the room has no field '%s'; did you mean '%s'?"):format(escape.line(var),
+        tostring(require "xmpp.options".nearest(var:sub(1, 60), known))))
+    end
+    out[var] = read_value(fields[var], text)
+  end
+  return out
+end
+
+local function shown(v)
+  if type(v) == "table" then
+    local list = {}
+    for i, part in ipairs(v) do list[i] = tostring(part) end
+    return table.concat(list, ",")
+  end
+  return v == nil and "" or tostring(v)
+end
+
+function words.config(ctx)
+  return inside(ctx, nil, function(room)
+    local form, err = room:config()
+    if not form then return nil, err end
+    if ctx.args[3] then
+      local given = answers(ctx, form)
+      local ok, why = room:config(given)
+      if not ok then return nil, why end
+      return 0
+    end
+    for _, field in ipairs(form.fields) do
+      if field.var and field.kind ~= "hidden" and field.kind ~= "fixed" then
+        local value = form.values[field.var]
+        ctx:say(("%s=%s%s"):format(escape.line(field.var), escape.line(shown(value)),
+          field.label and "  " .. ctx:ink("2", "# " .. escape.line(field.label)) or ""),
+          { { "type", "field" }, { "var", field.var }, { "kind", field.kind }, { "value", value },
+            { "label", field.label } })
+      end
+    end
+    return 0
+  end)
+end
+
+function M.run(ctx) return words[ctx.args[1]](ctx) end
+
+return M

@@ -1,0 +1,73 @@
+-- room: what `send --room`, `listen --room` and `muc` have in common: entering rooms, and what is shown of them.
+
+local escape = require "xmpp.cmd.escape"
+local exit = require "xmpp.cmd.exit"
+
+local M = {}
+
+--- By which name: --nick, the account's key `nick`, its address.
+function M.nick(ctx) return ctx.opts.nick or ctx.account.nick or ctx.bare:match "^[^@]*" end
+
+--- Enters a room, without its history.
+---@param opts? table of muc.join
+---@return xmpp.Room? room
+---@return xmpp.Error? err
+function M.join(ctx, conn, jid, opts)
+  local address, why = require "xmpp".jid(jid)
+  if not address then exit.raise("usage", "jid-malformed", ("'%s' is no address: %s"):format(jid, why.text)) end
+  if address.resourcepart then
+    exit.raise("usage", "jid-malformed", ("'%s': a room's address has no nick; --nick says ours"):format(jid))
+  end
+  local o = { history = 0, timeout = ctx.timeout }
+  for key, value in pairs(opts or {}) do o[key] = value end
+  return require "xmpp.muc".join(conn, address, M.nick(ctx), o)
+end
+
+-- Says it in one room, where it has to come back from.
+local function say(ctx, conn, jid, what)
+  local room, err = M.join(ctx, conn, jid)
+  if not room then return nil, err end
+  local id, why = room:say(what, { reflect = true, timeout = ctx.timeout })
+  room:leave()
+  if not id then return nil, why end
+  return id
+end
+
+--- Says a text in all the rooms, each left again.
+---@param rooms string[]
+---@return integer? status
+---@return table? err
+function M.send(ctx, rooms, text)
+  local conn, err = ctx:connect()
+  if not conn then return nil, err end
+  local failed, first = 0, nil
+  for _, jid in ipairs(rooms) do
+    local id, why = say(ctx, conn, jid, { text = text, subject = ctx.opts.subject })
+    if not id then
+      failed, first = failed + 1, first or why
+      ctx:complain(jid, why)
+    elseif ctx.json then
+      ctx:say("", { { "type", "sent" }, { "to", jid }, { "id", id } })
+    end
+  end
+  if failed == 0 then return 0 end
+  if failed == #rooms then return (exit.explain(first)) end
+  return nil, exit.error("partly", "partly-done", ("%d of %d rooms have not got it"):format(failed, #rooms))
+end
+
+local function stamp(seconds) return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds)) end
+
+--- A message of a room, see muc's event "message" -> was there something to show
+function M.show(ctx, room, m)
+  if not m.text then return false end
+  local time = stamp(m.stamp or require "xmpp.cmd.clock"())
+  local who = m.nick or m.from:match "/(.*)$" or m.from
+  local line = ("%s %s %s: %s"):format(ctx:ink("2", time:match "T(%d%d:%d%d:%d%d)"), ctx:name(room.jid), ctx:name(who),
+    escape.lines(m.text, (" "):rep(9)))
+  ctx:say(line, { { "type", "message" }, { "from", room.jid .. "/" .. who }, { "to", m.to }, { "id", m.id },
+    { "kind", "groupchat" }, { "time", time }, { "subject", m.subject }, { "body", m.text },
+    { "delayed", m.history == true or m.delayed == true }, { "own", m.own == true } })
+  return true
+end
+
+return M

@@ -1,0 +1,171 @@
+-- run: a bot in a file, with a connection that it need not make. It ends in order by TERM and INT, by
+-- xmpp.quit([status]), or when the connection is closed for good; with --reload it is begun anew, in the same
+-- session, when its file has changed or by HUP.
+
+local exit = require "xmpp.cmd.exit"
+
+local M = { own_loop = true } -- the bot's own waits turn the loop
+
+local STATE = "XMPP_RUN_STATE" -- the descriptor that has the session of the process before
+local MOST_STATE = 64 * 1024 * 1024
+
+-- Plain data as Lua, for the next process.
+local function literal(v)
+  if type(v) == "number" then return ("%.17g"):format(v) end
+  if type(v) ~= "table" then return type(v) == "string" and ("%q"):format(v) or tostring(v) end
+  local out = {}
+  for key, inner in pairs(v) do out[#out + 1] = ("[%s]=%s"):format(literal(key), literal(inner)) end
+  return "{" .. table.concat(out, ",") .. "}"
+end
+
+local function read_state(world)
+  local fd = tonumber(world.env(STATE) or "")
+  if not fd then return nil end
+  world.sys.unsetenv(STATE)
+  local text = world.read(fd, MOST_STATE)
+  world.sys.close(fd)
+  local f = text and (rawget(_G, "loadstring") or load)("return " .. text, "=state")
+  return f and f()
+end
+
+local function connect(ctx, state)
+  if not state then return ctx:connect { reconnect = true } end
+  ctx.state = state
+  local conn, err = ctx:connect({ reconnect = true, session = state.saved }, state.password)
+  return conn, err
+end
+
+-- The file
+
+local function compile(path, env)
+  local set = rawget(_G, "setfenv")
+  if not set then return loadfile(path, "t", env) end
+  local f, why = loadfile(path)
+  return f and set(f, env), why
+end
+
+local function check_file(path)
+  local f, why = loadfile(path)
+  if not f then exit.raise("input", "bad-program", why) end
+end
+
+local function log_function(ctx)
+  return function(...)
+    local out = {}
+    for i = 1, select("#", ...) do out[i] = tostring((select(i, ...))) end
+    ctx.world.err(("%s %s\n"):format(os.date "%Y-%m-%d %H:%M:%S", require "xmpp.cmd.escape".line(table.concat(out,
+      " "))))
+  end
+end
+
+-- xmpp.quit(status) ends the command; a bot that runs the loop itself has done so when that returns -> what undoes this
+local function take_charge(self)
+  local xmpp = require "xmpp"
+  local quit, run = xmpp.quit, xmpp.run
+  function xmpp.quit(status)
+    self.status = self.status or (type(status) == "number" and status or 0)
+    quit()
+  end
+  function xmpp.run()
+    if self.status then return true end
+    return run()
+  end
+  return function() xmpp.quit, xmpp.run = quit, run end
+end
+
+local function environment(ctx, conn)
+  local args = { [0] = ctx.args[1] }
+  for i = 2, #ctx.args do args[i - 1] = ctx.args[i] end
+  local env = { conn = conn, xmpp = require "xmpp", log = log_function(ctx), arg = args }
+  return setmetatable(env, { __index = _G }), args
+end
+
+-- Signals, and the end of the connection.
+local function watch(self)
+  local xmpp, conn = require "xmpp", self.conn
+  conn:on("state", function(state, err)
+    if state ~= "closed" or self.status then return end
+    self.err = err
+    xmpp.quit(5)
+  end)
+  if not self.ctx.world.signals then return end
+  for name, status in pairs { SIGINT = exit.INTERRUPTED, SIGTERM = 0 } do
+    xmpp.on_signal(name, function()
+      if self.signalled then os.exit(exit.INTERRUPTED) end
+      self.signalled = true
+      xmpp.quit(status)
+    end)
+  end
+end
+
+-- --reload
+
+local function command_line(world)
+  local words, first = {}, 0
+  while world.argv[first - 1] do first = first - 1 end
+  for i = first, #world.argv do words[#words + 1] = world.argv[i] end
+  return words
+end
+
+local function replace(self)
+  local ctx, world = self.ctx, self.ctx.world
+  local ok, why = loadfile(self.path)
+  if not ok then return self.env.log("not loaded anew: " .. why) end
+  local ext = package.loaded["xmpp.ext"]
+  local kept = ext and ext.save(self.conn)
+  local saved = self.conn:save()
+  if not saved then self.conn:stop(5) end
+  local fd = world.sys.carrier(literal { saved = saved, ext = kept, password = ctx.password })
+  if fd then world.sys.setenv(STATE, tostring(fd)) end
+  local _, text = world.sys.exec(command_line(world))
+  exit.raise("lost", "exec", "the next process can't be started: " .. tostring(text))
+end
+
+local function watch_file(self)
+  local xmpp, sys = require "xmpp", self.ctx.world.sys
+  local function version()
+    local st = sys.stat(self.path)
+    return st and st.mtime .. "/" .. st.size
+  end
+  local now = version()
+  local function reload()
+    now = version() or now
+    replace(self)
+  end
+  xmpp.on_signal("SIGHUP", reload)
+  xmpp.every(1, function()
+    local seen = version()
+    if seen and seen ~= now then reload() end
+  end)
+end
+
+local function traced(object)
+  if type(object) == "table" then return object end
+  return rawget(_G, "debug") and debug.traceback(tostring(object), 2) or object
+end
+
+function M.run(ctx)
+  local state, path = read_state(ctx.world), ctx.args[1]
+  check_file(path)
+  local conn, err = connect(ctx, state)
+  if not conn then return nil, err end
+  local self = { ctx = ctx, conn = conn, path = path }
+  local args
+  self.env, args = environment(ctx, conn)
+  if state and state.ext then require "xmpp.ext".load(conn, state.ext) end
+  local give_back = take_charge(self)
+  watch(self)
+  if ctx.opts.reload and ctx.world.signals then watch_file(self) end
+  local ok, why = xpcall(function() return compile(path, self.env)((table.unpack or unpack)(args)) end, traced)
+  if ok then require "xmpp".run() end
+  give_back()
+  if not ok then
+    ctx.world.err(("xmpp: %s\n"):format(tostring(why)))
+    return exit.INTERNAL
+  end
+  if not self.status and conn:state() == "closed" then self.err = select(2, conn:receive()) end
+  if self.err then return nil, self.err end
+  return self.status or 0
+end
+
+return M

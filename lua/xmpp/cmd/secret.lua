@@ -1,0 +1,112 @@
+-- secret: where the password comes from. Never from the command line, which every user of the machine may read; and
+-- it goes nowhere but to the library.
+
+local config = require "xmpp.cmd.config"
+local exit = require "xmpp.cmd.exit"
+
+local M = {}
+
+local MOST = 65536
+
+local function quoted(word) return "'" .. word:gsub("'", "'\\''") .. "'" end
+
+local function first_line(text, where)
+  local line = text:match "^[^\r\n]*"
+  if line == "" then exit.raise("config", "no-password", where .. " gave an empty first line, not a password") end
+  return line
+end
+
+local function from_fd(world, fd)
+  local text = world.read(fd, MOST)
+  if not text then exit.raise("config", "no-password", "descriptor " .. fd .. " gives too much for a password") end
+  return first_line(text, "descriptor " .. fd)
+end
+
+local function from_file(world, path)
+  path = config.expand(world, path)
+  local text, attributes = config.read(world, path)
+  if not text then exit.raise("config", "no-password", ("there is no password file %s"):format(path)) end
+  config.check_private(world, path, attributes)
+  return first_line(text, path)
+end
+
+-- What a command writes, and its status: Lua 5.1 doesn't tell that of a pipe's.
+local function run(command)
+  local pipe = io.popen("( " .. command .. "\n) </dev/null; printf '\\n%s' $?", "r")
+  local text = pipe and pipe:read(MOST) or ""
+  if pipe then pipe:close() end
+  local output, status = text:match "^(.*)\n(%d+)$"
+  return output or "", tonumber(status) or 1
+end
+
+local function from_command(command)
+  local output, status = run(command)
+  if status ~= 0 then
+    exit.raise("config", "no-password", ("password-command ended with status %d: %s"):format(status, command))
+  end
+  return first_line(output, "password-command")
+end
+
+local function is_there(program)
+  local _, status = run("command -v " .. program .. " >/dev/null 2>&1")
+  return status == 0
+end
+
+-- The desktop's keyring; nil: none, or it has no such thing.
+local function from_keyring(world, jid)
+  if not world.env "DBUS_SESSION_BUS_ADDRESS" or not is_there "secret-tool" then return nil end
+  local output, status = run("secret-tool lookup service xmpp jid " .. quoted(jid) .. " 2>/dev/null")
+  return status == 0 and output ~= "" and output:match "^[^\r\n]*" or nil
+end
+
+local function from_environment(world, ctx)
+  local word = world.env "XMPP_PASSWORD"
+  if not word then return nil end
+  if ctx.verbose then world.err "xmpp: XMPP_PASSWORD is used: other programs of this user may read it\n" end
+  world.sys.unsetenv "XMPP_PASSWORD"
+  return word
+end
+
+local function from_terminal(world, jid)
+  local word = world.secret(("Password of %s: "):format(require "xmpp.cmd.escape".line(jid)))
+  if word == "" then exit.raise("config", "no-password", "no password was typed") end
+  return word
+end
+
+--- What is typed at the terminal.
+function M.ask(world, bare)
+  local word = from_terminal(world, bare)
+  if word then return word end
+  exit.raise("config", "no-password", ("there is no password for %s: `xmpp account password` stores one, or set "
+    .. "password-command, password-file or XMPP_PASSWORD_FILE"):format(bare))
+end
+
+--- The password of an account, and where it is from.
+---@param ctx table
+---@param account table see config.account
+---@param bare string its bare address
+---@param fresh? boolean what was stored earlier isn't wanted
+---@return string password
+---@return string source
+function M.find(ctx, account, bare, fresh)
+  local world, env = ctx.world, ctx.world.env
+  if ctx.opts["password-fd"] then return from_fd(world, ctx.opts["password-fd"]), "descriptor" end
+  if env "XMPP_PASSWORD_FILE" then return from_file(world, env "XMPP_PASSWORD_FILE"), "file" end
+  local word = from_environment(world, ctx)
+  if word then return word, "environment" end
+  if fresh then return M.ask(world, bare), "terminal" end
+  if account["password-command"] then return from_command(account["password-command"]), "command" end
+  if account["password-file"] then return from_file(world, account["password-file"]), "file" end
+  if account.password then return account.password, "configuration" end
+  word = from_keyring(world, bare)
+  if word then return word, "keyring" end
+  if env "CREDENTIALS_DIRECTORY" then
+    local text = config.read(world, env "CREDENTIALS_DIRECTORY" .. "/xmpp")
+    if text then return first_line(text, "the systemd credential 'xmpp'"), "credential" end
+  end
+  return M.ask(world, bare), "terminal"
+end
+
+M.run, M.quoted, M.is_there = run, quoted, is_there
+
+return M

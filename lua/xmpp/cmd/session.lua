@@ -1,0 +1,125 @@
+-- session: a connection for a subcommand, with the account that was chosen, and what ends it in order: INT and TERM
+-- stop it within 5 seconds, a second one at once.
+
+local config = require "xmpp.cmd.config"
+local exit = require "xmpp.cmd.exit"
+
+local M = {}
+
+local STOP = 5 -- seconds to say goodbye in
+
+-- What the wire says, on stderr, one line each way.
+local function log(ctx)
+  local escape = require "xmpp.cmd.escape"
+  return function(direction, text)
+    ctx.world.err(("%s %s\n"):format(direction == "out" and "->" or "<-", escape.line(text)))
+  end
+end
+
+local function options(ctx, account, more)
+  local o = {}
+  local function take(key, option)
+    local value = ctx.opts[option] or account[option]
+    if value ~= nil then o[key] = value end
+  end
+  take("host", "host")
+  take("port", "port")
+  take("tls", "tls")
+  for key, option in pairs { ca_file = "ca-file", cert = "cert", key = "key" } do
+    take(key, option)
+    if o[key] then o[key] = config.expand(ctx.world, o[key]) end
+  end
+  take("pin", "pin")
+  o.timeout, o.await_timeout = ctx.timeout, ctx.timeout
+  if ctx.verbose then o.log = log(ctx) end
+  for key, value in pairs(more or {}) do o[key] = value end
+  return o
+end
+
+local function address(account)
+  local xmpp = require "xmpp"
+  local jid, err = xmpp.jid(account.jid)
+  if not jid then
+    exit.raise("config", "jid-malformed", ("%s: '%s' is no address: %s"):format(
+      account.path and ("%s:%d"):format(account.path, account.line) or "-a",
+      require "xmpp.cmd.escape".line(account.jid), err.text))
+  end
+  return jid.resourcepart and jid or jid:with_resource("xmpp-" .. xmpp.id())
+end
+
+--- Connects as the account that -a names. ctx.conn is the connection, from its first moment on.
+---@param ctx table
+---@param more? table options of connect_client
+---@param password? string one that is known
+---@return xmpp.Conn? conn
+---@return xmpp.Error? err
+function M.connect(ctx, more, password)
+  local account = ctx.account or config.account(ctx.world, ctx.opts.account)
+  local xmpp = require "xmpp"
+  local jid, source = address(account), nil
+  if not password and not account.cert then
+    password, source = require "xmpp.cmd.secret".find(ctx, account, tostring(jid:bare()))
+  end
+  ctx.account, ctx.source, ctx.bare = account, source, tostring(jid:bare())
+  local o = options(ctx, account, more)
+  local saved = o.session
+  o.session, o.on_open = nil, function(conn) ctx.conn = conn end
+  if ctx.watch then ctx.watch() end
+  ctx.password = ctx.opts.reload and password or nil -- the next process needs it, too
+  local conn, err
+  if saved then conn, err = xmpp.resume(saved, password, o) else conn, err = xmpp.connect_client(jid, password, o) end
+  if not conn then return nil, err end
+  ctx.conn, ctx.ready = conn, true
+  return conn
+end
+
+local function interrupted(name)
+  return { layer = "interrupted", condition = name, text = name == "SIGTERM" and "terminated" or "interrupted",
+    retry = false, command = true }
+end
+
+-- Has the signals end what runs -> what takes that away.
+local function watch(ctx, done)
+  local xmpp, offs, times = require "xmpp", {}, 0
+  if not ctx.world.signals then return function() end end
+  for _, name in ipairs { "SIGINT", "SIGTERM" } do
+    offs[#offs + 1] = xmpp.on_signal(name, function()
+      times = times + 1
+      if times > 1 then os.exit(exit.INTERRUPTED) end
+      if ctx.on_interrupt and ctx.on_interrupt(name) then return end
+      done:reject(interrupted(name))
+    end)
+  end
+  return function()
+    for _, off in ipairs(offs) do off() end
+  end
+end
+
+local function stop(ctx)
+  local conn = ctx.conn
+  ctx.conn = nil
+  if conn and conn:state() ~= "closed" then conn:stop(STOP) end
+end
+
+--- Runs f(ctx) in a coroutine, so that a signal can end it wherever it waits, and ends what it has opened.
+---@return boolean ok as pcall
+---@return any status or nil
+---@return any err
+function M.guarded(ctx, f)
+  local xmpp = require "xmpp"
+  local done, task, off = xmpp.promise(), nil, nil
+  -- Until there is something to end in order, a signal ends the process as it does any.
+  function ctx.watch() off = off or watch(ctx, done) end
+  xmpp.spawn(function() -- first, so that what the task throws is told here
+    local results, err = task:wait()
+    if results then done:resolve(results) else done:reject(err) end
+  end)
+  task = xmpp.spawn(function() return { f(ctx) } end)
+  local results, err = done:wait()
+  stop(ctx)
+  if off then off() end
+  if not results then return true, nil, err end
+  return true, results[1], results[2]
+end
+
+return M

@@ -1,0 +1,175 @@
+-- spec: the one table of what the command has. From it are made what takes its words apart (parse.lua), `xmpp help`
+-- (help.lua), the man page (man.lua) and the completions (complete.lua); a test compares them.
+--
+-- An option is { long, short or false, placeholder or false (none: it is a flag), help, kind = ..., choices = ...,
+-- many = ... }; kinds of values: "text" (the default), "count" (a whole number from 1), "number", "seconds", "fd",
+-- "port", "file", "jid", "account", "choice", "choices" (several, by commas). A command has `usage` (its arguments,
+-- for people), `min` and `max` of them (max = math.huge: any number), `words` (what the first may be: name,
+-- arguments, help), `rest` (what follows "--" is its own), `stops` (what follows the first argument is its own),
+-- `offline` (it connects nowhere), `kinds` (what its arguments are: for completion), `text` (paragraphs for the man
+-- page).
+
+local HUGE = math.huge
+
+local spec = { version = "0.1.0", date = "November 29, 2026" }
+
+spec.common = {
+  { "account", "a", "ACCOUNT", "a section of the configuration, or an address (default)", kind = "account" },
+  { "json", false, false, "one JSON object a line" },
+  { "quiet", "q", false, "say nothing but errors" },
+  { "verbose", "v", false, "show what goes over the wire, secrets masked, on stderr" },
+  { "timeout", "t", "SECONDS", "for the connection and for each answer (30)", kind = "seconds" },
+  { "color", false, "WHEN", "auto, always or never (auto)", kind = "choice", choices = { "auto", "always", "never" } },
+  { "password-fd", false, "N", "read the password from this descriptor", kind = "fd" },
+  { "ca-file", false, "FILE", "trust these CAs (PEM)", kind = "file" },
+  { "host", false, "HOST", "dial this host; the certificate is still the domain's" },
+  { "port", false, "PORT", "dial this port", kind = "port" },
+  { "tls", false, "HOW", "starttls, direct, or none (only to this machine)", kind = "choice",
+    choices = { "starttls", "direct", "none" } },
+  { "help", "h", false, "show how a subcommand is used" },
+}
+
+spec.commands = {
+  { name = "send", summary = "send a message, and know that it has arrived", usage = "TO... [-- TEXT]", min = 0,
+    max = HUGE, rest = true, kinds = { "jid" }, options = {
+      { "room", "r", false, "TO are rooms: join, say it, leave" },
+      { "nick", false, "NICK", "the name in the room (the account's)" },
+      { "file", "f", "FILE", "read the text from FILE", kind = "file" },
+      { "lines", false, false, "each line is a message" },
+      { "rate", false, "N", "with --lines: N messages a second at most (10)", kind = "number" },
+      { "raw", false, false, "the input is XML: stanzas that are sent as they are" },
+      { "subject", false, "TEXT", "the message's subject" },
+      { "headline", false, false, "a message that needs no answer and isn't kept (type headline)" },
+      { "wait", false, "WHAT", "receipt: wait until TO's client says that it has it (XEP-0184)", kind = "choice",
+        choices = { "receipt" } },
+    }, text = {
+      "The text is what follows --, else FILE, else standard input. The status is 0 only when the server has "
+      .. "acknowledged "
+      .. "the message (XEP-0198, or an answer behind it) and nobody has sent it back meanwhile; in a room, when "
+      .. "the room "
+      .. "has said it to all. A text over 64 KiB is refused.",
+    } },
+  { name = "listen", summary = "show what comes in", usage = "", min = 0, max = 0, options = {
+      { "count", "n", "N", "end after N messages", kind = "count" },
+      { "within", "W", "SECONDS", "end after so long, with status 8", kind = "seconds" },
+      { "from", false, "JID", "only what this address (with or without resource) says", kind = "jid" },
+      { "presence", false, false, "be available, with priority -1, and show presence" },
+      { "room", false, "ROOM", "what is said in a room instead", kind = "jid" },
+      { "nick", false, "NICK", "the name in the room (the account's)" },
+      { "priority", false, "N", "be available with this priority; from 0 on, messages to the account come here",
+        kind = "priority" },
+    }, text = {
+      "Without --presence or --priority nobody sees that this listens, and what comes is what is sent to its "
+      .. "full address "
+      .. "and copies of what the account's other clients get and send (XEP-0280). It connects again when the "
+      .. "link is lost. "
+      .. "Nothing is answered.",
+    } },
+  { name = "ping", summary = "is it there, and how far away", usage = "[JID]", min = 0, max = 1, kinds = { "jid" },
+    options = {
+      { "count", "n", "N", "so many pings (4)", kind = "count" },
+      { "interval", "i", "SECONDS", "between them (1)", kind = "seconds" },
+    } },
+  { name = "disco", summary = "what an address is and offers", usage = "[JID [NODE]]", min = 0, max = 2,
+    kinds = { "jid" }, options = {
+      { "items", false, false, "what belongs to it" },
+      { "tree", false, false, "it, what belongs to it, and so on" },
+      { "depth", false, "N", "with --tree: so deep (3)", kind = "count" },
+    } },
+  { name = "version", summary = "what software it is", usage = "[JID]", min = 0, max = 1, kinds = { "jid" },
+    options = {} },
+  { name = "time", summary = "what time it has", usage = "JID", min = 1, max = 1, kinds = { "jid" }, options = {} },
+  { name = "last", summary = "since when it is idle, away or up", usage = "[JID]", min = 0, max = 1,
+    kinds = { "jid" }, options = {} },
+  { name = "roster", summary = "the account's contacts", usage = "[WORD [JID]]", min = 0, max = 3, kinds = { "jid" },
+    words = {
+      { "list", "", "all of them (what is done without a word)" },
+      { "add", "JID", "put one there, or change its name and groups" },
+      { "remove", "JID", "take one away" },
+      { "subscribe", "JID [TEXT]", "ask to see its presence" },
+      { "unsubscribe", "JID", "see its presence no more" },
+      { "approve", "JID", "let it see ours" },
+      { "deny", "JID", "don't let it" },
+    }, options = {
+      { "name", false, "NAME", "with add: what it is called" },
+      { "group", false, "GROUP", "with add: the groups it is in; with list: only of these", many = true },
+    } },
+  { name = "muc", summary = "rooms", usage = "WORD [ROOM...] [-- TEXT]", min = 1, max = HUGE, rest = true,
+    words = {
+      { "join", "ROOM", "be there, and show what is said" },
+      { "send", "ROOM... [-- TEXT]", "as send --room" },
+      { "list", "[SERVICE]", "the rooms of a service (the server's)" },
+      { "who", "ROOM", "who is there" },
+      { "history", "ROOM", "what was said last" },
+      { "invite", "ROOM JID [REASON]", "invite somebody" },
+      { "config", "ROOM [VAR=VALUE...]", "how it is configured, or configure it" },
+    }, options = {
+      { "nick", false, "NICK", "the name in the room (the account's)" },
+      { "count", "n", "N", "with join: end after N messages; with history: so many (20)", kind = "count" },
+      { "within", "W", "SECONDS", "with join: end after so long, with status 8", kind = "seconds" },
+      { "file", "f", "FILE", "with send: read the text from FILE", kind = "file" },
+      { "subject", false, "TEXT", "with send: the message's subject" },
+    } },
+  { name = "check", summary = "is all well: for Nagios and Prometheus", usage = "[JID|DOMAIN]", min = 0, max = 1,
+    kinds = { "jid" }, usage_status = 3, options = {
+      { "warning", "w", "SECONDS", "a step that takes longer is a WARNING (1)", kind = "seconds" },
+      { "critical", "c", "SECONDS", "a step that takes longer is CRITICAL (5)", kind = "seconds" },
+      { "cert-days", false, "DAYS", "a certificate that ends sooner is a WARNING, in half of that CRITICAL (14)",
+        kind = "number" },
+      { "only", false, "STEPS", "dns, tcp, tls, login, ping, echo (all that can be done)", kind = "choices",
+        choices = { "dns", "tcp", "tls", "login", "ping", "echo" } },
+      { "prometheus", false, false, "write metrics instead, for the node exporter's textfile collector" },
+    }, text = {
+      "A DOMAIN is looked at without logging in: dns, tcp and tls. The status is Nagios's: 0 OK, 1 WARNING, 2 "
+      .. "CRITICAL, 3 "
+      .. "UNKNOWN, which wrong usage and a faulty configuration are, too.",
+    } },
+  { name = "console", summary = "a Lua prompt with a connection", usage = "", min = 0, max = 0, options = {},
+    text = {
+      "Lua with conn, xmpp and xexpr in it; a line that begins with < is sent as XML; what comes in is shown. A "
+      .. "line that "
+      .. "begins with a space is not kept in the history.",
+    } },
+  { name = "run", summary = "run a bot", usage = "BOT.lua [ARG...]", min = 1, max = HUGE, stops = true,
+    kinds = { "file" }, options = {
+      { "reload", false, false, "load it anew when its file changes, or by SIGHUP; the session goes on" },
+    }, text = {
+      "The file finds conn, which is connected and connects again when it is lost, xmpp, and log(...), which writes to "
+      .. "standard error. It ends in order by TERM or INT, or by xmpp.quit().",
+    } },
+  { name = "account", summary = "the accounts in the configuration", usage = "WORD [...]", min = 1, max = 3,
+    words = {
+      { "add", "JID [NAME]", "ask for the password, log in with it, and keep both" },
+      { "list", "", "names and addresses" },
+      { "check", "[NAME]", "log in" },
+      { "password", "[NAME]", "ask for the password, and store it" },
+      { "remove", "NAME", "forget it, and a password that was stored for it" },
+    }, options = {} },
+  { name = "completion", summary = "completions for a shell", usage = "SHELL", min = 1, max = 1, offline = true,
+    words = { { "bash", "", "" }, { "zsh", "", "" }, { "fish", "", "" } }, options = {}, text = {
+      "For bash: eval \"$(xmpp completion bash)\" in ~/.bashrc.",
+    } },
+  { name = "help", summary = "how it is used", usage = "[SUBCOMMAND]", min = 0, max = 1, offline = true,
+    kinds = { "command" }, options = {} },
+}
+
+--- The command of that name.
+---@param name string
+---@return table? command
+function spec.find(name)
+  for _, command in ipairs(spec.commands) do
+    if command.name == name then return command end
+  end
+end
+
+--- Its options, and those that all have.
+---@param command table?
+---@return table[]
+function spec.options(command)
+  local all = {}
+  for _, option in ipairs(command and command.options or {}) do all[#all + 1] = option end
+  for _, option in ipairs(spec.common) do all[#all + 1] = option end
+  return all
+end
+
+return spec

@@ -1,0 +1,488 @@
+-- cmd_live: the command `xmpp` as a process, from a shell, against real servers: what of it anybody else can see, its
+-- exit statuses, what interrupts it, and what it shows on a terminal.
+local cjson = require "cjson"
+local server = require "spec.support.server"
+local shell = require "spec.support.shell"
+local xmpp = require "xmpp"
+
+local LUA = os.getenv "LUA" or "lua5.4"
+local LIMIT = 60 -- seconds, for anything that is run: nothing waits longer
+
+local folder -- where the command's configuration is, and what else a test writes
+
+local function write(name, text, mode)
+  local path = folder .. "/" .. name
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+  shell.succeed(("chmod %s '%s'"):format(mode or "600", path))
+  return path
+end
+
+-- The shell's function `xmpp`: the command with nothing of our own environment that it looks at.
+local function prelude(env)
+  return ("export HOME=%s XDG_CONFIG_HOME=%s XDG_STATE_HOME=%s/state LC_ALL=C.UTF-8 TERM=xterm\n"
+    .. "unset NO_COLOR XMPP_PASSWORD XMPP_PASSWORD_FILE CREDENTIALS_DIRECTORY DBUS_SESSION_BUS_ADDRESS\n"
+    .. "export %s %s\nxmpp() { timeout -k 5 %d %s bin/xmpp \"$@\"; }\n"
+    .. "until_there() { for i in $(seq 150); do grep -q -- \"$1\" %s/log && return; sleep 0.1; done; }\n"
+    .. "ends() { for i in $(seq 150); do kill -0 $1 2>/dev/null || break; sleep 0.1; done; kill -KILL $1 2>/dev/null; "
+    .. "wait $1; echo \"ended $?\"; }\n"):format(folder,
+    folder, folder, (shell.HERE:gsub("(?%.lua)'", "%1;;'"):gsub("(?%.so)'", "%1;;'")), env or "", LIMIT, LUA, folder)
+end
+
+local function run(script, env) return shell.run("bash -c " .. "'" .. (prelude(env) .. script):gsub("'", "'\\''")
+  .. "'") end
+
+local function configure(s)
+  shell.succeed(("mkdir -p %s/xmpp && chmod 700 %s/xmpp"):format(folder, folder))
+  write("alice.password", s.users.alice .. "\n")
+  local where = ("host = %s\nport = %d\nca-file = %s\n"):format(s.host, s.port, s.ca)
+  write("xmpp/config.lua", ("[default]\njid = alice@xmpp.test\npassword-file = %s/alice.password\n%s\n"
+    .. "[bob]\njid = bob@xmpp.test/here\npassword-command = cat %s/bob.password\n%s\n"
+    .. "[wrong]\njid = carol@xmpp.test\npassword-command = echo wrong\n%s"):format(folder, where, folder, where, where))
+  write("bob.password", s.users.bob .. "\n")
+end
+
+local function login(s, name, resource)
+  local conn = assert(xmpp.connect_client(name .. "@xmpp.test", s.users[name], s.host, s.port,
+    s.opts { resource = resource }))
+  return conn
+end
+
+-- python3's, see spec/support/terminal.py; the command line is the shell's
+local function on_terminal(steps, command, env)
+  local words = {}
+  for i, step in ipairs(steps) do words[i] = "'" .. step:gsub("'", "'\\''") .. "'" end
+  return run(("LD_PRELOAD= spec/support/terminal.py %d %s -- timeout --foreground %d %s bin/xmpp %s"):format(LIMIT,
+    table.concat(words, " "), LIMIT, LUA, command), env)
+end
+
+describe("the command", function()
+  setup(function() folder = shell.folder() end)
+  teardown(function() shell.remove(folder) end)
+
+  server.each(function(s)
+    before_each(function() configure(s) end)
+
+    describe("send", function()
+      it("ends with 0 when the message is there", function()
+        local bob = login(s, "bob", "desk")
+        local text, status = run "echo 'hello & <bob> ☕' | xmpp send bob@xmpp.test/desk"
+        assert.same({ "", 0 }, { text, status })
+        local got = assert(bob:receive_blocking(10))
+        assert.equal("hello & <bob> ☕", xmpp.xexpr.text(got, "body"))
+        assert.matches("^alice@xmpp%.test/xmpp%-", got[2].from)
+        bob:stop()
+      end)
+
+      it("ends with 1 when it comes back, and tells why", function()
+        local text, status = run "xmpp send nobody@xmpp.test/x -- hello"
+        assert.equal(1, status, text)
+        assert.matches("^xmpp: nobody@xmpp%.test/x: stanza: service%-unavailable", text)
+      end)
+
+      it("tells by name whom it has not reached, with 10", function()
+        local bob = login(s, "bob", "desk")
+        local text, status = run "xmpp send bob@xmpp.test/desk nobody@xmpp.test/x -- hello"
+        assert.equal(10, status, text)
+        assert.matches("xmpp: nobody@xmpp%.test/x: stanza: ", text)
+        assert.matches("xmpp: 1 of 2 messages have not arrived\n$", text)
+        assert.equal("hello", xmpp.xexpr.text(assert(bob:receive_blocking(10)), "body"))
+        bob:stop()
+      end)
+
+      it("sends lines, and stanzas, from a file and from standard input", function()
+        local bob = login(s, "bob", "desk")
+        write("lines", "one\ntwo\n")
+        assert.same({ "", 0 }, { run(("xmpp send --lines -f %s/lines bob@xmpp.test/desk"):format(folder)) })
+        assert.same({ "", 0 },
+          { run [[printf '<message to="bob@xmpp.test/desk"><body>three</body></message>' | xmpp send --raw]] })
+        for _, text in ipairs { "one", "two", "three" } do
+          assert.equal(text, xmpp.xexpr.text(assert(bob:receive_blocking(10)), "body"))
+        end
+        bob:stop()
+      end)
+    end)
+
+    describe("listen", function()
+      it("hears what is sent, as JSON that others read", function()
+        local text, status = run [[
+          xmpp listen -a bob -v --json -n 1 -W 30 2>$HOME/log & pid=$!
+          until_there carbons
+          xmpp send bob@xmpp.test/here -- 'say "hi"'
+          wait $pid]]
+        assert.equal(0, status, text)
+        local last
+        for line in text:gmatch "[^\n]+" do last = cjson.decode(line) end
+        assert.same({ "message", 'say "hi"', "bob@xmpp.test/here", false },
+          { last.type, last.body, last.to, last.own })
+        assert.matches("^alice@xmpp%.test/xmpp%-", last.from)
+        assert.matches("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ$", last.time)
+      end)
+
+      it("ends with 141 when its reader has gone, and says goodbye", function()
+        local text, status = run [[
+          (sleep 2; xmpp send bob@xmpp.test/here -- one; xmpp send bob@xmpp.test/here -- two;
+            xmpp send bob@xmpp.test/here -- three) 2>/dev/null &
+          xmpp listen -a bob -v | head -n 1 >/dev/null
+          exit ${PIPESTATUS[0]}]]
+        assert.equal(141, status, text)
+        assert.matches("\nxmpp: who read the output has closed it\n", text)
+        assert.truthy(text:find("-> </stream:stream>", 1, true), text)
+      end)
+    end)
+
+    it("answers questions about the server", function()
+      local text, status = run "xmpp version"
+      assert.equal(0, status, text)
+      assert.equal(s.name:lower(), text:match "^xmpp%.test: (%S+)":lower())
+      text = run "xmpp disco --json"
+      local is = {}
+      for _, identity in ipairs(cjson.decode(text).identities) do is[identity.category] = true end
+      assert.is_true(is.server)
+      text = run "xmpp disco --items --json"
+      for line in text:gmatch "[^\n]+" do assert.equal("item", cjson.decode(line).type) end
+      text, status = run "xmpp ping -n 2 -i 0"
+      assert.equal(0, status, text)
+      assert.matches("xmpp%.test: 2 sent, 2 answered; least %d", text)
+      text, status = run "xmpp time xmpp.test && xmpp last xmpp.test"
+      assert.equal(0, status, text)
+      assert.matches("xmpp%.test: %d%d%d%d%-.* from here\nxmpp%.test: up for %d", text)
+    end)
+
+    it("checks the server, with an account and without", function()
+      local text, status = run "xmpp check"
+      assert.equal(0, status, text)
+      assert.matches("^XMPP OK %- dns [%d.]+s, tcp [%d.]+s, tls [%d.]+s, login [%d.]+s, ping [%d.]+s, echo [%d.]+s, "
+        .. "certificate %d+d | dns=[%d.]+s;1;5 .* cert=82%dd;14;7\n$", text)
+      local where = ("--host %s --port %d --ca-file %s"):format(s.host, s.port, s.ca)
+      text, status = run("xmpp check xmpp.test " .. where)
+      assert.equal(0, status, text)
+      assert.matches("^XMPP OK %- dns [%d.]+s, tcp [%d.]+s, tls [%d.]+s, certificate %d+d | ", text)
+      text, status = run(("xmpp check xmpp.test --host %s --port 1"):format(s.host))
+      assert.equal(2, status, text)
+      assert.matches("^XMPP CRITICAL %- tcp: tcp: ECONNREFUSED", text)
+    end)
+
+    it("talks in rooms, and knows who is there", function()
+      local room_jid = "cmd@conference.xmpp.test"
+      local text, status = run(("xmpp send -r %s -- hello"):format(room_jid))
+      assert.equal(1, status, text)
+      assert.matches("there was no room", text)
+      local bob = login(s, "bob", "desk")
+      local room = assert(require "xmpp.muc".join(bob, room_jid, "bobby", { create = "default" }))
+      text, status = run(("echo 'hello all' | xmpp send -r --nick shell %s"):format(room_jid))
+      assert.equal(0, status, text)
+      text, status = run(("xmpp muc who --json %s"):format(room_jid))
+      assert.equal(0, status, text)
+      assert.equal("bobby", cjson.decode(text).nick)
+      text, status = run(("xmpp muc history --json -n 5 %s"):format(room_jid))
+      assert.equal(0, status, text)
+      assert.equal("hello all", cjson.decode(text:match "[^\n]+").body)
+      room:leave()
+      bob:stop()
+    end)
+
+    it("changes the roster", function()
+      local text, status = run [[
+        xmpp roster add carol@xmpp.test --name Carol --group a --group b && xmpp roster --json && \
+          xmpp roster remove carol@xmpp.test && xmpp roster list]]
+      assert.equal(0, status, text)
+      assert.same({ type = "contact", jid = "carol@xmpp.test", name = "Carol", subscription = "none",
+        groups = { "a", "b" } }, cjson.decode(text))
+      if s.name ~= "prosody" then return end -- ejabberd removes who isn't there
+      text, status = run "xmpp roster remove carol@xmpp.test"
+      assert.equal(1, status, text)
+      assert.matches("item%-not%-found", text)
+    end)
+
+    describe("tells nobody a secret:", function()
+      -- What anybody on the machine can read of a process of the command's, which listens.
+      local function seen(more)
+        return run(([[
+          %s bin/xmpp listen %s -v -W 30 2>%s/log & pid=$!
+          until_there carbons
+          tr '\0' ' ' </proc/$pid/cmdline; echo
+          tr '\0' '\n' </proc/$pid/environ
+          kill $pid; ends $pid]]):format(LUA, more, folder))
+      end
+
+      it("neither its words nor its environment have one", function()
+        for _, account in ipairs { "-a default", "-a bob" } do
+          local text = seen(account)
+          assert.matches("bin/xmpp listen " .. account:gsub("%-", "%%-"), text)
+          assert.matches("\nHOME=", text)
+          assert.matches("ended 130", text)
+          for _, name in ipairs { "alice", "bob" } do assert.is_nil(text:find(s.users[name], 1, true), text) end
+        end
+      end)
+
+      it("its wire log has none", function()
+        local text, status = run "xmpp ping -v -n 1"
+        assert.equal(0, status, text)
+        assert.matches("%[masked%]", text)
+        assert.is_nil(text:find(s.users.alice, 1, true))
+        for word in text:gmatch "[%w+/=]+" do
+          local plain = xmpp.unbase64(word)
+          assert.is_nil(plain and plain:find(s.users.alice, 1, true))
+        end
+      end)
+    end)
+
+    describe("ends", function()
+      local function ends(status, pattern, script)
+        local text, got = run(script)
+        assert.equal(status, got, text)
+        assert.matches(pattern, text)
+        local lines = select(2, text:gsub("\n", "\n"))
+        assert.equal(1, lines, text)
+      end
+
+      it("with 3 for a broken configuration, with file and line", function()
+        write("xmpp/config.lua", "[default]\njid = alice@xmpp.test\npassword file = x\n")
+        ends(3, "^xmpp: /[^\n]+/xmpp/config%.lua:3: ", "xmpp ping")
+      end)
+
+      it("with 3 for a secret that others can read", function()
+        write("alice.password", s.users.alice, "644")
+        ends(3, "^xmpp: /[^\n]+/alice%.password has a secret, and others may read or change it: chmod 600 '/",
+          "xmpp ping")
+      end)
+
+      it("with 4 for a name that is none", function()
+        ends(4, "^xmpp: dns: bad%-host", "xmpp ping --host a..b")
+      end)
+
+      it("with 5 for a server that is not there", function()
+        ends(5, "^xmpp: tcp: ECONNREFUSED.*%-%-host and %-%-port", "xmpp ping --port 1")
+      end)
+
+      it("with 6 for a certificate that is not good", function()
+        ends(6, "^xmpp: tls: certificate%-[us][^\n]*%-%-ca%-file",
+          ("xmpp ping --ca-file %s/otherca.crt"):format(s.certs))
+      end)
+
+      it("with 7 for a wrong password", function()
+        ends(7, "^xmpp: sasl: not%-authorized.*`xmpp account password`", "xmpp ping -a wrong")
+      end)
+
+      it("with 11 for a full disk", function()
+        ends(11, "^xmpp: the output can't be written %(No space left on device%): make room", "xmpp version >/dev/full")
+      end)
+
+      it("with 2 for a word that it doesn't know", function()
+        local text, status = run "xmpp pign x"
+        assert.same({ 2, "xmpp: there is no subcommand 'pign'; did you mean 'ping'?\n       xmpp help\n" },
+          { status, text })
+      end)
+    end)
+
+    describe("by a signal ends with 130,", function()
+      -- A shell's job in the background doesn't hear INT, unless it is a job of its own.
+      local function interrupted(signal, words, sign)
+        local text = run(([[
+          set -m
+          mkfifo %s/fifo 2>/dev/null
+          %s bin/xmpp %s <>%s/fifo >%s/log 2>&1 & pid=$!
+          %s
+          kill -%s $pid
+          ends $pid; cat %s/log]]):format(folder, LUA, words, folder, folder,
+          sign and ("until_there '%s'"):format(sign) or "sleep 1", signal, folder))
+        assert.matches("\nended 130\n", "\n" .. text)
+        return text
+      end
+
+      it("while it waits for input", function() interrupted("INT", "send bob@xmpp.test") end)
+
+      it("while a server that says nothing is waited for", function()
+        local program = "import socket, time; s = socket.socket(); s.bind((\"127.0.0.1\", 0)); s.listen(); "
+          .. "print(s.getsockname()[1], flush=True); time.sleep(20)"
+        local pipe = io.popen(("exec env -u LD_PRELOAD python3 -c '%s'"):format(program))
+        local port = pipe:read "*l"
+        local text = interrupted("INT", "ping --host 127.0.0.1 -v --port " .. port, "stream")
+        assert.matches("\nxmpp: interrupted\n$", text)
+        pipe:close()
+      end)
+
+      for _, signal in ipairs { "INT", "TERM" } do
+        it("saying goodbye, while it listens: " .. signal, function()
+          local text = interrupted(signal, "listen -v", "carbons")
+          assert.truthy(text:find("-> </stream:stream>", 1, true), text)
+          assert.truthy(text:find("<- </stream:stream>", 1, true), text)
+        end)
+      end
+    end)
+
+    describe("run", function()
+      it("gives a bot its connection, and ends with its status", function()
+        write("bot.lua", [[
+          conn:set_callback(function(m) log(xmpp.xexpr.text(m, "body")) xmpp.quit(7) end, { name = "message" })
+          xmpp.every(1, function() end)
+          conn:send { "message", { to = conn:jid() }, { "body", "to myself" } }]])
+        local text, status = run(("xmpp run %s/bot.lua"):format(folder))
+        assert.equal(7, status, text)
+        assert.matches(" to myself\n$", text)
+      end)
+
+      it("ends in order by TERM", function()
+        write("bot.lua", "log 'here'; xmpp.every(1, function() end)")
+        local text = run(([[
+          %s bin/xmpp run -v %s/bot.lua 2>%s/log & pid=$!
+          until_there ' here$'
+          kill -TERM $pid
+          ends $pid; cat %s/log]]):format(LUA, folder, folder, folder))
+        assert.matches("^ended 0\n", text)
+        assert.truthy(text:find("-> </stream:stream>", 1, true), text)
+      end)
+
+      it("is begun anew in the same session when its file has changed, and by HUP; not when it has a mistake",
+        function()
+        local path = write("bot.lua", "log('one', conn:info().resumed)\nxmpp.every(1, function() end)\n")
+        local text = run(([[
+          %s bin/xmpp run --reload %s 2>%s/log & pid=$!
+          until_there 'one 0'
+          printf 'log(' >%s
+          until_there 'not loaded anew'
+          printf "log('two', conn:info().resumed) xmpp.every(1, function() end)" >%s
+          until_there 'two 1'
+          kill -HUP $pid
+          sleep 1
+          printf "log('three', conn:info().resumed) xmpp.after(2, function() xmpp.quit(9) end)" >%s.new
+          mv %s.new %s
+          until_there 'three 1'
+          ends $pid; cat %s/log]]):format(LUA, path, folder, path, path, path,
+          path, path, folder))
+        assert.matches("^ended 9\n", text)
+        assert.matches(" one 0\n", text)
+        assert.matches("not loaded anew: ", text)
+        assert.matches(" two 1\n.* two 1\n", text)
+        assert.matches(" three 1\n$", text)
+        for _, name in ipairs { "alice" } do assert.is_nil(text:find(s.users[name], 1, true)) end
+      end)
+    end)
+
+    describe("account", function()
+      it("add asks for the password, unseen, tries it, and stores it for nobody else", function()
+        shell.succeed(("rm -r %s/xmpp"):format(folder))
+        local text, status = on_terminal({ "wait Password of alice@xmpp.test: ", "noecho", "type " .. s.users.alice
+          .. "\\r" },
+          ("account add alice@xmpp.test --host %s --port %d --ca-file %s"):format(s.host, s.port, s.ca))
+        assert.equal(0, status, text)
+        assert.is_nil(text:find(s.users.alice, 1, true))
+        assert.equal("700\n600\n600\n",
+          shell.succeed(("cd %s/xmpp && stat -c %%a . config.lua default.password"):format(folder)))
+        assert.is_nil(shell.read(folder .. "/xmpp/config.lua"):find(s.users.alice, 1, true))
+        text, status = run "echo hello | xmpp send nobody@xmpp.test/x"
+        assert.equal(1, status, text)
+      end)
+
+      it("leaves the terminal as it was when it is interrupted at the prompt", function()
+        write("xmpp/config.lua", "[default]\njid = alice@xmpp.test\n")
+        local text, status = on_terminal({ "wait Password of", "noecho", "type \\x03" }, "ping")
+        assert.equal(130, status, text)
+        text, status = run(("LD_PRELOAD= spec/support/terminal.py %d 'wait Password of' noecho 'type \\x03' "
+          .. "'wait behind' echo "
+          .. "'type \\r' -- bash -c 'trap : INT; %s bin/xmpp ping; echo behind $?; read'"):format(LIMIT, LUA))
+        assert.equal(0, status, text)
+        assert.matches("behind 130", text)
+      end)
+    end)
+
+    describe("on a terminal", function()
+      it("names have colours, and what strangers say has no power", function()
+        local text, status = on_terminal({}, "ping -n 1")
+        assert.equal(0, status, text)
+        assert.matches("^\27%[38;5;%d+mxmpp%.test\27%[0m: [%d.]+ ms\r\n$", text)
+        text = on_terminal({}, "ping -n 1", "NO_COLOR=1")
+        assert.matches("^xmpp%.test: [%d.]+ ms\r\n$", text)
+      end)
+
+      it("long work shows how far it has come, and nothing stays of that", function()
+        write("lines", ("x\n"):rep(30))
+        local text, status = on_terminal({}, ("send --lines --rate 100 -f %s/lines alice@xmpp.test"):format(folder))
+        assert.equal(0, status, text)
+        assert.matches("\r\27%[K1 lines sent.*\r\27%[K30 lines sent\r\27%[K$", text)
+      end)
+
+      it("the console edits lines, has a history of its owner's, and shows what comes in", function()
+        local steps = { "wait > ", "type 1 + 41\\r", "wait 42", "wait > ", "type  'hid' .. 'den'\\r", "wait hidden",
+          "wait > ", "type 20 + 1\\x1b[D2\\r", "wait 41", "wait > ", "type xmpp.xexp\\t\\r", "wait error_reply",
+            "wait > ",
+          "type <presence/>\\r", "wait presence", "wait > ", "type nonsense(\\x03", "wait > ",
+            "type 'still' .. ' here'\\r",
+          "wait still here", "wait > ", "type \\x04" }
+        local text, status = on_terminal(steps, "console --color never")
+        assert.equal(0, status, text)
+        assert.equal("600\n", shell.succeed(("stat -c %%a %s/state/xmpp/history"):format(folder)))
+        local history = shell.read(folder .. "/state/xmpp/history")
+        assert.is_nil(history:find("hid", 1, true), history)
+        assert.matches("^1 %+ 41\n20 %+ 21\n", history)
+        text, status = on_terminal({ "wait > ", "type \\x1b[A\\x1b[A\\x1b[A\\x1b[A\\x1b[A\\r", "wait 42", "wait > ",
+          "type \\x04" },
+          "console --color never")
+        assert.equal(0, status, text)
+      end)
+    end)
+  end)
+end)
+
+describe("what is installed", function()
+  local place
+  setup(function()
+    place = shell.folder()
+    shell.succeed(("make -s LUA=%s PREFIX=%s/here install"):format(LUA, place))
+  end)
+  teardown(function() shell.remove(place) end)
+
+  local function has(program) return select(2, shell.run("command -v " .. program)) == 0 end
+
+  it("runs from anywhere, and goes away again", function()
+    local text = shell.succeed(("cd / && env -i PATH=/usr/bin:/bin %s/here/bin/xmpp --version"):format(place))
+    assert.equal(xmpp._VERSION .. "\n", text)
+    text = shell.run(("cd / && env -i PATH=/usr/bin:/bin %s/here/bin/xmpp ping -a x@y.invalid"):format(place))
+    assert.matches("^xmpp: there is no password for x@y%.invalid", text)
+  end)
+
+  it("has a manual that mandoc has nothing to say of", function()
+    local path = place .. "/here/share/man/man1/xmpp.1"
+    if not has "mandoc" then return pending "mandoc is not here" end
+    assert.same({ "", 0 }, { shell.run("mandoc -T lint -W style " .. path) })
+    assert.matches("XMPP%(1%)", shell.succeed("mandoc -T ascii " .. path))
+  end)
+
+  it("has completions that the shells can read, and bash completes by them", function()
+    local share = place .. "/here/share/"
+    local files = { bash = "bash-completion/completions/xmpp", zsh = "zsh/site-functions/_xmpp",
+      fish = "fish/vendor_completions.d/xmpp.fish" }
+    for name, file in pairs(files) do
+      assert.truthy(shell.read(share .. file))
+      if has(name) then assert.same({ "", 0 }, { shell.run(("%s -n %s%s"):format(name, share, file)) }) end
+    end
+    local function completed(...)
+      local words = { ... }
+      return shell.succeed(("bash -c '. %s%s; COMP_WORDS=(%s); COMP_CWORD=%d; _xmpp; echo "
+        .. "\"${COMPREPLY[*]}\"'"):format(share,
+        files.bash, table.concat(words, " "), #words - 1))
+    end
+    assert.equal("send\n", completed("xmpp", "se"))
+    assert.equal("--reload\n", completed("xmpp", "run", "--rel"))
+    assert.equal("always auto never\n", (completed("xmpp", "ping", "--color", "\"\""):gsub("(%S+) (%S+) (%S+)\n",
+      function(a, b, c)
+        local all = { a, b, c }
+        table.sort(all)
+        return table.concat(all, " ") .. "\n"
+      end)))
+    assert.equal("password\n", completed("xmpp", "account", "pas"))
+    if has "fish" then
+      local text = shell.succeed(("HOME=%s fish -c 'source %s%s; complete -C \"xmpp lis\"'"):format(place, share,
+        files.fish))
+      assert.matches("^listen\t", text)
+    end
+  end)
+
+  it("is taken away again", function()
+    shell.succeed(("make -s LUA=%s PREFIX=%s/here uninstall"):format(LUA, place))
+    assert.equal("", shell.succeed(("find %s -type f"):format(place)))
+    assert.equal("", shell.succeed(("find %s -path '*xmpp*' -name 'xmpp*'"):format(place)))
+  end)
+end)

@@ -1,0 +1,241 @@
+-- cmd_rooms: what the command does in rooms and with the roster, against the rooms and contacts of xmpp.testing. See
+-- cmd_spec for the rest.
+local cjson = require "cjson"
+local cmd = require "spec.support.cmd"
+local testing = require "xmpp.testing"
+
+local TEA, COFFEE = "tea@rooms.example.net", "coffee@rooms.example.net"
+
+local function around(f)
+  return testing.around(f, { jid = "bot@example.net", intercept = true, now = 1700000000 })
+end
+
+local function said(to, text) return { "message", { to = to, type = "groupchat" }, { "body", {}, text } } end
+
+local function objects(text)
+  local list = {}
+  for line in text:gmatch "[^\n]+" do list[#list + 1] = cjson.decode(line) end
+  return list
+end
+
+-- Runs it to its end; what it sends is taken.
+local function run(t, w, argv)
+  cmd.start(w, argv)
+  t:advance(40)
+  return w
+end
+
+describe("send --room", function()
+  it("says it, ends with 0 when the room has said it to all, and leaves", around(function(t)
+    local room = t:room(TEA, { occupants = { "anna" }, subject = "Tea" })
+    local w = cmd.world { input = "hello\n" }
+    cmd.start(w, { "send", "-r", "--nick", "kettle", TEA })
+    t:advance(1)
+    t:expect(said(TEA, "hello"))
+    t:advance(20)
+    assert.equal(0, w.status)
+    assert.is_nil(room.occupants.kettle)
+    assert.equal("", w.stdout .. w.stderr)
+  end))
+
+  it("doesn't end with 0 as long as it has not come back", around(function(t)
+    t:room(TEA, { occupants = { "anna" }, subject = "Tea" })
+    t:on(said(TEA, "hello"), function() return false end)
+    local w = cmd.world { input = "hello\n" }
+    run(t, w, { "send", "-r", "-t", "5", TEA })
+    t:advance(120)
+    assert.is_true(w.status ~= nil and w.status ~= 0, tostring(w.status))
+    assert.truthy(w.stderr:find("^xmpp: tea@rooms%.example%.net: "), w.stderr)
+  end))
+
+  it("tells by name which rooms have not got it", around(function(t)
+    t:room(TEA, { occupants = { "anna" }, subject = "Tea" })
+    t:room(COFFEE, { occupants = { "anna" }, password = "closed" })
+    local w = cmd.world()
+    cmd.start(w, { "send", "-r", "--json", TEA, COFFEE, "--", "hello" })
+    t:advance(1)
+    t:expect(said(TEA, "hello"))
+    t:advance(40)
+    assert.equal(10, w.status)
+    assert.same({ "sent", TEA }, { objects(w.stdout)[1].type, objects(w.stdout)[1].to })
+    local errors = objects(w.stderr)
+    assert.same({ COFFEE, "not-authorized" }, { errors[1].to, errors[1].error.condition })
+    assert.equal("partly-done", errors[2].error.condition)
+  end))
+
+  it("creates no room", around(function(t)
+    t:room(TEA, { exists = false })
+    local w = run(t, cmd.world(), { "send", "-r", TEA, "--", "hello" })
+    assert.equal(1, w.status)
+    assert.truthy(w.stderr:find("there was no room", 1, true), w.stderr)
+  end))
+
+  it("wants to know which", function()
+    local w = cmd.world()
+    assert.is_true(cmd.run(w, { "muc", "who" }) == 2)
+    assert.truthy(w.stderr:find("usage: xmpp muc who ROOM", 1, true), w.stderr)
+  end)
+
+  it("refuses an address with a nick, which would be a person there", around(function(t)
+    local w = run(t, cmd.world(), { "send", "-r", TEA .. "/anna", "--", "hello" })
+    assert.equal(2, w.status)
+    assert.truthy(w.stderr:find("a room's address has no nick", 1, true), w.stderr)
+  end))
+end)
+
+describe("a room that is listened to", function()
+  it("is shown, without its history, and what strangers say escaped", around(function(t)
+    local room = t:room(TEA, { occupants = { "anna" }, subject = "Tea", history = { "old" } })
+    local w = cmd.world()
+    cmd.start(w, { "listen", "--room", TEA, "-n", "2" })
+    t:advance(1)
+    room:says("anna", "one\194\155")
+    room:says("anna", "two")
+    t:advance(20)
+    assert.equal(0, w.status)
+    assert.equal("22:13:21 tea@rooms.example.net anna: one\\u{9b}\n22:13:21 tea@rooms.example.net anna: two\n",
+      w.stdout)
+    assert.is_nil(room.occupants.bot)
+  end))
+
+  it("is written as JSON, and by muc join, too", around(function(t)
+    local room = t:room(TEA, { occupants = { "anna" }, subject = "Tea" })
+    local w = cmd.world()
+    cmd.start(w, { "muc", "join", TEA, "--json", "-n", "1" })
+    t:advance(1)
+    room:says("anna", { text = "hello", id = "m7" })
+    t:advance(20)
+    local got = objects(w.stdout)[1]
+    assert.same({ "message", TEA .. "/anna", "groupchat", "hello", "m7", false, false },
+      { got.type, got.from, got.kind, got.body, got.id, got.delayed, got.own })
+  end))
+
+  it("is entered again when the link was lost", around(function(t)
+    local room = t:room(TEA, { occupants = { "anna" }, subject = "Tea" })
+    local w = cmd.world()
+    cmd.start(w, { "listen", "--room", TEA, "-n", "1" })
+    t:advance(1)
+    t:reconnect { new = true }
+    t:advance(60)
+    room:says("anna", "back")
+    t:advance(20)
+    assert.equal(0, w.status, w.stderr)
+  end))
+
+  it("that puts us out for good ends it, with 5", around(function(t)
+    local room = t:room(TEA, { occupants = { "anna" }, subject = "Tea" })
+    local w = cmd.world()
+    cmd.start(w, { "listen", "--room", TEA })
+    t:advance(1)
+    room:bans("bot", "spam\194\155")
+    t:advance(20)
+    assert.equal(5, w.status)
+    assert.equal("xmpp: tea@rooms.example.net has put us out: spam\\u{9b}\n", w.stderr)
+  end))
+end)
+
+describe("muc", function()
+  it("who tells who is there, but for us", around(function(t)
+    t:room(TEA, { occupants = { "anna", "bert" }, subject = "Tea" })
+    local w = run(t, cmd.world(), { "muc", "who", TEA })
+    assert.equal(0, w.status)
+    local lines = {}
+    for line in w.stdout:gmatch "[^\n]+" do lines[#lines + 1] = line:match "^%S+" end
+    assert.same({ "anna", "bert" }, lines)
+    w = run(t, cmd.world(), { "muc", "who", TEA, "--json" })
+    local first = objects(w.stdout)[1]
+    assert.same({ "occupant", TEA, "anna", "participant" }, { first.type, first.room, first.nick, first.role })
+  end))
+
+  it("history shows what was said", around(function(t)
+    t:room(TEA, { occupants = { "anna" }, subject = "Tea", history = { { nick = "anna", text = "one" },
+      { nick = "bert", text = "two" }, { nick = "anna", text = "three" } } })
+    local w = run(t, cmd.world(), { "muc", "history", TEA, "-n", "2", "--json" })
+    assert.equal(0, w.status, w.stderr)
+    local list = objects(w.stdout)
+    assert.same({ "two", "three", true }, { list[1].body, list[2].body, list[1].delayed })
+    assert.is_nil(list[3])
+  end))
+
+  it("list lists the rooms of a service", around(function(t)
+    t:on({ "iq", { to = "rooms.example.net" }, { "query", { xmlns = "http://jabber.org/protocol/disco#items" } } },
+      function()
+      return { "query", { xmlns = "http://jabber.org/protocol/disco#items" }, { "item", { jid = TEA,
+        name = "Te\194\155a" } } }
+    end)
+    local w = run(t, cmd.world(), { "muc", "list", "rooms.example.net" })
+    assert.equal("tea@rooms.example.net  Te\\u{9b}a\n", w.stdout)
+    assert.equal(0, w.status)
+  end))
+
+  it("invite invites, and waits until that has arrived", around(function(t)
+    local w = cmd.world()
+    cmd.start(w, { "muc", "invite", TEA, "anna@example.net", "Tea?" })
+    t:expect { "message", { to = "anna@example.net" }, { "x", { xmlns = "jabber:x:conference", jid = TEA,
+      reason = "Tea?" } } }
+    t:advance(20)
+    assert.equal(0, w.status)
+  end))
+
+  it("config shows the room's configuration, and changes it", around(function(t)
+    local room = t:room(TEA, { occupants = { "anna" }, subject = "Tea",
+      affiliations = { ["bot@example.net"] = "owner" } })
+    local w = run(t, cmd.world(), { "muc", "config", TEA })
+    assert.equal(0, w.status, w.stderr)
+    assert.truthy(w.stdout:find("muc#roomconfig_roomname=", 1, true), w.stdout)
+    w = run(t, cmd.world(), { "muc", "config", TEA, "muc#roomconfig_roomname=Tea room",
+      "muc#roomconfig_membersonly=true" })
+    assert.equal(0, w.status, w.stderr)
+    assert.same({ "Tea room", true }, { room.config.name, room.config.members_only })
+    w = run(t, cmd.world(), { "muc", "config", TEA, "muc#roomconfig_roomnam=x" })
+    assert.equal(9, w.status)
+    assert.truthy(w.stderr:find("did you mean 'muc#roomconfig_roomname'?", 1, true), w.stderr)
+    w = run(t, cmd.world(), { "muc", "config", TEA, "muc#roomconfig_membersonly=maybe" })
+    assert.equal(9, w.status)
+  end))
+end)
+
+describe("roster", function()
+  it("lists the contacts, those of a group, and nobody it doesn't know", around(function(t)
+    t:contact("anna@example.net", { subscription = "both", name = "An\194\155na", groups = { "Friends", "Work" } })
+    t:contact("bert@example.org", { subscription = "to" })
+    local w = run(t, cmd.world(), { "roster" })
+    assert.equal("anna@example.net  both see each other  An\\u{9b}na  [Friends, Work]\nbert@example.org  we see it\n",
+      w.stdout)
+    w = run(t, cmd.world(), { "roster", "list", "--json", "--group", "Work" })
+    assert.same({ type = "contact", jid = "anna@example.net", name = "An\194\155na", subscription = "both",
+      groups = { "Friends", "Work" } }, cjson.decode(w.stdout))
+  end))
+
+  it("adds and removes", around(function(t)
+    local anna = t:contact "anna@example.net"
+    local w = run(t, cmd.world(), { "roster", "add", "anna@example.net", "--name", "Anna", "--group", "a", "--group",
+      "b" })
+    assert.equal(0, w.status, w.stderr)
+    assert.same({ "Anna", { "a", "b" } }, { anna.name, anna.groups })
+    w = run(t, cmd.world(), { "roster", "remove", "anna@example.net" })
+    assert.equal(0, w.status, w.stderr)
+    assert.is_nil(anna.subscription)
+  end))
+
+  it("asks, lets and doesn't let", around(function(t)
+    local anna = t:contact "anna@example.net"
+    local w = run(t, cmd.world(), { "roster", "subscribe", "anna@example.net", "It is me" })
+    assert.same({ 0, true }, { w.status, anna.ask })
+    anna:requests()
+    w = run(t, cmd.world(), { "roster", "approve", "anna@example.net" })
+    assert.same({ 0, "from" }, { w.status, anna.subscription })
+    w = run(t, cmd.world(), { "roster", "deny", "anna@example.net" })
+    assert.same({ 0, "none" }, { w.status, anna.subscription })
+  end))
+
+  it("refuses a word that it doesn't know, nobody, and no address", function()
+    local w = cmd.world()
+    assert.equal(2, cmd.run(w, { "roster", "ad", "x@y" }))
+    assert.truthy(w.stderr:find("did you mean 'add'?", 1, true), w.stderr)
+    w = cmd.world()
+    assert.equal(2, cmd.run(w, { "roster", "add" }))
+    w = cmd.world()
+    assert.equal(2, cmd.run(w, { "roster", "add", "a@b@c" }))
+  end)
+end)
