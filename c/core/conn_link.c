@@ -262,7 +262,7 @@ static void follow(xm_conn *c, const xc_place *there) {
   if (c->retry.begun) xc_begin_attempt(c);
 }
 
-/* The link has ended: its xm_err says why. */
+/* How long it took, and what it was secured by, as far as it came. */
 static void note_setup(xm_conn *c) {
   const xm_link_how_long took = xm_link_took(c->link);
   c->info.tls_version = xm_link_tls_version(c->link);
@@ -270,6 +270,7 @@ static void note_setup(xm_conn *c) {
   memcpy(c->info.took, took.ms, sizeof c->info.took);
 }
 
+/* The link has ended: its xm_err says why. */
 xm_conn_event xc_on_link_end(xm_conn *c) {
   bool was_ready = c->state != XM_CONN_CONNECTING;
   xc_place there = {.host = ""};
