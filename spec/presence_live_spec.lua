@@ -125,6 +125,7 @@ server.each(function(s)
     turn_until_seen(dave, carol, "|directed|0")
     local told = 0
     ext.use(dave, presence):on("presence", function() told = told + 1 end)
+    assert(carol:ping()) -- what she has said has come back to her by now
     local kept = ext.save(carol)
     local saved = assert(carol:save())
     local again = keep_conn(assert(xmpp.resume(saved, s.users.carol, options())))
