@@ -324,6 +324,21 @@ describe("check", function()
       steps = { { name = "ping", seconds = 0, ok = true } } }, cjson.decode(w.stdout))
   end))
 
+  it("says CRITICAL where what was asked for could not be tried", around(function(t)
+    t:refuse "not-authorized"
+    local w = checked(t, { "--only", "ping,muc" })
+    assert.equal(2, w.status)
+    assert.truthy(w.stdout:find("^XMPP CRITICAL %- login: sasl: not%-authorized: "), w.stdout)
+  end))
+
+  it("of a domain refuses a step that needs an account", function()
+    for _, words in ipairs { { "--only", "dns,muc" }, { "--room", "tea@rooms.example.net" }, { "--only", "login" } } do
+      local w = cmd.world()
+      assert.equal(3, cmd.run(w, { "check", "example.net", words[1], words[2] }, true))
+      assert.truthy(w.stdout:find("needs an account, and 'example.net' is a domain", 1, true), w.stdout)
+    end
+  end)
+
   it("says UNKNOWN, on stdout too, where it can't check", function()
     local w = cmd.world()
     assert.equal(3, cmd.run(w, { "check", "-a", "nobody" }, true))

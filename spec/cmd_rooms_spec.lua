@@ -3,6 +3,7 @@
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
 local testing = require "xmpp.testing"
+local xmpp = require "xmpp"
 
 local TEA, COFFEE = "tea@rooms.example.net", "coffee@rooms.example.net"
 
@@ -131,6 +132,75 @@ describe("a room that is listened to", function()
     t:advance(20)
     assert.equal(5, w.status)
     assert.equal("xmpp: tea@rooms.example.net has put us out: spam\\u{9b}\n", w.stderr)
+  end))
+end)
+
+describe("check's step muc", function()
+  -- The server has a service for rooms behind another one, which answers after so many seconds.
+  local function service(t, seconds)
+    local INFO, ITEMS = "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco#items"
+    t:on({ "iq", { to = "example.net" }, { "query", { xmlns = ITEMS } } }, function()
+      return { "query", { xmlns = ITEMS }, { "item", { jid = "files.example.net" } },
+        { "item", { jid = "rooms.example.net" } } }
+    end)
+    t:on({ "iq", { to = "files.example.net" }, { "query", { xmlns = INFO } } }, function()
+      return { "query", { xmlns = INFO }, { "identity", { category = "store", type = "file" } } }
+    end)
+    local query = { "query", { xmlns = INFO }, { "identity", { category = "conference", type = "text" } } }
+    t:on({ "iq", { to = "rooms.example.net" }, { "query", { xmlns = INFO } } }, function(stanza)
+      xmpp.after(seconds or 0, function()
+        t:receive { "iq", { type = "result", id = stanza[2].id, from = "rooms.example.net" }, query }
+      end)
+      return false
+    end)
+  end
+
+  it("finds the service, timed", around(function(t)
+    service(t, 2)
+    local w = run(t, cmd.world(), { "check", "--only", "muc" })
+    assert.same({ 1, "XMPP WARNING - muc took 2.00s | muc=2.000s;1;5\n" }, { w.status, w.stdout })
+    w = run(t, cmd.world(), { "check", "--only", "muc", "--prometheus", "-w", "9" })
+    assert.equal(0, w.status, w.stdout)
+    assert.truthy(w.stdout:find('\nxmpp_step_ok{target="bot@example.net",step="muc"} 1\n', 1, true), w.stdout)
+    assert.truthy(w.stdout:find('xmpp_step_seconds{target="bot@example.net",step="muc"} 2.000000\n', 1, true))
+  end))
+
+  it("is left out where the server has none, unless it was asked for", around(function(t)
+    local w = run(t, cmd.world(), { "check", "--only", "muc" })
+    assert.equal(2, w.status)
+    assert.truthy(w.stdout:find("^XMPP CRITICAL %- muc: .*item%-not%-found"), w.stdout)
+    t:on({ "message", {} }, function(stanza)
+      return { { "message", { id = stanza[2].id, from = "bot@example.net/cron" }, { "body", {}, "xmpp check" } } }
+    end)
+    w = run(t, cmd.world(), { "check" })
+    assert.equal(0, w.status, w.stdout)
+    assert.is_nil(w.stdout:find("muc", 1, true))
+  end))
+
+  it("enters a room, and leaves it", around(function(t)
+    local room, seen = t:room(TEA, { occupants = { "anna" }, subject = "Tea" }), {}
+    local w = run(t, cmd.world(), { "check", "--only", "muc", "--room", TEA, "--json", "-v" })
+    for tag in w.stderr:gsub("<%- [^\n]*", ""):gmatch "<presence[^>]*>" do
+      if tag:find(TEA, 1, true) then seen[#seen + 1] = tag:match " type=.(%w+)" or "available" end
+    end
+    assert.equal(0, w.status, w.stdout)
+    assert.same({ { name = "muc", seconds = 0, ok = true } }, cjson.decode(w.stdout).steps)
+    assert.same({ "available", "unavailable" }, seen)
+    assert.is_nil(room.occupants.bot)
+  end))
+
+  it("creates no room, and says CRITICAL where there is none", around(function(t)
+    local room = t:room(TEA, { exists = false })
+    local w = run(t, cmd.world(), { "check", "--only", "muc", "--room", TEA })
+    assert.equal(2, w.status)
+    assert.truthy(w.stdout:find("^XMPP CRITICAL %- muc: .*there was no room tea@rooms"), w.stdout)
+    assert.is_false(room.exists)
+  end))
+
+  it("is UNKNOWN for what is no room's address", around(function(t)
+    local w = run(t, cmd.world(), { "check", "--room", TEA .. "/anna" })
+    assert.equal(3, w.status)
+    assert.truthy(w.stdout:find("^XMPP UNKNOWN %- .*address has no nick"), w.stdout)
   end))
 end)
 

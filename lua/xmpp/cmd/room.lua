@@ -8,16 +8,24 @@ local M = {}
 --- By which name: --nick, the account's key `nick`, its address.
 function M.nick(ctx) return ctx.opts.nick or ctx.account.nick or ctx.bare:match "^[^@]*" end
 
---- Enters a room, without its history.
----@param opts? table of muc.join
----@return xmpp.Room? room
----@return xmpp.Error? err
-function M.join(ctx, conn, jid, opts)
+--- The address that a text is; raises where it is none of a room.
+---@param jid string
+---@return xmpp.Jid
+function M.address(jid)
   local address, why = require "xmpp".jid(jid)
   if not address then exit.raise("usage", "jid-malformed", ("'%s' is no address: %s"):format(jid, why.text)) end
   if address.resourcepart then
     exit.raise("usage", "jid-malformed", ("'%s': a room's address has no nick; --nick says ours"):format(jid))
   end
+  return address
+end
+
+--- Enters a room, without its history.
+---@param opts? table of muc.join
+---@return xmpp.Room? room
+---@return xmpp.Error? err
+function M.join(ctx, conn, jid, opts)
+  local address = M.address(jid)
   local o = { history = 0, timeout = ctx.timeout }
   for key, value in pairs(opts or {}) do o[key] = value end
   return require "xmpp.muc".join(conn, address, M.nick(ctx), o)

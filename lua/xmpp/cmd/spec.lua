@@ -116,13 +116,15 @@ spec.commands = {
       { "critical", "c", "SECONDS", "a step that takes longer is CRITICAL (5)", kind = "seconds" },
       { "cert-days", false, "DAYS", "a certificate that ends sooner is a WARNING, in half of that CRITICAL (14)",
         kind = "number" },
-      { "only", false, "STEPS", "dns, tcp, tls, login, ping, echo (all that can be done)", kind = "choices",
-        choices = { "dns", "tcp", "tls", "login", "ping", "echo" } },
+      { "only", false, "STEPS", "dns, tcp, tls, login, ping, echo, muc (all that can be done)",
+        kind = "choices", choices = { "dns", "tcp", "tls", "login", "ping", "echo", "muc" } },
+      { "room", false, "ROOM", "muc: enter this room, and leave it", kind = "jid" },
       { "prometheus", false, false, "write metrics instead, for the node exporter's textfile collector" },
     }, text = {
-      "A DOMAIN is looked at without logging in: dns, tcp and tls. The status is Nagios's: 0 OK, 1 WARNING, 2 "
-      .. "CRITICAL, 3 "
-      .. "UNKNOWN, which wrong usage and a faulty configuration are, too.",
+      "A DOMAIN is looked at without logging in: dns, tcp and tls. The step muc looks for the server's service for "
+      .. "rooms, which need not be there unless --only names it; with --room it enters that room instead, whose "
+      .. "occupants see that. The status is Nagios's: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, which wrong usage and a "
+      .. "faulty configuration are, too.",
     } },
   { name = "console", summary = "a Lua prompt with a connection", usage = "", min = 0, max = 0, options = {},
     text = {
