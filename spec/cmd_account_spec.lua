@@ -54,6 +54,21 @@ describe("the configuration", function()
     fault("[a]\ntls = yes\n", "/x/config.lua:2: starttls, direct or none expected")
   end)
 
+  it("has rooms, found by their addresses however they are written", function()
+    local accounts, rooms = config.parse("[default]\njid = a@b\n[room Tea@Rooms.Example.net]\npassword = p\n"
+      .. "nick = kettle\n[ room x#y@irc.example.net ]\npassword-file = ~/x\n", "x")
+    assert.equal(1, #accounts)
+    assert.same({ "p", "kettle", 3 }, { rooms["tea@rooms.example.net"].password, rooms["tea@rooms.example.net"].nick,
+      rooms["tea@rooms.example.net"].line })
+    assert.equal("~/x", rooms["x#y@irc.example.net"]["password-file"])
+    fault("[room tea@x]\npassword = a\n\n[room TEA@x]\n", "/x/config.lua:4: section [room tea@x] is there already, "
+      .. "in line 1")
+    fault("[room tea@x]\nport = 1\n", "/x/config.lua:2: there is no key 'port' of a room; did you mean 'nick'?")
+    fault("[room tea@x/y]\n", "/x/config.lua:1: 'tea@x/y' is no address of a room, like tea@rooms.example.net")
+    fault("[room x]\n", "/x/config.lua:1: 'x' is no address of a room, like tea@rooms.example.net")
+    assert.truthy(raised(config.parse, "[room @x]\n", "x").text:find "^x:1: '@x' is no address of a room: ")
+  end)
+
   it("is never run", function()
     raised(config.parse, "os.exit(99)\n", "x")
     local sections = config.parse("[a]\njid = a@b\npassword = $(id) os.exit(1)\n", "x")
@@ -90,6 +105,9 @@ describe("the configuration", function()
     assert.equal("x", config.account(configured(text, tonumber("600", 8))).password)
     assert.equal("x", config.account(configured(text, tonumber("400", 8))).password)
     assert.equal("a@b", config.account(configured("[default]\njid = a@b\n", tonumber("644", 8))).jid)
+    local err = raised(config.account, configured("[default]\njid = a@b\n[room a@b]\npassword = x\n",
+      tonumber("644", 8)))
+    assert.equal("not-private", err.condition)
   end)
 
   it("that has a password and is another user's is refused", function()
@@ -233,6 +251,16 @@ describe("account", function()
     assert.equal(0, w.status, w.stderr)
     assert.equal("[other]\njid = c@d\n", shell.read(folder .. "/xmpp/config.lua"))
     assert.equal("config.lua\n", shell.succeed(("ls %s/xmpp"):format(folder)))
+  end))
+
+  it("remove leaves the rooms behind it alone", around(function(t)
+    local path = folder .. "/xmpp/config.lua"
+    shell.succeed(("mkdir %s/xmpp && printf '[default]\\njid = a@b\\n[room tea@x.y]\\nnick = me\\n' >%s"):format(folder,
+      path))
+    local w = cmd.world { folder = folder }
+    xmpp.spawn(function() cmd.run(w, { "account", "remove", "default" }, true) end)
+    t:advance(6)
+    assert.equal("[room tea@x.y]\nnick = me\n", shell.read(path))
   end))
 
   it("add refuses what is no address of a user's, and a name that is taken", function()

@@ -135,6 +135,88 @@ describe("a room that is listened to", function()
   end))
 end)
 
+describe("a room that wants a password", function()
+  local PATH, PRIVATE = "/c/xmpp/config.lua", tonumber("600", 8)
+
+  -- A world whose configuration has a section for TEA with these lines.
+  local function configured(lines, more)
+    local o = { folder = "/c", files = { [PATH] = { text = "[room " .. TEA .. "]\n" .. lines, mode = PRIVATE },
+      ["/p/tea"] = { text = "s3cret\nrest\n", mode = PRIVATE } } }
+    for key, value in pairs(more or {}) do o[key] = value end
+    return cmd.world(o)
+  end
+
+  local function sends(t, w)
+    cmd.start(w, { "send", "-r", "--nick", "kettle", TEA, "--", "hello" })
+    t:advance(1)
+    t:expect(said(TEA, "hello"))
+    t:advance(20)
+    assert.equal(0, w.status, w.stderr)
+    assert.is_nil((w.stdout .. w.stderr):find("s3cret", 1, true))
+  end
+
+  for source, line in pairs { command = "password-command = echo s3cret", file = "password-file = /p/tea",
+    configuration = "password = s3cret" } do
+    it("gets the configuration's: " .. source, around(function(t)
+      t:room(TEA, { occupants = { "anna" }, subject = "Tea", password = "s3cret" })
+      sends(t, configured(line .. "\n"))
+    end))
+  end
+
+  it("gets it when it is listened to, and by muc, by the name that the section has", around(function(t)
+    local room = t:room(TEA, { occupants = { "anna" }, subject = "Tea", password = "s3cret" })
+    local w = configured "password-file = /p/tea\nnick = pot\n"
+    cmd.start(w, { "listen", "--room", TEA, "-n", "1" })
+    t:advance(1)
+    assert.is_table(room.occupants.pot)
+    room:says("anna", "one")
+    t:advance(20)
+    assert.equal(0, w.status, w.stderr)
+    w = run(t, configured "password-file = /p/tea\n", { "muc", "who", TEA })
+    assert.equal(0, w.status, w.stderr)
+    w = run(t, configured "password-file = /p/tea\n", { "check", "--only", "muc", "--room", TEA })
+    assert.equal(0, w.status, w.stdout)
+  end))
+
+  it("has it asked for at the terminal", around(function(t)
+    t:room(TEA, { occupants = { "anna" }, subject = "Tea", password = "s3cret" })
+    local w = cmd.world { secret = "s3cret" }
+    sends(t, w)
+    assert.same({ "Password of " .. TEA .. ": " }, w.asked)
+    w = run(t, cmd.world { secret = "wrong" }, { "send", "-r", TEA, "--", "hello" })
+    assert.equal(1, w.status)
+    assert.truthy(w.stderr:find(TEA .. " refuses that password\n", 1, true), w.stderr)
+    assert.equal(1, #w.asked)
+  end))
+
+  it("says where it is to be set, or what has named the one that is refused", around(function(t)
+    t:room(TEA, { occupants = { "anna" }, subject = "Tea", password = "s3cret" })
+    local w = run(t, cmd.world { folder = "/nonexistent" }, { "send", "-r", TEA, "--", "hello" })
+    assert.equal(1, w.status)
+    assert.truthy(w.stderr:find("tea@rooms.example.net wants a password: set password-command or password-file in a "
+      .. "section [room tea@rooms.example.net] of /nonexistent/xmpp/config.lua\n", 1, true), w.stderr)
+    w = run(t, configured("password = wr0ng\n", { secret = "s3cret" }), { "muc", "who", TEA })
+    assert.equal(1, w.status)
+    assert.truthy(w.stderr:find("refuses the password that section [room tea@rooms.example.net] of /c/xmpp/config.lua",
+      1, true), w.stderr)
+    assert.is_nil(w.stderr:find("wr0ng", 1, true))
+    assert.same({}, w.asked)
+  end))
+
+  it("gets none from a file that others may read", around(function(t)
+    t:room(TEA, { occupants = { "anna" }, subject = "Tea", password = "s3cret" })
+    local files = { [PATH] = { text = "[room " .. TEA .. "]\npassword-file = /p/tea\n", mode = PRIVATE },
+      ["/p/tea"] = { text = "s3cret\n", mode = tonumber("644", 8) } }
+    local w = run(t, cmd.world { folder = "/c", files = files }, { "send", "-r", TEA, "--", "hello" })
+    assert.equal(3, w.status)
+    assert.truthy(w.stderr:find("chmod 600 '/p/tea'", 1, true), w.stderr)
+    files[PATH] = { text = "[room " .. TEA .. "]\npassword = s3cret\n", mode = tonumber("644", 8) }
+    w = run(t, cmd.world { folder = "/c", files = files }, { "send", "-r", TEA, "--", "hello" })
+    assert.equal(3, w.status)
+    assert.truthy(w.stderr:find("chmod 600 '/c/xmpp/config.lua'", 1, true), w.stderr)
+  end))
+end)
+
 describe("check's step muc", function()
   -- The server has a service for rooms behind another one, which answers after so many seconds.
   local function service(t, seconds)

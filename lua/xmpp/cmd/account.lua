@@ -44,7 +44,7 @@ end
 local function change(world, name, f)
   local out, inside = {}, false
   for line in text_of(world):gmatch "([^\n]*)\n?" do
-    local section = line:match "^%s*%[%s*([%w_.@+-]+)%s*%]%s*$"
+    local section = config.head(line)
     if section then inside = section == name end
     local keep = line
     if inside then keep = f(line, section ~= nil) end

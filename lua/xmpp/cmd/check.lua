@@ -28,7 +28,8 @@ local function add(run, name, seconds, err)
   if not err and not wants(run, name) then return end
   run.steps[#run.steps + 1] = { name = name, seconds = seconds, ok = err == nil }
   if err then
-    worse(run, CRITICAL, ("%s: %s"):format(name, require "xmpp.cmd.escape".line(tostring(err))))
+    local text = err.command and err.text or tostring(err)
+    worse(run, CRITICAL, ("%s: %s"):format(name, require "xmpp.cmd.escape".line(text)))
   elseif seconds >= run.critical then
     worse(run, CRITICAL, ("%s took %.2fs"):format(name, seconds))
   elseif seconds >= run.warning then

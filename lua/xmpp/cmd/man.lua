@@ -86,17 +86,16 @@ local ACCOUNTS = {
   .. "A jid without a resource has one of its own each time, so that two runs do not push each other out.",
   "The password comes from the first of these that is there: the descriptor of --password-fd, the file that "
   .. "XMPP_PASSWORD_FILE names, XMPP_PASSWORD, password-command (the first line that it writes), password-file, "
-  .. "password, "
-  .. "the desktop's keyring (secret-tool lookup service xmpp jid JID), the systemd credential xmpp, the terminal. "
-  .. "There is no option for the password itself, as everybody on the machine can read the words of a command. "
-  .. "A file with a password that others may read, or that is another user's, is refused.",
+  .. "password, the desktop's keyring (secret-tool lookup service xmpp jid JID), the systemd credential xmpp, the "
+  .. "terminal. There is no option for the password itself, as everybody on the machine can read the words of a "
+  .. "command. A file with a password that others may read, or that is another user's, is refused.",
+  "A room that wants a password has a section [room ADDRESS], with password-command, password-file or password, and "
+  .. "with nick where the name is another one there. Without, the password is asked for at the terminal.",
 }
 
-local EXAMPLE = {
-  "[default]", "jid = bot@example.net", "password-command = pass show xmpp/bot", "", "[work]",
-    "jid = me@example.org/desk",
-  "password-file = ~/.secret/xmpp",
-}
+local EXAMPLE = { "[default]", "jid = bot@example.net", "password-command = pass show xmpp/bot", "", "[work]",
+  "jid = me@example.org/desk", "password-file = ~/.secret/xmpp", "", "[room tea@rooms.example.net]",
+  "password-file = ~/.secret/tea" }
 
 local OUTPUT = {
   "For people a line is a thing; names have the colours of XEP-0392 on a terminal. What strangers say is shown "
