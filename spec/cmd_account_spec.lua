@@ -51,6 +51,7 @@ describe("the configuration", function()
     fault("[a]\njid = a@b\n[b]\n", "/x/config.lua:3: section [b] has no 'jid'")
     fault("[a]\njid =\n", "/x/config.lua:2: 'jid' has no value")
     fault("[a]\nport = 0\n", "/x/config.lua:2: a port from 1 to 65535 expected")
+    fault("[a]\ncache = yes\n", "/x/config.lua:2: true or false expected")
     fault("[a]\ntls = yes\n", "/x/config.lua:2: starttls, direct or none expected")
   end)
 
@@ -601,6 +602,41 @@ describe("what is made of the table", function()
     end)
     for _, command in ipairs(spec.commands) do
       for _, text in ipairs { bash, zsh, fish } do assert.truthy(text:find(command.name, 1, true)) end
+    end
+  end)
+
+  it("completes contacts in bash, which takes the @ for the end of a word", function()
+    shell.in_folder(function(folder)
+      local path = folder .. "/completion"
+      local file = assert(io.open(path, "w"))
+      file:write(complete.bash(spec))
+      file:close()
+      -- As bash calls it: the line, and its words as COMP_WORDBREAKS makes them.
+      local function completed(line, ...)
+        local script = [[. $0; xmpp() { printf "anna@example.net\\nannie@example.net\\nbert@example.org\\n"; }
+          COMP_LINE=$1 COMP_POINT=${#1}; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+          _xmpp; echo "${COMPREPLY[*]}"]]
+        local words = {}
+        for i, word in ipairs { line, ... } do words[i] = "'" .. word .. "'" end
+        return shell.succeed(("bash -c '%s' %s %s"):format(script, path, table.concat(words, " ")))
+      end
+      assert.equal("anna@example.net annie@example.net\n", completed("xmpp send ann", "xmpp", "send", "ann"))
+      assert.equal("example.net\n", completed("xmpp send anna@ex", "xmpp", "send", "anna", "@", "ex"))
+      assert.equal("example.net\n", completed("xmpp send anna@", "xmpp", "send", "anna", "@"))
+      assert.equal("bert@example.org\n", completed("xmpp listen --from b", "xmpp", "listen", "--from", "b"))
+      assert.equal("add anna@example.net annie@example.net\n", completed("xmpp roster a", "xmpp", "roster", "a")
+        :gsub("approve ", ""))
+      assert.equal("\n", completed("xmpp muc join ann", "xmpp", "muc", "join", "ann"))
+    end)
+  end)
+
+  it("tells nobody of what only the completions call", function()
+    for _, command in ipairs(spec.hidden) do
+      assert.is_function(require("xmpp.cmd." .. command.name).run)
+      local w = cmd.world()
+      cmd.run(w, { "help" }, true)
+      assert.is_nil(w.stdout:find("\n  " .. command.name .. " ", 1, true))
+      assert.is_nil(require "xmpp.cmd.man".page():find("\n.Ss " .. command.name, 1, true))
     end
   end)
 

@@ -2,6 +2,7 @@
 -- cmd_spec for the rest.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
+local shell = require "spec.support.shell"
 local testing = require "xmpp.testing"
 local xmpp = require "xmpp"
 
@@ -358,6 +359,81 @@ describe("roster", function()
     assert.same({ type = "contact", jid = "anna@example.net", name = "An\194\155na", subscription = "both",
       groups = { "Friends", "Work" } }, cjson.decode(w.stdout))
   end))
+
+  describe("is kept for the completions", function()
+    local folder
+    before_each(function() folder = shell.folder() end)
+    after_each(function() shell.remove(folder) end)
+
+    local function world(lines)
+      return cmd.world { folder = "/c", env = { XDG_CACHE_HOME = folder .. "/cache" }, files = {
+        ["/c/xmpp/config.lua"] = { text = "[default]\njid = bot@example.net/cron\n" .. lines, mode = 0 } } }
+    end
+
+    local function start(t, w, argv)
+      xmpp.spawn(function() cmd.run(w, argv, true) end)
+      t:advance(10)
+      return w
+    end
+
+    local function contacts(lines)
+      local w = world(lines)
+      assert.equal(0, cmd.run(w, { "contacts" }, true))
+      return w.stdout
+    end
+
+    it("where the account says so, for its owner alone", around(function(t)
+      t:contact("anna@example.net", { subscription = "both" })
+      t:contact("bert@example.org", { subscription = "both" })
+      assert.equal("", contacts "cache = true\n")
+      local w = start(t, world "cache = true\n", { "roster" })
+      assert.equal(0, w.status, w.stderr)
+      assert.equal("anna@example.net\nbert@example.org\n", contacts "cache = true\n")
+      assert.equal("600\n700\n700\n",
+        shell.succeed(("cd %s/cache && stat -c %%a xmpp/default.contacts xmpp ."):format(folder)))
+      assert.equal("", contacts "")
+      assert.equal("", contacts "cache = false\n")
+    end))
+
+    it("by listen, too", around(function(t)
+      t:contact("anna@example.net", { subscription = "both" })
+      local w = start(t, world "cache = true\n", { "listen", "-W", "5" })
+      assert.equal(8, w.status)
+      assert.equal("anna@example.net\n", contacts "cache = true\n")
+    end))
+
+    it("and by nothing else, and nowhere without that", around(function(t)
+      t:contact("anna@example.net", { subscription = "both" })
+      start(t, world "", { "roster" })
+      local w = start(t, world "", { "listen", "-v", "-W", "5" })
+      assert.is_nil(w.stderr:find("jabber:iq:roster", 1, true), w.stderr)
+      start(t, world "cache = false\n", { "roster", "list" })
+      start(t, world "cache = true\n", { "ping", "-n", "1" })
+      assert.equal("", shell.succeed("find " .. folder .. " -mindepth 1"))
+    end))
+
+    it("without those that a shell would take for commands", around(function(t)
+      t:contact("$(id)@evil.example", { subscription = "both" })
+      t:contact("`id`@evil.example", { subscription = "both" })
+      t:contact("-rf@evil.example", { subscription = "both" })
+      t:contact("a;b@evil.example", { subscription = "both" })
+      t:contact("jürgen@example.net", { subscription = "both" })
+      start(t, world "cache = true\n", { "roster" })
+      assert.truthy(shell.read(folder .. "/cache/xmpp/default.contacts"):find("$(id)@evil.example\n", 1, true))
+      assert.equal("jürgen@example.net\n", contacts "cache = true\n")
+    end))
+
+    it("until the account is removed", around(function(t)
+      t:contact("anna@example.net", { subscription = "both" })
+      start(t, world "cache = true\n", { "roster" })
+      local w = cmd.world { folder = folder, env = { XDG_CACHE_HOME = folder .. "/cache" } }
+      shell.succeed(("mkdir %s/xmpp && printf '[default]\\njid = bot@example.net\\n' >%s/xmpp/config.lua")
+        :format(folder, folder))
+      start(t, w, { "account", "remove", "default" })
+      assert.equal(0, w.status, w.stderr)
+      assert.equal("", shell.succeed("ls " .. folder .. "/cache/xmpp"))
+    end))
+  end)
 
   it("adds and removes", around(function(t)
     local anna = t:contact "anna@example.net"

@@ -15,7 +15,7 @@ local M = {}
 local MOST = 65536 -- bytes
 
 local KEYS = { jid = true, password = true, ["password-command"] = true, ["password-file"] = true, host = true,
-  port = true, tls = true, ["ca-file"] = true, cert = true, key = true, pin = true, nick = true }
+  port = true, tls = true, ["ca-file"] = true, cert = true, key = true, pin = true, nick = true, cache = true }
 local ROOM_KEYS = { password = true, ["password-command"] = true, ["password-file"] = true, nick = true }
 local TLS = { starttls = true, direct = true, none = true }
 
@@ -54,6 +54,10 @@ local function check(path, number, section, key, value)
     local port = value:find "^%d+$" and tonumber(value)
     if not port or port < 1 or port > 65535 then fault(path, number, "a port from 1 to 65535 expected") end
     return port
+  end
+  if key == "cache" then
+    if value ~= "true" and value ~= "false" then fault(path, number, "true or false expected") end
+    return value == "true"
   end
   if key == "tls" and not TLS[value] then fault(path, number, "starttls, direct or none expected") end
   return value

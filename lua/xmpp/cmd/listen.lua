@@ -96,6 +96,15 @@ local function listen_in_room(ctx, conn, ended, said)
   return room
 end
 
+-- For the completions, see contacts.lua.
+local function keep_contacts(ctx, conn)
+  if not ctx.account.cache then return end
+  require "xmpp".spawn(function()
+    local roster = require "xmpp.roster".use(conn)
+    if roster and roster:fetched(ctx.timeout) then require "xmpp.cmd.contacts".keep(ctx, roster) end
+  end)
+end
+
 local function read_from(ctx)
   local why
   if not ctx.opts.from then return end
@@ -108,6 +117,7 @@ function M.run(ctx)
   read_from(ctx)
   local conn, err = ctx:connect { reconnect = true }
   if not conn then return nil, err end
+  keep_contacts(ctx, conn)
   local ended, n = xmpp.promise(), 0
   -- What is thrown here ends it: a reader who has gone, a full disk.
   local function safely(f, ...)

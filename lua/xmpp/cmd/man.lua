@@ -81,9 +81,10 @@ end
 
 local ACCOUNTS = {
   "An account is a section of the configuration; without -a it is the section default, or the only one. "
-  .. "The keys are jid, host, port, tls, ca-file, cert, key, pin, nick, and where the password comes from: "
+  .. "The keys are jid, host, port, tls, ca-file, cert, key, pin, nick, cache, and where the password comes from: "
   .. "password-command, password-file or password. An address that is given by -a needs no configuration. "
   .. "A jid without a resource has one of its own each time, so that two runs do not push each other out.",
+  "With cache = true, roster and listen keep the addresses of the contacts for the completions of shells.",
   "The password comes from the first of these that is there: the descriptor of --password-fd, the file that "
   .. "XMPP_PASSWORD_FILE names, XMPP_PASSWORD, password-command (the first line that it writes), password-file, "
   .. "password, the desktop's keyring (secret-tool lookup service xmpp jid JID), the systemd credential xmpp, the "
@@ -131,6 +132,7 @@ local ENVIRONMENT = {
   { "XMPP_PASSWORD_FILE", "A file whose first line is the password." },
   { "XMPP_PASSWORD", "The password; other programs of the user may read it." },
   { "XDG_CONFIG_HOME", "Where the configuration is, in xmpp/config.lua (~/.config)." },
+  { "XDG_CACHE_HOME", "Where contacts are kept for completion, in xmpp/NAME.contacts (~/.cache)." },
   { "XDG_STATE_HOME", "Where the console's history is, in xmpp/history (~/.local/state)." },
   { "CREDENTIALS_DIRECTORY", "Set by systemd: its credential xmpp is the password." },
   { "NO_COLOR", "No colours." },

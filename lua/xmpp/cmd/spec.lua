@@ -3,9 +3,9 @@
 --
 -- An option is { long, short or false, placeholder or false (none: it is a flag), help, kind = ..., choices = ...,
 -- many = ... }; kinds of values: "text" (the default), "count" (a whole number from 1), "number", "seconds", "fd",
--- "port", "file", "jid", "account", "choice", "choices" (several, by commas). A command has `usage` (its arguments,
--- for people), `min` and `max` of them (max = math.huge: any number), `words` (what the first may be: name,
--- arguments, help), `rest` (what follows "--" is its own), `stops` (what follows the first argument is its own),
+-- "port", "priority", "file", "jid", "room", "account", "choice", "choices" (several, by commas). A command has
+-- `usage` (its arguments, for people), `min` and `max` of them (max = math.huge: any number), `words` (what the first
+-- may be: name, arguments, help), `rest` (what follows "--" is its own), `stops` (what follows the first argument is its own),
 -- `offline` (it connects nowhere), `kinds` (what its arguments are: for completion), `text` (paragraphs for the man
 -- page).
 
@@ -54,7 +54,7 @@ spec.commands = {
       { "within", "W", "SECONDS", "end after so long, with status 8", kind = "seconds" },
       { "from", false, "JID", "only what this address (with or without resource) says", kind = "jid" },
       { "presence", false, false, "be available, with priority -1, and show presence" },
-      { "room", false, "ROOM", "what is said in a room instead", kind = "jid" },
+      { "room", false, "ROOM", "what is said in a room instead", kind = "room" },
       { "nick", false, "NICK", "the name in the room (the account's)" },
       { "priority", false, "N", "be available with this priority; from 0 on, messages to the account come here",
         kind = "priority" },
@@ -118,7 +118,7 @@ spec.commands = {
         kind = "number" },
       { "only", false, "STEPS", "dns, tcp, tls, login, ping, echo, muc (all that can be done)",
         kind = "choices", choices = { "dns", "tcp", "tls", "login", "ping", "echo", "muc" } },
-      { "room", false, "ROOM", "muc: enter this room, and leave it", kind = "jid" },
+      { "room", false, "ROOM", "muc: enter this room, and leave it", kind = "room" },
       { "prometheus", false, false, "write metrics instead, for the node exporter's textfile collector" },
     }, text = {
       "A DOMAIN is looked at without logging in: dns, tcp and tls. The step muc looks for the server's service for "
@@ -155,12 +155,20 @@ spec.commands = {
     kinds = { "command" }, options = {} },
 }
 
+-- What the completions call, and people needn't: it is in no list.
+spec.hidden = {
+  { name = "contacts", summary = "the contacts that were kept for completion", usage = "", min = 0, max = 0,
+    offline = true, options = {} },
+}
+
 --- The command of that name.
 ---@param name string
 ---@return table? command
 function spec.find(name)
-  for _, command in ipairs(spec.commands) do
-    if command.name == name then return command end
+  for _, list in ipairs { spec.commands, spec.hidden } do
+    for _, command in ipairs(list) do
+      if command.name == name then return command end
+    end
   end
 end
 
