@@ -310,6 +310,75 @@ describe("muc", function()
     assert.is_nil(list[3])
   end))
 
+  -- Texts "1" to "n", and the ids in what a run has written.
+  local function lines(n)
+    local out = {}
+    for i = 1, n do out[i] = { nick = "anna", text = tostring(i) } end
+    return out
+  end
+
+  local function bodies(text)
+    local out = {}
+    for i, m in ipairs(objects(text)) do out[i] = m.body end
+    return out
+  end
+
+  it("history goes through the archive's pages, backwards, and shows the oldest first", around(function(t)
+    t:room(TEA, { occupants = { "anna" }, subject = "Tea", history = lines(130) })
+    local w = run(t, cmd.world(), { "muc", "history", TEA, "-n", "120", "--json", "-v" })
+    assert.equal(0, w.status, w.stderr)
+    local list, _, asked = bodies(w.stdout), w.stderr:gsub("<query[^>]*urn:xmpp:mam:2", "")
+    assert.same({ 120, "11", "12", "130", 2 }, { #list, list[1], list[2], list[120], asked })
+    w = run(t, cmd.world(), { "muc", "history", TEA, "-n", "1000", "--json" })
+    list = bodies(w.stdout)
+    assert.same({ 130, "1", "130" }, { #list, list[1], list[130] })
+    w = run(t, cmd.world(), { "muc", "history", TEA, "--json" })
+    list = bodies(w.stdout)
+    assert.same({ 20, "111", "130" }, { #list, list[1], list[20] })
+  end))
+
+  it("history takes no more than was asked for of an archive that gives more, and ends where it turns in circles",
+    around(function(t)
+      t:room(TEA, { occupants = { "anna" }, subject = "Tea" })
+      local asked = 0
+      t:on({ "iq", { to = TEA }, { "query", { xmlns = "urn:xmpp:mam:2" } } }, function(stanza)
+        asked = asked + 1
+        for i = 1, 2 do
+          t:receive { "message", { from = TEA, to = "bot@example.net/cron" }, { "result", { xmlns = "urn:xmpp:mam:2",
+            queryid = stanza[3][2].queryid, id = "a" .. i }, { "forwarded", { xmlns = "urn:xmpp:forward:0" },
+            { "message", { xmlns = "jabber:client", type = "groupchat", from = TEA .. "/anna" },
+              { "body", {}, "x" .. i } } } } }
+        end
+        return { "fin", { xmlns = "urn:xmpp:mam:2" }, { "set", { xmlns = "http://jabber.org/protocol/rsm" },
+          { "first", {}, "a1" }, { "last", {}, "a2" } } }
+      end)
+      local w = run(t, cmd.world(), { "muc", "history", TEA, "-n", "50", "--json" })
+      assert.equal(0, w.status, w.stderr)
+      assert.same({ 2, { "x1", "x2", "x1", "x2" } }, { asked, bodies(w.stdout) })
+    end))
+
+  it("history is what the room tells, where it has no archive", around(function(t)
+    t:room(TEA, { occupants = { "anna" }, subject = "Tea", stanza_ids = false, history = lines(30) })
+    local w = run(t, cmd.world(), { "muc", "history", TEA, "-n", "3", "--json" })
+    assert.equal(0, w.status, w.stderr)
+    assert.same({ "28", "29", "30" }, bodies(w.stdout))
+  end))
+
+  it("history that is refused ends with 1", around(function(t)
+    local room = t:room(TEA, { occupants = { "anna" }, subject = "Tea", history = lines(3) })
+    t:on({ "iq", { to = TEA }, { "query", { xmlns = "urn:xmpp:mam:2" } } }, function()
+      return nil, "auth", "forbidden"
+    end)
+    local w = run(t, cmd.world(), { "muc", "history", TEA })
+    assert.equal(1, w.status)
+    assert.truthy(w.stderr:find("forbidden", 1, true), w.stderr)
+    assert.is_nil(room.occupants.bot)
+    room.exists = false
+    w = run(t, cmd.world(), { "muc", "history", TEA })
+    assert.equal(1, w.status)
+    assert.truthy(w.stderr:find("there was no room", 1, true), w.stderr)
+  end))
+
   it("list lists the rooms of a service", around(function(t)
     t:on({ "iq", { to = "rooms.example.net" }, { "query", { xmlns = "http://jabber.org/protocol/disco#items" } } },
       function()
@@ -345,6 +414,69 @@ describe("muc", function()
     assert.truthy(w.stderr:find("did you mean 'muc#roomconfig_roomname'?", 1, true), w.stderr)
     w = run(t, cmd.world(), { "muc", "config", TEA, "muc#roomconfig_membersonly=maybe" })
     assert.equal(9, w.status)
+  end))
+end)
+
+describe("muc config", function()
+  local SECRET, NAME = "muc#roomconfig_roomsecret", "muc#roomconfig_roomname"
+
+  local function owned(t, config)
+    return t:room(TEA, { occupants = { "anna" }, subject = "Tea", config = config,
+      affiliations = { ["bot@example.net"] = "owner" } })
+  end
+
+  it("writes a field a line, as JSON, too", around(function(t)
+    owned(t, { name = "T\194\155", members_only = true })
+    local w = run(t, cmd.world(), { "muc", "config", TEA })
+    assert.truthy(w.stdout:find(NAME .. "=T\\u{9b}\n", 1, true), w.stdout)
+    assert.truthy(w.stdout:find("muc#roomconfig_membersonly=true\n", 1, true), w.stdout)
+    w = run(t, cmd.world(), { "muc", "config", TEA, "--json" })
+    local fields = {}
+    for _, field in ipairs(objects(w.stdout)) do fields[field.var] = field end
+    assert.same({ type = "field", var = "muc#roomconfig_membersonly", kind = "boolean", value = true },
+      fields["muc#roomconfig_membersonly"])
+    assert.equal("moderators", fields["muc#roomconfig_whois"].value)
+  end))
+
+  it("takes no secret from the command line, and shows none", around(function(t)
+    local room = owned(t)
+    local w = run(t, cmd.world { secret = "typed" }, { "muc", "config", TEA, SECRET .. "=s3cret" })
+    assert.equal(2, w.status)
+    assert.truthy(w.stderr:find("write 'muc#roomconfig_roomsecret=', and it is asked for", 1, true), w.stderr)
+    assert.is_nil(w.stderr:find("s3cret", 1, true))
+    assert.is_nil(room.config.password)
+    w = run(t, cmd.world { secret = "typed" }, { "muc", "config", TEA, SECRET .. "=" })
+    assert.same({ 0, "typed", { "Password of " .. TEA .. ": " } }, { w.status, room.config.password, w.asked })
+    w = run(t, cmd.world { secret = "typed" }, { "muc", "config", TEA })
+    assert.truthy(w.stdout:find(SECRET .. "=***\n", 1, true), w.stdout)
+    w = run(t, cmd.world { secret = "typed" }, { "muc", "config", TEA, "--json" })
+    assert.is_nil(w.stdout:find("typed", 1, true))
+  end))
+
+  it("takes a secret from the room's section", around(function(t)
+    local room = owned(t)
+    local files = { ["/c/xmpp/config.lua"] = { text = "[room " .. TEA .. "]\npassword-command = echo s3cret\n",
+      mode = 0 } }
+    local w = run(t, cmd.world { folder = "/c", files = files }, { "muc", "config", TEA, SECRET .. "=" })
+    assert.same({ 0, "s3cret" }, { w.status, room.config.password })
+    room.config.password = nil
+    w = run(t, cmd.world(), { "muc", "config", TEA, SECRET .. "=" })
+    assert.equal(3, w.status)
+    assert.truthy(w.stderr:find("in a section [room tea@rooms.example.net]", 1, true), w.stderr)
+  end))
+
+  it("is refused to who isn't its owner, with 1, and changes nothing by halves", around(function(t)
+    local room = t:room(TEA, { occupants = { "anna" }, subject = "Tea", config = { name = "Tea" } })
+    local w = run(t, cmd.world(), { "muc", "config", TEA })
+    assert.equal(1, w.status)
+    assert.truthy(w.stderr:find("forbidden", 1, true), w.stderr)
+    room.affiliations["bot@example.net"] = "owner"
+    w = run(t, cmd.world(), { "muc", "config", TEA, NAME .. "=New", "muc#roomconfig_publicroom=perhaps" })
+    assert.same({ 9, "Tea" }, { w.status, room.config.name })
+    w = run(t, cmd.world(), { "muc", "config", TEA, NAME })
+    assert.same({ 2, "Tea" }, { w.status, room.config.name })
+    w = run(t, cmd.world(), { "muc", "config", TEA, "muc#roomconfig_whois=nobody" })
+    assert.same({ false, "moderators" }, { w.status == 0, room.config.whois })
   end))
 end)
 

@@ -100,12 +100,9 @@ local EXAMPLE = { "[default]", "jid = bot@example.net", "password-command = pass
 
 local OUTPUT = {
   "For people a line is a thing; names have the colours of XEP-0392 on a terminal. What strangers say is shown "
-  .. "with its "
-  .. "control characters and bidirectional overrides escaped. With --json each line is an object, and errors "
-  .. "are on standard "
-  .. "error as {\"error\":{\"condition\",\"layer\",\"retry\",\"text\"}}, with \"to\" where it is one "
-  .. "recipient's. Times are UTC, as "
-  .. "RFC 3339 has them. Keys are not renamed; more may come.",
+  .. "with its control characters and bidirectional overrides escaped. With --json each line is an object, and "
+  .. "errors are on standard error as {\"error\":{\"condition\",\"layer\",\"retry\",\"text\"}}, with "
+  .. "\"to\" where it is one recipient's. Times are UTC, as RFC 3339 has them. Keys are not renamed; more may come.",
 }
 
 M.KEYS = {

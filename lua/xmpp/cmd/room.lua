@@ -29,6 +29,14 @@ function M.address(jid)
   return address
 end
 
+--- A password for a room: the one that the configuration has for it, or what is typed at the terminal; nil: neither.
+---@param room string a prepared address
+---@return string?
+function M.secret(ctx, room)
+  local secret = require "xmpp.cmd.secret"
+  return secret.of_room(ctx.world, section_of(ctx, room)) or secret.ask_room(ctx.world, room)
+end
+
 local function refused(err, text, ...)
   return { layer = err.layer, condition = err.condition, text = text:format(...), retry = false, command = true }
 end

@@ -5,9 +5,9 @@
 -- many = ... }; kinds of values: "text" (the default), "count" (a whole number from 1), "number", "seconds", "fd",
 -- "port", "priority", "file", "jid", "room", "account", "choice", "choices" (several, by commas). A command has
 -- `usage` (its arguments, for people), `min` and `max` of them (max = math.huge: any number), `words` (what the first
--- may be: name, arguments, help), `rest` (what follows "--" is its own), `stops` (what follows the first argument is its own),
--- `offline` (it connects nowhere), `kinds` (what its arguments are: for completion), `text` (paragraphs for the man
--- page).
+-- may be: name, arguments, help), `rest` (what follows "--" is its own), `stops` (what follows the first argument is
+-- its own), `offline` (it connects nowhere), `kinds` (what its arguments are: for completion), `text` (paragraphs for
+-- the man page), `usage_status` (the exit status of wrong usage, where that isn't 2).
 
 local HUGE = math.huge
 
@@ -44,10 +44,8 @@ spec.commands = {
         choices = { "receipt" } },
     }, text = {
       "The text is what follows --, else FILE, else standard input. The status is 0 only when the server has "
-      .. "acknowledged "
-      .. "the message (XEP-0198, or an answer behind it) and nobody has sent it back meanwhile; in a room, when "
-      .. "the room "
-      .. "has said it to all. A text over 64 KiB is refused.",
+      .. "acknowledged the message (XEP-0198, or an answer behind it) and nobody has sent it back meanwhile; in a "
+      .. "room, when the room has said it to all. A text over 64 KiB is refused.",
     } },
   { name = "listen", summary = "show what comes in", usage = "", min = 0, max = 0, options = {
       { "count", "n", "N", "end after N messages", kind = "count" },
@@ -59,11 +57,9 @@ spec.commands = {
       { "priority", false, "N", "be available with this priority; from 0 on, messages to the account come here",
         kind = "priority" },
     }, text = {
-      "Without --presence or --priority nobody sees that this listens, and what comes is what is sent to its "
-      .. "full address "
-      .. "and copies of what the account's other clients get and send (XEP-0280). It connects again when the "
-      .. "link is lost. "
-      .. "Nothing is answered.",
+      "Without --presence or --priority nobody sees that this listens, and what comes is what is sent to its full "
+      .. "address and copies of what the account's other clients get and send (XEP-0280). It connects again when the "
+      .. "link is lost. Nothing is answered.",
     } },
   { name = "ping", summary = "is it there, and how far away", usage = "[JID]", min = 0, max = 1, kinds = { "jid" },
     options = {
@@ -102,7 +98,7 @@ spec.commands = {
       { "who", "ROOM", "who is there" },
       { "history", "ROOM", "what was said last" },
       { "invite", "ROOM JID [REASON]", "invite somebody" },
-      { "config", "ROOM [VAR=VALUE...]", "how it is configured, or configure it" },
+      { "config", "ROOM [VAR=VALUE...]", "how it is configured, or configure it; of a secret write VAR=" },
     }, options = {
       { "nick", false, "NICK", "the name in the room (the account's)" },
       { "count", "n", "N", "with join: end after N messages; with history: so many (20)", kind = "count" },
@@ -129,8 +125,7 @@ spec.commands = {
   { name = "console", summary = "a Lua prompt with a connection", usage = "", min = 0, max = 0, options = {},
     text = {
       "Lua with conn, xmpp and xexpr in it; a line that begins with < is sent as XML; what comes in is shown. A "
-      .. "line that "
-      .. "begins with a space is not kept in the history.",
+      .. "line that begins with a space is not kept in the history.",
     } },
   { name = "run", summary = "run a bot", usage = "BOT.lua [ARG...]", min = 1, max = HUGE, stops = true,
     kinds = { "file" }, options = {
