@@ -167,16 +167,31 @@ local function prose(out, title, paragraphs)
   end
 end
 
+local function head(out)
+  for _, line in ipairs { ".\\\" Made from lua/xmpp/cmd/spec.lua by make man.", ".Dd " .. spec.date, ".Dt XMPP 1",
+    ".Os", ".Sh NAME", ".Nm xmpp", ".Nd send, hear and look into XMPP from a shell", ".Sh SYNOPSIS", ".Nm", ".Ar subcommand",
+    ".Op Ar option ...", ".Op Ar argument ...", ".Nm", ".Fl \\-version", ".Sh DESCRIPTION", "The", ".Nm",
+    "command talks to an XMPP server for shells, cron jobs and monitors." } do out[#out + 1] = line end
+  paragraph(out, "Its exit status is true: a message that was sent has been acknowledged by the server. A word or an "
+    .. "option that it does not know is refused, and the nearest is named.")
+end
+
+local FILES = { { "~/.config/xmpp/config.lua", "The accounts: sections and keys, not Lua to be run." },
+  { "~/.local/state/xmpp/history", "What was typed into the console." },
+  { "~/.cache/xmpp/NAME.contacts", "Contacts of the account NAME, with cache = true." } }
+
+local function statuses(out)
+  out[#out + 1] = ".Sh EXIT STATUS"
+  tagged(out, "Li", exit.LIST)
+  for _, line in ipairs { "Those of", ".Nm xmpp Cm check",
+    "are 0 (OK), 1 (WARNING), 2 (CRITICAL) and 3 (UNKNOWN); those of", ".Nm xmpp Cm run", "the bot's own." } do out[#out + 1] = line end
+end
+
 --- The page.
 ---@return string
 function M.page()
-  local out = { ".\\\" Made from lua/xmpp/cmd/spec.lua by make man.", ".Dd " .. spec.date, ".Dt XMPP 1", ".Os",
-    ".Sh NAME",
-    ".Nm xmpp", ".Nd send, hear and look into XMPP from a shell", ".Sh SYNOPSIS", ".Nm", ".Ar subcommand",
-    ".Op Ar option ...", ".Op Ar argument ...", ".Nm", ".Fl \\-version", ".Sh DESCRIPTION", "The", ".Nm",
-    "command talks to an XMPP server for shells, cron jobs and monitors." }
-  paragraph(out, "Its exit status is true: a message that was sent has been acknowledged by the server. A word or an "
-    .. "option that it does not know is refused, and the nearest is named.")
+  local out = {}
+  head(out)
   for _, command in ipairs(spec.commands) do command_section(out, command) end
   out[#out + 1] = ".Ss Options of all subcommands"
   options(out, spec.common)
@@ -189,15 +204,8 @@ function M.page()
   out[#out + 1] = ".Sh ENVIRONMENT"
   tagged(out, "Ev", ENVIRONMENT)
   out[#out + 1] = ".Sh FILES"
-  tagged(out, "Pa", { { "~/.config/xmpp/config.lua", "The accounts: sections and keys, not Lua to be run." },
-    { "~/.local/state/xmpp/history", "What was typed into the console." } })
-  out[#out + 1] = ".Sh EXIT STATUS"
-  tagged(out, "Li", exit.LIST)
-  out[#out + 1] = "Those of"
-  out[#out + 1] = ".Nm xmpp Cm check"
-  out[#out + 1] = "are 0 (OK), 1 (WARNING), 2 (CRITICAL) and 3 (UNKNOWN); those of"
-  out[#out + 1] = ".Nm xmpp Cm run"
-  out[#out + 1] = "the bot's own."
+  tagged(out, "Pa", FILES)
+  statuses(out)
   out[#out + 1] = ".Sh EXAMPLES"
   for _, example in ipairs(EXAMPLES) do
     out[#out + 1] = plain(example[1])
