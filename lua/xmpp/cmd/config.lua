@@ -136,7 +136,7 @@ end
 function M.read(world, path, most)
   local fd, attributes, name = world.open(path)
   if not fd then
-    if name == "ENOENT" then return nil end
+    if name == "ENOENT" or name == "ENOTDIR" then return nil end -- a daemon's home may be /dev/null
     exit.raise("config", "unreadable", ("%s can't be read: %s"):format(path, tostring(attributes)))
   end
   if attributes.kind == "folder" then

@@ -167,11 +167,13 @@ local function prose(out, title, paragraphs)
   end
 end
 
+local HEAD = { ".\\\" Made from lua/xmpp/cmd/spec.lua by make man.", ".Dd " .. spec.date, ".Dt XMPP 1", ".Os",
+  ".Sh NAME", ".Nm xmpp", ".Nd send, hear and look into XMPP from a shell", ".Sh SYNOPSIS", ".Nm", ".Ar subcommand",
+  ".Op Ar option ...", ".Op Ar argument ...", ".Nm", ".Fl \\-version", ".Sh DESCRIPTION", "The", ".Nm",
+  "command talks to an XMPP server for shells, cron jobs and monitors." }
+
 local function head(out)
-  for _, line in ipairs { ".\\\" Made from lua/xmpp/cmd/spec.lua by make man.", ".Dd " .. spec.date, ".Dt XMPP 1",
-    ".Os", ".Sh NAME", ".Nm xmpp", ".Nd send, hear and look into XMPP from a shell", ".Sh SYNOPSIS", ".Nm", ".Ar subcommand",
-    ".Op Ar option ...", ".Op Ar argument ...", ".Nm", ".Fl \\-version", ".Sh DESCRIPTION", "The", ".Nm",
-    "command talks to an XMPP server for shells, cron jobs and monitors." } do out[#out + 1] = line end
+  for _, line in ipairs(HEAD) do out[#out + 1] = line end
   paragraph(out, "Its exit status is true: a message that was sent has been acknowledged by the server. A word or an "
     .. "option that it does not know is refused, and the nearest is named.")
 end
@@ -180,11 +182,13 @@ local FILES = { { "~/.config/xmpp/config.lua", "The accounts: sections and keys,
   { "~/.local/state/xmpp/history", "What was typed into the console." },
   { "~/.cache/xmpp/NAME.contacts", "Contacts of the account NAME, with cache = true." } }
 
+local OF_ITS_OWN = { "Those of", ".Nm xmpp Cm check", "are 0 (OK), 1 (WARNING), 2 (CRITICAL) and 3 (UNKNOWN); those of",
+  ".Nm xmpp Cm run", "the bot's own." }
+
 local function statuses(out)
   out[#out + 1] = ".Sh EXIT STATUS"
   tagged(out, "Li", exit.LIST)
-  for _, line in ipairs { "Those of", ".Nm xmpp Cm check",
-    "are 0 (OK), 1 (WARNING), 2 (CRITICAL) and 3 (UNKNOWN); those of", ".Nm xmpp Cm run", "the bot's own." } do out[#out + 1] = line end
+  for _, line in ipairs(OF_ITS_OWN) do out[#out + 1] = line end
 end
 
 --- The page.
