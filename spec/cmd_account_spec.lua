@@ -51,7 +51,23 @@ describe("the configuration", function()
     fault("[a]\njid = a@b\n[b]\n", "/x/config.lua:3: section [b] has no 'jid'")
     fault("[a]\njid =\n", "/x/config.lua:2: 'jid' has no value")
     fault("[a]\nport = 0\n", "/x/config.lua:2: a port from 1 to 65535 expected")
+    fault("[a]\ncache = yes\n", "/x/config.lua:2: true or false expected")
     fault("[a]\ntls = yes\n", "/x/config.lua:2: starttls, direct or none expected")
+  end)
+
+  it("has rooms, found by their addresses however they are written", function()
+    local accounts, rooms = config.parse("[default]\njid = a@b\n[room Tea@Rooms.Example.net]\npassword = p\n"
+      .. "nick = kettle\n[ room x#y@irc.example.net ]\npassword-file = ~/x\n", "x")
+    assert.equal(1, #accounts)
+    assert.same({ "p", "kettle", 3 }, { rooms["tea@rooms.example.net"].password, rooms["tea@rooms.example.net"].nick,
+      rooms["tea@rooms.example.net"].line })
+    assert.equal("~/x", rooms["x#y@irc.example.net"]["password-file"])
+    fault("[room tea@x]\npassword = a\n\n[room TEA@x]\n", "/x/config.lua:4: section [room tea@x] is there already, "
+      .. "in line 1")
+    fault("[room tea@x]\nport = 1\n", "/x/config.lua:2: there is no key 'port' of a room; did you mean 'nick'?")
+    fault("[room tea@x/y]\n", "/x/config.lua:1: 'tea@x/y' is no address of a room, like tea@rooms.example.net")
+    fault("[room x]\n", "/x/config.lua:1: 'x' is no address of a room, like tea@rooms.example.net")
+    assert.truthy(raised(config.parse, "[room @x]\n", "x").text:find "^x:1: '@x' is no address of a room: ")
   end)
 
   it("is never run", function()
@@ -90,6 +106,9 @@ describe("the configuration", function()
     assert.equal("x", config.account(configured(text, tonumber("600", 8))).password)
     assert.equal("x", config.account(configured(text, tonumber("400", 8))).password)
     assert.equal("a@b", config.account(configured("[default]\njid = a@b\n", tonumber("644", 8))).jid)
+    local err = raised(config.account, configured("[default]\njid = a@b\n[room a@b]\npassword = x\n",
+      tonumber("644", 8)))
+    assert.equal("not-private", err.condition)
   end)
 
   it("that has a password and is another user's is refused", function()
@@ -235,6 +254,16 @@ describe("account", function()
     assert.equal("config.lua\n", shell.succeed(("ls %s/xmpp"):format(folder)))
   end))
 
+  it("remove leaves the rooms behind it alone", around(function(t)
+    local path = folder .. "/xmpp/config.lua"
+    shell.succeed(("mkdir %s/xmpp && printf '[default]\\njid = a@b\\n[room tea@x.y]\\nnick = me\\n' >%s"):format(folder,
+      path))
+    local w = cmd.world { folder = folder }
+    xmpp.spawn(function() cmd.run(w, { "account", "remove", "default" }, true) end)
+    t:advance(6)
+    assert.equal("[room tea@x.y]\nnick = me\n", shell.read(path))
+  end))
+
   it("add refuses what is no address of a user's, and a name that is taken", function()
     local w = cmd.world { folder = folder, secret = "x" }
     assert.equal(2, cmd.run(w, { "account", "add", "example.net" }, true))
@@ -323,6 +352,21 @@ describe("check", function()
     assert.same({ type = "check", target = "bot@example.net", status = "OK", problems = {},
       steps = { { name = "ping", seconds = 0, ok = true } } }, cjson.decode(w.stdout))
   end))
+
+  it("says CRITICAL where what was asked for could not be tried", around(function(t)
+    t:refuse "not-authorized"
+    local w = checked(t, { "--only", "ping,muc" })
+    assert.equal(2, w.status)
+    assert.truthy(w.stdout:find("^XMPP CRITICAL %- login: sasl: not%-authorized: "), w.stdout)
+  end))
+
+  it("of a domain refuses a step that needs an account", function()
+    for _, words in ipairs { { "--only", "dns,muc" }, { "--room", "tea@rooms.example.net" }, { "--only", "login" } } do
+      local w = cmd.world()
+      assert.equal(3, cmd.run(w, { "check", "example.net", words[1], words[2] }, true))
+      assert.truthy(w.stdout:find("needs an account, and 'example.net' is a domain", 1, true), w.stdout)
+    end
+  end)
 
   it("says UNKNOWN, on stdout too, where it can't check", function()
     local w = cmd.world()
@@ -558,6 +602,41 @@ describe("what is made of the table", function()
     end)
     for _, command in ipairs(spec.commands) do
       for _, text in ipairs { bash, zsh, fish } do assert.truthy(text:find(command.name, 1, true)) end
+    end
+  end)
+
+  it("completes contacts in bash, which takes the @ for the end of a word", function()
+    shell.in_folder(function(folder)
+      local path = folder .. "/completion"
+      local file = assert(io.open(path, "w"))
+      file:write(complete.bash(spec))
+      file:close()
+      -- As bash calls it: the line, and its words as COMP_WORDBREAKS makes them.
+      local function completed(line, ...)
+        local script = [[. $0; xmpp() { printf "anna@example.net\\nannie@example.net\\nbert@example.org\\n"; }
+          COMP_LINE=$1 COMP_POINT=${#1}; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+          _xmpp; echo "${COMPREPLY[*]}"]]
+        local words = {}
+        for i, word in ipairs { line, ... } do words[i] = "'" .. word .. "'" end
+        return shell.succeed(("bash -c '%s' %s %s"):format(script, path, table.concat(words, " ")))
+      end
+      assert.equal("anna@example.net annie@example.net\n", completed("xmpp send ann", "xmpp", "send", "ann"))
+      assert.equal("example.net\n", completed("xmpp send anna@ex", "xmpp", "send", "anna", "@", "ex"))
+      assert.equal("example.net\n", completed("xmpp send anna@", "xmpp", "send", "anna", "@"))
+      assert.equal("bert@example.org\n", completed("xmpp listen --from b", "xmpp", "listen", "--from", "b"))
+      assert.equal("add anna@example.net annie@example.net\n", completed("xmpp roster a", "xmpp", "roster", "a")
+        :gsub("approve ", ""))
+      assert.equal("\n", completed("xmpp muc join ann", "xmpp", "muc", "join", "ann"))
+    end)
+  end)
+
+  it("tells nobody of what only the completions call", function()
+    for _, command in ipairs(spec.hidden) do
+      assert.is_function(require("xmpp.cmd." .. command.name).run)
+      local w = cmd.world()
+      cmd.run(w, { "help" }, true)
+      assert.is_nil(w.stdout:find("\n  " .. command.name .. " ", 1, true))
+      assert.is_nil(require "xmpp.cmd.man".page():find("\n.Ss " .. command.name, 1, true))
     end
   end)
 

@@ -20,11 +20,23 @@
 
 enum { MOST_POLLED = 8, MOST_ARGUMENTS = 1000, MOST_SECRET = 4096 };
 
+/* Those by which somebody decides. */
+static const char *name_of(int code) {
+  switch (code) {
+  case EPIPE: return "EPIPE";
+  case ENOSPC: return "ENOSPC";
+  case ENOENT: return "ENOENT";
+  case ENOTDIR: return "ENOTDIR";
+  case EEXIST: return "EEXIST";
+  default: return "";
+  }
+}
+
 static int failed(lua_State *L) {
   int code = errno;
   lua_pushnil(L);
   lua_pushstring(L, strerror(code));
-  lua_pushstring(L, code == EPIPE ? "EPIPE" : code == ENOSPC ? "ENOSPC" : code == ENOENT ? "ENOENT" : code == EEXIST ? "EEXIST" : "");
+  lua_pushstring(L, name_of(code));
   return 3;
 }
 

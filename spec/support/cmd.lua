@@ -33,7 +33,8 @@ end
 function cmd.world(o)
   o = o or {}
   local w = { sys = sys, argv = {}, input = reader(o.input), stdout = "", stderr = "", asked = {} }
-  local env = { HOME = "/nonexistent", XDG_CONFIG_HOME = o.folder, XDG_STATE_HOME = o.folder, XMPP_PASSWORD = "secret" }
+  -- Nobody can make anything in that HOME, not even root.
+  local env = { HOME = "/dev/null", XDG_CONFIG_HOME = o.folder, XDG_STATE_HOME = o.folder, XMPP_PASSWORD = "secret" }
   for name, value in pairs(o.env or {}) do env[name] = value or nil end
   function w.out(text)
     if o.out then o.out(text) end

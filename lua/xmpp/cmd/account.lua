@@ -12,26 +12,16 @@ local function must(ok, why, path)
   exit.raise("config", "unwritable", ("%s can't be written: %s"):format(path, tostring(why)))
 end
 
--- Whole or not at all.
 local function write(world, path, text)
-  local sys, aside = world.sys, path .. ".new"
-  os.remove(aside)
-  local ok, why = sys.create(aside, text)
-  must(ok, why, aside)
-  ok, why = os.rename(aside, path)
-  if not ok then os.remove(aside) end
+  local ok, why = require "xmpp.cmd.file".write(world, path, text)
   must(ok, why, path)
 end
 
 local function folder_of(world)
   local folder = config.folder(world, "XDG_CONFIG_HOME", "/.config")
   if not folder then exit.raise("config", "no-home", "HOME is not set: where should it be kept?") end
-  local sys, parent = world.sys, folder:match "^(.*)/[^/]*$"
-  if not sys.stat(parent) then sys.mkdir(parent) end
-  if not sys.stat(folder) then
-    local ok, why = sys.mkdir(folder)
-    must(ok, why, folder)
-  end
+  local ok, why = require "xmpp.cmd.file".make_folder(world, folder)
+  must(ok, why, folder)
   return folder
 end
 
@@ -44,7 +34,7 @@ end
 local function change(world, name, f)
   local out, inside = {}, false
   for line in text_of(world):gmatch "([^\n]*)\n?" do
-    local section = line:match "^%s*%[%s*([%w_.@+-]+)%s*%]%s*$"
+    local section = config.head(line)
     if section then inside = section == name end
     local keep = line
     if inside then keep = f(line, section ~= nil) end
@@ -191,6 +181,8 @@ function words.remove(ctx)
   change(ctx.world, account.name, function() return nil end)
   local path = password_path(ctx.world, account.name)
   if account["password-file"] == path then os.remove(path) end
+  local contacts = require "xmpp.cmd.contacts".path(ctx.world, account)
+  if contacts then os.remove(contacts) end
   if keyring(ctx.world) then
     local secret = require "xmpp.cmd.secret"
     secret.run("secret-tool clear service xmpp jid " .. secret.quoted(account.jid:match "^[^/]*") .. " 2>/dev/null")

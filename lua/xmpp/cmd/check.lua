@@ -23,11 +23,13 @@ local function worse(run, status, problem)
   run.problems[#run.problems + 1] = problem
 end
 
+-- A step that failed counts even if it wasn't asked for: what was can't be done without it.
 local function add(run, name, seconds, err)
-  if not wants(run, name) then return end
+  if not err and not wants(run, name) then return end
   run.steps[#run.steps + 1] = { name = name, seconds = seconds, ok = err == nil }
   if err then
-    worse(run, CRITICAL, ("%s: %s"):format(name, require "xmpp.cmd.escape".line(tostring(err))))
+    local text = err.command and err.text or tostring(err)
+    worse(run, CRITICAL, ("%s: %s"):format(name, require "xmpp.cmd.escape".line(text)))
   elseif seconds >= run.critical then
     worse(run, CRITICAL, ("%s took %.2fs"):format(name, seconds))
   elseif seconds >= run.warning then
@@ -85,6 +87,36 @@ local function echo(run, ctx, conn)
   add(run, "echo", core.now() - began, not ok and err or nil)
 end
 
+-- Is there a service for rooms? A server need not have one: then the step is left out, unless it was asked for.
+local function find_rooms(run, ctx, conn)
+  local core = require "xmpp.load"
+  local began = core.now()
+  local found, err = require "xmpp.disco".find(conn, { category = "conference", type = "text" },
+    { timeout = ctx.timeout })
+  if not found and err.condition == "item-not-found" and not run.only then return end
+  add(run, "muc", core.now() - began, not found and err or nil)
+end
+
+-- Into the room and out of it again; none is created.
+local function visit_room(run, ctx, conn)
+  local core = require "xmpp.load"
+  local began = core.now()
+  local room, err = require "xmpp.cmd.room".join(ctx, conn, ctx.opts.room)
+  if room then room:leave() end
+  add(run, "muc", core.now() - began, err)
+end
+
+local function check_words(ctx, is_domain)
+  if ctx.opts.room then require "xmpp.cmd.room".address(ctx.opts.room) end
+  if not is_domain then return end
+  for _, step in ipairs { "login", "ping", "echo", "muc" } do
+    if (ctx.opts.only or {})[step] or step == "muc" and ctx.opts.room then
+      exit.raise("usage", "no-account", ("'%s' needs an account, and '%s' is a domain: give an address, you@%s")
+        :format(step, ctx.args[1], ctx.args[1]))
+    end
+  end
+end
+
 -- Without an account: as far as an encrypted stream, where the server says how it may be logged in.
 local function look(ctx, run, domain)
   local opts = ctx.opts
@@ -106,6 +138,7 @@ local function log_in(ctx, run)
   if not conn then return true end
   if wants(run, "ping") then ping(run, conn) end
   if wants(run, "echo") then echo(run, ctx, conn) end
+  if wants(run, "muc") then (ctx.opts.room and visit_room or find_rooms)(run, ctx, conn) end
   return true
 end
 
@@ -169,8 +202,10 @@ end
 
 function M.run(ctx)
   local run, whom = new_run(ctx), ctx.args[1]
+  local is_domain = whom ~= nil and not whom:find("@", 1, true)
   local ok, err
-  if whom and not whom:find("@", 1, true) then
+  check_words(ctx, is_domain)
+  if is_domain then
     ok, err = look(ctx, run, whom)
   else
     ctx.opts.account = whom or ctx.opts.account

@@ -1,5 +1,5 @@
 -- complete: scripts for three shells, made from the table in spec.lua. What an option's value is says its kind: files,
--- the words of a choice, the accounts (`xmpp account list`).
+-- the words of a choice, the accounts (`xmpp account list`), addresses (`xmpp contacts`, see contacts.lua).
 
 local M = {}
 
@@ -24,6 +24,10 @@ local function words_of(command, spec)
   return ""
 end
 
+local CONTACTS = "xmpp contacts 2>/dev/null"
+
+local function takes_jids(command) return command.kinds ~= nil and command.kinds[1] == "jid" end
+
 local ACCOUNTS = "$(xmpp account list 2>/dev/null | cut -d' ' -f1)"
 
 -- bash
@@ -34,6 +38,7 @@ local function bash_value(option)
     table.concat(option.choices, " ")) end
   if option.kind == "file" then return pattern, 'COMPREPLY=($(compgen -f -- "$cur"))' end
   if option.kind == "account" then return pattern, ('COMPREPLY=($(compgen -W "%s" -- "$cur"))'):format(ACCOUNTS) end
+  if option.kind == "jid" then return pattern, "_xmpp_jids" end
   return pattern, "COMPREPLY=()"
 end
 
@@ -46,12 +51,26 @@ local function bash_values(options, out, indent)
   end
 end
 
+-- bash takes the @ of an address for the end of a word (COMP_WORDBREAKS), and wants what follows it alone.
+local BASH_JIDS = { "_xmpp_jids() {", "  local all=${COMP_LINE:0:COMP_POINT} before=", "  all=${all##*[[:space:]]}",
+  "  [[ $COMP_WORDBREAKS == *@* ]] && before=${all%\"${all##*@}\"}",
+  '  COMPREPLY=($(compgen -W "$1 $(' .. CONTACTS .. ')" -- "$all"))', '  COMPREPLY=("${COMPREPLY[@]#"$before"}")', "}" }
+
+-- What is completed in the place of an argument.
+local function bash_arguments(command, spec)
+  if command.kinds and command.kinds[1] == "file" then return 'COMPREPLY=($(compgen -f -- "$cur"))' end
+  if takes_jids(command) then return ('_xmpp_jids "%s"'):format(words_of(command, spec)) end
+  return ('COMPREPLY=($(compgen -W "%s" -- "$cur"))'):format(words_of(command, spec))
+end
+
 function M.bash(spec)
-  local out = { "# bash completion of xmpp, made by `xmpp completion bash`", "_xmpp() {",
+  local out = { "# bash completion of xmpp, made by `xmpp completion bash`" }
+  for _, line in ipairs(BASH_JIDS) do out[#out + 1] = line end
+  for _, line in ipairs { "_xmpp() {",
     "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} sub= i",
     "  for ((i = 1; i < COMP_CWORD; i++)); do",
     "    case ${COMP_WORDS[i]} in -*) ;; *) [[ -n $sub ]] || sub=${COMP_WORDS[i]} ;; esac", "  done",
-    "  case $prev in" }
+    "  case $prev in" } do out[#out + 1] = line end
   bash_values(spec.common, out, "    ")
   out[#out + 1] = "  esac"
   out[#out + 1] = "  case $sub in"
@@ -62,11 +81,7 @@ function M.bash(spec)
     out[#out + 1] = "      esac"
     out[#out + 1] = ('      if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W "%s" -- "$cur"))'):format(
       flags(spec.options(command)))
-    if command.kinds and command.kinds[1] == "file" then
-      out[#out + 1] = '      else COMPREPLY=($(compgen -f -- "$cur")); fi ;;'
-    else
-      out[#out + 1] = ('      else COMPREPLY=($(compgen -W "%s" -- "$cur")); fi ;;'):format(words_of(command, spec))
-    end
+    out[#out + 1] = ("      else %s; fi ;;"):format(bash_arguments(command, spec))
   end
   out[#out + 1] = ('    *) COMPREPLY=($(compgen -W "%s --version --help" -- "$cur")) ;;'):format(
     table.concat(names(spec.commands, "name"), " "))
@@ -83,6 +98,7 @@ local function zsh_value(option)
   local action = ""
   if option.choices then action = "(" .. table.concat(option.choices, " ") .. ")" end
   if option.kind == "file" then action = "_files" end
+  if option.kind == "jid" then action = "($(" .. CONTACTS .. "))" end
   if option.kind == "account" then action = "($(xmpp account list 2>/dev/null | cut -d\" \" -f1))" end
   return (":%s:%s"):format(option[3], action)
 end
@@ -110,6 +126,7 @@ function M.zsh(spec)
     out[#out + 1] = ("    %s) _arguments \\"):format(command.name)
     zsh_options(spec.options(command), out)
     local words = words_of(command, spec)
+    if takes_jids(command) then words = (words .. " $(" .. CONTACTS .. ")"):gsub("^ ", "") end
     local action = words ~= "" and ("(%s)"):format(words) or command.kinds and command.kinds[1] == "file" and "_files"
       or ""
     out[#out + 1] = ("      '*:argument:%s' ;;"):format(action)
@@ -129,6 +146,7 @@ local function fish_option(option, condition)
   if option[3] then
     line = line .. (option.kind == "file" and " -r -F" or " -x")
     if option.choices then line = line .. " -a " .. fish_text(table.concat(option.choices, " ")) end
+    if option.kind == "jid" then line = line .. " -a " .. fish_text("(" .. CONTACTS .. ")") end
     if option.kind == "account" then line = line .. " -a "
       .. fish_text "(xmpp account list 2>/dev/null | cut -d' ' -f1)" end
   end
@@ -145,6 +163,7 @@ function M.fish(spec)
     local condition = "__fish_seen_subcommand_from " .. command.name
     for _, option in ipairs(spec.options(command)) do out[#out + 1] = fish_option(option, condition) end
     local words = words_of(command, spec)
+    if takes_jids(command) then words = (words .. " (" .. CONTACTS .. ")"):gsub("^ ", "") end
     if words ~= "" then
       out[#out + 1] = ("complete -c xmpp -n %s -a %s"):format(fish_text(condition), fish_text(words))
     elseif command.kinds and command.kinds[1] == "file" then

@@ -1,9 +1,12 @@
--- config: accounts, from $XDG_CONFIG_HOME/xmpp/config.lua. It is no code, in spite of its name, and never loaded as
--- such: sections in brackets, and `key = value` in them.
+-- config: accounts, and rooms that want a password, from $XDG_CONFIG_HOME/xmpp/config.lua. It is no code, in spite of
+-- its name, and never loaded as such: sections in brackets, and `key = value` in them.
 --
 --   [default]
 --   jid = bot@example.net/cron
 --   password-command = pass show xmpp/bot
+--
+--   [room tea@rooms.example.net]
+--   password-file = ~/.secret/tea
 
 local exit = require "xmpp.cmd.exit"
 
@@ -12,7 +15,8 @@ local M = {}
 local MOST = 65536 -- bytes
 
 local KEYS = { jid = true, password = true, ["password-command"] = true, ["password-file"] = true, host = true,
-  port = true, tls = true, ["ca-file"] = true, cert = true, key = true, pin = true, nick = true }
+  port = true, tls = true, ["ca-file"] = true, cert = true, key = true, pin = true, nick = true, cache = true }
+local ROOM_KEYS = { password = true, ["password-command"] = true, ["password-file"] = true, nick = true }
 local TLS = { starttls = true, direct = true, none = true }
 
 --- A folder of the user's: "$XDG_CONFIG_HOME/xmpp", or "~/.config/xmpp".
@@ -38,57 +42,90 @@ local function fault(path, number, text)
   exit.raise("config", "bad-format", ("%s:%d: %s"):format(path, number, text))
 end
 
-local function nearest(word)
-  return require "xmpp.options".nearest(word:sub(1, 30), KEYS)
-end
-
-local function check(path, number, key, value)
-  if not KEYS[key] then
-    fault(path, number, ("there is no key '%s'; did you mean '%s'?"):format(require "xmpp.cmd.escape".line(key),
-      nearest(key)))
+local function check(path, number, section, key, value)
+  local known = section.room and ROOM_KEYS or KEYS
+  if not known[key] then
+    fault(path, number, ("there is no key '%s'%s; did you mean '%s'?"):format(require "xmpp.cmd.escape".line(key),
+      section.room and " of a room" or "", require "xmpp.options".nearest(key:sub(1, 30), known)))
   end
+  if section[key] ~= nil then fault(path, number, ("'%s' is there already in [%s]"):format(key, section.name)) end
   if value == "" then fault(path, number, ("'%s' has no value"):format(key)) end
   if key == "port" then
     local port = value:find "^%d+$" and tonumber(value)
     if not port or port < 1 or port > 65535 then fault(path, number, "a port from 1 to 65535 expected") end
     return port
   end
+  if key == "cache" then
+    if value ~= "true" and value ~= "false" then fault(path, number, "true or false expected") end
+    return value == "true"
+  end
   if key == "tls" and not TLS[value] then fault(path, number, "starttls, direct or none expected") end
   return value
 end
 
---- The sections that a text has, in order: { name =, jid =, ..., line =, path = }. Raises with file and line.
----@param text string
----@param path string for what it raises
----@return table[] sections
-function M.parse(text, path)
-  local sections, names, section, number = {}, {}, nil, 0
-  for line in (text:gsub("\r\n", "\n") .. "\n"):gmatch "([^\n]*)\n" do
-    number = number + 1
-    local name = line:match "^%s*%[%s*([%w_.@+-]+)%s*%]%s*$"
-    local key, value = line:match "^%s*([%w_-]+)%s*=%s*(.-)%s*$"
-    local is_empty = line:find "^%s*$" or line:find "^%s*#"
-    if not is_empty and name then
-      if names[name] then fault(path, number, ("section [%s] is there already, in line %d"):format(name,
-        names[name])) end
-      names[name] = number
-      section = { name = name, line = number, path = path }
-      sections[#sections + 1] = section
-    elseif not is_empty and not key then fault(path, number, "'[section]', 'key = value' or '# comment' expected")
-    elseif not is_empty and not section then fault(path, number,
-      ("'%s' stands in no section: begin with [default]"):format(key))
-    elseif not is_empty and section[key] ~= nil then fault(path, number, ("'%s' is there already in [%s]"):format(key,
-      section.name))
-    elseif not is_empty then section[key] = check(path, number, key, value) end
-  end
-  for _, s in ipairs(sections) do
-    if not s.jid then fault(path, s.line, ("section [%s] has no 'jid'"):format(s.name)) end
-  end
-  return sections
+--- What stands in the brackets of a line that begins a section: an account's name, or "room ADDRESS"; nil: it begins
+--- none.
+---@param line string
+---@return string? name
+---@return string? room
+function M.head(line)
+  local name = line:match "^%s*%[%s*([%w_.@+-]+)%s*%]%s*$"
+  local room = not name and line:match "^%s*%[%s*room%s+(%S+)%s*%]%s*$"
+  return name or room and "room " .. room, room or nil
 end
 
-local function has_password(sections)
-  for _, s in ipairs(sections) do
+-- A room's address as it is compared.
+local function read_room(path, number, text)
+  local jid, err = require "xmpp".jid(text)
+  if not jid or not jid.localpart or jid.resourcepart then
+    fault(path, number, ("'%s' is no address of a room%s"):format(require "xmpp.cmd.escape".line(text),
+      err and ": " .. err.text or ", like tea@rooms.example.net"))
+  end
+  return tostring(jid)
+end
+
+local function begin_section(parsed, path, number, name, room)
+  room = room and read_room(path, number, room)
+  name = room and "room " .. room or name
+  local line = parsed.lines[name]
+  if line then fault(path, number, ("section [%s] is there already, in line %d"):format(name, line)) end
+  parsed.lines[name] = number
+  local section = { name = name, line = number, path = path, room = room }
+  if room then parsed.rooms[room] = section else parsed.accounts[#parsed.accounts + 1] = section end
+  return section
+end
+
+--- The accounts that a text has, in order: { name =, jid =, ..., line =, path = }, and its rooms by their addresses.
+--- Raises with file and line.
+---@param text string
+---@param path string for what it raises
+---@return table[] accounts
+---@return table<string, table> rooms
+function M.parse(text, path)
+  local parsed, section, number = { accounts = {}, rooms = {}, lines = {} }, nil, 0
+  for line in (text:gsub("\r\n", "\n") .. "\n"):gmatch "([^\n]*)\n" do
+    number = number + 1
+    if not line:find "^%s*$" and not line:find "^%s*#" then
+      local name, room = M.head(line)
+      local key, value = line:match "^%s*([%w_-]+)%s*=%s*(.-)%s*$"
+      if name then section = begin_section(parsed, path, number, name, room)
+      elseif not key then fault(path, number, "'[section]', 'key = value' or '# comment' expected")
+      elseif not section then
+        fault(path, number, ("'%s' stands in no section: begin with [default]"):format(key))
+      else section[key] = check(path, number, section, key, value) end
+    end
+  end
+  for _, s in ipairs(parsed.accounts) do
+    if not s.jid then fault(path, s.line, ("section [%s] has no 'jid'"):format(s.name)) end
+  end
+  return parsed.accounts, parsed.rooms
+end
+
+local function has_password(accounts, rooms)
+  for _, s in ipairs(accounts) do
+    if s.password then return true end
+  end
+  for _, s in pairs(rooms) do
     if s.password then return true end
   end
 end
@@ -99,7 +136,7 @@ end
 function M.read(world, path, most)
   local fd, attributes, name = world.open(path)
   if not fd then
-    if name == "ENOENT" then return nil end
+    if name == "ENOENT" or name == "ENOTDIR" then return nil end -- a daemon's home may be /dev/null
     exit.raise("config", "unreadable", ("%s can't be read: %s"):format(path, tostring(attributes)))
   end
   if attributes.kind == "folder" then
@@ -125,17 +162,18 @@ function M.check_private(world, path, attributes)
   end
 end
 
---- All accounts that are configured.
----@return table[] sections
+--- All accounts and rooms that are configured.
+---@return table[] accounts
 ---@return string? path
+---@return table<string, table> rooms
 function M.load(world)
   local path = M.path(world)
   local text, attributes = nil, nil
   if path then text, attributes = M.read(world, path) end
-  if not text then return {}, path end
-  local sections = M.parse(text, path)
-  if has_password(sections) then M.check_private(world, path, attributes) end
-  return sections, path
+  if not text then return {}, path, {} end
+  local accounts, rooms = M.parse(text, path)
+  if has_password(accounts, rooms) then M.check_private(world, path, attributes) end
+  return accounts, path, rooms
 end
 
 local function names(sections)

@@ -1,54 +1,13 @@
 -- console: a Lua prompt with a connection. A line that begins with < is sent as XML; what comes in is shown as it
--- comes, or, while a line is being written, behind it. On a terminal the line is edited by readline, where there is
--- lua-readline; else by the terminal's own line mode.
+-- comes, or, while a line is being written, behind it. See editor.lua for how lines are typed.
 
-local config = require "xmpp.cmd.config"
 local escape = require "xmpp.cmd.escape"
+local history = require "xmpp.cmd.history"
 
 local M = { own_loop = true } -- it waits for the terminal and for the connection at once
 
-local MOST_LINE = 1048576
 local MOST_HELD = 1000 -- stanzas that wait behind a line
-local MOST_HISTORY = 500
 local TOOLKIT = { "ext", "iq", "disco", "caps", "info", "presence", "roster", "chat", "muc", "form", "time", "color" }
-
--- History: a file of its owner's; nothing that begins with a space.
-
-local function history_path(world)
-  local folder = config.folder(world, "XDG_STATE_HOME", "/.local/state")
-  return folder and folder .. "/history", folder
-end
-
-local function load_history(world)
-  local path, lines = history_path(world), {}
-  local file = path and io.open(path)
-  for line in file and file:lines() or function() end do lines[#lines + 1] = line end
-  if file then file:close() end
-  return lines
-end
-
-local function make_folders(sys, folder)
-  local at = ""
-  for part in folder:gmatch "/[^/]+" do
-    at = at .. part
-    if not sys.stat(at) then sys.mkdir(at) end
-  end
-end
-
-local function save_history(world, lines)
-  local path, folder = history_path(world)
-  if not path then return end
-  make_folders(world.sys, folder)
-  local text = table.concat(lines, "\n", math.max(1, #lines - MOST_HISTORY + 1))
-  os.remove(path .. ".new")
-  if world.sys.create(path .. ".new", text ~= "" and text .. "\n" or "") then os.rename(path .. ".new", path) end
-end
-
-local function note_history(self, line)
-  if line:find "^%s" or line == "" or line == self.history[#self.history] then return false end
-  self.history[#self.history + 1] = line
-  return true
-end
 
 -- What is shown
 
@@ -148,14 +107,12 @@ local function take(self, line)
     self.over = 0
     return
   end
-  if note_history(self, line) and self.editor then self.editor.remember(line) end
+  if history.add(self.history, line) and self.editor then self.editor.remember(line) end
   local text = self.begun and self.begun .. "\n" .. line or line
   self.begun = evaluate(self, text) and text or nil
 end
 
--- Editors: show (a line is asked for), aside (something is written meanwhile), cancel (the line is given up), read
--- (there is input), is_busy (something is typed), remember (a line), stop.
-
+-- Names for readline to complete: of fields, and of the functions of conn.
 local function completions(self)
   return function(text, from, to)
     local word, found = text:sub(from, to), {}
@@ -169,94 +126,6 @@ local function completions(self)
     table.sort(found)
     return found
   end
-end
-
--- lua-readline's handler_remove closes the stream that readline then writes to, unless readline is done with the line
--- already: so it is called in the line's handler alone, and what is written in between draws the prompt itself.
-local function readline_editor(self, RL)
-  local editor, typed, shown, world = {}, 0, false, self.ctx.world
-  local before, prompt = world.sys.terminal(0), "> "
-  local function begin()
-    typed = 0
-    RL.handler_install(prompt, function(line)
-      RL.handler_remove()
-      shown = false
-      if not line then world.out "\n" end
-      self.lines[#self.lines + 1] = line or false
-    end)
-  end
-  RL.set_options { histfile = "", completion = true }
-  for _, line in ipairs(self.history) do RL.add_history(line) end
-  RL.set_complete_function(completions(self))
-  function editor.show()
-    if shown then return end
-    shown, prompt = true, self.begun and ">> " or "> "
-    begin()
-  end
-  function editor.aside(write)
-    if shown then world.out "\r\27[K" end
-    write()
-    if shown then world.out(prompt) end
-  end
-  function editor.cancel()
-    world.out "\n"
-    prompt = "> "
-    begin()
-  end
-  function editor.stop()
-    if not shown then return end
-    world.out "\27[?2004l\r\27[K"
-    world.sys.terminal(0, before)
-  end
-  function editor.read()
-    typed = typed + 1
-    RL.read_char()
-  end
-  function editor.is_busy() return shown and typed > 0 end
-  function editor.remember(line) RL.add_history(line) end
-  return editor
-end
-
--- Lines as the terminal, or a file, gives them.
-local function plain_editor(self)
-  local editor, input = {}, self.ctx.world.input
-  local prompts = self.ctx.world.is_tty(0)
-  local shown = false
-  local function prompt()
-    if prompts then self.ctx.world.out(self.begun and ">> " or "> ") end
-  end
-  function editor.show()
-    if not shown then prompt() end
-    shown = true
-  end
-  function editor.aside(write)
-    if prompts then self.ctx.world.out "\r\27[K" end
-    write()
-    prompt()
-  end
-  function editor.cancel()
-    if prompts then self.ctx.world.out "\n" end
-    prompt()
-  end
-  function editor.stop() end
-  function editor.read()
-    local more = input:more()
-    shown = false
-    while (input.buffer or ""):find("\n", 1, true) do self.lines[#self.lines + 1] = input:line(MOST_LINE) end
-    if more then return end
-    if input.buffer ~= "" then self.lines[#self.lines + 1] = input.buffer end
-    self.lines[#self.lines + 1] = false
-  end
-  function editor.is_busy() return false end
-  function editor.remember() end
-  return editor
-end
-
-local function new_editor(self)
-  local found, RL = false, nil
-  if self.ctx.world.is_tty(0) and self.ctx.world.is_tty(1) then found, RL = pcall(require, "readline") end
-  if found then return readline_editor(self, RL) end
-  return plain_editor(self)
 end
 
 local function environment(self)
@@ -314,15 +183,16 @@ end
 function M.run(ctx)
   local conn, err = ctx:connect { reconnect = true }
   if not conn then return nil, err end
-  local self = { ctx = ctx, conn = conn, history = load_history(ctx.world), lines = {}, held = {} }
+  local self = { ctx = ctx, conn = conn, history = history.load(ctx.world), lines = {}, held = {} }
   self.env = environment(self)
-  self.editor = new_editor(self)
+  self.complete = completions(self)
+  self.editor = require "xmpp.cmd.editor".new(self)
   watch(self)
   if ctx.world.is_tty(0) then ctx:note(("%s; Ctrl-D ends it"):format(tostring(conn:jid()))) end
   local ok, why
   repeat ok, why = pcall(turn, self) until not ok or self.over
   self.editor.stop()
-  if ctx.world.is_tty(0) then save_history(ctx.world, self.history) end
+  if ctx.world.is_tty(0) then history.save(ctx.world, self.history) end
   if not ok then error(why, 0) end
   if self.err then return nil, self.err end
   return self.over

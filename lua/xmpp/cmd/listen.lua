@@ -79,13 +79,24 @@ local function tell_state(ctx, state, err)
   end
 end
 
+-- f, of which what it throws ends the command: a reader who has gone, a full disk.
+local function guarded(ended, f)
+  return function(...)
+    local ok, why = pcall(f, ...)
+    if not ok then ended:reject(why) end
+    return ok and why
+  end
+end
+
 -- In a room, which is entered again when the link was lost, until it puts us out for good.
-local function listen_in_room(ctx, conn, ended, said)
-  local room, err = require "xmpp.cmd.room".join(ctx, conn, ctx.opts.room)
+local function listen_in_room(ctx, conn, ended, count)
+  local rooms = require "xmpp.cmd.room"
+  local room, err = rooms.join(ctx, conn, ctx.opts.room)
   if not room then return nil, err end
+  local said = guarded(ended, rooms.show)
   room:on("message", function(m)
     local from = m.from and require "xmpp".jid(m.from)
-    if not m.history and (not ctx.from or from == ctx.from) then said(room, m) end
+    if not m.history and (not ctx.from or from == ctx.from) then count(said(ctx, room, m)) end
   end)
   room:on("removed", function(why)
     if why.returns then return end
@@ -96,6 +107,15 @@ local function listen_in_room(ctx, conn, ended, said)
   return room
 end
 
+-- For the completions, see contacts.lua.
+local function keep_contacts(ctx, conn)
+  if not ctx.account.cache then return end
+  require "xmpp".spawn(function()
+    local roster = require "xmpp.roster".use(conn)
+    if roster and roster:fetched(ctx.timeout) then require "xmpp.cmd.contacts".keep(ctx, roster) end
+  end)
+end
+
 local function read_from(ctx)
   local why
   if not ctx.opts.from then return end
@@ -103,38 +123,39 @@ local function read_from(ctx)
   if not ctx.from then exit.raise("usage", "jid-malformed", "--from: " .. why.text) end
 end
 
+-- What is sent to the account, in each session.
+local function listen_to_account(ctx, conn, ended, count)
+  local heard_by = guarded(ended, heard)
+  conn:on("session", function() begin(ctx, conn) end)
+  conn:set_handler(function(x)
+    if x[1] ~= "iq" then count(heard_by(ctx, conn, x)) end
+  end)
+  begin(ctx, conn)
+  return true
+end
+
+local function watch_state(ctx, conn, ended)
+  local tell = guarded(ended, tell_state)
+  conn:on("state", function(state, why)
+    if state == "closed" then return ended:reject(why or exit.error("lost", "closed", "the connection has ended")) end
+    tell(ctx, state, why)
+  end)
+end
+
 function M.run(ctx)
   local xmpp = require "xmpp"
   read_from(ctx)
   local conn, err = ctx:connect { reconnect = true }
   if not conn then return nil, err end
+  keep_contacts(ctx, conn)
   local ended, n = xmpp.promise(), 0
-  -- What is thrown here ends it: a reader who has gone, a full disk.
-  local function safely(f, ...)
-    local ok, why = pcall(f, ...)
-    if not ok then ended:reject(why) end
-    return ok and why
-  end
-  conn:on("state", function(state, why)
-    if state == "closed" then return ended:reject(why or exit.error("lost", "closed", "the connection has ended")) end
-    safely(tell_state, ctx, state, why)
-  end)
-  local function count(shown)
-    n = n + (shown and 1 or 0)
+  watch_state(ctx, conn, ended)
+  local function count(is_shown)
+    n = n + (is_shown and 1 or 0)
     if n == ctx.opts.count then ended:resolve(0) end
   end
-  if ctx.opts.room then
-    local room, why = listen_in_room(ctx, conn, ended, function(room, m)
-      count(safely(require "xmpp.cmd.room".show, ctx, room, m))
-    end)
-    if not room then return nil, why end
-  else
-    conn:on("session", function() begin(ctx, conn) end)
-    conn:set_handler(function(x)
-      if x[1] ~= "iq" then count(safely(heard, ctx, conn, x)) end
-    end)
-    begin(ctx, conn)
-  end
+  local ok, why = (ctx.opts.room and listen_in_room or listen_to_account)(ctx, conn, ended, count)
+  if not ok then return nil, why end
   if ctx.opts.within then
     xmpp.after(ctx.opts.within, function()
       ended:reject(exit.error("timeout", "timeout", ("%d messages came within %g seconds"):format(n, ctx.opts.within)))

@@ -81,31 +81,28 @@ end
 
 local ACCOUNTS = {
   "An account is a section of the configuration; without -a it is the section default, or the only one. "
-  .. "The keys are jid, host, port, tls, ca-file, cert, key, pin, nick, and where the password comes from: "
+  .. "The keys are jid, host, port, tls, ca-file, cert, key, pin, nick, cache, and where the password comes from: "
   .. "password-command, password-file or password. An address that is given by -a needs no configuration. "
   .. "A jid without a resource has one of its own each time, so that two runs do not push each other out.",
+  "With cache = true, roster and listen keep the addresses of the contacts for the completions of shells.",
   "The password comes from the first of these that is there: the descriptor of --password-fd, the file that "
   .. "XMPP_PASSWORD_FILE names, XMPP_PASSWORD, password-command (the first line that it writes), password-file, "
-  .. "password, "
-  .. "the desktop's keyring (secret-tool lookup service xmpp jid JID), the systemd credential xmpp, the terminal. "
-  .. "There is no option for the password itself, as everybody on the machine can read the words of a command. "
-  .. "A file with a password that others may read, or that is another user's, is refused.",
+  .. "password, the desktop's keyring (secret-tool lookup service xmpp jid JID), the systemd credential xmpp, the "
+  .. "terminal. There is no option for the password itself, as everybody on the machine can read the words of a "
+  .. "command. A file with a password that others may read, or that is another user's, is refused.",
+  "A room that wants a password has a section [room ADDRESS], with password-command, password-file or password, and "
+  .. "with nick where the name is another one there. Without, the password is asked for at the terminal.",
 }
 
-local EXAMPLE = {
-  "[default]", "jid = bot@example.net", "password-command = pass show xmpp/bot", "", "[work]",
-    "jid = me@example.org/desk",
-  "password-file = ~/.secret/xmpp",
-}
+local EXAMPLE = { "[default]", "jid = bot@example.net", "password-command = pass show xmpp/bot", "", "[work]",
+  "jid = me@example.org/desk", "password-file = ~/.secret/xmpp", "", "[room tea@rooms.example.net]",
+  "password-file = ~/.secret/tea" }
 
 local OUTPUT = {
   "For people a line is a thing; names have the colours of XEP-0392 on a terminal. What strangers say is shown "
-  .. "with its "
-  .. "control characters and bidirectional overrides escaped. With --json each line is an object, and errors "
-  .. "are on standard "
-  .. "error as {\"error\":{\"condition\",\"layer\",\"retry\",\"text\"}}, with \"to\" where it is one "
-  .. "recipient's. Times are UTC, as "
-  .. "RFC 3339 has them. Keys are not renamed; more may come.",
+  .. "with its control characters and bidirectional overrides escaped. With --json each line is an object, and "
+  .. "errors are on standard error as {\"error\":{\"condition\",\"layer\",\"retry\",\"text\"}}, with "
+  .. "\"to\" where it is one recipient's. Times are UTC, as RFC 3339 has them. Keys are not renamed; more may come.",
 }
 
 M.KEYS = {
@@ -132,6 +129,7 @@ local ENVIRONMENT = {
   { "XMPP_PASSWORD_FILE", "A file whose first line is the password." },
   { "XMPP_PASSWORD", "The password; other programs of the user may read it." },
   { "XDG_CONFIG_HOME", "Where the configuration is, in xmpp/config.lua (~/.config)." },
+  { "XDG_CACHE_HOME", "Where contacts are kept for completion, in xmpp/NAME.contacts (~/.cache)." },
   { "XDG_STATE_HOME", "Where the console's history is, in xmpp/history (~/.local/state)." },
   { "CREDENTIALS_DIRECTORY", "Set by systemd: its credential xmpp is the password." },
   { "NO_COLOR", "No colours." },
@@ -169,16 +167,35 @@ local function prose(out, title, paragraphs)
   end
 end
 
+local HEAD = { ".\\\" Made from lua/xmpp/cmd/spec.lua by make man.", ".Dd " .. spec.date, ".Dt XMPP 1", ".Os",
+  ".Sh NAME", ".Nm xmpp", ".Nd send, hear and look into XMPP from a shell", ".Sh SYNOPSIS", ".Nm", ".Ar subcommand",
+  ".Op Ar option ...", ".Op Ar argument ...", ".Nm", ".Fl \\-version", ".Sh DESCRIPTION", "The", ".Nm",
+  "command talks to an XMPP server for shells, cron jobs and monitors." }
+
+local function head(out)
+  for _, line in ipairs(HEAD) do out[#out + 1] = line end
+  paragraph(out, "Its exit status is true: a message that was sent has been acknowledged by the server. A word or an "
+    .. "option that it does not know is refused, and the nearest is named.")
+end
+
+local FILES = { { "~/.config/xmpp/config.lua", "The accounts: sections and keys, not Lua to be run." },
+  { "~/.local/state/xmpp/history", "What was typed into the console." },
+  { "~/.cache/xmpp/NAME.contacts", "Contacts of the account NAME, with cache = true." } }
+
+local OF_ITS_OWN = { "Those of", ".Nm xmpp Cm check", "are 0 (OK), 1 (WARNING), 2 (CRITICAL) and 3 (UNKNOWN); those of",
+  ".Nm xmpp Cm run", "the bot's own." }
+
+local function statuses(out)
+  out[#out + 1] = ".Sh EXIT STATUS"
+  tagged(out, "Li", exit.LIST)
+  for _, line in ipairs(OF_ITS_OWN) do out[#out + 1] = line end
+end
+
 --- The page.
 ---@return string
 function M.page()
-  local out = { ".\\\" Made from lua/xmpp/cmd/spec.lua by make man.", ".Dd " .. spec.date, ".Dt XMPP 1", ".Os",
-    ".Sh NAME",
-    ".Nm xmpp", ".Nd send, hear and look into XMPP from a shell", ".Sh SYNOPSIS", ".Nm", ".Ar subcommand",
-    ".Op Ar option ...", ".Op Ar argument ...", ".Nm", ".Fl \\-version", ".Sh DESCRIPTION", "The", ".Nm",
-    "command talks to an XMPP server for shells, cron jobs and monitors." }
-  paragraph(out, "Its exit status is true: a message that was sent has been acknowledged by the server. A word or an "
-    .. "option that it does not know is refused, and the nearest is named.")
+  local out = {}
+  head(out)
   for _, command in ipairs(spec.commands) do command_section(out, command) end
   out[#out + 1] = ".Ss Options of all subcommands"
   options(out, spec.common)
@@ -191,15 +208,8 @@ function M.page()
   out[#out + 1] = ".Sh ENVIRONMENT"
   tagged(out, "Ev", ENVIRONMENT)
   out[#out + 1] = ".Sh FILES"
-  tagged(out, "Pa", { { "~/.config/xmpp/config.lua", "The accounts: sections and keys, not Lua to be run." },
-    { "~/.local/state/xmpp/history", "What was typed into the console." } })
-  out[#out + 1] = ".Sh EXIT STATUS"
-  tagged(out, "Li", exit.LIST)
-  out[#out + 1] = "Those of"
-  out[#out + 1] = ".Nm xmpp Cm check"
-  out[#out + 1] = "are 0 (OK), 1 (WARNING), 2 (CRITICAL) and 3 (UNKNOWN); those of"
-  out[#out + 1] = ".Nm xmpp Cm run"
-  out[#out + 1] = "the bot's own."
+  tagged(out, "Pa", FILES)
+  statuses(out)
   out[#out + 1] = ".Sh EXAMPLES"
   for _, example in ipairs(EXAMPLES) do
     out[#out + 1] = plain(example[1])

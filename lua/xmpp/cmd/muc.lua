@@ -7,6 +7,9 @@ local rooms = require "xmpp.cmd.room"
 local M = {}
 
 local HISTORY = 20
+local MOST_PAGE = 100
+local HIDDEN = "***" -- what is shown of a secret
+local MAM = "urn:xmpp:mam:2"
 
 local function need(ctx, n, usage)
   if #ctx.args >= n then return end
@@ -49,7 +52,8 @@ end
 -- f(room) while we are in it.
 local function inside(ctx, opts, f)
   need(ctx, 2, "ROOM")
-  local conn, err = ctx:connect()
+  local conn, err = ctx.conn, nil
+  if not conn then conn, err = ctx:connect() end
   if not conn then return nil, err end
   local room, why = rooms.join(ctx, conn, ctx.args[2], opts)
   if not room then return nil, why end
@@ -79,8 +83,40 @@ function words.who(ctx)
   end)
 end
 
+-- Is there an archive (XEP-0313)? Asked before the room is entered: then it need not tell its history, too.
+local function has_archive(ctx, conn, jid)
+  local info = require "xmpp.muc".info(conn, rooms.address(jid), { timeout = ctx.timeout })
+  return info ~= nil and info.features[MAM] == true
+end
+
+-- The last n of the archive, oldest first: page by page backwards, as a service gives no more at once than it likes.
+local function read_archive(ctx, room, n)
+  local newest_first, before = {}, nil
+  while #newest_first < n do
+    local page, err = room:history { max = math.min(n - #newest_first, MOST_PAGE), before = before,
+      timeout = ctx.timeout }
+    if not page then return nil, err end
+    for i = #page, 1, -1 do newest_first[#newest_first + 1] = page[i] end
+    if page.complete or not page.first or page.first == before then break end
+    before = page.first
+  end
+  local out = {}
+  for i = math.min(n, #newest_first), 1, -1 do out[#out + 1] = newest_first[i] end
+  return out
+end
+
 function words.history(ctx)
-  return inside(ctx, { history = ctx.opts.count or HISTORY }, function(room)
+  need(ctx, 2, "ROOM")
+  local n = ctx.opts.count or HISTORY
+  local conn, err = ctx:connect()
+  if not conn then return nil, err end
+  local is_archived = has_archive(ctx, conn, ctx.args[2])
+  return inside(ctx, { history = is_archived and 0 or n }, function(room)
+    if is_archived then
+      local list, why = read_archive(ctx, room, n)
+      for _, m in ipairs(list or {}) do rooms.show(ctx, room, m) end
+      return list and 0, why
+    end
     room:on("message", function(m)
       if m.history then rooms.show(ctx, room, m) end
     end)
@@ -100,8 +136,22 @@ function words.invite(ctx)
   return 0
 end
 
+-- What everybody could read among a command's words isn't taken from there: VAR= asks for it.
+local function read_private(ctx, field, text)
+  if text ~= "" then
+    exit.raise("usage", "secret", ("%s is a secret, and everybody on this machine can read the words of a command: "
+      .. "write '%s=', and it is asked for"):format(field.var, field.var))
+  end
+  local room = tostring(rooms.address(ctx.args[2]))
+  local word = rooms.secret(ctx, room)
+  if word then return word end
+  exit.raise("config", "no-password", ("there is no terminal to ask for %s at: set password-command or password-file "
+    .. "in a section [room %s]"):format(field.var, room))
+end
+
 -- A value as the shell writes it, for a field of that kind (XEP-0004 3.3).
-local function read_value(field, text)
+local function read_value(ctx, field, text)
+  if field.kind == "text-private" then return read_private(ctx, field, text) end
   if field.kind == "boolean" then
     if text == "true" or text == "1" or text == "yes" then return true end
     if text == "false" or text == "0" or text == "no" then return false end
@@ -126,7 +176,7 @@ local function answers(ctx, form)
       exit.raise("input", "bad-value", ("the room has no field '%s'; did you mean '%s'?"):format(escape.line(var),
         tostring(require "xmpp.options".nearest(var:sub(1, 60), known))))
     end
-    out[var] = read_value(fields[var], text)
+    out[var] = read_value(ctx, fields[var], text)
   end
   return out
 end
@@ -140,23 +190,25 @@ local function shown(v)
   return v == nil and "" or tostring(v)
 end
 
+local function show_field(ctx, field, value)
+  if field.kind == "text-private" and value ~= nil and value ~= "" then value = HIDDEN end
+  local label = field.label and "  " .. ctx:ink("2", "# " .. escape.line(field.label)) or ""
+  ctx:say(("%s=%s%s"):format(escape.line(field.var), escape.line(shown(value)), label),
+    { { "type", "field" }, { "var", field.var }, { "kind", field.kind }, { "value", value },
+      { "label", field.label } })
+end
+
 function words.config(ctx)
   return inside(ctx, nil, function(room)
     local form, err = room:config()
     if not form then return nil, err end
     if ctx.args[3] then
-      local given = answers(ctx, form)
-      local ok, why = room:config(given)
-      if not ok then return nil, why end
-      return 0
+      local ok, why = room:config(answers(ctx, form))
+      return ok and 0, why
     end
     for _, field in ipairs(form.fields) do
       if field.var and field.kind ~= "hidden" and field.kind ~= "fixed" then
-        local value = form.values[field.var]
-        ctx:say(("%s=%s%s"):format(escape.line(field.var), escape.line(shown(value)),
-          field.label and "  " .. ctx:ink("2", "# " .. escape.line(field.label)) or ""),
-          { { "type", "field" }, { "var", field.var }, { "kind", field.kind }, { "value", value },
-            { "label", field.label } })
+        show_field(ctx, field, form.values[field.var])
       end
     end
     return 0

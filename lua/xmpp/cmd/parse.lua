@@ -28,7 +28,7 @@ local function shown(word) return require "xmpp.cmd.escape".line(word) end
 local kinds = {}
 
 function kinds.text(v) return v end
-kinds.file, kinds.jid, kinds.account = kinds.text, kinds.text, kinds.text
+kinds.file, kinds.jid, kinds.room, kinds.account = kinds.text, kinds.text, kinds.text, kinds.text
 
 function kinds.number(v)
   local n = v:find "^%d*%.?%d*$" and tonumber(v)

@@ -1,26 +1,87 @@
 -- room: what `send --room`, `listen --room` and `muc` have in common: entering rooms, and what is shown of them.
 
+local config = require "xmpp.cmd.config"
 local escape = require "xmpp.cmd.escape"
 local exit = require "xmpp.cmd.exit"
 
 local M = {}
 
---- By which name: --nick, the account's key `nick`, its address.
-function M.nick(ctx) return ctx.opts.nick or ctx.account.nick or ctx.bare:match "^[^@]*" end
+-- What the configuration has of a room; it is read once.
+local function section_of(ctx, room)
+  ctx.rooms = ctx.rooms or select(3, config.load(ctx.world))
+  return ctx.rooms[room]
+end
 
---- Enters a room, without its history.
----@param opts? table of muc.join
----@return xmpp.Room? room
----@return xmpp.Error? err
-function M.join(ctx, conn, jid, opts)
+-- By which name: --nick, the key `nick` of the room or of the account, our address.
+local function nick_for(ctx, section)
+  return ctx.opts.nick or section and section.nick or ctx.account.nick or ctx.bare:match "^[^@]*"
+end
+
+--- The address that a text is; raises where it is none of a room.
+---@param jid string
+---@return xmpp.Jid
+function M.address(jid)
   local address, why = require "xmpp".jid(jid)
   if not address then exit.raise("usage", "jid-malformed", ("'%s' is no address: %s"):format(jid, why.text)) end
   if address.resourcepart then
     exit.raise("usage", "jid-malformed", ("'%s': a room's address has no nick; --nick says ours"):format(jid))
   end
+  return address
+end
+
+--- A password for a room: the one that the configuration has for it, or what is typed at the terminal; nil: neither.
+---@param room string a prepared address
+---@return string?
+function M.secret(ctx, room)
+  local secret = require "xmpp.cmd.secret"
+  return secret.of_room(ctx.world, section_of(ctx, room)) or secret.ask_room(ctx.world, room)
+end
+
+local function refused(err, text, ...)
+  return { layer = err.layer, condition = err.condition, text = text:format(...), retry = false, command = true }
+end
+
+-- What is wrong, in words of the command's: muc.join names the options that a program has.
+local function explained(ctx, room, is_given, err)
+  local path = config.path(ctx.world) or "the configuration"
+  if err.option == "create" then
+    return refused(err, "there was no room %s, and none is created: is the address right?", room)
+  elseif err.option ~= "password" then
+    return err
+  elseif is_given then
+    return refused(err, "%s refuses the password that section [room %s] of %s names", room, room, path)
+  end
+  return refused(err, "%s wants a password: set password-command or password-file in a section [room %s] of %s", room,
+    room, path)
+end
+
+-- The room wants a password that nothing has: it is asked for at the terminal, where there is one.
+local function join_asking(ctx, join, room, opts, err)
+  opts.password = require "xmpp.cmd.secret".ask_room(ctx.world, room)
+  if not opts.password then return nil, err end
+  local joined, why = join()
+  if not joined and why.option == "password" then why = refused(why, "%s refuses that password", room) end
+  return joined, why
+end
+
+--- Enters a room, without its history. Its password is the one that the configuration has for it, or is asked for at
+--- the terminal when the room wants one.
+---@param opts? table of muc.join
+---@return xmpp.Room? room
+---@return xmpp.Error? err
+function M.join(ctx, conn, jid, opts)
+  local address = M.address(jid)
+  local name = tostring(address)
+  local section = section_of(ctx, name)
   local o = { history = 0, timeout = ctx.timeout }
+  o.password = require "xmpp.cmd.secret".of_room(ctx.world, section)
   for key, value in pairs(opts or {}) do o[key] = value end
-  return require "xmpp.muc".join(conn, address, M.nick(ctx), o)
+  local function join() return require "xmpp.muc".join(conn, address, nick_for(ctx, section), o) end
+  local is_given = o.password ~= nil
+  local room, err = join()
+  if not room and err.option == "password" and not is_given then room, err = join_asking(ctx, join, name, o, err) end
+  if not room then return nil, explained(ctx, name, is_given, err) end
+  return room
 end
 
 -- Says it in one room, where it has to come back from.

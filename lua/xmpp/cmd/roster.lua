@@ -58,6 +58,7 @@ function M.run(ctx)
   local r = require "xmpp.roster".use(conn)
   local ok, why = r:fetched(ctx.timeout)
   if ok then ok, why = words[word](ctx, r, jid) end
+  if ok and word == "list" then require "xmpp.cmd.contacts".keep(ctx, r) end
   if ok and word ~= "list" then ok, why = conn:flush(ctx.timeout) end
   if not ok then return nil, why end
   return 0

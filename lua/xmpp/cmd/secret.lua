@@ -81,6 +81,23 @@ function M.ask(world, bare)
     .. "password-command, password-file or XMPP_PASSWORD_FILE"):format(bare))
 end
 
+-- What a section of the configuration names, an account's or a room's; nil: nothing.
+local function from_section(world, section)
+  if section["password-command"] then return from_command(section["password-command"]), "command" end
+  if section["password-file"] then return from_file(world, section["password-file"]), "file" end
+  return section.password, "configuration"
+end
+
+--- The password of a room that the configuration has; nil: none.
+---@param world table
+---@param section table? see config.load
+---@return string? password
+function M.of_room(world, section) return section and (from_section(world, section)) end
+
+--- The one that is typed at the terminal; nil: there is none.
+---@return string?
+function M.ask_room(world, room) return from_terminal(world, room) end
+
 --- The password of an account, and where it is from.
 ---@param ctx table
 ---@param account table see config.account
@@ -95,9 +112,8 @@ function M.find(ctx, account, bare, fresh)
   local word = from_environment(world, ctx)
   if word then return word, "environment" end
   if fresh then return M.ask(world, bare), "terminal" end
-  if account["password-command"] then return from_command(account["password-command"]), "command" end
-  if account["password-file"] then return from_file(world, account["password-file"]), "file" end
-  if account.password then return account.password, "configuration" end
+  local configured, source = from_section(world, account)
+  if configured then return configured, source end
   word = from_keyring(world, bare)
   if word then return word, "keyring" end
   if env "CREDENTIALS_DIRECTORY" then

@@ -141,8 +141,7 @@ local function wait_for_receipts(ctx, posts)
       local left = latest - core.now()
       if left <= 0 or not ctx.changed:wait(left) then
         p.err = exit.error("timeout", "no-receipt",
-          ("the server has it, but no client of %s has said within %g seconds "
-          .. "that it came"):format(p.to, ctx.timeout))
+          ("the server has it, but no client of %s has said within %g seconds that it came"):format(p.to, ctx.timeout))
       end
     end
   end

@@ -3,11 +3,11 @@
 --
 -- An option is { long, short or false, placeholder or false (none: it is a flag), help, kind = ..., choices = ...,
 -- many = ... }; kinds of values: "text" (the default), "count" (a whole number from 1), "number", "seconds", "fd",
--- "port", "file", "jid", "account", "choice", "choices" (several, by commas). A command has `usage` (its arguments,
--- for people), `min` and `max` of them (max = math.huge: any number), `words` (what the first may be: name,
--- arguments, help), `rest` (what follows "--" is its own), `stops` (what follows the first argument is its own),
--- `offline` (it connects nowhere), `kinds` (what its arguments are: for completion), `text` (paragraphs for the man
--- page).
+-- "port", "priority", "file", "jid", "room", "account", "choice", "choices" (several, by commas). A command has
+-- `usage` (its arguments, for people), `min` and `max` of them (max = math.huge: any number), `words` (what the first
+-- may be: name, arguments, help), `rest` (what follows "--" is its own), `stops` (what follows the first argument is
+-- its own), `offline` (it connects nowhere), `kinds` (what its arguments are: for completion), `text` (paragraphs for
+-- the man page), `usage_status` (the exit status of wrong usage, where that isn't 2).
 
 local HUGE = math.huge
 
@@ -44,26 +44,22 @@ spec.commands = {
         choices = { "receipt" } },
     }, text = {
       "The text is what follows --, else FILE, else standard input. The status is 0 only when the server has "
-      .. "acknowledged "
-      .. "the message (XEP-0198, or an answer behind it) and nobody has sent it back meanwhile; in a room, when "
-      .. "the room "
-      .. "has said it to all. A text over 64 KiB is refused.",
+      .. "acknowledged the message (XEP-0198, or an answer behind it) and nobody has sent it back meanwhile; in a "
+      .. "room, when the room has said it to all. A text over 64 KiB is refused.",
     } },
   { name = "listen", summary = "show what comes in", usage = "", min = 0, max = 0, options = {
       { "count", "n", "N", "end after N messages", kind = "count" },
       { "within", "W", "SECONDS", "end after so long, with status 8", kind = "seconds" },
       { "from", false, "JID", "only what this address (with or without resource) says", kind = "jid" },
       { "presence", false, false, "be available, with priority -1, and show presence" },
-      { "room", false, "ROOM", "what is said in a room instead", kind = "jid" },
+      { "room", false, "ROOM", "what is said in a room instead", kind = "room" },
       { "nick", false, "NICK", "the name in the room (the account's)" },
       { "priority", false, "N", "be available with this priority; from 0 on, messages to the account come here",
         kind = "priority" },
     }, text = {
-      "Without --presence or --priority nobody sees that this listens, and what comes is what is sent to its "
-      .. "full address "
-      .. "and copies of what the account's other clients get and send (XEP-0280). It connects again when the "
-      .. "link is lost. "
-      .. "Nothing is answered.",
+      "Without --presence or --priority nobody sees that this listens, and what comes is what is sent to its full "
+      .. "address and copies of what the account's other clients get and send (XEP-0280). It connects again when the "
+      .. "link is lost. Nothing is answered.",
     } },
   { name = "ping", summary = "is it there, and how far away", usage = "[JID]", min = 0, max = 1, kinds = { "jid" },
     options = {
@@ -102,7 +98,7 @@ spec.commands = {
       { "who", "ROOM", "who is there" },
       { "history", "ROOM", "what was said last" },
       { "invite", "ROOM JID [REASON]", "invite somebody" },
-      { "config", "ROOM [VAR=VALUE...]", "how it is configured, or configure it" },
+      { "config", "ROOM [VAR=VALUE...]", "how it is configured, or configure it; of a secret write VAR=" },
     }, options = {
       { "nick", false, "NICK", "the name in the room (the account's)" },
       { "count", "n", "N", "with join: end after N messages; with history: so many (20)", kind = "count" },
@@ -116,19 +112,20 @@ spec.commands = {
       { "critical", "c", "SECONDS", "a step that takes longer is CRITICAL (5)", kind = "seconds" },
       { "cert-days", false, "DAYS", "a certificate that ends sooner is a WARNING, in half of that CRITICAL (14)",
         kind = "number" },
-      { "only", false, "STEPS", "dns, tcp, tls, login, ping, echo (all that can be done)", kind = "choices",
-        choices = { "dns", "tcp", "tls", "login", "ping", "echo" } },
+      { "only", false, "STEPS", "dns, tcp, tls, login, ping, echo, muc (all that can be done)",
+        kind = "choices", choices = { "dns", "tcp", "tls", "login", "ping", "echo", "muc" } },
+      { "room", false, "ROOM", "muc: enter this room, and leave it", kind = "room" },
       { "prometheus", false, false, "write metrics instead, for the node exporter's textfile collector" },
     }, text = {
-      "A DOMAIN is looked at without logging in: dns, tcp and tls. The status is Nagios's: 0 OK, 1 WARNING, 2 "
-      .. "CRITICAL, 3 "
-      .. "UNKNOWN, which wrong usage and a faulty configuration are, too.",
+      "A DOMAIN is looked at without logging in: dns, tcp and tls. The step muc looks for the server's service for "
+      .. "rooms, which need not be there unless --only names it; with --room it enters that room instead, whose "
+      .. "occupants see that. The status is Nagios's: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, which wrong usage and a "
+      .. "faulty configuration are, too.",
     } },
   { name = "console", summary = "a Lua prompt with a connection", usage = "", min = 0, max = 0, options = {},
     text = {
       "Lua with conn, xmpp and xexpr in it; a line that begins with < is sent as XML; what comes in is shown. A "
-      .. "line that "
-      .. "begins with a space is not kept in the history.",
+      .. "line that begins with a space is not kept in the history.",
     } },
   { name = "run", summary = "run a bot", usage = "BOT.lua [ARG...]", min = 1, max = HUGE, stops = true,
     kinds = { "file" }, options = {
@@ -153,12 +150,20 @@ spec.commands = {
     kinds = { "command" }, options = {} },
 }
 
+-- What the completions call, and people needn't: it is in no list.
+spec.hidden = {
+  { name = "contacts", summary = "the contacts that were kept for completion", usage = "", min = 0, max = 0,
+    offline = true, options = {} },
+}
+
 --- The command of that name.
 ---@param name string
 ---@return table? command
 function spec.find(name)
-  for _, command in ipairs(spec.commands) do
-    if command.name == name then return command end
+  for _, list in ipairs { spec.commands, spec.hidden } do
+    for _, command in ipairs(list) do
+      if command.name == name then return command end
+    end
   end
 end
 

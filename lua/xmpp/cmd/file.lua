@@ -1,0 +1,39 @@
+-- file: files of the user's that the command writes: whole or not at all, for nobody else to read.
+--
+--   local ok, why = file.write(world, folder .. "/history", "one\ntwo\n")
+
+local M = {}
+
+--- Makes a folder, and those above it that aren't there, each its owner's alone.
+---@return boolean? ok
+---@return string? why
+function M.make_folder(world, folder)
+  local sys, at = world.sys, ""
+  for part in folder:gmatch "/[^/]+" do
+    at = at .. part
+    if not sys.stat(at) then
+      local ok, why = sys.mkdir(at)
+      if not ok and not sys.stat(at) then return nil, why end
+    end
+  end
+  return true
+end
+
+--- Writes a file of mode 0600; until that is done, what was there stays.
+---@param path string
+---@param text string
+---@return boolean? ok
+---@return string? why
+function M.write(world, path, text)
+  local aside = path .. ".new"
+  os.remove(aside)
+  local ok, why = world.sys.create(aside, text)
+  if ok then ok, why = os.rename(aside, path) end
+  if not ok then
+    os.remove(aside)
+    return nil, why
+  end
+  return true
+end
+
+return M
