@@ -347,6 +347,31 @@ describe("the command", function()
         assert.truthy(text:find("-> </stream:stream>", 1, true), text)
       end)
 
+      -- Bots that do nothing about a signal: one whose timers go on, one whose loop is its own, one that takes the
+      -- signal for itself, one that lets nothing else run.
+      local STUBBORN = { timers = "xmpp.every(0.1, function() end)", waits = "while true do xmpp.sleep(0.1) end",
+        hears = "xmpp.on_signal('SIGTERM', function() log 'no' end) xmpp.every(1, function() end)",
+        calculates = "while true do end" }
+
+      for name, text in pairs(STUBBORN) do
+        it("ends at once by a second TERM, and a while behind the first one: " .. name, function()
+          write("bot.lua", "log 'here'\n" .. text)
+          local one = ([[
+            %s bin/xmpp run %s/bot.lua 2>%s/log & pid=$!
+            until_there ' here$'
+            kill -TERM $pid
+            %%s
+            ends $pid; echo "$SECONDS s"]]):format(LUA, folder, folder)
+          local twice = run(one:format "sleep 0.5; kill -TERM $pid 2>/dev/null; SECONDS=0")
+          local once = run(one:format "SECONDS=0")
+          assert.matches(name == "timers" and "^ended 0\n" or "^ended 130\n", twice)
+          assert.is_true(tonumber(twice:match "(%d+) s\n$") < 4, twice)
+          local status = (name == "timers" or name == "waits") and 0 or 130
+          assert.matches(("^ended %d\n"):format(status), once)
+          assert.is_true(tonumber(once:match "(%d+) s\n$") < 14, once)
+        end)
+      end
+
       it("is begun anew in the same session when its file has changed, and by HUP; not when it has a mistake",
         function()
         local path = write("bot.lua", "log('one', conn:info().resumed)\nxmpp.every(1, function() end)\n")
