@@ -462,6 +462,49 @@ describe("run", function()
     assert.truthy(w.stderr:find("conflict", 1, true), w.stderr)
   end))
 
+  it("ends when the connection does, though its timers go on", around(function(t)
+    local calls = 0
+    xmpp.after(2, function() t.server:close "conflict" end)
+    local timer = xmpp.every(1, function() calls = calls + 1 end)
+    local w = bot [[ conn:set_callback(function() end) ]]
+    assert.equal(7, w.status)
+    assert.is_nil(w.exited)
+    assert.is_true(calls <= 3, tostring(calls))
+    timer:cancel()
+  end))
+
+  -- A file whose loop is its own, as long as nobody ends the process.
+  local WAITS = "while not over do xmpp.sleep(1) end"
+
+  it("gives up a file that waits for ever, when the connection is closed for good", around(function(t)
+    _G.over = false
+    xmpp.after(2, function() t.server:close "conflict" end)
+    xmpp.after(30, function() _G.over = true end)
+    local w = bot(WAITS)
+    _G.over = nil
+    assert.equal(7, w.exited)
+    local _, told = w.stderr:gsub("conflict", "")
+    assert.is_true(told >= 1, w.stderr)
+  end))
+
+  it("gives it up 5 seconds behind xmpp.quit, saying goodbye, and not where it ends by itself", around(function()
+    _G.over = false
+    local at
+    xmpp.after(30, function() _G.over = true end)
+    local core = require "xmpp.load"
+    local began = core.now()
+    _G.note = function() at = core.now() - began end
+    local w = bot("xmpp.after(2, function() xmpp.quit(9) end)\n"
+      .. "conn:on('state', function(s) if s == 'closed' then note() end end)\n" .. WAITS)
+    assert.equal(9, w.exited)
+    assert.is_true(at >= 7 and at < 8, tostring(at))
+    _G.over = false
+    xmpp.after(4, function() _G.over = true end)
+    w = bot("xmpp.after(2, function() xmpp.quit(9) end) " .. WAITS)
+    _G.over, _G.note = nil, nil
+    assert.same({ 9, nil }, { w.status, w.exited })
+  end))
+
   it("tells where it has thrown, with 70", around(function()
     local w = bot "local t = nil\nt.x = 1\n"
     assert.equal(70, w.status)

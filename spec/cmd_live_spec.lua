@@ -182,8 +182,13 @@ describe("the command", function()
       text, status = run(("xmpp muc history --json -n 5 %s"):format(room_jid))
       assert.equal(0, status, text)
       assert.equal("hello all", cjson.decode(text:match "[^\n]+").body)
-      assert(room:config { ["muc#roomconfig_passwordprotectedroom"] = true, ["muc#roomconfig_roomsecret"] = "0pen" })
-      text, status = run(("xmpp send -r %s -- locked </dev/null"):format(room_jid))
+      local closed = { ["muc#roomconfig_roomsecret"] = "0pen" }
+      for _, field in ipairs(assert(room:config()).fields) do -- ejabberd's has a switch, too
+        local switch = "muc#roomconfig_passwordprotectedroom"
+        if field.var == switch then closed[switch] = true end
+      end
+      assert(room:config(closed))
+      text, status = run(('export -f xmpp; setsid -w bash -c "xmpp send -r %s -- locked"'):format(room_jid))
       assert.equal(1, status, text)
       assert.matches("wants a password: set password%-command or password%-file in a section %[room cmd@", text)
       write("room.password", "0pen\n")
@@ -346,6 +351,31 @@ describe("the command", function()
         assert.matches("^ended 0\n", text)
         assert.truthy(text:find("-> </stream:stream>", 1, true), text)
       end)
+
+      -- Bots that do nothing about a signal: one whose timers go on, one whose loop is its own, one that takes the
+      -- signal for itself, one that lets nothing else run.
+      local STUBBORN = { timers = "xmpp.every(0.1, function() end)", waits = "while true do xmpp.sleep(0.1) end",
+        hears = "xmpp.on_signal('SIGTERM', function() log 'no' end) xmpp.every(1, function() end)",
+        calculates = "while true do end" }
+
+      for name, text in pairs(STUBBORN) do
+        it("ends at once by a second TERM, and a while behind the first one: " .. name, function()
+          write("bot.lua", "log 'here'\n" .. text)
+          local one = ([[
+            %s bin/xmpp run %s/bot.lua 2>%s/log & pid=$!
+            until_there ' here$'
+            kill -TERM $pid
+            %%s
+            ends $pid; echo "$SECONDS s"]]):format(LUA, folder, folder)
+          local twice = run(one:format "sleep 0.5; kill -TERM $pid 2>/dev/null; SECONDS=0")
+          local once = run(one:format "SECONDS=0")
+          assert.matches(name == "timers" and "^ended 0\n" or "^ended 130\n", twice)
+          assert.is_true(tonumber(twice:match "(%d+) s\n$") < 4, twice)
+          local status = (name == "timers" or name == "waits") and 0 or 130
+          assert.matches(("^ended %d\n"):format(status), once)
+          assert.is_true(tonumber(once:match "(%d+) s\n$") < 14, once)
+        end)
+      end
 
       it("is begun anew in the same session when its file has changed, and by HUP; not when it has a mistake",
         function()

@@ -227,6 +227,40 @@ static int l_signals(lua_State *L) {
   return 0;
 }
 
+/* insist(seconds): behind what hears of TERM and INT already. So long after the first one the process ends, and by a second one at
+ * once, whatever its Lua does: the loop hears of signals when it turns, which a bot that calculates for ever doesn't let it. */
+
+enum { INTERRUPTED = 130 };
+
+static const int ending[] = {SIGTERM, SIGINT};
+static struct sigaction heard_by[sizeof ending / sizeof *ending];
+static volatile sig_atomic_t is_asked;
+static unsigned patience;
+
+static void end_at_once(int sig) {
+  (void)sig;
+  _exit(INTERRUPTED);
+}
+
+static void insist(int sig) {
+  const struct sigaction *next = &heard_by[sig == ending[0] ? 0 : 1];
+  if (is_asked) _exit(INTERRUPTED);
+  is_asked = 1;
+  alarm(patience);
+  if (next->sa_handler != SIG_DFL && next->sa_handler != SIG_IGN) next->sa_handler(sig);
+}
+
+static int l_insist(lua_State *L) {
+  struct sigaction a = {.sa_handler = insist, .sa_flags = SA_RESTART}, on_alarm = {.sa_handler = end_at_once};
+  size_t i;
+  patience = (unsigned)luaL_checkinteger(L, 1);
+  sigfillset(&a.sa_mask);
+  sigemptyset(&on_alarm.sa_mask);
+  sigaction(SIGALRM, &on_alarm, NULL);
+  for (i = 0; i < sizeof ending / sizeof *ending; i++) sigaction(ending[i], &a, &heard_by[i]);
+  return 0;
+}
+
 /* A line from a terminal that doesn't show it. */
 
 static volatile sig_atomic_t came;
@@ -346,7 +380,7 @@ static const struct {
     {"isatty", l_isatty}, {"columns", l_columns}, {"terminal", l_terminal}, {"write", l_write},       {"read", l_read},       {"poll", l_poll},
     {"stat", l_stat},     {"open", l_open},       {"close", l_close},       {"uid", l_uid},         {"create", l_create},
     {"mkdir", l_mkdir},   {"private", l_private}, {"setenv", l_setenv}, {"unsetenv", l_unsetenv}, {"signals", l_signals}, {"secret", l_secret},
-    {"carrier", l_carrier}, {"exec", l_exec},       {"ticks", l_ticks},
+    {"carrier", l_carrier}, {"exec", l_exec},       {"ticks", l_ticks},     {"insist", l_insist},
 };
 
 __attribute__((visibility("default"))) int luaopen_xmpp_sys(lua_State *L) {

@@ -41,6 +41,7 @@ function cmd.world(o)
     w.stdout = w.stdout .. text
   end
   function w.err(text) w.stderr = w.stderr .. text end
+  function w.exit(status) w.exited = status end
   function w.env(name) return env[name] end
   function w.is_tty(fd) return (o.tty or {})[fd] == true end
   function w.columns() return 80 end

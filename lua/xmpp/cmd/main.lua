@@ -11,8 +11,12 @@ local M = {}
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
--- What went wrong, as one line on stderr, and the status that says so.
-local function tell(world, json, err)
+--- What went wrong, as one line on stderr, and the status that says so.
+---@param world table
+---@param json boolean?
+---@param err any
+---@return integer status
+function M.tell(world, json, err)
   local status, text, fields = exit.explain(err)
   if text and json then
     require "xmpp.cmd.output".write_error(world, fields)
@@ -55,7 +59,7 @@ function M.run(argv, world)
   local ok, status, why = unpack(results, 1, 3)
   if not ok then status, why = nil, status end
   if status == nil then
-    status = tell(world, ctx.json, why)
+    status = M.tell(world, ctx.json, why)
     if body.failed then status = body.failed(ctx, why) end
   end
   ctx:close()
@@ -71,7 +75,7 @@ function M.program(argv)
     return type(object) == "table" and object or (rawget(_G, "debug") and debug.traceback(object) or object)
   end, argv, world)
   if ok then return status end
-  return tell(world, false, status)
+  return M.tell(world, false, status)
 end
 
 return M

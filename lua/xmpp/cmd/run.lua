@@ -1,12 +1,15 @@
 -- run: a bot in a file, with a connection that it need not make. It ends in order by TERM and INT, by
 -- xmpp.quit([status]), or when the connection is closed for good; with --reload it is begun anew, in the same
--- session, when its file has changed or by HUP.
+-- session, when its file has changed or by HUP. Nothing that the bot does keeps it from ending: timers that go on are
+-- left, a file that waits for ever is given up after GRACE seconds, and one that lets nothing else run is ended by the
+-- system, PATIENCE seconds after the first signal or by the second one.
 
 local exit = require "xmpp.cmd.exit"
 
 local M = { own_loop = true } -- the bot's own waits turn the loop
 
 local STATE = "XMPP_RUN_STATE" -- the descriptor that has the session of the process before
+local GRACE, GOODBYE, PATIENCE = 5, 4, 10
 local MOST_STATE = 64 * 1024 * 1024
 
 -- Plain data as Lua, for the next process.
@@ -58,12 +61,23 @@ local function log_function(ctx)
   end
 end
 
+-- The file still waits for something, and the loop is its own: the process ends here.
+local function give_up(self)
+  local ctx, status = self.ctx, self.status
+  if self.err then status = require "xmpp.cmd.main".tell(ctx.world, ctx.json, self.err) end
+  if self.conn:state() ~= "closed" then self.conn:stop(GOODBYE) end
+  ctx.world.exit(status)
+end
+
 -- xmpp.quit(status) ends the command; a bot that runs the loop itself has done so when that returns -> what undoes this
 local function take_charge(self)
   local xmpp = require "xmpp"
   local quit, run = xmpp.quit, xmpp.run
   function xmpp.quit(status)
     self.status = self.status or (type(status) == "number" and status or 0)
+    if self.in_file and not self.giving_up then
+      self.giving_up = xmpp.after(GRACE, function() if self.in_file then give_up(self) end end)
+    end
     quit()
   end
   function xmpp.run()
@@ -96,6 +110,20 @@ local function watch(self)
       xmpp.quit(status)
     end)
   end
+  self.ctx.world.sys.insist(PATIENCE)
+end
+
+local function traced(object)
+  if type(object) == "table" then return object end
+  return rawget(_G, "debug") and debug.traceback(tostring(object), 2) or object
+end
+
+local function run_file(self, args)
+  self.in_file = true
+  local ok, why = xpcall(function() return compile(self.path, self.env)((table.unpack or unpack)(args)) end, traced)
+  self.in_file = false
+  if self.giving_up then self.giving_up:cancel() end
+  return ok, why
 end
 
 -- --reload
@@ -139,11 +167,6 @@ local function watch_file(self)
   end)
 end
 
-local function traced(object)
-  if type(object) == "table" then return object end
-  return rawget(_G, "debug") and debug.traceback(tostring(object), 2) or object
-end
-
 function M.run(ctx)
   local state, path = read_state(ctx.world), ctx.args[1]
   check_file(path)
@@ -156,7 +179,7 @@ function M.run(ctx)
   local give_back = take_charge(self)
   watch(self)
   if ctx.opts.reload and ctx.world.signals then watch_file(self) end
-  local ok, why = xpcall(function() return compile(path, self.env)((table.unpack or unpack)(args)) end, traced)
+  local ok, why = run_file(self, args)
   if ok then require "xmpp".run() end
   give_back()
   if not ok then

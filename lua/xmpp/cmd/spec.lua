@@ -132,7 +132,8 @@ spec.commands = {
       { "reload", false, false, "load it anew when its file changes, or by SIGHUP; the session goes on" },
     }, text = {
       "The file finds conn, which is connected and connects again when it is lost, xmpp, and log(...), which writes to "
-      .. "standard error. It ends in order by TERM or INT, or by xmpp.quit().",
+      .. "standard error. It ends in order by TERM or INT, by xmpp.quit(), or when conn is closed for good; ten "
+      .. "seconds after TERM or INT, and at once by a second one, it is ended whatever it does.",
     } },
   { name = "account", summary = "the accounts in the configuration", usage = "WORD [...]", min = 1, max = 3,
     words = {

@@ -76,6 +76,7 @@ function M.real(argv)
     if not ok then failed(why, name) end
   end
   function world.err(text) sys.write(2, text) end
+  function world.exit(status) os.exit(status) end
   function world.env(name)
     local value = os.getenv(name)
     return value ~= "" and value or nil
