@@ -34,10 +34,11 @@ local function readline_editor(self, RL)
     write()
     if shown then world.out(prompt) end
   end
+  -- lua-readline calls back in the coroutine that has installed its handler, even when that is over and collected:
+  -- this is called in a signal's, so the next `show` begins, on the main thread.
   function editor.cancel()
     world.out "\n"
-    prompt = "> "
-    begin()
+    shown = false
   end
   function editor.stop()
     if not shown then return end
