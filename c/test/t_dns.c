@@ -797,10 +797,16 @@ static void sweep(bool once) {
   close_server(&s);
 }
 
+/* c-ares that reads the hosts file itself (1.20 and later, up to 1.34 at least) frees an entry of it twice when memory
+ * runs out there: it has none here. */
 static void c_ares_may_run_out_of_memory(void **state) {
+  int version;
   (void)state;
+  ares_version(&version);
+  no_hosts_file = version >= 0x011400;
   sweep(true);
   sweep(false);
+  no_hosts_file = false;
 }
 
 enum { ROWS = sizeof rows / sizeof *rows };
