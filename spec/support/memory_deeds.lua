@@ -78,6 +78,7 @@ function deeds.bots(n)
     local goal = received + 500
     command(conn, "flood-500")
     while received < goal do assert(core.step(1)) end
+    collectgarbage() -- or how much of it waits to be collected would be the result
   end
 end
 
@@ -90,7 +91,7 @@ end
 function deeds.cycles(n)
   for _ = 1, n do
     cycle()
-    collectgarbage() -- or how much of it waits to be collected would be the result
+    collectgarbage()
   end
 end
 
