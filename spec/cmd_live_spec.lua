@@ -54,8 +54,8 @@ end
 local function on_terminal(steps, command, env)
   local words = {}
   for i, step in ipairs(steps) do words[i] = "'" .. step:gsub("'", "'\\''") .. "'" end
-  return run(("LD_PRELOAD= spec/support/terminal.py %d %s -- timeout --foreground %d %s bin/xmpp %s"):format(LIMIT,
-    table.concat(words, " "), LIMIT, LUA, command), env)
+  return run(("LD_PRELOAD= spec/support/terminal.py %d %s -- %s bin/xmpp %s"):format(LIMIT, table.concat(words, " "),
+    LUA, command), env)
 end
 
 describe("the command", function()
@@ -451,9 +451,8 @@ describe("the command", function()
         local steps = { "wait > ", "type 1 + 41\\r", "wait 42", "wait > ", "type  'hid' .. 'den'\\r", "wait hidden",
           "wait > ", "type 20 + 1\\x1b[D2\\r", "wait 41", "wait > ", "type xmpp.xexp\\t\\r", "wait error_reply",
             "wait > ",
-          "type <presence/>\\r", "wait presence", "wait > ", "type nonsense(\\x03", "wait > ",
-            "type 'still' .. ' here'\\r",
-          "wait still here", "wait > ", "type \\x04" }
+          "type <presence/>\\r", "wait presence", "wait > ", "type nonsense(\\x03'still' .. ' here'\\r",
+          "wait still here", "wait > ", "type \\x03", "wait \\n> ", "type \\x03", "wait \\n> ", "type \\x04" }
         local text, status = on_terminal(steps, "console --color never")
         assert.equal(0, status, text)
         assert.equal("600\n", shell.succeed(("stat -c %%a %s/state/xmpp/history"):format(folder)))
@@ -463,6 +462,15 @@ describe("the command", function()
         text, status = on_terminal({ "wait > ", "type \\x1b[A\\x1b[A\\x1b[A\\x1b[A\\x1b[A\\r", "wait 42", "wait > ",
           "type \\x04" },
           "console --color never")
+        assert.equal(0, status, text)
+      end)
+
+      it("the console gives a line up by Ctrl-C, and takes what is typed right behind it", function()
+        local busy = "xmpp.after(0.5, function() print('bu' .. 'sy') "
+          .. "local t = os.clock() while os.clock() - t < 0.5 do end end)"
+        local text, status = on_terminal({ "wait > ", "type " .. busy .. "\\r", "wait > ", "type nonsense(",
+          "wait nonsense(", "wait busy", "type \\x03'still' .. ' here'\\r", "wait \n> ", "wait still here", "wait > ",
+          "type \\x04" }, "console --color never")
         assert.equal(0, status, text)
       end)
     end)

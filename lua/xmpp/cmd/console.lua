@@ -176,6 +176,7 @@ local function turn(self)
   self.editor.show()
   local typed = sys.poll(xmpp.timeout(), 0, xmpp.fd())
   xmpp.step(0)
+  self.editor.show() -- a line that Ctrl-C has given up: what is typed behind that belongs to the next one
   if typed then self.editor.read() end
   if self.lines[1] ~= nil then take_lines(self) end
 end
