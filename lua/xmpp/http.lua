@@ -22,14 +22,14 @@ local M = {}
 
 local MAX, TIMEOUT, STALL = 1024 * 1024, 60, 60
 local MOST_HEADERS = 50
-local CHUNK = 256 * 1024 -- what a function that gives the body is asked for; it may give less, and more
+local CHUNK = 256 * 1024 -- what a function that gives the body is asked for; it may give less, or more
 local SPARE = 10 -- seconds behind the timeout, after which nobody waits any more, whatever libcurl does
 local MOST_SECONDS = 1000000
 
 local OPTIONS = { url = "string", method = "string", headers = "table", body = "any", size = "number",
-  timeout = "number", stall = "number", progress = "function", max = "number", resolve = "string", ca_file = "string", ca_dir = "string",
-  pin = "string", insecure = "boolean", http = "boolean", proxy = "any", public = "boolean", but = "string",
-  cancel = "table" }
+  timeout = "number", stall = "number", progress = "function", max = "number", resolve = "string",
+  ca_file = "string", ca_dir = "string", pin = "string", insecure = "boolean", http = "boolean", proxy = "any",
+  public = "boolean", but = "string", cancel = "table" }
 
 -- Errors
 
