@@ -48,6 +48,7 @@ struct xh_transfer {
   size_t left;
   int64_t size, sent;
   bool ended, paused, done;
+  bool has_heads; /* all of the headers, with the empty line behind them */
   bool insecure, checks_address, has_friend;
   struct sockaddr_storage friend_address;
   CURLcode code;
@@ -165,7 +166,8 @@ static size_t on_body(char *from, size_t size, size_t count, void *arg) {
 static size_t on_head(char *from, size_t size, size_t count, void *arg) {
   xh_transfer *t = arg;
   size_t n = size * count;
-  if (n >= 5 && memcmp(from, "HTTP/", 5) == 0) return t->heads.n = 0, n;
+  if (n >= 5 && memcmp(from, "HTTP/", 5) == 0) return t->heads.n = 0, t->has_heads = false, n;
+  if (n <= 2 && from[n - 1] == '\n') return t->has_heads = true, n;
   if (append(&t->heads, from, n)) return n;
   t->fault = n > t->heads.most - t->heads.n ? "too-large" : "no-memory";
   return 0;
@@ -222,9 +224,11 @@ xh_multi *xh_multi_new(void) {
   return m;
 }
 
+/* To libcurl an answer that breaks in its headers is one. */
 static void finish(xh_transfer *t, CURLcode code) {
   if (t->done) return;
   t->done = true;
+  if (code == CURLE_OK && !t->has_heads) code = CURLE_GOT_NOTHING;
   t->code = code;
 }
 

@@ -34,7 +34,14 @@ local OPTIONS = { url = "string", method = "string", headers = "table", body = "
 -- Errors
 
 local function failure(condition, text, retry)
-  return core.error { layer = "http", condition = condition, retry = retry or false, text = core.shown(text) }
+  return core.error { layer = "http", condition = condition, retry = retry or false, text = text }
+end
+
+-- At a host; both are a stranger's words.
+local function failure_at(url, condition, text, retry)
+  local host = url:match "^%a[%w+.-]*://[^/?#]*" or ""
+  host = host:match "[^@/]*$"
+  return failure(condition, ("%s: %s"):format(core.shown(host), core.shown(text)), retry)
 end
 
 --- Is libcurl there? nil and an error that names what is to be installed.
@@ -161,10 +168,11 @@ local function headers_of(lines)
 end
 
 local function outcome(self, transfer)
-  local _, host = place_of(self.o.url)
-  if self.t and self.t.fault then return nil, failure("no-memory", host .. ": " .. tostring(self.t.fault), true) end
+  if self.t and self.t.fault then
+    return nil, failure_at(self.o.url, "no-memory", tostring(self.t.fault), true)
+  end
   local status, lines, body, retry = transfer:result()
-  if not status then return nil, failure(lines, host .. ": " .. body, retry) end
+  if not status then return nil, failure_at(self.o.url, lines, body, retry) end
   return { status = status, headers = headers_of(lines), body = body }
 end
 
@@ -177,8 +185,7 @@ local function finish(self, answer, err)
 end
 
 local function cancel(self, text)
-  local _, host = place_of(self.o.url)
-  finish(self, nil, failure("cancelled", host .. ": " .. text))
+  finish(self, nil, failure_at(self.o.url, "cancelled", text))
 end
 
 -- The program's functions
@@ -216,7 +223,7 @@ local function next_bytes(self)
     return nil, failure("bad-body", "the function that gives the body threw an error")
   end
   if bytes == nil and why ~= nil then
-    return nil, type(why) == "table" and why or failure("bad-body", tostring(why))
+    return nil, type(why) == "table" and why or failure("bad-body", core.shown(tostring(why)))
   end
   if bytes ~= nil and type(bytes) ~= "string" then
     return nil, failure("bad-body", "the function that gives the body returned a " .. type(bytes))
@@ -252,9 +259,9 @@ local function begin(self, request)
     self.t = t
     return true
   end
-  local _, host = place_of(self.o.url)
-  local condition = why == "not enough memory" and "no-memory" or load() and "bad-url" or "no-http"
-  return nil, failure(condition, condition == "bad-url" and host .. ": " .. why or why, condition == "no-memory")
+  if not load() then return nil, failure("no-http", why) end
+  if why == "not enough memory" then return nil, failure_at(self.o.url, "no-memory", why, true) end
+  return nil, failure_at(self.o.url, "bad-url", why)
 end
 
 -- Waits for its end. A coroutine that is closed meanwhile cancels it.

@@ -1,7 +1,7 @@
 -- A web server for specs (web.py, which tells what its paths do), and what it has seen.
 --
 --   local w = web.start()
---   http.request { url = w:url "/hello", ca_file = w.ca, resolve = "127.0.0.1" }   -- https://files.xmpp.test:PORT/hello
+--   http.request { url = w:url "/hello", ca_file = w.ca, resolve = "127.0.0.1" } -- https://files.xmpp.test:PORT/hello
 --   assert.same({ method = "PUT", path = "/x", bytes = 5, sha256 = "..." }, w:seen())
 --   w:stop()
 local child = require "spec.support.child"
