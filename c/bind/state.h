@@ -52,7 +52,7 @@ struct xb_state {
   const xb_task *task;  /* of the call that runs, the innermost; NULL: none */
   lua_State *spare;     /* a coroutine for the next call, made when there was memory; it lies in the registry */
   unsigned conns;       /* connections that have not ended */
-  unsigned timers;      /* waiters of kind XB_TIME */
+  unsigned timers;      /* waiters of kind XB_TIME, XB_WATCH */
   unsigned signals;     /* waiters of kind XB_SIGNAL */
   xm_rnd_supply ids;    /* of stanzas */
   xm_buf scratch;       /* what is made to be copied into a string at once */

@@ -12,6 +12,7 @@
 #include "parts.h"
 #include "sig.h"
 #include "state.h"
+#include "watch.h"
 
 enum {
   WAVE = 16 * 1024, /* so many waiters at once are more than usual */
@@ -34,6 +35,7 @@ struct xb_waiter {
   uint64_t period;        /* every(): milliseconds; 0: once */
   xm_sig *sig;            /* XB_SIGNAL */
   int number;
+  xm_watch *watch;        /* XB_WATCH */
   bool is_due;
   bool is_told;           /* about to be: see xb_begin_finish */
   bool is_dropped;        /* meanwhile */
@@ -215,7 +217,7 @@ xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int 
   }
   link_in(w);
   tie(L, who, w);
-  if (kind == XB_TIME) st->timers++;
+  if (kind == XB_TIME || kind == XB_WATCH) st->timers++;
   if (kind == XB_SIGNAL) st->signals++;
   return w;
 }
@@ -226,11 +228,12 @@ static void let_go(lua_State *L, xb_waiter *w) {
   push_who(L, w);
   xm_timer_stop(w->st->loop, &w->timer);
   xm_sig_unwatch(w->sig);
+  xm_watch_free(w->watch);
   leave_due(w);
   link_out(w);
   if (w->handle) *w->handle = NULL;
   if (w->kind == XB_SIGNAL) w->st->signals--;
-  if (w->kind == XB_TIME) w->st->timers--;
+  if (w->kind == XB_TIME || w->kind == XB_WATCH) w->st->timers--;
   if (w->kind == XB_STANZA && conn->loop) xb_note_asked(conn);
   if (w->pending && conn && conn->c) xm_route_forget(xm_conn_route(conn->c), w->pending);
   free_waiter(L, w->st, w);
@@ -382,21 +385,34 @@ int xb_l_wake(lua_State *L) {
 }
 
 static int push_timeout(lua_State *L, xb_kind kind) {
-  static const char *const what[] = {"", "", "", "a response", "the connection", "a stanza", "all that was sent to arrive",
+  static const char *const what[] = {"", "", "", "", "a response", "the connection", "a stanza", "all that was sent to arrive",
                                      "the end of the stream"};
   xm_err e = {0};
   xm_err_set(&e, XM_LAYER_TIMEOUT, "timeout", true, "gave up waiting for %s", what[kind]);
   return xb_fail(L, &e);
 }
 
-/* every(): the next time is reckoned from now, so that a sleep of the machine is no burst. A signal: f(name). */
+/* As a text: "r", "w", "rw", and "e" for a descriptor that is broken. */
+static void push_events(lua_State *L, int events) {
+  char text[4];
+  int n = 0;
+  if (events & XM_WATCH_READ) text[n++] = 'r';
+  if (events & XM_WATCH_WRITE) text[n++] = 'w';
+  if (events & XM_WATCH_ERROR) text[n++] = 'e';
+  lua_pushlstring(L, text, (size_t)n);
+}
+
+/* every(): the next time is reckoned from now, so that a sleep of the machine is no burst. A signal: f(name). A descriptor:
+ * f(events). */
 static void fire_again(lua_State *L, xb_waiter *w) {
   xb_task task = {.st = w->st};
+  const char *what = w->sig ? "signal" : w->watch ? "task" : "timer";
   leave_due(w);
   push_who(L, w);
   if (w->sig) lua_pushstring(L, xm_sig_name(w->number));
+  else if (w->watch) push_events(L, xm_watch_take(w->watch));
   else xm_timer_start(w->st->loop, &w->timer, w->period, fall_due, w);
-  xb_call(L, w->sig ? 1 : 0, &task, w->sig ? "signal" : "timer", 0, 0);
+  xb_call(L, w->period ? 0 : 1, &task, what, 0, 0);
 }
 
 int xb_finish_due(lua_State *L, xb_state *st, int most) {
@@ -404,7 +420,7 @@ int xb_finish_due(lua_State *L, xb_state *st, int most) {
   int n = 0, due = 0;
   for (w = st->due; w && due < most; w = w->next_due) due++;
   for (; n < due && (w = st->due); n++) { /* what falls due meanwhile has its turn in the next step */
-    if (w->period || w->sig) {
+    if (w->period || w->sig || w->watch) {
       fire_again(L, w);
     } else {
       xb_begin_finish(w);
@@ -419,6 +435,7 @@ void xb_free_waiters(lua_State *L, xm_loop *loop, xb_waiters *list) {
     xb_waiter *w = list->first;
     xm_timer_stop(loop, &w->timer);
     xm_sig_unwatch(w->sig);
+    xm_watch_free(w->watch);
     leave_due(w);
     link_out(w);
     if (w->handle) *w->handle = NULL;
@@ -464,7 +481,8 @@ int xb_l_timer(lua_State *L) {
   return 1;
 }
 
-static void on_signal(void *arg) {
+/* Of a signal or a descriptor. */
+static void fall_due_once(void *arg) {
   xb_waiter *w = arg;
   if (!w->is_due) fall_due(w);
 }
@@ -501,9 +519,35 @@ int xb_l_signal(lua_State *L) {
   w->number = number;
   w->handle = handle;
   *handle = w;
-  w->sig = xm_sig_watch(st->loop, xm_sig_number(xm_sig_name(number)), on_signal, w);
+  w->sig = xm_sig_watch(st->loop, xm_sig_number(xm_sig_name(number)), fall_due_once, w);
   if (!w->sig) return xb_drop_waiter(L, w), luaL_error(L, "the system lets nobody watch %s", xm_sig_name(number));
   xm_loop_sync(st->loop);
+  xb_begun(L);
+  return 1;
+}
+
+static int check_events(lua_State *L, int index) {
+  static const char *const names[] = {"r", "w", "rw", NULL};
+  return luaL_checkoption(L, index, NULL, names) + 1; /* XM_WATCH_READ, XM_WATCH_WRITE, both */
+}
+
+/* watch(fd, "r"|"w"|"rw", f) -> what f(events) is called by, again and again, until it is cancelled. nil: the descriptor can't be
+ * watched. */
+int xb_l_watch(lua_State *L) {
+  xb_state *st = xb_state_of(L);
+  int fd = (int)luaL_checkinteger(L, 1), events = check_events(L, 2);
+  xb_waiter **handle, *w;
+  luaL_checktype(L, 3, LUA_TFUNCTION);
+  handle = lua_newuserdatauv(L, sizeof *handle, 0);
+  *handle = NULL;
+  luaL_setmetatable(L, XB_TIMER);
+  w = xb_wait(L, st, NULL, XB_WATCH, 3, -1);
+  if (!w) return luaL_error(L, "not enough memory");
+  w->watch = xm_watch_new(st->loop, fd, events, fall_due_once, w);
+  if (!w->watch) return xb_drop_waiter(L, w), 0;
+  w->handle = handle;
+  *handle = w;
+  xm_loop_want(st->loop);
   xb_begun(L);
   return 1;
 }

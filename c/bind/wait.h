@@ -1,5 +1,5 @@
 /* wait: who waits for what, and until when. A waiter ends exactly once: by what it waits for, by its time, or by the end
- * of its connection. Timers, tasks and signals are waiters, too. Rank 2: knows state, call, fault, parts. */
+ * of its connection. Timers, tasks, signals and descriptors are waiters, too. Rank 2: knows state, call, fault, parts. */
 #ifndef XB_WAIT_H
 #define XB_WAIT_H
 
@@ -10,6 +10,7 @@ typedef enum xb_kind {
   XB_TIME,     /* seconds to pass */
   XB_TASK_DUE, /* its first turn (spawn) */
   XB_SIGNAL,   /* a signal, again and again */
+  XB_WATCH,    /* a descriptor to be ready, again and again */
   XB_RESPONSE, /* a stanza that answers */
   XB_BOUND,    /* the connection to be ready */
   XB_STANZA,   /* the receive queue to have one */
@@ -53,5 +54,6 @@ void xb_open_wait(lua_State *L);
 int xb_l_timer(lua_State *L);
 int xb_l_spawn(lua_State *L);
 int xb_l_signal(lua_State *L);
+int xb_l_watch(lua_State *L);
 
 #endif

@@ -85,6 +85,7 @@ const char *xm_conn_ns(const xm_conn *c);    /* the content namespace */
 bool xm_conn_is_component(const xm_conn *c);
 xm_route *xm_conn_route(xm_conn *c);
 /* How it was secured and logged in, as far as it came, and the link it is on; it stays when it is closed. */
+enum { XM_CONN_ADDRESS = 48 };
 typedef struct xm_conn_info {
   const char *tls_version; /* "TLSv1.3"; NULL: none. Strings that stay */
   const char *mechanism;   /* "SCRAM-SHA-256-PLUS" */
@@ -95,6 +96,7 @@ typedef struct xm_conn_info {
   bool has_certificate;
   bool tls_resumed;        /* by a session of an earlier link's, or connection's */
   bool sm, resumable;      /* stanzas are acknowledged; the server keeps the session when the link breaks */
+  char address[XM_CONN_ADDRESS]; /* of the machine that the last link was connected to, in figures; "": none */
   unsigned resumed, rebound, failed_without_h; /* resumptions; new sessions after a first; of those: the server's h unknown */
 } xm_conn_info;
 xm_conn_info xm_conn_info_of(const xm_conn *c);

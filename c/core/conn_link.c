@@ -1,4 +1,6 @@
 /* conn_link: links that come and go, and the sessions on them; ends. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,12 +264,22 @@ static void follow(xm_conn *c, const xc_place *there) {
   if (c->retry.begun) xc_begin_attempt(c);
 }
 
-/* How long it took, and what it was secured by, as far as it came. */
+static void note_address(xm_conn *c) {
+  struct sockaddr_storage sa;
+  const void *at = &((const struct sockaddr_in *)(const void *)&sa)->sin_addr;
+  c->info.address[0] = '\0';
+  if (!xm_link_address(c->link, &sa)) return;
+  if (sa.ss_family == AF_INET6) at = &((const struct sockaddr_in6 *)(const void *)&sa)->sin6_addr;
+  inet_ntop(sa.ss_family, at, c->info.address, sizeof c->info.address);
+}
+
+/* How long it took, where it led, and what it was secured by, as far as it came. */
 static void note_setup(xm_conn *c) {
   const xm_link_how_long took = xm_link_took(c->link);
   c->info.tls_version = xm_link_tls_version(c->link);
   c->info.has_certificate = xm_link_good_for(c->link, &c->info.good_for);
   memcpy(c->info.took, took.ms, sizeof c->info.took);
+  note_address(c);
 }
 
 /* The link has ended: its xm_err says why. */

@@ -114,6 +114,7 @@ local function open(o)
   o.bound = o.remember and shared.bound[account] ~= nil
   set_sessions(o)
   o.about = { await_timeout = o.await_timeout,
+    trust = { ca_file = o.ca_file, ca_dir = o.ca_dir, insecure = o.insecure or nil }, -- for what is fetched beside it
     origin = { account = tostring(o.jid), host = o.host, port = o.port, tls = o.tls } } -- for a saved session
   local conn, err = core.connect(o, box)
   if not conn then return nil, err end

@@ -468,6 +468,12 @@ function Test:room(jid, o) return (require "xmpp.testing.room"(self, functions_o
 ---@return xmpp.TestContact
 function Test:contact(jid, o) return (require "xmpp.testing.contact"(self, functions_of(self), jid, o or {})) end
 
+--- A service for files, and the web server behind it, in the test (XEP-0363); see testing/upload.lua. The server says
+--- that it has it: call this before the program asks what the server is.
+---@param o? { max?: integer, host?: string, headers?: table<string, string> }
+---@return xmpp.TestUpload
+function Test:upload(o) return (require "xmpp.testing.upload"(self, functions_of(self), o or {})) end
+
 -- Links that come and go
 
 local function check_conn(self)

@@ -495,6 +495,7 @@ function Conn:jid() end
 ---@field queued integer stanzas that have come and wait to be taken
 ---@field dropped integer stanzas that were thrown away, as nobody took them and max_queue was reached
 ---@field waiting integer calls that wait: of its handler and callbacks, of who hears of what was skipped or is logged
+---@field address string? of the machine that it is connected to, or was last: "192.0.2.7", "2001:db8::7"
 ---@field tls_version string? "TLSv1.3"
 ---@field certificate_seconds number? for how long the server's certificates were good when they were looked at, by
 --- the first that ends; absent: none were looked at

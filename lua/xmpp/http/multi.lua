@@ -1,0 +1,158 @@
+-- multi: libcurl's transfers on the library's loop: its descriptors are watched there, its one timer is the loop's, and
+-- what it says of a transfer is told to who began it. Required by xmpp.http alone.
+--
+--   local t, why = multi.begin({ url = ..., method = "GET", ... }, {
+--     done = function(transfer) end,               -- over; transfer:result() says how. It is closed behind that
+--     hungry = function() end,                     -- the body is to go on: t.transfer:feed, then multi.look()
+--     moved = function(sent, received) end,        -- so many bytes by now
+--   })
+--   multi.cancel(t)                                -- nothing is told any more
+
+local core = require "xmpp.load"
+local load = require "xmpp.http.load"
+
+local shared = core.shared
+
+local M = {}
+
+-- shared.http: { multi, active = { t = true }, watches = { fd = what core.watch gave }, timer }, while there is one.
+
+local act
+
+local function cancel_all(d)
+  for _, watch in pairs(d.watches) do watch:cancel() end
+  if d.timer then d.timer:cancel() end
+  d.watches, d.timer = {}, nil
+end
+
+local function close(d)
+  if shared.http == d then shared.http = nil end
+  cancel_all(d)
+  d.multi:close()
+end
+
+local function watch_for(d, fd, events)
+  if d.watches[fd] then d.watches[fd]:cancel() end
+  d.watches[fd] = nil
+  if events == "" then return end
+  d.watches[fd] = core.watch(fd, events, function(what) act(d, fd, what) end)
+  if not d.watches[fd] then error("a descriptor of libcurl's can't be watched", 0) end
+end
+
+local function set_timer(d)
+  local is_new, seconds = d.multi:timeout()
+  if not is_new then return end
+  if d.timer then d.timer:cancel() end
+  d.timer = seconds and core.timer(seconds, function()
+    d.timer = nil
+    act(d)
+  end)
+end
+
+local function end_one(d, t)
+  if not d.active[t] then return end
+  d.active[t] = nil
+  t.over = true
+  t.calls.done(t.transfer)
+  t.transfer:close()
+end
+
+local function tell(d, t)
+  if not d.active[t] then return end
+  local sent, received = t.transfer:moved()
+  if sent ~= t.sent or received ~= t.received then
+    t.sent, t.received = sent, received
+    t.calls.moved(sent, received)
+  end
+  if not d.active[t] then return end
+  local state = t.transfer:state()
+  if state == "done" then return end_one(d, t) end
+  if state ~= "hungry" or t.asked then return end
+  t.asked = true
+  t.calls.hungry()
+end
+
+local function listed(d)
+  local list = {}
+  for t in pairs(d.active) do list[#list + 1] = t end
+  return list
+end
+
+local function look(d)
+  for fd, events in function() return d.multi:change() end do watch_for(d, fd, events) end
+  for _, t in ipairs(listed(d)) do tell(d, t) end
+  for fd, events in function() return d.multi:change() end do watch_for(d, fd, events) end
+  if next(d.active) then set_timer(d) elseif shared.http == d then close(d) end
+end
+
+-- What fails here fails for want of memory, or of descriptors: then all is over.
+local function give_up(d, why)
+  close(d)
+  for t in pairs(d.active) do t.fault = why end
+  for _, t in ipairs(listed(d)) do pcall(end_one, d, t) end
+end
+
+local function checked(d)
+  local ok, why = pcall(look, d)
+  if not ok then give_up(d, why) end
+end
+
+function act(d, fd, what)
+  if shared.http ~= d then return end
+  local fine = d.multi:act(fd, what)
+  checked(d)
+  if not fine and shared.http == d then close(d) end
+end
+
+--- What libcurl has said is done; behind a feed.
+function M.look()
+  if shared.http then checked(shared.http) end
+end
+
+--- Goes on with the body of `t`; "": that was all.
+function M.feed(t, bytes)
+  if t.over then return end
+  t.asked = nil
+  t.transfer:feed(bytes)
+  M.look()
+end
+
+--- Begins a transfer.
+---@param request table see c/http/http.c
+---@param calls { done: function, hungry: function, moved: function } which must neither throw nor wait
+---@return table? t
+---@return string? why
+function M.begin(request, calls)
+  local http, why = load()
+  if not http then return nil, why end
+  local d = shared.http
+  if not d then
+    local m = http.multi()
+    if not m then return nil, "not enough memory" end
+    d = { multi = m, active = {}, watches = {} }
+    shared.http = d
+  end
+  local transfer
+  transfer, why = d.multi:begin(request)
+  if not transfer then
+    checked(d)
+    return nil, why or "not enough memory"
+  end
+  local t = { transfer = transfer, calls = calls, sent = 0, received = 0 }
+  d.active[t] = true
+  checked(d)
+  return t
+end
+
+--- It is over, and nobody is told.
+function M.cancel(t)
+  local d = shared.http
+  if t.over then return end
+  t.over = true
+  t.transfer:close()
+  if not d then return end
+  d.active[t] = nil
+  checked(d)
+end
+
+return M

@@ -1,0 +1,444 @@
+-- http: requests by libcurl on the library's loop, to a web server that does what a path asks for
+-- (spec/support/web.py): whom it believes, what it sends, what it takes, and how it ends.
+local core = require "xmpp.core"
+local http = require "xmpp.http"
+local web = require "spec.support.web"
+local xmpp = require "xmpp"
+
+local SIZE = tonumber(os.getenv "HTTP_SIZE" or 20 * 1024 * 1024)
+
+describe("http.request", function()
+  local w
+
+  setup(function() w = web.start() end)
+  teardown(function() w:stop() end)
+
+  -- Nothing of a request is left on the loop.
+  after_each(function()
+    collectgarbage()
+    for _ = 1, 3 do xmpp.step(0) end
+    assert.is_false(core.is_busy())
+    assert.is_nil(core.shared.http)
+  end)
+
+  local function ask(path, o, certificate)
+    local request = { url = w:url(path, certificate), ca_file = w.ca, resolve = "127.0.0.1" }
+    for name, value in pairs(o or {}) do request[name] = value end
+    return http.request(request)
+  end
+
+  -- Layer and condition of what goes wrong.
+  local function fault(path, o, certificate)
+    local answer, err = ask(path, o, certificate)
+    assert.is_nil(answer)
+    assert.equal("http", err.layer)
+    return err.condition, err
+  end
+
+  local function errors_in(f)
+    local seen = {}
+    local old = xmpp.on_error(function(text) seen[#seen + 1] = text end)
+    f()
+    for _ = 1, 5 do xmpp.step(0) end
+    xmpp.on_error(old)
+    return seen
+  end
+
+  describe("an answer", function()
+    it("has status, headers and body", function()
+      local answer = assert(ask "/hello")
+      assert.same({ 200, "hello", "5", "one, two" },
+        { answer.status, answer.body, answer.headers["content-length"], answer.headers["x-twice"] })
+      assert.equal(404, ask "/nonexistent".status)
+      w:seen() w:seen()
+    end)
+
+    it("to HEAD has no body", function()
+      local answer = assert(ask("/hello", { method = "HEAD" }))
+      assert.same({ 200, "" }, { answer.status, answer.body })
+      w:seen()
+    end)
+
+    it("of a redirect is an answer, and nobody follows it", function()
+      local answer = assert(ask("/redirect?" .. w:url "/hello"))
+      assert.same({ 302, w:url "/hello" }, { answer.status, answer.headers.location })
+      answer = assert(ask("/redirect?" .. w:url "/there", { method = "PUT", body = "x" }))
+      assert.equal(302, answer.status)
+      assert.same({ "/redirect", "/redirect" }, { w:seen().path, w:seen().path })
+    end)
+
+    it("has a bound, 1 MiB or another", function()
+      assert.equal("too-large", fault "/bytes?1048577")
+      assert.equal(1048576, #ask "/bytes?1048576".body)
+      assert.equal("too-large", fault("/bytes?11", { max = 10 }))
+      assert.equal(10, #ask("/bytes?10", { max = 10 }).body)
+      assert.equal("too-large", fault "/heads?100000")
+      for _ = 1, 5 do w:seen() end
+    end)
+
+    it("that doesn't come to its end is none, wherever it breaks", function()
+      for _, n in ipairs { 0, 1, 20, 38, 41, 60, 1000 } do
+        local condition, err = fault("/cut-answer?" .. n)
+        assert.equal("cut", condition)
+        assert.is_true(err.retry)
+        w:seen()
+      end
+    end)
+
+    it("that doesn't come is waited for so long", function()
+      assert.equal("timeout", fault("/silent", { timeout = 0.3 }))
+      assert.equal("timeout", fault("/drip", { timeout = 1.5 }))
+    end)
+  end)
+
+  describe("a request", function()
+    it("says what it is told to, and little else", function()
+      local answer = assert(ask("/head", { headers = { Cookie = "a=b", ["X-Empty"] = "", ["X-Number"] = 7 } }))
+      local lines = {}
+      for line in answer.body:gmatch "[^\r\n]+" do lines[#lines + 1] = line end
+      table.sort(lines)
+      assert.same({ "Accept: */*", "Cookie: a=b", "GET /head HTTP/1.1", ("Host: files.xmpp.test:%d"):format(w.port),
+        "X-Empty:", "X-Number: 7" }, lines)
+      answer = assert(ask("/head", { method = "PUT", body = ("x"):rep(2000000) }))
+      assert.matches("^PUT /head HTTP/1.1\r\n", answer.body)
+      assert.matches("\r\nContent%-Length: 2000000\r?\n?", answer.body)
+      assert.is_nil(answer.body:find "Expect")
+      assert.is_nil(answer.body:find "Transfer%-Encoding")
+      w:seen() w:seen()
+    end)
+
+    it("has a body that is a text", function()
+      for _, body in ipairs { "", "x", ("abc"):rep(100000) } do
+        assert.equal(201, ask("/put", { method = "PUT", body = body }).status)
+        local seen = w:seen()
+        assert.same({ "PUT", #body }, { seen.method, seen.bytes })
+        local hex = core.hash("sha-256", body):gsub(".", function(c) return ("%02x"):format(c:byte()) end)
+        assert.equal(hex, seen.sha256)
+      end
+      assert.equal(200, ask("/hello", { body = "posted" }).status)
+      local seen = w:seen()
+      assert.same({ "POST", 6 }, { seen.method, seen.bytes })
+    end)
+
+    it("has a body that a function gives, which may wait", function()
+      local n, said = 0, {}
+      local answer = assert(ask("/put", { method = "PUT", size = 300000, body = function(most)
+        assert.is_true(most >= 1)
+        n = n + 1
+        xmpp.sleep(0.01)
+        return n <= 3 and ("%d"):format(n):rep(100000) or nil
+      end, progress = function(sent, size) said[#said + 1] = { sent, size } end }))
+      assert.equal(201, answer.status)
+      assert.equal(300000, w:seen().bytes)
+      assert.same({ 300000, 300000 }, said[#said])
+      for i = 2, #said do assert.is_true(said[i][1] > said[i - 1][1]) end
+      n = 0
+      assert(ask("/put", { method = "PUT", body = function() -- of a size that nobody knows
+        n = n + 1
+        return n <= 3 and ("x"):rep(1000) or nil
+      end }))
+      assert.equal(3000, w:seen().bytes)
+    end)
+
+    it("sends no more than its size, and fails where there is less", function()
+      local given
+      assert.equal(201, ask("/put", { method = "PUT", size = 10, body = function()
+        if given then return nil end
+        given = true
+        return ("x"):rep(20)
+      end }).status)
+      assert.equal(10, w:seen().bytes)
+      local n = 0
+      assert.equal("short-body", (fault("/put", { method = "PUT", size = 10, body = function()
+        n = n + 1
+        return n == 1 and "12345" or nil
+      end })))
+      assert.is_true(w:seen().bytes < 10)
+    end)
+
+    it("ends where the body's function throws, fails or gives something else", function()
+      local seen = errors_in(function()
+        assert.equal("bad-body", (fault("/put", { method = "PUT", size = 10, body = function() error "no body" end })))
+      end)
+      assert.equal(1, #seen)
+      assert.matches("no body", seen[1])
+      local condition, err = fault("/put", { method = "PUT", size = 10, body = function() return nil, "disk gone" end })
+      assert.equal("bad-body", condition)
+      assert.matches("disk gone", tostring(err))
+      assert.equal("bad-body", (fault("/put", { method = "PUT", size = 10, body = function() return 7 end })))
+      for _ = 1, 3 do w:seen() end
+    end)
+
+    it("is cut wherever it breaks", function()
+      for _, n in ipairs { 0, 1, 1000, 100000, 1000000 } do
+        assert.equal("cut", (fault("/cut?" .. n, { method = "PUT", body = ("x"):rep(4000000) })))
+        assert.equal(n, w:seen().bytes)
+      end
+    end)
+
+    it("may be answered before all of it is sent", function()
+      assert.equal(413, ask("/early?413", { method = "PUT", body = ("x"):rep(10000000) }).status)
+      w:seen()
+    end)
+
+    it("goes on while others do, each by itself", function()
+      local promises = {}
+      for i = 1, 20 do
+        promises[i] = xmpp.spawn(ask, "/put" .. i, { method = "PUT", body = ("x"):rep(i * 10000) })
+      end
+      for i = 1, 20 do assert.equal(201, promises[i]:wait().status) end
+      local bytes = 0
+      for _ = 1, 20 do bytes = bytes + w:seen().bytes end
+      assert.equal(2100000, bytes)
+    end)
+  end)
+
+  describe("progress", function()
+    it("that throws is told once, and the rest goes on", function()
+      local calls = 0
+      local seen = errors_in(function()
+        assert.equal(201, ask("/put", { method = "PUT", body = ("x"):rep(3000000), progress = function()
+          calls = calls + 1
+          error "no bar"
+        end }).status)
+      end)
+      assert.same({ 1, 1 }, { calls, #seen })
+      assert.matches("progress.*no bar", seen[1])
+      w:seen()
+    end)
+
+    it("that waits is called again when it is done", function()
+      local at, most = 0, 0
+      assert.equal(201, ask("/put", { method = "PUT", body = ("x"):rep(3000000), progress = function()
+        at = at + 1
+        most = math.max(most, at)
+        xmpp.sleep(0.001)
+        at = at - 1
+      end }).status)
+      assert.equal(1, most)
+      xmpp.sleep(0.02)
+      w:seen()
+    end)
+
+    it("that says false cancels", function()
+      local condition = fault("/put", { method = "PUT", body = ("x"):rep(30000000), progress = function(sent)
+        return sent < 100000
+      end })
+      assert.equal("cancelled", condition)
+      assert.is_true(w:seen().bytes < 30000000)
+    end)
+
+    it("may make a request itself", function()
+      local inner
+      assert.equal(201, ask("/put", { method = "PUT", body = ("x"):rep(300000), progress = function()
+        if not inner then inner = xmpp.spawn(ask, "/hello") end
+      end }).status)
+      assert.equal("hello", inner:wait().body)
+      w:seen() w:seen()
+    end)
+  end)
+
+  describe("an end from outside", function()
+    it("is a promise of the program's", function()
+      local cancel = xmpp.promise()
+      xmpp.after(0.05, function() cancel:resolve(true) end)
+      assert.equal("cancelled", (fault("/silent", { cancel = cancel })))
+    end)
+
+    it("is the end of the coroutine that waits", function()
+      local close = rawget(coroutine, "close")
+      if not close then return end
+      local co = coroutine.create(function() ask "/silent" end)
+      coroutine.resume(co)
+      xmpp.sleep(0.05)
+      assert.is_table(core.shared.http)
+      assert.is_true(close(co))
+    end)
+
+    it("leaves what others do alone", function()
+      local cancel = xmpp.promise()
+      local one = xmpp.spawn(ask, "/silent", { cancel = cancel })
+      local other = xmpp.spawn(ask, "/slow?100000", { method = "PUT", body = ("x"):rep(20000) })
+      xmpp.sleep(0.1)
+      cancel:resolve(true)
+      assert.equal("cancelled", select(2, one:wait()).condition)
+      assert.equal(201, other:wait().status)
+      assert.equal(20000, w:seen().bytes)
+    end)
+  end)
+
+  describe("the server", function()
+    for _, name in ipairs { "wrongname", "expired", "selfsigned", "wrongca", "nosan" } do
+      it("whose certificate is " .. name .. " is not believed", function()
+        local condition, err = fault("/put", { method = "PUT", body = "secret" }, name)
+        assert.same({ "certificate", false }, { condition, err.retry })
+      end)
+    end
+
+    it("that has a wrong certificate hears nothing of the request", function()
+      fault("/put", { method = "PUT", body = "secret" }, "nosan")
+      assert.equal(200, ask "/hello".status)
+      assert.equal("/hello", w:seen().path) -- the first that came
+    end)
+
+    it("is not looked at where that is switched off", function()
+      for _, name in ipairs { "wrongname", "expired", "selfsigned", "wrongca", "nosan" } do
+        assert.equal(200, ask("/hello", { insecure = true }, name).status)
+        w:seen()
+      end
+    end)
+
+    it("has the pinned key, or is none", function()
+      assert.equal(200, ask("/hello", { pin = w.pin }).status)
+      w:seen()
+      assert.equal("certificate", (fault("/hello", { pin = ("A"):rep(43) .. "=" })))
+    end)
+
+    it("is of the CA that is named, and of no other", function()
+      assert.equal("certificate", (fault("/hello", { ca_file = w.certs .. "/otherca.crt" })))
+      assert.equal("ca-file", (fault("/hello", { ca_file = "/nonexistent/ca.pem" })))
+      local condition = fault("/hello", { ca_file = w.certs .. "/otherca.crt", ca_dir = nil })
+      assert.equal("certificate", condition)
+    end)
+
+    it("is spoken to by https, by http only where that is wanted", function()
+      assert.equal("bad-url", (fault("/hello", {}, "plain")))
+      assert.equal(200, ask("/hello", { http = true }, "plain").status)
+      w:seen()
+    end)
+
+    it("is at a public address where that is wanted, by what is dialled", function()
+      assert.equal("forbidden-address", (fault("/hello", { public = true })))
+      for _, host in ipairs { "localhost", "127.0.0.1", "[::1]", "0.0.0.0", "127.1", "2130706433", "0x7f.1" } do
+        local answer, err = http.request { url = w:url("/hello", "rsa", host), public = true, ca_file = w.ca }
+        assert.same({ nil, "forbidden-address" }, { answer, err.condition }, host)
+      end
+      assert.equal(200, ask("/hello", { public = true, but = "127.0.0.1" }).status)
+      assert.equal(200, ask("/hello", { public = true, but = "::1" }).status) -- loopback is one machine
+      w:seen() w:seen()
+      assert.equal("forbidden-address", (fault("/hello", { public = true, but = "192.0.2.1" })))
+    end)
+
+    it("that isn't there is said to be so", function()
+      local function condition(url) return select(2, http.request { url = url }).condition end
+      assert.equal("host-unknown", condition "https://nonexistent.invalid/")
+      assert.equal("no-connection", condition "https://127.0.0.1:1/")
+    end)
+  end)
+
+  describe("a URL", function()
+    for _, url in ipairs { "", "/x", "files.xmpp.test", "ftp://127.0.0.1/x", "file:///etc/passwd", "https://",
+      "https://a:b@127.0.0.1/", "https://a@127.0.0.1/", "gopher://127.0.0.1/", "https://127.0.0.1:99999/" } do
+      it(("like '%s' is none"):format(url), function()
+        local answer, err = http.request { url = url, http = true }
+        assert.same({ nil, "http", "bad-url" }, { answer, err.layer, err.condition })
+      end)
+    end
+  end)
+
+  it("raises a caller's mistake at his line", function()
+    local function said(o)
+      local ok, why = pcall(function() return (http.request(o)) end)
+      assert.is_false(ok)
+      assert.matches("http_spec.lua", why)
+      return why
+    end
+    assert.matches("no option 'urls'", said { urls = "x" })
+    assert.matches("'url' of 'request' %(string expected, got nil", said {})
+    assert.matches("ASCII", said { url = "https://x/a b" })
+    assert.matches("ASCII", said { url = "https://x/\r\nHost: y" })
+    assert.matches("'method'", said { url = "https://x/", method = "GET / HTTP/1.1\r\nX: y" })
+    assert.matches("'headers'.*names", said { url = "https://x/", headers = { ["A\nB"] = "x" } })
+    assert.matches("'headers'.*a line", said { url = "https://x/", headers = { A = "x\r\nHost: y" } })
+    assert.matches("'headers'.*content%-length", said { url = "https://x/", headers = { ["Content-Length"] = 7 } })
+    assert.matches("'body'", said { url = "https://x/", body = 7 })
+    assert.matches("'timeout'", said { url = "https://x/", timeout = -1 })
+    assert.matches("'cancel'", said { url = "https://x/", cancel = {} })
+    assert.matches("'proxy'", said { url = "https://x/", proxy = 7 })
+  end)
+
+  it("can't wait in what can't yield in a step, and says so", function()
+    local why
+    xmpp.spawn(function()
+      table.sort({ 1, 2 }, function(a, b)
+        why = why or select(2, pcall(ask, "/hello"))
+        return a < b
+      end)
+    end):wait()
+    assert.matches("can't wait here", why)
+  end)
+
+  -- What a process has in memory, in KiB.
+  local function resident()
+    local file = io.open "/proc/self/status"
+    if not file then return 0 end
+    local text = file:read "*a"
+    file:close()
+    return tonumber(text:match "VmRSS:%s+(%d+)")
+  end
+
+  it(("sends %d MiB with flat memory"):format(SIZE / 1048576), function()
+    if os.getenv "PRELOAD" or (os.getenv "WRAP" or ""):find "valgrind" then return end
+    local piece, left = ("x"):rep(65536), SIZE
+    local before, most = nil, 0
+    local answer = assert(ask("/put", { method = "PUT", size = SIZE, timeout = 600, body = function()
+      if left == 0 then return nil end
+      left = left - #piece
+      if left < SIZE / 2 then
+        before = before or resident()
+        most = math.max(most, resident())
+      end
+      return piece
+    end }))
+    assert.equal(201, answer.status)
+    assert.equal(SIZE, w:seen().bytes)
+    assert.is_true(most - before < 4096, ("%d KiB more"):format(most - before))
+  end)
+end)
+
+describe("the proxy of the environment", function()
+  local proxies = require "xmpp.http.proxy"
+
+  local function find(scheme, host, environment)
+    return proxies.find(scheme, host, function(name) return environment[name] end)
+  end
+
+  it("is libcurl's", function()
+    assert.equal("http://p:1", find("https", "a.example", { https_proxy = "http://p:1" }))
+    assert.equal("http://p:1", find("https", "a.example", { HTTPS_PROXY = "http://p:1" }))
+    assert.equal("http://p:2", find("https", "a.example", { ALL_PROXY = "http://p:2", http_proxy = "http://p:1" }))
+    assert.equal("http://p:1", find("http", "a.example", { http_proxy = "http://p:1" }))
+    assert.is_nil(find("http", "a.example", { HTTP_PROXY = "http://p:1" })) -- a header of CGI's
+    assert.is_nil(find("https", "a.example", { https_proxy = "" }))
+    assert.is_nil(find("https", "a.example", {}))
+  end)
+
+  it("spares what no_proxy names", function()
+    local function spared(host, list) return find("https", host, { https_proxy = "p", no_proxy = list }) == nil end
+    assert.is_true(spared("a.example", "*"))
+    assert.is_true(spared("A.example.", "b, a.example"))
+    assert.is_true(spared("x.a.example", ".a.example"))
+    assert.is_true(spared("x.a.example", "a.example"))
+    assert.is_false(spared("xa.example", "a.example"))
+    assert.is_true(spared("::1", "[::1]"))
+    assert.is_false(spared("a.example", "b.example"))
+  end)
+end)
+
+describe("without http.so", function()
+  it("the error names what is to be installed", function()
+    local shell = require "spec.support.shell"
+    local text = shell.run(([[LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='/nonexistent/?.so' %s -e '
+      package.preload["xmpp.core"] = package.loadlib("%s/xmpp/core.so", "luaopen_xmpp_core")
+      local http = require "xmpp.http"
+      print(http.available())
+      print(http.request { url = "https://127.0.0.1/" })']]):format(os.getenv "LUA" or "lua5.4",
+      os.getenv "SO_DIR" or "lua"))
+    local lines = {}
+    for line in text:gmatch "[^\n]+" do lines[#lines + 1] = line end
+    for i = 1, 2 do
+      assert.matches("^nil%s+http: no%-http: no xmpp/http.so: it is built where libcurl is %(apt%-get install "
+        .. "libcurl4%-openssl%-dev, dnf install libcurl%-devel, brew install curl", lines[i])
+    end
+  end)
+end)
