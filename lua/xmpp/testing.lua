@@ -468,6 +468,12 @@ function Test:room(jid, o) return (require "xmpp.testing.room"(self, functions_o
 ---@return xmpp.TestContact
 function Test:contact(jid, o) return (require "xmpp.testing.contact"(self, functions_of(self), jid, o or {})) end
 
+--- The account's archive, with messages of before; see xmpp.TestArchive for what the test does with it. What is asked
+--- of it need not be expected.
+---@param messages (string|table)[] oldest first; without stamps a minute lies between each
+---@return xmpp.TestArchive
+function Test:archive(messages) return (require "xmpp.testing.archive"(self, functions_of(self), messages)) end
+
 -- Links that come and go
 
 local function check_conn(self)
