@@ -239,6 +239,13 @@ local function announce(st, conn)
   end
 end
 
+-- What the archive tells of (see archive/source.lua) is told once, too; what we have said ourselves isn't told at all.
+local function is_told(st, m)
+  local known = recent.archived(st.recent, m)
+  local id = m.origin_id or m.id
+  return known or m.direction == "out" and id ~= nil and methods.said_to(st, m.peer, id) ~= nil
+end
+
 function M.start(st, conn, opts)
   check_options(opts)
   local window, peers = opts.window or 100, opts.peers or 1000
@@ -249,12 +256,13 @@ function M.start(st, conn, opts)
   st.ours, st.theirs = said.new { places = peers, window = window }, said.new { places = peers, window = window }
   st.recent, st.peers, st.spelled, st.offs = recent.new(opts.dedup or 1000), bounded.new(peers), bounded.new(peers), {}
   methods.tie(st, conn)
+  guard.of(conn, "chat").archived = function(m) return is_told(st, m) end
   announce(st, conn)
   st.offs[#st.offs + 1] = presence.before(conn, function() prepare(st, methods.conn(st)) end)
 end
 
-function M.stop(st)
-  st.is_over = true
+function M.stop(st, conn)
+  st.is_over, guard.of(conn, "chat").archived = true, nil
   for _, off in ipairs(st.offs) do off() end
   st.offs, st.preparing = {}, nil
 end

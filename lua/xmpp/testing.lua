@@ -473,6 +473,11 @@ function Test:contact(jid, o) return (require "xmpp.testing.contact"(self, funct
 ---@param o? { max?: integer, host?: string, headers?: table<string, string> }
 ---@return xmpp.TestUpload
 function Test:upload(o) return (require "xmpp.testing.upload"(self, functions_of(self), o or {})) end
+--- The account's archive, with messages of before; see xmpp.TestArchive for what the test does with it. What is asked
+--- of it need not be expected.
+---@param messages (string|table)[] oldest first; without stamps a minute lies between each
+---@return xmpp.TestArchive
+function Test:archive(messages) return (require "xmpp.testing.archive"(self, functions_of(self), messages)) end
 
 -- Links that come and go
 

@@ -821,6 +821,52 @@ function xmpp.on_error(f) end
 ---@field complete boolean there is no more in that direction
 ---@field count integer? how many there are
 
+--- A message of an archive's: as chat reads it, with the archive's id and stamp. Its `by` is the archive's address, and
+--- stanza_id the same as archive_id.
+---@class xmpp.ArchivedMessage: xmpp.Message
+---@field archive_id string for `after` and `before`
+---@field stamp number? when the archive got it, seconds since 1970
+---@field text string
+---@field nick string? of a room's archive: of who said it, and called himself so then
+---@field claims { replaces: string?, retracts: string?, reaction: table? }? what it says of others; who wrote those is
+---not looked at
+---@field stanza xmpp.Stanza? with `all`
+
+--- A page of an archive's, oldest first.
+---@class xmpp.ArchivePage: { [integer]: xmpp.ArchivedMessage }
+---@field first string? id of the first one: for `before`
+---@field last string? id of the last one: for `after`
+---@field complete boolean there is no more in that direction
+---@field count integer? how many there are
+---@field index integer? how many are in front of the page
+
+--- Options of archive.query.
+---@class xmpp.ArchiveOpts
+---@field of? string|xmpp.Jid whose archive, a room's (our own account's)
+---@field with? string|xmpp.Jid said by, or to
+---@field from? number seconds since 1970
+---@field to? number
+---@field after? string id
+---@field before? string id; "": from the end
+---@field max? integer up to 1,000 (50)
+---@field ids? string[] these alone
+---@field form? table<string, any> more fields of the form, see archive.fields
+---@field all? boolean with what is nothing for a person; each has `stanza` then (false)
+---@field timeout? number seconds, of each page
+---@field lang? string that is wanted of messages in several
+---@field as? string|xmpp.Jid a component's address that asks
+
+--- Options of archive.each.
+---@class xmpp.ArchiveEachOpts: xmpp.ArchiveOpts
+---@field limit? integer how many there are to be (all)
+---@field err? fun(err: xmpp.Error) called when something fails
+
+--- What an archive keeps (XEP-0441).
+---@class xmpp.ArchivePrefs
+---@field default "always"|"never"|"roster"
+---@field always? string[] bare addresses
+---@field never? string[]
+
 --- What a room is, as it says itself.
 ---@class xmpp.RoomInfo
 ---@field jid string
@@ -949,6 +995,15 @@ function xmpp.on_error(f) end
 ---@field ask? boolean we have asked to see its presence
 ---@field approved? boolean it may see ours as soon as it asks
 ---@field resource? string ("home") of what it says
+
+--- An account's archive in a test, see xmpp/testing/archive.lua, where its methods are: says, keeps, expires.
+---@class xmpp.TestArchive
+---@field messages { archive_id: string, stamp: number, from: string, to: string, message: xmpp.Element }[] oldest first
+---@field asked integer how often it was
+---@field most integer? of a page
+---@field step fun(i: integer)? called behind each result
+---@field refusal string[]? type and condition of the error that answers what it is asked
+---@field prefs xmpp.Element
 
 --- Somebody in a test, see xmpp/testing/contact.lua, where its methods are: says, online, offline, asks, requests,
 --- approves, denies, unsubscribes.

@@ -6,6 +6,7 @@ port without TLS, lets anybody in (ANONYMOUS), has stream management (XEP-0198) 
 answers every iq. To whom a message is sent is a command; all are counted.
   flood-N@flood.test   sends N messages, and asks for an ack after every hundred
   cut@flood.test       resets the connection
+The archive (XEP-0313) of whom such a query is for, archive-N@flood.test, has N messages, whose ids are numbers.
 Prints PORT=, and an empty line. It ends when its stdout is closed."""
 import queue
 import re
@@ -24,6 +25,13 @@ MECHANISMS = b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>A
 BIND = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><sm xmlns='urn:xmpp:sm:3'/>"
 SM = b"xmlns='urn:xmpp:sm:3'"
 MESSAGE = b"<message from='peer@flood.test/x' type='chat'><body>one of very many</body></message>"
+MAM = b"xmlns='urn:xmpp:mam:2'"
+RESULT = (b"<message from='%(at)s'><result " + MAM + b" queryid='%(query)s' id='%(id)d'><forwarded "
+          b"xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2026-11-28T22:00:00Z'/>"
+          b"<message xmlns='jabber:client' from='%(at)s/anna' type='groupchat' id='m%(id)d'>"
+          b"<body>message %(id)d of very many</body></message></forwarded></result></message>")
+FIN = (b"<iq type='result' id='%(iq)s' from='%(at)s'><fin " + MAM + b"%(complete)s><set "
+       b"xmlns='http://jabber.org/protocol/rsm'><first>%(first)d</first><last>%(last)d</last></set></fin></iq>")
 sessions = {}
 
 
@@ -61,6 +69,7 @@ class Connection:
                 end = data.rfind(b">") + 1
                 rest = data[end:]
                 for tag in TAG.finditer(data, 0, end):
+                    self.behind = data[tag.end():end]
                     self.obey(tag.group(1), tag.group(2))
         except OSError:
             pass
@@ -80,9 +89,21 @@ class Connection:
         self.let_in = True
         self.out.put(b"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
 
+    def archive(self, to, iq, query):
+        """A page, forwards; a client that asks waits for the answer, so all of the question is there."""
+        most = int(to[8:].split(b"@")[0])
+        after = re.search(rb"<after[^>]*>(\d+)<", self.behind)
+        first = int(after.group(1)) + 1 if after else 1
+        last = min(most, first + int(re.search(rb"<max[^>]*>(\d+)<", self.behind).group(1)) - 1)
+        self.out.put(b"".join(RESULT % {b"at": to, b"query": query, b"id": n} for n in range(first, last + 1)) + FIN % {
+            b"at": to, b"iq": iq, b"first": first, b"last": last, b"complete": b" complete='true'" * (last == most)})
+
     def on_iq(self, attributes):
         jid = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>me@flood.test/here</jid></bind>"
         to = attribute(attributes, b"to")
+        query = re.match(rb"<query([^>]*urn:xmpp:mam:2[^>]*)>", self.behind)
+        if query and to.startswith(b"archive-"):
+            return self.archive(to, attribute(attributes, b"id"), attribute(query.group(1), b"queryid"))
         self.out.put(b"<iq type='result' id='%s'%s>%s</iq>" % (
             attribute(attributes, b"id"), b" from='%s'" % to if to else b"", b"" if self.session.counts else jid))
 

@@ -13,6 +13,9 @@ local has = {
   ["lua-cjson"] = pcall(require, "cjson"),
   ["coroutine.close"] = rawget(coroutine, "close") ~= nil,
   ["variables to be closed"] = luas.load "local x <close> = nil" ~= nil,
+  ["yields across iterators"] = coroutine.wrap(function()
+    return pcall(function() for x in coroutine.yield do print(x) end end)
+  end)() ~= false,
   ["yields across pcall"] = coroutine.wrap(function() return pcall(coroutine.yield, "yes") end)() == "yes",
 }
 if has["a generational collector"] then collectgarbage "incremental" end

@@ -2,8 +2,9 @@
 local child = require "spec.support.child"
 
 local memory = {
-  DEEDS = { "stanzas", "bots", "cycles", "resumptions" },
-  SHORT = { stanzas = 100000, bots = 20000, cycles = 1000, resumptions = 100 }, -- what `make test` has time for
+  DEEDS = { "stanzas", "bots", "cycles", "resumptions", "archived" },
+  -- What `make test` has time for.
+  SHORT = { stanzas = 100000, bots = 20000, cycles = 1000, resumptions = 100, archived = 20000 },
 }
 
 local RESIDENT = 64 -- KiB that may have been added after the warm-up

@@ -4,10 +4,12 @@
 --   lua memory_deeds.lua bots N           N stanzas to a serial tap that waits; in each, taps and listeners come and go
 --   lua memory_deeds.lua cycles N         N times connected and stopped
 --   lua memory_deeds.lua resumptions N    N times cut and resumed
+--   lua memory_deeds.lua archived N       N messages of an archive, by pages
 --
 -- A tenth of it comes first (the warm-up), then the rest; prints what that rest has added, as KEY=VALUE lines:
 -- RESIDENT (KiB), DESCRIPTORS, REFERENCES (entries in the registry), OBJECTS (connections, timers and coroutines that
 -- the registry leads to), LUA (KiB). BUSY=yes: something is still open at the end.
+local archive = require "xmpp.archive"
 local child = require "spec.support.child"
 local core = require "xmpp.core"
 local xmpp = require "xmpp"
@@ -104,6 +106,17 @@ function deeds.resumptions(n)
     while conn:info().resumed == before do assert(core.step(1)) end
     ping(conn)
   end
+end
+
+function deeds.archived(n)
+  conn = conn or connect()
+  n = math.max(n, 5000) -- so many that there is as much garbage at once as there will ever be
+  local seen = 0
+  for m in archive.each(conn, { of = ("archive-%d@flood.test"):format(n), err = error }) do
+    seen = seen + 1
+    assert(m.text == ("message %d of very many"):format(seen))
+  end
+  assert(seen == n)
 end
 
 -- What is left

@@ -8,6 +8,9 @@
 -- Two messages are one if the same entity gave them the same id (m.by, m.stanza_id; only ids that can be believed are
 -- in m, see message.lua), or the same sender did (m.origin_id). The latter is the sender's word: he can hide messages
 -- of his own by it, and nobody else's.
+--
+-- Those that the archive has told of (archived) are kept beside the others, so that catching up with thousands doesn't
+-- make the few be forgotten that have come meanwhile.
 
 local bounded = require "xmpp.chat.bounded"
 local core = require "xmpp.load"
@@ -24,7 +27,22 @@ end
 ---@param most integer how many messages are remembered
 ---@return table recent
 function M.new(most)
-  return { by_service = bounded.new(2 * most), by_sender = bounded.new(2 * most) }
+  return { by_service = bounded.new(2 * most), by_sender = bounded.new(2 * most),
+    archived = { by_service = bounded.new(2 * most), by_sender = bounded.new(2 * most) } }
+end
+
+local function is_there(maps, service, own)
+  return service and bounded.get(maps.by_service, service) or own and bounded.get(maps.by_sender, own)
+end
+
+-- into: the maps in which it is from now on.
+local function seen(recent, into, m, sender)
+  local service = key_of("", m.by, m.stanza_id)
+  local own = key_of("", sender or m.from:match "^[^/]*", m.origin_id)
+  local was = is_there(recent, service, own) or is_there(recent.archived, service, own)
+  if service then bounded.set(into.by_service, service, true) end
+  if own then bounded.set(into.by_sender, own, true) end
+  return was == true
 end
 
 --- Was it there before? It is from now on.
@@ -32,14 +50,13 @@ end
 ---@param m xmpp.Message
 ---@param sender? string whose origin-id it is, if not the sender's bare address (an occupant)
 ---@return boolean
-function M.seen(recent, m, sender)
-  local service = key_of("", m.by, m.stanza_id)
-  local own = key_of("", sender or m.from:match "^[^/]*", m.origin_id)
-  local was = service and bounded.get(recent.by_service, service) or own and bounded.get(recent.by_sender, own)
-  if service then bounded.set(recent.by_service, service, true) end
-  if own then bounded.set(recent.by_sender, own, true) end
-  return was == true
-end
+function M.seen(recent, m, sender) return seen(recent, recent, m, sender) end
+
+--- The same, of a message that an archive has told of.
+---@param recent table
+---@param m xmpp.Message
+---@return boolean
+function M.archived(recent, m) return seen(recent, recent.archived, m) end
 
 local function keys(map)
   local out = {}

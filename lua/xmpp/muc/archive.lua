@@ -1,4 +1,5 @@
--- archive: what was said in a room, asked of its archive (XEP-0313). A part of a room, see room.lua.
+-- archive: what was said in a room, asked of its archive (XEP-0313). A part of a room, see room.lua; the question
+-- itself is archive/ask.lua's.
 --
 --   local page = assert(room:history())                      -- the last 50
 --   for _, m in ipairs(page) do print(m.stamp, m.nick, m.text) end
@@ -8,71 +9,50 @@
 -- comes from the room's bare address with the id of the question, which nobody else knows, and if what is in it was
 -- said by an occupant of that room, to all.
 
-local chat_message = require "xmpp.chat.message"
+local ask = require "xmpp.archive.ask"
 local core = require "xmpp.load"
-local data_form = require "xmpp.form"
 local guard = require "xmpp.guard"
-local iq = require "xmpp.iq"
+local read = require "xmpp.archive.read"
 local rooms = require "xmpp.muc.room"
-local rsm = require "xmpp.rsm"
 local said = require "xmpp.muc.said"
-local spelling = require "xmpp.spelling"
+local source = require "xmpp.archive.source"
 local time = require "xmpp.time"
 local xexpr = require "xmpp.xexpr"
+local xmpp = require "xmpp"
 
 local M = { methods = {} }
 
-local MAM, FORWARD, DELAY = "urn:xmpp:mam:2", "urn:xmpp:forward:0", "urn:xmpp:delay"
 local PAGE, MOST = 50, 1000
-local LONGEST_ID = 1024
+local PATIENCE = 60 -- seconds until we are in the room again, in a new session
 
 local OPTIONS = { max = "number", before = "string", after = "string", since = "number", till = "number",
   timeout = "number" }
 
--- Reading
-
--- What is in a result: the message and when it was said; nil: it is none of this room's.
-local function read_result(room, conn, x)
-  local forwarded = xexpr.child(x, "forwarded", FORWARD)
-  local inner = xexpr.child(forwarded, "message", "jabber:client")
-  local id, from = xexpr.attr(x, "id"), inner and core.jid(xexpr.attr(inner, "from") or "")
-  if not from or not from.resourcepart or not spelling.is(room.jid, from:bare()) then return nil end
-  if xexpr.attr(inner, "type") ~= "groupchat" or not id or #id > LONGEST_ID then return nil end
-  local m = chat_message.read(inner, { me = conn:jid(), room = tostring(from:bare()) })
-  if not m or not m.text and not m.encrypted then return nil end -- a subject, a state
-  local own, delay = rooms.own(room), xexpr.child(forwarded, "delay", DELAY)
-  m.nick, m.history, m.archive_id, m.text = from.resourcepart, true, id, m.text or ""
-  m.stamp = delay and time.parse(xexpr.attr(delay, "stamp"))
-  m.occupant_id = select(2, said.author(room, m.nick, inner, true))
+-- A message of the archive's, as the room's occupants are known; nil: it is none of this room's.
+local function read_result(room, x, id, o)
+  local m = read.room(x, id, o)
+  if not m then return nil end
+  local own = rooms.own(room)
+  m.history = true
+  m.occupant_id = select(2, said.author(room, m.nick, read.inner(x), true))
   m.own = m.occupant_id ~= nil and own.occupant ~= nil and own.occupant.id == m.occupant_id
   return m
 end
 
-local function read_fin(fin, stanza, page)
-  if fin == true or fin[1] ~= "fin" or xexpr.attr(fin, "xmlns") ~= MAM then
-    return iq.bad_format("fin: missing", stanza)
+-- In a new session we come back into the room, which may tell nobody else what is in its archive.
+local function wait_for(room)
+  local own, conn = rooms.own(room), rooms.conn(room)
+  if not conn or own.state == "over" or room.joined and own.entered_in == conn:info().rebound then return end
+  local came, offs = xmpp.promise(), {}
+  for i, event in ipairs { "rejoined", "removed", "closed" } do
+    offs[i] = room:on(event, function() came:resolve(true) end)
   end
-  local set, why = rsm.read(fin)
-  if why then return iq.bad_format("fin." .. why, stanza) end
-  page.complete = xexpr.attr(fin, "complete") == "true" or xexpr.attr(fin, "complete") == "1"
-  page.first, page.last, page.count = set and set.first, set and set.last, set and set.count
-  return page
+  came:wait(PATIENCE)
+  for _, off in ipairs(offs) do off() end
 end
 
--- Asking
-
-local function submit(opts)
-  if not opts.since and not opts.till then return nil end
-  return data_form.submit(MAM, { start = opts.since and time.format(opts.since),
-    ["end"] = opts.till and time.format(opts.till) })
-end
-
-local function query_of(id, opts, max)
-  local query = { "query", { xmlns = MAM, queryid = id } }
-  query[3] = submit(opts)
-  query[#query + 1] = rsm.request { max = ("%.0f"):format(max), after = opts.after,
-    before = not opts.after and (opts.before or "") or nil } -- backwards from the end, if nothing else is said
-  return query
+local function fields_of(opts)
+  return { start = opts.since and time.format(opts.since), ["end"] = opts.till and time.format(opts.till) }
 end
 
 --- A page of what was said, oldest first: the last ones; those in front of the id `before`, or behind `after` (ids as
@@ -91,26 +71,39 @@ function M.methods.history(room, opts)
   if opts.before and opts.after then error("options 'before' and 'after' of 'history' exclude one another", 2) end
   local conn, err = rooms.conn(room)
   if not conn then return nil, err end
-  local own, id, page = rooms.own(room), core.id(), {}
-  own.queries = own.queries or {}
-  own.queries[id] = { page = page, max = max }
-  local fin, stanza = iq.set(conn, room.jid, query_of(id, opts, max), { timeout = opts.timeout })
-  own.queries[id] = nil
-  if fin == nil then return nil, stanza end
-  return read_fin(fin, stanza, page)
+  local o = { me = conn:jid(), by = room.jid }
+  local page, why = ask.page(conn, { at = room.jid, fields = fields_of(opts), timeout = opts.timeout,
+    set = { max = max, after = opts.after, before = not opts.after and (opts.before or "") or nil },
+    wait = function() wait_for(room) end,
+    read = function(x, id)
+      local m = read_result(room, x, id, o)
+      return m and (m.text ~= "" or m.encrypted) and m or nil -- no subject, no state
+    end })
+  if not page then return nil, why end
+  return page
 end
 
 --- A result is nothing that is said.
-function M.message(room, stanza)
-  local x = xexpr.child(stanza, "result", MAM)
-  if not x then return end
-  local from, conn = core.jid(stanza[2].from or ""), rooms.conn(room)
-  local queries = rooms.own(room).queries
-  local query = queries and queries[xexpr.attr(x, "queryid") or ""]
-  if query and conn and from and not from.resourcepart and #query.page < query.max then
-    query.page[#query.page + 1] = read_result(room, conn, x)
-  end
-  return true
+function M.message(_, stanza)
+  return xexpr.child(stanza, "result", ask.MAM) ~= nil or nil
 end
+
+--- We are in it, in this session.
+function M.entered(room)
+  local conn = rooms.conn(room)
+  rooms.own(room).entered_in = conn and conn:info().rebound
+end
+
+--- xmpp.archive, too, reads a room's archive by these rules, where we are in the room.
+function M.start(st, conn)
+  source.rooms(conn, function(bare)
+    local room = rooms.find(st, core.jid(bare))
+    return room and { read = function(x, id, o) return read_result(room, x, id, o) end,
+      wait = function() wait_for(room) end,
+      told = function(m) return said.is_told(room, m.nick, m, true, m.stamp or time.now(), true) end }
+  end)
+end
+
+function M.stop(_, conn) source.rooms(conn, nil) end
 
 return M

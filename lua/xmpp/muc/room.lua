@@ -38,6 +38,7 @@
 --   crowd        who is there: see state.lua
 --   held         while nobody can have listeners yet: what will be told when they can. So events are told by
 --                M.tell(room, event, ...), not by room:emit
+--   entered_in   conn:info().rebound of the session in which that was
 --   outbox       what was said and isn't known to be in the room: see outbox.lua
 --
 -- For messages: outbox.heard(room, nick, id, origin) is to be called for each groupchat message of an occupant's, live

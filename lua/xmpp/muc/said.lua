@@ -6,7 +6,8 @@
 --
 -- own.said = { at, ring, by, last }: entries in a ring, by author and id, and each author's last. An entry: { author,
 -- first = the id of the message that it is a version of, keys }.
--- own.known = { at, ring, by }: what was told, key -> when.
+-- own.known = { at, ring, by }: what was told, key -> when. own.archived: the same, of what the archive has told of:
+-- thousands of these don't make the few be forgotten that are said meanwhile.
 
 local core = require "xmpp.load"
 local rooms = require "xmpp.muc.room"
@@ -124,18 +125,22 @@ end
 --- Has this message been told? If not, it is from now on. at: seconds since 1970 when it was said, as far as that is
 --- known. The room's own id for it tells for certain; an origin-id tells where the author's client has sent it twice
 --- (XEP-0359); in a history else nick, id and text do, if the times fit.
+---@param is_archived? boolean the archive tells of it
 ---@return boolean
-function M.is_told(room, nick, m, history, at)
-  local known = ring_of(room, "known")
+function M.is_told(room, nick, m, history, at, is_archived)
+  local known, archived = ring_of(room, "known"), ring_of(room, "archived")
   local by_room = m.stanza_id and "s" .. m.stanza_id
   local by_origin = m.origin_id and ("o%s\0%s"):format(nick, m.origin_id)
   local by_text = "h" .. core.base64(core.hash("sha-1", text_key(nick, m)))
-  local told = is_known(known, by_room, at) or is_known(known, by_origin, at) or
-    history and is_known(known, by_text, at, m.id and SAME_ID or SAME_TEXT)
-  if told then return true end
-  note(known, by_room, at)
-  note(known, by_origin, at)
-  note(known, by_text, at)
+  for _, ring in ipairs { known, archived } do
+    local told = is_known(ring, by_room, at) or is_known(ring, by_origin, at) or
+      history and is_known(ring, by_text, at, m.id and SAME_ID or SAME_TEXT)
+    if told then return true end
+  end
+  local ring = is_archived and archived or known
+  note(ring, by_room, at)
+  note(ring, by_origin, at)
+  note(ring, by_text, at)
   return false
 end
 
