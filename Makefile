@@ -143,7 +143,7 @@ OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,bench build certs chat_live cmd_certificate cmd_live discovery expat faults \
   hostility links memory muc_live muc_soak newer pipelining poison presence_live remember roster_live sasl secrets \
   soak starttls)
-CORE_SPECS = $(patsubst %,spec/%_spec.lua,add await blocking bytes callback caps chat chat_words clock command csi disco engine ext \
+CORE_SPECS = $(patsubst %,spec/%_spec.lua,add await blocking bot bytes callback caps chat chat_words clock command csi disco engine ext \
   finalizer form info iq listen loop luas message muc muc_alive muc_message muc_outbox muc_owner on_open presence \
   promise queue refusals register reload response roster roundtrip sandbox seed serial service skipped spelling tap testing \
   time who xexpr)

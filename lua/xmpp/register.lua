@@ -50,9 +50,13 @@ local function legacy_form(query)
 end
 
 local function read(query)
-  local x, f, err = xexpr.child(query, "x", form.DATA)
-  if x then f, err = form.parse(x) else f = legacy_form(query) end
-  if not f then return nil, err end
+  local x = xexpr.child(query, "x", form.DATA)
+  local f, err
+  if x then
+    f, err = form.parse(x)
+    if not f then return nil, err end
+  end
+  f = f or legacy_form(query)
   f.registered = xexpr.child(query, "registered", REGISTER) ~= nil
   f.instructions = f.instructions or xexpr.text(query, "instructions", REGISTER)
   f.url = xexpr.text(xexpr.child(query, "x", OOB), "url")
@@ -147,8 +151,8 @@ local function fill(f, values)
 end
 
 --- What a server or service wants to know of who registers: a form (see xmpp.form) with `registered`: are we
---- already? `instructions`, `url`: where else it can be done (it is never fetched), and `legacy`: it is none, but the elements of
---- XEP-0077, each of which is to be filled in.
+--- already? `instructions`, `url`: where else it can be done (it is never fetched), and `legacy`: it is none, but the
+--- elements of XEP-0077, each of which is to be filled in.
 ---@param conn xmpp.Conn
 ---@param jid? string|xmpp.Jid nil: our own server
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
