@@ -154,9 +154,10 @@ OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,archive_live bench build certs chat_live cmd_certificate cmd_live discovery expat faults \
   hostility links memory muc_live muc_soak newer pipelining poison presence_live remember roster_live sasl secrets \
   soak starttls)
-CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive await bytes callback caps chat chat_words clock disco engine ext \
+CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive await blocking bot bytes callback caps chat chat_words clock \
+  command csi disco engine ext \
   finalizer form info iq listen loop luas message muc muc_alive muc_message muc_outbox muc_owner on_open presence \
-  promise queue refusals reload response roster roundtrip sandbox seed serial service skipped spelling tap testing \
+  promise queue refusals register reload response roster roundtrip sandbox seed serial service skipped spelling tap testing \
   time who xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare

@@ -177,7 +177,7 @@ server.each(function(s)
       hear "^%d%d:%d%d"
       room:say "!nothing"
       room:say "!help"
-      hear "^!time, !dice SIDES$"
+      hear "^Commands:\n!dice <sides:int=6>: throws a die\n!help .*\n!time: the time, by Greenwich$"
       bob:stop()
       s:restart()
       bob, room, hear = in_the_room()

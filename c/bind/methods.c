@@ -219,6 +219,15 @@ static int l_check(lua_State *L) {
   return 0;
 }
 
+/* say_active(active): XEP-0352. */
+static int l_say_active(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  xm_conn_say_active(conn->c, lua_toboolean(L, 2));
+  xb_mark_ready(conn);
+  xm_loop_sync(conn->st->loop);
+  return 0;
+}
+
 /* For tests, on a connection made with the option fed: feed(bytes); sent() -> what it sent since. */
 static int l_feed(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
@@ -300,6 +309,7 @@ static const luaL_Reg methods[] = {{"send", xb_l_send},
                                    {"pending", l_pending},
                                    {"await", l_await},
                                    {"close", l_close},
+                                   {"say_active", l_say_active},
                                    {"on", xb_l_on},
                                    {"add", xb_l_add},
                                    {"check", l_check},

@@ -116,6 +116,9 @@ int xm_conn_commit(xm_conn *c, size_t mark, unsigned flags, uint64_t *seq, xm_er
 /* Hands the kernel what it takes. What it doesn't take now is to be flushed after the next wake. A failure is told by
  * xm_conn_next. */
 void xm_conn_flush(xm_conn *c);
+/* Says that somebody is using the client, or nobody (XEP-0352), behind what is on the wire; nothing without a link, or when that
+ * breaks first. */
+void xm_conn_say_active(xm_conn *c, bool active);
 /* What isn't known to have arrived: with stream management, what isn't acknowledged, else what the kernel hasn't taken. */
 size_t xm_conn_pending(const xm_conn *c, size_t *stanzas);
 /* Does it wait for something that the server says, and that has to be read: an acknowledgement, an answer? */

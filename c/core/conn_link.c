@@ -28,6 +28,7 @@ void xc_forget_link(xm_conn *c) {
   xm_link_free(c->link);
   c->link = NULL;
   c->impatient = c->stuck = c->put_off = c->said_bye = c->must_keep = c->must_check = c->must_rest = c->pinging = false;
+  c->csi = NULL;
 }
 
 /* How many stanzas nobody knows to have arrived is part of the story, or all of it. */

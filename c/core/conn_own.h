@@ -82,6 +82,7 @@ struct xm_conn {
   bool closing;      /* xm_conn_close was called */
   bool detached;     /* xm_conn_detach was called */
   bool said_bye;     /* our stream has ended */
+  const char *csi;   /* to be said between two stanzas (XEP-0352); NULL: nothing */
   bool paused;
   bool holds_back;   /* xm_conn_hold_back */
   xm_buf sent;       /* fed: what would have gone to the kernel on links that are gone */

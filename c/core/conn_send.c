@@ -81,19 +81,45 @@ void xc_count(xm_conn *c) {
   xm_sm_taken(c->sm, xm_link_taken(c->link));
 }
 
+bool xc_is_up(const xm_conn *c) {
+  return (c->state == XM_CONN_READY || c->state == XM_CONN_CLOSING) && xm_link_state_of(c->link) == XM_LINK_OPEN;
+}
+
+/* Something of ours between two stanzas, that is none itself: these go through sm. 0 or XM_ENOMEM. */
+static int say(xm_conn *c, const char *text) {
+  if (xm_buf_puts(xm_link_wire(c->link), text) < 0) return XM_ENOMEM;
+  if (text[1]) xm_wirelog_text(&c->log, '>', text, strlen(text));
+  return XM_OK;
+}
+
+static bool can_speak(const xm_conn *c) {
+  return xc_is_up(c) && !c->said_bye && xm_sm_is_between(c->sm);
+}
+
+/* Is nobody using the client (XEP-0352 4.2)? Behind what holds the stanzas back, too: a parser that has half a stanza of the
+ * last link would swallow it. */
+static void say_csi(xm_conn *c) {
+  if (c->csi && can_speak(c) && !xm_sm_is_held(c->sm) && say(c, c->csi) == XM_OK) c->csi = NULL;
+}
+
+void xm_conn_say_active(xm_conn *c, bool active) {
+  if (!xc_is_up(c)) return;
+  c->csi = active ? "<active xmlns='urn:xmpp:csi:0'/>" : "<inactive xmlns='urn:xmpp:csi:0'/>";
+  xm_conn_flush(c);
+}
+
 /* From the log to the wire. */
 static int pump(xm_conn *c) {
   xm_buf *w = xm_link_wire(c->link);
-  size_t mark = xm_buf_mark(w);
+  size_t mark;
   int rc;
   xc_count(c);
+  say_csi(c);
+  mark = xm_buf_mark(w);
   rc = c->said_bye ? XM_OK : xm_sm_pump(c->sm, w, c->o.fed ? SIZE_MAX : WIRE);
   if (xm_buf_len(w) > mark) xm_wirelog_text(&c->log, '>', xm_buf_at(w) + mark, xm_buf_len(w) - mark);
+  say_csi(c); /* the wire may have ended within a stanza */
   return rc;
-}
-
-bool xc_is_up(const xm_conn *c) {
-  return (c->state == XM_CONN_READY || c->state == XM_CONN_CLOSING) && xm_link_state_of(c->link) == XM_LINK_OPEN;
 }
 
 void xm_conn_flush(xm_conn *c) {
@@ -114,17 +140,6 @@ void xm_conn_flush(xm_conn *c) {
   }
   xc_count(c);
   if (xm_link_state_of(c->link) != XM_LINK_CLOSED) xc_watch(c);
-}
-
-/* Something of ours between two stanzas, that is none itself: these go through sm. 0 or XM_ENOMEM. */
-static int say(xm_conn *c, const char *text) {
-  if (xm_buf_puts(xm_link_wire(c->link), text) < 0) return XM_ENOMEM;
-  if (text[1]) xm_wirelog_text(&c->log, '>', text, strlen(text));
-  return XM_OK;
-}
-
-static bool can_speak(const xm_conn *c) {
-  return xc_is_up(c) && !c->said_bye && xm_sm_is_between(c->sm);
 }
 
 void xc_say_bye(xm_conn *c) {

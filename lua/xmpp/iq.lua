@@ -111,7 +111,7 @@ end
 -- Serving
 
 -- What f returned, as the stanza that answers; nil and a reason: it is none.
-local function answer_of(question, payload, kind, condition, text)
+local function answer_of(question, payload, kind, condition, text, app)
   local answer
   if payload == true then
     answer = xexpr.reply(question)
@@ -119,6 +119,7 @@ local function answer_of(question, payload, kind, condition, text)
     answer = xexpr.reply(question, payload)
   elseif payload == nil and TYPES[kind] and CONDITIONS[condition] and (text == nil or type(text) == "string") then
     answer = xexpr.error_reply(question, kind, condition, text)
+    table.insert(answer[3], app)
   else
     return nil, "a service returns an element, true, or nil, type, condition [, text]"
   end
@@ -132,7 +133,7 @@ local function answer(service, question, conn)
   local results = { guard.call(service.f, xexpr.children(question)(), question, conn) }
   local reply, why
   if results[1] then
-    reply, why = answer_of(question, results[2], results[3], results[4], results[5])
+    reply, why = answer_of(question, results[2], results[3], results[4], results[5], results[6])
   else
     why = results[2]
   end
@@ -176,14 +177,15 @@ local function address(at, level)
 end
 
 --- Answers questions of a kind: f(payload, stanza, conn) returns an element (a result with it), true (an empty
---- result), or nil, type, condition [, text] (an error, RFC 6120 8.3). It may wait. What it throws is
+--- result), or nil, type, condition [, text [, app]] (an error, RFC 6120 8.3; app: an element with the application's
+--- own condition). It may wait. What it throws is
 --- internal-server-error to who asks, and goes to xmpp.on_error. Who asks is in stanza[2].from: whether he may know is
 --- for f to decide. Raises where there is a service of that kind, namespace and address already. Questions that nobody
 --- serves are for the connection's handler: the default one, set_handler(), says so to who asks.
 ---@param conn xmpp.Conn
 ---@param kind "get"|"set"
 ---@param xmlns string the payload's namespace
----@param f fun(payload: xmpp.Element, stanza: xmpp.Stanza, conn: xmpp.Conn): any, string?, string?, string?
+---@param f fun(payload: xmpp.Element, stanza: xmpp.Stanza, conn: xmpp.Conn): any, ...
 --- at: the address of a component's that is asked (nil: any); session: what is answered means something to our own
 --- server in this session only, see conn:send
 ---@param opts? { at: string|xmpp.Jid|nil, session: boolean? }

@@ -445,6 +445,13 @@ function Test:play(lines)
   return require "xmpp.testing.play"(self, lines, fail)
 end
 
+--- Has the program said that it is in use, or not said anything of it (XEP-0352)?
+---@return boolean
+function Test:active()
+  turn()
+  return self.server.active
+end
+
 -- Services and people
 
 -- What they have of the test's: hears(f): f(stanza) is asked behind what the test answers itself, and gives true where

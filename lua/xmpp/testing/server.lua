@@ -6,7 +6,7 @@ local xexpr = require "xmpp.xexpr"
 
 local feed, from_xml, to_xml = core.conn.feed, xexpr.from_xml, xexpr.to_xml
 
-local STREAMS, SM = "http://etherx.jabber.org/streams", "urn:xmpp:sm:3"
+local STREAMS, SM, CSI = "http://etherx.jabber.org/streams", "urn:xmpp:sm:3", "urn:xmpp:csi:0"
 local SASL, BIND, STREAM_ERRORS = "urn:ietf:params:xml:ns:xmpp-sasl", "urn:ietf:params:xml:ns:xmpp-bind",
   "urn:ietf:params:xml:ns:xmpp-streams"
 
@@ -88,6 +88,7 @@ end
 local function on_header(self)
   if not self.up then return core.conn.cut(self.conn) end
   if self.state == "closed" then self.state = "strange" end
+  self.active = true
   header(self)
   if not self.o.component then offer(self) end
 end
@@ -152,6 +153,12 @@ end
 function steps.a(self, x)
   if self.sm then hear_ack(self.sm, tonumber(x[2].h)) end
 end
+
+-- Is anybody using it (XEP-0352)? A stream begins as if somebody were.
+
+function steps.active(self, x) self.active = self.active or x[2].xmlns == CSI end
+
+function steps.inactive(self, x) self.active = self.active and x[2].xmlns ~= CSI end
 
 -- Hearing
 

@@ -1,0 +1,375 @@
+-- blocking: whom our account's server keeps away from us (XEP-0191), and telling it why (XEP-0377).
+--
+--   local b = blocking.use(conn)                            -- the list is known before our presence leaves
+--   b:on("blocked", function(jid) print(jid) end)           -- by this client or another one of the account's
+--   blocking.block(conn, "spam@example.org")
+--   blocking.report(conn, "spam@example.org", { reason = "spam", text = "the same, every hour" })
+--   if blocking.is_blocked(conn, m.from) then ... end
+--
+-- Whom is trusted: our own account, and nobody else. A push by the server's domain, by a full address of ours or by a
+-- stranger changes nothing (XEP-0191 3.3 has pushes made as those of the roster are).
+--
+-- The list is the server's, and that holds back what comes: nothing is dropped here. Who blocks his own account, its
+-- server or that of a component he uses would cut himself off: `block` refuses the first two unless it is told to.
+
+local core = require "xmpp.load"
+local ext = require "xmpp.ext"
+local guard = require "xmpp.guard"
+local iq = require "xmpp.iq"
+local presence = require "xmpp.presence"
+local spelling = require "xmpp.spelling"
+local xexpr = require "xmpp.xexpr"
+local xmpp = require "xmpp"
+
+local M = { name = "blocking", needs = { presence }, events = { "blocked", "unblocked", "fetched" } }
+
+local BLOCKING, REPORTING, SID = "urn:xmpp:blocking", "urn:xmpp:reporting:1", "urn:xmpp:sid:0"
+local MOST = 10000 -- addresses that are kept
+local MOST_LATE = 1000 -- changes that come while a list is on its way
+local PATIENCE = 20 -- seconds for the server to answer what goes before our presence
+
+-- Reading
+
+-- The addresses of items. What our preparation refuses is left out, and counted: it can't come to us either.
+local function addresses(x)
+  local out, skipped, n = {}, 0, 0
+  for item in xexpr.children(x, "item", BLOCKING) do
+    n = n + 1
+    local text = xexpr.attr(item, "jid")
+    if not text then return nil, ("item[%d].jid: missing"):format(n) end
+    local jid = core.jid(text)
+    if jid then out[#out + 1] = tostring(jid) else skipped = skipped + 1 end
+  end
+  return out, skipped, n
+end
+
+local function read_list(answer, stanza)
+  if answer == true or answer[1] ~= "blocklist" or xexpr.attr(answer, "xmlns") ~= BLOCKING then
+    return iq.bad_format("the answer of our server: blocklist: missing", stanza)
+  end
+  local list, why = addresses(answer)
+  if not list then return iq.bad_format("the answer of our server: blocklist." .. why, stanza) end
+  return list, why
+end
+
+-- What is known. st.blocked[jid] = true, st.n of them; st.skipped; st.beyond: how many there are that aren't kept;
+-- st.late: changes while a list is on its way, { is_block, addresses or nil for all }.
+
+local function put(st, jid, events)
+  if st.blocked[jid] then return end
+  if st.n >= MOST then st.beyond = st.beyond + 1 return end
+  st.blocked[jid], st.n = true, st.n + 1
+  if events then events[#events + 1] = { "blocked", jid } end
+end
+
+local function take_away(st, jid, events)
+  if not st.blocked[jid] then return end
+  st.blocked[jid], st.n = nil, st.n - 1
+  if events then events[#events + 1] = { "unblocked", jid } end
+end
+
+local function tell(st, events)
+  for _, e in ipairs(events) do st:emit(e[1], e[2]) end
+end
+
+local function sorted(set)
+  local out = {}
+  for jid in pairs(set) do out[#out + 1] = jid end
+  table.sort(out)
+  return out
+end
+
+-- These are blocked, or aren't any more; list nil: all.
+local function apply(st, is_block, list)
+  local events = {}
+  if st.late and #st.late < MOST_LATE then st.late[#st.late + 1] = { is_block, list } end
+  for _, jid in ipairs(list or sorted(st.blocked)) do
+    if is_block then put(st, jid, events) else take_away(st, jid, events) end
+  end
+  if not list then st.beyond = 0 end
+  tell(st, events)
+end
+
+-- The whole list is this, with what has changed since it was asked for: that may be in it or not.
+local function replace(st, list, skipped)
+  local now, events = {}, st.known and {} or nil -- the first list isn't told one by one
+  for _, jid in ipairs(list) do now[jid] = true end
+  for _, change in ipairs(st.late or {}) do
+    if not change[2] then now = {} end
+    for _, jid in ipairs(change[2] or {}) do now[jid] = change[1] or nil end
+  end
+  for _, jid in ipairs(sorted(st.blocked)) do
+    if not now[jid] then take_away(st, jid, events) end
+  end
+  st.beyond, st.skipped, st.known, st.late = 0, skipped, true, nil
+  for _, jid in ipairs(sorted(now)) do put(st, jid, events) end
+  tell(st, events or {})
+end
+
+-- Fetching
+
+local function fetch(st, conn)
+  local rebound = conn:info().rebound
+  st.late = {}
+  local answer, stanza = iq.get(conn, nil, { "blocklist", { xmlns = BLOCKING } }, { timeout = PATIENCE })
+  if not answer then return nil, stanza end
+  local list, why = read_list(answer, stanza)
+  if not list then return nil, why end
+  if st.is_over or conn:info().rebound ~= rebound then return true end
+  st.session = rebound
+  replace(st, list, why)
+  st:emit "fetched"
+  return true
+end
+
+-- Once a session, whoever wants it first: `ready` is a promise of the end.
+local function fetched(st, conn)
+  local rebound = conn:info().rebound
+  if st.session == rebound then return true end
+  local asking = st.asking
+  if not asking or asking.rebound ~= rebound then
+    asking = { rebound = rebound, promise = xmpp.spawn(fetch, st, conn) }
+    st.asking = asking
+  end
+  local ok, err = asking.promise:wait()
+  if not ok and st.asking == asking then st.asking = nil end -- to be asked again
+  return ok, err
+end
+
+-- Pushes
+
+local function on_push(st, x, stanza, conn)
+  if not xexpr.from_account(stanza, conn) then return nil, "cancel", "service-unavailable" end
+  local list, _, n = addresses(x)
+  if not list or x[1] ~= "block" and x[1] ~= "unblock" or x[1] == "block" and n == 0 then
+    return nil, "modify", "bad-request"
+  end
+  apply(st, x[1] == "block", n > 0 and list or nil) -- an empty unblock is of all (XEP-0191 3.5)
+  return true
+end
+
+-- Asking
+
+local function use(conn, fname)
+  guard.check_conn(conn, fname, 3)
+  local st, err = ext.use(conn, M, nil, 3)
+  return st, err
+end
+
+-- One address or a list of them, as Jids.
+local function jids_of(what, fname)
+  local list = type(what) == "table" and not core.is_jid(what) and what or { what }
+  local out = {}
+  for i, one in ipairs(list) do
+    if not core.is_jid(one) and type(one) ~= "string" then
+      error(("bad argument #2 to '%s' (address expected, got %s)"):format(fname, type(one)), 4)
+    end
+    local jid, err = core.jid(one)
+    if not jid then return nil, err end
+    out[i] = jid
+  end
+  if #out == 0 then
+    error(("bad argument #2 to '%s' (an address or a list of them expected)"):format(fname), 4)
+  end
+  return out
+end
+
+-- Would that keep ourselves away: our account, one of our own resources, our server? An address of a domain blocks all
+-- that is in it and below it (XEP-0191 2).
+local function is_ours(conn, jid)
+  local own = conn:jid()
+  if jid.localpart then return jid:bare() == own:bare() end
+  local domain = own.domainpart
+  if jid.resourcepart then return false end
+  return domain == jid.domainpart or domain:sub(-#jid.domainpart - 1) == "." .. jid.domainpart
+end
+
+local function check_not_ours(conn, jids)
+  for _, jid in ipairs(jids) do
+    if is_ours(conn, jid) then
+      return nil, core.error { layer = "stanza", condition = "not-allowed", type = "cancel", retry = false,
+        text = ("to block %s would be to block ourselves; opts.own = true does it"):format(tostring(jid)) }
+    end
+  end
+  return true
+end
+
+-- Has it done, and knows it, whether the push has come already or not.
+local function change(st, conn, name, jids, items)
+  local x, list = { name, { xmlns = BLOCKING } }, jids and {}
+  for _, item in ipairs(items) do x[#x + 1] = item end
+  for i, jid in ipairs(jids or {}) do list[i] = tostring(jid) end
+  local ok, err = iq.set(conn, nil, x)
+  if not ok then return nil, err end
+  apply(st, name == "block", list)
+  return true
+end
+
+local function plain_items(jids)
+  local items = {}
+  for i, jid in ipairs(jids) do items[i] = { "item", { jid = jid } } end
+  return items
+end
+
+--- Uses the account's list: st.blocked[jid] = true by prepared addresses, st.skipped: how many of them are none by RFC
+--- 7622, st.beyond: how many there are besides the 10,000 that are kept. It is fetched in each new session, before our
+--- presence leaves.
+---
+--- Events: "blocked" and "unblocked" (jid), also of what a new session's list shows, but for the first one; "fetched".
+---@param conn xmpp.Conn a client's
+---@return table? st
+---@return xmpp.Error?
+function M.use(conn)
+  local st, err = use(conn, "use")
+  return st, err
+end
+
+--- The addresses that are blocked, sorted; of a domain all that is in it and below it is meant. Waits for the list.
+---@param conn xmpp.Conn
+---@return string[]? list
+---@return xmpp.Error? err condition "service-unavailable" or "feature-not-implemented": our server can't
+function M.list(conn)
+  local st, err = use(conn, "list")
+  if not st then return nil, err end
+  local ok
+  ok, err = fetched(st, conn)
+  if not ok then return nil, err end
+  return sorted(st.blocked)
+end
+
+--- Blocks an address, or several at once: a full one, a bare one, a domain with all that is in it.
+---@param conn xmpp.Conn
+---@param what string|xmpp.Jid|(string|xmpp.Jid)[]
+---@param opts? { own: boolean? } own: our own account and server, too
+---@return boolean? true
+---@return xmpp.Error? err condition "not-allowed": that would be ourselves
+function M.block(conn, what, opts)
+  local st, err = use(conn, "block")
+  opts = guard.check_opts(opts, { own = "boolean" }, 3, "block", 2)
+  local jids, bad = jids_of(what, "block")
+  if not st or not jids then return nil, err or bad end
+  local ok = true
+  if not opts.own then ok, err = check_not_ours(conn, jids) end
+  if not ok then return nil, err end
+  ok, err = change(st, conn, "block", jids, plain_items(jids))
+  return ok, err
+end
+
+--- Unblocks an address, or several, as they stand in the list.
+---@param conn xmpp.Conn
+---@param what string|xmpp.Jid|(string|xmpp.Jid)[]
+---@return boolean? true
+---@return xmpp.Error?
+function M.unblock(conn, what)
+  local st, err = use(conn, "unblock")
+  local jids, bad = jids_of(what, "unblock")
+  if not st or not jids then return nil, err or bad end
+  local ok
+  ok, err = change(st, conn, "unblock", jids, plain_items(jids))
+  return ok, err
+end
+
+--- Unblocks all.
+---@param conn xmpp.Conn
+---@return boolean? true
+---@return xmpp.Error?
+function M.unblock_all(conn)
+  local st, err = use(conn, "unblock_all")
+  if not st then return nil, err end
+  local ok
+  ok, err = change(st, conn, "unblock", nil, {})
+  return ok, err
+end
+
+local REPORT = { reason = "string", text = "string", lang = "string", ids = "table", own = "boolean" }
+local REASONS = { spam = "urn:xmpp:reporting:spam", abuse = "urn:xmpp:reporting:abuse" }
+
+-- A report (XEP-0377 4, 6): which messages are meant is said by the ids that our server has given them.
+local function report_element(opts)
+  local x = { "report", { xmlns = REPORTING, reason = REASONS[opts.reason or "spam"] } }
+  for i, m in ipairs(opts.ids or {}) do
+    local id, by = m, nil
+    if type(m) == "table" then id, by = m.stanza_id or m.id, m.by end
+    if type(id) ~= "string" or type(by) ~= "string" then
+      error(("bad option 'ids' of 'report' (ids[%d]: { id =, by = } or such a message expected)"):format(i), 3)
+    end
+    x[#x + 1] = { "stanza-id", { xmlns = SID, id = id, by = by } }
+  end
+  if opts.text then x[#x + 1] = { "text", { ["xml:lang"] = opts.lang }, opts.text } end
+  return x
+end
+
+--- Blocks an address and tells our server's people why (XEP-0377). A server that knows of no reports blocks it.
+---@param conn xmpp.Conn
+---@param jid string|xmpp.Jid
+--- reason: "spam" (by default) or "abuse"; ids: the messages that are meant, as chat tells of them or { id =, by = }
+---@param opts? { reason: string?, text: string?, lang: string?, ids: table[]?, own: boolean? }
+---@return boolean? true
+---@return xmpp.Error?
+function M.report(conn, jid, opts)
+  local st, err = use(conn, "report")
+  opts = guard.check_opts(opts, REPORT, 3, "report", 2)
+  if not REASONS[opts.reason or "spam"] then error("bad option 'reason' of 'report' (spam or abuse expected)", 2) end
+  if type(jid) == "table" and not core.is_jid(jid) then
+    error("bad argument #2 to 'report' (one address expected)", 2)
+  end
+  local jids, bad = jids_of(jid, "report")
+  local report = report_element(opts)
+  if not st or not jids then return nil, err or bad end
+  local ok = true
+  if not opts.own then ok, err = check_not_ours(conn, jids) end
+  if not ok then return nil, err end
+  ok, err = change(st, conn, "block", jids, { { "item", { jid = jids[1] }, report } })
+  return ok, err
+end
+
+-- Matching
+
+-- The addresses under which a server would find it (XEP-0191 2), the narrowest first.
+local function patterns(jid)
+  local out, domain = { tostring(jid), tostring(jid:bare()) }, jid.domainpart
+  if jid.resourcepart then out[#out + 1] = domain .. "/" .. jid.resourcepart end
+  while domain do
+    out[#out + 1] = domain
+    domain = domain:match "^[^.]+%.(.+)$"
+  end
+  return out
+end
+
+--- Would the server keep that address away from us, as far as the list is known here? Asks nobody.
+---@param conn xmpp.Conn
+---@param jid string|xmpp.Jid
+---@return boolean
+function M.is_blocked(conn, jid)
+  guard.check_conn(conn, "is_blocked", 2)
+  if not core.is_jid(jid) then guard.check_type(jid, "string", 2, "is_blocked", 2) end
+  local st, address = ext.of(conn, M), core.jid(jid)
+  if not st or not address then return false end
+  for _, pattern in ipairs(patterns(address)) do
+    if st.blocked[pattern] or st.blocked[spelling.key(pattern)] then return true end
+  end
+  return false
+end
+
+-- The extension
+
+function M.start(st, conn, opts)
+  local name = next(opts)
+  if name ~= nil then error(("there is no option '%s'"):format(core.shown(tostring(name))), 0) end
+  st.blocked, st.n, st.skipped, st.beyond = {}, 0, 0, 0
+  local off = iq.serve(conn, "set", BLOCKING, function(x, stanza, c) return on_push(st, x, stanza, c) end,
+    { session = true })
+  local weak = setmetatable({ conn }, { __mode = "v" })
+  st.offs = { off, presence.before(conn, function()
+    if weak[1] and weak[1]:state() == "ready" then fetched(st, weak[1]) end
+  end) }
+end
+
+function M.session(st, conn) fetched(st, conn) end
+
+function M.stop(st)
+  st.is_over = true
+  for _, off in ipairs(st.offs) do off() end
+end
+
+return M

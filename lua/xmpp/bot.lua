@@ -1,0 +1,276 @@
+-- bot: words to functions: commands that people give to a bot in rooms, to it alone, and as ad-hoc commands.
+--
+--   local b = bot.use(conn, { admins = { "anna@example.net" }, rooms = { ["tea@rooms.example.net"] = "kettle" } })
+--   b:command("roll", { args = "<sides:int=6>", help = "throws a die" }, function(ctx, args)
+--     return "a " .. math.random(args.sides)
+--   end)
+--   b:command("stop", { allow = "admin" }, function(ctx) ctx:reply "bye" xmpp.quit() end)
+--
+-- "!help" is made by itself. What a function returns is the reply, if that is a text; see bot/args.lua for what may
+-- stand behind a command's name, bot/context.lua for `ctx`.
+--
+-- Whom is trusted: who a person is, is the address that the server stamps on a message; in a room, what the room has
+-- put into his presence, and that of rooms alone that are given to the bot; never a nick. What is answered: commands of
+-- people, live ones. Not what is delayed, or of a history, or copied to us, or encrypted, or our own, or another bot's
+-- (whose presence says client/bot).
+--
+-- Events: "room" (room): one of opts.rooms is entered; "command" (ctx, args): one is about to be run; "error" (err,
+-- room): one of opts.rooms can't be entered.
+
+local args = require "xmpp.bot.args"
+local caps = require "xmpp.caps"
+local chat = require "xmpp.chat"
+local command = require "xmpp.command"
+local contexts = require "xmpp.bot.context"
+local core = require "xmpp.load"
+local disco = require "xmpp.disco"
+local entries = require "xmpp.bot.entry"
+local ext = require "xmpp.ext"
+local guard = require "xmpp.guard"
+local guests = require "xmpp.bot.guests"
+local muc = require "xmpp.muc"
+local xmpp = require "xmpp"
+
+local M = { name = "bot", needs = { chat, muc, caps }, events = { "room", "command", "error" }, methods = {} }
+
+local RATE = 10 -- commands a minute of one asker
+local LONGEST = 4096 -- bytes of a message with a command
+
+-- Handle -> connection, and what isn't for programs: offs, rooms (handle -> offs), guests.
+local owns = setmetatable({}, { __mode = "k" })
+
+local function conn_of(st)
+  local conn = owns[st].conn[1]
+  return conn and conn:state() ~= "closed" and conn or nil
+end
+
+--- Is that address one of the bot's admins?
+---@param jid string|xmpp.Jid|nil
+---@return boolean
+function M.methods.is_admin(st, jid)
+  local address = jid and core.jid(jid)
+  return address ~= nil and owns[st].admins[tostring(address:bare())] == true
+end
+
+-- Running
+
+local function report(entry, what) guard.report(("command '%s'"):format(entry.name), what) end
+
+-- What it has returned is said, if it is a text.
+local function run(st, entry, ctx, values)
+  st:emit("command", ctx, values)
+  local ok, said = guard.call(entry.f, ctx, values)
+  if not ok then
+    report(entry, said)
+    said = "Something went wrong."
+  end
+  if type(said) == "string" and said ~= "" then ctx:reply(said) end
+end
+
+local function obey(st, entry, ctx, text)
+  ctx.command, ctx.admin = entry.name, st:is_admin(ctx.who)
+  if not entries.may(st, entry, ctx) then return ctx:reply "That is not for you." end
+  local values, why = args.read(entry.args, text)
+  if not values then return ctx:reply(("%s. It is: %s"):format(why, entries.usage(st, entry))) end
+  run(st, entry, ctx, values)
+end
+
+-- A command's name, and what stands behind it.
+local function read(st, text)
+  if not text or #text > LONGEST or text:sub(1, #st.prefix) ~= st.prefix then return nil end
+  return text:sub(#st.prefix + 1):match "^([%w_-]+)%f[%s%z](.*)$"
+end
+
+-- In a room other bots may know a command that we don't.
+local function hear(st, ctx)
+  local m = ctx.message
+  if m.delayed or m.history or m.carbon or m.own or m.encrypted or m.direction ~= "in" then return end
+  local name, rest = read(st, m.text)
+  local entry = name and st.commands[name]
+  if entry and not entries.is_heard(entry, ctx.kind) then entry = nil end
+  if not name or not entry and ctx.kind == "room" then return end
+  local counted = guests.count(owns[st].guests, ctx)
+  local conn = conn_of(st)
+  if counted == false or not conn or guests.is_bot(conn, m.from) then return end
+  if counted == nil then return ctx:reply "That is too much at once. Try again in a minute." end
+  if entry then return obey(st, entry, ctx, rest) end
+  ctx:reply(("There is no such command; %shelp tells which there are."):format(st.prefix))
+end
+
+-- Ad-hoc
+
+local function adhoc_context(st, entry, from, lines)
+  local ctx = contexts.adhoc(from, lines)
+  ctx.command, ctx.admin = entry.name, st:is_admin(ctx.who)
+  return ctx
+end
+
+-- What is to be said of it, as the dialog's end.
+local function converse(st, entry, dialog)
+  local lines, values, why = {}, {}
+  local ctx = adhoc_context(st, entry, dialog.from, lines)
+  if not guests.count(owns[st].guests, ctx) then return nil, "wait", "policy-violation", "too many commands" end
+  if not entry.args or entry.args[1] then
+    values = dialog:ask { title = entry.help or entry.name, fields = args.fields(entry.args) }
+    if not values then return end
+    values, why = args.from_form(entry.args, values)
+    if not values then return nil, "modify", "bad-request", why end
+  end
+  run(st, entry, ctx, values)
+  return lines[1] and table.concat(lines, "\n") or true
+end
+
+local function serve(st, conn, entry)
+  return command.serve(conn, entry.name, { name = entry.help or entry.name, allow = function(from)
+    local here = conn_of(st)
+    local ctx = adhoc_context(st, entry, from, {})
+    return here ~= nil and (disco.allows(here, from) or ctx.admin) and entries.may(st, entry, ctx)
+  end }, function(dialog) return converse(st, entry, dialog) end)
+end
+
+-- Declaring
+
+--- Has f(ctx, args) called when somebody gives that command.
+---@param name string letters, digits, _ and -
+--- args: what may stand behind it ("<sides:int=6> [times:int]", see bot/args.lua; none: args is the list of words,
+--- and args.text all of it); help: a line for people; allow: "all" (by default), "admin", or a function of ctx that
+--- gives true for who may; rooms (true): it is heard in rooms; private (true): it is heard when it is said to us alone;
+--- adhoc (as the bot): it is an ad-hoc command as well
+---@param opts? table
+---@param f fun(ctx: xmpp.BotContext, args: table<string, any>): string?
+---@return fun(): boolean off
+function M.methods.command(st, name, opts, f)
+  local allow, rest = entries.check(st, name, opts, f)
+  local entry = entries.put(st, name, allow, rest, f)
+  local conn, adhoc = conn_of(st), rest.adhoc
+  if adhoc == nil then adhoc = st.adhoc end
+  if adhoc and conn then
+    local ok, off = pcall(serve, st, conn, entry)
+    if not ok then
+      entries.take_away(st, entry)
+      error(off, 2)
+    end
+    entry.off = off
+  end
+  return function() return entries.take_away(st, entry) end
+end
+
+-- Rooms
+
+--- Hears commands in a room that the program has entered.
+---@param room xmpp.Room
+---@return fun(): boolean off
+function M.methods.room(st, room)
+  guard.check_type(room, "table", 1, "room", 2)
+  local own = owns[st]
+  local function off()
+    local was = own.rooms[room]
+    own.rooms[room] = nil
+    for _, f in ipairs(was or {}) do f() end
+    return was ~= nil
+  end
+  if own.rooms[room] then return off end
+  own.rooms[room] = {
+    room:on("message", function(m) hear(st, contexts.in_room(room, m)) end),
+    room:on("private", function(m) hear(st, contexts.private(room, m)) end),
+    room:on("removed", function(why)
+      if not why.returns then off() end
+    end),
+    room:on("closed", off),
+  }
+  return off
+end
+
+local function enter(st, conn, jid, how)
+  local opts = type(how) == "table" and how or { nick = how }
+  local nick, join = opts.nick, {}
+  for key, v in pairs(opts) do
+    if key ~= "nick" then join[key] = v end
+  end
+  local room, err = muc.join(conn, jid, nick or conn:jid().localpart, join)
+  if not room then return st:emit("error", err, jid) end
+  owns[st].wanted[jid] = nil -- from now on it comes back by itself, where that is right
+  st:room(room)
+  st:emit("room", room)
+end
+
+-- The rooms that we have never been in.
+function M.session(st, conn)
+  local ends = {}
+  for jid, how in pairs(owns[st].wanted) do ends[#ends + 1] = xmpp.spawn(enter, st, conn, jid, how) end
+  for _, ended in ipairs(ends) do ended:wait() end
+end
+
+-- The extension
+
+local OPTIONS = { prefix = "string", admins = "table", rooms = "table", rate = "number", adhoc = "boolean" }
+
+local function check_options(opts)
+  for name, v in pairs(opts) do
+    local kind = OPTIONS[name]
+    if not kind then error(("there is no option '%s'"):format(core.shown(tostring(name))), 0) end
+    if type(v) ~= kind or v == "" or kind == "number" and v < 1 then
+      error(("bad option '%s' (%s expected, got %s)"):format(name, kind, core.shown(tostring(v))), 0)
+    end
+  end
+end
+
+-- Addresses -> what is said of them, by prepared bare addresses.
+local function by_address(t, what)
+  local out = {}
+  for key, v in pairs(t or {}) do
+    local jid, err = core.jid(type(key) == "number" and v or key)
+    if not jid or jid.resourcepart then
+      error(("bad option '%s' (%s)"):format(what, err and err.text or "a bare address expected"), 0)
+    end
+    if type(key) == "number" then v = true end
+    out[tostring(jid)] = v or nil
+  end
+  return out
+end
+
+function M.start(st, conn, opts)
+  check_options(opts)
+  st.prefix, st.adhoc, st.commands, st.names = opts.prefix or "!", opts.adhoc == true, {}, {}
+  local own = { conn = setmetatable({ conn }, { __mode = "v" }), rooms = {}, guests = guests.new(opts.rate or RATE) }
+  owns[st] = own
+  own.admins, own.wanted = by_address(opts.admins, "admins"), by_address(opts.rooms, "rooms")
+  for jid, how in pairs(own.wanted) do
+    if how == true then own.wanted[jid] = {} end
+  end
+  local c = ext.of(conn, chat)
+  own.off = c:on("message", function(m) hear(st, contexts.chat(c, m)) end)
+  entries.put(st, "help", "all", { args = "[command]", help = "tells which commands there are" },
+    function(ctx, a) return entries.help(st, ctx, a.command) end).made = true
+end
+
+function M.stop(st)
+  local own, list = owns[st], {}
+  own.off()
+  for room in pairs(own.rooms) do list[#list + 1] = own.rooms[room] end
+  own.rooms = {}
+  for _, offs in ipairs(list) do
+    for _, off in ipairs(offs) do off() end
+  end
+  for _, entry in pairs(st.commands) do
+    if entry.off then entry.off() end
+  end
+  st.commands, st.names = {}, {}
+end
+
+--- Begins to hear commands: what people say to us alone, in opts.rooms, and in rooms that are given to b:room. Presence
+--- is the program's to set. A program that wants chat otherwise than it is by default uses that first.
+---@param conn xmpp.Conn a client's
+--- prefix ("!"); admins: bare addresses, as keys or a list; rooms: addresses, as a list, or each with a nick or with
+--- the options of muc.join and `nick` (our account's name): they are entered; rate (10): commands a minute of one asker
+--- (in a room that shows neither addresses nor occupant-ids: of all in it together); adhoc (false): all are ad-hoc
+--- commands as well
+---@param opts? table
+---@return xmpp.Bot? b
+---@return xmpp.Error?
+function M.use(conn, opts)
+  local st, err = ext.use(conn, M, opts, 2)
+  return st, err
+end
+
+return M

@@ -1,0 +1,93 @@
+-- context: what a bot's command has of who has given it, and how that is answered. For xmpp.bot.
+--
+--   b:command("whoami", {}, function(ctx) ctx:reply(ctx.who or "somebody called " .. ctx.nick) end)
+
+local core = require "xmpp.load"
+local guard = require "xmpp.guard"
+
+local M = {}
+
+--- Where a command was given, and by whom. `who` is a bare address, prepared, as the server stamps it on what people
+--- send, or as the room has put it into somebody's presence; nil in a room that doesn't show it. A nick proves nothing.
+---@class xmpp.BotContext
+---@field kind "room"|"private"|"chat"|"adhoc" private: to us alone, by an occupant of a room
+---@field who string?
+---@field nick string? in a room
+---@field room xmpp.Room?
+---@field message xmpp.Message? nil for an ad-hoc command
+---@field command string its name
+---@field admin boolean is `who` one of the bot's admins?
+local C = {}
+
+-- Context -> how it is answered.
+local answers = setmetatable({}, { __mode = "k" })
+
+--- Answers where it was asked: in the room, to him alone, in the conversation; as a reply to what he has said
+--- (XEP-0461), where that has an id.
+---@param what string|table as chat's `send` takes it
+---@return string|true|nil id of the message
+---@return xmpp.Error? err condition "item-not-found": he has left the room, and his nick may be another one's
+function C.reply(ctx, what)
+  if type(what) ~= "string" then guard.check_type(what, "table", 1, "reply", 2) end
+  return answers[ctx](what)
+end
+
+local function as_reply(what, m)
+  local out = type(what) == "string" and { text = what } or {}
+  for key, v in pairs(type(what) == "table" and what or {}) do out[key] = v end
+  if out.reply_to == nil and (m.id or m.stanza_id or m.origin_id) then out.reply_to = m end
+  return out
+end
+
+local function new(fields, answer)
+  local ctx = setmetatable(fields, { __index = C })
+  answers[ctx] = answer
+  return ctx
+end
+
+local function bare(jid)
+  local address = jid and core.jid(jid)
+  return address and tostring(address:bare())
+end
+
+--- Of a message to all in a room. A reply names it by the room's id for it (XEP-0461 3.1), or not at all.
+function M.in_room(room, m)
+  return new({ kind = "room", who = bare(m.occupant and m.occupant.jid), nick = m.nick, room = room, message = m },
+    function(what)
+      if m.stanza_id then return room:say(as_reply(what, m)) end
+      return room:say(what)
+    end)
+end
+
+-- The occupant's nick of now: the one that he had may be another one's.
+local function nick_of(room, occupant)
+  local o = occupant and room.occupants[occupant.nick]
+  if o and o == occupant then return o.nick end
+end
+
+--- Of a message that an occupant has sent to us alone.
+function M.private(room, m)
+  return new({ kind = "private", who = bare(m.occupant and m.occupant.jid), nick = m.nick, room = room, message = m },
+    function(what)
+      local nick = nick_of(room, m.occupant)
+      if nick then return room:whisper(nick, as_reply(what, m)) end
+      return nil, core.error { layer = "stanza", condition = "item-not-found", type = "cancel", retry = false,
+        text = ("%s has left the room %s"):format(core.shown(m.nick), core.shown(room.jid)) }
+    end)
+end
+
+--- Of a message between two people.
+function M.chat(c, m)
+  return new({ kind = "chat", who = m.peer, message = m }, function(what) return c:send(m.from, as_reply(what, m)) end)
+end
+
+--- Of an ad-hoc command: what is replied is in its answer.
+---@param lines string[]
+function M.adhoc(from, lines)
+  return new({ kind = "adhoc", who = bare(from) }, function(what)
+    lines[#lines + 1] = type(what) == "table" and what.text or type(what) == "string" and what or nil
+    return true
+  end)
+end
+
+return M

@@ -1,0 +1,106 @@
+-- dialog: what a command's function has of who runs it. It asks, and waits for the answer, one question after another:
+--
+--   command.serve(conn, "restart", { name = "Restart", allow = is_admin }, function(dialog)
+--     local v = dialog:ask { fields = { { var = "what", kind = "list-single", options = services } } }
+--     if not v then return end                     -- they have given up, or never answered
+--     local sure = dialog:ask { title = "Restart " .. v.what .. "?", fields = { { var = "yes", kind = "boolean" } } }
+--     if not (sure and sure.yes) then return "nothing done" end
+--     restart(v.what)
+--     return v.what .. " restarted"
+--   end)
+--
+-- For xmpp.command. Its fields, to be read: from (the full address of who runs it, prepared), node, lang (the language
+-- they want, or nil). See command/session.lua for what is behind it.
+
+local form = require "xmpp.form"
+local guard = require "xmpp.guard"
+local specs = require "xmpp.form.spec"
+local words = require "xmpp.command.words"
+
+local M = {}
+
+---@class xmpp.Dialog
+---@field from string full address, prepared
+---@field node string
+---@field lang string?
+local D = {}
+
+-- Dialog -> its run, which see session.lua.
+local runs = setmetatable({}, { __mode = "k" })
+
+-- A form that form.new has made, as what it was made from, for form.read.
+local function spec_of(x, level)
+  local parsed, err = form.parse(x)
+  if not parsed then error(("bad argument #1 to 'ask' (%s)"):format(err.text), level + 1) end
+  local spec = { type = parsed.type, title = parsed.title, instructions = parsed.instructions, fields = {} }
+  for i, f in ipairs(parsed.fields) do
+    local is_list = f.kind == "list-single" or f.kind == "list-multi"
+    spec.fields[i] = { var = f.var, kind = f.kind, label = f.label, required = f.required, datatype = f.datatype,
+      description = f.description, open = f.open, options = f.options or is_list and {} or nil, value = f.value }
+  end
+  return spec
+end
+
+-- What was answered to a question before stands in it, when it is asked again.
+local function with_values(spec, values)
+  local out = { fields = {} }
+  for key, v in pairs(spec) do
+    if key ~= "fields" then out[key] = v end
+  end
+  for i, field in ipairs(spec.fields or {}) do
+    local copy = {}
+    for key, v in pairs(field) do copy[key] = v end
+    if field.var and values[field.var] ~= nil then copy.value = values[field.var] end
+    out.fields[i] = copy
+  end
+  return out
+end
+
+-- The form; with what was answered before, if that still fits.
+local function written(spec, values)
+  if values then
+    local ok, x = pcall(form.new, with_values(spec, values))
+    if ok then return x end
+  end
+  return form.new(spec)
+end
+
+--- Asks something, and waits for the answer. `what` is a form, as form.new makes it or as that takes it; see there for
+--- the fields. What isn't answered as the form wants it is refused, and the question stands.
+---@param what table
+---@param opts? { note: string? } note: said with the question
+---@return table<string, any>? values by the fields' names
+---@return "cancel"|"timeout"|"closed"|nil why there are none: they have given up, or haven't answered for so long;
+--- the command is served no longer, or the connection has ended. Every `ask` behind that says the same at once
+function D.ask(dialog, what, opts)
+  guard.check_type(what, "table", 1, "ask", 2)
+  opts = guard.check_opts(opts, { note = "string" }, 2, "ask", 2)
+  local run = runs[dialog]
+  local spec = what[1] == "x" and spec_of(what, 2) or what
+  specs.fields(spec, 1, "ask", 2)
+  if opts.note then dialog:note("info", opts.note) end
+  return run.ask(spec, function(values) return written(spec, values) end)
+end
+
+--- Says something with the next question, or with the end. One of kind "error" at the end says that the command has
+--- failed (XEP-0050 3.6).
+---@param kind "info"|"warn"|"error"
+---@param text string
+function D.note(dialog, kind, text)
+  if not words.NOTES[kind] then error("bad argument #1 to 'note' (info, warn or error expected)", 2) end
+  guard.check_type(text, "string", 2, "note", 2)
+  local notes = runs[dialog].notes
+  notes[#notes + 1] = { kind = kind, text = text }
+end
+
+--- A dialog's handle.
+---@param run { ask: function, notes: table }
+---@param fields { from: string, node: string, lang: string? }
+---@return xmpp.Dialog
+function M.new(run, fields)
+  local dialog = setmetatable({ from = fields.from, node = fields.node, lang = fields.lang }, { __index = D })
+  runs[dialog] = run
+  return dialog
+end
+
+return M

@@ -1,0 +1,74 @@
+-- csi: is somebody using this client (XEP-0352)? From one that says that nobody is, a server may hold back what nobody
+-- would look at: presences, typing, and the like.
+--
+--   local csi = require "xmpp.csi"
+--   csi.set(conn, false)                                   -- the window is closed
+--   csi.set(conn, true)
+--
+-- Every stream begins as one that is used; what was set last is said again in each new session, and when an old one
+-- goes on. A bot has no use for it.
+
+local core = require "xmpp.load"
+local ext = require "xmpp.ext"
+local guard = require "xmpp.guard"
+
+local M = { name = "csi", events = {} }
+
+local CSI = "urn:xmpp:csi:0"
+
+local function offers(conn)
+  local offered = conn:info().offers
+  return offered ~= nil and offered[CSI] ~= nil
+end
+
+-- Where there is a session that can be told.
+local function say(st, conn)
+  if st.active == nil or conn:state() ~= "ready" or not offers(conn) then return end
+  core.conn.say_active(conn, st.active)
+end
+
+--- Says that somebody is using the client, or nobody. While there is no link it is kept until there is one again.
+---@param conn xmpp.Conn a client's
+---@param active boolean
+---@return boolean? true
+---@return xmpp.Error? err condition "feature-not-implemented": our server doesn't know of it (it is kept all the same,
+--- for another session)
+function M.set(conn, active)
+  guard.check_conn(conn, "set", 2)
+  guard.check_type(active, "boolean", 2, "set", 2)
+  local st, err = ext.use(conn, M, nil, 2)
+  if not st then return nil, err end
+  st.active = active
+  say(st, conn)
+  if conn:state() ~= "ready" or offers(conn) then return true end
+  return nil, core.error { layer = "stanza", condition = "feature-not-implemented", type = "cancel", retry = false,
+    text = "our server doesn't want to know whether we are active (XEP-0352)" }
+end
+
+--- What was set last; nil: nothing.
+---@param conn xmpp.Conn
+---@return boolean?
+function M.active(conn)
+  guard.check_conn(conn, "active", 2)
+  local st = ext.of(conn, M)
+  return st and st.active
+end
+
+function M.start(_, conn, opts)
+  local name = next(opts)
+  if name ~= nil then error(("there is no option '%s'"):format(core.shown(tostring(name))), 0) end
+  if not conn:jid().localpart then error("a component is always active", 0) end
+end
+
+M.session = say
+
+M.resumed = say
+
+function M.save(st) return { active = st.active } end
+
+function M.load(st, saved)
+  if type(saved) ~= "table" then error("a table expected", 0) end
+  if saved.active ~= nil then st.active = saved.active == true end
+end
+
+return M

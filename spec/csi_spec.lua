@@ -1,0 +1,109 @@
+-- csi: whether somebody uses the client (XEP-0352), by xmpp.testing, and as it stands on the wire.
+
+local csi = require "xmpp.csi"
+local ext = require "xmpp.ext"
+local fed = require "spec.support.fed"
+local stage = require "spec.support.stage"
+local testing = require "xmpp.testing"
+local xmpp = require "xmpp"
+
+local OFFER = { features = { { "csi", { xmlns = "urn:xmpp:csi:0" } } } }
+
+local function with(o)
+  for key, v in pairs(OFFER) do o[key] = v end
+  return o
+end
+
+describe("csi", function()
+  it("says whether somebody is there", testing.around(function(t)
+    assert.is_true(t:active())
+    assert.is_nil(csi.active(t.conn))
+    assert.is_true(csi.set(t.conn, false))
+    assert.same({ false, false }, { t:active(), csi.active(t.conn) })
+    assert.is_true(csi.set(t.conn, true))
+    assert.same({ true, true }, { t:active(), csi.active(t.conn) })
+  end, with {}))
+
+  it("says it again in a new session, and when the old one goes on", testing.around(function(t)
+    csi.set(t.conn, false)
+    t:cut()
+    t:resume()
+    assert.is_false(t:active())
+    t:reconnect { new = true }
+    assert.is_false(t:active())
+    t:cut()
+    assert.is_true(csi.set(t.conn, true))
+    t:resume()
+    assert.is_true(t:active())
+    t:cut()
+    csi.set(t.conn, false)
+    t:resume()
+    assert.is_false(t:active())
+  end, with {}))
+
+  it("is no stanza: nothing is counted for it", testing.around(function(t)
+    t.conn:send { "message", { to = "a@example.net" } }
+    csi.set(t.conn, false)
+    csi.set(t.conn, true)
+    t.conn:send { "message", { to = "b@example.net" } }
+    t:expect { "message", { to = "a@example.net" } }
+    t:expect { "message", { to = "b@example.net" } }
+    assert.equal(2, t.server.sm.h)
+    t:ack()
+    t:cut() -- a wrong count would end the session
+    t:resume()
+    t:nothing()
+  end, with {}))
+
+  it("isn't said to a server that doesn't know of it", testing.around(function(t)
+    local ok, err = csi.set(t.conn, false)
+    assert.is_nil(ok)
+    assert.same({ "stanza", "feature-not-implemented" }, { err.layer, err.condition })
+    assert.is_true(t:active())
+  end))
+
+  it("goes to another process", testing.around(function(t)
+    csi.set(t.conn, false)
+    local saved = ext.save(t.conn)
+    assert.same({ active = false }, saved.csi)
+    local other = testing.new(with { jid = "other@example.net/x", strict = false })
+    ext.load(other.conn, saved)
+    ext.use(other.conn, csi)
+    assert.is_false(other:active())
+    other:finish()
+  end, with {}))
+
+  it("is not a component's, and takes a boolean", testing.around(function(t)
+    for why, f in pairs {
+      ["extension 'csi', start: a component is always active"] = function() csi.set(t.conn, true) end,
+      ["bad argument #2 to 'set' (boolean expected, got nil)"] = function() csi.set(t.conn) end,
+    } do
+      local ok, err = pcall(f)
+      assert.is_false(ok)
+      assert.equal(why, (err:gsub("^%S+csi_spec.lua:%d+: ", "")))
+    end
+  end, { component = "echo.example.net" }))
+end)
+
+describe("csi on the wire", function()
+  local conn
+  stage.around(function(_, c) conn = c end)
+
+  it("stands between stanzas, never in one", function()
+    local core = require "xmpp.core"
+    conn:send { "message", {}, { "body", {}, "one" } }
+    core.conn.say_active(conn, false)
+    conn:send { "message", {}, { "body", {}, "two" } }
+    core.conn.say_active(conn, true)
+    fed.settle()
+    local bytes = core.conn.sent(conn)
+    local order = {}
+    for word in bytes:gmatch "<(%l+)[ >]" do
+      if word ~= "body" and word ~= "r" then order[#order + 1] = word end
+    end
+    table.sort(order)
+    assert.same({ "active", "inactive", "message", "message" }, order)
+    local plain = bytes:gsub("<active xmlns='urn:xmpp:csi:0'/>", ""):gsub("<inactive xmlns='urn:xmpp:csi:0'/>", "")
+    assert.truthy(xmpp.xexpr.from_xml("<all>" .. plain .. "</all>"))
+  end)
+end)
