@@ -134,6 +134,39 @@ function Jid:with_resource(resource) end
 ---@field requests table<string, true> bare addresses that have asked to see our presence and have no answer
 ---@field skipped integer contacts that are left out, since their address is none by RFC 7622
 
+--- What is in a node (XEP-0060).
+---@class xmpp.PubsubItem
+---@field id string
+---@field payload xmpp.Element?
+---@field publisher string? prepared; the service's word
+
+---@class xmpp.PubsubItems
+---@field [integer] xmpp.PubsubItem
+---@field next string? there is more behind this id
+
+--- What a service tells of; see xmpp.pubsub's `on`. event:fetch() gives the payload, asked for if need be.
+---@class xmpp.PubsubEvent
+---@field kind "item"|"retract"|"purge"|"delete"|"config"|"subscription"
+---@field from string the service, a bare address
+---@field node string
+---@field own boolean it is our own account's
+---@field to string? which of our addresses it was sent to
+---@field delayed boolean
+---@field stamp number? when, if it was held back: seconds since 1970
+---@field id string? of "item", "retract"
+---@field payload xmpp.Element? of "item"
+---@field publisher string? of "item"
+---@field redirect string? of "delete": a URI
+---@field form xmpp.Form? of "config"
+---@field jid string? of "subscription": whose
+---@field subscription string? of "subscription"
+
+---@class xmpp.Subscription
+---@field node string?
+---@field jid string prepared: who gets the events
+---@field subscription "none"|"pending"|"subscribed"|"unconfigured"
+---@field subid string?
+
 ---@alias xmpp.FieldKind
 ---| "boolean" | "fixed" | "hidden" | "jid-multi" | "jid-single" | "list-multi" | "list-single" | "text-multi"
 ---| "text-private" | "text-single"
