@@ -468,6 +468,15 @@ function Test:room(jid, o) return (require "xmpp.testing.room"(self, functions_o
 ---@return xmpp.TestContact
 function Test:contact(jid, o) return (require "xmpp.testing.contact"(self, functions_of(self), jid, o or {})) end
 
+--- A pubsub service (XEP-0060), or an account's nodes (XEP-0163); see xmpp.TestPubsub for what the test does with it.
+--- Iqs to it need not be expected.
+---@param jid? string|xmpp.Jid (our own account)
+---@param o? { features: string[]?, more: string[]?, auto_create: boolean? } features: of XEP-0060 10, what stands
+--- behind the # ("publish-options" and "config-node-max" among them); more: features of others; auto_create (true):
+--- publishing makes a node
+---@return xmpp.TestPubsub
+function Test:pubsub(jid, o) return (require "xmpp.testing.pubsub"(self, functions_of(self), jid, o or {})) end
+
 -- Links that come and go
 
 local function check_conn(self)

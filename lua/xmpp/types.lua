@@ -167,6 +167,18 @@ function Jid:with_resource(resource) end
 ---@field subscription "none"|"pending"|"subscribed"|"unconfigured"
 ---@field subid string?
 
+--- A room that an account keeps (XEP-0402).
+---@class xmpp.Bookmark
+---@field jid string prepared
+---@field name string?
+---@field nick string?
+---@field password string?
+---@field autojoin boolean
+
+--- What bookmark.use gives; see xmpp/bookmark.lua for its methods and events.
+---@class xmpp.Bookmarks
+---@field list table<string, xmpp.Bookmark> by their addresses; to be read
+
 ---@alias xmpp.FieldKind
 ---| "boolean" | "fixed" | "hidden" | "jid-multi" | "jid-single" | "list-multi" | "list-single" | "text-multi"
 ---| "text-private" | "text-single"
@@ -972,6 +984,13 @@ function xmpp.on_error(f) end
 ---@field invited table<string, true> bare addresses that the program has had invited
 ---@field registered table<string, string> nicks by bare address
 ---@field config table
+
+--- A pubsub service in a test, see xmpp/testing/pubsub.lua, where its methods are: node, publish, retract, purge,
+--- delete.
+---@class xmpp.TestPubsub
+---@field jid string
+---@field nodes table<string, table> by their names: node, config, items, subscribers, affiliations
+---@field present boolean has the program said its presence?
 
 --- Options of Test:contact.
 ---@class xmpp.TestContactOptions
