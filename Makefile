@@ -143,8 +143,8 @@ OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,bench build certs chat_live cmd_certificate cmd_live discovery expat faults \
   hostility links memory muc_live muc_soak newer pipelining poison presence_live pubsub_live remember \
   roster_live sasl secrets soak starttls)
-CORE_SPECS = $(patsubst %,spec/%_spec.lua,add await bytes callback caps chat chat_words clock disco engine ext \
-  finalizer form info iq listen loop luas message muc muc_alive muc_message muc_outbox muc_owner on_open presence \
+CORE_SPECS = $(patsubst %,spec/%_spec.lua,add avatar await bookmark bytes callback caps chat chat_words clock disco \
+  engine ext finalizer form info iq listen loop luas message muc muc_alive muc_message muc_outbox muc_owner on_open presence \
   promise pubsub queue refusals reload response roster roundtrip sandbox seed serial service skipped spelling tap testing \
   time who xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)

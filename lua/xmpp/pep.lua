@@ -220,7 +220,7 @@ function M.watch(conn, node, f, opts)
   local trusts, with_roster = rule(opts or {})
   local st = ext.use(conn, M, nil, 2)
   if not st then return function() return false end end
-  if with_roster then ext.use(conn, require "xmpp.roster") end
+  if with_roster then ext.use(conn, (require "xmpp.roster")) end
   local hush = announce(st, conn, node)
   local deafen = event.listen(conn, { node = node, trusts = trusts, f = function(e) f(e.from, e.payload, e.id, e) end })
   local off

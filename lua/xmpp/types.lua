@@ -179,6 +179,28 @@ function Jid:with_resource(resource) end
 ---@class xmpp.Bookmarks
 ---@field list table<string, xmpp.Bookmark> by their addresses; to be read
 
+--- A vCard (XEP-0054), by what somebody has written into his. `types`: "home", "work", "pref" and the like.
+---@class xmpp.Vcard
+---@field fn string?
+---@field n { family: string?, given: string?, middle: string?, prefix: string?, suffix: string? }?
+---@field nickname string?
+---@field bday string?
+---@field url string?
+---@field title string?
+---@field role string?
+---@field desc string?
+---@field note string?
+---@field jabberid string?
+---@field tz string?
+---@field mailer string?
+---@field uid string?
+---@field rev string?
+---@field org { name: string?, units: string[] }?
+---@field email { address: string, types: string[] }[]?
+---@field tel { number: string, types: string[] }[]?
+---@field adr table[]? pobox, extra, street, locality, region, postcode, country, types
+---@field photo { type: string?, data: string?, url: string?, error: string? }? data: its bytes
+
 ---@alias xmpp.FieldKind
 ---| "boolean" | "fixed" | "hidden" | "jid-multi" | "jid-single" | "list-multi" | "list-single" | "text-multi"
 ---| "text-private" | "text-single"
