@@ -369,6 +369,20 @@ describe("publishing with options", function()
     assert.equal("precondition-not-met", got[2].app)
   end))
 
+  it("makes the node with fix where one of them is unknown; access stays a condition", testing.around(function(t)
+    offer(t, SERVICE, "publish-options")
+    local values = { access_model = "whitelist", max_items = 5 }
+    local fixed = { options = values, fix = true }
+    local got = task(function() return pubsub.publish(t.conn, SERVICE, NODE, TUNE, fixed) end)
+    t:expect(asks("set", PUBSUB, { "publish-options" }), refusal "resource-constraint")
+    t:expect(asks("set", PUBSUB, { "create", { node = NODE } }, { "configure" }))
+    t:expect(asks("get", OWNER, { "configure" }), service(OWNER, { "configure", { node = NODE },
+      form("form", field("pubsub#access_model", "whitelist"), field("pubsub#max_items", "5")) }))
+    assert.same({ FORM_TYPE = PUBSUB .. "#publish-options", ["pubsub#access_model"] = "whitelist" },
+      options_of(t:expect(asks("set", PUBSUB, { "publish" }), service(PUBSUB, { "publish", {}, item "i" }))))
+    assert.same({ "i" }, got)
+  end))
+
   it("asks for a large number where 'max' is unknown", testing.around(function(t)
     local node_max = PUBSUB .. "#config-node-max"
     assert.equal(node_max, require "xmpp.pubsub.words".MAX)

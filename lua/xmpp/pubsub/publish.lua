@@ -14,7 +14,11 @@ local xexpr = require "xmpp.xexpr"
 local M = {}
 
 local PUBSUB = words.PUBSUB
+local ACCESS = "pubsub#access_model"
 local LARGE = "255" -- items of a node, where the service doesn't know "max"
+-- How services refuse an option that they don't know (ejabberd before 24 has no max_items among them).
+local UNKNOWN = { ["resource-constraint"] = true, ["bad-request"] = true, ["not-acceptable"] = true,
+  ["feature-not-implemented"] = true }
 
 -- What is being published: conn, service, node, item, id, values (full names, or nil), fix, o (timeout, from).
 
@@ -30,10 +34,11 @@ local function read_id(p, answer, stanza)
   return p.id or id or true
 end
 
-local function put(p, with_options)
+-- Publishes it, if the node has these values.
+local function put(p, values)
   local children = { { "publish", { node = p.node }, p.item } }
-  if with_options then
-    children[2] = { "publish-options", {}, words.form(words.PUBLISH_OPTIONS, p.values, "bad option 'options'", 1) }
+  if values then
+    children[2] = { "publish-options", {}, words.form(words.PUBLISH_OPTIONS, values, "bad option 'options'", 1) }
   end
   local answer, stanza = words.ask("set", p.conn, p.service, PUBSUB, children, p.o)
   if answer == nil then return nil, stanza end
@@ -79,26 +84,35 @@ local function adapt(p, features)
   if p.values["pubsub#max_items"] == "max" and not features[words.MAX] then p.values["pubsub#max_items"] = LARGE end
 end
 
+-- The node is another: it is set, and the item published under the same condition.
+local function put_fixed(p)
+  local x = words.form(words.NODE_CONFIG, p.values, "bad option 'options'", 1)
+  local ok, err = node_of.set(p.conn, p.service, p.node, x, p.o)
+  if not ok then return nil, err end
+  return put(p, p.values)
+end
+
+-- The service doesn't know such a condition: the node is made first.
+local function put_prepared(p, values)
+  local ok, err = prepare(p)
+  if not ok then return nil, err end
+  return put(p, values and next(values) and values or nil)
+end
+
 local function with_options(p)
   local features, err = words.features(p.conn, p.service, p.o)
   if not features then return nil, err end
   adapt(p, features)
   if not features[words.PUBLISH_OPTIONS] then
-    if not p.fix then
-      return words.fail("feature-not-implemented", "the service has no publish-options: nothing was published")
-    end
-    local ok, why = prepare(p)
-    if not ok then return nil, why end
-    return put(p, false)
+    if p.fix then return put_prepared(p, nil) end
+    return words.fail("feature-not-implemented", "the service has no publish-options: nothing was published")
   end
   local id
-  id, err = put(p, true)
-  if id or not p.fix or err.app ~= "precondition-not-met" then return id, err end
-  local ok
-  ok, err = node_of.set(p.conn, p.service, p.node, words.form(words.NODE_CONFIG, p.values, "bad option 'options'", 1),
-    p.o)
-  if not ok then return nil, err end
-  return put(p, true)
+  id, err = put(p, p.values)
+  if id or not p.fix then return id, err end
+  if err.app == "precondition-not-met" then return put_fixed(p) end
+  if UNKNOWN[err.condition] then return put_prepared(p, { [ACCESS] = p.values[ACCESS] }) end
+  return nil, err
 end
 
 local PUBLISH = { id = "string", options = "table", fix = "boolean", timeout = "number", from = "jid" }
@@ -109,7 +123,7 @@ function M.publish(conn, service, node, payload, opts, level)
   local p = { conn = conn, service = service, node = node, id = opts.id, fix = opts.fix, o = opts }
   p.item = { "item", { id = opts.id }, payload }
   words.sendable(p.item, "bad item of 'publish'", level + 1)
-  if not opts.options then return put(p, false) end
+  if not opts.options then return put(p, nil) end
   words.form(words.PUBLISH_OPTIONS, opts.options, "bad option 'options' of 'publish'", level + 1)
   p.values = words.full(opts.options)
   return with_options(p)
