@@ -485,6 +485,14 @@ function Test:upload(o) return (require "xmpp.testing.upload"(self, functions_of
 ---@param messages (string|table)[] oldest first; without stamps a minute lies between each
 ---@return xmpp.TestArchive
 function Test:archive(messages) return (require "xmpp.testing.archive"(self, functions_of(self), messages)) end
+--- A pubsub service (XEP-0060), or an account's nodes (XEP-0163); see xmpp.TestPubsub for what the test does with it.
+--- Iqs to it need not be expected.
+---@param jid? string|xmpp.Jid (our own account)
+---@param o? { features: string[]?, more: string[]?, auto_create: boolean? } features: of XEP-0060 10, what stands
+--- behind the # ("publish-options" and "config-node-max" among them); more: features of others; auto_create (true):
+--- publishing makes a node
+---@return xmpp.TestPubsub
+function Test:pubsub(jid, o) return (require "xmpp.testing.pubsub"(self, functions_of(self), jid, o or {})) end
 
 -- Links that come and go
 

@@ -134,6 +134,73 @@ function Jid:with_resource(resource) end
 ---@field requests table<string, true> bare addresses that have asked to see our presence and have no answer
 ---@field skipped integer contacts that are left out, since their address is none by RFC 7622
 
+--- What is in a node (XEP-0060).
+---@class xmpp.PubsubItem
+---@field id string
+---@field payload xmpp.Element?
+---@field publisher string? prepared; the service's word
+
+---@class xmpp.PubsubItems
+---@field [integer] xmpp.PubsubItem
+---@field next string? there is more behind this id
+
+--- What a service tells of; see xmpp.pubsub's `on`. event:fetch() gives the payload, asked for if need be.
+---@class xmpp.PubsubEvent
+---@field kind "item"|"retract"|"purge"|"delete"|"config"|"subscription"
+---@field from string the service, a bare address
+---@field node string
+---@field own boolean it is our own account's
+---@field to string? which of our addresses it was sent to
+---@field delayed boolean
+---@field stamp number? when, if it was held back: seconds since 1970
+---@field id string? of "item", "retract"
+---@field payload xmpp.Element? of "item"
+---@field publisher string? of "item"
+---@field redirect string? of "delete": a URI
+---@field form xmpp.Form? of "config"
+---@field jid string? of "subscription": whose
+---@field subscription string? of "subscription"
+
+---@class xmpp.Subscription
+---@field node string?
+---@field jid string prepared: who gets the events
+---@field subscription "none"|"pending"|"subscribed"|"unconfigured"
+---@field subid string?
+
+--- A room that an account keeps (XEP-0402).
+---@class xmpp.Bookmark
+---@field jid string prepared
+---@field name string?
+---@field nick string?
+---@field password string?
+---@field autojoin boolean
+
+--- What bookmark.use gives; see xmpp/bookmark.lua for its methods and events.
+---@class xmpp.Bookmarks
+---@field list table<string, xmpp.Bookmark> by their addresses; to be read
+
+--- A vCard (XEP-0054), by what somebody has written into his. `types`: "home", "work", "pref" and the like.
+---@class xmpp.Vcard
+---@field fn string?
+---@field n { family: string?, given: string?, middle: string?, prefix: string?, suffix: string? }?
+---@field nickname string?
+---@field bday string?
+---@field url string?
+---@field title string?
+---@field role string?
+---@field desc string?
+---@field note string?
+---@field jabberid string?
+---@field tz string?
+---@field mailer string?
+---@field uid string?
+---@field rev string?
+---@field org { name: string?, units: string[] }?
+---@field email { address: string, types: string[] }[]?
+---@field tel { number: string, types: string[] }[]?
+---@field adr table[]? pobox, extra, street, locality, region, postcode, country, types
+---@field photo { type: string?, data: string?, url: string?, error: string? }? data: its bytes
+
 ---@alias xmpp.FieldKind
 ---| "boolean" | "fixed" | "hidden" | "jid-multi" | "jid-single" | "list-multi" | "list-single" | "text-multi"
 ---| "text-private" | "text-single"
@@ -986,6 +1053,13 @@ function xmpp.on_error(f) end
 ---@field invited table<string, true> bare addresses that the program has had invited
 ---@field registered table<string, string> nicks by bare address
 ---@field config table
+
+--- A pubsub service in a test, see xmpp/testing/pubsub.lua, where its methods are: node, publish, retract, purge,
+--- delete.
+---@class xmpp.TestPubsub
+---@field jid string
+---@field nodes table<string, table> by their names: node, config, items, subscribers, affiliations
+---@field present boolean has the program said its presence?
 
 --- Options of Test:contact.
 ---@class xmpp.TestContactOptions

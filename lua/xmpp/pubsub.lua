@@ -1,0 +1,71 @@
+-- pubsub: nodes at a service, or of an account (XEP-0060): what is in them read, published and taken out, subscribed to
+-- and told of.
+--
+--   local pubsub = require "xmpp.pubsub"
+--   local id = assert(pubsub.publish(conn, "pubsub.example.net", "news", { "entry", { xmlns = ATOM }, ... }))
+--   for _, item in ipairs(assert(pubsub.items(conn, "pubsub.example.net", "news", { max = 10 }))) do print(item.id) end
+--   pubsub.on(conn, { service = "pubsub.example.net", node = "news" }, function(event)
+--     print(event.kind, event.id, event.payload)
+--   end)
+--   assert(pubsub.subscribe(conn, "pubsub.example.net", "news"))
+--
+-- A service of nil is our own account; what is particular to that is in xmpp.pep. Asking needs nothing, `on` uses the
+-- extension. Who is trusted: the service that was asked, for what it answers; for events see `on`.
+
+local core = require "xmpp.load"
+local event = require "xmpp.pubsub.event"
+local ext = require "xmpp.ext"
+local guard = require "xmpp.guard"
+local words = require "xmpp.pubsub.words"
+
+local M = { name = "pubsub", taps = event.taps }
+
+for _, part in ipairs { "publish", "items", "node", "subscribe" } do
+  for name, f in pairs(require("xmpp.pubsub." .. part).functions) do M[name] = f end
+end
+
+local FILTER = { service = "jid", node = "string" }
+
+--- Has f(event) called for what services tell of: { kind =, from =, node =, own =, delayed =, stamp =?, to =? } and, by
+--- kind, "item": id =?, payload =?, publisher =?; "retract": id; "purge"; "delete": redirect =?; "config": form =?;
+--- "subscription": jid, subscription. Where a service sends no payload, event:fetch() asks for it, and waits.
+---
+--- An event counts only from a bare address: that of `service`, if it is named; else that of our own account (own =
+--- true), of a service that `subscribe` or `subscriptions` has been called for, or of a contact, where the roster is in
+--- use. What it says of `publisher` and `stamp` is the service's word for it.
+---@param conn xmpp.Conn
+---@param filter? { service: string|xmpp.Jid|nil, node: string? }
+---@param f fun(event: xmpp.PubsubEvent) called in a coroutine of its own
+---@return fun(): boolean off
+function M.on(conn, filter, f)
+  guard.check_conn(conn, "on", 2)
+  filter = guard.check_opts(filter, FILTER, 2, "on", 2)
+  guard.check_type(f, "function", 3, "on", 2)
+  local service, bad
+  if filter.service then
+    service, bad = core.jid(filter.service)
+    if not service then error(("bad option 'service' of 'on' (%s)"):format(bad.text), 2) end
+  end
+  if not ext.use(conn, M, nil, 2) then return function() return false end end
+  return event.listen(conn, { f = f, node = filter.node, service = service and tostring(service) })
+end
+
+--- Can a service do that ("publish-options", "retrieve-items": XEP-0060 10)? Asked once a session.
+---@param conn xmpp.Conn
+---@param service string|xmpp.Jid|nil
+---@param feature string what stands behind "http://jabber.org/protocol/pubsub#"
+---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
+---@return boolean?
+---@return xmpp.Error?
+function M.supports(conn, service, feature, opts)
+  words.check(conn, service, nil, "supports")
+  guard.check_type(feature, "string", 3, "supports", 2)
+  opts = guard.check_opts(opts, { timeout = "number", from = "jid" }, 4, "supports", 2)
+  local features, err = words.features(conn, service, opts)
+  if not features then return nil, err end
+  return features[words.PUBSUB .. "#" .. feature] == true
+end
+
+function M.stop(_, conn) event.stop(conn) end
+
+return M
