@@ -143,8 +143,8 @@ OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,archive_live bench build certs chat_live cmd_certificate cmd_live discovery expat faults \
   hostility links memory muc_live muc_soak newer pipelining poison presence_live remember roster_live sasl secrets \
   soak starttls)
-CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive await bytes callback caps chat chat_words clock disco engine ext \
-  finalizer form info iq listen loop luas message muc muc_alive muc_message muc_outbox muc_owner on_open presence \
+CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive await bytes callback caps chat chat_words clock disco engine escape ext \
+  finalizer form gateway info iq listen loop luas message muc muc_alive muc_message muc_outbox muc_owner on_open presence \
   promise queue refusals reload response roster roundtrip sandbox seed serial service skipped spelling tap testing \
   time who xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
