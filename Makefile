@@ -156,9 +156,9 @@ NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,archive_live bench build certs chat_li
   discovery expat faults hostility links memory muc_live muc_soak newer pipelining poison presence_live pubsub_live \
   remember roster_live sasl secrets soak starttls)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
-  chat_words clock command csi disco engine ext finalizer form info iq listen loop luas message muc muc_alive \
-  muc_message muc_outbox muc_owner on_open presence promise pubsub queue refusals register reload response roster \
-  roundtrip sandbox seed serial service skipped spelling tap testing time who xexpr)
+  chat_words clock command csi disco engine escape ext finalizer form gateway info iq listen loop luas message muc \
+  muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue refusals register reload response \
+  roster roundtrip sandbox seed serial service skipped spelling tap testing time who xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
 HOSTILE = spec/support/hostile/run

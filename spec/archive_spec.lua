@@ -526,6 +526,33 @@ describe("catching up", function()
     assert.same({ "6", nil, "item-not-found", "archived-6" }, { out, last, err and err.condition, reached })
   end))
 
+  it("isn't told that nothing was missed by an archive that has forgotten", testing.around(function(t)
+    local a = t:archive(numbers(3))
+    local meanwhile
+    t:on(QUERY, function(stanza) -- as Prosody 13 does
+      local x = stanza[3][3][4]
+      if x and x[1] == "after" and x[3] == "gone" then return { "fin", { xmlns = MAM, complete = "true" } } end
+      if x and x[1] == "before" and meanwhile then
+        meanwhile = nil
+        a:keeps "4"
+      end
+      local list, id = a.messages, x and x[1] == "after" and tonumber(x[3]:match "%d+") or 0
+      local first, last = x and x[1] == "before" and #list or id + 1, #list
+      for i = first, last do
+        t.server:say_stanza(result(tostring(i), { id = "archived-" .. i, queryid = stanza[3][2].queryid }))
+      end
+      if first > last then return { "fin", { xmlns = MAM, complete = "true" } } end
+      return fin("archived-" .. first, "archived-" .. last, "true")
+    end)
+    local out, last, err = caught(t, "gone")
+    assert.same({ "", nil, "item-not-found" }, { out, last, err.condition })
+    out, last = caught(t, "archived-3")
+    assert.same({ "", "archived-3" }, { out, last })
+    meanwhile = true
+    out, last = caught(t, "archived-3")
+    assert.same({ "4", "archived-4" }, { out, last })
+  end))
+
   it("leaves out what chat has told of, and chat what it has", testing.around(function(t)
     local a, live = t:archive { "1" }, {}
     local c = chat.use(t.conn)

@@ -151,15 +151,25 @@ local function find(group, question)
   return jid and group.at[tostring(jid)] or group.all
 end
 
+-- Is it a question that no service may answer, see gate?
+local function is_gated(conn, question)
+  for _, f in ipairs(guard.of(conn, "iq.gates")) do
+    if f(question) == true then return true end
+  end
+  return false
+end
+
 -- Two taps: the first answers, which may take its time, and the question is held meanwhile; the second sees to it that
 -- nobody else is asked.
 local function open_group(conn, kind, xmlns)
   local group, filter = { at = {}, most = 0, taps = {} }, { name = "iq", type = kind, xmlns = xmlns }
   group.taps[1] = conn:tap(function(question, c)
     local service = find(group, question)
-    if service then answer(service, question, c) end
+    if service and not is_gated(c, question) then answer(service, question, c) end
   end, filter)
-  group.taps[2] = conn:tap(function(question) return find(group, question) ~= nil end, filter)
+  group.taps[2] = conn:tap(function(question, c)
+    return find(group, question) ~= nil and not is_gated(c, question)
+  end, filter)
   return group
 end
 
@@ -214,6 +224,24 @@ function M.serve(conn, kind, xmlns, f, opts)
       for _, off in ipairs(group.taps) do off() end
     end
     return true
+  end
+end
+
+--- Has no service answer the questions for which f(question) is true; whoever calls this answers them. It must not
+--- wait. For gateways: an address of a component's at which nobody is has no services.
+---@param conn xmpp.Conn
+---@param f fun(question: xmpp.Stanza): boolean?
+---@return fun(): boolean off
+function M.gate(conn, f)
+  guard.check_conn(conn, "gate", 2)
+  guard.check_type(f, "function", 2, "gate", 2)
+  local gates = guard.of(conn, "iq.gates")
+  gates[#gates + 1] = f
+  return function()
+    for i, other in ipairs(gates) do
+      if other == f then table.remove(gates, i) return true end
+    end
+    return false
   end
 end
 

@@ -1,0 +1,98 @@
+-- gateway: a component (XEP-0114) that stands between XMPP and another network (XEP-0100): the people of that network
+-- are virtual users of its domain, with names escaped (XEP-0106), presence, avatars; people of XMPP register
+-- (XEP-0077), subscribe to them, and write to them.
+--
+--   local gateway = require "xmpp.gateway"
+--   local conn = assert(xmpp.connect_component("127.0.0.1", 5347, "irc.example.net", "secret", { reconnect = true }))
+--   local g = gateway.use(conn, { name = "IRC", type = "irc", register = { fields = { { var = "nick" } } } })
+--   local anna = g:user "anna"
+--   anna:presence { show = "away" }                      -- to all who have subscribed
+--   anna:message("bob@example.net", "hello")
+--   g:on("message", function(person, user, m) irc:say(user.name, m.text) end)
+--   g:on("register", function(person, values) log_in(person, values.nick) end)
+--
+-- Events: "message" (person, user, m, stanza): somebody writes to a virtual user; m as xmpp.chat reads it. "presence"
+-- (jid, p, user): somebody is there, or no longer; user nil: told to the gateway itself. "subscribe" (person, user) and
+-- "unsubscribe": as it has been decided. "probe" (person, user): answered already. "register" (person, values),
+-- "unregister" (person, values). "error" (person, user, err, id): a message of a virtual user's came back. `person` is
+-- a bare address.
+--
+-- Whom it trusts: a person is the address that his server has stamped on what he sends, and nothing that stands in it.
+-- Where there is a registration, only who has registered may write and subscribe. What comes from the gateway's own
+-- domain is dropped: two virtual users would answer one another for ever. Errors, and what rooms say to all, are
+-- answered by nothing.
+
+local core = require "xmpp.load"
+local data_form = require "xmpp.form"
+local disco = require "xmpp.disco"
+local ext = require "xmpp.ext"
+local info = require "xmpp.info"
+local iq = require "xmpp.iq"
+local hear = require "xmpp.gateway.hear"
+local people = require "xmpp.gateway.people"
+local register = require "xmpp.gateway.register"
+local users = require "xmpp.gateway.users"
+
+local M = { name = "gateway", needs = { disco }, taps = hear.taps, methods = { user = users.user },
+  events = { "message", "presence", "subscribe", "unsubscribe", "probe", "register", "unregister", "error" } }
+
+local OPTIONS = { name = "string", type = "string", register = "table", store = "table", known = "function",
+  approve = "function", check = "function", allow = "function", version = "table", max_users = "number",
+  max_people = "number", prompt = "string" }
+
+--- Begins to be a gateway. Options: name, type (of the other network: "irc", "sms"... XEP-0030's registrar), register:
+--- a form's spec (see xmpp.form) that people fill in (none: nobody need register); `check(person, values)` gives true,
+--- or nil, text, and may wait; `allow(person)` who may register (everybody). store = { get(person) -> data, set(person,
+--- data or nil) -> true | nil, err, each(f) }: what is kept of people, plain data, f(person) called for each (in
+--- memory). known(name, person): is there such a user, whom g:user hasn't made yet? approve(person, user): may he see
+--- that user's presence (true)? version = { name =, version = } (XEP-0092). max_users (10,000) virtual users,
+--- max_people (10,000) registered ones. prompt: what is asked for by clients that add a user by his name
+--- (jabber:iq:gateway).
+---@param conn xmpp.Conn a component's
+---@param opts? table
+---@return xmpp.Gateway? g
+---@return xmpp.Error? err layer "closed"
+function M.use(conn, opts)
+  return ext.use(conn, M, opts, 2)
+end
+
+local function check_options(opts)
+  for name, v in pairs(opts) do
+    if not OPTIONS[name] then error(("there is no option '%s'"):format(core.shown(tostring(name))), 0) end
+    if type(v) ~= OPTIONS[name] then
+      error(("bad option '%s' (%s expected, got %s)"):format(name, OPTIONS[name], type(v)), 0)
+    end
+  end
+  for _, name in ipairs { "get", "set", "each" } do
+    if opts.store and type(opts.store[name]) ~= "function" then
+      error(("bad option 'store' (it has no function '%s')"):format(name), 0)
+    end
+  end
+  if opts.register then data_form.new(opts.register) end -- raises for what is none
+end
+
+function M.start(st, conn, opts)
+  if conn:jid().localpart then error("a gateway is a component", 0) end
+  check_options(opts)
+  st.opts, st.domain, st.offs = opts, conn:jid().domainpart, {}
+  users.start(st, conn)
+  people.start(st, opts)
+  st.offs[1] = iq.gate(conn, function(question) return hear.is_nobodys(st, question) end)
+  st.offs[2] = disco.add(conn, { category = "gateway", type = opts.type or "generic", name = opts.name })
+  if opts.register then register.serve(st, conn) end
+  if opts.prompt then register.serve_prompt(st, conn) end
+  if opts.version then info.use(conn, { version = opts.version }) end
+end
+
+--- Who is there? Those who have registered are asked (XEP-0100 4.4).
+function M.session(st, conn)
+  people.load(st)
+  people.probe(st, conn)
+end
+
+function M.stop(st)
+  for _, off in ipairs(st.offs) do off() end
+  users.stop(st)
+end
+
+return M
