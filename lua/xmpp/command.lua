@@ -97,7 +97,7 @@ local function answer(st, x, stanza, conn)
     return refuse(conn, from)
   end
   if not id then return begin(st, conn, command, o, x) end
-  if not session or session.over or session.command ~= command then return refuse(conn, from) end
+  if not session or session.over or session.command ~= command then return nil, "cancel", "item-not-found" end
   return sessions.step(st.book, session, xexpr.attr(x, "action"), xexpr.child(x, "x", form.DATA))
 end
 

@@ -2,13 +2,13 @@
 
 local escape = require "xmpp.cmd.escape"
 local exit = require "xmpp.cmd.exit"
+local forms = require "xmpp.cmd.fields"
 local rooms = require "xmpp.cmd.room"
 
 local M = {}
 
 local HISTORY = 20
 local MOST_PAGE = 100
-local HIDDEN = "***" -- what is shown of a secret
 local MAM = "urn:xmpp:mam:2"
 
 local function need(ctx, n, usage)
@@ -149,53 +149,22 @@ local function read_private(ctx, field, text)
     .. "in a section [room %s]"):format(field.var, room))
 end
 
--- A value as the shell writes it, for a field of that kind (XEP-0004 3.3).
-local function read_value(ctx, field, text)
-  if field.kind == "text-private" then return read_private(ctx, field, text) end
-  if field.kind == "boolean" then
-    if text == "true" or text == "1" or text == "yes" then return true end
-    if text == "false" or text == "0" or text == "no" then return false end
-    exit.raise("input", "bad-value", ("%s: true or false expected, got '%s'"):format(field.var, escape.line(text)))
-  end
-  if not field.kind:find "multi$" then return text end
-  local list = {}
-  for part in (text .. ","):gmatch "([^,]*)," do list[#list + 1] = part ~= "" and part or nil end
-  return list
-end
-
 local function answers(ctx, form)
   local out, fields, known = {}, {}, {}
   for _, field in ipairs(form.fields) do
     if field.var then fields[field.var], known[field.var] = field, true end
   end
   for i = 3, #ctx.args do
-    local var, text = ctx.args[i]:match "^([^=]+)=(.*)$"
-    if not var then exit.raise("usage", "bad-value",
-      ("VAR=VALUE expected, got '%s'"):format(escape.line(ctx.args[i]))) end
+    local var, text = forms.split(ctx.args[i])
     if not fields[var] then
       exit.raise("input", "bad-value", ("the room has no field '%s'; did you mean '%s'?"):format(escape.line(var),
         tostring(require "xmpp.options".nearest(var:sub(1, 60), known))))
     end
-    out[var] = read_value(ctx, fields[var], text)
+    local is_secret = fields[var].kind == "text-private"
+    if is_secret then out[var] = read_private(ctx, fields[var], text)
+    else out[var] = forms.read(fields[var], text) end
   end
   return out
-end
-
-local function shown(v)
-  if type(v) == "table" then
-    local list = {}
-    for i, part in ipairs(v) do list[i] = tostring(part) end
-    return table.concat(list, ",")
-  end
-  return v == nil and "" or tostring(v)
-end
-
-local function show_field(ctx, field, value)
-  if field.kind == "text-private" and value ~= nil and value ~= "" then value = HIDDEN end
-  local label = field.label and "  " .. ctx:ink("2", "# " .. escape.line(field.label)) or ""
-  ctx:say(("%s=%s%s"):format(escape.line(field.var), escape.line(shown(value)), label),
-    { { "type", "field" }, { "var", field.var }, { "kind", field.kind }, { "value", value },
-      { "label", field.label } })
 end
 
 function words.config(ctx)
@@ -207,9 +176,7 @@ function words.config(ctx)
       return ok and 0, why
     end
     for _, field in ipairs(form.fields) do
-      if field.var and field.kind ~= "hidden" and field.kind ~= "fixed" then
-        show_field(ctx, field, form.values[field.var])
-      end
+      if forms.is_asked(field) then forms.show(ctx, field, form.values[field.var]) end
     end
     return 0
   end)

@@ -106,6 +106,23 @@ spec.commands = {
       { "file", "f", "FILE", "with send: read the text from FILE", kind = "file" },
       { "subject", false, "TEXT", "with send: the message's subject" },
     } },
+  { name = "command", summary = "what an address does by ad-hoc commands", usage = "JID [NODE [VAR=VALUE...]]", min = 1,
+    max = HUGE, kinds = { "jid" }, options = {}, text = {
+      "Without NODE, the commands that JID has for us are listed. admin:add-user and the like are those of XEP-0133 "
+      .. "for who administrates a server. On a terminal it asks for what isn't given; else what must be there and "
+      .. "isn't ends it, with status 9. A secret is never taken from a command's words: - has lines VAR=VALUE read "
+      .. "from standard input. The status is 1 when the command says that it has failed.",
+    } },
+  { name = "blocking", summary = "whom the server keeps away", usage = "[WORD [JID...]]", min = 0, max = HUGE,
+    kinds = { "jid" }, words = {
+      { "list", "", "all of them (what is done without a word)" },
+      { "add", "JID...", "block them; a domain stands for all that is in it" },
+      { "remove", "JID...", "block them no longer" },
+      { "report", "JID [TEXT]", "block it, and tell the server's people why" },
+    }, options = {
+      { "all", false, false, "with remove: all of them" },
+      { "abuse", false, false, "with report: it is abuse, not spam" },
+    } },
   { name = "check", summary = "is all well: for Nagios and Prometheus", usage = "[JID|DOMAIN]", min = 0, max = 1,
     kinds = { "jid" }, usage_status = 3, options = {
       { "warning", "w", "SECONDS", "a step that takes longer is a WARNING (1)", kind = "seconds" },
