@@ -174,13 +174,8 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # process closes its Lua state.
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
-<<<<<<< /tmp/tmpd4un6hj2/o
-NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,bench build chat_live cmd_certificate cmd_live expat memory muc_live \
-  muc_soak presence_live pubsub_live rock roster_live secrets)
-=======
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench build chat_live cmd_certificate cmd_live command_live \
-  expat memory muc_live muc_soak presence_live rock roster_live secrets)
->>>>>>> /tmp/tmpd4un6hj2/t
+  expat memory muc_live muc_soak presence_live pubsub_live rock roster_live secrets)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs

@@ -191,6 +191,23 @@ describe("bookmarks", function()
     assert.equal("whitelist", account.nodes[NODE].config["pubsub#access_model"])
   end))
 
+  it("have our other clients told of what is taken out", testing.around(function(t)
+    local account = t:pubsub(nil, COMPAT)
+    t:on({ "iq", { type = "set" }, { "pubsub", {}, { "publish" } } }, function()
+      account:node(NODE, { access_model = "whitelist", max_items = "max", notify_retract = false })
+      return { "pubsub", { xmlns = "http://jabber.org/protocol/pubsub" } }
+    end)
+    local b = use(t)
+    assert.same({ true }, task(t, function() return b:set(TEA) end))
+    assert.equal("1", account.nodes[NODE].config["pubsub#notify_retract"])
+    account.nodes[NODE].config["pubsub#notify_retract"] = "0" -- in a new session it is looked at again
+    t:ack()
+    t:reconnect { new = true }
+    t:advance(1)
+    t:sent()
+    assert.equal("1", account.nodes[NODE].config["pubsub#notify_retract"])
+  end))
+
   it("are never put into one that can't be set right", testing.around(function(t)
     local account = t:pubsub(nil, COMPAT)
     account:node(NODE, { access_model = "open" })
@@ -229,6 +246,13 @@ describe("bookmarks", function()
     assert.same({ true }, task(t, function() return b:remove(COFFEE) end))
     assert.equal(4, #stored[3])
     assert.equal(1, #account.nodes[NODE].items)
+    account.nodes[NODE].items, stored = {}, legacy() -- and by another client, of which nothing but this is told
+    t:receive { "message", { from = "mallory@evil.example" }, { "event", { xmlns = EVENT },
+      { "items", { node = STORAGE }, { "item", { id = "current" } } } } }
+    assert.same({ TEA }, listed(b))
+    t:receive { "message", { from = ME }, { "event", { xmlns = EVENT },
+      { "items", { node = STORAGE }, { "item", { id = "current" } } } } }
+    assert.same({}, listed(b))
   end))
 
   it("are in private storage alone, where nothing can be published for ourselves alone", testing.around(function(t)

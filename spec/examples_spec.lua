@@ -284,6 +284,31 @@ server.each(function(s)
     end)
   end)
 
+  describe("pubsub.lua", function()
+    it("makes a node, publishes, and shows what others publish", function()
+      local pubsub = require "xmpp.pubsub"
+      local alice = login "alice"
+      local service = "pubsub." .. s.domain
+      local line, pipe, pid = start(s, "pubsub", { "alice@xmpp.test", "alicepw", "-", "notes", "first" })
+      finally(function() pipe:close() end)
+      finally(function() os.execute("kill " .. pid) end)
+      assert.equal("listening to notes", line)
+      assert.matches("^item %S+: first$", pipe:read "*l")
+      assert(pubsub.publish(alice, service, "notes", { "note", { xmlns = "urn:x" }, "second" }, { id = "2" }))
+      assert.equal("item 2: second", pipe:read "*l")
+      local other, other_pipe, other_pid = start(s, "pubsub", { "alice@xmpp.test", "alicepw", service, "notes" })
+      os.execute("kill " .. other_pid)
+      other_pipe:close()
+      assert.matches("^%a+ %S+: %a+$", other) -- a service may tell of the last one as well
+      alice:stop()
+    end)
+
+    it("tells how it is used", function()
+      assert.same({ "usage: examples/pubsub.lua JID PASSWORD SERVICE NODE\n", 2 }, { run(s, "pubsub",
+        { "alice@xmpp.test", "alicepw" }) })
+    end)
+  end)
+
   describe("component.lua", function()
     it("answers questions, and refuses what it does not know", function()
       local line, pipe, pid = start(s, "component", { s.host, s.component_port, s.component, s.secret })

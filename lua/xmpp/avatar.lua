@@ -61,13 +61,16 @@ local function look_at(bytes, opts)
   return is or { type = opts.type }
 end
 
--- For those who look at vCards, where the server doesn't do it.
+-- For those who look at vCards and presences: the vCard, where the server doesn't do it; and our presence again, since
+-- not every server that does puts the hash into what it has handed on already.
 local function show(conn, photo, id, timeout)
   local st = ext.of(conn, M)
-  if not st or not st.active then return true end
-  local ok, err = vcard.put(conn, assert(vcard_form.changes { photo = photo }), timeout)
-  if not ok then return nil, err end
-  st.hash, st.known = id, true
+  if not st then return true end
+  if st.active then
+    local ok, err = vcard.put(conn, assert(vcard_form.changes { photo = photo }), timeout)
+    if not ok then return nil, err end
+    st.hash, st.known = id, true
+  end
   local last = presence.last(conn)
   if last then return presence.set(conn, last) end
   return true

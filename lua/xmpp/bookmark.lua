@@ -13,6 +13,7 @@
 -- A program that has options for xmpp.muc uses that first: with autojoin this does.
 
 local core = require "xmpp.load"
+local events = require "xmpp.pubsub.event"
 local ext = require "xmpp.ext"
 local guard = require "xmpp.guard"
 local items = require "xmpp.bookmark.item"
@@ -29,13 +30,13 @@ local M = { name = "bookmark", needs = { pep }, events = { "added", "changed", "
 local NODE = items.BOOKMARKS
 local COMPAT = { NODE .. "#compat", NODE .. "#compat-pep" }
 local MOST = 1000
-local CONFIG = { ["pubsub#access_model"] = "whitelist" }
+local ACCESS, RETRACTS = "pubsub#access_model", "pubsub#notify_retract"
 
 local b = M.methods
 
 -- What goes with a handle and isn't for its readers. ids: address -> the item's id, as it is at the server; rest:
--- address -> what a bookmark has besides; modern: XEP-0402 can be had; mirror: XEP-0048 is to be kept as well; n: how
--- many there are.
+-- address -> what a bookmark has besides; modern: XEP-0402 can be had; mirror: XEP-0048 is to be kept as well;
+-- is_right: how the node is set has been looked at in this session; n: how many there are.
 local function own_of(st) return getmetatable(st).own end
 
 local function connection(st)
@@ -119,12 +120,16 @@ end
 
 local function is_missing(err) return err.layer == "stanza" and err.condition == "item-not-found" end
 
--- Sees to it that the node is for ourselves alone.
-local function close_node(conn)
+-- Sees to it that the node is for ourselves alone, and that our other clients are told of what is taken out of it,
+-- which ejabberd doesn't do by itself.
+local function set_right(conn, own)
   local form, err = pubsub.configure(conn, nil, NODE)
   if not form then return nil, err end
-  if form.values["pubsub#access_model"] == "whitelist" then return true end
-  return pubsub.configure(conn, nil, NODE, CONFIG)
+  own.is_right = true
+  local wanted = { [ACCESS] = form.values[ACCESS] ~= "whitelist" and "whitelist" or nil }
+  if form.values[RETRACTS] == false then wanted[RETRACTS] = true end
+  if not next(wanted) then return true end
+  return pubsub.configure(conn, nil, NODE, wanted)
 end
 
 local function add_found(found, item)
@@ -134,12 +139,13 @@ local function add_found(found, item)
   found[jid] = { entry = entry, id = item.id, rest = rest }
 end
 
-local function fetch_modern(st, conn, found)
+local function fetch_modern(st, conn, own, found)
+  own.is_right = nil
   local list, err = pep.items(conn, nil, NODE)
   if not list then return is_missing(err) or nil, err end
   for _, item in ipairs(list) do add_found(found, item) end
-  local closed, why = close_node(conn)
-  if not closed then st:emit("error", why) end
+  local ok, why = set_right(conn, own)
+  if not ok then st:emit("error", why) end
   return true
 end
 
@@ -168,13 +174,29 @@ local function fetch(st, conn, own)
   local found, waiting = {}, {}
   own.waiting = waiting
   local ok, err = look(conn, own)
-  if ok and own.modern then ok, err = fetch_modern(st, conn, found) end
+  if ok and own.modern then ok, err = fetch_modern(st, conn, own, found) end
   if ok and own.mirror then ok, err = fetch_legacy(conn, found, not own.modern) end
   if own.waiting ~= waiting or own.gone then return nil end -- of a session that is over
   own.waiting = nil
   if ok then replace(st, conn, found) end
   for _, event in ipairs(waiting) do hear(st, conn, event) end
   return ok, err
+end
+
+-- What is kept in the old way has changed, by an event of our account's own node. (ejabberd before 24 tells of what is
+-- taken out in no other way.)
+local function hear_legacy(st, conn)
+  local own = own_of(st)
+  if not own.mirror or not own.synced then return end
+  if own.fetching then
+    own.fetching = "again"
+    return
+  end
+  repeat
+    own.fetching = true
+    fetch(st, conn, own)
+  until own.fetching ~= "again"
+  own.fetching = nil
 end
 
 -- Methods
@@ -202,6 +224,7 @@ local function store(conn, own, jid, entry)
   if own.modern and entry then
     ok, err = pep.publish(conn, NODE, items.payload(entry, own.rest[jid]), { id = own.ids[jid] or jid,
       access = "whitelist", persist = true, max = "max", send_last = "never", fix = true })
+    if ok and not own.is_right then set_right(conn, own) end -- it has been made by that
   elseif own.modern then
     ok, err = pep.retract(conn, NODE, own.ids[jid] or jid)
     if not ok and own.mirror and is_missing(err) then ok = true end
@@ -265,6 +288,20 @@ end
 
 local OPTIONS = { autojoin = "boolean", on_room = "function", nick = "string", max = "number" }
 
+local function nobody() return false end
+
+local function listen(st, conn, own)
+  local function f(hears)
+    return function(event)
+      local c = own.link[1]
+      if c and not own.gone then hears(st, c, event) end
+    end
+  end
+  local hears = f(hear)
+  own.offs = { pep.watch(conn, NODE, function(_, _, _, event) hears(event) end, { from = "self" }),
+    events.listen(conn, { node = items.STORAGE, trusts = nobody, f = f(hear_legacy) }) }
+end
+
 function M.start(st, conn, opts)
   for name, v in pairs(opts) do
     if not OPTIONS[name] then error(("there is no option '%s'"):format(core.shown(tostring(name))), 0) end
@@ -278,10 +315,7 @@ function M.start(st, conn, opts)
   function own.autojoins(jid) return st.list[jid] ~= nil and st.list[jid].autojoin end
   getmetatable(st).own, st.list = own, {}
   if own.autojoin then joining.use(conn) end
-  own.off = pep.watch(conn, NODE, function(_, _, _, event)
-    local c = own.link[1]
-    if c and not own.gone then hear(st, c, event) end
-  end, { from = "self" })
+  listen(st, conn, own)
 end
 
 local function settle(own, ok, err)
@@ -303,7 +337,7 @@ function M.stop(st)
   local own = own_of(st)
   own.gone = core.error { layer = "closed", condition = "closed", retry = false,
     text = "bookmarks aren't used any more" }
-  own.off()
+  for _, off in ipairs(own.offs) do off() end
   own.queue, own.wanted = {}, {}
   settle(own, nil, own.gone)
 end

@@ -8,7 +8,7 @@ TEXT and RETRACT=NODE ID for what it is told of; AVATAR=ADDRESS ID TYPE HASH whe
 hash of the bytes that it has fetched; NONE=ADDRESS when he has none. Its standard input has lines:
 
     subscribe SERVICE NODE     publish SERVICE NODE ID TEXT     items SERVICE NODE     avatar HEX     clear
-    subscription JID
+    presence
 
 and DONE=WORD is printed when it has done that. Ends when its standard input does."""
 import asyncio
@@ -92,8 +92,8 @@ class Client(ClientXMPP):
                                                        "bytes": len(data)}])
             elif word == "clear":
                 await avatar.stop()
-            elif word == "subscription":
-                self.send_presence_subscription(rest[0])
+            elif word == "presence":
+                self.send_presence()
             tell("DONE", word)
         except XMPPError as error:
             tell("REFUSED", "%s %s" % (word, error.condition))

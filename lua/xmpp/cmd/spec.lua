@@ -123,6 +123,56 @@ spec.commands = {
       { "all", false, false, "with remove: all of them" },
       { "abuse", false, false, "with report: it is abuse, not spam" },
     } },
+  { name = "pubsub", summary = "nodes of a service, or of an account", usage = "WORD [NODE [ITEM]]", min = 1,
+    max = HUGE, words = {
+      { "get", "NODE [ITEM]", "what is in it, an item a line" },
+      { "publish", "NODE [ITEM]", "put one element into it, from standard input" },
+      { "retract", "NODE ITEM", "take one out" },
+      { "nodes", "[NODE]", "the nodes that there are" },
+      { "create", "NODE [VAR=VALUE...]", "make one" },
+      { "config", "NODE [VAR=VALUE...]", "how it is set, or set it" },
+      { "delete", "NODE", "delete it" },
+      { "subscribe", "NODE", "show what comes into it" },
+      { "unsubscribe", "NODE", "end that" },
+    }, options = {
+      { "service", false, "JID", "the service, or somebody's account (the server's service)", kind = "jid" },
+      { "pep", false, false, "the account's own nodes" },
+      { "count", "n", "N", "with get: the last N; with subscribe: end after N", kind = "count" },
+      { "within", "W", "SECONDS", "with subscribe: end after so long, with status 8", kind = "seconds" },
+      { "file", "f", "FILE", "with publish: read the element from FILE", kind = "file" },
+      { "access", false, "MODEL", "with publish: only into a node for these", kind = "choice",
+        choices = { "open", "presence", "roster", "authorize", "whitelist" } },
+      { "fix", false, false, "with publish --access: set a node so that is otherwise" },
+    }, text = {
+      "With --access a node that is set otherwise is an error, and nothing is published; whitelist is for the account "
+      .. "alone. A subscription stays at the service when the command has ended: unsubscribe ends it.",
+    } },
+  { name = "avatar", summary = "an account's picture", usage = "WORD [JID|FILE]", min = 1, max = 2, words = {
+      { "get", "[JID]", "write it to standard output, or into a file" },
+      { "set", "[FILE]", "publish a PNG, from standard input if there is no FILE" },
+      { "clear", "", "have none" },
+    }, options = {
+      { "output", "o", "FILE", "with get: write it there", kind = "file" },
+      { "type", false, "TYPE", "with set: it is no PNG, but image/jpeg and the like" },
+      { "access", false, "MODEL", "with set: who may see it (as it is)", kind = "choice",
+        choices = { "open", "presence", "roster", "whitelist" } },
+    } },
+  { name = "vcard", summary = "what somebody tells of himself", usage = "WORD [JID|VAR=VALUE...]", min = 1, max = HUGE,
+    words = {
+      { "get", "[JID]", "the account's own, or somebody's" },
+      { "set", "VAR=VALUE...", "change these: fn, n.given, nickname, email, tel, org, url, photo=FILE; VAR=: none" },
+    }, options = {} },
+  { name = "bookmark", summary = "the rooms that the account keeps", usage = "[WORD [ROOM]]", min = 0, max = 2,
+    words = {
+      { "list", "", "all of them (what is done without a word); * is joined by itself" },
+      { "add", "ROOM", "keep one, or change what is kept of it" },
+      { "remove", "ROOM", "keep it no longer" },
+    }, options = {
+      { "name", false, "NAME", "with add: what it is called" },
+      { "nick", false, "NICK", "with add: the name in it" },
+      { "autojoin", false, false, "with add: clients join it by themselves" },
+      { "no-autojoin", false, false, "with add: they don't" },
+    } },
   { name = "check", summary = "is all well: for Nagios and Prometheus", usage = "[JID|DOMAIN]", min = 0, max = 1,
     kinds = { "jid" }, usage_status = 3, options = {
       { "warning", "w", "SECONDS", "a step that takes longer is a WARNING (1)", kind = "seconds" },

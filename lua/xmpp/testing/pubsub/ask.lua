@@ -8,7 +8,8 @@ local xexpr = require "xmpp.xexpr"
 local M = {}
 
 local PUBSUB, OWNER, DATA, RSM = nodes.PUBSUB, nodes.OWNER, nodes.DATA, "http://jabber.org/protocol/rsm"
-local KINDS = { ["pubsub#persist_items"] = "boolean", ["pubsub#deliver_payloads"] = "boolean" }
+local KINDS = { ["pubsub#persist_items"] = "boolean", ["pubsub#deliver_payloads"] = "boolean",
+  ["pubsub#notify_retract"] = "boolean" }
 
 local function pubsub(xmlns, ...) return { "pubsub", { xmlns = xmlns }, ... } end
 

@@ -1,0 +1,60 @@
+-- input: what a subcommand reads: a file, or standard input; as bytes or as one element.
+
+local exit = require "xmpp.cmd.exit"
+
+local M = {}
+
+local MOST_XML = 4 * 1024 * 1024
+
+--- The bytes of a file, "-" or nil: of standard input.
+---@param path string?
+---@param most integer
+---@return string
+function M.bytes(ctx, path, most)
+  local reader = ctx.world.input
+  if path and path ~= "-" then
+    local fd, why = ctx.world.open(path)
+    if not fd then exit.raise("input", "unreadable", ("%s can't be read: %s"):format(path, tostring(why))) end
+    if type(fd) == "table" then return fd.text end -- a test's
+    reader = require "xmpp.cmd.world".reader(fd)
+  elseif ctx.world.is_tty(0) then
+    ctx:note "give what is to be sent, and Ctrl-D behind it"
+  end
+  local bytes = reader:all(most)
+  if not bytes then exit.raise("input", "too-large", ("the input has more than %d bytes"):format(most)) end
+  if bytes == "" then exit.raise("input", "empty", "there is nothing to send: the input is empty") end
+  return bytes
+end
+
+--- The element that it holds.
+---@param path string?
+---@return xmpp.Element
+function M.element(ctx, path)
+  local text = M.bytes(ctx, path, MOST_XML):gsub("^%s*<%?xml.-%?>", "")
+  local x, err = require "xmpp.xexpr".from_xml((text:gsub("^%s+", ""):gsub("%s+$", "")))
+  if not x then exit.raise("input", "not-well-formed", "the input is no XML element: " .. tostring(err.text)) end
+  return x
+end
+
+--- "VAR=VALUE" words from the argument `first` on: { { var, value }... }.
+---@param first integer
+---@return { [1]: string, [2]: string }[]
+function M.pairs(ctx, first)
+  local out = {}
+  for i = first, #ctx.args do
+    local var, text = ctx.args[i]:match "^([^=]+)=(.*)$"
+    if not var then
+      exit.raise("usage", "bad-value", ("VAR=VALUE expected, got '%s'"):format(ctx.args[i]))
+    end
+    out[#out + 1] = { var, text }
+  end
+  return out
+end
+
+--- Raises where a word has no such argument.
+function M.need(ctx, at, name)
+  if ctx.args[at] then return ctx.args[at] end
+  exit.raise("usage", "missing", ("usage: xmpp %s %s %s"):format(ctx.command.name, ctx.args[1], name))
+end
+
+return M
