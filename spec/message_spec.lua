@@ -115,6 +115,16 @@ describe("a message", function()
     assert.equal(link, m.url)
   end)
 
+  it("says what its sender does (XEP-0245)", function()
+    local function action(text) return (read({}, body(text))).action end
+    assert.equal("waves\nand goes", action "/me waves\nand goes")
+    assert.equal("", action "/me ")
+    for _, text in ipairs { "/me", "/menu", " /me waves", "/ME waves", "/me's", "he said /me waves" } do
+      assert.is_nil(action(text))
+    end
+    assert.equal("/me waves", (read({}, body "/me waves")).text)
+  end)
+
   it("says what it is encrypted by", function()
     local function by(attrs) attrs.xmlns = "urn:xmpp:eme:0" return (read({}, { "encryption", attrs })).encrypted end
     assert.equal("omemo", by { namespace = "eu.siacs.conversations.axolotl", name = "Something" })

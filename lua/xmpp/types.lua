@@ -244,6 +244,7 @@ function Jid:with_resource(resource) end
 ---@field direction "in"|"out" out: another client of our account has sent it
 ---@field text string? for a person, without what is there for clients that know less (XEP-0428)
 ---@field lang string? the text's language
+---@field action string? what its sender does: the text behind "/me " (XEP-0245)
 ---@field subject string?
 ---@field stamp number? when it was said, seconds since 1970, if it was delayed; whoever delayed it says so
 ---@field delayed boolean?

@@ -201,6 +201,7 @@ end
 
 local function read_texts(m, stanza, lang, known)
   m.text, m.lang = text_of(stanza, "body", lang, known)
+  m.action = m.text and m.text:match "^/me (.*)$" -- XEP-0245 3
   m.subject = text_of(stanza, "subject", lang, known)
   m.url = read_url(stanza, m.text)
 end

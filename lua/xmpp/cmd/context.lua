@@ -59,6 +59,13 @@ function Context:name(text)
   return require "xmpp.cmd.output".colored(text)
 end
 
+--- What somebody says, or does, if it begins with "/me " (XEP-0245); `who` as it is shown.
+function Context.says(_, who, text)
+  local action = text:match "^/me (.*)$"
+  if action then return ("* %s %s"):format(who, escape.lines(action, (" "):rep(9))) end
+  return ("%s: %s"):format(who, escape.lines(text, (" "):rep(9)))
+end
+
 --- Emphasis: ink is a number of ANSI's ("1" bold, "2" faint, "31" red).
 function Context:ink(ink, text)
   return self.color and ("\27[%sm%s\27[0m"):format(ink, text) or text

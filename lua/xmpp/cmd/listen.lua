@@ -30,8 +30,8 @@ local function show_message(ctx, x, is_own, is_delayed)
   local text, from = xexpr.text(x, "body"), x[2].from or ctx.bare
   if not text or xexpr.is_error(x) or not is_from(ctx, from) then return end
   local time = time_of(x)
-  local line = ("%s %s%s: %s"):format(ctx:ink("2", time:match "T(%d%d:%d%d:%d%d)"), ctx:name(from),
-    is_own and x[2].to and " to " .. ctx:name(x[2].to) or "", escape.lines(text, (" "):rep(9)))
+  local who = ctx:name(from) .. (is_own and x[2].to and " to " .. ctx:name(x[2].to) or "")
+  local line = ("%s %s"):format(ctx:ink("2", time:match "T(%d%d:%d%d:%d%d)"), ctx:says(who, text))
   ctx:say(line, { { "type", "message" }, { "from", from }, { "to", x[2].to }, { "id", x[2].id }, { "kind", x[2].type },
     { "time", time }, { "subject", xexpr.text(x, "subject") }, { "body", text }, { "delayed", is_delayed },
     { "own", is_own }, { "stanza", ctx.verbose and x or nil } })

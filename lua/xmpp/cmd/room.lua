@@ -1,7 +1,6 @@
 -- room: what `send --room`, `listen --room` and `muc` have in common: entering rooms, and what is shown of them.
 
 local config = require "xmpp.cmd.config"
-local escape = require "xmpp.cmd.escape"
 local exit = require "xmpp.cmd.exit"
 
 local M = {}
@@ -123,8 +122,8 @@ function M.show(ctx, room, m)
   if not m.text then return false end
   local time = stamp(m.stamp or require "xmpp.cmd.clock"())
   local who = m.nick or m.from:match "/(.*)$" or m.from
-  local line = ("%s %s %s: %s"):format(ctx:ink("2", time:match "T(%d%d:%d%d:%d%d)"), ctx:name(room.jid), ctx:name(who),
-    escape.lines(m.text, (" "):rep(9)))
+  local line = ("%s %s %s"):format(ctx:ink("2", time:match "T(%d%d:%d%d:%d%d)"), ctx:name(room.jid),
+    ctx:says(ctx:name(who), m.text))
   ctx:say(line, { { "type", "message" }, { "from", room.jid .. "/" .. who }, { "to", m.to }, { "id", m.id },
     { "kind", "groupchat" }, { "time", time }, { "subject", m.subject }, { "body", m.text },
     { "delayed", m.history == true or m.delayed == true }, { "own", m.own == true } })
