@@ -126,6 +126,8 @@ server.each(function(s)
     assert.equal(id, hear(bob, "retracted").retracts)
     settle(bob)
     assert.same({}, bob.heard.message)
+    alice.c:send(bob.bare, "/me waves")
+    assert.equal("waves", hear(bob, "message").action)
   end)
 
   it("hears that what was sent came back", function()
