@@ -2,6 +2,8 @@
 
 #include <curl/curl.h>
 #include <fcntl.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +18,7 @@ enum {
   MOST_HEADS = 64 * 1024,
   CHANGES_EACH = 16, /* of descriptors, that one transfer may ask for between two looks */
   DIAL_TEXT = 64,
+  LONGEST_HOST = 255,
 };
 
 typedef struct bytes {
@@ -49,7 +52,8 @@ struct xh_transfer {
   int64_t size, sent;
   bool ended, paused, done;
   bool has_heads; /* all of the headers, with the empty line behind them */
-  bool insecure, checks_address, has_friend;
+  bool checks_address, has_friend;
+  char host[LONGEST_HOST + 1]; /* whom the certificate must be for: as in the URL, without brackets and a last dot */
   struct sockaddr_storage friend_address;
   CURLcode code;
   const char *fault; /* what is wrong where libcurl only knows that a callback refused: a condition */
@@ -179,26 +183,23 @@ static int on_seek(void *arg, curl_off_t to, int origin) {
   return CURL_SEEKFUNC_FAIL;
 }
 
-#if LIBCURL_VERSION_NUM >= 0x075000
-/* Before the first byte of the request: a certificate without a subjectAltName, which libcurl would take by its common name,
- * is for nobody (RFC 9525 2, as for a stream). Where libcurl's TLS tells nothing of extensions its own rule stands. */
-static int on_connected(void *arg, char *there, char *here, int there_port, int here_port) {
-  xh_transfer *t = arg;
-  struct curl_certinfo *all = NULL;
-  const struct curl_slist *line;
-  bool extended = false;
-  (void)there, (void)here, (void)there_port, (void)here_port;
-  if (t->insecure || curl_easy_getinfo(t->easy, CURLINFO_CERTINFO, &all) != CURLE_OK || !all || all->num_of_certs == 0)
-    return CURL_PREREQFUNC_OK;
-  for (line = all->certinfo[0]; line; line = line->next) {
-    if (strncmp(line->data, "X509v3 Subject Alternative Name:", 32) == 0) return CURL_PREREQFUNC_OK;
-    if (strncmp(line->data, "Subject:", 8) == 0) extended = true;
-  }
-  if (!extended) return CURL_PREREQFUNC_OK;
-  t->fault = "certificate";
-  return CURL_PREREQFUNC_ABORT;
+/* A certificate without a subjectAltName, which libcurl would take by its common name, is for nobody (RFC 9525 2, as for a
+ * stream): OpenSSL is told so before it looks at one. */
+static CURLcode on_tls(CURL *easy, void *context, void *arg) {
+  const xh_transfer *t = arg;
+  X509_VERIFY_PARAM *p = SSL_CTX_get0_param(context);
+  (void)easy;
+  X509_VERIFY_PARAM_set_hostflags(p, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  if (X509_VERIFY_PARAM_set1_ip_asc(p, t->host) == 1) return CURLE_OK;
+  return X509_VERIFY_PARAM_set1_host(p, t->host, 0) == 1 ? CURLE_OK : CURLE_OUT_OF_MEMORY;
 }
-#endif
+
+/* Is libcurl's TLS the OpenSSL that we are linked with? Else its own rule stands. */
+static bool is_openssl(void) {
+  const curl_version_info_data *v = curl_version_info(CURLVERSION_NOW);
+  return v->ssl_version && strncmp(v->ssl_version, "OpenSSL/", 8) == 0 &&
+         strtoul(v->ssl_version + 8, NULL, 10) == OPENSSL_VERSION_NUMBER >> 28;
+}
 
 /* A multi. */
 
@@ -337,10 +338,6 @@ static bool set_calls(xh_transfer *t) {
   SET(CURLOPT_READFUNCTION, on_read);
   SET(CURLOPT_READDATA, t);
   SET(CURLOPT_SEEKFUNCTION, on_seek);
-#if LIBCURL_VERSION_NUM >= 0x075000
-  SET(CURLOPT_PREREQFUNCTION, on_connected);
-  SET(CURLOPT_PREREQDATA, t);
-#endif
 #if LIBCURL_VERSION_NUM >= 0x075700
   SET(CURLOPT_QUICK_EXIT, 1L); /* who gives up doesn't wait for a name server */
 #endif
@@ -375,7 +372,10 @@ static bool set_trust(xh_transfer *t, const xh_request *r) {
   SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
   SET(CURLOPT_SSL_VERIFYPEER, r->insecure ? 0L : 1L);
   SET(CURLOPT_SSL_VERIFYHOST, r->insecure ? 0L : 2L);
-  SET(CURLOPT_CERTINFO, 1L);
+  if (!r->insecure && is_openssl() && !(r->proxy && strncmp(r->proxy, "https:", 6) == 0)) { /* whose is another context */
+    SET(CURLOPT_SSL_CTX_FUNCTION, on_tls);
+    SET(CURLOPT_SSL_CTX_DATA, t);
+  }
   if (r->ca_file || r->ca_dir) {
     SET(CURLOPT_CAINFO, r->ca_file);
     SET(CURLOPT_CAPATH, r->ca_dir);
@@ -425,6 +425,20 @@ static bool has_part(CURLU *url, CURLUPart part, const char *value) {
   return yes;
 }
 
+static bool read_host(xh_transfer *t) {
+  char *text = NULL;
+  size_t n, skip;
+  bool fits;
+  if (curl_url_get(t->url, CURLUPART_HOST, &text, 0) != CURLUE_OK) return false;
+  skip = text[0] == '[';
+  n = strcspn(text + skip, "]");
+  if (n > 0 && text[skip + n - 1] == '.') n--;
+  fits = n > 0 && n <= LONGEST_HOST;
+  if (fits) memcpy(t->host, text + skip, n);
+  curl_free(text);
+  return fits;
+}
+
 /* The URL as libcurl reads it, which is the one that it goes to. NULL: it is fine. */
 static const char *read_url(xh_transfer *t, const xh_request *r) {
   t->url = curl_url();
@@ -432,6 +446,7 @@ static const char *read_url(xh_transfer *t, const xh_request *r) {
   if (curl_url_set(t->url, CURLUPART_URL, r->url, 0) != CURLUE_OK) return "it is no URL";
   if (has_part(t->url, CURLUPART_USER, NULL) || has_part(t->url, CURLUPART_PASSWORD, NULL))
     return "it has a user in it: give a header";
+  if (!read_host(t)) return "it has no host";
   if (has_part(t->url, CURLUPART_SCHEME, "https")) return NULL;
   return r->http && has_part(t->url, CURLUPART_SCHEME, "http") ? NULL : "it is not for https";
 }
@@ -465,7 +480,6 @@ xh_transfer *xh_begin(xh_multi *m, const xh_request *r, const char **why) {
   *why = NULL;
   if (!t) return NULL;
   t->size = r->size;
-  t->insecure = r->insecure;
   t->checks_address = r->is_public && !r->proxy; /* a proxy's address is the program's own word */
   t->has_friend = r->but && xh_address_read(r->but, &t->friend_address);
   t->heads.most = MOST_HEADS;
@@ -541,7 +555,6 @@ static const struct {
     {"forbidden-address", "it has no address but ones that are not public"},
     {"short-body", "there were fewer bytes than was said"},
     {"too-large", "the answer is too large"},
-    {"certificate", "the certificate has no subjectAltName"},
     {"closed", "libcurl has been closed"},
 };
 

@@ -176,16 +176,41 @@ local function outcome(self, transfer)
   return { status = status, headers = headers_of(lines), body = body }
 end
 
--- The one end of a request. Whoever waits goes on.
-local function finish(self, answer, err)
-  if self.over then return end
-  self.over, self.answer, self.err = true, answer, err
+-- Whoever waits goes on. For want of memory it raises; then the fallback tries again.
+local function wake(self)
+  if self.box.list then waiting.wake(self.box) end
+  if self.fallback then self.fallback:cancel() end
+end
+
+-- The wire is left alone from here on.
+local function stop(self)
+  if self.over then return false end
+  self.over = true
   if self.t then multi.cancel(self.t) end
-  if self.box and not self.box.done then waiting.wake(self.box) end
+  return true
+end
+
+-- The one end of a request.
+local function finish(self, answer, err)
+  if not stop(self) then return end
+  self.answer, self.err = answer, err
+  wake(self)
 end
 
 local function cancel(self, text)
-  finish(self, nil, failure_at(self.o.url, "cancelled", text))
+  if not stop(self) then return end
+  self.err = failure_at(self.o.url, "cancelled", text)
+  wake(self)
+end
+
+local function end_late(self)
+  if stop(self) then self.err = failure_at(self.o.url, "timeout", "gave up waiting for it") end
+  wake(self)
+end
+
+-- What ends it where nothing else has, as memory had run out: until somebody has been told.
+local function fall_back(self)
+  if not pcall(end_late, self) then core.timer(1, function() fall_back(self) end) end
 end
 
 -- The program's functions
@@ -199,7 +224,7 @@ local function tell_progress(self, moved)
   self.telling = true
   local ok, waits, answer = guard.begin(function()
     local go_on = f(moved, self.size)
-    self.telling = nil
+    self.telling = false
     return go_on
   end)
   if not ok then
@@ -264,23 +289,33 @@ local function begin(self, request)
   return nil, failure_at(self.o.url, "bad-url", why)
 end
 
--- Waits for its end. A coroutine that is closed meanwhile cancels it.
-local function await(self, seconds)
-  local box, list = waiting.box(), {}
-  self.box = box
-  function box.give_up()
+-- Each slot is there from the start, so that what is noted later takes no memory.
+local function new(o)
+  return { o = o, size = o.body ~= nil and size_of(o) or nil, box = false, waiters = false, fallback = false, t = false,
+    over = false, answer = false, err = false, telling = false, given = false }
+end
+
+-- What is needed to wait is there before anything begins.
+local function prepare(self, seconds)
+  self.box = waiting.box()
+  self.waiters = {}
+  function self.box.give_up(box)
     waiting.leave(box)
-    cancel(self, "nobody waits for it any more")
+    stop(self)
+    if self.fallback then self.fallback:cancel() end
   end
+  self.fallback = core.timer(seconds, function() fall_back(self) end)
+end
+
+-- Waits for its end. A coroutine that is closed meanwhile cancels it.
+local function await(self)
   if not self.over then
-    local woken, err = waiting.wait_in(list, box, seconds, "an HTTP response")
-    if not woken and not self.over then
-      self.box = nil
-      finish(self, nil, err)
-    end
+    local woken, err = waiting.wait_in(self.waiters, self.box, nil, "an HTTP response")
+    if not woken then finish(self, nil, err) end
   end
-  self.box = nil
-  return self.answer, self.err
+  if self.fallback then self.fallback:cancel() end
+  if self.answer then return self.answer end
+  return nil, self.err
 end
 
 --- Makes a request and waits for the response, whatever its status. Redirects are not followed: they are responses. The
@@ -293,12 +328,16 @@ function M.request(o)
   check(o, 2)
   local lines = lines_of(o.headers, 2)
   waiting.check(2)
-  local self = { o = o, size = o.body ~= nil and size_of(o) or nil }
+  local self = new(o)
   local request = request_of(o, lines)
+  prepare(self, request.timeout + SPARE)
   local ok, err = begin(self, request)
-  if not ok then return nil, err end
+  if not ok then
+    self.fallback:cancel()
+    return nil, err
+  end
   if o.cancel then heed(self, o.cancel) end
-  return await(self, request.timeout + SPARE)
+  return await(self)
 end
 
 return M

@@ -20,11 +20,14 @@ local M = {}
 local act
 
 local function cancel_all(d)
-  for _, watch in pairs(d.watches) do watch:cancel() end
+  for _, watch in pairs(d.watches) do
+    if watch then watch:cancel() end
+  end
   if d.timer then d.timer:cancel() end
-  d.watches, d.timer = {}, nil
+  d.timer = false
 end
 
+-- Again, where memory ran out in the middle of it: who finds that it is closed does it once more.
 local function close(d)
   if shared.http == d then shared.http = nil end
   cancel_all(d)
@@ -35,6 +38,7 @@ local function watch_for(d, fd, events)
   if d.watches[fd] then d.watches[fd]:cancel() end
   d.watches[fd] = nil
   if events == "" then return end
+  d.watches[fd] = false -- room for what is watched, which must not be lost for want of memory
   d.watches[fd] = core.watch(fd, events, function(what) act(d, fd, what) end)
   if not d.watches[fd] then error("a descriptor of libcurl's can't be watched", 0) end
 end
@@ -43,8 +47,10 @@ local function set_timer(d)
   local is_new, seconds = d.multi:timeout()
   if not is_new then return end
   if d.timer then d.timer:cancel() end
-  d.timer = seconds and core.timer(seconds, function()
-    d.timer = nil
+  d.timer = false
+  if not seconds then return end
+  d.timer = core.timer(seconds, function()
+    d.timer = false
     act(d)
   end)
 end
@@ -98,7 +104,7 @@ local function checked(d)
 end
 
 function act(d, fd, what)
-  if shared.http ~= d then return end
+  if shared.http ~= d then return close(d) end
   local fine = d.multi:act(fd, what)
   checked(d)
   if not fine and shared.http == d then close(d) end
@@ -112,9 +118,28 @@ end
 --- Goes on with the body of `t`; "": that was all.
 function M.feed(t, bytes)
   if t.over then return end
-  t.asked = nil
+  t.asked = false
   t.transfer:feed(bytes)
   M.look()
+end
+
+local function begin(request, calls)
+  local http, why = load()
+  if not http then return nil, why end
+  local d = shared.http
+  if not d then
+    local m = http.multi()
+    if not m then return nil, "not enough memory" end
+    d = { multi = m, active = {}, watches = {}, timer = false }
+    shared.http = d
+  end
+  local transfer
+  transfer, why = d.multi:begin(request)
+  if not transfer then return nil, why or "not enough memory" end
+  local t = { transfer = transfer, calls = calls, sent = 0, received = 0, d = d, over = false, asked = false,
+    fault = false }
+  d.active[t] = true
+  return t
 end
 
 --- Begins a transfer.
@@ -123,36 +148,20 @@ end
 ---@return table? t
 ---@return string? why
 function M.begin(request, calls)
-  local http, why = load()
-  if not http then return nil, why end
-  local d = shared.http
-  if not d then
-    local m = http.multi()
-    if not m then return nil, "not enough memory" end
-    d = { multi = m, active = {}, watches = {} }
-    shared.http = d
-  end
-  local transfer
-  transfer, why = d.multi:begin(request)
-  if not transfer then
-    checked(d)
-    return nil, why or "not enough memory"
-  end
-  local t = { transfer = transfer, calls = calls, sent = 0, received = 0 }
-  d.active[t] = true
-  checked(d)
-  return t
+  local ok, t, why = pcall(begin, request, calls)
+  M.look()
+  if not ok then return nil, tostring(t) end
+  return t, why
 end
 
 --- It is over, and nobody is told.
 function M.cancel(t)
-  local d = shared.http
+  local d = t.d
   if t.over then return end
   t.over = true
   t.transfer:close()
-  if not d then return end
   d.active[t] = nil
-  checked(d)
+  if shared.http == d then checked(d) else close(d) end
 end
 
 return M

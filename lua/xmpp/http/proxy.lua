@@ -1,5 +1,5 @@
 -- proxy: which proxy the environment names for a URL, by libcurl's rules (https_proxy, HTTPS_PROXY, http_proxy,
--- all_proxy, ALL_PROXY, no_proxy, NO_PROXY). We decide and libcurl is told, since whose address is checked depends on it.
+-- all_proxy, ALL_PROXY, no_proxy, NO_PROXY). We decide and libcurl is told, as whose address is checked depends on it.
 
 local M = {}
 
