@@ -319,6 +319,35 @@ server.each(function(s)
     end)
   end)
 
+  describe("archive.lua", function()
+    it("shows what was said in the last day, both ways, with one person", function()
+      local alice, bob = login "alice", login("bob", "there")
+      for i = 1, 60 do -- more than a page
+        local from, to = alice, bob
+        if i % 3 == 0 then from, to = bob, alice end
+        from:send { "message", { to = to:jid():bare(), type = "chat" }, { "body", {}, "number " .. i } }
+        assert(from:ping(30)) -- so that they come in this order
+      end
+      alice:send { "message", { to = "carol@" .. s.domain, type = "chat" }, { "body", {}, "else" } }
+      assert(alice:flush(30))
+      alice:stop()
+      bob:stop()
+      local output, status = run(s, "archive", { "alice@xmpp.test", "alicepw", "bob@xmpp.test" })
+      assert.equal(0, status, output)
+      local n = 0
+      for line in output:gmatch "[^\n]+" do
+        if line:find("  number ", 1, true) then
+          n = n + 1
+          assert.matches(n % 3 == 0 and "^%d+%-%d+%-%d+T[%d:]+Z  bob@xmpp%.test/there  number " .. n .. "$" or
+            "^%d+%-%d+%-%d+T[%d:]+Z  %-> bob@xmpp%.test  number " .. n .. "$", line)
+        end
+      end
+      assert.equal(60, n)
+      assert.is_nil(output:find("else", 1, true))
+      assert.matches("archive: %d+ messages\n$", output)
+    end)
+  end)
+
   describe("gateway.lua", function()
     local has_socket, socket = pcall(require, "socket")
     if not has_socket then return pending "gateway.lua (this Lua has no luasocket)" end
