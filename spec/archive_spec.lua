@@ -346,7 +346,7 @@ describe("going through an archive", function()
       t.server:say_stanza(result("1", { id = "a", queryid = stanza[3][2].queryid }))
       return fin("a", "a")
     end)
-    assert.equal("1", all(t.conn))
+    assert.equal("1", all(t.conn, { err = error }))
     assert.equal(2, n)
   end))
 

@@ -344,6 +344,155 @@ server.each(function(s)
     end)
   end)
 
+  describe("archive.lua", function()
+    it("shows what was said in the last day, both ways, with one person", function()
+      local alice, bob = login "alice", login("bob", "there")
+      for i = 1, 60 do -- more than a page
+        local from, to = alice, bob
+        if i % 3 == 0 then from, to = bob, alice end
+        from:send { "message", { to = to:jid():bare(), type = "chat" }, { "body", {}, "number " .. i } }
+        assert(from:ping(30)) -- so that they come in this order
+      end
+      alice:send { "message", { to = "carol@" .. s.domain, type = "chat" }, { "body", {}, "else" } }
+      assert(alice:flush(30))
+      alice:stop()
+      bob:stop()
+      local output, status = run(s, "archive", { "alice@xmpp.test", "alicepw", "bob@xmpp.test" })
+      assert.equal(0, status, output)
+      local n = 0
+      for line in output:gmatch "[^\n]+" do
+        if line:find("  number ", 1, true) then
+          n = n + 1
+          assert.matches(n % 3 == 0 and "^%d+%-%d+%-%d+T[%d:]+Z  bob@xmpp%.test/there  number " .. n .. "$" or
+            "^%d+%-%d+%-%d+T[%d:]+Z  %-> bob@xmpp%.test  number " .. n .. "$", line)
+        end
+      end
+      assert.equal(60, n)
+      assert.is_nil(output:find("else", 1, true))
+      assert.matches("archive: %d+ messages\n$", output)
+    end)
+  end)
+
+  describe("gateway.lua", function()
+    local has_socket, socket = pcall(require, "socket")
+    if not has_socket then return pending "gateway.lua (this Lua has no luasocket)" end
+    local conns, server_end, irc, rest, heard
+
+    -- An IRC server of one channel, as far as the test says what it says.
+    local function read_irc()
+      if not irc then
+        irc = server_end:accept()
+        if irc then irc:settimeout(0) end
+        return
+      end
+      local line, _, part = irc:receive("*l", rest)
+      rest = part or ""
+      if line then heard[#heard + 1] = (line:gsub("\r$", "")) end
+      return line
+    end
+
+    local function turn_until(what, why)
+      local limit = os.time() + 40
+      while not what() do
+        assert(os.time() < limit, why)
+        repeat until not read_irc()
+        xmpp.step(0.02)
+      end
+    end
+
+    local function irc_hears(pattern)
+      turn_until(function()
+        for i, line in ipairs(heard) do
+          if line:find(pattern) then table.remove(heard, i) return true end
+        end
+      end, "IRC doesn't hear " .. pattern)
+    end
+
+    local function irc_says(line) assert(irc:send(line .. "\r\n")) end
+
+    before_each(function()
+      server_end = assert(socket.bind("127.0.0.1", 0))
+      server_end:settimeout(0)
+      conns, irc, rest, heard = {}, nil, "", {}
+    end)
+    after_each(function()
+      for _, conn in ipairs(conns) do conn:stop() end
+      if irc then irc:close() end
+      server_end:close()
+    end)
+
+    it("has a channel in a room, and a room in a channel", function()
+      local alice = login "alice"
+      conns[1] = alice
+      local jid = "irc-channel@conference." .. s.domain
+      local room = assert(muc.join(alice, jid, "alice", { create = "default" }))
+      local said = {}
+      room:on("message", function(m) said[#said + 1] = m.nick .. ": " .. m.text end)
+      local function room_hears(text)
+        turn_until(function()
+          for i, line in ipairs(said) do
+            if line == text then table.remove(said, i) return true end
+          end
+        end, "the room doesn't hear " .. text)
+      end
+      local function is_in(nick)
+        turn_until(function() return room.occupants[nick] end, nick .. " doesn't come")
+      end
+      local line, pipe, pid = start(s, "gateway", { s.host, s.component_port, s.component, s.secret, "127.0.0.1",
+        select(2, server_end:getsockname()), "#tea", jid })
+      finally(function() pipe:close() end)
+      finally(function() os.execute("kill " .. pid) end)
+      assert.equal("gateway: #tea is " .. jid, line)
+      irc_hears "^NICK xmpp%-bridge$"
+      irc_says ":irc.test 433 * xmpp-bridge :taken"
+      irc_hears "^NICK xmpp%-bridge_$"
+      irc_says ":irc.test 001 xmpp-bridge_ :welcome"
+      irc_hears "^JOIN #tea$"
+      irc_says ":xmpp-bridge_!b@h JOIN #tea"
+      irc_says ":irc.test 353 xmpp-bridge_ = #tea :xmpp-bridge_ @anna +alice"
+      is_in "anna"
+      is_in "alice[irc]" -- there is an alice in the room
+      is_in "xmpp-bridge"
+      irc_says "PING :x"
+      irc_hears "^PONG :x$"
+      irc_says ":anna!a@h PRIVMSG #tea :hello \0034,1red\3 <b>&amp;</b>"
+      room_hears "anna: hello red <b>&amp;</b>"
+      irc_says ":alice!a@h PRIVMSG #tea :\1ACTION waves gr\252n\1"
+      room_hears "alice[irc]: /me waves grün"
+      irc_says ":stranger!a@h PRIVMSG #tea :nobody"
+      irc_says ":anna!a@h PRIVMSG"
+      irc_says ":!a@h JOIN"
+      assert(room:say "hi\nQUIT :injected\r\nPRIVMSG x :y")
+      irc_hears "^PRIVMSG #tea :<alice> hi$"
+      irc_hears "^PRIVMSG #tea :QUIT :injected$"
+      irc_hears "^PRIVMSG #tea :PRIVMSG x :y$"
+      assert(room:say(("ä"):rep(250)))
+      irc_hears("^PRIVMSG #tea :<alice> " .. ("ä"):rep(196) .. "$")
+      irc_hears("^PRIVMSG #tea :" .. ("ä"):rep(54) .. "$")
+      alice:send { "message", { to = "anna@" .. s.component, type = "chat" }, { "body", {}, "psst" } }
+      irc_hears("^PRIVMSG anna :<alice@" .. s.domain .. "> psst$")
+      assert(room:whisper("anna", "you there"))
+      irc_hears "^PRIVMSG anna :<alice> you there$"
+      irc_says ":anna!a@h NICK :Anna{}"
+      is_in "Anna{}"
+      turn_until(function() return not room.occupants.anna end, "anna doesn't go")
+      irc_says ":alice!a@h QUIT :gone"
+      turn_until(function() return not room.occupants["alice[irc]"] end, "alice doesn't go")
+      assert(room:kick "Anna{}")
+      irc_says ":Anna{}!a@h PRIVMSG #tea :still here"
+      assert(room:say "end")
+      irc_hears "^PRIVMSG #tea :<alice> end$"
+      for _, left in ipairs(heard) do assert.is_nil(left:find("hello", 1, true), left) end -- no echo of its own
+      assert.is_nil(require("xmpp.disco").info(alice, "stranger@" .. s.component))
+    end)
+
+    it("tells how it is used", function()
+      local output, status = run(s, "gateway", { "127.0.0.1" })
+      assert.equal("usage: examples/gateway.lua HOST PORT DOMAIN SECRET IRC-HOST IRC-PORT CHANNEL ROOM\n", output)
+      assert.equal(2, status)
+    end)
+  end)
+
   describe("seed.lua", function()
     -- The lines, each cut into its two columns.
     local function forms(output)

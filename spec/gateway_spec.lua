@@ -155,6 +155,11 @@ describe("a virtual user", function()
     assert.is_nil(write(BOB, "known2"))
     assert.equal("item-not-found", write(BOB, "known3")) -- there are as many as there may be
     assert.same({ "known one: hi", "known2: hi" }, heard)
+    g.users.known2:remove()
+    says(t, { "presence", {} }, BOB, "known4@" .. IRC) -- is said to somebody; nobody is made by that
+    assert.is_nil(g.users.known4)
+    says(t, { "presence", { type = "subscribe" } }, BOB, "known4@" .. IRC)
+    assert.equal("known4", g.users.known4.name)
     local user, err = g:user "x"
     assert.same({ nil, "limit" }, { user, err.layer })
   end))
@@ -364,6 +369,11 @@ describe("registration", function()
     t:advance(1)
     t:sent()
     assert.same({ anna = true, u1 = true, u2 = true, u3 = true, u4 = true, u5 = true }, by[BOB].contacts)
+    t.server:say_stanza { "presence", { type = "unsubscribe", from = BOB, to = "u5@" .. IRC } }
+    t.server:say_stanza { "iq", { type = "set", id = "again", from = BOB, to = IRC }, submit("bobby", "") }
+    t:advance(1)
+    t:sent()
+    assert.same({ "bobby", nil }, { by[BOB].fields.nick, by[BOB].contacts.u5 }) -- neither has undone the other
     store.set = function() return nil, "disk full" end
     assert.equal("internal-server-error", condition(asks(t, "set", submit("x", "y"), BOB)))
     local answer = says(t, { "presence", { type = "subscribe" } }, BOB, g:user("u6").jid)

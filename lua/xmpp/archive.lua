@@ -52,6 +52,7 @@ end
 local COMMON = { of = "jid", max = "number", timeout = "number", as = "jid", lang = "string", all = "boolean" }
 local QUERY = { with = "jid", from = "number", to = "number", after = "string", before = "string", ids = "table",
   form = "table" }
+local PAGES = { since = "string" }
 local EACH = { limit = "number", err = "function" }
 
 local function merged(...)
@@ -62,7 +63,7 @@ local function merged(...)
   return out
 end
 
-local OF_QUERY, OF_EACH = merged(COMMON, QUERY), merged(COMMON, QUERY, EACH)
+local OF_QUERY, OF_PAGES, OF_EACH = merged(COMMON, QUERY), merged(COMMON, QUERY, PAGES), merged(COMMON, QUERY, EACH)
 
 local function check_whole(opts, name, most, fname, level)
   local n = opts[name]
@@ -197,6 +198,24 @@ local function pages_since(page, since, max)
     pages, found = walk.new(page, { max = max, after = since }), true
     return pages:page()
   end
+end
+
+--- The same by pages: a function that gives the next one; nil: there are no more; nil, err: called again it goes on
+--- where it was. `since`: as `after`, the id of the last message that was had by the same query, and where the archive
+--- doesn't have it any more that is an error, even if it says nothing (condition "item-not-found").
+---@param conn xmpp.Conn
+---@param opts? xmpp.ArchivePagesOpts
+---@return fun(): xmpp.ArchivePage?, xmpp.Error?
+function M.pages(conn, opts)
+  opts = check(conn, opts, OF_PAGES, 2, "pages")
+  if opts.since and (opts.after or opts.before) then
+    error("options 'since', 'after' and 'before' of 'pages' exclude one another", 2)
+  end
+  local page, err = asker(conn, opts, "pages")
+  if not page then return function() return nil, err end end
+  if opts.since then return pages_since(page, opts.since, opts.max or PAGE) end
+  local pages = walk.new(page, { max = opts.max or PAGE, after = opts.after, before = opts.before })
+  return function() return pages:page() end
 end
 
 --- Calls f(m) for what was said since: behind the message of that id, or from that time on (seconds since 1970), oldest

@@ -929,6 +929,23 @@ function xmpp.on_error(f) end
 ---@field limit? integer how many there are to be (all)
 ---@field err? fun(err: xmpp.Error) called when something fails
 
+--- Options of archive.pages.
+---@class xmpp.ArchivePagesOpts: xmpp.ArchiveOpts
+---@field since? string id of the last message that was had by the same query
+
+--- A gateway, see xmpp/gateway.lua: its method is user(name), its events are told there.
+---@class xmpp.Gateway
+---@field user fun(g: xmpp.Gateway, name: string): xmpp.VirtualUser?, xmpp.Error?
+
+--- A person of another network, see xmpp/gateway/users.lua, where its methods are: message, presence, subscribe,
+--- avatar, remove.
+---@class xmpp.VirtualUser
+---@field name string as the other network has it
+---@field jid string
+---@field localpart string
+---@field shown table? its presence, as it was set
+---@field avatar_hash string?
+
 --- What an archive keeps (XEP-0441).
 ---@class xmpp.ArchivePrefs
 ---@field default "always"|"never"|"roster"

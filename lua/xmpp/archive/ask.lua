@@ -32,7 +32,7 @@ local MOST_TRIES = 5 -- sessions in which one page is asked for
 local function is_from(query, stanza, conn)
   if not query.at then return xexpr.from_account(stanza, conn) end
   local from = core.jid(xexpr.attr(stanza, "from") or "")
-  return from ~= nil and not from.resourcepart and spelling.is(query.at, from)
+  return from ~= nil and spelling.is(query.at, from) -- a bare one
 end
 
 --- The id of a result; nil: it has none that could be asked for again.

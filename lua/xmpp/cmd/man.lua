@@ -111,6 +111,7 @@ M.KEYS = {
   { "state", "state (waiting, ready), error" },
   { "contact", "jid, name, subscription (none, to, from, both), ask, groups, approved" },
   { "room", "jid, name" },
+  { "archived", "archive, archive_id, time, from, to, nick, id, kind, subject, body, own" },
   { "occupant", "room, nick, jid, role, affiliation, show, status" },
   { "field", "var, kind, value, label" },
   { "sent", "to, id, receipt" },

@@ -173,6 +173,20 @@ spec.commands = {
       { "autojoin", false, false, "with add: clients join it by themselves" },
       { "no-autojoin", false, false, "with add: they don't" },
     } },
+  { name = "archive", summary = "what was said before", usage = "WORD", min = 1, max = 1,
+    words = { { "export", "", "write it to standard output, oldest first" } }, options = {
+      { "with", false, "JID", "only what was said by or to this address", kind = "jid" },
+      { "since", false, "TIME", "from then on: 2026-11-28, 2026-11-28T22:00:00Z, or 90m, 12h, 7d ago" },
+      { "until", false, "TIME", "up to then" },
+      { "room", false, "ROOM", "the archive of a room", kind = "room" },
+      { "format", false, "HOW", "text, jsonl, or xml: forwarded elements (XEP-0297), of all that is kept (text)",
+        kind = "choice", choices = { "text", "jsonl", "xml" } },
+      { "resume", false, "FILE", "begin behind the message named in FILE, and name the last one there", kind = "file" },
+    }, text = {
+      "With --resume a second run goes on where the first one has ended, however that was: FILE is written behind each "
+      .. "page, whole or not at all. Where the archive no longer has the message that it names the status is 10, "
+      .. "nothing is written, and FILE stays: what was missed isn't known; to begin anew, remove FILE.",
+    } },
   { name = "check", summary = "is all well: for Nagios and Prometheus", usage = "[JID|DOMAIN]", min = 0, max = 1,
     kinds = { "jid" }, usage_status = 3, options = {
       { "warning", "w", "SECONDS", "a step that takes longer is a WARNING (1)", kind = "seconds" },
