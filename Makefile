@@ -1,4 +1,4 @@
-# make            build lua/xmpp/core.so for Lua 5.4; LUA=luajit, lua5.1, lua5.3: build/$(LUA)/xmpp/core.so for that one
+# make            build lua/xmpp/core.so (and http.so, where libcurl is) for Lua 5.4; LUA=luajit, lua5.1, lua5.3: build/$(LUA)/xmpp/core.so for that one
 # make lib        build/lib (build/$(LUA)/lib): libxmpp.a, libxmpp.so and xmpp.h, for programs that embed that Lua
 # make demo       install what is missing, build, and show the library at work against a real server
 # make test       the same set-up, then every test, plain and under sanitizers
@@ -153,12 +153,12 @@ JOBS ?= 3
 # what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench build certs chat_live cmd_certificate \
-  cmd_live command_live discovery expat faults hostility links memory muc_live muc_soak newer pipelining poison \
-  presence_live pubsub_live remember roster_live sasl secrets soak starttls)
+  cmd_live command_live discovery expat faults hostility http_faults links memory muc_live muc_soak newer pipelining \
+  poison presence_live pubsub_live remember roster_live sasl secrets soak starttls upload_live)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
-  chat_words clock command csi disco engine escape ext finalizer form gateway info iq listen loop luas message muc \
-  muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue refusals register reload response \
-  roster roundtrip sandbox seed serial service skipped spelling tap testing time who xexpr)
+  chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq listen loop luas \
+  message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue refusals register \
+  reload response roster roundtrip sandbox seed serial service skipped spelling tap testing time upload who xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
 HOSTILE = spec/support/hostile/run
@@ -174,8 +174,8 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # process closes its Lua state.
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
-NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench build chat_live cmd_certificate cmd_live command_live \
-  expat memory muc_live muc_soak presence_live pubsub_live rock roster_live secrets)
+NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench build chat_live cmd_certificate cmd_live \
+  command_live expat memory muc_live muc_soak presence_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
@@ -385,6 +385,6 @@ dist:
 	cp rockspec/$(DIST)-1.rockspec $(BUILD)/dist
 
 clean:
-	rm -rf build build-san build-fuzz build-cov build-lint lua/xmpp/core.so
+	rm -rf build build-san build-fuzz build-cov build-lint lua/xmpp/core.so lua/xmpp/http.so
 
 -include $(wildcard $(BUILD)/*/*.d) $(if $(OTHER_LUA),$(wildcard $(FOR_LUA)/*/*.d))

@@ -30,6 +30,11 @@ local LAYERS = { dns = M.DNS, tcp = M.TCP, tls = M.TLS, stream = M.LOGIN, sasl =
   stanza = M.REFUSED, timeout = M.TIMEOUT, closed = M.TCP, limit = M.INPUT, usage = M.USAGE, config = M.CONFIG,
   input = M.INPUT, output = M.OUTPUT, partly = M.PARTLY, interrupted = M.INTERRUPTED, lost = M.TCP }
 
+-- Of layer "http" the condition says which.
+local HTTP = { ["host-unknown"] = M.DNS, certificate = M.TLS, tls = M.TLS, ["ca-file"] = M.CONFIG, timeout = M.TIMEOUT,
+  refused = M.REFUSED, ["bad-file"] = M.INPUT, ["short-body"] = M.INPUT, ["bad-body"] = M.INPUT,
+  ["no-connection"] = M.TCP, cut = M.TCP, ["forbidden-address"] = M.REFUSED, cancelled = M.INTERRUPTED }
+
 -- What to do, where the library's own text doesn't say.
 local ADVICE = {
   dns = "look at the name, or give --host",
@@ -66,7 +71,8 @@ function M.explain(err)
       retry = false }
   end
   if err.quiet then return err.status end
-  local status = err.condition == "EPIPE" and err.layer == "output" and M.PIPE or LAYERS[err.layer] or M.INTERNAL
+  local status = err.layer == "http" and HTTP[err.condition]
+    or err.condition == "EPIPE" and err.layer == "output" and M.PIPE or LAYERS[err.layer] or M.INTERNAL
   return status, describe(err), { layer = err.layer, condition = err.condition, text = err.text, retry = err.retry
     or false }
 end

@@ -187,6 +187,17 @@ spec.commands = {
       .. "page, whole or not at all. Where the archive no longer has the message that it names the status is 10, "
       .. "nothing is written, and FILE stays: what was missed isn't known; to begin anew, remove FILE.",
     } },
+  { name = "upload", summary = "put files on the web, and get their URLs", usage = "FILE...", min = 1, max = HUGE,
+    kinds = { "file" }, options = {
+      { "to", false, "JID", "send the URLs there, as files", kind = "jid" },
+      { "keep-name", false, false, "the URL has the file's name, not a random one" },
+      { "type", false, "TYPE", "what it is: image/png (by the name's ending)" },
+      { "resolve", false, "HOST", "connect to this host for it; the certificate is still the URL's" },
+    }, text = {
+      "One URL a line (XEP-0363). Who knows the URL has the file, and so has the server: it is not encrypted. With "
+      .. "--to the status is 0 only when the server has acknowledged the message, too. libcurl does the work, and must "
+      .. "have been there when this was built.",
+    } },
   { name = "check", summary = "is all well: for Nagios and Prometheus", usage = "[JID|DOMAIN]", min = 0, max = 1,
     kinds = { "jid" }, usage_status = 3, options = {
       { "warning", "w", "SECONDS", "a step that takes longer is a WARNING (1)", kind = "seconds" },
