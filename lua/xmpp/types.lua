@@ -134,6 +134,28 @@ function Jid:with_resource(resource) end
 ---@field requests table<string, true> bare addresses that have asked to see our presence and have no answer
 ---@field skipped integer contacts that are left out, since their address is none by RFC 7622
 
+--- What blocking.use gives; see xmpp/blocking.lua for its events.
+---@class xmpp.Blocking
+---@field blocked table<string, true> prepared addresses; to be read
+---@field skipped integer that are left out, since they are no addresses by RFC 7622
+---@field beyond integer how many there are besides those that are kept
+
+--- What bot.use gives; see xmpp/bot.lua for its methods (command, room, is_admin) and events.
+---@class xmpp.Bot
+---@field prefix string
+---@field adhoc boolean
+---@field names string[] of its commands, sorted
+---@field commands table<string, { name: string, help: string?, declared: string?, rooms: boolean, private: boolean }>
+
+--- What came of a command that was run (XEP-0050).
+---@class xmpp.CommandResult
+---@field status "completed"|"canceled"
+---@field notes { kind: "info"|"warn"|"error", text: string }[] one of kind "error": it has failed
+---@field text string? the texts of all notes
+---@field form xmpp.Form? what it shows
+---@field element xmpp.Element? as it came
+---@field unused string[] answers that no form has asked for
+
 ---@alias xmpp.FieldKind
 ---| "boolean" | "fixed" | "hidden" | "jid-multi" | "jid-single" | "list-multi" | "list-single" | "text-multi"
 ---| "text-private" | "text-single"
