@@ -140,13 +140,6 @@ function Jid:with_resource(resource) end
 ---@field skipped integer that are left out, since they are no addresses by RFC 7622
 ---@field beyond integer how many there are besides those that are kept
 
---- What bot.use gives; see xmpp/bot.lua for its methods (command, room, is_admin) and events.
----@class xmpp.Bot
----@field prefix string
----@field adhoc boolean
----@field names string[] of its commands, sorted
----@field commands table<string, { name: string, help: string?, declared: string?, rooms: boolean, private: boolean }>
-
 --- What came of a command that was run (XEP-0050).
 ---@class xmpp.CommandResult
 ---@field status "completed"|"canceled"
