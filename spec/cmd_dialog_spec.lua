@@ -121,7 +121,7 @@ describe("command", function()
       got.token })
     got.steps, got.password = 0, nil
     w = run(t, cmd.world { tty = { [0] = true }, secret = "typed", input = "b@example.net\n\n" }, { "command",
-      "example.net", "admin:add-user" })
+      "example.net", "admin:add-user", "password=" })
     assert.same({ 0, "typed", "b@example.net", "0" }, { w.status, got.password, got.accountjid, got.admin })
     assert.equal("xmpp: Add a user\nAddress: admin (yes, no) [false]: ", w.stderr)
     assert.same({ "password: " }, w.asked)

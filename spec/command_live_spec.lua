@@ -7,6 +7,7 @@ local command = require "xmpp.command"
 local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
 local server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local EJABBERD = "host_config: { xmpp.test: { acl: { admin: { user: [alice@xmpp.test] } }, "
@@ -63,6 +64,28 @@ local function body(s)
       conn, err = connect("zed", "z", "zedpw")
       assert.is_nil(conn)
       assert.equal("sasl", err.layer)
+    end)
+
+    it("does so from a shell, too", function()
+      local function xmpp_command(account, words)
+        return shell.run(("env -u LD_PRELOAD %s HOME=/dev/null XMPP_PASSWORD=%s timeout -k 5 60 %s bin/xmpp command -a "
+          .. "%s@%s --host %s --port %d --ca-file %s %s"):format(shell.HERE, s.users[account] or "yanpw",
+          os.getenv "LUA" or "lua5.4", account, s.domain, s.host, s.port, s.ca, words))
+      end
+      local yan = "yan@" .. s.domain
+      local text, status = xmpp_command("alice", s.domain)
+      assert.equal(0, status, text)
+      assert.truthy(text:find(command.admin["add-user"], 1, true), text)
+      text, status = xmpp_command("alice", s.domain .. " admin:add-user </dev/null")
+      assert.equal(9, status, text)
+      text, status = xmpp_command("alice", ("%s admin:add-user accountjid=%s - <<'END'\n"
+        .. "password=yanpw\npassword-verify=yanpw\nEND\n"):format(s.domain, yan))
+      assert.equal(0, status, text)
+      assert.is_nil(text:find("nothing has asked", 1, true), text)
+      local conn = assert(connect("yan", "y", "yanpw"))
+      conn:stop()
+      text, status = xmpp_command("yan", s.domain .. " admin:add-user")
+      assert.equal(1, status, text)
     end)
 
     it("gives up", function()

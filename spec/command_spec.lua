@@ -220,8 +220,9 @@ describe("a command that is served", function()
   it("refuses what its form can't take, and its question stands", testing.around(function(t)
     command.serve(t.conn, "go", {}, two_steps {})
     local id = send(t, OWN)[2].sessionid
-    for _, payload in ipairs { submit {}, { "x", { xmlns = DATA, type = "form" } }, submit { c = "1" },
-      { "x", { xmlns = "urn:x", type = "submit" }, submit({ a = "1" })[3] } } do
+    for _, payload in ipairs { submit {}, { "x", { xmlns = DATA, type = "form" }, submit({ a = "1" })[3] },
+      submit { c = "1" },
+      { "x", { xmlns = "urn:x", type = "submit" }, submit({ a = "1" })[3] } } do -- of another type, another namespace
       local _, err = send(t, OWN, { sessionid = id }, payload)
       assert.same({ "modify", "bad-request", "bad-payload" }, { err.type, err.condition, err.app })
     end
@@ -273,6 +274,24 @@ describe("a command that is served", function()
     assert.same({ "completed", "info", "newx" }, shown(send(t, OWN, { sessionid = id }, submit { b = "x" })))
     assert.same({ "cancel", "cancel" }, log) -- the runs that were left
     assert.equal(3, runs)
+  end))
+
+  it("is left by a run that has been gone back from, whatever that does", testing.around(function(t)
+    local log = {}
+    command.serve(t.conn, "go", { back = true }, function(dialog)
+      dialog:ask { fields = { { var = "a" } } }
+      local b, why = dialog:ask { fields = { { var = "b" } } }
+      if b then return b.b end
+      log[1], log[2], log[3] = why, dialog:ask { fields = { { var = "c" } } }
+      return "nobody hears it"
+    end)
+    local id = send(t, OWN)[2].sessionid
+    send(t, OWN, { sessionid = id })
+    assert.equal("a", vars(send(t, OWN, { sessionid = id, action = "prev" })))
+    t:nothing()
+    assert.same({ "cancel", nil, "cancel" }, log)
+    assert.equal("b", vars(send(t, OWN, { sessionid = id })))
+    assert.same({ "completed", "info", "1" }, shown(send(t, OWN, { sessionid = id }, submit { b = "1" })))
   end))
 
   it("doesn't go back unless it says so, nor by words that nobody knows", testing.around(function(t)
@@ -371,6 +390,9 @@ describe("who isn't let", function()
     x = info(OWN, COMMANDS)[3]
     assert.same({ "automation", "command-list" }, { x[3][2].category, x[3][2].type })
     assert.is_true(disco.tree(t.conn).features[COMMANDS])
+    disco.allow(t.conn, everybody) -- who may know that we are there may not know all the same
+    assert.same({ ME .. " open For all" }, items(EVE))
+    assert.equal("item-not-found", xexpr.error(info(EVE, "secret")).condition)
   end))
 
   it("is told nothing in disco while nothing is served for him", testing.around(function(t)

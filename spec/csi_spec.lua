@@ -62,6 +62,23 @@ describe("csi", function()
     assert.is_true(t:active())
   end))
 
+  it("is said behind what holds stanzas back", testing.around(function(t)
+    local at, n = {}, 0
+    local function log(_, text)
+      n = n + 1
+      for _, word in ipairs { "<enable ", "<enabled ", "<inactive " } do
+        if text:find(word, 1, true) then at[word] = at[word] or n end
+      end
+    end
+    assert(xmpp.connect_client("bot@example.net", "secret", { log = log, on_open = function(conn)
+      conn:on("state", function(state)
+        if state == "ready" then csi.set(conn, false) end
+      end)
+    end }))
+    assert.is_false(t:active())
+    assert.is_true(at["<enable "] < at["<enabled "] and at["<enabled "] < at["<inactive "])
+  end, with { intercept = true }))
+
   it("goes to another process", testing.around(function(t)
     csi.set(t.conn, false)
     local saved = ext.save(t.conn)

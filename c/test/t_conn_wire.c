@@ -348,6 +348,42 @@ static void who_reads_nothing_is_left(void **state) {
   patience = 0;
 }
 
+/* Whether somebody uses the client (XEP-0352) is said between two stanzas, though the wire has ended within one; the last word
+ * counts. */
+static void activity_stands_between_stanzas(void **state) {
+  enum { LONG = 100000 };
+  static char all[2 * LONG];
+  static const char inactive[] = "<inactive xmlns='urn:xmpp:csi:0'/>";
+  wire w;
+  xm_buf *out;
+  size_t used, mark;
+  (void)state;
+  open_component(&w);
+  stuffed = -1;
+  out = xm_conn_out(w.c);
+  mark = xm_buf_mark(out);
+  xm_buf_puts(out, "<message><body>");
+  for (used = 0; used < LONG; used++) xm_buf_puts(out, "x");
+  xm_buf_puts(out, "</body></message>");
+  assert_int_equal(xm_conn_commit(w.c, mark, 0, NULL, NULL), XM_OK);
+  turn(&w); /* a part of it is on the wire */
+  xm_conn_say_active(w.c, true);
+  xm_conn_say_active(w.c, false);
+  turn(&w);
+  stuffed = 0;
+  for (used = 0; !memmem(all, used, "/>", 2);) {
+    ssize_t n;
+    turn(&w);
+    n = recv(w.peer, all + used, sizeof all - used, 0);
+    if (n > 0) used += (size_t)n;
+    assert_true(used < sizeof all);
+  }
+  assert_int_equal(used, strlen("<message><body></body></message>") + LONG + strlen(inactive));
+  assert_memory_equal(all + used - strlen(inactive), inactive, strlen(inactive));
+  assert_int_equal(xm_conn_pending(w.c, NULL), 0);
+  close_wire(&w);
+}
+
 /* What the kernel takes in the last moment, together with our stream error, has been written: it doesn't come back as if it
  * had not. */
 static void the_last_flush_is_counted(void **state) {
@@ -492,6 +528,7 @@ int main(void) {
       cmocka_unit_test(it_may_be_stopped_or_freed_in_any_state),
       cmocka_unit_test(a_full_kernel_loses_nothing),
       cmocka_unit_test(who_reads_nothing_is_left),
+      cmocka_unit_test(activity_stands_between_stanzas),
       cmocka_unit_test(the_last_flush_is_counted),
       cmocka_unit_test(nothing_may_come_between_proceed_and_tls),
       cmocka_unit_test(clear_text_is_no_tls),

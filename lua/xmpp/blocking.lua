@@ -217,7 +217,7 @@ end
 ---
 --- Events: "blocked" and "unblocked" (jid), also of what a new session's list shows, but for the first one; "fetched".
 ---@param conn xmpp.Conn a client's
----@return table? st
+---@return xmpp.Blocking? b
 ---@return xmpp.Error?
 function M.use(conn)
   local st, err = use(conn, "use")

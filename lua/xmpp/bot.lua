@@ -31,25 +31,34 @@ local guests = require "xmpp.bot.guests"
 local muc = require "xmpp.muc"
 local xmpp = require "xmpp"
 
-local M = { name = "bot", needs = { chat, muc, caps }, events = { "room", "command", "error" }, methods = {} }
+--- What bot.use gives.
+---@class xmpp.Bot
+---@field prefix string
+---@field adhoc boolean
+---@field names string[] of its commands, sorted
+---@field commands table<string, { name: string, help: string?, declared: string?, rooms: boolean, private: boolean }>
+local B = {}
+
+local M = { name = "bot", needs = { chat, muc, caps }, events = { "room", "command", "error" }, methods = B }
 
 local RATE = 10 -- commands a minute of one asker
 local LONGEST = 4096 -- bytes of a message with a command
 
--- Handle -> connection, and what isn't for programs: offs, rooms (handle -> offs), guests.
-local owns = setmetatable({}, { __mode = "k" })
+-- What isn't for programs: conn (weak), admins, wanted (rooms that are to be entered), rooms (handle -> offs), guests,
+-- off.
+local function own_of(st) return getmetatable(st).own end
 
 local function conn_of(st)
-  local conn = owns[st].conn[1]
+  local conn = own_of(st).conn[1]
   return conn and conn:state() ~= "closed" and conn or nil
 end
 
 --- Is that address one of the bot's admins?
 ---@param jid string|xmpp.Jid|nil
 ---@return boolean
-function M.methods.is_admin(st, jid)
+function B.is_admin(st, jid)
   local address = jid and core.jid(jid)
-  return address ~= nil and owns[st].admins[tostring(address:bare())] == true
+  return address ~= nil and own_of(st).admins[tostring(address:bare())] == true
 end
 
 -- Running
@@ -89,7 +98,7 @@ local function hear(st, ctx)
   local entry = name and st.commands[name]
   if entry and not entries.is_heard(entry, ctx.kind) then entry = nil end
   if not name or not entry and ctx.kind == "room" then return end
-  local counted = guests.count(owns[st].guests, ctx)
+  local counted = guests.count(own_of(st).guests, ctx)
   local conn = conn_of(st)
   if counted == false or not conn or guests.is_bot(conn, m.from) then return end
   if counted == nil then return ctx:reply "That is too much at once. Try again in a minute." end
@@ -109,7 +118,7 @@ end
 local function converse(st, entry, dialog)
   local lines, values, why = {}, {}
   local ctx = adhoc_context(st, entry, dialog.from, lines)
-  if not guests.count(owns[st].guests, ctx) then return nil, "wait", "policy-violation", "too many commands" end
+  if not guests.count(own_of(st).guests, ctx) then return nil, "wait", "policy-violation", "too many commands" end
   if not entry.args or entry.args[1] then
     values = dialog:ask { title = entry.help or entry.name, fields = args.fields(entry.args) }
     if not values then return end
@@ -139,7 +148,7 @@ end
 ---@param opts? table
 ---@param f fun(ctx: xmpp.BotContext, args: table<string, any>): string?
 ---@return fun(): boolean off
-function M.methods.command(st, name, opts, f)
+function B.command(st, name, opts, f)
   local allow, rest = entries.check(st, name, opts, f)
   local entry = entries.put(st, name, allow, rest, f)
   local conn, adhoc = conn_of(st), rest.adhoc
@@ -160,9 +169,9 @@ end
 --- Hears commands in a room that the program has entered.
 ---@param room xmpp.Room
 ---@return fun(): boolean off
-function M.methods.room(st, room)
+function B.room(st, room)
   guard.check_type(room, "table", 1, "room", 2)
-  local own = owns[st]
+  local own = own_of(st)
   local function off()
     local was = own.rooms[room]
     own.rooms[room] = nil
@@ -189,7 +198,7 @@ local function enter(st, conn, jid, how)
   end
   local room, err = muc.join(conn, jid, nick or conn:jid().localpart, join)
   if not room then return st:emit("error", err, jid) end
-  owns[st].wanted[jid] = nil -- from now on it comes back by itself, where that is right
+  own_of(st).wanted[jid] = nil -- from now on it comes back by itself, where that is right
   st:room(room)
   st:emit("room", room)
 end
@@ -197,7 +206,7 @@ end
 -- The rooms that we have never been in.
 function M.session(st, conn)
   local ends = {}
-  for jid, how in pairs(owns[st].wanted) do ends[#ends + 1] = xmpp.spawn(enter, st, conn, jid, how) end
+  for jid, how in pairs(own_of(st).wanted) do ends[#ends + 1] = xmpp.spawn(enter, st, conn, jid, how) end
   for _, ended in ipairs(ends) do ended:wait() end
 end
 
@@ -233,7 +242,7 @@ function M.start(st, conn, opts)
   check_options(opts)
   st.prefix, st.adhoc, st.commands, st.names = opts.prefix or "!", opts.adhoc == true, {}, {}
   local own = { conn = setmetatable({ conn }, { __mode = "v" }), rooms = {}, guests = guests.new(opts.rate or RATE) }
-  owns[st] = own
+  getmetatable(st).own = own
   own.admins, own.wanted = by_address(opts.admins, "admins"), by_address(opts.rooms, "rooms")
   for jid, how in pairs(own.wanted) do
     if how == true then own.wanted[jid] = {} end
@@ -245,7 +254,7 @@ function M.start(st, conn, opts)
 end
 
 function M.stop(st)
-  local own, list = owns[st], {}
+  local own, list = own_of(st), {}
   own.off()
   for room in pairs(own.rooms) do list[#list + 1] = own.rooms[room] end
   own.rooms = {}

@@ -257,9 +257,7 @@ local RUN = { timeout = "number", from = "jid", lang = "string" }
 ---@param node string
 ---@param how? table|(fun(f: xmpp.Form?, notes: table[], actions: string[]): table?, string?)
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil, lang: string? } timeout: of each step
---- status: "completed" or "canceled"; notes: { kind = "info"|"warn"|"error", text = }, one of kind error is a failure;
---- text: those of all notes; form: what it shows; element: as it came; unused: answers that no form has asked for
----@return { status: string, notes: table[], text: string?, form: xmpp.Form?, unused: string[] }? result
+---@return xmpp.CommandResult? result
 ---@return xmpp.Error? err a refusal, with the command's own condition in err.app ("bad-payload", "session-expired");
 --- layer "closed", condition "session-lost": there is a new session
 function M.run(conn, jid, node, how, opts)

@@ -200,6 +200,20 @@ function Jid:with_resource(resource) end
 ---@field tel { number: string, types: string[] }[]?
 ---@field adr table[]? pobox, extra, street, locality, region, postcode, country, types
 ---@field photo { type: string?, data: string?, url: string?, error: string? }? data: its bytes
+--- What blocking.use gives; see xmpp/blocking.lua for its events.
+---@class xmpp.Blocking
+---@field blocked table<string, true> prepared addresses; to be read
+---@field skipped integer that are left out, since they are no addresses by RFC 7622
+---@field beyond integer how many there are besides those that are kept
+
+--- What came of a command that was run (XEP-0050).
+---@class xmpp.CommandResult
+---@field status "completed"|"canceled"
+---@field notes { kind: "info"|"warn"|"error", text: string }[] one of kind "error": it has failed
+---@field text string? the texts of all notes
+---@field form xmpp.Form? what it shows
+---@field element xmpp.Element? as it came
+---@field unused string[] answers that no form has asked for
 
 ---@alias xmpp.FieldKind
 ---| "boolean" | "fixed" | "hidden" | "jid-multi" | "jid-single" | "list-multi" | "list-single" | "text-multi"

@@ -19,9 +19,6 @@ local M = {}
 ---@field admin boolean is `who` one of the bot's admins?
 local C = {}
 
--- Context -> how it is answered.
-local answers = setmetatable({}, { __mode = "k" })
-
 --- Answers where it was asked: in the room, to him alone, in the conversation; as a reply to what he has said
 --- (XEP-0461), where that has an id.
 ---@param what string|table as chat's `send` takes it
@@ -29,7 +26,7 @@ local answers = setmetatable({}, { __mode = "k" })
 ---@return xmpp.Error? err condition "item-not-found": he has left the room, and his nick may be another one's
 function C.reply(ctx, what)
   if type(what) ~= "string" then guard.check_type(what, "table", 1, "reply", 2) end
-  return answers[ctx](what)
+  return getmetatable(ctx).answer(what)
 end
 
 local function as_reply(what, m)
@@ -40,9 +37,7 @@ local function as_reply(what, m)
 end
 
 local function new(fields, answer)
-  local ctx = setmetatable(fields, { __index = C })
-  answers[ctx] = answer
-  return ctx
+  return setmetatable(fields, { __index = C, answer = answer })
 end
 
 local function bare(jid)

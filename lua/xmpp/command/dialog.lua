@@ -25,8 +25,8 @@ local M = {}
 ---@field lang string?
 local D = {}
 
--- Dialog -> its run, which see session.lua.
-local runs = setmetatable({}, { __mode = "k" })
+-- Its run, which see session.lua.
+local function run_of(dialog) return getmetatable(dialog).run end
 
 -- A form that form.new has made, as what it was made from, for form.read.
 local function spec_of(x, level)
@@ -75,7 +75,7 @@ end
 function D.ask(dialog, what, opts)
   guard.check_type(what, "table", 1, "ask", 2)
   opts = guard.check_opts(opts, { note = "string" }, 2, "ask", 2)
-  local run = runs[dialog]
+  local run = run_of(dialog)
   local spec = what[1] == "x" and spec_of(what, 2) or what
   specs.fields(spec, 1, "ask", 2)
   if opts.note then dialog:note("info", opts.note) end
@@ -89,7 +89,7 @@ end
 function D.note(dialog, kind, text)
   if not words.NOTES[kind] then error("bad argument #1 to 'note' (info, warn or error expected)", 2) end
   guard.check_type(text, "string", 2, "note", 2)
-  local notes = runs[dialog].notes
+  local notes = run_of(dialog).notes
   notes[#notes + 1] = { kind = kind, text = text }
 end
 
@@ -98,9 +98,7 @@ end
 ---@param fields { from: string, node: string, lang: string? }
 ---@return xmpp.Dialog
 function M.new(run, fields)
-  local dialog = setmetatable({ from = fields.from, node = fields.node, lang = fields.lang }, { __index = D })
-  runs[dialog] = run
-  return dialog
+  return setmetatable({ from = fields.from, node = fields.node, lang = fields.lang }, { __index = D, run = run })
 end
 
 return M

@@ -165,7 +165,7 @@ end
 --- The session of that id, if it is of who asks for it.
 function M.find(book, id, o)
   local session = book.by[id]
-  if not session or session.from ~= o.from or session.to ~= o.to or session.node ~= o.node then return nil end
+  if not session or session.from ~= o.from or session.to ~= o.to then return nil end
   return session
 end
 
