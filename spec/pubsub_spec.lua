@@ -106,6 +106,9 @@ describe("asking a service", function()
       t:expect(asks("set", PUBSUB), service(PUBSUB, answer))
       assert.equal("bad-format", got[2].condition)
     end
+    local got = task(function() return pubsub.publish(t.conn, SERVICE, NODE, TUNE) end)
+    t:expect(asks("set", PUBSUB), service(OWNER, { "publish", { node = NODE }, item "a" }))
+    assert.equal("bad-format", got[2].condition)
   end))
 
   it("reads items, their payloads and publishers", testing.around(function(t)
@@ -451,7 +454,7 @@ describe("events", function()
     t:receive(event(SERVICE, { "items", { node = NODE, xmlns = "urn:x" }, item "a" }))
     t:receive(event(SERVICE, { "items", { node = NODE }, { "item", { id = "a", xmlns = "urn:x" } } }))
     t:receive(event(SERVICE, { "items", {}, item "a" }))
-    t:receive(event(SERVICE, items(NODE, item(("x"):rep(5000)))))
+    t:receive(event(SERVICE, items(NODE, item(("x"):rep(5000)), { "retract", { id = ("x"):rep(5000) } })))
     assert.same({}, heard)
   end))
 
@@ -545,7 +548,7 @@ describe("an account's own nodes", function()
   local WATCH = "urn:example:tune"
 
   it("are published to with the access that is asked for, always", testing.around(function(t)
-    offer(t, nil, "publish-options")
+    local asked = offer(t, nil, "publish-options")
     local got = task(function() return pep.publish(t.conn, WATCH, TUNE) end)
     local sent = t:expect(asks("set", PUBSUB, { "publish", { node = WATCH }, item("current", TUNE) }))
     assert.same({ FORM_TYPE = PUBSUB .. "#publish-options", ["pubsub#access_model"] = "presence" }, options_of(sent))
@@ -559,6 +562,7 @@ describe("an account's own nodes", function()
       options_of(sent))
     assert.is_nil(xexpr.find(sent, "pubsub", "publish", "item")[2].id)
     assert.same({ "made" }, got)
+    assert.equal(1, asked[1]) -- what the account can, once a session
   end))
 
   it("that are private stay so", testing.around(function(t)
