@@ -118,6 +118,7 @@ describe("bookmarks", function()
       "pubsub.example.net" } do
       t:receive { "message", { from = from, to = ME .. "/test" }, { "event", { xmlns = EVENT },
         { "items", { node = NODE }, { "item", { id = TEA }, conference("true") } } } }
+      t.forge.bookmark(from, TEA)
     end
     t:advance(10)
     assert.same({}, listed(b))

@@ -654,6 +654,17 @@ describe("an account's own nodes", function()
     assert.same({ "anna@example.net a", "anna@example.net c" }, heard)
   end, { answers = false }))
 
+  it("wait in no endless row", testing.around(function(t)
+    local n = 0
+    pep.watch(t.conn, WATCH, function() n = n + 1 end)
+    for i = 1, 1010 do t:receive(event("anna@example.net", items(WATCH, item("i" .. i, TUNE)))) end
+    t:expect({ "iq", { type = "get" }, { "query", { xmlns = "jabber:iq:roster" } } }, { "query",
+      { xmlns = "jabber:iq:roster" }, { "item", { jid = "anna@example.net", subscription = "both" } } })
+    assert.equal(1000, n)
+    t:receive(event("anna@example.net", items(WATCH, item("last", TUNE))))
+    assert.equal(1001, n)
+  end, { answers = false }))
+
   it("are told of as the program says", testing.around(function(t)
     local own, all, chosen = {}, {}, {}
     pep.watch(t.conn, WATCH, function(jid) own[#own + 1] = jid end, { from = "self" })
