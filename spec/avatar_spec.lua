@@ -144,13 +144,16 @@ describe("an avatar", function()
       return task(t, function() return avatar.get(t.conn, "anna@example.net") end)[2].condition
     end
     assert.equal("item-not-found", condition())
+    anna:publish(DATA, data(PNG), ID)
     anna:publish(META, metadata { id = ID, type = "image/png", url = "http://evil.example/x" }, ID)
     assert.equal("item-not-found", condition())
     anna:publish(META, metadata(nil), ID)
     assert.equal("item-not-found", condition())
-    anna:publish(META, metadata { id = "../../etc/passwd", type = "image/png" }, ID)
-    assert.equal("item-not-found", condition())
-    assert.is_nil(anna.nodes[DATA])
+    for _, id in ipairs { "../../etc/passwd", ("z"):rep(40), "" } do
+      anna:publish(DATA, data(PNG), id)
+      anna:publish(META, metadata { id = id, type = "image/png" }, ID)
+      assert.equal("item-not-found", condition())
+    end
     anna:publish(META, metadata({ id = ID, type = "image/gif", url = "http://x" }, { "info", { id = ID } }), ID)
     anna:publish(DATA, data(PNG), ID)
     assert.equal(PNG, task(t, function() return avatar.get(t.conn, "anna@example.net") end)[1])
@@ -266,8 +269,9 @@ describe("presence", function()
         heard[#heard + 1] = jid .. " " .. (meta and meta.id:sub(1, 4) .. tostring(meta.vcard) or "none")
       end, opts)
       t:advance(1)
-      for _, p in ipairs { { "anna@example.net/a", { "photo", {}, ID } }, { "anna@example.net/b", { "photo", {}, ID } },
-        { "anna@example.net/a" }, { "anna@example.net/a", { "photo" } }, { "anna@example.net/a", { "photo", {}, "x" } },
+      for _, p in ipairs { { "anna@example.net/a", { "photo", {}, ID } }, { "anna@example.net/a" },
+        { "anna@example.net/b", { "photo", {}, ID } }, { "anna@example.net/a", { "photo" } },
+        { "anna@example.net/a", { "photo", {}, "x" } },
         { "mallory@evil.example/x", { "photo", {}, ID } },
         { "room@rooms.example.net/nick", { "photo", {}, ID }, true } } do
         t:receive { "presence", { from = p[1] }, { "x", { xmlns = UPDATE }, p[2] },

@@ -118,6 +118,7 @@ describe("bookmarks", function()
       "pubsub.example.net" } do
       t:receive { "message", { from = from, to = ME .. "/test" }, { "event", { xmlns = EVENT },
         { "items", { node = NODE }, { "item", { id = TEA }, conference("true") } } } }
+      t.forge.bookmark(from, TEA)
     end
     t:advance(10)
     assert.same({}, listed(b))
@@ -181,6 +182,24 @@ describe("bookmarks", function()
     assert.same({}, joined(t))
     assert.same({}, n.items)
     assert.equal("item-not-found", task(t, function() return b:remove(TEA) end)[2].condition)
+  end))
+
+  it("are never published but for ourselves alone, and all of them kept", testing.around(function(t)
+    t:pubsub(nil, COMPAT)
+    local b, sent = use(t), nil
+    t:on({ "iq", { type = "set" }, { "pubsub", {}, { "publish" } } }, function(stanza)
+      sent = stanza
+      return false
+    end)
+    task(t, function() return b:set(TEA) end)
+    local options = {}
+    for f in xexpr.children(xexpr.find(sent, "pubsub", "publish-options", "x"), "field") do
+      options[f[2].var] = xexpr.text(f, "value")
+    end
+    assert.same({ FORM_TYPE = "http://jabber.org/protocol/pubsub#publish-options", ["pubsub#max_items"] = "max",
+      ["pubsub#access_model"] = "whitelist", ["pubsub#persist_items"] = "1",
+      ["pubsub#send_last_published_item"] = "never" }, options)
+    t:advance(60)
   end))
 
   it("in a node that lets others in have that set right, before anything else", testing.around(function(t)

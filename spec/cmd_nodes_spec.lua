@@ -169,8 +169,8 @@ end)
 
 describe("vcard", function()
   it("is shown and changed", around(function(t)
-    local card = { "vCard", { xmlns = "vcard-temp" }, { "FN", {}, "An\194\155na" }, { "X-KEPT", {}, "y" }, { "EMAIL", {},
-      { "HOME" }, { "USERID", {}, "a@example.net" } }, { "URL", {}, "http://x" } }
+    local card = { "vCard", { xmlns = "vcard-temp" }, { "FN", {}, "An\194\155na" }, { "X-KEPT", {}, "y" },
+      { "EMAIL", {}, { "HOME" }, { "USERID", {}, "a@example.net" } }, { "URL", {}, "http://x" } }
     t:on({ "iq", { type = "get" }, { "vCard", { xmlns = "vcard-temp" } } }, function() return card end)
     t:on({ "iq", { type = "set" }, { "vCard", { xmlns = "vcard-temp" } } }, function(stanza)
       card = stanza[3]

@@ -106,6 +106,9 @@ describe("asking a service", function()
       t:expect(asks("set", PUBSUB), service(PUBSUB, answer))
       assert.equal("bad-format", got[2].condition)
     end
+    local got = task(function() return pubsub.publish(t.conn, SERVICE, NODE, TUNE) end)
+    t:expect(asks("set", PUBSUB), service(OWNER, { "publish", { node = NODE }, item "a" }))
+    assert.equal("bad-format", got[2].condition)
   end))
 
   it("reads items, their payloads and publishers", testing.around(function(t)
@@ -451,7 +454,7 @@ describe("events", function()
     t:receive(event(SERVICE, { "items", { node = NODE, xmlns = "urn:x" }, item "a" }))
     t:receive(event(SERVICE, { "items", { node = NODE }, { "item", { id = "a", xmlns = "urn:x" } } }))
     t:receive(event(SERVICE, { "items", {}, item "a" }))
-    t:receive(event(SERVICE, items(NODE, item(("x"):rep(5000)))))
+    t:receive(event(SERVICE, items(NODE, item(("x"):rep(5000)), { "retract", { id = ("x"):rep(5000) } })))
     assert.same({}, heard)
   end))
 
@@ -545,7 +548,7 @@ describe("an account's own nodes", function()
   local WATCH = "urn:example:tune"
 
   it("are published to with the access that is asked for, always", testing.around(function(t)
-    offer(t, nil, "publish-options")
+    local asked = offer(t, nil, "publish-options")
     local got = task(function() return pep.publish(t.conn, WATCH, TUNE) end)
     local sent = t:expect(asks("set", PUBSUB, { "publish", { node = WATCH }, item("current", TUNE) }))
     assert.same({ FORM_TYPE = PUBSUB .. "#publish-options", ["pubsub#access_model"] = "presence" }, options_of(sent))
@@ -559,6 +562,7 @@ describe("an account's own nodes", function()
       options_of(sent))
     assert.is_nil(xexpr.find(sent, "pubsub", "publish", "item")[2].id)
     assert.same({ "made" }, got)
+    assert.equal(1, asked[1]) -- what the account can, once a session
   end))
 
   it("that are private stay so", testing.around(function(t)
@@ -648,6 +652,17 @@ describe("an account's own nodes", function()
     t:expect({ "iq", { type = "get" }, { "query", { xmlns = "jabber:iq:roster" } } }, { "query",
       { xmlns = "jabber:iq:roster" }, { "item", { jid = "anna@example.net", subscription = "both" } } })
     assert.same({ "anna@example.net a", "anna@example.net c" }, heard)
+  end, { answers = false }))
+
+  it("wait in no endless row", testing.around(function(t)
+    local n = 0
+    pep.watch(t.conn, WATCH, function() n = n + 1 end)
+    for i = 1, 1010 do t:receive(event("anna@example.net", items(WATCH, item("i" .. i, TUNE)))) end
+    t:expect({ "iq", { type = "get" }, { "query", { xmlns = "jabber:iq:roster" } } }, { "query",
+      { xmlns = "jabber:iq:roster" }, { "item", { jid = "anna@example.net", subscription = "both" } } })
+    assert.equal(1000, n)
+    t:receive(event("anna@example.net", items(WATCH, item("last", TUNE))))
+    assert.equal(1001, n)
   end, { answers = false }))
 
   it("are told of as the program says", testing.around(function(t)

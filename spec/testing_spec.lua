@@ -844,6 +844,78 @@ describe("a contact in a test:", function()
   end))
 end)
 
+describe("a pubsub service in a test:", function()
+  local pubsub, pep = require "xmpp.pubsub", require "xmpp.pep"
+  local NOTE = { "note", { xmlns = "urn:x" }, "one" }
+
+  -- What comes of f, which asks something.
+  local function come(t, f)
+    local results = {}
+    xmpp.spawn(function() results[1], results[2] = f() end)
+    t:advance(0)
+    return results[1], results[2]
+  end
+
+  it("keeps what is published, within the node's bounds, and tells subscribers", testing.around(function(t)
+    local service, heard = t:pubsub "pubsub.example.net", {}
+    service:node("news", { max_items = 2, notify_retract = true })
+    pubsub.on(t.conn, { service = service.jid }, function(e) heard[#heard + 1] = e.kind .. " " .. tostring(e.id) end)
+    service:publish("news", NOTE, "before")
+    local subscription = come(t, function() return pubsub.subscribe(t.conn, service.jid, "news") end)
+    assert.equal("subscribed", subscription.subscription)
+    for i = 1, 3 do
+      come(t, function() return pubsub.publish(t.conn, service.jid, "news", NOTE, { id = "i" .. i }) end)
+    end
+    assert.same({ "i2", "i3" }, { service.nodes.news.items[1].id, service.nodes.news.items[2].id })
+    assert.equal(tostring(t.conn:jid()), service.nodes.news.items[2].publisher)
+    service:retract("news", "i2")
+    service:purge "news"
+    service:delete "news"
+    assert.same({ "item i1", "item i2", "item i3", "retract i2", "purge nil", "delete nil" }, heard)
+    assert.is_nil(service.nodes.news)
+  end))
+
+  it("takes publish-options for a condition, and passes over them where it hasn't them", testing.around(function(t)
+    local service = t:pubsub "pubsub.example.net"
+    local plain = t:pubsub("old.example.net", { features = {} })
+    local question = { "pubsub", { xmlns = "http://jabber.org/protocol/pubsub" }, { "publish", { node = "n" },
+      { "item", { id = "a" }, NOTE } }, { "publish-options", {}, require "xmpp.form".submit(
+        "http://jabber.org/protocol/pubsub#publish-options", { ["pubsub#access_model"] = "whitelist" }) } }
+    for _, s in ipairs { service, plain } do
+      s:node "n"
+      local _, err = come(t, function() return require "xmpp.iq".set(t.conn, s.jid, question) end)
+      assert.equal(s == service and "precondition-not-met" or nil, err.app)
+    end
+    assert.same({ 0, 1 }, { #service.nodes.n.items, #plain.nodes.n.items })
+    assert.is_false(come(t, function() return pubsub.supports(t.conn, plain.jid, "publish-options") end))
+  end))
+
+  it("is an account's, too, which tells who has said that he wants to know", testing.around(function(t)
+    local account, heard = t:pubsub(), {}
+    t:pubsub("anna@example.net"):node("secret", { access_model = "whitelist" })
+    account:publish("urn:x", NOTE, "a")
+    pep.watch(t.conn, "urn:x", function(_, _, id) heard[#heard + 1] = id end, { from = "self" })
+    account:publish("urn:x", NOTE, "b")
+    assert.same({}, heard) -- there is no presence
+    require "xmpp.presence".set(t.conn, {})
+    t:expect { "presence" }
+    account:publish("urn:x", NOTE, "c")
+    account:publish("urn:y", NOTE, "d")
+    assert.same({ "b", "c" }, heard)
+    local _, err = come(t, function() return pep.get(t.conn, "anna@example.net", "secret") end)
+    assert.equal("forbidden", err.condition)
+  end))
+
+  it("has no node that nobody has made, and no option that there isn't", testing.around(function(t)
+    local service = t:pubsub("pubsub.example.net", { auto_create = false })
+    fails(function() service:retract("none", "a") end, "there is no node 'none' at pubsub.example.net")
+    fails(function() t:pubsub("x.example", { nodes = {} }) end, "pubsub has no option 'nodes'")
+    fails(function() t:pubsub "@" end, "pubsub(jid)")
+    local _, err = come(t, function() return pubsub.publish(t.conn, service.jid, "none", NOTE) end)
+    assert.equal("item-not-found", err.condition)
+  end))
+end)
+
 describe("a test fails", function()
   it("for what isn't sent, or is something else, by what differs", function()
     within(function(t)

@@ -23,6 +23,7 @@ local words = require "xmpp.pubsub.words"
 local M = { name = "pep", needs = { disco, caps, pubsub } }
 
 local ROSTER_WAITS = 20 -- seconds for the roster, until an event's sender is judged
+local MOST_WAITING = 1000 -- events, for that
 
 local ACCESS = { open = true, presence = true, roster = true, whitelist = true, authorize = true }
 local PUBLISH = { access = "string", id = "string", persist = "boolean", send_last = "string", fix = "boolean",
@@ -165,12 +166,14 @@ end
 
 -- Watching
 
--- Is he a contact? Nobody knows before the roster is here.
+-- Is he a contact? Nobody knows before the roster is here; until then some wait, and those beyond are dropped.
 local function is_contact(conn, jid)
   local roster = require "xmpp.roster"
-  local r = ext.of(conn, roster)
-  if not r then return false end
+  local r, st = ext.of(conn, roster), ext.of(conn, M)
+  if not r or not st or st.waiting >= MOST_WAITING then return false end
+  st.waiting = st.waiting + 1
   r:fetched(ROSTER_WAITS)
+  st.waiting = st.waiting - 1
   return roster.subscription(conn, jid) ~= nil
 end
 
@@ -236,7 +239,7 @@ end
 
 function M.start(st, conn)
   check_account(conn, "use", 0)
-  st.watched, st.offs = {}, {}
+  st.watched, st.offs, st.waiting = {}, {}, 0
 end
 
 function M.stop(st)
