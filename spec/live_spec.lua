@@ -192,6 +192,18 @@ server.each(function(s)
     end)
   end)
 
+  describe("health", function()
+    it("is well, with all that this server has, a room too", function()
+      local alice, bob, room = login("alice", "a"), login("bob", "b"), "health@conference." .. s.domain
+      assert(require("xmpp.muc").join(bob, room, "bob", { create = "default" }))
+      require("xmpp.presence").set(alice, {})
+      local steps, well = require("xmpp.health").check(alice, { room = room, days = 1 })
+      local names = {}
+      for i, step in ipairs(steps) do names[i] = step.name .. (step.err and ": " .. tostring(step.err) or "") end
+      assert.same({ "dns tcp tls login certificate ping echo muc", true }, { table.concat(names, " "), well })
+    end)
+  end)
+
   describe("an extension", function()
     it("has a new session after the server has lost the old one, and goes on", function()
       local alice, bob = login("alice", "a"), login("bob", "b")

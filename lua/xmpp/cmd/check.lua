@@ -63,53 +63,21 @@ local function add_setup(run, info, err)
   look_at_certificate(run, info)
 end
 
-local function ping(run, conn)
-  local core = require "xmpp.load"
-  local began = core.now()
-  local _, err = conn:ping()
-  if err and err.layer == "stanza" then err = nil end -- that is an answer, too
-  add(run, "ping", core.now() - began, err)
-end
-
--- A message to ourselves, there and back.
-local function echo(run, ctx, conn)
-  local xmpp, core = require "xmpp", require "xmpp.load"
-  local id, came, began = xmpp.id(), xmpp.promise(), core.now()
-  local off = conn:tap(function(stanza)
-    if xmpp.xexpr.is_error(stanza) then came:reject(select(2, require "xmpp.iq".failure(stanza))) end
-    came:resolve(true)
-    return true
-  end, { name = "message", id = id })
-  local ok, err = conn:send { "message", { to = conn:jid(), id = id, type = "chat" }, { "body", {}, "xmpp check" },
-    { "no-store", { xmlns = "urn:xmpp:hints" } } }
-  if ok then ok, err = came:wait(ctx.timeout) end
-  off()
-  add(run, "echo", core.now() - began, not ok and err or nil)
-end
-
--- Is there a service for rooms? A server need not have one: then the step is left out, unless it was asked for.
-local function find_rooms(run, ctx, conn)
-  local core = require "xmpp.load"
-  local began = core.now()
-  local found, err = require "xmpp.disco".find(conn, { category = "conference", type = "text" },
-    { timeout = ctx.timeout })
-  if not found and err.condition == "item-not-found" and not run.only then return end
-  add(run, "muc", core.now() - began, not found and err or nil)
-end
-
--- Into the room and out of it again; none is created.
-local function visit_room(run, ctx, conn)
-  local core = require "xmpp.load"
-  local began = core.now()
-  local room, err = require "xmpp.cmd.room".join(ctx, conn, ctx.opts.room)
-  if room then room:leave() end
-  add(run, "muc", core.now() - began, err)
+-- What is tried, see xmpp.health. A server need not have a service for files or for rooms: then that step is left out,
+-- unless it was asked for.
+local function try(run, ctx, conn, name)
+  if not wants(run, name) then return end
+  local room = name == "muc" and ctx.opts.room or nil
+  local seconds, err, missing = require "xmpp.health".steps[name](conn, { timeout = ctx.timeout, room = room,
+    join = function() return require "xmpp.cmd.room".join(ctx, conn, room) end })
+  if missing and not run.only and not room then return end
+  add(run, name, seconds, err)
 end
 
 local function check_words(ctx, is_domain)
   if ctx.opts.room then require "xmpp.cmd.room".address(ctx.opts.room) end
   if not is_domain then return end
-  for _, step in ipairs { "login", "ping", "echo", "muc" } do
+  for _, step in ipairs { "login", "ping", "echo", "upload", "muc" } do
     if (ctx.opts.only or {})[step] or step == "muc" and ctx.opts.room then
       exit.raise("usage", "no-account", ("'%s' needs an account, and '%s' is a domain: give an address, you@%s")
         :format(step, ctx.args[1], ctx.args[1]))
@@ -136,9 +104,7 @@ local function log_in(ctx, run)
   if not ctx.conn then return nil, err end
   add_setup(run, ctx.conn:info(), not conn and err or nil)
   if not conn then return true end
-  if wants(run, "ping") then ping(run, conn) end
-  if wants(run, "echo") then echo(run, ctx, conn) end
-  if wants(run, "muc") then (ctx.opts.room and visit_room or find_rooms)(run, ctx, conn) end
+  for _, step in ipairs { "ping", "echo", "upload", "muc" } do try(run, ctx, conn, step) end
   return true
 end
 

@@ -204,8 +204,8 @@ spec.commands = {
       { "critical", "c", "SECONDS", "a step that takes longer is CRITICAL (5)", kind = "seconds" },
       { "cert-days", false, "DAYS", "a certificate that ends sooner is a WARNING, in half of that CRITICAL (14)",
         kind = "number" },
-      { "only", false, "STEPS", "dns, tcp, tls, login, ping, echo, muc (all that can be done)",
-        kind = "choices", choices = { "dns", "tcp", "tls", "login", "ping", "echo", "muc" } },
+      { "only", false, "STEPS", "dns, tcp, tls, login, ping, echo, upload, muc (all that can be done)",
+        kind = "choices", choices = { "dns", "tcp", "tls", "login", "ping", "echo", "upload", "muc" } },
       { "room", false, "ROOM", "muc: enter this room, and leave it", kind = "room" },
       { "prometheus", false, false, "write metrics instead, for the node exporter's textfile collector" },
     }, text = {

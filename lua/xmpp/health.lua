@@ -1,0 +1,144 @@
+-- health: is all well, from here to the server and back? For programs that watch: each step once, and how long it took.
+--
+--   local health = require "xmpp.health"
+--   local steps, well = health.check(conn, { room = "ops@rooms.example.net" })
+--   for _, s in ipairs(steps) do print(s.name, s.ok, s.seconds, s.err) end
+--
+-- The steps: "dns", "tcp", "tls" and "login", as the link that there is was made; "certificate", how long the
+-- server's is good; "ping", the server's answer; "echo", a message to ourselves; "upload", a place for a file, which is
+-- asked for and not used; "muc", the service for rooms, or a room that is entered and left.
+
+local core = require "xmpp.load"
+local guard = require "xmpp.guard"
+local xexpr = require "xmpp.xexpr"
+
+local M = {}
+
+local DAY = 86400
+local DAYS, TIMEOUT = 14, 20
+local SETUP = { "dns", "tcp", "tls", "login" }
+
+-- How long f took -> seconds, err, err again if what is tried isn't there at all.
+local function timed(f, ...)
+  local began = core.now()
+  local ok, err = f(...)
+  err = not ok and err or nil
+  return core.now() - began, err, err and err.condition == "item-not-found" and err or nil
+end
+
+-- An error is an answer, too.
+local function ping(conn, o)
+  local ok, err = conn:ping(o.timeout)
+  return ok ~= nil or err.layer == "stanza", err
+end
+
+local function echo(conn, o)
+  local xmpp, id = require "xmpp", core.id()
+  local came = xmpp.promise()
+  local off = conn:tap(function(stanza)
+    if xexpr.is_error(stanza) then came:reject(select(2, require "xmpp.iq".failure(stanza))) end
+    came:resolve(true)
+    return true
+  end, { name = "message", id = id })
+  local me = conn:jid()
+  local ok, err = conn:send { "message", { from = not me.localpart and me or nil, to = me, id = id, type = "chat" },
+    { "body", {}, "health check" }, { "no-store", { xmlns = "urn:xmpp:hints" } } }
+  if ok then ok, err = came:wait(o.timeout) end
+  off()
+  return ok, err
+end
+
+local function upload(conn, o)
+  return require "xmpp.upload".slot(conn, "health-check.txt", 1, "text/plain", { timeout = o.timeout })
+end
+
+local function muc(conn, o)
+  if not o.room then
+    return require "xmpp.disco".find(conn, { category = "conference", type = "text" }, { timeout = o.timeout })
+  end
+  local room, err = (o.join or function()
+    return require "xmpp.muc".join(conn, o.room, o.nick or conn:jid().localpart, { password = o.password,
+      timeout = o.timeout })
+  end)()
+  if room then room:leave() end
+  return room, err
+end
+
+--- The steps that are tried, each a function of conn and options -> seconds, err; and err once more where the server
+--- has nothing of the kind. They wait.
+M.steps = {}
+for name, f in pairs { ping = ping, echo = echo, upload = upload, muc = muc } do
+  M.steps[name] = function(conn, o) return timed(f, conn, o) end
+end
+
+local function certificate(info, days)
+  local seconds = info.certificate_seconds
+  if not seconds then return nil end
+  local left, err = math.floor(seconds / DAY), nil
+  if seconds < days * DAY then
+    err = core.error { layer = "tls", condition = "certificate-expires", retry = false,
+      text = ("the server's certificate ends in %d days"):format(left) }
+  end
+  return { name = "certificate", ok = err == nil, seconds = 0, days = left, err = err }
+end
+
+local OPTIONS = { steps = "table", timeout = "number", days = "number", room = "jid", nick = "string",
+  password = "string" }
+
+local function wanted(steps)
+  if not steps then return nil end
+  local out = {}
+  for i, name in ipairs(steps) do
+    local is_known = name == "certificate" or M.steps[name] ~= nil
+    for _, other in ipairs(SETUP) do is_known = is_known or other == name end
+    if not is_known then error(("bad option 'steps' of 'check' (at %d)"):format(i), 3) end
+    out[name] = true
+  end
+  return out
+end
+
+local function not_ready(conn)
+  local state = conn:state()
+  if state == "ready" then return nil end
+  return core.error { layer = "closed", condition = "not-ready", retry = state ~= "closed",
+    text = ("the connection is %s"):format(state) }
+end
+
+--- Tries what is wanted, and waits for it. What the server doesn't have (a service for files, for rooms) is left out,
+--- unless it is among `steps`. Where there is no link, "login" says so, and nothing is tried.
+---@param conn xmpp.Conn
+--- steps: only these, by their names (all that can be done); timeout: seconds for each that is tried (20); days: a
+--- certificate that is good for fewer is a failure (14); room: "muc" enters it and leaves it, by nick (our account's
+--- name) and password; it should be one that the program isn't in
+---@param opts? { steps: string[]?, timeout: number?, days: number?, room: string|xmpp.Jid|nil, nick: string?,
+--- password: string? }
+---@return { name: string, ok: boolean, seconds: number, days: integer?, err: xmpp.Error? }[] steps in the order above
+---@return boolean well is none of them a failure?
+function M.check(conn, opts)
+  guard.check_conn(conn, "check", 2)
+  opts = guard.check_opts(opts, OPTIONS, 2, "check", 2)
+  local only, list, well = wanted(opts.steps), {}, true
+  local function add(step)
+    if not step or only and not only[step.name] and step.ok then return end
+    list[#list + 1], well = step, well and step.ok
+  end
+  local info, err = conn:info(), not_ready(conn)
+  for _, name in ipairs(SETUP) do
+    local its = name == "login" and err or nil
+    if its or not err then add { name = name, ok = its == nil, seconds = info.took[name], err = its } end
+  end
+  if err then return list, well end
+  add(certificate(info, opts.days or DAYS))
+  local o = { timeout = opts.timeout or TIMEOUT, room = opts.room, nick = opts.nick, password = opts.password }
+  for _, name in ipairs { "ping", "echo", "upload", "muc" } do
+    if not only or only[name] then
+      local seconds, why, missing = M.steps[name](conn, o)
+      if only or opts.room and name == "muc" or not missing then
+        add { name = name, ok = why == nil, seconds = seconds, err = why }
+      end
+    end
+  end
+  return list, well
+end
+
+return M
