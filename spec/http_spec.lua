@@ -428,12 +428,12 @@ end)
 describe("without http.so", function()
   it("the error names what is to be installed", function()
     local shell = require "spec.support.shell"
-    local text = shell.run(([[LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='/nonexistent/?.so' %s -e '
+    local text = shell.run(([[LD_PRELOAD='%s' LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='/nonexistent/?.so' %s -e '
       package.preload["xmpp.core"] = package.loadlib("%s/xmpp/core.so", "luaopen_xmpp_core")
       local http = require "xmpp.http"
       print(http.available())
-      print(http.request { url = "https://127.0.0.1/" })']]):format(os.getenv "LUA" or "lua5.4",
-      os.getenv "SO_DIR" or "lua"))
+      print(http.request { url = "https://127.0.0.1/" })']]):format(os.getenv "PRELOAD" or "",
+      os.getenv "LUA" or "lua5.4", os.getenv "SO_DIR" or "lua"))
     local lines = {}
     for line in text:gmatch "[^\n]+" do lines[#lines + 1] = line end
     for i = 1, 2 do
