@@ -87,6 +87,7 @@ describe("http.request", function()
 
     it("that doesn't come is waited for so long", function()
       assert.equal("timeout", fault("/silent", { timeout = 0.3 }))
+      assert.equal("timeout", fault("/silent", { timeout = 0 }))
       assert.equal("timeout", fault("/drip", { timeout = 1.5 }))
     end)
   end)
@@ -319,6 +320,31 @@ describe("http.request", function()
       assert.equal("forbidden-address", (fault("/hello", { public = true, but = "192.0.2.1" })))
     end)
 
+    it("is asked by a proxy, which sees no more than its name", function()
+      local proxy = "http://127.0.0.1:" .. w.ports.proxy
+      local function ask_by(url, o)
+        local request = { url = url, ca_file = w.ca, proxy = proxy }
+        for name, value in pairs(o or {}) do request[name] = value end
+        return http.request(request)
+      end
+      local answer = assert(ask_by(w:url "/head"))
+      assert.equal(200, answer.status)
+      local seen = w:seen()
+      assert.same({ "CONNECT", "files.xmpp.test:" .. w.port }, { seen.method, seen.path })
+      assert.equal("/head", w:seen().path)
+      local _, err = ask_by(w:url("/hello", "wrongname"))
+      assert.equal("certificate", err.condition)
+      w:seen()
+      assert.equal(200, ask_by(w:url "/hello", { public = true }).status) -- the proxy's address may be private
+      w:seen() w:seen()
+      for _, host in ipairs { "127.0.0.1", "localhost", "10.0.0.1", "[::1]", "2130706433" } do
+        answer, err = ask_by(("https://%s:%d/hello"):format(host, w.port), { public = true })
+        assert.same({ nil, "forbidden-address" }, { answer, err.condition }, host)
+      end
+      assert.equal(200, ask_by(w:url("/hello", "rsa", "127.0.0.1"), { public = true, but = "127.0.0.1" }).status)
+      w:seen() w:seen()
+    end)
+
     it("that isn't there is said to be so", function()
       local function condition(url) return select(2, http.request { url = url }).condition end
       assert.equal("host-unknown", condition "https://nonexistent.invalid/")
@@ -384,7 +410,8 @@ describe("http.request", function()
     local answer = assert(ask("/put", { method = "PUT", size = SIZE, timeout = 600, body = function()
       if left == 0 then return nil end
       left = left - #piece
-      if left < SIZE / 2 then
+      if left < SIZE / 2 and left % (SIZE / 8) == 0 then
+        collectgarbage()
         before = before or resident()
         most = math.max(most, resident())
       end

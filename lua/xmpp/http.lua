@@ -12,6 +12,7 @@ local core = require "xmpp.load"
 local guard = require "xmpp.guard"
 local load = require "xmpp.http.load"
 local multi = require "xmpp.http.multi"
+local places = require "xmpp.http.place"
 local proxies = require "xmpp.http.proxy"
 local waiting = require "xmpp.wait"
 
@@ -138,7 +139,7 @@ local function size_of(o)
   return o.size or -1
 end
 
-local function bounded(seconds) return math.min(seconds, MOST_SECONDS) end
+local function bounded(seconds) return math.max(math.min(seconds, MOST_SECONDS), 0.001) end -- 0: for ever, to libcurl
 
 -- As c/http/http.c wants it. Without a CA of the program's own it is the one that a stream would take.
 local function request_of(o, lines)
@@ -274,7 +275,18 @@ local function heed(self, promise)
   end)
 end
 
+-- A proxy looks up names by itself, so nobody here sees which address is dialled: then the URL must not be for one that
+-- isn't public.
+local function is_forbidden(request)
+  if not (request.public and request.proxy) then return false end
+  local place = places.read(request.url)
+  return not place or place.is_private and not places.is_at(place, request.but)
+end
+
 local function begin(self, request)
+  if is_forbidden(request) then
+    return nil, failure_at(self.o.url, "forbidden-address", "it is no public address, and would be asked by a proxy")
+  end
   local t, why = multi.begin(request, {
     done = function(transfer) finish(self, outcome(self, transfer)) end,
     hungry = function() on_hungry(self) end,
