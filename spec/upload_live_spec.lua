@@ -5,6 +5,7 @@ local core = require "xmpp.core"
 local hostmeta = require "xmpp.hostmeta"
 local http = require "xmpp.http"
 local server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local upload = require "xmpp.upload"
 local xmpp = require "xmpp"
 
@@ -194,6 +195,22 @@ server.each(function(s)
     end }))
     assert.is_true(most - before < 4096, ("%d KiB more"):format(most - before))
     assert.equal("" .. LARGE, get(url, { method = "HEAD" }).headers["content-length"])
+  end)
+
+  it("is what the command does", function()
+    local bob, path = login "bob", shell.file "by the command"
+    assert(require "xmpp.presence".set(bob, {}))
+    local text, status = shell.run(shell.HERE .. ("XMPP_PASSWORD=%s HOME=/dev/null %s bin/xmpp upload -a alice@%s "
+      .. "--host %s --port %d --ca-file %s --resolve %s --to bob@%s %s"):format(s.users.alice,
+      os.getenv "LUA" or "lua5.4", s.domain, s.host, s.port, s.ca, s.host, s.domain, path))
+    os.remove(path)
+    assert.equal(0, status, text)
+    local url = text:match "^(https://%S+)\n$"
+    assert.is_string(url, text)
+    assert.equal("by the command", get(url).body)
+    local m
+    repeat m = assert(bob:receive_blocking(10)) until m[1] == "message"
+    assert.equal(url, xmpp.xexpr.text(m, "body"))
   end)
 
   it("has no host-meta of its own, and says so", function()
