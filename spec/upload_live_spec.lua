@@ -7,6 +7,7 @@ local http = require "xmpp.http"
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local upload = require "xmpp.upload"
+local web = require "spec.support.web"
 local xmpp = require "xmpp"
 
 local SERVERS = { "prosody", "ejabberd", "prosody13", "ejabberd24" }
@@ -195,6 +196,26 @@ server.each(function(s)
     end }))
     assert.is_true(most - before < 4096, ("%d KiB more"):format(most - before))
     assert.equal("" .. LARGE, get(url, { method = "HEAD" }).headers["content-length"])
+  end)
+
+  it("is a failure with a reason wherever the web server cuts it, and the next one is fine", function()
+    local conn, w = login "alice", web.start()
+    finally(function() w:stop() end)
+    local function put_to(path, certificate)
+      return put(conn, { name = "x.bin", data = ("x"):rep(3000000) }, { stall = 1, http = function(request)
+        request.url, request.ca_file = w:url(path, certificate), w.ca
+        return http.request(request)
+      end })
+    end
+    for _, row in ipairs { { "/cut?0", "cut" }, { "/cut?1", "cut" }, { "/cut?1500000", "cut" },
+      { "/cut?2999999", "cut" }, { "/cut-answer?0", "cut" }, { "/cut-answer?20", "cut" }, { "/cut-answer?37", "cut" }, { "/silent", "timeout" },
+      { "/early?413", "refused" }, { "/status?500", "refused" }, { "/status?200", "refused" },
+      { "/redirect?" .. w:url "/put", "refused" }, { "/put", "certificate", "expired" } } do
+      local url, err = put_to(row[1], row[3])
+      assert.same({ nil, "http", row[2] }, { url, err.layer, err.condition }, row[1])
+    end
+    assert.is_string((put_to "/put"))
+    assert.is_string((put(conn, { name = "x.txt", data = "x" })))
   end)
 
   it("is what the command does", function()
