@@ -208,8 +208,8 @@ server.each(function(s)
       end })
     end
     for _, row in ipairs { { "/cut?0", "cut" }, { "/cut?1", "cut" }, { "/cut?1500000", "cut" },
-      { "/cut?2999999", "cut" }, { "/cut-answer?0", "cut" }, { "/cut-answer?20", "cut" }, { "/cut-answer?37", "cut" }, { "/silent", "timeout" },
-      { "/early?413", "refused" }, { "/status?500", "refused" }, { "/status?200", "refused" },
+      { "/cut?2999999", "cut" }, { "/cut-answer?0", "cut" }, { "/cut-answer?20", "cut" }, { "/cut-answer?37", "cut" },
+      { "/silent", "timeout" }, { "/early?413", "refused" }, { "/status?500", "refused" }, { "/status?200", "refused" },
       { "/redirect?" .. w:url "/put", "refused" }, { "/put", "certificate", "expired" } } do
       local url, err = put_to(row[1], row[3])
       assert.same({ nil, "http", row[2] }, { url, err.layer, err.condition }, row[1])
