@@ -141,6 +141,15 @@ describe("http.request", function()
       assert.equal(3000, w:seen().bytes)
     end)
 
+    it("has a body whose function may have nothing just now", function()
+      local n = 0
+      assert.equal(201, ask("/put", { method = "PUT", size = 20, body = function()
+        n = n + 1
+        return n % 2 == 0 and ("x"):rep(5) or ""
+      end }).status)
+      assert.same({ 20, 8 }, { w:seen().bytes, n })
+    end)
+
     it("sends no more than its size, and fails where there is less", function()
       local given
       assert.equal(201, ask("/put", { method = "PUT", size = 10, body = function()

@@ -24,6 +24,7 @@ local M = {}
 local MAX, TIMEOUT, STALL = 1024 * 1024, 60, 60
 local MOST_HEADERS = 50
 local CHUNK = 256 * 1024 -- what a function that gives the body is asked for; it may give less, or more
+local PAUSE = 0.02 -- seconds, until a function that had nothing to give is asked again
 local SPARE = 10 -- seconds behind the timeout, after which nobody waits any more, whatever libcurl does
 local MOST_SECONDS = 1000000
 
@@ -224,7 +225,7 @@ local function tell_progress(self, moved)
   if not f or self.telling or self.over then return end
   self.telling = true
   local ok, waits, answer = guard.begin(function()
-    local go_on = f(moved, self.size)
+    local go_on = f(moved, self.size and self.size >= 0 and self.size or nil)
     self.telling = false
     return go_on
   end)
@@ -236,9 +237,10 @@ local function tell_progress(self, moved)
   end
 end
 
+-- The next of the body, nil at its end.
 local function next_bytes(self)
   if type(self.o.body) == "string" then
-    local bytes = not self.given and self.o.body or ""
+    local bytes = not self.given and self.o.body or nil
     self.given = true
     return bytes
   end
@@ -254,13 +256,18 @@ local function next_bytes(self)
   if bytes ~= nil and type(bytes) ~= "string" then
     return nil, failure("bad-body", "the function that gives the body returned a " .. type(bytes))
   end
-  return bytes or ""
+  return bytes
 end
 
+-- To libcurl "" is the end; to a function it means that there is nothing just now.
 local function go_on_with_body(self)
-  local bytes, err = next_bytes(self)
+  local bytes, err
+  repeat
+    if bytes == "" then require "xmpp".sleep(PAUSE) end
+    bytes, err = next_bytes(self)
+  until bytes ~= "" or type(self.o.body) == "string" or self.over
   if err then return finish(self, nil, err) end
-  if bytes and self.t then multi.feed(self.t, bytes) end
+  if not self.over and self.t then multi.feed(self.t, bytes or "") end
 end
 
 -- Not under libcurl's nose: what it calls may wait.
