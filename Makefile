@@ -49,7 +49,9 @@ BIND := $(patsubst c/bind/%.c,$(FOR_LUA)/bind/%.o,$(wildcard c/bind/*.c))
 TESTS := $(patsubst c/test/%.c,$(BUILD)/test/%,$(wildcard c/test/t_*.c))
 
 .PHONY: all demo test check check-sanitized lint bench fuzz install uninstall clean
-all: $(SO) $(SYS) $(WITH_HTTP)
+all: $(SO) $(SYS) $(or $(WITH_HTTP),without-http)
+.PHONY: without-http
+without-http: ; @echo "  no libcurl (libcurl4-openssl-dev): built without xmpp.http and xmpp.upload"
 
 # Every library by pkg-config; libunistring has no .pc file, so the compiler is asked. First line wins the blame.
 have-libs: ; @spec/support/have-libs '$(CC)' '$(PKG_CONFIG)' '$(LUA_PC)' '$(CFLAGS)' '$(if $(LUA_PC_CFLAGS),,$(LUA_CFLAGS))'
@@ -158,7 +160,8 @@ NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench build 
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq listen loop luas \
   message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue refusals register \
-  reload response roster roundtrip sandbox seed serial service skipped spelling tap testing time upload who xexpr)
+  reload response roster roundtrip sandbox seed serial service skipped spelling tap testing time upload watch who \
+  xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
 HOSTILE = spec/support/hostile/run

@@ -51,13 +51,30 @@ describe("the build", function()
     end)
   end)
 
-  it("exports luaopen_xmpp_core and nothing else", function()
-    local text = run("nm -D --defined-only " .. (os.getenv "SO_DIR" or "lua") .. "/xmpp/core.so")
-    local names = {}
-    for name in text:gmatch("%x+ %a ([^\n]+)") do
-      if not name:match("^__?[au]s?[bu]?san") and not name:match("^__odr") then names[#names + 1] = name end
-    end
-    assert.same({ "luaopen_xmpp_core" }, names)
+  for _, module in ipairs { "core", "http" } do
+    it(("exports luaopen_xmpp_%s and nothing else"):format(module), function()
+      local text = run(("nm -D --defined-only %s/xmpp/%s.so"):format(os.getenv "SO_DIR" or "lua", module))
+      local names = {}
+      for name in text:gmatch("%x+ %a ([^\n]+)") do
+        if not name:match("^__?[au]s?[bu]?san") and not name:match("^__odr") then names[#names + 1] = name end
+      end
+      assert.same({ "luaopen_xmpp_" .. module }, names)
+    end)
+  end
+
+  it("links libcurl with http.so alone, and does without where it isn't there", function()
+    local folder = os.getenv "SO_DIR" or "lua"
+    assert.is_nil(run(("ldd %s/xmpp/core.so %s/xmpp/sys.so"):format(folder, folder)):find "libcurl")
+    assert.is_truthy(run(("ldd %s/xmpp/http.so"):format(folder)):find "libcurl")
+    shell.in_folder(function(there)
+      for _, without in ipairs { "HTTP_WANTED=", "PKG_CONFIG='false'" } do
+        local text = run(("make -n LUA=lua5.4 BUILD=%s/build SO=%s/core.so %s all"):format(there, there, without))
+        assert.is_nil(text:find("http.so", 1, true), text)
+        assert.matches("built without xmpp.http and xmpp.upload", text)
+      end
+      local text = run(("make -n LUA=lua5.4 BUILD=%s/build SO=%s/core.so all"):format(there, there))
+      assert.is_truthy(text:find("http.so", 1, true))
+    end)
   end)
 
   it("uses the newer of two calls where the library has both", function()

@@ -34,19 +34,11 @@ describe("upload", function()
   end)
   teardown(function() os.execute("rm -r " .. folder) end)
 
-  -- Runs it; the service is there as soon as the connection is.
-  local function run(t, argv, o, change)
-    local w, u = cmd.world(o), nil
-    local attach = require "xmpp.upload".file
-    local upload = package.loaded["xmpp.upload"]
-    function upload.file(conn, ...)
-      u = u or t:upload { max = 50 }
-      if change then change(u) end
-      return attach(conn, ...)
-    end
+  local function run(t, argv, change)
+    local w, u = cmd.world(), t:upload { max = 50 }
+    if change then change(u) end
     cmd.start(w, argv)
     t:advance(40)
-    upload.file = attach
     return w, u
   end
 
@@ -87,7 +79,7 @@ describe("upload", function()
     assert.equal(1, w.status)
     w = run(t, { "upload", folder .. "/none" })
     assert.equal(9, w.status)
-    w = run(t, { "upload", folder .. "/a.txt" }, nil, function(u) u:answer(403) end)
+    w = run(t, { "upload", folder .. "/a.txt" }, function(u) u:answer(403) end)
     assert.equal(1, w.status)
   end))
 

@@ -46,6 +46,23 @@ server.each(function(s)
       s.opts { resource = resource }))
   end
 
+  describe("upload.lua", function()
+    it("uploads a file, prints its URL, and sends it", function()
+      local bob = login "bob"
+      local path = shell.file "hello"
+      local output, status = run(s, "upload", { "alice@xmpp.test", "alicepw", path, bob:jid() },
+        { XMPP_UPLOAD_HOST = s.host })
+      os.remove(path)
+      local url = output:match "https://upload%.xmpp%.test:%d+/%S+"
+      assert.is_string(url, output)
+      assert.equal(0, status)
+      local message = assert(bob:receive_blocking(30))
+      assert.equal(url, xexpr.text(message, "body"))
+      assert.equal(url, xexpr.text(xexpr.child(message, "x", "jabber:x:oob"), "url"))
+      bob:stop()
+    end)
+  end)
+
   describe("send.lua", function()
     it("sends a message, says nothing, and exits with 0", function()
       local bob = login "bob"
@@ -526,4 +543,4 @@ server.each(function(s)
       assert.equal(0, status)
     end)
   end)
-end)
+end, { upload = "yes" })

@@ -87,6 +87,7 @@ describe("http.request", function()
 
     it("that doesn't come is waited for so long", function()
       assert.equal("timeout", fault("/silent", { timeout = 0.3 }))
+      assert.equal("timeout", fault("/silent", { timeout = 0 }))
       assert.equal("timeout", fault("/drip", { timeout = 1.5 }))
     end)
   end)
@@ -138,6 +139,15 @@ describe("http.request", function()
         return n <= 3 and ("x"):rep(1000) or nil
       end }))
       assert.equal(3000, w:seen().bytes)
+    end)
+
+    it("has a body whose function may have nothing just now", function()
+      local n = 0
+      assert.equal(201, ask("/put", { method = "PUT", size = 20, body = function()
+        n = n + 1
+        return n % 2 == 0 and ("x"):rep(5) or ""
+      end }).status)
+      assert.same({ 20, 8 }, { w:seen().bytes, n })
     end)
 
     it("sends no more than its size, and fails where there is less", function()
@@ -319,6 +329,31 @@ describe("http.request", function()
       assert.equal("forbidden-address", (fault("/hello", { public = true, but = "192.0.2.1" })))
     end)
 
+    it("is asked by a proxy, which sees no more than its name", function()
+      local proxy = "http://127.0.0.1:" .. w.ports.proxy
+      local function ask_by(url, o)
+        local request = { url = url, ca_file = w.ca, proxy = proxy }
+        for name, value in pairs(o or {}) do request[name] = value end
+        return http.request(request)
+      end
+      local answer = assert(ask_by(w:url "/head"))
+      assert.equal(200, answer.status)
+      local seen = w:seen()
+      assert.same({ "CONNECT", "files.xmpp.test:" .. w.port }, { seen.method, seen.path })
+      assert.equal("/head", w:seen().path)
+      local _, err = ask_by(w:url("/hello", "wrongname"))
+      assert.equal("certificate", err.condition)
+      w:seen()
+      assert.equal(200, ask_by(w:url "/hello", { public = true }).status) -- the proxy's address may be private
+      w:seen() w:seen()
+      for _, host in ipairs { "127.0.0.1", "localhost", "10.0.0.1", "[::1]", "2130706433" } do
+        answer, err = ask_by(("https://%s:%d/hello"):format(host, w.port), { public = true })
+        assert.same({ nil, "forbidden-address" }, { answer, err.condition }, host)
+      end
+      assert.equal(200, ask_by(w:url("/hello", "rsa", "127.0.0.1"), { public = true, but = "127.0.0.1" }).status)
+      w:seen() w:seen()
+    end)
+
     it("that isn't there is said to be so", function()
       local function condition(url) return select(2, http.request { url = url }).condition end
       assert.equal("host-unknown", condition "https://nonexistent.invalid/")
@@ -384,7 +419,8 @@ describe("http.request", function()
     local answer = assert(ask("/put", { method = "PUT", size = SIZE, timeout = 600, body = function()
       if left == 0 then return nil end
       left = left - #piece
-      if left < SIZE / 2 then
+      if left < SIZE / 2 and left % (SIZE / 8) == 0 then
+        collectgarbage()
         before = before or resident()
         most = math.max(most, resident())
       end
@@ -428,12 +464,12 @@ end)
 describe("without http.so", function()
   it("the error names what is to be installed", function()
     local shell = require "spec.support.shell"
-    local text = shell.run(([[LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='/nonexistent/?.so' %s -e '
+    local text = shell.run(([[LD_PRELOAD='%s' LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='/nonexistent/?.so' %s -e '
       package.preload["xmpp.core"] = package.loadlib("%s/xmpp/core.so", "luaopen_xmpp_core")
       local http = require "xmpp.http"
       print(http.available())
-      print(http.request { url = "https://127.0.0.1/" })']]):format(os.getenv "LUA" or "lua5.4",
-      os.getenv "SO_DIR" or "lua"))
+      print(http.request { url = "https://127.0.0.1/" })']]):format(os.getenv "PRELOAD" or "",
+      os.getenv "LUA" or "lua5.4", os.getenv "SO_DIR" or "lua"))
     local lines = {}
     for line in text:gmatch "[^\n]+" do lines[#lines + 1] = line end
     for i = 1, 2 do

@@ -5,7 +5,9 @@ local core = require "xmpp.core"
 local hostmeta = require "xmpp.hostmeta"
 local http = require "xmpp.http"
 local server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local upload = require "xmpp.upload"
+local web = require "spec.support.web"
 local xmpp = require "xmpp"
 
 local SERVERS = { "prosody", "ejabberd", "prosody13", "ejabberd24" }
@@ -194,6 +196,42 @@ server.each(function(s)
     end }))
     assert.is_true(most - before < 4096, ("%d KiB more"):format(most - before))
     assert.equal("" .. LARGE, get(url, { method = "HEAD" }).headers["content-length"])
+  end)
+
+  it("is a failure with a reason wherever the web server cuts it, and the next one is fine", function()
+    local conn, w = login "alice", web.start()
+    finally(function() w:stop() end)
+    local function put_to(path, certificate)
+      return put(conn, { name = "x.bin", data = ("x"):rep(3000000) }, { stall = 1, http = function(request)
+        request.url, request.ca_file = w:url(path, certificate), w.ca
+        return http.request(request)
+      end })
+    end
+    for _, row in ipairs { { "/cut?0", "cut" }, { "/cut?1", "cut" }, { "/cut?1500000", "cut" },
+      { "/cut?2999999", "cut" }, { "/cut-answer?0", "cut" }, { "/cut-answer?20", "cut" }, { "/cut-answer?37", "cut" },
+      { "/silent", "timeout" }, { "/early?413", "refused" }, { "/status?500", "refused" }, { "/status?200", "refused" },
+      { "/redirect?" .. w:url "/put", "refused" }, { "/put", "certificate", "expired" } } do
+      local url, err = put_to(row[1], row[3])
+      assert.same({ nil, "http", row[2] }, { url, err.layer, err.condition }, row[1])
+    end
+    assert.is_string((put_to "/put"))
+    assert.is_string((put(conn, { name = "x.txt", data = "x" })))
+  end)
+
+  it("is what the command does", function()
+    local bob, path = login "bob", shell.file "by the command"
+    assert(require "xmpp.presence".set(bob, {}))
+    local text, status = shell.run(shell.HERE .. ("XMPP_PASSWORD=%s HOME=/dev/null %s bin/xmpp upload -a alice@%s "
+      .. "--host %s --port %d --ca-file %s --resolve %s --to bob@%s %s"):format(s.users.alice,
+      os.getenv "LUA" or "lua5.4", s.domain, s.host, s.port, s.ca, s.host, s.domain, path))
+    os.remove(path)
+    assert.equal(0, status, text)
+    local url = text:match "^(https://%S+)\n$"
+    assert.is_string(url, text)
+    assert.equal("by the command", get(url).body)
+    local m
+    repeat m = assert(bob:receive_blocking(10)) until m[1] == "message"
+    assert.equal(url, xmpp.xexpr.text(m, "body"))
   end)
 
   it("has no host-meta of its own, and says so", function()

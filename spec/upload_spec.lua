@@ -270,7 +270,7 @@ describe("upload", function()
     end
 
     it("at the XMPP server's own address is fine", testing.around(function(t)
-      local place = require "xmpp.upload.place"
+      local place = require "xmpp.http.place"
       local function at(host, address) return place.is_at(place.read("https://" .. host .. "/"), address) end
       assert.is_true(at("192.168.1.5", "192.168.1.5"))
       assert.is_false(at("192.168.1.6", "192.168.1.5"))

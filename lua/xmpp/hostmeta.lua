@@ -5,8 +5,8 @@
 --   print(found.websocket[1], found.bosh[1])               -- "wss://example.net/ws", nil
 --
 -- Whom it trusts: the web server of that domain, by its certificate, and nobody else; where it redirects to another,
--- that one in its place (RFC 6415 2), three times, and to no address in somebody's house. What isn't wss: or https: is left
--- out (XEP-0156 4). XEP-0156 3.2: asked only when what RFC 6120 says has failed.
+-- that one in its place (RFC 6415 2), three times, and to no address in somebody's house. What isn't wss: or https: is
+-- left out (XEP-0156 4). XEP-0156 3.2: asked only when what RFC 6120 says has failed.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"

@@ -12,6 +12,7 @@ local core = require "xmpp.load"
 local guard = require "xmpp.guard"
 local load = require "xmpp.http.load"
 local multi = require "xmpp.http.multi"
+local places = require "xmpp.http.place"
 local proxies = require "xmpp.http.proxy"
 local waiting = require "xmpp.wait"
 
@@ -23,6 +24,7 @@ local M = {}
 local MAX, TIMEOUT, STALL = 1024 * 1024, 60, 60
 local MOST_HEADERS = 50
 local CHUNK = 256 * 1024 -- what a function that gives the body is asked for; it may give less, or more
+local PAUSE = 0.02 -- seconds, until a function that had nothing to give is asked again
 local SPARE = 10 -- seconds behind the timeout, after which nobody waits any more, whatever libcurl does
 local MOST_SECONDS = 1000000
 
@@ -138,7 +140,7 @@ local function size_of(o)
   return o.size or -1
 end
 
-local function bounded(seconds) return math.min(seconds, MOST_SECONDS) end
+local function bounded(seconds) return math.max(math.min(seconds, MOST_SECONDS), 0.001) end -- 0: for ever, to libcurl
 
 -- As c/http/http.c wants it. Without a CA of the program's own it is the one that a stream would take.
 local function request_of(o, lines)
@@ -223,7 +225,7 @@ local function tell_progress(self, moved)
   if not f or self.telling or self.over then return end
   self.telling = true
   local ok, waits, answer = guard.begin(function()
-    local go_on = f(moved, self.size)
+    local go_on = f(moved, self.size and self.size >= 0 and self.size or nil)
     self.telling = false
     return go_on
   end)
@@ -235,9 +237,10 @@ local function tell_progress(self, moved)
   end
 end
 
+-- The next of the body, nil at its end.
 local function next_bytes(self)
   if type(self.o.body) == "string" then
-    local bytes = not self.given and self.o.body or ""
+    local bytes = not self.given and self.o.body or nil
     self.given = true
     return bytes
   end
@@ -253,13 +256,18 @@ local function next_bytes(self)
   if bytes ~= nil and type(bytes) ~= "string" then
     return nil, failure("bad-body", "the function that gives the body returned a " .. type(bytes))
   end
-  return bytes or ""
+  return bytes
 end
 
+-- To libcurl "" is the end; to a function it means that there is nothing just now.
 local function go_on_with_body(self)
-  local bytes, err = next_bytes(self)
+  local bytes, err
+  repeat
+    if bytes == "" then require "xmpp".sleep(PAUSE) end
+    bytes, err = next_bytes(self)
+  until bytes ~= "" or type(self.o.body) == "string" or self.over
   if err then return finish(self, nil, err) end
-  if bytes and self.t then multi.feed(self.t, bytes) end
+  if not self.over and self.t then multi.feed(self.t, bytes or "") end
 end
 
 -- Not under libcurl's nose: what it calls may wait.
@@ -274,7 +282,18 @@ local function heed(self, promise)
   end)
 end
 
+-- A proxy looks up names by itself, so nobody here sees which address is dialled: then the URL must not be for one that
+-- isn't public.
+local function is_forbidden(request)
+  if not (request.public and request.proxy) then return false end
+  local place = places.read(request.url)
+  return not place or place.is_private and not places.is_at(place, request.but)
+end
+
 local function begin(self, request)
+  if is_forbidden(request) then
+    return nil, failure_at(self.o.url, "forbidden-address", "it is no public address, and would be asked by a proxy")
+  end
   local t, why = multi.begin(request, {
     done = function(transfer) finish(self, outcome(self, transfer)) end,
     hungry = function() on_hungry(self) end,

@@ -56,7 +56,7 @@
 -- Errors
 
 ---@alias xmpp.Layer
----| "dns" | "tcp" | "tls" | "stream" | "sasl" | "bind" | "stanza" | "timeout" | "closed" | "limit"
+---| "dns" | "tcp" | "tls" | "stream" | "sasl" | "bind" | "stanza" | "timeout" | "closed" | "limit" | "http"
 
 --- What comes after nil when the world failed. As text, by `tostring(err)` or joined to a string by `..`, it is one
 --- good line.
@@ -66,6 +66,45 @@
 ---@field text string for a person: what was tried, what came, what to do; never a secret
 ---@field retry boolean could trying again, unchanged, work?
 ---@field stanza xmpp.Stanza? the stanza that carries the error, where there is one
+
+-- Files and the web (xmpp.upload, xmpp.http)
+
+---@class xmpp.HttpRequest
+---@field url string https://..., in ASCII
+---@field method? string "GET"; with a body "POST"
+---@field headers? table<string, string|number>
+---@field body? string|fun(n: integer): string?, any a function gives the next bytes, "" if there are none just now, nil at
+--- the end, nil and a reason where it fails; it may wait
+---@field size? integer bytes of what the function gives; absent: it is sent in chunks
+---@field timeout? number seconds for all of it (60)
+---@field stall? number seconds without a byte (60)
+---@field max? integer bytes of the response's body (1 MiB)
+---@field progress? fun(moved: integer, size: integer?): boolean? bytes that were sent, or have come; false cancels
+---@field cancel? xmpp.Promise ends it when it is settled
+---@field resolve? string a host or an address to connect to, whatever DNS says
+---@field ca_file? string PEM; without either the system's, or SSL_CERT_FILE's and SSL_CERT_DIR's
+---@field ca_dir? string
+---@field pin? string SHA-256 of the server's public key, base64; asked for besides the rest
+---@field insecure? boolean the certificate isn't looked at
+---@field http? boolean http:// may be asked, too
+---@field proxy? string|false the environment's; false: none. Behind one `public` looks at the URL alone
+---@field public? boolean connect to public addresses only
+---@field but? string and to that one
+
+---@class xmpp.UploadOptions
+---@field progress? fun(sent: integer, size: integer): boolean? false cancels
+---@field random_name? boolean (true) false: the service is told the file's own name
+---@field type? string "image/png"; else by the name's ending
+---@field timeout? number seconds for putting it (3600)
+---@field stall? number seconds without a byte (60)
+---@field wait? number seconds for each answer of the service
+---@field cancel? xmpp.Promise ends it when it is settled
+---@field service? string|xmpp.Jid another than the server's own
+---@field private? boolean it may be put at an address that isn't public
+---@field insecure? boolean no certificate is looked at, and http to this machine is taken
+---@field resolve? string as of xmpp.HttpRequest
+---@field pin? string
+---@field http? fun(request: xmpp.HttpRequest): { status: integer }?, any instead of http.request
 
 -- Addresses (RFC 7622)
 

@@ -7,8 +7,8 @@
 --
 -- Whom it trusts: our server, for which service there is; the service, for where it is told to put the file, but only
 -- by https, at the host whose certificate says so, checked as the connection's own is; at no address in somebody's
--- house (loopback, private, link-local) but the one where the XMPP server is; and for three headers (XEP-0363 5). No redirect
--- is followed. Who knows the URL has the file, and so has the service: it is not encrypted (XEP-0363 12).
+-- house (loopback, private, link-local) but the one where the XMPP server is; and for three headers (XEP-0363 5). No
+-- redirect is followed. Who knows the URL has the file, and so has the service: it is not encrypted (XEP-0363 12).
 
 local core = require "xmpp.load"
 local disco = require "xmpp.disco"
@@ -16,7 +16,7 @@ local guard = require "xmpp.guard"
 local http = require "xmpp.http"
 local iq = require "xmpp.iq"
 local names = require "xmpp.upload.name"
-local places = require "xmpp.upload.place"
+local places = require "xmpp.http.place"
 local slots = require "xmpp.upload.slot"
 local sources = require "xmpp.upload.source"
 local waiting = require "xmpp.wait"

@@ -4,6 +4,7 @@
   wrongname, expired, selfsigned, wrongca      as in spec/support/certs
   nosan       for files.xmpp.test, by its common name only
   plain       no TLS
+  proxy       no web server but a proxy (CONNECT), which takes every host for 127.0.0.1
 Prints PORT_NAME of each, PORT (rsa's), CERTS (the folder), CA and PIN (of rsa) as KEY=VALUE lines and an empty line; then a
 line for each request that has ended (but for /silent and /drip, which take long to notice): method, path, bytes of its
 body, their SHA-256. It ends when its stdout is closed.
@@ -36,6 +37,7 @@ import time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 NAMES = ["rsa", "wrongname", "expired", "selfsigned", "wrongca", "nosan", "plain"]
+PROXY = "proxy"
 REASONS = {200: "OK", 201: "Created", 302: "Found"}
 say_lock = threading.Lock()
 
@@ -187,7 +189,37 @@ def handle(conn, context):
     conn.close()
 
 
-def listen(context):
+def pump(source, sink):
+    try:
+        while True:
+            data = source.recv(65536)
+            if not data:
+                break
+            sink.sendall(data)
+    except OSError:
+        pass
+    for end in (source, sink):
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def forward(conn, _):
+    peer = Peer(conn)
+    try:
+        peer.read_head()
+        target = peer.head.split(b" ")[1].decode()
+        say("%s %s 0 -" % (peer.method, target))
+        there = socket.create_connection(("127.0.0.1", int(target.rsplit(":", 1)[1])))
+        conn.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        threading.Thread(target=pump, args=(there, conn), daemon=True).start()
+        pump(conn, there)
+    except (OSError, Gone, ValueError):
+        conn.close()
+
+
+def listen(context, serve=handle):
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("127.0.0.1", 0))
@@ -196,7 +228,7 @@ def listen(context):
     def run():
         while True:
             conn, _ = sock.accept()
-            threading.Thread(target=handle, args=(conn, context), daemon=True).start()
+            threading.Thread(target=serve, args=(conn, context), daemon=True).start()
 
     threading.Thread(target=run, daemon=True).start()
     return sock.getsockname()[1]
@@ -231,6 +263,7 @@ def main():
     try:
         make_certs(folder)
         lines = ["PORT_%s=%d" % (name, listen(context_of(folder, name))) for name in NAMES]
+        lines.append("PORT_%s=%d" % (PROXY, listen(None, forward)))
         say("\n".join(lines + [lines[0].replace("_rsa", ""), "CERTS=" + folder, "CA=%s/ca.crt" % folder,
                                "PIN=" + pin_of(folder), "PID=%d" % os.getpid()]) + "\n")
         poll = select.poll()

@@ -9,7 +9,8 @@
 --   u:answer(403)                                         -- the next file gets that status; a table: nil, that error
 --   u:stop_at(10)                                         -- the next file's connection breaks behind 10 bytes
 --
--- The server itself says that it has it: before the program asks what the server is.
+-- The server itself says that it has it: call it before the program asks what the server is; it may be before it has
+-- connected.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -18,6 +19,8 @@ local xexpr = require "xmpp.xexpr"
 local NS, INFO, FORM = "urn:xmpp:http:upload:0", "http://jabber.org/protocol/disco#info", "jabber:x:data"
 local ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 local KNOWN = { max = "number", host = "string", headers = "table" }
+
+local tests = setmetatable({}, { __mode = "k" }) -- of each; not in its table, which tests print
 
 ---@class xmpp.TestUpload
 local Upload = {}
@@ -114,7 +117,10 @@ local function answer_of(self, stanza, server)
   local payload = xexpr.children(stanza)()
   if stanza[2].type ~= "get" or not payload or stanza[2].to ~= server then return nil end
   local ns = xexpr.attr(payload, "xmlns")
-  if ns == NS and payload[1] == "request" then return slot_for(self, payload) end
+  if ns == NS and payload[1] == "request" then
+    guard.of(tests[self].conn, "upload").http = function(request) return serve(self, request) end
+    return slot_for(self, payload)
+  end
   if ns == INFO and not xexpr.attr(payload, "node") then return info(self) end
 end
 
@@ -128,6 +134,7 @@ return function(test, own, o)
   end
   local self = setmetatable({ files = {}, slots = {}, max = o.max, host = o.host or "files.example.net",
     headers = o.headers or {} }, Upload)
+  tests[self] = test
   local server = test.jid.localpart and test.jid.domainpart or test.jid.domainpart:match "^[^.]+%.(.+)$"
   test:on({ "iq", { type = "get", to = server }, { "request", { xmlns = NS } } }, function(stanza)
     return answer_of(self, stanza, server)
@@ -135,6 +142,5 @@ return function(test, own, o)
   test:on({ "iq", { type = "get", to = server }, { "query", { xmlns = INFO } } }, function(stanza)
     return answer_of(self, stanza, server) or info(self)
   end)
-  guard.of(test.conn, "upload").http = function(request) return serve(self, request) end
   return self
 end

@@ -3,7 +3,7 @@
 
 local core = require "xmpp.load"
 local iq = require "xmpp.iq"
-local places = require "xmpp.upload.place"
+local places = require "xmpp.http.place"
 local time = require "xmpp.time"
 local xexpr = require "xmpp.xexpr"
 
