@@ -187,7 +187,7 @@ describe("iq.serve", function()
   end)
 
   it("isn't asked where a gate says that nobody may, until that is taken off", function()
-    local off = iq.gate(conn, function(question) return question[2].n == "1" end)
+    local off = iq.gate(conn, function(x) return x[2].n == "1" end)
     iq.serve(conn, "get", "urn:q", function() return true end)
     conn:set_handler() -- who refuses what nobody takes
     local function ask(n)
