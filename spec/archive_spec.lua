@@ -252,6 +252,18 @@ describe("a result", function()
     assert.same({ "message" }, heard) -- the program's own, as before
   end))
 
+  it("that came to nobody, since the extension was dropped, is no empty page", testing.around(function(t)
+    local id, page, err
+    t:on(QUERY, function(stanza) id = stanza[2].id return false end)
+    xmpp.spawn(function() page, err = archive.query(t.conn) end)
+    t:advance(0)
+    assert.is_true(ext.drop(t.conn, archive))
+    assert.is_true(ext.drop(t.conn, require "xmpp.archive.ask"))
+    t:receive { "iq", { type = "result", id = id, to = ME }, fin("x", "y", "true") }
+    assert.is_nil(page)
+    assert.equal("closed", err.layer)
+  end))
+
   it("has an id that can't be guessed from another one", testing.around(function(t)
     local ids = {}
     t:on(QUERY, function(stanza) ids[#ids + 1] = stanza[3][2].queryid return fin("x", "y", "true") end)

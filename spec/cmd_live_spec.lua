@@ -165,6 +165,33 @@ describe("the command", function()
       assert.matches("^XMPP CRITICAL %- tcp: tcp: ECONNREFUSED", text)
     end)
 
+    it("exports the archive, and goes on where it was", function()
+      local bob = login(s, "bob", "past")
+      local state = folder .. "/export-" .. s.name
+      local function say(first, last)
+        for i = first, last do
+          assert(bob:send { "message", { to = "alice@xmpp.test", type = "chat" }, { "body", {}, "line " .. i } })
+          assert(bob:ping(30)) -- so that they come in this order
+        end
+      end
+      local function export()
+        local text, status = run("xmpp archive export --json --with bob@xmpp.test --since 1h --resume " .. state)
+        assert.equal(0, status, text)
+        local list = {}
+        for line in text:gmatch "[^\n]+" do
+          local body = cjson.decode(line).body
+          if body:find "^line " then list[#list + 1] = body end
+        end
+        return list
+      end
+      say(1, 105)
+      local list = export()
+      assert.same({ 105, "line 1", "line 105" }, { #list, list[1], list[105] })
+      assert.same({}, export())
+      say(106, 107)
+      assert.same({ "line 106", "line 107" }, export())
+    end)
+
     it("talks in rooms, and knows who is there", function()
       local room_jid = "cmd@conference.xmpp.test"
       local text, status = run(("xmpp send -r %s -- hello"):format(room_jid))

@@ -28,6 +28,7 @@ local function asks(t, kind, payload, from, to)
   for i, x in ipairs(answer) do
     if x[1] == "iq" then
       table.remove(answer, i)
+      assert.equal(1, i) -- in front of what follows from it (XEP-0100 4.1.1)
       assert.equal("q" .. asked, x[2].id)
       assert.equal(to or IRC, x[2].from)
       return x, answer
@@ -243,6 +244,21 @@ describe("presence", function()
     says(t, { "presence", {} }, BOB .. "/pc", "anna@" .. IRC)
     assert.same({ "bob@example.net/pc here", "bob@example.net/pc here", "bob@example.net/pc unavailable",
       "bob@example.net/pc here!" }, told)
+  end))
+
+  it("is asked for, and told, again in a new session", around(function(t)
+    local g = gateway.use(t.conn, { register = FORM })
+    local anna = g:user "anna"
+    anna:presence {}
+    register(t)
+    says(t, { "presence", { type = "subscribe" } }, BOB, anna.jid)
+    says(t, { "presence", {} }, BOB .. "/pc")
+    assert.is_table(g.online[BOB])
+    t:reconnect { new = true }
+    t:expect { "presence", { type = "probe", from = IRC, to = BOB } }
+    assert.same({}, g.online)
+    assert.same({ "available irc.example.net > bob@example.net/pc",
+      "available anna@irc.example.net > bob@example.net/pc" }, presences(says(t, { "presence", {} }, BOB .. "/pc")))
   end))
 
   it("of strangers fills no memory", around(function(t)

@@ -186,6 +186,20 @@ describe("iq.serve", function()
     end
   end)
 
+  it("isn't asked where a gate says that nobody may, until that is taken off", function()
+    local off = iq.gate(conn, function(x) return x[2].n == "1" end)
+    iq.serve(conn, "get", "urn:q", function() return true end)
+    conn:set_handler() -- who refuses what nobody takes
+    local function ask(n)
+      f:feed(("<iq type='get' id='g%s' n='%s' from='bob@xmpp.test/x'><q xmlns='urn:q'/></iq>"):format(n, n))
+      return stage.sent(f)[1][2].type
+    end
+    assert.same({ "error", "result" }, { ask "1", ask "2" })
+    assert.is_true(off())
+    assert.is_false(off())
+    assert.equal("result", ask "1")
+  end)
+
   it("goes when it is taken off, once", function()
     local off = iq.serve(conn, "get", "urn:q", function() return true end)
     assert.is_true(off())

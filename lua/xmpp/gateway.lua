@@ -84,8 +84,10 @@ function M.start(st, conn, opts)
   if opts.version then info.use(conn, { version = opts.version }) end
 end
 
---- Who is there? Those who have registered are asked (XEP-0100 4.4).
-function M.session(st, conn)
+--- Who is there? Those who have registered are asked (XEP-0100 4.4). Who has answered in an earlier session may have
+--- gone meanwhile; who is still there is told again who else is.
+function M.session(st, conn, first)
+  if not first then people.reset(st) end
   people.load(st)
   people.probe(st, conn)
 end

@@ -95,14 +95,22 @@ local function read_fin(query, fin, stanza)
   return page, query.n
 end
 
+-- Nobody has heard the results: that isn't an archive without any.
+local function dropped()
+  return nil, core.error { layer = "closed", condition = "closed", retry = false,
+    text = "the archive is used no more, by ext.drop" }
+end
+
 -- One try, in one session.
 local function try(st, conn, q)
   local id = core.id()
   local query = { at = q.at, max = q.set.max, backwards = q.set.before ~= nil, read = q.read, page = {}, n = 0 }
   st.queries[id] = query
   local fin, stanza = iq.set(conn, q.at, query_element(id, q), { timeout = q.timeout, from = q.as })
+  local is_heard = st.queries[id] == query
   st.queries[id] = nil
   if fin == nil then return nil, stanza end
+  if not is_heard then return dropped() end
   return read_fin(query, fin, stanza)
 end
 

@@ -131,6 +131,9 @@ function M.forget(st, person)
   return alone(st, function() return forget(st, person) end)
 end
 
+--- Nobody is known to be there.
+function M.reset(st) st.online, st.n_online = {}, 0 end
+
 --- Who sees that user's presence, as a list.
 function M.watchers(st, localpart)
   local out = {}

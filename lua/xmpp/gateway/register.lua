@@ -10,6 +10,7 @@ local escape = require "xmpp.escape"
 local iq = require "xmpp.iq"
 local people = require "xmpp.gateway.people"
 local xexpr = require "xmpp.xexpr"
+local xmpp = require "xmpp"
 
 local M = {}
 
@@ -77,6 +78,13 @@ end
 
 local function presence(conn, kind, from, to) conn:send { "presence", { type = kind, from = from, to = to } } end
 
+local function behind_the_answer(f)
+  xmpp.spawn(function()
+    xmpp.sleep(0)
+    f()
+  end)
+end
+
 -- XEP-0100 4.1: then the gateway asks to see whether he is there.
 local function register(st, conn, stanza, query)
   local person = person_of(stanza)
@@ -89,8 +97,10 @@ local function register(st, conn, stanza, query)
     return nil, "wait", type(why) == "table" and why.condition == "resource-constraint" and why.condition or
       "internal-server-error"
   end
-  presence(conn, "subscribe", st.domain, person)
-  st:emit("register", person, values)
+  behind_the_answer(function()
+    presence(conn, "subscribe", st.domain, person)
+    st:emit("register", person, values)
+  end)
   return true
 end
 
@@ -104,10 +114,12 @@ local function unregister(st, conn, stanza)
   for localpart in pairs(data.contacts or {}) do list[#list + 1] = ("%s@%s"):format(localpart, st.domain) end
   table.sort(list)
   list[#list + 1] = st.domain
-  for _, jid in ipairs(list) do
-    for _, kind in ipairs { "unavailable", "unsubscribe", "unsubscribed" } do presence(conn, kind, jid, person) end
-  end
-  st:emit("unregister", person, data.fields)
+  behind_the_answer(function()
+    for _, jid in ipairs(list) do
+      for _, kind in ipairs { "unavailable", "unsubscribe", "unsubscribed" } do presence(conn, kind, jid, person) end
+    end
+    st:emit("unregister", person, data.fields)
+  end)
   return true
 end
 
