@@ -442,6 +442,29 @@ describe("rooms", function()
   end))
 end)
 
+describe("a bot that is over", function()
+  local function open_and_end()
+    local weak, t = setmetatable({}, { __mode = "v" }), testing.new()
+    local b = use(t, { adhoc = true })
+    b:command("slow", { args = "<a>" }, function(ctx) return xmpp.promise():wait() and ctx end)
+    t:contact(ANNA .. "/a"):says "!slow x"
+    t:receive { "iq", { type = "set", id = "c", from = "bot@example.net/o", to = "bot@example.net/test" },
+      { "command", { xmlns = COMMANDS, node = "slow" } } }
+    t:expect({ "iq", { id = "c", type = "result" } }, false)
+    weak[1], weak[2], weak[3] = b, t.conn, ext.of(t.conn, command)
+    t:finish()
+    return weak
+  end
+
+  it("is collected, with its commands and who is in the midst of one", function()
+    local weak = open_and_end()
+    local jit = rawget(_G, "jit")
+    if jit then jit.flush() end -- what it has compiled knows objects by their addresses, and keeps them
+    for _ = 1, 10 do collectgarbage() end
+    assert.same({}, weak)
+  end)
+end)
+
 describe("arguments", function()
   local function read(declared, text)
     local list = declared and assert(args.parse(declared))
