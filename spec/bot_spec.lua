@@ -447,7 +447,7 @@ describe("a bot that is over", function()
     local weak, t = setmetatable({}, { __mode = "v" }), testing.new()
     local b = use(t, { adhoc = true })
     b:command("slow", { args = "<a>" }, function(ctx) return xmpp.promise():wait() and ctx end)
-    t:contact(ANNA .. "/a"):says "!slow x"
+    t:receive { "message", { from = ANNA .. "/a", type = "chat" }, { "body", {}, "!slow x" } }
     t:receive { "iq", { type = "set", id = "c", from = "bot@example.net/o", to = "bot@example.net/test" },
       { "command", { xmlns = COMMANDS, node = "slow" } } }
     t:expect({ "iq", { id = "c", type = "result" } }, false)
