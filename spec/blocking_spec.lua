@@ -170,6 +170,22 @@ describe("a push", function()
   end))
 end)
 
+describe("a listener", function()
+  it("may throw, wait, and drop what it listens to", testing.around(function(t)
+    local st = use(t)
+    local heard = {}
+    st:on("blocked", function() error "mine" end)
+    st:on("blocked", function(jid)
+      heard[#heard + 1] = jid
+      if ext.of(t.conn, blocking) then ext.drop(t.conn, blocking) end
+    end)
+    assert.equal("result", push(t, nil, items("block", SPAM, EVE)))
+    assert.same({ SPAM }, heard)
+    assert.equal(1, #t:take_errors())
+    assert.is_false(blocking.is_blocked(t.conn, SPAM))
+  end))
+end)
+
 describe("block and unblock", function()
   it("have the server do it", testing.around(function(t)
     local st, heard = use(t)

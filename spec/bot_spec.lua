@@ -225,6 +225,32 @@ describe("a bot", function()
   end))
 end)
 
+describe("whatever a command does", function()
+  it("breaks nothing", testing.around(function(t)
+    local room, out = room_of(t, PEOPLE), {}
+    local b = use(t, { rooms = { [TEA] = "kettle" } })
+    local off
+    off = b:command("once", {}, function() off() return "gone" end)
+    b:command("drop", {}, function(ctx)
+      ext.drop(t.conn, bot)
+      out[1] = ctx:reply "one" ~= nil
+      return "two"
+    end)
+    room:says("anna", "!once")
+    assert.equal("gone", (hear(t)))
+    room:says("anna", "!once")
+    t:nothing()
+    b:on("command", function() error "mine" end)
+    room:says("anna", "!drop")
+    t:sent() -- what it says goes, or doesn't: the rooms were the bot's
+    room:says("eve", "!drop")
+    t:nothing()
+    assert.equal(1, #t:take_errors())
+    assert.is_boolean(out[1])
+    assert.is_nil(ext.of(t.conn, bot))
+  end))
+end)
+
 describe("who may", function()
   it("is known by his address, never by his nick", testing.around(function(t)
     local room, log = room_of(t, PEOPLE), {}
