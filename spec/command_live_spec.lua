@@ -230,6 +230,8 @@ local function body(s)
       say "add a=1 cancel"
       for _ = 1, 2 do told "STEP" end
       assert.equal("canceled   ", told "STEP")
+      local limit = os.time() + 30
+      while #log < 3 and os.time() < limit do xmpp.step(0.05) end -- it has the answer before the function goes on
       assert.same({ "cancel", "cancel", "cancel" }, log) -- the first of them: the run that was gone back from
     end)
   end)
