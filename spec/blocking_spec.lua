@@ -156,8 +156,13 @@ describe("a push", function()
       assert.equal("service-unavailable", push(t, from, items("block", SPAM)))
       assert.equal("service-unavailable", push(t, from, items "unblock"))
     end
+    t.forge.block("example.net", EVE, true)
+    t:expect({ "iq", { type = "error" } }, false)
     assert.same({}, heard)
     assert.equal(EVE, keys(st.blocked))
+    t.forge.block(nil, EVE, true)
+    t:expect({ "iq", { type = "result" } }, false)
+    assert.same({ "unblocked " .. EVE }, heard)
   end))
 
   it("is refused where it doesn't hold together", testing.around(function(t)
