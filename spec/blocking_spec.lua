@@ -156,8 +156,13 @@ describe("a push", function()
       assert.equal("service-unavailable", push(t, from, items("block", SPAM)))
       assert.equal("service-unavailable", push(t, from, items "unblock"))
     end
+    t.forge.block("example.net", EVE, true)
+    t:expect({ "iq", { type = "error" } }, false)
     assert.same({}, heard)
     assert.equal(EVE, keys(st.blocked))
+    t.forge.block(nil, EVE, true)
+    t:expect({ "iq", { type = "result" } }, false)
+    assert.same({ "unblocked " .. EVE }, heard)
   end))
 
   it("is refused where it doesn't hold together", testing.around(function(t)
@@ -167,6 +172,22 @@ describe("a push", function()
       assert.equal("bad-request", push(t, nil, x))
     end
     assert.equal(EVE, keys(st.blocked))
+  end))
+end)
+
+describe("a listener", function()
+  it("may throw, wait, and drop what it listens to", testing.around(function(t)
+    local st = use(t)
+    local heard = {}
+    st:on("blocked", function() error "mine" end)
+    st:on("blocked", function(jid)
+      heard[#heard + 1] = jid
+      if ext.of(t.conn, blocking) then ext.drop(t.conn, blocking) end
+    end)
+    assert.equal("result", push(t, nil, items("block", SPAM, EVE)))
+    assert.same({ SPAM }, heard)
+    assert.equal(1, #t:take_errors())
+    assert.is_false(blocking.is_blocked(t.conn, SPAM))
   end))
 end)
 

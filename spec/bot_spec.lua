@@ -225,6 +225,32 @@ describe("a bot", function()
   end))
 end)
 
+describe("whatever a command does", function()
+  it("breaks nothing", testing.around(function(t)
+    local room, out = room_of(t, PEOPLE), {}
+    local b = use(t, { rooms = { [TEA] = "kettle" } })
+    local off
+    off = b:command("once", {}, function() off() return "gone" end)
+    b:command("drop", {}, function(ctx)
+      ext.drop(t.conn, bot)
+      out[1] = ctx:reply "one" ~= nil
+      return "two"
+    end)
+    room:says("anna", "!once")
+    assert.equal("gone", (hear(t)))
+    room:says("anna", "!once")
+    t:nothing()
+    b:on("command", function() error "mine" end)
+    room:says("anna", "!drop")
+    t:sent() -- what it says goes, or doesn't: the rooms were the bot's
+    room:says("eve", "!drop")
+    t:nothing()
+    assert.equal(1, #t:take_errors())
+    assert.is_boolean(out[1])
+    assert.is_nil(ext.of(t.conn, bot))
+  end))
+end)
+
 describe("who may", function()
   it("is known by his address, never by his nick", testing.around(function(t)
     local room, log = room_of(t, PEOPLE), {}
@@ -440,6 +466,29 @@ describe("rooms", function()
     room:says("anna", "!roll")
     t:nothing()
   end))
+end)
+
+describe("a bot that is over", function()
+  local function open_and_end()
+    local weak, t = setmetatable({}, { __mode = "v" }), testing.new()
+    local b = use(t, { adhoc = true })
+    b:command("slow", { args = "<a>" }, function(ctx) return xmpp.promise():wait() and ctx end)
+    t:receive { "message", { from = ANNA .. "/a", type = "chat" }, { "body", {}, "!slow x" } }
+    t:receive { "iq", { type = "set", id = "c", from = "bot@example.net/o", to = "bot@example.net/test" },
+      { "command", { xmlns = COMMANDS, node = "slow" } } }
+    t:expect({ "iq", { id = "c", type = "result" } }, false)
+    weak[1], weak[2], weak[3] = b, t.conn, ext.of(t.conn, command)
+    t:finish()
+    return weak
+  end
+
+  it("is collected, with its commands and who is in the midst of one", function()
+    local weak = open_and_end()
+    local jit = rawget(_G, "jit")
+    if jit then jit.flush() end -- what it has compiled knows objects by their addresses, and keeps them
+    for _ = 1, 10 do collectgarbage() end
+    assert.same({}, weak)
+  end)
 end)
 
 describe("arguments", function()

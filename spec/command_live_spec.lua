@@ -6,12 +6,13 @@ local child = require "spec.support.child"
 local command = require "xmpp.command"
 local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
+local muc = require "xmpp.muc"
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
-local EJABBERD = "host_config: { xmpp.test: { acl: { admin: { user: [alice@xmpp.test] } }, "
-  .. "access_rules: { configure: { allow: admin } } } }"
+local EJABBERD = "host_config: { xmpp.test: { acl: { admin: { user: [alice@xmpp.test] }, local: { user_regexp: '' } }, "
+  .. "access_rules: { configure: { allow: admin }, local: { allow: local } } } }"
 
 local function everybody() return true end
 
@@ -151,6 +152,46 @@ local function body(s)
     assert.is_string(heard.reply_to.id)
   end)
 
+  it("is given to a bot in a room by who has that address, whatever his nick", function()
+    local tea = "tea@conference." .. s.domain
+    local alice, bob, carol = connect("alice", "bot"), connect("bob", "b"), connect("carol", "c")
+    local b, ready = bot.use(alice, { admins = { "bob@" .. s.domain },
+      rooms = { [tea] = { nick = "kettle", create = "default" } } }), false
+    b:on("room", function() ready = true end)
+    b:on("error", function(err) error(tostring(err)) end)
+    b:command("stop", { allow = "admin" }, function(ctx) return "stopped by " .. ctx.who end)
+    local limit = os.time() + 30
+    local function turn_until(what, why)
+      while not what() do
+        assert(os.time() < limit, why)
+        xmpp.step(0.05)
+      end
+    end
+    turn_until(function() return ready end, "the bot doesn't come in")
+    local heard = {}
+    local function enter(conn)
+      local room = assert(muc.join(conn, tea, "boss"))
+      room:on("message", function(m)
+        if m.nick == "kettle" then heard[#heard + 1] = m.text end
+      end)
+      return room
+    end
+    local room = enter(bob)
+    assert(room:say "!stop")
+    turn_until(function() return heard[1] end, "no answer")
+    room:leave()
+    turn_until(function() return not ext.of(alice, muc).rooms[tea].occupants.boss end, "he doesn't leave")
+    room = enter(carol)
+    assert(room:say "!stop")
+    turn_until(function() return heard[2] end, "no answer")
+    assert.same({ "stopped by bob@" .. s.domain, "That is not for you." }, heard)
+    assert(room:whisper("kettle", "!help stop"))
+    local private
+    room:on("private", function(m) private = m.text end)
+    turn_until(function() return private end, "no answer")
+    assert.equal("There is no such command.", private)
+  end)
+
   describe("slixmpp", function()
     local path, pipe
     after_each(function()
@@ -230,6 +271,8 @@ local function body(s)
       say "add a=1 cancel"
       for _ = 1, 2 do told "STEP" end
       assert.equal("canceled   ", told "STEP")
+      local limit = os.time() + 30
+      while #log < 3 and os.time() < limit do xmpp.step(0.05) end -- it has the answer before the function goes on
       assert.same({ "cancel", "cancel", "cancel" }, log) -- the first of them: the run that was gone back from
     end)
   end)

@@ -78,6 +78,7 @@ function D.ask(dialog, what, opts)
   local run = run_of(dialog)
   local spec = what[1] == "x" and spec_of(what, 2) or what
   specs.fields(spec, 1, "ask", 2)
+  if run.asked then error("the dialog has a question that isn't answered yet", 2) end
   if opts.note then dialog:note("info", opts.note) end
   return run.ask(spec, function(values) return written(spec, values) end)
 end

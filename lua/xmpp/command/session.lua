@@ -9,7 +9,7 @@
 --   run       the present run: notes to be said with the next answer; asked: the question that stands, n: which one it
 --             is; before: the answers that there are, known: how many of them the run needn't ask for again
 --   output    a promise of what answers the step that is under way; nil: the other side has to say something
---   over      "cancel", "timeout", "closed", "done": it is forgotten
+--   over      "cancel", "timeout", "closed": it is forgotten
 --   timer     runs out when nothing is said for so long
 --
 -- Bounds: sessions at once, of one account too; seconds without a word; steps.
@@ -63,15 +63,20 @@ local function forget(book, session, why)
   count(book, session, -1)
 end
 
+-- Who waits for the answer to a run's question goes on.
+local function release(run, ...)
+  local asked = run.asked
+  run.asked = nil
+  if asked then asked.promise:resolve(...) end
+end
+
 --- Ends a session: its function is told, by the question that it has asked.
 ---@param why "cancel"|"timeout"|"closed"
 function M.finish(book, session, why)
   if session.over then return end
   forget(book, session, why)
   say(session, words.answer(session, "canceled"))
-  local asked = session.run.asked
-  session.run.asked = nil
-  if asked then asked.promise:resolve(nil, why) end
+  release(session.run, nil, why)
 end
 
 -- Answers to what the function returned
@@ -102,7 +107,8 @@ local function returned(book, session, run, ok, ...)
   if ok then answer = { pcall(outcome, session, ...) } end
   if not answer[1] then guard.report(("command '%s'"):format(core.shown(session.node)), answer[2]) end
   if session.over or session.run ~= run then return end -- nobody waits for it any more
-  forget(book, session, "done")
+  forget(book, session, "closed")
+  release(run, nil, "closed") -- that another task of the function's has asked
   if not answer[1] then return say(session, unpack(FAILED, 1, FAILED.n)) end
   say(session, unpack(answer, 2, 6))
 end
@@ -184,16 +190,14 @@ local function bad(name, condition, text) return nil, "modify", condition, text,
 -- The run goes on, or one begins anew that has the question before this one asked again.
 local function go_on(book, session, output, values)
   local run = session.run
-  local asked, n = run.asked, run.n
-  run.asked = nil
   stop_timer(session)
   wait(session, output)
   if values then
-    run.before[n] = values
-    asked.promise:resolve(values)
+    run.before[run.n] = values
+    release(run, values)
   else
-    play(book, session, n - 2, run.before)
-    asked.promise:resolve(nil, "cancel")
+    play(book, session, run.n - 2, run.before)
+    release(run, nil, "cancel")
   end
   return output:wait()
 end

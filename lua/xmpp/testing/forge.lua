@@ -55,6 +55,15 @@ function F.push(t, from, item)
     { "item", attrs, unpack(groups) } })
 end
 
+--- That somebody is blocked, or isn't any more (XEP-0191 3.3): our own account's word.
+---@param from string?
+---@param jid string
+---@param is_over? boolean blocked no longer
+function F.block(t, from, jid, is_over)
+  return receive(t, "iq", { from = from, type = "set" }, { is_over and "unblock" or "block",
+    { xmlns = "urn:xmpp:blocking" }, { "item", { jid = jid } } })
+end
+
 --- A result from an archive (XEP-0313).
 ---@param from string?
 ---@param inner xmpp.Stanza
