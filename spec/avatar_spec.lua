@@ -231,6 +231,23 @@ describe("presence", function()
     assert.is_nil(shown(t:expect { "presence" }))
   end))
 
+  it("has it, too, where it had been said before", testing.around(function(t)
+    t:pubsub()
+    local store = store_of(t, card(photo(PNG)))
+    presence.set(t.conn, { show = "dnd" })
+    assert.is_nil(shown(t:expect { "presence" }))
+    avatar.use(t.conn)
+    t:advance(1)
+    local sent = t:expect { "presence" }
+    assert.same({ ID, "dnd" }, { xexpr.text(xexpr.child(shown(sent), "photo")), xexpr.text(sent, "show") })
+    t:ack()
+    t:reconnect { new = true }
+    t:advance(5)
+    assert.equal(ID, xexpr.text(xexpr.child(shown(t:expect { "presence" }), "photo")))
+    t:nothing()
+    assert.equal(2, store.asked)
+  end))
+
   it("hasn't where the server has it, and no vCard is asked for", testing.around(function(t)
     t:pubsub(nil, CONVERSION)
     local store = store_of(t, card(photo(PNG)))

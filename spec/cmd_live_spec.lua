@@ -241,6 +241,27 @@ describe("the command", function()
       assert.matches("item%-not%-found", text)
     end)
 
+    it("puts things into nodes, and has a picture and bookmarks", function()
+      write("me.png", "\137PNG\r\n\26\n\0\0\0\13IHDR\0\0\0\2\0\0\0\3\8\6\0\0\0")
+      local script = [[
+        echo "<note xmlns='urn:x'>one</note>" | xmpp pubsub publish --pep --access whitelist urn:notes first || exit 1
+        xmpp pubsub get --pep urn:notes
+        xmpp pubsub subscribe --pep urn:notes -n 1 -W 30 >%s/log & pid=$!
+        for i in $(seq 20); do
+          sleep 0.5; echo "<note xmlns='urn:x'>two</note>" | xmpp pubsub publish --pep urn:notes second >/dev/null
+          kill -0 $pid 2>/dev/null || break
+        done
+        wait $pid; echo "ended $?"; tail -n 1 %s/log
+        xmpp avatar set %s/me.png && xmpp avatar get >%s/got.png && cmp %s/me.png %s/got.png && echo the same
+        xmpp bookmark add tea@conference.xmpp.test --name Tea && xmpp bookmark
+        xmpp bookmark remove tea@conference.xmpp.test && xmpp bookmark]]
+      local text, status = run((script:gsub("%%s", folder)))
+      assert.equal(0, status, text)
+      local id = "%x+\n"
+      assert.matches("^first\nfirst  <note xmlns='urn:x'>one</note>\nended 0\n%a+  <note xmlns='urn:x'>%a+</note>\n"
+        .. id .. "the same\ntea@conference%.xmpp%.test  Tea\n$", text)
+    end)
+
     describe("tells nobody a secret:", function()
       -- What anybody on the machine can read of a process of the command's, which listens.
       local function seen(more)

@@ -260,10 +260,19 @@ function M.start(st, conn, opts)
   end
   if not conn:jid().localpart then error("a component has no avatar", 0) end
   st.rooms, st.active = opts.rooms, false
+  st.is_late = conn:state() == "ready" and presence.last(conn) ~= nil
   local link = setmetatable({ conn }, { __mode = "v" })
   st.off = presence.before(conn, function()
     if link[1] then find(st, link[1]) end
   end)
+end
+
+--- Of who begins to use it when the presence has been said already it is said again.
+function M.session(st, conn, first)
+  if not first or not st.is_late then return end
+  find(st, conn)
+  local last = presence.last(conn)
+  if st.active and last then presence.set(conn, last) end
 end
 
 function M.stop(st) st.off() end

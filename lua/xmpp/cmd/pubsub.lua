@@ -156,7 +156,7 @@ function words.subscribe(ctx, pubsub, conn, service)
     if subscription.subscription ~= "subscribed" then ctx:note("the subscription is " .. subscription.subscription) end
   else
     require "xmpp.pep".watch(conn, node, function(_, _, _, event) tell(event) end, { from = "self" })
-    conn:send({ "presence", {}, { "priority", {}, "-1" } }, { session = true })
+    require "xmpp.presence".set(conn, { priority = -1 }) -- which takes no messages from other clients
   end
   if ctx.opts.within then
     xmpp.after(ctx.opts.within, function()

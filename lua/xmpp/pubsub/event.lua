@@ -6,6 +6,7 @@
 -- which bring back to us what somebody has sent in our name.
 
 local core = require "xmpp.load"
+local ext = require "xmpp.ext"
 local guard = require "xmpp.guard"
 local items = require "xmpp.pubsub.items"
 local spelling = require "xmpp.spelling"
@@ -106,9 +107,12 @@ end
 
 -- Hearing
 
+-- Only a roster that is in use knows contacts: it isn't loaded for this.
 local function is_contact(conn, jid)
-  local roster = package.loaded["xmpp.roster"]
-  return roster ~= nil and roster.subscription(conn, jid) ~= nil
+  for _, name in ipairs(ext.list(conn)) do
+    if name == "roster" then return require "xmpp.roster".subscription(conn, jid) ~= nil end
+  end
+  return false
 end
 
 local function is_subscribed(own, jid)
