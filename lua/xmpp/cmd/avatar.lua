@@ -20,7 +20,7 @@ function words.get(ctx, avatar, conn)
   local bytes, meta = avatar.get(conn, ctx.args[2], { vcard = true, timeout = ctx.timeout })
   if not bytes then return nil, meta end
   if ctx.json then
-    ctx:say("", { { "type", "avatar" }, { "from", ctx.args[2] }, { "id", meta.id }, { "media-type", meta.type },
+    ctx:say("", { { "type", "avatar" }, { "from", ctx.args[2] }, { "id", meta.id }, { "media_type", meta.type },
       { "bytes", #bytes }, { "width", meta.width }, { "height", meta.height },
       { "data", not ctx.opts.output and require "xmpp.load".base64(bytes) or nil } })
   end

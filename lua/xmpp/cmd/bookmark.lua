@@ -15,7 +15,7 @@ local function show(ctx, entry)
   if entry.nick then text = text .. "  as " .. escape.line(entry.nick) end
   if entry.password then text = text .. "  (with a password)" end
   ctx:say(text, { { "type", "bookmark" }, { "room", entry.jid }, { "name", entry.name }, { "nick", entry.nick },
-    { "autojoin", entry.autojoin }, { "has-password", entry.password and true or nil } })
+    { "autojoin", entry.autojoin }, { "has_password", entry.password and true or nil } })
 end
 
 function words.list(ctx, b)

@@ -7,7 +7,9 @@ local history = require "xmpp.cmd.history"
 local M = { own_loop = true } -- it waits for the terminal and for the connection at once
 
 local MOST_HELD = 1000 -- stanzas that wait behind a line
-local TOOLKIT = { "ext", "iq", "disco", "caps", "info", "presence", "roster", "chat", "muc", "form", "time", "color" }
+local TOOLKIT = { "ext", "iq", "disco", "caps", "info", "presence", "roster", "chat", "muc", "form", "time", "color",
+  "pubsub", "pep", "archive", "upload", "http", "command", "avatar", "vcard", "bookmark", "blocking", "csi", "register",
+  "bot", "gateway", "health" }
 
 -- What is shown
 
