@@ -73,8 +73,8 @@
 ---@field url string https://..., in ASCII
 ---@field method? string "GET"; with a body "POST"
 ---@field headers? table<string, string|number>
---- a function gives the next bytes, "" if there are none just now, nil at the end, nil and a reason where it fails; it may
---- wait
+--- a function gives the next bytes, "" if there are none just now, nil at the end, nil and a reason where it fails; it
+--- may wait
 ---@field body? string|fun(n: integer): string?, any
 ---@field size? integer bytes of what the function gives; absent: it is sent in chunks
 ---@field timeout? number seconds for all of it (60)
