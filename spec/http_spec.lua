@@ -329,6 +329,19 @@ describe("http.request", function()
       assert.equal("forbidden-address", (fault("/hello", { public = true, but = "192.0.2.1" })))
     end)
 
+    -- None of these is dialled. Where there is no IPv6 libcurl knows no such address.
+    for _, host in ipairs { "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.255", "127.255.255.255",
+      "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.168.0.1", "198.18.0.1", "198.19.255.255",
+      "224.0.0.1", "255.255.255.255", "[::]", "[fe80::1]", "[fd00::1]", "[fec0::1]", "[ff02::1]", "[::ffff:127.0.0.1]",
+      "[::ffff:10.0.0.1]", "[::127.0.0.1]", "[64:ff9b::127.0.0.1]", "[2002:7f00:1::1]", "[2001:0:1::1]",
+      "[2001:db8::1]" } do
+      it("is not dialled at " .. host .. " by who wants a public address", function()
+        local answer, err = http.request { url = "https://" .. host .. ":1/", public = true, timeout = 5 }
+        local none = host:find "^%[" and err.condition == "host-unknown"
+        assert.same({ nil, none and "host-unknown" or "forbidden-address" }, { answer, err.condition })
+      end)
+    end
+
     it("is asked by a proxy, which sees no more than its name", function()
       local proxy = "http://127.0.0.1:" .. w.ports.proxy
       local function ask_by(url, o)

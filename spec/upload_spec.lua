@@ -164,8 +164,15 @@ describe("upload", function()
 
     it("that is too large isn't asked for, where the service has told its bound", testing.around(function(t)
       t:upload { max = 10 }
+      local asked = 0
+      local off = t:on({ "iq", {}, { "request", { xmlns = NS } } }, function()
+        asked = asked + 1
+        return nil, "cancel", "not-allowed"
+      end)
       local url, err = upload.file(t.conn, { name = "a", data = ("x"):rep(11) })
       assert.same({ nil, "stanza", "file-too-large", 10, false }, { url, err.layer, err.app, err.max, err.retry })
+      assert.equal(0, asked)
+      off()
       assert(upload.file(t.conn, { name = "a", data = ("x"):rep(10) }))
     end))
   end)
@@ -445,7 +452,23 @@ describe("upload", function()
       assert.is_string((upload.file(t.conn, { name = "a", data = "hello" })))
     end))
 
-    it("of a connection that is closed already, or closes before the file is put", testing.around(function(t)
+    it("of the connection that comes behind the slot ends it before anything is put", testing.around(function(t)
+      local u, iq = t:upload(), require "xmpp.iq"
+      assert(upload.service(t.conn))
+      local get = iq.get
+      function iq.get(conn, ...)
+        local answer, stanza = get(conn, ...)
+        conn:stop()
+        return answer, stanza
+      end
+      local ok, url, err = pcall(upload.file, t.conn, { name = "a", data = "hello" })
+      iq.get = get
+      assert.is_true(ok)
+      assert.same({ nil, "closed" }, { url, err.layer })
+      assert.same({}, u.files)
+    end))
+
+    it("of a connection that is closed already", testing.around(function(t)
       local u = t:upload()
       assert(upload.service(t.conn))
       t:on({ "iq", {}, { "request", { xmlns = NS } } }, function()

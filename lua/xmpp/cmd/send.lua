@@ -12,8 +12,8 @@ local RECEIPTS, HINTS = "urn:xmpp:receipts", "urn:xmpp:hints"
 -- Input
 
 local function too_large()
-  exit.raise("input", "too-large", ("a text has %d KiB at most: put it on the web, or into a file that you upload, and "
-    .. "send its address"):format(MOST / 1024))
+  exit.raise("input", "too-large", ("a text has %d KiB at most: put it into a file, which "
+    .. "`xmpp upload --to` sends"):format(MOST / 1024))
 end
 
 local function source(ctx)
