@@ -429,6 +429,26 @@ describe("going through an archive", function()
     assert.equal("1 2 3 4 5", out)
   end))
 
+  it("by pages goes on behind a message, and tells when that is gone, each time it is asked", testing.around(function(t)
+    local a = t:archive(numbers(5))
+    local next_page = archive.pages(t.conn, { max = 2 })
+    assert.equal("1 2", texts((next_page())))
+    assert.equal("3 4", texts((next_page())))
+    assert.equal("5", texts((next_page())))
+    assert.is_nil((next_page()))
+    next_page = archive.pages(t.conn, { max = 2, since = "archived-4" })
+    assert.equal("5", texts((next_page())))
+    next_page = archive.pages(t.conn, { since = "archived-5" })
+    a.most = 0 -- as Prosody 13: nothing, whatever it is asked for
+    refused("item-not-found", next_page())
+    refused("item-not-found", next_page())
+    a.most = nil
+    assert.same({}, { (next_page())[1] })
+    assert.is_nil((next_page()))
+    raises(function() archive.pages(t.conn, { since = "a", after = "b" }) end,
+      "options 'since', 'after' and 'before' of 'pages' exclude one another")
+  end))
+
   it("is over when the connection is", testing.around(function(t)
     t:archive(numbers(5))
     local next_one = archive.each(t.conn, { max = 2 })

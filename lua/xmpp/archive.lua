@@ -164,42 +164,6 @@ function M.each(conn, opts)
   end
 end
 
-local function gone(id)
-  return nil, core.error { layer = "stanza", condition = "item-not-found", type = "cancel", retry = false,
-    text = ("the archive has no message %s"):format(core.shown(id)) }
-end
-
--- Nothing is behind that message: because it is the last one, or because it isn't there? Archives that don't say so
--- (Prosody 13 has an empty page for any id) would have it that nothing was missed. true: it is; false: there is more
--- now; nil, err: it isn't there.
-local function is_last(page, id)
-  local tail, err = page { max = 1, before = "" }
-  if not tail then return nil, err end
-  if tail.last == id then return true end
-  local more, why = page { max = 1, after = id } -- somebody may have said something meanwhile
-  if not more then return nil, why end
-  if more.last then return false end
-  return gone(id)
-end
-
--- The pages behind `since`, if it is an id that is there.
-local function pages_since(page, since, max)
-  local found
-  local pages = walk.new(page, { max = max, after = since })
-  return function()
-    local more, err = pages:page()
-    if not more or found or more.last or not since then
-      found = found or more
-      return more, err
-    end
-    local is, why = is_last(page, since)
-    if is then return more end
-    if is == nil then return nil, why end
-    pages, found = walk.new(page, { max = max, after = since }), true
-    return pages:page()
-  end
-end
-
 --- The same by pages: a function that gives the next one; nil: there are no more; nil, err: called again it goes on
 --- where it was. `since`: as `after`, the id of the last message that was had by the same query, and where the archive
 --- doesn't have it any more that is an error, even if it says nothing (condition "item-not-found").
@@ -213,7 +177,7 @@ function M.pages(conn, opts)
   end
   local page, err = asker(conn, opts, "pages")
   if not page then return function() return nil, err end end
-  if opts.since then return pages_since(page, opts.since, opts.max or PAGE) end
+  if opts.since then return walk.since(page, opts.since, opts.max or PAGE) end
   local pages = walk.new(page, { max = opts.max or PAGE, after = opts.after, before = opts.before })
   return function() return pages:page() end
 end
@@ -238,7 +202,7 @@ function M.catch_up(conn, since, f, opts)
   if type(since) == "string" then last = since else opts.from = since end
   local page, from = asker(conn, opts, "catch_up")
   if not page then return nil, from, last end
-  local next_page = pages_since(page, last, opts.max or PAGE)
+  local next_page = walk.since(page, last, opts.max or PAGE)
   while true do
     local found, err = next_page()
     if err then return nil, err, last end

@@ -6,6 +6,7 @@
 --
 -- It ends where the archive says so, at an empty page, and, as a fault of the archive's, where ids come round again.
 
+local core = require "xmpp.load"
 local iq = require "xmpp.iq"
 
 local Walk = {}
@@ -45,6 +46,45 @@ function Walk:page()
   if page[key] and move(self, page[key]) then return page end
   self.is_over = true
   return iq.bad_format(("fin.set.%s: it doesn't move, the archive's pages turn in a circle"):format(key))
+end
+
+local function gone(id)
+  return nil, core.error { layer = "stanza", condition = "item-not-found", type = "cancel", retry = false,
+    text = ("the archive has no message %s"):format(core.shown(id)) }
+end
+
+-- Nothing is behind that message: because it is the last one, or because it isn't there? Archives that don't say so
+-- (Prosody 13 has an empty page for any id) would have it that nothing was missed. true: it is; false: there is more
+-- now; nil, err: it isn't there.
+local function is_last(page, id)
+  local tail, err = page { max = 1, before = "" }
+  if not tail then return nil, err end
+  if tail.last == id then return true end
+  local more, why = page { max = 1, after = id } -- somebody may have said something meanwhile
+  if not more then return nil, why end
+  if more.last then return false end
+  return gone(id)
+end
+
+--- The pages behind `since`, if it is an id that is there; nil: from the beginning. Not being there is an error, as
+--- item-not-found, even if the archive says nothing.
+---@return fun(): table?, xmpp.Error?
+function M.since(page, since, max)
+  local found
+  local pages = M.new(page, { max = max, after = since })
+  return function()
+    local more, err = pages:page()
+    if not more or found or more.last or not since then
+      found = found or more
+      return more, err
+    end
+    local is, why = is_last(page, since)
+    if is then return more end
+    pages = M.new(page, { max = max, after = since }) -- from there, now or by the next call
+    if is == nil then return nil, why end
+    found = true
+    return pages:page()
+  end
 end
 
 return M
