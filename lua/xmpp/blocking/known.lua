@@ -1,4 +1,4 @@
--- known: whom the server keeps away, as it is known here: a list that is fetched, and changed by pushes. For xmpp.blocking.
+-- known: whom the server keeps away, as it is known here: a list that is fetched, and changed by pushes. For blocking.
 --
 -- st.blocked[jid] = true, st.n of them; st.skipped; st.beyond: how many there are that aren't kept; st.session: the
 -- session (info().rebound) whose list it is; st.asking: the question under way; st.late: changes while a list is on its
