@@ -16,137 +16,13 @@ local core = require "xmpp.load"
 local ext = require "xmpp.ext"
 local guard = require "xmpp.guard"
 local iq = require "xmpp.iq"
+local known = require "xmpp.blocking.known"
 local presence = require "xmpp.presence"
 local spelling = require "xmpp.spelling"
-local xexpr = require "xmpp.xexpr"
-local xmpp = require "xmpp"
 
 local M = { name = "blocking", needs = { presence }, events = { "blocked", "unblocked", "fetched" } }
 
-local BLOCKING, REPORTING, SID = "urn:xmpp:blocking", "urn:xmpp:reporting:1", "urn:xmpp:sid:0"
-local MOST = 10000 -- addresses that are kept
-local MOST_LATE = 1000 -- changes that come while a list is on its way
-local PATIENCE = 20 -- seconds for the server to answer what goes before our presence
-
--- Reading
-
--- The addresses of items. What our preparation refuses is left out, and counted: it can't come to us either.
-local function addresses(x)
-  local out, skipped, n = {}, 0, 0
-  for item in xexpr.children(x, "item", BLOCKING) do
-    n = n + 1
-    local text = xexpr.attr(item, "jid")
-    if not text then return nil, ("item[%d].jid: missing"):format(n) end
-    local jid = core.jid(text)
-    if jid then out[#out + 1] = tostring(jid) else skipped = skipped + 1 end
-  end
-  return out, skipped, n
-end
-
-local function read_list(answer, stanza)
-  if answer == true or answer[1] ~= "blocklist" or xexpr.attr(answer, "xmlns") ~= BLOCKING then
-    return iq.bad_format("the answer of our server: blocklist: missing", stanza)
-  end
-  local list, why = addresses(answer)
-  if not list then return iq.bad_format("the answer of our server: blocklist." .. why, stanza) end
-  return list, why
-end
-
--- What is known. st.blocked[jid] = true, st.n of them; st.skipped; st.beyond: how many there are that aren't kept;
--- st.late: changes while a list is on its way, { is_block, addresses or nil for all }.
-
-local function put(st, jid, events)
-  if st.blocked[jid] then return end
-  if st.n >= MOST then st.beyond = st.beyond + 1 return end
-  st.blocked[jid], st.n = true, st.n + 1
-  if events then events[#events + 1] = { "blocked", jid } end
-end
-
-local function take_away(st, jid, events)
-  if not st.blocked[jid] then return end
-  st.blocked[jid], st.n = nil, st.n - 1
-  if events then events[#events + 1] = { "unblocked", jid } end
-end
-
-local function tell(st, events)
-  for _, e in ipairs(events) do st:emit(e[1], e[2]) end
-end
-
-local function sorted(set)
-  local out = {}
-  for jid in pairs(set) do out[#out + 1] = jid end
-  table.sort(out)
-  return out
-end
-
--- These are blocked, or aren't any more; list nil: all.
-local function apply(st, is_block, list)
-  local events = {}
-  if st.late and #st.late < MOST_LATE then st.late[#st.late + 1] = { is_block, list } end
-  for _, jid in ipairs(list or sorted(st.blocked)) do
-    if is_block then put(st, jid, events) else take_away(st, jid, events) end
-  end
-  if not list then st.beyond = 0 end
-  tell(st, events)
-end
-
--- The whole list is this, with what has changed since it was asked for: that may be in it or not.
-local function replace(st, list, skipped)
-  local now, events = {}, st.known and {} or nil -- the first list isn't told one by one
-  for _, jid in ipairs(list) do now[jid] = true end
-  for _, change in ipairs(st.late or {}) do
-    if not change[2] then now = {} end
-    for _, jid in ipairs(change[2] or {}) do now[jid] = change[1] or nil end
-  end
-  for _, jid in ipairs(sorted(st.blocked)) do
-    if not now[jid] then take_away(st, jid, events) end
-  end
-  st.beyond, st.skipped, st.known, st.late = 0, skipped, true, nil
-  for _, jid in ipairs(sorted(now)) do put(st, jid, events) end
-  tell(st, events or {})
-end
-
--- Fetching
-
-local function fetch(st, conn)
-  local rebound = conn:info().rebound
-  st.late = {}
-  local answer, stanza = iq.get(conn, nil, { "blocklist", { xmlns = BLOCKING } }, { timeout = PATIENCE })
-  if not answer then return nil, stanza end
-  local list, why = read_list(answer, stanza)
-  if not list then return nil, why end
-  if st.is_over or conn:info().rebound ~= rebound then return true end
-  st.session = rebound
-  replace(st, list, why)
-  st:emit "fetched"
-  return true
-end
-
--- Once a session, whoever wants it first: `ready` is a promise of the end.
-local function fetched(st, conn)
-  local rebound = conn:info().rebound
-  if st.session == rebound then return true end
-  local asking = st.asking
-  if not asking or asking.rebound ~= rebound then
-    asking = { rebound = rebound, promise = xmpp.spawn(fetch, st, conn) }
-    st.asking = asking
-  end
-  local ok, err = asking.promise:wait()
-  if not ok and st.asking == asking then st.asking = nil end -- to be asked again
-  return ok, err
-end
-
--- Pushes
-
-local function on_push(st, x, stanza, conn)
-  if not xexpr.from_account(stanza, conn) then return nil, "cancel", "service-unavailable" end
-  local list, _, n = addresses(x)
-  if not list or x[1] ~= "block" and x[1] ~= "unblock" or x[1] == "block" and n == 0 then
-    return nil, "modify", "bad-request"
-  end
-  apply(st, x[1] == "block", n > 0 and list or nil) -- an empty unblock is of all (XEP-0191 3.5)
-  return true
-end
+local BLOCKING, REPORTING, SID = known.BLOCKING, "urn:xmpp:reporting:1", "urn:xmpp:sid:0"
 
 -- Asking
 
@@ -201,7 +77,7 @@ local function change(st, conn, name, jids, items)
   for i, jid in ipairs(jids or {}) do list[i] = tostring(jid) end
   local ok, err = iq.set(conn, nil, x)
   if not ok then return nil, err end
-  apply(st, name == "block", list)
+  known.apply(st, name == "block", list)
   return true
 end
 
@@ -232,9 +108,9 @@ function M.list(conn)
   local st, err = use(conn, "list")
   if not st then return nil, err end
   local ok
-  ok, err = fetched(st, conn)
+  ok, err = known.fetched(st, conn)
   if not ok then return nil, err end
-  return sorted(st.blocked)
+  return known.sorted(st.blocked)
 end
 
 --- Blocks an address, or several at once: a full one, a bare one, a domain with all that is in it.
@@ -356,16 +232,16 @@ end
 function M.start(st, conn, opts)
   local name = next(opts)
   if name ~= nil then error(("there is no option '%s'"):format(core.shown(tostring(name))), 0) end
-  st.blocked, st.n, st.skipped, st.beyond = {}, 0, 0, 0
-  local off = iq.serve(conn, "set", BLOCKING, function(x, stanza, c) return on_push(st, x, stanza, c) end,
+  known.start(st)
+  local off = iq.serve(conn, "set", BLOCKING, function(x, stanza, c) return known.push(st, x, stanza, c) end,
     { session = true })
   local weak = setmetatable({ conn }, { __mode = "v" })
   st.offs = { off, presence.before(conn, function()
-    if weak[1] and weak[1]:state() == "ready" then fetched(st, weak[1]) end
+    if weak[1] and weak[1]:state() == "ready" then known.fetched(st, weak[1]) end
   end) }
 end
 
-function M.session(st, conn) fetched(st, conn) end
+function M.session(st, conn) known.fetched(st, conn) end
 
 function M.stop(st)
   st.is_over = true
