@@ -364,6 +364,10 @@ server.each(function(s)
   describe("archive.lua", function()
     it("shows what was said in the last day, both ways, with one person", function()
       local alice, bob = login "alice", login("bob", "there")
+      for _, conn in ipairs { alice, bob } do -- who aren't there would be told of it by the tests that follow
+        conn:send { "presence" }
+        assert(conn:ping(30))
+      end
       for i = 1, 60 do -- more than a page
         local from, to = alice, bob
         if i % 3 == 0 then from, to = bob, alice end
