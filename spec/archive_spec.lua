@@ -670,3 +670,23 @@ describe("catching up", function()
     assert.is_table(service.occupants.kettle)
   end))
 end)
+
+describe("a test's archive", function()
+  it("keeps what the program says, and knows what it can't be given", testing.around(function(t)
+    local a, live = t:archive {}, {}
+    local c = chat.use(t.conn)
+    c:on("message", function(m) live[#live + 1] = { m.text, m.by, m.stanza_id } end)
+    assert(ext.ready(t.conn, 10))
+    local id = a:says { from = "bert@example.net/x", text = "hi" }
+    assert.same({ { "hi", OWN, id } }, live)
+    c:send("bert@example.net", "hi yourself")
+    t:expect { "message", { to = "bert@example.net" } }
+    assert.equal("hi hi yourself", texts(assert(archive.query(t.conn, { with = "bert@example.net" }))))
+    local ok, why = pcall(function() a:says { txt = "x" } end)
+    assert.is_false(ok)
+    assert.matches("a message of the archive's has no 'txt'", why)
+    ok, why = pcall(function() t:archive "x" end)
+    assert.is_false(ok)
+    assert.matches("archive%(messages%): list expected, got string", why)
+  end))
+end)
