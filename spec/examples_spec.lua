@@ -317,6 +317,9 @@ server.each(function(s)
       os.execute("kill " .. other_pid)
       other_pipe:close()
       assert.matches("^%a+ %S+: %a+$", other) -- a service may tell of the last one as well
+      assert(pubsub.unsubscribe(alice, service, "notes"))
+      alice:send { "presence" } -- what has been told to nobody is told now, and not to the tests that follow
+      assert(alice:ping(30))
       alice:stop()
     end)
 

@@ -18,6 +18,7 @@ local AT_ONCE = 3 -- rooms that are entered at a time in a new session
 local LONGEST_PAUSE = 60
 local MOST_KICKS = 2 -- that are come back from (option rejoin = "kicked"), a minute apart
 local ASK_SOON, ASK_AGAIN = 10, 60 -- seconds, where an answer has not told enough
+local TICK = 0.001 -- seconds of a clock whose differences are as good as arithmetic is
 
 -- Errors of a join that trying again doesn't help.
 local FINAL = { ["forbidden"] = true, ["registration-required"] = true, ["not-authorized"] = true, ["gone"] = true,
@@ -214,7 +215,7 @@ function check(room)
   if not conn then return end
   local silent = core.now() - own.active
   local unsure = own.verdict and own.verdict ~= "in"
-  if not unsure and silent < own.opts.ping then return watch(room, own.opts.ping - silent) end
+  if not unsure and silent < own.opts.ping - TICK then return watch(room, own.opts.ping - silent) end
   if conn:state() ~= "ready" then return watch(room, ASK_AGAIN) end
   ask(room, conn)
   if own.state ~= "in" or own.pinger then return end
