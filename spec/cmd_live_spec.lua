@@ -25,7 +25,7 @@ local function prelude(env)
   return ("rm -f %s/log\nexport HOME=%s XDG_CONFIG_HOME=%s XDG_STATE_HOME=%s/state LC_ALL=C.UTF-8 TERM=xterm\n"
     .. "unset NO_COLOR XMPP_PASSWORD XMPP_PASSWORD_FILE CREDENTIALS_DIRECTORY DBUS_SESSION_BUS_ADDRESS\n"
     .. "export %s %s\nxmpp() { timeout -k 5 %d %s bin/xmpp \"$@\"; }\n"
-    .. "until_there() { for i in $(seq 150); do grep -q -- \"$1\" %s/log && return; sleep 0.1; done; }\n"
+    .. "until_there() { for i in $(seq 150); do grep -qs -- \"$1\" %s/log && return; sleep 0.1; done; }\n"
     .. "ends() { for i in $(seq 150); do kill -0 $1 2>/dev/null || break; sleep 0.1; done; kill -KILL $1 2>/dev/null; "
     .. "wait $1; echo \"ended $?\"; }\n"):format(folder, folder,
     folder, folder, (shell.HERE:gsub("(?%.lua)'", "%1;;'"):gsub("(?%.so)'", "%1;;'")), env or "", LIMIT, LUA, folder)

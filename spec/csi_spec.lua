@@ -79,6 +79,19 @@ describe("csi", function()
     assert.is_true(at["<enable "] < at["<enabled "] and at["<enabled "] < at["<inactive "])
   end, with { intercept = true }))
 
+  it("is said once", testing.around(function(t)
+    local n = 0
+    local conn = assert(xmpp.connect_client("bot@example.net", "secret", { log = function(direction, text)
+      if direction == "out" and text:find("<inactive ", 1, true) then n = n + 1 end
+    end }))
+    assert.is_true(csi.set(conn, false))
+    t:advance(5)
+    assert.equal(1, n)
+    assert.is_true(csi.set(conn, false))
+    t:advance(5)
+    assert.equal(2, n)
+  end, with { intercept = true }))
+
   it("goes to another process", testing.around(function(t)
     csi.set(t.conn, false)
     local saved = ext.save(t.conn)

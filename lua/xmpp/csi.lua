@@ -25,6 +25,7 @@ end
 local function say(st, conn)
   if st.active == nil or conn:state() ~= "ready" or not offers(conn) then return end
   core.conn.say_active(conn, st.active)
+  st.said = true
 end
 
 --- Says that somebody is using the client, or nobody. While there is no link it is kept until there is one again.
@@ -60,7 +61,10 @@ function M.start(_, conn, opts)
   if not conn:jid().localpart then error("a component is always active", 0) end
 end
 
-M.session = say
+-- In the first one it may have been said already, by the `set` that has begun to use this.
+function M.session(st, conn, first)
+  if not (first and st.said) then say(st, conn) end
+end
 
 M.resumed = say
 

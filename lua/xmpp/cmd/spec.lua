@@ -160,7 +160,7 @@ spec.commands = {
   { name = "vcard", summary = "what somebody tells of himself", usage = "WORD [JID|VAR=VALUE...]", min = 1, max = HUGE,
     words = {
       { "get", "[JID]", "the account's own, or somebody's" },
-      { "set", "VAR=VALUE...", "change these: fn, n.given, nickname, email, tel, org, url, photo=FILE; VAR=: none" },
+      { "set", "VAR=VALUE...", "change fn, n.given, nickname, email, tel, org, url, photo=FILE; VAR=: none" },
     }, options = {} },
   { name = "bookmark", summary = "the rooms that the account keeps", usage = "[WORD [ROOM]]", min = 0, max = 2,
     words = {
