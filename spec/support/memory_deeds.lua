@@ -9,7 +9,6 @@
 -- A tenth of it comes first (the warm-up), then the rest; prints what that rest has added, as KEY=VALUE lines:
 -- RESIDENT (KiB), DESCRIPTORS, REFERENCES (entries in the registry), OBJECTS (connections, timers and coroutines that
 -- the registry leads to), LUA (KiB). BUSY=yes: something is still open at the end.
-local archive = require "xmpp.archive"
 local child = require "spec.support.child"
 local core = require "xmpp.core"
 local xmpp = require "xmpp"
@@ -105,10 +104,12 @@ function deeds.resumptions(n)
     command(conn, "cut")
     while conn:info().resumed == before do assert(core.step(1)) end
     ping(conn)
+    collectgarbage()
   end
 end
 
 function deeds.archived(n)
+  local archive = require "xmpp.archive"
   conn = conn or connect()
   n = math.max(n, 5000) -- so many that there is as much garbage at once as there will ever be
   local seen = 0
