@@ -38,7 +38,7 @@ local function body(s)
   end
 
   local function turn_until(what)
-    local limit = os.time() + 30
+    local limit = os.time() + 60
     while not what() do
       assert(os.time() < limit, "it does not come")
       xmpp.step(0.05)
@@ -313,7 +313,13 @@ local function body(s)
       assert(r:fetched(30))
       assert(r:subscribe(at_slix))
       turn_until(function() return r.items[at_slix] and r.items[at_slix].subscription == "both" end)
-      ask "presence" -- ejabberd notes what somebody wants to know when his presence reaches whom he may see
+      -- ejabberd notes what somebody wants to know when his presence reaches whom he may see.
+      local heard = 0
+      r:on("presence", function(jid) heard = heard + (jid:sub(1, #at_slix) == at_slix and 1 or 0) end)
+      assert(presence.set(bob, { status = "here" }))
+      assert(bob:ping(30))
+      ask "presence"
+      turn_until(function() return heard > 0 end)
       local id = assert(avatar.set(bob, PNG))
       told(("AVATAR=%s %s image/png %s"):format(at_bob, id, hex(core.hash("sha-1", PNG))))
       ask("avatar " .. hex(OTHER_PNG))
