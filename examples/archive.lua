@@ -14,5 +14,6 @@ for m in archive.each(conn, { with = arg[3], from = time.now() - 86400, err = er
   print(("%s  %s  %s"):format(time.format(math.floor(m.stamp or 0)), m.direction == "in" and m.from or "-> " .. m.to,
     m.text))
 end
+io.stdout:flush() -- so that what follows stands behind it in a terminal
 io.stderr:write("archive: ", n, " messages\n")
 conn:stop()

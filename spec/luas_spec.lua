@@ -36,6 +36,15 @@ describe("a module", function()
     end)
   end
 
+  it("has the command start, and read its words", function()
+    local text, status = shell.run(shell.HERE .. ("%s bin/xmpp --version"):format(LUA))
+    assert.same({ xmpp._VERSION .. "\n", 0 }, { text, status })
+    text, status = shell.run(shell.HERE
+      .. ("env HOME=/nowhere XDG_CONFIG_HOME=/nowhere %s bin/xmpp ping -a a@b.invalid"):format(LUA))
+    assert.equal(3, status, text)
+    assert.matches("^xmpp: there is no password for a@b%.invalid", text)
+  end)
+
   it("says what it was built for", function()
     assert.equal("xmpp.core built for " .. NAMES[here], core.built)
   end)

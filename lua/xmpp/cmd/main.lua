@@ -71,9 +71,9 @@ end
 ---@return integer status
 function M.program(argv)
   local world = require "xmpp.cmd.world".real(argv)
-  local ok, status = xpcall(M.run, function(object)
+  local ok, status = xpcall(function() return M.run(argv, world) end, function(object) -- 5.1's gives it no arguments
     return type(object) == "table" and object or (rawget(_G, "debug") and debug.traceback(object) or object)
-  end, argv, world)
+  end)
   if ok then return status end
   return M.tell(world, false, status)
 end
