@@ -201,6 +201,9 @@ server.each(function(s)
       local names = {}
       for i, step in ipairs(steps) do names[i] = step.name .. (step.err and ": " .. tostring(step.err) or "") end
       assert.same({ "dns tcp tls login certificate ping echo muc", true }, { table.concat(names, " "), well })
+      steps, well = require("xmpp.health").check(alice, { days = 1000000, steps = { "certificate" } })
+      assert.same({ "certificate-expires", false }, { steps[1].err.condition, well })
+      assert.is_true(select(2, require("xmpp.health").check(alice, { days = 1000000, steps = { "ping" } })))
     end)
   end)
 

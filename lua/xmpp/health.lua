@@ -9,6 +9,7 @@
 -- asked for and not used; "muc", the service for rooms, or a room that is entered and left.
 
 local core = require "xmpp.load"
+local ext = require "xmpp.ext"
 local guard = require "xmpp.guard"
 local xexpr = require "xmpp.xexpr"
 
@@ -52,13 +53,19 @@ local function upload(conn, o)
   return require "xmpp.upload".slot(conn, "health-check.txt", 1, "text/plain", { timeout = o.timeout })
 end
 
+-- A room that the program is in is asked whether it still is, and stays.
 local function muc(conn, o)
   if not o.room then
     return require "xmpp.disco".find(conn, { category = "conference", type = "text" }, { timeout = o.timeout })
   end
+  local rooms = require "xmpp.muc"
+  local address, bad = core.jid(o.room)
+  if not address then return nil, bad end
+  local st = ext.of(conn, rooms)
+  local had = st and st.rooms[tostring(address)]
+  if had then return had:ping(o.timeout) end
   local room, err = (o.join or function()
-    return require "xmpp.muc".join(conn, o.room, o.nick or conn:jid().localpart, { password = o.password,
-      timeout = o.timeout })
+    return rooms.join(conn, address, o.nick or conn:jid().localpart, { password = o.password, timeout = o.timeout })
   end)()
   if room then room:leave() end
   return room, err
@@ -104,12 +111,34 @@ local function not_ready(conn)
     text = ("the connection is %s"):format(state) }
 end
 
+-- A run: `only` what is wanted (nil: all), the `list` so far, `well`. A link that failed counts even where it isn't
+-- wanted: what is can't be done without it.
+local function add(run, step)
+  if not step or run.only and not run.only[step.name] and step.ok then return end
+  run.list[#run.list + 1], run.well = step, run.well and step.ok
+end
+
+local function add_link(run, info, err)
+  for _, name in ipairs(SETUP) do
+    local its = name == "login" and err or nil
+    if its or not err then add(run, { name = name, ok = its == nil, seconds = info.took[name], err = its }) end
+  end
+end
+
+local function try(run, conn, name, opts)
+  if run.only and not run.only[name] then return end
+  local seconds, err, missing = M.steps[name](conn, { timeout = opts.timeout or TIMEOUT, room = opts.room,
+    nick = opts.nick, password = opts.password })
+  if missing and not run.only and not (opts.room and name == "muc") then return end
+  add(run, { name = name, ok = err == nil, seconds = seconds, err = err })
+end
+
 --- Tries what is wanted, and waits for it. What the server doesn't have (a service for files, for rooms) is left out,
 --- unless it is among `steps`. Where there is no link, "login" says so, and nothing is tried.
 ---@param conn xmpp.Conn
 --- steps: only these, by their names (all that can be done); timeout: seconds for each that is tried (20); days: a
 --- certificate that is good for fewer is a failure (14); room: "muc" enters it and leaves it, by nick (our account's
---- name) and password; it should be one that the program isn't in
+--- name; a component must give one) and password; where the program is in it already, it is pinged
 ---@param opts? { steps: string[]?, timeout: number?, days: number?, room: string|xmpp.Jid|nil, nick: string?,
 --- password: string? }
 ---@return { name: string, ok: boolean, seconds: number, days: integer?, err: xmpp.Error? }[] steps in the order above
@@ -117,28 +146,17 @@ end
 function M.check(conn, opts)
   guard.check_conn(conn, "check", 2)
   opts = guard.check_opts(opts, OPTIONS, 2, "check", 2)
-  local only, list, well = wanted(opts.steps), {}, true
-  local function add(step)
-    if not step or only and not only[step.name] and step.ok then return end
-    list[#list + 1], well = step, well and step.ok
+  if opts.room and not opts.nick and not conn:jid().localpart then
+    error("option 'room' of 'check' wants a 'nick' from a component", 2)
   end
+  local run = { only = wanted(opts.steps), list = {}, well = true }
   local info, err = conn:info(), not_ready(conn)
-  for _, name in ipairs(SETUP) do
-    local its = name == "login" and err or nil
-    if its or not err then add { name = name, ok = its == nil, seconds = info.took[name], err = its } end
+  add_link(run, info, err)
+  if not err then
+    if not run.only or run.only.certificate then add(run, certificate(info, opts.days or DAYS)) end
+    for _, name in ipairs { "ping", "echo", "upload", "muc" } do try(run, conn, name, opts) end
   end
-  if err then return list, well end
-  add(certificate(info, opts.days or DAYS))
-  local o = { timeout = opts.timeout or TIMEOUT, room = opts.room, nick = opts.nick, password = opts.password }
-  for _, name in ipairs { "ping", "echo", "upload", "muc" } do
-    if not only or only[name] then
-      local seconds, why, missing = M.steps[name](conn, o)
-      if only or opts.room and name == "muc" or not missing then
-        add { name = name, ok = why == nil, seconds = seconds, err = why }
-      end
-    end
-  end
-  return list, well
+  return run.list, run.well
 end
 
 return M
