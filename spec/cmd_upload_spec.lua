@@ -65,6 +65,17 @@ describe("upload", function()
     assert.same({ 0, url .. "\n" }, { w.status, w.stdout })
   end))
 
+  it("is no success where the message comes back", around(function(t)
+    t:on({ "message", { to = "anna@example.net" } }, function(stanza)
+      return { { "message", { type = "error", id = stanza[2].id, from = stanza[2].to }, { "error", { type = "cancel" },
+        { "service-unavailable", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" } } } } }
+    end)
+    local w, u = run(t, { "upload", "--to", "anna@example.net", folder .. "/a.txt" })
+    assert.equal(1, #u.files)
+    assert.equal(1, w.status, w.stderr)
+    assert.matches("a%.txt: .*service%-unavailable", w.stderr)
+  end))
+
   it("says which of several are not there", around(function(t)
     local w, u = run(t, { "upload", folder .. "/a.txt", folder .. "/b.png", folder .. "/none" })
     assert.equal(10, w.status)

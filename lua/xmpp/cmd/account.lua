@@ -77,8 +77,7 @@ end
 -- What is typed, or given by --password-fd and the like; not what was stored.
 local function ask(ctx, account)
   local bare = { jid = account.jid, path = account.path, line = account.line }
-  local jid, err = require "xmpp".jid(account.jid)
-  if not jid then exit.raise("usage", "jid-malformed", ("'%s' is no address: %s"):format(account.jid, err.text)) end
+  local jid = require "xmpp.cmd.input".address(account.jid)
   if not jid.localpart then
     exit.raise("usage", "jid-malformed", ("'%s' has no user: give an address like you@example.net"):format(account.jid))
   end

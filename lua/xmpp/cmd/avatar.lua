@@ -54,10 +54,7 @@ function M.run(ctx)
   if word == "get" and not ctx.opts.output and not ctx.json and ctx.world.is_tty(1) then
     exit.raise("usage", "binary", "a picture is nothing for a terminal: --output FILE, or > FILE")
   end
-  if word == "get" and ctx.args[2] then
-    local jid, why = require "xmpp".jid(ctx.args[2])
-    if not jid then exit.raise("usage", "jid-malformed", ("'%s' is no address: %s"):format(ctx.args[2], why.text)) end
-  end
+  if word == "get" and ctx.args[2] then input.address(ctx.args[2]) end
   if word == "set" then ctx.bytes = input.bytes(ctx, ctx.args[2], MOST) end
   local conn, err = ctx:connect()
   if not conn then return nil, err end

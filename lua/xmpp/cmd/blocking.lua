@@ -35,9 +35,7 @@ end
 local function read(ctx, word)
   local jids = {}
   for i = 2, word == "report" and math.min(2, #ctx.args) or #ctx.args do
-    local jid, why = require "xmpp".jid(ctx.args[i])
-    if not jid then exit.raise("usage", "jid-malformed", ("'%s' is no address: %s"):format(ctx.args[i], why.text)) end
-    jids[#jids + 1] = jid
+    jids[#jids + 1] = require "xmpp.cmd.input".address(ctx.args[i])
   end
   if (word == "list") ~= (#jids == 0) and not (word == "remove" and ctx.opts.all and #jids == 0) then
     exit.raise("usage", "missing", word == "list" and "usage: xmpp blocking list"

@@ -170,8 +170,7 @@ local function run(ctx, conn, jid, node, given)
 end
 
 function M.run(ctx)
-  local jid, why = require "xmpp".jid(ctx.args[1])
-  if not jid then exit.raise("usage", "jid-malformed", ("'%s' is no address: %s"):format(ctx.args[1], why.text)) end
+  local jid = require "xmpp.cmd.input".address(ctx.args[1])
   local node = ctx.args[2] and node_of(ctx.args[2])
   local given = read_given(ctx)
   local conn, err = ctx:connect()

@@ -1,4 +1,5 @@
--- fields: the fields of data forms (XEP-0004) as words of the shell, VAR=VALUE: what `muc config` and `command` share.
+-- fields: the fields of data forms (XEP-0004) as words of the shell, VAR=VALUE, for subcommands that show a form, or
+-- fill one in.
 
 local escape = require "xmpp.cmd.escape"
 local exit = require "xmpp.cmd.exit"
@@ -44,11 +45,11 @@ function M.text(v)
   return v == nil and "" or tostring(v)
 end
 
---- One line, or the object of it.
-function M.show(ctx, field, value)
+--- One line, or the object of it. name: what it is called in the line (field.var).
+function M.show(ctx, field, value, name)
   if field.kind == "text-private" and value ~= nil and value ~= "" then value = HIDDEN end
   local label = field.label and "  " .. ctx:ink("2", "# " .. escape.line(field.label)) or ""
-  ctx:say(("%s=%s%s"):format(escape.line(field.var), escape.line(M.text(value)), label),
+  ctx:say(("%s=%s%s"):format(escape.line(name or field.var), escape.line(M.text(value)), label),
     { { "type", "field" }, { "var", field.var }, { "kind", field.kind }, { "value", value },
       { "label", field.label } })
 end

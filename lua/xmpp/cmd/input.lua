@@ -1,4 +1,5 @@
--- input: what a subcommand reads: a file, or standard input; as bytes or as one element.
+-- input: what a subcommand is given: a file, or standard input, as bytes or as one element; words that are addresses,
+-- or VAR=VALUE.
 
 local exit = require "xmpp.cmd.exit"
 
@@ -36,17 +37,22 @@ function M.element(ctx, path)
   return x
 end
 
+--- The address that a word is; raises where it is none.
+---@param text string
+---@return xmpp.Jid
+function M.address(text)
+  local jid, why = require "xmpp".jid(text)
+  if jid then return jid end
+  exit.raise("usage", "jid-malformed", ("'%s' is no address: %s"):format(text, why.text))
+end
+
 --- "VAR=VALUE" words from the argument `first` on: { { var, value }... }.
 ---@param first integer
 ---@return { [1]: string, [2]: string }[]
 function M.pairs(ctx, first)
   local out = {}
   for i = first, #ctx.args do
-    local var, text = ctx.args[i]:match "^([^=]+)=(.*)$"
-    if not var then
-      exit.raise("usage", "bad-value", ("VAR=VALUE expected, got '%s'"):format(ctx.args[i]))
-    end
-    out[#out + 1] = { var, text }
+    out[#out + 1] = { require "xmpp.cmd.fields".split(ctx.args[i]) }
   end
   return out
 end

@@ -2,6 +2,7 @@
 
 local escape = require "xmpp.cmd.escape"
 local exit = require "xmpp.cmd.exit"
+local fields = require "xmpp.cmd.fields"
 local input = require "xmpp.cmd.input"
 
 local M = {}
@@ -75,41 +76,20 @@ function words.delete(ctx, pubsub, conn, service)
   return pubsub.delete(conn, service, input.need(ctx, 2, "NODE"), { timeout = ctx.timeout })
 end
 
--- A value as the shell writes it, for a field of that kind.
-local function read_value(kind, text)
-  if kind == "boolean" then
-    if text == "true" or text == "1" or text == "yes" then return true end
-    if text == "false" or text == "0" or text == "no" then return false end
-    return nil
-  end
-  if not kind:find "multi$" then return text end
-  local list = {}
-  for part in (text .. ","):gmatch "([^,]*)," do list[#list + 1] = part ~= "" and part or nil end
-  return list
-end
-
 local function values_of(form, given)
-  local kinds, out = {}, {}
+  local known, out = {}, {}
   for _, field in ipairs(form.fields) do
-    if field.var then kinds[field.var] = field.kind end
+    if field.var then known[field.var] = field end
   end
   for _, pair in ipairs(given) do
     local var = pair[1]:find("#", 1, true) and pair[1] or "pubsub#" .. pair[1]
-    if not kinds[var] then
+    if not known[var] then
       exit.raise("input", "bad-value", ("the node has no field '%s'; did you mean '%s'?"):format(escape.line(var),
-        tostring(require "xmpp.options".nearest(var:sub(1, 60), kinds))))
+        tostring(require "xmpp.options".nearest(var:sub(1, 60), known))))
     end
-    out[var] = read_value(kinds[var], pair[2])
-    if out[var] == nil then exit.raise("input", "bad-value", ("%s: true or false expected"):format(var)) end
+    out[var] = fields.read(known[var], pair[2])
   end
   return out
-end
-
-local function show_field(ctx, field, value)
-  local text = type(value) == "table" and table.concat(value, ",") or value == nil and "" or tostring(value)
-  local label = field.label and "  " .. ctx:ink("2", "# " .. escape.line(field.label)) or ""
-  ctx:say(("%s=%s%s"):format(escape.line((field.var:gsub("^pubsub#", ""))), escape.line(text), label),
-    { { "type", "field" }, { "var", field.var }, { "kind", field.kind }, { "value", value }, { "label", field.label } })
 end
 
 function words.config(ctx, pubsub, conn, service)
@@ -120,8 +100,8 @@ function words.config(ctx, pubsub, conn, service)
     return pubsub.configure(conn, service, node, values_of(form, given), { timeout = ctx.timeout })
   end
   for _, field in ipairs(form.fields) do
-    if field.var and field.kind ~= "hidden" and field.kind ~= "fixed" then
-      show_field(ctx, field, form.values[field.var])
+    if fields.is_asked(field) then
+      fields.show(ctx, field, form.values[field.var], (field.var:gsub("^pubsub#", "")))
     end
   end
   return 0

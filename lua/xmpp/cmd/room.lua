@@ -20,8 +20,7 @@ end
 ---@param jid string
 ---@return xmpp.Jid
 function M.address(jid)
-  local address, why = require "xmpp".jid(jid)
-  if not address then exit.raise("usage", "jid-malformed", ("'%s' is no address: %s"):format(jid, why.text)) end
+  local address = require "xmpp.cmd.input".address(jid)
   if address.resourcepart then
     exit.raise("usage", "jid-malformed", ("'%s': a room's address has no nick; --nick says ours"):format(jid))
   end

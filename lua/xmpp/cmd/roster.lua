@@ -49,10 +49,7 @@ function M.run(ctx)
   if word ~= "list" and not jid then
     exit.raise("usage", "missing", ("usage: xmpp roster %s JID"):format(word))
   end
-  if jid then
-    local address, why = require "xmpp".jid(jid)
-    if not address then exit.raise("usage", "jid-malformed", ("'%s' is no address: %s"):format(jid, why.text)) end
-  end
+  if jid then require "xmpp.cmd.input".address(jid) end
   local conn, err = ctx:connect()
   if not conn then return nil, err end
   local r = require "xmpp.roster".use(conn)

@@ -94,15 +94,15 @@ local function is_from(ctx, p, from)
   return who == to or who == (to or ""):match "[^@]*$" or who == ctx.bare:match "[^@]*$" or who == ctx.bare
 end
 
--- Hears what comes back for posts, which are found by their ids.
+-- Hears what comes back for posts, which are found by their ids -> what ends that.
 local function listen(ctx, conn, by_id)
-  conn:tap(function(stanza)
+  local off = conn:tap(function(stanza)
     local p = by_id[stanza[2].id]
     if not p or not is_from(ctx, p, stanza[2].from) then return end
     p.err = p.err or select(2, require "xmpp.iq".failure(stanza))
     if ctx.changed then ctx.changed:resolve(true) end
   end, { type = "error" })
-  if ctx.opts.wait ~= "receipt" then return end
+  if ctx.opts.wait ~= "receipt" then return off end
   conn:tap(function(stanza)
     local received = require "xmpp.xexpr".child(stanza, "received", RECEIPTS)
     local p = received and by_id[received[2].id]
@@ -176,6 +176,21 @@ local function send_posts(ctx, posts)
   return report(ctx, posts)
 end
 
+--- Sends one stanza on a connection that there is already, and waits until the server has it; what comes back at once
+--- is an error. For other subcommands.
+---@param stanza xmpp.Stanza with an id
+---@return true?
+---@return xmpp.Error?
+function M.deliver(ctx, conn, stanza)
+  local p = post(stanza[2].to, stanza)
+  local off = listen(ctx, conn, { [p.id] = p })
+  give(conn, p)
+  settle(ctx, conn, { p })
+  off()
+  if p.err then return nil, p.err end
+  return true
+end
+
 -- Lines
 
 local function next_line(input)
@@ -211,12 +226,7 @@ local function send_lines(ctx)
 end
 
 local function check_recipients(ctx)
-  local xmpp = require "xmpp"
-  for i, to in ipairs(ctx.args) do
-    local jid, err = xmpp.jid(to)
-    if not jid then exit.raise("usage", "jid-malformed", ("'%s' is no address: %s"):format(to, err.text)) end
-    ctx.args[i] = tostring(jid)
-  end
+  for i, to in ipairs(ctx.args) do ctx.args[i] = tostring(require "xmpp.cmd.input".address(to)) end
 end
 
 M.text = whole_text

@@ -9,28 +9,10 @@ local function progress(ctx, path)
   return function(sent, size) ctx:progress(sent, size, "bytes of " .. path:match "[^/]*$") end
 end
 
-local function address(ctx)
-  if not ctx.opts.to then return nil end
-  local jid, err = require "xmpp".jid(ctx.opts.to)
-  if jid then return tostring(jid) end
-  exit.raise("usage", "jid-malformed", ("'%s' is no address: %s"):format(ctx.opts.to, err.text))
-end
-
--- As a file (XEP-0066), and waits until the server has it.
+-- As a file (XEP-0066).
 local function send(ctx, conn, to, url)
-  local xmpp = require "xmpp"
-  local done = xmpp.promise()
-  local ok, err = conn:send({ "message", { to = to, id = xmpp.id(), type = "chat" }, { "body", {}, url },
-    { "x", { xmlns = "jabber:x:oob" }, { "url", {}, url } } }, { on = function(state, why)
-    if state == "acked" then done:resolve(true) elseif state == "failed" then done:reject(why) end
-  end })
-  if not ok then return nil, err end
-  ok, err = conn:ping(ctx.timeout) -- what is answered is behind the message
-  if ok or err.layer == "stanza" then
-    ok, err = conn:flush(ctx.timeout)
-    if ok then return true end
-  end
-  return nil, err
+  return require "xmpp.cmd.send".deliver(ctx, conn, { "message", { to = to, id = require "xmpp".id(), type = "chat" },
+    { "body", {}, url }, { "x", { xmlns = "jabber:x:oob" }, { "url", {}, url } } })
 end
 
 local function one(ctx, conn, path, to)
@@ -44,7 +26,7 @@ local function one(ctx, conn, path, to)
 end
 
 function M.run(ctx)
-  local to = address(ctx)
+  local to = ctx.opts.to and tostring(require "xmpp.cmd.input".address(ctx.opts.to))
   local conn, err = ctx:connect()
   if not conn then return nil, err end
   local failed, first = 0, nil

@@ -97,8 +97,7 @@ function M.run(ctx)
     input.need(ctx, 2, "VAR=VALUE...")
     ctx.changes = changes(ctx)
   elseif ctx.args[2] then
-    local jid, why = require "xmpp".jid(ctx.args[2])
-    if not jid then exit.raise("usage", "jid-malformed", ("'%s' is no address: %s"):format(ctx.args[2], why.text)) end
+    input.address(ctx.args[2])
   end
   local conn, err = ctx:connect()
   if not conn then return nil, err end
