@@ -189,6 +189,8 @@ describe("a virtual user", function()
     assert.equal("item-not-found", condition(asks(t, "get", { "pubsub", { xmlns = "http://jabber.org/protocol/pubsub" },
       { "items", { node = "urn:xmpp:avatar:data" } } }, BOB, anna.jid)))
     assert.has_error(function() anna:avatar(("x"):rep(65537)) end)
+    assert.has_error(function() anna:avatar("x", { kind = "image/png" }) end,
+      "'avatar' has no option 'kind'")
   end))
 end)
 

@@ -84,8 +84,8 @@ const xm_jid *xm_conn_jid(const xm_conn *c); /* NULL until bound */
 const char *xm_conn_ns(const xm_conn *c);    /* the content namespace */
 bool xm_conn_is_component(const xm_conn *c);
 xm_route *xm_conn_route(xm_conn *c);
+enum { XM_CONN_ADDRESS = 48 }; /* bytes of an IP address in figures */
 /* How it was secured and logged in, as far as it came, and the link it is on; it stays when it is closed. */
-enum { XM_CONN_ADDRESS = 48 };
 typedef struct xm_conn_info {
   const char *tls_version; /* "TLSv1.3"; NULL: none. Strings that stay */
   const char *mechanism;   /* "SCRAM-SHA-256-PLUS" */

@@ -18,14 +18,13 @@ local guard = require "xmpp.guard"
 local iq = require "xmpp.iq"
 local xexpr = require "xmpp.xexpr"
 
-local M = {}
+-- elements: the fields that stand for themselves where there is no data form (XEP-0077 14.1).
+local M = { elements = {} }
 
 local REGISTER, OOB = "jabber:iq:register", "jabber:x:oob"
 
--- Those of XEP-0077 5, which stand for themselves where there is no data form.
-local LEGACY = {}
 for name in ([[username nick password name first last email address city state zip phone url date misc text key]])
-  :gmatch "%S+" do LEGACY[name] = true end
+  :gmatch "%S+" do M.elements[name] = true end
 
 -- Reading
 
@@ -39,7 +38,7 @@ local function legacy_form(query)
   local f = { kind = "form", fields = {}, values = {}, legacy = true }
   for x in xexpr.children(query, nil, REGISTER) do
     local var = x[1]
-    if LEGACY[var] and f.values[var] == nil then
+    if M.elements[var] and f.values[var] == nil then
       local text = xexpr.text(x)
       f.values[var] = text
       f.fields[#f.fields + 1] = { var = var, kind = var == "password" and "text-private" or "text-single",

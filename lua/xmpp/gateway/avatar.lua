@@ -2,6 +2,8 @@
 -- presence (XEP-0153), and told of by PEP's events (XEP-0084), with answers to who asks then. For xmpp.gateway alone.
 
 local core = require "xmpp.load"
+local guard = require "xmpp.guard"
+local hash = require "xmpp.avatar.hash"
 local iq = require "xmpp.iq"
 local people = require "xmpp.gateway.people"
 local xexpr = require "xmpp.xexpr"
@@ -12,10 +14,6 @@ local DATA, METADATA = "urn:xmpp:avatar:data", "urn:xmpp:avatar:metadata"
 local PUBSUB, EVENT = "http://jabber.org/protocol/pubsub", "http://jabber.org/protocol/pubsub#event"
 local VCARD = "vcard-temp"
 local MOST = 65536 -- bytes
-
-local function hex(bytes)
-  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-end
 
 local function metadata(user)
   if not user.avatar_bytes then return { "metadata", { xmlns = METADATA } } end
@@ -71,8 +69,9 @@ function M.set(st, conn, user, bytes, o)
     error(("bad argument #1 to 'avatar' (string expected, got %s)"):format(type(bytes)), 3)
   end
   if bytes and #bytes > MOST then error("bad argument #1 to 'avatar' (64 KiB at most)", 3) end
+  o = guard.check_opts(o, { type = "string" }, 2, "avatar", 3)
   serve(st, conn)
-  user.avatar_bytes, user.avatar_hash = bytes, bytes and hex(core.hash("sha-1", bytes)) or nil
+  user.avatar_bytes, user.avatar_hash = bytes, bytes and hash.of(bytes) or nil
   user.avatar_type = bytes and (o.type or "image/png") or nil
   local list = people.watchers(st, user.localpart)
   people.send_all(conn, function(i)

@@ -6,6 +6,7 @@
 local core = require "xmpp.load"
 local data_form = require "xmpp.form"
 local disco = require "xmpp.disco"
+local elements = require "xmpp.register".elements -- for clients that know no forms
 local escape = require "xmpp.escape"
 local iq = require "xmpp.iq"
 local people = require "xmpp.gateway.people"
@@ -15,11 +16,6 @@ local xmpp = require "xmpp"
 local M = {}
 
 local REGISTER, GATEWAY = "jabber:iq:register", "jabber:iq:gateway"
-
--- XEP-0077 14.1: fields that are elements, too, for clients that know no forms.
-local LEGACY = {}
-for name in ([[username nick password name first last email address city state zip phone url date misc text key]])
-  :gmatch "%S+" do LEGACY[name] = true end
 
 local function person_of(stanza)
   local from = core.jid(stanza[2].from or "")
@@ -47,7 +43,7 @@ local function give(st, stanza)
   query[#query + 1] = { "instructions", {}, spec.instructions or "Fill in the form." }
   for _, field in ipairs(spec.fields or {}) do
     local value = fields and field.kind ~= "text-private" and fields[field.var]
-    if LEGACY[field.var] then query[#query + 1] = { field.var, {}, type(value) == "string" and value or nil } end
+    if elements[field.var] then query[#query + 1] = { field.var, {}, type(value) == "string" and value or nil } end
   end
   query[#query + 1] = data_form.new(spec_with(spec, fields))
   return query
@@ -60,7 +56,7 @@ local function values_of(st, query)
   if x then return data_form.read(x, spec) end
   x = { "x", { xmlns = data_form.DATA, type = "submit" } }
   for _, field in ipairs(spec.fields) do
-    local text = LEGACY[field.var] and xexpr.text(query, field.var, REGISTER)
+    local text = elements[field.var] and xexpr.text(query, field.var, REGISTER)
     if text then x[#x + 1] = { "field", { var = field.var }, { "value", {}, text } } end
   end
   return data_form.read(x, spec)

@@ -95,7 +95,7 @@ end
 function H.avatar(user, bytes, o)
   local st, conn = of(user)
   if not st then return nil, conn end
-  avatar.set(st, conn, user, bytes, o or {})
+  avatar.set(st, conn, user, bytes, o)
   return true
 end
 
