@@ -719,7 +719,7 @@ describe("a server that ends each session soon", function()
       .. "C: <enable xmlns='urn:xmpp:sm:3' resume='true'/>\n" .. managed.enabled "one"
     local p = play(managed.session(), poison, "accept\n", fresh, poison, "accept\n", fresh, poison, "accept\n", fresh,
       told "at last", bye(1))
-    local conn = dialled(p, { reconnect = { min = 0, max = 1.5 } })
+    local conn = dialled(p, { reconnect = { min = 0, max = 3 } })
     local why, since, pauses = {}, nil, {}
     conn:on("state", function(state, err)
       if state == "waiting" then why[#why + 1], since = err, uptime() end
@@ -730,8 +730,9 @@ describe("a server that ends each session soon", function()
     for i = 1, 3 do check_error({ layer = "stream", condition = "not-well-formed", retry = true }, why[i]) end
     assert.not_matches("reconnect.max", why[2].text, 1, true)
     assert.matches("reconnect.max", why[3].text, 1, true)
-    assert.is_true(pauses[3] >= 1.4, pauses[3])
-    assert.is_true(pauses[1] < 1 and pauses[2] < 1)
+    -- Half a pause of room on both sides: a busy machine tells of a state late.
+    assert.is_true(pauses[3] > 1.5, pauses[3])
+    assert.is_true(pauses[1] < 1.5 and pauses[2] < 1.5)
     assert.is_true(conn:stop(30))
     p:check()
   end)
