@@ -9,6 +9,7 @@
 #include "save.h"
 #include "stanza.h"
 #include "state.h"
+#include "token.h"
 #include "wait.h"
 
 static const char *string_option(lua_State *L, const char *key, size_t *n) {
@@ -97,6 +98,16 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->max_queue = size_option(L, "max_queue", o->max_queue);
   read_bounds(L, &o->bounds);
   o->remember = true_option(L, "remember");
+  o->sasl2 = true_option(L, "sasl2");
+  o->agent = string_option(L, "agent", NULL);
+  o->software = string_option(L, "software", NULL);
+  o->device = string_option(L, "device", NULL);
+  o->bind2 = true_option(L, "bind2");
+  o->tag = string_option(L, "tag", NULL);
+  o->carbons = true_option(L, "carbons");
+  o->inactive = true_option(L, "inactive");
+  o->fast = true_option(L, "fast");
+  o->invalidate = true_option(L, "invalidate");
   o->log = conn->logs = true_option(L, "log");
   o->fed = true_option(L, "fed");
   o->logged_in = o->fed && !true_option(L, "log_in");
@@ -288,6 +299,7 @@ static xb_conn *new_conn(lua_State *L) {
 static int open_conn(lua_State *L, xb_conn *conn, xm_err *e) {
   xm_conn_options o = xm_conn_defaults();
   xm_conn_session session = {.n = 0};
+  xm_token token;
   const xm_conn_session *old;
   const xm_jid *jid;
   int top = lua_gettop(L);
@@ -305,8 +317,10 @@ static int open_conn(lua_State *L, xb_conn *conn, xm_err *e) {
   }
   conn->callbacks = xm_filters_new();
   conn->taps = xm_filters_new();
+  if (xb_read_token(L, &token)) o.token = &token;
   if (conn->callbacks && conn->taps) conn->c = xm_conn_new(conn->st->loop, &o, old, e);
   else xm_err_nomem(e);
+  xm_wipe(&token, sizeof token);
   xm_tls_ctx_release(o.tls_ctx);
   lua_settop(L, top);
   if (!conn->c) {

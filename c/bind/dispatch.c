@@ -17,6 +17,7 @@
 #include "spelled.h"
 #include "stanza.h"
 #include "state.h"
+#include "token.h"
 #include "wait.h"
 
 enum {
@@ -482,6 +483,7 @@ static void take_event(lua_State *L, xb_conn *conn, xm_conn_event ev) {
     case XM_CONN_SKIPPED: return on_skipped(L, conn);
     case XM_CONN_BOUND: return finish_bound(L, conn, 1);
     case XM_CONN_REBOUND: return xb_tell_session(L, conn, 1);
+    case XM_CONN_TOKEN: return xb_tell_token(L, conn, 1);
     case XM_CONN_PASSWORD: return log_in_again(L, conn, 1);
     case XM_CONN_STATE: return xb_tell_state(L, conn, 1);
     default: return;

@@ -11,7 +11,7 @@ static const struct {
   const char *name;
   int part;
 } events[] = {{"state", XB_ON_STATE}, {"failed", XB_ON_FAILED}, {"skipped", XB_ON_SKIPPED}, {"full", XB_ON_FULL},
-              {"session", XB_ON_SESSION}};
+              {"session", XB_ON_SESSION}, {"token", XB_ON_TOKEN}};
 enum { EVENTS = sizeof events / sizeof *events };
 
 static const char *name_of(int part) {

@@ -14,6 +14,7 @@
 #include "say.h"
 #include "send.h"
 #include "state.h"
+#include "token.h"
 #include "wait.h"
 
 /* Life. */
@@ -138,6 +139,19 @@ static void set_setup(lua_State *L, const xm_conn_info *info) {
   lua_setfield(L, -2, "took");
 }
 
+static void set_flag(lua_State *L, const char *name, bool is) {
+  lua_pushboolean(L, is);
+  lua_setfield(L, -2, name);
+}
+
+static void set_profile(lua_State *L, const xm_conn_info *info) {
+  if (!info->mechanism) return;
+  lua_pushstring(L, info->sasl2 ? "sasl2" : "sasl");
+  lua_setfield(L, -2, "profile");
+  set_flag(L, "bound_inline", info->bound_inside);
+  set_flag(L, "fast", info->by_token);
+}
+
 /* info() -> how it was secured and logged in, and what became of its sessions. */
 static int l_info(lua_State *L) {
   const xb_conn *conn = xb_check_conn(L);
@@ -158,6 +172,7 @@ static int l_info(lua_State *L) {
   lua_setfield(L, -2, "mechanism");
   lua_pushstring(L, info.binding);
   lua_setfield(L, -2, "channel_binding");
+  set_profile(L, &info);
   lua_pushboolean(L, info.sm);
   lua_setfield(L, -2, "stream_management");
   lua_pushboolean(L, info.resumable);
@@ -316,6 +331,7 @@ static const luaL_Reg methods[] = {{"send", xb_l_send},
                                    {"expect", xb_l_expect},
                                    {"enqueue", xb_l_enqueue},
                                    {"save", xb_l_save},
+                                   {"token", xb_l_token},
                                    {"feed", l_feed},
                                    {"sent", l_sent},
                                    {"cut", l_cut},

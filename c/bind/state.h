@@ -68,7 +68,7 @@ struct xb_state {
 /* One connection's userdata; its uservalue is a table: see the enum. */
 enum {
   XB_HANDLER = 1, XB_CALLBACKS, XB_TAPS, XB_MODES, XB_LINED, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ABOUT,
-  XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL, XB_ON_SKIPPED, XB_ON_SESSION, XB_ADDS
+  XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL, XB_ON_SKIPPED, XB_ON_SESSION, XB_ON_TOKEN, XB_ADDS
 };
 /* XB_MODES: how the function with that slot among the callbacks, or (less than 0) among the taps, is called. */
 enum { XB_ONCE = 1, XB_SERIAL = 2 };

@@ -47,7 +47,8 @@ static int copy_string(const char **s) {
 }
 
 static const char **strings_of(xm_conn_options *o, int i) {
-  const char **const all[] = {&o->host, &o->tls_name, &o->pin, &o->lang, &o->mechanisms, &o->nameservers};
+  const char **const all[] = {&o->host, &o->tls_name, &o->pin, &o->lang, &o->mechanisms, &o->nameservers,
+                              &o->agent, &o->software, &o->device, &o->tag};
   return i < (int)(sizeof all / sizeof *all) ? all[i] : NULL;
 }
 
@@ -62,13 +63,19 @@ static int copy_strings(xm_conn_options *o) {
   return rc;
 }
 
-static int make_parts(xm_conn *c) {
+static int make_parts(xm_conn *c, xm_err *e) {
   const char *password = c->o.password;
+  const xm_token *token = c->o.token;
   c->o.password = NULL;
+  c->o.token = NULL;
   c->has_password = password != NULL;
   c->sm = xm_sm_new();
   c->route = xm_route_new(xm_conn_ns(c));
   if (!c->sm || !c->route) return XM_ENOMEM;
+  if (token && xc_take_token(c, token) < 0)
+    return xm_err_set(e, XM_LAYER_SASL, "no-locked-memory", false,
+                      "the system gives no memory for the token that is locked (see ulimit -l), so it can't be kept: log in by the "
+                      "password");
   return password ? xm_buf_put(&c->password, password, c->o.password_len) : XM_OK;
 }
 
@@ -122,7 +129,7 @@ xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, const xm_conn_s
   xm_jump_watch(l, &c->jump, on_jump, c);
   if (c->o.tls_ctx) xm_tls_ctx_hold(c->o.tls_ctx);
   c->o.jid = c->asked = xm_jid_copy(options->jid);
-  if (copy_strings(&c->o) == XM_OK && c->asked && make_parts(c) == XM_OK && (!session || restore(c, session) == XM_OK)) {
+  if (copy_strings(&c->o) == XM_OK && c->asked && make_parts(c, e) == XM_OK && (!session || restore(c, session) == XM_OK)) {
     if (start(c, e) == XM_OK) return c;
   }
   xm_err_nomem(e);
@@ -179,6 +186,14 @@ const xm_bounds *xm_conn_bounds(const xm_conn *c) {
 
 const xm_jid *xm_conn_jid(const xm_conn *c) {
   return c->bound ? c->jid : NULL;
+}
+
+const xm_jid *xm_conn_account(const xm_conn *c) {
+  return c->asked;
+}
+
+const char *xm_conn_agent(const xm_conn *c) {
+  return c->o.agent;
 }
 
 const char *xm_conn_ns(const xm_conn *c) {

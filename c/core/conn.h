@@ -58,6 +58,7 @@ typedef enum xm_conn_event {
   XM_CONN_BOUND,   /* once: xm_conn_jid is known, stanzas may be sent */
   XM_CONN_REBOUND, /* the session is lost and there is a new one: who waits for a response waits in vain, unless
                       xm_sm_has its request still */
+  XM_CONN_TOKEN,   /* there is a new token: xm_conn_token */
   XM_CONN_STANZA,  /* xm_conn_stanza has it until the next call */
   XM_CONN_SKIPPED, /* a stanza crossed a bound (xm_conn_crossed) and is gone: xm_conn_stanza has its start tag */
   XM_CONN_PASSWORD, /* it has to log in once more and hasn't kept the password: xm_conn_log_in before the next call,
@@ -90,6 +91,9 @@ typedef struct xm_conn_info {
   const char *tls_version; /* "TLSv1.3"; NULL: none. Strings that stay */
   const char *mechanism;   /* "SCRAM-SHA-256-PLUS" */
   const char *binding;     /* "tls-exporter" */
+  bool sasl2;              /* by XEP-0388; */
+  bool bound_inside;       /* and the session was bound inside of that (XEP-0386), or resumed; */
+  bool by_token;           /* by a token (XEP-0484) */
   unsigned ahead;          /* what was said before it was asked for: XM_NEGO_AHEAD_* */
   unsigned took[4];        /* milliseconds that dns, tcp, tls and the login have taken, until it was open, or failed */
   int64_t good_for;        /* seconds that the certificates were good for; has_certificate: there were some */
@@ -103,6 +107,11 @@ xm_conn_info xm_conn_info_of(const xm_conn *c);
 /* The namespace of a feature that the server has offered at the last login, once it was through with TLS and SASL, or of the
  * one behind that (`before`; NULL: of the first); NULL: there is none. The same may come twice. */
 const char *xm_conn_offers(const xm_conn *c, const char *before);
+/* The token that the next login would be by (XEP-0484): as secret as a password, to be wiped. false: there is none. */
+bool xm_conn_token(const xm_conn *c, xm_token *token);
+/* Whose it is: who logs in, and by which user-agent id (NULL: none). */
+const xm_jid *xm_conn_account(const xm_conn *c);
+const char *xm_conn_agent(const xm_conn *c);
 /* Why it is closed, or is about to be; layer XM_LAYER_NONE: it isn't. */
 const xm_err *xm_conn_why(const xm_conn *c);
 /* Why the last link ended; the same as above when it was the last. */

@@ -103,6 +103,7 @@ static bool wants_no_other(const xm_conn *c) {
 
 int xc_start_link(xm_conn *c, xm_err *e) {
   const char *previd = resumable(c);
+  xm_token token;
   xm_link_start start = {.password = c->has_password ? (xm_buf_at(&c->password) ? xm_buf_at(&c->password) : "") : NULL,
                          .password_len = xm_buf_len(&c->password),
                          .host = *c->place.host ? c->place.host : NULL,
@@ -116,9 +117,11 @@ int xc_start_link(xm_conn *c, xm_err *e) {
                          .again = c->again,
                          .direct = c->direct,
                          .objected = c->objected,
+                         .token = xc_pick_token(c, &token),
                          .targets = c->targets};
   c->targets = NULL;
   c->link = xm_link_new(c->loop, &c->o, &start, &c->log, e);
+  if (start.token) xm_wipe(&token, sizeof token);
   if (!c->link) return XM_EFAIL;
   xm_link_pause(c->link, c->paused);
   c->state = XM_CONN_CONNECTING;
@@ -205,7 +208,7 @@ static xm_retry_answer ask_retry(xm_conn *c, bool was_ready, bool elsewhere, boo
                     .resumable = is_within_session(c)};
   if (c->link) {
     e.said = xm_link_was_refused(c->link);
-    e.objected = xm_link_objected(c->link) != 0;
+    e.objected = xm_link_objected(c->link) != 0 || (!was_ready && xc_has_other_token(c));
     e.targets = xm_link_has_targets(c->link);
   }
   xm_rnd_bytes(&e.dice, sizeof e.dice);
@@ -221,6 +224,8 @@ static void add_text(xm_err *e, const char *more) {
 static void explain(xm_conn *c, const xm_retry_answer *a) {
   if (a->verdict == XM_RETRY_WAIT) c->trouble.retry = true; /* that is what it means */
   if (a->stuck) add_text(&c->trouble, " (as the last ones did: from now on the pause is reconnect.max)");
+  if (a->verdict == XM_RETRY_END && c->o.agent && strcmp(c->trouble.condition, "conflict") == 0)
+    add_text(&c->trouble, " (another connection has the same user-agent id or resource: each needs its own)");
   if (a->verdict != XM_RETRY_END || strcmp(c->trouble.condition, "see-other-host") != 0) return;
   add_text(&c->trouble, !c->o.see_other_host ? " (see_other_host = true goes there)"
                                              : " (see_other_host goes to hosts, 3 times in a row at most)");
@@ -290,6 +295,7 @@ xm_conn_event xc_on_link_end(xm_conn *c) {
   bool elsewhere = read_place(c, xm_link_other_host(c->link), &there), blamed;
   xm_retry_answer next;
   note_trouble(c, was_ready);
+  if (!was_ready) xc_note_token(c);
   if (!c->retry.begun) note_setup(c);
   if (!was_ready) note_last_word(c);
   blamed = was_ready && note_loss(c);
@@ -323,17 +329,28 @@ xm_conn_event xc_connect_again(xm_conn *c) {
 
 /* Sessions. */
 
-static void note_login(xm_conn *c) {
+/* With SASL2 they may come behind the session; where it was resumed, or never. */
+static void note_offers(xm_conn *c) {
+  xm_buf offers = xm_link_take_offers(c->link);
+  c->awaits_features = c->info.sasl2 && xm_buf_len(&offers) == 0;
+  if (c->awaits_features) return;
+  xm_buf_free(&c->offers);
+  c->offers = offers;
+}
+
+static void note_login(xm_conn *c, bool inside) {
   const char *m = xm_link_mechanism(c->link);
   note_setup(c);
   c->info.tls_resumed = xm_link_tls_is_resumed(c->link);
   c->info.mechanism = m;
   c->info.binding = xm_link_binding(c->link);
   c->info.ahead = xm_link_went_ahead(c->link);
-  xm_buf_free(&c->offers);
-  c->offers = xm_link_take_offers(c->link);
+  c->info.sasl2 = xm_link_is_sasl2(c->link);
+  c->info.bound_inside = inside;
+  c->info.by_token = xm_link_token(c->link) == XM_LOGIN_TOKEN_WORKED;
+  note_offers(c);
   if (m && strcmp(m, "PLAIN") != 0 && strcmp(m, "ANONYMOUS") != 0) c->o.pinned = true;
-  if (c->o.remember && c->info.binding) c->o.bound = true;
+  if (c->o.remember && c->info.binding && !c->info.by_token) c->o.bound = true;
 }
 
 /* The peer's fault, told and done with; after what was said before. */
@@ -367,7 +384,10 @@ static void hold_back(xm_conn *c) {
 
 static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
   bool again = c->bound;
-  xm_jid *jid = xm_jid_copy(xm_link_jid(c->link));
+  const xm_enabled *enabled = xm_link_enabled(c->link);
+  xm_jid *jid;
+  if (again && outcome == XM_NEGO_LOST_AT && xm_link_is_sasl2(c->link) && !xm_sm_may_have_handled(c->sm, h)) return XM_EFAIL;
+  jid = xm_jid_copy(xm_link_jid(c->link));
   if (!jid) return XM_ENOMEM;
   free(c->jid);
   c->jid = jid;
@@ -379,7 +399,8 @@ static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
     c->info.failed_without_h += outcome != XM_NEGO_LOST_AT;
     hold_back(c);
   }
-  if (c->o.sm && xm_link_has_sm(c->link)) xm_sm_enable(c->sm, c->o.resumable);
+  if (c->o.sm && enabled->on) xm_sm_enabled(c->sm, enabled->id, enabled->location, enabled->max);
+  else if (c->o.sm && xm_link_has_sm(c->link)) xm_sm_enable(c->sm, c->o.resumable);
   c->barren = 0;
   if (again) c->news |= NEWS_REBOUND;
   c->bound = true;
@@ -397,12 +418,13 @@ xm_conn_event xc_on_opened(xm_conn *c) {
   xm_nego_outcome outcome = xm_link_outcome(c->link, &h);
   int rc;
   rc = outcome == XM_NEGO_RESUMED ? go_on_with_session(c, h) : start_session(c, outcome, h);
+  xc_note_token(c);
   if (rc == XM_EFAIL) return xc_refuse_h(c);
   if (rc < 0) {
     xc_end_link(c, XM_LINK_CUT, NULL);
     return xc_on_link_end(c);
   }
-  note_login(c);
+  note_login(c, xm_link_is_bound_inside(c->link) || (xm_link_is_sasl2(c->link) && outcome == XM_NEGO_RESUMED));
   if (!c->retry.begun) c->news |= NEWS_BOUND;
   xm_retry_opened(&c->retry, xm_loop_now(c->loop));
   c->state = c->closing ? XM_CONN_CLOSING : XM_CONN_READY;

@@ -1,9 +1,11 @@
 /* conn_own: what the files of the room share: conn (construction, and what is asked of one), conn_send (from the log to the
- * wire; signs of life), conn_link (links that come and go, and the sessions on them), conn_turn (what comes in). */
+ * wire; signs of life), conn_link (links that come and go, and the sessions on them), conn_token (what a login leaves for the next
+ * one), conn_turn (what comes in). */
 #ifndef XM_CONN_OWN_H
 #define XM_CONN_OWN_H
 
 #include "conn.h"
+#include "keyring.h"
 #include "link.h"
 #include "retry.h"
 #include "rnd.h"
@@ -23,7 +25,7 @@ enum {
 /* What crank answers with besides events: the link has done its share, and others should have their turn. */
 enum { ENOUGH = -1 };
 
-enum { NEWS_BOUND = 1, NEWS_REBOUND = 2, NEWS_ENDED = 4 };
+enum { NEWS_BOUND = 1, NEWS_REBOUND = 2, NEWS_ENDED = 4, NEWS_TOKEN = 8 };
 
 /* Where to go instead of where the options say. */
 typedef struct xc_place {
@@ -62,6 +64,8 @@ struct xm_conn {
   xc_place place;
   bool sent_there;   /* by a see-other-host: what is there is a new session, and welcome */
   bool is_first;     /* the next attempt is the first one after a session */
+  bool awaits_features; /* of the session: they come behind it, and change nothing else */
+  xm_token_slot shown;  /* of the token that the link has, if it has one */
   xm_targets *targets; /* of the last link, for the next one; NULL: none */
   xm_jump jump;      /* the machine may have slept */
   struct sockaddr_storage avoid; /* where the last attempt came to nothing */
@@ -114,6 +118,17 @@ unsigned xc_patience(const xm_conn *c);
 void xc_say_bye(xm_conn *c);
 void xc_try_bye(xm_conn *c);
 void xc_keep_alive(xm_conn *c);
+
+/* conn_token.c */
+
+/* The program's own. 0; XM_EFAIL: it can't be kept. */
+int xc_take_token(xm_conn *c, const xm_token *token);
+/* The one that the next link is to show, in `room`, which is to be wiped; NULL: none. */
+const xm_token *xc_pick_token(xm_conn *c, xm_token *room);
+/* The link has opened, or ended. */
+void xc_note_token(xm_conn *c);
+/* Behind one that was refused, where there is no password. */
+bool xc_has_other_token(const xm_conn *c);
 
 /* conn_link.c. Those that give an event: AGAIN, go on. */
 

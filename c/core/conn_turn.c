@@ -70,11 +70,19 @@ static bool is_foreign(const xm_conn *c, const xm_tape *t) {
                                             strcmp(ns, XM_NS_COMPONENT) == 0);
 }
 
+/* They come behind a session that SASL2's <success/> had in it; Prosody sends them behind one that was resumed, too. */
+static xm_conn_event on_features(xm_conn *c, const xm_tape *t) {
+  c->awaits_features = false;
+  if (xm_nego_read_offers(t, &c->offers) < 0) xm_buf_free(&c->offers);
+  return XM_CONN_AGAIN;
+}
+
 static xm_conn_event on_element(xm_conn *c, bool skipped) {
   const xm_tape *t = xm_link_tape(c->link);
   if (!t->recs[0].new_ns) return on_stanza(c, t, skipped); /* in the stream's own namespace */
   if (xm_nego_is_stream_error(t)) return on_stream_error(c, t);
   if (xm_tape_is(t, 0, XM_SM_NS, NULL) && !skipped) return on_sm(c, t);
+  if (c->awaits_features && xm_tape_is(t, 0, XM_NS_STREAM, "features")) return on_features(c, t);
   if (!is_foreign(c, t)) return XM_CONN_AGAIN; /* a nonza that nobody negotiated: passed over */
   xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "invalid-namespace", false,
              "the server sent <%s xmlns='%s'/> on a stream of %s", xm_tape_name(t, 0), xm_tape_ns(t, 0), xm_conn_ns(c));
@@ -173,15 +181,15 @@ static int crank(xm_conn *c) {
 
 /* What has happened since the last time, in its order. AGAIN: nothing has. */
 static xm_conn_event tell(xm_conn *c) {
-  static const xm_conn_event events[] = {XM_CONN_REBOUND, XM_CONN_BOUND};
-  static const unsigned bits[] = {NEWS_REBOUND, NEWS_BOUND};
+  static const xm_conn_event events[] = {XM_CONN_REBOUND, XM_CONN_BOUND, XM_CONN_TOKEN};
+  static const unsigned bits[] = {NEWS_REBOUND, NEWS_BOUND, NEWS_TOKEN};
   const char *name = xm_conn_state_name(c);
   int i;
   if (!c->told || strcmp(name, c->told) != 0) {
     c->told = name;
     return XM_CONN_STATE;
   }
-  for (i = 0; i < 2; i++) {
+  for (i = 0; i < 3; i++) {
     if (!(c->news & bits[i])) continue;
     c->news &= ~bits[i];
     return events[i];

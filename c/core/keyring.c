@@ -23,8 +23,22 @@ typedef struct ring {
   entry entries[XM_KEYRING_MOST];
 } ring;
 
+typedef struct token_entry {
+  xm_keyring_name name;
+  xm_token_slot slot;
+  xm_token token;
+  uint64_t used; /* as above */
+} token_entry;
+
+/* A mapping of its own, made when the first token comes: most programs have none, and locked memory is scarce. */
+typedef struct token_ring {
+  bool ready;
+  token_entry entries[XM_KEYRING_TOKENS];
+} token_ring;
+
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* for what follows */
 static ring *the; /* NULL: none */
+static token_ring *tokens;
 static unsigned holders;
 
 /* Not to be read by anybody else, be it in swap space, in a core dump or in a child. */
@@ -46,20 +60,43 @@ static bool hide(void *p, size_t n) {
 #endif
 }
 
+static void *map(size_t n) {
+  void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return p == MAP_FAILED ? NULL : p;
+}
+
+static void unmap(void *p, size_t n) {
+  if (!p) return;
+  xm_wipe(p, n);
+  munmap(p, n);
+}
+
+static void forget_tokens(void) {
+  unmap(tokens, sizeof *tokens);
+  tokens = NULL;
+}
+
+/* A token's name is worth nothing without the secret that it was made by. */
 static void forget(void) {
-  if (!the) return;
-  xm_wipe(the, sizeof *the);
-  munmap(the, sizeof *the);
+  unmap(the, sizeof *the);
   the = NULL;
+  forget_tokens();
 }
 
 static bool make_ready(void) {
-  if (!the) the = mmap(NULL, sizeof *the, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (the == MAP_FAILED) the = NULL;
+  if (!the) the = map(sizeof *the);
   if (!the || the->ready) return the != NULL;
   the->ready = hide(the, sizeof *the) && xm_rnd_bytes(the->secret, sizeof the->secret) == XM_OK;
   if (!the->ready) forget();
   return the != NULL;
+}
+
+static bool make_tokens_ready(void) {
+  if (!tokens) tokens = map(sizeof *tokens);
+  if (!tokens || tokens->ready) return tokens != NULL;
+  tokens->ready = hide(tokens, sizeof *tokens);
+  if (!tokens->ready) forget_tokens();
+  return tokens != NULL;
 }
 
 static entry *find(const xm_keyring_name *name) {
@@ -117,6 +154,58 @@ void xm_keyring_drop(const xm_keyring_name *name) {
   entry *at;
   pthread_mutex_lock(&mutex);
   at = find(name);
+  if (at) xm_wipe(at, sizeof *at);
+  pthread_mutex_unlock(&mutex);
+}
+
+static bool is_token(const token_entry *at, const xm_keyring_name *name, xm_token_slot slot) {
+  return at->used && at->slot == slot && memcmp(at->name.bytes, name->bytes, sizeof name->bytes) == 0;
+}
+
+static token_entry *find_token(const xm_keyring_name *name, xm_token_slot slot) {
+  int i;
+  for (i = 0; tokens && tokens->ready && i < XM_KEYRING_TOKENS; i++)
+    if (is_token(&tokens->entries[i], name, slot)) return &tokens->entries[i];
+  return NULL;
+}
+
+static token_entry *make_room_for_token(void) {
+  token_entry *least = tokens->entries;
+  int i;
+  for (i = 1; i < XM_KEYRING_TOKENS; i++)
+    if (tokens->entries[i].used < least->used) least = &tokens->entries[i];
+  return least;
+}
+
+bool xm_keyring_token(const xm_keyring_name *name, xm_token_slot slot, xm_token *token) {
+  token_entry *at;
+  pthread_mutex_lock(&mutex);
+  at = find_token(name, slot);
+  if (at) at->used = ++the->clock;
+  if (at) memcpy(token, &at->token, sizeof *token);
+  pthread_mutex_unlock(&mutex);
+  return at != NULL;
+}
+
+bool xm_keyring_put_token(const xm_keyring_name *name, xm_token_slot slot, const xm_token *token) {
+  token_entry *at = NULL;
+  pthread_mutex_lock(&mutex);
+  if (the && the->ready && make_tokens_ready()) {
+    at = find_token(name, slot);
+    if (!at) at = make_room_for_token();
+    at->name = *name;
+    at->slot = slot;
+    memcpy(&at->token, token, sizeof *token);
+    at->used = ++the->clock;
+  }
+  pthread_mutex_unlock(&mutex);
+  return at != NULL;
+}
+
+void xm_keyring_drop_token(const xm_keyring_name *name, xm_token_slot slot) {
+  token_entry *at;
+  pthread_mutex_lock(&mutex);
+  at = find_token(name, slot);
   if (at) xm_wipe(at, sizeof *at);
   pthread_mutex_unlock(&mutex);
 }

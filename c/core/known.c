@@ -52,12 +52,14 @@ void xm_known_get(const void *key, size_t n, xm_known *k) {
   pthread_mutex_unlock(&lock);
 }
 
-void xm_known_offer(const void *key, size_t n, const char *offer, size_t len) {
+void xm_known_offer(const void *key, size_t n, const char *offer, size_t len, bool sasl2, unsigned inside) {
   entry *e;
   pthread_mutex_lock(&lock);
   e = meet(key, n);
   if (e) e->is.n = len <= XM_KNOWN_OFFER ? len : 0;
   if (e && e->is.n) memcpy(e->is.offer, offer, len);
+  if (e) e->is.offer_is_sasl2 = sasl2;
+  if (e) e->is.inside = inside;
   pthread_mutex_unlock(&lock);
 }
 
@@ -70,13 +72,14 @@ void xm_known_objection(const void *key, size_t n, unsigned bits, bool sure) {
   pthread_mutex_unlock(&lock);
 }
 
-void xm_known_success(const void *key, size_t n, unsigned bits, unsigned detours) {
+void xm_known_success(const void *key, size_t n, unsigned bits, unsigned detours, bool sasl2) {
   entry *e;
   pthread_mutex_lock(&lock);
   e = meet(key, n);
   if (e) e->is.met = true;
   if (e) e->is.suspected &= ~bits;
   if (e) e->is.detours = detours;
+  if (e && sasl2) e->is.sasl2 = true;
   pthread_mutex_unlock(&lock);
 }
 

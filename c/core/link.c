@@ -36,7 +36,7 @@ const char *xm_link_phase(const xm_link *k) {
   }
 }
 
-static void on_late(void *arg) {
+void xk_on_late(void *arg) {
   xm_link *k = arg;
   k->late = true;
   xk_wake(k);
@@ -78,7 +78,7 @@ xm_link_event xk_enter(xm_link *k, xm_link_state state) {
   k->late = false;
   xm_timer_stop(k->loop, &k->phase);
   if (state >= XM_LINK_OPEN) return XM_LINK_AGAIN;
-  if (xm_timer_start(k->loop, &k->phase, time_for_phase(k), on_late, k) == XM_OK) return XM_LINK_AGAIN;
+  if (xm_timer_start(k->loop, &k->phase, time_for_phase(k), xk_on_late, k) == XM_OK) return XM_LINK_AGAIN;
   xm_err_nomem(&k->why);
   return xk_end(k, XM_LINK_CUT);
 }
@@ -87,6 +87,8 @@ xm_link_event xk_enter(xm_link *k, xm_link_state state) {
 static void suspect(xm_link *k, unsigned perhaps) {
   unsigned ahead = k->nego ? xm_nego_is_ahead(k->nego) : 0;
   if (ahead) k->objected = ahead | perhaps;
+  if (k->nego && xm_nego_token(k->nego) == XM_LOGIN_TOKEN_SHOWN && !k->blamed) k->objected |= XM_LINK_TOKEN;
+  if (k->nego && xm_nego_is_in_sasl2(k->nego)) xk_suspect_sasl2(k);
 }
 
 static const char *waits_for(const xm_link *k) {
@@ -99,6 +101,7 @@ static const char *waits_for(const xm_link *k) {
 }
 
 static xm_link_event fail_late(xm_link *k) {
+  if (k->nego && xm_nego_at(k->nego) == XM_NEGO_LAST) return xk_become_open(k);
   if (k->answered) suspect(k, 0);
   xm_err_set(&k->why, XM_LAYER_TIMEOUT, "timeout", true, "connecting to %s: gave up waiting for %s", k->domain,
              waits_for(k));
@@ -323,6 +326,10 @@ static bool is_paused(const xm_link *k) {
 static xm_link_event read_stream(xm_link *k) {
   int ev;
   if (is_paused(k)) return XM_LINK_NOTHING;
+  if (k->kept) {
+    k->kept = false;
+    return XM_LINK_ELEMENT;
+  }
   ev = pull(k);
   if (ev == XM_XML_MORE && k->reads_left > 0) return be_quiet(k);
   switch (ev) {
@@ -383,7 +390,20 @@ static int make_parts(xm_link *k, const xm_link_start *start) {
                        .need_tls = o->tls != XM_TLS_NONE,
                        .previd = start->previd,
                        .h = start->h,
-                       .only_resume = start->only_resume};
+                       .only_resume = start->only_resume,
+                       .sasl2 = o->sasl2,
+                       .agent = o->agent,
+                       .software = o->software,
+                       .device = o->device,
+                       .bind2 = o->bind2,
+                       .tag = o->tag,
+                       .sm = o->sm,
+                       .resumable = o->resumable,
+                       .carbons = o->carbons,
+                       .inactive = o->inactive,
+                       .fast = o->fast,
+                       .token = start->token,
+                       .invalidate = o->invalidate};
   const xm_bounds bounds = bounds_until_bound(k);
   k->nego = xm_nego_new(&n, start->password, start->password_len);
   k->xml = xm_xml_new(o->component ? XM_NS_COMPONENT : XM_NS_CLIENT, &bounds);
@@ -473,6 +493,9 @@ void xm_link_free(xm_link *k) {
   xm_buf_free(&k->wire);
   xm_buf_free(&k->in);
   xm_buf_free(&k->offers);
+  xm_enabled_clear(&k->enabled);
+  if (k->fresh) xm_wipe(k->fresh, sizeof *k->fresh);
+  free(k->fresh);
   free(k->bound);
   xm_loop_release(k->loop);
   free(k);
@@ -527,6 +550,27 @@ xm_buf xm_link_take_offers(xm_link *k) {
   xm_buf offers = k->offers;
   k->offers = XM_BUF_INIT;
   return offers;
+}
+
+bool xm_link_is_sasl2(const xm_link *k) {
+  return k->sasl2;
+}
+
+bool xm_link_is_bound_inside(const xm_link *k) {
+  return k->bound_inside;
+}
+
+const xm_enabled *xm_link_enabled(const xm_link *k) {
+  return &k->enabled;
+}
+
+xm_login_token xm_link_token(const xm_link *k) {
+  return k->token;
+}
+
+const xm_token *xm_link_new_token(const xm_link *k) {
+  static const xm_token none;
+  return k->fresh ? k->fresh : &none;
 }
 
 const char *xm_link_tls_version(const xm_link *k) {

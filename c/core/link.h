@@ -58,6 +58,7 @@ typedef struct xm_link_start {
   bool again;                           /* no: dial it and nothing else, with TLS from the first byte if `direct` */
   bool direct;
   unsigned objected; /* what xm_link_objected said of the last link: nothing is said ahead on this one */
+  const xm_token *token; /* to log in by (XEP-0484); NULL: none */
   xm_targets *targets; /* from the last link, to be dialled (or kept, with `again`); the new one's from now on, whatever comes
                           of it. NULL: none */
 } xm_link_start;
@@ -112,6 +113,13 @@ xm_err *xm_link_why(xm_link *k); /* to be filled in by who cuts it */
 const xm_jid *xm_link_jid(const xm_link *k); /* what was bound; resumed: who logged in */
 xm_nego_outcome xm_link_outcome(const xm_link *k, uint32_t *h); /* at an end before that, too */
 bool xm_link_has_sm(const xm_link *k);
+/* Was it logged in by SASL2; was it bound inside of that, with stream management as it is told there; what has become of the token,
+ * at an end before that, too; and the token for next time (`n` 0: none). */
+bool xm_link_is_sasl2(const xm_link *k);
+bool xm_link_is_bound_inside(const xm_link *k);
+const xm_enabled *xm_link_enabled(const xm_link *k);
+xm_login_token xm_link_token(const xm_link *k);
+const xm_token *xm_link_new_token(const xm_link *k);
 xm_buf xm_link_take_offers(xm_link *k); /* what nego had noted; the caller's, and gone from here */
 /* NULL: not known (yet). */
 const char *xm_link_tls_version(const xm_link *k);
@@ -137,7 +145,7 @@ unsigned xm_link_went_ahead(const xm_link *k);
 /* After a failure before it was open: what of that may be to blame, with XM_LINK_PERHAPS if it may as well be the network;
  * 0: nothing. The same server should have another
  * try, without it. If that comes to a session, the server isn't told so soon any more. */
-enum { XM_LINK_PERHAPS = 8 };
+enum { XM_LINK_PERHAPS = 8, XM_LINK_TOKEN = 16 /* a token was shown, and not answered: the next try goes without it */ };
 unsigned xm_link_objected(const xm_link *k);
 /* When bytes last came, by xm_loop_now; 0: never. */
 uint64_t xm_link_heard_at(const xm_link *k);

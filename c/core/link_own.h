@@ -8,7 +8,7 @@
 #include "sock.h"
 #include "xml.h"
 
-enum { OTHER_HOST = 300 };
+enum { OTHER_HOST = 300, LAST_FEATURES = 1000 /* ms that they are waited for, when the session stands */ };
 
 struct xm_targets {
   int n, next; /* addresses in the list; the first one of the next target */
@@ -56,6 +56,11 @@ struct xm_link {
   bool refused;    /* by a stream error of the peer's */
   bool has_sm;
   xm_buf offers;    /* what nego has noted, when it has opened */
+  bool sasl2, bound_inside;
+  xm_enabled enabled;
+  xm_login_token token;
+  xm_token *fresh;  /* secret; NULL: none */
+  bool kept;        /* the element on the tape came while it was negotiated, and belongs to the session */
   bool tls_resumed;
   bool again;       /* one address is dialled, and none of the targets */
   bool choked;      /* the server has, on a TLS session that was offered */
@@ -67,6 +72,7 @@ struct xm_link {
 /* link */
 
 void xk_wake(void *link);
+void xk_on_late(void *link); /* the deadline of the state */
 /* AGAIN, or ENDED: there was no memory for the state's deadline, and no state is without one. */
 xm_link_event xk_enter(xm_link *k, xm_link_state state);
 /* Gives the target that has answered its share of the time. */
@@ -87,6 +93,9 @@ xm_link_event xk_secure(xm_link *k);
 /* `header`: it is the stream's. */
 xm_link_event xk_negotiate(xm_link *k, bool header);
 void xk_open_up(xm_link *k);
+xm_link_event xk_become_open(xm_link *k); /* nego is through, or has nothing to wait for */
+/* The peer has gone, or is silent, in the midst of a login by SASL2. */
+void xk_suspect_sasl2(const xm_link *k);
 xm_link_event xk_begin_stream(xm_link *k); /* NEGOTIATING, from its first byte on, or again */
 
 #endif

@@ -86,6 +86,9 @@ xm_link_event xk_begin_stream(xm_link *k) {
   return XM_LINK_AGAIN;
 }
 
+/* Beside XM_NEGO_AHEAD_*, of what servers have objected to. */
+enum { KNOWN_SASL2 = 8 };
+
 /* Who it is that was dialled, for who remembers. */
 typedef struct server_key {
   struct sockaddr_storage address;
@@ -109,20 +112,32 @@ static int look_up(xm_link *k) {
   name_server(k, &key);
   if (k->o->remember) xm_known_get(&key, sizeof key, &known);
   xm_nego_set_detours(k->nego, known.detours);
+  xm_nego_set_sasl2(k->nego, known.sasl2, known.objected & KNOWN_SASL2);
   if (k->lockstep) return XM_OK;
   if (!known.met && k->o->pipelining != XM_PIPELINING_EAGER) return XM_OK;
-  return xm_nego_set_ahead(k->nego, XM_NEGO_AHEAD_ALL & ~known.objected, known.offer, known.n);
+  return xm_nego_set_ahead(k->nego, XM_NEGO_AHEAD_ALL & ~known.objected, known.offer, known.n,
+                           known.offer_is_sasl2 ? XM_LOGIN_SASL2 : XM_LOGIN_SASL, known.inside);
+}
+
+/* Once is the network's, twice the server's: one whose module is broken never ends a login, or never answers. From then on
+ * it is spoken to by the older profile. */
+void xk_suspect_sasl2(const xm_link *k) {
+  server_key key;
+  if (!k->o->remember) return;
+  name_server(k, &key);
+  xm_known_objection(&key, sizeof key, KNOWN_SASL2, false);
 }
 
 static void remember(const xm_link *k) {
   size_t n;
   const char *offer = xm_nego_offer(k->nego, &n);
+  unsigned taken = k->went | (k->sasl2 ? KNOWN_SASL2 : 0);
   server_key key;
   if (!k->o->remember) return;
   name_server(k, &key);
-  if (offer) xm_known_offer(&key, sizeof key, offer, n);
-  xm_known_success(&key, sizeof key, k->went, xm_nego_detours(k->nego));
-  if (k->blamed)
+  if (offer) xm_known_offer(&key, sizeof key, offer, n, k->sasl2, xm_nego_inside(k->nego));
+  xm_known_success(&key, sizeof key, taken, xm_nego_detours(k->nego), k->sasl2);
+  if (k->blamed && !(k->blamed & XM_NEGO_CHANGED))
     xm_known_objection(&key, sizeof key, k->blamed & XM_NEGO_AHEAD_ALL, !(k->blamed & XM_LINK_PERHAPS));
 }
 
@@ -204,10 +219,21 @@ void xk_open_up(xm_link *k) {
   if (k->paused && k->sock) xm_sock_pause(k->sock, true);
 }
 
-static xm_link_event become_open(xm_link *k) {
+/* Without memory for it there is no token; the login stands all the same. */
+static xm_token *copy_token(const xm_token *token) {
+  xm_token *copy = token->n ? malloc(sizeof *copy) : NULL;
+  if (copy) memcpy(copy, token, sizeof *copy);
+  return copy;
+}
+
+xm_link_event xk_become_open(xm_link *k) {
+  k->sasl2 = xm_nego_mechanism(k->nego) && xm_nego_profile(k->nego) == XM_LOGIN_SASL2;
   remember(k);
   k->has_sm = xm_nego_has_sm(k->nego);
   k->offers = xm_nego_take_offers(k->nego);
+  k->bound_inside = xm_nego_is_bound_inside(k->nego);
+  k->enabled = xm_nego_take_enabled(k->nego);
+  k->fresh = copy_token(xm_nego_new_token(k->nego));
   if (k->outcome != XM_NEGO_RESUMED) k->bound = xm_jid_copy(xm_nego_jid(k->nego));
   if (k->outcome != XM_NEGO_RESUMED && !k->bound) return xk_end(k, XM_LINK_CUT);
   if (k->tls) xm_tls_keep(k->tls);
@@ -220,6 +246,13 @@ static bool ends_in_peace(const xm_link *k, const xm_tape *t) {
   return xm_nego_is_stream_error(t) || k->why.layer == XM_LAYER_CLOSED;
 }
 
+/* The session stands; what features the server has come in the same breath, or not at all. */
+static xm_link_event wait_for_last(xm_link *k) {
+  if (xm_timer_start(k->loop, &k->phase, LAST_FEATURES, xk_on_late, k) == XM_OK) return XM_LINK_AGAIN;
+  xm_err_nomem(&k->why);
+  return xk_end(k, XM_LINK_CUT);
+}
+
 xm_link_event xk_negotiate(xm_link *k, bool header) {
   const xm_tape *t = xm_xml_tape(k->xml);
   bool secret = xm_nego_is_secret(k->nego);
@@ -230,6 +263,7 @@ xm_link_event xk_negotiate(xm_link *k, bool header) {
   xk_note_error(k, t);
   k->objected = xm_nego_objected(k->nego);
   k->outcome = xm_nego_outcome_of(k->nego, &k->h);
+  k->token = xm_nego_token(k->nego);
   k->answered = k->answered || header;
   if (verdict < 0) return xk_end(k, ends_in_peace(k, t) ? XM_LINK_BYE : XM_LINK_REFUSE);
   xm_wirelog_masked(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark,
@@ -240,8 +274,9 @@ xm_link_event xk_negotiate(xm_link *k, bool header) {
   switch ((xm_nego_verdict)verdict) {
     case XM_NEGO_STARTTLS: return start_tls(k);
     case XM_NEGO_RESTART: return xk_begin_stream(k);
-    case XM_NEGO_READY: return become_open(k);
-    default: return XM_LINK_AGAIN;
+    case XM_NEGO_READY_BEFORE: k->kept = true; /* fall through */
+    case XM_NEGO_READY: return xk_become_open(k);
+    default: return xm_nego_at(k->nego) == XM_NEGO_LAST ? wait_for_last(k) : XM_LINK_AGAIN;
   }
 }
 

@@ -16,22 +16,46 @@ void xm_login_clear(xm_login *l) {
   *l = (xm_login){0};
 }
 
+static const char *ns_of(xm_login_profile profile) {
+  return profile == XM_LOGIN_SASL2 ? XM_LOGIN_NS2 : XM_LOGIN_NS;
+}
+
 static int put_base64(xm_out *o, const xm_buf *payload) {
   xm_buf text = XM_BUF_SECRET;
   size_t n = xm_buf_len(payload);
-  int rc = n ? xm_b64_encode(&text, xm_buf_at(payload), n) : xm_buf_puts(&text, "=");
+  int rc;
+  if (n == 0) return XM_OK;
+  rc = xm_b64_encode(&text, xm_buf_at(payload), n);
   if (rc == XM_OK) rc = xm_out_text(o, xm_buf_at(&text), xm_buf_len(&text));
   xm_buf_free(&text);
   return rc;
 }
 
-/* <auth/> has a payload always, <response/> only one that isn't empty (RFC 6120 6.4.2, 6.4.3). */
-static int send_sasl(const char *name, const char *mechanism, const xm_buf *payload, xm_buf *out, xm_err *e) {
+static int send_response(const xm_login *l, const xm_buf *payload, xm_buf *out, xm_err *e) {
   xm_out o = xm_out_begin(out);
-  int rc = xm_out_start(&o, name, "xmlns", XM_LOGIN_NS, "mechanism", mechanism, NULL);
-  if (rc == XM_OK && (mechanism || xm_buf_len(payload))) rc = put_base64(&o, payload);
-  if (rc == XM_OK) rc = xm_out_end(&o, name);
+  int rc = xm_out_start(&o, "response", "xmlns", ns_of(l->profile), NULL);
+  if (rc == XM_OK) rc = put_base64(&o, payload);
+  if (rc == XM_OK) rc = xm_out_end(&o, "response");
   return rc == XM_OK ? XM_OK : xm_err_nomem(e);
+}
+
+/* An empty one is "=" (RFC 6120 6.4.2): all of our mechanisms have a first message. */
+static int send_auth(const char *mechanism, const xm_buf *payload, xm_buf *out) {
+  xm_out o = xm_out_begin(out);
+  int rc = xm_out_start(&o, "auth", "xmlns", XM_LOGIN_NS, "mechanism", mechanism, NULL);
+  if (rc == XM_OK) rc = xm_buf_len(payload) ? put_base64(&o, payload) : xm_out_text(&o, "=", 1);
+  return rc == XM_OK ? xm_out_end(&o, "auth") : rc;
+}
+
+/* An empty one is empty (XEP-0388 2.6.1). */
+static int send_authenticate(const char *mechanism, const xm_buf *payload, const xm_buf *inside, xm_buf *out) {
+  xm_out o = xm_out_begin(out);
+  int rc = xm_out_start(&o, "authenticate", "xmlns", XM_LOGIN_NS2, "mechanism", mechanism, NULL);
+  if (rc == XM_OK) rc = xm_out_start(&o, "initial-response", NULL);
+  if (rc == XM_OK) rc = put_base64(&o, payload);
+  if (rc == XM_OK) rc = xm_out_end(&o, "initial-response");
+  if (rc == XM_OK && inside) rc = xm_buf_put(out, xm_buf_at(inside), xm_buf_len(inside));
+  return rc == XM_OK ? xm_out_end(&o, "authenticate") : rc;
 }
 
 /* The first form of the password, or, when there is that, the other one: see xm_login_again. 0; XM_EINVAL: it has none;
@@ -74,12 +98,14 @@ static int prepare_password(xm_login *l, const xm_buf *password, xm_buf *prepare
   return xm_err_set(e, XM_LAYER_SASL, "malformed-request", false, "the password cannot be used: %s", reason);
 }
 
-static void read_offer(const xm_tape *t, uint32_t mechanisms, xm_mech_offer *offer) {
+/* What one of the two profiles offers: the direct children of its element (0: it isn't there), and the types of channel binding,
+ * which are for both. Names that are further down, those for tokens, are others. */
+static void read_offer(const xm_tape *t, uint32_t at, xm_login_profile profile, xm_mech_offer *offer) {
   uint32_t list = xm_tape_child(t, 0, NS_BINDINGS, "sasl-channel-binding"), i;
   const char *s;
   size_t n;
-  for (i = xm_tape_child(t, mechanisms, XM_LOGIN_NS, "mechanism"); i;
-       i = xm_tape_sibling(t, i, XM_LOGIN_NS, "mechanism")) {
+  for (i = at ? xm_tape_child(t, at, ns_of(profile), "mechanism") : 0; i;
+       i = xm_tape_sibling(t, i, ns_of(profile), "mechanism")) {
     s = xm_tape_content(t, i, &n);
     xm_mech_offer_add(offer, s, n);
   }
@@ -91,33 +117,55 @@ static void read_offer(const xm_tape *t, uint32_t mechanisms, xm_mech_offer *off
   }
 }
 
-static int choose(xm_login *l, const xm_login_account *a, const xm_mech_offer *offer, xm_err *e) {
+/* The record of a profile's element in the features; 0: it isn't offered, or may not be used. Outside of TLS SASL2 is nobody's
+ * offer. */
+static uint32_t find_profile(const xm_login_account *a, const xm_tape *t, xm_login_profile profile) {
+  if (profile == XM_LOGIN_SASL) return xm_tape_child(t, 0, XM_LOGIN_NS, "mechanisms");
+  return a->sasl2 && a->tls ? xm_tape_child(t, 0, XM_LOGIN_NS2, "authentication") : 0;
+}
+
+static xm_mech_policy policy_of(const xm_login *l, const xm_login_account *a) {
   const char *unknown;
   size_t n;
-  xm_mech_policy policy = {.allowed = xm_mech_allowed(a->mechanisms, &unknown, &n),
-                           .username = a->jid->local_len > 0,
-                           .password = a->password != NULL,
-                           .certificate = a->certificate,
-                           .tls = a->tls,
-                           .verified = a->verified,
-                           .plain = a->plain,
-                           .pinned = a->pinned,
-                           .bound = a->bound,
-                           .refused = l->detours & XM_LOGIN_UNBOUND,
-                           .channel = a->channel};
+  return (xm_mech_policy){.allowed = xm_mech_allowed(a->mechanisms, &unknown, &n),
+                          .username = a->jid->local_len > 0,
+                          .password = a->password != NULL,
+                          .certificate = a->certificate,
+                          .tls = a->tls,
+                          .verified = a->verified,
+                          .plain = a->plain,
+                          .pinned = a->pinned,
+                          .bound = a->bound,
+                          .refused = l->detours & XM_LOGIN_UNBOUND,
+                          .strict = l->profile == XM_LOGIN_SASL2 || a->strict,
+                          .channel = a->channel};
+}
+
+/* By anything but a token. */
+static int choose(xm_login *l, const xm_login_account *a, const xm_mech_offer *offer, xm_err *e) {
+  const xm_mech_policy policy = policy_of(l, a);
   return xm_mech_choose(offer, &policy, &l->choice, e);
+}
+
+static bool choose_token(xm_login *l, const xm_login_account *a) {
+  const xm_mech_policy policy = policy_of(l, a);
+  return a->token && !(l->detours & XM_LOGIN_NO_TOKEN) && xm_mech_choose_token(a->token_mechanism, a->listed, &policy, &l->choice);
+}
+
+static bool is_by_token(const xm_login *l) {
+  return l->choice.mech && l->choice.mech->kind == XM_MECH_TOKEN;
 }
 
 /* What was offered is what the server has to prove, if it proves anything. Too long a list can't be proved. */
 static int make_sasl(xm_login *l, const xm_login_account *a, xm_err *e) {
   xm_mech_kind kind = l->choice.mech->kind;
-  bool by_password = kind == XM_MECH_SCRAM || kind == XM_MECH_PLAIN;
+  bool by_password = kind == XM_MECH_SCRAM || kind == XM_MECH_PLAIN, by_token = kind == XM_MECH_TOKEN;
   xm_buf prepared = XM_BUF_SECRET;
   if (!by_password || prepare_password(l, a->password, &prepared, e) == XM_OK) {
     xm_sasl_login login = {.username = xm_jid_local(a->jid),
                            .username_len = a->jid->local_len,
-                           .password = xm_buf_at(&prepared),
-                           .password_len = xm_buf_len(&prepared),
+                           .password = by_token ? a->token : xm_buf_at(&prepared),
+                           .password_len = by_token ? a->token_len : xm_buf_len(&prepared),
                            .remember = a->remember,
                            .authzid = a->authzid ? a->jid->str : NULL,
                            .authzid_len = xm_jid_bare_len(a->jid),
@@ -130,77 +178,163 @@ static int make_sasl(xm_login *l, const xm_login_account *a, xm_err *e) {
   return l->sasl ? XM_OK : XM_EFAIL;
 }
 
-/* Everything is chosen. */
-static int say_first(xm_login *l, const xm_login_account *account, xm_buf *out, xm_err *e) {
-  xm_buf first = XM_BUF_SECRET;
-  int rc = make_sasl(l, account, e);
-  l->challenged = false;
-  if (!l->choice.guessed) l->left &= ~(unsigned)XM_LOGIN_UNBOUND;
-  if (rc == XM_OK) rc = xm_sasl_first(l->sasl, &first, e);
-  if (rc == XM_OK) rc = send_sasl("auth", l->choice.mech->name, &first, out, e);
-  xm_buf_free(&first);
-  return rc;
-}
-
 static void reset(xm_login *l, const xm_login_account *account) {
   l->detours = account->detours;
   l->left = account->password ? XM_LOGIN_UNBOUND | XM_LOGIN_OTHER_FORM : 0;
 }
 
-int xm_login_start(xm_login *l, const xm_login_account *account, const xm_tape *t, uint32_t mechanisms, xm_buf *out,
-                   xm_err *e) {
-  xm_mech_offer offer = {0};
-  int rc;
-  read_offer(t, mechanisms, &offer);
-  reset(l, account);
-  rc = choose(l, account, &offer, e);
-  if (rc == XM_OK && xm_mech_offer_text(&offer, &l->offered) == XM_ENOMEM) rc = xm_err_nomem(e);
-  return rc == XM_OK ? say_first(l, account, out, e) : rc;
+/* Nothing at all is offered. */
+static int refuse_nothing(xm_err *e) {
+  return xm_err_set(e, XM_LAYER_SASL, "no-mechanisms", false, "the server offers no way to log in here");
 }
 
-int xm_login_start_ahead(xm_login *l, const xm_login_account *account, const xm_buf *offered, xm_buf *out, xm_err *e) {
+/* Without a token. `offers` are of the two profiles; what SASL2 refuses for its own rules, the other doesn't allow. */
+static int choose_profile(xm_login *l, const xm_login_account *a, const bool has[2], const xm_mech_offer offers[2], xm_err *e) {
+  xm_login other = {.detours = l->detours, .profile = XM_LOGIN_SASL};
+  xm_login_account strict = *a;
+  xm_err why = {0};
+  strict.strict = a->strict || has[XM_LOGIN_SASL2];
+  l->profile = XM_LOGIN_SASL2;
+  if (has[XM_LOGIN_SASL2] && choose(l, a, &offers[XM_LOGIN_SASL2], &why) < 0 && strcmp(why.condition, "invalid-mechanism") != 0)
+    return choose(l, a, &offers[XM_LOGIN_SASL2], e);
+  if (has[XM_LOGIN_SASL2] && !xm_err_is_set(&why)) {
+    if (!has[XM_LOGIN_SASL] || choose(&other, &strict, &offers[XM_LOGIN_SASL], NULL) < 0) return XM_OK;
+    if (!xm_mech_is_stronger(&other.choice, &l->choice)) return XM_OK;
+  }
+  if (has[XM_LOGIN_SASL2] && !offers[XM_LOGIN_SASL].mechanisms.n)
+    return offers[XM_LOGIN_SASL2].mechanisms.n ? choose(l, a, &offers[XM_LOGIN_SASL2], e) : refuse_nothing(e);
+  l->profile = XM_LOGIN_SASL;
+  return choose(l, &strict, &offers[XM_LOGIN_SASL], e);
+}
+
+int xm_login_choose(xm_login *l, const xm_login_account *account, const xm_tape *t, xm_err *e) {
+  uint32_t at[2] = {find_profile(account, t, XM_LOGIN_SASL), find_profile(account, t, XM_LOGIN_SASL2)};
+  const bool has[2] = {at[0] != 0, at[1] != 0};
+  xm_mech_offer offers[2] = {{0}, {0}};
+  int rc = XM_OK;
+  read_offer(t, at[XM_LOGIN_SASL], XM_LOGIN_SASL, &offers[XM_LOGIN_SASL]);
+  read_offer(t, at[XM_LOGIN_SASL2], XM_LOGIN_SASL2, &offers[XM_LOGIN_SASL2]);
+  reset(l, account);
+  if (!has[0] && !has[1]) return refuse_nothing(e);
+  l->profile = XM_LOGIN_SASL2;
+  if (!has[XM_LOGIN_SASL2] || !choose_token(l, account)) rc = choose_profile(l, account, has, offers, e);
+  if (rc == XM_OK && xm_mech_offer_text(&offers[l->profile], &l->offered) == XM_ENOMEM) return xm_err_nomem(e);
+  return rc;
+}
+
+int xm_login_choose_ahead(xm_login *l, const xm_login_account *account, xm_login_profile profile, const xm_buf *offered,
+                          xm_err *e) {
   xm_mech_offer offer;
-  if (xm_buf_len(offered) == 0) return 0;
+  bool has2 = account->sasl2 && account->tls;
+  if (xm_buf_len(offered) == 0 || (profile == XM_LOGIN_SASL2 ? !has2 : has2 && account->strict)) return 0;
   xm_mech_offer_read(&offer, xm_buf_at(offered), xm_buf_len(offered));
   reset(l, account);
-  if (choose(l, account, &offer, NULL) < 0 || l->choice.mech->kind != XM_MECH_SCRAM) return 0;
+  l->profile = profile;
+  if (!(profile == XM_LOGIN_SASL2 && choose_token(l, account)) &&
+      (choose(l, account, &offer, NULL) < 0 || l->choice.mech->kind != XM_MECH_SCRAM))
+    return 0;
   if (xm_buf_put(&l->offered, xm_buf_at(offered), xm_buf_len(offered)) < 0) return xm_err_nomem(e);
-  return say_first(l, account, out, e) == XM_OK ? 1 : XM_EFAIL;
+  return 1;
 }
 
-int xm_login_is_offered(const xm_login *l, const xm_tape *t, uint32_t mechanisms, xm_err *e) {
+int xm_login_say(xm_login *l, const xm_login_account *account, const xm_buf *inside, xm_buf *out, xm_err *e) {
+  xm_buf first = XM_BUF_SECRET;
+  int rc, said;
+  xm_sasl_free(l->sasl);
+  l->sasl = NULL;
+  rc = make_sasl(l, account, e);
+  l->challenged = false;
+  if (!l->choice.guessed && !is_by_token(l)) l->left &= ~(unsigned)XM_LOGIN_UNBOUND;
+  if (is_by_token(l)) l->token = XM_LOGIN_TOKEN_SHOWN;
+  if (rc == XM_OK) rc = xm_sasl_first(l->sasl, &first, e);
+  if (rc == XM_OK) {
+    said = l->profile == XM_LOGIN_SASL2 ? send_authenticate(l->choice.mech->name, &first, inside, out)
+                                        : send_auth(l->choice.mech->name, &first, out);
+    if (said < 0) rc = xm_err_nomem(e);
+  }
+  xm_buf_free(&first);
+  return rc;
+}
+
+/* The profile that would be chosen now is the same as long as nothing better is offered than what it was chosen from. */
+int xm_login_is_offered(const xm_login *l, const xm_login_account *account, const xm_tape *t, xm_err *e) {
   xm_mech_offer offer = {0};
   xm_buf text = XM_BUF_INIT;
   size_t n = xm_buf_len(&l->offered);
   int rc;
-  read_offer(t, mechanisms, &offer);
+  uint32_t old = find_profile(account, t, XM_LOGIN_SASL), new = find_profile(account, t, XM_LOGIN_SASL2);
+  if (!old && !new) return refuse_nothing(e);
+  if (l->profile == XM_LOGIN_SASL && new) return 0;
+  read_offer(t, l->profile == XM_LOGIN_SASL2 ? new : old, l->profile, &offer);
   rc = xm_mech_offer_text(&offer, &text);
   if (rc == XM_OK) rc = xm_buf_len(&text) == n && memcmp(xm_buf_at(&text), xm_buf_at(&l->offered), n) == 0;
   xm_buf_free(&text);
   return rc == XM_ENOMEM ? xm_err_nomem(e) : rc == 1;
 }
 
-/* A challenge's or a success's payload; "=" is an empty one (RFC 6120 6.4.2). */
-static int decode_payload(const xm_tape *t, xm_buf *to, xm_err *e) {
+const char *xm_login_token_to_ask_for(const xm_login *l, const xm_login_account *account) {
+  const xm_mech_policy policy = policy_of(l, account);
+  const xm_mech *mech = xm_mech_for_token(account->listed, &policy);
+  return mech ? mech->name : NULL;
+}
+
+bool xm_login_is(const xm_login *l, const xm_tape *t, const char *name) {
+  return xm_tape_is(t, 0, ns_of(l->profile), name);
+}
+
+/* The text of record `i`; "=" is an empty one in RFC 6120 6.4.2's profile. */
+static int decode_text(const xm_login *l, const xm_tape *t, uint32_t i, xm_buf *to, xm_err *e) {
   size_t len;
-  const char *text = xm_tape_content(t, 0, &len);
-  int rc = len == 1 && *text == '=' ? XM_OK : xm_b64_decode(to, text, len);
+  const char *text = xm_tape_content(t, i, &len);
+  bool is_empty = l->profile == XM_LOGIN_SASL && len == 1 && *text == '=';
+  int rc = is_empty ? XM_OK : xm_b64_decode(to, text, len);
   if (rc == XM_ENOMEM) return xm_err_nomem(e);
-  if (rc < 0 || xm_tape_child(t, 0, NULL, NULL))
-    return xm_err_set(e, XM_LAYER_SASL, "incorrect-encoding", false, "the server's <%s/> is not base64",
-                      xm_tape_name(t, 0));
+  if (rc < 0 || xm_tape_child(t, i, NULL, NULL))
+    return xm_err_set(e, XM_LAYER_SASL, "incorrect-encoding", false, "the server's <%s/> is not base64", xm_tape_name(t, i));
   return XM_OK;
+}
+
+/* Of <success/>, or <continue/>. SASL2 has it in a child of its own. */
+static int decode_last(const xm_login *l, const xm_tape *t, xm_buf *to, xm_err *e) {
+  uint32_t data;
+  if (l->profile == XM_LOGIN_SASL) return decode_text(l, t, 0, to, e);
+  data = xm_tape_child(t, 0, XM_LOGIN_NS2, "additional-data");
+  if (data && xm_tape_sibling(t, data, XM_LOGIN_NS2, "additional-data"))
+    return xm_err_set(e, XM_LAYER_SASL, "incorrect-encoding", false, "the server's <%s/> has <additional-data/> twice",
+                      xm_tape_name(t, 0));
+  return data ? decode_text(l, t, data, to, e) : XM_OK;
 }
 
 int xm_login_challenge(xm_login *l, const xm_tape *t, xm_buf *out, xm_err *e) {
   xm_buf in = XM_BUF_SECRET, answer = XM_BUF_SECRET;
-  int rc = decode_payload(t, &in, e);
+  int rc = decode_text(l, t, 0, &in, e);
   l->challenged = true;
   if (rc == XM_OK) rc = xm_sasl_step(l->sasl, in.data ? xm_buf_at(&in) : "", xm_buf_len(&in), &answer, e);
-  if (rc == XM_OK) rc = send_sasl("response", NULL, &answer, out, e);
+  if (rc == XM_OK) rc = send_response(l, &answer, out, e);
   xm_buf_free(&in);
   xm_buf_free(&answer);
   return rc;
+}
+
+/* RFC 6120 6.5. */
+static bool is_known(const char *name) {
+  static const char *const known[] = {"aborted", "account-disabled", "credentials-expired", "encryption-required",
+                                      "incorrect-encoding", "invalid-authzid", "invalid-mechanism", "malformed-request",
+                                      "mechanism-too-weak", "not-authorized", "temporary-auth-failure"};
+  size_t i;
+  for (i = 0; i < sizeof known / sizeof *known; i++)
+    if (strcmp(name, known[i]) == 0) return true;
+  return false;
+}
+
+const char *xm_login_condition(const xm_login *l, const xm_tape *t, const char **text) {
+  bool is_new = l->profile == XM_LOGIN_SASL2;
+  const char *ns = is_new ? NULL : XM_LOGIN_NS;
+  uint32_t said = xm_tape_child(t, 0, ns, "text"), i;
+  *text = said ? xm_tape_content(t, said, NULL) : "";
+  for (i = xm_tape_child(t, 0, ns, NULL); i; i = xm_tape_sibling(t, i, ns, NULL))
+    if (is_new ? is_known(xm_tape_name(t, i)) : i != said) return xm_tape_name(t, i);
+  return "undefined-condition";
 }
 
 /* What the server may have refused, and can be changed. A type of binding that it doesn't take, it refuses at once (seen:
@@ -220,16 +354,32 @@ static int choose_again(xm_login *l, const xm_login_account *account) {
   return choose(l, account, &offer, NULL);
 }
 
-int xm_login_again(xm_login *l, const xm_login_account *account, const char *condition, xm_buf *out, xm_err *e) {
-  unsigned blamed = to_blame(l, condition);
+/* A token that isn't good any more is dropped; where it is the server that can't take one, it is kept (XEP-0484 3). In both cases
+ * there may be another way. */
+static unsigned blame_token(xm_login *l, const char *condition) {
+  static const char *const bad[] = {"not-authorized", "credentials-expired", "account-disabled"};
+  size_t i;
+  if (strcmp(condition, "temporary-auth-failure") == 0) return 0;
+  for (i = 0; i < sizeof bad / sizeof *bad; i++)
+    if (strcmp(condition, bad[i]) == 0) l->token = XM_LOGIN_TOKEN_REFUSED;
+  return strcmp(condition, "account-disabled") == 0 ? 0 : XM_LOGIN_NO_TOKEN;
+}
+
+/* Only where it is the server that takes none is that to be remembered. */
+static void go_without_token(xm_login *l) {
+  l->detours &= ~(unsigned)XM_LOGIN_NO_TOKEN;
+  if (l->token != XM_LOGIN_TOKEN_REFUSED) l->detours |= XM_LOGIN_NO_TOKEN;
+}
+
+int xm_login_again(xm_login *l, const xm_login_account *account, const char *condition) {
+  bool by_token = is_by_token(l);
+  unsigned blamed = by_token ? blame_token(l, condition) : to_blame(l, condition);
   if (!blamed) return 0;
   l->left &= ~blamed;
   l->taken |= blamed;
-  l->detours ^= blamed;
-  if (blamed == XM_LOGIN_UNBOUND && choose_again(l, account) < 0) return 0;
-  xm_sasl_free(l->sasl);
-  l->sasl = NULL;
-  return say_first(l, account, out, e) == XM_OK ? 1 : XM_EFAIL;
+  if (by_token) go_without_token(l);
+  else l->detours ^= blamed;
+  return (by_token || blamed == XM_LOGIN_UNBOUND) && choose_again(l, account) < 0 ? 0 : 1;
 }
 
 bool xm_login_needs_password(const xm_login *l) {
@@ -238,8 +388,9 @@ bool xm_login_needs_password(const xm_login *l) {
 
 int xm_login_success(xm_login *l, const xm_tape *t, xm_err *e) {
   xm_buf in = XM_BUF_SECRET;
-  int rc = decode_payload(t, &in, e);
+  int rc = decode_last(l, t, &in, e);
   if (rc == XM_OK) rc = xm_sasl_success(l->sasl, in.data ? xm_buf_at(&in) : "", xm_buf_len(&in), e);
+  if (rc == XM_OK && is_by_token(l)) l->token = XM_LOGIN_TOKEN_WORKED;
   xm_buf_free(&in);
   xm_sasl_free(l->sasl);
   l->sasl = NULL;

@@ -5,15 +5,19 @@
 
 /* Strongest first: the place is the bit. */
 static const xm_mech mechs[] = {
-    {"EXTERNAL", XM_MECH_EXTERNAL, 0},
-    {"SCRAM-SHA-512-PLUS", XM_MECH_SCRAM, XM_SCRAM_SHA512},
-    {"SCRAM-SHA-256-PLUS", XM_MECH_SCRAM, XM_SCRAM_SHA256},
-    {"SCRAM-SHA-1-PLUS", XM_MECH_SCRAM, XM_SCRAM_SHA1},
-    {"SCRAM-SHA-512", XM_MECH_SCRAM, XM_SCRAM_SHA512},
-    {"SCRAM-SHA-256", XM_MECH_SCRAM, XM_SCRAM_SHA256},
-    {"SCRAM-SHA-1", XM_MECH_SCRAM, XM_SCRAM_SHA1},
-    {"PLAIN", XM_MECH_PLAIN, 0},
-    {"ANONYMOUS", XM_MECH_ANONYMOUS, 0},
+    {"EXTERNAL", XM_MECH_EXTERNAL, 0, 0},
+    {"SCRAM-SHA-512-PLUS", XM_MECH_SCRAM, XM_SCRAM_SHA512, 0},
+    {"SCRAM-SHA-256-PLUS", XM_MECH_SCRAM, XM_SCRAM_SHA256, 0},
+    {"SCRAM-SHA-1-PLUS", XM_MECH_SCRAM, XM_SCRAM_SHA1, 0},
+    {"SCRAM-SHA-512", XM_MECH_SCRAM, XM_SCRAM_SHA512, 0},
+    {"SCRAM-SHA-256", XM_MECH_SCRAM, XM_SCRAM_SHA256, 0},
+    {"SCRAM-SHA-1", XM_MECH_SCRAM, XM_SCRAM_SHA1, 0},
+    {"PLAIN", XM_MECH_PLAIN, 0, 0},
+    {"ANONYMOUS", XM_MECH_ANONYMOUS, 0, 0},
+    {"HT-SHA-256-EXPR", XM_MECH_TOKEN, 0, XM_MECH_EXPORTER},
+    {"HT-SHA-256-UNIQ", XM_MECH_TOKEN, 0, XM_MECH_UNIQUE},
+    {"HT-SHA-256-ENDP", XM_MECH_TOKEN, 0, XM_MECH_END_POINT},
+    {"HT-SHA-256-NONE", XM_MECH_TOKEN, 0, XM_MECH_BINDINGS},
 };
 enum {
   EXTERNAL = 1 << 0,
@@ -21,6 +25,8 @@ enum {
   BARE = 7 << 4,
   PLAIN = 1 << 7,
   ANONYMOUS = 1 << 8,
+  TOKEN = 15 << 9,
+  REPLAYABLE = 3 << 11, /* of these; what they say is the same each time */
   MECHS = sizeof mechs / sizeof mechs[0],
 };
 
@@ -139,7 +145,7 @@ unsigned xm_mech_allowed(const char *names, const char **unknown, size_t *unknow
   unsigned bits = 0;
   *unknown = NULL;
   *unknown_len = 0;
-  if (!names) return (1u << MECHS) - 1;
+  if (!names) return ((1u << MECHS) - 1) & ~(unsigned)REPLAYABLE;
   for (names += strspn(names, separators); *names; names += strspn(names, separators)) {
     size_t n = strcspn(names, separators);
     unsigned bit = bit_of(names, n);
@@ -158,7 +164,7 @@ unsigned xm_mech_allowed(const char *names, const char **unknown, size_t *unknow
 /* What there is everything for, offered or not. */
 static unsigned within_reach(const xm_mech_policy *p) {
   unsigned bits = 0;
-  if (!p->username || p->allowed == ANONYMOUS) return ANONYMOUS;
+  if (!p->username || (p->allowed & ~(unsigned)TOKEN) == ANONYMOUS) return ANONYMOUS;
   if (p->certificate && p->tls) bits |= EXTERNAL;
   if (p->password) bits |= p->tls ? PLUS | BARE : BARE;
   if (p->password && p->plain && p->verified && !p->pinned) bits |= PLAIN;
@@ -202,6 +208,13 @@ static int less_than_before(const xm_mech_offer *offer, xm_err *e) {
                     offer->names);
 }
 
+static int no_list(const xm_mech_offer *offer, xm_err *e) {
+  return xm_err_set(e, XM_LAYER_SASL, "no-channel-binding", false,
+                    "the server offers logins that are bound to the TLS channel and doesn't list the types (XEP-0440), which one "
+                    "with SASL2 has to: somebody in between may have changed its offer: %s",
+                    offer->names);
+}
+
 static int take(xm_mech_choice *choice, unsigned bits) {
   unsigned i = 0;
   while (!(bits >> i & 1)) i++;
@@ -240,6 +253,7 @@ static int choose_scram(const xm_mech_offer *offer, const xm_mech_policy *p, uns
   bool binds = p->tls && p->allowed & PLUS;
   unsigned plus = can & PLUS, bare = can & BARE;
   unsigned common = plus ? common_bindings(offer, usable_bindings(p->channel)) : 0;
+  if (p->strict && plus && !offer->lists) return no_list(offer, e);
   choice->guessed = common && bare && !offer->lists && !p->bound;
   if (common && !(choice->guessed && p->refused)) return bind_by(choice, common, plus);
   if (binds && p->bound) return less_than_before(offer, e);
@@ -256,4 +270,41 @@ int xm_mech_choose(const xm_mech_offer *offer, const xm_mech_policy *policy, xm_
   if (can & EXTERNAL) return take(choice, EXTERNAL);
   if (can & (PLUS | BARE)) return choose_scram(offer, policy, can, choice, e);
   return can ? take(choice, can) : refuse(offer, policy, e);
+}
+
+bool xm_mech_is_stronger(const xm_mech_choice *a, const xm_mech_choice *b) {
+  bool bound = a->flag == 'p', other = b->flag == 'p';
+  if (a->mech->kind != b->mech->kind) return a->mech < b->mech;
+  return bound && !other;
+}
+
+/* Tokens. */
+
+unsigned xm_mech_token_bit(const char *name, size_t n) {
+  return bit_of(name, n) & TOKEN;
+}
+
+static unsigned usable_for_token(unsigned listed, const xm_mech_policy *p) {
+  unsigned i, bits = p->tls && p->verified && p->username ? listed & p->allowed & TOKEN : 0;
+  for (i = 0; i < MECHS; i++)
+    if (bits >> i & 1 && mechs[i].binding < XM_MECH_BINDINGS && !p->channel->bindings[mechs[i].binding].n) bits &= ~(1u << i);
+  return bits;
+}
+
+const xm_mech *xm_mech_for_token(unsigned listed, const xm_mech_policy *policy) {
+  unsigned bits = usable_for_token(listed, policy);
+  xm_mech_choice choice;
+  return bits ? (take(&choice, bits), choice.mech) : NULL;
+}
+
+bool xm_mech_choose_token(const char *name, unsigned listed, const xm_mech_policy *policy, xm_mech_choice *choice) {
+  unsigned bit = usable_for_token(listed, policy) & xm_mech_token_bit(name, strlen(name));
+  if (!bit) return false;
+  *choice = (xm_mech_choice){.flag = 'n'};
+  take(choice, bit);
+  if (choice->mech->binding < XM_MECH_BINDINGS) {
+    choice->binding = choice->mech->binding;
+    choice->flag = 'p';
+  }
+  return true;
 }

@@ -1,8 +1,9 @@
-/* mech: which mechanism to log in with, and what binds it to the channel (RFC 6120 6.3, RFC 5802 6, XEP-0440 5).
+/* mech: which mechanism to log in with, and what binds it to the channel (RFC 6120 6.3, RFC 5802 6, XEP-0440 5, XEP-0484).
  * Rank 1: knows err, buf, and scram's names of hashes. Only chooses: what a mechanism says is sasl's.
  *
  * Strongest first: EXTERNAL; SCRAM-SHA-512-PLUS, -256-PLUS, -1-PLUS; the same without -PLUS (RFC 5802, RFC 7677);
- * PLAIN (RFC 4616); ANONYMOUS (RFC 4505), which is for those who have no name. */
+ * PLAIN (RFC 4616); ANONYMOUS (RFC 4505), which is for those who have no name. Those for a token (XEP-0484) are none of these:
+ * a token has its one mechanism. */
 #ifndef XM_MECH_H
 #define XM_MECH_H
 
@@ -13,12 +14,13 @@
 #include "err.h"
 #include "scram.h"
 
-typedef enum xm_mech_kind { XM_MECH_EXTERNAL, XM_MECH_SCRAM, XM_MECH_PLAIN, XM_MECH_ANONYMOUS } xm_mech_kind;
+typedef enum xm_mech_kind { XM_MECH_EXTERNAL, XM_MECH_SCRAM, XM_MECH_PLAIN, XM_MECH_ANONYMOUS, XM_MECH_TOKEN } xm_mech_kind;
 
 typedef struct xm_mech {
   const char *name;
   xm_mech_kind kind;
   xm_scram_hash hash; /* SCRAM's */
+  int binding;        /* a token's: the type, XM_MECH_BINDINGS: it is bound to nothing */
 } xm_mech;
 
 /* Types of channel binding, strongest first (RFC 9266, RFC 5929). */
@@ -62,8 +64,9 @@ int xm_mech_offer_text(xm_mech_offer *offer, xm_buf *out);
 /* The offer that such a text stands for; its names are borrowed from there. */
 void xm_mech_offer_read(xm_mech_offer *offer, const char *text, size_t n);
 
-/* A comma- or space-separated allow-list of mechanism names ("SCRAM-SHA-256 PLAIN") as bits; NULL: all. The first name
- * that is not one of ours is told by `*unknown` (with its length), else NULL. */
+/* A comma- or space-separated allow-list of mechanism names ("SCRAM-SHA-256 PLAIN") as bits; NULL: all, but for tokens only
+ * those whose proof can't be said again on another channel. The first name that is not one of ours is told by `*unknown` (with
+ * its length), else NULL. */
 unsigned xm_mech_allowed(const char *list, const char **unknown, size_t *unknown_len);
 
 /* Who logs in, over what. */
@@ -77,6 +80,7 @@ typedef struct xm_mech_policy {
   const xm_mech_channel *channel;
   bool bound;   /* this account has logged in bound to the channel before: nothing less any more */
   bool refused; /* the server has refused a type of binding that it hadn't listed: it is not tried again */
+  bool strict;  /* it speaks SASL2, which doesn't allow a -PLUS without a list of types (XEP-0440 5, rule 3) */
 } xm_mech_policy;
 
 typedef struct xm_mech_choice {
@@ -101,5 +105,16 @@ typedef struct xm_mech_choice {
  * - An account that was bound before is bound, or refused.
  * 0, or XM_EFAIL with layer sasl: "invalid-mechanism" (the text lists what was offered), "no-channel-binding". */
 int xm_mech_choose(const xm_mech_offer *offer, const xm_mech_policy *policy, xm_mech_choice *choice, xm_err *e);
+
+/* Is `a` strictly stronger than `b`: a better mechanism, or the like of it that is bound to the channel? */
+bool xm_mech_is_stronger(const xm_mech_choice *a, const xm_mech_choice *b);
+
+/* Tokens (XEP-0484). The bit of a mechanism for them, by its exact name; 0: none of ours. */
+unsigned xm_mech_token_bit(const char *name, size_t n);
+/* The mechanism to ask a token for, of those with these bits; NULL: none that is allowed and whose binding can be had. Only over
+ * TLS with a verified certificate. */
+const xm_mech *xm_mech_for_token(unsigned listed, const xm_mech_policy *policy);
+/* To log in by a token that was issued for this mechanism. false: it isn't listed, not allowed, or can't be bound here. */
+bool xm_mech_choose_token(const char *name, unsigned listed, const xm_mech_policy *policy, xm_mech_choice *choice);
 
 #endif

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "login.h"
+#include "inside.h"
 #include "ns.h"
 #include "out.h"
 #include "rnd.h"
@@ -34,6 +34,14 @@ struct xm_nego {
   unsigned detours;       /* see xm_nego_set_detours */
   xm_mech_channel channel;
   xm_login login;
+  bool strict, broken;    /* see xm_nego_set_sasl2 */
+  xm_login_profile profile_expected;
+  unsigned inside_expected, inside; /* see xm_inside_offered: at an earlier login, and now */
+  bool bare;              /* nothing rides inside: the server takes no more */
+  xm_inside_wish wish;    /* what has been asked for there */
+  bool bound_inside;
+  xm_enabled enabled;
+  xm_token token, fresh;  /* secret */
   char id[XM_RND_ID + 1]; /* of the iq that is out */
   xm_jid jid;             /* what was bound */
 };
@@ -42,6 +50,8 @@ xm_nego *xm_nego_new(const xm_nego_options *options, const char *password, size_
   xm_nego *n = calloc(1, sizeof *n);
   if (!n) return NULL;
   n->o = *options;
+  n->o.token = NULL;
+  if (options->token) memcpy(&n->token, options->token, sizeof n->token);
   n->password = XM_BUF_SECRET;
   n->has_password = password != NULL;
   if (!password || xm_buf_put(&n->password, password, password_len) == XM_OK) return n;
@@ -55,7 +65,16 @@ void xm_nego_free(xm_nego *n) {
   xm_buf_free(&n->password);
   xm_buf_free(&n->expected);
   xm_buf_free(&n->offers);
+  xm_enabled_clear(&n->enabled);
+  xm_wipe(&n->token, sizeof n->token);
+  xm_wipe(&n->fresh, sizeof n->fresh);
   free(n);
+}
+
+void xm_enabled_clear(xm_enabled *e) {
+  free(e->id);
+  free(e->location);
+  *e = (xm_enabled){0};
 }
 
 void xm_nego_secured(xm_nego *n, bool verified) {
@@ -72,10 +91,17 @@ xm_nego_state xm_nego_at(const xm_nego *n) {
   return n->state;
 }
 
-int xm_nego_set_ahead(xm_nego *n, unsigned may, const char *offer, size_t len) {
+int xm_nego_set_ahead(xm_nego *n, unsigned may, const char *offer, size_t len, xm_login_profile profile, unsigned inside) {
   n->may = may;
+  n->profile_expected = profile;
+  n->inside_expected = inside;
   xm_buf_clear(&n->expected);
   return len ? xm_buf_put(&n->expected, offer, len) : XM_OK;
+}
+
+void xm_nego_set_sasl2(xm_nego *n, bool strict, bool broken) {
+  n->strict = strict;
+  n->broken = broken;
 }
 
 void xm_nego_set_detours(xm_nego *n, unsigned detours) {
@@ -116,8 +142,43 @@ const char *xm_nego_binding(const xm_nego *n) {
 
 const char *xm_nego_offer(const xm_nego *n, size_t *len) {
   *len = xm_buf_len(&n->login.offered);
-  if (!n->authenticated || !n->secure || n->login.choice.mech->kind != XM_MECH_SCRAM || *len == 0) return NULL;
+  if (!n->authenticated || !n->secure || *len == 0) return NULL;
+  if (n->login.choice.mech->kind != XM_MECH_SCRAM && n->login.choice.mech->kind != XM_MECH_TOKEN) return NULL;
   return xm_buf_at(&n->login.offered);
+}
+
+xm_login_profile xm_nego_profile(const xm_nego *n) {
+  return n->login.profile;
+}
+
+unsigned xm_nego_inside(const xm_nego *n) {
+  return n->inside;
+}
+
+static bool is_sasl2(const xm_nego *n) {
+  return n->login.profile == XM_LOGIN_SASL2;
+}
+
+bool xm_nego_is_in_sasl2(const xm_nego *n) {
+  return is_sasl2(n) && (n->state == XM_NEGO_SASL || n->ahead == XM_NEGO_AHEAD_AUTH);
+}
+
+xm_login_token xm_nego_token(const xm_nego *n) {
+  return n->login.token;
+}
+
+const xm_token *xm_nego_new_token(const xm_nego *n) {
+  return &n->fresh;
+}
+
+bool xm_nego_is_bound_inside(const xm_nego *n) {
+  return n->bound_inside;
+}
+
+xm_enabled xm_nego_take_enabled(xm_nego *n) {
+  xm_enabled enabled = n->enabled;
+  n->enabled = (xm_enabled){0};
+  return enabled;
 }
 
 const char *xm_nego_waits_for(const xm_nego *n) {
@@ -126,6 +187,7 @@ const char *xm_nego_waits_for(const xm_nego *n) {
     case XM_NEGO_FEATURES: return "the server's stream features";
     case XM_NEGO_PROCEED: return "the server's answer to STARTTLS";
     case XM_NEGO_SASL: return "the server's answer to the authentication";
+    case XM_NEGO_LAST: return "the server's features of the session";
     case XM_NEGO_RESUME: return "the server to resume the session";
     case XM_NEGO_BIND: return "the server to bind a resource";
     case XM_NEGO_SESSION: return "the server to begin a session";
@@ -135,7 +197,7 @@ const char *xm_nego_waits_for(const xm_nego *n) {
 }
 
 const char *xm_nego_phase(const xm_nego *n) {
-  if (n->state == XM_NEGO_BIND || n->state == XM_NEGO_SESSION) return "binding";
+  if (n->state == XM_NEGO_BIND || n->state == XM_NEGO_SESSION || n->state == XM_NEGO_LAST) return "binding";
   if (n->authenticated) return n->o.previd ? "resuming" : "binding";
   return n->o.need_tls && !n->secure ? "securing" : "authenticating";
 }
@@ -260,7 +322,7 @@ int xm_nego_opened(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
 
 /* What was said ahead was counted on in vain. */
 static int changed(xm_nego *n, const char *what, xm_err *e) {
-  n->objected = n->ahead;
+  n->objected = n->ahead | XM_NEGO_CHANGED;
   return xm_err_set(e, XM_LAYER_STREAM, "undefined-condition", true, "the server's %s at the last login", what);
 }
 
@@ -293,13 +355,19 @@ static xm_login_account account_of(const xm_nego *n) {
                             .plain = n->o.plain,
                             .pinned = n->o.pinned,
                             .bound = n->o.bound,
+                            .sasl2 = n->o.sasl2 && !n->broken,
+                            .strict = n->strict,
                             .detours = n->detours,
                             .remember = n->o.remember,
                             .certificate = n->o.certificate,
                             .authzid = n->o.authzid,
                             .tls = n->secure,
                             .verified = n->verified,
-                            .channel = n->secure ? &n->channel : NULL};
+                            .channel = n->secure ? &n->channel : NULL,
+                            .token = n->token.n ? n->token.bytes : NULL,
+                            .token_len = n->token.n,
+                            .token_mechanism = n->token.mechanism,
+                            .listed = n->inside};
 }
 
 /* As soon as nothing more will be made of it. */
@@ -307,16 +375,73 @@ static void drop_password(xm_nego *n) {
   if (!xm_login_needs_password(&n->login)) xm_buf_free(&n->password);
 }
 
-/* <auth/> is out: it stands only if the choice would be the same now. */
-static int confirm_sasl(xm_nego *n, const xm_tape *t, uint32_t mechanisms, xm_err *e) {
-  int rc = xm_login_is_offered(&n->login, t, mechanisms, e);
+/* The login is out: it stands only if the choice, and what rides inside, would be the same now. */
+static int confirm_sasl(xm_nego *n, const xm_tape *t, unsigned inside, xm_err *e) {
+  xm_login_account account = account_of(n);
+  int rc = xm_login_is_offered(&n->login, &account, t, e);
   if (rc < 0) return rc;
-  return rc ? XM_OK : changed(n, "SASL mechanisms are not what they were", e);
+  if (rc && (!is_sasl2(n) || inside == n->inside)) return XM_OK;
+  return changed(n, "SASL mechanisms are not what they were", e);
 }
 
-static int start_sasl(xm_nego *n, const xm_tape *t, uint32_t mechanisms, xm_buf *out, xm_err *e) {
+/* A session that is to be resumed and isn't is followed by another one in the same breath, where that is wanted. */
+static xm_inside_wish wish_of(const xm_nego *n, const xm_login_account *account) {
+  xm_inside_wish w = {.agent = n->o.agent, .by_token = n->login.choice.mech->kind == XM_MECH_TOKEN};
+  w.invalidate = w.by_token && n->o.invalidate;
+  if (n->bare) return w;
+  w.software = n->o.software;
+  w.device = n->o.device;
+  w.bind = n->o.bind2 && !n->o.only_resume;
+  w.tag = n->o.tag;
+  w.enable = n->o.sm;
+  w.resumable = n->o.resumable;
+  w.carbons = n->o.carbons;
+  w.inactive = n->o.inactive;
+  w.previd = n->o.previd;
+  w.h = n->o.h;
+  if (n->o.fast && n->o.agent && !w.by_token) w.ask = xm_login_token_to_ask_for(&n->login, account);
+  return w;
+}
+
+/* Appends the first message of what was chosen, with what is wanted inside. */
+static int say_login(xm_nego *n, xm_buf *out, xm_err *e) {
   xm_login_account account = account_of(n);
-  int rc = n->ahead ? confirm_sasl(n, t, mechanisms, e) : xm_login_start(&n->login, &account, t, mechanisms, out, e);
+  xm_buf inside = XM_BUF_INIT;
+  int rc = XM_OK;
+  n->wish = wish_of(n, &account);
+  if (is_sasl2(n) && xm_inside_put(&n->wish, n->inside, &inside) < 0) rc = xm_err_nomem(e);
+  if (rc == XM_OK) rc = xm_login_say(&n->login, &account, &inside, out, e);
+  xm_buf_free(&inside);
+  return rc;
+}
+
+/* The same for a server that takes no more than `most` bytes (XEP-0478; 0: it hasn't said): then it is said with nothing inside. */
+static int say_login_within(xm_nego *n, size_t most, xm_buf *out, xm_err *e) {
+  size_t mark = xm_buf_mark(out);
+  if (say_login(n, out, e) < 0) return XM_EFAIL;
+  if (!most || xm_buf_len(out) - mark <= most) return XM_OK;
+  xm_buf_rollback(out, mark);
+  n->bare = true;
+  if (say_login(n, out, e) < 0) return XM_EFAIL;
+  if (xm_buf_len(out) - mark <= most) return XM_OK;
+  xm_buf_rollback(out, mark);
+  return xm_err_set(e, XM_LAYER_STREAM, "policy-violation", false,
+                    "the server takes no more than %zu bytes before the login, and the login is longer than that", most);
+}
+
+static int start_sasl(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
+  uint32_t at = xm_tape_child(t, 0, XM_LOGIN_NS2, "authentication");
+  unsigned inside = at && n->secure ? xm_inside_offered(t, at) : 0;
+  xm_login_account account;
+  int rc;
+  if (n->ahead) {
+    rc = confirm_sasl(n, t, inside, e);
+  } else {
+    n->inside = inside;
+    account = account_of(n);
+    rc = xm_login_choose(&n->login, &account, t, e);
+    if (rc == XM_OK) rc = say_login_within(n, is_sasl2(n) ? xm_inside_limit(t) : 0, out, e);
+  }
   drop_password(n);
   n->state = XM_NEGO_SASL;
   return rc;
@@ -326,6 +451,7 @@ static int start_sasl(xm_nego *n, const xm_tape *t, uint32_t mechanisms, xm_buf 
 static const char *what_it_means(const xm_nego *n, const char *condition) {
   if (strcmp(condition, "not-authorized") != 0) return "";
   switch (n->login.choice.mech->kind) {
+    case XM_MECH_TOKEN: return "the token is not good any more, and there is no password to log in by: ";
     case XM_MECH_SCRAM:
     case XM_MECH_PLAIN: return "wrong password, or no such account: ";
     case XM_MECH_EXTERNAL: return "the certificate is not good for this account: ";
@@ -354,25 +480,44 @@ static int sasl_failure(const xm_nego *n, const char *condition, const char *tex
 }
 
 static int on_failure(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
-  const char *text, *condition = condition_of(t, 0, XM_LOGIN_NS, &text);
+  const char *text, *condition = xm_login_condition(&n->login, t, &text);
   xm_login_account account = account_of(n);
-  int rc = xm_login_again(&n->login, &account, condition, out, e);
+  int again = xm_login_again(&n->login, &account, condition);
+  int rc = again ? say_login(n, out, e) : XM_OK;
   drop_password(n);
-  if (rc == 0) return sasl_failure(n, condition, text, e);
-  return came_to(rc > 0 ? XM_OK : rc, XM_NEGO_WAIT);
+  if (!again) return sasl_failure(n, condition, text, e);
+  return came_to(rc, XM_NEGO_WAIT);
 }
+
+/* The session, if it is in <success/>, is below. */
+static int on_success2(xm_nego *n, const xm_tape *t, xm_err *e);
 
 static int on_success(xm_nego *n, const xm_tape *t, xm_err *e) {
   int rc = xm_login_success(&n->login, t, e);
   n->authenticated = rc == XM_OK;
+  xm_buf_free(&n->password);
+  if (rc == XM_OK && is_sasl2(n)) return on_success2(n, t, e);
   return came_to(rc, XM_NEGO_RESTART);
 }
 
+/* The mechanism is done with, and more is wanted (XEP-0388 2.6.3): a second factor, a new hash. There is none of that here. */
+static int on_continue(xm_nego *n, const xm_tape *t, xm_err *e) {
+  uint32_t tasks = xm_tape_child(t, 0, XM_LOGIN_NS2, "tasks"), i;
+  char names[200] = "";
+  size_t used = 0;
+  if (xm_login_success(&n->login, t, e) < 0) return XM_EFAIL;
+  for (i = tasks ? xm_tape_child(t, tasks, XM_LOGIN_NS2, "task") : 0; i && used < sizeof names - 1;
+       i = xm_tape_sibling(t, i, XM_LOGIN_NS2, "task"))
+    used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", xm_tape_content(t, i, NULL));
+  return xm_err_set(e, XM_LAYER_SASL, "task-required", false,
+                    "the server wants more of a login than the password, which this library can't do: %s", *names ? names : "(unnamed)");
+}
+
 static int on_sasl(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
-  if (xm_tape_is(t, 0, XM_LOGIN_NS, "challenge"))
-    return came_to(xm_login_challenge(&n->login, t, out, e), XM_NEGO_WAIT);
-  if (xm_tape_is(t, 0, XM_LOGIN_NS, "success")) return on_success(n, t, e);
-  if (xm_tape_is(t, 0, XM_LOGIN_NS, "failure")) return on_failure(n, t, out, e);
+  if (xm_login_is(&n->login, t, "challenge")) return came_to(xm_login_challenge(&n->login, t, out, e), XM_NEGO_WAIT);
+  if (xm_login_is(&n->login, t, "success")) return on_success(n, t, e);
+  if (xm_login_is(&n->login, t, "failure")) return on_failure(n, t, out, e);
+  if (is_sasl2(n) && xm_login_is(&n->login, t, "continue")) return on_continue(n, t, e);
   return unexpected(n, t, e);
 }
 
@@ -439,17 +584,24 @@ static bool is_ours(const xm_nego *n, const xm_jid_parts *p) {
          xm_jid_is(&bare, got, (size_t)(p->domain + p->domain_len - got));
 }
 
-static int on_bound(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
-  uint32_t bind = xm_tape_child(t, 0, NS_BIND, "bind"), jid = bind ? xm_tape_child(t, bind, NS_BIND, "jid") : 0;
+/* The address that record `i` says, which must be ours; in full, if that is wanted. 0 or XM_EFAIL. */
+static int read_own_jid(const xm_nego *n, const xm_tape *t, uint32_t i, bool full, xm_jid_parts *p, xm_err *e) {
   size_t len = 0;
-  const char *s = jid ? xm_tape_content(t, jid, &len) : "", *reason = "";
-  xm_jid_parts p = {0};
-  if (xm_jid_split(&p, s, len, &reason) < 0 || !p.resource)
-    return xm_err_set(e, XM_LAYER_BIND, "invalid-jid", false, "the server bound no full JID but '%.100s'%s%s", s,
+  const char *s = i ? xm_tape_content(t, i, &len) : "", *reason = "";
+  *p = (xm_jid_parts){0};
+  if (xm_jid_split(p, s, len, &reason) < 0 || (full && !p->resource))
+    return xm_err_set(e, XM_LAYER_BIND, "invalid-jid", false, "the server bound no %sJID but '%.100s'%s%s", full ? "full " : "", s,
                       colon(reason), reason);
-  if (!is_ours(n, &p))
+  if (!is_ours(n, p))
     return xm_err_set(e, XM_LAYER_BIND, "wrong-jid", false, "the server bound '%.100s', which is not %s", s,
                       n->o.jid->str);
+  return XM_OK;
+}
+
+static int on_bound(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
+  uint32_t bind = xm_tape_child(t, 0, NS_BIND, "bind"), jid = bind ? xm_tape_child(t, bind, NS_BIND, "jid") : 0;
+  xm_jid_parts p;
+  if (read_own_jid(n, t, jid, true, &p, e) < 0) return XM_EFAIL;
   adopt(&n->jid, &p);
   if (n->has_session) return came_to(send_session(n, out, e), XM_NEGO_WAIT);
   n->state = XM_NEGO_DONE;
@@ -469,18 +621,18 @@ static int send_resume(xm_nego *n, xm_buf *out, xm_err *e) {
 }
 
 /* An h: decimal, within 32 bits. */
-static bool read_h(const xm_tape *t, uint32_t *h) {
+static bool read_h(const xm_tape *t, uint32_t i, uint32_t *h) {
   size_t n;
-  const char *s = xm_tape_get(t, 0, "h", &n);
+  const char *s = xm_tape_get(t, i, "h", &n);
   uint64_t value = s ? strtoull(s, NULL, 10) : 0;
   if (!s || n == 0 || n > 10 || strspn(s, "0123456789") != n || value > UINT32_MAX) return false;
   *h = (uint32_t)value;
   return true;
 }
 
-static int on_resumed(xm_nego *n, const xm_tape *t, xm_err *e) {
-  const char *previd = xm_tape_get(t, 0, "previd", NULL);
-  if (!previd || strcmp(previd, n->o.previd) != 0 || !read_h(t, &n->h))
+static int on_resumed(xm_nego *n, const xm_tape *t, uint32_t i, xm_err *e) {
+  const char *previd = xm_tape_get(t, i, "previd", NULL);
+  if (!previd || strcmp(previd, n->o.previd) != 0 || !read_h(t, i, &n->h))
     return xm_err_set(e, XM_LAYER_STREAM, "undefined-condition", true,
                       "the server resumed another session than ours, or didn't say how much of it it had handled");
   n->outcome = XM_NEGO_RESUMED;
@@ -504,10 +656,10 @@ static int bind_anew(xm_nego *n, xm_buf *out, xm_err *e) {
 
 /* What else may come on a stream that is about to be resumed means nothing yet. */
 static int on_resume(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
-  if (xm_tape_is(t, 0, NS_SM, "resumed")) return on_resumed(n, t, e);
+  if (xm_tape_is(t, 0, NS_SM, "resumed")) return on_resumed(n, t, 0, e);
   if (xm_tape_is(t, 0, NS_SM, "r") || xm_tape_is(t, 0, NS_SM, "a")) return XM_NEGO_WAIT;
   if (!xm_tape_is(t, 0, NS_SM, "failed")) return unexpected(n, t, e);
-  n->outcome = read_h(t, &n->h) ? XM_NEGO_LOST_AT : XM_NEGO_LOST;
+  n->outcome = read_h(t, 0, &n->h) ? XM_NEGO_LOST_AT : XM_NEGO_LOST;
   return came_to(bind_anew(n, out, e), XM_NEGO_WAIT);
 }
 
@@ -518,28 +670,29 @@ static bool asks_for_session(const xm_tape *t) {
 }
 
 /* The namespaces of what is offered: a server says what it likes, so not without end. */
-static int note_offers(xm_nego *n, const xm_tape *t, xm_err *e) {
+int xm_nego_read_offers(const xm_tape *t, xm_buf *to) {
   uint32_t at = xm_tape_child(t, 0, NULL, NULL);
   unsigned left = XM_NEGO_OFFERS;
-  xm_buf_clear(&n->offers);
+  xm_buf_clear(to);
   for (; at && left > 0; at = xm_tape_sibling(t, at, NULL, NULL), left--) {
     const char *ns = xm_tape_ns(t, at);
     size_t len = strlen(ns) + 1;
-    if (xm_buf_len(&n->offers) + len > XM_NEGO_OFFERS_BYTES) continue;
-    if (xm_buf_put(&n->offers, ns, len) < 0) return xm_err_nomem(e);
+    if (xm_buf_len(to) + len > XM_NEGO_OFFERS_BYTES) continue;
+    if (xm_buf_put(to, ns, len) < 0) return XM_ENOMEM;
   }
   return XM_OK;
 }
 
-/* After the login: the old session, or a new one. */
+/* After the login, unless that had it inside: the old session, or a new one. */
 static int start_session(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
-  if (note_offers(n, t, e) < 0) return XM_EFAIL;
+  bool resumes = n->o.previd && n->outcome == XM_NEGO_ANEW;
+  if (xm_nego_read_offers(t, &n->offers) < 0) return xm_err_nomem(e);
   n->has_sm = xm_tape_child(t, 0, NS_SM, "sm") != 0;
   n->has_bind = xm_tape_child(t, 0, NS_BIND, "bind") != 0;
   n->has_session = asks_for_session(t);
-  if (n->o.previd && n->has_sm) return resume(n, out, e);
-  if (n->o.previd && n->ahead) return changed(n, "stream management is not what it was", e);
-  if (n->o.previd) n->outcome = XM_NEGO_LOST;
+  if (resumes && n->has_sm) return resume(n, out, e);
+  if (resumes && n->ahead) return changed(n, "stream management is not what it was", e);
+  if (resumes) n->outcome = XM_NEGO_LOST;
   return bind_anew(n, out, e);
 }
 
@@ -569,9 +722,67 @@ static int on_session(xm_nego *n, const xm_tape *t, xm_err *e) {
   return XM_NEGO_READY;
 }
 
+/* Inside of SASL2's <success/>. */
+
+/* A string of the server's; without memory it is as if there were none, and the session can't be resumed. */
+static char *copy_of(const char *s) {
+  return s ? strdup(s) : NULL;
+}
+
+static void read_enabled(xm_nego *n, const xm_tape *t, uint32_t i) {
+  const char *resume = xm_tape_get(t, i, "resume", NULL), *max = xm_tape_get(t, i, "max", NULL);
+  bool kept = resume && (strcmp(resume, "true") == 0 || strcmp(resume, "1") == 0);
+  n->enabled.on = true;
+  n->enabled.id = kept ? copy_of(xm_tape_get(t, i, "id", NULL)) : NULL;
+  n->enabled.location = copy_of(xm_tape_get(t, i, "location", NULL));
+  if (max && *max && strlen(max) <= 9 && strspn(max, "0123456789") == strlen(max)) n->enabled.max = (unsigned)strtoul(max, NULL, 10);
+}
+
+/* <failed/> of Bind 2; Prosody wraps its condition in an <error/>. */
+static int bind2_refused(const xm_tape *t, uint32_t i, xm_err *e) {
+  uint32_t error = xm_tape_child(t, i, NULL, "error");
+  const char *text, *condition = condition_of(t, error ? error : i, XM_NS_STANZAS, &text);
+  return xm_err_set(e, XM_LAYER_BIND, condition, strcmp(condition, "resource-constraint") == 0,
+                    "the server refused to bind a resource with <%s/>%s%s", condition, colon(text), text);
+}
+
+/* What was not asked for is none: nobody knows which mechanism it is for. */
+static void note_token(xm_nego *n, const xm_tape *t) {
+  const char *mechanism = n->wish.by_token ? n->token.mechanism : n->wish.ask;
+  if (!mechanism || n->wish.invalidate) return;
+  xm_inside_read_token(t, &n->fresh);
+  snprintf(n->fresh.mechanism, sizeof n->fresh.mechanism, "%s", mechanism);
+}
+
+static int on_success2(xm_nego *n, const xm_tape *t, xm_err *e) {
+  bool tried = n->wish.previd && n->inside & XM_INSIDE_RESUME;
+  xm_inside_answer a;
+  xm_jid_parts p;
+  if (xm_inside_read(t, &n->wish, n->inside, &a, e) < 0) return XM_EFAIL;
+  if (a.refused) return bind2_refused(t, a.refused, e);
+  if (read_own_jid(n, t, a.identifier, a.bound != 0, &p, e) < 0) return XM_EFAIL;
+  note_token(n, t);
+  if (a.resumed) return on_resumed(n, t, a.resumed, e);
+  if (tried && (a.lost || a.bound)) n->outcome = a.lost && read_h(t, a.lost, &n->h) ? XM_NEGO_LOST_AT : XM_NEGO_LOST;
+  n->state = a.bound ? XM_NEGO_LAST : XM_NEGO_FEATURES;
+  if (!a.bound) return XM_NEGO_WAIT;
+  adopt(&n->jid, &p);
+  n->bound_inside = true;
+  if (a.enabled) read_enabled(n, t, a.enabled);
+  return XM_NEGO_WAIT;
+}
+
+/* Features follow, of which nothing is needed; a server that sends none has not done wrong. */
+static int on_last(xm_nego *n, const xm_tape *t, xm_err *e) {
+  n->state = XM_NEGO_DONE;
+  if (!xm_tape_is(t, 0, XM_NS_STREAM, "features")) return XM_NEGO_READY_BEFORE;
+  n->has_sm = xm_tape_child(t, 0, NS_SM, "sm") != 0;
+  return xm_nego_read_offers(t, &n->offers) < 0 ? xm_err_nomem(e) : XM_NEGO_READY;
+}
+
 /* What is still to do, in its order: TLS, SASL, binding. */
 static int on_features(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
-  uint32_t tls = xm_tape_child(t, 0, NS_TLS, "starttls"), sasl = xm_tape_child(t, 0, XM_LOGIN_NS, "mechanisms");
+  uint32_t tls = xm_tape_child(t, 0, NS_TLS, "starttls");
   int rc;
   if (!xm_tape_is(t, 0, XM_NS_STREAM, "features")) return unexpected(n, t, e);
   if (!n->secure && n->o.need_tls && !tls)
@@ -580,10 +791,8 @@ static int on_features(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
                       "direct TLS, say tls=\"direct\"");
   if (!n->secure && n->o.need_tls) {
     rc = start_tls(n, out, e);
-  } else if (!n->authenticated && !sasl) {
-    rc = xm_err_set(e, XM_LAYER_SASL, "no-mechanisms", false, "the server offers no way to log in here");
   } else if (!n->authenticated) {
-    rc = start_sasl(n, t, sasl, out, e);
+    rc = start_sasl(n, t, out, e);
   } else {
     rc = start_session(n, t, out, e);
   }
@@ -600,10 +809,15 @@ static int on_handshake(xm_nego *n, const xm_tape *t, xm_err *e) {
 /* Ahead (XEP-0305). */
 
 static int log_in_ahead(xm_nego *n, xm_buf *out, xm_err *e) {
-  xm_login_account account = account_of(n);
-  int rc = xm_login_start_ahead(&n->login, &account, &n->expected, out, e);
-  if (rc == 1) drop_password(n);
-  return rc;
+  xm_login_account account;
+  int rc;
+  n->inside = n->inside_expected;
+  account = account_of(n);
+  rc = xm_login_choose_ahead(&n->login, &account, n->profile_expected, &n->expected, e);
+  if (rc != 1) return rc;
+  rc = say_login(n, out, e);
+  drop_password(n);
+  return rc < 0 ? rc : 1;
 }
 
 /* What would be said next, whatever the features say. 0: that isn't known. */
@@ -652,6 +866,7 @@ int xm_nego_read(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
     case XM_NEGO_FEATURES: return on_features(n, t, out, e);
     case XM_NEGO_PROCEED: return on_proceed(n, t, e);
     case XM_NEGO_SASL: return on_sasl(n, t, out, e);
+    case XM_NEGO_LAST: return on_last(n, t, e);
     case XM_NEGO_RESUME: return on_resume(n, t, out, e);
     case XM_NEGO_BIND: return on_bind(n, t, out, e);
     case XM_NEGO_SESSION: return on_session(n, t, e);

@@ -1,6 +1,6 @@
 /* nego: from a transport to a session: TLS, SASL, resource binding (RFC 6120 4 to 7) or resumption (XEP-0198 5), or a
- * component's handshake (XEP-0114). Reads tapes, writes XML, does no I/O. Rank 2: knows err, buf, tape, rnd, out, jid, mech,
- * sasl, login. Called by link.
+ * component's handshake (XEP-0114); or, with SASL2 (XEP-0388), all of that but TLS in one exchange. Reads tapes, writes XML, does
+ * no I/O. Rank 2: knows err, buf, tape, rnd, out, jid, keyring, mech, sasl, login, inside. Called by link.
  *
  * A stream restart is a step in here, not a state of its own: begin, then read what comes, until READY or failure. */
 #ifndef XM_NEGO_H
@@ -13,6 +13,8 @@
 #include "buf.h"
 #include "err.h"
 #include "jid.h"
+#include "keyring.h"
+#include "login.h"
 #include "mech.h"
 #include "tape.h"
 
@@ -20,7 +22,8 @@ typedef enum xm_nego_state {
   XM_NEGO_HEADER,    /* our header is out; ends with theirs (RFC 6120 4.2) */
   XM_NEGO_FEATURES,  /* ends with <features/> (4.3.2) */
   XM_NEGO_PROCEED,   /* <starttls/> is out; ends with <proceed/> (5.4.2.3) */
-  XM_NEGO_SASL,      /* <auth/> or <response/> is out; ends with <success/> or <failure/> (6.4) */
+  XM_NEGO_SASL,      /* <auth/>, <authenticate/> or <response/> is out; ends with <success/> or <failure/> (6.4; XEP-0388 2.6) */
+  XM_NEGO_LAST,      /* SASL2's <success/> had the session in it; ends with the features that follow, or with anything else */
   XM_NEGO_RESUME,    /* <resume/> is out; ends with <resumed/> or <failed/> (XEP-0198 5) */
   XM_NEGO_BIND,      /* the request for a resource is out; ends with its response (7.6) */
   XM_NEGO_SESSION,   /* the request for a session is out, of an older server; ends with its response (RFC 3921 3) */
@@ -34,6 +37,7 @@ typedef enum xm_nego_verdict {
   XM_NEGO_STARTTLS, /* nothing may be unread; shake hands, then xm_nego_secured and xm_nego_begin */
   XM_NEGO_RESTART,  /* a new parser, then xm_nego_begin */
   XM_NEGO_READY,    /* xm_nego_jid is the session's address */
+  XM_NEGO_READY_BEFORE, /* the same, and what is on the tape belongs to the session */
 } xm_nego_verdict;
 
 /* What can be said together with our stream header, before the server has asked for it (XEP-0305): a round trip less
@@ -43,6 +47,7 @@ enum {
   XM_NEGO_AHEAD_AUTH = 2,     /* only by what an earlier login was offered, if that shows nothing of the password */
   XM_NEGO_AHEAD_SESSION = 4,  /* <bind/> or <resume/>, after the login */
   XM_NEGO_AHEAD_ALL = 7,
+  XM_NEGO_CHANGED = 32, /* with what was said ahead, when it has failed: by what the server offers now, which isn't what it was */
 };
 
 /* Strings are borrowed for the life of the xm_nego, save the password. */
@@ -61,7 +66,25 @@ typedef struct xm_nego_options {
   const char *previd;     /* a session to be resumed; NULL: none */
   uint32_t h;             /* what was handled of it */
   bool only_resume;       /* nobody wants another session: none is bound, which might push out who has the resource now */
+  bool sasl2;             /* SASL2 where it is offered (XEP-0388) */
+  const char *agent, *software, *device; /* of its <user-agent/>; NULL: not said */
+  bool bind2;             /* and in it the resource is bound by Bind 2 (XEP-0386), which gives `tag` a place in it (NULL: none), */
+  const char *tag;
+  bool sm, resumable;     /* with stream management, and a session that is kept; */
+  bool carbons, inactive; /* with carbons (XEP-0280); and nobody uses the client (XEP-0352) */
+  bool fast;              /* a token is asked for (XEP-0484); needs `agent` */
+  const xm_token *token;  /* to log in by, where it may be used; copied. NULL: none */
+  bool invalidate;        /* for the last time */
 } xm_nego_options;
+
+/* Stream management that came with the session. The strings are the holder's, xm_enabled_clear frees them. */
+typedef struct xm_enabled {
+  bool on;
+  unsigned max;         /* seconds; 0: it isn't said */
+  char *id, *location;  /* NULL: none */
+} xm_enabled;
+
+void xm_enabled_clear(xm_enabled *e);
 
 /* What became of that session. */
 typedef enum xm_nego_outcome {
@@ -87,8 +110,10 @@ void xm_nego_secured(xm_nego *n, bool verified);
 void xm_nego_set_channel(xm_nego *n, const xm_mech_channel *channel);
 
 /* Which of XM_NEGO_AHEAD_* may be said ahead, none unless told; and what the server offered at an earlier login, as
- * xm_nego_offer had it (copied). 0 or XM_ENOMEM. */
-int xm_nego_set_ahead(xm_nego *n, unsigned may, const char *offer, size_t len);
+ * xm_nego_offer had it (copied), in which profile, with what inside (xm_nego_inside). 0 or XM_ENOMEM. */
+int xm_nego_set_ahead(xm_nego *n, unsigned may, const char *offer, size_t len, xm_login_profile profile, unsigned inside);
+/* What is known of the server: it has had SASL2, so that its rules count (login.h); it had it, and came to nothing by it. */
+void xm_nego_set_sasl2(xm_nego *n, bool strict, bool broken);
 
 /* How an earlier login got on there, where its first try was refused (XM_LOGIN_*), so that this one begins with that; and how
  * this one did. 0: by its first try, or the like of it. */
@@ -124,8 +149,21 @@ xm_buf xm_nego_take_offers(xm_nego *n);
  * that stay. */
 const char *xm_nego_mechanism(const xm_nego *n);
 const char *xm_nego_binding(const xm_nego *n);
-/* The mechanisms that it was chosen from, when it can be said ahead next time; NULL: it can't. */
+/* The mechanisms that it was chosen from, when it can be said ahead next time; NULL: it can't. And in which profile, and what
+ * could ride inside of it. */
 const char *xm_nego_offer(const xm_nego *n, size_t *len);
+xm_login_profile xm_nego_profile(const xm_nego *n);
+unsigned xm_nego_inside(const xm_nego *n);
+/* Is SASL2's login out, and not answered to its end? */
+bool xm_nego_is_in_sasl2(const xm_nego *n);
+/* What has become of the token; and the one that has come, for next time (`n` 0: none). Borrowed. */
+xm_login_token xm_nego_token(const xm_nego *n);
+const xm_token *xm_nego_new_token(const xm_nego *n);
+/* Was the session bound inside of the login? Then this is what its stream management is; the caller's, and gone from here. */
+bool xm_nego_is_bound_inside(const xm_nego *n);
+xm_enabled xm_nego_take_enabled(xm_nego *n);
+/* The namespaces of what these features offer, as xm_nego_take_offers has them, into `to`. 0 or XM_ENOMEM. */
+int xm_nego_read_offers(const xm_tape *t, xm_buf *to);
 /* What was said ahead and isn't answered (at most one), and all that ever was. */
 unsigned xm_nego_is_ahead(const xm_nego *n);
 unsigned xm_nego_went_ahead(const xm_nego *n);

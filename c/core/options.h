@@ -1,4 +1,4 @@
-/* options: what a connection is asked for. Rank 2: knows bounds, jid, retry, tls. A header only: filled in by the binding, kept by
+/* options: what a connection is asked for. Rank 2: knows bounds, jid, keyring, retry, tls. A header only: filled in by the binding, kept by
  * conn, read by link. */
 #ifndef XM_OPTIONS_H
 #define XM_OPTIONS_H
@@ -8,6 +8,7 @@
 
 #include "bounds.h"
 #include "jid.h"
+#include "keyring.h"
 #include "retry.h"
 #include "tls.h"
 
@@ -36,6 +37,14 @@ typedef struct xm_conn_options {
   bool remember;           /* what makes the next login cheaper: a TLS session, keys of SCRAM */
   bool log;                /* keep what goes over the wire for xm_conn_log */
   bool see_other_host;     /* go where the server says, at most 3 times in a row (RFC 6120 4.9.3.19) */
+  bool sasl2;              /* SASL2, where the server has it (XEP-0388); */
+  const char *agent, *software, *device; /* of its <user-agent/>: a UUID, and what people may read. NULL: not said */
+  bool bind2;              /* the resource is bound by Bind 2, where it has that (XEP-0386), and not the JID's; */
+  const char *tag;         /* a short name in it; NULL: none */
+  bool carbons, inactive;  /* and carbons are on with it (XEP-0280); nobody uses the client (XEP-0352) */
+  bool fast;               /* a token is asked for, and kept for the next login (XEP-0484); needs `agent` */
+  const xm_token *token;   /* one of an earlier process's; NULL: none */
+  bool invalidate;         /* and it is shown for the last time */
   bool sm;                 /* stream management, where the server has it (XEP-0198) */
   bool resumable;          /* and a session that it keeps when the link breaks */
   xm_retry_policy reconnect;

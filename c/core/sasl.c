@@ -147,10 +147,84 @@ static int success_said(void *state, const char *in, size_t n, xm_err *e) {
 
 static const ops said_ops = {make_said, first_said, step_said, success_said, drop_said};
 
+/* HT (XEP-0484 4, which has it from draft-schmaus-kitten-sasl-ht-09): the client's message is its name, NUL, and an HMAC; the
+ * server answers by another. The token keys both, and both are of a word and the channel's binding. */
+typedef struct ht {
+  bool said;
+  xm_buf message;
+  unsigned char answer[XM_SCRAM_MAC];
+} ht;
+
+static void drop_ht(void *state) {
+  ht *h = state;
+  xm_buf_free(&h->message);
+  xm_wipe(h, sizeof *h);
+  free(h);
+}
+
+/* HMAC(token, word || binding). */
+static int prove(const xm_mech_choice *choice, const xm_sasl_login *login, const char *word, unsigned char mac[XM_SCRAM_MAC]) {
+  xm_buf text = XM_BUF_INIT;
+  int rc = xm_buf_puts(&text, word);
+  if (rc == XM_OK && choice->flag == 'p')
+    rc = xm_buf_put(&text, login->channel->bindings[choice->binding].bytes, login->channel->bindings[choice->binding].n);
+  if (rc == XM_OK) rc = xm_scram_hmac(login->password, login->password_len, xm_buf_at(&text), xm_buf_len(&text), mac);
+  xm_buf_free(&text);
+  return rc;
+}
+
+static void *make_ht(const xm_mech_choice *choice, const xm_sasl_login *login, xm_err *e) {
+  unsigned char mac[XM_SCRAM_MAC];
+  ht *h;
+  int rc;
+  if (check_login(login, e) < 0) return NULL;
+  h = calloc(1, sizeof *h);
+  if (!h) return xm_err_nomem(e), NULL;
+  h->message = XM_BUF_SECRET;
+  rc = xm_buf_put(&h->message, login->username, login->username_len);
+  if (rc == XM_OK) rc = xm_buf_putc(&h->message, '\0');
+  if (rc == XM_OK) rc = prove(choice, login, "Initiator", mac);
+  if (rc == XM_OK) rc = xm_buf_put(&h->message, mac, sizeof mac);
+  if (rc == XM_OK) rc = prove(choice, login, "Responder", h->answer);
+  xm_wipe(mac, sizeof mac);
+  if (rc == XM_OK) return h;
+  drop_ht(h);
+  return xm_err_nomem(e), NULL;
+}
+
+static int first_ht(void *state, xm_buf *out, xm_err *e) {
+  ht *h = state;
+  if (xm_buf_put(out, xm_buf_at(&h->message), xm_buf_len(&h->message)) < 0) return xm_err_nomem(e);
+  xm_buf_free(&h->message);
+  h->said = true;
+  return XM_OK;
+}
+
+static int step_ht(void *state, const char *in, size_t n, xm_buf *out, xm_err *e) {
+  (void)state, (void)in, (void)n, (void)out;
+  return xm_err_set(e, XM_LAYER_SASL, "unexpected-challenge", false,
+                    "the server sent a challenge, and a login by a token has none: everything was said in the first message");
+}
+
+static int success_ht(void *state, const char *in, size_t n, xm_err *e) {
+  const ht *h = state;
+  if (!h->said)
+    return xm_err_set(e, XM_LAYER_SASL, "unexpected-success", false, "the server said success before it was told who logs in");
+  if (n == sizeof h->answer && xm_scram_is_same(in, h->answer, n)) return XM_OK;
+  return xm_err_set(e, XM_LAYER_SASL, "bad-server-signature", false,
+                    "the server has not proved that it knows the token: this is not the server that gave it");
+}
+
+static const ops ht_ops = {make_ht, first_ht, step_ht, success_ht, drop_ht};
+
+static const ops *ops_of(xm_mech_kind kind) {
+  return kind == XM_MECH_SCRAM ? &scram_ops : kind == XM_MECH_TOKEN ? &ht_ops : &said_ops;
+}
+
 xm_sasl *xm_sasl_new(const xm_mech_choice *choice, const xm_sasl_login *login, xm_err *e) {
   xm_sasl *s = calloc(1, sizeof *s);
   if (!s) return xm_err_nomem(e), NULL;
-  s->ops = choice->mech->kind == XM_MECH_SCRAM ? &scram_ops : &said_ops;
+  s->ops = ops_of(choice->mech->kind);
   s->state = s->ops->make(choice, login, e);
   if (s->state) return s;
   free(s);

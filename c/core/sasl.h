@@ -1,4 +1,4 @@
-/* sasl: the client's side of authentication (RFC 4422), as a thing that turns bytes into bytes. Rank 1: knows err, buf,
+/* sasl: the client's side of authentication (RFC 4422, XEP-0484's HT), as a thing that turns bytes into bytes. Rank 1: knows err, buf,
  * mech, scram. What XML is round the bytes, and that TLS is there, is for login and nego; which mechanism, mech's
  * choice. */
 #ifndef XM_SASL_H
@@ -15,15 +15,15 @@ typedef struct xm_sasl xm_sasl;
 
 /* Who logs in, over what. Borrowed for the call of xm_sasl_new only. */
 typedef struct xm_sasl_login {
-  const char *username; /* SCRAM, PLAIN: the localpart, prepared */
+  const char *username; /* SCRAM, PLAIN, HT: the localpart, prepared */
   size_t username_len;
-  const char *password; /* SCRAM, PLAIN: prepared by OpaqueString */
+  const char *password; /* SCRAM, PLAIN: prepared by OpaqueString. HT: the token, as it came */
   size_t password_len;
   unsigned min_rounds, max_rounds; /* SCRAM: 0: 4096 and 2,000,000 */
   bool remember;                   /* SCRAM: keys for the next login */
   const char *authzid;             /* EXTERNAL: whom to log in as; NULL: whom the certificate names */
   size_t authzid_len;
-  const xm_mech_channel *channel; /* SCRAM: bound to it, where the choice says so; NULL: no TLS */
+  const xm_mech_channel *channel; /* SCRAM, HT: bound to it, where the choice says so; NULL: no TLS */
   const char *offered;            /* SCRAM: xm_mech_offer_text; NULL: not known */
   size_t offered_len;
 } xm_sasl_login;
@@ -42,7 +42,8 @@ int xm_sasl_first(xm_sasl *s, xm_buf *out, xm_err *e);
 int xm_sasl_step(xm_sasl *s, const char *in, size_t n, xm_buf *out, xm_err *e);
 
 /* Takes <success/>'s additional data (n = 0: none). 0 only when the mechanism is complete AND the server has proved
- * that it knows the password, where the mechanism can show it (SCRAM's server signature, checked in constant time). */
+ * that it knows the password or token, where the mechanism can show it (SCRAM's server signature, HT's answer, checked in
+ * constant time). */
 int xm_sasl_success(xm_sasl *s, const char *in, size_t n, xm_err *e);
 
 enum { XM_SASL_HANDSHAKE = 40 };

@@ -55,7 +55,12 @@ int xm_scram_first(xm_scram *s, xm_buf *out, xm_err *e);
 int xm_scram_step(xm_scram *s, const char *in, size_t n, xm_buf *out, xm_err *e);
 int xm_scram_success(xm_scram *s, const char *in, size_t n, xm_err *e);
 
-/* SHA-1 of `n` bytes, for a component's handshake, which is no SCRAM but needs the same door. 0 or XM_ENOMEM. */
+/* HMAC-SHA-256 of the `n` bytes by the key, for tokens (XEP-0484), which are no SCRAM but need the same door. 0 or XM_ENOMEM. */
+enum { XM_SCRAM_MAC = 32 };
+int xm_scram_hmac(const void *key, size_t key_len, const void *bytes, size_t n, unsigned char mac[XM_SCRAM_MAC]);
+/* Are these two the same? In time that doesn't tell where they differ. */
+bool xm_scram_is_same(const void *a, const void *b, size_t n);
+/* SHA-1 of `n` bytes, for a component's handshake; the same. 0 or XM_ENOMEM. */
 int xm_scram_sha1(const void *bytes, size_t n, unsigned char digest[20]);
 
 #endif

@@ -414,6 +414,24 @@ static void keep(xm_buf *b, const char *text) {
   if (text && xm_buf_put(b, text, strlen(text) + 1) < 0) xm_buf_clear(b);
 }
 
+static void turn_on(xm_sm *s) {
+  s->state = XM_SM_ON;
+  s->held = false;
+  s->in = s->untold = 0;
+  s->asked = 0;
+  forget_session(s);
+}
+
+void xm_sm_enabled(xm_sm *s, const char *id, const char *location, unsigned max) {
+  turn_on(s);
+  s->acked = s->left = 0;
+  s->since = 0;
+  keep(&s->id, id);
+  keep(&s->location, location);
+  s->max = max;
+  assert_whole(s);
+}
+
 /* RFC 6120's and XML Schema's boolean: "true" and "1". */
 static bool is_true(const char *s) {
   return s && (strcmp(s, "true") == 0 || strcmp(s, "1") == 0);
@@ -435,11 +453,7 @@ static bool read_number(const char *s, uint32_t *to) {
 static void on_enabled(xm_sm *s, const xm_tape *t) {
   uint32_t max = 0;
   if (s->state == XM_SM_ON || !s->was_asked) return;
-  s->state = XM_SM_ON;
-  s->held = false;
-  s->in = s->untold = 0;
-  s->asked = 0;
-  forget_session(s);
+  turn_on(s);
   if (is_true(xm_tape_get(t, 0, "resume", NULL))) keep(&s->id, xm_tape_get(t, 0, "id", NULL));
   keep(&s->location, xm_tape_get(t, 0, "location", NULL));
   if (read_number(xm_tape_get(t, 0, "max", NULL), &max)) s->max = max;
@@ -719,6 +733,10 @@ static void change_log(xm_sm *s, series log) {
   s->log = log;
   s->committed = s->watched = s->ours = s->our_bytes = s->written = s->early = s->withheld = 0;
   for (i = 0; i < count(&log); i++) enter(s, record_at(&log, i));
+}
+
+bool xm_sm_may_have_handled(const xm_sm *s, uint32_t h) {
+  return s->state != XM_SM_ON || h - s->acked <= s->written || s->acked - h <= s->left;
 }
 
 int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t wall, int64_t max_age) {

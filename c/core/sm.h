@@ -109,6 +109,9 @@ void xm_sm_rest(xm_sm *s);
 
 /* A new stream on which stream management is asked for: the next thing pumped is <enable/>. */
 void xm_sm_enable(xm_sm *s, bool resume);
+/* The same, of a stream on which it is on already: it came with the session (XEP-0386). `id`, `location`: NULL: none; `max`:
+ * seconds, 0: it isn't said. */
+void xm_sm_enabled(xm_sm *s, const char *id, const char *location, unsigned max);
 /* Nobody has answered <enable/>: go on without. */
 void xm_sm_give_up(xm_sm *s);
 /* An element of XM_SM_NS is on the tape. 0, or XM_EFAIL with layer stream: an h that can't be. */
@@ -144,6 +147,8 @@ void xm_sm_acquit(xm_sm *s);
 void xm_sm_cut(xm_sm *s, uint64_t all);
 /* The session goes on on a new link; `h` from <resumed/>. XM_EFAIL as xm_sm_read; XM_ENOMEM never. */
 int xm_sm_resumed(xm_sm *s, uint32_t h, xm_err *e);
+/* After a cut: may the server have handled that many? */
+bool xm_sm_may_have_handled(const xm_sm *s, uint32_t h);
 /* The session is lost: what is left goes to the next one, with a stamp (XEP-0203) that says when it was given, but for what
  * is older than `max_age` milliseconds, iqs that may have arrived, and what belonged to the lost one. `h` (NULL: not known) is the server's last word of
  * what had. Ages are by the steady clock, whose time is `now`; the stamp is by the wall's, which says `wall` (milliseconds

@@ -28,8 +28,13 @@ static void on_tag(xm_wirelog_look *l) {
 
 /* Is what was read of the tag the name of an attribute that is secret? */
 static bool is_secret_value(const xm_wirelog_look *l) {
-  static const char name[] = " password=";
-  return l->len > sizeof name && memcmp(l->tag + l->len - sizeof name, name, sizeof name - 1) == 0;
+  static const char *const names[] = {" password=", " token="}; /* XEP-0484's */
+  size_t i;
+  for (i = 0; i < sizeof names / sizeof *names; i++) {
+    size_t n = strlen(names[i]);
+    if (l->len > n + 1 && memcmp(l->tag + l->len - n - 1, names[i], n) == 0) return true;
+  }
+  return false;
 }
 
 static void add_to_tag(xm_wirelog_look *l, char c) {

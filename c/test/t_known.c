@@ -20,7 +20,7 @@ static xm_known get(const char *key) {
 }
 
 static void offer(const char *key, const char *text) {
-  xm_known_offer(key, strlen(key), text, strlen(text));
+  xm_known_offer(key, strlen(key), text, strlen(text), false, 0);
 }
 
 static void objects(const char *key, unsigned bits) {
@@ -32,7 +32,7 @@ static void may_object(const char *key, unsigned bits) {
 }
 
 static void accepts(const char *key, unsigned bits) {
-  xm_known_success(key, strlen(key), bits, 0);
+  xm_known_success(key, strlen(key), bits, 0, false);
 }
 
 static bool offers(const char *key, const char *text) {
@@ -117,7 +117,7 @@ static void who_objects_is_met_only_by_a_login(void **state) {
   xm_known_objection("a", 1, 1, true);
   xm_known_get("a", 1, &k);
   assert_false(k.met);
-  xm_known_success("a", 1, 0, 0);
+  xm_known_success("a", 1, 0, 0, false);
   xm_known_get("a", 1, &k);
   assert_true(k.met);
   assert_int_equal(k.objected, 1);
@@ -154,7 +154,7 @@ static void *work(void *arg) {
     xm_known k;
     size_t n = 1 + (size_t)i % (sizeof text - 1), same;
     memset(text, key[0] + (char)(i % 8), n);
-    xm_known_offer(key, strlen(key), text, n);
+    xm_known_offer(key, strlen(key), text, n, false, 0);
     xm_known_get(key, strlen(key), &k);
     for (same = 0; same < k.n && k.offer[same] == text[0];) same++;
     wrong += k.n != n || same != n;

@@ -99,7 +99,7 @@ static void test_means(void **unused) {
   for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     xm_mech_policy policy = {ALL,          rows[i].username, rows[i].password, rows[i].certificate,
                              rows[i].tls,  rows[i].verified, rows[i].plain,    rows[i].pinned,
-                             &bare_channel, false,            false};
+                             &bare_channel, false,            false,   false};
     xm_mech_offer offer = {0};
     xm_mech_choice choice;
     xm_err e = {0};
@@ -474,6 +474,8 @@ static void test_allow_lists(void **unused) {
     assert_null(unknown);
     sum |= 1u << i;
   }
+  /* For tokens, only those whose proof is of no use on another channel. */
+  sum |= xm_mech_token_bit("HT-SHA-256-EXPR", 15) | xm_mech_token_bit("HT-SHA-256-UNIQ", 15);
   assert_int_equal(xm_mech_allowed(NULL, &unknown, &n), sum);
   assert_int_equal(xm_mech_allowed("PLAIN,EXTERNAL", &unknown, &n), PLAIN | 1);
   assert_int_equal(xm_mech_allowed("", &unknown, &n), 0);

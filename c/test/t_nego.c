@@ -8,7 +8,8 @@
  *   RESUMED h                 it must be the old session, of which the server has handled h
  *   ANEW, LOST [h]            what became of the old session, when another is bound
  *   FAIL layer condition [retry]
- *   WENT, AHEAD, OBJECTED N   what was said ahead so far, what of that isn't answered, what may be to blame:
+ *   WENT, AHEAD, OBJECTED N   what was said ahead so far, what of that isn't answered, what may be to blame (32: an offer that
+ *                             has changed):
  * XM_NEGO_AHEAD_*
  *
  * What becomes of each SASL mechanism is t_sasl_matrix's. */
@@ -225,7 +226,7 @@ static void play_as(const xm_nego_options *o, bool tls, const char *password, co
                    .nego = xm_nego_new(o, password, password ? strlen(password) : 0)};
   if (tls) xm_nego_secured(p.nego, true);
   snprintf(ours, sizeof ours, "%sto='xmpp.example'*version='1.0' xml:lang='en'>", header);
-  assert_int_equal(xm_nego_set_ahead(p.nego, ahead.may, ahead.offer, ahead.offer ? strlen(ahead.offer) : 0), XM_OK);
+  assert_int_equal(xm_nego_set_ahead(p.nego, ahead.may, ahead.offer, ahead.offer ? strlen(ahead.offer) : 0, XM_LOGIN_SASL, 0), XM_OK);
   begin(&p);
   for (; *script; script += *script == '\n') {
     size_t n = strcspn(script, "\n");
@@ -795,7 +796,7 @@ static void another_offer_is_an_objection(void **state) {
   (void)state;
   ahead_of(XM_NEGO_AHEAD_ALL, "PLAIN\x1ESCRAM-SHA-1");
   for (i = 0; i < sizeof offers / sizeof *offers; i++) {
-    snprintf(script, sizeof script, SCRAM_AHEAD MECHANISMS("%s") "FAIL stream undefined-condition retry\nOBJECTED 2",
+    snprintf(script, sizeof script, SCRAM_AHEAD MECHANISMS("%s") "FAIL stream undefined-condition retry\nOBJECTED 34",
              offers[i]);
     play(true, script);
   }
@@ -851,7 +852,7 @@ static void resuming_is_asked_for_ahead(void **state) {
                                    "/>/$F\nC: \n" RESUMED("previd='id-1' h='3'") "RESUMED 3\nWENT 4\nAHEAD 0");
   play_again(true, TO_RESUME_AHEAD "S: $H$F" SM BIND "/>/$F\nC: \n" FAILED " h='5'/>\n" REBOUND "LOST 5");
   play_again(true, TO_RESUME_AHEAD "S: $H$F" SM "/$F\nC: \n" FAILED "/>\nFAIL bind not-offered\nOBJECTED 0");
-  play_again(true, TO_RESUME_AHEAD "S: $H$F" BIND "/>/$F\nFAIL stream undefined-condition retry\nOBJECTED 4");
+  play_again(true, TO_RESUME_AHEAD "S: $H$F" BIND "/>/$F\nFAIL stream undefined-condition retry\nOBJECTED 36");
   play_again(true, TO_RESUME_AHEAD "S: $H<resumed xmlns='urn:xmpp:sm:3' previd='id-1' h='3'/>\nFAIL stream bad-format");
   play_again(true, TO_RESUME_AHEAD "S: $H$F" SM BIND "/>/$F\n" RESUMED(
                        "previd='id-2' h='3'") "FAIL stream undefined-condition retry\nOBJECTED 0");
@@ -885,7 +886,7 @@ static void what_can_be_said_ahead_next_time_is_told(void **state) {
   size_t len;
   (void)state;
   assert_null(xm_nego_offer(n, &len)); /* nobody has logged in */
-  n->login.choice.mech = &(const xm_mech){"SCRAM-SHA-1", XM_MECH_SCRAM, XM_SCRAM_SHA1};
+  n->login.choice.mech = &(const xm_mech){"SCRAM-SHA-1", XM_MECH_SCRAM, XM_SCRAM_SHA1, 0};
   xm_buf_puts(&n->login.offered, "SCRAM-SHA-1");
   assert_null(xm_nego_offer(n, &len));
   n->authenticated = true;
@@ -893,7 +894,7 @@ static void what_can_be_said_ahead_next_time_is_told(void **state) {
   n->secure = true;
   assert_memory_equal(xm_nego_offer(n, &len), "SCRAM-SHA-1", 11);
   assert_int_equal(len, 11);
-  n->login.choice.mech = &(const xm_mech){"PLAIN", XM_MECH_PLAIN, XM_SCRAM_SHA1};
+  n->login.choice.mech = &(const xm_mech){"PLAIN", XM_MECH_PLAIN, XM_SCRAM_SHA1, 0};
   assert_null(xm_nego_offer(n, &len));
   xm_nego_free(n);
 }
@@ -912,7 +913,7 @@ static bool short_login(xm_nego *n, const char *mechanism, int steps, xm_xml *x,
            "</stream:features>",
            mechanism);
   xm_nego_secured(n, true);
-  if (ahead.may && xm_nego_set_ahead(n, ahead.may, mechanism, strlen(mechanism)) < 0) return xm_err_nomem(e), false;
+  if (ahead.may && xm_nego_set_ahead(n, ahead.may, mechanism, strlen(mechanism), XM_LOGIN_SASL, 0) < 0) return xm_err_nomem(e), false;
   for (i = 0; i < steps && rc >= 0; i++) {
     struct log got = {0};
     if (order[i] == 0 && (xm_xml_restart(x) < 0 || xm_nego_begin(n, out, e) < 0)) return false;

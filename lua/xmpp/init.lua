@@ -59,7 +59,7 @@ local function note_login(conn, account, remember)
   local info = core.conn.info(conn)
   local mechanism = info.mechanism
   if mechanism and mechanism ~= "PLAIN" and mechanism ~= "ANONYMOUS" then shared.stronger[account] = mechanism end
-  if remember and info.channel_binding then shared.bound[account] = info.channel_binding end
+  if remember and info.channel_binding and not info.fast then shared.bound[account] = info.channel_binding end
 end
 
 --- What logins have left for the next ones, see the options `remember` and `plain`.
@@ -96,6 +96,28 @@ local function take_over(conn, o)
   end
 end
 
+-- A version 4 UUID (RFC 9562 5.4), of the random bits of an id.
+local function uuid()
+  local hex = core.hash("sha256", core.id()):gsub(".", function(c) return ("%02x"):format(c:byte()) end)
+  local variant = ("89ab"):sub(tonumber(hex:sub(17, 17), 16) % 4 + 1):sub(1, 1)
+  return ("%s-%s-4%s-%s%s-%s"):format(hex:sub(1, 8), hex:sub(9, 12), hex:sub(14, 16), variant, hex:sub(18, 20),
+    hex:sub(21, 32))
+end
+
+-- What of SASL2 and its company is wanted (XEP-0388, XEP-0386, XEP-0484), in the core's words. Whoever has said no id of
+-- a user agent sends none, unless a token is wanted, which belongs to one.
+local function set_login(o)
+  local agent, token = o.user_agent or {}, o.token
+  local bind2 = type(o.bind2) == "table" and o.bind2 or { tag = type(o.bind2) == "string" and o.bind2 or nil }
+  o.sasl2 = o.sasl2 ~= false
+  o.agent = agent.id or token and token.user_agent
+  if o.fast == nil then o.fast = o.agent ~= nil end
+  o.fast = o.fast and o.sasl2 and not o.component
+  if o.fast and not o.agent then o.agent = uuid() end
+  o.software, o.device = agent.software or o.agent and "xmpp for Lua", agent.device
+  if o.bind2 then o.tag, o.carbons, o.inactive = bind2.tag or "lua", bind2.carbons, bind2.inactive end
+end
+
 local function open(o)
   local box, account = new_box(), tostring(o.jid:bare())
   local asked = type(o.password) == "function"
@@ -113,9 +135,10 @@ local function open(o)
   o.pinned = shared.stronger[account] ~= nil
   o.bound = o.remember and shared.bound[account] ~= nil
   set_sessions(o)
+  set_login(o)
   o.about = { await_timeout = o.await_timeout,
     trust = { ca_file = o.ca_file, ca_dir = o.ca_dir, insecure = o.insecure or nil }, -- for what is fetched beside it
-    origin = { account = tostring(o.jid), host = o.host, port = o.port, tls = o.tls } } -- for a saved session
+    origin = { account = tostring(o.jid), host = o.host, port = o.port, tls = o.tls, user_agent = o.agent } } -- for a saved session
   local conn, err = core.connect(o, box)
   if not conn then return nil, err end
   if o.session then take_over(conn, o) end
@@ -161,12 +184,29 @@ local function is_anonymous(mechanisms)
   return false
 end
 
--- EXTERNAL has a certificate instead, ANONYMOUS nothing.
+-- EXTERNAL has a certificate instead, a token is itself one, ANONYMOUS has nothing.
 local function needs_password(opts)
-  return type(opts) ~= "table" or not (opts.cert or is_anonymous(opts.mechanisms))
+  return type(opts) ~= "table" or not (opts.cert or opts.token or is_anonymous(opts.mechanisms))
 end
 
-local function client_jid(jid, resource, mechanisms)
+-- What fits each by itself and not together. `account` is who logs in.
+local function check_login(o, account, level)
+  local agent, token = o.user_agent, o.token
+  if o.bind2 and (o.resource or account.resourcepart) then
+    error("bad option 'bind2' (with Bind 2 the server chooses the resource: leave out the option resource, and the JID's "
+      .. "resourcepart, or bind2)", level + 1)
+  end
+  if not token then return end
+  if agent and agent.id and agent.id ~= token.user_agent then
+    error("bad option 'token' (it belongs to another user_agent.id, " .. token.user_agent .. ": leave that out)", level + 1)
+  end
+  if token.jid ~= tostring(account:bare()) then
+    error(("bad option 'token' (it is %s's, and %s is to be logged in)"):format(core.shown(token.jid),
+      tostring(account:bare())), level + 1)
+  end
+end
+
+local function client_jid(jid, resource, mechanisms, bind2)
   local j, err = core.jid(jid)
   if not j then return nil, err end
   if not j.localpart and not is_anonymous(mechanisms) then
@@ -174,12 +214,13 @@ local function client_jid(jid, resource, mechanisms)
       text = ("'%s' has no localpart: to log in, give an address like user@example.net"):format(tostring(j)) }
   end
   if resource then return j:with_resource(resource) end
-  return j.resourcepart and j or j:with_resource("lua-" .. core.id())
+  return (j.resourcepart or bind2) and j or j:with_resource("lua-" .. core.id())
 end
 
 --- Connects, secures, logs in and binds a resource; waits until that is done.
 ---@param jid string|xmpp.Jid
----@param password (string|fun(): string)? nil: log in by the certificate (EXTERNAL) or without a name (ANONYMOUS)
+---@param password (string|fun(): string)? nil: log in by the certificate (EXTERNAL), by opts.token, or without a name
+--- (ANONYMOUS)
 ---@param host? string|xmpp.Opts dial this and nothing else; absent: SRV, then the JID's domain
 ---@param port? integer|xmpp.Opts
 ---@param opts? xmpp.Opts
@@ -194,7 +235,8 @@ function M.connect_client(jid, password, host, port, opts)
   local o = options.check(opts, 2)
   local err
   o.host, o.port = host or o.host, port or o.port
-  o.jid, err = client_jid(jid, o.resource, o.mechanisms)
+  o.jid, err = client_jid(jid, o.resource, o.mechanisms, o.bind2)
+  if not err then check_login(o, o.jid, 2) end
   if o.host and not err then o.host, err = dialable(o.host) end
   if err then return nil, err end
   o.password, o.tls = password, o.tls or "starttls"
@@ -255,7 +297,9 @@ function M.resume(saved, password, opts)
   if not account then return nil, bad end
   session.jid, bad = core.jid(saved.jid)
   if not session.jid then return nil, bad end
-  o.jid = account
+  o.user_agent = o.user_agent or saved.user_agent and { id = saved.user_agent }
+  o.jid = o.bind2 and account:bare() or account
+  check_login(o, o.jid, 2)
   o.host, o.port, o.tls = o.host or saved.host, o.port or saved.port, o.tls or saved.tls or "starttls"
   if o.host then o.host, bad = dialable(o.host) end
   if bad then return nil, bad end
@@ -267,7 +311,7 @@ end
 
 local conn = {}
 for _, name in ipairs { "receive", "set_handler", "stop_handler", "handler", "set_callback", "set_callback_once",
-  "unset_callback", "callbacks", "tap", "jid", "state", "info", "pending", "send", "on" } do
+  "unset_callback", "callbacks", "tap", "jid", "state", "info", "pending", "send", "on", "token" } do
   conn[name] = core.conn[name]
 end
 

@@ -112,7 +112,8 @@ function M.is_port(v)
 end
 
 local is_mechanism = one_of("EXTERNAL", "SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS",
-  "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "ANONYMOUS")
+  "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "ANONYMOUS",
+  "HT-SHA-256-EXPR", "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP", "HT-SHA-256-NONE")
 
 local function is_mechanisms(v)
   if type(v) ~= "table" or #v == 0 then return false, "list of mechanism names expected, got " .. type(v) end
@@ -142,11 +143,64 @@ local function is_pipelining(v)
   return type(v) == "boolean" or v == "eager", 'boolean or "eager" expected, got ' .. show(v)
 end
 
+local UUID = "^" .. ("%x"):rep(8) .. ("%-" .. ("%x"):rep(4)):rep(3) .. "%-" .. ("%x"):rep(12) .. "$"
+
+local function is_uuid(v)
+  if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
+  return v:find(UUID) ~= nil, "a UUID expected, made once for this installation and account (uuidgen), got '" .. show(v) .. "'"
+end
+
+local function short(v)
+  local ok, why = name(v)
+  if ok and #v > 64 then return false, "at most 64 bytes expected, got " .. #v end
+  return ok, why
+end
+
+-- A table of these fields and no others.
+local function fields_of(checks, needed)
+  return function(v)
+    if type(v) ~= "table" then return false, "table expected, got " .. type(v) end
+    for field, value in pairs(v) do
+      local check = checks[field]
+      if not check then return false, "there is no field " .. show(field) end
+      local ok, why = check(value)
+      if not ok then return false, field .. ": " .. why end
+    end
+    for _, field in ipairs(needed or {}) do
+      if v[field] == nil then return false, field .. " is missing" end
+    end
+    return true
+  end
+end
+
+local is_user_agent = fields_of { id = is_uuid, software = short, device = short }
+
+local is_bind2_table = fields_of { tag = short, carbons = is "boolean", inactive = is "boolean" }
+
+local function is_bind2(v)
+  if type(v) == "boolean" then return true end
+  if type(v) == "string" then return short(v) end
+  return is_bind2_table(v)
+end
+
+local function is_token_text(v)
+  local ok, why = name(v)
+  if ok and #v > 1024 then return false, "at most 1,024 bytes expected, got " .. #v end
+  return ok, why
+end
+
+local is_token = fields_of({
+  version = function(v) return v == 1, "written by another version of this library, as version " .. show(v) end,
+  jid = name, user_agent = is_uuid, token = is_token_text, expiry = number_from(0),
+  mechanism = one_of("HT-SHA-256-EXPR", "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP", "HT-SHA-256-NONE"),
+}, { "version", "jid", "user_agent", "mechanism", "token" })
+
 local SHORTEST = 1 / 1000 -- where the locale's decimal point has two bytes Lua can't read one
 
 local boolean, count = is "boolean", whole_from(1)
 
 M.is_places = whole_from(0)
+M.is_uuid = is_uuid
 
 local known = {
   host = is "string", port = M.is_port, tls = one_of("starttls", "direct", "none"), ca_file = name, ca_dir = name,
@@ -158,6 +212,7 @@ local known = {
   reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(SHORTEST), see_other_host = boolean,
   foreign_from = boolean,
   on_response = is "function", on_open = is "function", pipelining = is_pipelining, remember = boolean,
+  sasl2 = boolean, bind2 = is_bind2, user_agent = is_user_agent, fast = boolean, token = is_token,
 }
 
 local RESUME_ONLY = { on_response = true }
