@@ -83,6 +83,24 @@ describe("the end of our being in a room", function()
     assert.same({ code = 301, returns = false }, why)
   end))
 
+  -- The service was started anew and has forgotten the room: we create it again, with others on our heels (ejabberd).
+  it("is followed by our creating it anew, and what is said at once is no history", testing.around(function(t)
+    local room = inside(t, { create = "default" })
+    local heard = {}
+    room:on("message", function(m) heard[#heard + 1] = { m.text, m.history } end)
+    gone(t, "kettle", nil, { 110, 332 })
+    t:advance(1)
+    knocks(t)
+    says(t, "kettle", nil, "<item affiliation='owner' role='moderator'/>", { 110, 201 })
+    says(t, "bob")
+    t:receive(("<message from='%s/bob' type='groupchat' id='m1'><body>!dice</body></message>"):format(TEA))
+    assert.is_false(room.joined)
+    t:expect { "iq", { type = "set" }, { "query", { xmlns = MUC .. "#owner" } } }
+    assert.is_true(room.joined)
+    assert.same({ { "!dice", false } }, heard)
+    leave(t, room)
+  end))
+
   it("is followed by our coming back where it was technical", testing.around(function(t)
     for _, codes in ipairs { { 110, 332 }, { 110, 333 }, { 110, 307, 333 }, { 110 } } do
       local room = inside(t)

@@ -288,6 +288,30 @@ describe("a room that we create by entering it", function()
     assert.is_truthy(next(got.room.features)) -- which could not be had before
   end))
 
+  -- Who has created it hasn't configured it yet: to everybody else it isn't there (Prosody).
+  it("is waited for where somebody else is creating it", testing.around(function(t)
+    announce(t)
+    local got = knock(t, { create = "default" })
+    for _ = 1, 2 do
+      refused(t, "item-not-found", "cancel")
+      assert.is_nil(got.done)
+      t:advance(1)
+      t:expect({ "presence", {}, { "x", { xmlns = MUC } } }, false)
+    end
+    says(t, "kettle", nil, "<item affiliation='none' role='participant'/>", { 110 })
+    subject(t, "")
+    assert.is_true(got.room.joined)
+    leave(t, got.room)
+    got = knock(t, { create = "default" })
+    for _ = 1, 5 do
+      refused(t, "item-not-found", "cancel")
+      t:advance(1)
+      t:expect({ "presence", {}, { "x", { xmlns = MUC } } }, false)
+    end
+    refused(t, "item-not-found", "cancel")
+    assert.equal("item-not-found", got.err.condition)
+  end))
+
   it("is opened as a function fills in its form", testing.around(function(t)
     local service = t:room(TEA, { exists = false })
     local kind

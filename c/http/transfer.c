@@ -260,7 +260,16 @@ void xh_multi_free(xh_multi *m) {
   free(m);
 }
 
+/* What was said of a descriptor later. */
+static bool is_outdated(const xh_multi *m, size_t at) {
+  size_t i;
+  for (i = at + 1; i < m->last; i++)
+    if (m->changes[i].fd == m->changes[at].fd) return true;
+  return false;
+}
+
 bool xh_next_change(xh_multi *m, int *fd, int *events) {
+  while (m->first < m->last && is_outdated(m, m->first)) m->first++;
   if (m->first == m->last) return m->first = m->last = 0, false;
   *fd = m->changes[m->first].fd;
   *events = m->changes[m->first++].events;

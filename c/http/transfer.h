@@ -24,8 +24,8 @@ void xh_multi_free(xh_multi *m);
 
 enum { XH_READ = 1, XH_WRITE = 2, XH_ERROR = 4 };
 
-/* The next descriptor that is to be watched for something else (0: for nothing), in the order in which libcurl said so: one
- * that is closed may come again as another's. false: none. */
+/* The next descriptor that is to be watched for something else (0: for nothing), in the order in which libcurl said so, and only
+ * what it said of it last: one that is closed may come again as another's, and libcurl may have closed it at once. false: none. */
 bool xh_next_change(xh_multi *m, int *fd, int *events);
 /* Milliseconds from now until xh_act is to be called with no descriptor; -1: needn't be. false: as it was said last. */
 bool xh_timeout(xh_multi *m, long *ms);

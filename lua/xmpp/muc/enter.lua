@@ -265,21 +265,35 @@ local function next_nick(own, n)
   if ok and type(nick) == "string" then return nick end
 end
 
+-- To who would create it himself a room that isn't there is one that somebody else has created and not configured yet
+-- (XEP-0045 10.1.1).
+local LOCKED, PAUSE = 5, 1 -- so many times it is tried once more, behind so many seconds
+
+local function is_locked(own, err) return own.opts.create ~= "refuse" and err.condition == "item-not-found" end
+
 --- Enters the room, by one nick after the other; waits.
 ---@param again boolean have we been in before?
 ---@return true?
 ---@return xmpp.Error?
 ---@return table? why the room has put us out again
 function M.try(room, conn, again, deadline)
-  local own, n = rooms.own(room), 0
+  local own, n, locked = rooms.own(room), 0, 0
   local nick = own.wanted
   while true do
     local ok, err, why = attempt(room, conn, nick, again, math.max(0, deadline - core.now()))
     if ok then return true end
-    if err.condition ~= "conflict" or own.state == "over" then return nil, err, why end
-    n = n + 1
-    nick = next_nick(own, n)
-    if not nick then return nil, err end
+    if own.state == "over" then return nil, err, why end
+    if is_locked(own, err) and locked < LOCKED and core.now() + PAUSE < deadline then
+      locked = locked + 1
+      xmpp.sleep(PAUSE)
+      if own.state == "over" or not rooms.conn(room) then return nil, err, why end
+    elseif err.condition == "conflict" then
+      n = n + 1
+      nick = next_nick(own, n)
+      if not nick then return nil, err end
+    else
+      return nil, err, why
+    end
   end
 end
 

@@ -178,7 +178,8 @@ end
 
 -- To all.
 local function to_all(room, stanza, nick, jid)
-  local history = rooms.own(room).entry ~= nil
+  local entry = rooms.own(room).entry
+  local history = entry ~= nil and not entry.created -- a room that we have just created has none
   local m, says, author = read(room, stanza, nick, jid, room.features and room.features[SID], history)
   if not m then return end
   m.own = is_own(room, m, nick)
