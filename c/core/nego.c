@@ -447,16 +447,15 @@ static int start_sasl(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   return rc;
 }
 
-/* For a person: what <not-authorized/> mostly means, by what was shown. */
+/* For a person: what a refusal mostly means, by what was shown. */
 static const char *what_it_means(const xm_nego *n, const char *condition) {
-  if (strcmp(condition, "not-authorized") != 0) return "";
-  switch (n->login.choice.mech->kind) {
-    case XM_MECH_TOKEN: return "the token is not good any more, and there is no password to log in by: ";
-    case XM_MECH_SCRAM:
-    case XM_MECH_PLAIN: return "wrong password, or no such account: ";
-    case XM_MECH_EXTERNAL: return "the certificate is not good for this account: ";
-    default: return "";
-  }
+  bool denied = strcmp(condition, "not-authorized") == 0;
+  xm_mech_kind kind = n->login.choice.mech->kind;
+  if (kind == XM_MECH_TOKEN && (denied || strcmp(condition, "credentials-expired") == 0))
+    return n->has_password ? "the token is not good any more, and there is no other way to log in here: "
+                           : "the token is not good any more, and there is no password to log in by: ";
+  if (denied && (kind == XM_MECH_SCRAM || kind == XM_MECH_PLAIN)) return "wrong password, or no such account: ";
+  return denied && kind == XM_MECH_EXTERNAL ? "the certificate is not good for this account: " : "";
 }
 
 /* What is behind it if the password is right. */
