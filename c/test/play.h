@@ -280,8 +280,8 @@ static void play(bool tls, const char *script) {
   play_as(&o, tls, "secret", script);
 }
 
-/* The same with a heap that says no from its request `at` on, or once (failing.h): `says` is what the server says, event by event,
- * a header where another stream begins. `fine`: all was taken. */
+/* The same with a heap that says no from its request `at` on, or once (failing.h): `says` is what the server says, event by
+ * event, a header where another stream begins. `fine`: all was taken. */
 
 static const char a_header[] = "<stream:stream xmlns='jabber:client' xmlns:stream='" XM_NS_STREAM "' version='1.0'>";
 
@@ -319,7 +319,8 @@ static bool go_through(struct attempt *a, const char *offer, const char *const s
   return true;
 }
 
-static void attempt(struct attempt *a, const xm_nego_options *o, long at, bool for_good, const char *offer, const char *const says[]) {
+static void attempt(struct attempt *a, const xm_nego_options *o, long at, bool for_good, const char *offer,
+                    const char *const says[]) {
   const xm_bounds limits = {65536, 65536, 128, 256, 50000, 1024};
   *a = (struct attempt){.before = heap.live, .xml = xm_xml_new(XM_NS_CLIENT, &limits)};
   heap_fails(at, for_good);

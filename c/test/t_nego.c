@@ -689,8 +689,8 @@ static void run_out_of_memory(const char *offer, const char *const says[], unsig
 }
 
 static void memory_that_runs_out_is_told(void **state) {
-  const char *const whole[] = {a_header, plain_features, "<success " SASL "/>", a_header, "<stream:features>" SM BIND "/></stream:features>",
-                               "<failed xmlns='urn:xmpp:sm:3'/>", NULL};
+  const char *const whole[] = {a_header, plain_features, "<success " SASL "/>",
+                               a_header, "<stream:features>" SM BIND "/></stream:features>", "<failed xmlns='urn:xmpp:sm:3'/>", NULL};
   const char *const begun[] = {a_header, scram_features, NULL};
   (void)state;
   run_out_of_memory("PLAIN", whole, 0);

@@ -1,6 +1,6 @@
-/* nego: plays (play.h) of the login that is one exchange: SASL2 (XEP-0388), with a resource bound inside of it (XEP-0386), a session
- * resumed (XEP-0198), tokens (XEP-0484); what a server may do wrong or otherwise there, row by row; and the same without memory.
- * What becomes of each mechanism is t_sasl_matrix's. */
+/* nego: plays (play.h) of the login that is one exchange: SASL2 (XEP-0388), with a resource bound inside of it (XEP-0386), a
+ * session resumed (XEP-0198), tokens (XEP-0484); what a server may do wrong or otherwise there, row by row; and the same without
+ * memory. What becomes of each mechanism is t_sasl_matrix's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -24,10 +24,12 @@
 #define IN_SM "<sm xmlns='urn:xmpp:sm:3'/>"
 #define IN_FAST "<fast xmlns='urn:xmpp:fast:0'><mechanism>HT-SHA-256-EXPR</mechanism></fast>"
 #define EVERYTHING IN_BIND IN_SM IN_FAST
+#define BOTH "<mechanism>PLAIN</mechanism><mechanism>SCRAM-SHA-1</mechanism>"
 #define FEATURES2(inside) "S: $H$F" AUTHENTICATION("PLAIN", inside) "/$F\n"
 
 #define SAYS_PLAIN "<authenticate " SASL2 " mechanism='PLAIN'><initial-response>AGFsaWNlAHNlY3JldA==</initial-response>"
 #define PROOF "YWxpY2UA11g122ng2uh3t/IDK7KxruYDTdATzHVrWktXjtHq9mA="
+#define DATA(base64) "<additional-data>" base64 "</additional-data>"
 #define ANSWER "r+K0Mek/nCJXRJSXhNzd8wXNmb/iW2OTxSxFeEiQLy0="
 #define REFLECTED "11g122ng2uh3t/IDK7KxruYDTdATzHVrWktXjtHq9mA="
 #define SAYS_TOKEN "<authenticate " SASL2 " mechanism='HT-SHA-256-EXPR'><initial-response>" PROOF "</initial-response>"
@@ -52,12 +54,13 @@
 #define FRESH TOKEN("t2", "2099-01-01T00:00:00Z")
 #define FRESH_IS "HT-SHA-256-EXPR t2 4070908800"
 #define ME "alice@xmpp.example/lua~x"
-#define THEN_BINDS "S: $F" BIND "/>/$F\nC: <iq type='set' id='*'>" BIND "/></iq>\n" BOUND("alice@xmpp.example/r") "READY alice@xmpp.example/r\n"
+#define THEN_BINDS "S: $F" BIND "/>/$F\nC: <iq type='set' id='*'>" BIND "/></iq>\n" BOUND("alice@xmpp.example/r") \
+  "READY alice@xmpp.example/r\n"
 #define FEATURES_BEHIND "S: $F<x xmlns='u:x'/>/$F\n"
 #define STANZAS "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'"
 
-/* Who logs in: by SASL2 and nothing else; with a resource bound inside, and a token asked for; so that the old session is resumed;
- * the same, and no new one is wanted; by a token; by one, without a password. */
+/* Who logs in: by SASL2 and nothing else; with a resource bound inside, and a token asked for; so that the old session is
+ * resumed; the same, and no new one is wanted; by a token; by one, without a password. */
 enum who { ALONE, BINDING, RESUMING, ONLY_RESUMING, SHOWING, SHOWING_ONLY };
 
 static void options_of(enum who who, const xm_jid *jid, xm_token *token, xm_nego_options *o) {
@@ -99,14 +102,15 @@ static const char *const logins[] = {
 
 static void all_of_it_is_one_exchange(void **state) {
   (void)state;
-  play2(ALONE, FEATURES2("") "C: $H" SAYS_PLAIN "</authenticate>\nS: " SUCCESS(WHO_BARE) "\nC: \n" THEN_BINDS "ANEW\nENABLED \nTOKEN unused");
+  play2(ALONE, FEATURES2("") "C: $H" SAYS_PLAIN "</authenticate>\nS: " SUCCESS(WHO_BARE) "\nC: \n" THEN_BINDS
+        "ANEW\nENABLED \nTOKEN unused");
   play2(BINDING, FEATURES2(EVERYTHING) "C: $H" SAYS_PLAIN USER_AGENT BINDS2 ASKS "</authenticate>\n"
         "S: " SUCCESS(BOUND2(ENABLED("id='s1' resume='true' max='60'")) FRESH WHO) "\nC: \n" FEATURES_BEHIND
         "READY " ME "\nANEW\nOFFERS u:x\nENABLED s1 60 -\nTOKEN unused " FRESH_IS);
   play2(RESUMING, FEATURES2(EVERYTHING) "C: $H" SAYS_PLAIN USER_AGENT RESUMES2 BINDS2 ASKS "</authenticate>\n"
         "S: " SUCCESS(RESUMED2 FRESH WHO) "\nRESUMED 3\nENABLED \nTOKEN unused " FRESH_IS);
   play2(SHOWING, FEATURES2(EVERYTHING) "C: $H" SAYS_TOKEN USER_AGENT BINDS2 SHOWS "</authenticate>\n"
-        "S: " SUCCESS("<additional-data>" ANSWER "</additional-data>" BOUND2("") FRESH WHO) "\n" FEATURES_BEHIND
+        "S: " SUCCESS(DATA(ANSWER) BOUND2("") FRESH WHO) "\n" FEATURES_BEHIND
         "READY " ME "\nENABLED \nTOKEN worked " FRESH_IS);
 }
 
@@ -138,8 +142,8 @@ static void what_is_offered_inside_is_what_is_asked_for(void **state) {
   }
 }
 
-/* The hazards of the design's table (login.md 7), by its numbers, and the failures of a token (0: login.md 3.7): what the server says
- * to the login, and what comes of it. */
+/* The hazards of the design's table (login.md 7), by its numbers, and the failures of a token (0: login.md 3.7): what the server
+ * says to the login, and what comes of it. */
 static const struct hazard {
   int number;
   enum who who;
@@ -149,9 +153,9 @@ static const struct hazard {
     {18, BINDING, SUCCESS(BOUND2("") WHO) "<iq type='result' id='x'/>" SUCCESS(WHO), "BEFORE " ME},
     {19, SHOWING, SUCCESS(BOUND2("") WHO), "FAIL sasl bad-server-signature\nTOKEN shown"},
     {19, SHOWING, SUCCESS(BOUND2("") FRESH WHO), "FAIL sasl bad-server-signature\nTOKEN shown"},
-    {20, SHOWING, SUCCESS("<additional-data>" REFLECTED "</additional-data>" BOUND2("") WHO),
+    {20, SHOWING, SUCCESS(DATA(REFLECTED) BOUND2("") WHO),
      "FAIL sasl bad-server-signature\nTOKEN shown"},
-    {20, SHOWING_ONLY, SUCCESS("<additional-data>AAAA</additional-data>" BOUND2("") WHO),
+    {20, SHOWING_ONLY, SUCCESS(DATA("AAAA") BOUND2("") WHO),
      "FAIL sasl bad-server-signature\nTOKEN shown"},
     {21, SHOWING, "<challenge " SASL2 ">AAAA</challenge>", "FAIL sasl unexpected-challenge\nTOKEN shown"},
     {22, ALONE, "<challenge " SASL2 "><x/></challenge>", "FAIL sasl incorrect-encoding"},
@@ -160,13 +164,14 @@ static const struct hazard {
     {24, BINDING, "<failure " SASL "><not-authorized/></failure>", "FAIL stream bad-format"},
     {25, ALONE, SUCCESS(WHO_BARE WHO_BARE), "FAIL stream bad-format"},
     {25, BINDING, SUCCESS(BOUND2("") WHO WHO_BARE), "FAIL stream bad-format"},
-    {25, SHOWING, SUCCESS("<additional-data>" ANSWER "</additional-data><additional-data>" ANSWER "</additional-data>" BOUND2("") WHO),
+    {25, SHOWING, SUCCESS(DATA(ANSWER) DATA(ANSWER) BOUND2("") WHO),
      "FAIL sasl incorrect-encoding\nTOKEN shown"},
     {26, ALONE, SUCCESS(""), "FAIL bind invalid-jid"},
     {26, BINDING, SUCCESS(BOUND2("")), "FAIL bind invalid-jid"},
     {26, RESUMING, SUCCESS(RESUMED2), "FAIL bind invalid-jid"},
     {26, BINDING, SUCCESS(BOUND2(WHO)), "FAIL bind invalid-jid"},
-    {26, BINDING, SUCCESS(BOUND2("") "<authorization-identifier " SASL ">" ME "</authorization-identifier>"), "FAIL bind invalid-jid"},
+    {26, BINDING, SUCCESS(BOUND2("") "<authorization-identifier " SASL ">" ME "</authorization-identifier>"),
+     "FAIL bind invalid-jid"},
     {27, ALONE, SUCCESS(WHO_IS("eve@xmpp.example")), "FAIL bind wrong-jid"},
     {27, BINDING, SUCCESS(BOUND2("") WHO_IS("eve@xmpp.example/lua")), "FAIL bind wrong-jid"},
     {27, BINDING, SUCCESS(BOUND2("") WHO_IS("alice@evil.example/lua")), "FAIL bind wrong-jid"},
@@ -175,7 +180,8 @@ static const struct hazard {
     {27, BINDING, SUCCESS(BOUND2("") WHO_IS("@/")), "FAIL bind invalid-jid"},
     {27, RESUMING, SUCCESS(RESUMED2 WHO_IS("eve@xmpp.example")), "FAIL bind wrong-jid"},
     {27, ALONE, SUCCESS(WHO_IS("")), "FAIL bind invalid-jid"},
-    {27, ALONE, SUCCESS("<authorization-identifier><x>alice@xmpp.example</x></authorization-identifier>"), "FAIL bind invalid-jid"},
+    {27, ALONE, SUCCESS("<authorization-identifier><x>alice@xmpp.example</x></authorization-identifier>"),
+     "FAIL bind invalid-jid"},
     {28, ALONE, SUCCESS(WHO), "C: \n" THEN_BINDS},
     {29, BINDING, SUCCESS(BOUND2("") WHO_BARE), "FAIL bind invalid-jid"},
     {29, BINDING, SUCCESS(BOUND2("") WHO_IS("alice@xmpp.example/")), "FAIL bind invalid-jid"},
@@ -193,7 +199,8 @@ static const struct hazard {
     {33, RESUMING, SUCCESS("<resumed xmlns='urn:xmpp:sm:3' previd='id-2' h='3'/>" WHO), "FAIL stream undefined-condition retry"},
     {33, RESUMING, SUCCESS("<resumed xmlns='urn:xmpp:sm:3' previd='id-1'/>" WHO), "FAIL stream undefined-condition retry"},
     {33, RESUMING, SUCCESS("<resumed xmlns='urn:xmpp:sm:3' h='3'/>" WHO), "FAIL stream undefined-condition retry"},
-    {33, RESUMING, SUCCESS("<resumed xmlns='urn:xmpp:sm:3' previd='id-1' h='4294967296'/>" WHO), "FAIL stream undefined-condition retry"},
+    {33, RESUMING, SUCCESS("<resumed xmlns='urn:xmpp:sm:3' previd='id-1' h='4294967296'/>" WHO),
+     "FAIL stream undefined-condition retry"},
     {34, RESUMING, SUCCESS(LOST2(" h='4294967295'>") BOUND2("") WHO) "<message/>", "BEFORE " ME "\nLOST 4294967295"},
     {34, RESUMING, SUCCESS(LOST2(" h='-1'>") BOUND2("") WHO) "<message/>", "BEFORE " ME "\nLOST"},
     {35, RESUMING, SUCCESS(LOST2("><error type='cancel'><item-not-found " STANZAS "/></error>") BOUND2("") WHO) "<message/>",
@@ -206,7 +213,8 @@ static const struct hazard {
     {36, RESUMING, SUCCESS(WHO_BARE), "C: \nS: $F" SM BIND "/>/$F\nC: <resume xmlns='urn:xmpp:sm:3' h='7' previd='id-1'/>"},
     {37, BINDING, SUCCESS(BOUND2(ENABLED("id='s1'")) WHO) "<message/>", "BEFORE " ME "\nENABLED - 0 -"},
     {37, BINDING, SUCCESS(BOUND2(ENABLED("resume='true'")) WHO) "<message/>", "BEFORE " ME "\nENABLED - 0 -"},
-    {37, BINDING, SUCCESS(BOUND2(ENABLED("id='s1' resume='1' max='60' location='h:1'")) WHO) "<message/>", "BEFORE " ME "\nENABLED s1 60 h:1"},
+    {37, BINDING, SUCCESS(BOUND2(ENABLED("id='s1' resume='1' max='60' location='h:1'")) WHO) "<message/>",
+     "BEFORE " ME "\nENABLED s1 60 h:1"},
     {37, BINDING, SUCCESS(BOUND2(ENABLED("id='s1' resume='maybe' max='60'")) WHO) "<message/>", "BEFORE " ME "\nENABLED - 60 -"},
     {37, BINDING, SUCCESS(BOUND2(ENABLED("id='s1' resume='false'")) WHO) "<message/>", "BEFORE " ME "\nENABLED - 0 -"},
     {37, BINDING, SUCCESS(BOUND2(ENABLED("id='s1' resume='true' max='soon'")) WHO) "<message/>", "BEFORE " ME "\nENABLED s1 0 -"},
@@ -227,7 +235,8 @@ static const struct hazard {
     {42, ALONE, SUCCESS(WHO_BARE) "<message/>", "FAIL stream bad-format"}, /* nobody has a resource yet */
     {43, BINDING, "<message/>", "FAIL stream bad-format"},
     {43, SHOWING, "<iq type='get' id='1'/>", "FAIL stream bad-format\nTOKEN shown"},
-    {45, SHOWING, "<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>", "FAIL stream reset retry\nTOKEN shown"},
+    {45, SHOWING, "<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
+     "FAIL stream reset retry\nTOKEN shown"},
     {45, BINDING, SUCCESS(BOUND2("") WHO) "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
      "FAIL stream conflict"},
     {46, BINDING, CONTINUE("<tasks><task>X-TOTP</task><task>HOTP</task></tasks>"), "FAIL sasl task-required"},
@@ -246,18 +255,22 @@ static const struct hazard {
     {51, BINDING, "<failure " SASL2 "><not-authorized " SASL "/>" FRESH "</failure>", "FAIL sasl not-authorized\nTOKEN unused"},
     {51, BINDING, CONTINUE(FRESH), "FAIL sasl task-required\nTOKEN unused"},
     {51, BINDING, SUCCESS(BOUND2("") WHO) FRESH, "BEFORE " ME "\nTOKEN unused"},
-    {52, SHOWING, SUCCESS("<additional-data>" ANSWER "</additional-data>" BOUND2("") FRESH WHO), "TOKEN worked " FRESH_IS},
+    {52, SHOWING, SUCCESS(DATA(ANSWER) BOUND2("") FRESH WHO), "TOKEN worked " FRESH_IS},
     {52, ALONE, SUCCESS(FRESH WHO), "TOKEN unused"}, /* without a user agent it is nobody's */
     {54, BINDING, SUCCESS(BOUND2("") FRESH FRESH WHO), "TOKEN unused"},
     {55, BINDING, SUCCESS(BOUND2("") TOKEN("t2", "soon") WHO), "TOKEN unused HT-SHA-256-EXPR t2 0"},
     {55, BINDING, SUCCESS(BOUND2("") TOKEN("t2", "2001-09-09T01:46:40Z") WHO), "TOKEN unused HT-SHA-256-EXPR t2 1000000000"},
     {55, BINDING, SUCCESS(BOUND2("") TOKEN("t2", "9999-12-31T23:59:59Z") WHO), "TOKEN unused HT-SHA-256-EXPR t2 253402300799"},
-    {65, BINDING, "<failure " SASL2 "><not-authorized " SASL "/><text>a&#10;b&lt;c&gt;&#13;</text></failure>", "FAIL sasl not-authorized"},
+    {65, BINDING, "<failure " SASL2 "><not-authorized " SASL "/><text>a&#10;b&lt;c&gt;&#13;</text></failure>",
+     "FAIL sasl not-authorized"},
     {66, BINDING, "<failure " SASL2 "/>", "FAIL sasl undefined-condition"},
-    {66, BINDING, "<failure " SASL2 "><x xmlns='urn:x'/><temporary-auth-failure/></failure>", "FAIL sasl temporary-auth-failure retry"},
+    {66, BINDING, "<failure " SASL2 "><x xmlns='urn:x'/><temporary-auth-failure/></failure>",
+     "FAIL sasl temporary-auth-failure retry"},
     {66, BINDING, FAILURE("x-made-up"), "FAIL sasl undefined-condition"},
-    {66, BINDING, SUCCESS(NOT_BOUND "<resource-constraint " STANZAS "/></failed>" WHO_BARE), "FAIL bind resource-constraint retry"},
-    {66, BINDING, SUCCESS(NOT_BOUND "<error type='cancel'><conflict " STANZAS "/></error></failed>" WHO_BARE), "FAIL bind conflict"},
+    {66, BINDING, SUCCESS(NOT_BOUND "<resource-constraint " STANZAS "/></failed>" WHO_BARE),
+     "FAIL bind resource-constraint retry"},
+    {66, BINDING, SUCCESS(NOT_BOUND "<error type='cancel'><conflict " STANZAS "/></error></failed>" WHO_BARE),
+     "FAIL bind conflict"},
     {66, BINDING, SUCCESS(NOT_BOUND "</failed>" WHO_BARE), "FAIL bind undefined-condition"},
     {0, SHOWING, FAILURE("not-authorized"), "C: " SAYS_PLAIN USER_AGENT BINDS2 ASKS "</authenticate>\nTOKEN refused\n"
      "S: " SUCCESS(BOUND2("") FRESH WHO) "<message/>\nBEFORE " ME "\nTOKEN refused " FRESH_IS},
@@ -288,8 +301,8 @@ static void long_things_have_an_end(void **state) {
   snprintf(script, sizeof script, "%sS: " SUCCESS(BOUND2("") "<authorization-identifier>alice@xmpp.example/%.4000s"
            "</authorization-identifier>") "\nFAIL bind invalid-jid", logins[BINDING], text);
   play2(BINDING, script);
-  snprintf(script, sizeof script, "%sS: <failure " SASL2 "><not-authorized " SASL "/><text>%s</text></failure>\nFAIL sasl not-authorized",
-           logins[BINDING], text);
+  snprintf(script, sizeof script, "%sS: <failure " SASL2 "><not-authorized " SASL "/><text>%s</text></failure>\n"
+           "FAIL sasl not-authorized", logins[BINDING], text);
   play2(BINDING, script);
   snprintf(script, sizeof script, "%sS: " CONTINUE("<tasks><task>%s</task><task>x</task></tasks>") "\nFAIL sasl task-required",
            logins[BINDING], text);
@@ -307,7 +320,9 @@ static void a_server_may_take_little(void **state) {
 #define LIMITED(n) "S: $H$F" AUTHENTICATION("PLAIN", EVERYTHING) "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>" n \
   "</max-bytes></limits>/$F\n"
 #define ALL_SAID "C: $H" SAYS_PLAIN USER_AGENT BINDS2 ASKS "</authenticate>"
+#define BY_TOKEN SAYS_TOKEN USER_AGENT BINDS2 SHOWS "</authenticate>"
 #define BARE_SAID "C: $H" SAYS_PLAIN USER_AGENT "</authenticate>"
+  char script[4000];
   (void)state;
   play2(BINDING, LIMITED("10000") ALL_SAID);
   play2(BINDING, LIMITED("200") BARE_SAID "\nS: " SUCCESS(WHO_BARE) "\nC: \n" THEN_BINDS);
@@ -322,43 +337,53 @@ static void a_server_may_take_little(void **state) {
   play2(BINDING, LIMITED("many") ALL_SAID);
   play2(BINDING, LIMITED("99999999999999999999") ALL_SAID);
   play2(ALONE, LIMITED("400") "C: $H" SAYS_PLAIN "</authenticate>");
+  /* And what follows a token that is refused is longer than that. */
+  snprintf(script, sizeof script, "S: $H$F<authentication " SASL2 ">" BOTH "<inline>" EVERYTHING "</inline></authentication>"
+           "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>%zu</max-bytes></limits>/$F\n"
+           "C: $H" BY_TOKEN "\nS: " FAILURE("not-authorized") "\n"
+           "C: <authenticate " SASL2 " mechanism='SCRAM-SHA-1'><initial-response>*</initial-response>" USER_AGENT "</authenticate>",
+           strlen(BY_TOKEN));
+  play2(SHOWING, script);
 }
 
 /* A classic resumption behind a login that has not done it, and what else is to do on the same stream. */
 static void what_was_not_inside_comes_behind(void **state) {
   (void)state;
-  play2(RESUMING, FEATURES2("") "C: $H" SAYS_PLAIN USER_AGENT "</authenticate>\nS: " SUCCESS(WHO_BARE) "\nC: \nS: $F" SM BIND "/>/$F\n"
+  play2(RESUMING, FEATURES2("") "C: $H" SAYS_PLAIN USER_AGENT "</authenticate>\n"
+        "S: " SUCCESS(WHO_BARE) "\nC: \nS: $F" SM BIND "/>/$F\n"
         "C: <resume xmlns='urn:xmpp:sm:3' h='7' previd='id-1'/>\n"
         "S: <resumed xmlns='urn:xmpp:sm:3' previd='id-1' h='3'/>\nRESUMED 3");
-  play2(RESUMING, FEATURES2("") "C: $H" SAYS_PLAIN USER_AGENT "</authenticate>\nS: " SUCCESS(WHO_BARE) "\nC: \n" THEN_BINDS "LOST");
-  play2(RESUMING, FEATURES2(IN_SM) "C: $H" SAYS_PLAIN USER_AGENT RESUMES2 "</authenticate>\nS: " SUCCESS(LOST2(" h='2'>") WHO_BARE) "\nC: \n"
-        THEN_BINDS "LOST 2");
-  play2(ONLY_RESUMING, FEATURES2(EVERYTHING) "C: $H" SAYS_PLAIN USER_AGENT RESUMES2 ASKS "</authenticate>\nS: " SUCCESS(RESUMED2 WHO)
-        "\nRESUMED 3");
+  play2(RESUMING, FEATURES2("") "C: $H" SAYS_PLAIN USER_AGENT "</authenticate>\n"
+        "S: " SUCCESS(WHO_BARE) "\nC: \n" THEN_BINDS "LOST");
+  play2(RESUMING, FEATURES2(IN_SM) "C: $H" SAYS_PLAIN USER_AGENT RESUMES2 "</authenticate>\n"
+        "S: " SUCCESS(LOST2(" h='2'>") WHO_BARE) "\nC: \n" THEN_BINDS "LOST 2");
+  play2(ONLY_RESUMING, FEATURES2(EVERYTHING) "C: $H" SAYS_PLAIN USER_AGENT RESUMES2 ASKS "</authenticate>\n"
+        "S: " SUCCESS(RESUMED2 WHO) "\nRESUMED 3");
 }
 
 /* Ahead (XEP-0305). */
 
 #define OFFERED "PLAIN\x1ESCRAM-SHA-1"
-#define TWO2(inside) "S: $H$F<authentication " SASL2 "><mechanism>SCRAM-SHA-1</mechanism><mechanism>PLAIN</mechanism><inline>" inside \
-  "</inline></authentication>/$F\n"
+#define TWO2(inside) "S: $H$F<authentication " SASL2 ">" BOTH "<inline>" inside "</inline></authentication>/$F\n"
 #define SCRAM2_AHEAD "C: $H<authenticate " SASL2 " mechanism='SCRAM-SHA-1'>*" USER_AGENT BINDS2 ASKS "</authenticate>\nAHEAD 2\n"
 #define TOKEN_AHEAD "C: $H" SAYS_TOKEN USER_AGENT BINDS2 SHOWS "</authenticate>\nAHEAD 2\n"
 
 static unsigned everything(void) {
-  return XM_INSIDE_BIND | XM_INSIDE_ENABLE | XM_INSIDE_CARBONS | XM_INSIDE_CSI | XM_INSIDE_RESUME | xm_mech_token_bit("HT-SHA-256-EXPR", 15);
+  return XM_INSIDE_BIND | XM_INSIDE_ENABLE | XM_INSIDE_CARBONS | XM_INSIDE_CSI | XM_INSIDE_RESUME |
+         xm_mech_token_bit("HT-SHA-256-EXPR", 15);
 }
 
 static void all_of_it_is_said_ahead(void **state) {
   (void)state;
   ahead = (struct ahead){XM_NEGO_AHEAD_ALL, OFFERED, XM_LOGIN_SASL2, everything()};
-  play2(BINDING, SCRAM2_AHEAD TWO2(EVERYTHING) "C: \nAHEAD 2\nS: <challenge " SASL2 ">cj1h</challenge>\nFAIL sasl malformed-challenge\nWENT 2");
-  play2(SHOWING, TOKEN_AHEAD TWO2(EVERYTHING) "C: \nS: " SUCCESS("<additional-data>" ANSWER "</additional-data>" BOUND2("") WHO)
+  play2(BINDING, SCRAM2_AHEAD TWO2(EVERYTHING) "C: \nAHEAD 2\nS: <challenge " SASL2 ">cj1h</challenge>\n"
+        "FAIL sasl malformed-challenge\nWENT 2");
+  play2(SHOWING, TOKEN_AHEAD TWO2(EVERYTHING) "C: \nS: " SUCCESS(DATA(ANSWER) BOUND2("") WHO)
         "<message/>\nBEFORE " ME "\nTOKEN worked\nWENT 2\nAHEAD 0");
-  play2(SHOWING_ONLY, TOKEN_AHEAD TWO2(EVERYTHING) "C: \nS: " SUCCESS("<additional-data>" REFLECTED "</additional-data>" BOUND2("") WHO)
+  play2(SHOWING_ONLY, TOKEN_AHEAD TWO2(EVERYTHING) "C: \nS: " SUCCESS(DATA(REFLECTED) BOUND2("") WHO)
         "\nFAIL sasl bad-server-signature\nTOKEN shown");
-  play2(SHOWING, TOKEN_AHEAD TWO2(EVERYTHING) "C: \nS: " FAILURE("not-authorized") "\nC: <authenticate " SASL2 " mechanism='SCRAM-SHA-1'>*"
-        USER_AGENT BINDS2 ASKS "</authenticate>\nTOKEN refused");
+  play2(SHOWING, TOKEN_AHEAD TWO2(EVERYTHING) "C: \nS: " FAILURE("not-authorized") "\n"
+        "C: <authenticate " SASL2 " mechanism='SCRAM-SHA-1'>*" USER_AGENT BINDS2 ASKS "</authenticate>\nTOKEN refused");
   play2(BINDING, SCRAM2_AHEAD "S: $H" SUCCESS(BOUND2("") WHO) "\nFAIL stream bad-format");
   play2(BINDING, SCRAM2_AHEAD TWO2(EVERYTHING) "C: \nS: " SUCCESS(BOUND2("") WHO) "\nFAIL sasl no-server-signature");
   ahead = (struct ahead){0};
@@ -369,10 +394,10 @@ static void another_offer_is_begun_anew(void **state) {
   static const char *const offers[] = {
       AUTHENTICATION("SCRAM-SHA-1", EVERYTHING),
       "<authentication " SASL2 "><mechanism>PLAIN</mechanism><mechanism>SCRAM-SHA-1</mechanism></authentication>",
-      "<authentication " SASL2 "><mechanism>PLAIN</mechanism><mechanism>SCRAM-SHA-1</mechanism><inline>" IN_SM IN_FAST "</inline></authentication>",
+      "<authentication " SASL2 ">" BOTH "<inline>" IN_SM IN_FAST "</inline></authentication>",
       "<authentication " SASL2 "><mechanism>PLAIN</mechanism><mechanism>SCRAM-SHA-1</mechanism><inline>" IN_BIND IN_SM
       "<fast xmlns='urn:xmpp:fast:0'><mechanism>HT-SHA-256-NONE</mechanism></fast></inline></authentication>",
-      "<authentication " SASL2 "><mechanism>PLAIN</mechanism><mechanism>SCRAM-SHA-1</mechanism><inline>" EVERYTHING "</inline></authentication>"
+      "<authentication " SASL2 ">" BOTH "<inline>" EVERYTHING "</inline></authentication>"
       "<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/></sasl-channel-binding>",
       "<mechanisms " SASL "><mechanism>PLAIN</mechanism><mechanism>SCRAM-SHA-1</mechanism></mechanisms>"};
   char script[4000];
@@ -382,7 +407,8 @@ static void another_offer_is_begun_anew(void **state) {
   for (i = 0; i < sizeof offers / sizeof *offers; i++) {
     snprintf(script, sizeof script, SCRAM2_AHEAD "S: $H$F%s/$F\nFAIL stream undefined-condition retry\nOBJECTED 34", offers[i]);
     play2(BINDING, script);
-    snprintf(script, sizeof script, TOKEN_AHEAD "S: $H$F%s/$F\nFAIL stream undefined-condition retry\nOBJECTED 34\nTOKEN shown", offers[i]);
+    snprintf(script, sizeof script, TOKEN_AHEAD "S: $H$F%s/$F\nFAIL stream undefined-condition retry\nOBJECTED 34\nTOKEN shown",
+             offers[i]);
     play2(SHOWING, script);
   }
   ahead.profile = XM_LOGIN_SASL; /* who had only the older profile, and now has both */
@@ -413,8 +439,8 @@ static void what_shows_the_password_is_not_said_ahead(void **state) {
   ahead = (struct ahead){0};
 }
 
-/* 74: memory that runs out at any place. The login has failed, or it stands; a token has come whole, or not at all; and what can't be
- * kept of stream management makes a session that can't be resumed, no other one. */
+/* 74: memory that runs out at any place. The login has failed, or it stands; a token has come whole, or not at all; and what
+ * can't be kept of stream management makes a session that can't be resumed, no other one. */
 
 static void it_stands(const struct attempt *a, bool has_token) {
   const xm_token *fresh = xm_nego_new_token(a->nego);
@@ -463,11 +489,10 @@ static void run_out_of_memory(enum who who, bool for_good, const char *const say
 
 static void memory_that_runs_out_leaves_nothing_half(void **state) {
   static const char features[] =
-      "<stream:features><authentication " SASL2 "><mechanism>SCRAM-SHA-1</mechanism><mechanism>PLAIN</mechanism><inline>" EVERYTHING
-      "</inline></authentication></stream:features>";
+      "<stream:features><authentication " SASL2 ">" BOTH "<inline>" EVERYTHING "</inline></authentication></stream:features>";
   static const char plain[] = "<stream:features>" AUTHENTICATION("PLAIN", EVERYTHING) "</stream:features>";
 #define SESSION BOUND2(ENABLED("id='s1' resume='true' max='60' location='h:1'")) FRESH WHO
-  static const char shown[] = SUCCESS("<additional-data>" ANSWER "</additional-data>" SESSION);
+  static const char shown[] = SUCCESS(DATA(ANSWER) SESSION);
   static const char last[] = "<stream:features><x xmlns='u:x'/></stream:features>";
   const char *const by_password[] = {a_header, plain, SUCCESS(SESSION), last, NULL};
   const char *const by_token[] = {a_header, features, shown, last, NULL};

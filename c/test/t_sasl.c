@@ -438,7 +438,8 @@ static void test_external_and_anonymous(void **unused) {
 /* HT (XEP-0484, draft-schmaus-kitten-sasl-ht-09), against OpenSSL's HMAC. */
 
 static const xm_mech_channel all_bindings = {
-    .version = 0x0303, .bindings = {{32, "32 bytes that TLS has exported ."}, {12, "finished it."}, {20, "a certificate's hash"}}};
+    .version = 0x0303,
+    .bindings = {{32, "32 bytes that TLS has exported ."}, {12, "finished it."}, {20, "a certificate's hash"}}};
 
 static const xm_mech_choice *token_choice(const char *name) {
   static xm_mech_choice choice;
@@ -498,7 +499,7 @@ static void check_ht(const char *name, int binding, const char *user_name, const
 
 static void test_tokens(void **unused) {
   static const char *const names[] = {"HT-SHA-256-EXPR", "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP", "HT-SHA-256-NONE"};
-  static const char long_one[] = "a token that is longer than a block of the hash is, which HMAC then hashes: 64 bytes and some more";
+  static const char long_one[] = "a token that is longer than a block of the hash is, which HMAC hashes first: 64 bytes and more";
   int i;
   (void)unused;
   for (i = 0; i < 4; i++) {
@@ -512,8 +513,9 @@ static void test_tokens(void **unused) {
 
 /* Computed once by hand (Python's hmac), so that the two above can't be wrong alike. */
 static void test_a_known_token(void **unused) {
-  static const unsigned char known[] = {0x61, 0x6c, 0x69, 0x63, 0x65, 0x00, 0x2f, 0xbc, 0x54, 0x13, 0xad, 0x1d, 0x90, 0xb6, 0xf0, 0x0a, 0x1e, 0xe7, 0x57,
-                                        0x5c, 0x51, 0x1d, 0xe2, 0xeb, 0xb6, 0xd8, 0xcd, 0xcd, 0x6d, 0x21, 0x2d, 0xa2, 0xd2, 0xb0, 0xbb, 0x4f, 0x7f, 0x8f};
+  static const unsigned char known[] = {0x61, 0x6c, 0x69, 0x63, 0x65, 0x00, 0x2f, 0xbc, 0x54, 0x13, 0xad, 0x1d, 0x90, 0xb6,
+                                        0xf0, 0x0a, 0x1e, 0xe7, 0x57, 0x5c, 0x51, 0x1d, 0xe2, 0xeb, 0xb6, 0xd8, 0xcd, 0xcd,
+                                        0x6d, 0x21, 0x2d, 0xa2, 0xd2, 0xb0, 0xbb, 0x4f, 0x7f, 0x8f};
   xm_sasl_login login = LOGIN("alice", 5, "t0k3n", 5);
   xm_buf out = XM_BUF_SECRET;
   xm_err e = {0};

@@ -1,6 +1,7 @@
 /* The SASL matrix: what a server may say, over which channel, to whom; what is said to it, and nothing else; and how it
  * ends. From nego's door: elements in, elements out, with nego, login, mech, sasl and scram behind it. The rows are in
- * sasl_rows.h (RFC 6120's profile) and sasl2_rows.h (SASL2, and tokens). Some rooms are compiled into this file, so that their malloc can be made to fail. */
+ * sasl_rows.h (RFC 6120's profile) and sasl2_rows.h (SASL2, and tokens). Some rooms are compiled into this file, so that their
+ * malloc can be made to fail. */
 #include <fnmatch.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -419,8 +420,8 @@ static void note_fate(session *s) {
   static const char *const fates[] = {"", " shown", " worked", " refused"};
   const xm_token *fresh = xm_nego_new_token(s->nego);
   char what[100];
-  snprintf(what, sizeof what, "%s%s%s%s", fates[xm_nego_token(s->nego)], fresh->n ? " new " : "", fresh->n ? fresh->mechanism : "",
-           xm_nego_detours(s->nego) & XM_LOGIN_NO_TOKEN ? " without" : "");
+  snprintf(what, sizeof what, "%s%s%s%s", fates[xm_nego_token(s->nego)], fresh->n ? " new " : "",
+           fresh->n ? fresh->mechanism : "", xm_nego_detours(s->nego) & XM_LOGIN_NO_TOKEN ? " without" : "");
   if (*what) sprintf(s->said + strlen(s->said), " #%s", what);
 }
 
@@ -547,7 +548,8 @@ static void test_challenges_have_an_end(void **unused) {
     start(&s, &jid, allowed);
     open_stream(&s);
     for (k = 0; s.row->script[k]; k++) assert_int_equal(play_line(&s, s.row->script[k]), XM_NEGO_WAIT);
-    for (k = endless[i].most; k < 100 && verdict >= 0; k++) verdict = play_line(&s, s.sasl2 ? "<challenge " NS2 "/>" : "<challenge " NS "/>");
+    for (k = endless[i].most; k < 100 && verdict >= 0; k++)
+      verdict = play_line(&s, s.sasl2 ? "<challenge " NS2 "/>" : "<challenge " NS "/>");
     assert_int_equal(k, endless[i].most + 1);
     assert_string_equal(s.e.condition, "unexpected-challenge");
     xm_nego_free(s.nego);

@@ -143,8 +143,8 @@ static void what_proves_the_password(void **state) {
 static void what_is_said_in_one_exchange(void **state) {
   static const char authenticate[] = "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='HT-SHA-256-EXPR'><initial-response>s3cret"
                                      "</initial-response><user-agent id='i'/><fast xmlns='urn:xmpp:fast:0'/></authenticate>";
-  static const char success[] = "<success xmlns='urn:xmpp:sasl:2'><additional-data>s3cret</additional-data><token xmlns='urn:xmpp:fast:0' "
-                                "token='s3cret' expiry='e'/></success>";
+  static const char success[] = "<success xmlns='urn:xmpp:sasl:2'><additional-data>s3cret</additional-data>"
+                                "<token xmlns='urn:xmpp:fast:0' token='s3cret' expiry='e'/></success>";
   xm_wirelog log = {.on = true};
   char got[1000];
   (void)state;

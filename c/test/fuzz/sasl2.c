@@ -1,8 +1,8 @@
-/* libFuzzer: a login by SASL2 (XEP-0388), with what rides inside of it: a resource bound (XEP-0386), a session resumed (XEP-0198),
- * tokens (XEP-0484); by a script of what the server says (script.h), on a whole connection. What must hold is there, and here: a
- * session stands only where the mechanism's proof was given on this stream; it is bound inside only if that was asked for; a token is
- * shown only in verified TLS, by a mechanism that is allowed, and one is taken only where one was asked for or shown; a stream has one
- * profile.
+/* libFuzzer: a login by SASL2 (XEP-0388), with what rides inside of it: a resource bound (XEP-0386), a session resumed
+ * (XEP-0198), tokens (XEP-0484); by a script of what the server says (script.h), on a whole connection. What must hold is there,
+ * and here: a session stands only where the mechanism's proof was given on this stream; it is bound inside only if that was asked
+ * for; a token is shown only in verified TLS, by a mechanism that is allowed, and one is taken only where one was asked for or
+ * shown; a stream has one profile.
  *
  * Input: four bytes of options, then the server's bytes. */
 #include "script.h"
@@ -55,6 +55,7 @@ static void check_token(const xm_conn *c) {
   MUST(token.n > 0 && token.n <= XM_TOKEN_MOST && memchr(token.mechanism, '\0', sizeof token.mechanism));
   MUST(is_ht(token.mechanism) && is_utf8(token.bytes, token.n) && !memchr(token.bytes, '\0', token.n));
   if (!play.o.mechanisms) MUST(strcmp(token.mechanism, kinds[2]) != 0 && strcmp(token.mechanism, kinds[3]) != 0);
+  note_given(&token);
   xm_wipe(&token, sizeof token);
 }
 
@@ -98,6 +99,7 @@ static void set_options(const uint8_t o[4], const xm_jid *jid, xm_token *token) 
   *token = (xm_token){.n = strlen(TOKEN), .bytes = TOKEN};
   strcpy(token->mechanism, kinds[o[3] & 3]);
   if (o[3] & 4 && play.o.agent) play.o.token = token;
+  if (play.o.token) note_given(token);
   wire.direct = play.o.tls == XM_TLS_DIRECT;
   wire.most = 16;
 }
@@ -127,6 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
   MUST(loop && xm_jid_parse(&jid, address, strlen(address), &reason) == XM_OK);
   xm_known_clear();
   xm_keyring_forget();
+  memset(&given, 0, sizeof given);
   play_once(loop, in, o, &jid);
   o[3] &= (uint8_t)~4u;                          /* the token is the one that has come, if there is one */
   if (o[3] & 32) play_once(loop, in, o, &jid);   /* as who has been here */

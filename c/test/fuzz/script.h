@@ -37,11 +37,21 @@ static struct play {
   char answer[64]; /* to a token's proof, in base64; empty: none is due */
   bool answered;   /* it was told */
   const char *profile; /* the element that the login has begun with on this stream; NULL: none yet */
-  bool by_fresh;   /* the token that is shown is the server's */
   bool asked;      /* a token was asked for, or shown */
   bool raw;        /* a token has come, or may come, where it is no secret */
   bool retries; /* nothing may be said ahead any more */
 } play;
+
+/* The tokens that the client may have, of this story and the one before: the last ones. */
+enum { GIVEN = 8 };
+static struct given {
+  unsigned n; /* so many there were */
+  xm_token at[GIVEN];
+} given;
+
+static inline void note_given(const xm_token *token) {
+  given.at[given.n++ % GIVEN] = *token;
+}
 
 /* What was sent. */
 
@@ -61,7 +71,7 @@ static bool find_payload(const char *s, size_t n, const char *tag, xm_buf *to) {
 }
 
 /* HMAC of the word and the channel's binding (XEP-0484), as wire.h has that: 32 of the type's first letter. */
-static bool prove_token(const char *mechanism, const char *token, const char *word, unsigned char mac[32]) {
+static void prove_token(const char *mechanism, const xm_token *token, const char *word, unsigned char mac[32]) {
   static const char *const types[] = {"EXPR", "ENDP", "UNIQ", "NONE"};
   unsigned char text[64];
   size_t len = strlen(word);
@@ -74,13 +84,13 @@ static bool prove_token(const char *mechanism, const char *token, const char *wo
   if (i == 0) MUST(wire.exporter);
   if (i == 1) MUST(wire.end_point);
   if (i == 2) MUST(wire.tls12);
-  return HMAC(EVP_sha256(), token, (int)strlen(token), text, len, mac, NULL) != NULL;
+  MUST(HMAC(EVP_sha256(), token->bytes, (int)token->n, text, len, mac, NULL));
 }
 
-static bool is_proof(const xm_buf *first, const char *mechanism, const char *token) {
+static bool is_proof(const xm_buf *first, const char *mechanism, const xm_token *token) {
   static const size_t n = sizeof LOCAL; /* with its NUL */
   unsigned char right[32];
-  MUST(prove_token(mechanism, token, "Initiator", right));
+  prove_token(mechanism, token, "Initiator", right);
   return xm_buf_len(first) == n + 32 && memcmp(xm_buf_at(first), LOCAL, n) == 0 && memcmp(xm_buf_at(first) + n, right, 32) == 0;
 }
 
@@ -88,12 +98,13 @@ static bool is_proof(const xm_buf *first, const char *mechanism, const char *tok
 static void on_token(const char *mechanism, const xm_buf *first) {
   unsigned char mac[32];
   xm_buf text = XM_BUF_INIT;
+  unsigned i = 0, n = given.n < GIVEN ? given.n : GIVEN;
   MUST(wire.secure && wire.verified && play.o.sasl2 && play.o.agent);
-  if (strncmp(mechanism, "NONE", 4) == 0 || strncmp(mechanism, "ENDP", 4) == 0) MUST(play.o.mechanisms && strstr(play.o.mechanisms, "HT-"));
+  if (strncmp(mechanism, "NONE", 4) == 0 || strncmp(mechanism, "ENDP", 4) == 0) MUST(play.o.mechanisms);
   if (play.o.mechanisms) MUST(strstr(play.o.mechanisms, "HT-"));
-  play.by_fresh = is_proof(first, mechanism, FRESH_TOKEN);
-  MUST(play.by_fresh || is_proof(first, mechanism, TOKEN));
-  MUST(prove_token(mechanism, play.by_fresh ? FRESH_TOKEN : TOKEN, "Responder", mac));
+  while (i < n && !is_proof(first, mechanism, &given.at[i])) i++;
+  MUST(i < n && strncmp(given.at[i].mechanism + strlen("HT-SHA-256-"), mechanism, 4) == 0);
+  prove_token(mechanism, &given.at[i], "Responder", mac);
   MUST(xm_b64_encode(&text, mac, 32) == XM_OK && xm_buf_putc(&text, '\0') == XM_OK);
   memcpy(play.answer, xm_buf_at(&text), xm_buf_len(&text));
   xm_buf_free(&text);
