@@ -422,7 +422,7 @@ static void days(void **state) {
     for (month = 1; month <= 12; month++) {
       bool leap = month == 2 && year % 4 == 0 && (year % 100 || year % 400 == 0);
       for (day = 1; day <= 31; day++) {
-        char text[40];
+        char text[64];
         snprintf(text, sizeof text, "%04d-%02d-%02dT00:00:01Z", year, month, day);
         if (read_time(text) != (day <= lengths[month - 1] + leap ? n++ * 86400 + 1 : 0)) fail_msg("%s", text);
       }

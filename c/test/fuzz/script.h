@@ -346,6 +346,7 @@ static void check_stanza(const xm_conn *c) {
 static void check_end(xm_conn *c) {
   MUST(xm_conn_state_of(c) == XM_CONN_CLOSED && xm_conn_next(c) == XM_CONN_NOTHING);
   if (xm_err_is_set(xm_conn_why(c))) check_error(xm_conn_why(c));
+  MUST(strcmp(xm_conn_why(c)->condition, "ENOMEM") != 0); /* there is enough */
 }
 
 /* The play. */
