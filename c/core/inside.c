@@ -161,6 +161,11 @@ static int two(const char *s, int most) {
   return n > most ? -1 : n;
 }
 
+static int days_in(int year, int month) {
+  static const char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  return days[month - 1] + (month == 2 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
+}
+
 /* Days since 1970 of a day of the Gregorian calendar. */
 static int64_t days_of(int year, int month, int day) {
   int64_t y = month > 2 ? year : year - 1, era = y / 400, of_era = y % 400;
@@ -194,8 +199,9 @@ static int64_t read_time(const char *s) {
   minute = two(s + 14, 59);
   second = two(s + 17, 60);
   if (century < 19 || year < 0 || month < 1 || day < 1 || hour < 0 || minute < 0 || second < 0) return 0;
+  if (day > days_in(100 * century + year, month)) return 0;
   s += 19;
-  if (*s == '.') s += 1 + strspn(s + 1, "0123456789");
+  if (*s == '.' && s[1] >= '0' && s[1] <= '9') s += 1 + strspn(s + 1, "0123456789");
   if (!read_zone(s, &offset)) return 0;
   return days_of(100 * century + year, month, day) * 86400 + 3600 * hour + 60 * minute + second - offset;
 }

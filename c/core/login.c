@@ -207,6 +207,14 @@ static int choose_profile(xm_login *l, const xm_login_account *a, const bool has
   return choose(l, &strict, &offers[XM_LOGIN_SASL], e);
 }
 
+/* A token is of SASL2, and what follows its refusal, too. So it isn't shown where the other profile would be chosen without it:
+ * its refusal must not lead to something weaker than that. */
+static bool may_show_token(const xm_login *l, const xm_login_account *a, const bool has[2], const xm_mech_offer offers[2]) {
+  xm_login without = {.detours = l->detours};
+  return has[XM_LOGIN_SASL2] &&
+         (choose_profile(&without, a, has, offers, NULL) < 0 || without.profile == XM_LOGIN_SASL2);
+}
+
 int xm_login_choose(xm_login *l, const xm_login_account *account, const xm_tape *t, xm_err *e) {
   uint32_t at[2] = {find_profile(account, t, XM_LOGIN_SASL), find_profile(account, t, XM_LOGIN_SASL2)};
   const bool has[2] = {at[0] != 0, at[1] != 0};
@@ -217,7 +225,7 @@ int xm_login_choose(xm_login *l, const xm_login_account *account, const xm_tape 
   reset(l, account);
   if (!has[0] && !has[1]) return refuse_nothing(e);
   l->profile = XM_LOGIN_SASL2;
-  if (!has[XM_LOGIN_SASL2] || !choose_token(l, account)) rc = choose_profile(l, account, has, offers, e);
+  if (!may_show_token(l, account, has, offers) || !choose_token(l, account)) rc = choose_profile(l, account, has, offers, e);
   if (rc == XM_OK && xm_mech_offer_text(&offers[l->profile], &l->offered) == XM_ENOMEM) return xm_err_nomem(e);
   return rc;
 }
@@ -347,11 +355,15 @@ static unsigned to_blame(const xm_login *l, const char *condition) {
   return denied && shown ? l->left & XM_LOGIN_OTHER_FORM : 0;
 }
 
+/* Where there is no other choice, what was chosen stays: it is what the server has refused. */
 static int choose_again(xm_login *l, const xm_login_account *account) {
+  xm_mech_choice refused = l->choice;
   xm_mech_offer offer;
   if (xm_buf_len(&l->offered) == 0) return XM_EFAIL; /* there were too many names for another choice */
   xm_mech_offer_read(&offer, xm_buf_at(&l->offered), xm_buf_len(&l->offered));
-  return choose(l, account, &offer, NULL);
+  if (choose(l, account, &offer, NULL) == XM_OK) return XM_OK;
+  l->choice = refused;
+  return XM_EFAIL;
 }
 
 /* A token that isn't good any more is dropped; where it is the server that can't take one, it is kept (XEP-0484 3). In both cases

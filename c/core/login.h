@@ -71,7 +71,7 @@ void xm_login_clear(xm_login *l);
 
 /* Chooses profile and mechanism by the features on the tape. SASL2 where it has something to choose, but for an offer of the
  * other profile that is strictly stronger, which no honest server makes; a token, if there is one that may be used, goes before
- * all else. 0, or XM_EFAIL. */
+ * all else in SASL2. 0, or XM_EFAIL. */
 int xm_login_choose(xm_login *l, const xm_login_account *account, const xm_tape *t, xm_err *e);
 /* The same before the features have come, by the offer of an earlier login (`offered` of it) in this profile. Only what shows
  * nothing of the password is said ahead: SCRAM's first message, a token's proof. 1: it is chosen; 0: the offer has to be waited

@@ -37,7 +37,8 @@ struct xm_nego {
   bool strict, broken;    /* see xm_nego_set_sasl2 */
   xm_login_profile profile_expected;
   unsigned inside_expected, inside; /* see xm_inside_offered: at an earlier login, and now */
-  bool bare;              /* nothing rides inside: the server takes no more */
+  size_t most;            /* bytes that the server takes before the login (XEP-0478); 0: it hasn't said */
+  bool bare;              /* nothing rides inside: it takes no more */
   xm_inside_wish wish;    /* what has been asked for there */
   bool bound_inside;
   xm_enabled enabled;
@@ -415,9 +416,9 @@ static int say_login(xm_nego *n, xm_buf *out, xm_err *e) {
   return rc;
 }
 
-/* The same for a server that takes no more than `most` bytes (XEP-0478; 0: it hasn't said): then it is said with nothing inside. */
-static int say_login_within(xm_nego *n, size_t most, xm_buf *out, xm_err *e) {
-  size_t mark = xm_buf_mark(out);
+/* The same for a server that takes no more than so many bytes: then it is said with nothing inside. */
+static int say_login_within(xm_nego *n, xm_buf *out, xm_err *e) {
+  size_t mark = xm_buf_mark(out), most = n->most;
   if (say_login(n, out, e) < 0) return XM_EFAIL;
   if (!most || xm_buf_len(out) - mark <= most) return XM_OK;
   xm_buf_rollback(out, mark);
@@ -440,23 +441,23 @@ static int start_sasl(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
     n->inside = inside;
     account = account_of(n);
     rc = xm_login_choose(&n->login, &account, t, e);
-    if (rc == XM_OK) rc = say_login_within(n, is_sasl2(n) ? xm_inside_limit(t) : 0, out, e);
+    n->most = is_sasl2(n) ? xm_inside_limit(t) : 0;
+    if (rc == XM_OK) rc = say_login_within(n, out, e);
   }
   drop_password(n);
   n->state = XM_NEGO_SASL;
   return rc;
 }
 
-/* For a person: what <not-authorized/> mostly means, by what was shown. */
+/* For a person: what a refusal mostly means, by what was shown. */
 static const char *what_it_means(const xm_nego *n, const char *condition) {
-  if (strcmp(condition, "not-authorized") != 0) return "";
-  switch (n->login.choice.mech->kind) {
-    case XM_MECH_TOKEN: return "the token is not good any more, and there is no password to log in by: ";
-    case XM_MECH_SCRAM:
-    case XM_MECH_PLAIN: return "wrong password, or no such account: ";
-    case XM_MECH_EXTERNAL: return "the certificate is not good for this account: ";
-    default: return "";
-  }
+  bool denied = strcmp(condition, "not-authorized") == 0;
+  xm_mech_kind kind = n->login.choice.mech->kind;
+  if (kind == XM_MECH_TOKEN && (denied || strcmp(condition, "credentials-expired") == 0))
+    return n->has_password ? "the token is not good any more, and there is no other way to log in here: "
+                           : "the token is not good any more, and there is no password to log in by: ";
+  if (denied && (kind == XM_MECH_SCRAM || kind == XM_MECH_PLAIN)) return "wrong password, or no such account: ";
+  return denied && kind == XM_MECH_EXTERNAL ? "the certificate is not good for this account: " : "";
 }
 
 /* What is behind it if the password is right. */
@@ -483,7 +484,7 @@ static int on_failure(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   const char *text, *condition = xm_login_condition(&n->login, t, &text);
   xm_login_account account = account_of(n);
   int again = xm_login_again(&n->login, &account, condition);
-  int rc = again ? say_login(n, out, e) : XM_OK;
+  int rc = again ? say_login_within(n, out, e) : XM_OK;
   drop_password(n);
   if (!again) return sasl_failure(n, condition, text, e);
   return came_to(rc, XM_NEGO_WAIT);

@@ -28,9 +28,11 @@
 #define PROOF " | response c=biws," R ",p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts="
 #define ANSWER " | response c=*," R ",p=*"
 
-static const struct row {
+struct row {
   const char *setup, *script[7], *condition, *said;
-} rows[] = {
+};
+
+static const struct row rows[] = {
     /* RFC 5802's example, and what is said when all is well */
     {"clear", {"FSCRAM-SHA-1", "C" CH, "S" FINAL}, "", N1 PROOF},
     {"clear", {"FSCRAM-SHA-1", "C" CH, "C" FINAL, "<success " NS "/>"}, "", N1 PROOF " | response "},

@@ -225,6 +225,9 @@ static void *use_it(void *arg) {
   unsigned char keys[XM_KEYRING_SIZE];
   int i;
   long mine = (long)(intptr_t)arg, wrong = 0;
+  const xm_token mine_is = {.n = 1, .bytes = "t", .expiry = mine};
+  xm_token got_token;
+  xm_token_slot slot;
   for (i = 0; i < 2000; i++) {
     xm_keyring_name name;
     snprintf(s, sizeof s, "%ld %d", mine, i % 5);
@@ -232,6 +235,8 @@ static void *use_it(void *arg) {
     if (!xm_keyring_name_of(s, strlen(s), &name)) continue;
     xm_keyring_put(&name, keys);
     if (xm_keyring_get(&name, keys) && keys[XM_KEYRING_SIZE - 1] != mine) wrong++;
+    slot = i % 2 ? XM_TOKEN_NEW : XM_TOKEN_PROVEN;
+    if (xm_keyring_put_token(&name, slot, &mine_is) && xm_keyring_token(&name, slot, &got_token)) wrong += got_token.expiry != mine;
     if (i % 100 == 0) xm_keyring_forget();
     if (i % 7 == 0) xm_keyring_drop(&name);
   }
@@ -248,6 +253,181 @@ static void threads_share_it(void **state) {
     assert_int_equal(pthread_join(threads[i], &wrong), 0);
     assert_null(wrong);
   }
+}
+
+/* Tokens. */
+
+static xm_token token_of(const char *s) {
+  xm_token token = {.n = strlen(s), .mechanism = "HT-SHA-256-EXPR", .expiry = 7};
+  memcpy(token.bytes, s, token.n);
+  return token;
+}
+
+static bool put_token(const char *name, xm_token_slot slot, const char *s) {
+  const xm_keyring_name n = name_of(name);
+  const xm_token token = token_of(s);
+  return xm_keyring_put_token(&n, slot, &token);
+}
+
+/* "": there is none. */
+static const char *token_at(const char *name, xm_token_slot slot) {
+  static xm_token token;
+  const xm_keyring_name n = name_of(name);
+  memset(&token, 0, sizeof token);
+  if (!xm_keyring_token(&n, slot, &token)) return "";
+  assert_string_equal(token.mechanism, "HT-SHA-256-EXPR");
+  assert_int_equal(token.expiry, 7);
+  assert_int_equal(token.n, strlen(token.bytes));
+  return token.bytes;
+}
+
+static void drop_token(const char *name, xm_token_slot slot) {
+  const xm_keyring_name n = name_of(name);
+  xm_keyring_drop_token(&n, slot);
+}
+
+static void a_name_has_two_tokens(void **state) {
+  (void)state;
+  assert_string_equal(token_at("a", XM_TOKEN_NEW), "");
+  assert_null(tokens); /* who asks has none, and pays for none */
+  assert_true(put_token("a", XM_TOKEN_NEW, "one") && put_token("a", XM_TOKEN_PROVEN, "two"));
+  assert_true(put_token("b", XM_TOKEN_NEW, "three"));
+  assert_string_equal(token_at("a", XM_TOKEN_NEW), "one");
+  assert_string_equal(token_at("a", XM_TOKEN_PROVEN), "two");
+  assert_string_equal(token_at("b", XM_TOKEN_NEW), "three");
+  assert_string_equal(token_at("b", XM_TOKEN_PROVEN), "");
+  assert_string_equal(token_at("c", XM_TOKEN_NEW), "");
+  assert_true(put_token("a", XM_TOKEN_NEW, "four"));
+  assert_string_equal(token_at("a", XM_TOKEN_NEW), "four");
+  drop_token("a", XM_TOKEN_NEW);
+  drop_token("a", XM_TOKEN_NEW);
+  assert_string_equal(token_at("a", XM_TOKEN_NEW), "");
+  assert_string_equal(token_at("a", XM_TOKEN_PROVEN), "two");
+  assert_string_equal(token_at("b", XM_TOKEN_NEW), "three");
+}
+
+/* The longest that there can be, whole; and a shorter one over it leaves nothing of it. */
+static void a_token_is_kept_whole(void **state) {
+  const xm_keyring_name name = name_of("a");
+  xm_token token = {.n = XM_TOKEN_MOST, .mechanism = "HT-SHA-256-UNIQ", .expiry = INT64_MAX}, got, small = token_of("t");
+  (void)state;
+  memset(token.bytes, 'x', sizeof token.bytes);
+  assert_true(xm_keyring_put_token(&name, XM_TOKEN_NEW, &token));
+  assert_true(xm_keyring_token(&name, XM_TOKEN_NEW, &got));
+  assert_memory_equal(&got, &token, sizeof got);
+  assert_true(xm_keyring_put_token(&name, XM_TOKEN_NEW, &small));
+  assert_true(xm_keyring_token(&name, XM_TOKEN_NEW, &got));
+  assert_memory_equal(&got, &small, sizeof got);
+}
+
+/* A token is no key, and a key no token. */
+static void tokens_and_keys_are_apart(void **state) {
+  xm_keyring_name a;
+  (void)state;
+  put("a", 1);
+  assert_string_equal(token_at("a", XM_TOKEN_NEW), "");
+  assert_true(put_token("b", XM_TOKEN_NEW, "t"));
+  assert_int_equal(got("b"), -1);
+  a = name_of("a");
+  xm_keyring_drop_token(&a, XM_TOKEN_NEW);
+  assert_int_equal(got("a"), 1);
+  a = name_of("b");
+  xm_keyring_drop(&a);
+  assert_string_equal(token_at("b", XM_TOKEN_NEW), "t");
+}
+
+static void the_token_touched_longest_ago_goes(void **state) {
+  char s[16];
+  int i;
+  (void)state;
+  for (i = 0; i < XM_KEYRING_TOKENS; i++) {
+    snprintf(s, sizeof s, "%d", i);
+    assert_true(put_token(s, i % 2 ? XM_TOKEN_PROVEN : XM_TOKEN_NEW, s));
+  }
+  put("1", 1); /* keys take no room from tokens */
+  assert_string_equal(token_at("0", XM_TOKEN_NEW), "0");
+  assert_true(put_token("3", XM_TOKEN_PROVEN, "3"));
+  assert_true(put_token("more", XM_TOKEN_NEW, "more"));
+  assert_string_equal(token_at("0", XM_TOKEN_NEW), "0");
+  assert_string_equal(token_at("1", XM_TOKEN_PROVEN), "");
+  assert_true(put_token("2", XM_TOKEN_PROVEN, "other slot"));
+  assert_string_equal(token_at("2", XM_TOKEN_NEW), "");
+  assert_string_equal(token_at("2", XM_TOKEN_PROVEN), "other slot");
+  assert_string_equal(token_at("3", XM_TOKEN_PROVEN), "3");
+  assert_string_equal(token_at("4", XM_TOKEN_NEW), "4");
+  assert_string_equal(token_at("more", XM_TOKEN_NEW), "more");
+  drop_token("5", XM_TOKEN_PROVEN); /* whose place is free now */
+  assert_true(put_token("last", XM_TOKEN_NEW, "last"));
+  assert_string_equal(token_at("6", XM_TOKEN_NEW), "6");
+}
+
+static void tokens_are_hidden_and_zeroised(void **state) {
+  int before = gave_back;
+  (void)state;
+  assert_true(put_token("a", XM_TOKEN_NEW, "t"));
+  assert_true(is_hidden(the) && is_hidden(tokens));
+  drop_token("a", XM_TOKEN_NEW);
+  assert_null(memmem(tokens, sizeof *tokens, "HT-SHA", 6));
+  assert_true(put_token("a", XM_TOKEN_NEW, "t"));
+  xm_keyring_forget();
+  assert_int_equal(gave_back, before + 2);
+  assert_true(!the && !tokens);
+  assert_string_equal(token_at("a", XM_TOKEN_NEW), "");
+}
+
+static void a_child_has_no_tokens(void **state) {
+  const xm_keyring_name name = name_of("a");
+  const xm_token token = token_of("t");
+  xm_token none;
+  pid_t child;
+  int status;
+  (void)state;
+  assert_true(xm_keyring_put_token(&name, XM_TOKEN_NEW, &token));
+  child = fork();
+  if (child == 0) {
+    bool right = !xm_keyring_token(&name, XM_TOKEN_NEW, &none) && !memmem(tokens, sizeof *tokens, "HT-SHA", 6);
+    right = right && !xm_keyring_put_token(&name, XM_TOKEN_NEW, &token); /* the name is the parent's */
+    xm_keyring_drop_token(&name, XM_TOKEN_NEW);
+    right = right && !*token_at("a", XM_TOKEN_NEW) && put_token("a", XM_TOKEN_NEW, "u");
+    right = right && strcmp(token_at("a", XM_TOKEN_NEW), "u") == 0 && is_hidden(tokens);
+    _exit(right ? 0 : 1);
+  }
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_int_equal(status, 0);
+  assert_string_equal(token_at("a", XM_TOKEN_NEW), "t");
+}
+
+/* Neither where there never was any, nor where keys have found some. */
+static void without_such_memory_no_token_is_kept(void **state) {
+  const xm_token token = token_of("t");
+  xm_keyring_name name = {{0}};
+  xm_token none;
+  int i;
+  (void)state;
+  for (i = 0; i < 4; i++) {
+    bool found_before = i >= 2;
+    xm_keyring_forget();
+    may_lock = may_advise = true;
+    if (found_before) name = name_of("a");
+    may_lock = i % 2 == 0;
+    may_advise = i % 2 == 1;
+    if (!found_before) assert_false(xm_keyring_name_of("a", 1, &name));
+    assert_false(xm_keyring_put_token(&name, XM_TOKEN_NEW, &token));
+    assert_false(xm_keyring_token(&name, XM_TOKEN_NEW, &none));
+    xm_keyring_drop_token(&name, XM_TOKEN_NEW);
+    assert_null(tokens);
+    assert_int_equal(the != NULL, found_before);
+  }
+  may_lock = may_advise = true; /* and where there is some again, it is used */
+  assert_true(xm_keyring_put_token(&name, XM_TOKEN_NEW, &token));
+}
+
+static void the_last_one_to_let_go_forgets_tokens(void **state) {
+  (void)state;
+  xm_keyring_hold();
+  assert_true(put_token("a", XM_TOKEN_NEW, "t"));
+  xm_keyring_release();
+  assert_null(tokens);
 }
 
 /* Logins: RFC 5802's own exchange. */
@@ -366,6 +546,14 @@ int main(void) {
       cmocka_unit_test_teardown(a_child_has_nothing_and_begins_anew, forget_all),
       cmocka_unit_test_teardown(without_such_memory_nothing_is_kept, forget_all),
       cmocka_unit_test_teardown(the_last_one_to_let_go_forgets, forget_all),
+      cmocka_unit_test_teardown(a_name_has_two_tokens, forget_all),
+      cmocka_unit_test_teardown(a_token_is_kept_whole, forget_all),
+      cmocka_unit_test_teardown(tokens_and_keys_are_apart, forget_all),
+      cmocka_unit_test_teardown(the_token_touched_longest_ago_goes, forget_all),
+      cmocka_unit_test_teardown(tokens_are_hidden_and_zeroised, forget_all),
+      cmocka_unit_test_teardown(a_child_has_no_tokens, forget_all),
+      cmocka_unit_test_teardown(without_such_memory_no_token_is_kept, forget_all),
+      cmocka_unit_test_teardown(the_last_one_to_let_go_forgets_tokens, forget_all),
       cmocka_unit_test_teardown(threads_share_it, forget_all),
       cmocka_unit_test_teardown(the_second_login_costs_no_rounds, forget_all),
       cmocka_unit_test_teardown(another_password_is_worked_out, forget_all),

@@ -145,6 +145,40 @@ static void who_was_not_met_for_longest_is_forgotten(void **state) {
   assert_int_equal(get("s2").objected, 2);
 }
 
+/* An offer is one profile's, with what could ride inside; the last one counts. */
+static void an_offer_has_its_profile(void **state) {
+  xm_known k;
+  (void)state;
+  xm_known_offer("one", 3, "PLAIN", 5, true, 0x1ff);
+  k = get("one");
+  assert_true(k.offer_is_sasl2 && k.inside == 0x1ff && offers("one", "PLAIN"));
+  assert_false(k.sasl2); /* nobody has logged in */
+  assert_false(get("two").offer_is_sasl2);
+  xm_known_offer("one", 3, "X", 1, false, 0);
+  k = get("one");
+  assert_true(!k.offer_is_sasl2 && k.inside == 0 && offers("one", "X"));
+}
+
+/* Once is enough: what comes later may be stripped of it. */
+static void who_has_had_sasl2_has_had_it(void **state) {
+  xm_known k;
+  (void)state;
+  xm_known_success("one", 3, 0, 0, false);
+  assert_false(get("one").sasl2);
+  xm_known_success("one", 3, 0, 5, true);
+  k = get("one");
+  assert_true(k.met && k.sasl2);
+  assert_int_equal(k.detours, 5);
+  xm_known_success("one", 3, 0, 0, false);
+  xm_known_offer("one", 3, "PLAIN", 5, false, 0);
+  k = get("one");
+  assert_true(k.sasl2 && !k.offer_is_sasl2);
+  assert_int_equal(k.detours, 0);
+  assert_false(get("two").sasl2);
+  xm_known_clear();
+  assert_false(get("one").sasl2);
+}
+
 /* Each thread's own server: nobody else may be seen to write it. */
 static void *work(void *arg) {
   const char *key = arg;
@@ -183,6 +217,8 @@ int main(void) {
       cmocka_unit_test_setup(what_is_too_long_is_not_known, anew),
       cmocka_unit_test_setup(who_objects_is_met_only_by_a_login, anew),
       cmocka_unit_test_setup(who_was_not_met_for_longest_is_forgotten, anew),
+      cmocka_unit_test_setup(an_offer_has_its_profile, anew),
+      cmocka_unit_test_setup(who_has_had_sasl2_has_had_it, anew),
       cmocka_unit_test_setup(threads_do_not_see_half_of_anything, anew),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -150,7 +150,7 @@ static void test_refusals_say_why(void **unused) {
 /* The truth table. */
 
 typedef struct situation {
-  bool tls, bound, refused;
+  bool tls, bound, refused, strict;
   int allows;       /* see allowed */
   unsigned usable;  /* types of ours, as bits */
   int plus;         /* -PLUS mechanisms: none, a foreign one, one of ours */
@@ -205,6 +205,8 @@ static const char *rule(const situation *s) {
   bool guess = !announced && s->bare && !s->bound;
   int type = common_type(s);
   if (!s->bare && !ours) return s->plain && s->tls ? "PLAIN" : "invalid-mechanism";
+  /* XEP-0440 rule 3, which SASL2 makes a must: a -PLUS, and no list to choose its type from. */
+  if (s->strict && ours && !announced) return "no-channel-binding";
   /* We have no channel binding: there is no TLS, or the program wants none. The only truthful n. */
   if (!s->tls || s->allows == ALLOWS_NO_PLUS) return "n";
   /* RFC 5802: who can and is offered it MUST. A type that wasn't listed may be refused once, if there is a way without. */
@@ -271,6 +273,7 @@ static void outcome(const situation *s, char to[64]) {
   policy.tls = policy.verified = s->tls;
   policy.bound = s->bound;
   policy.refused = s->refused;
+  policy.strict = s->strict;
   if (!s->tls) policy.channel = NULL;
   offer_situation(&offer, s);
   if (xm_mech_choose(&offer, &policy, &choice, &e) < 0) {
@@ -291,10 +294,10 @@ static void outcome(const situation *s, char to[64]) {
 }
 
 static void test_truth_table(void **unused) {
-  const int rows = 2 * 2 * 2 * 2 * 2 * 8 * ALLOWANCES * PLUSES * LISTS;
+  const int rows = 2 * 2 * 2 * 2 * 2 * 2 * 8 * ALLOWANCES * PLUSES * LISTS;
   int row;
   (void)unused;
-  assert_int_equal(rows, 23040);
+  assert_int_equal(rows, 46080);
   for (row = 0; row < rows; row++) {
     situation s = {.tls = row & 1,
                    .bare = row >> 1 & 1,
@@ -302,14 +305,15 @@ static void test_truth_table(void **unused) {
                    .bound = row >> 3 & 1,
                    .refused = row >> 4 & 1,
                    .usable = row >> 5 & 7,
-                   .allows = (row >> 8) % ALLOWANCES,
-                   .plus = (row >> 8) / ALLOWANCES % PLUSES,
-                   .list = (row >> 8) / ALLOWANCES / PLUSES};
+                   .strict = row >> 8 & 1,
+                   .allows = (row >> 9) % ALLOWANCES,
+                   .plus = (row >> 9) / ALLOWANCES % PLUSES,
+                   .list = (row >> 9) / ALLOWANCES / PLUSES};
     char got[64];
     outcome(&s, got);
     if (strcmp(got, rule(&s)) != 0)
-      fail_msg("tls %d, bound %d, refused %d, allows %d, bare %d, plain %d, usable %u, plus %d, list %d: %s, not %s", s.tls,
-               s.bound, s.refused, s.allows, s.bare, s.plain, s.usable, s.plus, s.list, got, rule(&s));
+      fail_msg("tls %d, bound %d, refused %d, strict %d, allows %d, bare %d, plain %d, usable %u, plus %d, list %d: %s, not %s",
+               s.tls, s.bound, s.refused, s.strict, s.allows, s.bare, s.plain, s.usable, s.plus, s.list, got, rule(&s));
   }
 }
 
@@ -535,6 +539,143 @@ static void test_offers_that_just_fit(void **unused) {
   }
 }
 
+/* Tokens (XEP-0484). */
+
+static const char *const token_names[] = {"HT-SHA-256-EXPR", "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP", "HT-SHA-256-NONE"};
+
+static unsigned token_bit(int i) {
+  return xm_mech_token_bit(token_names[i], strlen(token_names[i]));
+}
+
+static void test_names_of_mechanisms_for_tokens(void **unused) {
+  static const char *const others[] = {"", "HT-SHA-256", "HT-SHA-256-EXP", "HT-SHA-256-EXPR ", "HT-SHA-256-EXPR2",
+                                       "ht-sha-256-expr", "HT-SHA-512-EXPR", "HT2-SHA-256-EXPR", "SCRAM-SHA-1",
+                                       "SCRAM-SHA-1-PLUS", "PLAIN", "EXTERNAL", "ANONYMOUS"};
+  unsigned sum = 0;
+  size_t i;
+  (void)unused;
+  for (i = 0; i < 4; i++) {
+    assert_true(token_bit((int)i) && !(token_bit((int)i) & (sum | ALL)));
+    assert_int_equal(token_bit((int)i) & 0xff00 & ~0x1ffu, token_bit((int)i)); /* inside keeps them as they are */
+    sum |= token_bit((int)i);
+  }
+  for (i = 0; i < sizeof others / sizeof *others; i++)
+    if (xm_mech_token_bit(others[i], strlen(others[i]))) fail_msg("%s", others[i]);
+}
+
+/* The first of EXPR, UNIQ, ENDP, NONE that is listed, allowed and can be bound, over verified TLS, of who has a name. Every
+ * combination. */
+static void test_every_token(void **unused) {
+  unsigned listed, allows, usable, means;
+  (void)unused;
+  for (listed = 0; listed < 16; listed++)
+    for (allows = 0; allows < 16; allows++)
+      for (usable = 0; usable < 8; usable++)
+        for (means = 0; means < 8; means++) {
+          xm_mech_channel channel = {.version = 0x0303};
+          xm_mech_policy policy = policy_of(ALL, &channel);
+          unsigned bits = 0, fine = means == 7 ? listed & allows & (usable | 8) : 0;
+          int i, first = 0;
+          const xm_mech *got;
+          policy.tls = means & 1;
+          policy.verified = means & 2;
+          policy.username = means & 4;
+          policy.password = false; /* which a token doesn't need */
+          if (!policy.tls) policy.channel = NULL;
+          for (i = 0; i < 4; i++) {
+            if (i < 3) channel.bindings[i].n = usable >> i & 1 ? 32 : 0;
+            if (listed >> i & 1) bits |= token_bit(i);
+            if (allows >> i & 1) policy.allowed |= token_bit(i);
+          }
+          got = xm_mech_for_token(bits, &policy);
+          while (first < 4 && !(fine >> first & 1)) first++;
+          if (first == 4) assert_null(got);
+          else assert_string_equal(got ? got->name : "none", token_names[first]);
+          for (i = 0; i < 4; i++) {
+            xm_mech_choice choice = {.guessed = true, .need_hash = true};
+            assert_int_equal(xm_mech_choose_token(token_names[i], bits, &policy, &choice), fine >> i & 1);
+            if (!(fine >> i & 1)) continue;
+            assert_string_equal(choice.mech->name, token_names[i]);
+            assert_int_equal(choice.mech->kind, XM_MECH_TOKEN);
+            assert_int_equal(choice.flag, i < 3 ? 'p' : 'n');
+            if (i < 3) assert_int_equal(choice.binding, i);
+            assert_false(choice.guessed || choice.need_hash);
+          }
+        }
+}
+
+/* Nobody chooses one as if it were for passwords, and none is allowed but by who names no mechanisms, or it. */
+static void test_tokens_are_no_passwords(void **unused) {
+  const xm_mech_channel channel = {.version = 0x0304, .bindings = {{32, ""}, {32, ""}, {32, ""}}};
+  const char *unknown;
+  size_t n, i;
+  (void)unused;
+  for (i = 0; i < 4; i++) {
+    xm_mech_policy policy = policy_of(~0u, &channel);
+    xm_mech_offer offer = {0};
+    xm_mech_choice choice;
+    xm_mech_offer_add(&offer, token_names[i], strlen(token_names[i]));
+    assert_int_equal(xm_mech_choose(&offer, &policy, &choice, NULL), XM_EFAIL);
+    assert_false(xm_mech_choose_token("SCRAM-SHA-1", ~0u, &policy, &choice));
+    assert_false(xm_mech_choose_token("", ~0u, &policy, &choice));
+    assert_int_equal(xm_mech_allowed(token_names[i], &unknown, &n), token_bit((int)i));
+    assert_null(unknown);
+    assert_int_equal(!!(xm_mech_allowed(NULL, &unknown, &n) & token_bit((int)i)), i < 2); /* the others say the same each time */
+    assert_false(xm_mech_allowed("PLAIN", &unknown, &n) & token_bit((int)i));
+  }
+  {
+    xm_mech_policy policy = policy_of(ANONYMOUS | token_bit(0), &channel); /* the one for who has no name, and a token's */
+    xm_mech_offer offer = {0};
+    xm_mech_choice choice;
+    offer_bits(&offer, ALL, false);
+    assert_int_equal(xm_mech_choose(&offer, &policy, &choice, NULL), XM_OK);
+    assert_string_equal(choice.mech->name, "ANONYMOUS");
+  }
+}
+
+static void test_what_is_stronger(void **unused) {
+  static const struct {
+    const char *a;
+    char flag;
+    const char *b;
+    char other;
+    bool stronger;
+  } rows[] = {
+      {"SCRAM-SHA-1", 'y', "PLAIN", 'n', true},
+      {"PLAIN", 'n', "SCRAM-SHA-1", 'y', false},
+      {"PLAIN", 'n', "PLAIN", 'n', false},
+      {"SCRAM-SHA-512", 'y', "SCRAM-SHA-1", 'y', false}, /* only in kind */
+      {"SCRAM-SHA-1", 'y', "SCRAM-SHA-512", 'y', false},
+      {"SCRAM-SHA-1-PLUS", 'p', "SCRAM-SHA-512", 'y', true},
+      {"SCRAM-SHA-512", 'y', "SCRAM-SHA-1-PLUS", 'p', false},
+      {"SCRAM-SHA-512-PLUS", 'p', "SCRAM-SHA-1-PLUS", 'p', false},
+      {"SCRAM-SHA-1-PLUS", 'p', "PLAIN", 'n', true},
+      {"EXTERNAL", 'n', "SCRAM-SHA-1-PLUS", 'p', true},
+      {"SCRAM-SHA-1-PLUS", 'p', "EXTERNAL", 'n', false},
+      {"EXTERNAL", 'n', "EXTERNAL", 'n', false},
+      {"PLAIN", 'n', "ANONYMOUS", 'n', true},
+  };
+  size_t i;
+  (void)unused;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    const xm_mech_channel channel = {.version = 0x0304, .bindings = {{32, ""}}};
+    const char *const both[] = {rows[i].a, rows[i].b};
+    const char flags[] = {rows[i].flag, rows[i].other};
+    xm_mech_choice choices[2];
+    int k;
+    for (k = 0; k < 2; k++) {
+      xm_mech_policy policy = policy_of(ALL, &channel);
+      xm_mech_offer offer = {0};
+      policy.certificate = true;
+      policy.username = strcmp(both[k], "ANONYMOUS") != 0;
+      xm_mech_offer_add(&offer, both[k], strlen(both[k]));
+      assert_int_equal(xm_mech_choose(&offer, &policy, &choices[k], NULL), XM_OK);
+      assert_int_equal(choices[k].flag, flags[k]);
+    }
+    if (xm_mech_is_stronger(&choices[0], &choices[1]) != rows[i].stronger) fail_msg("%s, %s", rows[i].a, rows[i].b);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_choice),     cmocka_unit_test(test_means),
@@ -543,6 +684,9 @@ int main(void) {
       cmocka_unit_test(test_text_of_an_offer), cmocka_unit_test(test_texts_read_back),
       cmocka_unit_test(test_long_offers),      cmocka_unit_test(test_allow_lists),
       cmocka_unit_test(test_strange_offers),   cmocka_unit_test(test_offers_that_just_fit),
+      cmocka_unit_test(test_names_of_mechanisms_for_tokens),
+      cmocka_unit_test(test_every_token),      cmocka_unit_test(test_tokens_are_no_passwords),
+      cmocka_unit_test(test_what_is_stronger),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

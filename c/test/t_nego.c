@@ -1,18 +1,5 @@
-/* nego: plays. The server's lines are parsed and handed to it as conn does, ours are compared with what it writes:
- *
- *   S: bytes                  from the server; $H is a stream header, $F and /$F are <stream:features> and its end, $ID
- *                             the last id we sent
- *   C: pattern                all that we have said since; '*' stands for anything (an id), $H for our header
- *   TLS, UNVERIFIED, RESTART  what it must ask for; then it is done
- *   READY jid                 it must be that session
- *   RESUMED h                 it must be the old session, of which the server has handled h
- *   ANEW, LOST [h]            what became of the old session, when another is bound
- *   FAIL layer condition [retry]
- *   WENT, AHEAD, OBJECTED N   what was said ahead so far, what of that isn't answered, what may be to blame (32: an offer that
- *                             has changed):
- * XM_NEGO_AHEAD_*
- *
- * What becomes of each SASL mechanism is t_sasl_matrix's. */
+/* nego: plays (play.h) of the login step by step. What becomes of each SASL mechanism is t_sasl_matrix's, what rides inside of
+ * SASL2's login t_nego2's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -25,225 +12,7 @@
 #include <cmocka.h>
 #include <fnmatch.h>
 
-#include "ns.h"
-#include "xml.h"
-
-#include "failing.h"
-
-#include "../core/b64.c"
-#include "../core/buf.c"
-#include "../core/login.c"
-#include "../core/nego.c"
-#include "../core/out.c"
-
-#include "failing_off.h"
-
-#include "events.h"
-
-#define SASL "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'"
-#define OFFER "S: $H$F<mechanisms " SASL "><mechanism>PLAIN</mechanism></mechanisms>/$F\n"
-#define AUTH "C: <auth " SASL " mechanism='PLAIN'>AGFsaWNlAHNlY3JldA==</auth>\n"
-#define LOGIN OFFER "C: $H*</auth>\nS: <success " SASL "/>\nRESTART\n"
-#define BIND "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'"
-#define BOUND(jid) "S: <iq type='result' id='$ID'>" BIND "><jid>" jid "</jid></bind></iq>\n"
-#define TO_BIND LOGIN "S: $H$F" BIND "/>/$F\nC: $H<iq type='set' id='*'>*</iq>\n"
-#define SM "<sm xmlns='urn:xmpp:sm:3'/>"
-#define RESUME "C: $H<resume xmlns='urn:xmpp:sm:3' h='7' previd='id-1'/>\n"
-#define TO_RESUME LOGIN "S: $H$F" SM BIND "/>/$F\n" RESUME
-#define BINDS "C: <iq type='set' id='*'>" BIND "><resource>lua</resource></bind></iq>\n"
-#define REBOUND BINDS BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua\n"
-#define STARTTLS "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'"
-
-static const char header[] =
-    "<?xml version='1.0'?><stream:stream xmlns:stream='" XM_NS_STREAM "' xmlns='jabber:client' ";
-
-/* What may be said ahead in all plays, and by which offer. */
-static struct ahead {
-  unsigned may;
-  const char *offer;
-} ahead;
-
-struct play {
-  const char *line;
-  xm_nego *nego;
-  xm_xml *xml;
-  xm_buf out;
-  char id[64];
-  int verdict; /* of the server's last line */
-  xm_err e;
-};
-
-static const char *const layers[] = {"",     "dns",    "tcp",     "tls",    "stream", "sasl",
-                                     "bind", "stanza", "timeout", "closed", "limit"};
-
-static xm_jid jid_of(const char *s) {
-  const char *reason;
-  xm_jid j;
-  assert_int_equal(xm_jid_parse(&j, s, strlen(s), &reason), XM_OK);
-  return j;
-}
-
-/* Appends the line with its $words replaced. */
-static void expand(const struct play *p, const char *s, size_t n, const char *our_header, xm_buf *to) {
-  const struct {
-    const char *word, *text;
-  } words[] = {{"$H", our_header}, {"/$F", "</stream:features>"}, {"$F", "<stream:features>"}, {"$ID", p->id}};
-  size_t i = 0, k;
-  while (i < n) {
-    for (k = 0; k < 4 && strncmp(s + i, words[k].word, strlen(words[k].word)) != 0;) k++;
-    xm_buf_put(to, k < 4 ? words[k].text : s + i, k < 4 ? strlen(words[k].text) : 1);
-    i += k < 4 ? strlen(words[k].word) : 1;
-  }
-  xm_buf_putc(to, '\0');
-}
-
-/* Hands over what the server says, event by event; stops where it wants another stream, or none. */
-static void server_says(struct play *p, const char *s) {
-  size_t n = strlen(s), room;
-  int event;
-  char *to = xm_xml_space(p->xml, &room);
-  assert_true(n <= room);
-  memcpy(to, s, n);
-  xm_xml_fill(p->xml, n);
-  p->verdict = XM_NEGO_WAIT;
-  while ((p->verdict == XM_NEGO_WAIT || p->verdict == XM_NEGO_READY) &&
-         (event = xm_xml_next(p->xml, &p->e)) != XM_XML_MORE) {
-    const xm_tape *t = xm_xml_tape(p->xml);
-    if (event < 0) fail_msg("%s: %s", p->line, p->e.text);
-    p->verdict =
-        event == XM_XML_OPEN ? xm_nego_opened(p->nego, t, &p->out, &p->e) : xm_nego_read(p->nego, t, &p->out, &p->e);
-  }
-}
-
-static void we_said(struct play *p, const char *pattern) {
-  const char *id;
-  xm_buf_putc(&p->out, '\0');
-  id = strstr(xm_buf_at(&p->out), "<iq type='set' id='");
-  if (id) snprintf(p->id, sizeof p->id, "%.*s", (int)strcspn(id + 19, "'"), id + 19);
-  if (fnmatch(pattern, xm_buf_at(&p->out), FNM_NOESCAPE) != 0)
-    fail_msg("%s\ninstead of\n%s", xm_buf_at(&p->out), pattern);
-  xm_buf_clear(&p->out);
-}
-
-static void begin(struct play *p) {
-  assert_int_equal(xm_nego_begin(p->nego, &p->out, &p->e), XM_OK);
-  assert_true(xm_nego_go_ahead(p->nego, &p->out, &p->e) >= 0);
-}
-
-/* A new stream after TLS or SASL, as conn begins it. */
-static void begin_anew(struct play *p, int verdict) {
-  assert_int_equal(p->verdict, verdict);
-  assert_int_equal(xm_buf_len(&p->out), 0);
-  assert_int_equal(xm_xml_restart(p->xml), XM_OK);
-  begin(p);
-}
-
-static void we_fail(struct play *p, const char *how) {
-  char got[128];
-  snprintf(got, sizeof got, "%s %s%s", layers[p->e.layer], p->e.condition, p->e.retry ? " retry" : "");
-  assert_int_equal(p->verdict, XM_EFAIL);
-  if (strcmp(got, how) != 0) fail_msg("%s (%s) instead of %s", got, p->e.text, how);
-  assert_int_equal(xm_buf_len(&p->out), 0);
-  assert_true(strlen(p->e.text) > 15);
-  assert_null(strpbrk(p->e.text, "\n\r\t"));
-}
-
-/* What became of the session that was to be resumed; `h`: "" where the server hasn't said it. */
-static void outcome_is(struct play *p, const char *word, const char *h) {
-  static const char *const names[] = {"ANEW", "RESUMED", "LOST", "LOST"};
-  char said[16] = "";
-  uint32_t n;
-  xm_nego_outcome outcome = xm_nego_outcome_of(p->nego, &n);
-  if (outcome == XM_NEGO_RESUMED || outcome == XM_NEGO_LOST_AT) snprintf(said, sizeof said, "%u", (unsigned)n);
-  assert_string_equal(names[outcome], word);
-  assert_string_equal(said, h);
-  if (outcome != XM_NEGO_RESUMED) return;
-  assert_int_equal(p->verdict, XM_NEGO_READY);
-  assert_int_equal(xm_nego_at(p->nego), XM_NEGO_DONE);
-  assert_int_equal(xm_buf_len(&p->out), 0);
-  assert_int_equal(xm_jid_len(xm_nego_jid(p->nego)), 0); /* nothing was bound */
-}
-
-static void offers_are(struct play *p, const char *wanted) {
-  xm_buf offers = xm_nego_take_offers(p->nego);
-  size_t i, n = xm_buf_len(&offers);
-  char *s = xm_buf_at(&offers);
-  for (i = 0; i + 1 < n; i++)
-    if (!s[i]) s[i] = ' ';
-  if (strcmp(n ? s : "", wanted) != 0) fail_msg("%s\ninstead of\n%s", n ? s : "", wanted);
-  xm_buf_free(&offers);
-  offers = xm_nego_take_offers(p->nego);
-  assert_int_equal(xm_buf_len(&offers), 0);
-}
-
-static void line(struct play *p, const char *s, size_t n, const char *our_header) {
-  static const char theirs[] = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='" XM_NS_STREAM
-                               "' id='s' from='xmpp.example' version='1.0'>";
-  char word[32] = "", *space;
-  xm_buf text = XM_BUF_INIT;
-  snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), s);
-  space = strchr(word, ' ');
-  if (space) *space = '\0';
-  p->line = s;
-  n -= space ? strlen(word) + 1 : n;
-  expand(p, space ? s + strlen(word) + 1 : "", n, strcmp(word, "S:") == 0 ? theirs : our_header, &text);
-  if (strcmp(word, "S:") == 0) {
-    server_says(p, xm_buf_at(&text));
-  } else if (strcmp(word, "C:") == 0) {
-    we_said(p, xm_buf_at(&text));
-  } else if (strcmp(word, "TLS") == 0 || strcmp(word, "UNVERIFIED") == 0) {
-    xm_nego_secured(p->nego, *word == 'T');
-    begin_anew(p, XM_NEGO_STARTTLS);
-  } else if (strcmp(word, "RESTART") == 0) {
-    begin_anew(p, XM_NEGO_RESTART);
-  } else if (strcmp(word, "READY") == 0) {
-    assert_int_equal(p->verdict, XM_NEGO_READY);
-    assert_int_equal(xm_nego_at(p->nego), XM_NEGO_DONE);
-    assert_string_equal(xm_nego_jid(p->nego)->str, xm_buf_at(&text));
-    assert_int_equal(xm_jid_len(xm_nego_jid(p->nego)), strlen(xm_buf_at(&text)));
-  } else if (strcmp(word, "RESUMED") == 0 || strcmp(word, "LOST") == 0 || strcmp(word, "ANEW") == 0) {
-    outcome_is(p, word, xm_buf_at(&text));
-  } else if (strcmp(word, "WENT") == 0) {
-    assert_int_equal(xm_nego_went_ahead(p->nego), atoi(xm_buf_at(&text)));
-  } else if (strcmp(word, "AHEAD") == 0) {
-    assert_int_equal(xm_nego_is_ahead(p->nego), atoi(xm_buf_at(&text)));
-  } else if (strcmp(word, "OFFERS") == 0) {
-    offers_are(p, xm_buf_at(&text));
-  } else if (strcmp(word, "OBJECTED") == 0) {
-    assert_int_equal(xm_nego_objected(p->nego), atoi(xm_buf_at(&text)));
-  } else {
-    assert_string_equal(word, "FAIL");
-    we_fail(p, xm_buf_at(&text));
-  }
-  xm_buf_free(&text);
-}
-
-/* `tls`: the channel has been direct TLS from the start, with the right certificate. */
-static void play_as(const xm_nego_options *o, bool tls, const char *password, const char *script) {
-  const xm_bounds limits = {65536, 65536, 128, 256, 50000, 1024};
-  char ours[512];
-  struct play p = {.xml = xm_xml_new(o->component ? XM_NS_COMPONENT : XM_NS_CLIENT, &limits),
-                   .nego = xm_nego_new(o, password, password ? strlen(password) : 0)};
-  if (tls) xm_nego_secured(p.nego, true);
-  snprintf(ours, sizeof ours, "%sto='xmpp.example'*version='1.0' xml:lang='en'>", header);
-  assert_int_equal(xm_nego_set_ahead(p.nego, ahead.may, ahead.offer, ahead.offer ? strlen(ahead.offer) : 0, XM_LOGIN_SASL, 0), XM_OK);
-  begin(&p);
-  for (; *script; script += *script == '\n') {
-    size_t n = strcspn(script, "\n");
-    if (n) line(&p, script, n, ours);
-    script += n;
-  }
-  assert_true(strlen(xm_nego_waits_for(p.nego)) > 0);
-  xm_nego_free(p.nego);
-  xm_xml_free(p.xml);
-  xm_buf_free(&p.out);
-}
-
-static void play(bool tls, const char *script) {
-  const xm_jid jid = jid_of("alice@xmpp.example/lua");
-  const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true};
-  play_as(&o, tls, "secret", script);
-}
+#include "play.h"
 
 static void a_login_from_the_header_to_the_session(void **state) {
   (void)state;
@@ -729,7 +498,7 @@ static void nothing_comes_before_the_answer(void **state) {
   "<stream:error><" condition " xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\n"
 
 static void ahead_of(unsigned may, const char *offer) {
-  ahead = (struct ahead){may, offer};
+  ahead = (struct ahead){.may = may, .offer = offer};
 }
 
 static void not_ahead(void) {
@@ -899,67 +668,35 @@ static void what_can_be_said_ahead_next_time_is_told(void **state) {
   xm_nego_free(n);
 }
 
-/* The whole of it once more, up to `steps`; false: something has failed, cleanly. */
-static bool short_login(xm_nego *n, const char *mechanism, int steps, xm_xml *x, xm_buf *out, xm_err *e) {
-  char features[200];
-  const char *const says[] = {"<stream:stream xmlns='jabber:client' xmlns:stream='" XM_NS_STREAM "' version='1.0'>",
-                              features, "<success " SASL "/>", "<stream:features>" SM BIND "/></stream:features>",
-                              "<failed xmlns='urn:xmpp:sm:3'/>"};
-  static const int order[] = {0, 1, 2, 0, 3, 4};
-  int i, rc = XM_NEGO_WAIT;
-  snprintf(features, sizeof features,
-           "<stream:features><mechanisms " SASL
-           "><mechanism>%s</mechanism></mechanisms>"
-           "</stream:features>",
-           mechanism);
-  xm_nego_secured(n, true);
-  if (ahead.may && xm_nego_set_ahead(n, ahead.may, mechanism, strlen(mechanism), XM_LOGIN_SASL, 0) < 0) return xm_err_nomem(e), false;
-  for (i = 0; i < steps && rc >= 0; i++) {
-    struct log got = {0};
-    if (order[i] == 0 && (xm_xml_restart(x) < 0 || xm_nego_begin(n, out, e) < 0)) return false;
-    if (order[i] == 0 && xm_nego_go_ahead(n, out, e) < 0) return false;
-    heap.armed = false;
-    feed(x, &got, says[order[i]], strlen(says[order[i]]), true);
-    log_free(&got);
-    heap.armed = true;
-    rc = order[i] == 0 ? xm_nego_opened(n, xm_xml_tape(x), out, e) : xm_nego_read(n, xm_xml_tape(x), out, e);
-  }
-  return rc >= 0;
-}
+static const char plain_features[] =
+    "<stream:features><mechanisms " SASL "><mechanism>PLAIN</mechanism></mechanisms></stream:features>";
+static const char scram_features[] =
+    "<stream:features><mechanisms " SASL "><mechanism>SCRAM-SHA-1</mechanism></mechanisms></stream:features>";
 
-static void run_out_of_memory(const char *mechanism, int steps, unsigned went) {
+static void run_out_of_memory(const char *offer, const char *const says[], unsigned went) {
   const xm_jid jid = jid_of("alice@xmpp.example/lua");
   const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true, .previd = "id-1"};
-  const xm_bounds limits = {65536, 65536, 128, 256, 50000, 1024};
-  long n = 0, before = heap.live;
-  bool failed;
+  long n = 0;
+  struct attempt a;
   do {
-    xm_xml *x = xm_xml_new(XM_NS_CLIENT, &limits);
-    xm_buf out = XM_BUF_INIT;
-    xm_err e = {0};
-    xm_nego *nego;
-    bool fine = false;
-    heap_fails(n++, true);
-    nego = xm_nego_new(&o, "secret", 6);
-    if (nego) fine = short_login(nego, mechanism, steps, x, &out, &e);
-    failed = heap_is_well();
-    assert_int_equal(fine, !failed);
-    if (nego && failed) assert_string_equal(e.condition, "ENOMEM");
-    if (fine) assert_int_equal(xm_nego_went_ahead(nego), went);
-    xm_nego_free(nego);
-    xm_xml_free(x);
-    xm_buf_free(&out);
-    assert_int_equal(heap.live, before);
-  } while (failed);
+    attempt(&a, &o, n++, true, offer, says);
+    assert_int_equal(a.fine, !a.failed);
+    if (a.nego && a.failed) assert_string_equal(a.e.condition, "ENOMEM");
+    if (a.fine) assert_int_equal(xm_nego_went_ahead(a.nego), went);
+    attempt_end(&a);
+  } while (a.failed);
   assert_true(n > 6);
 }
 
 static void memory_that_runs_out_is_told(void **state) {
+  const char *const whole[] = {a_header, plain_features, "<success " SASL "/>",
+                               a_header, "<stream:features>" SM BIND "/></stream:features>", "<failed xmlns='urn:xmpp:sm:3'/>", NULL};
+  const char *const begun[] = {a_header, scram_features, NULL};
   (void)state;
-  run_out_of_memory("PLAIN", 6, 0);
+  run_out_of_memory("PLAIN", whole, 0);
   ahead_of(XM_NEGO_AHEAD_ALL, NULL);
-  run_out_of_memory("PLAIN", 6, XM_NEGO_AHEAD_SESSION);
-  run_out_of_memory("SCRAM-SHA-1", 2, XM_NEGO_AHEAD_AUTH);
+  run_out_of_memory("PLAIN", whole, XM_NEGO_AHEAD_SESSION);
+  run_out_of_memory("SCRAM-SHA-1", begun, XM_NEGO_AHEAD_AUTH);
   not_ahead();
 }
 

@@ -1,6 +1,7 @@
 /* The SASL matrix: what a server may say, over which channel, to whom; what is said to it, and nothing else; and how it
  * ends. From nego's door: elements in, elements out, with nego, login, mech, sasl and scram behind it. The rows are in
- * sasl_rows.h. Some rooms are compiled into this file, so that their malloc can be made to fail. */
+ * sasl_rows.h (RFC 6120's profile) and sasl2_rows.h (SASL2, and tokens). Some rooms are compiled into this file, so that their
+ * malloc can be made to fail. */
 #include <fnmatch.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,6 +23,7 @@
 #include "../core/nego.c"
 #include "failing_off.h"
 /* below those whose malloc does not */
+#include "sasl2_rows.h"
 #include "sasl_rows.h"
 #include "xml.h"
 
@@ -48,24 +50,38 @@ typedef struct session {
   xm_buf out;
   xm_err e;
   bool failing;    /* memory runs out some time, as `heap` has it */
-  char said[2000]; /* "auth MECHANISM bytes", "response bytes", "iq", with bars between; NUL as ~ */
+  bool sasl2;      /* the login is said in that profile */
+  char said[2000]; /* see sasl_rows.h, sasl2_rows.h */
   char mechanism[40];
   char bare[400];       /* SCRAM: client-first-bare */
   char challenge[1600]; /* server-first */
   char final[1600];     /* client-final without proof */
 } session;
 
-static void tell_channel(session *s) {
+static xm_mech_channel channel_of(const char *setup) {
   static const xm_mech_channel tls13 = {
       0x0304, {{20, "THIS IS FAKE CB DATA"}, {0, ""}, {32, "the hash of a certificate, 32 b"}}};
   static const xm_mech_channel tls12 = {
       0x0303, {{20, "THIS IS FAKE CB DATA"}, {12, "finished it"}, {32, "the hash of a certificate, 32 b"}}};
-  xm_mech_channel channel = says(s->row->setup, "tls12") ? tls12 : tls13;
+  xm_mech_channel channel = says(setup, "tls12") ? tls12 : tls13;
+  if (says(setup, "no-ems")) channel.bindings[XM_MECH_EXPORTER].n = channel.bindings[XM_MECH_UNIQUE].n = 0;
+  if (says(setup, "ed25519")) channel.bindings[XM_MECH_END_POINT].n = 0;
+  return channel;
+}
+
+static void tell_channel(session *s) {
+  const xm_mech_channel channel = channel_of(s->row->setup);
   if (says(s->row->setup, "clear")) return;
-  if (says(s->row->setup, "no-ems")) channel.bindings[XM_MECH_EXPORTER].n = channel.bindings[XM_MECH_UNIQUE].n = 0;
-  if (says(s->row->setup, "ed25519")) channel.bindings[XM_MECH_END_POINT].n = 0;
   xm_nego_secured(s->nego, !says(s->row->setup, "unverified"));
   xm_nego_set_channel(s->nego, &channel);
+}
+
+/* The token that the account has: "token-EXPR" is one for HT-SHA-256-EXPR. */
+static bool read_token(const char *setup, xm_token *token) {
+  const char *kind = strstr(setup, "token-");
+  *token = (xm_token){.n = strlen(TOKEN), .bytes = TOKEN};
+  if (kind) snprintf(token->mechanism, sizeof token->mechanism, "HT-SHA-256-%.4s", kind + strlen("token-"));
+  return kind != NULL;
 }
 
 static void start(session *s, xm_jid *jid, char allowed[200]) {
@@ -79,8 +95,14 @@ static void start(session *s, xm_jid *jid, char allowed[200]) {
                        .bound = says(setup, "once-bound"),
                        .certificate = says(setup, "certificate"),
                        .authzid = says(setup, "many-names"),
-                       .need_tls = !says(setup, "clear")};
+                       .need_tls = !says(setup, "clear"),
+                       .sasl2 = says(setup, "sasl2"),
+                       .fast = says(setup, "fast"),
+                       .invalidate = says(setup, "last-time"),
+                       .agent = says(setup, "fast") || says(setup, "token-") ? AGENT : NULL};
+  xm_token token;
   assert_int_equal(xm_jid_parse(jid, address, strlen(address), &reason), XM_OK);
+  if (read_token(setup, &token)) o.token = &token;
   if (list) o.mechanisms = strcpy(allowed, list + 1);
   if (says(setup, "odd-space"))
     password =
@@ -92,7 +114,9 @@ static void start(session *s, xm_jid *jid, char allowed[200]) {
   s->xml = xm_xml_new("jabber:client", &limits);
   assert_true(s->nego && s->xml);
   xm_nego_set_detours(s->nego, (says(setup, "was-unbound") ? XM_LOGIN_UNBOUND : 0u) |
-                                   (says(setup, "was-other") ? XM_LOGIN_OTHER_FORM : 0u));
+                                   (says(setup, "was-other") ? XM_LOGIN_OTHER_FORM : 0u) |
+                                   (says(setup, "was-without") ? XM_LOGIN_NO_TOKEN : 0u));
+  xm_nego_set_sasl2(s->nego, says(setup, "strict"), says(setup, "broken"));
   tell_channel(s);
 }
 
@@ -143,31 +167,87 @@ static void note_scram(session *s, const char *bytes, bool first) {
   }
 }
 
-/* One element of ours, as text behind what was said before. Nothing else than these three may ever be sent. */
-static void note(session *s) {
-  char xml[2000], bytes[1500] = "", *content, *end, *to = s->said + strlen(s->said);
-  const char *mechanism;
+/* What is between `from` and `to`, decoded. */
+static size_t decode_between(const char *from, const char *to, char bytes[1500]) {
+  bytes[0] = '\0';
+  return to > from ? decode(from, (size_t)(to - from), bytes) : 0;
+}
+
+/* HMAC-SHA-256 of a word and the channel's binding, by the token (XEP-0484). */
+static void prove_by_token(const session *s, const char *word, unsigned char mac[32]) {
+  const xm_mech_channel channel = channel_of(s->row->setup);
+  static const char *const types[] = {"EXPR", "UNIQ", "ENDP"};
+  unsigned char text[100];
+  size_t len = strlen(word);
+  unsigned n;
+  int i;
+  memcpy(text, word, len);
+  for (i = 0; i < 3; i++) {
+    if (!says(s->mechanism, types[i])) continue;
+    memcpy(text + len, channel.bindings[i].bytes, channel.bindings[i].n);
+    len += channel.bindings[i].n;
+  }
+  assert_non_null(HMAC(EVP_sha256(), TOKEN, strlen(TOKEN), text, len, mac, &n));
+}
+
+/* A name, NUL and a proof; the proof becomes a word. */
+static size_t name_proof(const session *s, char bytes[1500], size_t n) {
+  char *proof = memchr(bytes, '\0', n);
+  unsigned char right[32];
+  assert_non_null(proof);
+  proof++;
+  prove_by_token(s, "Initiator", right);
+  strcpy(proof, n - (size_t)(proof - bytes) == 32 && memcmp(proof, right, 32) == 0 ? "proof" : "wrong");
+  return (size_t)(proof - bytes) + 5;
+}
+
+/* The first message of a login: its name, its mechanism, its bytes, and in SASL2 what is inside besides. */
+static void note_login(session *s, const char *xml, char *to) {
+  const char *content, *end, *inside = "";
+  char bytes[1500];
   size_t n, i;
+  s->sasl2 = strncmp(xml, "<authenticate ", 14) == 0;
+  sscanf(strstr(xml, "mechanism='"), "mechanism='%39[^']", s->mechanism);
+  if (s->sasl2) {
+    assert_memory_equal(xml, "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='", 49);
+    content = strstr(xml, "'><initial-response");
+    assert_non_null(content); /* all of our mechanisms have one */
+    content += strlen("'><initial-response");
+    end = *content++ == '/' ? content : strstr(content, "</initial-response>");
+    inside = end == content ? content + 1 : end + strlen("</initial-response>");
+    assert_false(end - content == 1 && *content == '='); /* which is how the older profile says "empty" */
+  } else {
+    assert_memory_equal(xml, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='", 57);
+    content = strchr(xml, '>') + 1;
+    end = strchr(content, '<');
+    assert_true(end > content); /* "=" at least: no initial response would be something else */
+  }
+  n = decode_between(content, end, bytes);
+  note_scram(s, bytes, true);
+  if (strncmp(s->mechanism, "HT-", 3) == 0) n = name_proof(s, bytes, n);
+  for (i = 0; i < n; i++) bytes[i] = bytes[i] ? bytes[i] : '~';
+  bytes[n] = '\0';
+  to += sprintf(to, "%s %s %s", s->sasl2 ? "authenticate" : "auth", s->mechanism, bytes);
+  i = strlen(inside);
+  if (i > strlen("</authenticate>")) sprintf(to, " %.*s", (int)(i - strlen("</authenticate>")), inside);
+}
+
+/* One element of ours, as text behind what was said before. Nothing else than these may ever be sent. */
+static void note(session *s) {
+  char xml[2000], bytes[1500], *content, *to = s->said + strlen(s->said);
+  const char *response = s->sasl2 ? "<response xmlns='urn:xmpp:sasl:2'" : "<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
   snprintf(xml, sizeof xml, "%.*s", (int)xm_buf_len(&s->out), xm_buf_at(&s->out));
   xm_buf_clear(&s->out);
   to += sprintf(to, "%s", *s->said ? " | " : "");
   if (strncmp(xml, "<iq ", 4) == 0) {
     strcpy(to, "iq");
-    return;
-  }
-  content = strchr(xml, '>') + 1;
-  end = strchr(content, '<');
-  n = end ? decode(content, (size_t)(end - content), bytes) : 0;
-  mechanism = strstr(xml, "mechanism='");
-  if (mechanism) assert_true(end && end > content); /* "=" at least: no initial response would be something else */
-  if (mechanism) sscanf(mechanism, "mechanism='%39[^']", s->mechanism);
-  note_scram(s, bytes, mechanism != NULL);
-  for (i = 0; i < n; i++) bytes[i] = bytes[i] ? bytes[i] : '~';
-  if (mechanism) {
-    assert_memory_equal(xml, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='", 57);
-    sprintf(to, "auth %s %s", s->mechanism, bytes);
+  } else if (strncmp(xml, "<auth", 5) == 0) {
+    note_login(s, xml, to);
   } else {
-    assert_memory_equal(xml, "<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'", 50);
+    assert_memory_equal(xml, response, strlen(response));
+    content = strchr(xml, '>') + 1;
+    decode_between(content, strchr(content, '<'), bytes);
+    note_scram(s, bytes, false);
     sprintf(to, "response %s", bytes);
   }
 }
@@ -194,16 +274,28 @@ static void sign(const session *s, char v[120]) {
   EVP_EncodeBlock((unsigned char *)v + 2, signature, (int)n);
 }
 
-/* <name>, with the text in base64. */
-static void wrap(const char *name, const char *text, char *xml) {
-  char *to = xml + sprintf(xml, "<%s xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>", name);
-  to += EVP_EncodeBlock((unsigned char *)to, (const unsigned char *)text, (int)strlen(text));
+/* A message of the server's, in the profile of the login, with these bytes in base64. */
+static void wrap_bytes(const session *s, const char *name, const void *bytes, size_t n, char *xml) {
+  bool success = strcmp(name, "success") == 0;
+  char *to = xml + sprintf(xml, "<%s %s>%s", name, s->sasl2 ? NS2 : NS, s->sasl2 && success ? "<additional-data>" : "");
+  to += EVP_EncodeBlock((unsigned char *)to, bytes, (int)n);
+  if (s->sasl2 && success) to += sprintf(to, "</additional-data>" WHO);
   sprintf(to, "</%s>", name);
+}
+
+static void wrap(const session *s, const char *name, const char *text, char *xml) {
+  wrap_bytes(s, name, text, strlen(text), xml);
+}
+
+static void answer_token(const session *s, const char *word, size_t n, char *xml) {
+  unsigned char mac[32];
+  prove_by_token(s, word, mac);
+  wrap_bytes(s, "success", mac, n, xml);
 }
 
 static char *put_names(char *to, const char *list, const char *end, const char *form) {
   while (list < end) {
-    size_t n = strcspn(list, " |");
+    size_t n = strcspn(list, " /|;");
     char name[100];
     snprintf(name, sizeof name, "%.*s", (int)n, list);
     to += sprintf(to, form, name);
@@ -212,30 +304,68 @@ static char *put_names(char *to, const char *list, const char *end, const char *
   return to;
 }
 
-static void features(const char *line, char *to) {
-  const char *end = line + strcspn(line, "|");
-  to += sprintf(to, "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>");
-  to = put_names(to, line, end, "<mechanism>%s</mechanism>");
-  to += sprintf(to, "</mechanisms>");
-  if (*end) {
+/* The end of a part of a line, and where the next one begins that is marked with `mark`; NULL: there is none. */
+static const char *end_of_part(const char *at) {
+  return at + strcspn(at, "/|;");
+}
+
+static const char *part(const char *line, char mark) {
+  const char *at = strchr(line, mark);
+  return at ? at + 1 : NULL;
+}
+
+static char *put_mechanisms(char *to, const char *list) {
+  to += sprintf(to, "<mechanisms " NS ">");
+  to = put_names(to, list, end_of_part(list), "<mechanism>%s</mechanism>");
+  return to + sprintf(to, "</mechanisms>");
+}
+
+static char *put_authentication(char *to, const char *list, const char *tokens) {
+  to += sprintf(to, "<authentication " NS2 ">");
+  to = put_names(to, list, end_of_part(list), "<mechanism>%s</mechanism>");
+  if (tokens) {
+    to += sprintf(to, "<inline><fast xmlns='urn:xmpp:fast:0'>");
+    to = put_names(to, tokens, end_of_part(tokens), "<mechanism>%s</mechanism>");
+    to += sprintf(to, "</fast></inline>");
+  }
+  return to + sprintf(to, "</authentication>");
+}
+
+static void features(const char *line, bool sasl2, char *to) {
+  const char *older = sasl2 ? part(line, '/') : line, *types = part(line, '|');
+  to += sprintf(to, "<stream:features>");
+  if (sasl2) to = put_authentication(to, line, part(line, ';'));
+  if (older) to = put_mechanisms(to, older);
+  if (types) {
     to += sprintf(to, "<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'>");
-    to = put_names(to, end + 1, end + strlen(end), "<channel-binding type='%s'/>");
+    to = put_names(to, types, end_of_part(types), "<channel-binding type='%s'/>");
     to += sprintf(to, "</sasl-channel-binding>");
   }
   strcpy(to, "</stream:features>");
 }
 
-/* A line of a script as XML: see sasl_rows.h. */
+/* SASL2's <continue/>: the mechanism is done with, and more is wanted. */
+static void put_continue(const char *v, char *xml) {
+  char *to = xml + sprintf(xml, "<continue " NS2 "><additional-data>");
+  to += EVP_EncodeBlock((unsigned char *)to, (const unsigned char *)v, (int)strlen(v));
+  strcpy(to, "</additional-data><tasks><task>X-TOTP</task></tasks></continue>");
+}
+
+/* A line of a script as XML: see sasl_rows.h and sasl2_rows.h. */
 static void line_to_xml(session *s, const char *line, char *xml) {
   char v[120];
   if (*line == 'C') snprintf(s->challenge, sizeof s->challenge, "%s", line + 1);
   switch (*line) {
-    case 'F': features(line + 1, xml); break;
-    case 'C': wrap("challenge", line + 1, xml); break;
-    case 'S': wrap("success", line + 1, xml); break;
-    case 'V': sign(s, v), wrap("success", v, xml); break;
-    case 'W': sign(s, v), wrap("challenge", v, xml); break;
-    case 'E': sprintf(xml, "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><%s/></failure>", line + 1); break;
+    case 'F': features(line + 1, false, xml); break;
+    case 'A': features(line + 1, true, xml); break;
+    case 'C': wrap(s, "challenge", line + 1, xml); break;
+    case 'S': wrap(s, "success", line + 1, xml); break;
+    case 'V': sign(s, v), wrap(s, "success", v, xml); break;
+    case 'W': sign(s, v), wrap(s, "challenge", v, xml); break;
+    case 'K': sign(s, v), put_continue(v, xml); break;
+    case 'H': answer_token(s, line[1] ? line + 1 : "Responder", 32, xml); break;
+    case 'T': answer_token(s, "Responder", (size_t)atoi(line + 1), xml); break;
+    case 'E': sprintf(xml, "<failure %s><%s " NS "/></failure>", s->sasl2 ? NS2 : NS, line + 1); break;
     case 'B': strcpy(xml, "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>"); break;
     case 'J':
       sprintf(xml,
@@ -281,7 +411,18 @@ static void check_error(size_t i, const session *s) {
 
 /* Has the login succeeded when the script is at its end, whatever came of it then? */
 static bool is_success(const struct row *row, const char *last) {
-  return says(row->said, "| iq") || (!*row->condition && (strchr("SV", *last) || says(last, "<success")));
+  return says(row->said, "| iq") || says(row->condition, "-jid") ||
+         (!*row->condition && (strchr("SVHT", *last) || says(last, "<success")));
+}
+
+/* What has become of the token, and the one that has come. */
+static void note_fate(session *s) {
+  static const char *const fates[] = {"", " shown", " worked", " refused"};
+  const xm_token *fresh = xm_nego_new_token(s->nego);
+  char what[100];
+  snprintf(what, sizeof what, "%s%s%s%s", fates[xm_nego_token(s->nego)], fresh->n ? " new " : "",
+           fresh->n ? fresh->mechanism : "", xm_nego_detours(s->nego) & XM_LOGIN_NO_TOKEN ? " without" : "");
+  if (*what) sprintf(s->said + strlen(s->said), " #%s", what);
 }
 
 static void play(size_t i, const struct row *row) {
@@ -297,9 +438,14 @@ static void play(size_t i, const struct row *row) {
   }
   if ((verdict < 0) != (*row->condition != 0)) fail_msg("row %zu: %s", i, verdict < 0 ? s.e.text : s.said);
   check_error(i, &s);
+  note_fate(&s);
   if (fnmatch(row->said, s.said, 0) != 0) fail_msg("row %zu: said \"%s\", not \"%s\"", i, s.said, row->said);
-  if (says(row->setup, "no-password") || !strstr(row->said, "auth PLAIN")) assert_null(strstr(s.said, "pencil"));
-  assert_int_equal(xm_nego_mechanism(s.nego) != NULL, is_success(row, row->script[k - 1]));
+  if (says(row->setup, "no-password") || !strstr(row->said, " PLAIN ")) assert_null(strstr(s.said, "pencil"));
+  assert_null(strstr(s.said, TOKEN));
+  assert_null(strstr(s.e.text, TOKEN));
+  if (*s.mechanism && s.sasl2 != (xm_nego_profile(s.nego) == XM_LOGIN_SASL2)) fail_msg("row %zu: in the other profile", i);
+  if ((xm_nego_mechanism(s.nego) != NULL) != is_success(row, row->script[k - 1]))
+    fail_msg("row %zu: logged in by %s", i, xm_nego_mechanism(s.nego) ? xm_nego_mechanism(s.nego) : "nothing");
   if (xm_nego_mechanism(s.nego)) assert_string_equal(xm_nego_mechanism(s.nego), s.mechanism);
   xm_nego_free(s.nego);
   xm_xml_free(s.xml);
@@ -307,8 +453,8 @@ static void play(size_t i, const struct row *row) {
 }
 
 /* A login that would succeed, with the heap failing from its request `at` on: false when there were not so many. */
-static bool survives(size_t i, long at) {
-  session s = {.row = &rows[i], .out = XM_BUF_SECRET, .failing = true};
+static bool survives(const struct row *row, long at) {
+  session s = {.row = row, .out = XM_BUF_SECRET, .failing = true};
   static xm_jid jid;
   char allowed[200];
   int k, verdict = XM_NEGO_WAIT;
@@ -327,15 +473,24 @@ static bool survives(size_t i, long at) {
   return verdict < 0;
 }
 
-static void test_failing_heap(void **unused) {
+static void run_out_of_memory(const struct row *table, size_t n) {
   size_t i;
   long at;
-  (void)unused;
-  for (i = 0; i < ROWS; i++) {
-    if (*rows[i].condition || !rows[i].script[1]) continue;
-    for (at = 0; survives(i, at); at++) continue;
+  for (i = 0; i < n; i++) {
+    if (*table[i].condition || !table[i].script[1]) continue;
+    for (at = 0; survives(&table[i], at); at++) continue;
     assert_true(at > 0);
   }
+}
+
+static void test_failing_heap(void **unused) {
+  (void)unused;
+  run_out_of_memory(rows, ROWS);
+}
+
+static void test_failing_heap_sasl2(void **unused) {
+  (void)unused;
+  run_out_of_memory(rows2, ROWS2);
 }
 
 static void test_matrix(void **unused) {
@@ -343,6 +498,13 @@ static void test_matrix(void **unused) {
   (void)unused;
   assert_true(ROWS >= 120);
   for (i = 0; i < ROWS; i++) play(i, &rows[i]);
+}
+
+static void test_matrix_sasl2(void **unused) {
+  size_t i;
+  (void)unused;
+  assert_true(ROWS2 >= 160);
+  for (i = 0; i < ROWS2; i++) play(i, &rows2[i]);
 }
 
 /* The type that a login was bound by is told when it has succeeded, not before. */
@@ -365,11 +527,45 @@ static void test_binding_is_told(void **unused) {
   xm_buf_free(&s.out);
 }
 
+/* Each mechanism has its own end to it, however many come. */
+static void test_challenges_have_an_end(void **unused) {
+  static const struct {
+    struct row row;
+    int most;
+  } endless[] = {{{"tls13 sasl2", {"ASCRAM-SHA-1", "C" CH, "W"}, "", ""}, 2},
+                 {{"tls13", {"FSCRAM-SHA-1", "C" CH, "W"}, "", ""}, 2},
+                 {{"tls13 sasl2", {"APLAIN"}, "", ""}, 0},
+                 {{"tls13 sasl2 certificate", {"AEXTERNAL"}, "", ""}, 0},
+                 {{"tls13 sasl2 nameless", {"AANONYMOUS"}, "", ""}, 0},
+                 {{"tls13 sasl2 token-EXPR", {"APLAIN;HT-SHA-256-EXPR"}, "", ""}, 0}};
+  size_t i;
+  (void)unused;
+  for (i = 0; i < sizeof endless / sizeof *endless; i++) {
+    session s = {.row = &endless[i].row, .out = XM_BUF_SECRET};
+    xm_jid jid;
+    char allowed[200];
+    int k, verdict = XM_NEGO_WAIT;
+    start(&s, &jid, allowed);
+    open_stream(&s);
+    for (k = 0; s.row->script[k]; k++) assert_int_equal(play_line(&s, s.row->script[k]), XM_NEGO_WAIT);
+    for (k = endless[i].most; k < 100 && verdict >= 0; k++)
+      verdict = play_line(&s, s.sasl2 ? "<challenge " NS2 "/>" : "<challenge " NS "/>");
+    assert_int_equal(k, endless[i].most + 1);
+    assert_string_equal(s.e.condition, "unexpected-challenge");
+    xm_nego_free(s.nego);
+    xm_xml_free(s.xml);
+    xm_buf_free(&s.out);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_matrix),
+      cmocka_unit_test(test_matrix_sasl2),
       cmocka_unit_test(test_binding_is_told),
+      cmocka_unit_test(test_challenges_have_an_end),
       cmocka_unit_test(test_failing_heap),
+      cmocka_unit_test(test_failing_heap_sasl2),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1943,6 +1943,96 @@ static void an_id_without_memory_is_none(void **state) {
   free_line(&l);
 }
 
+/* Stream management that came with the session (XEP-0386): nothing is asked, nothing waits, both count from 0. */
+static void a_session_may_have_it_from_the_start(void **state) {
+  line l = new_line();
+  (void)state;
+  give_messages(&l, 2);
+  xm_sm_enabled(l.s, "s1", "h:1", 60);
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
+  assert_false(xm_sm_is_held(l.s));
+  assert_string_equal(xm_sm_id(l.s), "s1");
+  assert_string_equal(xm_sm_location(l.s), "h:1");
+  assert_int_equal(xm_sm_max(l.s), 60);
+  assert_int_equal(xm_sm_in(l.s) + xm_sm_acked(l.s), 0);
+  expect_given(&l, 1, "1 2 3");
+  acks(&l, 3);
+  assert_string_equal(told(&l), "1w 2w 3w 1a 2a 3a");
+  says(&l, "enabled", "id=other resume=true max=5"); /* to nobody who has asked */
+  assert_string_equal(xm_sm_id(l.s), "s1");
+  assert_int_equal(xm_sm_max(l.s), 60);
+  free_line(&l);
+  l = new_line();
+  xm_sm_enabled(l.s, NULL, NULL, 0);
+  assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
+  assert_null(xm_sm_id(l.s));
+  assert_null(xm_sm_location(l.s));
+  assert_int_equal(xm_sm_max(l.s), 0);
+  free_line(&l);
+}
+
+/* Behind another session, with what that has left; and it is resumed like any. */
+static void it_begins_at_none_behind_another(void **state) {
+  line l = enabled_line();
+  (void)state;
+  expect_given(&l, 3, "1 2 3");
+  acks(&l, 1);
+  xm_sm_handled(l.s);
+  cut(&l);
+  assert_int_equal(xm_sm_lost(l.s, NULL, 0, 0, FOREVER), XM_OK);
+  xm_sm_enabled(l.s, "s2", NULL, 0);
+  assert_int_equal(xm_sm_in(l.s) + xm_sm_acked(l.s), 0);
+  assert_string_equal(xm_sm_id(l.s), "s2");
+  xm_sm_handled(l.s);
+  assert_int_equal(xm_sm_in(l.s), 1);
+  expect_moved(&l, "2 3");
+  acks(&l, 2);
+  assert_int_equal(xm_sm_stanzas(l.s), 0);
+  expect_given(&l, 1, "4");
+  cut_and_resume(&l, 2);
+  expect_moved(&l, "4 R");
+  acks(&l, 3);
+  free_line(&l);
+}
+
+static void an_id_that_came_with_it_without_memory_is_none(void **state) {
+  int i;
+  (void)state;
+  for (i = 0; i < 3; i++) {
+    line l = new_line();
+    heap_fails(i, false);
+    xm_sm_enabled(l.s, "s1", "h:1", 60);
+    heap_is_well();
+    assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
+    assert_int_equal(xm_sm_id(l.s) == NULL, i == 0);
+    assert_int_equal(xm_sm_location(l.s) == NULL, i == 1);
+    assert_int_equal(xm_sm_max(l.s), 60);
+    free_line(&l);
+  }
+}
+
+/* What a server says to have handled of a lost session: as many as were acknowledged, up to what was written. */
+static void what_may_have_been_handled(void **state) {
+  line l = enabled_line();
+  (void)state;
+  expect_given(&l, 4, "1 2 3 4");
+  acks(&l, 1);
+  give_messages(&l, 2); /* and those aren't on the wire */
+  cut(&l);
+  assert_false(xm_sm_may_have_handled(l.s, 0));
+  assert_true(xm_sm_may_have_handled(l.s, 1));
+  assert_true(xm_sm_may_have_handled(l.s, 2));
+  assert_true(xm_sm_may_have_handled(l.s, 4));
+  assert_false(xm_sm_may_have_handled(l.s, 5));
+  assert_false(xm_sm_may_have_handled(l.s, 7));
+  assert_false(xm_sm_may_have_handled(l.s, UINT32_MAX));
+  free_line(&l);
+  l = new_line();
+  give_messages(&l, 1);
+  assert_true(xm_sm_may_have_handled(l.s, 77)); /* nobody has counted */
+  free_line(&l);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(without_stream_management_the_kernel_has_the_last_word),
@@ -1970,6 +2060,10 @@ int main(void) {
       cmocka_unit_test(what_has_left_may_not_have_arrived),
       cmocka_unit_test(enabled_may_come_between_two_pieces),
       cmocka_unit_test(failed_means_without),
+      cmocka_unit_test(a_session_may_have_it_from_the_start),
+      cmocka_unit_test(it_begins_at_none_behind_another),
+      cmocka_unit_test(an_id_that_came_with_it_without_memory_is_none),
+      cmocka_unit_test(what_may_have_been_handled),
       cmocka_unit_test(h_is_a_number),
       cmocka_unit_test(h_is_read_only_where_both_count),
       cmocka_unit_test(h_stays_within_what_was_written),

@@ -35,6 +35,14 @@ static const struct {
     {"<field var='muc#roomconfig_roomsecret'><value>s3cret</value></field>",
      "<field var='muc#roomconfig_roomsecret'><value>[masked]</value></field>"},
     {"<field var='password-verify'><value>s3cret</value></field>", "<field var='password-verify'><value>[masked]</value></field>"},
+    /* a token (XEP-0484), in whatever it comes */
+    {"<success xmlns='urn:xmpp:sasl:2'><token xmlns='urn:xmpp:fast:0' token='s3cret' expiry='2026-01-01T00:00:00Z'/><x/></success>",
+     "<success xmlns='urn:xmpp:sasl:2'><token xmlns='urn:xmpp:fast:0' token='[masked]' expiry='2026-01-01T00:00:00Z'/><x/></success>"},
+    {"<token expiry='e' token=\"s3'c>ret\"/>t", "<token expiry='e' token=\"[masked]\"/>t"},
+    {"<token token='' expiry='e'/>", "<token token='' expiry='e'/>"},
+    {"<token token='s3cret'/><token token='s3cret'/>", "<token token='[masked]'/><token token='[masked]'/>"},
+    {"<x token='s3cret' password='s3cret' a='b'/>", "<x token='[masked]' password='[masked]' a='b'/>"},
+    {"<token>t</token><x my-token='t' tokens='t' a=' token='/>", "<token>t</token><x my-token='t' tokens='t' a=' token='/>"},
     {"<field type='text-private'/><value>v</value>", "<field type='text-private'/><value>v</value>"},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
@@ -131,9 +139,29 @@ static void what_proves_the_password(void **state) {
   xm_buf_free(&log.records);
 }
 
+/* SASL2 has in one element what proves the password and what doesn't: all of it goes. */
+static void what_is_said_in_one_exchange(void **state) {
+  static const char authenticate[] = "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='HT-SHA-256-EXPR'><initial-response>s3cret"
+                                     "</initial-response><user-agent id='i'/><fast xmlns='urn:xmpp:fast:0'/></authenticate>";
+  static const char success[] = "<success xmlns='urn:xmpp:sasl:2'><additional-data>s3cret</additional-data>"
+                                "<token xmlns='urn:xmpp:fast:0' token='s3cret' expiry='e'/></success>";
+  xm_wirelog log = {.on = true};
+  char got[1000];
+  (void)state;
+  xm_wirelog_masked(&log, '>', authenticate, strlen(authenticate), true);
+  xm_wirelog_masked(&log, '<', success, strlen(success), true);
+  take(&log, got);
+  assert_string_equal(got, "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='HT-SHA-256-EXPR'>[masked]</authenticate>"
+                           "<success xmlns='urn:xmpp:sasl:2'>[masked]</success>");
+  xm_wirelog_masked(&log, '<', success, strlen(success), false); /* when nobody thought it secret */
+  take(&log, got);
+  assert_null(strstr(got, "token='s3cret'"));
+  xm_buf_free(&log.records);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(secrets_are_masked), cmocka_unit_test(what_comes_in_is_whole),
                                      cmocka_unit_test(a_stream_begins_anew), cmocka_unit_test(long_tags),
-                                     cmocka_unit_test(what_proves_the_password)};
+                                     cmocka_unit_test(what_proves_the_password), cmocka_unit_test(what_is_said_in_one_exchange)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,9 +57,10 @@ shared.stronger, shared.bound = shared.stronger or {}, shared.bound or {}
 
 local function note_login(conn, account, remember)
   local info = core.conn.info(conn)
-  local mechanism = not info.fast and info.mechanism -- a token says nothing of what the password can do
+  local mechanism = info.mechanism
+  if info.fast then return end -- by a token, which says nothing of how it was got
   if mechanism and mechanism ~= "PLAIN" and mechanism ~= "ANONYMOUS" then shared.stronger[account] = mechanism end
-  if remember and mechanism and info.channel_binding then shared.bound[account] = info.channel_binding end
+  if remember and info.channel_binding then shared.bound[account] = info.channel_binding end
 end
 
 --- What logins have left for the next ones, see the options `remember` and `plain`.
