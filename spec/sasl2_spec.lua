@@ -1,5 +1,5 @@
--- sasl2: logins within one exchange (XEP-0388, XEP-0386) at real servers: which profile, what rides inside, sessions that
--- are resumed or lost in the same breath, and what stays as it is with SASL1. Tokens are in fast_spec.
+-- sasl2: logins within one exchange (XEP-0388, XEP-0386) at real servers: which profile, what rides inside, sessions
+-- that are resumed or lost in the same breath, and what stays as it is with SASL1. Tokens are in fast_spec.
 local child = require "spec.support.child"
 local exchange = require "spec.support.exchange"
 local json = require("spec.support.luas").json "sasl2"
@@ -68,8 +68,10 @@ local function ways(version)
 
         it("binds inside, by the tag, with all that rides along", function()
           local bind2, agent = { tag = "phone", carbons = true, inactive = true }, { id = exchange.agent() }
-          local conn, log = e.login("alice", { tls = tls, bind2 = bind2, resume = true, user_agent = agent, fast = false })
-          local info = check(conn, { profile = "sasl2", bound_inline = true, stream_management = true, resumable = true })
+          local conn, log = e.login("alice", { tls = tls, bind2 = bind2, resume = true, user_agent = agent,
+            fast = false })
+          local info = check(conn, { profile = "sasl2", bound_inline = true, stream_management = true,
+            resumable = true })
           assert.is_true(bound_to(version)[info.channel_binding])
           assert.matches("^phone", resource(conn))
           assert.equal(0, count(log.out, "<iq") - 1) -- check's
@@ -125,7 +127,8 @@ server.each(function(s)
       local copy
       alice:set_handler(function(stanza) copy = copy or xexpr.find(stanza, { "received", "urn:xmpp:carbons:2" }) end)
       turn_until(function() return copy end, "a carbon copy")
-      assert.equal("a copy of it", xexpr.text(xexpr.find(copy, { "forwarded", "urn:xmpp:forward:0" }, "message"), "body"))
+      local original = xexpr.find(copy, { "forwarded", "urn:xmpp:forward:0" }, "message")
+      assert.equal("a copy of it", xexpr.text(original, "body"))
     end)
 
     it("is stream management at once: nothing is held back, and all is acknowledged", function()

@@ -447,11 +447,12 @@ static int start_sasl(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   return rc;
 }
 
-/* For a person: what <not-authorized/> mostly means, by what was shown. */
+/* For a person: what <not-authorized/> mostly means, by what was shown; a token may be refused otherwise, too. */
 static const char *what_it_means(const xm_nego *n, const char *condition) {
+  if (n->login.choice.mech->kind == XM_MECH_TOKEN && n->login.token == XM_LOGIN_TOKEN_REFUSED)
+    return "the token is not good any more, and there is no password to log in by: ";
   if (strcmp(condition, "not-authorized") != 0) return "";
   switch (n->login.choice.mech->kind) {
-    case XM_MECH_TOKEN: return "the token is not good any more, and there is no password to log in by: ";
     case XM_MECH_SCRAM:
     case XM_MECH_PLAIN: return "wrong password, or no such account: ";
     case XM_MECH_EXTERNAL: return "the certificate is not good for this account: ";

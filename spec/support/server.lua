@@ -1,6 +1,6 @@
 -- Real servers for specs: Prosody and ejabberd, private to the spec, gone when it ends or crashes; prosody13 and
--- ejabberd24 are the newer ones of the release's backports; prosody13+sasl2 and ejabberd24+sasl2 (server.SASL2) the same
--- with SASL2, Bind 2 and tokens.
+-- ejabberd24 are the newer ones of the release's backports; prosody13+sasl2 and ejabberd24+sasl2 (server.SASL2) have
+-- SASL2, Bind 2 and tokens besides.
 --
 --   server.each(function(s)                        -- describe() once per server, started and stopped around it
 --     it("connects", function()
