@@ -386,7 +386,9 @@ static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
   bool again = c->bound;
   const xm_enabled *enabled = xm_link_enabled(c->link);
   xm_jid *jid;
-  if (again && outcome == XM_NEGO_LOST_AT && xm_link_is_sasl2(c->link) && !xm_sm_may_have_handled(c->sm, h)) return XM_EFAIL;
+  if (again && outcome == XM_NEGO_LOST_AT && xm_link_is_sasl2(c->link) &&
+      xm_sm_check_handled(c->sm, h, xm_link_why(c->link)) < 0)
+    return XM_EFAIL;
   jid = xm_jid_copy(xm_link_jid(c->link));
   if (!jid) return XM_ENOMEM;
   free(c->jid);

@@ -262,6 +262,7 @@ xm_link_event xk_negotiate(xm_link *k, bool header) {
   xm_wirelog_tape(k->log, t, secret);
   xk_note_error(k, t);
   k->objected = xm_nego_objected(k->nego);
+  if (k->blamed) k->objected &= ~(unsigned)XM_LINK_TOKEN; /* once */
   k->outcome = xm_nego_outcome_of(k->nego, &k->h);
   k->token = xm_nego_token(k->nego);
   k->answered = k->answered || header;
