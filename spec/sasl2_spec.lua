@@ -115,6 +115,20 @@ server.each(ways "TLSv1.2", { tls_protocol = "1.2" }, server.SASL2)
 server.each(function(s)
   local e = exchange.of(s)
 
+  describe("a login, counted by a capture,", function()
+    for kind, expected in pairs { sasl2 = "5 4\n", fast = "4 3\n" } do
+      it("is this many round trips by STARTTLS and direct TLS: " .. kind, function()
+        local pipe = assert(io.popen(("XMPP_SERVER=%s %s spec/bench/trips figures %s 2>&1"):format(s.name,
+          os.getenv "LUA" or "lua5.4", kind)))
+        local told = pipe:read "*a"
+        pipe:close()
+        local why = told:match "not measured: ([^\n]*)"
+        if why then return pending(why) end
+        assert.equal(expected, told)
+      end)
+    end
+  end)
+
   describe("what rides inside", function()
     it("of carbons has them come", function()
       local carol = e.login("carol", { resource = "other" })
