@@ -195,6 +195,19 @@ describe("a server that never ends a login by SASL2", function()
     assert.equal("sasl2", conn:info().profile)
     finish(conn)
   end)
+  it("that has ended one before is tried again after one by SASL1: it was the links", function()
+    local well = success(bound "one") .. FEATURES .. ends() .. AGAIN
+    local o = play(login() .. well .. login(true) .. "cut\n" .. AGAIN .. login(true) .. "cut\n" .. AGAIN
+      .. SASL1 .. AGAIN .. login() .. success(bound "one") .. FEATURES .. ends())
+    local profiles = {}
+    for i = 1, 5 do
+      local conn = try(o)
+      profiles[i] = conn and conn:info().profile or "none"
+      if conn then assert.is_true(conn:stop(30)) end
+    end
+    p:check()
+    assert.same({ "sasl2", "none", "none", "sasl", "sasl2" }, profiles)
+  end)
 end)
 
 describe("a session that comes inside", function()
