@@ -311,7 +311,8 @@ server.each(function(s)
   end)
 end, nil, server.SASL2)
 
--- Where tokens are replaced all the time. (ejabberd 24.12 takes each second that it is told of their age for a thousand.)
+-- Where tokens are replaced all the time. (ejabberd 24.12 takes each second that it is told of their age for a
+-- thousand.)
 server.each(function(s)
   it("a token is used in its turn, however often there is another one", function()
     local e = exchange.of(s)
