@@ -1,5 +1,6 @@
 -- sasl2_play: logins by SASL2 (XEP-0388) at scripted servers, for what no real one does when it is asked to: links that
--- end in the midst of it, sessions that come or go inside of it, features that are late or not there, offers that change.
+-- end in the midst of it, sessions that come or go inside of it, features that are late or not there, offers that
+-- change.
 local exchange = require "spec.support.exchange"
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
@@ -50,7 +51,8 @@ end
 -- <success/>, with `inside` in it, and what else is said in the same breath.
 local function success(inside, identifier, more)
   return ("S: <success %s><additional-data>{proof}</additional-data><authorization-identifier>%s"
-    .. "</authorization-identifier>%s</success>%s\n"):format(NS2, identifier or ACCOUNT .. "/lua.1", inside or "", more or "")
+    .. "</authorization-identifier>%s</success>%s\n"):format(NS2, identifier or ACCOUNT .. "/lua.1", inside or "",
+    more or "")
 end
 
 local function bound(id)
@@ -114,8 +116,8 @@ describe("what rides inside of a login", function()
       bind2 = { tag = "desk", carbons = true, inactive = true } })
     finish(connect(o))
     local said = p.transcript:match "<initial%-response>[^<]*</initial%-response>(.-)</authenticate>"
-    assert.equal("<user-agent id='" .. AGENT .. "'><software>spec &amp; co</software><device>a desk</device></user-agent>"
-      .. "<bind xmlns='urn:xmpp:bind:0'><tag>desk</tag><enable xmlns='urn:xmpp:sm:3' resume='true'/>"
+    assert.equal("<user-agent id='" .. AGENT .. "'><software>spec &amp; co</software><device>a desk</device>"
+      .. "</user-agent><bind xmlns='urn:xmpp:bind:0'><tag>desk</tag><enable xmlns='urn:xmpp:sm:3' resume='true'/>"
       .. "<enable xmlns='urn:xmpp:carbons:2'/><inactive xmlns='urn:xmpp:csi:0'/></bind>"
       .. "<request-token xmlns='urn:xmpp:fast:0' mechanism='HT-SHA-256-EXPR'/>", said)
   end)
@@ -123,8 +125,9 @@ describe("what rides inside of a login", function()
   it("is nothing where nothing is offered", function()
     local bare = SCRAM:gsub("<inline>.*</inline>", "")
     local bind = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
-    local o = play(login(false, bare) .. success("", ACCOUNT) .. "S: <stream:features>" .. bind .. "</stream:features>\n"
-      .. managed.binding:gsub("{resource}</resource>", "{resource}</resource>") .. ONCE, { bind2 = false })
+    local o = play(login(false, bare) .. success("", ACCOUNT)
+      .. "S: <stream:features>" .. bind .. "</stream:features>\n"
+      .. managed.binding .. ONCE, { bind2 = false })
     local conn = connect(o)
     assert.is_false(conn:info().bound_inline)
     finish(conn)
@@ -133,8 +136,10 @@ describe("what rides inside of a login", function()
 end)
 
 describe("a token", function()
-  local TOKEN = { version = 1, jid = ACCOUNT, user_agent = AGENT, mechanism = "HT-SHA-256-EXPR", token = "a-secret-token" }
-  local SHOWN = "tls\n" .. HEADER .. SCRAM .. "C: <authenticate " .. NS2 .. " mechanism='HT-SHA-256-EXPR'>...</authenticate>\n"
+  local TOKEN = { version = 1, jid = ACCOUNT, user_agent = AGENT, mechanism = "HT-SHA-256-EXPR",
+    token = "a-secret-token" }
+  local SHOWN = "tls\n" .. HEADER .. SCRAM
+    .. "C: <authenticate " .. NS2 .. " mechanism='HT-SHA-256-EXPR'>...</authenticate>\n"
   local ends_without_answer = {
     { "a FIN", "cut\n" }, { "a RST", "reset\n" }, { "the end of the stream", "S: </stream:stream>\n" },
     { "a stream error", "S: <stream:error><internal-server-error xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
@@ -244,8 +249,8 @@ describe("a session that comes inside", function()
 
   it("without stream management has that asked for in the way of old", function()
     local sm = "S: <stream:features><sm xmlns='urn:xmpp:sm:3'/></stream:features>\n"
-    local o = play(login() .. success(bound()) .. sm .. "C: <enable xmlns='urn:xmpp:sm:3' .../>\n" .. managed.enabled "one"
-      .. ends(), { resume = true })
+    local o = play(login() .. success(bound()) .. sm .. "C: <enable xmlns='urn:xmpp:sm:3' .../>\n"
+      .. managed.enabled "one" .. ends(), { resume = true })
     local conn = connect(o)
     turn_until(function() return conn:info().resumable end, "a session")
     finish(conn)

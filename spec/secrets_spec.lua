@@ -336,9 +336,9 @@ describe("the memory of a process that", function()
   end
 
   for _, login in ipairs(logins) do
-    it(("%s by %s%s has no secret"):format(stories[login.ending] or "was let in", login.mechanism,
-      (login.token == "asked" and ", for a token," or "") .. (login.prefix and " with more than ASCII" or "") .. (login.forgetful and " and keeps nothing" or "")
-      .. (login.reconnect and ", and would connect again," or "")),
+    it(("%s by %s%s%s has no secret"):format(stories[login.ending] or "was let in", login.mechanism,
+      login.token == "asked" and ", for a token," or "", (login.prefix and " with more than ASCII" or "")
+      .. (login.forgetful and " and keeps nothing" or "") .. (login.reconnect and ", and would connect again," or "")),
       function()
       local found = json.decode((assert(pipe:read "*l", "the scan ended; it said why on stderr")))
       if login.token then return check_token(login, found) end

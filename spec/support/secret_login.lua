@@ -1,6 +1,7 @@
--- secret_login JID HOST PORT CA MECHANISM [reconnect] [forgetful] [asked|shown]: logs in with the password that comes on stdin, and
--- stops three times for somebody to look at its memory: open; closed with nothing left of the connection; and when the
--- library was told to forget. MECHANISM "component": as one. asked: by SASL2, for a token besides; shown: what comes is one.
+-- secret_login JID HOST PORT CA MECHANISM [reconnect] [forgetful] [asked|shown]: logs in with the password that comes
+-- on stdin, and stops three times for somebody to look at its memory: open; closed with nothing left of the connection;
+-- and when the library was told to forget. MECHANISM "component": as one. asked: by SASL2, for a token besides; shown:
+-- what comes is one.
 local jid, host, port, ca, mechanism = ...
 local asked = {}
 for i = 6, select("#", ...) do asked[select(i, ...)] = true end
