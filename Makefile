@@ -7,7 +7,7 @@
 # make lint       the arrows between the rooms, the warnings of gcc and clang, luacheck
 # make bench      the same set-up as make demo, then ratios measured side by side with raw expat, sockets and OpenSSL, and
 #                 other libraries; growth (make bench-peers installs those; make bench-results writes what README shows)
-# make trips      how often a login waits for an answer, counted by a capture (XMPP_SERVER=ejabberd: another server)
+# make trips      how often a login waits for an answer, counted by a capture (XMPP_SERVER=ejabberd, prosody13+sasl2: another server)
 # make torture    fail every allocation and system call of a session, and the wire behind every byte, one at a time
 # make coverage   lines and branches of c/core that the tests run through (at least 95 % and 85 %)
 # make soak       20,000 messages under 1,000 cuts on four servers; flat memory (see spec/support/soak)

@@ -296,6 +296,11 @@ describe("the memory of a process that", function()
     { mechanism = "SCRAM-SHA-256", forgetful = true, ending = "refused" },
     { mechanism = "SCRAM-SHA-256", reconnect = true },
     { mechanism = "SCRAM-SHA-256", reconnect = true, ending = "refused" },
+    { mechanism = "SCRAM-SHA-256", token = "asked" },
+    { mechanism = "SCRAM-SHA-256", token = "asked", ending = "refused" },
+    { mechanism = "HT-SHA-256-NONE", token = "shown" },
+    { mechanism = "HT-SHA-256-NONE", token = "shown", ending = "refused" },
+    { mechanism = "HT-SHA-256-NONE", token = "shown", ending = "alone" },
   }
   local pipe
 
@@ -304,6 +309,26 @@ describe("the memory of a process that", function()
 
   local stories = { refused = "was refused", alone = "was left alone" }
 
+  local TOKEN = { "password in locked", "password_prepared in locked" }
+
+  -- One by SASL2: the token is where the keys are, until it is refused or forgotten. It is in use until the server has
+  -- answered, and a new one may be where the server's words were read until the connection has ended; nowhere longer.
+  local function check_token(login, found)
+    local keys = { "client_key in locked", "server_key in locked" }
+    assert.same({}, found.forgotten)
+    for _, name in ipairs(found.waiting or {}) do assert.is_nil(name:find("initiator", 1, true), name) end
+    if login.token == "shown" then
+      assert.same(login.ending == "refused" and {} or TOKEN, found.closed)
+      if not login.ending then assert.same(TOKEN, found.open) end
+    else
+      assert.same(keys, found.waiting)
+      table.insert(keys, 2, "password_token in locked")
+      assert.same(login.ending and {} or keys, found.closed)
+    end
+    if not login.ending then assert.same({ login.mechanism, true }, { found.outcome, found.control }) end
+    if login.ending == "refused" then assert.matches("not%-authorized", found.outcome) end
+  end
+
   -- What may be found of a login by that mechanism; nothing, if it failed.
   local function kept(login)
     local is_kept = login.mechanism:find "^SCRAM" and not login.forgetful
@@ -311,11 +336,12 @@ describe("the memory of a process that", function()
   end
 
   for _, login in ipairs(logins) do
-    it(("%s by %s%s has no secret"):format(stories[login.ending] or "was let in", login.mechanism,
-      (login.prefix and " with more than ASCII" or "") .. (login.forgetful and " and keeps nothing" or "")
-      .. (login.reconnect and ", and would connect again," or "")),
+    it(("%s by %s%s%s has no secret"):format(stories[login.ending] or "was let in", login.mechanism,
+      login.token == "asked" and ", for a token," or "", (login.prefix and " with more than ASCII" or "")
+      .. (login.forgetful and " and keeps nothing" or "") .. (login.reconnect and ", and would connect again," or "")),
       function()
       local found = json.decode((assert(pipe:read "*l", "the scan ended; it said why on stderr")))
+      if login.token then return check_token(login, found) end
       assert.same({}, found.forgotten)
       assert.same(login.ending and {} or kept(login), found.closed)
       if login.reconnect then

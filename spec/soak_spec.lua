@@ -27,6 +27,17 @@ each(function(s)
   end)
 end)
 
+server.each(function(s)
+  it("comes through a hundred cuts by tokens, and is resumed inside of the logins", function()
+    local figures, wrong = soak.run(s, { stanzas = 1000, cuts = 100, seed = SEED })
+    local line = soak.HEAD .. "\n" .. soak.line(figures)
+    assert.same({}, wrong, line)
+    assert.is_true(figures.cuts >= 100 and figures.resumed > 0, line)
+    assert.equal(figures.resumed, figures.inline, line)
+    assert.is_true(figures.token > figures.resumed / 2, line)
+  end)
+end, { extra_conf = soak.CONF["prosody13+sasl2"] }, { "prosody13+sasl2" })
+
 each(function(s)
   describe("a server that is killed and started again", function()
     local run

@@ -374,15 +374,6 @@ static void on_opening(void *arg) {
   xc_wake(c);
 }
 
-/* What the server says, in SASL2's <success/>, of a session that is lost. */
-static int check_last_word(xm_conn *c, uint32_t h) {
-  if (!xm_link_is_sasl2(c->link) || xm_sm_may_have_handled(c->sm, h)) return XM_OK;
-  return xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "undefined-condition", true,
-                    "the server says that it has handled %u stanzas of the session that is lost, which can't be (XEP-0198 4: "
-                    "handled-count-too-high)",
-                    (unsigned)h);
-}
-
 /* Of a session that is new. Without memory for the bound, nothing. */
 static void hold_back(xm_conn *c) {
   xm_timer_stop(c->loop, &c->opening);
@@ -396,7 +387,9 @@ static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
   bool again = c->bound;
   const xm_enabled *enabled = xm_link_enabled(c->link);
   xm_jid *jid;
-  if (again && outcome == XM_NEGO_LOST_AT && check_last_word(c, h) < 0) return XM_EFAIL;
+  if (again && outcome == XM_NEGO_LOST_AT && xm_link_is_sasl2(c->link) &&
+      xm_sm_check_handled(c->sm, h, xm_link_why(c->link)) < 0)
+    return XM_EFAIL;
   jid = xm_jid_copy(xm_link_jid(c->link));
   if (!jid) return XM_ENOMEM;
   free(c->jid);

@@ -83,6 +83,15 @@ void xm_known_success(const void *key, size_t n, unsigned bits, unsigned detours
   pthread_mutex_unlock(&lock);
 }
 
+void xm_known_pardon(const void *key, size_t n, unsigned bits) {
+  entry *e;
+  pthread_mutex_lock(&lock);
+  e = find(key, n);
+  if (e) e->is.objected &= ~bits;
+  if (e) e->is.suspected &= ~bits;
+  pthread_mutex_unlock(&lock);
+}
+
 void xm_known_clear(void) {
   pthread_mutex_lock(&lock);
   memset(table, 0, sizeof table);

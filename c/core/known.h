@@ -31,6 +31,8 @@ void xm_known_offer(const void *key, size_t n, const char *offer, size_t len, bo
 void xm_known_objection(const void *key, size_t n, unsigned bits, bool sure);
 /* A login: what was accepted of that, on the way, and its detours. */
 void xm_known_success(const void *key, size_t n, unsigned bits, unsigned detours, bool sasl2);
+/* There was another reason: these bits are as if nobody had objected. */
+void xm_known_pardon(const void *key, size_t n, unsigned bits);
 /* All of it is forgotten. */
 void xm_known_clear(void);
 

@@ -145,7 +145,7 @@ unsigned xm_link_went_ahead(const xm_link *k);
 /* After a failure before it was open: what of that may be to blame, with XM_LINK_PERHAPS if it may as well be the network;
  * 0: nothing. The same server should have another
  * try, without it. If that comes to a session, the server isn't told so soon any more. */
-enum { XM_LINK_PERHAPS = 8, XM_LINK_TOKEN = 16 /* a token was shown, and not answered: the next try goes without it */ };
+enum { XM_LINK_PERHAPS = 8, XM_LINK_TOKEN = XM_NEGO_TOKEN /* the next try goes without it */ };
 unsigned xm_link_objected(const xm_link *k);
 /* When bytes last came, by xm_loop_now; 0: never. */
 uint64_t xm_link_heard_at(const xm_link *k);

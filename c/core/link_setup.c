@@ -128,13 +128,17 @@ void xk_suspect_sasl2(const xm_link *k) {
   xm_known_objection(&key, sizeof key, KNOWN_SASL2, false);
 }
 
+/* Where SASL2 has worked it isn't broken, and the links were: after one login by the older profile it is tried again. */
 static void remember(const xm_link *k) {
   size_t n;
   const char *offer = xm_nego_offer(k->nego, &n);
   unsigned taken = k->went | (k->sasl2 ? KNOWN_SASL2 : 0);
   server_key key;
+  xm_known known;
   if (!k->o->remember) return;
   name_server(k, &key);
+  xm_known_get(&key, sizeof key, &known);
+  if (known.sasl2) xm_known_pardon(&key, sizeof key, KNOWN_SASL2);
   if (offer) xm_known_offer(&key, sizeof key, offer, n, k->sasl2, xm_nego_inside(k->nego));
   xm_known_success(&key, sizeof key, taken, xm_nego_detours(k->nego), k->sasl2);
   if (k->blamed && !(k->blamed & XM_NEGO_CHANGED))
@@ -262,6 +266,7 @@ xm_link_event xk_negotiate(xm_link *k, bool header) {
   xm_wirelog_tape(k->log, t, secret);
   xk_note_error(k, t);
   k->objected = xm_nego_objected(k->nego);
+  if (k->blamed) k->objected &= ~(unsigned)XM_LINK_TOKEN; /* once */
   k->outcome = xm_nego_outcome_of(k->nego, &k->h);
   k->token = xm_nego_token(k->nego);
   k->answered = k->answered || header;

@@ -856,7 +856,8 @@ static bool is_objection(const char *condition) {
 
 static int on_stream_error(xm_nego *n, const xm_tape *t, xm_err *e) {
   const char *text;
-  if (is_objection(condition_of(t, 0, NS_STREAMS, &text))) n->objected = n->ahead;
+  if (is_objection(condition_of(t, 0, NS_STREAMS, &text)))
+    n->objected = n->ahead | (n->login.token == XM_LOGIN_TOKEN_SHOWN ? XM_NEGO_TOKEN : 0);
   return xm_nego_stream_error(t, e);
 }
 

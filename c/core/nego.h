@@ -47,6 +47,7 @@ enum {
   XM_NEGO_AHEAD_AUTH = 2,     /* only by what an earlier login was offered, if that shows nothing of the password */
   XM_NEGO_AHEAD_SESSION = 4,  /* <bind/> or <resume/>, after the login */
   XM_NEGO_AHEAD_ALL = 7,
+  XM_NEGO_TOKEN = 16,   /* beside them: a token was shown, and is unanswered */
   XM_NEGO_CHANGED = 32, /* with what was said ahead, when it has failed: by what the server offers now, which isn't what it was */
 };
 

@@ -28,7 +28,8 @@ enum {
   CONTEXT = 1024,   /* bytes behind it that expat keeps in its buffer */
 };
 
-/* expat's memory. It is counted by the parser at work: the functions that expat takes know no other way to tell which. */
+/* expat's memory. It is counted by the parser at work: the functions that expat takes know no other way to tell which. And it is
+ * wiped, since a server says secrets, too: tokens (XEP-0484). */
 
 static _Thread_local xm_parser *at_work;
 
@@ -38,6 +39,16 @@ typedef union head {
   max_align_t align;
 } head;
 
+/* As realloc, and nothing stays behind. */
+static head *move(head *h, size_t had, size_t all) {
+  head *moved = malloc(all);
+  if (!moved) return NULL;
+  memcpy(moved, h, had < all ? had : all);
+  xm_wipe(h, had);
+  free(h);
+  return moved;
+}
+
 static void *take(void *old, size_t n) {
   head *h = old ? (head *)old - 1 : NULL;
   size_t had = h ? h->n : 0, all = n + sizeof *h;
@@ -46,7 +57,7 @@ static void *take(void *old, size_t n) {
     at_work->full = true;
     return NULL;
   }
-  h = h ? realloc(h, all) : malloc(all);
+  h = h ? move(h, had, all) : malloc(all);
   if (!h) return NULL;
   at_work->memory += all - had;
   h->n = all;
@@ -61,6 +72,7 @@ static void on_free(void *p) {
   head *h = p ? (head *)p - 1 : NULL;
   if (!h) return;
   at_work->memory -= h->n;
+  xm_wipe(h, h->n);
   free(h);
 }
 

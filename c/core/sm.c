@@ -735,8 +735,11 @@ static void change_log(xm_sm *s, series log) {
   for (i = 0; i < count(&log); i++) enter(s, record_at(&log, i));
 }
 
-bool xm_sm_may_have_handled(const xm_sm *s, uint32_t h) {
-  return s->state != XM_SM_ON || h - s->acked <= s->written || s->acked - h <= s->left;
+int xm_sm_check_handled(const xm_sm *s, uint32_t h, xm_err *e) {
+  char text[16];
+  if (s->state != XM_SM_ON || h - s->acked <= s->written || s->acked - h <= s->left) return XM_OK;
+  snprintf(text, sizeof text, "%u", (unsigned)h);
+  return refuse_h(s, text, e);
 }
 
 int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t wall, int64_t max_age) {

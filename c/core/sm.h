@@ -147,8 +147,8 @@ void xm_sm_acquit(xm_sm *s);
 void xm_sm_cut(xm_sm *s, uint64_t all);
 /* The session goes on on a new link; `h` from <resumed/>. XM_EFAIL as xm_sm_read; XM_ENOMEM never. */
 int xm_sm_resumed(xm_sm *s, uint32_t h, xm_err *e);
-/* After a cut: may the server have handled that many? */
-bool xm_sm_may_have_handled(const xm_sm *s, uint32_t h);
+/* After a cut: may the server have handled that many? XM_EFAIL: it can't. */
+int xm_sm_check_handled(const xm_sm *s, uint32_t h, xm_err *e);
 /* The session is lost: what is left goes to the next one, with a stamp (XEP-0203) that says when it was given, but for what
  * is older than `max_age` milliseconds, iqs that may have arrived, and what belonged to the lost one. `h` (NULL: not known) is the server's last word of
  * what had. Ages are by the steady clock, whose time is `now`; the stamp is by the wall's, which says `wall` (milliseconds

@@ -89,6 +89,7 @@ int xm_tape_reset(xm_tape *t, const char *ns) {
   int rc;
   if (t->cap > USUAL_RECS || t->bytes.cap > USUAL_BYTES) xm_tape_free(t);
   xm_buf_clear(&t->bytes);
+  t->bytes.secret = true; /* a server says secrets, too: tokens (XEP-0484) */
   free(t->long_ns);
   t->long_ns = NULL;
   t->n = t->open = t->depth = 0;
@@ -249,7 +250,7 @@ static size_t end_of(const xm_tape *t, uint32_t n) {
 static void give_back(xm_tape *t) {
   uint32_t cap = t->n + 1;
   xm_tape_rec *smaller = t->cap > USUAL_RECS ? realloc(t->recs, cap * sizeof *smaller) : NULL;
-  xm_buf bytes = XM_BUF_INIT;
+  xm_buf bytes = XM_BUF_SECRET;
   if (smaller) {
     t->recs = smaller;
     t->cap = cap;

@@ -284,6 +284,7 @@ static int on_session(SSL *ssl, SSL_SESSION *session) {
 }
 
 void xm_tls_keep(xm_tls *t) {
+  SSL_clear_options(t->ssl, SSL_OP_CLEANSE_PLAINTEXT);
   t->kept = may_resume(t);
   if (t->kept) keep_fresh(t);
 }
@@ -361,6 +362,7 @@ static bool prepare(xm_tls *t) {
   b = t->ssl ? new_bio(t) : NULL;
   if (!b) return false;
   SSL_set_bio(t->ssl, b, b);
+  SSL_set_options(t->ssl, SSL_OP_CLEANSE_PLAINTEXT); /* until the login is over: a token may be in it */
   if (SSL_set_app_data(t->ssl, t) != 1) return false; /* it takes memory */
   SSL_set_connect_state(t->ssl);
   if (!is_address(t->peer.name) && SSL_set_tlsext_host_name(t->ssl, t->peer.name) != 1) return false;

@@ -11,6 +11,9 @@
 #include "buf.h"
 #include "fuzz/scram_server.h"
 
+#define NEW_TOKEN "a token that the server of a recording gives"
+#define TOKEN "a token that was given before"
+
 enum { LOGIN_STEPS = 32 };
 
 typedef struct login_step {
@@ -62,6 +65,15 @@ static void read_login(login *l, const char *name) {
                                                                                                   : "SCRAM-SHA-256";
 }
 
+static bool login_is_sasl2(const login *l) {
+  return strstr(l->name, "-sasl2") || strstr(l->name, "-fast");
+}
+
+/* It was recorded by HT-SHA-256-NONE (see record), and is played by -EXPR, bound to the channel that there is. */
+static bool login_is_fast(const login *l) {
+  return strstr(l->name, "-fast");
+}
+
 /* The n-th step from the end that is `who`'s; 0: the last. */
 static const login_step *step_from_end(const login *l, char who, int n) {
   int i = l->n - 1;
@@ -76,6 +88,7 @@ typedef struct player {
   xm_buf due;             /* what the server says in this step, as far as it isn't said */
   xm_buf heard;           /* what the client has said in this step, and ahead of the next */
   xm_buf first;           /* the server's first message of SCRAM */
+  unsigned char exporter[32]; /* the channel's binding, of who has a channel */
   scram_server scram;
   char nonce[64], bind_id[64]; /* the client's */
 } player;
@@ -95,10 +108,28 @@ static void put_encoded(player *p, const xm_buf *text) {
   assert_int_equal(xm_b64_encode(&p->due, xm_buf_at(text), xm_buf_len(text)), XM_OK);
 }
 
+/* HMAC(TOKEN, word || the channel's binding), as XEP-0484 has it. */
+static void put_token_mac(const player *p, const char *word, xm_buf *to) {
+  unsigned char said[64], mac[DIGEST];
+  unsigned n = 0;
+  size_t len = strlen(word);
+  memcpy(said, word, len);
+  memcpy(said + len, p->exporter, sizeof p->exporter);
+  assert_non_null(HMAC(EVP_sha256(), TOKEN, (int)strlen(TOKEN), said, len + sizeof p->exporter, mac, &n));
+  assert_int_equal(xm_buf_put(to, mac, n), XM_OK);
+}
+
 static void fill_hole(player *p, const char *hole, size_t n) {
   xm_buf text = XM_BUF_INIT;
   if (strncmp(hole, "bind", n) == 0) {
     xm_buf_puts(&p->due, p->bind_id);
+  } else if (strncmp(hole, "token", n) == 0) {
+    xm_buf_puts(&p->due, NEW_TOKEN);
+  } else if (strncmp(hole, "expiry", n) == 0) {
+    xm_buf_puts(&p->due, "2099-12-31T23:59:59Z");
+  } else if (strncmp(hole, "responder", n) == 0) {
+    put_token_mac(p, "Responder", &text);
+    put_encoded(p, &text);
   } else if (strncmp(hole, "final", n) == 0) {
     assert_true(*p->scram.signature); /* the proof was right */
     xm_buf_puts(&text, "v=");
@@ -170,10 +201,27 @@ static void payload_of(const player *p, const char *end_tag, xm_buf *to) {
   assert_int_equal(xm_b64_decode(to, s + tag, n - tag), XM_OK);
 }
 
-static void on_auth(player *p) {
+/* Who was offered something else, since the offer was altered on its way, says something else; and won't like the answer. */
+static void on_token(const player *p, const xm_buf *message) {
+  xm_buf right = XM_BUF_INIT;
+  if (!memmem(xm_buf_at(&p->heard), xm_buf_len(&p->heard), "mechanism='HT-", 14)) return;
+  assert_int_equal(xm_buf_put(&right, "alice", 6), XM_OK);
+  put_token_mac(p, "Initiator", &right);
+  assert_int_equal(xm_buf_len(message), xm_buf_len(&right));
+  assert_memory_equal(xm_buf_at(message), xm_buf_at(&right), xm_buf_len(&right));
+  xm_buf_free(&right);
+}
+
+/* <auth/>, or <authenticate/>. */
+static void on_auth(player *p, const char *end_tag) {
   xm_buf message = XM_BUF_INIT;
   const char *bare, *nonce, *end;
-  payload_of(p, "</auth>", &message);
+  payload_of(p, end_tag, &message);
+  if (login_is_fast(p->login)) {
+    on_token(p, &message);
+    xm_buf_free(&message);
+    return;
+  }
   assert_int_equal(xm_buf_putc(&message, '\0'), XM_OK);
   bare = strstr(xm_buf_at(&message), ",n=");
   assert_non_null(bare);
@@ -216,7 +264,8 @@ static bool player_hear(player *p) {
   const char *end;
   if (n == 0) return false;
   end = end_of_words(p->step);
-  if (strcmp(end, "</auth>") == 0) on_auth(p);
+  if (strcmp(end, "</auth>") == 0) on_auth(p, end);
+  if (strcmp(end, "</authenticate>") == 0) on_auth(p, "</initial-response>");
   if (strcmp(end, "</response>") == 0) on_response(p);
   if (strcmp(end, "</iq>") == 0) copy_between(p, " id='", "'", p->bind_id);
   xm_buf_consume(&p->heard, n);

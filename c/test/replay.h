@@ -79,12 +79,20 @@ static void drain(replay *r) {
   while ((n = BIO_read(r->out, bytes, sizeof bytes)) > 0) xm_buf_put(&r->wire, bytes, (size_t)n);
 }
 
+/* RFC 9266. */
+static void learn_binding(replay *r) {
+  static const char label[] = "EXPORTER-Channel-Binding";
+  assert_int_equal(SSL_export_keying_material(r->ssl, r->p.exporter, sizeof r->p.exporter, label, sizeof label - 1,
+                                              (const unsigned char *)"", 0, 1), 1);
+}
+
 static void decipher(replay *r) {
   char text[4096];
   int n;
   ERR_clear_error();
   while ((n = SSL_read(r->ssl, text, sizeof text)) > 0) xm_buf_put(&r->p.heard, text, (size_t)n);
   ERR_clear_error();
+  if (SSL_is_init_finished(r->ssl)) learn_binding(r);
   drain(r);
 }
 

@@ -2019,17 +2019,17 @@ static void what_may_have_been_handled(void **state) {
   acks(&l, 1);
   give_messages(&l, 2); /* and those aren't on the wire */
   cut(&l);
-  assert_false(xm_sm_may_have_handled(l.s, 0));
-  assert_true(xm_sm_may_have_handled(l.s, 1));
-  assert_true(xm_sm_may_have_handled(l.s, 2));
-  assert_true(xm_sm_may_have_handled(l.s, 4));
-  assert_false(xm_sm_may_have_handled(l.s, 5));
-  assert_false(xm_sm_may_have_handled(l.s, 7));
-  assert_false(xm_sm_may_have_handled(l.s, UINT32_MAX));
+  assert_int_equal(xm_sm_check_handled(l.s, 0, NULL), XM_EFAIL);
+  assert_int_equal(xm_sm_check_handled(l.s, 1, NULL), XM_OK);
+  assert_int_equal(xm_sm_check_handled(l.s, 2, NULL), XM_OK);
+  assert_int_equal(xm_sm_check_handled(l.s, 4, NULL), XM_OK);
+  assert_int_equal(xm_sm_check_handled(l.s, 5, NULL), XM_EFAIL);
+  assert_int_equal(xm_sm_check_handled(l.s, 7, NULL), XM_EFAIL);
+  assert_int_equal(xm_sm_check_handled(l.s, UINT32_MAX, NULL), XM_EFAIL);
   free_line(&l);
   l = new_line();
   give_messages(&l, 1);
-  assert_true(xm_sm_may_have_handled(l.s, 77)); /* nobody has counted */
+  assert_int_equal(xm_sm_check_handled(l.s, 77, NULL), XM_OK); /* nobody has counted */
   free_line(&l);
 }
 

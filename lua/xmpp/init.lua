@@ -99,7 +99,7 @@ end
 
 -- A version 4 UUID (RFC 9562 5.4), of the random bits of an id.
 local function uuid()
-  local hex = core.hash("sha256", core.id()):gsub(".", function(c) return ("%02x"):format(c:byte()) end)
+  local hex = core.hash("sha-256", core.id()):gsub(".", function(c) return ("%02x"):format(c:byte()) end)
   local variant = ("89ab"):sub(tonumber(hex:sub(17, 17), 16) % 4 + 1):sub(1, 1)
   return ("%s-%s-4%s-%s%s-%s"):format(hex:sub(1, 8), hex:sub(9, 12), hex:sub(14, 16), variant, hex:sub(18, 20),
     hex:sub(21, 32))

@@ -15,6 +15,8 @@ a tls step) CA and CERTS as KEY=VALUE lines, an empty line, and after the play "
   wait SECONDS        do nothing for a while
   scram PASSWORD [FIRST]   the server's part of a login by SCRAM-SHA-1, its success included; FIRST: <auth/> has come, and
                       that was in it
+  scram2 PASSWORD [FIRST]  the same by SASL2, up to <response/>; {proof} is what <additional-data/> then says. The rest of
+                      <authenticate/> is {inside}
   tls [cert=NAME] [min=1.2] [max=1.2] [alpn=NAME] [refused]   the server's part of a TLS handshake; refused: the client
                       must break it off
   silence SECONDS     the client sends nothing for so long
@@ -48,6 +50,7 @@ ATTRIBUTE = r"""(?:\s+[^\s=/>]+\s*=\s*(?:'[^']*'|"[^"]*"))"""
 START_TAG = re.compile(r"""<([^\s/>!?]+)(%s*)\s*(\.\.\.)?\s*(/?)>""" % ATTRIBUTE)
 NAMED = re.compile(r"""\s+([^\s=/>]+)\s*=\s*(?:'([^']*)'|"([^"]*)")""")
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
+SASL2 = "urn:xmpp:sasl:2"
 HOLE = re.compile(r"(\.\.\.|\{\w+\})")
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -254,19 +257,29 @@ class Peer:
         return context
 
     def do_scram(self, text):
+        said = self.scram(text, SASL, "<auth xmlns='%s' mechanism='SCRAM-SHA-1'>{first}</auth>" % SASL)
+        self.do_server("<success xmlns='%s'>%s</success>" % (SASL, said))
+
+    def do_scram2(self, text):
+        said = "<authenticate xmlns='%s' mechanism='SCRAM-SHA-1'>" % SASL2
+        said += "<initial-response>{first}</initial-response>{inside}</authenticate>"
+        self.known["proof"] = self.scram(text, SASL2, said)
+
+    def scram(self, text, profile, said):
+        """Up to the client's proof; returns the server's. 'said': the client's first words, if they haven't come yet."""
         password, _, first = text.partition(" ")
         scram = Scram("sha1", password.encode())
         if not first:
-            self.do_client("<auth xmlns='%s' mechanism='SCRAM-SHA-1'>{first}</auth>" % SASL)
+            self.do_client(said)
             first = "{first}"
         first = re.sub(r"\{(\w+)\}", lambda hole: self.known[hole[1]], first)
         said = base64.b64encode(scram.challenge(base64.b64decode(first))).decode()
-        self.do_server("<challenge xmlns='%s'>%s</challenge>" % (SASL, said))
-        self.do_client("<response xmlns='%s'>{final}</response>" % SASL)
+        self.do_server("<challenge xmlns='%s'>%s</challenge>" % (profile, said))
+        self.do_client("<response xmlns='%s'>{final}</response>" % profile)
         said = scram.outcome(base64.b64decode(self.known["final"]))
         if not said:
             raise Failed("the client's proof is wrong")
-        self.do_server("<success xmlns='%s'>%s</success>" % (SASL, base64.b64encode(said).decode()))
+        return base64.b64encode(said).decode()
 
     def do_silence(self, text):
         end = time.monotonic() + float(text)
@@ -313,6 +326,7 @@ class Peer:
 STEPS = {"C:": Peer.do_client, "S:": Peer.do_server, "match": Peer.do_match, "raw": Peer.do_raw, "wait": Peer.do_wait,
          "repeat": Peer.do_repeat, "pieces": Peer.do_pieces, "tls": Peer.do_tls, "silence": Peer.do_silence,
          "eof": Peer.do_eof, "close": Peer.do_close, "cut": Peer.do_cut, "reset": Peer.do_reset, "scram": Peer.do_scram,
+         "scram2": Peer.do_scram2,
          "accept": Peer.do_accept}
 
 

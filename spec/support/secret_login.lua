@@ -1,6 +1,7 @@
--- secret_login JID HOST PORT CA MECHANISM [reconnect] [forgetful]: logs in with the password that comes on stdin, and
--- stops three times for somebody to look at its memory: open; closed with nothing left of the connection; and when the
--- library was told to forget. MECHANISM "component": as one.
+-- secret_login JID HOST PORT CA MECHANISM [reconnect] [forgetful] [asked|shown]: logs in with the password that comes
+-- on stdin, and stops three times for somebody to look at its memory: open; closed with nothing left of the connection;
+-- and when the library was told to forget. MECHANISM "component": as one. asked: by SASL2, for a token besides; shown:
+-- what comes is one.
 local jid, host, port, ca, mechanism = ...
 local asked = {}
 for i = 6, select("#", ...) do asked[select(i, ...)] = true end
@@ -18,13 +19,27 @@ local function get_password()
   return once
 end
 
+local AGENT = "5a3f9c52-7d0e-4d0e-9a52-0c8b1c4e7a01"
+
+-- What else is said of a login by SASL2: nothing of it leads to the secret when this is over.
+local function one_exchange(opts)
+  opts.bind2, opts.mechanisms = true, { "SCRAM-SHA-256", "HT-SHA-256-NONE" }
+  if asked.asked then
+    opts.user_agent = { id = AGENT }
+  else
+    opts.token = { version = 1, jid = jid, user_agent = AGENT, mechanism = mechanism, token = get_password() }
+  end
+  return opts
+end
+
 local function connect()
   if mechanism == "component" then
     return xmpp.connect_component(host, tonumber(port), jid, get_password, { log = function() end })
   end
-  return xmpp.connect_client(jid, get_password, host, tonumber(port),
-    { ca_file = ca, mechanisms = { mechanism }, log = function() end, reconnect = asked.reconnect == true,
-      remember = not asked.forgetful })
+  local opts = { ca_file = ca, mechanisms = { mechanism }, log = function() end, reconnect = asked.reconnect == true,
+    remember = not asked.forgetful }
+  if asked.asked or asked.shown then opts = one_exchange(opts) end
+  return xmpp.connect_client(jid, not asked.shown and get_password or nil, host, tonumber(port), opts)
 end
 
 local function show(state)

@@ -4,6 +4,8 @@
 Lets processes log in to a server that is played here, and looks for what must not be in their memory. LOGINS is JSON, a
 list of logins to be made, each with
   mechanism  SCRAM-SHA-1, SCRAM-SHA-256, SCRAM-SHA-512, PLAIN or component
+  token      "asked": by SASL2, and there comes a token for the next login; "shown": the password is one, and mechanism is
+             HT-SHA-256-NONE
   prefix     what the password begins with; the rest is chance
   reconnect  true: as a connection that keeps the password for the next login
   forgetful  true: as one that keeps nothing else for it either
@@ -19,6 +21,7 @@ memory that is locked, in no core dump, and empty in a child after a fork; "outc
 to be in an open connection's memory was found: the resource that was bound."""
 import base64
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -80,6 +83,72 @@ class ScramTalk(tlspeer.Talk):
                     proof=s.proof, proof_in_base64=base64.b64encode(s.proof), response=self.response[-32:])
 
 
+SASL2 = b"xmlns='urn:xmpp:sasl:2'"
+FAST = b"xmlns='urn:xmpp:fast:0'"
+
+
+class OneExchange(tlspeer.Talk):
+    """SASL2 with a session inside."""
+
+    def session(self):
+        self.stream(b"<authentication %s><mechanism>SCRAM-SHA-256</mechanism><inline><bind xmlns='urn:xmpp:bind:0'/>"
+                    b"<fast %s><mechanism>HT-SHA-256-NONE</mechanism></fast></inline></authentication>" % (SASL2, FAST))
+        self.login()
+        self.expect(rb"</stream:stream>")
+        self.say(b"</stream:stream>")
+
+    def first(self):
+        return base64.b64decode(self.expect(rb"<initial-response>([^<]*)</initial-response>.*</authenticate>")[1])
+
+    def end(self, data, more=b""):
+        if self.refuse:
+            self.say(b"<failure ", SASL2, b"><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/></failure>",
+                     b"</stream:stream>")
+            raise tlspeer.Gone()
+        self.say(b"<success ", SASL2, b"><additional-data>", base64.b64encode(data), b"</additional-data>",
+                 b"<authorization-identifier>alice@xmpp.test/", self.resource, b"</authorization-identifier>",
+                 b"<bound xmlns='urn:xmpp:bind:0'/>", more, b"</success><stream:features/>")
+
+
+class AskedTalk(OneExchange):
+    """SCRAM, and a token for the next login."""
+
+    def __init__(self, sock, mechanism, password, refuse):
+        super().__init__(sock)
+        kind = mechanism.removeprefix("SCRAM-").replace("-", "").lower()
+        self.refuse, self.scram = refuse, sasl_server.Scram(kind, prepared(password))
+        self.token, self.response = secrets.token_hex(20).encode(), b""
+
+    def login(self):
+        challenge = self.scram.challenge(self.first())
+        self.say(b"<challenge ", SASL2, b">", base64.b64encode(challenge), b"</challenge>")
+        self.response = self.expect(rb"<response [^>]*>([^<]*)</response>")[1]
+        final = self.scram.outcome(base64.b64decode(self.response))
+        self.on_proof()
+        self.end(final, b"<token %s token='%s' expiry='2099-12-31T23:59:59Z'/>" % (FAST, self.token))
+
+    def secrets(self):
+        return dict(ScramTalk.secrets(self), password_token=self.token)
+
+
+class ShownTalk(OneExchange):
+    def __init__(self, sock, token, refuse):
+        super().__init__(sock)
+        self.refuse, self.message = refuse, b""
+        self.initiator, self.responder = (hmac.digest(token.encode(), word, "sha256")
+                                          for word in (b"Initiator", b"Responder"))
+
+    def login(self):
+        self.message = self.first()
+        if self.message != b"alice\0" + self.initiator:
+            raise tlspeer.Gone()
+        self.on_proof()
+        self.end(self.responder)
+
+    def secrets(self):
+        return dict(initiator=self.initiator, initiator_in_base64=base64.b64encode(self.message)[8:])
+
+
 class PlainTalk(tlspeer.Talk):
     offer = b"<mechanism>PLAIN</mechanism>"
 
@@ -124,7 +193,9 @@ class ComponentTalk(tlspeer.Talk):
         return dict(handshake=hashlib.sha1(self.stream_id + self.password).hexdigest().encode())
 
 
-def talk_for(sock, mechanism, password, refuse):
+def talk_for(sock, mechanism, token, password, refuse):
+    if token:
+        return AskedTalk(sock, mechanism, password, refuse) if token == "asked" else ShownTalk(sock, password, refuse)
     if mechanism == "component":
         return ComponentTalk(sock, password, refuse)
     if mechanism == "PLAIN":
@@ -218,7 +289,7 @@ class Scan(threading.Thread):
 
     def __init__(self, login, folder, hoard):
         super().__init__(daemon=True)
-        self.mechanism, self.ending = login["mechanism"], login.get("ending")
+        self.mechanism, self.ending, self.token = login["mechanism"], login.get("ending"), login.get("token")
         self.folder, self.found, self.talk = folder, dict(control=False), None
         self.resource = secrets.token_hex(16).encode()
         self.password = login.get("prefix", "") + secrets.token_hex(20)
@@ -226,7 +297,8 @@ class Scan(threading.Thread):
         self.listener = socket.create_server(("127.0.0.1", 0))
         jid = "echo.xmpp.test" if self.mechanism == "component" else "alice@xmpp.test"
         self.process = Process([jid, "127.0.0.1", str(self.listener.getsockname()[1]), folder.file("root", ".crt"),
-                                self.mechanism] + [word for word in ("reconnect", "forgetful") if login.get(word)],
+                                self.mechanism] + [word for word in ("reconnect", "forgetful", self.token)
+                                                   if word and (word == self.token or login.get(word))],
                                self.password, hoard)
 
     def look(self, state):
@@ -234,7 +306,7 @@ class Scan(threading.Thread):
 
     def run(self):
         sock = self.listener.accept()[0]
-        self.talk = talk_for(sock, self.mechanism, self.password, self.ending == "refused")
+        self.talk = talk_for(sock, self.mechanism, self.token, self.password, self.ending == "refused")
         self.talk.resource, self.talk.on_proof = self.resource, lambda: self.look("waiting")
         sock.settimeout(60)
         try:

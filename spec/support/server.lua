@@ -1,5 +1,6 @@
 -- Real servers for specs: Prosody and ejabberd, private to the spec, gone when it ends or crashes; prosody13 and
--- ejabberd24 are the newer ones of the release's backports.
+-- ejabberd24 are the newer ones of the release's backports; prosody13+sasl2 and ejabberd24+sasl2 (server.SASL2) have
+-- SASL2, Bind 2 and tokens besides.
 --
 --   server.each(function(s)                        -- describe() once per server, started and stopped around it
 --     it("connects", function()
@@ -84,10 +85,13 @@ end
 
 local NEWER = { prosody13 = true, ejabberd24 = true }
 
+-- Those where a login is one exchange.
+server.SASL2 = { "prosody13+sasl2", "ejabberd24+sasl2" }
+
 -- server.is_there(name): false for the servers of the release's backports where these can't be had; why is told on
 -- stderr.
 function server.is_there(name)
-  if not NEWER[name] then return true end
+  if not NEWER[name:match "^[^+]+"] then return true end
   local status = os.execute("unset LD_PRELOAD; " .. child.folder
     .. "/backports \"${BACKPORTS:-build/backports}\" >/dev/null")
   return status == true or status == 0

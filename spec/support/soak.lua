@@ -27,7 +27,7 @@ local PATIENCE = 60 -- seconds without any news, after which a run is stuck
 local FETCH = 3 -- seconds without any, after which bob asks for what may be stored for him
 -- Seconds without a network after a cut. When a session is resumed before ejabberd has read all that came on the old
 -- link, it delivers what it reads then, but doesn't count it in h any more: it comes twice.
-local GAP = { prosody = 0.02, prosody13 = 0.02, ejabberd = 0.2, ejabberd24 = 0.2 }
+local GAP = { prosody = 0.02, ejabberd = 0.2 } -- by the first word of a server's name
 local ACK_TIMEOUT = 1 -- seconds; on Prosody many a session is given up after that
 
 -- An archive of all that was said would be kept and searched at every message. Prosody forgets the oldest of what a
@@ -42,7 +42,8 @@ host_config:
       mod_roster: {}
       mod_stream_mgmt: { resend_on_timeout: if_offline, resume_timeout: 60, ack_timeout: 60 }
 ]]
-soak.CONF = { prosody = prosody, prosody13 = prosody, ejabberd = ejabberd, ejabberd24 = ejabberd }
+soak.CONF = { prosody = prosody, prosody13 = prosody, ejabberd = ejabberd, ejabberd24 = ejabberd,
+  ["prosody13+sasl2"] = prosody, ["ejabberd24+sasl2"] = ejabberd .. "      mod_auth_fast: {}\n" }
 
 -- The account
 
@@ -141,11 +142,20 @@ end
 local Party = {}
 Party.__index = Party
 
+-- Where a login can be one exchange it is, and each has a token.
+local AGENTS = { alice = "5a3f9c52-7d0e-4d0e-9a52-0c8b1c4e7a01", bob = "5a3f9c52-7d0e-4d0e-9a52-0c8b1c4e7a02" }
+
 local function party(s, name, seed, reconnect)
-  local p = setmetatable({ name = name, states = {}, longest = 0, rebound = 0 }, Party)
+  local p = setmetatable({ name = name, states = {}, longest = 0, rebound = 0, resumed = 0, token = 0, inline = 0 },
+    Party)
+  local opts = s.opts { reconnect = reconnect or { min = 0.01, max = 0.2 }, ack_timeout = ACK_TIMEOUT }
+  if s.name:find("+sasl2", 1, true) then
+    opts.bind2, opts.user_agent = "soak", { id = AGENTS[name] }
+  else
+    opts.resource = "soak"
+  end
   p.proxy = proxy.start(s.host, s.port, seed)
-  p.conn = assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], p.proxy.host, p.proxy.port,
-    s.opts { reconnect = reconnect or { min = 0.01, max = 0.2 }, resource = "soak", ack_timeout = ACK_TIMEOUT }))
+  p.conn = assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], p.proxy.host, p.proxy.port, opts))
   p.conn:on("state", function(state, err) p:heard(state, err) end)
   return p
 end
@@ -159,9 +169,11 @@ function Party:heard(state, err)
   end
   if self.since then self.longest = math.max(self.longest, uptime() - self.since) end
   self.since = nil
-  local rebound = self.conn:info().rebound
-  if rebound ~= self.rebound and self.bound_anew then self:bound_anew() end
-  self.rebound = rebound
+  local info = self.conn:info()
+  if info.rebound ~= self.rebound and self.bound_anew then self:bound_anew() end
+  if info.fast then self.token = self.token + 1 end
+  if info.resumed ~= self.resumed and info.bound_inline then self.inline = self.inline + 1 end
+  self.rebound, self.resumed = info.rebound, info.resumed
 end
 
 function Party:close()
@@ -313,6 +325,7 @@ function Run:figures(a)
   local alice, bob, f = self.alice.conn:info(), self.bob.conn:info(), {}
   for _, key in ipairs { "resumed", "rebound", "failed_without_h" } do f[key] = alice[key] + bob[key] end
   f.server, f.cuts, f.sent = self.server.name, self:cuts(), self.account.sent
+  f.token, f.inline = self.alice.token + self.bob.token, self.alice.inline + self.bob.inline
   f.longest = math.max(self.alice.longest, self.bob.longest)
   f.acked, f.failed, f.lost, f.doubled, f.bounced, f.falls =
     a.acked, a.failed, #a.lost, a.doubled, a.bounced, a.falls
@@ -349,7 +362,7 @@ local function play(run)
   local o = run.options
   local mean = o.mean or MEAN * math.max(1, o.stanzas / o.cuts / 12)
   for _, p in ipairs { run.alice, run.bob } do
-    p.proxy:tell("gap " .. GAP[run.server.name])
+    p.proxy:tell("gap " .. GAP[run.server.name:match "^%a+"])
     p.proxy:tell("cuts " .. mean)
     p.proxy:tell "cut rst"
   end
@@ -377,14 +390,16 @@ function soak.run(s, options)
   return figures, wrong
 end
 
--- The figures as one line under soak.HEAD.
+-- The figures as one line under soak.HEAD. token, inline: logins by a token, and sessions that were resumed inside of a
+-- login.
 local COLUMNS = { "server", "cuts", "resumed", "rebound", "sent", "acked", "failed", "lost", "doubled", "longest",
-  "failed_without_h", "bounced", "falls", "seconds" }
-soak.HEAD = ("%-11s" .. ("%8s"):rep(9) .. "%18s" .. ("%9s"):rep(3)):format((table.unpack or unpack)(COLUMNS))
+  "failed_without_h", "bounced", "falls", "token", "inline", "seconds" }
+soak.HEAD = ("%-17s" .. ("%8s"):rep(9) .. "%18s" .. ("%9s"):rep(5)):format((table.unpack or unpack)(COLUMNS))
 
 function soak.line(f)
-  return ("%-11s" .. ("%8d"):rep(8) .. "%7.2fs" .. "%18d%9d%9d%8.0fs"):format(f.server, f.cuts, f.resumed, f.rebound,
-    f.sent, f.acked, f.failed, f.lost, f.doubled, f.longest, f.failed_without_h, f.bounced, f.falls, f.seconds)
+  return ("%-17s" .. ("%8d"):rep(8) .. "%7.2fs" .. "%18d%9d%9d%9d%9d%8.0fs"):format(f.server, f.cuts, f.resumed,
+    f.rebound, f.sent, f.acked, f.failed, f.lost, f.doubled, f.longest, f.failed_without_h, f.bounced, f.falls, f.token,
+    f.inline, f.seconds)
 end
 
 return soak
