@@ -194,8 +194,8 @@ end
 local function check_login(o, account, level)
   local agent, token = o.user_agent, o.token
   if o.bind2 and (o.resource or account.resourcepart) then
-    error("bad option 'bind2' (with Bind 2 the server chooses the resource: leave out the option resource and the JID's "
-      .. "resourcepart, or bind2)", level + 1)
+    error("bad option 'bind2' (with Bind 2 the server chooses the resource: leave out the option resource and the "
+      .. "JID's resourcepart, or bind2)", level + 1)
   end
   if o.sasl2 == false and (token or o.fast) then
     error(("bad option '%s' (tokens are SASL2's: leave out sasl2 = false, or this)"):format(

@@ -409,9 +409,9 @@ function Jid:with_resource(resource) end
 --- this `user_agent.id`. true without an id: one is made for this connection. false: that isn't done, whatever there is
 --- (true where there is a `user_agent.id` or a `token`, else false)
 ---@field fast? boolean
---- one of an earlier process's, for which no password is needed. It must be this account's and, where that is given, this
---- `user_agent.id`'s, else it raises. If the server refuses it the password is used, where there is one; else the error
---- has layer "sasl", condition "not-authorized" or "credentials-expired" (none)
+--- one of an earlier process's, for which no password is needed. It must be this account's and, where that is given,
+--- this `user_agent.id`'s, else it raises. If the server refuses it the password is used, where there is one; else the
+--- error has layer "sasl", condition "not-authorized" or "credentials-expired" (none)
 ---@field token? xmpp.Token
 --- name servers to ask, as "192.0.2.1:53", comma-separated (the system's)
 ---@field nameservers? string
@@ -565,9 +565,9 @@ function Conn:state() end
 --- "limit", and its start tag as `stanza`); or once, when stanzas that nobody takes begin to be thrown away
 --- (`max_queue`); or with each token that the server gives (XEP-0484), which takes the place of the one before; or with
 --- the connection, when there is a new session after a lost one. What had been given before that leaves when all
---- listeners to "session" have ended, which may wait, but no longer than the option `timeout`; what is given meanwhile
---- leaves at once, and before it. Any number of listeners: each is called in a coroutine of its own, in their order; who
---- comes meanwhile hears of the next one.
+--- listeners to "session" have ended, which may wait, but no longer than the option `timeout`; what is given
+--- meanwhile leaves at once, and before it. Any number of listeners: each is called in a coroutine of its own, in their
+--- order; who comes meanwhile hears of the next one.
 ---@param event "state"|"failed"|"skipped"|"full"|"session"|"token"
 ---@param f xmpp.Listener
 ---@return fun(): boolean off takes it away again; true the first time
@@ -579,11 +579,11 @@ function Conn:on(event, f) end
 ---@return xmpp.Token?
 function Conn:token() end
 
---- The session as plain data, JSON-safe and without password or token, for `xmpp.resume` in another process; the id of
---- the option `user_agent` is in it. The connection is closed by it (condition "saved"): its link is cut, and what comes
---- from then on waits at the server. What a handler is at when it calls this counts as handled, and so does what waits in
---- a line for a callback with `serial` in its filter: let these end first. nil when the server keeps no session
---- (condition "not-resumable"), as without `resume` or `reconnect`.
+--- The session as plain data, JSON-safe and without password or token, for `xmpp.resume` in another process; the id
+--- of the option `user_agent` is in it. The connection is closed by it (condition "saved"): its link is cut, and what
+--- comes from then on waits at the server. What a handler is at when it calls this counts as handled, and so does what
+--- waits in a line for a callback with `serial` in its filter: let these end first. nil when the server keeps no
+--- session (condition "not-resumable"), as without `resume` or `reconnect`.
 ---@return table? saved
 ---@return xmpp.Error?
 function Conn:save() end
