@@ -96,14 +96,6 @@ local function take_over(conn, o)
   end
 end
 
--- A version 4 UUID (RFC 9562 5.4), of the random bits of an id.
-local function uuid()
-  local hex = core.hash("sha256", core.id()):gsub(".", function(c) return ("%02x"):format(c:byte()) end)
-  local variant = ("89ab"):sub(tonumber(hex:sub(17, 17), 16) % 4 + 1):sub(1, 1)
-  return ("%s-%s-4%s-%s%s-%s"):format(hex:sub(1, 8), hex:sub(9, 12), hex:sub(14, 16), variant, hex:sub(18, 20),
-    hex:sub(21, 32))
-end
-
 -- What of SASL2 and its company is wanted (XEP-0388, XEP-0386, XEP-0484), in the core's words. Whoever has said no id
 -- of a user agent sends none, unless a token is wanted, which belongs to one.
 local function set_login(o)
@@ -113,7 +105,7 @@ local function set_login(o)
   o.agent = agent.id or token and token.user_agent
   if o.fast == nil then o.fast = o.agent ~= nil end
   o.fast = o.fast and o.sasl2 and not o.component
-  if o.fast and not o.agent then o.agent = uuid() end
+  if o.fast and not o.agent then o.agent = require "xmpp.uuid"() end
   o.software, o.device = agent.software or o.agent and "xmpp for Lua", agent.device
   if o.bind2 then o.tag, o.carbons, o.inactive = bind2.tag or "lua", bind2.carbons, bind2.inactive end
 end

@@ -207,7 +207,7 @@ local SHORTEST = 1 / 1000 -- where the locale's decimal point has two bytes Lua 
 local boolean, count = is "boolean", whole_from(1)
 
 M.is_places = whole_from(0)
-M.is_uuid = is_uuid
+M.is_uuid, M.is_token = is_uuid, is_token
 
 local known = {
   host = is "string", port = M.is_port, tls = one_of("starttls", "direct", "none"), ca_file = name, ca_dir = name,
