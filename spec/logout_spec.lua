@@ -51,7 +51,12 @@ local function rows(s)
     local token = token_of(new_agent())
     local conn = assert(log_in_by(token)) -- it is good until then
     assert.is_true(conn:stop())
-    assert.same({ true }, { log_out(token) })
+    local logins = 0
+    local function count(direction, text)
+      if direction == "out" and text:find "^<authenticate " then logins = logins + 1 end
+    end
+    assert.same({ true }, { log_out(token, { log = count }) })
+    assert.equal(2, logins)
     expect_refused(token)
   end)
 
@@ -73,6 +78,20 @@ local function rows(s)
     assert.same({ true }, { log_out(token) })
     local conn = assert(log_in { user_agent = agent })
     assert.is_false(conn:info().fast)
+    conn:stop()
+  end)
+
+  it("leaves the way that the account has logged in by, whatever that is", function()
+    local opts = { user_agent = new_agent(), mechanisms = { "PLAIN", "HT-SHA-256-EXPR" } }
+    xmpp.forget()
+    for _, mechanism in ipairs(opts.mechanisms) do
+      local conn = assert(log_in(opts))
+      assert.equal(mechanism, conn:info().mechanism)
+      conn:stop()
+      if conn:info().fast then assert.same({ true }, { log_out(conn:token()) }) end
+    end
+    local conn = assert(log_in(opts)) -- the token proves nothing of the server's other mechanisms
+    assert.equal("PLAIN", conn:info().mechanism)
     conn:stop()
   end)
 

@@ -58,8 +58,9 @@ shared.stronger, shared.bound = shared.stronger or {}, shared.bound or {}
 local function note_login(conn, account, remember)
   local info = core.conn.info(conn)
   local mechanism = info.mechanism
+  if info.fast then return end -- the token may have been got by PLAIN, and unbound
   if mechanism and mechanism ~= "PLAIN" and mechanism ~= "ANONYMOUS" then shared.stronger[account] = mechanism end
-  if remember and info.channel_binding and not info.fast then shared.bound[account] = info.channel_binding end
+  if remember and info.channel_binding then shared.bound[account] = info.channel_binding end
 end
 
 --- What logins have left for the next ones, see the options `remember` and `plain`.
