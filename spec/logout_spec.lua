@@ -1,4 +1,5 @@
 -- logout: real servers forget a token, and with it the user agent's older ones (XEP-0484 3.4).
+local proxy = require "spec.support.proxy"
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
 
@@ -81,6 +82,30 @@ local function rows(s)
     conn:stop()
   end)
 
+  it("isn't needed where none is wanted", function()
+    local agent = new_agent()
+    token_of(agent)
+    local conn = assert(log_in { user_agent = agent, fast = false })
+    assert.same({ false }, { conn:info().fast, conn:token() })
+    conn:stop()
+    conn = assert(log_in { user_agent = agent })
+    assert.is_true(conn:info().fast)
+    conn:stop()
+  end)
+
+  it("takes the token of a connection whose user agent nobody has named", function()
+    local ids = {}
+    for i = 1, 2 do
+      local conn = assert(log_in { fast = true })
+      assert.is_false(conn:info().fast)
+      ids[i] = conn:token().user_agent
+      conn:stop()
+      assert.matches("^%x%x%x%x%x%x%x%x%-%x%x%x%x%-4%x%x%x%-[89ab]%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x$", ids[i])
+      assert.same({ true }, { log_out(conn:token()) })
+    end
+    assert.not_equal(ids[1], ids[2])
+  end)
+
   it("leaves the way that the account has logged in by, whatever that is", function()
     local opts = { user_agent = new_agent(), mechanisms = { "PLAIN", "HT-SHA-256-EXPR" } }
     xmpp.forget()
@@ -92,6 +117,29 @@ local function rows(s)
     end
     local conn = assert(log_in(opts)) -- the token proves nothing of the server's other mechanisms
     assert.equal("PLAIN", conn:info().mechanism)
+    conn:stop()
+  end)
+
+  it("leaves it to a connection that comes back as well", function()
+    xmpp.forget()
+    local link = proxy.start(s.host, s.tls_port)
+    finally(function() link:stop() end)
+    local conn = assert(xmpp.connect_client(jid(), s.users.alice, link.host, link.port, s.opts { tls = "direct",
+      user_agent = new_agent(), mechanisms = { "PLAIN", "HT-SHA-256-EXPR" }, reconnect = { min = 0, max = 0.1 } }))
+    local function come_back()
+      local ready = xmpp.promise()
+      local off = conn:on("state", function(state, err)
+        if state == "ready" then ready:resolve(true) end
+        if state == "closed" then ready:reject(err) end
+      end)
+      link:tell "cut rst"
+      assert(ready:wait(30))
+      off()
+      return conn:info().mechanism
+    end
+    assert.equal("HT-SHA-256-EXPR", come_back())
+    assert.same({ true }, { log_out(conn:token()) })
+    assert.equal("PLAIN", come_back())
     conn:stop()
   end)
 
