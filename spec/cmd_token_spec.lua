@@ -170,8 +170,14 @@ local function rows(s)
     local kept, agent = read "xmpp/default.token", read "xmpp/default.agent"
     assert.equal(0, select(2, run "xmpp logout -q"))
     write("xmpp/default.token", kept)
+    write("alice.password", "wrong\n")
+    local text, status = run "xmpp account check"
+    assert.equal(7, status, text)
+    assert.is_nil(read "xmpp/default.token") -- it is gone, whatever comes next
+    configure(s, "keep-token = true\n")
+    write("xmpp/default.token", kept)
     local told, err = check()
-    assert.same({ false, 2 }, { told.fast, times_asked() })
+    assert.same({ false, 1 }, { told.fast, times_asked() })
     assert.equal(("xmpp: the token of alice@%s was refused: the password is used\n"):format(s.domain), err)
     assert.not_equal(kept, read "xmpp/default.token")
     assert.equal(agent, read "xmpp/default.agent")

@@ -280,7 +280,7 @@ end
 local function for_token(o, jid, token, invalidate)
   local only = {}
   for name, value in pairs(o) do only[name] = value end
-  only.resource, only.bind2, only.reconnect, only.resume = nil, nil, nil, false
+  only.reconnect, only.resume = nil, false
   only.sasl2, only.fast, only.mechanisms = true, true, { token.mechanism }
   only.jid = jid:with_resource("lua-" .. core.id())
   only.token = { version = 1, jid = token.jid, user_agent = token.user_agent, mechanism = token.mechanism,
@@ -327,7 +327,8 @@ function M.logout(token, host, port, opts)
   local o = options.check(opts, 2)
   local jid, err = core.jid(token.jid)
   if not jid then return nil, err end
-  o.sasl2, o.fast, o.token, o.bind2, o.resource = nil, nil, token, nil, nil
+  o.sasl2, o.fast, o.token = nil, nil, token
+  o.bind2, o.resource = nil, nil -- they could end a session that is there
   check_login(o, jid, 2)
   o.host, o.port, o.tls = host or o.host, port or o.port, o.tls or "starttls"
   if o.host then o.host, err = dialable(o.host) end
