@@ -1,28 +1,14 @@
 -- Numbers what it is told and says it back. Told "upgrade", it is replaced by a new process, which goes on with the
 -- same session and the next number: its peer notices nothing, and what is said meanwhile waits at the server. STATE is
 -- the file in which a process leaves the session to the next one. See account.lua.
-local xmpp, account, cjson = require "xmpp", require "examples.account", require "cjson"
+local xmpp, account, private = require "xmpp", require "examples.account", require "examples.private"
 local jid, password, opts = account "JID PASSWORD STATE"
 local path, count = arg[3], 0
 opts.resume = true -- the server is to keep the session
 
--- Whoever has the session's id and the password can take its place: for nobody else's eyes, and whole or not at all.
-local function save(text)
-  local aside = path:gsub("'", "'\\''")
-  local file = assert(io.popen(("umask 077 && cat > '%s.new' && mv '%s.new' '%s'"):format(aside, aside, aside), "w"))
-  assert(file:write(text))
-  assert(file:close())
-end
-
-local function load()
-  local file = io.open(path)
-  local text = file and file:read "*a"
-  if file then file:close() end
-  return text and cjson.decode(text)
-end
-
+-- Whoever has the session's id and the password can take its place: so nobody else may read it.
 local function replace(conn)
-  save(cjson.encode { session = assert(conn:save()), count = count })
+  private.write(path, { session = assert(conn:save()), count = count })
   local words = { arg[-1] or "lua5.4", arg[0] }
   for _, word in ipairs(arg) do words[#words + 1] = word end
   for i, word in ipairs(words) do words[i] = "'" .. word:gsub("'", "'\\''") .. "'" end
@@ -37,7 +23,7 @@ local function answer(message, conn)
   conn:send(xmpp.xexpr.reply(message, { "body", ("%d: %s"):format(count, text) }))
 end
 
-local state = load()
+local state = private.read(path)
 local conn = assert((state and xmpp.resume or xmpp.connect_client)(state and state.session or jid, password, opts))
 if state then
   count = state.count

@@ -248,6 +248,19 @@ server.each(function(s)
     end)
   end)
 
+  describe("token.lua, of a server without tokens,", function()
+    it("sends, and keeps nothing", function()
+      local bob, state = login("bob", "desk"), os.tmpname()
+      os.remove(state)
+      local output, status = shell.run(command(s, "token", { "alice@xmpp.test", "alicepw", state, bob:jid(), "hello" }))
+      assert.equal(0, status, output)
+      assert.matches("^token: logged in by SCRAM%-SHA", output)
+      assert.equal("hello", xexpr.text(assert(bob:receive_blocking(30)), "body"))
+      assert.is_nil(io.open(state))
+      bob:stop()
+    end)
+  end)
+
   describe("iq.lua", function()
     it("asks the server", function()
       local output, status = run(s, "iq", { "alice@xmpp.test", "alicepw" })
@@ -551,3 +564,43 @@ server.each(function(s)
     end)
   end)
 end, { upload = "yes" })
+
+-- Where there are tokens.
+local function token_rows(s)
+  describe("token.lua", function()
+    it("logs in by the token that it has kept, until the server has forgotten it", function()
+      shell.in_folder(function(folder)
+        local state = folder .. "/it's 100% mine"
+        local bob = assert(xmpp.connect_client("bob@" .. s.domain .. "/desk", s.users.bob, s.host, s.port, s.opts()))
+        local function send(password, text, to)
+          return shell.run(command(s, "token", { "alice@" .. s.domain, password, state, to or bob:jid(), text }))
+        end
+        local output, status = send(s.users.alice, "one")
+        assert.equal(0, status, output)
+        assert.matches("^token: logged in by SCRAM%-SHA%-[%d]+%-PLUS\n$", output)
+        assert.equal("600", shell.succeed(("stat -c %%a '%s'"):format((state:gsub("'", "'\\''")))):match "%d+")
+        for _, text in ipairs { "two", "three" } do
+          output, status = send("-", text)
+          assert.same({ "token: logged in by HT-SHA-256-EXPR\n", 0 }, { output, status })
+        end
+        for _, text in ipairs { "one", "two", "three" } do
+          assert.equal(text, xexpr.text(assert(bob:receive_blocking(30)), "body"))
+        end
+        local kept = shell.read(state)
+        output, status = send("-", "", "logout")
+        assert.same({ "", 0 }, { output, status })
+        assert.is_nil(io.open(state))
+        local file = assert(io.open(state, "w"))
+        file:write(kept)
+        file:close()
+        output, status = send("-", "four")
+        assert.equal(1, status)
+        assert.matches("not%-authorized", output)
+        bob:stop()
+      end)
+    end)
+  end)
+end
+
+server.each(token_rows, { extra_modules = "sasl2 sasl2_bind2 sasl2_sm sasl2_fast" }, { "prosody13" })
+server.each(token_rows, { extra_modules = "auth_fast" }, { "ejabberd24" })

@@ -92,6 +92,164 @@ describe("an option", function()
   end)
 end)
 
+describe("an option of SASL2 and its company", function()
+  local ID, OTHER = "5c3b2a10-7f6e-4d5c-8b3a-29180706f5e4", "5c3b2a10-7f6e-4d5c-8b3a-29180706f5e5"
+
+  local function token(changes)
+    local t = { version = 1, jid = "alice@xmpp.test", user_agent = ID, mechanism = "HT-SHA-256-EXPR", token = "secret",
+      expiry = 2000000000 }
+    for name, value in pairs(changes or {}) do t[name] = value end
+    return t
+  end
+
+  local function without(name)
+    local t = token()
+    t[name] = nil
+    return t
+  end
+
+  it("is what it must be", function()
+    refuses("bad option 'sasl2' (boolean expected, got string)", connecting { sasl2 = "yes" })
+    refuses("bad option 'fast' (boolean expected, got table)", connecting { fast = token() })
+    refuses("bad option 'bind2' (table expected, got number)", connecting { bind2 = 1 })
+    refuses("bad option 'user_agent' (table expected, got string)", connecting { user_agent = ID })
+    refuses("bad option 'token' (table expected, got string)", connecting { token = "secret" })
+    refuses('bad option \'mechanisms\' (one of "EXTERNAL"', connecting { mechanisms = { "HT2-SHA-256-EXPR" } })
+    refuses('bad option \'mechanisms\' (one of "EXTERNAL"', connecting { mechanisms = { "HT-SHA-256" } })
+    accepts { sasl2 = false, fast = false, bind2 = false, mechanisms = { "HT-SHA-256-NONE", "SCRAM-SHA-1" } }
+  end)
+
+  it("is a user agent with a UUID, and short words", function()
+    for _, id in ipairs { "", "x", ID .. "0", ID:sub(2), ID:gsub("-", ""), ID:gsub("5c3b", "5c3g"), "{" .. ID .. "}",
+      ID .. "\n" } do
+      refuses("bad option 'user_agent' (id: a UUID expected, made once for this installation and account (uuidgen), "
+        .. "got", connecting { user_agent = { id = id } })
+    end
+    refuses("bad option 'user_agent' (id: string expected, got number)", connecting { user_agent = { id = 1 } })
+    for _, name in ipairs { "software", "device" } do
+      refuses(("bad option 'user_agent' (%s: at most 64 bytes expected, got 65)"):format(name),
+        connecting { user_agent = { id = ID, [name] = ("x"):rep(65) } })
+      refuses(("bad option 'user_agent' (%s: a string that isn't empty expected)"):format(name),
+        connecting { user_agent = { [name] = "" } })
+      refuses(("bad option 'user_agent' (%s: a string without zero bytes expected)"):format(name),
+        connecting { user_agent = { [name] = "a\0" } })
+    end
+    refuses("bad option 'user_agent' (there is no field uuid)", connecting { user_agent = { uuid = ID } })
+    refuses("bad option 'user_agent' (there is no field i?d)", connecting { user_agent = { ["i\27d"] = ID } })
+    accepts { user_agent = { id = ID:upper(), software = ("x"):rep(64), device = "desk" } }
+    accepts { user_agent = {} }
+  end)
+
+  it("is a tag of 64 bytes at most, or a table with one", function()
+    refuses("bad option 'bind2' (at most 64 bytes expected, got 65)", connecting { bind2 = ("x"):rep(65) })
+    refuses("bad option 'bind2' (tag: at most 64 bytes expected, got 65)",
+      connecting { bind2 = { tag = ("x"):rep(65) } })
+    refuses("bad option 'bind2' (a string that isn't empty expected)", connecting { bind2 = "" })
+    refuses("bad option 'bind2' (tag: a string without zero bytes expected)", connecting { bind2 = { tag = "\0" } })
+    refuses("bad option 'bind2' (carbons: boolean expected, got number)", connecting { bind2 = { carbons = 1 } })
+    refuses("bad option 'bind2' (inactive: boolean expected, got string)", connecting { bind2 = { inactive = "no" } })
+    refuses("bad option 'bind2' (there is no field carbon)", connecting { bind2 = { carbon = true } })
+    accepts { bind2 = ("x"):rep(64) }
+    accepts { bind2 = { tag = "cron", carbons = true, inactive = false } }
+    accepts { bind2 = true }
+  end)
+
+  it("chooses no resource where the server does", function()
+    local words = "bad option 'bind2' (with Bind 2 the server chooses the resource"
+    refuses(words, connecting { bind2 = true, resource = "here" })
+    refuses(words, function()
+      return (xmpp.connect_client("alice@xmpp.test/here", "secret", "127.0.0.1", 1, { bind2 = "lua" }))
+    end)
+    refuses(words, function()
+      return (xmpp.resume({ version = 1, account = "alice@xmpp.test/here", jid = "alice@xmpp.test/here", id = "s1",
+        max = 300, h = 0, acked = 0, written = 0, stanzas = {}, pending = {}, queue = {} }, "secret",
+        { bind2 = true, resource = "x" }))
+    end)
+    accepts { bind2 = false, resource = "here" }
+  end)
+
+  it("is a whole token, of this version", function()
+    for _, name in ipairs { "version", "jid", "user_agent", "mechanism", "token" } do
+      refuses(("bad option 'token' (%s is missing)"):format(name), connecting { token = without(name) })
+    end
+    refuses("bad option 'token' (version: written by another version of this library, as version 2)",
+      connecting { token = token { version = 2 } })
+    refuses("bad option 'token' (user_agent: a UUID expected", connecting { token = token { user_agent = "x" } })
+    refuses("bad option 'token' (mechanism: one of", connecting { token = token { mechanism = "PLAIN" } })
+    refuses("bad option 'token' (token: at most 1,024 bytes expected, got 1025)",
+      connecting { token = token { token = ("x"):rep(1025) } })
+    refuses("bad option 'token' (token: a string that isn't empty expected)",
+      connecting { token = token { token = "" } })
+    refuses("bad option 'token' (token: a string without zero bytes expected)",
+      connecting { token = token { token = "a\0" } })
+    refuses("bad option 'token' (expiry: number from 0 expected, got -1)", connecting { token = token { expiry = -1 } })
+    refuses("bad option 'token' (there is no field secret)", connecting { token = token { secret = "x" } })
+    accepts { token = token { token = ("x"):rep(1024) } }
+    accepts { token = without "expiry" }
+  end)
+
+  it("is the token of who logs in, and of this user agent", function()
+    refuses("bad option 'token' (it is bob@xmpp.test's, and alice@xmpp.test is to be logged in)",
+      connecting { token = token { jid = "bob@xmpp.test" } })
+    refuses("bad option 'token' (it is alice@xmpp.test/here's, and alice@xmpp.test is",
+      connecting { token = token { jid = "alice@xmpp.test/here" } })
+    refuses(("bad option 'token' (it belongs to another user_agent.id, %s: leave that out)"):format(ID),
+      connecting { token = token(), user_agent = { id = OTHER } })
+    accepts { token = token(), user_agent = { id = ID, device = "desk" } }
+  end)
+
+  it("wants no token without what tokens need", function()
+    refuses("bad option 'token' (tokens are SASL2's", connecting { token = token(), sasl2 = false })
+    refuses("bad option 'fast' (tokens are SASL2's", connecting { fast = true, sasl2 = false })
+    refuses("bad option 'token' (with fast = false none is used", connecting { token = token(), fast = false })
+    accepts { user_agent = { id = ID }, sasl2 = false }
+  end)
+
+  it("tells nobody a token that it refuses", function()
+    for _, changes in ipairs { { version = 2 }, { jid = "bob@xmpp.test" }, { token = "s3cret\0" } } do
+      changes.token = changes.token or "s3cret"
+      local ok, err = pcall(connecting { token = token(changes) })
+      assert.is_false(ok)
+      assert.is_nil(tostring(err):find("s3cret", 1, true))
+    end
+  end)
+
+  it("does without a password only where it is a token", function()
+    refuses("bad argument #2 to 'connect_client' (string or function expected, got nil)", function()
+      return (xmpp.connect_client("alice@xmpp.test", nil, "127.0.0.1", 1, { user_agent = { id = ID }, fast = true }))
+    end)
+    local conn, err = xmpp.connect_client("alice@xmpp.test", nil, "127.0.0.1", 1, { token = token(), tls = "none" })
+    assert.same({ nil, "tcp" }, { conn, err.layer })
+  end)
+
+  it("is a client's", function()
+    for name, value in pairs { sasl2 = true, bind2 = true, user_agent = { id = ID }, fast = true, token = token() } do
+      refuses(("'%s' is an option of clients: a component logs in by its secret alone"):format(name), function()
+        return (xmpp.connect_component("127.0.0.1", 1, "c.test", "secret", { [name] = value }))
+      end)
+    end
+  end)
+
+  it("and a token that is to be forgotten are looked at, too", function()
+    refuses("bad argument #1 to 'logout' (table expected, got nil)", function() return (xmpp.logout()) end)
+    refuses("bad argument #1 to 'logout' (mechanism is missing)",
+      function() return (xmpp.logout(without "mechanism", "127.0.0.1")) end)
+    refuses("bad argument #2 to 'logout' (string expected, got number)",
+      function() return (xmpp.logout(token(), 1)) end)
+    refuses("bad argument #3 to 'logout' (port from 1 to 65535 expected, got 0)",
+      function() return (xmpp.logout(token(), "127.0.0.1", 0)) end)
+    refuses("bad option 'token' (it belongs to another user_agent.id",
+      function() return (xmpp.logout(token(), { user_agent = { id = OTHER } })) end)
+    refuses("bad option 'token' (it is alice@xmpp.test/here's",
+      function() return (xmpp.logout(token { jid = "alice@xmpp.test/here" })) end)
+    refuses("there is no option 'tsl'", function() return (xmpp.logout(token(), { tsl = "none" })) end)
+    local ok, err = xmpp.logout(token { jid = "a b@xmpp.test" })
+    assert.same({ nil, "jid-malformed" }, { ok, err.condition })
+    ok, err = xmpp.logout(token(), "127.0.0.1", 1, { tls = "none" })
+    assert.same({ nil, "tcp" }, { ok, err.layer })
+  end)
+end)
+
 describe("an argument", function()
   local conn
   before_each(function() conn = fed.open { jid = "alice@xmpp.test/here" }.conn end)
@@ -163,6 +321,7 @@ describe("a saved session", function()
       function(s) s.pending = { { name = "q", id = "a" } } end)
     refuses_saved("tls: one of starttls, direct, none expected, got no?", function(s) s.tls = "no\27" end)
     refuses_saved("port: port from 1 to 65535 expected, got 0", function(s) s.port = 0 end)
+    refuses_saved("user_agent: a UUID expected", function(s) s.user_agent = "me" end)
   end)
 
   it("waits for each response once", function()

@@ -483,3 +483,25 @@ describe("a malformed session", function()
     end
   end)
 end)
+
+server.each(function(s)
+  describe("a saved session of a user agent", function()
+    it("has its id and no token, and goes on by the token without a password", function()
+      local agent = { id = "5c3b2a10-7f6e-4d5c-8b3a-29180706f5e4" }
+      for _, bind2 in ipairs { false, true } do
+        local conn = login(s, "alice", { user_agent = agent, bind2 = bind2, tls = "direct" },
+          { host = s.host, port = s.tls_port })
+        local me, token = conn:jid(), conn:token()
+        local saved = assert(conn:save())
+        assert.equal(agent.id, saved.user_agent)
+        assert.is_nil(json.encode(saved):find(token.token, 1, true))
+        xmpp.forget()
+        conn = keep(assert(xmpp.resume(json.decode(json.encode(saved)), nil, s.opts { token = token, bind2 = bind2 })))
+        local info = conn:info()
+        assert.same({ 1, true, true }, { info.resumed, info.fast, info.bound_inline })
+        assert.equal(me, conn:jid())
+        assert.equal(agent.id, assert(conn:save()).user_agent)
+      end
+    end)
+  end)
+end, { extra_modules = "sasl2 sasl2_bind2 sasl2_sm sasl2_fast" }, { "prosody13" })

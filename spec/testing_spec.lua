@@ -474,6 +474,26 @@ describe("a program that connects by itself:", function()
     assert.not_equal(conn, t.conn)
   end, { intercept = true }))
 
+  it("takes who binds by Bind 2, or logs in by a token or a certificate alone", testing.around(function(t)
+    local token = { version = 1, jid = "bot@example.net", user_agent = "5c3b2a10-7f6e-4d5c-8b3a-29180706f5e4",
+      mechanism = "HT-SHA-256-EXPR", token = "secret" }
+    for _, opts in ipairs { { token = token }, { token = token, bind2 = "tag" }, { cert = "/x", key = "/x" } } do
+      local conn
+      xmpp.spawn(function() conn = assert(xmpp.connect_client("bot@example.net", nil, opts)) end)
+      t:advance(1)
+      assert.equal("ready", conn:state())
+      assert.equal(conn:jid(), t.jid)
+      assert.matches(opts.bind2 and "^bot@example%.net/tag~" or "^bot@example%.net/lua%-", tostring(conn:jid()))
+      assert.is_nil(conn:token())
+      xmpp.spawn(function() conn:stop() end)
+      t:advance(6)
+    end
+    local result
+    xmpp.spawn(function() result = { xmpp.logout(token) } end)
+    t:advance(6)
+    assert.same({ true }, result)
+  end, { jid = "bot@example.net", intercept = true }))
+
   it("in a coroutine, too; and as nobody; and as a component", function()
     local t, conn = testing.new { jid = "example.net", intercept = true }, nil
     xmpp.spawn(function() conn = xmpp.connect_client("example.net", nil, { mechanisms = { "ANONYMOUS" } }) end)

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <time.h>
@@ -182,6 +183,17 @@ static int l_create(lua_State *L) {
   code = errno;
   close(fd);
   unlink(path);
+  errno = code;
+  return failed(L);
+}
+
+/* lock(path) -> a descriptor: until it is closed, at the latest by the process's end, nobody else gets one of that file. */
+static int l_lock(lua_State *L) {
+  int fd = open(luaL_checkstring(L, 1), O_RDONLY | O_CLOEXEC | O_NOCTTY), code;
+  if (fd < 0) return failed(L);
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return lua_pushinteger(L, fd), 1;
+  code = errno;
+  close(fd);
   errno = code;
   return failed(L);
 }
@@ -379,7 +391,7 @@ static const struct {
 } functions[] = {
     {"isatty", l_isatty}, {"columns", l_columns}, {"terminal", l_terminal}, {"write", l_write},       {"read", l_read},       {"poll", l_poll},
     {"stat", l_stat},     {"open", l_open},       {"close", l_close},       {"uid", l_uid},         {"create", l_create},
-    {"mkdir", l_mkdir},   {"private", l_private}, {"setenv", l_setenv}, {"unsetenv", l_unsetenv}, {"signals", l_signals}, {"secret", l_secret},
+    {"lock", l_lock},     {"mkdir", l_mkdir},   {"private", l_private}, {"setenv", l_setenv}, {"unsetenv", l_unsetenv}, {"signals", l_signals}, {"secret", l_secret},
     {"carrier", l_carrier}, {"exec", l_exec},       {"ticks", l_ticks},     {"insist", l_insist},
 };
 

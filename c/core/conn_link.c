@@ -349,7 +349,7 @@ static void note_login(xm_conn *c, bool inside) {
   c->info.bound_inside = inside;
   c->info.by_token = xm_link_token(c->link) == XM_LOGIN_TOKEN_WORKED;
   note_offers(c);
-  if (c->info.by_token) return; /* which says nothing of how it was got: by PLAIN, perhaps */
+  if (c->info.by_token) return; /* it says nothing of how the account logs in without: the token may have been got by PLAIN */
   if (m && strcmp(m, "PLAIN") != 0 && strcmp(m, "ANONYMOUS") != 0) c->o.pinned = true;
   if (c->o.remember && c->info.binding) c->o.bound = true;
 }

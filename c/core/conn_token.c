@@ -39,7 +39,7 @@ int xc_take_token(xm_conn *c, const xm_token *token) {
 /* One that is past its time isn't shown; the clock may be wrong, so it isn't dropped. */
 static bool find(const xm_conn *c, xm_token *token, xm_token_slot *slot) {
   xm_keyring_name name;
-  if (!c->o.agent || !name_tokens(c, &name)) return false;
+  if (!c->o.fast || !c->o.agent || !name_tokens(c, &name)) return false;
   for (*slot = XM_TOKEN_NEW; *slot <= XM_TOKEN_PROVEN; ++*slot)
     if (xm_keyring_token(&name, *slot, token) && (!token->expiry || token->expiry > seconds(c))) return true;
   xm_wipe(token, sizeof *token);
@@ -74,17 +74,17 @@ static void keep(xm_conn *c, const xm_keyring_name *name, const xm_token *fresh)
   xm_wipe(&token, sizeof token);
 }
 
+/* A token that was shown for the last time is gone, and none takes its place. Another one that has come with it, or lies here, is
+ * still good. */
 void xc_note_token(xm_conn *c) {
   xm_login_token fate = xm_link_token(c->link);
   const xm_token *fresh = xm_link_new_token(c->link);
+  bool worked = fate == XM_LOGIN_TOKEN_WORKED, gone = fate == XM_LOGIN_TOKEN_REFUSED || (worked && c->o.invalidate);
   xm_keyring_name name;
   if ((fate == XM_LOGIN_TOKEN_UNUSED && fresh->n == 0) || !name_tokens(c, &name)) return;
-  if (fate == XM_LOGIN_TOKEN_REFUSED) xm_keyring_drop_token(&name, c->shown);
-  if (fate == XM_LOGIN_TOKEN_WORKED) prove(&name, c->shown);
+  if (gone) xm_keyring_drop_token(&name, c->shown);
+  else if (worked) prove(&name, c->shown);
   if (fresh->n) keep(c, &name, fresh);
-  if (fate != XM_LOGIN_TOKEN_WORKED || !c->o.invalidate) return;
-  xm_keyring_drop_token(&name, XM_TOKEN_NEW);
-  xm_keyring_drop_token(&name, XM_TOKEN_PROVEN);
 }
 
 bool xc_has_other_token(const xm_conn *c) {

@@ -355,9 +355,9 @@ static unsigned to_blame(const xm_login *l, const char *condition) {
   return denied && shown ? l->left & XM_LOGIN_OTHER_FORM : 0;
 }
 
-/* Where there is no other choice, what was chosen stays: it is what the server has refused. */
+/* Where there is no other choice the first one stays: it is the one that was refused, which is to be told. */
 static int choose_again(xm_login *l, const xm_login_account *account) {
-  xm_mech_choice refused = l->choice;
+  const xm_mech_choice refused = l->choice;
   xm_mech_offer offer;
   if (xm_buf_len(&l->offered) == 0) return XM_EFAIL; /* there were too many names for another choice */
   xm_mech_offer_read(&offer, xm_buf_at(&l->offered), xm_buf_len(&l->offered));

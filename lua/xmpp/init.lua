@@ -58,7 +58,7 @@ shared.stronger, shared.bound = shared.stronger or {}, shared.bound or {}
 local function note_login(conn, account, remember)
   local info = core.conn.info(conn)
   local mechanism = info.mechanism
-  if info.fast then return end -- by a token, which says nothing of how it was got
+  if info.fast then return end -- the token may have been got by PLAIN, and unbound
   if mechanism and mechanism ~= "PLAIN" and mechanism ~= "ANONYMOUS" then shared.stronger[account] = mechanism end
   if remember and info.channel_binding then shared.bound[account] = info.channel_binding end
 end
@@ -97,16 +97,8 @@ local function take_over(conn, o)
   end
 end
 
--- A version 4 UUID (RFC 9562 5.4), of the random bits of an id.
-local function uuid()
-  local hex = core.hash("sha-256", core.id()):gsub(".", function(c) return ("%02x"):format(c:byte()) end)
-  local variant = ("89ab"):sub(tonumber(hex:sub(17, 17), 16) % 4 + 1):sub(1, 1)
-  return ("%s-%s-4%s-%s%s-%s"):format(hex:sub(1, 8), hex:sub(9, 12), hex:sub(14, 16), variant, hex:sub(18, 20),
-    hex:sub(21, 32))
-end
-
--- What of SASL2 and its company is wanted (XEP-0388, XEP-0386, XEP-0484), in the core's words. Whoever has said no id of
--- a user agent sends none, unless a token is wanted, which belongs to one.
+-- What of SASL2 and its company is wanted (XEP-0388, XEP-0386, XEP-0484), in the core's words. Whoever has said no id
+-- of a user agent sends none, unless a token is wanted, which belongs to one.
 local function set_login(o)
   local agent, token = o.user_agent or {}, o.token
   local bind2 = type(o.bind2) == "table" and o.bind2 or { tag = type(o.bind2) == "string" and o.bind2 or nil }
@@ -114,7 +106,7 @@ local function set_login(o)
   o.agent = agent.id or token and token.user_agent
   if o.fast == nil then o.fast = o.agent ~= nil end
   o.fast = o.fast and o.sasl2 and not o.component
-  if o.fast and not o.agent then o.agent = uuid() end
+  if o.fast and not o.agent then o.agent = require "xmpp.uuid"() end
   o.software, o.device = agent.software or o.agent and "xmpp for Lua", agent.device
   if o.bind2 then o.tag, o.carbons, o.inactive = bind2.tag or "lua", bind2.carbons, bind2.inactive end
 end
@@ -139,7 +131,8 @@ local function open(o)
   set_login(o)
   o.about = { await_timeout = o.await_timeout,
     trust = { ca_file = o.ca_file, ca_dir = o.ca_dir, insecure = o.insecure or nil }, -- for what is fetched beside it
-    origin = { account = tostring(o.jid), host = o.host, port = o.port, tls = o.tls, user_agent = o.agent } } -- for a saved session
+    origin = { account = tostring(o.jid), host = o.host, port = o.port, tls = o.tls, -- for a saved session
+      user_agent = o.agent } }
   local conn, err = core.connect(o, box)
   if not conn then return nil, err end
   if o.session then take_over(conn, o) end
@@ -194,12 +187,20 @@ end
 local function check_login(o, account, level)
   local agent, token = o.user_agent, o.token
   if o.bind2 and (o.resource or account.resourcepart) then
-    error("bad option 'bind2' (with Bind 2 the server chooses the resource: leave out the option resource, and the JID's "
-      .. "resourcepart, or bind2)", level + 1)
+    error("bad option 'bind2' (with Bind 2 the server chooses the resource: leave out the option resource and the "
+      .. "JID's resourcepart, or bind2)", level + 1)
+  end
+  if o.sasl2 == false and (token or o.fast) then
+    error(("bad option '%s' (tokens are SASL2's: leave out sasl2 = false, or this)"):format(
+      token and "token" or "fast"), level + 1)
   end
   if not token then return end
+  if o.fast == false then
+    error("bad option 'token' (with fast = false none is used: leave out one of them)", level + 1)
+  end
   if agent and agent.id and agent.id ~= token.user_agent then
-    error("bad option 'token' (it belongs to another user_agent.id, " .. token.user_agent .. ": leave that out)", level + 1)
+    error(("bad option 'token' (it belongs to another user_agent.id, %s: leave that out)"):format(token.user_agent),
+      level + 1)
   end
   if token.jid ~= tostring(account:bare()) then
     error(("bad option 'token' (it is %s's, and %s is to be logged in)"):format(core.shown(token.jid),
@@ -259,7 +260,7 @@ function M.connect_component(host, port, domain, secret, opts)
   if not core.is_jid(domain) then check_type(domain, "string", 3, "connect_component", 2) end
   check_password(secret, 4, "connect_component")
   check_wait(2)
-  local o = options.check(opts, 2)
+  local o = options.check(opts, 2, "component")
   local err
   o.host, o.port = host, port
   o.jid, err = core.jid(domain)
@@ -271,6 +272,78 @@ function M.connect_component(host, port, domain, secret, opts)
   if err then return nil, err end
   o.password, o.tls, o.component = secret, o.tls or "none", true
   return open(o)
+end
+
+-- Tokens
+
+-- What of a login's options counts where nothing but a token is to be shown.
+local function for_token(o, jid, token, invalidate)
+  local only = {}
+  for name, value in pairs(o) do only[name] = value end
+  only.reconnect, only.resume = nil, false
+  only.sasl2, only.fast, only.mechanisms = true, true, { token.mechanism }
+  only.jid = jid:with_resource("lua-" .. core.id())
+  only.token = { version = 1, jid = token.jid, user_agent = token.user_agent, mechanism = token.mechanism,
+    token = token.token } -- whatever our clock says
+  only.user_agent, only.invalidate = nil, invalidate
+  return only
+end
+
+-- What a server that has no such logins offers says little about the token.
+local function explain(err, token)
+  if err.layer ~= "sasl" or err.condition ~= "invalid-mechanism" then return err end
+  return core.error { layer = "sasl", condition = err.condition, retry = false,
+    text = ("the token can't be shown: the server takes none by %s here (%s)"):format(token.mechanism, err.text) }
+end
+
+-- One login by it -> the token that is left, if there is one; the error that isn't a refusal; was it refused?
+local function show(o, jid, token, invalidate)
+  local conn, err = open(for_token(o, jid, token, invalidate))
+  if conn then
+    conn:stop()
+    return conn:token()
+  end
+  local refused = err.layer == "sasl"
+    and (err.condition == "not-authorized" or err.condition == "credentials-expired")
+  return nil, not refused and explain(err, token) or nil, refused
+end
+
+local MOST_TOKENS = 4 -- a server keeps two
+
+--- Has the server forget a token (XEP-0484), and those that it has given before to the same user agent; waits until
+--- that is done. What was shown once takes the place of what was given before: so it is shown twice, the second time to
+--- be forgotten, and so is what the server has given meanwhile.
+---@param token xmpp.Token
+---@param host? string|xmpp.Opts dial this and nothing else; absent: SRV, then the JID's domain
+---@param port? integer|xmpp.Opts
+---@param opts? xmpp.Opts
+---@return boolean? ok
+---@return xmpp.Error|"refused"|nil err with true, "refused": it was no good already
+function M.logout(token, host, port, opts)
+  host, port, opts = split_arguments(host, port, opts)
+  options.check_token(token, 1, "logout", 2)
+  check_wait(2)
+  check_where(host, port, 2, "logout")
+  local o = options.check(opts, 2)
+  local jid, err = core.jid(token.jid)
+  if not jid then return nil, err end
+  o.sasl2, o.fast, o.token = nil, nil, token
+  o.bind2, o.resource = nil, nil -- they could end a session that is there
+  check_login(o, jid, 2)
+  o.host, o.port, o.tls = host or o.host, port or o.port, o.tls or "starttls"
+  if o.host then o.host, err = dialable(o.host) end
+  if err then return nil, err end
+  local left, failed, refused = show(o, jid, token)
+  for _ = 1, MOST_TOKENS do
+    if not left then break end
+    left, failed = show(o, jid, left, true)
+  end
+  if left then
+    failed = core.error { layer = "sasl", condition = "policy-violation", retry = false,
+      text = "the server gives a new token whenever one is to be forgotten" }
+  end
+  if failed then return nil, failed end
+  return true, refused and "refused" or nil
 end
 
 -- Sessions of other processes
@@ -292,7 +365,7 @@ function M.resume(saved, password, opts)
   check_saved(saved)
   if password ~= nil or needs_password(opts) then check_password(password, 2, "resume") end
   check_wait(2)
-  local o = options.check(opts, 2, true)
+  local o = options.check(opts, 2, "resume")
   local session = saved_sessions.session(saved)
   local account, bad = core.jid(saved.account)
   if not account then return nil, bad end

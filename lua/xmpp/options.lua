@@ -147,7 +147,8 @@ local UUID = "^" .. ("%x"):rep(8) .. ("%-" .. ("%x"):rep(4)):rep(3) .. "%-" .. (
 
 local function is_uuid(v)
   if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
-  return v:find(UUID) ~= nil, "a UUID expected, made once for this installation and account (uuidgen), got '" .. show(v) .. "'"
+  return v:find(UUID) ~= nil,
+    ("a UUID expected, made once for this installation and account (uuidgen), got '%s'"):format(show(v))
 end
 
 local function short(v)
@@ -195,12 +196,18 @@ local is_token = fields_of({
   mechanism = one_of("HT-SHA-256-EXPR", "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP", "HT-SHA-256-NONE"),
 }, { "version", "jid", "user_agent", "mechanism", "token" })
 
+--- What conn:token() gives, as an argument.
+function M.check_token(value, position, called, level)
+  local ok, why = is_token(value)
+  if not ok then M.bad_argument(position, called, why, level + 1) end
+end
+
 local SHORTEST = 1 / 1000 -- where the locale's decimal point has two bytes Lua can't read one
 
 local boolean, count = is "boolean", whole_from(1)
 
 M.is_places = whole_from(0)
-M.is_uuid = is_uuid
+M.is_uuid, M.is_token = is_uuid, is_token
 
 local known = {
   host = is "string", port = M.is_port, tls = one_of("starttls", "direct", "none"), ca_file = name, ca_dir = name,
@@ -216,6 +223,7 @@ local known = {
 }
 
 local RESUME_ONLY = { on_response = true }
+local CLIENT_ONLY = { sasl2 = true, bind2 = true, user_agent = true, fast = true, token = true }
 
 -- Levenshtein's distance, with two rows.
 local function distance(a, b)
@@ -252,17 +260,20 @@ end
 --- Raises at `level` for an option that is unknown or has a wrong value.
 ---@param opts table?
 ---@param level integer
----@param resumes? boolean it is for `resume`
+---@param for_what? "resume"|"component" else for a client's login
 ---@return table opts a copy
-function M.check(opts, level, resumes)
+function M.check(opts, level, for_what)
   local copy = {}
   if opts == nil then return copy end
   if type(opts) ~= "table" then error("bad options (table expected, got " .. type(opts) .. ")", level + 1) end
   for option, value in pairs(opts) do
     local check = known[option]
     if not check then error(unknown(option), level + 1) end
-    if RESUME_ONLY[option] and not resumes then
+    if RESUME_ONLY[option] and for_what ~= "resume" then
       error(("'%s' is an option of xmpp.resume alone"):format(option), level + 1)
+    end
+    if CLIENT_ONLY[option] and for_what == "component" then
+      error(("'%s' is an option of clients: a component logs in by its secret alone"):format(option), level + 1)
     end
     local ok, why = check(value)
     if not ok then error(("bad option '%s' (%s)"):format(option, why), level + 1) end

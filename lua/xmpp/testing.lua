@@ -207,11 +207,14 @@ end
 
 local real_connect
 
+-- The server that is played has neither SASL2 nor tokens: who would log in by one has a password.
 local function attach(self, o, box)
   local anonymous = not self.component and not o.jid.localpart
   o.fed, o.log_in, o.tls, o.plain, o.pinned, o.bound, o.remember = true, true, "none", true, false, false, false
   o.pipelining, o.host, o.port, o.cert, o.key, o.see_other_host = "none", nil, nil, nil, nil, false
-  o.mechanisms, o.password = anonymous and "ANONYMOUS" or nil, o.password or not anonymous and "" or nil
+  o.mechanisms, o.password = anonymous and "ANONYMOUS" or nil, o.password or not anonymous and "secret" or nil
+  o.token, o.fast = nil, nil
+  if o.bind2 and o.jid.localpart then o.jid = o.jid:with_resource(("%s~%s"):format(o.tag, core.id())) end
   self.server.anonymous, self.server.state, self.server.o.jid = anonymous, "closed", o.jid
   self.jid = o.jid
   local conn, err = real_connect(o, box)

@@ -338,11 +338,42 @@ function Jid:with_resource(resource) end
 
 -- Options
 
+--- Those of tokens (XEP-0484, draft-schmaus-kitten-sasl-ht): EXPR, UNIQ and ENDP are bound to the TLS channel by
+--- "tls-exporter", "tls-unique" and "tls-server-end-point"; NONE isn't. What ENDP and NONE show is the same each
+--- time, so these two are used only where the option `mechanisms` names them.
+---@alias xmpp.TokenMechanism
+---| "HT-SHA-256-EXPR" | "HT-SHA-256-UNIQ" | "HT-SHA-256-ENDP" | "HT-SHA-256-NONE"
+
 --- Strongest first, but for ANONYMOUS, which is for a JID without localpart or where nothing else is allowed. Those in
 --- -PLUS are bound to the TLS channel.
 ---@alias xmpp.Mechanism
 ---| "EXTERNAL" | "SCRAM-SHA-512-PLUS" | "SCRAM-SHA-256-PLUS" | "SCRAM-SHA-1-PLUS" | "SCRAM-SHA-512" | "SCRAM-SHA-256"
----| "SCRAM-SHA-1" | "PLAIN" | "ANONYMOUS"
+---| "SCRAM-SHA-1" | "PLAIN" | "ANONYMOUS" | xmpp.TokenMechanism
+
+--- What a login can be by instead of the password (XEP-0484), as `conn:token` and the event "token" give it and the
+--- option `token` and `xmpp.logout` take it. It is as secret as a password: keep it where only the user reads it.
+--- Plain data, also after a journey through JSON.
+---@class xmpp.Token
+---@field version integer 1
+---@field jid string whose it is: the bare address
+---@field user_agent string the UUID that it belongs to, in lower or upper case as it was given
+---@field mechanism xmpp.TokenMechanism the only one that it is shown by
+---@field token string the secret itself, at most 1,024 bytes
+---@field expiry number? seconds since 1970, by the server's word; a year away at most; absent: it hasn't said
+
+--- Who this client is to the server (XEP-0388 2.3.1). Nobody else is told.
+---@class xmpp.UserAgent
+---@field id? string a random UUID, made once for this installation and this account: two connections that are up at the
+--- same time must not share one (the server ends the older), nor two accounts (it could tell that they belong together)
+---@field software? string what people may read, at most 64 bytes ("xmpp for Lua", where there is an id)
+---@field device? string the same of the machine; a host name tells more than is needed (none)
+
+--- How the server binds the resource within the login (XEP-0386).
+---@class xmpp.Bind2
+---@field tag? string a short name of the program, at most 64 bytes, which the server makes a part of the resource, for
+--- contacts to see ("lua")
+---@field carbons? boolean carbons are on with it (XEP-0280), where the server offers that there (false)
+---@field inactive? boolean the client begins as inactive (XEP-0352), where the server offers that there (false)
 
 --- Options of `connect_client` and `connect_component`. An unknown one raises and names the nearest that is known.
 ---@class xmpp.Opts
@@ -367,6 +398,21 @@ function Jid:with_resource(resource) end
 --- But that there is no PLAIN any more for an account (see `plain`) goes for such a connection, too. See `forget`
 ---@field remember? boolean
 ---@field resource? string resourcepart to ask for (the JID's own, else "lua-" and random text)
+--- log in by SASL2 (XEP-0388) where the server offers it under TLS; false: by the SASL of RFC 6120 alone (true)
+---@field sasl2? boolean
+--- bind within the login (XEP-0386), where the server offers that inside of SASL2. Servers with an archive may throw
+--- offline messages away then, so it is for programs that read the archive. A string is the tag. The server chooses the
+--- resource: not together with `resource` or a resourcepart of the JID, which raises (false)
+---@field bind2? boolean|string|xmpp.Bind2
+---@field user_agent? xmpp.UserAgent who this client is to the server (none: it isn't said)
+--- ask for a token (XEP-0484), keep it in locked memory, and log in by it the next time that this account connects with
+--- this `user_agent.id`. true without an id: one is made for this connection. false: that isn't done, whatever there is
+--- (true where there is a `user_agent.id` or a `token`, else false)
+---@field fast? boolean
+--- one of an earlier process's, for which no password is needed. It must be this account's and, where that is given,
+--- this `user_agent.id`'s, else it raises. If the server refuses it the password is used, where there is one; else the
+--- error has layer "sasl", condition "not-authorized" or "credentials-expired" (none)
+---@field token? xmpp.Token
 --- name servers to ask, as "192.0.2.1:53", comma-separated (the system's)
 ---@field nameservers? string
 ---@field lang? string xml:lang of our stream ("en")
@@ -512,24 +558,32 @@ function Conn:state() end
 ---| fun(stanza: xmpp.Stanza|xmpp.Skipped, err: xmpp.Error)
 ---| fun(err: xmpp.Error)
 ---| fun(conn: xmpp.Conn)
+---| fun(token: xmpp.Token)
 
 --- Has `f` called for each change of the state, with the reason where there is one; with each stanza that comes back
 --- unsent and has no `on` of its own; with what is known of each stanza that came and was skipped (`err` has layer
 --- "limit", and its start tag as `stanza`); or once, when stanzas that nobody takes begin to be thrown away
---- (`max_queue`); or with the connection, when there is a new session after a lost one. What had been given before that
---- leaves when all listeners to "session" have ended, which may wait, but no longer than the option `timeout`; what is
---- given meanwhile leaves at once, and before it. Any number of listeners: each is called in a coroutine of its own, in
---- their order; who comes meanwhile hears of the next one.
----@param event "state"|"failed"|"skipped"|"full"|"session"
+--- (`max_queue`); or with each token that the server gives (XEP-0484), which takes the place of the one before; or with
+--- the connection, when there is a new session after a lost one. What had been given before that leaves when all
+--- listeners to "session" have ended, which may wait, but no longer than the option `timeout`; what is given
+--- meanwhile leaves at once, and before it. Any number of listeners: each is called in a coroutine of its own, in their
+--- order; who comes meanwhile hears of the next one.
+---@param event "state"|"failed"|"skipped"|"full"|"session"|"token"
 ---@param f xmpp.Listener
 ---@return fun(): boolean off takes it away again; true the first time
 function Conn:on(event, f) end
 
---- The session as plain data, JSON-safe and without the password, for `xmpp.resume` in another process. The connection
---- is closed by it (condition "saved"): its link is cut, and what comes from then on waits at the server. What a
---- handler is at when it calls this counts as handled, and so does what waits in a line for a callback with `serial` in
---- its filter: let these end first. nil when the server keeps no session (condition "not-resumable"), as without
---- `resume` or `reconnect`.
+--- What the next login would be by, instead of the password (XEP-0484): see `xmpp.Token`, and the options
+--- `user_agent` and `fast`. Also when the connection is closed. nil: there is none, as the server hasn't given one,
+--- or it has run out, or was refused.
+---@return xmpp.Token?
+function Conn:token() end
+
+--- The session as plain data, JSON-safe and without password or token, for `xmpp.resume` in another process; the id
+--- of the option `user_agent` is in it. The connection is closed by it (condition "saved"): its link is cut, and what
+--- comes from then on waits at the server. What a handler is at when it calls this counts as handled, and so does what
+--- waits in a line for a callback with `serial` in its filter: let these end first. nil when the server keeps no
+--- session (condition "not-resumable"), as without `resume` or `reconnect`.
 ---@return table? saved
 ---@return xmpp.Error?
 function Conn:save() end
@@ -625,10 +679,14 @@ function Conn:jid() end
 --- connection was ready or failed
 ---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
+---@field profile "sasl"|"sasl2"|nil inside of which: RFC 6120 6, or XEP-0388
+---@field bound_inline boolean? was the session bound (XEP-0386) or resumed within that login?
+---@field fast boolean? was the login by a token (XEP-0484)?
 ---@field pipelined ("starttls"|"auth"|"session")[]? what was said together with a stream's header (XEP-0305)
 ---@field offers table<string, true> namespaces of the features that the server has offered at the last login, once TLS
 --- and SASL were done, 64 of them and 4 KiB at most; of a component: none
----@field channel_binding string? "tls-exporter", "tls-unique", "tls-server-end-point": what a -PLUS was bound by
+---@field channel_binding string? "tls-exporter", "tls-unique", "tls-server-end-point": what a -PLUS or a token was
+--- bound by
 
 --- How the connection was secured and logged in; also when it is closed.
 ---@return xmpp.Info
@@ -654,7 +712,7 @@ local xmpp = {}
 --- Connects, negotiates TLS, authenticates, binds a resource, and answers with the open connection. The certificate is
 --- checked against the JID's domain (or opts.tls_name), whatever host is dialled.
 ---@param jid string|xmpp.Jid with a localpart, unless opts.mechanisms has "ANONYMOUS"
----@param password (string|fun(): string)? nil: only with opts.cert, or "ANONYMOUS" in opts.mechanisms
+---@param password (string|fun(): string)? nil: only with opts.cert, opts.token, or "ANONYMOUS" in opts.mechanisms
 ---@param host? string|xmpp.Opts dial this host and no other (SRV, then the domain itself)
 ---@param port? integer|xmpp.Opts (5222)
 ---@param opts? xmpp.Opts
@@ -684,12 +742,25 @@ function xmpp.connect_component(host, port, domain, secret, opts) end
 ---@return xmpp.Error?
 function xmpp.resume(saved, password, opts) end
 
+--- Has the server forget a token (XEP-0484 3.4), and with it those that it has given before to the same user agent:
+--- logs in by it, with a resource of its own and nothing else, so sessions that are there stay; waits until that is
+--- done. In this process it is forgotten, too. For good: with the password there will be another one.
+---@param token xmpp.Token
+---@param host? string|xmpp.Opts dial this host and no other (SRV, then the domain itself)
+---@param port? integer|xmpp.Opts (5222)
+---@param opts? xmpp.Opts those of connect_client: where the server is, what it is trusted by, how long is waited. Of
+--- those about sessions and other ways to log in none counts here
+---@return boolean? ok true: it logs nobody in any more. nil: it may still
+---@return xmpp.Error|"refused"|nil err with true, "refused": it was no good already
+function xmpp.logout(token, host, port, opts) end
+
 xmpp.connection_jid = Conn.jid -- for xmpp.jid makes one
 xmpp.stop = Conn.stop
 xmpp.pending = Conn.pending
 xmpp.ping = Conn.ping
 xmpp.state = Conn.state
 xmpp.on = Conn.on
+xmpp.token = Conn.token
 xmpp.save = Conn.save
 xmpp.info = Conn.info
 xmpp.send = Conn.send

@@ -84,6 +84,12 @@ local function ask(ctx, account)
   return (require "xmpp.cmd.secret".find(ctx, bare, tostring(jid:bare()), true)), tostring(jid:bare())
 end
 
+-- "SCRAM-SHA-256-PLUS by SASL2"
+local function how(info)
+  local by = (info.mechanism or "certificate") .. (info.fast and " (a token)" or "")
+  return by .. (info.profile == "sasl2" and " by SASL2" or "")
+end
+
 local function log_in(ctx, account, password)
   ctx.account = account
   return require "xmpp.cmd.session".connect(ctx, nil, password)
@@ -106,9 +112,10 @@ function words.check(ctx)
   local conn, err = ctx:connect()
   if not conn then return nil, err end
   local info = conn:info()
-  ctx:say(("%s: logged in by %s, %s"):format(ctx:name(ctx.bare), info.mechanism or "certificate",
-    info.tls_version or "no TLS"), { { "type", "account" }, { "name", ctx.account.name }, { "jid", ctx.bare },
-    { "mechanism", info.mechanism }, { "tls", info.tls_version } })
+  ctx:say(("%s: logged in by %s, %s"):format(ctx:name(ctx.bare), how(info), info.tls_version or "no TLS"),
+    { { "type", "account" }, { "name", ctx.account.name }, { "jid", ctx.bare }, { "mechanism", info.mechanism },
+      { "profile", info.profile }, { "fast", info.fast }, { "bound_inline", info.bound_inline },
+      { "tls", info.tls_version } })
   return 0
 end
 
@@ -180,6 +187,7 @@ function words.remove(ctx)
   change(ctx.world, account.name, function() return nil end)
   local path = password_path(ctx.world, account.name)
   if account["password-file"] == path then os.remove(path) end
+  require "xmpp.cmd.token".forget(ctx, account)
   local contacts = require "xmpp.cmd.contacts".path(ctx.world, account)
   if contacts then os.remove(contacts) end
   if keyring(ctx.world) then

@@ -15,8 +15,10 @@ local M = {}
 local MOST = 65536 -- bytes
 
 local KEYS = { jid = true, password = true, ["password-command"] = true, ["password-file"] = true, host = true,
-  port = true, tls = true, ["ca-file"] = true, cert = true, key = true, pin = true, nick = true, cache = true }
+  port = true, tls = true, ["ca-file"] = true, cert = true, key = true, pin = true, nick = true, cache = true,
+  ["keep-token"] = true, bind2 = true }
 local ROOM_KEYS = { password = true, ["password-command"] = true, ["password-file"] = true, nick = true }
+local FLAGS = { cache = true, ["keep-token"] = true, bind2 = true }
 local TLS = { starttls = true, direct = true, none = true }
 
 --- A folder of the user's: "$XDG_CONFIG_HOME/xmpp", or "~/.config/xmpp".
@@ -55,7 +57,7 @@ local function check(path, number, section, key, value)
     if not port or port < 1 or port > 65535 then fault(path, number, "a port from 1 to 65535 expected") end
     return port
   end
-  if key == "cache" then
+  if FLAGS[key] then
     if value ~= "true" and value ~= "false" then fault(path, number, "true or false expected") end
     return value == "true"
   end

@@ -80,11 +80,23 @@ local function command_section(out, command)
 end
 
 local ACCOUNTS = {
-  "An account is a section of the configuration; without -a it is the section default, or the only one. "
-  .. "The keys are jid, host, port, tls, ca-file, cert, key, pin, nick, cache, and where the password comes from: "
-  .. "password-command, password-file or password. An address that is given by -a needs no configuration. "
-  .. "A jid without a resource has one of its own each time, so that two runs do not push each other out.",
+  "An account is a section of the configuration; without -a it is the section default, or the only one. The keys "
+  .. "are jid, host, port, tls, ca-file, cert, key, pin, nick, cache, keep-token, bind2, and where the password comes "
+  .. "from: password-command, password-file or password. An address that is given by -a needs no configuration. A jid "
+  .. "without a resource has one of its own each time, so that two runs do not push each other out.",
   "With cache = true, roster and listen keep the addresses of the contacts for the completions of shells.",
+  "With keep-token = true a login asks the server for a token (XEP-0484), and the next one is by that, where the "
+  .. "server takes it: within one exchange, and without looking for the password. The token is as secret as the "
+  .. "password, and is kept beside the configuration, in NAME.token, where only its owner reads it; a file that others "
+  .. "may read is ignored, which is told. In NAME.agent is the id that it belongs to, which is made once. A token that "
+  .. "the server refuses is removed, and the password is used; xmpp logout has the server forget it. To change the "
+  .. "password does not end the tokens of every server. What connects again by itself (listen, console, run, archive, "
+  .. "pubsub subscribe) looks for the password as well.",
+  "With bind2 = true the session begins within that exchange, too (XEP-0386). The server chooses the resource then, "
+  .. "so the jid must have none. Servers that keep an archive may throw the account's offline messages away at such a "
+  .. "login: it is for accounts whose clients read the archive. What connects again by itself is not bound so, and of "
+  .. "runs of an account with keep-token that are there at the same time one is, since a server ends such a session "
+  .. "when another one of the same user agent begins.",
   "The password comes from the first of these that is there: the descriptor of --password-fd, the file that "
   .. "XMPP_PASSWORD_FILE names, XMPP_PASSWORD, password-command (the first line that it writes), password-file, "
   .. "password, the desktop's keyring (secret-tool lookup service xmpp jid JID), the systemd credential xmpp, the "
@@ -134,7 +146,8 @@ M.KEYS = {
   { "bookmark", "room, name, nick, autojoin, has_password" },
   { "upload", "file, url, to" },
   { "check", "target, status, steps (name, seconds, ok), certificate_days, problems" },
-  { "account", "name, jid, password (where it is from), mechanism, tls" },
+  { "account", "name, jid, password (where it is from), mechanism, profile (sasl, sasl2), fast, bound_inline, tls; "
+    .. "of logout token (forgotten, refused, none)" },
 }
 
 local ENVIRONMENT = {
@@ -191,6 +204,8 @@ local function head(out)
 end
 
 local FILES = { { "~/.config/xmpp/config.lua", "The accounts: sections and keys, not Lua to be run." },
+  { "~/.config/xmpp/NAME.token", "The token of the account NAME, with keep-token = true." },
+  { "~/.config/xmpp/NAME.agent", "The id of the user agent that it belongs to." },
   { "~/.local/state/xmpp/history", "What was typed into the console." },
   { "~/.cache/xmpp/NAME.contacts", "Contacts of the account NAME, with cache = true." } }
 

@@ -36,7 +36,7 @@ local function options(ctx, account, more)
   return o
 end
 
-local function address(account)
+local function read_address(account)
   local xmpp = require "xmpp"
   local jid, err = xmpp.jid(account.jid)
   if not jid then
@@ -44,10 +44,61 @@ local function address(account)
       account.path and ("%s:%d"):format(account.path, account.line) or "-a",
       require "xmpp.cmd.escape".line(account.jid), err.text))
   end
-  return jid.resourcepart and jid or jid:with_resource("xmpp-" .. xmpp.id())
+  if account.bind2 and jid.resourcepart then
+    exit.raise("config", "conflict", ("%s:%d: with bind2 the server chooses the resource: leave it out of the jid")
+      :format(account.path, account.line))
+  end
+  return jid
 end
 
---- Connects as the account that -a names. ctx.conn is the connection, from its first moment on.
+local function address(account, bind2)
+  local jid = read_address(account)
+  return (jid.resourcepart or bind2) and jid or jid:with_resource("xmpp-" .. require "xmpp".id())
+end
+
+-- Servers end a session that was bound by Bind 2 when the same user agent binds another one like that (seen: Prosody,
+-- ejabberd). So one run of an account is bound so at a time, and none that goes on.
+local function bind2(ctx, account, o, kept)
+  if not account.bind2 or o.reconnect then return nil end
+  return (not kept or require "xmpp.cmd.token".lock(ctx, account)) and "xmpp" or nil
+end
+
+--- Its bare address.
+function M.bare(account) return tostring(read_address(account):bare()) end
+
+M.options = options
+
+-- The token is to blame, and of no use any more.
+local REFUSED = { ["not-authorized"] = true, ["credentials-expired"] = true, ["account-disabled"] = true }
+
+-- By a token that was kept, and without the password, which isn't looked for. nil alone: it is needed.
+local function by_token(ctx, account, jid, o, token)
+  if ctx.watch then ctx.watch() end
+  o.token = token
+  local conn, err = require "xmpp".connect_client(jid, nil, o)
+  o.token = nil
+  if conn or err.layer ~= "sasl" then return conn, err end
+  if REFUSED[err.condition] then
+    require "xmpp.cmd.token".drop(ctx, account)
+    ctx:note(("the token of %s was refused: the password is used"):format(ctx.bare))
+  end
+  return nil
+end
+
+-- `saved`: the session of an earlier process.
+local function by_password(ctx, account, jid, o, password, saved)
+  local xmpp = require "xmpp"
+  if not password and not account.cert then
+    password, ctx.source = require "xmpp.cmd.secret".find(ctx, account, ctx.bare)
+  end
+  if ctx.watch then ctx.watch() end
+  ctx.password = ctx.opts.reload and password or nil -- the next process needs it, too
+  if saved then return xmpp.resume(saved, password, o) end
+  return xmpp.connect_client(jid, password, o)
+end
+
+--- Connects as the account that -a names. ctx.conn is the connection, from its first moment on. What is to come back
+--- when its link is lost (more.reconnect) has the password besides a token, which may be refused by then.
 ---@param ctx table
 ---@param more? table options of connect_client
 ---@param password? string one that is known
@@ -55,19 +106,21 @@ end
 ---@return xmpp.Error? err
 function M.connect(ctx, more, password)
   local account = ctx.account or config.account(ctx.world, ctx.opts.account)
-  local xmpp = require "xmpp"
-  local jid, source = address(account), nil
-  if not password and not account.cert then
-    password, source = require "xmpp.cmd.secret".find(ctx, account, tostring(jid:bare()))
-  end
-  ctx.account, ctx.source, ctx.bare = account, source, tostring(jid:bare())
+  local tokens = require "xmpp.cmd.token"
+  ctx.account, ctx.bare = account, M.bare(account)
   local o = options(ctx, account, more)
-  local saved = o.session
-  o.session, o.on_open = nil, function(conn) ctx.conn = conn end
-  if ctx.watch then ctx.watch() end
-  ctx.password = ctx.opts.reload and password or nil -- the next process needs it, too
-  local conn, err
-  if saved then conn, err = xmpp.resume(saved, password, o) else conn, err = xmpp.connect_client(jid, password, o) end
+  local saved, conn, err = o.session, nil, nil
+  o.session = nil
+  local kept = (saved or not password) and tokens.load(ctx, account, ctx.bare) or nil
+  o.user_agent, o.bind2 = kept and { id = kept.agent, software = "xmpp" }, bind2(ctx, account, o, kept)
+  local jid = address(account, o.bind2)
+  function o.on_open(opened)
+    ctx.conn = opened
+    if kept then tokens.follow(ctx, account, opened) end
+  end
+  if kept and kept.token and not o.reconnect then conn, err = by_token(ctx, account, jid, o, kept.token)
+  elseif kept then o.token = kept.token end
+  if not conn and not err then conn, err = by_password(ctx, account, jid, o, password, saved) end
   if not conn then return nil, err end
   ctx.conn, ctx.ready = conn, true
   return conn

@@ -233,8 +233,15 @@ spec.commands = {
       { "list", "", "names and addresses" },
       { "check", "[NAME]", "log in" },
       { "password", "[NAME]", "ask for the password, and store it" },
-      { "remove", "NAME", "forget it, and a password that was stored for it" },
+      { "remove", "NAME", "forget it, and a password or a token that was kept for it" },
     }, options = {} },
+  { name = "logout", summary = "have the server forget the token that an account has kept", usage = "[NAME]", min = 0,
+    max = 1, options = {}, text = {
+      "A token (XEP-0484) is what an account with keep-token = true logs in by instead of its password. The server "
+      .. "forgets it, and those that it has given before; then the file with it is removed. Where the server can't be "
+      .. "asked it stays, and the status says why. As long as keep-token is there the next login by the password is "
+      .. "given another one.",
+    } },
   { name = "completion", summary = "completions for a shell", usage = "SHELL", min = 1, max = 1, offline = true,
     words = { { "bash", "", "" }, { "zsh", "", "" }, { "fish", "", "" } }, options = {}, text = {
       "For bash: eval \"$(xmpp completion bash)\" in ~/.bashrc.",

@@ -1,0 +1,23 @@
+-- Tables that a program keeps from one run to the next, for nobody else's eyes, as JSON in a file of mode 0600.
+local cjson = require "cjson"
+
+local M = {}
+
+-- Whole or not at all: it is written beside the file, and takes its place when it is on the disk.
+function M.write(path, value)
+  local quoted = path:gsub("'", "'\\''")
+  local file = assert(io.popen(("umask 077 && rm -f '%s.new' && cat > '%s.new' && sync '%s.new' && mv '%s.new' '%s'")
+    :gsub("%%s", (quoted:gsub("%%", "%%%%"))), "w"))
+  assert(file:write(cjson.encode(value)))
+  assert(file:close())
+end
+
+-- nil: there is none.
+function M.read(path)
+  local file = io.open(path)
+  local text = file and file:read "*a"
+  if file then file:close() end
+  return text and cjson.decode(text)
+end
+
+return M

@@ -1,0 +1,21 @@
+-- Sends one message, as send.lua does. The first time it logs in by the password and gets a token (XEP-0484), which it
+-- keeps in STATE; from then on by that, and PASSWORD may be "-" without XMPP_PASSWORD being there. A token is as secret
+-- as the password. With "logout" as TO, and whatever TEXT, the server forgets it. See account.lua.
+local xmpp, account, private = require "xmpp", require "examples.account", require "examples.private"
+local jid, password, opts = account "JID PASSWORD STATE TO TEXT"
+local path = arg[3]
+
+local kept = private.read(path)
+if arg[4] == "logout" then
+  assert(xmpp.logout(assert(kept, "there is no token"), opts))
+  return os.remove(path)
+end
+
+-- The id of the user agent, by which the server knows this program again, is made the first time and is the token's.
+opts.token, opts.fast = kept, true
+local conn = assert(xmpp.connect_client(jid, password, opts))
+local token = conn:token()
+if token and not (kept and kept.token == token.token) then private.write(path, token) end
+io.stderr:write("token: logged in by ", conn:info().mechanism, "\n")
+assert(conn:send { "message", { to = arg[4], type = "chat" }, { "body", arg[5] } })
+assert(conn:stop())
