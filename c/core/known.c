@@ -87,8 +87,8 @@ void xm_known_pardon(const void *key, size_t n, unsigned bits) {
   entry *e;
   pthread_mutex_lock(&lock);
   e = find(key, n);
-  if (e) e->is.objected &= ~bits;
-  if (e) e->is.suspected &= ~bits;
+  if (e) e->is.objected -= e->is.objected & bits;
+  if (e) e->is.suspected -= e->is.suspected & bits;
   pthread_mutex_unlock(&lock);
 }
 
