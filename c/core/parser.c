@@ -28,39 +28,48 @@ enum {
   CONTEXT = 1024,   /* bytes behind it that expat keeps in its buffer */
 };
 
-/* expat's memory. It is counted by the parser at work: the functions that expat takes know no other way to tell which. And it is
- * wiped, since a server says secrets, too: tokens (XEP-0484). */
+/* expat's memory. It is counted by the parser at work: the functions that expat takes know no other way to tell which. What it takes
+ * while it is `secret` is wiped before it is given back, and so is what that is moved to. */
 
 static _Thread_local xm_parser *at_work;
 
 /* In front of each piece; as large as what malloc aligns for. */
 typedef union head {
-  size_t n;
+  struct {
+    size_t n;
+    bool secret;
+  } is;
   max_align_t align;
 } head;
 
-/* As realloc, and nothing stays behind. */
-static head *move(head *h, size_t had, size_t all) {
-  head *moved = malloc(all);
-  if (!moved) return NULL;
-  memcpy(moved, h, had < all ? had : all);
-  xm_wipe(h, had);
+static void let_go(head *h) {
+  if (h->is.secret) xm_wipe(h, h->is.n);
   free(h);
+}
+
+/* As realloc; of a secret nothing stays behind. */
+static head *move(head *h, size_t all) {
+  head *moved = h->is.secret ? malloc(all) : realloc(h, all);
+  if (!moved || !h->is.secret) return moved;
+  memcpy(moved, h, h->is.n < all ? h->is.n : all);
+  let_go(h);
   return moved;
 }
 
 static void *take(void *old, size_t n) {
   head *h = old ? (head *)old - 1 : NULL;
-  size_t had = h ? h->n : 0, all = n + sizeof *h;
+  size_t had = h ? h->is.n : 0, all = n + sizeof *h;
+  bool secret = at_work->secret || (h && h->is.secret);
   if (all < n) return NULL;
   if (all > had && at_work->memory + (all - had) > at_work->most) {
     at_work->full = true;
     return NULL;
   }
-  h = h ? move(h, had, all) : malloc(all);
+  h = h ? move(h, all) : malloc(all);
   if (!h) return NULL;
   at_work->memory += all - had;
-  h->n = all;
+  h->is.n = all;
+  h->is.secret = secret;
   return h + 1;
 }
 
@@ -71,9 +80,8 @@ static void *on_realloc(void *p, size_t n) { return take(p, n); }
 static void on_free(void *p) {
   head *h = p ? (head *)p - 1 : NULL;
   if (!h) return;
-  at_work->memory -= h->n;
-  xm_wipe(h, h->n);
-  free(h);
+  at_work->memory -= h->is.n;
+  let_go(h);
 }
 
 /* With the header read, if there is one, so silently. NULL: no memory. */

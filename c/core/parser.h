@@ -25,6 +25,7 @@ typedef struct xm_parser {
   size_t base;
   size_t most;      /* that it may allocate */
   bool full;        /* it wanted more, and was given none: that is its XML_ERROR_NO_MEMORY */
+  bool secret;      /* what it allocates is wiped when it is given back */
   size_t piece;     /* how many bytes the caller is given room for */
   size_t token;     /* bytes of an unfinished tag that may be held back for its end */
   const char *room; /* where the caller puts bytes: expat's own buffer. What it hasn't taken in yet lies before them */

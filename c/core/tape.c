@@ -21,7 +21,7 @@ void xm_tape_free(xm_tape *t) {
   free(t->recs);
   free(t->long_ns);
   xm_buf_free(&t->bytes);
-  *t = XM_TAPE_INIT;
+  *t = (xm_tape){.secret = t->secret};
 }
 
 /* Do `n` bytes more and a NUL leave every offset within its 32 bits? */
@@ -89,7 +89,7 @@ int xm_tape_reset(xm_tape *t, const char *ns) {
   int rc;
   if (t->cap > USUAL_RECS || t->bytes.cap > USUAL_BYTES) xm_tape_free(t);
   xm_buf_clear(&t->bytes);
-  t->bytes.secret = true; /* a server says secrets, too: tokens (XEP-0484) */
+  t->bytes.secret = t->secret;
   free(t->long_ns);
   t->long_ns = NULL;
   t->n = t->open = t->depth = 0;
@@ -250,7 +250,7 @@ static size_t end_of(const xm_tape *t, uint32_t n) {
 static void give_back(xm_tape *t) {
   uint32_t cap = t->n + 1;
   xm_tape_rec *smaller = t->cap > USUAL_RECS ? realloc(t->recs, cap * sizeof *smaller) : NULL;
-  xm_buf bytes = XM_BUF_SECRET;
+  xm_buf bytes = {.secret = t->secret};
   if (smaller) {
     t->recs = smaller;
     t->cap = cap;

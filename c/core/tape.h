@@ -41,6 +41,7 @@ typedef struct xm_tape {
   uint32_t open;     /* innermost element that is still open */
   uint32_t depth;    /* how many are open */
   uint32_t ns_len;   /* of the namespace that record 0 is compared with; it lies at offset 0 */
+  bool secret;       /* from the next reset on, what it holds is wiped: a server says tokens in a login (XEP-0484) */
   xm_buf bytes;
   xm_tape_ns_table *long_ns; /* where the long namespaces lie; NULL: there was none yet */
 } xm_tape;

@@ -316,6 +316,7 @@ static size_t most_of_token(const xm_xml *x) {
 void xm_xml_set_bounds(xm_xml *x, const xm_bounds *bounds, xm_xml_verdict verdict) {
   x->bounds = *bounds;
   x->verdict = verdict;
+  x->parser.secret = x->tape.secret = verdict == XM_XML_REFUSE; /* until the login is over, in which there may be a token */
   x->parser.token = most_of_token(x);
   x->parser.most = x->bounds.start_tag < (SIZE_MAX - MEMORY) / PER_BYTE ? MEMORY + PER_BYTE * x->bounds.start_tag : SIZE_MAX;
 }
