@@ -49,8 +49,10 @@ static void let_go(head *h) {
 
 /* As realloc; of a secret nothing stays behind. */
 static head *move(head *h, size_t all) {
-  head *moved = h->is.secret ? malloc(all) : realloc(h, all);
-  if (!moved || !h->is.secret) return moved;
+  head *moved;
+  if (!h->is.secret) return realloc(h, all);
+  moved = malloc(all);
+  if (!moved) return NULL;
   memcpy(moved, h, h->is.n < all ? h->is.n : all);
   let_go(h);
   return moved;
