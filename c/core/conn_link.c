@@ -402,7 +402,8 @@ static int start_session(xm_conn *c, xm_nego_outcome outcome, uint32_t h) {
     c->info.failed_without_h += outcome != XM_NEGO_LOST_AT;
     hold_back(c);
   }
-  if (c->o.sm && enabled->on) xm_sm_enabled(c->sm, enabled->id, enabled->location, enabled->max);
+  if (c->o.sm && enabled->on)
+    xm_sm_enabled(c->sm, &(xm_sm_terms){.id = enabled->id, .location = enabled->location, .max = enabled->max});
   else if (c->o.sm && xm_link_has_sm(c->link)) xm_sm_enable(c->sm, c->o.resumable);
   c->barren = 0;
   if (again) c->news |= NEWS_REBOUND;

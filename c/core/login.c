@@ -188,23 +188,25 @@ static int refuse_nothing(xm_err *e) {
   return xm_err_set(e, XM_LAYER_SASL, "no-mechanisms", false, "the server offers no way to log in here");
 }
 
-/* Without a token. `offers` are of the two profiles; what SASL2 refuses for its own rules, the other doesn't allow. */
+/* Without a token. `offers` are of the two profiles. What SASL2 refuses for its own rules, the other doesn't allow; nor is it there
+ * to choose from what SASL2 has none of, if it has nothing itself. */
 static int choose_profile(xm_login *l, const xm_login_account *a, const bool has[2], const xm_mech_offer offers[2], xm_err *e) {
+  const xm_mech_offer *old = &offers[XM_LOGIN_SASL], *new = &offers[XM_LOGIN_SASL2];
   xm_login other = {.detours = l->detours, .profile = XM_LOGIN_SASL};
   xm_login_account strict = *a;
   xm_err why = {0};
   strict.strict = a->strict || has[XM_LOGIN_SASL2];
   l->profile = XM_LOGIN_SASL2;
-  if (has[XM_LOGIN_SASL2] && choose(l, a, &offers[XM_LOGIN_SASL2], &why) < 0 && strcmp(why.condition, "invalid-mechanism") != 0)
-    return choose(l, a, &offers[XM_LOGIN_SASL2], e);
-  if (has[XM_LOGIN_SASL2] && !xm_err_is_set(&why)) {
-    if (!has[XM_LOGIN_SASL] || choose(&other, &strict, &offers[XM_LOGIN_SASL], NULL) < 0) return XM_OK;
-    if (!xm_mech_is_stronger(&other.choice, &l->choice)) return XM_OK;
+  if (has[XM_LOGIN_SASL2] && choose(l, a, new, &why) == XM_OK) {
+    bool can = has[XM_LOGIN_SASL] && choose(&other, &strict, old, NULL) == XM_OK;
+    if (!can || !xm_mech_is_stronger(&other.choice, &l->choice)) return XM_OK;
+  } else if (has[XM_LOGIN_SASL2] && (!old->mechanisms.n || strcmp(why.condition, "invalid-mechanism") != 0)) {
+    if (!new->mechanisms.n) return refuse_nothing(e);
+    if (e) *e = why;
+    return XM_EFAIL;
   }
-  if (has[XM_LOGIN_SASL2] && !offers[XM_LOGIN_SASL].mechanisms.n)
-    return offers[XM_LOGIN_SASL2].mechanisms.n ? choose(l, a, &offers[XM_LOGIN_SASL2], e) : refuse_nothing(e);
   l->profile = XM_LOGIN_SASL;
-  return choose(l, &strict, &offers[XM_LOGIN_SASL], e);
+  return choose(l, &strict, old, e);
 }
 
 /* A token is of SASL2, and what follows its refusal, too. So it isn't shown where the other profile would be chosen without it:

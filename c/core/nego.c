@@ -9,6 +9,7 @@
 #include "out.h"
 #include "rnd.h"
 #include "sasl.h"
+#include "sm.h"
 
 #define NS_STREAMS "urn:ietf:params:xml:ns:xmpp-streams"
 #define NS_TLS "urn:ietf:params:xml:ns:xmpp-tls"
@@ -432,7 +433,7 @@ static int say_login_within(xm_nego *n, xm_buf *out, xm_err *e) {
 
 static int start_sasl(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   uint32_t at = xm_tape_child(t, 0, XM_LOGIN_NS2, "authentication");
-  unsigned inside = at && n->secure ? xm_inside_offered(t, at) : 0;
+  unsigned inside = at ? xm_inside_offered(t, at) : 0;
   xm_login_account account;
   int rc;
   if (n->ahead) {
@@ -731,12 +732,8 @@ static char *copy_of(const char *s) {
 }
 
 static void read_enabled(xm_nego *n, const xm_tape *t, uint32_t i) {
-  const char *resume = xm_tape_get(t, i, "resume", NULL), *max = xm_tape_get(t, i, "max", NULL);
-  bool kept = resume && (strcmp(resume, "true") == 0 || strcmp(resume, "1") == 0);
-  n->enabled.on = true;
-  n->enabled.id = kept ? copy_of(xm_tape_get(t, i, "id", NULL)) : NULL;
-  n->enabled.location = copy_of(xm_tape_get(t, i, "location", NULL));
-  if (max && *max && strlen(max) <= 9 && strspn(max, "0123456789") == strlen(max)) n->enabled.max = (unsigned)strtoul(max, NULL, 10);
+  const xm_sm_terms terms = xm_sm_read_terms(t, i);
+  n->enabled = (xm_enabled){.on = true, .max = terms.max, .id = copy_of(terms.id), .location = copy_of(terms.location)};
 }
 
 /* <failed/> of Bind 2; Prosody wraps its condition in an <error/>. */

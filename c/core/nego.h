@@ -1,6 +1,6 @@
 /* nego: from a transport to a session: TLS, SASL, resource binding (RFC 6120 4 to 7) or resumption (XEP-0198 5), or a
  * component's handshake (XEP-0114); or, with SASL2 (XEP-0388), all of that but TLS in one exchange. Reads tapes, writes XML, does
- * no I/O. Rank 2: knows err, buf, tape, rnd, out, jid, keyring, mech, sasl, login, inside. Called by link.
+ * no I/O. Rank 2: knows err, buf, tape, rnd, out, jid, keyring, mech, sasl, sm, login, inside. Called by link.
  *
  * A stream restart is a step in here, not a state of its own: begin, then read what comes, until READY or failure. */
 #ifndef XM_NEGO_H

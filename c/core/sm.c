@@ -414,24 +414,6 @@ static void keep(xm_buf *b, const char *text) {
   if (text && xm_buf_put(b, text, strlen(text) + 1) < 0) xm_buf_clear(b);
 }
 
-static void turn_on(xm_sm *s) {
-  s->state = XM_SM_ON;
-  s->held = false;
-  s->in = s->untold = 0;
-  s->asked = 0;
-  forget_session(s);
-}
-
-void xm_sm_enabled(xm_sm *s, const char *id, const char *location, unsigned max) {
-  turn_on(s);
-  s->acked = s->left = 0;
-  s->since = 0;
-  keep(&s->id, id);
-  keep(&s->location, location);
-  s->max = max;
-  assert_whole(s);
-}
-
 /* RFC 6120's and XML Schema's boolean: "true" and "1". */
 static bool is_true(const char *s) {
   return s && (strcmp(s, "true") == 0 || strcmp(s, "1") == 0);
@@ -449,14 +431,37 @@ static bool read_number(const char *s, uint32_t *to) {
   return n <= UINT32_MAX;
 }
 
+xm_sm_terms xm_sm_read_terms(const xm_tape *t, uint32_t i) {
+  uint32_t max = 0;
+  bool kept = is_true(xm_tape_get(t, i, "resume", NULL));
+  xm_sm_terms terms = {.location = xm_tape_get(t, i, "location", NULL)};
+  if (kept) terms.id = xm_tape_get(t, i, "id", NULL);
+  if (read_number(xm_tape_get(t, i, "max", NULL), &max)) terms.max = max;
+  return terms;
+}
+
+static void turn_on(xm_sm *s, const xm_sm_terms *terms) {
+  s->state = XM_SM_ON;
+  s->held = false;
+  s->in = s->untold = 0;
+  s->asked = 0;
+  keep(&s->id, terms->id);
+  keep(&s->location, terms->location);
+  s->max = terms->max;
+}
+
+void xm_sm_enabled(xm_sm *s, const xm_sm_terms *terms) {
+  turn_on(s, terms);
+  s->acked = s->left = 0;
+  s->since = 0;
+  assert_whole(s);
+}
+
 /* It may come late, so late that we have given up: what has left meanwhile counts as handled until an h says less. */
 static void on_enabled(xm_sm *s, const xm_tape *t) {
-  uint32_t max = 0;
+  const xm_sm_terms terms = xm_sm_read_terms(t, 0);
   if (s->state == XM_SM_ON || !s->was_asked) return;
-  turn_on(s);
-  if (is_true(xm_tape_get(t, 0, "resume", NULL))) keep(&s->id, xm_tape_get(t, 0, "id", NULL));
-  keep(&s->location, xm_tape_get(t, 0, "location", NULL));
-  if (read_number(xm_tape_get(t, 0, "max", NULL), &max)) s->max = max;
+  turn_on(s, &terms);
 }
 
 static int refuse_h(const xm_sm *s, const char *h, xm_err *e) {

@@ -107,11 +107,20 @@ bool xm_sm_is_between(const xm_sm *s);
 size_t xm_sm_spare(const xm_sm *s);
 void xm_sm_rest(xm_sm *s);
 
+/* What <enabled/> says. Strings are borrowed; NULL: there is none. */
+typedef struct xm_sm_terms {
+  const char *id;       /* by which the session can be resumed */
+  const char *location; /* "host:port" that the server prefers then */
+  unsigned max;         /* seconds that it keeps a cut session; 0: it doesn't say */
+} xm_sm_terms;
+
+/* Those of the <enabled/> that is record `i`; they are the tape's. */
+xm_sm_terms xm_sm_read_terms(const xm_tape *t, uint32_t i);
+
 /* A new stream on which stream management is asked for: the next thing pumped is <enable/>. */
 void xm_sm_enable(xm_sm *s, bool resume);
-/* The same, of a stream on which it is on already: it came with the session (XEP-0386). `id`, `location`: NULL: none; `max`:
- * seconds, 0: it isn't said. */
-void xm_sm_enabled(xm_sm *s, const char *id, const char *location, unsigned max);
+/* The same, of a stream on which it is on already: it came with the session (XEP-0386). */
+void xm_sm_enabled(xm_sm *s, const xm_sm_terms *terms);
 /* Nobody has answered <enable/>: go on without. */
 void xm_sm_give_up(xm_sm *s);
 /* An element of XM_SM_NS is on the tape. 0, or XM_EFAIL with layer stream: an h that can't be. */

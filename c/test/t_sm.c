@@ -1948,7 +1948,7 @@ static void a_session_may_have_it_from_the_start(void **state) {
   line l = new_line();
   (void)state;
   give_messages(&l, 2);
-  xm_sm_enabled(l.s, "s1", "h:1", 60);
+  xm_sm_enabled(l.s, &(xm_sm_terms){"s1", "h:1", 60});
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
   assert_false(xm_sm_is_held(l.s));
   assert_string_equal(xm_sm_id(l.s), "s1");
@@ -1963,7 +1963,7 @@ static void a_session_may_have_it_from_the_start(void **state) {
   assert_int_equal(xm_sm_max(l.s), 60);
   free_line(&l);
   l = new_line();
-  xm_sm_enabled(l.s, NULL, NULL, 0);
+  xm_sm_enabled(l.s, &(xm_sm_terms){NULL, NULL, 0});
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
   assert_null(xm_sm_id(l.s));
   assert_null(xm_sm_location(l.s));
@@ -1980,7 +1980,7 @@ static void it_begins_at_none_behind_another(void **state) {
   xm_sm_handled(l.s);
   cut(&l);
   assert_int_equal(xm_sm_lost(l.s, NULL, 0, 0, FOREVER), XM_OK);
-  xm_sm_enabled(l.s, "s2", NULL, 0);
+  xm_sm_enabled(l.s, &(xm_sm_terms){"s2", NULL, 0});
   assert_int_equal(xm_sm_in(l.s) + xm_sm_acked(l.s), 0);
   assert_string_equal(xm_sm_id(l.s), "s2");
   xm_sm_handled(l.s);
@@ -2001,7 +2001,7 @@ static void an_id_that_came_with_it_without_memory_is_none(void **state) {
   for (i = 0; i < 3; i++) {
     line l = new_line();
     heap_fails(i, false);
-    xm_sm_enabled(l.s, "s1", "h:1", 60);
+    xm_sm_enabled(l.s, &(xm_sm_terms){"s1", "h:1", 60});
     heap_is_well();
     assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
     assert_int_equal(xm_sm_id(l.s) == NULL, i == 0);
