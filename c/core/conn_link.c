@@ -422,12 +422,12 @@ xm_conn_event xc_on_opened(xm_conn *c) {
   xm_nego_outcome outcome = xm_link_outcome(c->link, &h);
   int rc;
   rc = outcome == XM_NEGO_RESUMED ? go_on_with_session(c, h) : start_session(c, outcome, h);
-  xc_note_token(c);
   if (rc == XM_EFAIL) return xc_refuse_h(c);
   if (rc < 0) {
     xc_end_link(c, XM_LINK_CUT, NULL);
     return xc_on_link_end(c);
   }
+  xc_note_token(c);
   note_login(c, xm_link_is_bound_inside(c->link) || (xm_link_is_sasl2(c->link) && outcome == XM_NEGO_RESUMED));
   if (!c->retry.begun) c->news |= NEWS_BOUND;
   xm_retry_opened(&c->retry, xm_loop_now(c->loop));
