@@ -31,6 +31,7 @@ struct xm_xml {
   unsigned nodes, attributes; /* of the stanza at hand; attributes below its own start tag */
   unsigned declared;  /* namespaces with prefixes, by the start tag at hand */
   bool long_ns;       /* one of them is too long */
+  bool in_cdata;      /* a CDATA section has begun */
   size_t clark;       /* bytes of namespaces in the names of the stanza's attributes */
   uint64_t begin;     /* where the stanza at hand began */
   xm_buf header;      /* the stream's start tag, to begin a new expat with; empty: it can't be known */
@@ -274,6 +275,10 @@ static void on_text(void *arg, const XML_Char *s, int n) {
   if (x->tape.n != before) count_node(x);
 }
 
+static void on_cdata(void *arg) { ((xm_xml *)arg)->in_cdata = true; }
+
+static void on_cdata_end(void *arg) { ((xm_xml *)arg)->in_cdata = false; }
+
 static void on_xml_decl(void *arg, const XML_Char *version, const XML_Char *encoding, int standalone) {
   xm_xml *x = arg;
   if (standalone == 0) refuse(x, "restricted-xml", "it says standalone='no', so it has declarations (RFC 6120 11.1)");
@@ -301,6 +306,7 @@ static void set_handlers(XML_Parser expat, void *arg) {
   XML_SetElementHandler(expat, on_start, on_end);
   XML_SetStartNamespaceDeclHandler(expat, on_namespace);
   XML_SetCharacterDataHandler(expat, on_text);
+  XML_SetCdataSectionHandler(expat, on_cdata, on_cdata_end);
   XML_SetXmlDeclHandler(expat, on_xml_decl);
   XML_SetStartDoctypeDeclHandler(expat, on_doctype);
   XML_SetCommentHandler(expat, on_comment);
@@ -348,7 +354,7 @@ void xm_xml_set_piece(xm_xml *x, size_t n) {
 int xm_xml_restart(xm_xml *x) {
   if (xm_parser_renew(&x->parser, NULL) < 0) return XM_ENOMEM;
   x->event = XM_XML_MORE;
-  x->failed = x->long_ns = false;
+  x->failed = x->long_ns = x->in_cdata = false;
   x->depth = x->nodes = x->declared = 0;
   x->crossed = XM_BOUND_NONE;
   x->begin = 0;
@@ -453,7 +459,7 @@ int xm_xml_drained(xm_xml *x, xm_err *e) {
 
 /* Is nothing of the next stanza there? */
 static bool is_between(const xm_xml *x) {
-  return x->depth == 1 && !x->parser.paused && xm_parser_pending(&x->parser) == 0 && xm_buf_len(&x->header);
+  return x->depth == 1 && !x->parser.paused && !x->in_cdata && xm_parser_pending(&x->parser) == 0 && xm_buf_len(&x->header);
 }
 
 static size_t spare_of_parser(const xm_xml *x) {
