@@ -301,6 +301,11 @@ $(BUILD)/fuzz/%: c/test/fuzz/%.c $(BUILD)/libbind.a $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(LUA_CFLAGS) -Ic/core -Ic/bind -MMD -MP -o $@ $< \
 	  $(BUILD)/libbind.a $(BUILD)/libcore.a $(LDFLAGS) $(CORE_LIBS) $(shell $(PKG_CONFIG) --libs $(LUA_PC))
+# The same targets without libFuzzer and its measuring, for 10^8 executions: build/drive/scan 100000000 1 c/test/corpus/*.xml
+$(BUILD)/drive/%: c/test/fuzz/%.c c/test/fuzz/drive/drive.c $(BUILD)/libbind.a $(BUILD)/libcore.a
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -Ic/core -Ic/bind -Ic/test/fuzz -o $@ $(filter %.c,$^) \
+	  $(BUILD)/libbind.a $(BUILD)/libcore.a $(LDFLAGS) $(CORE_LIBS) $(shell $(PKG_CONFIG) --libs $(LUA_PC))
 .PHONY: fuzzers fuzzers-here
 fuzzers-here: $(FUZZERS)
 fuzzers:

@@ -3,6 +3,7 @@
 #include "fuzz.h"
 #include "ns.h"
 #include "out.h"
+#include "tapes.h"
 #include "xml.h"
 
 #define HEADER "<stream:stream xmlns='" XM_NS_CLIENT "' xmlns:stream='" XM_NS_STREAM "'>"
@@ -67,26 +68,6 @@ typedef struct reader {
   bool writes; /* each stanza is written, too, and read back */
   xm_buf log;
 } reader;
-
-static void put(xm_buf *log, const void *bytes, size_t n) {
-  MUST(xm_buf_put(log, bytes, n) == XM_OK);
-}
-
-static void log_tape(xm_buf *log, const xm_tape *t) {
-  uint32_t i;
-  for (i = 0; i < t->n; i++) {
-    const xm_tape_rec *r = &t->recs[i];
-    const uint32_t numbers[] = {r->kind, r->new_ns, r->attrs, r->children, r->slot, r->next, r->name_len, r->text_len};
-    put(log, numbers, sizeof numbers);
-    put(log, xm_tape_str(t, r->name), r->name_len);
-    put(log, xm_tape_str(t, r->text), r->text_len);
-  }
-}
-
-static bool is_same(const xm_buf *a, const xm_buf *b) {
-  size_t n = xm_buf_len(a);
-  return n == xm_buf_len(b) && (n == 0 || memcmp(xm_buf_at(a), xm_buf_at(b), n) == 0);
-}
 
 static void fill(xm_xml *x, const char *s, size_t n) {
   size_t room;
