@@ -159,6 +159,7 @@ static void check_tag(xm_xml *x) {
 /* RFC 6120 4.8.2: both streams have the same content namespace, where theirs declares one as the default. */
 static void on_namespace(void *arg, const XML_Char *prefix, const XML_Char *uri) {
   xm_xml *x = arg;
+  if (x->depth > 1 && x->crossed) return; /* nobody asks for it: it would be counted with the next stanza */
   x->declared += prefix != NULL;
   if (uri && strlen(uri) > x->bounds.ns) x->long_ns = true;
   if (x->depth > 0 || prefix || !uri || strcmp(uri, x->ns) == 0 || strcmp(uri, XM_NS_STREAM) == 0) return;
