@@ -14,14 +14,9 @@
 
 /* What holds before the header has come, and what may hold behind it. */
 static const xm_bounds login = {64 * 1024, 64 * 1024, 128, 256, 50000, 1024};
-static const xm_bounds bounds[] = {
-    XM_BOUNDS_DEFAULT,
-    {400, 160, 3, 6, 12, 20},
-    {1024, 256, 3, 5, 8, 64},
-    {6000, 4500, 8, 16, 40, 1024},
-};
+static const xm_bounds wide = XM_BOUNDS_DEFAULT, middle = {6000, 4500, 8, 16, 40, 1024}, small = {400, 160, 3, 6, 12, 20};
 
-enum { BOUNDS = sizeof bounds / sizeof *bounds, LONG_TAG = 4 * 1024, MOST_READ = 16 * 1024 };
+enum { LONG_TAG = 4 * 1024, MOST_READ = 16 * 1024 };
 
 static struct options {
   const char *s; /* the stream */
@@ -83,20 +78,29 @@ static void note_refusal(reader *r, const xm_err *e) {
   MUST(xm_xml_next(r->xml, &again) == XM_EFAIL && is_same_refusal(e, &again));
 }
 
+/* By chance they are as tight as what comes is large. */
+static xm_bounds bounds_of(unsigned which, uint32_t *seed) {
+  if (which == 0) return wide;
+  if (which == 1) return chance(seed, 2) ? middle : small;
+  return (xm_bounds){.stanza = 20 + chance(seed, 300), .start_tag = 4 + chance(seed, 80), .depth = 1 + chance(seed, 5),
+                     .attributes = chance(seed, 8), .nodes = 1 + chance(seed, 12), .ns = 4 + chance(seed, 20)};
+}
+
 /* What a program does at an element: the same for both, and what comes next doesn't depend on the cutting. */
 static void act_between(reader *r, int event) {
   uint32_t seed = o.seed + 7919 * r->events++;
-  unsigned which = o.bounds;
+  xm_bounds bounds;
   if (event == XM_XML_STANZA && strcmp(xm_tape_name(xm_xml_tape(r->xml), 0), "restart") == 0) {
     r->restarted = r->fed - xm_xml_unread(r->xml);
     MUST(xm_xml_restart(r->xml) == XM_OK);
     return;
   }
-  if (o.rebounds && event != XM_XML_OPEN && chance(&seed, 4)) return;
-  if (o.rebounds && event != XM_XML_OPEN) which = chance(&seed, BOUNDS);
-  xm_xml_set_bounds(r->xml, &bounds[which], XM_XML_SKIP);
+  if (event == XM_XML_OPEN || (o.rebounds && chance(&seed, 4) == 0)) {
+    bounds = bounds_of(event == XM_XML_OPEN ? o.bounds : chance(&seed, 4), &seed);
+    xm_xml_set_bounds(r->xml, &bounds, XM_XML_SKIP);
+  }
   if (event == XM_XML_OPEN) xm_xml_set_piece(r->xml, o.piece);
-  if (o.rests && event != XM_XML_OPEN && chance(&seed, 2)) xm_xml_rest(r->xml);
+  else if (o.rests && chance(&seed, 2)) xm_xml_rest(r->xml);
 }
 
 /* As conn does. false: the stream has ended, or was refused. */
