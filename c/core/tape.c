@@ -192,8 +192,8 @@ static void put_clark(xm_tape *t, xm_tape_rec *r, const char *ns, size_t ns_len,
   r->name_len = (uint32_t)(t->bytes.last - r->name - 1);
 }
 
-int xm_tape_attr(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len, const char *value) {
-  size_t value_len = strlen(value);
+int xm_tape_attr(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len, const char *value,
+                 size_t value_len) {
   int rc = make_room(t, (ns_len ? ns_len + 2 : 0) + name_len + value_len + 2);
   xm_tape_rec *r;
   if (rc < 0) return rc;
@@ -203,6 +203,17 @@ int xm_tape_attr(xm_tape *t, const char *ns, size_t ns_len, const char *name, si
   r->text_len = (uint32_t)value_len;
   t->recs[t->open].attrs++;
   return XM_OK;
+}
+
+char *xm_tape_last_value(xm_tape *t) {
+  return t->bytes.data + t->recs[t->n - 1].text;
+}
+
+void xm_tape_shorten(xm_tape *t, size_t n) {
+  xm_tape_rec *r = &t->recs[t->n - 1];
+  r->text_len = (uint32_t)n;
+  t->bytes.last = r->text + n;
+  t->bytes.data[t->bytes.last++] = '\0';
 }
 
 int xm_tape_text(xm_tape *t, const char *s, size_t n) {

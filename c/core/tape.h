@@ -59,9 +59,13 @@ static inline size_t xm_tape_size(const xm_tape *t) { return t->cap * sizeof *t-
 /* Appending. Each 0, XM_ENOMEM, or XM_ELIMIT when the tape has 4 GiB; then the tape may only be reset or freed. `ns` NULL:
  * the one around it, see xm_tape_outer. */
 int xm_tape_open(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len);
-int xm_tape_attr(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len, const char *value);
+int xm_tape_attr(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len, const char *value,
+                 size_t value_len);
 int xm_tape_text(xm_tape *t, const char *s, size_t n);
 int xm_tape_close(xm_tape *t);
+/* The value that was put last, to be changed where it lies, and then to have `n` bytes, no more than it had. */
+char *xm_tape_last_value(xm_tape *t);
+void xm_tape_shorten(xm_tape *t, size_t n);
 /* Only the element's own start tag is kept, and closed; memory that the rest had is given back. Nothing, where record 0 isn't
  * there yet. 0 or XM_ENOMEM. */
 int xm_tape_cut(xm_tape *t);
