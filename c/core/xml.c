@@ -556,6 +556,7 @@ static int scan_next(xm_xml *x, xm_err *e) {
   }
   consume(x, x->scan.at);
   xm_scan_begin(&x->scan);
+  x->crossed = XM_BOUND_NONE;
   x->scanned++;
   return XM_XML_STANZA;
 }

@@ -103,6 +103,14 @@ static void act_between(reader *r, int event) {
   else if (o.rests && chance(&seed, 2)) xm_xml_rest(r->xml);
 }
 
+/* How much goes into that room at once: with the same cutting, the same in both readers; but one may have less of it, when it
+ * holds back a long tag. */
+static size_t take_up(size_t room, size_t n) {
+  if (n > o.piece) n = o.piece;
+  if (room < n) o.same_cutting = false;
+  return room < n ? room : n;
+}
+
 /* As conn does. false: the stream has ended, or was refused. */
 static bool feed(reader *r, const char *s, size_t n, bool drained) {
   int event = XM_XML_MORE;
@@ -114,7 +122,7 @@ static bool feed(reader *r, const char *s, size_t n, bool drained) {
       size_t room;
       char *to = xm_xml_space(r->xml, &room);
       MUST(to && room > 0 && room <= MOST_READ);
-      if (room > n) room = n;
+      room = take_up(room, n);
       memcpy(to, s, room);
       xm_xml_fill(r->xml, room);
       r->fed += room;
@@ -122,7 +130,7 @@ static bool feed(reader *r, const char *s, size_t n, bool drained) {
       n -= room;
     }
     event = xm_xml_next(r->xml, &e);
-    if (event == XM_XML_MORE && n == 0 && drained) event = xm_xml_drained(r->xml, &e);
+    if (event == XM_XML_MORE && drained && (n == 0 || o.same_cutting)) event = xm_xml_drained(r->xml, &e);
     if (event < 0) note_refusal(r, &e);
     if (event > XM_XML_MORE) log_event(r, event);
     if (event < 0 || event == XM_XML_CLOSE) return false;
@@ -211,10 +219,12 @@ static bool tell(const char *what) {
   return false;
 }
 
-/* Of two bounds the bytes of a stanza may be the one that is crossed first, or second: that depends on the cutting. */
+/* Of two bounds the bytes of a stanza may be the one that is crossed first, or second: that depends on the cutting, and on what
+ * expat has put off; and what scan leaves to it comes in other pieces, if these are smaller than the stanza. */
 static bool is_same_bound(const head *a, const head *b) {
+  bool is_exact = o.same_cutting && o.drained && o.piece == MOST_READ && o.n <= MOST_READ;
   if (a->crossed == b->crossed) return a->most == b->most;
-  return !o.same_cutting && a->crossed && b->crossed && (a->crossed == XM_BOUND_STANZA || b->crossed == XM_BOUND_STANZA);
+  return !is_exact && a->crossed && b->crossed && (a->crossed == XM_BOUND_STANZA || b->crossed == XM_BOUND_STANZA);
 }
 
 static bool is_same_event(const head *a, const head *b) {
