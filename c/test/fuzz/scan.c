@@ -295,7 +295,7 @@ static void set_options(const uint8_t how[3], uint32_t seed) {
   o.seed = seed;
   o.same_cutting = how[0] & 2;
   o.drained = how[0] & 4;
-  o.header_apart = how[0] & 8;
+  o.header_apart = how[0] & 8 || seed % 4; /* what came with the header is expat's */
   o.bounds = how[0] >> 4 & 3;
   o.rests = how[0] & 0x40;
   o.rebounds = how[0] & 0x80;
