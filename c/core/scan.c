@@ -94,26 +94,24 @@ static size_t decode(char *value, size_t n) {
 
 /* Start tags. What has been read of one is kept in offsets, as the bytes may lie elsewhere when more has come. */
 
-static inline void seen_to(xm_scan *s, const char *from, const char *p) { s->seen = (uint32_t)(p - from); }
+static inline uint32_t at(const char *from, const char *p) { return (uint32_t)(p - from); }
 
-static inline xm_scan_span span(const char *from, const char *p, const char *end) {
-  return (xm_scan_span){(uint32_t)(p - from), (uint32_t)(end - p)};
-}
+/* The functions that read move *p behind what they have read, which is not read again. */
 
-static int read_name(xm_scan *s, const char *from, const char *p, const char *end) {
-  const char *q = skip(p + 1, end, NAME);
-  if (!is(p[1], START) || q - p > LONGEST) return XM_SCAN_LEFT;
+static int read_name(xm_scan *s, const char *from, const char **p, const char *end) {
+  const char *name = *p + 1, *q = skip(name, end, NAME);
+  if (!is(*name, START) || q - name >= LONGEST) return XM_SCAN_LEFT;
   if (q == end) return XM_SCAN_MORE;
-  s->name = span(from, p + 1, q);
-  s->n = 0;
+  s->name = (xm_scan_span){at(from, name), at(name, q)};
+  s->n = s->ns = 0;
   s->quote = '\0';
-  seen_to(s, from, q);
+  *p = q;
   return GO_ON;
 }
 
 /* The end of the name that begins at `p`. The only prefix is that of xml:lang; any other ends the name at its colon, where
  * nothing that is ordinary follows. */
-static const char *end_of_name(const char *p, const char *end) {
+static inline const char *end_of_name(const char *p, const char *end) {
   static const char lang[] = "xml:lang";
   const char *q = skip(p, end, NAME), *after;
   if (q == end || *q != ':' || q - p != 3) return q;
@@ -122,66 +120,67 @@ static const char *end_of_name(const char *p, const char *end) {
   return after - p < (ptrdiff_t)sizeof lang && memcmp(p, lang, (size_t)(after - p)) == 0 ? after : q;
 }
 
-/* An attribute up to the quote that opens its value. */
-static int read_attribute(xm_scan *s, const char *from, const char *p, const char *end) {
-  const char *q = end_of_name(p, end), *after = skip(q, end, SPACE);
-  if (!is(*p, START) || s->n == XM_SCAN_ATTRIBUTES) return XM_SCAN_LEFT;
-  if (after < end && *after == '=') after = skip(after + 1, end, SPACE);
-  else if (after < end) return XM_SCAN_LEFT;
-  if (after - p > LONGEST) return XM_SCAN_LEFT;
-  if (after == end) return XM_SCAN_MORE;
-  if (*after != '\'' && *after != '"') return XM_SCAN_LEFT;
-  s->quote = *after;
-  s->attrs[s->n] = (struct xm_scan_attribute){.name = span(from, p, q), .value = span(from, after + 1, after + 1)};
-  seen_to(s, from, after + 1);
+/* Behind a name or a value: the end of the tag, or an attribute up to the quote that opens its value. */
+static inline int read_attribute(xm_scan *s, const char *from, const char **p, const char *end) {
+  const char *name = skip(*p, end, SPACE), *after_name, *q;
+  struct xm_scan_attribute *a = &s->attrs[s->n];
+  if (name == end) return end - *p < LONGEST ? XM_SCAN_MORE : XM_SCAN_LEFT;
+  s->is_empty = *name == '/';
+  if (s->is_empty && name + 1 == end) return XM_SCAN_MORE;
+  q = name + s->is_empty;
+  if (*q == '>') {
+    *p = q + 1;
+    return XM_SCAN_STANZA;
+  }
+  if (name == *p || !is(*name, START) || s->n == XM_SCAN_ATTRIBUTES) return XM_SCAN_LEFT;
+  after_name = end_of_name(name, end);
+  q = skip(after_name, end, SPACE);
+  if (q < end && *q == '=') q = skip(q + 1, end, SPACE);
+  else if (q < end) return XM_SCAN_LEFT;
+  if (q - *p >= LONGEST) return XM_SCAN_LEFT;
+  if (q == end) return XM_SCAN_MORE;
+  if (*q != '\'' && *q != '"') return XM_SCAN_LEFT;
+  a->name = (xm_scan_span){at(from, name), at(name, after_name)};
+  a->value.at = at(from, q + 1);
+  a->is_coded = false;
+  if (a->name.n == 5 && memcmp(name, "xmlns", 5) == 0) s->ns = s->n + 1;
+  s->quote = *q;
+  *p = q + 1;
   return GO_ON;
 }
 
-/* Behind a name or a value: an attribute, or the end of the tag. */
-static int read_between(xm_scan *s, const char *from, const char *p, const char *end) {
-  const char *q = skip(p, end, SPACE);
-  if (q - p > LONGEST) return XM_SCAN_LEFT;
-  if (q == end) return XM_SCAN_MORE;
-  s->is_empty = *q == '/';
-  if (s->is_empty && ++q == end) return XM_SCAN_MORE;
-  if (*q == '>') {
-    seen_to(s, from, q + 1);
-    return XM_SCAN_STANZA;
-  }
-  return q == p || s->is_empty ? XM_SCAN_LEFT : read_attribute(s, from, q, end);
-}
-
-static int read_value(xm_scan *s, const char *from, const char *p, const char *end) {
+static inline int read_value(xm_scan *s, const char *from, const char **p, const char *end) {
   struct xm_scan_attribute *a = &s->attrs[s->n];
   uint32_t code;
   int len = 0;
   for (;;) {
-    p += xm_span(p, (size_t)(end - p), s->quote, '<', '&', '&');
-    seen_to(s, from, p);
-    if (p == end) return XM_SCAN_MORE;
-    if (*p == s->quote) break;
-    if (*p == '&') len = reference(p, end, &code);
-    else if ((unsigned char)*p >= 0x80) len = xm_utf8_length(p, (size_t)(end - p));
-    else len = is(*p, SPACE) ? 1 : -1;
+    *p += xm_span(*p, (size_t)(end - *p), s->quote, '<', '&', '&');
+    if (*p == end) return XM_SCAN_MORE;
+    if (**p == s->quote) break;
+    if (**p == '&') len = reference(*p, end, &code);
+    else if ((unsigned char)**p >= 0x80) len = xm_utf8_length(*p, (size_t)(end - *p));
+    else len = is(**p, SPACE) ? 1 : -1;
     if (len <= 0) return len == 0 ? XM_SCAN_MORE : XM_SCAN_LEFT;
-    a->is_coded = a->is_coded || (unsigned char)*p < 0x80;
-    p += len;
+    a->is_coded = a->is_coded || (unsigned char)**p < 0x80;
+    *p += len;
   }
-  a->value.n = (uint32_t)(p - from) - a->value.at;
+  a->value.n = at(from, *p) - a->value.at;
   s->n++;
   s->quote = '\0';
-  seen_to(s, from, p + 1);
+  ++*p;
   return GO_ON;
 }
 
 /* STANZA: the tag is complete. */
 static int read_start_tag(xm_scan *s, const char *from, const char *end) {
-  int rc = GO_ON;
+  bool goes_on = s->seen > s->at;
+  const char *p = from + (goes_on ? s->seen : s->at);
+  int rc = goes_on ? GO_ON : read_name(s, from, &p, end);
   while (rc == GO_ON) {
-    const char *p = from + s->seen;
-    if (!s->seen) rc = read_name(s, from, from + s->at, end);
-    else rc = s->quote ? read_value(s, from, p, end) : read_between(s, from, p, end);
+    if (!s->quote) rc = read_attribute(s, from, &p, end);
+    if (rc == GO_ON) rc = read_value(s, from, &p, end);
   }
+  s->seen = at(from, p);
   return rc;
 }
 
@@ -199,14 +198,6 @@ static bool is_twice(const xm_scan *s, const char *from) {
 
 static bool is_word(const char *from, xm_scan_span span, const char *word) {
   return span.n == strlen(word) && memcmp(from + span.at, word, span.n) == 0;
-}
-
-/* What the start tag declares as the default namespace; NULL: nothing. */
-static const struct xm_scan_attribute *declared(const xm_scan *s, const char *from) {
-  unsigned i;
-  for (i = 0; i < s->n; i++)
-    if (is_word(from, s->attrs[i].name, "xmlns")) return &s->attrs[i];
-  return NULL;
 }
 
 /* Namespaces in XML 1.0 3: two that nobody may declare so. RFC 6120 4.8: a stanza is in no stream's namespace. */
@@ -258,7 +249,7 @@ static int start(xm_scan *s, xm_tape *t, const xm_bounds *b, const char *around,
     rc = took(xm_tape_reset(t, around));
     if (rc != GO_ON) return rc;
   }
-  ns = declared(s, from);
+  ns = s->ns ? &s->attrs[s->ns - 1] : NULL;
   if (!is_within(s, t->depth + 1, s->n - (ns != NULL), b) || is_twice(s, from)) return XM_SCAN_LEFT;
   if (ns && !is_plain_ns(s, from, ns, b)) return XM_SCAN_LEFT;
   rc = took(put_start(s, t, from, ns));

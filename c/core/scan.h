@@ -33,12 +33,13 @@ typedef struct xm_scan_span {
 
 typedef struct xm_scan {
   uint32_t at;     /* what lies before this is on the tape */
-  uint32_t seen;   /* of the start tag that begins there this has been read; 0: nothing of one */
+  uint32_t seen;   /* what lies before this has been read of the start tag that begins there */
   char quote;      /* inside of an attribute's value that ends with this one; 0: not inside */
   bool is_empty;   /* the start tag is the whole element */
   unsigned nodes, attributes; /* of the stanza, counted as xml counts them */
   xm_scan_span name;
   unsigned n;      /* attributes of the start tag, xmlns among them */
+  unsigned ns;     /* the one that is xmlns, counted from 1; 0: none */
   struct xm_scan_attribute {
     xm_scan_span name, value;
     bool is_coded; /* its value has references or white space, and is not what it looks like */

@@ -1,6 +1,5 @@
 #include "xml.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +18,6 @@ enum {
   MUCH_SPARE = 1 << 20,   /* and when much does */
   ROOM = 16 << 10,        /* for bytes, in the window */
   LARGE = 128 << 10,      /* room for bytes that only a large stanza needs */
-  HINT = 40,              /* bytes of an end tag that is looked for */
 };
 
 struct xm_xml {
@@ -47,7 +45,6 @@ struct xm_xml {
   bool may_scan;      /* it is not switched off */
   bool is_default;    /* the stream's default namespace is the content namespace */
   bool is_expats;     /* expat reads */
-  char hint[HINT];    /* how the element that it reads may end; empty: not known */
   uint64_t scanned;   /* stanzas that expat hasn't seen */
 };
 
@@ -340,13 +337,8 @@ static bool is_scanning(const xm_xml *x) {
   return x->may_scan && x->is_default && x->verdict == XM_XML_SKIP;
 }
 
-/* What scan has begun with is expat's, from the first byte on. Where that ends is guessed: behind the next end tag with its
- * name. If that isn't so, expat gets more, or has more than it needs, and nothing but time is lost. */
+/* What scan has begun with is expat's, from the first byte on. */
 static void leave(xm_xml *x) {
-  const char *from = xm_buf_at(&x->window);
-  size_t n = xm_buf_len(&x->window), len = 1;
-  while (len < n && len < HINT - 3 && !strchr(" \t\r\n/>", from[len])) len++;
-  snprintf(x->hint, sizeof x->hint, "</%.*s>", n ? (int)len - 1 : 0, n ? from + 1 : "");
   x->is_expats = true;
   xm_scan_begin(&x->scan);
 }
@@ -497,13 +489,17 @@ static int expat_next(xm_xml *x, xm_err *e) {
   return rc == XM_XML_MORE ? bound_unfinished(x, e) : rc;
 }
 
-/* How much of the window is expat's at once, where there is room for `room` bytes. */
+/* How much of the window expat gets at once, of `room` bytes: the start tag; then all up to the next end tag that may be the
+ * stanza's. If that isn't it, expat gets more, or has had more than it needed, which costs time and nothing else. */
 static size_t portion(const xm_xml *x, size_t room) {
-  size_t n = xm_buf_len(&x->window), hint = strlen(x->hint);
-  const char *from = xm_buf_at(&x->window), *end;
-  if (n > room) n = room;
-  end = memmem(from, n, x->hint, hint);
-  return end ? (size_t)(end - from) + hint : n;
+  const char *from = xm_buf_at(&x->window), *name = x->depth > 1 && x->tape.n ? xm_tape_name(&x->tape, 0) : "", *p = from;
+  size_t n = xm_buf_len(&x->window), len = strlen(name);
+  const char *end = from + (n < room ? n : room);
+  while ((p = memchr(p, '>', (size_t)(end - p)))) {
+    p++;
+    if ((size_t)(p - from) > len && memcmp(p - 1 - len, name, len) == 0) return (size_t)(p - from);
+  }
+  return (size_t)(end - from);
 }
 
 static int feed_expat(xm_xml *x, xm_err *e) {
