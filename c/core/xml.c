@@ -252,8 +252,11 @@ static void on_start(void *arg, const XML_Char *name, const XML_Char **atts) {
   }
 }
 
+/* Which bound is crossed first may depend on the cutting, where this is one of them: so it goes before all others. */
 static void check_size(xm_xml *x, uint64_t end) {
-  if (x->depth > 1 && end - x->begin > x->bounds.stanza) cross(x, XM_BOUND_STANZA);
+  if (x->depth <= 1 || end - x->begin <= x->bounds.stanza) return;
+  cross(x, XM_BOUND_STANZA);
+  if (x->crossed) x->crossed = XM_BOUND_STANZA;
 }
 
 static void on_end(void *arg, const XML_Char *name) {

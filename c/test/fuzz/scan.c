@@ -219,16 +219,9 @@ static bool tell(const char *what) {
   return false;
 }
 
-/* Of two bounds the bytes of a stanza may be the one that is crossed first, or second: that depends on the cutting, and on what
- * expat has put off; and what scan leaves to it comes in other pieces, if these are smaller than the stanza. */
-static bool is_same_bound(const head *a, const head *b) {
-  bool is_exact = o.same_cutting && o.drained && o.piece == MOST_READ && o.n <= MOST_READ;
-  if (a->crossed == b->crossed) return a->most == b->most;
-  return !is_exact && a->crossed && b->crossed && (a->crossed == XM_BOUND_STANZA || b->crossed == XM_BOUND_STANZA);
-}
-
 static bool is_same_event(const head *a, const head *b) {
-  return a->event == b->event && a->end == b->end && a->due == b->due && a->tapes == b->tapes && is_same_bound(a, b);
+  return a->event == b->event && a->crossed == b->crossed && a->most == b->most && a->end == b->end && a->due == b->due &&
+         a->tapes == b->tapes;
 }
 
 static void compare_events(void) {
