@@ -422,15 +422,15 @@ static void the_end_is_expats(void **state) {
   }
 }
 
-/* What is too long for the little that is kept of a tag: names, and white space. */
+/* What is too long for the little that is read again of a tag when more comes: names, and white space. */
 static void short_is_what_is_ordinary(void **state) {
   static const struct {
     const char *front;
     char fill;
     size_t most;
     const char *back;
-  } rows[] = {{"<a", 'a', 254, "/>"},      {"<a ", ' ', 255, "/>"},  {"<a b='1'", ' ', 256, "/>"}, {"<a b='1'", '\n', 256, "c='2'/>"},
-              {"<a b", 'b', 254, "='1'/>"}, {"<a b", ' ', 254, "='1'/>"}, {"<a b=", ' ', 254, "'1'/>"},   {"<a></a", ' ', 511, ">"}};
+  } rows[] = {{"<a", 'a', 254, "/>"},     {"<a b='1'", '\n', 253, "c='2'/>"}, {"<a b", 'b', 252, "='1'/>"},
+              {"<a b", ' ', 252, "='1'/>"}, {"<a b=", ' ', 252, "'1'/>"},       {"<a></a", ' ', 511, ">"}};
   char s[2000], fill[600];
   size_t i, k;
   (void)state;
@@ -439,6 +439,22 @@ static void short_is_what_is_ordinary(void **state) {
     for (k = 0; k < 2; k++) {
       snprintf(s, sizeof s, BEFORE "%s%.*s%s", rows[i].front, (int)(rows[i].most + k), fill, rows[i].back);
       check(s, &real, k ? EXPAT : SCAN, (long)k);
+    }
+  }
+}
+
+/* Whose end is there is read, however much space there is. */
+static void space_that_drips_is_left(void **state) {
+  int k, whole;
+  (void)state;
+  for (k = 0; k < 2; k++) {
+    for (whole = 0; whole < 2; whole++) {
+      struct log l = {.after = &real};
+      char s[400];
+      int n = snprintf(s, sizeof s, BEFORE "<a b='1'%*s/>", 255 + k, "");
+      assert_int_equal(read_in_pieces(&l, false, s, whole ? (size_t)n : 1, 1), k && !whole ? 1 : 2);
+      assert_int_equal(l.n, 3);
+      log_free(&l);
     }
   }
 }
@@ -491,6 +507,7 @@ int main(void) {
       cmocka_unit_test(what_stands_between_is_space),
       cmocka_unit_test(the_end_is_expats),
       cmocka_unit_test(short_is_what_is_ordinary),
+      cmocka_unit_test(space_that_drips_is_left),
       cmocka_unit_test(bounds_hold_to_the_last_one),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
