@@ -16,7 +16,6 @@ enum {
   PER_BYTE = 8,
   LEAST_SPARE = 16 << 10, /* that are worth a new expat when nothing happens */
   MUCH_SPARE = 1 << 20,   /* and when much does */
-  ROOM = 16 << 10,        /* for bytes, in the window */
   LARGE = 128 << 10,      /* room for bytes that only a large stanza needs */
 };
 
@@ -34,6 +33,7 @@ struct xm_xml {
   unsigned nodes, attributes; /* of the stanza at hand; attributes below its own start tag */
   unsigned declared;  /* namespaces with prefixes, by the start tag at hand */
   bool long_ns;       /* one of them is too long */
+  bool in_cdata;      /* a CDATA section has begun */
   size_t clark;       /* bytes of namespaces in the names of the stanza's attributes */
   uint64_t begin;     /* where the stanza at hand began */
   xm_buf header;      /* the stream's start tag, to begin a new expat with; empty: it can't be known */
@@ -169,6 +169,7 @@ static void check_tag(xm_xml *x) {
 /* RFC 6120 4.8.2: both streams have the same content namespace, where theirs declares one as the default. */
 static void on_namespace(void *arg, const XML_Char *prefix, const XML_Char *uri) {
   xm_xml *x = arg;
+  if (x->depth > 1 && x->crossed) return; /* nobody asks for it: it would be counted with the next stanza */
   x->declared += prefix != NULL;
   if (uri && strlen(uri) > x->bounds.ns) x->long_ns = true;
   if (x->depth == 0 && !prefix) x->is_default = uri && strcmp(uri, x->ns) == 0;
@@ -250,8 +251,11 @@ static void on_start(void *arg, const XML_Char *name, const XML_Char **atts) {
   }
 }
 
+/* Which bound is crossed first may depend on the cutting, where this is one of them: so it goes before all others. */
 static void check_size(xm_xml *x, uint64_t end) {
-  if (x->depth > 1 && end - x->begin > x->bounds.stanza) cross(x, XM_BOUND_STANZA);
+  if (x->depth <= 1 || end - x->begin <= x->bounds.stanza) return;
+  cross(x, XM_BOUND_STANZA);
+  if (x->crossed) x->crossed = XM_BOUND_STANZA;
 }
 
 static void on_end(void *arg, const XML_Char *name) {
@@ -286,6 +290,10 @@ static void on_text(void *arg, const XML_Char *s, int n) {
   if (x->tape.n != before) count_node(x);
 }
 
+static void on_cdata(void *arg) { ((xm_xml *)arg)->in_cdata = true; }
+
+static void on_cdata_end(void *arg) { ((xm_xml *)arg)->in_cdata = false; }
+
 static void on_xml_decl(void *arg, const XML_Char *version, const XML_Char *encoding, int standalone) {
   xm_xml *x = arg;
   if (standalone == 0) refuse(x, "restricted-xml", "it says standalone='no', so it has declarations (RFC 6120 11.1)");
@@ -313,6 +321,7 @@ static void set_handlers(XML_Parser expat, void *arg) {
   XML_SetElementHandler(expat, on_start, on_end);
   XML_SetStartNamespaceDeclHandler(expat, on_namespace);
   XML_SetCharacterDataHandler(expat, on_text);
+  XML_SetCdataSectionHandler(expat, on_cdata, on_cdata_end);
   XML_SetXmlDeclHandler(expat, on_xml_decl);
   XML_SetStartDoctypeDeclHandler(expat, on_doctype);
   XML_SetCommentHandler(expat, on_comment);
@@ -380,7 +389,7 @@ void xm_xml_set_piece(xm_xml *x, size_t n) {
 int xm_xml_restart(xm_xml *x) {
   if (xm_parser_renew(&x->parser, NULL) < 0) return XM_ENOMEM;
   x->event = XM_XML_MORE;
-  x->failed = x->long_ns = x->is_default = false;
+  x->failed = x->long_ns = x->in_cdata = x->is_default = false;
   x->depth = x->nodes = x->declared = 0;
   x->crossed = XM_BOUND_NONE;
   x->begin = 0;
@@ -392,7 +401,7 @@ int xm_xml_restart(xm_xml *x) {
 
 char *xm_xml_space(xm_xml *x, size_t *n) {
   if (!is_scanning(x)) return xm_parser_space(&x->parser, n);
-  *n = ROOM;
+  *n = x->parser.piece;
   return xm_buf_reserve(&x->window, *n);
 }
 
@@ -511,7 +520,7 @@ static int feed_expat(xm_xml *x, xm_err *e) {
 
 /* Is nothing of a stanza in expat? */
 static bool is_between(const xm_xml *x) {
-  return x->depth == 1 && !x->parser.paused && xm_parser_pending(&x->parser) == 0;
+  return x->depth == 1 && !x->parser.paused && !x->in_cdata && xm_parser_pending(&x->parser) == 0;
 }
 
 static void consume(xm_xml *x, size_t n) {
@@ -545,6 +554,7 @@ static int scan_next(xm_xml *x, xm_err *e) {
   }
   consume(x, x->scan.at);
   xm_scan_begin(&x->scan);
+  x->crossed = XM_BOUND_NONE;
   x->scanned++;
   return XM_XML_STANZA;
 }

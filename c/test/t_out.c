@@ -32,7 +32,7 @@ static const xm_bounds generous = {8 << 20, 64 * 1024, 200, 256, 50000, 1024};
 
 /* The parser, with the one element in `b` on its tape; NULL: it is not read as one element. */
 static xm_xml *parse(const xm_buf *b) {
-  struct log got = {0};
+  struct log got = {.after = &generous};
   xm_xml *x = xm_xml_new("jabber:client", &generous);
   bool fine = feed(x, &got, H, sizeof H - 1, true) && feed(x, &got, xm_buf_at(b), xm_buf_len(b), true) && got.n == 2;
   log_free(&got);
@@ -325,6 +325,7 @@ static void a_tape_is_written_as_it_was_read(void **state) {
     while ((ev = xm_xml_next(x, NULL)) > XM_XML_MORE) {
       xm_buf b = XM_BUF_INIT, was = XM_BUF_INIT, is = XM_BUF_INIT;
       xm_out o = xm_out_begin(&b);
+      if (ev == XM_XML_OPEN) xm_xml_set_bounds(x, &generous, XM_XML_SKIP);
       if (ev != XM_XML_STANZA || strncmp(xm_tape_ns(xm_xml_tape(x), 0), "http://etherx", 13) == 0) continue;
       assert_int_equal(xm_out_tape(&o, xm_xml_tape(x), 0), XM_OK);
       back = parse(&b);

@@ -1,8 +1,10 @@
-/* libFuzzer: any bytes as a stream. Whatever the cutting, the same tapes come of it; each is well made, within the
- * limits, and what is written from it reads back as the same. */
+/* libFuzzer: any bytes as a stream, of which some are read as before a login is over, and some as after it. Whatever the
+ * cutting, the same tapes come of it; each is well made, within the limits, and what is written from it reads back as the
+ * same. */
 #include "fuzz.h"
 #include "ns.h"
 #include "out.h"
+#include "tapes.h"
 #include "xml.h"
 
 #define HEADER "<stream:stream xmlns='" XM_NS_CLIENT "' xmlns:stream='" XM_NS_STREAM "'>"
@@ -64,30 +66,10 @@ static void check_tape(const xm_tape *t, const xm_bounds *l) {
 typedef struct reader {
   xm_xml *xml;
   const xm_bounds *limits;
+  bool skips;  /* what crosses a limit, behind the header */
   bool writes; /* each stanza is written, too, and read back */
   xm_buf log;
 } reader;
-
-static void put(xm_buf *log, const void *bytes, size_t n) {
-  MUST(xm_buf_put(log, bytes, n) == XM_OK);
-}
-
-static void log_tape(xm_buf *log, const xm_tape *t) {
-  uint32_t i;
-  for (i = 0; i < t->n; i++) {
-    const xm_tape_rec *r = &t->recs[i];
-    bool has_name = r->kind == XM_TAPE_OPEN || r->kind == XM_TAPE_ATTR;
-    const uint32_t numbers[] = {r->kind, r->new_ns, r->attrs, r->next, has_name ? 0 : r->slot, r->name_len, r->text_len};
-    put(log, numbers, sizeof numbers);
-    if (has_name) put(log, xm_tape_name(t, i), r->name_len);
-    put(log, xm_tape_str(t, r->text), r->text_len);
-  }
-}
-
-static bool is_same(const xm_buf *a, const xm_buf *b) {
-  size_t n = xm_buf_len(a);
-  return n == xm_buf_len(b) && (n == 0 || memcmp(xm_buf_at(a), xm_buf_at(b), n) == 0);
-}
 
 static void fill(xm_xml *x, const char *s, size_t n) {
   size_t room;
@@ -98,13 +80,14 @@ static void fill(xm_xml *x, const char *s, size_t n) {
 }
 
 /* What is written from a stanza's tape is the same stanza. */
-static void check_writing(const xm_tape *t) {
+static void check_writing(const xm_tape *t, bool skips) {
   xm_buf text = XM_BUF_INIT, before = XM_BUF_INIT, after = XM_BUF_INIT;
   xm_out o = xm_out_begin(&text);
   xm_xml *x = xm_xml_new(XM_NS_CLIENT, &limits[0]);
   MUST(x && xm_out_tape(&o, t, 0) == XM_OK);
   fill(x, HEADER, sizeof HEADER - 1);
   MUST(xm_xml_next(x, NULL) == XM_XML_OPEN && xm_xml_next(x, NULL) == XM_XML_MORE);
+  if (skips) xm_xml_set_bounds(x, &limits[0], XM_XML_SKIP);
   fill(x, xm_buf_at(&text), xm_buf_len(&text));
   MUST(xm_xml_next(x, NULL) == XM_XML_STANZA && xm_xml_unread(x) == 0);
   log_tape(&before, t);
@@ -125,7 +108,7 @@ static void log_event(reader *r, int event, const xm_err *e) {
   } else if (event != XM_XML_CLOSE) {
     check_tape(t, r->limits);
     log_tape(&r->log, t);
-    if (event == XM_XML_STANZA && r->writes) check_writing(t);
+    if (event == XM_XML_STANZA && r->writes) check_writing(t, r->skips);
   }
 }
 
@@ -140,6 +123,7 @@ static bool feed(reader *r, const char *s, size_t n, bool drained) {
     if (event != XM_XML_MORE) log_event(r, event, &e);
     if (event < 0) MUST(xm_xml_next(r->xml, NULL) == event);
     if (event < 0 || event == XM_XML_CLOSE) return false;
+    if (event == XM_XML_OPEN && r->skips) xm_xml_set_bounds(r->xml, r->limits, XM_XML_SKIP);
   } while (event != XM_XML_MORE);
   return true;
 }
@@ -159,7 +143,8 @@ static void read_stream(reader *r, const char *s, size_t n, size_t most, uint32_
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
   uint32_t seed = hash_of(bytes, n);
-  reader whole = {.limits = &limits[seed % 2], .writes = seed % 4 == 0}, pieces = {.limits = whole.limits};
+  reader whole = {.limits = &limits[seed % 2], .skips = seed / 1024 % 2, .writes = seed % 4 == 0};
+  reader pieces = {.limits = whole.limits, .skips = whole.skips};
   read_stream(&whole, (const char *)bytes, n, n, seed);
   read_stream(&pieces, (const char *)bytes, n, 1 + seed / 4 % 64, seed);
   MUST(is_same(&whole.log, &pieces.log));
