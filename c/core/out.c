@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ns.h"
+#include "span.h"
 
 #define NS_XMLNS "http://www.w3.org/2000/xmlns/"
 
@@ -101,25 +102,9 @@ static const char *entity(char c) {
   }
 }
 
-/* Eight bytes at once: does one of them want a closer look? A control character, markup, a quote, or beyond ASCII. */
-static inline bool is_special(uint64_t eight) {
-  const uint64_t ones = UINT64_MAX / 255, highs = ones << 7;
-  uint64_t quote = (eight | ones) ^ ones * '\'';       /* zero where there is a ' or a & */
-  uint64_t angle = (eight | ones << 1) ^ ones * '>';   /* ... a < or a > */
-  return ((eight | (eight - ones * ' ') | (quote - ones) | (angle - ones)) & highs) != 0;
-}
-
-/* Copies up to the first byte that wants a closer look; how many. */
+/* Copies up to the first byte that wants a closer look (CLOSER); how many. */
 static inline size_t copy_plain(char *to, const char *s, size_t n) {
-  uint64_t eight;
-  size_t i;
-  for (i = 0; i + 8 <= n; i += 8) {
-    memcpy(&eight, s + i, 8);
-    if (is_special(eight)) break;
-    memcpy(to + i, &eight, 8);
-  }
-  for (; i < n && !(class_of[(unsigned char)s[i]] & CLOSER); i++) to[i] = s[i];
-  return i;
+  return xm_span_copy(to, s, n, '&', '<', '>', '\'');
 }
 
 /* The character at `s` beyond ASCII; its bytes are counted in *used. */
