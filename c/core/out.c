@@ -8,11 +8,13 @@
 #include "ns.h"
 #include "span.h"
 
+/* What every name and every value goes through. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 #define NS_XMLNS "http://www.w3.org/2000/xmlns/"
 
 /* What a byte is, to text, to an attribute's value and to a name. */
 enum { PLAIN = 0, MULTI = 1, FORBIDDEN = 2, IN_TEXT = 4, IN_VALUE = 8, NO_NAME = 16, NO_START = 32 };
-enum { CLOSER = MULTI | FORBIDDEN | IN_TEXT | IN_VALUE }; /* can't be copied without a look */
 
 static unsigned char class_of[256];
 
@@ -102,9 +104,9 @@ static const char *entity(char c) {
   }
 }
 
-/* Copies up to the first byte that wants a closer look (CLOSER); how many. */
-static inline size_t copy_plain(char *to, const char *s, size_t n) {
-  return xm_span_copy(to, s, n, '&', '<', '>', '\'');
+/* Copies up to the first byte that may want more than that, by its class; how many. */
+ALWAYS_INLINE size_t copy_plain(char *to, const char *s, size_t n) {
+  return xm_span_copy(to, s, n, '&', '\'', '<', '>');
 }
 
 /* The character at `s` beyond ASCII; its bytes are counted in *used. */
@@ -115,15 +117,22 @@ static int check_multi(xm_out *o, const char *s, size_t n, size_t *used) {
   return code == 0xFFFE || code == 0xFFFF ? refuse_character(o, code) : XM_OK;
 }
 
-/* One character that copy_plain has stopped at. */
+/* The characters beyond ASCII that `s` begins with, in one piece. */
+static int put_multi(xm_out *o, const char *s, size_t n, size_t *used) {
+  size_t one;
+  int rc = XM_OK;
+  for (*used = 0; *used < n && class_of[(unsigned char)s[*used]] & MULTI && rc == XM_OK; *used += one)
+    rc = check_multi(o, s + *used, n - *used, &one);
+  return rc == XM_OK ? xm_buf_put(o->buf, s, *used) : rc;
+}
+
+/* What copy_plain has stopped at. */
 static int put_special(xm_out *o, const char *s, size_t n, unsigned stop, size_t *used) {
   unsigned class = class_of[(unsigned char)*s];
-  int rc = XM_OK;
+  if (class & MULTI) return put_multi(o, s, n, used);
   *used = 1;
   if (class & FORBIDDEN) return refuse_character(o, (unsigned char)*s);
-  if (class & stop) return xm_buf_puts(o->buf, entity(*s));
-  if (class & MULTI) rc = check_multi(o, s, n, used);
-  return rc == XM_OK ? xm_buf_put(o->buf, s, *used) : rc;
+  return class & stop ? xm_buf_puts(o->buf, entity(*s)) : xm_buf_putc(o->buf, *s);
 }
 
 static int put_escaped(xm_out *o, const char *s, size_t n, unsigned stop) {
@@ -134,10 +143,10 @@ static int put_escaped(xm_out *o, const char *s, size_t n, unsigned stop) {
     if (!to) return XM_ENOMEM;
     used = copy_plain(to, s, n);
     xm_buf_commit(o->buf, used);
-    for (s += used, n -= used; n && rc == XM_OK && class_of[(unsigned char)*s] & CLOSER;) {
-      rc = put_special(o, s, n, stop, &used);
-      if (rc == XM_OK) s += used, n -= used;
-    }
+    if (used == n) return XM_OK;
+    s += used, n -= used;
+    rc = put_special(o, s, n, stop, &used);
+    s += used, n -= used;
   }
   return rc;
 }
@@ -154,17 +163,57 @@ static int check_wide(xm_out *o, const char *s, size_t n) {
   return rc;
 }
 
-/* The name goes to `to`, where there is room for it. */
-static inline int copy_name(xm_out *o, char *to, const char *name, size_t n) {
+/* Any name, and what is none. */
+static __attribute__((noinline)) int check_name(xm_out *o, const char *name, size_t n) {
   unsigned any = 0;
   size_t i;
-  for (i = 0; i < n; i++) {
-    any |= class_of[(unsigned char)name[i]];
-    to[i] = name[i];
-  }
+  for (i = 0; i < n; i++) any |= class_of[(unsigned char)name[i]];
   if (n == 0) return refuse(o, "an empty name");
   if (any & NO_NAME || class_of[(unsigned char)name[0]] & NO_START) return refuse(o, "not an XML name");
   return any & MULTI ? check_wide(o, name, n) : XM_OK;
+}
+
+/* Eight bytes at once: are they all from a to z? (The arithmetic is in the lower seven bits of each where that matters, so
+ * nothing is carried from one that is to its neighbour.) */
+static inline bool are_letters(uint64_t eight) {
+  const uint64_t ones = UINT64_MAX / 255, highs = ones << 7;
+  if (eight & highs) return false;
+  return ((eight + ones * (0x80 - 'a')) & ~(eight + ones * (0x7F - 'z')) & highs) == highs;
+}
+
+/* Most names are short. Of four to eight bytes the first four and the last four are all; of one to three the first, the middle
+ * one and the last. */
+enum { HALF = 4 };
+
+static inline void copy_short(char *to, const char *name, size_t n) {
+  if (n >= HALF) {
+    memcpy(to, name, HALF);
+    memcpy(to + n - HALF, name + n - HALF, HALF);
+  } else {
+    to[0] = name[0];
+    to[n / 2] = name[n / 2];
+    to[n - 1] = name[n - 1];
+  }
+}
+
+/* What is told at a glance: only true if it is one. */
+static inline bool is_plain_name(const char *name, size_t n) {
+  const unsigned char *u = (const unsigned char *)name;
+  uint32_t first, last;
+  if (n < HALF) return !((class_of[u[0]] | class_of[u[n / 2]] | class_of[u[n - 1]]) & (NO_START | MULTI));
+  memcpy(&first, name, HALF);
+  memcpy(&last, name + n - HALF, HALF);
+  return are_letters(first | (uint64_t)last << 32);
+}
+
+/* The name goes to `to`, where there is room for it. */
+ALWAYS_INLINE int copy_name(xm_out *o, char *to, const char *name, size_t n) {
+  if (n - 1 >= 2 * HALF) {
+    memcpy(to, name, n);
+    return check_name(o, name, n);
+  }
+  copy_short(to, name, n);
+  return is_plain_name(name, n) ? XM_OK : check_name(o, name, n);
 }
 
 static int put_name(xm_out *o, const char *name, size_t n) {
@@ -174,17 +223,32 @@ static int put_name(xm_out *o, const char *name, size_t n) {
   return rc;
 }
 
-static int end_tag(xm_out *o) {
-  if (!o->in_tag) return XM_OK;
+/* The '>' of a start tag goes to the end of the buffer, where there is room for it. */
+static inline int end_tag_here(xm_out *o) {
+  o->buf->data[o->buf->last++] = '>';
   o->in_tag = false;
-  return xm_buf_putc(o->buf, '>') == XM_OK ? count_tag(o) : XM_ENOMEM;
+  return count_tag(o);
 }
 
-static int open_tag(xm_out *o, const char *begin, const char *name, size_t n) {
-  int rc = end_tag(o);
+static inline int end_tag(xm_out *o) {
+  if (!o->in_tag) return XM_OK;
+  return xm_buf_reserve(o->buf, 1) ? end_tag_here(o) : XM_ENOMEM;
+}
+
+ALWAYS_INLINE int put_start(xm_out *o, const char *begin, const char *name, size_t n) {
+  size_t len = strlen(begin);
+  int rc = xm_buf_reserve(o->buf, sizeof ">" + len + n) ? XM_OK : XM_ENOMEM;
+  if (rc == XM_OK && o->in_tag) rc = end_tag_here(o);
   if (rc == XM_OK && o->bounds) rc = count_element(o);
-  if (rc == XM_OK) rc = xm_buf_puts(o->buf, begin);
-  if (rc == XM_OK) rc = put_name(o, name, n);
+  if (rc < 0) return rc;
+  memcpy(o->buf->data + o->buf->last, begin, len);
+  rc = copy_name(o, o->buf->data + o->buf->last + len, name, n);
+  if (rc == XM_OK) xm_buf_commit(o->buf, len + n);
+  return rc;
+}
+
+ALWAYS_INLINE int open_tag(xm_out *o, const char *begin, const char *name, size_t n) {
+  int rc = put_start(o, begin, name, n);
   o->in_tag = true;
   o->in_text = false;
   o->prefixes = 0;
@@ -202,7 +266,7 @@ static int put_value(xm_out *o, const char *value, size_t n) {
 }
 
 /* ` name='value'` in one piece, as far as the value can be copied as it is. */
-static int put_plain_attr(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
+static inline int put_plain_attr(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
   char *to = xm_buf_reserve(o->buf, n + value_len + sizeof " =''");
   size_t plain;
   int rc = to ? copy_name(o, to + 1, name, n) : XM_ENOMEM;
@@ -249,21 +313,25 @@ static int put_clark(xm_out *o, const char *name, size_t n, const char *value, s
   return rc == XM_OK ? put_value(o, value, value_len) : rc;
 }
 
-static int put_xmlns(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
-  if (equals(value, value_len, XM_NS_XML) || equals(value, value_len, NS_XMLNS))
-    return refuse(o, "a namespace that no element can have");
-  if (count_ns(o, value_len, false) < 0) return XM_EINVAL;
-  return put_plain_attr(o, name, n, value, value_len);
+static int check_xmlns(xm_out *o, const char *ns, size_t n) {
+  if (equals(ns, n, XM_NS_XML) || equals(ns, n, NS_XMLNS)) return refuse(o, "a namespace that no element can have");
+  return count_ns(o, n, false);
+}
+
+static int put_lang(xm_out *o, const char *value, size_t n) {
+  int rc = xm_buf_puts(o->buf, " xml:lang");
+  return rc == XM_OK ? put_value(o, value, n) : rc;
 }
 
 int xm_out_attr(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
-  int rc;
-  if (equals(name, n, "xmlns")) return put_xmlns(o, name, n, value, value_len);
-  if (o->bounds && count_attribute(o, name, n) < 0) return XM_EINVAL;
-  if (n && name[0] == '{') return put_clark(o, name, n, value, value_len);
-  if (!equals(name, n, "xml:lang")) return put_plain_attr(o, name, n, value, value_len);
-  rc = xm_buf_puts(o->buf, " xml:lang");
-  return rc == XM_OK ? put_value(o, value, value_len) : rc;
+  if (equals(name, n, "xmlns")) {
+    if (check_xmlns(o, value, value_len) < 0) return XM_EINVAL;
+  } else {
+    if (o->bounds && count_attribute(o, name, n) < 0) return XM_EINVAL;
+    if (n && name[0] == '{') return put_clark(o, name, n, value, value_len);
+    if (equals(name, n, "xml:lang")) return put_lang(o, value, value_len);
+  }
+  return put_plain_attr(o, name, n, value, value_len);
 }
 
 int xm_out_text(xm_out *o, const char *s, size_t n) {
@@ -273,15 +341,20 @@ int xm_out_text(xm_out *o, const char *s, size_t n) {
   return rc == XM_OK ? put_escaped(o, s, n, IN_TEXT) : rc;
 }
 
-static int put_end_tag(xm_out *o, const char *begin, const char *name, size_t n) {
-  int rc;
+static inline int put_end_tag(xm_out *o, const char *begin, const char *name, size_t n) {
+  size_t len = strlen(begin);
+  char *to = xm_buf_reserve(o->buf, len + n + sizeof ">");
+  if (!to) return XM_ENOMEM;
   o->tag = xm_buf_mark(o->buf);
-  rc = xm_buf_puts(o->buf, begin);
-  if (rc == XM_OK) rc = xm_buf_put(o->buf, name, n);
-  return rc == XM_OK ? xm_buf_putc(o->buf, '>') : rc;
+  memcpy(to, begin, len);
+  if (n - 1 < 2 * HALF) copy_short(to + len, name, n);
+  else memcpy(to + len, name, n);
+  to[len + n] = '>';
+  xm_buf_commit(o->buf, len + n + 1);
+  return XM_OK;
 }
 
-static int close_tag(xm_out *o, const char *begin, const char *name, size_t n) {
+ALWAYS_INLINE int close_tag(xm_out *o, const char *begin, const char *name, size_t n) {
   int rc = o->in_tag ? xm_buf_put(o->buf, "/>", 2) : put_end_tag(o, begin, name, n);
   o->in_tag = o->in_text = false;
   if (rc < 0 || !o->bounds) return rc;
