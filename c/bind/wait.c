@@ -3,23 +3,16 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 #include "call.h"
+#include "ebb.h"
 #include "fault.h"
 #include "parts.h"
 #include "sig.h"
 #include "state.h"
 #include "watch.h"
 
-enum {
-  WAVE = 16 * 1024, /* so many waiters at once are more than usual */
-  EBB_CYCLES = 3    /* of the collector, after it */
-};
-
-static const char refs_key, ebb_key; /* of the registry: who waits; see expect_ebb */
+static const char refs_key, ebb_key; /* of the registry: who waits; its ebb */
 
 struct xb_waiter {
   xb_waiter *prev, *next; /* in the list of its connection or of the state */
@@ -109,29 +102,12 @@ static void renew_refs(lua_State *L, xb_state *st) {
   st->most_refs = st->refs;
 }
 
-static bool has_ebbed(const xb_state *st) { return st->most_refs > WAVE && st->refs < st->most_refs / 4; }
-
-/* What a wave has left is free when Lua has collected it, in this cycle or the next; but glibc gives back by itself only what
- * is free at the end of its heap. So there is an object that is told of the ends of cycles. */
-static void expect_ebb(lua_State *L, int cycles) {
-  int *left = lua_newuserdatauv(L, sizeof *left, 0);
-  *left = cycles;
-  luaL_setmetatable(L, XB_EBB);
-}
-
-static int l_ebb(lua_State *L) {
-  const int *left = luaL_checkudata(L, 1, XB_EBB);
-#ifdef __GLIBC__
-  malloc_trim(0);
-#endif
-  if (*left > 0) expect_ebb(L, *left - 1);
-  return 0;
-}
+static bool has_ebbed(const xb_state *st) { return st->most_refs > XB_WAVE && st->refs < st->most_refs / 4; }
 
 /* The table of those who wait, with room in it for one, as far as that can be known; what may run finalizers is behind us. */
 static void push_ready_refs(lua_State *L, xb_state *st) {
-  if (st->refs == WAVE && st->most_refs == WAVE) {
-    expect_ebb(L, EBB_CYCLES);
+  if (st->refs == XB_WAVE && st->most_refs == XB_WAVE) {
+    xb_push_ebb(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &ebb_key);
   }
   if (has_ebbed(st)) renew_refs(L, st);
@@ -584,8 +560,5 @@ void xb_open_wait(lua_State *L) {
   lua_setfield(L, -2, "cancel");
   lua_setfield(L, -2, "__index");
   xb_close_metatable(L, "a timer's metatable is its own");
-  luaL_newmetatable(L, XB_EBB);
-  lua_pushcfunction(L, l_ebb);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 2);
+  lua_pop(L, 1);
 }
