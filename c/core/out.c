@@ -173,11 +173,10 @@ static __attribute__((noinline)) int check_name(xm_out *o, const char *name, siz
   return any & MULTI ? check_wide(o, name, n) : XM_OK;
 }
 
-/* Eight bytes at once: are they all from a to z? (The arithmetic is in the lower seven bits of each where that matters, so
- * nothing is carried from one that is to its neighbour.) */
+/* Eight bytes at once: are they all from a to z? (One beyond ASCII is none, and then it doesn't matter what is carried from it
+ * to its neighbour.) */
 static inline bool are_letters(uint64_t eight) {
   const uint64_t ones = UINT64_MAX / 255, highs = ones << 7;
-  if (eight & highs) return false;
   return ((eight + ones * (0x80 - 'a')) & ~(eight + ones * (0x7F - 'z')) & highs) == highs;
 }
 
