@@ -212,6 +212,7 @@ lint:
 	luac5.1 -p $(LUA_FILES) bin/xmpp
 
 # STRICT=1: a missed goal is a failure. What others there are to be measured beside: see spec/bench/rows.lua, and bench-peers.
+# LuaJIT's own module is built where LuaJIT is, as its parser is measured beside Lua's.
 $(BUILD)/bench/%: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags expat) -o $@ $< $(LDFLAGS) \
@@ -272,7 +273,8 @@ bench:
 	@if $(PKG_CONFIG) --exists luajit; then $(MAKE) --no-print-directory LUA=luajit all; fi
 	@BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$(SO:%/xmpp/core.so=%) $(LUA) spec/bench/run
 
-# What can be measured beside the library: installed as by make test, and xmpp.js put into build/bench.
+# What can be measured beside the library: Debian's packages, installed as by make test, and xmpp.js put into build/bench. What
+# of it isn't there is passed over.
 bench-peers:
 	@spec/support/install bench
 	@mkdir -p $(BUILD)/bench

@@ -45,7 +45,7 @@ M.measurements = {
   { "idle-raw-rss", "$BUILD/crowd $BUILD/idle 1000", needs = "$BUILD/idle", heavy = true },
   { "idle-rss", "$BUILD/crowd -s $LUA spec/bench/crowd.lua idle 1000", needs = "$BUILD/crowd", heavy = true },
   { "idle-10k-rss", "$BUILD/crowd -s $LUA spec/bench/crowd.lua idle 10000", needs = "$BUILD/crowd", heavy = true,
-    limit = 600 },
+    limit = 1800 },
   { "tls-handshake", "$BUILD/tlspeer full $BUILD/tls handshake 200", needs = "$BUILD/tls" },
   { "tls-connect", "$BUILD/tlspeer full $LUA spec/bench/logins.lua full 200", also = "scram-cached",
     needs = "$BUILD/tlspeer" },
