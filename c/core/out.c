@@ -97,7 +97,7 @@ ALWAYS_INLINE size_t copy_plain(char *to, const char *s, size_t n) {
 /* The character at `s` beyond ASCII; its bytes are counted in *used. */
 static int check_multi(xm_out *o, const char *s, size_t n, size_t *used) {
   int len = xm_utf8_length(s, n);
-  *used = (size_t)len;
+  *used = len > 0 ? (size_t)len : 0;
   if (len <= 0) return refuse(o, "bytes that are not UTF-8");
   return xm_utf8_is_forbidden(s) ? refuse_character(o, 0xFFFEu + ((unsigned char)s[2] & 1)) : XM_OK;
 }
