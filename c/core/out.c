@@ -11,8 +11,6 @@
 /* What every name and every value goes through. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-#define NS_XMLNS "http://www.w3.org/2000/xmlns/"
-
 /* What a byte is, to text, to an attribute's value and to a name. */
 enum { PLAIN = 0, MULTI = 1, FORBIDDEN = 2, IN_TEXT = 4, IN_VALUE = 8, NO_NAME = 16, NO_START = 32 };
 
@@ -296,7 +294,7 @@ static int put_clark(xm_out *o, const char *name, size_t n, const char *value, s
   local = brace + 1;
   uri_len = (size_t)(brace - uri);
   local_len = n - uri_len - 2;
-  if (uri_len == 0 || equals(uri, uri_len, NS_XMLNS)) return refuse(o, "a namespace that no attribute can have");
+  if (uri_len == 0 || equals(uri, uri_len, XM_NS_XMLNS)) return refuse(o, "a namespace that no attribute can have");
   if (equals(uri, uri_len, XM_NS_XML) && equals(local, local_len, "lang")) return refuse(o, "xml:lang under another name");
   if (!equals(uri, uri_len, XM_NS_XML)) {
     snprintf(prefix, sizeof prefix, "ns%u", ++o->prefixes);
@@ -313,7 +311,7 @@ static int put_clark(xm_out *o, const char *name, size_t n, const char *value, s
 }
 
 static int check_xmlns(xm_out *o, const char *ns, size_t n) {
-  if (equals(ns, n, XM_NS_XML) || equals(ns, n, NS_XMLNS)) return refuse(o, "a namespace that no element can have");
+  if (equals(ns, n, XM_NS_XML) || equals(ns, n, XM_NS_XMLNS)) return refuse(o, "a namespace that no element can have");
   return count_ns(o, n, false);
 }
 

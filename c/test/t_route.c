@@ -60,7 +60,7 @@ static xm_tape *tape_of(const said *s) {
   int i, rc = xm_tape_reset(&t, XM_NS_CLIENT);
   rc |= xm_tape_open(&t, ns, strlen(ns), s->name, strlen(s->name));
   for (i = 0; i < 4; i++)
-    if (values[i]) rc |= xm_tape_attr(&t, "", 0, keys[i], strlen(keys[i]), values[i]);
+    if (values[i]) rc |= xm_tape_attr(&t, "", 0, keys[i], strlen(keys[i]), values[i], strlen(values[i]));
   rc |= xm_tape_text(&t, "text", 4);
   if (s->child_ns) rc |= xm_tape_open(&t, s->child_ns, strlen(s->child_ns), "x", 1) | xm_tape_close(&t);
   rc |= xm_tape_close(&t);
@@ -390,6 +390,15 @@ static void check_few(xm_route *r) {
   }
 }
 
+static void a_wave_is_freed_whole(void **state) {
+  long before = heap.live;
+  xm_route *r = new_route(SELF);
+  (void)state;
+  await_all(r, 0);
+  xm_route_free(r);
+  assert_int_equal(heap.live, before);
+}
+
 static void a_wave_gives_its_room_back(void **state) {
   xm_route *r = new_route(SELF);
   int i;
@@ -664,6 +673,7 @@ int main(void) {
       cmocka_unit_test(a_component_is_answered_where_it_asked_from),
       cmocka_unit_test(an_id_waits_once),
       cmocka_unit_test(many_wait),
+      cmocka_unit_test(a_wave_is_freed_whole),
       cmocka_unit_test(a_wave_gives_its_room_back),
       cmocka_unit_test(a_table_does_not_flap),
       cmocka_unit_test(without_memory_a_table_stays_as_it_is),
