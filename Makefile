@@ -156,7 +156,7 @@ JOBS ?= 3
 # For 5.4 everything. The core's object files are the same whatever the Lua, so LuaJIT is spared what tries only them, and
 # what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
-NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench build certs chat_live cmd_certificate \
+NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench build burst certs chat_live cmd_certificate \
   cmd_live cmd_token command_live discovery expat faults gateway_live hostility http_faults links logout memory muc_live muc_soak \
   newer pipelining poison presence_live pubsub_live remember roster_live sasl secrets soak starttls upload_live)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
@@ -183,7 +183,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # process closes its Lua state.
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
-NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench build chat_live cmd_certificate cmd_live cmd_token \
+NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench build burst chat_live cmd_certificate cmd_live cmd_token \
   command_live expat memory muc_live muc_soak presence_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all

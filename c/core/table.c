@@ -52,6 +52,13 @@ void xm_table_replace(xm_node *n, xm_node *with) {
   n->at = NULL;
 }
 
+/* Once round is enough, and once more each time that the table has become smaller. */
+xm_node *xm_table_any(const xm_table *t, size_t *at) {
+  if (t->n == 0) return NULL;
+  while (!t->buckets[*at &= t->cap - 1]) ++*at;
+  return t->buckets[*at];
+}
+
 void xm_table_free(xm_table *t) {
   free(t->buckets);
   *t = (xm_table){0};

@@ -390,6 +390,15 @@ static void check_few(xm_route *r) {
   }
 }
 
+static void a_wave_is_freed_whole(void **state) {
+  long before = heap.live;
+  xm_route *r = new_route(SELF);
+  (void)state;
+  await_all(r, 0);
+  xm_route_free(r);
+  assert_int_equal(heap.live, before);
+}
+
 static void a_wave_gives_its_room_back(void **state) {
   xm_route *r = new_route(SELF);
   int i;
@@ -664,6 +673,7 @@ int main(void) {
       cmocka_unit_test(a_component_is_answered_where_it_asked_from),
       cmocka_unit_test(an_id_waits_once),
       cmocka_unit_test(many_wait),
+      cmocka_unit_test(a_wave_is_freed_whole),
       cmocka_unit_test(a_wave_gives_its_room_back),
       cmocka_unit_test(a_table_does_not_flap),
       cmocka_unit_test(without_memory_a_table_stays_as_it_is),

@@ -1,4 +1,4 @@
--- burst: what a process still has when very many things at once are over. memory_spec is its only caller:
+-- burst: what a process still has when very many things at once are over. burst_spec is its only caller:
 --
 --   lua burst.lua cancelled N    N timers that are cancelled
 --   lua burst.lua fired N        N timers that fire
