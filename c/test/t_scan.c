@@ -101,6 +101,7 @@ static const struct row {
     {"<a b='1' c='2' b='3'/>", EXPAT},
     {"<a b='1' B='2'/>", SCAN},
     {"<a b='1' bb='2'/>", SCAN},
+    {"<a bb='1' b='2'/>", SCAN},
     {"<a><b c='1'/><b c='1'/></a>", SCAN},
     {"<x a='' b='' c='' d='' e='' f='' g='' h='' i='' j='' k='' l='' m='' n='' o='' p=''/>", SCAN},
     {"<x a='' b='' c='' d='' e='' f='' g='' h='' i='' j='' k='' l='' m='' n='' o='' p='' p=''/>", EXPAT},
@@ -128,6 +129,9 @@ static const struct row {
     {"<a xmlns='" LONG_NS "'><b xmlns='urn:x'/><c/></a>", SCAN},
     {"<a><b xmlns='" LONGER_NS "'/><b xmlns='" LONGER_NS "'><c/></b></a>", SCAN},
     {"<a b='1' xmlns='urn:x' c='2'/>", SCAN},
+    {"<a xmlns='urn:x'><b c='1'/></a>", SCAN},
+    {"<a b='&lt;'><b xmlns='urn:x'/></a>", SCAN},
+    {"<a><b xmlns='" STREAMS "'/></a>", SCAN},
     {"<a xmlns=''/>", SCAN},
     {"<a><b xmlns=''><c/></b><d/></a>", SCAN},
     {"<a xmlns='urn:x' xmlns='urn:x'/>", EXPAT},
@@ -328,17 +332,23 @@ static const struct row between[] = {
     {">", EXPAT},
 };
 
+/* One that leaves all to expat, or not. */
+static xm_xml *new_xml(bool by_expat) {
+  xm_xml *x;
+  if (by_expat) setenv("XM_SCAN", "0", 1);
+  else unsetenv("XM_SCAN");
+  x = xm_xml_new("jabber:client", &login);
+  assert_non_null(x);
+  return x;
+}
+
 /* What comes of it behind the header, in a first piece and then in others; with all left to expat, or not. How many stanzas were
  * read without it. */
 static long read_in_pieces(struct log *l, bool by_expat, const char *s, size_t first, size_t size) {
   size_t n = strlen(s), at = 0, piece = first;
   bool more;
   long scanned;
-  xm_xml *x;
-  if (by_expat) setenv("XM_SCAN", "0", 1);
-  else unsetenv("XM_SCAN");
-  x = xm_xml_new("jabber:client", &login);
-  assert_non_null(x);
+  xm_xml *x = new_xml(by_expat);
   more = feed(x, l, H, sizeof H - 1, true);
   for (; more && at < n; at += piece, piece = size) {
     if (piece > n - at) piece = n - at;
@@ -501,6 +511,103 @@ static void bounds_hold_to_the_last_one(void **state) {
   }
 }
 
+/* The stream's default namespace is what a stanza without a prefix is in: it must be the content namespace. */
+static void only_a_header_with_the_content_namespace_will_do(void **state) {
+  static const struct {
+    const char *header;
+    uint64_t scanned;
+  } rows[] = {
+      {"<stream:stream xmlns='jabber:client' xmlns:stream='" STREAMS "'>", 1},
+      {"<?xml version='1.0'?>\n<s:stream xmlns:s='" STREAMS "' xmlns='jabber:client' version='1.0'>", 1},
+      {"<stream:stream xmlns:stream='" STREAMS "'>", 0},
+      {"<stream:stream xmlns='' xmlns:stream='" STREAMS "'>", 0},
+      {"<stream:stream xmlns:c='jabber:client' xmlns:stream='" STREAMS "'>", 0},
+      {"<stream:stream xmlns:c='jabber:client' xmlns='" STREAMS "' xmlns:stream='" STREAMS "'>", 0},
+  };
+  size_t i;
+  int by_expat;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    struct log l[2] = {{.after = &real}, {.after = &real}};
+    for (by_expat = 0; by_expat < 2; by_expat++) {
+      xm_xml *x = new_xml(by_expat);
+      if (feed(x, &l[by_expat], rows[i].header, strlen(rows[i].header), true)) feed(x, &l[by_expat], "<a/>", 4, true);
+      assert_int_equal(xm_xml_scanned(x), by_expat ? 0 : rows[i].scanned);
+      xm_xml_free(x);
+    }
+    check_same(rows[i].header, &l[0], &l[1]);
+    log_free(&l[0]);
+    log_free(&l[1]);
+  }
+}
+
+/* In a login all is expat's: its own bounds hold, and what it says is wiped. */
+static void before_a_login_is_over_all_is_expats(void **state) {
+  struct log l = {0};
+  xm_xml *x = new_xml(false);
+  (void)state;
+  assert_true(feed(x, &l, H, sizeof H - 1, true) && feed(x, &l, "<a/>", 4, true));
+  assert_int_equal(xm_xml_scanned(x), 0);
+  xm_xml_set_bounds(x, &real, XM_XML_SKIP);
+  assert_true(feed(x, &l, "<a/>", 4, true));
+  assert_int_equal(xm_xml_scanned(x), 1);
+  xm_xml_set_bounds(x, &login, XM_XML_REFUSE);
+  assert_true(feed(x, &l, "<a/>", 4, true));
+  assert_int_equal(xm_xml_scanned(x), 1);
+  xm_xml_set_bounds(x, &real, XM_XML_SKIP);
+  assert_true(feed(x, &l, "<a/>", 4, true));
+  assert_int_equal(xm_xml_scanned(x), 2);
+  assert_int_equal(xm_xml_restart(x), XM_OK);
+  assert_false(feed(x, &l, "<a/>", 4, true)); /* no root */
+  assert_int_equal(l.n, 5);
+  log_free(&l);
+  xm_xml_free(x);
+}
+
+/* All is counted in each stanza anew, and of a bound that one has crossed the next knows nothing. */
+static void a_stanza_counts_for_itself(void **state) {
+  static const char s[] = "<a><b c='1' d='2'/>t<b c='1'/></a>", over[] = "<a>t<b/>t<b/>t</a>";
+  const xm_bounds most = {34, 17, 2, 2, 4, 20};
+  struct log l = {.after = &most};
+  size_t number;
+  int i;
+  xm_xml *x = new_xml(false);
+  (void)state;
+  assert_true(feed(x, &l, H, sizeof H - 1, true));
+  for (i = 0; i < 20; i++) {
+    assert_true(feed(x, &l, s, sizeof s - 1, true));
+    assert_int_equal(xm_xml_crossed(x, &number), XM_BOUND_NONE);
+    assert_true(feed(x, &l, over, sizeof over - 1, true));
+    assert_int_equal(xm_xml_crossed(x, &number), XM_BOUND_NODES);
+  }
+  assert_int_equal(l.n, 41);
+  assert_int_equal(xm_xml_scanned(x), 20);
+  log_free(&l);
+  xm_xml_free(x);
+}
+
+/* Nor is memory kept for what has no end: what is too long for a tag is expat's before that. */
+static void what_has_no_end_is_not_waited_for(void **state) {
+  static const struct {
+    const char *first;
+    char again;
+  } rows[] = {{"<a b='", 'x'}, {"<a b='", '\t'}, {"<a ", ' '}, {"<a", 'a'}, {"<a></a", ' '}, {"<a>&#", '0'}, {"<a b='&#", '0'}};
+  char piece[4096];
+  size_t i, k;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    struct log l = {.after = &real};
+    xm_xml *x = new_xml(false);
+    memset(piece, rows[i].again, sizeof piece);
+    assert_true(feed(x, &l, H, sizeof H - 1, true) && feed(x, &l, rows[i].first, strlen(rows[i].first), true));
+    for (k = 0; k < 2000 && feed(x, &l, piece, sizeof piece, true); k++) continue;
+    assert_in_range(k, 1000, 1100); /* 4 MiB */
+    assert_non_null(memmem(xm_buf_at(&l.text), xm_buf_len(&l.text), "E policy-violation", 18));
+    log_free(&l);
+    xm_xml_free(x);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_is_ordinary_is_read_and_the_rest_is_left_to_expat),
@@ -509,6 +616,10 @@ int main(void) {
       cmocka_unit_test(short_is_what_is_ordinary),
       cmocka_unit_test(space_that_drips_is_left),
       cmocka_unit_test(bounds_hold_to_the_last_one),
+      cmocka_unit_test(a_stanza_counts_for_itself),
+      cmocka_unit_test(only_a_header_with_the_content_namespace_will_do),
+      cmocka_unit_test(before_a_login_is_over_all_is_expats),
+      cmocka_unit_test(what_has_no_end_is_not_waited_for),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
