@@ -59,12 +59,12 @@ static void print(const xm_tape *t, char *to, size_t cap) {
   uint32_t i;
   for (i = 0; i < t->n; i++) {
     const xm_tape_rec *r = &t->recs[i];
-    const char *name = xm_tape_str(t, r->name), *more = xm_tape_str(t, r->text);
+    const char *name = r->kind == XM_TAPE_OPEN || r->kind == XM_TAPE_ATTR ? xm_tape_str(t, r->name) : "", *more = xm_tape_str(t, r->text);
     int n = 0;
     switch ((xm_tape_kind)r->kind) {
       case XM_TAPE_OPEN:
         n = snprintf(to + used, cap - used, "<%s %s%s a%u c%u s%u n%u|", name, r->new_ns ? "!" : "", more, r->attrs,
-                     r->children, r->slot, r->next);
+                     xm_tape_children(t, i), xm_tape_slot(t, i), r->next);
         break;
       case XM_TAPE_ATTR: n = snprintf(to + used, cap - used, "@%s=%s|", name, more); break;
       case XM_TAPE_TEXT: n = snprintf(to + used, cap - used, "'%s s%u|", more, r->slot); break;
@@ -304,7 +304,7 @@ static void read_back(const xm_tape *t, xm_buf *found) {
     } else if (r->kind == XM_TAPE_TEXT) {
       snprintf(line, sizeof line, "'%s", xm_tape_str(t, r->text));
     } else {
-      snprintf(line, sizeof line, ">%u", t->recs[r->next].children);
+      snprintf(line, sizeof line, ">%u", r->children);
     }
     xm_buf_puts(found, line);
   }

@@ -13,9 +13,10 @@ static inline void log_tape(xm_buf *log, const xm_tape *t) {
   uint32_t i;
   for (i = 0; i < t->n; i++) {
     const xm_tape_rec *r = &t->recs[i];
-    const uint32_t numbers[] = {r->kind, r->new_ns, r->attrs, r->children, r->slot, r->next, r->name_len, r->text_len};
+    bool has_name = r->kind == XM_TAPE_OPEN || r->kind == XM_TAPE_ATTR;
+    const uint32_t numbers[] = {r->kind, r->new_ns, r->attrs, r->next, has_name ? 0 : r->slot, r->name_len, r->text_len};
     put(log, numbers, sizeof numbers);
-    put(log, xm_tape_str(t, r->name), r->name_len);
+    if (has_name) put(log, xm_tape_name(t, i), r->name_len);
     put(log, xm_tape_str(t, r->text), r->text_len);
   }
 }
