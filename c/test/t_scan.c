@@ -89,6 +89,7 @@ static const struct row {
     {"<a b/>", EXPAT},
     {"<a b=/>", EXPAT},
     {"<a b=1/>", EXPAT},
+    {"<a b=11/>", EXPAT},
     {"<a ='1'/>", EXPAT},
     {"<a '1'/>", EXPAT},
     {"<a b=='1'/>", EXPAT},
@@ -101,6 +102,7 @@ static const struct row {
     {"<a b='1' c='2' b='3'/>", EXPAT},
     {"<a b='1' B='2'/>", SCAN},
     {"<a b='1' bb='2'/>", SCAN},
+    {"<a bb='1' b='2'/>", SCAN},
     {"<a><b c='1'/><b c='1'/></a>", SCAN},
     {"<x a='' b='' c='' d='' e='' f='' g='' h='' i='' j='' k='' l='' m='' n='' o='' p=''/>", SCAN},
     {"<x a='' b='' c='' d='' e='' f='' g='' h='' i='' j='' k='' l='' m='' n='' o='' p='' p=''/>", EXPAT},
@@ -128,6 +130,9 @@ static const struct row {
     {"<a xmlns='" LONG_NS "'><b xmlns='urn:x'/><c/></a>", SCAN},
     {"<a><b xmlns='" LONGER_NS "'/><b xmlns='" LONGER_NS "'><c/></b></a>", SCAN},
     {"<a b='1' xmlns='urn:x' c='2'/>", SCAN},
+    {"<a xmlns='urn:x'><b c='1'/></a>", SCAN},
+    {"<a b='&lt;'><b xmlns='urn:x'/></a>", SCAN},
+    {"<a><b xmlns='" STREAMS "'/></a>", SCAN},
     {"<a xmlns=''/>", SCAN},
     {"<a><b xmlns=''><c/></b><d/></a>", SCAN},
     {"<a xmlns='urn:x' xmlns='urn:x'/>", EXPAT},
@@ -228,6 +233,7 @@ static const struct row {
     {"<a b='&'/>", EXPAT},
     {"<a b='&amp'/>", EXPAT},
     {"<a b='&lt'>;</a>", EXPAT},
+    {"<a b='&#00000065;'/>", EXPAT},
     /* text */
     {"<a>b</a>", SCAN},
     {"<a>b<c/>d<e>f</e>g</a>", SCAN},
@@ -328,17 +334,23 @@ static const struct row between[] = {
     {">", EXPAT},
 };
 
+/* One that leaves all to expat, or not. */
+static xm_xml *new_xml(bool by_expat) {
+  xm_xml *x;
+  if (by_expat) setenv("XM_SCAN", "0", 1);
+  else unsetenv("XM_SCAN");
+  x = xm_xml_new("jabber:client", &login);
+  assert_non_null(x);
+  return x;
+}
+
 /* What comes of it behind the header, in a first piece and then in others; with all left to expat, or not. How many stanzas were
  * read without it. */
 static long read_in_pieces(struct log *l, bool by_expat, const char *s, size_t first, size_t size) {
   size_t n = strlen(s), at = 0, piece = first;
   bool more;
   long scanned;
-  xm_xml *x;
-  if (by_expat) setenv("XM_SCAN", "0", 1);
-  else unsetenv("XM_SCAN");
-  x = xm_xml_new("jabber:client", &login);
-  assert_non_null(x);
+  xm_xml *x = new_xml(by_expat);
   more = feed(x, l, H, sizeof H - 1, true);
   for (; more && at < n; at += piece, piece = size) {
     if (piece > n - at) piece = n - at;
@@ -349,33 +361,42 @@ static long read_in_pieces(struct log *l, bool by_expat, const char *s, size_t f
   return scanned;
 }
 
+/* The same events, ending with the same bytes; and what is refused is refused with the same byte. */
 static void check_same(const char *s, const struct log *got, const struct log *wanted) {
-  if (got->n == wanted->n && memcmp(got->ends, wanted->ends, got->n * sizeof *got->ends) == 0 &&
+  if (got->n == wanted->n && got->fed == wanted->fed && memcmp(got->ends, wanted->ends, got->n * sizeof *got->ends) == 0 &&
       xm_buf_len(&got->text) == xm_buf_len(&wanted->text) &&
       memcmp(xm_buf_at(&got->text), xm_buf_at(&wanted->text), xm_buf_len(&got->text)) == 0)
     return;
-  fail_msg("%s\ngives\n%.*s\nnot\n%.*s", s, (int)xm_buf_len(&got->text), xm_buf_at(&got->text), (int)xm_buf_len(&wanted->text),
-           xm_buf_at(&wanted->text));
+  fail_msg("%s\ngives after %zu bytes\n%.*s\nnot after %zu\n%.*s", s, got->fed, (int)xm_buf_len(&got->text), xm_buf_at(&got->text),
+           wanted->fed, (int)xm_buf_len(&wanted->text), xm_buf_at(&wanted->text));
 }
 
-/* Whole, byte by byte and in every two pieces: as by expat alone, each event with the byte that ends it. All stanzas are read
- * without it; or, where something in `s` is expat's, so many less than all at most, and what stands before it. (How much of what
- * comes with it expat gets as well, and is done with first, depends on the cutting.) */
-static void check(const char *s, const xm_bounds *bounds, int by, long less) {
-  struct log wanted = {.after = bounds};
-  size_t n = strlen(s), cut;
-  long least, most;
-  assert_int_equal(read_in_pieces(&wanted, true, s, n, n), 0);
-  least = by == SCAN ? (long)wanted.n - 1 : strncmp(s, BEFORE, strlen(BEFORE)) == 0;
-  most = memmem(xm_buf_at(&wanted.text), xm_buf_len(&wanted.text), "\nE ", 3) ? 1 : (long)wanted.n - 1 - less;
-  for (cut = 0; cut <= n; cut++) {
-    struct log got = {.after = bounds};
-    long scanned = read_in_pieces(&got, false, s, cut ? cut : 1, cut ? n : 1);
-    check_same(s, &got, &wanted);
-    if (scanned < least || scanned > most) fail_msg("%s\ncut at %zu: %ld stanzas were read, not %ld", s, cut, scanned, most);
-    log_free(&got);
-  }
+/* In a first piece, and in others: as by expat alone. `scanned`: how many stanzas are read without it. How many there are; -1:
+ * one of them is refused. */
+static long compare(const char *s, const xm_bounds *bounds, size_t first, size_t size, long *scanned) {
+  struct log got = {.after = bounds}, wanted = {.after = bounds};
+  long n;
+  assert_int_equal(read_in_pieces(&wanted, true, s, first, size), 0);
+  *scanned = read_in_pieces(&got, false, s, first, size);
+  check_same(s, &got, &wanted);
+  n = memmem(xm_buf_at(&wanted.text), xm_buf_len(&wanted.text), "\nE ", 3) ? -1 : (long)wanted.n - 1;
+  log_free(&got);
   log_free(&wanted);
+  return n;
+}
+
+/* Whole, byte by byte and in every two pieces. All stanzas are read without expat; or, where something in `s` is expat's, so many
+ * less than all at most, and what stands before it. (How much of what comes with it expat gets as well, and is done with first,
+ * depends on the cutting.) */
+static void check(const char *s, const xm_bounds *bounds, int by, long less) {
+  size_t n = strlen(s), cut;
+  bool is_first = strncmp(s, BEFORE, strlen(BEFORE)) != 0;
+  for (cut = 0; cut <= n; cut++) {
+    long scanned, all = compare(s, bounds, cut ? cut : 1, cut ? n : 1, &scanned);
+    long least = by == SCAN ? all : !is_first, most = all < 0 ? 1 : all - less;
+    assert_true(all >= 0 || by == EXPAT);
+    if (scanned < least || scanned > most) fail_msg("%s\ncut at %zu: %ld stanzas were read, not %ld", s, cut, scanned, most);
+  }
 }
 
 /* A stanza that crosses a bound, or not, and an empty one behind. */
@@ -501,6 +522,103 @@ static void bounds_hold_to_the_last_one(void **state) {
   }
 }
 
+/* The stream's default namespace is what a stanza without a prefix is in: it must be the content namespace. */
+static void only_a_header_with_the_content_namespace_will_do(void **state) {
+  static const struct {
+    const char *header;
+    uint64_t scanned;
+  } rows[] = {
+      {"<stream:stream xmlns='jabber:client' xmlns:stream='" STREAMS "'>", 1},
+      {"<?xml version='1.0'?>\n<s:stream xmlns:s='" STREAMS "' xmlns='jabber:client' version='1.0'>", 1},
+      {"<stream:stream xmlns:stream='" STREAMS "'>", 0},
+      {"<stream:stream xmlns='' xmlns:stream='" STREAMS "'>", 0},
+      {"<stream:stream xmlns:c='jabber:client' xmlns:stream='" STREAMS "'>", 0},
+      {"<stream:stream xmlns:c='jabber:client' xmlns='" STREAMS "' xmlns:stream='" STREAMS "'>", 0},
+  };
+  size_t i;
+  int by_expat;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    struct log l[2] = {{.after = &real}, {.after = &real}};
+    for (by_expat = 0; by_expat < 2; by_expat++) {
+      xm_xml *x = new_xml(by_expat);
+      if (feed(x, &l[by_expat], rows[i].header, strlen(rows[i].header), true)) feed(x, &l[by_expat], "<a/>", 4, true);
+      assert_int_equal(xm_xml_scanned(x), by_expat ? 0 : rows[i].scanned);
+      xm_xml_free(x);
+    }
+    check_same(rows[i].header, &l[0], &l[1]);
+    log_free(&l[0]);
+    log_free(&l[1]);
+  }
+}
+
+/* In a login all is expat's: its own bounds hold, and what it says is wiped. */
+static void before_a_login_is_over_all_is_expats(void **state) {
+  struct log l = {0};
+  xm_xml *x = new_xml(false);
+  (void)state;
+  assert_true(feed(x, &l, H, sizeof H - 1, true) && feed(x, &l, "<a/>", 4, true));
+  assert_int_equal(xm_xml_scanned(x), 0);
+  xm_xml_set_bounds(x, &real, XM_XML_SKIP);
+  assert_true(feed(x, &l, "<a/>", 4, true));
+  assert_int_equal(xm_xml_scanned(x), 1);
+  xm_xml_set_bounds(x, &login, XM_XML_REFUSE);
+  assert_true(feed(x, &l, "<a/>", 4, true));
+  assert_int_equal(xm_xml_scanned(x), 1);
+  xm_xml_set_bounds(x, &real, XM_XML_SKIP);
+  assert_true(feed(x, &l, "<a/>", 4, true));
+  assert_int_equal(xm_xml_scanned(x), 2);
+  assert_int_equal(xm_xml_restart(x), XM_OK);
+  assert_false(feed(x, &l, "<a/>", 4, true)); /* no root */
+  assert_int_equal(l.n, 5);
+  log_free(&l);
+  xm_xml_free(x);
+}
+
+/* All is counted in each stanza anew, and of a bound that one has crossed the next knows nothing. */
+static void a_stanza_counts_for_itself(void **state) {
+  static const char s[] = "<a><b c='1' d='2'/>t<b c='1'/></a>", over[] = "<a>t<b/>t<b/>t</a>";
+  const xm_bounds most = {34, 17, 2, 2, 4, 20};
+  struct log l = {.after = &most};
+  size_t number;
+  int i;
+  xm_xml *x = new_xml(false);
+  (void)state;
+  assert_true(feed(x, &l, H, sizeof H - 1, true));
+  for (i = 0; i < 20; i++) {
+    assert_true(feed(x, &l, s, sizeof s - 1, true));
+    assert_int_equal(xm_xml_crossed(x, &number), XM_BOUND_NONE);
+    assert_true(feed(x, &l, over, sizeof over - 1, true));
+    assert_int_equal(xm_xml_crossed(x, &number), XM_BOUND_NODES);
+  }
+  assert_int_equal(l.n, 41);
+  assert_int_equal(xm_xml_scanned(x), 20);
+  log_free(&l);
+  xm_xml_free(x);
+}
+
+/* Nor is memory kept for what has no end: what is too long for a tag is expat's before that. */
+static void what_has_no_end_is_not_waited_for(void **state) {
+  static const struct {
+    const char *first;
+    char again;
+  } rows[] = {{"<a b='", 'x'}, {"<a b='", '\t'}, {"<a ", ' '}, {"<a", 'a'}, {"<a></a", ' '}, {"<a>&#", '0'}, {"<a b='&#", '0'}};
+  char piece[4096];
+  size_t i, k;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    struct log l = {.after = &real};
+    xm_xml *x = new_xml(false);
+    memset(piece, rows[i].again, sizeof piece);
+    assert_true(feed(x, &l, H, sizeof H - 1, true) && feed(x, &l, rows[i].first, strlen(rows[i].first), true));
+    for (k = 0; k < 2000 && feed(x, &l, piece, sizeof piece, true); k++) continue;
+    assert_in_range(k, 1000, 1100); /* 4 MiB */
+    assert_non_null(memmem(xm_buf_at(&l.text), xm_buf_len(&l.text), "E policy-violation", 18));
+    log_free(&l);
+    xm_xml_free(x);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_is_ordinary_is_read_and_the_rest_is_left_to_expat),
@@ -509,6 +627,10 @@ int main(void) {
       cmocka_unit_test(short_is_what_is_ordinary),
       cmocka_unit_test(space_that_drips_is_left),
       cmocka_unit_test(bounds_hold_to_the_last_one),
+      cmocka_unit_test(a_stanza_counts_for_itself),
+      cmocka_unit_test(only_a_header_with_the_content_namespace_will_do),
+      cmocka_unit_test(before_a_login_is_over_all_is_expats),
+      cmocka_unit_test(what_has_no_end_is_not_waited_for),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

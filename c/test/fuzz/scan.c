@@ -235,10 +235,11 @@ static void compare_events(void) {
 /* Of a tag of more than 4 KiB nothing is looked at until its end has come, or a full buffer (of which expat may put off a look, too,
  * until there is twice as much): when a fault in it is seen depends on the cutting. This is the one thing that may differ. */
 
-/* Where a tag begins that has more than 4 KiB before byte `from`, and has not ended with byte `to`; UINT64_MAX: nowhere. */
+/* Where a tag begins that has more than 4 KiB before byte `from` (or grew so long while expat put off a look), and has not ended
+ * with byte `to`; UINT64_MAX: nowhere. */
 static uint64_t long_tag(uint64_t from, uint64_t to) {
   size_t i, k;
-  for (i = 0; i + LONG_TAG < from; i++) {
+  for (i = 0; i < from && i + LONG_TAG < (o.drained ? from : to); i++) {
     char quote = '\0', end = o.s[i] == '<' ? '>' : ';';
     if (o.s[i] != '<' && o.s[i] != '&') continue;
     for (k = i; k < to && (quote || o.s[k] != end); k++)
