@@ -158,7 +158,7 @@ NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench build 
   cmd_live cmd_token command_live discovery expat faults gateway_live hostility http_faults links logout memory muc_live muc_soak \
   newer pipelining poison presence_live pubsub_live remember roster_live sasl secrets soak starttls upload_live)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
-  chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq listen loop luas \
+  chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
   message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue refusals register \
   reload response roster roundtrip sandbox seed serial service skipped spelling tap testing time upload watch who \
   xexpr)
