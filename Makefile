@@ -97,7 +97,7 @@ $(HTTP): $(HTTP_SOURCES) $(wildcard c/http/*.h) | have-libs
 LIB := $(FOR_LUA)/lib
 LIBS := $(LIB)/libxmpp.a $(LIB)/libxmpp.so $(LIB)/xmpp.h
 EMBEDDED := $(filter-out lua/xmpp/types.lua lua/xmpp/cmd/%,$(shell find lua/xmpp -name '*.lua' | LC_ALL=C sort))
-EMBED := $(FOR_LUA)/embed/embed.o $(FOR_LUA)/embed/lua_files.o
+EMBED := $(patsubst %,$(FOR_LUA)/embed/%.o,alloc embed lua_files)
 .PHONY: lib
 lib: $(LIBS)
 
@@ -129,6 +129,9 @@ $(BUILD)/test/%: c/test/%.c $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -Ic/core -Ic/test $(shell $(PKG_CONFIG) --cflags cmocka expat) -MMD -MP -o $@ $< $(BUILD)/libcore.a \
 	  $(LDFLAGS) $(CORE_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
+
+# What c/embed has that needs no Lua, but its header.
+$(BUILD)/test/t_alloc: ALL_CFLAGS += $(LUA_CFLAGS) -Ic/embed
 
 # For a person who sees it for the first time, and for a machine that has nothing.
 demo:
