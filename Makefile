@@ -99,7 +99,7 @@ $(HTTP): $(HTTP_SOURCES) $(wildcard c/http/*.h) | have-libs
 LIB := $(FOR_LUA)/lib
 LIBS := $(LIB)/libxmpp.a $(LIB)/libxmpp.so $(LIB)/xmpp.h
 EMBEDDED := $(filter-out lua/xmpp/types.lua lua/xmpp/cmd/%,$(shell find lua/xmpp -name '*.lua' | LC_ALL=C sort))
-EMBED := $(FOR_LUA)/embed/embed.o $(FOR_LUA)/embed/lua_files.o
+EMBED := $(patsubst %,$(FOR_LUA)/embed/%.o,alloc embed lua_files)
 .PHONY: lib
 lib: $(LIBS)
 
@@ -132,6 +132,9 @@ $(BUILD)/test/%: c/test/%.c $(BUILD)/libcore.a
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -Ic/core -Ic/test $(shell $(PKG_CONFIG) --cflags cmocka expat) -MMD -MP -o $@ $< $(BUILD)/libcore.a \
 	  $(LDFLAGS) $(CORE_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
 
+# What c/embed has that needs no Lua, but its header.
+$(BUILD)/test/t_alloc: ALL_CFLAGS += $(LUA_CFLAGS) -Ic/embed
+
 # For a person who sees it for the first time, and for a machine that has nothing.
 demo:
 	@spec/support/install demo
@@ -160,7 +163,7 @@ NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench build 
   cmd_live cmd_token command_live discovery expat faults gateway_live hostility http_faults links logout memory muc_live muc_soak \
   newer pipelining poison presence_live pubsub_live remember roster_live sasl secrets soak starttls upload_live)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
-  chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq listen loop luas \
+  chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
   message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue refusals register \
   reload response roster roundtrip sandbox seed serial service skipped spelling tap testing time upload watch who \
   xexpr)

@@ -28,13 +28,12 @@ static bool is_next(const xm_der *d, unsigned tag) {
   return d->n > 0 && d->at[0] == tag;
 }
 
-/* How many bytes the length has that stands behind the tag, and what it says; 0: it is cut off, or longer than it need be. */
+/* How many bytes the length has that stands behind the tag, and what it says; 0: it is cut off, or says nothing. */
 static size_t read_length(const xm_der *d, size_t *length) {
   size_t i, more = d->n < 2 || d->at[1] < 0x80 ? 0 : d->at[1] & 0x7F;
   *length = d->n < 2 || more ? 0 : d->at[1];
   if (d->n < 2 + more || more > 3 || d->at[1] == 0x80) return 0;
   for (i = 0; i < more; i++) *length = *length << 8 | d->at[2 + i];
-  if (more && (d->at[2] == 0 || *length < 0x80)) return 0;
   return 1 + more;
 }
 

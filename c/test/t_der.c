@@ -64,6 +64,7 @@ static bytes make(int kind, bool rsa) {
   unsigned char *der = NULL;
   bytes b;
   int n;
+  ASN1_INTEGER_set(X509_get_serialNumber(cert), 0x123);
   sign_cert(cert, key, NULL, NULL);
   n = i2d_X509(cert, &der);
   assert_in_range(n, 100, MOST);
@@ -184,6 +185,20 @@ static void nor_is_any_byte_special(void **state) {
   }
 }
 
+/* OpenSSL refuses one that has no byte, as it was before: so it is left to it. */
+static void a_boolean_has_one_byte(void **state) {
+  static const char was[] = "\x01\x01\xFF\x04\x05\x30\x03\x01\x01\xFF", is[] = "\x01\x00\x04\x06\x30\x03\x01\x01\xFF\x00";
+  bytes b = make(2, false);
+  unsigned char *at = memmem(b.at, b.n, was, 10); /* basicConstraints */
+  xm_der subject;
+  X509_NAME *name;
+  (void)state;
+  assert_non_null(at);
+  memcpy(at, is, 10);
+  assert_false(is_openssls(&b, &name));
+  assert_false(is_certificate(&b, &subject));
+}
+
 /* Names. */
 
 static X509_NAME *new_name(int type, const char *text) {
@@ -261,6 +276,7 @@ int main(void) {
       cmocka_unit_test(none_is_one_that_is_cut_or_has_more),
       cmocka_unit_test(what_is_one_here_is_one_for_openssl),
       cmocka_unit_test(nor_is_any_byte_special),
+      cmocka_unit_test(a_boolean_has_one_byte),
       cmocka_unit_test(names_that_are_the_same_have_one_hash),
       cmocka_unit_test(others_have_others),
       cmocka_unit_test(one_that_is_spelled_otherwise_has_none),

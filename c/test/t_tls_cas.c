@@ -342,6 +342,7 @@ static void a_file_is_taken_as_openssl_takes_it(void **state) {
 
 /* Of the two variables each counts by itself; where one isn't set, it is the system's. */
 static void variables_count_by_themselves(void **state) {
+  char two[128];
   (void)state;
   clean();
   write_file("a");
@@ -351,6 +352,9 @@ static void variables_count_by_themselves(void **state) {
   check_row("a", NULL, "a", true);
   setenv("SSL_CERT_DIR", certs, 1);
   unsetenv("SSL_CERT_FILE");
+  check_row(NULL, "b", "b", WHATEVER);
+  snprintf(two, sizeof two, "/tmp/there-is-no-such-folder:%s", certs); /* a list, which OSSL_STORE doesn't know */
+  setenv("SSL_CERT_DIR", two, 1);
   check_row(NULL, "b", "b", WHATEVER);
   unsetenv("SSL_CERT_DIR");
   check_row(NULL, NULL, "", WHATEVER);
