@@ -7,13 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "call.h"
 #include "fault.h"
 #include "jids.h"
 #include "ns.h"
 #include "state.h"
 #include "xml.h"
 
-enum { USUAL = 64 * 1024 };
+enum {
+  USUAL = 64 * 1024,
+  LARGE = 4096, /* records of a tape */
+};
 
 /* Tape to table. */
 
@@ -53,14 +57,14 @@ static void push_attributes(lua_State *L, const xm_tape *t, uint32_t i, int xmln
 
 static void push_open(lua_State *L, const xm_tape *t, uint32_t i, int xmlns) {
   const xm_tape_rec *r = &t->recs[i];
-  lua_createtable(L, (int)r->children + 2, 0);
+  lua_createtable(L, (int)xm_tape_children(t, i) + 2, 0);
   lua_pushlstring(L, xm_tape_str(t, r->name), r->name_len);
   lua_rawseti(L, -2, 1);
   push_attributes(L, t, i, xmlns);
   lua_rawseti(L, -2, 2);
 }
 
-void xb_push_stanza(lua_State *L, const xm_tape *t) {
+static void push_table(lua_State *L, const xm_tape *t) {
   int xmlns = lua_gettop(L) + 1, depth = 0;
   uint32_t i;
   lua_pushliteral(L, "xmlns");
@@ -79,12 +83,30 @@ void xb_push_stanza(lua_State *L, const xm_tape *t) {
         break;
       case XM_TAPE_CLOSE:
         depth--;
-        if (r->next != 0) lua_rawseti(L, -2, t->recs[r->next].slot + 2);
+        if (r->next != 0) lua_rawseti(L, -2, r->slot + 2);
         break;
     }
   }
-  lua_remove(L, xmlns);
-  lua_remove(L, xmlns);
+  lua_replace(L, xmlns);
+  lua_settop(L, xmlns);
+}
+
+static int l_push_table(lua_State *L) {
+  push_table(L, lua_touserdata(L, 1));
+  return 1;
+}
+
+/* While a large one is made nothing becomes garbage, and a collector would only walk again and again through what there is
+ * already, for a third of the time. When memory runs out Lua collects all the same. */
+void xb_push_stanza(lua_State *L, const xm_tape *t) {
+  if (t->n < LARGE) {
+    push_table(L, t);
+    return;
+  }
+  luaL_checkstack(L, 2, "a large stanza");
+  lua_pushcfunction(L, l_push_table);
+  lua_pushlightuserdata(L, (void *)t);
+  if (xb_undisturbed(L, 1) != LUA_OK) lua_error(L);
 }
 
 /* Table to out. Nothing in here may raise a Lua error: the buffer would keep half a stanza. */

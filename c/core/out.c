@@ -7,8 +7,6 @@
 
 #include "ns.h"
 
-#define NS_XMLNS "http://www.w3.org/2000/xmlns/"
-
 /* What a byte is, to text, to an attribute's value and to a name. */
 enum { PLAIN = 0, MULTI = 1, FORBIDDEN = 2, IN_TEXT = 4, IN_VALUE = 8, NO_NAME = 16, NO_START = 32 };
 enum { CLOSER = MULTI | FORBIDDEN | IN_TEXT | IN_VALUE }; /* can't be copied without a look */
@@ -248,7 +246,7 @@ static int put_clark(xm_out *o, const char *name, size_t n, const char *value, s
   local = brace + 1;
   uri_len = (size_t)(brace - uri);
   local_len = n - uri_len - 2;
-  if (uri_len == 0 || equals(uri, uri_len, NS_XMLNS)) return refuse(o, "a namespace that no attribute can have");
+  if (uri_len == 0 || equals(uri, uri_len, XM_NS_XMLNS)) return refuse(o, "a namespace that no attribute can have");
   if (equals(uri, uri_len, XM_NS_XML) && equals(local, local_len, "lang")) return refuse(o, "xml:lang under another name");
   if (!equals(uri, uri_len, XM_NS_XML)) {
     snprintf(prefix, sizeof prefix, "ns%u", ++o->prefixes);
@@ -265,7 +263,7 @@ static int put_clark(xm_out *o, const char *name, size_t n, const char *value, s
 }
 
 static int put_xmlns(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
-  if (equals(value, value_len, XM_NS_XML) || equals(value, value_len, NS_XMLNS))
+  if (equals(value, value_len, XM_NS_XML) || equals(value, value_len, XM_NS_XMLNS))
     return refuse(o, "a namespace that no element can have");
   if (count_ns(o, value_len, false) < 0) return XM_EINVAL;
   return put_plain_attr(o, name, n, value, value_len);

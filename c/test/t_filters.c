@@ -52,7 +52,7 @@ static xm_tape *tape_of(const said *s) {
   int i, rc = xm_tape_reset(&tape, XM_NS_CLIENT);
   rc |= xm_tape_open(&tape, XM_NS_CLIENT, strlen(XM_NS_CLIENT), s->name, strlen(s->name));
   for (i = 0; i < 4; i++)
-    if (values[i]) rc |= xm_tape_attr(&tape, "", 0, keys[i], strlen(keys[i]), values[i]);
+    if (values[i]) rc |= xm_tape_attr(&tape, "", 0, keys[i], strlen(keys[i]), values[i], strlen(values[i]));
   rc |= xm_tape_text(&tape, "text", 4);
   for (i = 0; i < CHILDREN && s->children[i]; i++) {
     rc |= xm_tape_open(&tape, s->children[i], strlen(s->children[i]), "x", 1);

@@ -304,7 +304,7 @@ static void some_namespaces_have_no_element(void **state) {
   (void)state;
   assert_int_equal(xm_out_open(&o, "a", 1), XM_OK);
   assert_int_equal(xm_out_attr(&o, "xmlns", 5, XM_NS_XML, strlen(XM_NS_XML)), XM_EINVAL);
-  assert_int_equal(xm_out_attr(&o, "xmlns", 5, NS_XMLNS, strlen(NS_XMLNS)), XM_EINVAL);
+  assert_int_equal(xm_out_attr(&o, "xmlns", 5, XM_NS_XMLNS, strlen(XM_NS_XMLNS)), XM_EINVAL);
   assert_int_equal(xm_out_attr(&o, "xmlns", 5, "", 0), XM_OK);
   xm_buf_free(&b);
 }

@@ -60,7 +60,7 @@ static xm_tape *tape_of(const said *s) {
   int i, rc = xm_tape_reset(&t, XM_NS_CLIENT);
   rc |= xm_tape_open(&t, ns, strlen(ns), s->name, strlen(s->name));
   for (i = 0; i < 4; i++)
-    if (values[i]) rc |= xm_tape_attr(&t, "", 0, keys[i], strlen(keys[i]), values[i]);
+    if (values[i]) rc |= xm_tape_attr(&t, "", 0, keys[i], strlen(keys[i]), values[i], strlen(values[i]));
   rc |= xm_tape_text(&t, "text", 4);
   if (s->child_ns) rc |= xm_tape_open(&t, s->child_ns, strlen(s->child_ns), "x", 1) | xm_tape_close(&t);
   rc |= xm_tape_close(&t);

@@ -35,16 +35,16 @@ static void check_children(const xm_tape *t, uint32_t i) {
   uint32_t at = i + 1 + parent->attrs, slot = 0;
   for (; t->recs[at].kind != XM_TAPE_CLOSE; at = t->recs[at].kind == XM_TAPE_OPEN ? t->recs[at].next : at + 1) {
     const xm_tape_rec *r = &t->recs[at];
-    MUST(r->slot == ++slot);
+    MUST((r->kind == XM_TAPE_OPEN ? xm_tape_slot(t, at) : r->slot) == ++slot);
     MUST(r->kind != XM_TAPE_TEXT || (r->text_len && r[1].kind != XM_TAPE_TEXT));
     if (r->kind == XM_TAPE_OPEN) MUST(r->new_ns == (strcmp(xm_tape_ns(t, at), xm_tape_ns(t, i)) != 0));
   }
-  MUST(slot == parent->children && t->recs[at].next == i && parent->next == at + 1);
+  MUST(slot == xm_tape_children(t, i) && t->recs[at].next == i && parent->next == at + 1);
 }
 
 static void check_tape(const xm_tape *t, const xm_bounds *l) {
   uint32_t i, depth = 0, nodes = 0;
-  MUST(t->n >= 2 && t->depth == 0 && t->recs[0].next == t->n && t->recs[0].slot == 1);
+  MUST(t->n >= 2 && t->depth == 0 && t->recs[0].next == t->n && xm_tape_slot(t, 0) == 1);
   for (i = 0; i < t->n; i++) {
     const xm_tape_rec *r = &t->recs[i];
     if (r->kind == XM_TAPE_OPEN || r->kind == XM_TAPE_ATTR) check_string(t, r->name, r->name_len);
@@ -76,9 +76,10 @@ static void log_tape(xm_buf *log, const xm_tape *t) {
   uint32_t i;
   for (i = 0; i < t->n; i++) {
     const xm_tape_rec *r = &t->recs[i];
-    const uint32_t numbers[] = {r->kind, r->new_ns, r->attrs, r->children, r->slot, r->next, r->name_len, r->text_len};
+    bool has_name = r->kind == XM_TAPE_OPEN || r->kind == XM_TAPE_ATTR;
+    const uint32_t numbers[] = {r->kind, r->new_ns, r->attrs, r->next, has_name ? 0 : r->slot, r->name_len, r->text_len};
     put(log, numbers, sizeof numbers);
-    put(log, xm_tape_str(t, r->name), r->name_len);
+    if (has_name) put(log, xm_tape_name(t, i), r->name_len);
     put(log, xm_tape_str(t, r->text), r->text_len);
   }
 }
