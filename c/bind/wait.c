@@ -413,7 +413,7 @@ void xb_free_waiters(lua_State *L, xm_loop *loop, xb_waiters *list) {
     xm_watch_free(w->watch);
     leave_due(w);
     link_out(w);
-      free_waiter(L, w->st, w);
+    free_waiter(L, w->st, w);
   }
 }
 
