@@ -68,9 +68,11 @@ $(BUILD)/core/%.o: c/core/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(CORE_CFLAGS) -MMD -MP -c -o $@ $<
 
+# A stanza is hundreds of calls of Lua's functions, none of which is to go by a detour.
+NO_PLT := $(shell $(CC) -fno-plt -Werror -E -x c /dev/null >/dev/null 2>&1 && echo -fno-plt)
 $(FOR_LUA)/bind/%.o: c/bind/%.c | have-libs
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -Ic/core -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(NO_PLT) $(LUA_CFLAGS) -Ic/core -MMD -MP -c -o $@ $<
 
 $(BUILD)/libcore.a: $(CORE)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
@@ -216,6 +218,7 @@ lint:
 	luac5.1 -p $(LUA_FILES) bin/xmpp
 
 # STRICT=1: a missed goal is a failure. What others there are to be measured beside: see spec/bench/rows.lua, and bench-peers.
+# LuaJIT's own module is built where LuaJIT is, as its parser is measured beside Lua's.
 $(BUILD)/bench/%: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags expat) -o $@ $< $(LDFLAGS) \
@@ -231,6 +234,7 @@ $(BUILD)/bench/idle $(BUILD)/bench/crowd: $(BUILD)/bench/%: spec/bench/%.c | hav
 	  $(shell $(PKG_CONFIG) --libs openssl)
 
 $(addprefix $(BUILD)/bench/,peer crowd tlspeer): spec/bench/command.h
+$(addprefix $(BUILD)/bench/,raw tls): spec/bench/figure.h
 
 $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
@@ -240,23 +244,43 @@ $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 trips: all $(BUILD)/bench/capture
 	@BUILD=$(BUILD) SO_DIR=$(SO:%/xmpp/core.so=%) $(LUA) spec/bench/trips
 
-$(BUILD)/bench/strophe: spec/bench/strophe.c
-	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags libstrophe) -o $@ $< $(LDFLAGS) \
-	  $(shell $(PKG_CONFIG) --libs libstrophe)
+# Other libraries' parts, by the names that pkg-config has for what they need: a part is built where that is found, and make bench
+# passes it over where it isn't. (go-xmpp: where Go and Debian's package of it are.)
+strophe_PC = libstrophe
+iksemel_PC = iksemel
+loudmouth_PC = loudmouth-1.0
+gloox_PC = gloox
+qxmpp_PC = qxmpp Qt5Xml Qt5Network
+GOCODE = /usr/share/gocode
+OTHERS := $(foreach p,strophe iksemel loudmouth gloox qxmpp,$(shell $(PKG_CONFIG) --exists '$($p_PC)' 2>/dev/null && echo $p)) \
+  $(if $(wildcard $(GOCODE)/src/github.com/mattn/go-xmpp),$(shell command -v go >/dev/null && echo goxmpp))
+pc = $(shell $(PKG_CONFIG) $(1) $($*_PC))
 
-HAS_STROPHE := $(shell $(PKG_CONFIG) --exists libstrophe 2>/dev/null && echo yes)
-BENCHES := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c))
+$(BUILD)/bench/%: spec/bench/others/%.c spec/bench/figure.h
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(call pc,--cflags) -o $@ $< $(LDFLAGS) $(call pc,--libs)
+
+$(BUILD)/bench/%: spec/bench/others/%.cc spec/bench/figure.h
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)$(CXX) -std=c++17 -Wall -Wextra $(WERROR) -fPIC $(CFLAGS) $(call pc,--cflags) -o $@ $< $(LDFLAGS) \
+	  $(call pc,--libs)
+
+$(BUILD)/bench/%: spec/bench/others/%.go
+	@mkdir -p $(@D)
+	$(call say,GO,$<)GOPATH=$(GOCODE) GO111MODULE=off GOCACHE=$(abspath $(BUILD))/go-cache go build -o $@ $<
+
+BENCHES := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c)) $(OTHERS:%=$(BUILD)/bench/%)
 BENCHES := $(BENCHES:%/count=%/count.so)
-BENCHES := $(if $(HAS_STROPHE),$(BENCHES),$(filter-out %/strophe,$(BENCHES)))
 .PHONY: bench-programs bench-peers bench-results
 bench-programs: all $(BENCHES)
 bench:
 	@spec/support/install demo
 	@$(MAKE) --no-print-directory bench-programs
+	@if $(PKG_CONFIG) --exists luajit; then $(MAKE) --no-print-directory LUA=luajit all; fi
 	@BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$(SO:%/xmpp/core.so=%) $(LUA) spec/bench/run
 
-# What can be measured beside the library: installed as by make test, and xmpp.js put into build/bench.
+# What can be measured beside the library: Debian's packages, installed as by make test, and xmpp.js put into build/bench. What
+# of it isn't there is passed over.
 bench-peers:
 	@spec/support/install bench
 	@mkdir -p $(BUILD)/bench

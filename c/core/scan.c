@@ -27,6 +27,12 @@ static inline const char *skip(const char *p, const char *end, unsigned kind) {
   return p;
 }
 
+/* The character beyond ASCII that begins at `p`: its length; 0, -1: as xm_utf8_length. */
+static int multi(const char *p, const char *end) {
+  int len = xm_utf8_length(p, (size_t)(end - p));
+  return len == 3 && xm_utf8_is_forbidden(p) ? -1 : len;
+}
+
 /* References. */
 
 /* The number of a character reference, from behind its "&#"; *p is moved to where that ends. UINT32_MAX: there is none. */
@@ -158,7 +164,7 @@ static inline int read_value(xm_scan *s, const char *from, const char **p, const
     if (*p == end) return XM_SCAN_MORE;
     if (**p == s->quote) break;
     if (**p == '&') len = reference(*p, end, &code);
-    else if ((unsigned char)**p >= 0x80) len = xm_utf8_length(*p, (size_t)(end - *p));
+    else if ((unsigned char)**p >= 0x80) len = multi(*p, end);
     else len = is(**p, SPACE) ? 1 : -1;
     if (len <= 0) return len == 0 ? XM_SCAN_MORE : XM_SCAN_LEFT;
     a->is_coded = a->is_coded || (unsigned char)**p < 0x80;
@@ -290,7 +296,7 @@ static int read_special(const char *p, const char *end, uint32_t *code) {
       if (p + 1 < end && p[1] != ']') return 1;
       if (p + 2 >= end) return 0;
       return p[2] == '>' ? -1 : 1;
-    default: return (unsigned char)*p >= 0x80 ? xm_utf8_length(p, (size_t)(end - p)) : -1;
+    default: return (unsigned char)*p >= 0x80 ? multi(p, end) : -1;
   }
 }
 

@@ -23,7 +23,7 @@ typedef struct xm_table {
 
 /* By its hash. 0 or XM_ENOMEM. */
 int xm_table_put(xm_table *t, xm_node *n);
-void xm_table_take(xm_table *t, xm_node *n);
+void xm_table_take(xm_table *t, xm_node *n); /* the order of those with the same hash may change */
 /* `with` takes the place of `n`, whose hash it has. */
 void xm_table_replace(xm_node *n, xm_node *with);
 /* Its own memory; what is in it is the caller's. */

@@ -44,7 +44,7 @@ typedef struct xm_tape {
   uint32_t n, cap;
   uint32_t open;     /* innermost element that is still open */
   uint32_t depth;    /* how many are open */
-  uint32_t *counts;  /* children of each that is open, so far, from the outermost on; in front of it how many of these there are */
+  uint32_t *counts;  /* [depth]: children so far of the innermost that is open; [0]: 1 when record 0 is there */
   uint32_t levels;   /* for which that has room */
   uint32_t ns_len;   /* of the namespace that record 0 is compared with; it lies at offset 0 */
   bool secret;       /* from the next reset on, what it holds is wiped: a server says tokens in a login (XEP-0484) */

@@ -1,9 +1,10 @@
-/* utf8: characters beyond ASCII, as XML 1.0 has them (RFC 3629; no surrogates, no U+FFFE, no U+FFFF). Rank 0: knows no other
- * room. */
+/* utf8: characters beyond ASCII, as they come in and go out (RFC 3629). Rank 0: knows no other room. */
 #ifndef XM_UTF8_H
 #define XM_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 /* How many bytes the character at `s` has, of which `n` > 0 are there: 2 to 4. 0: its beginning is there, not its end.
  * -1: that is none. */
@@ -18,8 +19,12 @@ static inline int xm_utf8_length(const char *s, size_t n) {
   if (b[0] == 0xF4 && b[1] > 0x8F) return -1; /* beyond U+10FFFF */
   for (i = 1; i < len && (size_t)i < n; i++)
     if ((b[i] & 0xC0) != 0x80) return -1;
-  if (n < (size_t)len) return 0;
-  return b[0] == 0xEF && b[1] == 0xBF && b[2] >= 0xBE ? -1 : len;
+  return n < (size_t)len ? 0 : len;
+}
+
+/* Is the character, of three bytes at least, U+FFFE or U+FFFF, which XML 1.0 forbids (2.2)? */
+static inline bool xm_utf8_is_forbidden(const char *s) {
+  return memcmp(s, "\xEF\xBF", 2) == 0 && (unsigned char)s[2] >= 0xBE;
 }
 
 /* Writes the character; how many bytes. */

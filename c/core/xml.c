@@ -16,6 +16,7 @@ enum {
   PER_BYTE = 8,
   LEAST_SPARE = 16 << 10, /* that are worth a new expat when nothing happens */
   MUCH_SPARE = 1 << 20,   /* and when much does */
+  ROOM = 16 << 10,        /* for bytes, in the window */
   LARGE = 128 << 10,      /* room for bytes that only a large stanza needs */
 };
 
@@ -401,7 +402,7 @@ int xm_xml_restart(xm_xml *x) {
 
 char *xm_xml_space(xm_xml *x, size_t *n) {
   if (!is_scanning(x)) return xm_parser_space(&x->parser, n);
-  *n = x->parser.piece;
+  *n = ROOM;
   return xm_buf_reserve(&x->window, *n);
 }
 

@@ -42,8 +42,8 @@ xm_xml *xm_xml_new(const char *ns, const xm_bounds *bounds);
 void xm_xml_free(xm_xml *x);
 /* Between elements. */
 void xm_xml_set_bounds(xm_xml *x, const xm_bounds *bounds, xm_xml_verdict verdict);
-/* How many bytes it takes at a time, at most 16 KiB, which is what it begins with. Its buffer has room for one and a KiB
- * more, or for the longest token that came. */
+/* How many bytes expat takes at a time, at most 16 KiB, which is what it begins with. Its buffer, which is kept, has room for
+ * one such piece and a KiB more, or for the longest token that came. */
 void xm_xml_set_piece(xm_xml *x, size_t n);
 /* A new stream on the same connection (RFC 6120 4.3.3): forgets everything but the bytes behind the event that is out, which
  * are the new stream's. 0 or XM_ENOMEM. */

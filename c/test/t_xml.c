@@ -346,7 +346,7 @@ static void read_resting(xm_xml *x, const char *all, size_t size, xm_buf *names)
   for (at = 0; at < n; at += size) {
     size_t got = n - at < size ? n - at : size;
     memcpy(xm_xml_space(x, &room), all + at, got);
-    assert_int_equal(room, size);
+    assert_true(room >= size);
     xm_xml_fill(x, got);
     while ((event = xm_xml_next(x, &e)) > XM_XML_MORE || (event = xm_xml_drained(x, &e)) > XM_XML_MORE) {
       assert_true(xm_xml_spare(x) > 0);

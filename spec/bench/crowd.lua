@@ -41,7 +41,19 @@ local function use(conn, bytes)
   assert(conn:send_await { "iq", { type = "get", id = "large-" .. bytes }, roster })
 end
 
+-- How many there can be: each has a descriptor, and so has what else is open.
+local function allowed(n)
+  local f = assert(io.open "/proc/self/limits")
+  local most = tonumber(f:read("*a"):match "Max open files%s+(%d+)") or math.huge
+  f:close()
+  if n <= most - 50 then return n end
+  print(("note: %d connections, not %d, as no more than %d descriptors are allowed (ulimit -Hn)"):format(most - 50, n,
+    most))
+  return most - 50
+end
+
 local function idle(n, bytes)
+  n = allowed(n)
   use(connect(0), bytes)
   settle()
   local before = resident()
