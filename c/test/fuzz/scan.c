@@ -239,7 +239,7 @@ static void compare_events(void) {
  * with byte `to`; UINT64_MAX: nowhere. */
 static uint64_t long_tag(uint64_t from, uint64_t to) {
   size_t i, k;
-  for (i = 0; i < from && i + LONG_TAG < (o.drained ? from : to); i++) {
+  for (i = 0; i < from && i + LONG_TAG < (o.drained && o.same_cutting ? from : to); i++) {
     char quote = '\0', end = o.s[i] == '<' ? '>' : ';';
     if (o.s[i] != '<' && o.s[i] != '&') continue;
     for (k = i; k < to && (quote || o.s[k] != end); k++)
