@@ -68,6 +68,15 @@ local function login(s, name, opts, at)
   return conn, managed.states(conn)
 end
 
+-- The states that are told when a link has broken and the session goes on: it is resumed behind a login by RFC 6120's
+-- SASL, but within one by SASL2.
+local function way_back(conn)
+  local states = { "waiting", "connecting", "securing", "authenticating" }
+  if conn:info().profile == "sasl" then states[#states + 1] = "resuming" end
+  states[#states + 1] = "ready"
+  return states
+end
+
 local function is_in(conn, state)
   turn_until(function() return conn:state() == state end, state)
 end
@@ -85,7 +94,7 @@ server.each(function(s)
         local jid = tostring(carol:jid())
         p:tell("cut " .. how)
         goes_on(carol)
-        assert.same({ "waiting", "connecting", "securing", "authenticating", "resuming", "ready" }, { unpack(states) })
+        assert.same(way_back(carol), { unpack(states) })
         check_error({ layer = "tcp", retry = true }, states.why.waiting)
         for _, state in ipairs { "connecting", "securing", "authenticating", "resuming", "ready" } do
           assert.is_nil(states.why[state])
@@ -448,7 +457,7 @@ server.each(function(s)
         local p, carol, states = full { reconnect = SOON, keepalive = 0 }
         p:tell("cut " .. how)
         goes_on(carol)
-        assert.same({ "waiting", "connecting", "securing", "authenticating", "resuming", "ready" }, { unpack(states) })
+        assert.same(way_back(carol), { unpack(states) })
         all_come(carol)
         assert.equal(0, carol:info().rebound)
       end)

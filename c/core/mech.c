@@ -159,6 +159,12 @@ unsigned xm_mech_allowed(const char *names, const char **unknown, size_t *unknow
   return bits;
 }
 
+bool xm_mech_is_anonymous(const char *names) {
+  const char *unknown;
+  size_t n;
+  return xm_mech_allowed(names, &unknown, &n) == ANONYMOUS;
+}
+
 /* The choice. */
 
 /* What there is everything for, offered or not. */

@@ -68,6 +68,8 @@ void xm_mech_offer_read(xm_mech_offer *offer, const char *text, size_t n);
  * those whose proof can't be said again on another channel. The first name that is not one of ours is told by `*unknown` (with
  * its length), else NULL. */
 unsigned xm_mech_allowed(const char *list, const char **unknown, size_t *unknown_len);
+/* Does the list allow nothing but ANONYMOUS, so that the login is nobody's, whatever the JID? */
+bool xm_mech_is_anonymous(const char *list);
 
 /* Who logs in, over what. */
 typedef struct xm_mech_policy {

@@ -229,10 +229,11 @@ static int came_to(int rc, int next) {
   return rc == XM_OK ? next : XM_EFAIL;
 }
 
-/* RFC 6120 4.7. Our address is not told in the clear (4.7.1); ejabberd offers some features only to those who tell it. */
+/* RFC 6120 4.7. Our address is not told in the clear (4.7.1); ejabberd offers some features only to those who tell it. Who
+ * may log in by ANONYMOUS alone will have another, and ejabberd refuses a login by SASL2 as anybody but who was told. */
 int xm_nego_begin(xm_nego *n, xm_buf *out, xm_err *e) {
   const char *ns = n->o.component ? XM_NS_COMPONENT : XM_NS_CLIENT;
-  bool tell = n->secure && n->o.jid->local_len;
+  bool tell = n->secure && n->o.jid->local_len && !xm_mech_is_anonymous(n->o.mechanisms);
   char from[XM_JID_MAX + 1];
   size_t from_len = xm_jid_bare_len(n->o.jid);
   xm_out o = xm_out_begin(out);

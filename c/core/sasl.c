@@ -263,7 +263,7 @@ int xm_sasl_handshake(const char *stream_id, const char *secret, size_t n, char 
   size_t i;
   int rc = xm_buf_puts(&both, stream_id);
   if (rc == XM_OK) rc = xm_buf_put(&both, secret, n);
-  if (rc == XM_OK) xm_sha1(digest, xm_buf_at(&both), xm_buf_len(&both));
+  if (rc == XM_OK) rc = xm_sha1(digest, xm_buf_at(&both), xm_buf_len(&both));
   xm_buf_free(&both);
   if (rc < 0) return rc;
   for (i = 0; i < XM_SASL_HANDSHAKE; i++) hex[i] = digits[digest[i / 2] >> (i % 2 ? 0 : 4) & 15];

@@ -483,6 +483,9 @@ static void test_allow_lists(void **unused) {
   assert_int_equal(xm_mech_allowed(NULL, &unknown, &n), sum);
   assert_int_equal(xm_mech_allowed("PLAIN,EXTERNAL", &unknown, &n), PLAIN | 1);
   assert_int_equal(xm_mech_allowed("", &unknown, &n), 0);
+  for (i = 0; i < 9; i++) assert_int_equal(xm_mech_is_anonymous(names[i]), 1u << i == ANONYMOUS);
+  assert_false(xm_mech_is_anonymous("ANONYMOUS HT-SHA-256-EXPR"));
+  assert_false(xm_mech_is_anonymous(NULL));
 }
 
 /* Names that a server makes up: counted for nothing, shown in printable ASCII, cut to fit. */

@@ -116,6 +116,19 @@ static void nothing_secret_is_said_in_the_clear(void **state) {
   play_as(&clear, false, "secret", "C: $H\n" OFFER "FAIL sasl invalid-mechanism");
 }
 
+/* The JID is of no account, where nothing but ANONYMOUS may be used. */
+static void who_logs_in_without_a_name_tells_none(void **state) {
+  const xm_jid jid = jid_of("alice@xmpp.example");
+  xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true, .mechanisms = "ANONYMOUS"};
+  (void)state;
+  play_as(&o, true, "secret",
+          "C: *to='xmpp.example' version='1.0'*>\n"
+          "S: $H$F<mechanisms " SASL "><mechanism>ANONYMOUS</mechanism></mechanisms>/$F\n"
+          "C: <auth " SASL " mechanism='ANONYMOUS'*\n");
+  o.mechanisms = "ANONYMOUS PLAIN";
+  play_as(&o, true, "secret", "C: *to='xmpp.example' from='alice@xmpp.example' version='1.0'*>\n" OFFER AUTH);
+}
+
 static void a_resource_is_the_servers_to_choose(void **state) {
   const xm_jid jid = jid_of("alice@xmpp.example");
   const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true, .lang = "de"};
@@ -708,6 +721,7 @@ int main(void) {
       cmocka_unit_test(what_is_offered_after_the_login_is_noted),
       cmocka_unit_test(what_is_offered_without_end_is_not_kept),
       cmocka_unit_test(nothing_secret_is_said_in_the_clear),
+      cmocka_unit_test(who_logs_in_without_a_name_tells_none),
       cmocka_unit_test(a_resource_is_the_servers_to_choose),
       cmocka_unit_test(the_bound_address_is_ours),
       cmocka_unit_test(a_localpart_may_be_folded_further),
