@@ -18,6 +18,8 @@ enum {
   MUCH_SPARE = 1 << 20,   /* and when much does */
   ROOM = 16 << 10,        /* for bytes, in the window */
   LARGE = 128 << 10,      /* room for bytes that only a large stanza needs */
+  GUESSES = 6,            /* after these a piece has so many bytes at least: 2 to the power of their number */
+  MOST_GUESSES = 14,
 };
 
 struct xm_xml {
@@ -45,6 +47,7 @@ struct xm_xml {
   bool may_scan;      /* it is not switched off */
   bool is_default;    /* the stream's default namespace is the content namespace */
   bool is_expats;     /* expat reads */
+  unsigned guesses;   /* at where the element that it reads ends */
   uint64_t scanned;   /* stanzas that expat hasn't seen */
 };
 
@@ -493,11 +496,12 @@ static int expat_next(xm_xml *x, xm_err *e) {
 }
 
 /* How much of the window expat gets at once, of `room` bytes: the start tag; then all up to the next end tag that may be the
- * stanza's. If that isn't it, expat gets more, or has had more than it needed, which costs time and nothing else. */
+ * stanza's. If that isn't it, expat gets more, or has had more than it needed, which costs time and nothing else; and not
+ * much of it, as more wrong guesses make longer pieces. */
 static size_t portion(const xm_xml *x, size_t room) {
-  const char *from = xm_buf_at(&x->window), *name = x->depth > 1 && x->tape.n ? xm_tape_name(&x->tape, 0) : "", *p = from;
-  size_t n = xm_buf_len(&x->window), len = strlen(name);
-  const char *end = from + (n < room ? n : room);
+  const char *from = xm_buf_at(&x->window), *name = x->depth > 1 && x->tape.n ? xm_tape_name(&x->tape, 0) : "";
+  size_t n = xm_buf_len(&x->window), len = strlen(name), least = x->guesses < GUESSES ? 0 : (size_t)1 << x->guesses;
+  const char *end = from + (n < room ? n : room), *p = least < (size_t)(end - from) ? from + least : end;
   while ((p = memchr(p, '>', (size_t)(end - p)))) {
     p++;
     if ((size_t)(p - from) > len && memcmp(p - 1 - len, name, len) == 0) return (size_t)(p - from);
@@ -512,7 +516,9 @@ static int feed_expat(xm_xml *x, xm_err *e) {
     run_out(x);
     return fail(x, e);
   }
+  if (x->depth == 1) x->guesses = 0;
   n = portion(x, room);
+  if (x->guesses < MOST_GUESSES) x->guesses++;
   memcpy(to, xm_buf_at(&x->window), n);
   xm_parser_fill(&x->parser, n);
   xm_buf_consume(&x->window, n);
