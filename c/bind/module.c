@@ -211,7 +211,6 @@ static int l_state_gc(lua_State *L) {
   if (st->closed) return 0;
   st->closed = true;
   xb_free_waiters(L, st->loop, &st->waiters);
-  xb_free_spare_waiters(st);
   xb_free_state(st);
   return 0;
 }

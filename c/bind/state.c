@@ -77,6 +77,7 @@ xb_state *xb_new_state(lua_State *L, lua_CFunction gc) {
 }
 
 void xb_free_state(xb_state *st) {
+  free(st->unborn);
   xm_buf_free(&st->scratch);
   xm_loop_release(st->loop);
   xm_keyring_release();

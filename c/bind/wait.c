@@ -12,8 +12,6 @@
 #include "state.h"
 #include "watch.h"
 
-enum { SPARES = 128 };
-
 static const char refs_key, ebb_key; /* of the registry: who waits; its ebb */
 
 struct xb_waiter {
@@ -116,42 +114,29 @@ static void push_ready_refs(lua_State *L, xb_state *st) {
   while (!push_refs(L)) renew_refs(L, st);
 }
 
-/* A new waiter by whose address `who` is found. NULL: no memory; may raise for that, too. */
+/* A new waiter, all zero, by whose address `who` is found. NULL: no memory; may raise for that, too. */
 static xb_waiter *new_waiter(lua_State *L, xb_state *st, int who) {
   xb_waiter *w;
   push_ready_refs(L, st);
-  if (!st->unused) {
-    st->unused = calloc(1, sizeof *w);
-    st->unused_n = st->unused != NULL;
-  }
-  w = st->unused;
+  if (!st->unborn) st->unborn = calloc(1, sizeof *w);
+  w = st->unborn;
   if (w) {
     lua_pushvalue(L, who);
     lua_rawsetp(L, -2, w);
-    st->unused = w->next; /* nothing has raised */
-    st->unused_n--;
+    st->unborn = NULL; /* nothing has raised */
     if (++st->refs > st->most_refs) st->most_refs = st->refs;
   }
   lua_pop(L, 1);
   return w;
 }
 
-/* A few are kept for the next ones, and their entries with them, which are false: where entries come and go, Lua lays their
- * table out anew again and again. */
+/* Its entry goes, and it goes. */
 static void free_waiter(lua_State *L, xb_state *st, xb_waiter *w) {
-  bool is_kept = st->unused_n < SPARES && !st->closed;
   (void)push_refs(L);
-  if (is_kept) lua_pushboolean(L, 0);
-  else lua_pushnil(L);
+  lua_pushnil(L);
   lua_rawsetp(L, -2, w);
   lua_pop(L, 1);
-  if (is_kept) {
-    *w = (xb_waiter){.next = st->unused};
-    st->unused = w;
-    st->unused_n++;
-  } else {
-    free(w);
-  }
+  free(w);
   st->refs--;
   if (!has_ebbed(st)) return;
   lua_pushnil(L);
@@ -418,15 +403,6 @@ int xb_finish_due(lua_State *L, xb_state *st, int most) {
     }
   }
   return n;
-}
-
-void xb_free_spare_waiters(xb_state *st) {
-  xb_waiter *w;
-  while ((w = st->unused)) {
-    st->unused = w->next;
-    free(w);
-  }
-  st->unused_n = 0;
 }
 
 void xb_free_waiters(lua_State *L, xm_loop *loop, xb_waiters *list) {

@@ -45,7 +45,6 @@ void xb_begin_finish(xb_waiter *w);
 int xb_finish_due(lua_State *L, xb_state *st, int most);
 /* All over without a word: the state is being closed, or the connection collected. */
 void xb_free_waiters(lua_State *L, xm_loop *loop, xb_waiters *list);
-void xb_free_spare_waiters(xb_state *st);
 /* abandon(box): who waits by it will never go on (coroutine.close). Nothing, if it is done. */
 int xb_l_abandon(lua_State *L);
 /* wake(box): who waits by it, for a time or for nothing that is known here, goes on in the next step, with no results; in the
