@@ -459,7 +459,7 @@ static inline int write_slots(walk *k, element *e, int at) {
 }
 
 /* Room on Lua's stack is asked for so many elements at a time: each takes two places, and the deepest a few more. */
-enum { STEP = 8, STEP_STACK = 2 * STEP + 8 };
+enum { STEP = 4, STEP_STACK = 2 * STEP + 8 };
 
 static int refuse_depth(walk *k) {
   char why[96];

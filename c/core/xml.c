@@ -585,7 +585,9 @@ int xm_xml_next(xm_xml *x, xm_err *e) {
   }
 }
 
+/* The window goes when it is empty, so that a connection which rests has none. */
 int xm_xml_drained(xm_xml *x, xm_err *e) {
+  xm_buf_rest(&x->window);
   return x->failed ? fail(x, e) : try_unfinished(x, e);
 }
 
@@ -600,13 +602,12 @@ static bool is_inside(const xm_xml *x) {
 }
 
 size_t xm_xml_spare(const xm_xml *x) {
-  return is_inside(x) ? 0 : xm_tape_size(&x->tape) + xm_buf_spare(&x->window) + spare_of_parser(x);
+  return is_inside(x) ? 0 : xm_tape_size(&x->tape) + spare_of_parser(x);
 }
 
 void xm_xml_rest(xm_xml *x) {
   if (is_inside(x)) return;
   xm_tape_free(&x->tape);
-  xm_buf_rest(&x->window);
   if (spare_of_parser(x)) renew(x);
 }
 

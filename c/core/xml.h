@@ -56,7 +56,7 @@ void xm_xml_fill(xm_xml *x, size_t n);
  * SKIP, as somebody else's bytes may be what the stream ended by. After a failure: only free. */
 int xm_xml_next(xm_xml *x, xm_err *e);
 /* Nothing more to read at the moment. expat may have put off a try at an unfinished token: this makes it try, so that a stanza
- * is never late. As xm_xml_next. */
+ * is never late; and room for bytes that nothing is in is given back. As xm_xml_next. */
 int xm_xml_drained(xm_xml *x, xm_err *e);
 
 /* Between stanzas: bytes of memory that are of use only while one is read; they are given back, and the tape is gone. */
