@@ -68,9 +68,11 @@ $(BUILD)/core/%.o: c/core/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(CORE_CFLAGS) -MMD -MP -c -o $@ $<
 
+# A stanza is hundreds of calls of Lua's functions, none of which is to go by a detour.
+NO_PLT := $(shell $(CC) -fno-plt -Werror -E -x c /dev/null >/dev/null 2>&1 && echo -fno-plt)
 $(FOR_LUA)/bind/%.o: c/bind/%.c | have-libs
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -Ic/core -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(NO_PLT) $(LUA_CFLAGS) -Ic/core -MMD -MP -c -o $@ $<
 
 $(BUILD)/libcore.a: $(CORE)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
@@ -97,7 +99,7 @@ $(HTTP): $(HTTP_SOURCES) $(wildcard c/http/*.h) | have-libs
 LIB := $(FOR_LUA)/lib
 LIBS := $(LIB)/libxmpp.a $(LIB)/libxmpp.so $(LIB)/xmpp.h
 EMBEDDED := $(filter-out lua/xmpp/types.lua lua/xmpp/cmd/%,$(shell find lua/xmpp -name '*.lua' | LC_ALL=C sort))
-EMBED := $(FOR_LUA)/embed/embed.o $(FOR_LUA)/embed/lua_files.o
+EMBED := $(patsubst %,$(FOR_LUA)/embed/%.o,alloc embed lua_files)
 .PHONY: lib
 lib: $(LIBS)
 
@@ -130,6 +132,9 @@ $(BUILD)/test/%: c/test/%.c $(BUILD)/libcore.a
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -Ic/core -Ic/test $(shell $(PKG_CONFIG) --cflags cmocka expat) -MMD -MP -o $@ $< $(BUILD)/libcore.a \
 	  $(LDFLAGS) $(CORE_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
 
+# What c/embed has that needs no Lua, but its header.
+$(BUILD)/test/t_alloc: ALL_CFLAGS += $(LUA_CFLAGS) -Ic/embed
+
 # For a person who sees it for the first time, and for a machine that has nothing.
 demo:
 	@spec/support/install demo
@@ -154,18 +159,22 @@ JOBS ?= 3
 # For 5.4 everything. The core's object files are the same whatever the Lua, so LuaJIT is spared what tries only them, and
 # what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
-NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench build certs chat_live cmd_certificate \
+NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench build burst certs chat_live cmd_certificate \
   cmd_live cmd_token command_live discovery expat faults gateway_live hostility http_faults links logout memory muc_live muc_soak \
   newer pipelining poison presence_live pubsub_live remember roster_live sasl secrets soak starttls upload_live)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
-  chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq listen loop luas \
+  chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
   message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue refusals register \
   reload response roster roundtrip sandbox seed serial service skipped spelling tap testing time upload watch who \
   xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
 HOSTILE = spec/support/hostile/run
-CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(HOSTILE) $(LONGEST_C) $(SPECS) $(C_TESTS)))
+# What xml reads, once more with all of it left to expat. (Else xml reads by itself what is ordinary.)
+ALL_BY_EXPAT = +XM_SCAN=0
+XML_TESTS = $(patsubst %,$(BUILD)/test/%,t_xml t_xml_skip t_xml_refusals t_out)
+BY_EXPAT = $(addsuffix $(ALL_BY_EXPAT),$(HOSTILE) $(XML_TESTS) $(BUILD)/test/t_torture spec/roundtrip_spec.lua)
+CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(HOSTILE) $(LONGEST_C) $(SPECS) $(C_TESTS) $(BY_EXPAT)))
 NEW_CERTS = rm -rf $$CERTS && env -u CERTS spec/support/certs $$CERTS
 check: export ROUNDTRIP_CASES ?= $(if $(OTHER_LUA),2000,10000)
 check: export CERTS = $(abspath $(BUILD))/certs
@@ -177,9 +186,9 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # process closes its Lua state.
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
-NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench build chat_live cmd_certificate cmd_live cmd_token \
+NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench build burst chat_live cmd_certificate cmd_live cmd_token \
   command_live expat memory muc_live muc_soak presence_live pubsub_live rock roster_live secrets upload_live)
-SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS))
+SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
 check-sanitized: export ROUNDTRIP_CASES ?= 4000
@@ -212,6 +221,7 @@ lint:
 	luac5.1 -p $(LUA_FILES) bin/xmpp
 
 # STRICT=1: a missed goal is a failure. What others there are to be measured beside: see spec/bench/rows.lua, and bench-peers.
+# LuaJIT's own module is built where LuaJIT is, as its parser is measured beside Lua's.
 $(BUILD)/bench/%: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags expat) -o $@ $< $(LDFLAGS) \
@@ -227,6 +237,7 @@ $(BUILD)/bench/idle $(BUILD)/bench/crowd: $(BUILD)/bench/%: spec/bench/%.c | hav
 	  $(shell $(PKG_CONFIG) --libs openssl)
 
 $(addprefix $(BUILD)/bench/,peer crowd tlspeer): spec/bench/command.h
+$(addprefix $(BUILD)/bench/,raw tls): spec/bench/figure.h
 
 $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
@@ -236,23 +247,43 @@ $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 trips: all $(BUILD)/bench/capture
 	@BUILD=$(BUILD) SO_DIR=$(SO:%/xmpp/core.so=%) $(LUA) spec/bench/trips
 
-$(BUILD)/bench/strophe: spec/bench/strophe.c
-	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags libstrophe) -o $@ $< $(LDFLAGS) \
-	  $(shell $(PKG_CONFIG) --libs libstrophe)
+# Other libraries' parts, by the names that pkg-config has for what they need: a part is built where that is found, and make bench
+# passes it over where it isn't. (go-xmpp: where Go and Debian's package of it are.)
+strophe_PC = libstrophe
+iksemel_PC = iksemel
+loudmouth_PC = loudmouth-1.0
+gloox_PC = gloox
+qxmpp_PC = qxmpp Qt5Xml Qt5Network
+GOCODE = /usr/share/gocode
+OTHERS := $(foreach p,strophe iksemel loudmouth gloox qxmpp,$(shell $(PKG_CONFIG) --exists '$($p_PC)' 2>/dev/null && echo $p)) \
+  $(if $(wildcard $(GOCODE)/src/github.com/mattn/go-xmpp),$(shell command -v go >/dev/null && echo goxmpp))
+pc = $(shell $(PKG_CONFIG) $(1) $($*_PC))
 
-HAS_STROPHE := $(shell $(PKG_CONFIG) --exists libstrophe 2>/dev/null && echo yes)
-BENCHES := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c))
+$(BUILD)/bench/%: spec/bench/others/%.c spec/bench/figure.h
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(call pc,--cflags) -o $@ $< $(LDFLAGS) $(call pc,--libs)
+
+$(BUILD)/bench/%: spec/bench/others/%.cc spec/bench/figure.h
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)$(CXX) -std=c++17 -Wall -Wextra $(WERROR) -fPIC $(CFLAGS) $(call pc,--cflags) -o $@ $< $(LDFLAGS) \
+	  $(call pc,--libs)
+
+$(BUILD)/bench/%: spec/bench/others/%.go
+	@mkdir -p $(@D)
+	$(call say,GO,$<)GOPATH=$(GOCODE) GO111MODULE=off GOCACHE=$(abspath $(BUILD))/go-cache go build -o $@ $<
+
+BENCHES := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c)) $(OTHERS:%=$(BUILD)/bench/%)
 BENCHES := $(BENCHES:%/count=%/count.so)
-BENCHES := $(if $(HAS_STROPHE),$(BENCHES),$(filter-out %/strophe,$(BENCHES)))
 .PHONY: bench-programs bench-peers bench-results
 bench-programs: all $(BENCHES)
 bench:
 	@spec/support/install demo
 	@$(MAKE) --no-print-directory bench-programs
+	@if $(PKG_CONFIG) --exists luajit; then $(MAKE) --no-print-directory LUA=luajit all; fi
 	@BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$(SO:%/xmpp/core.so=%) $(LUA) spec/bench/run
 
-# What can be measured beside the library: installed as by make test, and xmpp.js put into build/bench.
+# What can be measured beside the library: Debian's packages, installed as by make test, and xmpp.js put into build/bench. What
+# of it isn't there is passed over.
 bench-peers:
 	@spec/support/install bench
 	@mkdir -p $(BUILD)/bench
@@ -300,6 +331,11 @@ $(BUILD)/libbind.a: $(BIND)
 $(BUILD)/fuzz/%: c/test/fuzz/%.c $(BUILD)/libbind.a $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(LUA_CFLAGS) -Ic/core -Ic/bind -MMD -MP -o $@ $< \
+	  $(BUILD)/libbind.a $(BUILD)/libcore.a $(LDFLAGS) $(CORE_LIBS) $(shell $(PKG_CONFIG) --libs $(LUA_PC))
+# The same targets without libFuzzer and its measuring, for 10^8 executions: build/drive/scan 100000000 1 c/test/corpus/*.xml
+$(BUILD)/drive/%: c/test/fuzz/%.c c/test/fuzz/drive/drive.c $(BUILD)/libbind.a $(BUILD)/libcore.a
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -Ic/core -Ic/bind -Ic/test/fuzz -o $@ $(filter %.c,$^) \
 	  $(BUILD)/libbind.a $(BUILD)/libcore.a $(LDFLAGS) $(CORE_LIBS) $(shell $(PKG_CONFIG) --libs $(LUA_PC))
 .PHONY: fuzzers fuzzers-here
 fuzzers-here: $(FUZZERS)

@@ -10,9 +10,16 @@ local function new(only)
   return measure.new { stanzas = 200, only = only or "", build = build, lua = lua, so_dir = so_dir, limit = 400 }
 end
 
--- Other people's, but for Prosody's and luaexpat's, aren't there where only tests are run.
+-- What takes a minute and more.
+local long = { ["ping-100k"] = true, ["idle-10k-rss"] = true }
+
+-- Of other people's what is installed with the tests, and our programs for libraries where these are there.
+local function is_ours_to_run(one)
+  return not one.peer or one[1]:find "^prosody" or one[1]:find "^lom" or (one.needs or ""):find "^%$BUILD/%a+$"
+end
+
 local function is_expected(one)
-  return one[1] ~= "ping-100k" and (not one.peer or one[1]:find "^prosody" or one[1]:find "^lom")
+  return not long[one[1]] and is_ours_to_run(one) and one.peer ~= "the server"
     and not measure.is_passed_over({ build = build, lua = lua, only = "", fill = measure.fill }, one)
 end
 
@@ -47,6 +54,38 @@ describe("a measurement", function()
     assert.equal("not there: no/such/file", m.why.absent)
     assert.equal("somebody failed", m.why.broken)
     assert.equal("too small", m.why.modest)
+  end)
+
+  it("keeps what else a program has to say", function()
+    m:round({ { "modest-figure", "echo 3; echo 'note: of a small machine'" } }, 1)
+    assert.equal("of a small machine", m.notes["modest-figure"])
+  end)
+
+  it("makes fewer connections where no more descriptors are allowed, and says so", function()
+    m:round({ { "few", "sh -c 'ulimit -n 100; exec $BUILD/crowd -s $LUA spec/bench/crowd.lua idle 1000'" } }, 1)
+    assert.equal(1, #m.figures.few)
+    assert.truthy(m.notes.few:find("50 connections, not 1000", 1, true))
+  end)
+end)
+
+describe("what a program takes more than another", function()
+  local function cost(words)
+    local m = new()
+    local text, ok = measure.run(m:fill("$BUILD/cost " .. words))
+    m:close()
+    return text, ok
+  end
+
+  it("is told", function()
+    local text, ok = cost "2 sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done' -- true"
+    assert.is_true(ok)
+    assert.is_true(tonumber(text) > 0, text)
+  end)
+
+  it("isn't, when one of them fails", function()
+    assert.is_false(select(2, cost "1 false -- true"))
+    assert.is_false(select(2, cost "1 true -- false"))
+    assert.is_false(select(2, cost "1 true"))
   end)
 end)
 
@@ -111,7 +150,7 @@ describe("what is told", function()
     local missed = tell.goals(s, { why = { parse = "why not" }, figures = {
       flood = { 3, 8, 4 }, ["flood-raw"] = { 2, 2, 2 }, ["ping-1"] = { 3 }, ["ping-raw"] = { 2, 2, 2 } } })
     assert.equal(1, missed)
-    assert.same({ "flood over loopback, a handler for all", "4.00", "2.00", "2.00", "1.50 .. 4.00", "<= 1.8 (1.6)",
+    assert.same({ "flood over loopback, a handler for all", "4.00", "2.00", "2.00", "1.50 .. 4.00", "<= 1 (0.8)",
       "MISSED" }, s[1])
     assert.equal("met", row_of(s, "ping by send_await, one at a time")[7])
     assert.equal("not measured: why not", row_of(s, "parse to tables, in memory")[7])

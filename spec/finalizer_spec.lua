@@ -145,4 +145,26 @@ describe("A wave of timers", function()
       stage.finish()
     end)
   end
+
+  it("leaves what was there before it: what waits is known when it throws, and a Jid is the same", function()
+    stage.begin()
+    local p, jid, told, timers = xmpp.promise(), xmpp.jid "alice@xmpp.test/here", nil, {}
+    local function throws()
+      p:wait()
+      error "here"
+    end
+    local before = core.on_error(function(_, _, whose) told = whose end)
+    xmpp.after(0, throws)
+    core.step(0)
+    for i = 1, 40000 do timers[i] = xmpp.after(1000, print) end
+    for i = 1, 40000 do timers[i]:cancel() end
+    timers = nil -- luacheck: ignore 311
+    for _ = 1, 3 do collectgarbage() end
+    p:resolve()
+    repeat core.step(0) until told
+    core.on_error(before)
+    assert.same({ "timer", throws }, { told.what, told.func })
+    assert.is_true(rawequal(jid, xmpp.jid "alice@xmpp.test/here"))
+    stage.finish()
+  end)
 end)

@@ -366,6 +366,15 @@ describe("after", function()
     assert.is_false(over:cancel())
   end)
 
+  it("that is over cancels none that came later, whatever lies where it lay", function()
+    local old, new = {}, {}
+    for i = 1, 1000 do old[i] = xmpp.after(1000, error) end
+    for i = 1, 1000 do assert.is_true(old[i]:cancel()) end
+    for i = 1, 1000 do new[i] = xmpp.after(1000, error) end
+    for i = 1, 1000 do assert.is_false(old[i]:cancel()) end
+    for i = 1, 1000 do assert.is_true(new[i]:cancel()) end
+  end)
+
   it("can cancel itself, to no effect, and another that is due in the same turn", function()
     local first, second
     first = xmpp.after(0, function()

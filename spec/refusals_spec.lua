@@ -171,6 +171,8 @@ describe("refused", function()
   it("is a key that has no place", function()
     refused({ "iq", {}, to = "a@b" }, "stanza: stray key 'to' (attributes go into slot 2)")
     refused({ "iq", {}, { "a", n = 1 } }, "stanza[3]: stray key 'n' (attributes go into slot 2)")
+    refused({ "iq", ["2"] = {} }, "stanza: stray key '2' (attributes go into slot 2)") -- a text, not the place
+    refused({ "iq", {}, ["3"] = { "a" } }, "stanza: stray key '3' (attributes go into slot 2)")
     for _, key in ipairs { 0, -1, 1.5, true } do
       refused({ "iq", {}, [key] = "x" }, "stanza: stray key, a " .. type(key) .. " that is no place in a list")
     end

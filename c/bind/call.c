@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ebb.h"
 #include "say.h"
 
 static const char spare_key, spare_cell_key, cells_key, sites_key, owners_key, watch_key, on_error_key; /* of the registry */
@@ -523,16 +524,6 @@ void xb_resume(lua_State *L, xb_state *st) {
   lua_settop(L, at - 1);
 }
 
-/* A table in the registry, weak in its keys, or in both. */
-static void new_weak(lua_State *L, const char *mode, const void *key) {
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushstring(L, mode);
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, key);
-}
-
 void xb_open_call(lua_State *L) {
   make_watch(L);
   make_cell_closable(L);
@@ -546,7 +537,7 @@ void xb_open_call(lua_State *L) {
   lua_pop(L, 1);
 #endif
   lua_pop(L, 1);
-  new_weak(L, "kv", &cells_key);
-  new_weak(L, "k", &sites_key);
-  new_weak(L, "kv", &owners_key);
+  xb_new_weak(L, "kv", &cells_key);
+  xb_new_weak(L, "k", &sites_key);
+  xb_new_weak(L, "kv", &owners_key);
 }

@@ -103,12 +103,12 @@ void xb_setfuncs(lua_State *L, const luaL_Reg *f);
 int xb_l_can_yield(lua_State *L);
 
 /* Here lua_checkstack raises when there is no memory, which xb_write mustn't: it asks for all that it may need first. */
-#define XB_WALK_STACK(depth) (4 * (depth) + 8)
+#define XB_WALK_STACK(step, depth) (4 * (depth) + (step))
 /* Here a coroutine begins to count calls of C anew, so that nobody else sees the end of C's stack coming. */
 #define XB_MOST_NESTED 190
 #else
 #define XB_MOST_NESTED UINT_MAX
-#define XB_WALK_STACK(depth) 8
+#define XB_WALK_STACK(step, depth) (step)
 #endif
 
 #endif

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "ebb.h"
 #include "fault.h"
 #include "spelled.h"
 #include "srv.h"
@@ -13,7 +14,7 @@ const xm_jid *xb_test_jid(lua_State *L, int index) {
   return luaL_testudata(L, index, XB_JID);
 }
 
-static const char jids_key; /* of the registry: text -> the Jid of that text, weak */
+static const char jids_key, made_key; /* of the registry: text -> the Jid of that text, weak; how many were made */
 
 /* The Jid of the text on top of the stack goes there besides, if there is one now. The table is at `jids`. */
 static bool find(lua_State *L, int jids) {
@@ -31,13 +32,25 @@ static void make(lua_State *L, const xm_jid *jid) {
   luaL_setmetatable(L, XB_JID);
 }
 
+/* One more is made. Of very many most may go again, while their table stays as large. */
+static void expect_ebb(lua_State *L) {
+  unsigned *made;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &made_key);
+  made = lua_touserdata(L, -1);
+  if (++*made % XB_WAVE == 0) xb_push_ebb(L), lua_pop(L, 1);
+  lua_pop(L, 1);
+}
+
 /* Equal ones are one value, so that they are one key of a table. */
 void xb_push_jid(lua_State *L, const xm_jid *jid) {
   int jids = lua_gettop(L) + 1, text = jids + 1;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &jids_key);
   lua_pushlstring(L, jid->str, xm_jid_len(jid));
   if (!find(L, jids)) {
-    make(L, jid); /* which may run a finalizer that makes the same */
+    expect_ebb(L);
+    make(L, jid); /* which may run a finalizer that makes the same, or has the table replaced */
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &jids_key);
+    lua_replace(L, jids);
     lua_pushvalue(L, text);
     if (!find(L, jids)) {
       lua_pushvalue(L, -2);
@@ -201,12 +214,9 @@ static const luaL_Reg methods[] = {{"bare", l_bare}, {"with_resource", l_with_re
 static const luaL_Reg metamethods[] = {{"__tostring", l_tostring}, {"__eq", l_eq}, {"__concat", xb_l_concat}, {NULL, NULL}};
 
 void xb_open_jid(lua_State *L) {
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "v");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &jids_key);
+  xb_new_weak(L, "v", &jids_key);
+  *(unsigned *)lua_newuserdatauv(L, sizeof(unsigned), 0) = 0;
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &made_key);
   luaL_newmetatable(L, XB_JID);
   luaL_setfuncs(L, metamethods, 0);
   luaL_newlibtable(L, methods);

@@ -152,15 +152,14 @@ void xb_leave_lines(lua_State *L, xb_conn *conn, int at, lua_Integer key) {
 }
 
 void xb_free_lines(xb_conn *conn) {
-  size_t i;
-  for (i = 0; i < conn->lines.cap; i++)
-    while (i < conn->lines.cap && conn->lines.buckets[i]) {
-      xb_line *l = (xb_line *)conn->lines.buckets[i];
-      while (l->first) {
-        entry e = take_first(conn, l);
-        if (e.question) xm_question_release(NULL, e.question);
-      }
-      end_line(conn, l);
+  xb_line *l;
+  size_t at = 0;
+  while ((l = (xb_line *)xm_table_any(&conn->lines, &at))) {
+    while (l->first) {
+      entry e = take_first(conn, l);
+      if (e.question) xm_question_release(NULL, e.question);
     }
+    end_line(conn, l);
+  }
   xm_table_free(&conn->lines);
 }

@@ -7,13 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "call.h"
 #include "fault.h"
 #include "jids.h"
 #include "ns.h"
 #include "state.h"
 #include "xml.h"
 
-enum { USUAL = 64 * 1024 };
+enum {
+  USUAL = 64 * 1024,
+  LARGE = 4096, /* records of a tape */
+};
 
 /* Tape to table. */
 
@@ -53,14 +57,14 @@ static void push_attributes(lua_State *L, const xm_tape *t, uint32_t i, int xmln
 
 static void push_open(lua_State *L, const xm_tape *t, uint32_t i, int xmlns) {
   const xm_tape_rec *r = &t->recs[i];
-  lua_createtable(L, (int)r->children + 2, 0);
+  lua_createtable(L, (int)xm_tape_children(t, i) + 2, 0);
   lua_pushlstring(L, xm_tape_str(t, r->name), r->name_len);
   lua_rawseti(L, -2, 1);
   push_attributes(L, t, i, xmlns);
   lua_rawseti(L, -2, 2);
 }
 
-void xb_push_stanza(lua_State *L, const xm_tape *t) {
+static void push_table(lua_State *L, const xm_tape *t) {
   int xmlns = lua_gettop(L) + 1, depth = 0;
   uint32_t i;
   lua_pushliteral(L, "xmlns");
@@ -79,15 +83,36 @@ void xb_push_stanza(lua_State *L, const xm_tape *t) {
         break;
       case XM_TAPE_CLOSE:
         depth--;
-        if (r->next != 0) lua_rawseti(L, -2, t->recs[r->next].slot + 2);
+        if (r->next != 0) lua_rawseti(L, -2, r->slot + 2);
         break;
     }
   }
-  lua_remove(L, xmlns);
-  lua_remove(L, xmlns);
+  lua_replace(L, xmlns);
+  lua_settop(L, xmlns);
+}
+
+static int l_push_table(lua_State *L) {
+  push_table(L, lua_touserdata(L, 1));
+  return 1;
+}
+
+/* While a large one is made nothing becomes garbage, and a collector would only walk again and again through what there is
+ * already, for a third of the time. When memory runs out Lua collects all the same. */
+void xb_push_stanza(lua_State *L, const xm_tape *t) {
+  if (t->n < LARGE) {
+    push_table(L, t);
+    return;
+  }
+  luaL_checkstack(L, 2, "a large stanza");
+  lua_pushcfunction(L, l_push_table);
+  lua_pushlightuserdata(L, (void *)t);
+  if (xb_undisturbed(L, 1) != LUA_OK) lua_error(L);
 }
 
 /* Table to out. Nothing in here may raise a Lua error: the buffer would keep half a stanza. */
+
+/* What every element goes through. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 typedef struct walk {
   lua_State *L;
@@ -178,14 +203,18 @@ int xb_l_number_text(lua_State *L) {
   return 1;
 }
 
-/* A string, or a number or a Jid as one. NULL: none of these. */
-static const char *to_text(lua_State *L, int index, char *room, size_t cap, size_t *n) {
+/* What is no string: a number or a Jid as one. NULL: none of these. */
+static const char *other_text(lua_State *L, int index, char *room, size_t cap, size_t *n) {
   const xm_jid *jid;
-  if (lua_type(L, index) == LUA_TSTRING) return lua_tolstring(L, index, n);
   if (lua_type(L, index) == LUA_TNUMBER) return number(L, index, room, cap, n);
   jid = xb_test_jid(L, index);
   if (jid) *n = xm_jid_len(jid);
   return jid ? jid->str : NULL;
+}
+
+/* A string, or a number or a Jid as one. NULL: none of these. */
+static inline const char *to_text(lua_State *L, int index, char *room, size_t cap, size_t *n) {
+  return lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, n) : other_text(L, index, room, cap, n);
 }
 
 /* Keeps what a stanza's attribute says for routing. What was a number lies in `room` and is copied; NULL: it wasn't. */
@@ -218,7 +247,7 @@ static int check_wide(walk *k, const char *key, const char *name, size_t n) {
 }
 
 /* What writing something with that name came to. */
-static int named(walk *k, const char *key, const char *name, size_t n, int rc) {
+static inline int named(walk *k, const char *key, const char *name, size_t n, int rc) {
   if (rc < 0) return came_to(k, key, rc);
   return k->out.wide ? check_wide(k, key, name, n) : XM_OK;
 }
@@ -269,7 +298,7 @@ typedef struct element {
   bool complete;       /* it has all of its attributes */
 } element;
 
-static int complete(walk *k, element *e) {
+static inline int complete(walk *k, element *e) {
   if (e->complete) return XM_OK;
   e->complete = true;
   return e->address ? add_missing(k, e->address) : XM_OK;
@@ -297,42 +326,38 @@ static int refuse_attribute(walk *k, element *e, int at, size_t mark) {
   return rc;
 }
 
-/* The table on top of the stack is in slot 2. XM_OK: attributes, written; 1: it is the first child. */
-static int write_attributes(walk *k, element *e) {
+/* The table at `at`, the top of the stack, is in slot 2. XM_OK: attributes, written; 1: it is the first child. */
+static __attribute__((noinline)) int write_attributes(walk *k, element *e, int at) {
   lua_State *L = k->L;
   size_t mark = xm_buf_mark(k->out.buf);
-  int rc = XM_OK, at = lua_gettop(L);
+  int rc = XM_OK;
   lua_pushnil(L);
   while (rc == XM_OK && lua_next(L, at)) {
     if (lua_type(L, -2) != LUA_TSTRING) return refuse_attribute(k, e, at, mark);
     rc = write_attribute(k, e->address);
     lua_pop(L, 1);
   }
+  if (rc == XM_OK) return complete(k, e);
   lua_settop(L, at);
-  return rc == XM_OK ? complete(k, e) : rc;
+  return rc;
 }
 
 static int write_element(walk *k, int at);
 
-/* The child is on top of the stack, and stays there. */
-static int write_child(walk *k, lua_Integer i) {
-  lua_State *L = k->L;
+/* The text is on top of the stack, and stays there. */
+static int write_text(walk *k) {
   char room[40];
   size_t n;
-  const char *text;
+  const char *text = to_text(k->L, -1, room, sizeof room, &n);
+  if (text) return came_to(k, NULL, xm_out_text(&k->out, text, n));
+  return refuse_type(k, NULL, lua_type(k->L, -1) == LUA_TNUMBER ? "a finite number" : "element or text", -1);
+}
+
+/* The child in slot `i` is at `at`, the top of the stack, and stays there. */
+static inline int write_child(walk *k, lua_Integer i, int at) {
   int rc;
-  k->path[k->depth] = i;
-  k->depth++;
-  if (lua_type(L, -1) == LUA_TTABLE) {
-    rc = write_element(k, lua_gettop(L));
-  } else {
-    text = to_text(L, -1, room, sizeof room, &n);
-    if (text) {
-      rc = came_to(k, NULL, xm_out_text(&k->out, text, n));
-    } else {
-      rc = refuse_type(k, NULL, lua_type(L, -1) == LUA_TNUMBER ? "a finite number" : "element or text", -1);
-    }
-  }
+  k->path[k->depth++] = i;
+  rc = lua_type(k->L, -1) == LUA_TTABLE ? write_element(k, at) : write_text(k);
   k->depth--;
   return rc;
 }
@@ -346,7 +371,7 @@ static bool is_stanza(const char *name, size_t n) {
 }
 
 /* [1] is on top of the stack. */
-static int open_element(walk *k, element *e) {
+ALWAYS_INLINE int open_element(walk *k, element *e) {
   if (lua_type(k->L, -1) != LUA_TSTRING) return refuse_type(k, own_name, "string", -1);
   e->name = lua_tolstring(k->L, -1, &e->n);
   if (e->address) e->address->name = e->name;
@@ -354,14 +379,14 @@ static int open_element(walk *k, element *e) {
   return named(k, own_name, e->name, e->n, xm_out_open(&k->out, e->name, e->n));
 }
 
-/* What is in slot `i` is on top of the stack, and stays there. Slots come in their order. */
-static int write_slot(walk *k, element *e, lua_Integer i) {
+/* What is in slot `i` is at `at`, the top of the stack, and stays there. Slots come in their order. */
+ALWAYS_INLINE int write_slot(walk *k, element *e, lua_Integer i, int at) {
   int rc = 1;
   if (i == 1) return open_element(k, e);
-  if (i == 2 && lua_type(k->L, -1) == LUA_TTABLE) rc = write_attributes(k, e);
+  if (i == 2 && lua_type(k->L, -1) == LUA_TTABLE) rc = write_attributes(k, e, at);
   if (rc <= XM_OK) return rc;
   rc = complete(k, e);
-  return rc == XM_OK ? write_child(k, i) : rc;
+  return rc == XM_OK ? write_child(k, i, at) : rc;
 }
 
 /* The key at -2 has no place in a list of `n`. */
@@ -394,7 +419,7 @@ static int check_keys(walk *k, int at, lua_Integer n) {
 static int write_at(walk *k, element *e, int at, lua_Integer i) {
   int rc;
   lua_rawgeti(k->L, at, i);
-  rc = write_slot(k, e, i);
+  rc = write_slot(k, e, i, at + 1);
   lua_pop(k->L, 1);
   return rc;
 }
@@ -410,24 +435,31 @@ static int write_unordered(walk *k, element *e, int at, lua_Integer i) {
   return rc;
 }
 
+/* The pair on top of the stack is the `i`th of them, and its key is that number. */
+static inline bool is_in_place(lua_State *L, lua_Integer i) {
+  return lua_isinteger(L, -2) && lua_tointeger(L, -2) == i;
+}
+
 /* Keys that come as 1, 2, 3 to the end are all there are, as in most tables. */
-static int write_slots(walk *k, element *e, int at) {
+static inline int write_slots(walk *k, element *e, int at) {
   lua_State *L = k->L;
   lua_Integer i = 1;
   int rc = XM_OK;
+  bool in_place = true;
   lua_pushnil(L);
-  for (; rc == XM_OK && lua_next(L, at); i++) {
-    if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) != i) break;
-    rc = write_slot(k, e, i);
+  while (rc == XM_OK && lua_next(L, at) && (in_place = is_in_place(L, i))) {
+    rc = write_slot(k, e, i++, at + 2);
     lua_pop(L, 1);
   }
-  if (rc == XM_OK && (i == 1 || lua_gettop(L) > at)) {
-    lua_settop(L, at);
-    rc = write_unordered(k, e, at, i);
-  }
+  if (rc == XM_OK && in_place && i > 1) return XM_OK;
+  lua_settop(L, at);
+  if (rc == XM_OK) rc = write_unordered(k, e, at, i);
   lua_settop(L, at);
   return rc;
 }
+
+/* Room on Lua's stack is asked for so many elements at a time: each takes two places, and the deepest a few more. */
+enum { STEP = 4, STEP_STACK = 2 * STEP + 8 };
 
 static int refuse_depth(walk *k) {
   char why[96];
@@ -440,7 +472,7 @@ static int write_element(walk *k, int at) {
   element e = {.address = k->depth == 1 ? k->w->address : NULL};
   int rc;
   if (k->depth > k->most_depth) return refuse_depth(k);
-  if (!lua_checkstack(k->L, 8)) return XM_ENOMEM;
+  if (k->depth % STEP == 0 && !lua_checkstack(k->L, STEP_STACK)) return XM_ENOMEM;
   rc = write_slots(k, &e, at);
   if (rc == XM_OK) rc = complete(k, &e);
   return rc == XM_OK ? came_to(k, NULL, xm_out_close(&k->out, e.name, e.n)) : rc;
@@ -474,7 +506,7 @@ static int write_root(lua_State *L, int index, xm_buf *out, xb_writing *w) {
   k.depth = 1;
   k.most_depth = w->bounds ? w->bounds->depth : defaults.depth;
   k.out = xm_out_begin_within(out, w->bounds);
-  if (!lua_checkstack(L, XB_WALK_STACK(k.most_depth))) return XM_ENOMEM;
+  if (!lua_checkstack(L, XB_WALK_STACK(STEP_STACK, k.most_depth))) return XM_ENOMEM;
   if (lua_type(L, index) != LUA_TTABLE) return refuse_type(&k, NULL, "table", index);
   lua_pushvalue(L, index);
   rc = write_element(&k, lua_gettop(L));

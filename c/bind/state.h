@@ -61,6 +61,7 @@ struct xb_state {
   xb_conn *unflushed;   /* these have sent something during the step */
   xb_waiters waiters;   /* of no connection: time, tasks */
   xb_waiter *unborn;    /* memory for the next */
+  uint64_t serials;     /* of waiters that can be cancelled, so far */
   unsigned refs, most_refs; /* who waits, now and at most since their table was made */
   xb_waiter *due, **due_end; /* their time has come */
 };

@@ -3,23 +3,16 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 #include "call.h"
+#include "ebb.h"
 #include "fault.h"
 #include "parts.h"
 #include "sig.h"
 #include "state.h"
 #include "watch.h"
 
-enum {
-  WAVE = 16 * 1024, /* so many waiters at once are more than usual */
-  EBB_CYCLES = 3    /* of the collector, after it */
-};
-
-static const char refs_key, ebb_key; /* of the registry: who waits; see expect_ebb */
+static const char refs_key, ebb_key; /* of the registry: who waits; its ebb */
 
 struct xb_waiter {
   xb_waiter *prev, *next; /* in the list of its connection or of the state */
@@ -27,7 +20,7 @@ struct xb_waiter {
   xb_waiter *next_due;
   xb_state *st;
   xb_conn *conn;          /* NULL: none */
-  xb_waiter **handle;     /* the Timer userdata that can cancel it, if there is one */
+  uint64_t serial;        /* by which its Timer userdata knows it again; 0: it has none */
   xm_timer timer;
   xm_pending *pending;    /* XB_RESPONSE: its entry in the route */
   xb_kind kind;
@@ -109,29 +102,12 @@ static void renew_refs(lua_State *L, xb_state *st) {
   st->most_refs = st->refs;
 }
 
-static bool has_ebbed(const xb_state *st) { return st->most_refs > WAVE && st->refs < st->most_refs / 4; }
-
-/* What a wave has left is free when Lua has collected it, in this cycle or the next; but glibc gives back by itself only what
- * is free at the end of its heap. So there is an object that is told of the ends of cycles. */
-static void expect_ebb(lua_State *L, int cycles) {
-  int *left = lua_newuserdatauv(L, sizeof *left, 0);
-  *left = cycles;
-  luaL_setmetatable(L, XB_EBB);
-}
-
-static int l_ebb(lua_State *L) {
-  const int *left = luaL_checkudata(L, 1, XB_EBB);
-#ifdef __GLIBC__
-  malloc_trim(0);
-#endif
-  if (*left > 0) expect_ebb(L, *left - 1);
-  return 0;
-}
+static bool has_ebbed(const xb_state *st) { return st->most_refs > XB_WAVE && st->refs < st->most_refs / 4; }
 
 /* The table of those who wait, with room in it for one, as far as that can be known; what may run finalizers is behind us. */
 static void push_ready_refs(lua_State *L, xb_state *st) {
-  if (st->refs == WAVE && st->most_refs == WAVE) {
-    expect_ebb(L, EBB_CYCLES);
+  if (st->refs == XB_WAVE && st->most_refs == XB_WAVE) {
+    xb_push_ebb(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &ebb_key);
   }
   if (has_ebbed(st)) renew_refs(L, st);
@@ -231,7 +207,6 @@ static void let_go(lua_State *L, xb_waiter *w) {
   xm_watch_free(w->watch);
   leave_due(w);
   link_out(w);
-  if (w->handle) *w->handle = NULL;
   if (w->kind == XB_SIGNAL) w->st->signals--;
   if (w->kind == XB_TIME || w->kind == XB_WATCH) w->st->timers--;
   if (w->kind == XB_STANZA && conn->loop) xb_note_asked(conn);
@@ -438,29 +413,48 @@ void xb_free_waiters(lua_State *L, xm_loop *loop, xb_waiters *list) {
     xm_watch_free(w->watch);
     leave_due(w);
     link_out(w);
-    if (w->handle) *w->handle = NULL;
     free_waiter(L, w->st, w);
   }
 }
 
-/* Timer userdata: after, every. */
+/* Timer userdata: after, every. It has no finalizer, so that it goes in one cycle of the collector, together with what it lies
+ * among. So nobody tells its waiter of its end, nor it of its waiter's: it is known again by its address and its serial
+ * number. */
 
-static int l_cancel(lua_State *L) {
-  xb_waiter **handle = luaL_checkudata(L, 1, XB_TIMER);
-  bool was = *handle != NULL;
-  if (was) {
-    xb_drop_waiter(L, *handle);
-    xb_less_to_do(xb_state_of(L));
-  }
-  lua_pushboolean(L, was);
-  return 1;
+typedef struct handle {
+  xb_waiter *w;
+  uint64_t serial;
+} handle;
+
+static handle *push_handle(lua_State *L) {
+  handle *h = lua_newuserdatauv(L, sizeof *h, 0);
+  *h = (handle){0};
+  luaL_setmetatable(L, XB_TIMER);
+  return h;
 }
 
-static int l_timer_gc(lua_State *L) {
-  xb_waiter **handle = luaL_checkudata(L, 1, XB_TIMER);
-  if (*handle) (*handle)->handle = NULL; /* it fires all the same */
-  *handle = NULL;
-  return 0;
+static void take_in_hand(handle *h, xb_waiter *w) {
+  w->serial = h->serial = ++w->st->serials;
+  h->w = w;
+}
+
+/* NULL: it is over. */
+static xb_waiter *waiter_of(lua_State *L, const handle *h) {
+  xb_waiter *w = NULL;
+  if (!push_refs(L)) return NULL;
+  if (lua_rawgetp(L, -1, h->w) != LUA_TNIL && h->w->serial == h->serial) w = h->w;
+  lua_pop(L, 2);
+  return w;
+}
+
+static int l_cancel(lua_State *L) {
+  xb_waiter *w = waiter_of(L, luaL_checkudata(L, 1, XB_TIMER));
+  if (w) {
+    xb_drop_waiter(L, w);
+    xb_less_to_do(xb_state_of(L));
+  }
+  lua_pushboolean(L, w != NULL);
+  return 1;
 }
 
 /* timer(seconds, f or box, again) -> Timer. The arguments have been checked. */
@@ -468,15 +462,11 @@ int xb_l_timer(lua_State *L) {
   xb_state *st = xb_state_of(L);
   double seconds = luaL_checknumber(L, 1);
   bool again = lua_toboolean(L, 3);
-  xb_waiter **handle, *w;
-  handle = lua_newuserdatauv(L, sizeof *handle, 0);
-  *handle = NULL;
-  luaL_setmetatable(L, XB_TIMER);
-  w = xb_wait(L, st, NULL, XB_TIME, 2, seconds);
+  handle *h = push_handle(L);
+  xb_waiter *w = xb_wait(L, st, NULL, XB_TIME, 2, seconds);
   if (!w) return luaL_error(L, "not enough memory");
   w->period = again ? (to_ms(seconds) ? to_ms(seconds) : 1) : 0;
-  w->handle = handle;
-  *handle = w;
+  take_in_hand(h, w);
   xb_begun(L);
   return 1;
 }
@@ -508,17 +498,15 @@ static int check_signal(lua_State *L, int index) {
 int xb_l_signal(lua_State *L) {
   xb_state *st = xb_state_of(L);
   int number = check_signal(L, 1);
-  xb_waiter **handle, *w;
+  handle *h;
+  xb_waiter *w;
   if (lua_isnoneornil(L, 2)) return 0;
   luaL_checktype(L, 2, LUA_TFUNCTION);
-  handle = lua_newuserdatauv(L, sizeof *handle, 0);
-  *handle = NULL;
-  luaL_setmetatable(L, XB_TIMER);
+  h = push_handle(L);
   w = xb_wait(L, st, NULL, XB_SIGNAL, 2, -1);
   if (!w) return luaL_error(L, "not enough memory");
   w->number = number;
-  w->handle = handle;
-  *handle = w;
+  take_in_hand(h, w);
   w->sig = xm_sig_watch(st->loop, xm_sig_number(xm_sig_name(number)), fall_due_once, w);
   if (!w->sig) return xb_drop_waiter(L, w), luaL_error(L, "the system lets nobody watch %s", xm_sig_name(number));
   xm_loop_sync(st->loop);
@@ -536,17 +524,15 @@ static int check_events(lua_State *L, int index) {
 int xb_l_watch(lua_State *L) {
   xb_state *st = xb_state_of(L);
   int fd = (int)luaL_checkinteger(L, 1), events = check_events(L, 2);
-  xb_waiter **handle, *w;
+  handle *h;
+  xb_waiter *w;
   luaL_checktype(L, 3, LUA_TFUNCTION);
-  handle = lua_newuserdatauv(L, sizeof *handle, 0);
-  *handle = NULL;
-  luaL_setmetatable(L, XB_TIMER);
+  h = push_handle(L);
   w = xb_wait(L, st, NULL, XB_WATCH, 3, -1);
   if (!w) return luaL_error(L, "not enough memory");
   w->watch = xm_watch_new(st->loop, fd, events, fall_due_once, w);
   if (!w->watch) return xb_drop_waiter(L, w), 0;
-  w->handle = handle;
-  *handle = w;
+  take_in_hand(h, w);
   xm_loop_want(st->loop);
   xb_begun(L);
   return 1;
@@ -567,8 +553,6 @@ int xb_l_spawn(lua_State *L) {
 
 void xb_open_wait(lua_State *L) {
   luaL_newmetatable(L, XB_TIMER);
-  lua_pushcfunction(L, l_timer_gc);
-  lua_setfield(L, -2, "__gc");
   lua_pushcfunction(L, l_cancel);
   lua_setfield(L, -2, "__close");
   lua_createtable(L, 0, 1);
@@ -576,8 +560,5 @@ void xb_open_wait(lua_State *L) {
   lua_setfield(L, -2, "cancel");
   lua_setfield(L, -2, "__index");
   xb_close_metatable(L, "a timer's metatable is its own");
-  luaL_newmetatable(L, XB_EBB);
-  lua_pushcfunction(L, l_ebb);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 2);
+  lua_pop(L, 1);
 }

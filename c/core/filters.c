@@ -68,6 +68,8 @@ static slot *slot_of(const list *l, uint64_t number) {
   return i < l->n && l->places[i].number == number ? l->places[i].slot : NULL;
 }
 
+enum { USUAL_ROOM = 64 }; /* places that are kept, however few are taken */
+
 /* Room for one more. */
 static int make_room(list *l) {
   size_t cap = l->cap ? l->cap * 2 : 2;
@@ -78,6 +80,14 @@ static int make_room(list *l) {
   l->places = bigger;
   l->cap = cap;
   return XM_OK;
+}
+
+/* Half of it, so that there is as much to spare as is in use. For want of memory it stays. */
+static void give_room_back(list *l) {
+  place *smaller = realloc(l->places, l->cap / 2 * sizeof *smaller);
+  if (!smaller) return;
+  l->places = smaller;
+  l->cap /= 2;
 }
 
 static void append(list *l, uint64_t number, slot *s) {
@@ -98,6 +108,7 @@ static void take(list *l, uint64_t number) {
   l->n = kept;
   l->dead = 0;
   if (kept == 0) free_list(l);
+  else if (l->cap > USUAL_ROOM && kept <= l->cap / 4) give_room_back(l);
 }
 
 /* Words. */

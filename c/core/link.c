@@ -251,7 +251,7 @@ static ssize_t take_fed(xm_link *k, char *to, size_t room) {
   return (ssize_t)n;
 }
 
-/* Bytes into the parser's own buffer. 1: some came; 0: none now; XM_TLS_MORE; XM_EFAIL. */
+/* Bytes to where they are parsed. 1: some came; 0: none now; XM_TLS_MORE; XM_EFAIL. */
 static int read_some(xm_link *k) {
   size_t room;
   char *to = xm_xml_space(k->xml, &room);

@@ -6,12 +6,14 @@
 #include <string.h>
 
 #include "ns.h"
+#include "span.h"
+#include "utf8.h"
 
-#define NS_XMLNS "http://www.w3.org/2000/xmlns/"
+/* What every name and every value goes through. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* What a byte is, to text, to an attribute's value and to a name. */
 enum { PLAIN = 0, MULTI = 1, FORBIDDEN = 2, IN_TEXT = 4, IN_VALUE = 8, NO_NAME = 16, NO_START = 32 };
-enum { CLOSER = MULTI | FORBIDDEN | IN_TEXT | IN_VALUE }; /* can't be copied without a look */
 
 static unsigned char class_of[256];
 
@@ -75,20 +77,6 @@ static int count_tag(xm_out *o) {
   return o->bounds && xm_buf_mark(o->buf) - o->tag > o->bounds->start_tag ? refuse_bound(o, XM_BOUND_START_TAG) : XM_OK;
 }
 
-/* Length of the UTF-8 character at `s` (a lead byte, of which `n` bytes are there); 0 when it isn't one. */
-static size_t utf8_length(const unsigned char *s, size_t n, unsigned *code) {
-  static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
-  size_t len = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2, i;
-  if (s[0] < 0xC2 || s[0] > 0xF4 || len > n) return 0;
-  *code = s[0] & (0x7Fu >> len);
-  for (i = 1; i < len; i++) {
-    if ((s[i] & 0xC0) != 0x80) return 0;
-    *code = *code << 6 | (s[i] & 0x3Fu);
-  }
-  if (*code < least[len] || *code > 0x10FFFF || (*code >= 0xD800 && *code <= 0xDFFF)) return 0;
-  return len;
-}
-
 static const char *entity(char c) {
   switch (c) {
     case '&': return "&amp;";
@@ -101,44 +89,35 @@ static const char *entity(char c) {
   }
 }
 
-/* Eight bytes at once: does one of them want a closer look? A control character, markup, a quote, or beyond ASCII. */
-static inline bool is_special(uint64_t eight) {
-  const uint64_t ones = UINT64_MAX / 255, highs = ones << 7;
-  uint64_t quote = (eight | ones) ^ ones * '\'';       /* zero where there is a ' or a & */
-  uint64_t angle = (eight | ones << 1) ^ ones * '>';   /* ... a < or a > */
-  return ((eight | (eight - ones * ' ') | (quote - ones) | (angle - ones)) & highs) != 0;
-}
-
-/* Copies up to the first byte that wants a closer look; how many. */
-static inline size_t copy_plain(char *to, const char *s, size_t n) {
-  uint64_t eight;
-  size_t i;
-  for (i = 0; i + 8 <= n; i += 8) {
-    memcpy(&eight, s + i, 8);
-    if (is_special(eight)) break;
-    memcpy(to + i, &eight, 8);
-  }
-  for (; i < n && !(class_of[(unsigned char)s[i]] & CLOSER); i++) to[i] = s[i];
-  return i;
+/* Copies up to the first byte that may want more than that, by its class; how many. */
+ALWAYS_INLINE size_t copy_plain(char *to, const char *s, size_t n) {
+  return xm_span_copy(to, s, n, '&', '\'', '<', '>');
 }
 
 /* The character at `s` beyond ASCII; its bytes are counted in *used. */
 static int check_multi(xm_out *o, const char *s, size_t n, size_t *used) {
-  unsigned code;
-  *used = utf8_length((const unsigned char *)s, n, &code);
-  if (!*used) return refuse(o, "bytes that are not UTF-8");
-  return code == 0xFFFE || code == 0xFFFF ? refuse_character(o, code) : XM_OK;
+  int len = xm_utf8_length(s, n);
+  *used = len > 0 ? (size_t)len : 0;
+  if (len <= 0) return refuse(o, "bytes that are not UTF-8");
+  return xm_utf8_is_forbidden(s) ? refuse_character(o, 0xFFFEu + ((unsigned char)s[2] & 1)) : XM_OK;
 }
 
-/* One character that copy_plain has stopped at. */
+/* The characters beyond ASCII that `s` begins with, in one piece. */
+static int put_multi(xm_out *o, const char *s, size_t n, size_t *used) {
+  size_t one;
+  int rc = XM_OK;
+  for (*used = 0; *used < n && class_of[(unsigned char)s[*used]] & MULTI && rc == XM_OK; *used += one)
+    rc = check_multi(o, s + *used, n - *used, &one);
+  return rc == XM_OK ? xm_buf_put(o->buf, s, *used) : rc;
+}
+
+/* What copy_plain has stopped at. */
 static int put_special(xm_out *o, const char *s, size_t n, unsigned stop, size_t *used) {
   unsigned class = class_of[(unsigned char)*s];
-  int rc = XM_OK;
+  if (class & MULTI) return put_multi(o, s, n, used);
   *used = 1;
   if (class & FORBIDDEN) return refuse_character(o, (unsigned char)*s);
-  if (class & stop) return xm_buf_puts(o->buf, entity(*s));
-  if (class & MULTI) rc = check_multi(o, s, n, used);
-  return rc == XM_OK ? xm_buf_put(o->buf, s, *used) : rc;
+  return class & stop ? xm_buf_puts(o->buf, entity(*s)) : xm_buf_putc(o->buf, *s);
 }
 
 static int put_escaped(xm_out *o, const char *s, size_t n, unsigned stop) {
@@ -149,10 +128,10 @@ static int put_escaped(xm_out *o, const char *s, size_t n, unsigned stop) {
     if (!to) return XM_ENOMEM;
     used = copy_plain(to, s, n);
     xm_buf_commit(o->buf, used);
-    for (s += used, n -= used; n && rc == XM_OK && class_of[(unsigned char)*s] & CLOSER;) {
-      rc = put_special(o, s, n, stop, &used);
-      if (rc == XM_OK) s += used, n -= used;
-    }
+    if (used == n) return XM_OK;
+    s += used, n -= used;
+    rc = put_special(o, s, n, stop, &used);
+    s += used, n -= used;
   }
   return rc;
 }
@@ -169,17 +148,56 @@ static int check_wide(xm_out *o, const char *s, size_t n) {
   return rc;
 }
 
-/* The name goes to `to`, where there is room for it. */
-static inline int copy_name(xm_out *o, char *to, const char *name, size_t n) {
+/* Any name, and what is none. */
+static __attribute__((noinline)) int check_name(xm_out *o, const char *name, size_t n) {
   unsigned any = 0;
   size_t i;
-  for (i = 0; i < n; i++) {
-    any |= class_of[(unsigned char)name[i]];
-    to[i] = name[i];
-  }
+  for (i = 0; i < n; i++) any |= class_of[(unsigned char)name[i]];
   if (n == 0) return refuse(o, "an empty name");
   if (any & NO_NAME || class_of[(unsigned char)name[0]] & NO_START) return refuse(o, "not an XML name");
   return any & MULTI ? check_wide(o, name, n) : XM_OK;
+}
+
+/* Eight bytes at once: are they all from a to z? (One beyond ASCII is none, and then it doesn't matter what is carried from it
+ * to its neighbour.) */
+static inline bool are_letters(uint64_t eight) {
+  const uint64_t ones = UINT64_MAX / 255, highs = ones << 7;
+  return ((eight + ones * (0x80 - 'a')) & ~(eight + ones * (0x7F - 'z')) & highs) == highs;
+}
+
+/* Most names are short. Of four to eight bytes the first four and the last four are all; of one to three the first, the middle
+ * one and the last. */
+enum { HALF = 4 };
+
+static inline void copy_short(char *to, const char *name, size_t n) {
+  if (n >= HALF) {
+    memcpy(to, name, HALF);
+    memcpy(to + n - HALF, name + n - HALF, HALF);
+  } else {
+    to[0] = name[0];
+    to[n / 2] = name[n / 2];
+    to[n - 1] = name[n - 1];
+  }
+}
+
+/* What is told at a glance: only true if it is one. */
+static inline bool is_plain_name(const char *name, size_t n) {
+  const unsigned char *u = (const unsigned char *)name;
+  uint32_t first, last;
+  if (n < HALF) return !((class_of[u[0]] | class_of[u[n / 2]] | class_of[u[n - 1]]) & (NO_START | MULTI));
+  memcpy(&first, name, HALF);
+  memcpy(&last, name + n - HALF, HALF);
+  return are_letters(first | (uint64_t)last << 32);
+}
+
+/* The name goes to `to`, where there is room for it. */
+ALWAYS_INLINE int copy_name(xm_out *o, char *to, const char *name, size_t n) {
+  if (n - 1 >= 2 * HALF) {
+    memcpy(to, name, n);
+    return check_name(o, name, n);
+  }
+  copy_short(to, name, n);
+  return is_plain_name(name, n) ? XM_OK : check_name(o, name, n);
 }
 
 static int put_name(xm_out *o, const char *name, size_t n) {
@@ -189,17 +207,32 @@ static int put_name(xm_out *o, const char *name, size_t n) {
   return rc;
 }
 
-static int end_tag(xm_out *o) {
-  if (!o->in_tag) return XM_OK;
+/* The '>' of a start tag goes to the end of the buffer, where there is room for it. */
+static inline int end_tag_here(xm_out *o) {
+  o->buf->data[o->buf->last++] = '>';
   o->in_tag = false;
-  return xm_buf_putc(o->buf, '>') == XM_OK ? count_tag(o) : XM_ENOMEM;
+  return count_tag(o);
 }
 
-static int open_tag(xm_out *o, const char *begin, const char *name, size_t n) {
-  int rc = end_tag(o);
+static inline int end_tag(xm_out *o) {
+  if (!o->in_tag) return XM_OK;
+  return xm_buf_reserve(o->buf, 1) ? end_tag_here(o) : XM_ENOMEM;
+}
+
+ALWAYS_INLINE int put_start(xm_out *o, const char *begin, const char *name, size_t n) {
+  size_t len = strlen(begin);
+  int rc = xm_buf_reserve(o->buf, sizeof ">" + len + n) ? XM_OK : XM_ENOMEM;
+  if (rc == XM_OK && o->in_tag) rc = end_tag_here(o);
   if (rc == XM_OK && o->bounds) rc = count_element(o);
-  if (rc == XM_OK) rc = xm_buf_puts(o->buf, begin);
-  if (rc == XM_OK) rc = put_name(o, name, n);
+  if (rc < 0) return rc;
+  memcpy(o->buf->data + o->buf->last, begin, len);
+  rc = copy_name(o, o->buf->data + o->buf->last + len, name, n);
+  if (rc == XM_OK) xm_buf_commit(o->buf, len + n);
+  return rc;
+}
+
+ALWAYS_INLINE int open_tag(xm_out *o, const char *begin, const char *name, size_t n) {
+  int rc = put_start(o, begin, name, n);
   o->in_tag = true;
   o->in_text = false;
   o->prefixes = 0;
@@ -217,7 +250,7 @@ static int put_value(xm_out *o, const char *value, size_t n) {
 }
 
 /* ` name='value'` in one piece, as far as the value can be copied as it is. */
-static int put_plain_attr(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
+static inline int put_plain_attr(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
   char *to = xm_buf_reserve(o->buf, n + value_len + sizeof " =''");
   size_t plain;
   int rc = to ? copy_name(o, to + 1, name, n) : XM_ENOMEM;
@@ -248,7 +281,7 @@ static int put_clark(xm_out *o, const char *name, size_t n, const char *value, s
   local = brace + 1;
   uri_len = (size_t)(brace - uri);
   local_len = n - uri_len - 2;
-  if (uri_len == 0 || equals(uri, uri_len, NS_XMLNS)) return refuse(o, "a namespace that no attribute can have");
+  if (uri_len == 0 || equals(uri, uri_len, XM_NS_XMLNS)) return refuse(o, "a namespace that no attribute can have");
   if (equals(uri, uri_len, XM_NS_XML) && equals(local, local_len, "lang")) return refuse(o, "xml:lang under another name");
   if (!equals(uri, uri_len, XM_NS_XML)) {
     snprintf(prefix, sizeof prefix, "ns%u", ++o->prefixes);
@@ -264,21 +297,25 @@ static int put_clark(xm_out *o, const char *name, size_t n, const char *value, s
   return rc == XM_OK ? put_value(o, value, value_len) : rc;
 }
 
-static int put_xmlns(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
-  if (equals(value, value_len, XM_NS_XML) || equals(value, value_len, NS_XMLNS))
-    return refuse(o, "a namespace that no element can have");
-  if (count_ns(o, value_len, false) < 0) return XM_EINVAL;
-  return put_plain_attr(o, name, n, value, value_len);
+static int check_xmlns(xm_out *o, const char *ns, size_t n) {
+  if (equals(ns, n, XM_NS_XML) || equals(ns, n, XM_NS_XMLNS)) return refuse(o, "a namespace that no element can have");
+  return count_ns(o, n, false);
+}
+
+static int put_lang(xm_out *o, const char *value, size_t n) {
+  int rc = xm_buf_puts(o->buf, " xml:lang");
+  return rc == XM_OK ? put_value(o, value, n) : rc;
 }
 
 int xm_out_attr(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
-  int rc;
-  if (equals(name, n, "xmlns")) return put_xmlns(o, name, n, value, value_len);
-  if (o->bounds && count_attribute(o, name, n) < 0) return XM_EINVAL;
-  if (n && name[0] == '{') return put_clark(o, name, n, value, value_len);
-  if (!equals(name, n, "xml:lang")) return put_plain_attr(o, name, n, value, value_len);
-  rc = xm_buf_puts(o->buf, " xml:lang");
-  return rc == XM_OK ? put_value(o, value, value_len) : rc;
+  if (equals(name, n, "xmlns")) {
+    if (check_xmlns(o, value, value_len) < 0) return XM_EINVAL;
+  } else {
+    if (o->bounds && count_attribute(o, name, n) < 0) return XM_EINVAL;
+    if (n && name[0] == '{') return put_clark(o, name, n, value, value_len);
+    if (equals(name, n, "xml:lang")) return put_lang(o, value, value_len);
+  }
+  return put_plain_attr(o, name, n, value, value_len);
 }
 
 int xm_out_text(xm_out *o, const char *s, size_t n) {
@@ -288,15 +325,20 @@ int xm_out_text(xm_out *o, const char *s, size_t n) {
   return rc == XM_OK ? put_escaped(o, s, n, IN_TEXT) : rc;
 }
 
-static int put_end_tag(xm_out *o, const char *begin, const char *name, size_t n) {
-  int rc;
+static inline int put_end_tag(xm_out *o, const char *begin, const char *name, size_t n) {
+  size_t len = strlen(begin);
+  char *to = xm_buf_reserve(o->buf, len + n + sizeof ">");
+  if (!to) return XM_ENOMEM;
   o->tag = xm_buf_mark(o->buf);
-  rc = xm_buf_puts(o->buf, begin);
-  if (rc == XM_OK) rc = xm_buf_put(o->buf, name, n);
-  return rc == XM_OK ? xm_buf_putc(o->buf, '>') : rc;
+  memcpy(to, begin, len);
+  if (n - 1 < 2 * HALF) copy_short(to + len, name, n);
+  else memcpy(to + len, name, n);
+  to[len + n] = '>';
+  xm_buf_commit(o->buf, len + n + 1);
+  return XM_OK;
 }
 
-static int close_tag(xm_out *o, const char *begin, const char *name, size_t n) {
+ALWAYS_INLINE int close_tag(xm_out *o, const char *begin, const char *name, size_t n) {
   int rc = o->in_tag ? xm_buf_put(o->buf, "/>", 2) : put_end_tag(o, begin, name, n);
   o->in_tag = o->in_text = false;
   if (rc < 0 || !o->bounds) return rc;

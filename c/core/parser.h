@@ -57,6 +57,11 @@ size_t xm_parser_spare(const xm_parser *p);
 /* Room for at least 1 byte, at most `piece`. NULL: no memory. */
 char *xm_parser_space(xm_parser *p, size_t *n);
 void xm_parser_fill(xm_parser *p, size_t n);
+/* Between stanzas: `n` bytes of the stream that somebody else has read. */
+static inline void xm_parser_pass(xm_parser *p, size_t n) {
+  p->fed += n;
+  p->used += n;
+}
 /* Is there nothing to parse, or nothing that could come to anything? */
 bool xm_parser_is_idle(xm_parser *p);
 /* Parses what was filled in, or goes on behind the event. The handlers are called. */

@@ -2,11 +2,32 @@
 
 #include <openssl/rand.h>
 #include <pthread.h>
+#include <unistd.h>
+#ifdef __APPLE__
+#include <sys/random.h>
+#endif
 
 #include "err.h"
 
+#if defined(__linux__) || defined(__APPLE__) || defined(__FreeBSD__) || defined(__OpenBSD__) || defined(__NetBSD__)
+enum { AT_ONCE = 256 }; /* bytes that getentropy gives in a call, all or none of them */
+
+/* Does the kernel give them? Not where it is older than the call, or where a sandbox forbids it. */
+static bool ask_kernel(unsigned char *p, size_t n) {
+  for (; n > AT_ONCE; p += AT_ONCE, n -= AT_ONCE)
+    if (getentropy(p, AT_ONCE) != 0) return false;
+  return getentropy(p, n) == 0;
+}
+#else
+static bool ask_kernel(unsigned char *p, size_t n) {
+  (void)p, (void)n;
+  return false;
+}
+#endif
+
+/* OpenSSL's generator, which begins by asking the kernel, too, takes eight million instructions for that. */
 int xm_rnd_bytes(void *p, size_t n) {
-  return RAND_bytes(p, (int)n) == 1 ? XM_OK : XM_EFAIL;
+  return ask_kernel(p, n) || RAND_bytes(p, (int)n) == 1 ? XM_OK : XM_EFAIL;
 }
 
 /* Six bits of each byte are used: 144 in all. */

@@ -1,4 +1,5 @@
-/* rnd: unguessable bytes, for ids, nonces, resourceparts and jitter. Rank 0. The one door to OpenSSL's generator. */
+/* rnd: unguessable bytes, for ids, nonces, resourceparts and jitter: the kernel's (getrandom(2), by getentropy), or, where it
+ * has none to give, those of OpenSSL's generator. Rank 0. The one door to either. */
 #ifndef XM_RND_H
 #define XM_RND_H
 

@@ -343,10 +343,10 @@ void xm_question_free(xm_question *q) {
 }
 
 void xm_route_free(xm_route *r) {
-  size_t i;
+  xm_node *n;
+  size_t at = 0;
   if (!r) return;
-  for (i = 0; i < r->pending.cap; i++)
-    while (r->pending.cap && r->pending.buckets[i]) xm_route_forget(r, (xm_pending *)r->pending.buckets[i]);
+  while ((n = xm_table_any(&r->pending, &at))) xm_route_forget(r, (xm_pending *)n);
   xm_table_free(&r->pending);
   xm_table_free(&r->questions);
   free(r->self);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "scram.h"
+#include "sha1.h"
 
 enum { MAX_PASSWORD = 1 << 20 }; /* bytes; no server stores a longer one, and OpenSSL counts in int */
 
@@ -257,12 +258,12 @@ int xm_sasl_success(xm_sasl *s, const char *in, size_t n, xm_err *e) {
 
 int xm_sasl_handshake(const char *stream_id, const char *secret, size_t n, char hex[XM_SASL_HANDSHAKE + 1]) {
   static const char digits[] = "0123456789abcdef";
-  unsigned char digest[XM_SASL_HANDSHAKE / 2];
+  unsigned char digest[XM_SHA1];
   xm_buf both = XM_BUF_SECRET;
   size_t i;
   int rc = xm_buf_puts(&both, stream_id);
   if (rc == XM_OK) rc = xm_buf_put(&both, secret, n);
-  if (rc == XM_OK) rc = xm_scram_sha1(xm_buf_at(&both), xm_buf_len(&both), digest);
+  if (rc == XM_OK) rc = xm_sha1(digest, xm_buf_at(&both), xm_buf_len(&both));
   xm_buf_free(&both);
   if (rc < 0) return rc;
   for (i = 0; i < XM_SASL_HANDSHAKE; i++) hex[i] = digits[digest[i / 2] >> (i % 2 ? 0 : 4) & 15];

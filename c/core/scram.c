@@ -487,10 +487,6 @@ int xm_scram_success(xm_scram *s, const char *in, size_t n, xm_err *e) {
   return XM_OK;
 }
 
-int xm_scram_sha1(const void *bytes, size_t n, unsigned char digest[20]) {
-  return EVP_Digest(bytes, n, digest, NULL, EVP_sha1(), NULL) == 1 ? XM_OK : XM_ENOMEM;
-}
-
 int xm_scram_hmac(const void *key, size_t key_len, const void *bytes, size_t n, unsigned char mac[XM_SCRAM_MAC]) {
   bool done = EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, key, key_len, bytes, n, mac, XM_SCRAM_MAC, NULL) != NULL;
   return done ? XM_OK : XM_ENOMEM;

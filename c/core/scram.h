@@ -60,7 +60,5 @@ enum { XM_SCRAM_MAC = 32 };
 int xm_scram_hmac(const void *key, size_t key_len, const void *bytes, size_t n, unsigned char mac[XM_SCRAM_MAC]);
 /* Are these two the same? In time that doesn't tell where they differ. */
 bool xm_scram_is_same(const void *a, const void *b, size_t n);
-/* SHA-1 of `n` bytes, for a component's handshake; the same. 0 or XM_ENOMEM. */
-int xm_scram_sha1(const void *bytes, size_t n, unsigned char digest[20]);
 
 #endif

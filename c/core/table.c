@@ -9,19 +9,21 @@ static void link_in(xm_table *t, xm_node *n) {
   *n->at = n;
 }
 
+enum { USUAL_BUCKETS = 1024 }; /* buckets that are kept, however few are in them */
+
 static int resize(xm_table *t, size_t cap) {
-  xm_table bigger = {.buckets = calloc(cap, sizeof(xm_node *)), .cap = cap, .n = t->n};
+  xm_table other = {.buckets = calloc(cap, sizeof(xm_node *)), .cap = cap, .n = t->n};
   size_t i;
-  if (!bigger.buckets) return XM_ENOMEM;
+  if (!other.buckets) return XM_ENOMEM;
   for (i = 0; i < t->cap; i++) {
     xm_node *n = t->buckets[i], *next;
     for (; n; n = next) {
       next = n->next;
-      link_in(&bigger, n);
+      link_in(&other, n);
     }
   }
   free(t->buckets);
-  *t = bigger;
+  *t = other;
   return XM_OK;
 }
 
@@ -37,7 +39,9 @@ void xm_table_take(xm_table *t, xm_node *n) {
   if (n->next) n->next->at = n->at;
   n->at = NULL;
   t->n--;
-  if (t->n == 0 && t->cap > 1024) xm_table_free(t); /* a wave has passed: give its memory back */
+  if (t->cap <= USUAL_BUCKETS || t->n >= t->cap / 8) return;
+  if (t->n == 0) xm_table_free(t);     /* a wave has passed: its memory is given back */
+  else (void)resize(t, t->cap / 4);    /* ... most of it; for want of memory for that, none */
 }
 
 void xm_table_replace(xm_node *n, xm_node *with) {
@@ -46,6 +50,13 @@ void xm_table_replace(xm_node *n, xm_node *with) {
   *with->at = with;
   if (with->next) with->next->at = &with->next;
   n->at = NULL;
+}
+
+/* Once round is enough, and once more each time that the table has become smaller. */
+xm_node *xm_table_any(const xm_table *t, size_t *at) {
+  if (t->n == 0) return NULL;
+  while (!t->buckets[*at &= t->cap - 1]) ++*at;
+  return t->buckets[*at];
 }
 
 void xm_table_free(xm_table *t) {

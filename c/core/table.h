@@ -23,9 +23,11 @@ typedef struct xm_table {
 
 /* By its hash. 0 or XM_ENOMEM. */
 int xm_table_put(xm_table *t, xm_node *n);
-void xm_table_take(xm_table *t, xm_node *n);
+void xm_table_take(xm_table *t, xm_node *n); /* the order of those with the same hash may change */
 /* `with` takes the place of `n`, whose hash it has. */
 void xm_table_replace(xm_node *n, xm_node *with);
+/* Some node, for who takes them all: `at` begins as 0, and is where the search goes on. NULL: it is empty. */
+xm_node *xm_table_any(const xm_table *t, size_t *at);
 /* Its own memory; what is in it is the caller's. */
 void xm_table_free(xm_table *t);
 

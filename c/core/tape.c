@@ -5,7 +5,7 @@
 
 #include "rnd.h"
 
-enum { USUAL_RECS = 4096, USUAL_BYTES = 256 * 1024 };
+enum { USUAL_RECS = 4096, USUAL_BYTES = 256 * 1024, USUAL_LEVELS = 16, MOST_ATTRS = (1 << 29) - 1 };
 
 /* By a hash that a peer can't know: cells with an offset, 0 where there is none, for at least twice as many as there are. */
 struct xm_tape_ns_table {
@@ -19,6 +19,7 @@ struct xm_tape_ns_table {
 
 void xm_tape_free(xm_tape *t) {
   free(t->recs);
+  free(t->counts);
   free(t->long_ns);
   xm_buf_free(&t->bytes);
   *t = (xm_tape){.secret = t->secret};
@@ -36,6 +37,17 @@ static int add_rec_room(xm_tape *t) {
   if (!bigger) return XM_ENOMEM;
   t->recs = bigger;
   t->cap = cap;
+  return XM_OK;
+}
+
+/* Room to count what is in one element more. */
+static int make_level(xm_tape *t) {
+  uint32_t levels = t->levels ? t->levels * 2 : USUAL_LEVELS, *more;
+  if (t->depth + 1 < t->levels) return XM_OK;
+  more = realloc(t->counts, levels * sizeof *more);
+  if (!more) return XM_ENOMEM;
+  t->counts = more;
+  t->levels = levels;
   return XM_OK;
 }
 
@@ -80,7 +92,7 @@ static inline uint32_t put(xm_tape *t, const char *s, size_t n) {
 }
 
 static inline xm_tape_rec *add_rec(xm_tape *t, xm_tape_kind kind) {
-  t->recs[t->n] = (xm_tape_rec){.kind = (unsigned char)kind};
+  t->recs[t->n] = (xm_tape_rec){.kind = kind};
   return &t->recs[t->n++];
 }
 
@@ -94,7 +106,9 @@ int xm_tape_reset(xm_tape *t, const char *ns) {
   t->long_ns = NULL;
   t->n = t->open = t->depth = 0;
   rc = make_room(t, n + 1);
+  if (rc == XM_OK) rc = make_level(t);
   if (rc < 0) return rc;
+  t->counts[0] = 0;
   put(t, ns, n); /* at offset 0, where the first OPEN looks for its parent's */
   t->ns_len = (uint32_t)n;
   return XM_OK;
@@ -157,14 +171,13 @@ static int find_long_ns(xm_tape *t, const char *ns, size_t n, uint32_t *at) {
   return XM_OK;
 }
 
-static uint32_t next_slot(xm_tape *t) { return t->depth ? ++t->recs[t->open].children : 1; }
-
 int xm_tape_open(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len) {
   uint32_t outer_at, outer_len, at = 0;
   const char *outer = xm_tape_outer(t, &outer_at, &outer_len);
   bool new_ns = ns && (outer_len != ns_len || memcmp(outer, ns, ns_len) != 0);
   int rc = make_room(t, (new_ns ? ns_len + 1 : 0) + name_len + 1);
   xm_tape_rec *r;
+  if (rc == XM_OK) rc = make_level(t);
   if (rc == XM_OK && new_ns && ns_len > XM_TAPE_SHORT_NS) rc = find_long_ns(t, ns, ns_len, &at);
   if (rc < 0) return rc;
   r = add_rec(t, XM_TAPE_OPEN);
@@ -174,9 +187,9 @@ int xm_tape_open(xm_tape *t, const char *ns, size_t ns_len, const char *name, si
   r->name = put(t, name, name_len);
   r->name_len = (uint32_t)name_len;
   r->next = t->open;
-  r->slot = next_slot(t);
   t->open = t->n - 1;
-  t->depth++;
+  t->counts[t->depth]++;
+  t->counts[++t->depth] = 0;
   return XM_OK;
 }
 
@@ -192,10 +205,11 @@ static void put_clark(xm_tape *t, xm_tape_rec *r, const char *ns, size_t ns_len,
   r->name_len = (uint32_t)(t->bytes.last - r->name - 1);
 }
 
-int xm_tape_attr(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len, const char *value) {
-  size_t value_len = strlen(value);
+int xm_tape_attr(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len, const char *value,
+                 size_t value_len) {
   int rc = make_room(t, (ns_len ? ns_len + 2 : 0) + name_len + value_len + 2);
   xm_tape_rec *r;
+  if (rc == XM_OK && t->recs[t->open].attrs == MOST_ATTRS) rc = XM_ELIMIT;
   if (rc < 0) return rc;
   r = add_rec(t, XM_TAPE_ATTR);
   put_clark(t, r, ns, ns_len, name, name_len);
@@ -203,6 +217,17 @@ int xm_tape_attr(xm_tape *t, const char *ns, size_t ns_len, const char *name, si
   r->text_len = (uint32_t)value_len;
   t->recs[t->open].attrs++;
   return XM_OK;
+}
+
+char *xm_tape_last_value(xm_tape *t) {
+  return t->bytes.data + t->recs[t->n - 1].text;
+}
+
+void xm_tape_shorten(xm_tape *t, size_t n) {
+  xm_tape_rec *r = &t->recs[t->n - 1];
+  r->text_len = (uint32_t)n;
+  t->bytes.last = r->text + n;
+  t->bytes.data[t->bytes.last++] = '\0';
 }
 
 int xm_tape_text(xm_tape *t, const char *s, size_t n) {
@@ -219,15 +244,19 @@ int xm_tape_text(xm_tape *t, const char *s, size_t n) {
   r = add_rec(t, XM_TAPE_TEXT);
   r->text = put(t, s, n);
   r->text_len = (uint32_t)n;
-  r->slot = next_slot(t);
+  r->slot = ++t->counts[t->depth];
   return XM_OK;
 }
 
 int xm_tape_close(xm_tape *t) {
   uint32_t open = t->open;
   int rc = t->n < t->cap ? XM_OK : add_rec_room(t);
+  xm_tape_rec *r;
   if (rc < 0) return rc;
-  add_rec(t, XM_TAPE_CLOSE)->next = open;
+  r = add_rec(t, XM_TAPE_CLOSE);
+  r->next = open;
+  r->children = t->counts[t->depth];
+  r->slot = t->counts[t->depth - 1];
   t->open = t->recs[open].next;
   t->recs[open].next = t->n;
   t->depth--;
@@ -267,7 +296,7 @@ int xm_tape_cut(xm_tape *t) {
   t->bytes.last = end_of(t, t->n);
   free(t->long_ns);
   t->long_ns = NULL;
-  t->recs[0].children = 0;
+  t->counts[1] = 0;
   t->recs[0].next = 0;
   t->open = 0;
   t->depth = 1;

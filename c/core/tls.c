@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "b64.h"
+#include "bundle.h"
 #include "cert.h"
 #include "tickets.h"
 
@@ -25,6 +26,7 @@ struct xm_tls_ctx {
   SSL_CTX *ssl;
   unsigned holders;
   bool insecure;
+  xm_bundle *bundle; /* the context's: of the system's CAs; NULL: OpenSSL has read them, or there are others */
   xm_tickets tickets;
 };
 
@@ -129,12 +131,19 @@ static BIO *new_bio(xm_tls *t) {
 
 /* Contexts. */
 
-static int load_cas(SSL_CTX *ssl, const xm_tls_options *o, xm_err *e) {
+/* As SSL_CTX_set_default_verify_paths, in its order: the file, the folder, and the folder with what only OSSL_STORE reads. */
+static int use_system_cas(xm_tls_ctx *ctx, xm_err *e) {
+  SSL_CTX *ssl = ctx->ssl;
+  int rc = xm_bundle_give(SSL_CTX_get_cert_store(ssl), xm_bundle_path(), &ctx->bundle);
+  if (rc == XM_EINVAL) return SSL_CTX_set_default_verify_paths(ssl) == 1 ? XM_OK : xm_err_nomem(e);
+  if (rc == XM_OK && SSL_CTX_set_default_verify_dir(ssl) == 1 && SSL_CTX_set_default_verify_store(ssl) == 1) return XM_OK;
+  return xm_err_nomem(e);
+}
+
+static int load_cas(xm_tls_ctx *ctx, const xm_tls_options *o, xm_err *e) {
+  SSL_CTX *ssl = ctx->ssl;
   const char *file = o->ca_file, *dir = o->ca_dir;
-  if (!file && !dir) {
-    SSL_CTX_set_default_verify_paths(ssl);
-    return XM_OK;
-  }
+  if (!file && !dir) return use_system_cas(ctx, e);
   if (file && SSL_CTX_load_verify_file(ssl, file) != 1)
     return xm_err_set(e, XM_LAYER_TLS, "ca-file", false, "cannot use the CA certificates in ca_file '%s': %s", file,
                       ssl_reason());
@@ -317,7 +326,7 @@ xm_tls_ctx *xm_tls_ctx_new(const xm_tls_options *options, xm_err *e) {
   ctx->tickets.release = free_session;
   ctx->insecure = options->insecure;
   set_policy(ctx->ssl, options->insecure);
-  if (load_cas(ctx->ssl, options, e) == XM_OK && load_client_certificate(ctx->ssl, options, e) == XM_OK) return ctx;
+  if (load_cas(ctx, options, e) == XM_OK && load_client_certificate(ctx->ssl, options, e) == XM_OK) return ctx;
   xm_tls_ctx_release(ctx);
   return NULL;
 }
@@ -451,6 +460,7 @@ static const char *chain_condition(long result) {
 
 static int refuse_chain(xm_tls *t, long result, xm_err *e) {
   ERR_clear_error();
+  if (xm_bundle_was_short(t->ctx->bundle)) return xm_err_nomem(e); /* nobody knows who is trusted */
   return xm_err_set(e, XM_LAYER_TLS, chain_condition(result), false,
                     "the certificate of %s cannot be trusted: %s%s. If the CA is your own, name its file in ca_file",
                     t->peer.name, X509_verify_cert_error_string(result), t->refused);
@@ -533,6 +543,7 @@ int xm_tls_handshake(xm_tls *t, xm_err *e) {
   int rc;
   bool by_tls; /* did it fail; not by the transport */
   begin_call(t);
+  if (!xm_bundle_mend(t->ctx->bundle)) return xm_err_nomem(e);
   rc = SSL_do_handshake(t->ssl);
   if (rc == 1) return finish_handshake(t, e);
   by_tls = SSL_get_error(t->ssl, rc) == SSL_ERROR_SSL;

@@ -6,6 +6,7 @@
 #include "ascii.h"
 #include "ns.h"
 #include "parser.h"
+#include "scan.h"
 
 #define SEP XM_PARSER_SEP
 
@@ -15,6 +16,10 @@ enum {
   PER_BYTE = 8,
   LEAST_SPARE = 16 << 10, /* that are worth a new expat when nothing happens */
   MUCH_SPARE = 1 << 20,   /* and when much does */
+  ROOM = 16 << 10,        /* for bytes, in the window */
+  LARGE = 128 << 10,      /* room for bytes that only a large stanza needs */
+  GUESSES = 6,            /* after these a piece has so many bytes at least: 2 to the power of their number */
+  MOST_GUESSES = 14,
 };
 
 struct xm_xml {
@@ -31,9 +36,19 @@ struct xm_xml {
   unsigned nodes, attributes; /* of the stanza at hand; attributes below its own start tag */
   unsigned declared;  /* namespaces with prefixes, by the start tag at hand */
   bool long_ns;       /* one of them is too long */
+  bool in_cdata;      /* a CDATA section has begun */
   size_t clark;       /* bytes of namespaces in the names of the stanza's attributes */
   uint64_t begin;     /* where the stanza at hand began */
   xm_buf header;      /* the stream's start tag, to begin a new expat with; empty: it can't be known */
+  /* Once somebody has logged in, bytes come into a window of our own, where scan looks at them first. What it leaves, and all
+   * before that, is expat's, until that stands between two stanzas again. */
+  xm_buf window;
+  xm_scan scan;
+  bool may_scan;      /* it is not switched off */
+  bool is_default;    /* the stream's default namespace is the content namespace */
+  bool is_expats;     /* expat reads */
+  unsigned guesses;   /* at where the element that it reads ends */
+  uint64_t scanned;   /* stanzas that expat hasn't seen */
 };
 
 static void stop(xm_xml *x) { XML_StopParser(x->parser.expat, XML_FALSE); }
@@ -94,12 +109,12 @@ static void add_foreign_attribute(xm_xml *x, const char *name, const char *value
   size_t ns_len;
   const char *local = local_of(name, &ns_len);
   if (ns_len == strlen(XM_NS_XML) && memcmp(name, XM_NS_XML, ns_len) == 0 && strcmp(local, "lang") == 0) {
-    took(x, xm_tape_attr(&x->tape, "", 0, "xml:lang", 8, value));
+    took(x, xm_tape_attr(&x->tape, "", 0, "xml:lang", 8, value, strlen(value)));
     return;
   }
   x->clark += ns_len;
   if (x->clark > xm_bounds_most(&x->bounds, XM_BOUND_CLARK)) return cross(x, XM_BOUND_CLARK);
-  took(x, xm_tape_attr(&x->tape, name, ns_len, local, strlen(local), value));
+  took(x, xm_tape_attr(&x->tape, name, ns_len, local, strlen(local), value, strlen(value)));
 }
 
 /* Nearly all names are short and without a namespace. */
@@ -107,7 +122,7 @@ static void add_attribute(xm_xml *x, const char *name, const char *value) {
   size_t n = 0;
   while (name[n] && name[n] != SEP) n++;
   if (name[n]) add_foreign_attribute(x, name, value);
-  else took(x, xm_tape_attr(&x->tape, "", 0, name, n, value));
+  else took(x, xm_tape_attr(&x->tape, "", 0, name, n, value, strlen(value)));
 }
 
 /* Of `n` attributes, those that count. */
@@ -158,8 +173,10 @@ static void check_tag(xm_xml *x) {
 /* RFC 6120 4.8.2: both streams have the same content namespace, where theirs declares one as the default. */
 static void on_namespace(void *arg, const XML_Char *prefix, const XML_Char *uri) {
   xm_xml *x = arg;
+  if (x->depth > 1 && x->crossed) return; /* nobody asks for it: it would be counted with the next stanza */
   x->declared += prefix != NULL;
   if (uri && strlen(uri) > x->bounds.ns) x->long_ns = true;
+  if (x->depth == 0 && !prefix) x->is_default = uri && strcmp(uri, x->ns) == 0;
   if (x->depth > 0 || prefix || !uri || strcmp(uri, x->ns) == 0 || strcmp(uri, XM_NS_STREAM) == 0) return;
   refuse(x, "invalid-namespace", "its content namespace is not ours");
 }
@@ -238,8 +255,11 @@ static void on_start(void *arg, const XML_Char *name, const XML_Char **atts) {
   }
 }
 
+/* Which bound is crossed first may depend on the cutting, where this is one of them: so it goes before all others. */
 static void check_size(xm_xml *x, uint64_t end) {
-  if (x->depth > 1 && end - x->begin > x->bounds.stanza) cross(x, XM_BOUND_STANZA);
+  if (x->depth <= 1 || end - x->begin <= x->bounds.stanza) return;
+  cross(x, XM_BOUND_STANZA);
+  if (x->crossed) x->crossed = XM_BOUND_STANZA;
 }
 
 static void on_end(void *arg, const XML_Char *name) {
@@ -274,6 +294,10 @@ static void on_text(void *arg, const XML_Char *s, int n) {
   if (x->tape.n != before) count_node(x);
 }
 
+static void on_cdata(void *arg) { ((xm_xml *)arg)->in_cdata = true; }
+
+static void on_cdata_end(void *arg) { ((xm_xml *)arg)->in_cdata = false; }
+
 static void on_xml_decl(void *arg, const XML_Char *version, const XML_Char *encoding, int standalone) {
   xm_xml *x = arg;
   if (standalone == 0) refuse(x, "restricted-xml", "it says standalone='no', so it has declarations (RFC 6120 11.1)");
@@ -301,6 +325,7 @@ static void set_handlers(XML_Parser expat, void *arg) {
   XML_SetElementHandler(expat, on_start, on_end);
   XML_SetStartNamespaceDeclHandler(expat, on_namespace);
   XML_SetCharacterDataHandler(expat, on_text);
+  XML_SetCdataSectionHandler(expat, on_cdata, on_cdata_end);
   XML_SetXmlDeclHandler(expat, on_xml_decl);
   XML_SetStartDoctypeDeclHandler(expat, on_doctype);
   XML_SetCommentHandler(expat, on_comment);
@@ -313,18 +338,37 @@ static size_t most_of_token(const xm_xml *x) {
   return x->verdict == XM_XML_SKIP && n < TOKEN ? TOKEN : n;
 }
 
+/* A stranger's stanzas are scanned, not what a login says: that is little, and has secrets, which lie in one place then. */
+static bool is_scanning(const xm_xml *x) {
+  return x->may_scan && x->is_default && x->verdict == XM_XML_SKIP;
+}
+
+/* What scan has begun with is expat's, from the first byte on. */
+static void leave(xm_xml *x) {
+  x->is_expats = true;
+  xm_scan_begin(&x->scan);
+}
+
 void xm_xml_set_bounds(xm_xml *x, const xm_bounds *bounds, xm_xml_verdict verdict) {
   x->bounds = *bounds;
   x->verdict = verdict;
   x->parser.secret = x->tape.secret = verdict == XM_XML_REFUSE; /* until the login is over, in which there may be a token */
   x->parser.token = most_of_token(x);
   x->parser.most = x->bounds.start_tag < (SIZE_MAX - MEMORY) / PER_BYTE ? MEMORY + PER_BYTE * x->bounds.start_tag : SIZE_MAX;
+  if (!is_scanning(x)) leave(x);
+}
+
+/* XM_SCAN=0 in the environment leaves all to expat: so can be found out which of the two is to blame. */
+static bool is_wanted(void) {
+  const char *s = getenv("XM_SCAN");
+  return !s || strcmp(s, "0") != 0;
 }
 
 xm_xml *xm_xml_new(const char *ns, const xm_bounds *bounds) {
   xm_xml *x = calloc(1, sizeof *x);
   if (!x) return NULL;
   x->ns = ns;
+  x->may_scan = is_wanted();
   if (xm_parser_init(&x->parser, set_handlers, x) < 0) {
     free(x);
     return NULL;
@@ -338,6 +382,7 @@ void xm_xml_free(xm_xml *x) {
   xm_parser_free(&x->parser);
   xm_tape_free(&x->tape);
   xm_buf_free(&x->header);
+  xm_buf_free(&x->window);
   free(x);
 }
 
@@ -348,21 +393,25 @@ void xm_xml_set_piece(xm_xml *x, size_t n) {
 int xm_xml_restart(xm_xml *x) {
   if (xm_parser_renew(&x->parser, NULL) < 0) return XM_ENOMEM;
   x->event = XM_XML_MORE;
-  x->failed = x->long_ns = false;
+  x->failed = x->long_ns = x->in_cdata = x->is_default = false;
   x->depth = x->nodes = x->declared = 0;
   x->crossed = XM_BOUND_NONE;
   x->begin = 0;
   xm_buf_free(&x->header);
   xm_err_clear(&x->err);
+  leave(x);
   return XM_OK;
 }
 
 char *xm_xml_space(xm_xml *x, size_t *n) {
-  return xm_parser_space(&x->parser, n);
+  if (!is_scanning(x)) return xm_parser_space(&x->parser, n);
+  *n = ROOM;
+  return xm_buf_reserve(&x->window, *n);
 }
 
 void xm_xml_fill(xm_xml *x, size_t n) {
-  xm_parser_fill(&x->parser, n);
+  if (is_scanning(x)) xm_buf_commit(&x->window, n);
+  else xm_parser_fill(&x->parser, n);
 }
 
 /* expat's own refusals, by the name that RFC 6120 4.9.3 has for them. */
@@ -435,9 +484,8 @@ static void renew(xm_xml *x) {
   if (xm_buf_len(&x->header)) xm_parser_renew(&x->parser, &x->header);
 }
 
-int xm_xml_next(xm_xml *x, xm_err *e) {
+static int expat_next(xm_xml *x, xm_err *e) {
   int rc;
-  if (x->failed) return fail(x, e);
   if (x->parser.paused && x->depth == 1 && xm_parser_spare(&x->parser) > MUCH_SPARE) renew(x);
   if (xm_parser_is_idle(&x->parser)) return XM_XML_MORE;
   x->event = XM_XML_MORE;
@@ -447,26 +495,119 @@ int xm_xml_next(xm_xml *x, xm_err *e) {
   return rc == XM_XML_MORE ? bound_unfinished(x, e) : rc;
 }
 
+/* How much of the window expat gets at once, of `room` bytes: the start tag; then all up to the next end tag that may be the
+ * stanza's. If that isn't it, expat gets more, or has had more than it needed, which costs time and nothing else; and not
+ * much of it, as more wrong guesses make longer pieces. */
+static size_t portion(const xm_xml *x, size_t room) {
+  const char *from = xm_buf_at(&x->window), *name = x->depth > 1 && x->tape.n ? xm_tape_name(&x->tape, 0) : "";
+  size_t n = xm_buf_len(&x->window), len = strlen(name), least = x->guesses < GUESSES ? 0 : (size_t)1 << x->guesses;
+  const char *end = from + (n < room ? n : room), *p = least < (size_t)(end - from) ? from + least : end;
+  while ((p = memchr(p, '>', (size_t)(end - p)))) {
+    p++;
+    if ((size_t)(p - from) > len && memcmp(p - 1 - len, name, len) == 0) return (size_t)(p - from);
+  }
+  return (size_t)(end - from);
+}
+
+static int feed_expat(xm_xml *x, xm_err *e) {
+  size_t room, n;
+  char *to = xm_parser_space(&x->parser, &room);
+  if (!to) {
+    run_out(x);
+    return fail(x, e);
+  }
+  if (x->depth == 1) x->guesses = 0;
+  n = portion(x, room);
+  if (x->guesses < MOST_GUESSES) x->guesses++;
+  memcpy(to, xm_buf_at(&x->window), n);
+  xm_parser_fill(&x->parser, n);
+  xm_buf_consume(&x->window, n);
+  return XM_OK;
+}
+
+/* Is nothing of a stanza in expat? */
+static bool is_between(const xm_xml *x) {
+  return x->depth == 1 && !x->parser.paused && !x->in_cdata && xm_parser_pending(&x->parser) == 0;
+}
+
+static void consume(xm_xml *x, size_t n) {
+  xm_buf_consume(&x->window, n);
+  xm_parser_pass(&x->parser, n);
+}
+
+static void skip_space(xm_xml *x) {
+  const char *from = xm_buf_at(&x->window);
+  size_t n = xm_buf_len(&x->window), i = 0;
+  while (i < n && (from[i] == '\n' || from[i] == ' ' || from[i] == '\t' || from[i] == '\r')) i++;
+  consume(x, i);
+}
+
+static int scan_next(xm_xml *x, xm_err *e) {
+  int rc;
+  if (!xm_scan_is_inside(&x->scan)) skip_space(x);
+  if (xm_buf_len(&x->window) == 0) {
+    if (x->window.cap > LARGE) xm_buf_free(&x->window);
+    return XM_XML_MORE;
+  }
+  rc = xm_scan_stanza(&x->scan, &x->tape, &x->bounds, x->ns, xm_buf_at(&x->window), xm_buf_len(&x->window));
+  if (rc == XM_ENOMEM) {
+    run_out(x);
+    return fail(x, e);
+  }
+  if (rc == XM_SCAN_MORE) return XM_XML_MORE;
+  if (rc == XM_SCAN_LEFT) {
+    leave(x);
+    return XM_XML_MORE;
+  }
+  consume(x, x->scan.at);
+  xm_scan_begin(&x->scan);
+  x->crossed = XM_BOUND_NONE;
+  x->scanned++;
+  return XM_XML_STANZA;
+}
+
+/* Scan's turn, as long as it finds what is ordinary; then expat's, which gets of the window what it may need. */
+int xm_xml_next(xm_xml *x, xm_err *e) {
+  int rc;
+  if (x->failed) return fail(x, e);
+  for (;;) {
+    if (!x->is_expats) {
+      rc = scan_next(x, e);
+      if (!x->is_expats) return rc;
+    } else {
+      rc = expat_next(x, e);
+      if (rc != XM_XML_MORE) return rc;
+      x->is_expats = !is_scanning(x) || !is_between(x);
+      if (!x->is_expats) continue;
+    }
+    if (xm_buf_len(&x->window) == 0) return XM_XML_MORE;
+    if (feed_expat(x, e) < 0) return XM_EFAIL;
+  }
+}
+
+/* The window goes when it is empty, so that a connection which rests has none. */
 int xm_xml_drained(xm_xml *x, xm_err *e) {
+  xm_buf_rest(&x->window);
   return x->failed ? fail(x, e) : try_unfinished(x, e);
 }
 
-/* Is nothing of the next stanza there? */
-static bool is_between(const xm_xml *x) {
-  return x->depth == 1 && !x->parser.paused && xm_parser_pending(&x->parser) == 0 && xm_buf_len(&x->header);
-}
-
 static size_t spare_of_parser(const xm_xml *x) {
-  size_t n = is_between(x) ? xm_parser_spare(&x->parser) : 0;
+  size_t n = is_between(x) && xm_buf_len(&x->header) ? xm_parser_spare(&x->parser) : 0;
   return n > LEAST_SPARE ? n : 0;
 }
 
+/* Has the tape the beginning of a stanza? */
+static bool is_inside(const xm_xml *x) {
+  return x->depth > 1 || xm_scan_is_inside(&x->scan);
+}
+
 size_t xm_xml_spare(const xm_xml *x) {
-  return x->depth <= 1 ? xm_tape_size(&x->tape) + spare_of_parser(x) : 0;
+  return is_inside(x) ? 0 : xm_tape_size(&x->tape) + spare_of_parser(x);
 }
 
 void xm_xml_rest(xm_xml *x) {
-  if (x->depth <= 1) xm_tape_free(&x->tape);
+  if (is_inside(x)) return;
+  xm_tape_free(&x->tape);
   if (spare_of_parser(x)) renew(x);
 }
 
@@ -480,7 +621,11 @@ xm_bound xm_xml_crossed(const xm_xml *x, size_t *most) {
 }
 
 size_t xm_xml_unread(const xm_xml *x) {
-  return xm_parser_unread(&x->parser);
+  return xm_parser_unread(&x->parser) + xm_buf_len(&x->window);
+}
+
+uint64_t xm_xml_scanned(const xm_xml *x) {
+  return x->scanned;
 }
 
 int xm_xml_check_name(const char *s, size_t n) {

@@ -1,16 +1,20 @@
-/* xml: from bytes to the elements of an XMPP stream (RFC 6120 4 and 11). Rank 1: knows err, buf, tape, bounds, parser.
+/* xml: from bytes to the elements of an XMPP stream (RFC 6120 4 and 11). Rank 1: knows err, buf, tape, bounds, parser, scan.
  *
  * Pull, don't be called: fill bytes in, then take events out until there are none:
  *
  *   space = xm_xml_space(x, &n); ... xm_xml_fill(x, got);
  *   while ((ev = xm_xml_next(x, e)) > XM_XML_MORE) use xm_xml_tape(x);
  *
- * No expat frame is on the stack while an event is out. Whatever the cutting of the input, the events are the same. */
+ * No expat frame is on the stack while an event is out. Whatever the cutting of the input, the events are the same.
+ *
+ * Two read: scan, what is ordinary, once somebody has logged in; expat all else, and a stanza that scan has left it, whole.
+ * Which of them it was nobody can tell but by the time it took. */
 #ifndef XM_XML_H
 #define XM_XML_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "bounds.h"
 #include "err.h"
@@ -38,8 +42,8 @@ xm_xml *xm_xml_new(const char *ns, const xm_bounds *bounds);
 void xm_xml_free(xm_xml *x);
 /* Between elements. */
 void xm_xml_set_bounds(xm_xml *x, const xm_bounds *bounds, xm_xml_verdict verdict);
-/* How many bytes it takes at a time, at most 16 KiB, which is what it begins with. Its buffer has room for one and a KiB
- * more, or for the longest token that came. */
+/* How many bytes expat takes at a time, at most 16 KiB, which is what it begins with. Its buffer, which is kept, has room for
+ * one such piece and a KiB more, or for the longest token that came. */
 void xm_xml_set_piece(xm_xml *x, size_t n);
 /* A new stream on the same connection (RFC 6120 4.3.3): forgets everything but the bytes behind the event that is out, which
  * are the new stream's. 0 or XM_ENOMEM. */
@@ -52,7 +56,7 @@ void xm_xml_fill(xm_xml *x, size_t n);
  * SKIP, as somebody else's bytes may be what the stream ended by. After a failure: only free. */
 int xm_xml_next(xm_xml *x, xm_err *e);
 /* Nothing more to read at the moment. expat may have put off a try at an unfinished token: this makes it try, so that a stanza
- * is never late. As xm_xml_next. */
+ * is never late; and room for bytes that nothing is in is given back. As xm_xml_next. */
 int xm_xml_drained(xm_xml *x, xm_err *e);
 
 /* Between stanzas: bytes of memory that are of use only while one is read; they are given back, and the tape is gone. */
@@ -64,6 +68,8 @@ const xm_tape *xm_xml_tape(const xm_xml *x);
 xm_bound xm_xml_crossed(const xm_xml *x, size_t *most);
 /* Bytes that were filled in and lie behind the event that is out. */
 size_t xm_xml_unread(const xm_xml *x);
+/* How many stanzas were read without expat. */
+uint64_t xm_xml_scanned(const xm_xml *x);
 
 /* Would a parser take it as a name without a colon (NCName, Namespaces in XML 1.0)? Asks expat, whose tables decide for
  * characters beyond ASCII. XM_OK, XM_EINVAL, XM_ENOMEM. */

@@ -15,11 +15,12 @@ struct log {
   size_t ends[256]; /* bytes of the stream up to each event's end */
   size_t n;         /* events, refusals not counted */
   size_t fed;
+  const xm_bounds *after; /* behind the header these are the bounds, and what crosses one is skipped; NULL: as before */
 };
 
 static void log_free(struct log *l) {
   xm_buf_free(&l->text);
-  *l = (struct log){0};
+  *l = (struct log){.after = l->after};
 }
 
 static void show_string(xm_buf *to, const char *s) {
@@ -95,6 +96,7 @@ static bool feed(xm_xml *x, struct log *l, const char *s, size_t n, bool drained
     if (event == XM_XML_MORE && n == 0 && drained) event = xm_xml_drained(x, &e);
     if (event != XM_XML_MORE) log_event(l, x, event, &e);
     if (event < 0 || event == XM_XML_CLOSE) return false;
+    if (event == XM_XML_OPEN && l->after) xm_xml_set_bounds(x, l->after, XM_XML_SKIP);
   } while (event != XM_XML_MORE || n > 0);
   return true;
 }

@@ -52,7 +52,7 @@ static xm_tape *tape_of(const said *s) {
   int i, rc = xm_tape_reset(&tape, XM_NS_CLIENT);
   rc |= xm_tape_open(&tape, XM_NS_CLIENT, strlen(XM_NS_CLIENT), s->name, strlen(s->name));
   for (i = 0; i < 4; i++)
-    if (values[i]) rc |= xm_tape_attr(&tape, "", 0, keys[i], strlen(keys[i]), values[i]);
+    if (values[i]) rc |= xm_tape_attr(&tape, "", 0, keys[i], strlen(keys[i]), values[i], strlen(values[i]));
   rc |= xm_tape_text(&tape, "text", 4);
   for (i = 0; i < CHILDREN && s->children[i]; i++) {
     rc |= xm_tape_open(&tape, s->children[i], strlen(s->children[i]), "x", 1);
@@ -114,6 +114,26 @@ static void slots_come_in_order_of_installation(void **state) {
   assert_null(f->all.places);
   assert_null(f->general.places);
   assert_int_equal(xm_filters_add(f, NULL), 102);
+  xm_filters_free(f);
+}
+
+/* A list keeps at most four times what is in it, or a little; without memory for fewer places, what it has. */
+static void lists_give_their_room_back(void **state) {
+  enum { MANY = 10000, FEW = 5 };
+  xm_filters *f = new_filters();
+  size_t cap;
+  int i;
+  (void)state;
+  for (i = 1; i <= MANY; i++) assert_int_equal(xm_filters_add(f, NULL), i);
+  cap = f->all.cap;
+  heap_fails(0, true);
+  for (i = MANY; i > MANY / 10; i--) assert_true(xm_filters_remove(f, (uint64_t)i));
+  assert_true(heap_is_well());
+  assert_int_equal(f->all.cap, cap);
+  for (; i > FEW; i--) assert_true(xm_filters_remove(f, (uint64_t)i));
+  assert_true(f->all.cap <= cap / 16 && f->general.cap <= cap / 16);
+  for (i = 1; i <= FEW; i++) assert_true(xm_filters_holds(f, (uint64_t)i));
+  for (i = 1; i <= MANY; i++) assert_true(xm_filters_add(f, NULL) > 0);
   xm_filters_free(f);
 }
 
@@ -467,6 +487,7 @@ static void memory_that_runs_out_is_told(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(slots_come_in_order_of_installation),
+      cmocka_unit_test(lists_give_their_room_back),
       cmocka_unit_test(the_order_is_not_that_of_the_words),
       cmocka_unit_test(more_than_fit_are_counted),
       cmocka_unit_test(slots_do_not_wrap),

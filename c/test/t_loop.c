@@ -17,7 +17,11 @@
 #include <cmocka.h>
 #include <uv.h>
 
-#include "loop.h"
+#include "failing.h"
+
+#include "../core/loop.c"
+
+#include "failing_off.h"
 
 /* The wall's clock, as if it had been set forward. */
 static time_t set_forward;
@@ -169,6 +173,35 @@ static void timers_cost_no_handle(void **state) {
   assert_int_equal(xm_loop_timeout(l), -1);
   assert_int_equal(calls, 0);
   free(timers);
+  xm_loop_release(l);
+}
+
+static void never(void *arg) {
+  (void)arg;
+  fail();
+}
+
+/* From either end, and without memory for less: then it stays what it was, and is smaller the next time. */
+static void a_wave_gives_its_room_back(void **state) {
+  enum { WAVE = 100000, FEW = 5 };
+  static xm_timer timers[WAVE];
+  xm_loop *l = new_loop();
+  unsigned room;
+  int i, round;
+  (void)state;
+  for (round = 0; round < 2; round++) {
+    for (i = 0; i < WAVE; i++) assert_int_equal(xm_timer_start(l, &timers[i], 60000 + (uint64_t)i, never, NULL), 0);
+    room = l->room;
+    assert_true(room >= WAVE);
+    heap_fails(0, true);
+    for (i = WAVE - 1; i > WAVE / 50; i--) xm_timer_stop(l, &timers[round ? i : WAVE - 1 - i + WAVE / 50 + 1]);
+    assert_true(heap_is_well());
+    assert_int_equal(l->room, room);
+    for (; i >= FEW; i--) xm_timer_stop(l, &timers[i]);
+    assert_true(l->room <= USUAL_ROOM);
+    for (i = 0; i < FEW; i++) assert_true(l->heap[timers[i].at].timer == &timers[i]);
+  }
+  for (i = 0; i < FEW; i++) xm_timer_stop(l, &timers[i]);
   xm_loop_release(l);
 }
 
@@ -668,6 +701,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fires_in_the_order_of_a_sorted_list),
       cmocka_unit_test(timers_cost_no_handle),
+      cmocka_unit_test(a_wave_gives_its_room_back),
       cmocka_unit_test(stopping_an_idle_timer_is_harmless),
       cmocka_unit_test(a_timer_stopped_while_firing_does_not_fire),
       cmocka_unit_test(a_timer_armed_while_firing_waits_for_the_next_call),

@@ -32,7 +32,7 @@ static const xm_bounds generous = {8 << 20, 64 * 1024, 200, 256, 50000, 1024};
 
 /* The parser, with the one element in `b` on its tape; NULL: it is not read as one element. */
 static xm_xml *parse(const xm_buf *b) {
-  struct log got = {0};
+  struct log got = {.after = &generous};
   xm_xml *x = xm_xml_new("jabber:client", &generous);
   bool fine = feed(x, &got, H, sizeof H - 1, true) && feed(x, &got, xm_buf_at(b), xm_buf_len(b), true) && got.n == 2;
   log_free(&got);
@@ -266,6 +266,146 @@ static void it_looks_like_this(void **state) {
   xm_buf_free(&b);
 }
 
+/* Where sixteen bytes, eight or four are looked at at once: the same rules for each byte at each place. */
+
+enum { LONGEST = 40 }; /* what is in front of it */
+
+static void append(char *to, const char *what) {
+  memcpy(to + strlen(to), what, strlen(what) + 1);
+}
+
+/* One character of ASCII as it is written there, or what may not be; `to` is a string. */
+static bool escape_anew(char *to, enum place place, int c) {
+  const char one[] = {(char)c, '\0'};
+  bool value = place == VALUE;
+  if (!is_char((unsigned)c)) return false;
+  if (c == '\r' || (value && (c == '\t' || c == '\n'))) return sprintf(to + strlen(to), "&#%d;", c) > 0;
+  append(to, c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '\'' && value ? "&apos;" : one);
+  return true;
+}
+
+/* It is written as `wanted`, or, where that is NULL, refused. The bytes lie in a piece of memory that is no longer than they
+ * are. */
+static void check_as(enum place place, const char *s, size_t n, const char *wanted) {
+  xm_buf b = XM_BUF_INIT;
+  xm_out o = xm_out_begin(&b);
+  char *exactly = malloc(n ? n : 1);
+  memcpy(exactly, s, n);
+  assert_int_equal(write_in_place(&o, place, exactly, n), wanted ? XM_OK : XM_EINVAL);
+  if (wanted) check_written(&b, wanted);
+  free(exactly);
+  xm_buf_free(&b);
+}
+
+/* `special`, of `n` bytes, between so many plain ones: written as `as`, NULL: refused. */
+static void check_amid(enum place place, size_t before, const char *special, size_t n, const char *as, size_t behind) {
+  static const char plain[] = "plain, as most of what is written; and that is as long as forty bytes and more";
+  char s[LONGEST + 40], wanted[LONGEST + 140];
+  memcpy(s, plain, before);
+  memcpy(s + before, special, n);
+  memcpy(s + before + n, plain, behind);
+  sprintf(wanted, "%s%.*s%s%.*s%s", place == TEXT ? "<e to='before'>" : "<e to='before' a='", (int)before, plain, as ? as : "",
+          (int)behind, plain, place == TEXT ? "</e>" : "'/>");
+  check_as(place, s, before + n + behind, as ? wanted : NULL);
+}
+
+static void each_byte_at_each_place(void **state) {
+  static const size_t behind[] = {0, 1, 3, 7, 15, 20};
+  size_t before, i;
+  int c, place;
+  (void)state;
+  for (place = VALUE; place <= TEXT; place++)
+    for (before = 0; before <= LONGEST; before++)
+      for (c = 0; c < 256; c++)
+        for (i = 0; i < sizeof behind / sizeof *behind; i++) {
+          const char one = (char)c;
+          char as[16] = "";
+          bool fine = c < 0x80 && escape_anew(as, (enum place)place, c);
+          check_amid((enum place)place, before, &one, 1, fine ? as : NULL, behind[i]);
+        }
+}
+
+static void characters_at_each_place(void **state) {
+  static const char *const fine[] = {"\xC2\x80",         "\xC3\xA9",         "\xE0\xA0\x80",     "\xE6\x97\xA5",
+                                     "\xEF\xBF\xBD",     "\xF0\x9F\x98\x80", "\xF4\x8F\xBF\xBF",
+                                     "\xC3\xA9\xE6\x97\xA5\xF0\x9F\x98\x80"};
+  static const char *const bad[] = {"\xC1\xBF",         "\xED\xA0\x80", "\xEF\xBF\xBE",         "\xEF\xBF\xBF",
+                                    "\xF4\x90\x80\x80", "\xC3\xA9\x80", "\xC3\xA9\xEF\xBF\xBF"};
+  size_t before, i, n;
+  int place;
+  (void)state;
+  for (place = VALUE; place <= TEXT; place++)
+    for (before = 0; before <= LONGEST; before++) {
+      for (i = 0; i < sizeof fine / sizeof *fine; i++) {
+        check_amid((enum place)place, before, fine[i], strlen(fine[i]), fine[i], 0);
+        check_amid((enum place)place, before, fine[i], strlen(fine[i]), fine[i], 3);
+        for (n = strlen(fine[i]) - 1; n > 0 && (fine[i][n] & 0xC0) == 0x80; n--) { /* its end is missing */
+          check_amid((enum place)place, before, fine[i], n, NULL, 0);
+          check_amid((enum place)place, before, fine[i], n, NULL, 3);
+        }
+      }
+      for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        check_amid((enum place)place, before, bad[i], strlen(bad[i]), NULL, 0);
+        check_amid((enum place)place, before, bad[i], strlen(bad[i]), NULL, 3);
+      }
+    }
+}
+
+/* What is missing at the end is there, but not in what is to be written. */
+static void nothing_behind_the_end_counts(void **state) {
+  static const char s[] = "0123456789abcdef\xC3\xA9\xF0\x9F\x98\x80";
+  static const size_t broken[] = {17, 19, 20, 21}, whole[] = {16, 18, 22};
+  size_t i;
+  (void)state;
+  for (i = 0; i < 4; i++) assert_false(is_taken(s, broken[i]));
+  for (i = 0; i < 3; i++) assert_true(is_taken(s, whole[i]));
+}
+
+/* Of names of each length, in front of and behind what has been looked at at once. */
+static void each_byte_in_each_name(void **state) {
+  char s[21], wanted[100];
+  size_t n, at;
+  int c, place;
+  (void)state;
+  for (place = ELEMENT; place <= ATTRIBUTE; place++)
+    for (n = 1; n < sizeof s; n++)
+      for (at = 0; at < n; at++)
+        for (c = 0; c < 256; c++) {
+          bool fine = is_name_byte(c) && (at > 0 || is_letter(c));
+          if (c == '{' && at == 0) continue; /* of a namespace: see attribute_names_are_refused */
+          memset(s, 'n', sizeof s);
+          s[at] = (char)c;
+          if (place == ELEMENT) sprintf(wanted, "<%.*s to='before'/>", (int)n, s);
+          else sprintf(wanted, "<e to='before' %.*s='v'/>", (int)n, s);
+          check_as((enum place)place, s, n, fine ? wanted : NULL);
+        }
+}
+
+/* Beyond ASCII a name's UTF-8 is checked, and it is said that somebody has to ask what it is. */
+static void wide_names_are_told_of(void **state) {
+  char s[24];
+  size_t n, at;
+  (void)state;
+  for (n = 2; n < 20; n++)
+    for (at = 0; at + 1 < n; at++) {
+      xm_buf b = XM_BUF_INIT;
+      xm_out o = xm_out_begin(&b);
+      memset(s, 'n', sizeof s);
+      assert_int_equal(xm_out_open(&o, s, n), XM_OK);
+      assert_false(o.wide);
+      memcpy(s + at, "\xC3\xA9", 2);
+      assert_int_equal(xm_out_open(&o, s, n), XM_OK);
+      assert_true(o.wide);
+      o.wide = false;
+      assert_int_equal(xm_out_attr(&o, s, n, "", 0), XM_OK);
+      assert_true(o.wide);
+      s[at + 1] = 'n';
+      assert_int_equal(xm_out_open(&o, s, n), XM_EINVAL);
+      assert_int_equal(xm_out_attr(&o, s, n, "", 0), XM_EINVAL);
+      xm_buf_free(&b);
+    }
+}
+
 static void attribute_names_are_refused(void **state) {
   static const char *const names[] = {"a:b",
                                       "xmlns:a",
@@ -304,7 +444,7 @@ static void some_namespaces_have_no_element(void **state) {
   (void)state;
   assert_int_equal(xm_out_open(&o, "a", 1), XM_OK);
   assert_int_equal(xm_out_attr(&o, "xmlns", 5, XM_NS_XML, strlen(XM_NS_XML)), XM_EINVAL);
-  assert_int_equal(xm_out_attr(&o, "xmlns", 5, NS_XMLNS, strlen(NS_XMLNS)), XM_EINVAL);
+  assert_int_equal(xm_out_attr(&o, "xmlns", 5, XM_NS_XMLNS, strlen(XM_NS_XMLNS)), XM_EINVAL);
   assert_int_equal(xm_out_attr(&o, "xmlns", 5, "", 0), XM_OK);
   xm_buf_free(&b);
 }
@@ -325,6 +465,7 @@ static void a_tape_is_written_as_it_was_read(void **state) {
     while ((ev = xm_xml_next(x, NULL)) > XM_XML_MORE) {
       xm_buf b = XM_BUF_INIT, was = XM_BUF_INIT, is = XM_BUF_INIT;
       xm_out o = xm_out_begin(&b);
+      if (ev == XM_XML_OPEN) xm_xml_set_bounds(x, &generous, XM_XML_SKIP);
       if (ev != XM_XML_STANZA || strncmp(xm_tape_ns(xm_xml_tape(x), 0), "http://etherx", 13) == 0) continue;
       assert_int_equal(xm_out_tape(&o, xm_xml_tape(x), 0), XM_OK);
       back = parse(&b);
@@ -499,6 +640,11 @@ int main(void) {
       cmocka_unit_test(every_code_point_in_values),
       cmocka_unit_test(sequences_are_utf8_or_refused),
       cmocka_unit_test(it_looks_like_this),
+      cmocka_unit_test(each_byte_at_each_place),
+      cmocka_unit_test(characters_at_each_place),
+      cmocka_unit_test(nothing_behind_the_end_counts),
+      cmocka_unit_test(each_byte_in_each_name),
+      cmocka_unit_test(wide_names_are_told_of),
       cmocka_unit_test(attribute_names_are_refused),
       cmocka_unit_test(some_namespaces_have_no_element),
       cmocka_unit_test(a_tape_is_written_as_it_was_read),

@@ -1,5 +1,6 @@
 /* rnd: ids are of their alphabet and of no pattern, and without randomness there are none. */
 #define OPENSSL_SUPPRESS_DEPRECATED
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -13,8 +14,26 @@
 #include <cmocka.h>
 #include <openssl/rand.h>
 
-#include "err.h"
-#include "rnd.h"
+/* The kernel, which can be without randomness. */
+static struct kernel {
+  int calls;
+  int good; /* calls that succeed; the others don't */
+} kernel = {.good = 1 << 30};
+
+static int spy_getentropy(void *to, size_t n) {
+  assert_true(n <= 256);
+  if (kernel.calls++ < kernel.good) return getentropy(to, n);
+  errno = ENOSYS;
+  return -1;
+}
+
+static void kernel_is_good_for(int calls) {
+  kernel = (struct kernel){.good = calls};
+}
+
+#define getentropy spy_getentropy
+#include "../core/rnd.c"
+#undef getentropy
 
 static int by_text(const void *a, const void *b) {
   return strcmp(a, b);
@@ -51,17 +70,26 @@ static void every_character_comes_at_every_place(void **state) {
   assert_int_equal(combinations, XM_RND_ID * 64);
 }
 
+/* OpenSSL's generator, for who asks it. */
+
 static int give_none(unsigned char *to, int n) {
   (void)to, (void)n;
   return 0;
 }
 
+static int give_sevens(unsigned char *to, int n) {
+  memset(to, 7, (size_t)n);
+  return 1;
+}
+
+static const RAND_METHOD none = {.bytes = give_none}, sevens = {.bytes = give_sevens};
+
 static void without_randomness_there_is_no_id(void **state) {
-  static const RAND_METHOD none = {.bytes = give_none};
   const RAND_METHOD *usual = RAND_get_rand_method();
   xm_rnd_supply supply = {.left = 0};
   char id[XM_RND_ID + 1];
   (void)state;
+  kernel_is_good_for(0);
   assert_int_equal(RAND_set_rand_method(&none), 1);
   assert_int_equal(xm_rnd_bytes(id, sizeof id), XM_EFAIL);
   assert_int_equal(xm_rnd_id(id), XM_EFAIL);
@@ -70,6 +98,56 @@ static void without_randomness_there_is_no_id(void **state) {
   assert_int_equal(RAND_set_rand_method(usual), 1);
   assert_int_equal(xm_rnd_supplied_id(&supply, id), XM_OK);
   assert_int_equal(xm_rnd_id(id), XM_OK);
+  kernel_is_good_for(1 << 30);
+}
+
+static void openssl_is_not_asked_where_the_kernel_gives(void **state) {
+  const RAND_METHOD *usual = RAND_get_rand_method();
+  xm_rnd_supply supply = {.left = 0};
+  char id[XM_RND_ID + 1];
+  (void)state;
+  kernel_is_good_for(1 << 30);
+  assert_int_equal(RAND_set_rand_method(&none), 1);
+  assert_int_equal(xm_rnd_id(id), XM_OK);
+  assert_int_equal(xm_rnd_supplied_id(&supply, id), XM_OK);
+  assert_int_equal(RAND_set_rand_method(usual), 1);
+}
+
+/* It is asked for all of them: what the kernel gave before it failed need not be good. */
+static void openssl_gives_what_the_kernel_does_not(void **state) {
+  const RAND_METHOD *usual = RAND_get_rand_method();
+  unsigned char bytes[600], all[sizeof bytes];
+  int good;
+  (void)state;
+  memset(all, 7, sizeof all);
+  assert_int_equal(RAND_set_rand_method(&sevens), 1);
+  for (good = 0; good < 3; good++) {
+    memset(bytes, 0, sizeof bytes);
+    kernel_is_good_for(good);
+    assert_int_equal(xm_rnd_bytes(bytes, sizeof bytes), XM_OK);
+    assert_int_equal(kernel.calls, good + 1);
+    assert_memory_equal(bytes, all, sizeof bytes);
+  }
+  kernel_is_good_for(1 << 30);
+  assert_int_equal(RAND_set_rand_method(usual), 1);
+}
+
+/* A byte that stays zero 20 times running is one that nobody fills. */
+static void as_many_bytes_are_filled_as_are_asked_for(void **state) {
+  static const size_t sizes[] = {0, 1, 8, 24, 255, 256, 257, 511, 512, 513, 768, 1000};
+  unsigned char bytes[1001], any[1001];
+  size_t i, at;
+  int times;
+  (void)state;
+  for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    memset(any, 0, sizeof any);
+    for (times = 0; times < 20; times++) {
+      memset(bytes, 0, sizeof bytes);
+      assert_int_equal(xm_rnd_bytes(bytes, sizes[i]), XM_OK);
+      for (at = 0; at < sizeof bytes; at++) any[at] |= bytes[at];
+    }
+    for (at = 0; at < sizeof any; at++) assert_int_equal(any[at] != 0, at < sizes[i]);
+  }
 }
 
 static void a_supply_gives_what_nobody_has_had(void **state) {
@@ -105,6 +183,9 @@ int main(void) {
       cmocka_unit_test(every_character_comes_at_every_place),
       cmocka_unit_test(a_supply_gives_what_nobody_has_had),
       cmocka_unit_test(without_randomness_there_is_no_id),
+      cmocka_unit_test(openssl_is_not_asked_where_the_kernel_gives),
+      cmocka_unit_test(openssl_gives_what_the_kernel_does_not),
+      cmocka_unit_test(as_many_bytes_are_filled_as_are_asked_for),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

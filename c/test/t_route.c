@@ -60,7 +60,7 @@ static xm_tape *tape_of(const said *s) {
   int i, rc = xm_tape_reset(&t, XM_NS_CLIENT);
   rc |= xm_tape_open(&t, ns, strlen(ns), s->name, strlen(s->name));
   for (i = 0; i < 4; i++)
-    if (values[i]) rc |= xm_tape_attr(&t, "", 0, keys[i], strlen(keys[i]), values[i]);
+    if (values[i]) rc |= xm_tape_attr(&t, "", 0, keys[i], strlen(keys[i]), values[i], strlen(values[i]));
   rc |= xm_tape_text(&t, "text", 4);
   if (s->child_ns) rc |= xm_tape_open(&t, s->child_ns, strlen(s->child_ns), "x", 1) | xm_tape_close(&t);
   rc |= xm_tape_close(&t);
@@ -365,6 +365,93 @@ static void many_wait(void **state) {
   xm_route_free(r); /* with those that still wait */
 }
 
+/* The wave. */
+enum { WAVE = 100000, FEW = 5 };
+static xm_pending *wave[WAVE];
+
+static void await_one(xm_route *r, int i) {
+  char id[16];
+  xm_route_request q = {.name = "iq", .id = id, .id_len = (size_t)sprintf(id, "%d", i)};
+  assert_int_equal(xm_route_await(r, &q, &wave[i], &wave[i]), XM_OK);
+}
+
+static void await_all(xm_route *r, int from) {
+  for (; from < WAVE; from++) await_one(r, from);
+}
+
+/* Each of the few that are left is found. */
+static void check_few(xm_route *r) {
+  char id[16];
+  int i;
+  for (i = 0; i < FEW; i++) {
+    sprintf(id, "%d", i);
+    assert_ptr_equal(xm_route_claim(r, tape_of(&(said){.name = "iq", .type = "result", .id = id})), &wave[i]);
+    await_one(r, i);
+  }
+}
+
+static void a_wave_is_freed_whole(void **state) {
+  long before = heap.live;
+  xm_route *r = new_route(SELF);
+  (void)state;
+  await_all(r, 0);
+  xm_route_free(r);
+  assert_int_equal(heap.live, before);
+}
+
+static void a_wave_gives_its_room_back(void **state) {
+  xm_route *r = new_route(SELF);
+  int i;
+  (void)state;
+  await_all(r, 0);
+  for (i = WAVE - 1; i >= FEW; i--) {
+    xm_route_forget(r, wave[i]);
+    assert_true(r->pending.cap <= USUAL_BUCKETS || r->pending.cap <= 8 * r->pending.n);
+  }
+  assert_int_equal(r->pending.cap, USUAL_BUCKETS / 2);
+  check_few(r);
+  xm_route_free(r);
+}
+
+/* A few back and forth where it shrinks. */
+static void a_table_does_not_flap(void **state) {
+  xm_route *r = new_route(SELF);
+  size_t cap;
+  int i, n, turns = 0;
+  (void)state;
+  await_all(r, 0);
+  for (n = WAVE - 1; n >= FEW; n--) {
+    cap = r->pending.cap;
+    xm_route_forget(r, wave[n]);
+    if (r->pending.cap == cap) continue;
+    cap = r->pending.cap;
+    for (i = 0; i < 3; i++) await_one(r, n + i);
+    assert_int_equal(r->pending.cap, cap);
+    for (i = 0; i < 3; i++) xm_route_forget(r, wave[n + i]);
+    assert_int_equal(r->pending.cap, cap);
+    turns++;
+  }
+  assert_int_equal(turns, 4);
+  xm_route_free(r);
+}
+
+static void without_memory_a_table_stays_as_it_is(void **state) {
+  xm_route *r = new_route(SELF);
+  size_t cap;
+  int i;
+  (void)state;
+  await_all(r, 0);
+  cap = r->pending.cap;
+  heap_fails(0, true);
+  for (i = WAVE - 1; i > FEW; i--) xm_route_forget(r, wave[i]);
+  assert_true(heap_is_well());
+  assert_int_equal(r->pending.cap, cap);
+  xm_route_forget(r, wave[FEW]);
+  assert_int_equal(r->pending.cap, cap / 4);
+  check_few(r);
+  xm_route_free(r);
+}
+
 /* Open questions. */
 
 /* We have answered: from `own` (NULL: we have but one address) to `to`. */
@@ -586,6 +673,10 @@ int main(void) {
       cmocka_unit_test(a_component_is_answered_where_it_asked_from),
       cmocka_unit_test(an_id_waits_once),
       cmocka_unit_test(many_wait),
+      cmocka_unit_test(a_wave_is_freed_whole),
+      cmocka_unit_test(a_wave_gives_its_room_back),
+      cmocka_unit_test(a_table_does_not_flap),
+      cmocka_unit_test(without_memory_a_table_stays_as_it_is),
       cmocka_unit_test(a_question_nobody_answers_comes_back),
       cmocka_unit_test(an_answered_question_is_over),
       cmocka_unit_test(a_question_is_to_one_of_our_addresses),

@@ -74,7 +74,7 @@ static int read_attributes(xm_sm *s, const char *name, const char *attributes, x
   assert_int_equal(xm_tape_open(&t, XM_SM_NS, strlen(XM_SM_NS), name, strlen(name)), XM_OK);
   while ((one = strsep(&rest, " ")) && *one) {
     char *value = strchr(one, '=');
-    assert_int_equal(xm_tape_attr(&t, "", 0, one, (size_t)(value - one), value + 1), XM_OK);
+    assert_int_equal(xm_tape_attr(&t, "", 0, one, (size_t)(value - one), value + 1, strlen(value + 1)), XM_OK);
   }
   assert_int_equal(xm_tape_close(&t), XM_OK);
   heap.armed = armed;

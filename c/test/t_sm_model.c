@@ -333,9 +333,9 @@ static void hear(world *w) {
   }
   MUST(xm_tape_reset(&w->tape, "") == XM_OK);
   MUST(xm_tape_open(&w->tape, XM_SM_NS, strlen(XM_SM_NS), name, strlen(name)) == XM_OK);
-  if (kind == 'a') MUST(xm_tape_attr(&w->tape, "", 0, "h", 1, h) == XM_OK);
-  if (kind == 'e') MUST(xm_tape_attr(&w->tape, "", 0, "id", 2, "i") == XM_OK);
-  if (kind == 'e') MUST(xm_tape_attr(&w->tape, "", 0, "resume", 6, "true") == XM_OK);
+  if (kind == 'a') MUST(xm_tape_attr(&w->tape, "", 0, "h", 1, h, strlen(h)) == XM_OK);
+  if (kind == 'e') MUST(xm_tape_attr(&w->tape, "", 0, "id", 2, "i", 1) == XM_OK);
+  if (kind == 'e') MUST(xm_tape_attr(&w->tape, "", 0, "resume", 6, "true", 4) == XM_OK);
   MUST(xm_tape_close(&w->tape) == XM_OK);
   if (xm_sm_read(w->s, &w->tape, &e) < 0) fail_msg("run %lu, step %lu: %s", run, step, e.text);
   if (kind == 'a' && w->m.on) {

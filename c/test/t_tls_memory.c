@@ -10,10 +10,28 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <unistd.h>
 
+#include "bundle.h"
 #include "failing.h"
 
+/* In this one OpenSSL 3.0 frees a loader twice when memory runs out: there it doesn't. */
+static int set_store(SSL_CTX *ssl) {
+  bool armed = heap.armed;
+  int rc;
+  heap.armed = false;
+  rc = SSL_CTX_set_default_verify_store(ssl);
+  heap.armed = armed;
+  return rc;
+}
+
+/* What the bundle says of itself. */
+static bool bundle_is_short, bundle_stays_short;
+#define xm_bundle_was_short(b) (bundle_is_short || xm_bundle_was_short(b))
+#define xm_bundle_mend(b) (!bundle_stays_short && xm_bundle_mend(b))
+
+#define SSL_CTX_set_default_verify_store set_store
 #include "../core/tls.c"
 
 #include "failing_off.h"
@@ -37,6 +55,7 @@ static void ssl_free(void *p, const char *file, int line) {
 #include "certs.h"
 
 static char path[] = "/tmp/t_tls_memory.XXXXXX"; /* a certificate, which is its own CA, and its key */
+static char bundle[] = "/tmp/t_tls_memory.XXXXXX"; /* the certificate alone: the system's CAs */
 
 static int make_file(void **state) {
   FILE *f = fdopen(mkstemp(path), "w");
@@ -48,6 +67,11 @@ static int make_file(void **state) {
   assert_int_equal(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL), 1);
   assert_int_equal(PEM_write_X509(f, cert), 1);
   fclose(f);
+  f = fdopen(mkstemp(bundle), "w");
+  assert_int_equal(PEM_write_X509(f, cert), 1);
+  fclose(f);
+  setenv("SSL_CERT_FILE", bundle, 1);
+  setenv("SSL_CERT_DIR", "/tmp", 1);
   X509_free(cert);
   EVP_PKEY_free(key);
   return 0;
@@ -55,12 +79,17 @@ static int make_file(void **state) {
 
 static int remove_file(void **state) {
   (void)state;
-  return unlink(path);
+  return unlink(path) | unlink(bundle);
 }
 
 static xm_tls_ctx *new_ctx(xm_err *e) {
   const xm_tls_options o = {.ca_file = path, .cert = path};
   return xm_tls_ctx_new(&o, e);
+}
+
+static xm_tls_ctx *new_system_ctx(xm_err *e) {
+  const xm_tls_options none = {0};
+  return xm_tls_ctx_new(&none, e);
 }
 
 static ssize_t nothing_comes(void *arg, void *to, size_t n) {
@@ -104,6 +133,31 @@ static void a_context_is_made_or_not(void **state) {
     failed = heap_is_well();
     assert_int_equal(xm_err_is_set(&e), !ctx);
     assert_true(ctx || strcmp(e.condition, "ENOMEM") == 0 || strstr(e.condition, "-file"));
+    refused += !ctx;
+    xm_tls_ctx_release(ctx);
+    ERR_clear_error();
+    assert_int_equal(heap.live, live);
+  } while (failed);
+  assert_true(refused > 20);
+}
+
+/* One with the system's CAs has them all, or there is none. */
+static void a_context_with_the_systems_cas_is_made_or_not(void **state) {
+  long n = 0, live, refused = 0;
+  bool failed;
+  (void)state;
+  make_all_once();
+  xm_tls_ctx_release(new_system_ctx(NULL));
+  live = heap.live;
+  do {
+    xm_err e = {0};
+    xm_tls_ctx *ctx;
+    heap_fails(n++, false);
+    ctx = new_system_ctx(&e);
+    failed = heap_is_well();
+    assert_int_equal(xm_err_is_set(&e), !ctx);
+    if (!ctx) assert_string_equal(e.condition, "ENOMEM");
+    if (ctx) assert_non_null(ctx->bundle);
     refused += !ctx;
     xm_tls_ctx_release(ctx);
     ERR_clear_error();
@@ -158,11 +212,35 @@ static void a_handshake_is_begun_or_not(void **state) {
   xm_tls_ctx_release(ctx);
 }
 
+/* A CA that isn't found for want of memory isn't unknown, and who would go on without it isn't asked. */
+static void want_is_no_reason_to_refuse_a_certificate(void **state) {
+  xm_tls_ctx *ctx = new_system_ctx(NULL);
+  xm_tls *t = new_tls(ctx, NULL);
+  xm_err e = {0}, unknown = {0}, stays = {0};
+  (void)state;
+  bundle_is_short = true;
+  assert_int_equal(refuse_chain(t, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, &e), XM_EFAIL);
+  assert_string_equal(e.condition, "ENOMEM");
+  assert_true(e.retry);
+  bundle_is_short = false;
+  assert_int_equal(refuse_chain(t, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, &unknown), XM_EFAIL);
+  assert_string_equal(unknown.condition, "certificate-unknown-issuer");
+  bundle_stays_short = true;
+  assert_int_equal(xm_tls_handshake(t, &stays), XM_EFAIL);
+  assert_string_equal(stays.condition, "ENOMEM");
+  bundle_stays_short = false;
+  assert_int_equal(xm_tls_handshake(t, NULL), 0);
+  xm_tls_free(t);
+  xm_tls_ctx_release(ctx);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_context_is_made_or_not),
+      cmocka_unit_test(a_context_with_the_systems_cas_is_made_or_not),
       cmocka_unit_test(a_connection_is_made_or_not),
       cmocka_unit_test(a_handshake_is_begun_or_not),
+      cmocka_unit_test(want_is_no_reason_to_refuse_a_certificate),
   };
   if (CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free) != 1) return 1;
   return cmocka_run_group_tests(tests, make_file, remove_file);

@@ -1,6 +1,6 @@
 /* xml: whatever the cutting, the same events, each on its last byte. The streams in corpus/ are fed whole, byte by
- * byte, in every two pieces and in pieces by chance; what must come of each is in its .events, which another parser's
- * binding wrote. What is refused is t_xml_refusals'. */
+ * byte, in every two pieces and in pieces by chance, as before a login is over and as after it; what must come of each is
+ * in its .events, which another parser's binding wrote. What is refused is t_xml_refusals'. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -46,6 +46,13 @@ static int64_t index_of_32_bits(XML_Parser p) {
 
 static const xm_bounds generous = {1 << 20, 64 * 1024, 128, 256, 50000, 1024};
 
+/* A test's state: the bounds behind the header, where a login is over and what crosses one is skipped; or NULL. */
+static xm_xml *new_xml(void **state) {
+  xm_xml *x = xm_xml_new("jabber:client", &generous);
+  if (x && *state) xm_xml_set_bounds(x, *state, XM_XML_SKIP);
+  return x;
+}
+
 static void check_log(const struct stream *s, const struct log *got) {
   if (xm_buf_len(&got->text) == xm_buf_len(&s->events) &&
       memcmp(xm_buf_at(&got->text), xm_buf_at(&s->events), xm_buf_len(&s->events)) == 0)
@@ -56,13 +63,13 @@ static void check_log(const struct stream *s, const struct log *got) {
 
 static void whole_streams_give_what_another_parser_gives(void **state) {
   int i;
-  (void)state;
   for (i = 0; i < streams; i++) {
     struct stream *s = &corpus[i];
-    struct log got = {0};
+    struct log got = {.after = *state};
     size_t k;
     feed_in_pieces(&got, &generous, xm_buf_at(&s->xml), xm_buf_len(&s->xml), xm_buf_len(&s->xml));
     check_log(s, &got);
+    if (*state) assert_memory_equal(s->ends, got.ends, sizeof s->ends);
     memcpy(s->ends, got.ends, sizeof s->ends);
     s->n = got.n;
     for (k = 0; k < s->n; k++) assert_int_equal(xm_buf_at(&s->xml)[s->ends[k] - 1], '>'); /* xm_xml_unread is exact */
@@ -74,10 +81,9 @@ static void pieces_of_any_size_give_the_same(void **state) {
   static const size_t sizes[] = {1, 2, 3, 5, 7, 16, 40, 100, 1000};
   size_t k;
   int i;
-  (void)state;
   for (i = 0; i < streams; i++) {
     for (k = 0; k < sizeof sizes / sizeof *sizes; k++) {
-      struct log got = {0};
+      struct log got = {.after = *state};
       feed_in_pieces(&got, &generous, xm_buf_at(&corpus[i].xml), xm_buf_len(&corpus[i].xml), sizes[k]);
       check_log(&corpus[i], &got);
       log_free(&got);
@@ -88,13 +94,12 @@ static void pieces_of_any_size_give_the_same(void **state) {
 /* After the first piece there are just the events that end in it: none is late, at whatever byte the reads part. */
 static void every_two_pieces_give_the_same_and_nothing_is_late(void **state) {
   int i;
-  (void)state;
   for (i = 0; i < streams; i++) {
     const struct stream *s = &corpus[i];
     size_t cut, due = 0, n = xm_buf_len(&s->xml);
     assert_true(s->n > 0);
     for (cut = 1; cut < n; cut++) {
-      struct log got = {0};
+      struct log got = {.after = *state};
       xm_xml *x = xm_xml_new(content_ns(xm_buf_at(&s->xml), n), &generous);
       while (due < s->n && s->ends[due] <= cut) due++;
       if (feed(x, &got, xm_buf_at(&s->xml), cut, true)) {
@@ -118,11 +123,10 @@ static uint32_t chance(uint32_t n) {
 /* Now and then the socket isn't drained between two pieces. */
 static void pieces_by_chance_give_the_same(void **state) {
   int i, round;
-  (void)state;
   for (i = 0; i < streams; i++) {
     for (round = 0; round < 60; round++) {
       const struct stream *s = &corpus[i];
-      struct log got = {0};
+      struct log got = {.after = *state};
       size_t at = 0, n = xm_buf_len(&s->xml);
       uint32_t most = 2 + chance(200);
       bool more = true;
@@ -146,11 +150,10 @@ static void a_long_start_tag_in_two_reads_is_not_late(void **state) {
   char stanza[3200];
   size_t cut, n;
   int late = 0;
-  (void)state;
   n = (size_t)snprintf(stanza, sizeof stanza, "<iq id='%03000d'/>", 7);
   for (cut = 1; cut < n; cut += 7) {
     struct log got = {0};
-    xm_xml *x = xm_xml_new("jabber:client", &generous);
+    xm_xml *x = new_xml(state);
     assert_true(feed(x, &got, HEADER, sizeof HEADER - 1, true));
     assert_true(feed(x, &got, stanza, cut, true));
     assert_true(feed(x, &got, stanza + cut, n - cut, false));
@@ -167,9 +170,8 @@ static void a_long_start_tag_in_two_reads_is_not_late(void **state) {
 static void a_drip_stays_bounded(void **state) {
   enum { ATTRIBUTE = 16 * 1024 };
   struct log got = {0};
-  xm_xml *x = xm_xml_new("jabber:client", &generous);
+  xm_xml *x = new_xml(state);
   int i;
-  (void)state;
   assert_true(feed(x, &got, HEADER "<iq id='", sizeof HEADER + 7, true));
   for (i = 0; i < ATTRIBUTE; i++) assert_true(feed(x, &got, "x", 1, true));
   assert_int_equal(got.n, 1);
@@ -196,9 +198,8 @@ static void a_restart_forgets_everything(void **state) {
   static const char old[] = HEADER "<success xmlns='urn:x' xmlns:p='urn:p'/><p:half a='";
   static const char fresh[] = "<?xml version='1.0'?>" HEADER "<message/>";
   struct log got = {0};
-  xm_xml *x = xm_xml_new("jabber:client", &generous);
+  xm_xml *x = new_xml(state);
   int i;
-  (void)state;
   for (i = 0; i < 3; i++) {
     feed(x, &got, old, sizeof old - 1, true);
     assert_int_equal(xm_xml_restart(x), XM_OK);
@@ -221,8 +222,7 @@ static void what_is_unread_belongs_to_the_new_stream(void **state) {
   static const char all[] = HEADER "<success xmlns='urn:x'/><?xml version='1.0'?>" HEADER "<message/>";
   xm_err e = {0};
   size_t room;
-  xm_xml *x = xm_xml_new("jabber:client", &generous);
-  (void)state;
+  xm_xml *x = new_xml(state);
   memcpy(xm_xml_space(x, &room), all, sizeof all - 1);
   xm_xml_fill(x, sizeof all - 1);
   assert_int_equal(xm_xml_next(x, &e), XM_XML_OPEN);
@@ -251,8 +251,8 @@ static void read_two_streams(xm_xml *x, struct log *l, int *event) {
 }
 
 /* The events and where each ends, of `all` in the pieces that `cuts` (ends in 0) ask for; drained after those in `drained`. */
-static void feed_cut(struct log *l, const char *all, size_t n, const size_t *cuts, unsigned drained) {
-  xm_xml *x = xm_xml_new("jabber:client", &generous);
+static void feed_cut(void **state, struct log *l, const char *all, size_t n, const size_t *cuts, unsigned drained) {
+  xm_xml *x = new_xml(state);
   size_t at = 0, end, room;
   xm_err e = {0};
   int event;
@@ -276,8 +276,7 @@ static void two_streams_in_any_cutting_are_the_same(void **state) {
   static const char all[] = FIRST PROOF SECOND;
   struct log whole = {0};
   size_t n = sizeof all - 1, cuts[4];
-  (void)state;
-  feed_cut(&whole, all, n, (size_t[]){0}, 0);
+  feed_cut(state, &whole, all, n, (size_t[]){0}, 0);
   assert_int_equal(whole.n, 5);
   for (cuts[0] = 1; cuts[0] < n; cuts[0] += 1 + cuts[0] / 40) {
     for (cuts[1] = cuts[0] + 1; cuts[1] < n; cuts[1] += 3) {
@@ -286,7 +285,7 @@ static void two_streams_in_any_cutting_are_the_same(void **state) {
         struct log got = {0};
         cuts[2] = cuts[1] + 1 + chance((uint32_t)(n - cuts[1]));
         cuts[3] = 0;
-        feed_cut(&got, all, n, cuts, drained);
+        feed_cut(state, &got, all, n, cuts, drained);
         assert_int_equal(xm_buf_len(&got.text), xm_buf_len(&whole.text));
         assert_memory_equal(xm_buf_at(&got.text), xm_buf_at(&whole.text), xm_buf_len(&got.text));
         assert_memory_equal(got.ends, whole.ends, 5 * sizeof *got.ends);
@@ -327,8 +326,7 @@ static void unread_bytes_are_counted(void **state) {
   static const char all[] = HEADER "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/> <me";
   xm_err e = {0};
   size_t room;
-  xm_xml *x = xm_xml_new("jabber:client", &generous);
-  (void)state;
+  xm_xml *x = new_xml(state);
   memcpy(xm_xml_space(x, &room), all, sizeof all - 1);
   xm_xml_fill(x, sizeof all - 1);
   assert_int_equal(xm_xml_next(x, &e), XM_XML_OPEN);
@@ -348,7 +346,7 @@ static void read_resting(xm_xml *x, const char *all, size_t size, xm_buf *names)
   for (at = 0; at < n; at += size) {
     size_t got = n - at < size ? n - at : size;
     memcpy(xm_xml_space(x, &room), all + at, got);
-    assert_int_equal(room, size);
+    assert_true(room >= size);
     xm_xml_fill(x, got);
     while ((event = xm_xml_next(x, &e)) > XM_XML_MORE || (event = xm_xml_drained(x, &e)) > XM_XML_MORE) {
       assert_true(xm_xml_spare(x) > 0);
@@ -364,9 +362,8 @@ static void read_resting(xm_xml *x, const char *all, size_t size, xm_buf *names)
 static void a_rest_takes_nothing_that_is_needed(void **state) {
   static const char all[] = HEADER "<message>one</message> <presence xmlns:p='urn:p'>two</presence><iq>three<p/></iq>";
   size_t size;
-  (void)state;
   for (size = 1; size < sizeof all; size++) {
-    xm_xml *x = xm_xml_new("jabber:client", &generous);
+    xm_xml *x = new_xml(state);
     xm_buf names = XM_BUF_INIT;
     xm_xml_set_piece(x, size);
     read_resting(x, all, size, &names);
@@ -436,7 +433,6 @@ static int read_one(xm_xml *x, xm_err *e) {
 static void memory_that_runs_out_is_told(void **state) {
   long before = heap.live;
   int round;
-  (void)state;
   for (round = 0; round < 2; round++) {
     long n = 0;
     bool failed;
@@ -445,7 +441,7 @@ static void memory_that_runs_out_is_told(void **state) {
       xm_xml *x;
       int event = -1;
       heap_fails(n++, round);
-      x = xm_xml_new("jabber:client", &generous);
+      x = new_xml(state);
       if (x) event = read_one(x, &e);
       if (event > 0 && xm_xml_restart(x) == XM_OK) event = read_one(x, &e);
       failed = heap_is_well();
@@ -460,23 +456,25 @@ static void memory_that_runs_out_is_told(void **state) {
   }
 }
 
+#define BEFORE_AND_AFTER(test) cmocka_unit_test(test), {#test "_after_a_login", test, NULL, NULL, (void *)&generous}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(whole_streams_give_what_another_parser_gives),
-      cmocka_unit_test(pieces_of_any_size_give_the_same),
-      cmocka_unit_test(every_two_pieces_give_the_same_and_nothing_is_late),
-      cmocka_unit_test(pieces_by_chance_give_the_same),
-      cmocka_unit_test(a_long_start_tag_in_two_reads_is_not_late),
-      cmocka_unit_test(a_drip_stays_bounded),
+      BEFORE_AND_AFTER(whole_streams_give_what_another_parser_gives),
+      BEFORE_AND_AFTER(pieces_of_any_size_give_the_same),
+      BEFORE_AND_AFTER(every_two_pieces_give_the_same_and_nothing_is_late),
+      BEFORE_AND_AFTER(pieces_by_chance_give_the_same),
+      BEFORE_AND_AFTER(a_long_start_tag_in_two_reads_is_not_late),
+      BEFORE_AND_AFTER(a_drip_stays_bounded),
       cmocka_unit_test(an_empty_root_is_the_end),
-      cmocka_unit_test(a_restart_forgets_everything),
-      cmocka_unit_test(what_is_unread_belongs_to_the_new_stream),
-      cmocka_unit_test(two_streams_in_any_cutting_are_the_same),
+      BEFORE_AND_AFTER(a_restart_forgets_everything),
+      BEFORE_AND_AFTER(what_is_unread_belongs_to_the_new_stream),
+      BEFORE_AND_AFTER(two_streams_in_any_cutting_are_the_same),
       cmocka_unit_test(positions_do_not_wrap),
-      cmocka_unit_test(unread_bytes_are_counted),
-      cmocka_unit_test(a_rest_takes_nothing_that_is_needed),
+      BEFORE_AND_AFTER(unread_bytes_are_counted),
+      BEFORE_AND_AFTER(a_rest_takes_nothing_that_is_needed),
       cmocka_unit_test(names_are_what_expat_takes),
-      cmocka_unit_test(memory_that_runs_out_is_told),
+      BEFORE_AND_AFTER(memory_that_runs_out_is_told),
   };
   return cmocka_run_group_tests(tests, load_corpus, free_corpus);
 }

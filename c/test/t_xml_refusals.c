@@ -22,9 +22,10 @@
 
 static const xm_bounds generous = {1 << 20, 64 * 1024, 128, 256, 50000, 1024};
 
-/* The condition it comes to ("": none), which must not depend on where the input is cut, nor must what came before. */
-static void check(const xm_bounds *limits, const char *s, size_t n, const char *condition) {
-  struct log whole = {0}, got = {0};
+/* The condition it comes to ("": none), which must not depend on where the input is cut, nor must what came before. `after`: as
+ * events.h has it. */
+static void check_after(const xm_bounds *limits, const xm_bounds *after, const char *s, size_t n, const char *condition) {
+  struct log whole = {.after = after}, got = {.after = after};
   char wanted[80] = "";
   size_t cut, tail;
   if (*condition) snprintf(wanted, sizeof wanted, "E %s\n", condition);
@@ -35,7 +36,7 @@ static void check(const xm_bounds *limits, const char *s, size_t n, const char *
     fail_msg("%.*s\ngives\n%.*s\nnot %s", (int)n, s, (int)xm_buf_len(&whole.text), xm_buf_at(&whole.text), condition);
   if (!*condition) assert_null(memmem(xm_buf_at(&whole.text), xm_buf_len(&whole.text), "E ", 2));
   for (cut = 1; cut < n && cut < 2000; cut++) { /* 1: byte by byte */
-    struct log two = {0};
+    struct log two = {.after = after};
     xm_xml *x = xm_xml_new("jabber:client", limits);
     if (cut == 1) feed_in_pieces(&got, limits, s, n, 1);
     if (feed(x, &two, s, cut, true)) feed(x, &two, s + cut, n - cut, true);
@@ -49,6 +50,16 @@ static void check(const xm_bounds *limits, const char *s, size_t n, const char *
   assert_memory_equal(xm_buf_at(&got.text), xm_buf_at(&whole.text), xm_buf_len(&got.text));
   log_free(&got);
   log_free(&whole);
+}
+
+static void check(const xm_bounds *limits, const char *s, size_t n, const char *condition) {
+  check_after(limits, NULL, s, n, condition);
+}
+
+/* Before a login is over and after it. */
+static void check_both(const char *s, size_t n, const char *condition) {
+  check_after(&generous, NULL, s, n, condition);
+  check_after(&generous, &generous, s, n, condition);
 }
 
 static const struct row {
@@ -185,8 +196,8 @@ static void refusals_have_their_names(void **state) {
   size_t i;
   (void)state;
   for (i = 0; i < sizeof rows / sizeof *rows; i++)
-    check(&generous, rows[i].bytes, strlen(rows[i].bytes), rows[i].condition);
-  check(&generous, H "<a>\0</a>", sizeof H + 7, NWF);
+    check_both(rows[i].bytes, strlen(rows[i].bytes), rows[i].condition);
+  check_both(H "<a>\0</a>", sizeof H + 7, NWF);
 }
 
 /* Other encodings that expat knows by their first bytes (RFC 6120 11.6). */
@@ -196,9 +207,9 @@ static void utf16_is_no_utf8(void **state) {
   size_t i;
   (void)state;
   for (i = 0; i < sizeof all - 1; i++) wide[2 + 2 * i] = all[i];
-  check(&generous, wide, 2 * sizeof all, "unsupported-encoding");
-  check(&generous, wide + 2, 2 * sizeof all - 2, "unsupported-encoding");
-  check(&generous, wide + 3, 2 * sizeof all - 3, "unsupported-encoding");
+  check_both(wide, 2 * sizeof all, "unsupported-encoding");
+  check_both(wide + 2, 2 * sizeof all - 2, "unsupported-encoding");
+  check_both(wide + 3, 2 * sizeof all - 3, "unsupported-encoding");
 }
 
 /* Every stream begins anew, with text where a byte order mark is. */

@@ -73,6 +73,9 @@ static void what_crosses_a_bound_is_skipped(void **state) {
   static const char *const rows[][2] = {
       {"<c><d><e/></d></c>", SKIPPED("max_depth")},
       {"<c><d><e><f><g/></f><i/></e></d>text</c>t", SKIPPED("max_depth")},
+      {"<c><d><e><f xmlns='123456789012345678901'/></e></d></c>", SKIPPED("max_depth")}, /* no matter of <h:b/>'s */
+      {"<c><d><e><f xmlns:a='a' xmlns:b='b' xmlns:c='c'/><f xmlns:a='a' xmlns:b='b' xmlns:c='c'/><f xmlns:a='a'/></e></d></c>",
+       SKIPPED("max_depth")},
       {"<c a='1' b='2' c='3' d='4' e='5' f='6' g='7'/>", SKIPPED("max_attributes")},
       {"<c a='1' b='2' c='3' d='4' e='5' f='6' from='7'/>", SKIPPED("max_attributes")},
       {"<c xmlns:a='a' xmlns:b='b' xmlns:c='c' xmlns:d='d' xmlns:e='e' xmlns:f='f' xmlns:g='g'/>", SKIPPED("max_attributes")},
@@ -85,6 +88,8 @@ static void what_crosses_a_bound_is_skipped(void **state) {
        SKIPPED("max_start_tag")},
       {DIGITS DIGITS DIGITS DIGITS DIGITS DIGITS,
        SKIPPED("max_stanza")},
+      {DIGITS DIGITS DIGITS DIGITS DIGITS DIGITS "<c><d><e></e></d></c>", SKIPPED("max_stanza")},
+      {"<c><d><e></e></d></c>" DIGITS DIGITS DIGITS DIGITS DIGITS DIGITS, SKIPPED("max_stanza")},
   };
   char s[2000];
   size_t i;
@@ -321,6 +326,31 @@ static void a_rest_in_the_middle_loses_nothing(void **state) {
   xm_xml_free(x);
 }
 
+/* Nor does it end a CDATA section, of which only space may stand between two stanzas. */
+static void a_rest_in_a_cdata_section_does_not_end_it(void **state) {
+  static const char *const rows[][2] = {{" ]]><b/>", "S <{jabber:client}b></>\n"}, {"<b/>]]>", "E bad-format\n"}};
+  const xm_bounds real = XM_BOUNDS_DEFAULT;
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    struct log l = {0};
+    xm_xml *x = opened(&real, &l);
+    int k;
+    for (k = 0; k < 3000; k++) { /* so that a rest is worth it */
+      char s[40];
+      l.n = 0;
+      assert_true(feed(x, &l, s, (size_t)snprintf(s, sizeof s, "<n%d/>", k), false));
+    }
+    xm_buf_clear(&l.text);
+    assert_true(feed(x, &l, "<![CDATA[ ", 10, true));
+    xm_xml_rest(x);
+    assert_int_equal(feed(x, &l, rows[i][0], strlen(rows[i][0]), true), i == 0);
+    check_text(rows[i][0], &l, rows[i][1], 0);
+    log_free(&l);
+    xm_xml_free(x);
+  }
+}
+
 /* A long comment isn't waited for: its own '>' can't be told from others. */
 static void a_dripped_comment_ends(void **state) {
   const xm_bounds real = XM_BOUNDS_DEFAULT;
@@ -350,6 +380,7 @@ int main(void) {
       cmocka_unit_test(a_depth_without_end_is_one),
       cmocka_unit_test(names_are_forgotten),
       cmocka_unit_test(a_rest_in_the_middle_loses_nothing),
+      cmocka_unit_test(a_rest_in_a_cdata_section_does_not_end_it),
       cmocka_unit_test(a_dripped_tag_costs_what_it_has),
       cmocka_unit_test(a_dripped_comment_ends),
   };

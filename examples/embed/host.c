@@ -26,6 +26,7 @@ static const double TURN = 0.25; /* seconds, after which a bot that has nothing 
 typedef struct bot {
   const char *script, *jid, *password;
   pthread_t thread;
+  xmpp_allocator *memory;
   size_t used;
   bool quits; /* its script has said so */
   bool failed;
@@ -33,17 +34,13 @@ typedef struct bot {
 
 static atomic_bool stopping;
 
+/* The library's allocator, with a bound. */
 static void *allocate(void *arg, void *p, size_t was, size_t size) {
   bot *b = arg;
-  if (!p) was = 0; /* then it is no size */
-  if (size == 0) {
-    free(p);
-    b->used -= was;
-    return NULL;
-  }
-  if (size > was && size - was > MOST - b->used) return NULL;
-  p = realloc(p, size);
-  if (p) b->used += size - was;
+  size_t had = p ? was : 0; /* of a new block, Lua says what it is for */
+  if (size > had && size - had > MOST - b->used) return NULL;
+  p = xmpp_alloc(b->memory, p, was, size);
+  if (p || size == 0) b->used += size - had;
   return p;
 }
 
@@ -107,13 +104,16 @@ static int l_live(lua_State *L) {
 
 static void *run(void *arg) {
   bot *b = arg;
+  lua_State *L = NULL;
+  b->memory = xmpp_allocator_new();
 #if LUA_VERSION_NUM >= 505 /* which leaves the seed of its hashes to the host */
-  lua_State *L = lua_newstate(allocate, b, luaL_makeseed(NULL));
+  if (b->memory) L = lua_newstate(allocate, b, luaL_makeseed(NULL));
 #else
-  lua_State *L = lua_newstate(allocate, b);
+  if (b->memory) L = lua_newstate(allocate, b);
 #endif
   if (!L) {
     b->failed = true;
+    xmpp_allocator_free(b->memory);
     return NULL;
   }
   lua_pushcfunction(L, l_live);
@@ -123,6 +123,7 @@ static void *run(void *arg) {
     b->failed = true;
   }
   lua_close(L); /* and its connections */
+  xmpp_allocator_free(b->memory);
   return NULL;
 }
 

@@ -1,9 +1,10 @@
 -- handle: what lives on and tells of itself: an extension on a connection, a room. A table of plain fields, to be read
 -- and not written; its methods, `on` and `emit` among them, stand in its metatable, so `pairs` gives the fields alone.
 
+local require = require -- what is needed for a mistake only is loaded when one is made
+
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
-local options = require "xmpp.options"
 
 local M = {}
 
@@ -12,7 +13,7 @@ local function check_event(who, known, event)
   if type(event) ~= "string" then error("bad event (string expected, got " .. type(event) .. ")", 3) end
   if not known or known[event] then return end
   error(("%s has no event '%s'; did you mean '%s'?"):format(who, core.shown(event),
-    options.nearest(event:sub(1, 30), known)), 3)
+    require "xmpp.nearest"(event:sub(1, 30), known)), 3)
 end
 
 local function without(list, entry)

@@ -1,23 +1,32 @@
 -- xmpp: the public face. What each function means is in types.lua and in the README; here they are put together from
 -- the C core (connections, stanzas, Jids, timers) and what reads better in Lua: arguments, options, waiting.
 
-local require = require -- what few programs need is loaded when they ask for it
+local globals, require = _G, require -- what few programs need is loaded when they ask for it
 
 local core = require "xmpp.load"
 local options = require "xmpp.options"
-local saved_sessions = require "xmpp.saved"
 local waiting = require "xmpp.wait"
+
+-- As require, for files that require others: a host may have taken it out of its globals by then.
+local function load_later(name)
+  local there = rawget(globals, "require")
+  if there == require then return require(name) end
+  rawset(globals, "require", require)
+  local ok, module = pcall(require, name)
+  rawset(globals, "require", there)
+  return ok and module or error(module, 0)
+end
 
 local shared = core.shared -- what outlives these files, when a program loads them again
 local wait, check_wait, new_box = waiting.wait, waiting.check, waiting.box
 local bad_argument, check_type, check_seconds = options.bad_argument, options.check_type, options.check_seconds
 
 ---@class xmpp
+---@field xexpr xmpp.xexpr
 local M = {
   _VERSION = "xmpp 0.1.0",
   C2S_PORT = 5222,
   contract = require "xmpp.contract",
-  xexpr = require "xmpp.xexpr",
   jid = core.jid,
   is_jid = core.is_jid,
   is_connection = core.is_connection,
@@ -276,40 +285,6 @@ end
 
 -- Tokens
 
--- What of a login's options counts where nothing but a token is to be shown.
-local function for_token(o, jid, token, invalidate)
-  local only = {}
-  for name, value in pairs(o) do only[name] = value end
-  only.reconnect, only.resume = nil, false
-  only.sasl2, only.fast, only.mechanisms = true, true, { token.mechanism }
-  only.jid = jid:with_resource("lua-" .. core.id())
-  only.token = { version = 1, jid = token.jid, user_agent = token.user_agent, mechanism = token.mechanism,
-    token = token.token } -- whatever our clock says
-  only.user_agent, only.invalidate = nil, invalidate
-  return only
-end
-
--- What a server that has no such logins offers says little about the token.
-local function explain(err, token)
-  if err.layer ~= "sasl" or err.condition ~= "invalid-mechanism" then return err end
-  return core.error { layer = "sasl", condition = err.condition, retry = false,
-    text = ("the token can't be shown: the server takes none by %s here (%s)"):format(token.mechanism, err.text) }
-end
-
--- One login by it -> the token that is left, if there is one; the error that isn't a refusal; was it refused?
-local function show(o, jid, token, invalidate)
-  local conn, err = open(for_token(o, jid, token, invalidate))
-  if conn then
-    conn:stop()
-    return conn:token()
-  end
-  local refused = err.layer == "sasl"
-    and (err.condition == "not-authorized" or err.condition == "credentials-expired")
-  return nil, not refused and explain(err, token) or nil, refused
-end
-
-local MOST_TOKENS = 4 -- a server keeps two
-
 --- Has the server forget a token (XEP-0484), and those that it has given before to the same user agent; waits until
 --- that is done. What was shown once takes the place of what was given before: so it is shown twice, the second time to
 --- be forgotten, and so is what the server has given meanwhile.
@@ -333,24 +308,14 @@ function M.logout(token, host, port, opts)
   o.host, o.port, o.tls = host or o.host, port or o.port, o.tls or "starttls"
   if o.host then o.host, err = dialable(o.host) end
   if err then return nil, err end
-  local left, failed, refused = show(o, jid, token)
-  for _ = 1, MOST_TOKENS do
-    if not left then break end
-    left, failed = show(o, jid, left, true)
-  end
-  if left then
-    failed = core.error { layer = "sasl", condition = "policy-violation", retry = false,
-      text = "the server gives a new token whenever one is to be forgotten" }
-  end
-  if failed then return nil, failed end
-  return true, refused and "refused" or nil
+  return require "xmpp.logout"(core, open, o, jid)
 end
 
 -- Sessions of other processes
 
 local function check_saved(saved)
   check_type(saved, "table", 1, "resume", 3)
-  local fault = saved_sessions.fault(saved)
+  local fault = load_later "xmpp.saved".fault(saved)
   if fault then error(("bad argument #1 to 'resume' (%s)"):format(fault), 3) end
 end
 
@@ -366,7 +331,7 @@ function M.resume(saved, password, opts)
   if password ~= nil or needs_password(opts) then check_password(password, 2, "resume") end
   check_wait(2)
   local o = options.check(opts, 2, "resume")
-  local session = saved_sessions.session(saved)
+  local session = load_later "xmpp.saved".session(saved)
   local account, bad = core.jid(saved.account)
   if not account then return nil, bad end
   session.jid, bad = core.jid(saved.jid)
@@ -599,4 +564,26 @@ function M.every(seconds, f)
   end, true)
 end
 
-return M
+-- xmpp.xexpr, a third of all that there is to be loaded, is loaded when somebody asks for it, be it by going through
+-- the module: at once where pairs asks nobody (Lua 5.1, LuaJIT).
+
+local function load_xexpr()
+  local xexpr = rawget(M, "xexpr") or load_later "xmpp.xexpr"
+  M.xexpr = xexpr
+  return xexpr
+end
+
+local later = { __metatable = "the module's metatable is its own" }
+
+function later.__index(_, key)
+  if key == "xexpr" then return load_xexpr() end
+end
+
+function later.__pairs(module)
+  load_xexpr()
+  return next, module
+end
+
+if pairs(setmetatable({}, { __pairs = function() return false end })) then load_xexpr() end
+
+return setmetatable(M, later)

@@ -2,20 +2,4 @@
 
 local found, core = pcall(require, "xmpp.core")
 if found then return core end
-
--- What the module says of itself, when there is a file to look into.
-local function built_for(path)
-  local io = rawget(_G, "io")
-  local file = path and io and io.open and io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read "*a"
-  file:close()
-  return text:match "xmpp%.core built for (L[%w%. ]+)"
-end
-
-local jit = rawget(_G, "jit") -- under strict.lua it is an error to ask for a global that isn't there
-local path = tostring(core):match "from file '([^\n]+)':\n"
-local built, this = built_for(path), jit and jit.version:match "^%S+ %d+%.%d+" or _VERSION
-if not built or built:find(_VERSION, 1, true) then error(core, 0) end
-error(("xmpp.core was built for %s, this is %s: build it with 'make LUA=%s' (found %s)"):format(built, this,
-  jit and "luajit" or _VERSION:lower():gsub(" ", ""), path), 0)
+error(require "xmpp.misfit"(core), 0)

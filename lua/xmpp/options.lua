@@ -1,5 +1,7 @@
 -- options: what arguments and `opts` may be, checked at the caller's line before anything happens.
 
+local require = require -- what few programs need is loaded when it is needed
+
 local core = require "xmpp.load"
 
 local M = {}
@@ -143,58 +145,17 @@ local function is_pipelining(v)
   return type(v) == "boolean" or v == "eager", 'boolean or "eager" expected, got ' .. show(v)
 end
 
-local UUID = "^" .. ("%x"):rep(8) .. ("%-" .. ("%x"):rep(4)):rep(3) .. "%-" .. ("%x"):rep(12) .. "$"
+-- What only some logins have (options/login.lua), loaded when one has it.
+local login
 
-local function is_uuid(v)
-  if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
-  return v:find(UUID) ~= nil,
-    ("a UUID expected, made once for this installation and account (uuidgen), got '%s'"):format(show(v))
-end
-
-local function short(v)
-  local ok, why = name(v)
-  if ok and #v > 64 then return false, "at most 64 bytes expected, got " .. #v end
-  return ok, why
-end
-
--- A table of these fields and no others.
-local function fields_of(checks, needed)
+local function of_login(check)
   return function(v)
-    if type(v) ~= "table" then return false, "table expected, got " .. type(v) end
-    for field, value in pairs(v) do
-      local check = checks[field]
-      if not check then return false, "there is no field " .. show(field) end
-      local ok, why = check(value)
-      if not ok then return false, field .. ": " .. why end
-    end
-    for _, field in ipairs(needed or {}) do
-      if v[field] == nil then return false, field .. " is missing" end
-    end
-    return true
+    login = login or require "xmpp.options.login"(M)
+    return login[check](v)
   end
 end
 
-local is_user_agent = fields_of { id = is_uuid, software = short, device = short }
-
-local is_bind2_table = fields_of { tag = short, carbons = is "boolean", inactive = is "boolean" }
-
-local function is_bind2(v)
-  if type(v) == "boolean" then return true end
-  if type(v) == "string" then return short(v) end
-  return is_bind2_table(v)
-end
-
-local function is_token_text(v)
-  local ok, why = name(v)
-  if ok and #v > 1024 then return false, "at most 1,024 bytes expected, got " .. #v end
-  return ok, why
-end
-
-local is_token = fields_of({
-  version = function(v) return v == 1, "written by another version of this library, as version " .. show(v) end,
-  jid = name, user_agent = is_uuid, token = is_token_text, expiry = number_from(0),
-  mechanism = one_of("HT-SHA-256-EXPR", "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP", "HT-SHA-256-NONE"),
-}, { "version", "jid", "user_agent", "mechanism", "token" })
+local is_user_agent, is_bind2, is_token = of_login "is_user_agent", of_login "is_bind2", of_login "is_token"
 
 --- What conn:token() gives, as an argument.
 function M.check_token(value, position, called, level)
@@ -207,7 +168,8 @@ local SHORTEST = 1 / 1000 -- where the locale's decimal point has two bytes Lua 
 local boolean, count = is "boolean", whole_from(1)
 
 M.is_places = whole_from(0)
-M.is_uuid, M.is_token = is_uuid, is_token
+M.is_uuid, M.is_token = of_login "is_uuid", is_token
+M.is, M.show, M.number_from, M.name, M.one_of = is, show, number_from, name, one_of -- for options/login.lua
 
 local known = {
   host = is "string", port = M.is_port, tls = one_of("starttls", "direct", "none"), ca_file = name, ca_dir = name,
@@ -225,36 +187,12 @@ local known = {
 local RESUME_ONLY = { on_response = true }
 local CLIENT_ONLY = { sasl2 = true, bind2 = true, user_agent = true, fast = true, token = true }
 
--- Levenshtein's distance, with two rows.
-local function distance(a, b)
-  local row = {}
-  for j = 0, #b do row[j] = j end
-  for i = 1, #a do
-    local diagonal = row[0]
-    row[0] = i
-    for j = 1, #b do
-      local cost = a:byte(i) == b:byte(j) and 0 or 1
-      diagonal, row[j] = row[j], math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
-    end
-  end
-  return row[#b]
-end
-
---- Of the words, which are keys, the one that is most like `word`.
-function M.nearest(word, words)
-  local best, least
-  for option in pairs(words) do
-    local d = distance(word, option)
-    if not least or d < least or (d == least and option < best) then best, least = option, d end
-  end
-  return best
-end
-
 local function unknown(option)
   if type(option) ~= "string" then
     return ("options are named, as in { timeout = 10 }: there is no place for a key of type %s"):format(type(option))
   end
-  return ("there is no option '%s'; did you mean '%s'?"):format(core.shown(option), M.nearest(option:sub(1, 30), known))
+  return ("there is no option '%s'; did you mean '%s'?"):format(core.shown(option),
+    require "xmpp.nearest"(option:sub(1, 30), known))
 end
 
 --- Raises at `level` for an option that is unknown or has a wrong value.

@@ -31,11 +31,11 @@ static inline int listen_on_loopback(void) {
   return s;
 }
 
-/* A thousand streams are more than the usual limit. */
+/* A thousand streams are more than the usual limit. The command has the same. */
 static inline void allow_descriptors(void) {
   struct rlimit most;
   if (getrlimit(RLIMIT_NOFILE, &most) != 0) return;
-  most.rlim_cur = most.rlim_max < 4096 ? most.rlim_max : 4096;
+  most.rlim_cur = most.rlim_max < 65536 ? most.rlim_max : 65536;
   setrlimit(RLIMIT_NOFILE, &most);
 }
 

@@ -9,7 +9,7 @@
  * too.
  *
  * CMD finds the port in BENCH_PORT, and in BENCH_CA the file with the certificate, which is made anew each time and is
- * for bench.test; its exit status is ours. Each has a processor for itself, as with peer. */
+ * for bench.test; OpenSSL finds it among the system's, too, by SSL_CERT_DIR. CMD's exit status is ours. Each has a processor for itself, as with peer. */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
@@ -395,14 +395,23 @@ static X509 *make_certificate(EVP_PKEY *key) {
   return cert;
 }
 
-/* Its file is left for the command to read; `path` is filled in. */
-static void make_context(char *path) {
-  EVP_PKEY *key = EVP_EC_gen("P-256");
-  X509 *cert = make_certificate(key);
-  int fd = mkstemp(path);
-  FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+/* The certificate in a folder of its own, by the name under which OpenSSL looks for it; both are filled in. */
+static void save_certificate(X509 *cert, char *folder, char *path, size_t n) {
+  char dirs[1024];
+  FILE *f;
+  if (!mkdtemp(folder)) die(folder);
+  snprintf(path, n, "%s/%08lx.0", folder, X509_subject_name_hash(cert));
+  f = fopen(path, "w");
   if (!f || PEM_write_X509(f, cert) != 1 || fclose(f) != 0) die(path);
   setenv("BENCH_CA", path, 1);
+  snprintf(dirs, sizeof dirs, "%s:%s", X509_get_default_cert_dir(), folder);
+  setenv("SSL_CERT_DIR", dirs, 1);
+}
+
+static void make_context(char *folder, char *path, size_t n) {
+  EVP_PKEY *key = EVP_EC_gen("P-256");
+  X509 *cert = make_certificate(key);
+  save_certificate(cert, folder, path, n);
   ctx = SSL_CTX_new(TLS_server_method());
   if (!ctx || SSL_CTX_use_certificate(ctx, cert) != 1 || SSL_CTX_use_PrivateKey(ctx, key) != 1) die("SSL_CTX");
   SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -453,18 +462,19 @@ static char **read_options(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-  char **command = read_options(argc, argv), path[] = "/tmp/crowd.XXXXXX";
+  char **command = read_options(argc, argv), folder[] = "/tmp/crowd.XXXXXX", path[64];
   int listener, ended, status;
   pid_t child;
   if (!command) return fprintf(stderr, "usage: crowd [-m MECHANISMS] [-i ROUNDS] [-s] CMD...\n"), 2;
   signal(SIGPIPE, SIG_IGN);
   allow_descriptors();
-  make_context(path);
+  make_context(folder, path, sizeof path);
   listener = listen_on_loopback();
   child = start(command, &ended);
   stay_on(1);
   serve_all(listener, ended);
   unlink(path);
+  rmdir(folder);
   if (waitpid(child, &status, 0) != child) die("waitpid");
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }

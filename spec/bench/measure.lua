@@ -7,8 +7,10 @@
 --   m:count(name)         instructions a stanza, by callgrind
 --   m:close()
 --
+--   m.notes[name]         what else is to be said of a figure
+--
 -- A program prints a line "FIGURE", maybe followed by "NAME SECOND" on it or on the next, or with `named` anywhere; or
--- "not measured: WHY". A growth program prints lines "CURVE X FIGURE".
+-- "not measured: WHY"; besides, "note: TEXT". A growth program prints lines "CURVE X FIGURE".
 local M = {}
 M.__index = M
 
@@ -39,7 +41,7 @@ M.run, M.output_of = run, output_of
 
 function M.new(o)
   local m = setmetatable(o, M)
-  m.figures, m.why, m.points = {}, {}, {}
+  m.figures, m.why, m.notes, m.points = {}, {}, {}, {}
   m.file = m:corpus(m.stanzas)
   return m
 end
@@ -74,7 +76,8 @@ function M:fill(text, file, n)
 end
 
 function M:command(m, file, n, prefix)
-  return environment:format(self.so_dir, self.limit or 120) .. (prefix or "") .. self:fill(m[2], file, n)
+  local limit = math.max(self.limit or 120, m.limit or 0)
+  return environment:format(self.so_dir, limit) .. (prefix or "") .. self:fill(m[2], file, n)
 end
 
 -- Why not, if not.
@@ -89,6 +92,7 @@ function M:measure(m)
   local text, ok = run(command)
   local why = text:match "not measured: ([^\n]*)"
   if why then return nil, why end
+  self.notes[m[1]] = text:match "note: ([^\n]*)"
   local first, second = ("\n" .. text):match "\n([%d.]+)[%s%a]*([%d.]*)"
   if m.named then second = text:match("%f[%a]" .. m.named .. " ([%d.]+)") end
   if ok and first and (second or not m.named) then return tonumber(first), tonumber(second) end

@@ -17,6 +17,10 @@
 --                                     was there after the last byte and not before, and how many cuts there were
 --   lua ours.lua large BYTES N        stanzas of so many bytes, out of memory, in pieces of 1,400 bytes, when there has
 --                                     been one: the memory for the first comes from the kernel a page at a time
+--   lua ours.lua roster ITEMS N [RAW] an answer with so many contacts, in pieces of 16 KB, likewise; RAW
+--                                     (spec/bench/raw.c): what that takes for the same bytes
+--   lua ours.lua timers N             so many timers, set and then all cancelled: prints by what factor resident memory
+--                                     has grown when the program has gone on for a while, as the collector goes
 
 local xmpp = require "xmpp"
 local fed = require "spec.support.fed"
@@ -123,6 +127,38 @@ local function large(bytes, n)
   for _ = 1, n do f:feed(text, 1400) end
   tell(clock() - since, n)
   assert(seen == n + 1)
+end
+
+local function roster_of(items)
+  local list = {}
+  for i = 1, items do
+    list[i] = ("<item jid='user%d@example.net' name='User %d' subscription='both'><group>Friends</group></item>")
+      :format(i, i)
+  end
+  return "<iq from='a@example.net' to='bench.test' type='result' id='r'><query xmlns='jabber:iq:roster'>"
+    .. table.concat(list) .. "</query></iq>"
+end
+
+local function raw_roster(text, n, program)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+  os.execute(("%s again %s %d"):format(program, path, n))
+  os.remove(path)
+end
+
+local function roster(items, n, program)
+  local text = roster_of(items)
+  if program then return raw_roster(text, n, program) end
+  local f = fed.open { jid = "bench.test", component = true, max_stanza = 1e8, max_nodes = 1e7 }
+  local seen = 0
+  f.conn:set_handler(function(stanza) seen = seen + (#stanza[3] - 2) end)
+  f:feed(text, 16384)
+  local since = clock()
+  for _ = 1, n do f:feed(text, 16384) end
+  tell(clock() - since, n)
+  assert(seen == (n + 1) * items)
 end
 
 -- A stanza begins where a tag's first attribute is `from`.
@@ -235,10 +271,15 @@ local function let_wait(conn, n)
   return box
 end
 
+-- In pages.
+local function resident()
+  return tonumber(read("/proc/self/statm"):match "^%d+ (%d+)")
+end
+
 local function memory()
   collectgarbage()
   collectgarbage()
-  return tonumber(read("/proc/self/statm"):match "^%d+ (%d+)")
+  return resident()
 end
 
 local function ping(n, depth, waiting)
@@ -258,9 +299,33 @@ local function ping(n, depth, waiting)
   tell(spent, n, ("%.3f"):format(memory() / before))
 end
 
+local function set_and_cancel(n)
+  local function never() error "a timer that was cancelled" end
+  local list = {}
+  for i = 1, n do list[i] = xmpp.after(60, never) end
+  for i = 1, n do list[i]:cancel() end
+end
+
+-- A program as it goes on: turns, a timer now and then, some garbage.
+local function go_on(turns)
+  for _ = 1, turns do
+    set_and_cancel(10)
+    for i = 1, 1000 do local _ = { i } end
+    xmpp.step(0)
+  end
+end
+
+local function timers(n)
+  go_on(3000)
+  local before = resident()
+  set_and_cancel(n)
+  go_on(3000)
+  print(("%.4f"):format(resident() / before))
+end
+
 local modes = {
   parse = parse, ["parse-tapped"] = parse_tapped, unwanted = parse_unwanted, to_xml = to_xml, queue = queue,
-  large = large, split = split, flood = flood,
+  large = large, roster = roster, timers = timers, split = split, flood = flood,
   ["flood-tapped"] = flood_tapped, ["flood-unwanted"] = flood_unwanted, frames = frames, send = send, ping = ping,
 }
 

@@ -163,8 +163,9 @@ static void answer(text *out, const char *iq) {
   char reply[512];
   if (strncmp(to, "mute.", 5) == 0) return;
   if (strncmp(id, "release-", 8) == 0) answer_muted(out, strtol(id + 8, NULL, 10), from, from_len);
-  n = snprintf(reply, sizeof reply, "<iq type='result' id='%.*s' from='%.*s' to='%.*s'/>", id_len, id, to_len, to,
-               from_len, from);
+  n = snprintf(reply, sizeof reply, "<iq type='result' id='%.*s' from='%.*s'", id_len, id, to_len, to);
+  if (from_len) n += snprintf(reply + n, sizeof reply - (size_t)n, " to='%.*s'", from_len, from);
+  n += snprintf(reply + n, sizeof reply - (size_t)n, "/>");
   append(out, reply, (size_t)n);
 }
 

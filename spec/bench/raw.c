@@ -2,6 +2,7 @@
  * prints microseconds of CPU (user and system) a piece.
  *
  *   raw expat FILE N           expat with namespaces and empty handlers, from memory; FILE has N stanzas
+ *   raw again FILE N           the same, N times over a FILE that is one stanza, when there has been one: prints what one takes
  *   raw copy FILE N            memcpy
  *   raw flood FILE N           recv and the same expat, from `peer flood`
  *   raw write MESSAGES BATCH   send of messages that are bytes already, BATCH at a time, to `peer sink`
@@ -13,9 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "figure.h"
 
 enum { PIECE = 16 * 1024 };
 
@@ -25,17 +27,6 @@ static const char header[] =
 static void die(const char *what) {
   perror(what);
   exit(2);
-}
-
-static double cpu(void) {
-  struct rusage u;
-  getrusage(RUSAGE_SELF, &u);
-  return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
-
-static int tell(double since, double pieces) {
-  printf("%.6f\n", (cpu() - since) * 1e6 / pieces);
-  return 0;
 }
 
 static char *read_file(const char *path, size_t *n) {
@@ -80,21 +71,46 @@ static void begin(stream *s) {
   XML_SetUserData(s->parser, s);
   XML_SetElementHandler(s->parser, on_start, on_end);
   XML_SetCharacterDataHandler(s->parser, on_text);
+  XML_Parse(s->parser, header, sizeof header - 1, 0);
+}
+
+static void feed(stream *s, const char *bytes, size_t n) {
+  size_t at, piece;
+  for (at = 0; at < n; at += piece) {
+    piece = n - at < PIECE ? n - at : PIECE;
+    if (!XML_Parse(s->parser, bytes + at, (int)piece, 0)) die("XML_Parse");
+  }
+}
+
+static void expect(const stream *s, long stanzas) {
+  if (s->stanzas == stanzas) return;
+  fprintf(stderr, "raw: %ld stanzas of %ld\n", s->stanzas, stanzas);
+  exit(1);
 }
 
 static int parse_memory(const char *file, long stanzas) {
-  size_t n, at, piece;
+  size_t n;
   char *bytes = read_file(file, &n);
   double since = cpu();
   stream s;
   begin(&s);
-  XML_Parse(s.parser, header, sizeof header - 1, 0);
-  for (at = 0; at < n; at += piece) {
-    piece = n - at < PIECE ? n - at : PIECE;
-    if (!XML_Parse(s.parser, bytes + at, (int)piece, 0)) die("XML_Parse");
-  }
-  if (s.stanzas != stanzas) return fprintf(stderr, "raw: %ld stanzas of %ld\n", s.stanzas, stanzas), 1;
-  return tell(since, (double)stanzas);
+  feed(&s, bytes, n);
+  expect(&s, stanzas);
+  return tell(cpu() - since, (double)stanzas);
+}
+
+static int parse_again(const char *file, long times) {
+  size_t n;
+  char *bytes = read_file(file, &n);
+  double since;
+  stream s;
+  long i;
+  begin(&s);
+  feed(&s, bytes, n);
+  since = cpu();
+  for (i = 0; i < times; i++) feed(&s, bytes, n);
+  expect(&s, times + 1);
+  return tell(cpu() - since, (double)times);
 }
 
 static int copy(const char *file, long stanzas) {
@@ -110,7 +126,7 @@ static int copy(const char *file, long stanzas) {
     memcpy(to, from, n);
     __asm__ __volatile__("" : : "r"(to) : "memory"); /* the compiler must believe that somebody looks */
   }
-  return tell(since, (double)stanzas * TIMES);
+  return tell(cpu() - since, (double)stanzas * TIMES);
 }
 
 /* Sockets. */
@@ -120,11 +136,8 @@ static void say(int fd, const char *s, size_t n) {
 }
 
 static int dial(void) {
-  const char *port = getenv("BENCH_PORT");
-  struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_port = htons(bench_port())};
   int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
-  if (!port) return fprintf(stderr, "raw: no BENCH_PORT\n"), exit(2), 0;
-  sa.sin_port = htons((uint16_t)atoi(port));
   if (connect(fd, (struct sockaddr *)&sa, sizeof sa) != 0) die("connect");
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   return fd;
@@ -151,7 +164,6 @@ static int parse_socket(long stanzas) {
   double since;
   stream s;
   begin(&s);
-  XML_Parse(s.parser, header, sizeof header - 1, 0);
   say(fd, "<presence/>", 11);
   since = cpu();
   while (s.stanzas < stanzas) {
@@ -160,7 +172,7 @@ static int parse_socket(long stanzas) {
     if (n <= 0) die("recv");
     if (!XML_ParseBuffer(s.parser, (int)n, 0)) die("XML_ParseBuffer");
   }
-  return tell(since, (double)stanzas);
+  return tell(cpu() - since, (double)stanzas);
 }
 
 static int write_messages(long messages, long batch) {
@@ -176,7 +188,7 @@ static int write_messages(long messages, long batch) {
   for (i = 0; i < batch; i++) memcpy(bytes + (size_t)i * n, message, n);
   since = cpu();
   for (i = 0; i < messages; i += batch) say(fd, bytes, n * (size_t)batch);
-  return tell(since, (double)messages);
+  return tell(cpu() - since, (double)messages);
 }
 
 static int ping(long n) {
@@ -191,17 +203,18 @@ static int ping(long n) {
     say(fd, iq, sizeof iq - 1);
     if (recv(fd, answer, sizeof answer, 0) <= 0) die("recv"); /* what is so short comes in one piece */
   }
-  return tell(since, (double)n);
+  return tell(cpu() - since, (double)n);
 }
 
 int main(int argc, char **argv) {
   const char *what = argc > 2 ? argv[1] : "";
   long n = argc > 2 ? atol(argv[argc - 1]) : 0;
   if (strcmp(what, "expat") == 0) return parse_memory(argv[2], n);
+  if (strcmp(what, "again") == 0) return parse_again(argv[2], n);
   if (strcmp(what, "copy") == 0) return copy(argv[2], n);
   if (strcmp(what, "flood") == 0) return parse_socket(n);
   if (strcmp(what, "write") == 0) return write_messages(atol(argv[2]), n);
   if (strcmp(what, "ping") == 0) return ping(n);
-  fprintf(stderr, "usage: raw expat|copy|flood FILE N | raw write MESSAGES BATCH | raw ping N\n");
+  fprintf(stderr, "usage: raw expat|again|copy|flood FILE N | raw write MESSAGES BATCH | raw ping N\n");
   return 2;
 }

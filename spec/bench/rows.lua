@@ -3,15 +3,14 @@
 local M = {}
 
 local prosody = "/usr/lib/prosody/util/xmppstream.lua"
-local slixmpp = "/usr/lib/python3/dist-packages/slixmpp/__init__.py"
-local strophe = "$BUILD/strophe"
-local xmppjs = "$BUILD/node_modules/@xmpp/component/package.json"
+local valgrind = "/usr/bin/valgrind"
+local luajit = "$BUILD/../luajit/xmpp/core.so"
 
 -- In the order of a round: a yardstick stands beside what it is a yardstick for. In a command: $N stanzas in $FILE
 -- ($FEW: a third of them, for who is slow), $LUA, $RAW and $PEER the C programs beside this file, $COUNT a library that
 -- counts writes to sockets, $BUILD where they are. `also`: the second figure that it tells (behind the word `named`),
 -- divided `by`. `needs`: passed over where this file is not there. `peer`: somebody else's program, which may fail.
--- `heavy`: in the first round only.
+-- `heavy`: in the first round only. `limit`: seconds that it may take, if these are more than two minutes.
 M.measurements = {
   { "expat", "$RAW expat $FILE $N" },
   { "parse", "$LUA spec/bench/ours.lua parse $FILE $N" },
@@ -20,55 +19,43 @@ M.measurements = {
   { "prosody-parse", "lua5.4 spec/bench/theirs.lua parse $FILE $N", needs = prosody, peer = "Prosody's xmppstream" },
   { "lom-parse", "lua5.4 spec/bench/theirs.lua lom $FILE $N", needs = "/usr/share/lua/5.4/lxp/lom.lua",
     peer = "lom" },
-  { "xmppjs-parse", "node spec/bench/xmppjs.js $BUILD parse $FILE $N", needs = xmppjs, peer = "xmpp.js" },
   { "flood-raw", "$PEER flood $FILE $RAW flood $FILE $N", also = "flood-raw-rss", named = "rss" },
   { "flood", "$PEER flood $FILE $LUA spec/bench/ours.lua flood $FILE $N", also = "flood-rss", named = "rss" },
   { "flood-tapped", "$PEER flood $FILE $LUA spec/bench/ours.lua flood-tapped $FILE $N" },
   { "flood-unwanted", "$PEER flood $FILE $LUA spec/bench/ours.lua flood-unwanted $FILE $N",
     also = "flood-unwanted-rss", named = "rss" },
-  { "strophe-flood", "$PEER flood $FILE $BUILD/strophe flood $N",
-    also = "strophe-flood-rss", named = "rss", needs = strophe, peer = "libstrophe" },
-  { "xmppjs-flood", "$PEER flood $FILE node spec/bench/xmppjs.js $BUILD flood $N",
-    also = "xmppjs-flood-rss", named = "rss", needs = xmppjs, peer = "xmpp.js" },
   { "prosody-flood", "$PEER flood $FILE lua5.4 spec/bench/theirs.lua flood $FILE $N",
     also = "prosody-flood-rss", named = "rss", needs = prosody, peer = "Prosody's xmppstream on LuaSocket" },
-  { "slixmpp-flood", "$PEER flood $FILE /usr/bin/python3 spec/bench/slix.py flood $FEW",
-    also = "slixmpp-flood-rss", named = "rss", needs = slixmpp, peer = "slixmpp" },
   { "copy", "$RAW copy $FILE $N" },
   { "to_xml", "$LUA spec/bench/ours.lua to_xml $FILE $N" },
   { "queue", "$LUA spec/bench/ours.lua queue $FILE $N" },
   { "prosody-tostring", "lua5.4 spec/bench/theirs.lua tostring $FILE $N", needs = prosody, peer = "Prosody's stanza" },
   { "concat", "$LUA spec/bench/theirs.lua concat $FILE $N" },
-  { "strophe-tostring", "$PEER flood $FILE $BUILD/strophe tostring $N", needs = strophe, peer = "libstrophe" },
-  { "xmppjs-tostring", "$PEER flood $FILE node spec/bench/xmppjs.js $BUILD tostring $N", needs = xmppjs,
-    peer = "xmpp.js" },
-  { "slixmpp-tostring", "$PEER flood $FILE /usr/bin/python3 spec/bench/slix.py tostring $FEW", needs = slixmpp,
-    peer = "slixmpp" },
   { "write", "$PEER sink $RAW write 64000 64" },
   { "send", "$PEER sink $LUA spec/bench/ours.lua send 64000 64" },
   { "send-counted", "$PEER sink env LD_PRELOAD=$COUNT $LUA spec/bench/ours.lua send 64000 64", also = "sends",
     named = "writes", by = 1000, heavy = true },
-  { "strophe-send", "$PEER sink $BUILD/strophe send 64000", needs = strophe, peer = "libstrophe" },
-  { "xmppjs-send", "$PEER sink node spec/bench/xmppjs.js $BUILD send 32000", needs = xmppjs, peer = "xmpp.js" },
   { "prosody-send", "$PEER sink lua5.4 spec/bench/theirs.lua send 32000 64", needs = prosody,
     peer = "Prosody's stanza on LuaSocket" },
-  { "slixmpp-send", "$PEER sink /usr/bin/python3 spec/bench/slix.py send 6400", needs = slixmpp, peer = "slixmpp" },
   { "ping-raw", "$PEER echo $RAW ping 5000" },
   { "ping-1", "$PEER echo $LUA spec/bench/ours.lua ping 5000 1 0" },
-  { "strophe-ping", "$PEER echo $BUILD/strophe ping 5000", needs = strophe, peer = "libstrophe" },
-  { "xmppjs-ping", "$PEER echo node spec/bench/xmppjs.js $BUILD ping 2000", needs = xmppjs, peer = "xmpp.js" },
-  { "slixmpp-ping", "$PEER echo /usr/bin/python3 spec/bench/slix.py ping 1000", needs = slixmpp, peer = "slixmpp" },
   { "ping-64", "$PEER echo $LUA spec/bench/ours.lua ping 32000 64 0" },
   { "ping-10k", "$PEER echo $LUA spec/bench/ours.lua ping 32000 64 10000" },
   { "ping-100k", "$PEER echo $LUA spec/bench/ours.lua ping 32000 64 100000", also = "rss-100k" },
   { "idle-raw-rss", "$BUILD/crowd $BUILD/idle 1000", needs = "$BUILD/idle", heavy = true },
   { "idle-rss", "$BUILD/crowd -s $LUA spec/bench/crowd.lua idle 1000", needs = "$BUILD/crowd", heavy = true },
+  { "idle-10k-rss", "$BUILD/crowd -s $LUA spec/bench/crowd.lua idle 10000", needs = "$BUILD/crowd", heavy = true,
+    limit = 1800 },
   { "tls-handshake", "$BUILD/tlspeer full $BUILD/tls handshake 200", needs = "$BUILD/tls" },
   { "tls-connect", "$BUILD/tlspeer full $LUA spec/bench/logins.lua full 200", also = "scram-cached",
     needs = "$BUILD/tlspeer" },
   { "tls-resumed", "$BUILD/tlspeer resumed $LUA spec/bench/logins.lua resumed 200", needs = "$BUILD/tlspeer" },
   { "tls-read", "$BUILD/tlspeer records 200000 $BUILD/tls read 200000", needs = "$BUILD/tls" },
   { "tls-receive", "$BUILD/tlspeer records 200000 $BUILD/tls receive 200000", needs = "$BUILD/tls" },
+  { "start-client", "$BUILD/crowd $BUILD/cost 10 $LUA spec/bench/starts.lua client -- $LUA -e ''",
+    needs = "/etc/ssl/certs/ca-certificates.crt" },
+  { "start-component", "$PEER sink spec/bench/instructions $LUA spec/bench/starts.lua component", needs = valgrind,
+    heavy = true },
   { "trips-starttls", "$LUA spec/bench/trips figures", also = "trips-direct", needs = "$BUILD/capture",
     peer = "the server", heavy = true },
   { "trips-sasl2-starttls", "env XMPP_SERVER=prosody13+sasl2 $LUA spec/bench/trips figures sasl2",
@@ -83,8 +70,68 @@ M.measurements = {
     peer = "sendxmpp", heavy = true },
   { "small", "$LUA spec/bench/ours.lua large 500000 20" },
   { "large", "$LUA spec/bench/ours.lua large 5000000 2" },
+  { "answer-expat", "$LUA spec/bench/ours.lua roster 100000 5 $RAW" },
+  { "answer", "$LUA spec/bench/ours.lua roster 100000 5" },
+  { "timers", "$LUA spec/bench/ours.lua timers 1000000" },
+  { "lua5.4-parse", "env LUA_CPATH='lua/?.so;;' lua5.4 spec/bench/ours.lua parse $FILE $N",
+    needs = "lua/xmpp/core.so" },
+  { "luajit-parse", "env LUA_CPATH='$BUILD/../luajit/?.so;;' luajit spec/bench/ours.lua parse $FILE $N",
+    needs = luajit },
   { "split", "$LUA spec/bench/ours.lua split $FILE $N", heavy = true },
 }
+
+-- Other libraries, by programs of our own (spec/bench/others), which are all told alike what to do: `name` is the
+-- library's, if it is another; `count`: the stanzas of a flood, the messages that are sent, the pings one at a time and
+-- 64 at a time. `can`: what not all of them do.
+local node_modules = "$BUILD/node_modules/@xmpp/component/package.json"
+local slixmpp = "/usr/lib/python3/dist-packages/slixmpp/__init__.py"
+local libraries = {
+  { "iksemel", "$BUILD/iksemel", count = { "$N", 64000, 5000, 32000 }, can = "tostring parse sax" },
+  { "strophe", "$BUILD/strophe", name = "libstrophe", count = { "$N", 64000, 5000, 32000 }, can = "tostring" },
+  { "gloox", "$BUILD/gloox", count = { "$N", 32000, 5000, 16000 }, can = "" },
+  { "loudmouth", "$BUILD/loudmouth", count = { "$N", 32000, 5000, 16000 }, can = "" },
+  { "goxmpp", "$BUILD/goxmpp", name = "go-xmpp", count = { "$N", 32000, 5000, 16000 }, can = "" },
+  { "qxmpp", "$BUILD/qxmpp", name = "QXmpp", count = { "$N", 32000, 2000, 16000 }, can = "" },
+  { "xmppjs", "node spec/bench/others/xmppjs.js $BUILD", needs = node_modules, name = "xmpp.js",
+    count = { "$N", 32000, 2000, 16000 }, can = "tostring parse" },
+  { "slixmpp", "/usr/bin/python3 spec/bench/others/slix.py", needs = slixmpp,
+    count = { "$FEW", 6400, 1000, 3200 }, can = "tostring" },
+}
+
+local function position_of(name)
+  for i, m in ipairs(M.measurements) do
+    if m[1] == name then return i end
+  end
+end
+
+local function can(library, mode)
+  return library.can:find(mode, 1, true) ~= nil
+end
+
+-- Has all that can do `mode` do it, behind the measurement `name`: `how` is the command for it, with %s for the program
+-- and %s for how many, which is the i-th of its counts.
+local function measure_others(name, suffix, how, i, mode)
+  local at = position_of(name)
+  for _, l in ipairs(libraries) do
+    if not mode or can(l, mode) then
+      at = at + 1
+      table.insert(M.measurements, at,
+        { l[1] .. suffix, how:format(l[2], l.count[i]), needs = l.needs or l[2], peer = l.name or l[1] })
+    end
+  end
+end
+
+measure_others("lom-parse", "-parse", "%s parse $FILE %s", 1, "parse")
+measure_others("lom-parse", "-sax", "%s sax $FILE %s", 1, "sax")
+measure_others("flood-unwanted", "-flood", "$PEER flood $FILE %s flood %s", 1)
+measure_others("concat", "-tostring", "$PEER flood $FILE %s tostring %s", 1, "tostring")
+measure_others("send-counted", "-send", "$PEER sink %s send %s", 2)
+measure_others("ping-1", "-ping", "$PEER echo %s ping %s 1", 3)
+measure_others("ping-64", "-ping-64", "$PEER echo %s ping %s 64", 4)
+
+for _, m in ipairs(M.measurements) do -- the most memory that they had
+  if m[1]:find "%-flood$" then m.also, m.named = m[1] .. "-rss", "rss" end
+end
 
 -- Of these, instructions as well, where valgrind is there: "parse#".
 M.counted = { "expat", "parse", "parse-tapped", "unwanted", "prosody-parse", "lom-parse" }
@@ -92,13 +139,14 @@ M.counted = { "expat", "parse", "parse-tapped", "unwanted", "prosody-parse", "lo
 -- What, ours, the yardstick (none: the figure itself), most or least that the goal allows, the stretch. `each`: what
 -- the yardstick's figure is multiplied by. `faster`: the ratio is how many times faster ours is.
 M.rows = {
-  { "flood over loopback, a handler for all", "flood", "flood-raw", most = 1.8, stretch = 1.6 },
+  { "flood over loopback, a handler for all", "flood", "flood-raw", most = 1, stretch = 0.8 },
+  { "  beside iksemel", "flood", "iksemel-flood", most = 1.4, stretch = 1.1 },
   { "  with 12 taps that want nothing of it", "flood-tapped", "flood", most = 1.05 },
-  { "flood that no filter wants", "flood-unwanted", "flood-raw", most = 1.2, stretch = 1.1 },
+  { "flood that no filter wants", "flood-unwanted", "flood-raw", most = 0.45, stretch = 0.3 },
   { "parse to tables, in memory", "parse", "expat", most = 2.1, stretch = 1.8 },
-  { "  instructions", "parse#", "expat#", most = 1.75, stretch = 1.6 },
+  { "  instructions", "parse#", "expat#", most = 1, stretch = 0.9 },
   { "  with 12 taps that want nothing of it, instructions", "parse-tapped#", "parse#", most = 1.05 },
-  { "  times faster than Prosody's xmppstream", "parse", "prosody-parse", faster = true, least = 3.5 },
+  { "  times faster than Prosody's xmppstream", "parse", "prosody-parse", faster = true, least = 6 },
   { "parse what no filter wants, in memory", "unwanted", "expat" },
   { "  instructions", "unwanted#", "expat#" },
   { "tables to bytes, to_xml", "to_xml", "expat" },
@@ -110,13 +158,17 @@ M.rows = {
   { "  writes to the socket, a turn", "sends", most = 1.01 },
   { "ping by send_await, one at a time", "ping-1", "ping-raw", most = 1.6, stretch = 1.3 },
   { "ping by send_await, 64 at a time", "ping-64", "expat", most = 1.6, stretch = 1.1 },
+  { "  beside iksemel", "ping-64", "iksemel-ping-64", most = 1.2 },
   { "  while 10,000 others wait", "ping-10k", "ping-64", most = 1.4 },
   { "  while 100,000 others wait", "ping-100k", "ping-64", most = 1.8 },
   { "  memory when they have ended, to before", "rss-100k", most = 1.05 },
   { "1,000 idle TLS connections, memory", "idle-rss", "idle-raw-rss", most = 2.4, stretch = 1.8 },
+  { "  10,000 of them, one's to that", "idle-10k-rss", "idle-rss", most = 1.05 },
   { "connect and bind over TLS", "tls-connect", "tls-handshake", most = 1.6 },
   { "  milliseconds that cached SCRAM adds", "scram-cached", most = 0.2 },
   { "  by a session that is resumed", "tls-resumed", "tls-handshake" },
+  { "a process's first login, ms, to 1,000 stanzas of expat's", "start-client", "flood-raw", most = 5.58 },
+  { "a component's start, millions of instructions", "start-component", most = 14 },
   { "round trips until bound, STARTTLS", "trips-starttls", most = 6 },
   { "round trips until bound, direct TLS", "trips-direct", most = 5 },
   { "  by SASL2 and Bind 2, STARTTLS", "trips-sasl2-starttls", most = 5 },
@@ -129,6 +181,9 @@ M.rows = {
   { "a message from the shell, to sendxmpp", "send-xmpp", "send-perl", most = 1 },
   { "  from start to end, in time", "send-xmpp-wall", "send-perl-wall" },
   { "a stanza of 5 MB, to 10 of 500 KB", "large", "small", each = 10, most = 1.1 },
+  { "a roster of 100,000 in one answer, to tables", "answer", "answer-expat", most = 3.5 },
+  { "memory after 1,000,000 cancelled timers, to before", "timers", most = 1.3 },
+  { "parse to tables: LuaJIT, to Lua 5.4", "luajit-parse", "lua5.4-parse", most = 1 },
   { "cut anywhere, delivered on its last byte", "split", least = 1 },
 }
 
@@ -140,19 +195,21 @@ M.others = {
   { "C on raw expat and sockets", flood = "flood-raw", parse = "expat", send = "write", ping = "ping-raw",
     draw = "C on raw expat and sockets" },
   { "this library", flood = "flood", parse = "parse", text = "to_xml", send = "send", ping = "ping-1",
-    draw = "this library", ours = true },
+    ping64 = "ping-64", draw = "this library", ours = true },
   { "  what no filter wants", flood = "flood-unwanted", parse = "unwanted", draw = "this library, no filter wants it",
     ours = true },
-  { "libstrophe", flood = "strophe-flood", text = "strophe-tostring", send = "strophe-send", ping = "strophe-ping",
-    draw = "libstrophe" },
-  { "xmpp.js", flood = "xmppjs-flood", parse = "xmppjs-parse", text = "xmppjs-tostring", send = "xmppjs-send",
-    ping = "xmppjs-ping", draw = "xmpp.js" },
-  { "Prosody's xmppstream, LuaSocket", flood = "prosody-flood", parse = "prosody-parse", text = "prosody-tostring",
-    send = "prosody-send", draw = "Prosody's xmppstream" },
-  { "luaexpat's lom", parse = "lom-parse" },
-  { "slixmpp", flood = "slixmpp-flood", text = "slixmpp-tostring", send = "slixmpp-send", ping = "slixmpp-ping",
-    draw = "slixmpp" },
 }
+
+for _, l in ipairs(libraries) do
+  local name = l.name or l[1]
+  table.insert(M.others, { name, flood = l[1] .. "-flood", send = l[1] .. "-send", ping = l[1] .. "-ping",
+    ping64 = l[1] .. "-ping-64", parse = can(l, "parse") and l[1] .. "-parse",
+    text = can(l, "tostring") and l[1] .. "-tostring", draw = name })
+  if can(l, "sax") then table.insert(M.others, { "  its parser's hooks, no trees", parse = l[1] .. "-sax" }) end
+end
+table.insert(M.others, { "Prosody's xmppstream, LuaSocket", flood = "prosody-flood", parse = "prosody-parse",
+  text = "prosody-tostring", send = "prosody-send", draw = "Prosody's xmppstream" })
+table.insert(M.others, { "luaexpat's lom", parse = "lom-parse" })
 
 -- The programs that draw curves, and what is asked of each curve: its last point is at most `flat` times its first.
 M.growing = {

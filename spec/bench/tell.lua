@@ -96,18 +96,18 @@ local function others_row(who, m)
   local flood, raw = f[who.flood], f["flood-raw"]
   local times = flood and raw and figure(median(ratios({ "", who.flood, "flood-raw" }, f))) or "-"
   return { who[1], figure_of(flood), times, figure_of(f[(who.flood or "") .. "-rss"]), figure_of(f[who.parse]),
-    figure_of(f[who.text]), figure_of(f[who.send]), figure_of(f[who.ping]) }
+    figure_of(f[who.text]), figure_of(f[who.send]), figure_of(f[who.ping]), figure_of(f[who.ping64]) }
 end
 
 function M.others(sheet, m)
   local list = {}
   for _, who in ipairs(rows.others) do list[#list + 1] = others_row(who, m) end
-  sheet:table({ "us of CPU", "flood", "x raw expat", "MB", "parse", "to text", "send", "ping" }, list)
+  sheet:table({ "us of CPU", "flood", "x raw expat", "MB", "parse", "to text", "send", "ping", "64 deep" }, list)
 end
 
 local function names_of(who)
   local list = {}
-  for _, part in ipairs { "flood", "parse", "text", "send", "ping" } do list[#list + 1] = who[part] end
+  for _, part in ipairs { "flood", "parse", "text", "send", "ping", "ping64" } do list[#list + 1] = who[part] end
   return list
 end
 
@@ -121,6 +121,15 @@ function M.absent(m)
         break
       end
     end
+  end
+  return list
+end
+
+-- What the programs have to say of their figures.
+function M.notes(m)
+  local list = {}
+  for _, one in ipairs(rows.measurements) do
+    if m.notes[one[1]] then list[#list + 1] = one[1] .. ": " .. m.notes[one[1]] end
   end
   return list
 end

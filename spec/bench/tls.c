@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "figure.h"
 #include "tls.h"
 
 enum { RECORD = 400, ROOM = 16 * 1024, WARM_UP = 20 };
@@ -26,21 +26,9 @@ static void die(const char *what) {
   exit(2);
 }
 
-static int tell(double seconds, double pieces) {
-  printf("%.6f\n", seconds * 1e6 / pieces);
-  return 0;
-}
-
-static double cpu(void) {
-  return (double)clock() / CLOCKS_PER_SEC;
-}
-
 static int dial(void) {
-  const char *port = getenv("BENCH_PORT");
-  struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_port = htons(bench_port())};
   int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
-  if (!port) return fprintf(stderr, "tls: no BENCH_PORT\n"), exit(2), 0;
-  sa.sin_port = htons((uint16_t)atoi(port));
   if (connect(fd, (struct sockaddr *)&sa, sizeof sa) != 0) die("connect");
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   return fd;

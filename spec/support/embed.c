@@ -1,4 +1,4 @@
-/* embed SCRIPT HOW FIRST STEP THREADS: runs SCRIPT(host, port, ca) again and again in embed_spec, each time in a new Lua
+/* embed SCRIPT HOW FIRST STEP THREADS [xmpp]: runs SCRIPT(host, port, ca) again and again in embed_spec, each time in a new Lua
  * state with an allocator of its own in which the n-th allocation fails, and closes the state then and there, whatever is
  * open in it. n is FIRST, FIRST + STEP, ... until nothing fails any more; each of the threads does all of it.
  *
@@ -6,6 +6,8 @@
  *   once    one fails: Lua collects its garbage, and asks again
  *   twice   it fails a second time
  *   stays   all fail from then on
+ *
+ * With `xmpp` memory is xmpp_alloc's, else realloc's.
  *
  * The script returns "fine", or an error of the library's; or it raises. Prints how often which of them, and on stderr
  * each that wasn't fine; exit status 1 when an error had another reason than memory, and when memory or descriptors are
@@ -27,12 +29,14 @@ typedef struct plan {
   const char *script;
   manner how;
   long first, step;
+  bool ours; /* the memory */
 } plan;
 
 typedef struct state {
   const plan *plan;
   long n, fail_at, failures; /* growing allocations so far */
   size_t used;
+  xmpp_allocator *memory; /* NULL: realloc's */
 } state;
 
 typedef struct worker {
@@ -61,6 +65,10 @@ static void *allocate(void *arg, void *p, size_t was, size_t size) {
     return NULL;
   }
   s->used += size - was;
+  if (s->memory) {
+    q = xmpp_alloc(s->memory, p, was, size);
+    return q || size == 0 ? q : (perror("embed"), abort(), NULL);
+  }
   if (size == 0) return free(p), NULL;
   q = realloc(p, size);
   return q ? q : (perror("embed"), abort(), NULL);
@@ -121,7 +129,7 @@ static void judge(worker *w, const state *s, lua_State *L, int status) {
 
 /* -> whether an allocation has failed */
 static bool run_once(worker *w, long fail_at) {
-  state s = {.plan = w->plan, .fail_at = fail_at};
+  state s = {.plan = w->plan, .fail_at = fail_at, .memory = w->plan->ours ? xmpp_allocator_new() : NULL};
 #if LUA_VERSION_NUM >= 503
 #if LUA_VERSION_NUM >= 505
   lua_State *L = lua_newstate(allocate, &s, 0);
@@ -136,6 +144,7 @@ static bool run_once(worker *w, long fail_at) {
     judge(w, &s, L, call(L, w->plan));
     lua_close(L);
   }
+  xmpp_allocator_free(s.memory);
   if (s.used) {
     printf("wrong: at allocation %ld: %zu bytes of Lua's are left\n", fail_at, s.used);
     w->wrong = true;
@@ -180,8 +189,9 @@ int main(int argc, char **argv) {
   worker w[8] = {0};
   int n, i, descriptors;
   bool wrong;
-  if (argc != 6 || (n = atoi(argv[5])) > 8) return 2;
-  p = (plan){.script = argv[1], .how = manner_of(argv[2]), .first = atol(argv[3]), .step = atol(argv[4])};
+  if (argc < 6 || argc > 7 || (n = atoi(argv[5])) > 8) return 2;
+  p = (plan){.script = argv[1], .how = manner_of(argv[2]), .first = atol(argv[3]), .step = atol(argv[4]),
+             .ours = argc == 7};
   wrong = !warm_up(p.script);
   descriptors = count_descriptors();
   for (i = 0; i < n; i++) {

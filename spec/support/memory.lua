@@ -23,6 +23,16 @@ function memory.run(deed, n)
   return told
 end
 
+-- memory.burst(deed, n) -> { what was resident before it, after one cycle of the collector, after two }: see burst.lua
+function memory.burst(deed, n)
+  local path, told = os.tmpname(), {}
+  local ok = os.execute(("exec ${LUA:-lua5.4} '%s/burst.lua' %s %d >%s"):format(child.folder, deed, n, path))
+  for line in io.lines(path) do told[#told + 1] = tonumber(line) end
+  os.remove(path)
+  assert((ok == true or ok == 0) and #told == 3, "it failed; it said why on stderr")
+  return told
+end
+
 -- memory.wrong(told) -> a list of what is too much, as texts.
 function memory.wrong(told, why)
   if not told then return { why } end

@@ -281,7 +281,7 @@ static void feed(xm_xml *x, const char *s, size_t n) {
   xm_xml_fill(x, n);
 }
 
-/* The stanza that the bytes are goes to the top of the stack. */
+/* The stanza that the bytes are goes to the top of the stack. Some are read as before a login is over, and some as after it. */
 static void read_back(lua_State *L, const char *s, size_t n) {
   static const xm_bounds limits = {1 << 24, 1 << 24, DEEPEST, 10000, 1 << 24, 1 << 24};
   xm_xml *x = xm_xml_new(XM_NS_CLIENT, &limits);
@@ -289,6 +289,7 @@ static void read_back(lua_State *L, const char *s, size_t n) {
   MUST(x);
   feed(x, HEADER, sizeof HEADER - 1);
   MUST(xm_xml_next(x, NULL) == XM_XML_OPEN && xm_xml_next(x, NULL) == XM_XML_MORE);
+  if (n % 2) xm_xml_set_bounds(x, &limits, XM_XML_SKIP);
   while (event == XM_XML_MORE && n > 0) {
     size_t piece = n < 4096 ? n : 4096;
     feed(x, s, piece);

@@ -153,7 +153,7 @@ typedef struct stanza {
 } stanza;
 
 static void put_attr(xm_tape *t, const char *name, const address *a) {
-  if (a->there) MUST(xm_tape_attr(t, "", 0, name, strlen(name), a->s) == XM_OK);
+  if (a->there) MUST(xm_tape_attr(t, "", 0, name, strlen(name), a->s, strlen(a->s)) == XM_OK);
 }
 
 static stanza take_stanza(void) {

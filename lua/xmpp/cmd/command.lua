@@ -25,7 +25,7 @@ local function node_of(word)
   local admin = require "xmpp.command".admin
   if admin[short] then return admin[short] end
   exit.raise("usage", "unknown", ("there is no command 'admin:%s'; did you mean 'admin:%s'?"):format(
-    escape.line(short), require "xmpp.options".nearest(short:sub(1, 30), admin)))
+    escape.line(short), require "xmpp.nearest"(short:sub(1, 30), admin)))
 end
 
 -- What was given: words, and where one of them is "-", the lines of standard input, in which secrets may be.

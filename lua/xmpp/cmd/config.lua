@@ -48,7 +48,7 @@ local function check(path, number, section, key, value)
   local known = section.room and ROOM_KEYS or KEYS
   if not known[key] then
     fault(path, number, ("there is no key '%s'%s; did you mean '%s'?"):format(require "xmpp.cmd.escape".line(key),
-      section.room and " of a room" or "", require "xmpp.options".nearest(key:sub(1, 30), known)))
+      section.room and " of a room" or "", require "xmpp.nearest"(key:sub(1, 30), known)))
   end
   if section[key] ~= nil then fault(path, number, ("'%s' is there already in [%s]"):format(key, section.name)) end
   if value == "" then fault(path, number, ("'%s' has no value"):format(key)) end
@@ -207,7 +207,7 @@ function M.account(world, name)
   if not name then exit.raise("config", "no-account",
     ("%s has no section [default]: choose one by -a"):format(path)) end
   exit.raise("config", "no-account", ("there is no account '%s' in %s; did you mean '%s'?"):format(
-    require "xmpp.cmd.escape".line(name), path, require "xmpp.options".nearest(name:sub(1, 30), names(sections))))
+    require "xmpp.cmd.escape".line(name), path, require "xmpp.nearest"(name:sub(1, 30), names(sections))))
 end
 
 return M

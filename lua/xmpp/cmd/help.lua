@@ -74,7 +74,7 @@ function M.run(ctx)
     local known = {}
     for _, c in ipairs(spec.commands) do known[c.name] = true end
     return nil, require "xmpp.cmd.exit".error("usage", "unknown-subcommand", ("there is no subcommand '%s'; did you "
-      .. "mean '%s'?"):format(name, require "xmpp.options".nearest(name:sub(1, 30), known)))
+      .. "mean '%s'?"):format(name, require "xmpp.nearest"(name:sub(1, 30), known)))
   end
   ctx.world.out(M.of(command, ctx.world))
   return 0

@@ -158,7 +158,7 @@ local function answers(ctx, form)
     local var, text = forms.split(ctx.args[i])
     if not fields[var] then
       exit.raise("input", "bad-value", ("the room has no field '%s'; did you mean '%s'?"):format(escape.line(var),
-        tostring(require "xmpp.options".nearest(var:sub(1, 60), known))))
+        tostring(require "xmpp.nearest"(var:sub(1, 60), known))))
     end
     local is_secret = fields[var].kind == "text-private"
     if is_secret then out[var] = read_private(ctx, fields[var], text)

@@ -9,7 +9,7 @@ local function nearest(word, words)
   for known in pairs(words) do
     if #word > 2 and known:sub(1, #word) == word and (not longer or known < longer) then longer = known end
   end
-  return longer or require "xmpp.options".nearest(word:sub(1, 30), words)
+  return longer or require "xmpp.nearest"(word:sub(1, 30), words)
 end
 
 local function set_of(list, at)

@@ -85,7 +85,7 @@ local function values_of(form, given)
     local var = pair[1]:find("#", 1, true) and pair[1] or "pubsub#" .. pair[1]
     if not known[var] then
       exit.raise("input", "bad-value", ("the node has no field '%s'; did you mean '%s'?"):format(escape.line(var),
-        tostring(require "xmpp.options".nearest(var:sub(1, 60), known))))
+        tostring(require "xmpp.nearest"(var:sub(1, 60), known))))
     end
     out[var] = fields.read(known[var], pair[2])
   end

@@ -3,7 +3,7 @@
 slix.py flood N      a handler counts what comes from `peer flood`
 slix.py tostring N   the same; what it takes to make text of the stanzas again
 slix.py send N       small messages to `peer sink`, 64 a turn
-slix.py ping N       one after the other, with `peer echo`
+slix.py ping N DEPTH DEPTH at a time, with `peer echo`
 """
 import asyncio
 import os
@@ -69,10 +69,15 @@ async def send(xmpp, n):
 
 
 async def ping(xmpp, n):
+    depth = int(sys.argv[3])
     xmpp.register_plugin("xep_0199")
+
+    async def ask():
+        for _ in range(n // depth):
+            await xmpp["xep_0199"].send_ping("bench.test", ifrom="bench.test")
+
     since = clock()
-    for _ in range(n):
-        await xmpp["xep_0199"].send_ping("bench.test", ifrom="bench.test")
+    await asyncio.gather(*[ask() for _ in range(depth)])
     return clock() - since
 
 

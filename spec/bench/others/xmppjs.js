@@ -4,13 +4,13 @@
 //   node xmppjs.js MODULES parse FILE N   the stanzas of FILE, from memory
 //   node xmppjs.js MODULES tostring N     as flood; what it takes to make text of the stanzas again
 //   node xmppjs.js MODULES send N         small messages to `peer sink`, 64 a turn
-//   node xmppjs.js MODULES ping N         one after the other, with `peer echo`
+//   node xmppjs.js MODULES ping N DEPTH   DEPTH at a time, with `peer echo`
 const [modules, what, ...rest] = process.argv.slice(2);
 const fs = require("fs");
 const load = require("module").createRequire(require("path").resolve(modules) + "/");
 const { component, xml } = load("@xmpp/component");
 const Parser = load("@xmpp/xml/lib/Parser");
-const n = Number(rest[rest.length - 1]), batch = 64, kept = 1000;
+const n = Number(rest[what === "parse" ? 1 : 0]), batch = 64, kept = 1000;
 
 function clock() {
   const { user, system } = process.cpuUsage();
@@ -76,11 +76,15 @@ async function send(xmpp) {
   tell(clock() - since);
 }
 
-async function ping(xmpp) {
-  const since = clock();
-  for (let i = 0; i < n; i++) {
+async function ask(xmpp, times) {
+  for (let i = 0; i < times; i++) {
     await xmpp.iqCaller.request(xml("iq", { type: "get", to: "bench.test" }, xml("ping", { xmlns: "urn:xmpp:ping" })));
   }
+}
+
+async function ping(xmpp) {
+  const depth = Number(rest[1]), since = clock();
+  await Promise.all(Array.from({ length: depth }, () => ask(xmpp, n / depth)));
   tell(clock() - since);
 }
 

@@ -4,12 +4,11 @@
  *   strophe flood N           a handler counts what comes from `peer flood`
  *   strophe tostring N        the same; what it takes to make text of the stanzas again
  *   strophe send N            small messages to `peer sink`, 64 a turn
- *   strophe ping N            one after the other, with `peer echo` */
-#include <stdio.h>
-#include <stdlib.h>
+ *   strophe ping N DEPTH      DEPTH at a time, with `peer echo` */
 #include <string.h>
 #include <strophe.h>
-#include <sys/resource.h>
+
+#include "../figure.h"
 
 enum { BATCH = 64 };
 
@@ -17,23 +16,14 @@ static struct {
   xmpp_ctx_t *ctx;
   xmpp_conn_t *conn;
   const char *what;
-  long n, seen, held;
+  long n, depth, asked, seen, held;
   double since, spent;
   xmpp_stanza_t *kept[1000];
 } me;
 
-static double cpu(void) {
-  struct rusage u;
-  getrusage(RUSAGE_SELF, &u);
-  return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
-
 static int is(const char *what) { return strcmp(me.what, what) == 0; }
 
-static void end(double seconds) {
-  printf("%.6f\n", seconds * 1e6 / (double)me.n);
-  exit(0);
-}
+static void end(double seconds) { exit(tell(seconds, (double)me.n)); }
 
 static void write_kept(void) {
   double since = cpu();
@@ -91,7 +81,7 @@ static void ask(void);
 static int on_answer(xmpp_conn_t *conn, xmpp_stanza_t *stanza, void *arg) {
   (void)conn, (void)stanza, (void)arg;
   if (++me.seen == me.n) end(cpu() - me.since);
-  ask();
+  if (me.asked < me.n) ask();
   return 0;
 }
 
@@ -107,6 +97,12 @@ static void ask(void) {
   xmpp_stanza_release(ping);
   xmpp_stanza_release(iq);
   xmpp_free(me.ctx, id);
+  me.asked++;
+}
+
+static void ask_all(void) {
+  long i;
+  for (i = 0; i < me.depth; i++) ask();
 }
 
 static void on_event(xmpp_conn_t *conn, xmpp_conn_event_t event, int error, xmpp_stream_error_t *why, void *arg) {
@@ -115,7 +111,7 @@ static void on_event(xmpp_conn_t *conn, xmpp_conn_event_t event, int error, xmpp
   me.since = cpu();
   if (is("send")) send_all();
   if (is("ping")) {
-    ask();
+    ask_all();
   } else {
     xmpp_handler_add(conn, on_stanza, NULL, NULL, NULL, NULL);
     say_present();
@@ -123,17 +119,17 @@ static void on_event(xmpp_conn_t *conn, xmpp_conn_event_t event, int error, xmpp
 }
 
 int main(int argc, char **argv) {
-  const char *port = getenv("BENCH_PORT");
-  if (argc < 3 || !port) return fprintf(stderr, "usage: peer ... strophe flood|tostring|send|ping N\n"), 2;
+  if (argc < 3) return fprintf(stderr, "usage: peer ... strophe flood|tostring|send N | ping N DEPTH\n"), 2;
   me.what = argv[1];
   me.n = atol(argv[2]);
+  me.depth = argc > 3 ? atol(argv[3]) : 1;
   xmpp_initialize();
   me.ctx = xmpp_ctx_new(NULL, NULL);
   me.conn = xmpp_conn_new(me.ctx);
   xmpp_conn_set_flags(me.conn, XMPP_CONN_FLAG_DISABLE_TLS);
   xmpp_conn_set_jid(me.conn, "a@bench.test");
   xmpp_conn_set_pass(me.conn, "secret");
-  if (xmpp_connect_client(me.conn, "127.0.0.1", (unsigned short)atoi(port), on_event, NULL) != XMPP_EOK) return 1;
+  if (xmpp_connect_client(me.conn, "127.0.0.1", bench_port(), on_event, NULL) != XMPP_EOK) return 1;
   xmpp_run(me.ctx);
   return 1;
 }

@@ -1,0 +1,3 @@
+/* span without what the processor has for it. */
+#define XM_SPAN_PORTABLE
+#include "t_span.c"

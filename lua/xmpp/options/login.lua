@@ -1,0 +1,64 @@
+-- options.login: what options may be that only some logins have: user agents, Bind 2, tokens.
+-- Each -> is it fine?, why not
+
+return function(options)
+  local is, show, number_from = options.is, options.show, options.number_from
+  local name, one_of = options.name, options.one_of
+
+  local M = {}
+
+  local UUID = "^" .. ("%x"):rep(8) .. ("%-" .. ("%x"):rep(4)):rep(3) .. "%-" .. ("%x"):rep(12) .. "$"
+
+  function M.is_uuid(v)
+    if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
+    return v:find(UUID) ~= nil,
+      ("a UUID expected, made once for this installation and account (uuidgen), got '%s'"):format(show(v))
+  end
+
+  local function short(v)
+    local ok, why = name(v)
+    if ok and #v > 64 then return false, "at most 64 bytes expected, got " .. #v end
+    return ok, why
+  end
+
+  -- A table of these fields and no others.
+  local function fields_of(checks, needed)
+    return function(v)
+      if type(v) ~= "table" then return false, "table expected, got " .. type(v) end
+      for field, value in pairs(v) do
+        local check = checks[field]
+        if not check then return false, "there is no field " .. show(field) end
+        local ok, why = check(value)
+        if not ok then return false, field .. ": " .. why end
+      end
+      for _, field in ipairs(needed or {}) do
+        if v[field] == nil then return false, field .. " is missing" end
+      end
+      return true
+    end
+  end
+
+  M.is_user_agent = fields_of { id = M.is_uuid, software = short, device = short }
+
+  local is_bind2_table = fields_of { tag = short, carbons = is "boolean", inactive = is "boolean" }
+
+  function M.is_bind2(v)
+    if type(v) == "boolean" then return true end
+    if type(v) == "string" then return short(v) end
+    return is_bind2_table(v)
+  end
+
+  local function is_token_text(v)
+    local ok, why = name(v)
+    if ok and #v > 1024 then return false, "at most 1,024 bytes expected, got " .. #v end
+    return ok, why
+  end
+
+  M.is_token = fields_of({
+    version = function(v) return v == 1, "written by another version of this library, as version " .. show(v) end,
+    jid = name, user_agent = M.is_uuid, token = is_token_text, expiry = number_from(0),
+    mechanism = one_of("HT-SHA-256-EXPR", "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP", "HT-SHA-256-NONE"),
+  }, { "version", "jid", "user_agent", "mechanism", "token" })
+
+  return M
+end

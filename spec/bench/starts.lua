@@ -1,0 +1,14 @@
+-- starts: programs that begin, connect and end, for `make bench`, which asks what that takes from start to end.
+--
+--   lua starts.lua component   to `peer sink`
+--   lua starts.lua client      to `crowd`: by TLS, whose certificate is found among the system's, and SCRAM; nothing is
+--                              known from an earlier login
+local xmpp = require "xmpp"
+
+local port = tonumber(os.getenv "BENCH_PORT")
+
+local starts = {
+  component = function() return xmpp.connect_component("127.0.0.1", port, "bench.test", "secret") end,
+  client = function() return xmpp.connect_client("a@bench.test", "secret", "127.0.0.1", port, { tls = "direct" }) end,
+}
+assert(starts[arg[1]]())

@@ -1,0 +1,76 @@
+-- later: what few programs need is loaded when they ask for it, and nobody sees that it wasn't there.
+local shell = require "spec.support.shell"
+local xmpp = require "xmpp"
+
+local LUA = os.getenv "LUA" or "lua5.4"
+
+-- Whether `pairs` asks a table how to go through it.
+local pairs_asks = not pairs(setmetatable({}, { __pairs = function() return false end }))
+
+-- -> what a program prints that has the library as `xmpp`, in a process of its own
+local function program(text)
+  local file = shell.file("local xmpp = require 'xmpp'\n", text)
+  local output = shell.succeed(shell.HERE .. LUA .. " " .. file)
+  os.remove(file)
+  return output
+end
+
+local LOADED = [[
+  local names = {}
+  for name in pairs(package.loaded) do
+    if name:find "^xmpp" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  print(table.concat(names, " "))]]
+
+describe("require 'xmpp'", function()
+  it("loads what each program needs, and no more", function()
+    local all = "xmpp xmpp.contract xmpp.core xmpp.load xmpp.options xmpp.wait\n"
+    if not pairs_asks then
+      all = all:gsub("\n", " xmpp.xexpr xmpp.xexpr.draw xmpp.xexpr.form xmpp.xexpr.who\n")
+    end
+    assert.equal(all, program(LOADED))
+  end)
+
+  it("has xexpr when it is asked for, the same each time", function()
+    assert.equal("true\ttrue\ttrue\n", program [[
+      local first = xmpp.xexpr
+      print(first == require "xmpp.xexpr", first == xmpp.xexpr, rawget(xmpp, "xexpr") == first)]])
+    assert.equal("true\n", program "local first = require 'xmpp.xexpr' print(first == xmpp.xexpr)")
+  end)
+
+  it("keeps it when somebody has the modules loaded anew", function()
+    assert.equal("true\ttrue\n", program [[
+      local first = xmpp.xexpr
+      for name in pairs(package.loaded) do
+        if name:find "^xmpp" then package.loaded[name] = nil end
+      end
+      print(xmpp.xexpr == first, require "xmpp".xexpr ~= first)]])
+  end)
+
+  it("has it when somebody goes through the module", function()
+    assert.equal("table\n", program [[
+      local copy = {}
+      for name, value in pairs(xmpp) do copy[name] = value end
+      print(type(copy.xexpr))]])
+  end)
+
+  it("keeps what somebody puts there", function()
+    assert.equal("mine\tmine\n", program [[
+      xmpp.xexpr = "mine"
+      local copy
+      for name, value in pairs(xmpp) do
+        if name == "xexpr" then copy = value end
+      end
+      print(xmpp.xexpr, copy)]])
+  end)
+
+  it("has nothing that isn't there, and shows nobody how", function()
+    assert.is_nil(xmpp.nonsense)
+    assert.equal("the module's metatable is its own", getmetatable(xmpp))
+  end)
+
+  it("finds it where there is no require any more", function()
+    assert.equal("table\n", program "require = nil print(type(xmpp.xexpr))")
+  end)
+end)
