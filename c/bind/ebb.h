@@ -1,6 +1,6 @@
-/* ebb: gives back what very many things at once have left. A table of Lua's grows and never shrinks by itself, and glibc gives back by itself
- * only what is free at the end of its heap. So there is an object that is told of the ends of the collector's cycles, in
- * which what a wave has left becomes free. Rank 1: knows state. */
+/* ebb: gives back what very many things at once have left. A table of Lua's grows and never shrinks by itself, and glibc
+ * gives back by itself only what is free at the end of its heap. So there is an object that is told of the ends of the
+ * collector's cycles, in which what a wave has left becomes free. Rank 1: knows state. */
 #ifndef XB_EBB_H
 #define XB_EBB_H
 

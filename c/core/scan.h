@@ -1,4 +1,4 @@
-/* scan: reads ordinary stanzas in one pass, straight onto the tape. Rank 1: knows err, tape, bounds, ns, plain, utf8.
+/* scan: reads ordinary stanzas in one pass, straight onto the tape. Rank 1: knows err, tape, bounds, ns, span, utf8; xml's own.
  *
  * RFC 6120 11 leaves little of XML, and stanzas have less: elements and attributes with short names in ASCII and without
  * prefixes (but xml:lang), default namespaces, text, references. That is read here. Of everything else, of what is wrong and

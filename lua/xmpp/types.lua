@@ -534,7 +534,7 @@ function Conn:ping(timeout) end
 ---| "securing" # TLS
 ---| "authenticating" # SASL
 ---| "binding" # a new session
----| "resuming" # the old one (XEP-0198)
+---| "resuming" # the old one (XEP-0198); not told where that is part of the login (XEP-0388)
 ---| "ready"
 ---| "waiting" # the link is lost; the next attempt will come
 ---| "closing" # what is pending is delivered, then the stream ends
