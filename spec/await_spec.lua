@@ -471,29 +471,35 @@ describe("the end of a wait", function()
   end)
 
   -- A box may come into a program's hands by coroutine.wrap: what that puts into it is not believed.
-  luas.it("coroutine.close", "of who waits by what was tampered with ends nobody else's wait", function()
-    local waiting = require "xmpp.wait"
-    local function box_of(seconds)
-      local box = waiting.box()
-      core.timer(seconds, box)
-      return box
-    end
-    local first = box_of(0)
-    local stale = first[1]
-    stage.turn_until(function() return first.done end)
-    local box, other = box_of(0.02), box_of(0.02)
-    assert.equal("string", type(getmetatable(box)))
-    local own = box[1]
-    for _, wrong in ipairs { stale, other[1], 7 } do
-      box[1] = wrong
+  for _, others in ipairs { 0, 200 } do
+    luas.it("coroutine.close",
+      "of who waits by what was tampered with ends nobody else's wait, beside " .. others, function()
+      local waiting = require "xmpp.wait"
+      local function box_of(seconds)
+        local box = waiting.box()
+        core.timer(seconds, box)
+        return box
+      end
+      local timers = {}
+      for i = 1, others do timers[i] = xmpp.after(1000, function() end) end
+      local first = box_of(0)
+      local stale = first[1]
+      stage.turn_until(function() return first.done end)
+      local box, other = box_of(0.02), box_of(0.02)
+      assert.equal("string", type(getmetatable(box)))
+      local own = box[1]
+      for _, wrong in ipairs { stale, other[1], 7, 1e9, -1, 0, 1.5, "1", print } do
+        box[1] = wrong
+        core.abandon(box)
+        core.abandon { wrong }
+      end
+      box[1] = own
       core.abandon(box)
-      core.abandon { wrong }
-    end
-    box[1] = own
-    core.abandon(box)
-    stage.turn_until(function() return other.done end)
-    assert.is_false(box.done)
-  end)
+      stage.turn_until(function() return other.done end)
+      assert.is_false(box.done)
+      for i = 1, others do assert.is_true(timers[i]:cancel()) end
+    end)
+  end
 end)
 
 describe("a full write queue", function()

@@ -38,6 +38,8 @@ typedef struct xb_waiters {
   xb_waiter *first, *last;
 } xb_waiters;
 
+enum { XB_NEAR = 128 }; /* so many waiters at once cost the least: see wait.c */
+
 /* One in each lua_State that has loaded the module; a userdata in the registry. */
 struct xb_state {
   xm_loop *loop;
@@ -61,6 +63,8 @@ struct xb_state {
   xb_conn *unflushed;   /* these have sent something during the step */
   xb_waiters waiters;   /* of no connection: time, tasks */
   xb_waiter *unborn;    /* memory for the next */
+  xb_waiter *near[XB_NEAR]; /* those with a place of their own; NULL: it is free */
+  uint64_t near_used[XB_NEAR / 64];
   uint64_t serials;     /* of waiters that can be cancelled, so far */
   unsigned refs, most_refs; /* who waits, now and at most since their table was made */
   xb_waiter *due, **due_end; /* their time has come */

@@ -20,6 +20,7 @@ struct xb_waiter {
   xb_waiter *next_due;
   xb_state *st;
   xb_conn *conn;          /* NULL: none */
+  int place;              /* among the near ones, from 1; 0: it isn't one of them */
   uint64_t serial;        /* by which its Timer userdata knows it again; 0: it has none */
   xm_timer timer;
   xm_pending *pending;    /* XB_RESPONSE: its entry in the route */
@@ -93,7 +94,7 @@ static void copy_refs(lua_State *L) {
 
 /* A table doesn't shrink: when most of those who waited are gone there is another, with the rest. */
 static void renew_refs(lua_State *L, xb_state *st) {
-  lua_newtable(L); /* runs finalizers, who may wait as well: from here to the end nothing does */
+  lua_createtable(L, XB_NEAR, 0); /* runs finalizers, who may wait as well: from here to the end nothing does */
   if (push_refs(L)) {
     copy_refs(L);
     lua_pop(L, 1);
@@ -114,16 +115,60 @@ static void push_ready_refs(lua_State *L, xb_state *st) {
   while (!push_refs(L)) renew_refs(L, st);
 }
 
-/* A new waiter, all zero, by whose address `who` is found. NULL: no memory; may raise for that, too. */
+/* The first place that is free among the near ones, from 1; 0: none. */
+static int near_place(const xb_state *st) {
+  int i;
+  for (i = 0; i < XB_NEAR; i += 64) {
+    uint64_t is_free = ~st->near_used[i / 64];
+    if (is_free) return i + __builtin_ctzll(is_free) + 1;
+  }
+  return 0;
+}
+
+static void set_near(xb_state *st, int place, xb_waiter *w) {
+  uint64_t bit = (uint64_t)1 << (place - 1) % 64;
+  if (!place) return;
+  st->near[place - 1] = w;
+  if (w) st->near_used[(place - 1) / 64] |= bit;
+  else st->near_used[(place - 1) / 64] &= ~bit;
+}
+
+/* The key of the table under which `who` lies: a place in its array, which is there from the start, so that the entries of a
+ * moderate number of waiters come and go without Lua laying the table out anew; the others have their address. */
+static void push_key(lua_State *L, const xb_waiter *w) {
+  if (w->place) lua_pushinteger(L, w->place);
+  else lua_pushlightuserdata(L, (void *)w);
+}
+
+/* The waiter of a key that may be anything by now, with what lies there pushed. NULL, and nothing pushed: there is none. */
+static xb_waiter *find(lua_State *L, int key) {
+  lua_Integer place;
+  key = lua_absindex(L, key);
+  if (!push_refs(L)) return NULL;
+  lua_pushvalue(L, key);
+  lua_rawget(L, -2);
+  if (lua_isnil(L, -1)) { /* nor is there, it may be, a state */
+    lua_pop(L, 2);
+    return NULL;
+  }
+  lua_remove(L, -2);
+  place = lua_tointeger(L, key);
+  return place ? xb_state_of(L)->near[place - 1] : lua_touserdata(L, key);
+}
+
+/* A new waiter, all zero but for its place, by which `who` is found. NULL: no memory; may raise for that, too. */
 static xb_waiter *new_waiter(lua_State *L, xb_state *st, int who) {
   xb_waiter *w;
   push_ready_refs(L, st);
   if (!st->unborn) st->unborn = calloc(1, sizeof *w);
   w = st->unborn;
   if (w) {
+    w->place = near_place(st);
+    push_key(L, w);
     lua_pushvalue(L, who);
-    lua_rawsetp(L, -2, w);
+    lua_rawset(L, -3);
     st->unborn = NULL; /* nothing has raised */
+    set_near(st, w->place, w);
     if (++st->refs > st->most_refs) st->most_refs = st->refs;
   }
   lua_pop(L, 1);
@@ -133,9 +178,11 @@ static xb_waiter *new_waiter(lua_State *L, xb_state *st, int who) {
 /* Its entry goes, and it goes. */
 static void free_waiter(lua_State *L, xb_state *st, xb_waiter *w) {
   (void)push_refs(L);
+  push_key(L, w);
   lua_pushnil(L);
-  lua_rawsetp(L, -2, w);
+  lua_rawset(L, -3);
   lua_pop(L, 1);
+  set_near(st, w->place, NULL);
   free(w);
   st->refs--;
   if (!has_ebbed(st)) return;
@@ -149,16 +196,17 @@ static void free_waiter(lua_State *L, xb_state *st, xb_waiter *w) {
 
 static void push_who(lua_State *L, const xb_waiter *w) {
   (void)push_refs(L);
-  lua_rawgetp(L, -1, w);
+  push_key(L, w);
+  lua_rawget(L, -2);
   lua_remove(L, -2);
 }
 
-/* A box (see wait.lua) that waits has its waiter in the place of the first result. */
+/* A box (see wait.lua) that waits has its waiter's key in the place of the first result. */
 static void tie(lua_State *L, int who, xb_waiter *w) {
   if (!lua_istable(L, who)) return;
   lua_rawgeti(L, who, 1);
   if (lua_isboolean(L, -1)) { /* there is room: this takes no memory */
-    lua_pushlightuserdata(L, w);
+    push_key(L, w);
     lua_rawseti(L, who, 1);
   }
   lua_pop(L, 1);
@@ -169,8 +217,7 @@ static void tie(lua_State *L, int who, xb_waiter *w) {
 static xb_waiter *tied(lua_State *L) {
   xb_waiter *w;
   lua_rawgeti(L, 1, 1);
-  w = lua_islightuserdata(L, -1) && push_refs(L) ? lua_touserdata(L, 2) : NULL;
-  if (w) lua_rawgetp(L, -1, w);
+  w = lua_isnil(L, 2) ? NULL : find(L, 2);
   if (w && !lua_rawequal(L, -1, 1)) w = NULL;
   lua_settop(L, 1);
   return w;
@@ -185,7 +232,7 @@ xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int 
   xb_waiter *w;
   if (conn) xb_pin(L, conn);
   w = new_waiter(L, st, who);
-  if (w) *w = (xb_waiter){.st = st, .conn = conn, .kind = kind, .list = list_for(st, conn, kind)};
+  if (w) *w = (xb_waiter){.st = st, .conn = conn, .kind = kind, .list = list_for(st, conn, kind), .place = w->place};
   if (!w || (is_bounded(seconds) && xm_timer_start(st->loop, &w->timer, to_ms(seconds), fall_due, w) < 0)) {
     if (w) free_waiter(L, st, w);
     if (conn) xb_keep_alive(L, conn);
@@ -418,11 +465,12 @@ void xb_free_waiters(lua_State *L, xm_loop *loop, xb_waiters *list) {
 }
 
 /* Timer userdata: after, every. It has no finalizer, so that it goes in one cycle of the collector, together with what it lies
- * among. So nobody tells its waiter of its end, nor it of its waiter's: it is known again by its address and its serial
+ * among. So nobody tells its waiter of its end, nor it of its waiter's: it is known again by its key and its serial
  * number. */
 
 typedef struct handle {
   xb_waiter *w;
+  int place;
   uint64_t serial;
 } handle;
 
@@ -436,15 +484,17 @@ static handle *push_handle(lua_State *L) {
 static void take_in_hand(handle *h, xb_waiter *w) {
   w->serial = h->serial = ++w->st->serials;
   h->w = w;
+  h->place = w->place;
 }
 
 /* NULL: it is over. */
 static xb_waiter *waiter_of(lua_State *L, const handle *h) {
-  xb_waiter *w = NULL;
-  if (!push_refs(L)) return NULL;
-  if (lua_rawgetp(L, -1, h->w) != LUA_TNIL && h->w->serial == h->serial) w = h->w;
-  lua_pop(L, 2);
-  return w;
+  xb_waiter *w;
+  if (h->place) lua_pushinteger(L, h->place);
+  else lua_pushlightuserdata(L, h->w);
+  w = find(L, -1);
+  lua_pop(L, w ? 2 : 1);
+  return w && w->serial == h->serial ? w : NULL;
 }
 
 static int l_cancel(lua_State *L) {
