@@ -236,7 +236,8 @@ static int put_start(xm_scan *s, xm_tape *t, const char *from, const struct xm_s
 
 /* What the tape says: one that is full is expat's. */
 static int took(int rc) {
-  return rc == XM_OK ? GO_ON : rc == XM_ENOMEM ? XM_ENOMEM : XM_SCAN_LEFT;
+  if (rc == XM_OK) return GO_ON;
+  return rc == XM_ENOMEM ? rc : XM_SCAN_LEFT;
 }
 
 /* The bytes up to `p` are done with. */
