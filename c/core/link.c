@@ -345,7 +345,7 @@ static xm_link_event read_stream(xm_link *k) {
   if (!xm_err_is_set(&k->why)) xm_err_nomem(&k->why);
   if (k->why.layer == XM_LAYER_TCP) suspect(k, XM_LINK_PERHAPS);
   if (k->why.layer != XM_LAYER_STREAM) return xk_end(k, XM_LINK_CUT);
-  if (k->mechanism) k->why.retry = true; /* it may have been somebody's stanza: see early */
+  if (k->mechanism && strcmp(k->why.condition, "policy-violation") == 0) k->why.retry = true; /* for somebody's stanza: see early */
   return k->nego ? xk_end(k, XM_LINK_REFUSE) : XM_LINK_BROKEN;
 }
 
