@@ -50,13 +50,12 @@ static xm_conn_event on_sm(xm_conn *c, const xm_tape *t) {
 /* `skipped`: it crossed a bound, and its start tag is all there is. To the server it is handled all the same. */
 static xm_conn_event on_stanza(xm_conn *c, const xm_tape *t, bool skipped) {
   const char *name = xm_tape_name(t, 0);
-  bool counts = !xm_link_is_early(c->link);
   if (is_pong(c, t)) {
-    if (counts) xm_sm_handled(c->sm);
+    xm_sm_handled(c->sm);
     return on_pong(c);
   }
   if (strcmp(name, "message") == 0 || strcmp(name, "presence") == 0 || strcmp(name, "iq") == 0) {
-    c->handling = counts;
+    c->handling = !xm_link_is_early(c->link);
     return skipped ? XM_CONN_SKIPPED : XM_CONN_STANZA;
   }
   xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "unsupported-stanza-type", false,
