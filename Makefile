@@ -160,7 +160,7 @@ JOBS ?= 3
 # what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench build burst certs chat_live cmd_certificate \
-  cmd_live cmd_token command_live discovery expat faults gateway_live hostility http_faults links logout memory muc_live muc_soak \
+  cmd_live cmd_token command_live discovery early expat faults gateway_live hosts hostility http_faults links logout memory muc_live muc_soak \
   newer pipelining poison presence_live pubsub_live remember roster_live sasl secrets soak starttls upload_live)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \

@@ -1,6 +1,5 @@
 #include "jids.h"
 
-#include <arpa/inet.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -90,14 +89,11 @@ int xb_l_is_jid(lua_State *L) {
   return 1;
 }
 
-/* With a zone or without. */
-static bool is_ipv6(const char *s) {
-  char text[INET6_ADDRSTRLEN] = "";
-  struct in6_addr address;
-  size_t n = strcspn(s, "%");
-  if (n >= sizeof text) return false;
-  memcpy(text, s, n);
-  return inet_pton(AF_INET6, text, &address) == 1;
+/* "[fe80::1%eth0]", which no JID has: what is in the brackets, pushed. */
+static bool push_bracketed(lua_State *L, const char *s, size_t n) {
+  if (n < 3 || *s != '[' || s[n - 1] != ']') return false;
+  lua_pushlstring(L, s + 1, n - 2);
+  return xm_srv_is_ipv6(lua_tostring(L, -1));
 }
 
 /* host(s) -> what to dial, in ASCII: an IP address, or any name that DNS or a hosts file may have; one beyond ASCII by its
@@ -107,8 +103,9 @@ int xb_l_host(lua_State *L) {
   const char *s = luaL_checklstring(L, 1, &n), *reason;
   char ascii[XM_SRV_NAME + 1];
   xm_jid jid;
-  if (strlen(s) == n && (is_ipv6(s) || (xm_srv_is_host(s) && *s != '.' && !strstr(s, ".."))))
+  if (strlen(s) == n && (xm_srv_is_ipv6(s) || (xm_srv_is_host(s) && *s != '.' && !strstr(s, ".."))))
     return lua_settop(L, 1), 1;
+  if (strlen(s) == n && push_bracketed(L, s, n)) return 1;
   if (xm_jid_parse(&jid, s, n, &reason) != XM_OK || xm_jid_len(&jid) != jid.domain_len ||
       xm_jid_ascii_domain(&jid, ascii, sizeof ascii) != XM_OK)
     return lua_pushnil(L), 1;

@@ -89,7 +89,7 @@ static bool read_place(const xm_conn *c, const char *text, xc_place *to) {
   memcpy(to->host, from, (size_t)(end - from));
   to->host[end - from] = '\0';
   to->port = (int)n;
-  return bracket || xm_srv_is_host(to->host);
+  return xm_srv_is_host(to->host) || xm_srv_is_ipv6(to->host);
 }
 
 void xc_begin_attempt(xm_conn *c) {

@@ -55,7 +55,7 @@ static xm_conn_event on_stanza(xm_conn *c, const xm_tape *t, bool skipped) {
     return on_pong(c);
   }
   if (strcmp(name, "message") == 0 || strcmp(name, "presence") == 0 || strcmp(name, "iq") == 0) {
-    c->handling = true;
+    c->handling = !xm_link_is_early(c->link);
     return skipped ? XM_CONN_SKIPPED : XM_CONN_STANZA;
   }
   xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "unsupported-stanza-type", false,

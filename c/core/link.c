@@ -326,6 +326,8 @@ static bool is_paused(const xm_link *k) {
 static xm_link_event read_stream(xm_link *k) {
   int ev;
   if (is_paused(k)) return XM_LINK_NOTHING;
+  if (!k->nego) k->at_hand = xm_early_next(&k->early);
+  if (k->at_hand) return XM_LINK_ELEMENT;
   if (k->kept) {
     k->kept = false;
     return XM_LINK_ELEMENT;
@@ -343,6 +345,7 @@ static xm_link_event read_stream(xm_link *k) {
   if (!xm_err_is_set(&k->why)) xm_err_nomem(&k->why);
   if (k->why.layer == XM_LAYER_TCP) suspect(k, XM_LINK_PERHAPS);
   if (k->why.layer != XM_LAYER_STREAM) return xk_end(k, XM_LINK_CUT);
+  if (k->mechanism && strcmp(k->why.condition, "policy-violation") == 0) k->why.retry = true; /* for somebody's stanza: see early */
   return k->nego ? xk_end(k, XM_LINK_REFUSE) : XM_LINK_BROKEN;
 }
 
@@ -490,6 +493,7 @@ void xm_link_free(xm_link *k) {
   xm_targets_free(k->targets);
   xm_timer_stop(k->loop, &k->phase);
   xm_xml_free(k->xml);
+  xm_early_free(&k->early);
   xm_buf_free(&k->wire);
   xm_buf_free(&k->in);
   xm_buf_free(&k->offers);
@@ -522,7 +526,11 @@ void xm_link_rest(xm_link *k) {
 }
 
 const xm_tape *xm_link_tape(const xm_link *k) {
-  return xm_xml_tape(k->xml);
+  return k->at_hand ? k->at_hand : xm_xml_tape(k->xml);
+}
+
+bool xm_link_is_early(const xm_link *k) {
+  return k->at_hand != NULL;
 }
 
 xm_bound xm_link_crossed(const xm_link *k, size_t *most) {

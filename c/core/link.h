@@ -107,6 +107,7 @@ void xm_link_end(xm_link *k, xm_link_how how, const char *detail);
 xm_link_state xm_link_state_of(const xm_link *k);
 const char *xm_link_phase(const xm_link *k); /* "connecting", "securing", ...; a string that stays */
 const xm_tape *xm_link_tape(const xm_link *k);
+bool xm_link_is_early(const xm_link *k); /* after ELEMENT: it came before the session, which doesn't count it (XEP-0198) */
 xm_bound xm_link_crossed(const xm_link *k, size_t *most); /* after SKIPPED; and the bound's number */
 xm_err *xm_link_why(xm_link *k); /* to be filled in by who cuts it */
 /* After OPENED. */

@@ -4,6 +4,7 @@
 #define XM_LINK_OWN_H
 
 #include "dns.h"
+#include "early.h"
 #include "link.h"
 #include "sock.h"
 #include "xml.h"
@@ -60,6 +61,8 @@ struct xm_link {
   xm_enabled enabled;
   xm_login_token token;
   xm_token *fresh;  /* secret; NULL: none */
+  xm_early early;   /* what came before the session; it is given out first */
+  const xm_tape *at_hand; /* the one of them that is out; NULL: none, what is out is xml's */
   bool kept;        /* the element on the tape came while it was negotiated, and belongs to the session */
   bool tls_resumed;
   bool again;       /* one address is dialled, and none of the targets */

@@ -257,6 +257,17 @@ static xm_link_event wait_for_last(xm_link *k) {
   return xk_end(k, XM_LINK_CUT);
 }
 
+/* What doesn't fit ends the link: its sender isn't told of it, and may not be to blame. */
+static xm_link_event keep_early(xm_link *k, const xm_tape *t) {
+  int rc = xm_early_put(&k->early, t);
+  if (rc == XM_OK) return XM_LINK_AGAIN;
+  if (rc == XM_ELIMIT)
+    xm_err_set(&k->why, XM_LAYER_STREAM, "policy-violation", true,
+               "before it has bound the session the server has sent more than %d stanzas, or more than %d bytes of them take",
+               XM_EARLY_STANZAS, XM_EARLY_BYTES);
+  return xk_end(k, XM_LINK_REFUSE);
+}
+
 xm_link_event xk_negotiate(xm_link *k, bool header) {
   const xm_tape *t = xm_xml_tape(k->xml);
   bool secret = xm_nego_is_secret(k->nego);
@@ -279,6 +290,7 @@ xm_link_event xk_negotiate(xm_link *k, bool header) {
   switch ((xm_nego_verdict)verdict) {
     case XM_NEGO_STARTTLS: return start_tls(k);
     case XM_NEGO_RESTART: return xk_begin_stream(k);
+    case XM_NEGO_EARLY: return keep_early(k, t);
     case XM_NEGO_READY_BEFORE: k->kept = true; /* fall through */
     case XM_NEGO_READY: return xk_become_open(k);
     default: return xm_nego_at(k->nego) == XM_NEGO_LAST ? wait_for_last(k) : XM_LINK_AGAIN;

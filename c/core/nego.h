@@ -38,6 +38,8 @@ typedef enum xm_nego_verdict {
   XM_NEGO_RESTART,  /* a new parser, then xm_nego_begin */
   XM_NEGO_READY,    /* xm_nego_jid is the session's address */
   XM_NEGO_READY_BEFORE, /* the same, and what is on the tape belongs to the session */
+  XM_NEGO_EARLY,        /* a stanza is on the tape: for the session that there isn't yet; keep it, and read on. Nobody counts
+                           it (XEP-0198): that begins with the session's <enabled/>, or goes on behind <resumed/> */
 } xm_nego_verdict;
 
 /* What can be said together with our stream header, before the server has asked for it (XEP-0305): a round trip less

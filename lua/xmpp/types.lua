@@ -377,7 +377,9 @@ function Jid:with_resource(resource) end
 
 --- Options of `connect_client` and `connect_component`. An unknown one raises and names the nearest that is known.
 ---@class xmpp.Opts
----@field host? string dial this host and no other (none: the JID's domain by SRV, then the domain itself)
+--- Dial this host and no other: a name, or an address ("fe80::1%eth0"; none: the JID's domain by SRV, then the domain
+--- itself)
+---@field host? string
 ---@field port? integer TCP port, 1 to 65535 (5222 where SRV gives none)
 --- "starttls": as RFC 6120 5; "direct": TLS first, XEP-0368; "none": for a client only when the peer is a loopback
 --- address ("starttls")
