@@ -197,7 +197,7 @@ static void refuse(scene *s) {
 static void turn_once(scene *s) { turn(s); }
 
 static void ask_all(scene *s) {
-  struct sockaddr_storage sa;
+  xm_link_peer peer;
   uint32_t h;
   size_t most;
   assert_non_null(xm_link_phase(s->k));
@@ -213,7 +213,7 @@ static void ask_all(scene *s) {
   assert_false(xm_link_has_targets(s->k));
   xm_targets_free(xm_link_take_targets(s->k));
   assert_string_equal(xm_link_other_host(s->k), "");
-  if (xm_link_address(s->k, &sa)) assert_int_equal(sa.ss_family, AF_INET);
+  if (xm_link_peer_of(s->k, &peer)) assert_int_equal(peer.address.ss_family, AF_INET);
 }
 
 static const struct call {
@@ -436,8 +436,8 @@ static void without_memory_for_a_deadline_it_ends(void **state) {
 
 /* Without a TLS context there is no TLS, whatever led to it. */
 static void no_context_no_tls(void **state) {
-  struct sockaddr_storage there = {0};
-  struct sockaddr_in *in = (struct sockaddr_in *)(void *)&there;
+  xm_link_peer there = {.port = 0};
+  struct sockaddr_in *in = (struct sockaddr_in *)(void *)&there.address;
   xm_link_start start = {.password = "test", .password_len = 4, .avoid = &there, .again = true, .direct = true};
   xm_err e = {0};
   scene s;
