@@ -220,7 +220,7 @@ static void remember(const xm_link *k) {
 }
 
 /* The way to the server stands. */
-static xm_link_event go_on(xm_link *k) {
+static xm_link_event meet(xm_link *k) {
   if (look_up(k) < 0) return xk_end(k, XM_LINK_CUT);
   return k->direct ? begin_tls(k) : xk_begin_stream(k);
 }
@@ -258,7 +258,7 @@ xm_link_event xk_tunnel(xm_link *k) {
   xm_tunnel_free(k->tunnel);
   k->tunnel = NULL;
   k->met = true;
-  return go_on(k);
+  return meet(k);
 }
 
 xm_link_event xk_dial(xm_link *k) {
@@ -276,7 +276,7 @@ xm_link_event xk_dial(xm_link *k) {
     return xk_end(k, XM_LINK_CUT);
   }
   k->direct = won->direct_tls;
-  return go_on(k);
+  return meet(k);
 }
 
 /* What TLS is worth to a login. */

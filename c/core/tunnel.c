@@ -15,18 +15,18 @@ enum { TYPE_IPV4 = 1, TYPE_NAME = 3, TYPE_IPV6 = 4 };
 enum { REPLY = 5 + 255 + 2 }; /* bytes of the longest */
 enum { INTERIMS = 8 };        /* responses (1xx) that may come in front of the one */
 
-typedef enum step {
-  STEP_METHOD,   /* our greeting is out; ends with how to log in (RFC 1928 3) */
-  STEP_PASSWORD, /* user and password are out; ends with whether they will do (RFC 1929) */
-  STEP_REPLY,    /* the request for the host is out; ends with the whole reply (RFC 1928 6) */
-  STEP_RESPONSE, /* CONNECT is out; ends with the head of its response */
-  STEP_DONE,
-  STEP_FAILED,
-} step;
+typedef enum stage {
+  STAGE_METHOD,   /* our greeting is out; ends with how to log in (RFC 1928 3) */
+  STAGE_PASSWORD, /* user and password are out; ends with whether they will do (RFC 1929) */
+  STAGE_REPLY,    /* the request for the host is out; ends with the whole reply (RFC 1928 6) */
+  STAGE_RESPONSE, /* CONNECT is out; ends with the head of its response */
+  STAGE_DONE,
+  STAGE_FAILED,
+} stage;
 
 struct xm_tunnel {
   const xm_proxy *proxy;
-  step step;
+  stage stage;
   xm_buf out;
   char who[300];    /* "the proxy http://127.0.0.1:3128" */
   char host[XM_SRV_NAME + 1];
@@ -44,7 +44,7 @@ struct xm_tunnel {
 
 static int put_greeting(xm_tunnel *t) {
   static const char open[] = {SOCKS5, 1, NO_LOGIN}, either[] = {SOCKS5, 2, NO_LOGIN, BY_PASSWORD};
-  t->step = STEP_METHOD;
+  t->stage = STAGE_METHOD;
   t->whole = 2;
   return t->proxy->user ? xm_buf_put(&t->out, either, sizeof either) : xm_buf_put(&t->out, open, sizeof open);
 }
@@ -57,7 +57,7 @@ static int put_counted(xm_buf *b, const char *s) {
 }
 
 static int put_password(xm_tunnel *t) {
-  t->step = STEP_PASSWORD;
+  t->stage = STAGE_PASSWORD;
   t->whole = 2;
   if (xm_buf_putc(&t->out, PASSWORD_VERSION) < 0 || put_counted(&t->out, t->proxy->user) < 0) return XM_ENOMEM;
   return put_counted(&t->out, t->proxy->password);
@@ -73,7 +73,7 @@ static int put_host(xm_tunnel *t) {
 static int put_request(xm_tunnel *t) {
   static const char head[] = {SOCKS5, CONNECT, 0};
   const char port[] = {(char)(t->port >> 8), (char)t->port};
-  t->step = STEP_REPLY;
+  t->stage = STAGE_REPLY;
   t->of_target = true;
   t->whole = 5;
   if (xm_buf_put(&t->out, head, sizeof head) < 0 || put_host(t) < 0) return XM_ENOMEM;
@@ -97,7 +97,7 @@ static int put_connect(xm_tunnel *t) {
   char place[XM_SRV_NAME + 10], head[2 * sizeof place + 40];
   snprintf(place, sizeof place, t->family == AF_INET6 ? "[%s]:%d" : "%s:%d", t->host, t->port);
   snprintf(head, sizeof head, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n", place, place);
-  t->step = STEP_RESPONSE;
+  t->stage = STAGE_RESPONSE;
   t->of_target = true;
   if (xm_buf_puts(&t->out, head) < 0 || (t->proxy->user && put_basic(t) < 0)) return XM_ENOMEM;
   return xm_buf_puts(&t->out, "\r\n");
@@ -111,7 +111,7 @@ static int take_host(xm_tunnel *t, const char *host, int port, xm_err *e) {
   if (inet_pton(AF_INET, host, t->address) == 1) t->family = AF_INET;
   else if (inet_pton(AF_INET6, host, &v6) == 1) t->family = AF_INET6, memcpy(t->address, &v6, sizeof v6);
   else if (!xm_srv_is_host(host))
-    return xm_err_set(e, XM_LAYER_PROXY, "bad-host", false, "%s can't be asked for '%s': it is neither a name nor an IP address",
+    return xm_err_set(e, XM_LAYER_PROXY, "bad-host", false, "%s can't be asked for '%s', neither a name nor an IP address",
                       t->who, host);
   snprintf(t->host, sizeof t->host, "%s", host);
   return XM_OK;
@@ -156,7 +156,7 @@ bool xm_tunnel_is_of_target(const xm_tunnel *t) {
 /* What it is told. */
 
 /* Its own trouble. */
-static int wrong(xm_tunnel *t, const char *what, unsigned number, xm_err *e) {
+static int no_socks(xm_tunnel *t, const char *what, unsigned number, xm_err *e) {
   t->of_target = false;
   return xm_err_set(e, XM_LAYER_PROXY, "invalid-response", false, "%s does not speak SOCKS5: %s is %u", t->who, what, number);
 }
@@ -171,16 +171,16 @@ static int needs_login(xm_tunnel *t, const char *why, xm_err *e) {
 
 static int take_method(xm_tunnel *t, xm_err *e) {
   unsigned char method = t->got[t->n - 1];
-  if (t->n == 1) return method == SOCKS5 ? 0 : wrong(t, "the version that it answers with", method, e);
+  if (t->n == 1) return method == SOCKS5 ? 0 : no_socks(t, "the version that it answers with", method, e);
   if (method == NO_LOGIN) return put_request(t) == XM_OK ? 0 : xm_err_nomem(e);
   if (method == BY_PASSWORD && t->proxy->user) return put_password(t) == XM_OK ? 0 : xm_err_nomem(e);
-  if (method != NO_METHOD) return wrong(t, "the way to log in that it has chosen, and wasn't offered,", method, e);
+  if (method != NO_METHOD) return no_socks(t, "the way to log in that it has chosen, and wasn't offered,", method, e);
   return needs_login(t, "takes no login by user and password", e);
 }
 
 static int take_login(xm_tunnel *t, xm_err *e) {
   unsigned char byte = t->got[t->n - 1];
-  if (t->n == 1) return byte == PASSWORD_VERSION ? 0 : wrong(t, "the version of its answer to the password", byte, e);
+  if (t->n == 1) return byte == PASSWORD_VERSION ? 0 : no_socks(t, "the version of its answer to the password", byte, e);
   if (byte != 0) return needs_login(t, REFUSED, e);
   return put_request(t) == XM_OK ? 0 : xm_err_nomem(e);
 }
@@ -211,21 +211,21 @@ static int take_refusal(xm_tunnel *t, unsigned reply, xm_err *e) {
 /* How long a reply is, its fourth byte tells, or its fifth. */
 static int take_reply(xm_tunnel *t, xm_err *e) {
   unsigned char byte = t->got[t->n - 1];
-  if (t->n == 1 && byte != SOCKS5) return wrong(t, "the version of its reply", byte, e);
+  if (t->n == 1 && byte != SOCKS5) return no_socks(t, "the version of its reply", byte, e);
   if (t->n == 2 && byte != 0) return take_refusal(t, byte, e);
   if (t->n == 4 && byte != TYPE_IPV4 && byte != TYPE_NAME && byte != TYPE_IPV6)
-    return wrong(t, "the type of the address in its reply", byte, e);
+    return no_socks(t, "the type of the address in its reply", byte, e);
   if (t->n == 5) t->whole = t->got[3] == TYPE_NAME ? 5u + byte + 2u : t->got[3] == TYPE_IPV4 ? 4 + 4 + 2 : 4 + 16 + 2;
-  if (t->n == t->whole) t->step = STEP_DONE;
+  if (t->n == t->whole) t->stage = STAGE_DONE;
   return 0;
 }
 
 static int take_byte(xm_tunnel *t, unsigned char byte, xm_err *e) {
-  step now = t->step;
+  stage now = t->stage;
   int rc;
   t->got[t->n++] = byte;
-  rc = now == STEP_METHOD ? take_method(t, e) : now == STEP_PASSWORD ? take_login(t, e) : take_reply(t, e);
-  if (t->step != now) t->n = 0;
+  rc = now == STAGE_METHOD ? take_method(t, e) : now == STAGE_PASSWORD ? take_login(t, e) : take_reply(t, e);
+  if (t->stage != now) t->n = 0;
   return rc;
 }
 
@@ -233,7 +233,7 @@ static int take_byte(xm_tunnel *t, unsigned char byte, xm_err *e) {
 static int take_status(xm_tunnel *t, int status, xm_err *e) {
   bool retry = status >= 500 || status == 408 || status == 429;
   const char *reason = xm_head_reason(t->head);
-  if (status / 100 == 2) return t->step = STEP_DONE, 0;
+  if (status / 100 == 2) return t->stage = STAGE_DONE, 0;
   if (status == 407 || status == 401) return needs_login(t, REFUSED, e);
   return xm_err_set(e, XM_LAYER_PROXY, retry ? "general-failure" : "not-allowed", retry,
                     "%s does not connect to %s port %d: it answers %d%s%.100s", t->who, t->host, t->port, status,
@@ -252,20 +252,20 @@ static int take_head(xm_tunnel *t, const char *bytes, size_t n, size_t *used, xm
 }
 
 int xm_tunnel_take(xm_tunnel *t, const char *bytes, size_t n, size_t *used, xm_err *e) {
-  int rc = t->step == STEP_FAILED ? XM_EFAIL : 0;
+  int rc = t->stage == STAGE_FAILED ? XM_EFAIL : 0;
   *used = 0;
-  while (rc == 0 && *used < n && t->step != STEP_DONE) {
+  while (rc == 0 && *used < n && t->stage != STAGE_DONE) {
     size_t more = 1;
     if (t->head) rc = take_head(t, bytes + *used, n - *used, &more, e);
     else rc = take_byte(t, (unsigned char)bytes[*used], e);
     *used += more;
   }
-  if (rc < 0) t->step = STEP_FAILED;
-  return rc < 0 ? XM_EFAIL : t->step == STEP_DONE;
+  if (rc < 0) t->stage = STAGE_FAILED;
+  return rc < 0 ? XM_EFAIL : t->stage == STAGE_DONE;
 }
 
 int xm_tunnel_end(xm_tunnel *t, xm_err *e) {
-  t->step = STEP_FAILED;
+  t->stage = STAGE_FAILED;
   return xm_err_set(e, XM_LAYER_PROXY, "EOF", true, "%s cut the connection %s", t->who,
                     t->of_target ? "instead of an answer" : "before it was asked for anything: does it speak SOCKS5?");
 }
