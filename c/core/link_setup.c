@@ -241,7 +241,8 @@ static xm_link_event fail_in_the_proxy(xm_link *k, int errnum) {
   return errnum == 0 ? xk_end(k, XM_LINK_CUT) : fail_before_the_proxy(k);
 }
 
-/* What is behind the proxy's answer is the server's, so what has come is looked at before it is received. */
+/* What is behind the proxy's answer is the server's, so what has come is looked at before it is received. A proxy that answers
+ * before it is asked is asked all the same. */
 xm_link_event xk_tunnel(xm_link *k) {
   char bytes[512];
   size_t used;
@@ -255,6 +256,7 @@ xm_link_event xk_tunnel(xm_link *k) {
   if (rc < 0 || xk_recv(k, bytes, used) < 0) return xk_end(k, XM_LINK_CUT);
   k->reads_left--;
   if (rc == 0) return XM_LINK_AGAIN;
+  xk_say(k, xm_tunnel_out(k->tunnel));
   xm_tunnel_free(k->tunnel);
   k->tunnel = NULL;
   k->met = true;
