@@ -446,7 +446,7 @@ describe("http.request", function()
 end)
 
 describe("the proxy of the environment", function()
-  local proxies = require "xmpp.http.proxy"
+  local proxies = require "xmpp.proxy"(require "xmpp.load")
 
   local function find(scheme, host, environment)
     return proxies.find(scheme, host, function(name) return environment[name] end)

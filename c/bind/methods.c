@@ -127,15 +127,19 @@ static void set_seconds(lua_State *L, const char *name, unsigned ms) {
 }
 
 static void set_setup(lua_State *L, const xm_conn_info *info) {
+  static const char *const steps[XM_CONN_STEPS] = {[XM_CONN_DNS] = "dns",
+                                                   [XM_CONN_TCP] = "tcp",
+                                                   [XM_CONN_PROXY] = "proxy",
+                                                   [XM_CONN_TLS] = "tls",
+                                                   [XM_CONN_LOGIN] = "login"};
+  int i;
   if (info->has_certificate) {
     lua_pushnumber(L, (lua_Number)info->good_for);
     lua_setfield(L, -2, "certificate_seconds");
   }
-  lua_createtable(L, 0, 4);
-  set_seconds(L, "dns", info->took[0]);
-  set_seconds(L, "tcp", info->took[1]);
-  set_seconds(L, "tls", info->took[2]);
-  set_seconds(L, "login", info->took[3]);
+  lua_createtable(L, 0, XM_CONN_STEPS);
+  for (i = 0; i < XM_CONN_STEPS; i++)
+    if (i != XM_CONN_PROXY || info->proxy) set_seconds(L, steps[i], info->took[i]);
   lua_setfield(L, -2, "took");
 }
 
@@ -161,6 +165,8 @@ static int l_info(lua_State *L) {
     lua_pushstring(L, info.address);
     lua_setfield(L, -2, "address");
   }
+  lua_pushstring(L, info.proxy);
+  lua_setfield(L, -2, "proxy");
   lua_pushstring(L, info.tls_version);
   lua_setfield(L, -2, "tls_version");
   if (info.tls_version) {

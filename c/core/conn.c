@@ -48,7 +48,8 @@ static int copy_string(const char **s) {
 
 static const char **strings_of(xm_conn_options *o, int i) {
   const char **const all[] = {&o->host, &o->tls_name, &o->pin, &o->lang, &o->mechanisms, &o->nameservers,
-                              &o->agent, &o->software, &o->device, &o->tag};
+                              &o->agent, &o->software, &o->device, &o->tag,
+                              &o->proxy.name, &o->proxy.host, &o->proxy.user, &o->proxy.password};
   return i < (int)(sizeof all / sizeof *all) ? all[i] : NULL;
 }
 
@@ -63,12 +64,38 @@ static int copy_strings(xm_conn_options *o) {
   return rc;
 }
 
+/* One is the password of the proxy. */
+static void free_strings(xm_conn_options *o) {
+  const char **s;
+  int i;
+  for (i = 0; (s = strings_of(o, i)); i++) {
+    if (*s) xm_wipe((char *)*s, strlen(*s));
+    free((char *)*s);
+  }
+}
+
+/* Which proxy, and who to it: some lead each of their users another way, which isn't to be told by what is remembered. */
+static int name_proxy(xm_conn_options *o) {
+  const char *const parts[] = {o->proxy.name, o->proxy.user, o->proxy.password};
+  xm_buf b = XM_BUF_SECRET;
+  size_t i;
+  int rc = xm_conn_has_proxy(o) ? XM_OK : XM_EINVAL;
+  for (i = 0; rc == XM_OK && i < sizeof parts / sizeof *parts; i++) {
+    rc = xm_buf_putc(&b, parts[i] ? '+' : '-');
+    if (rc == XM_OK && parts[i]) rc = xm_buf_put(&b, parts[i], strlen(parts[i]) + 1);
+  }
+  o->has_via = rc == XM_OK && xm_keyring_name_of(xm_buf_at(&b), xm_buf_len(&b), &o->via);
+  xm_buf_free(&b);
+  return rc == XM_ENOMEM ? XM_ENOMEM : XM_OK;
+}
+
 static int make_parts(xm_conn *c, xm_err *e) {
   const char *password = c->o.password;
   const xm_token *token = c->o.token;
   c->o.password = NULL;
   c->o.token = NULL;
   c->has_password = password != NULL;
+  if (name_proxy(&c->o) < 0) return XM_ENOMEM;
   c->sm = xm_sm_new();
   c->route = xm_route_new(xm_conn_ns(c));
   if (!c->sm || !c->route) return XM_ENOMEM;
@@ -138,8 +165,6 @@ xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, const xm_conn_s
 }
 
 void xm_conn_free(xm_conn *c) {
-  const char **s;
-  int i;
   if (!c) return;
   if (xc_is_up(c)) {
     xc_say_bye(c);
@@ -156,7 +181,7 @@ void xm_conn_free(xm_conn *c) {
   xm_tls_ctx_release(c->o.tls_ctx);
   xm_buf_free(&c->password);
   xm_buf_free(&c->log.records);
-  for (i = 0; (s = strings_of(&c->o, i)); i++) free((char *)*s);
+  free_strings(&c->o);
   free(c->asked);
   free(c->jid);
   xm_loop_release(c->loop);
@@ -214,6 +239,7 @@ xm_sm *xm_conn_sm(xm_conn *c) {
 
 xm_conn_info xm_conn_info_of(const xm_conn *c) {
   xm_conn_info info = c->info;
+  info.proxy = c->o.proxy.name;
   info.sm = xm_sm_state_of(c->sm) == XM_SM_ON;
   info.resumable = xm_sm_id(c->sm) != NULL;
   return info;

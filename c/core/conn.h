@@ -86,6 +86,8 @@ const char *xm_conn_ns(const xm_conn *c);    /* the content namespace */
 bool xm_conn_is_component(const xm_conn *c);
 xm_route *xm_conn_route(xm_conn *c);
 enum { XM_CONN_ADDRESS = 48 }; /* bytes of an IP address in figures */
+/* The steps of connecting, in their order. */
+typedef enum xm_conn_step { XM_CONN_DNS, XM_CONN_TCP, XM_CONN_PROXY, XM_CONN_TLS, XM_CONN_LOGIN, XM_CONN_STEPS } xm_conn_step;
 /* How it was secured and logged in, as far as it came, and the link it is on; it stays when it is closed. */
 typedef struct xm_conn_info {
   const char *tls_version; /* "TLSv1.3"; NULL: none. Strings that stay */
@@ -95,12 +97,13 @@ typedef struct xm_conn_info {
   bool bound_inside;       /* and the session was bound inside of that (XEP-0386), or resumed; */
   bool by_token;           /* by a token (XEP-0484) */
   unsigned ahead;          /* what was said before it was asked for: XM_NEGO_AHEAD_* */
-  unsigned took[4];        /* milliseconds that dns, tcp, tls and the login have taken, until it was open, or failed */
+  unsigned took[XM_CONN_STEPS]; /* milliseconds, until it was open, or failed */
   int64_t good_for;        /* seconds that the certificates were good for; has_certificate: there were some */
   bool has_certificate;
   bool tls_resumed;        /* by a session of an earlier link's, or connection's */
   bool sm, resumable;      /* stanzas are acknowledged; the server keeps the session when the link breaks */
-  char address[XM_CONN_ADDRESS]; /* of the machine that the last link was connected to, in figures; "": none */
+  char address[XM_CONN_ADDRESS]; /* of the machine that the last link was connected to, in figures; "": none, or a proxy knows it */
+  const char *proxy;       /* its URL, without user and password; NULL: none. For the connection's life */
   unsigned resumed, rebound, failed_without_h; /* resumptions; new sessions after a first; of those: the server's h unknown */
 } xm_conn_info;
 xm_conn_info xm_conn_info_of(const xm_conn *c);

@@ -168,7 +168,7 @@ static bool is_barren(const xm_conn *c) {
 /* Why, and where. A server that doesn't answer for the second time has told why at the first. */
 static void note_trouble(xm_conn *c, bool was_ready) {
   if (!c->again || xm_link_was_answered(c->link)) c->trouble = *xm_link_why(c->link);
-  if (was_ready || !xm_link_address(c->link, &c->avoid)) c->avoid.ss_family = 0;
+  if (was_ready || !xm_link_peer_of(c->link, &c->avoid)) c->avoid = (xm_link_peer){.port = 0};
   c->again = false;
   if (!is_barren(c)) return;
   c->barren++;
@@ -271,20 +271,26 @@ static void follow(xm_conn *c, const xc_place *there) {
 }
 
 static void note_address(xm_conn *c) {
-  struct sockaddr_storage sa;
-  const void *at = &((const struct sockaddr_in *)(const void *)&sa)->sin_addr;
+  xm_link_peer peer;
+  const void *sa = &peer.address, *at = &((const struct sockaddr_in *)sa)->sin_addr;
   c->info.address[0] = '\0';
-  if (!xm_link_address(c->link, &sa)) return;
-  if (sa.ss_family == AF_INET6) at = &((const struct sockaddr_in6 *)(const void *)&sa)->sin6_addr;
-  inet_ntop(sa.ss_family, at, c->info.address, sizeof c->info.address);
+  if (!xm_link_peer_of(c->link, &peer) || xm_conn_has_proxy(&c->o)) return;
+  if (peer.address.ss_family == AF_INET6) at = &((const struct sockaddr_in6 *)sa)->sin6_addr;
+  inet_ntop(peer.address.ss_family, at, c->info.address, sizeof c->info.address);
 }
 
 /* How long it took, where it led, and what it was secured by, as far as it came. */
 static void note_setup(xm_conn *c) {
+  static const xm_link_state states[XM_CONN_STEPS] = {[XM_CONN_DNS] = XM_LINK_RESOLVING,
+                                                      [XM_CONN_TCP] = XM_LINK_DIALLING,
+                                                      [XM_CONN_PROXY] = XM_LINK_TUNNELLING,
+                                                      [XM_CONN_TLS] = XM_LINK_SECURING,
+                                                      [XM_CONN_LOGIN] = XM_LINK_NEGOTIATING};
   const xm_link_how_long took = xm_link_took(c->link);
+  int i;
   c->info.tls_version = xm_link_tls_version(c->link);
   c->info.has_certificate = xm_link_good_for(c->link, &c->info.good_for);
-  memcpy(c->info.took, took.ms, sizeof c->info.took);
+  for (i = 0; i < XM_CONN_STEPS; i++) c->info.took[i] = took.ms[states[i]];
   note_address(c);
 }
 
@@ -433,7 +439,7 @@ xm_conn_event xc_on_opened(xm_conn *c) {
   xm_retry_opened(&c->retry, xm_loop_now(c->loop));
   c->state = c->closing ? XM_CONN_CLOSING : XM_CONN_READY;
   c->objected = 0;
-  c->avoid.ss_family = 0;
+  c->avoid = (xm_link_peer){.port = 0};
   c->again = c->sent_there = false;
   *c->place.host = '\0';
   xm_err_clear(&c->trouble);

@@ -68,7 +68,7 @@ struct xm_conn {
   xm_token_slot shown;  /* of the token that the link has, if it has one */
   xm_targets *targets; /* of the last link, for the next one; NULL: none */
   xm_jump jump;      /* the machine may have slept */
-  struct sockaddr_storage avoid; /* where the last attempt came to nothing */
+  xm_link_peer avoid;  /* where the last attempt came to nothing */
   unsigned objected;   /* what was said ahead on a link that failed by it, perhaps; since then no link has opened */
   bool needs_password; /* of who was told XM_CONN_PASSWORD */
   bool again, direct;  /* a link to that same address is on its way, without it; with TLS from the first byte */

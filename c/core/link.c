@@ -28,7 +28,8 @@ xm_link_state xm_link_state_of(const xm_link *k) {
 const char *xm_link_phase(const xm_link *k) {
   switch (k->state) {
     case XM_LINK_RESOLVING:
-    case XM_LINK_DIALLING: return "connecting";
+    case XM_LINK_DIALLING:
+    case XM_LINK_TUNNELLING: return "connecting";
     case XM_LINK_SECURING: return "securing";
     case XM_LINK_NEGOTIATING: return xm_nego_phase(k->nego);
     case XM_LINK_OPEN: return "ready";
@@ -46,6 +47,7 @@ void xk_on_late(void *arg) {
 static unsigned targets_left(const xm_targets *t) {
   unsigned n = 0;
   int i;
+  if (t && t->names) return (unsigned)(t->names->n - t->names->next);
   for (i = t ? t->next : 0; t && i < t->n; i++) n += i == t->next || t->list[i].target != t->list[i - 1].target;
   return n;
 }
@@ -94,7 +96,8 @@ static void suspect(xm_link *k, unsigned perhaps) {
 static const char *waits_for(const xm_link *k) {
   switch (k->state) {
     case XM_LINK_RESOLVING: return "the name servers";
-    case XM_LINK_DIALLING: return "a TCP connection";
+    case XM_LINK_DIALLING: return xm_conn_has_proxy(k->o) ? "a TCP connection to the proxy" : "a TCP connection";
+    case XM_LINK_TUNNELLING: return "the proxy's answer";
     case XM_LINK_SECURING: return "the TLS handshake";
     default: return xm_nego_waits_for(k->nego);
   }
@@ -128,14 +131,14 @@ ssize_t xk_send(void *arg, const void *from, size_t n) {
 }
 
 /* Bytes taken; 0: none now; XM_EFAIL. */
-static ssize_t write_some(xm_link *k) {
+static ssize_t write_some(xm_link *k, const xm_buf *from) {
   ssize_t n;
   if (k->o->fed) return 0;
   k->sink = &k->unsaid;
   if (k->tls) {
-    n = xm_tls_write(k->tls, xm_buf_at(&k->wire), xm_buf_len(&k->wire), &k->unsaid);
+    n = xm_tls_write(k->tls, xm_buf_at(from), xm_buf_len(from), &k->unsaid);
   } else {
-    n = xk_send(k, xm_buf_at(&k->wire), xm_buf_len(&k->wire));
+    n = xk_send(k, xm_buf_at(from), xm_buf_len(from));
   }
   k->sink = &k->why;
   return n == -EAGAIN ? 0 : n < 0 ? XM_EFAIL : n;
@@ -171,11 +174,19 @@ ssize_t xm_link_flush(xm_link *k) {
   ssize_t n = 1;
   if (!can_write(k) || is_mute(k)) return 0;
   while (n > 0 && xm_buf_len(&k->wire)) {
-    n = write_some(k);
+    n = write_some(k, &k->wire);
     if (n > 0) count(k, (size_t)n);
   }
   if (n < 0) xk_wake(k);
   return (ssize_t)(k->taken - before);
+}
+
+void xk_say(xm_link *k, xm_buf *from) {
+  ssize_t n = 1;
+  while (n > 0 && xm_buf_len(from)) {
+    n = write_some(k, from);
+    if (n > 0) xm_buf_consume(from, (size_t)n);
+  }
 }
 
 uint64_t xm_link_taken(const xm_link *k) {
@@ -187,10 +198,13 @@ uint64_t xm_link_taken(const xm_link *k) {
 /* Lets go of everything that is not needed to tell the tale. */
 static void tear_down(xm_link *k) {
   xm_dns_free(k->dns);
+  if (k->tunnel) k->met = xm_tunnel_is_of_target(k->tunnel);
+  xm_tunnel_free(k->tunnel);
   xm_tls_free(k->tls);
   xm_sock_free(k->sock);
   xm_nego_free(k->nego);
   k->dns = NULL;
+  k->tunnel = NULL;
   k->tls = NULL;
   k->sock = NULL;
   k->nego = NULL;
@@ -203,6 +217,7 @@ static const unsigned endings[XM_LINK_CLOSED + 1][XM_LINK_REFUSE + 1] = {
     /*                        CUT  PART      BYE             REFUSE */
     [XM_LINK_RESOLVING]   = { 0,   0,        0,              0 },
     [XM_LINK_DIALLING]    = { 0,   0,        0,              0 },
+    [XM_LINK_TUNNELLING]  = { 0,   END_TCP,  END_TCP,        END_TCP },
     [XM_LINK_SECURING]    = { 0,   END_TCP,  END_TCP,        END_TCP },
     [XM_LINK_NEGOTIATING] = { 0,   PART,     SAY_BYE | PART, SAY_ERROR | PART },
     [XM_LINK_OPEN]        = { 0,   PART,     SAY_BYE | PART, SAY_ERROR | PART },
@@ -354,6 +369,7 @@ static xm_link_event crank(xm_link *k) {
   switch (k->state) {
     case XM_LINK_RESOLVING: return xk_resolve(k);
     case XM_LINK_DIALLING: return xk_dial(k);
+    case XM_LINK_TUNNELLING: return xk_tunnel(k);
     case XM_LINK_SECURING: return xk_secure(k);
     case XM_LINK_CLOSED: return XM_LINK_ENDED;
     default: return read_stream(k);
@@ -431,7 +447,9 @@ static int start_login(xm_link *k) {
 }
 
 static int redial(xm_link *k, const xm_link_start *start, xm_err *e) {
-  xm_dns_address there = {.sa = *start->avoid, .direct_tls = start->direct};
+  xm_dns_address there = {.sa = start->avoid->address, .direct_tls = start->direct};
+  k->target = (xm_dns_name){.port = (uint16_t)start->avoid->port, .direct_tls = start->direct};
+  snprintf(k->target.host, sizeof k->target.host, "%.*s", (int)sizeof k->target.host - 1, start->avoid->host);
   k->again = true;
   k->blamed = start->objected;
   k->sock = xm_sock_dial(k->loop, &there, 1, xk_wake, k, e);
@@ -440,8 +458,17 @@ static int redial(xm_link *k, const xm_link_start *start, xm_err *e) {
 
 static int dial_targets(xm_link *k, xm_err *e) {
   const xm_targets *t = k->targets;
-  k->sock = xm_sock_dial(k->loop, t->list + t->next, t->n - t->next, xk_wake, k, e);
+  int next = t->names ? 0 : t->next;
+  k->sock = xm_sock_dial(k->loop, t->list + next, t->n - next, xk_wake, k, e);
   return k->sock && xk_enter(k, XM_LINK_DIALLING) == XM_LINK_AGAIN ? XM_OK : XM_EFAIL;
+}
+
+/* What is on the machine that a proxy runs on isn't on this one, and the way to the proxy is the network's. */
+static bool is_in_clear_behind_a_proxy(const xm_link *k, xm_err *e) {
+  if (!xm_conn_has_proxy(k->o) || k->o->tls != XM_TLS_NONE || k->o->component) return false;
+  xm_err_set(e, XM_LAYER_TLS, "tls-required", false,
+             "tls=\"none\" is only for a server on this machine, never through a proxy: use \"starttls\" or \"direct\"");
+  return true;
 }
 
 static int begin(xm_link *k, const xm_link_start *start, xm_err *e) {
@@ -455,12 +482,12 @@ static int begin(xm_link *k, const xm_link_start *start, xm_err *e) {
   k->due = start->due ? start->due : xm_loop_now(k->loop) + k->o->timeout;
   if (start->logged_in) return start_fed(k, e);
   if (k->o->fed) return start_login(k);
+  if (is_in_clear_behind_a_proxy(k, e)) return XM_EFAIL;
   if (start->again) return redial(k, start, e);
   if (k->targets) return dial_targets(k, e);
   q.budget_ms = time_for_phase(k);
   if (xk_enter(k, XM_LINK_RESOLVING) != XM_LINK_AGAIN) return XM_EFAIL;
-  k->dns = xm_dns_start(k->loop, &q, xk_wake, k, e);
-  return k->dns ? XM_OK : XM_EFAIL;
+  return xk_ask(k, &q, e);
 }
 
 xm_link *xm_link_new(xm_loop *l, const xm_conn_options *o, const xm_link_start *start, xm_wirelog *log, xm_err *e) {
@@ -490,6 +517,7 @@ xm_link *xm_link_new(xm_loop *l, const xm_conn_options *o, const xm_link_start *
 void xm_link_free(xm_link *k) {
   if (!k) return;
   tear_down(k);
+  free(k->names);
   xm_targets_free(k->targets);
   xm_timer_stop(k->loop, &k->phase);
   xm_xml_free(k->xml);
@@ -606,8 +634,9 @@ const char *xm_link_binding(const xm_link *k) {
   return k->binding;
 }
 
-bool xm_link_address(const xm_link *k, struct sockaddr_storage *sa) {
-  *sa = k->address;
+bool xm_link_peer_of(const xm_link *k, xm_link_peer *peer) {
+  *peer = (xm_link_peer){.address = k->address, .port = k->target.port};
+  strcpy(peer->host, k->target.host);
   return k->address.ss_family != 0;
 }
 
@@ -630,7 +659,9 @@ bool xm_link_is_proven(const xm_link *k) {
 /* Whoever shows a certificate that is wrong, or meddles, must not be able to choose where we go. */
 static bool is_of_the_target(const xm_link *k) {
   const xm_err *e = &k->why;
+  if (xm_conn_has_proxy(k->o) && !k->met) return false;
   switch (e->layer) {
+    case XM_LAYER_PROXY:
     case XM_LAYER_TCP:
     case XM_LAYER_CLOSED:
     case XM_LAYER_TIMEOUT: return true;
@@ -651,6 +682,7 @@ xm_targets *xm_link_take_targets(xm_link *k) {
 }
 
 void xm_targets_free(xm_targets *t) {
+  if (t) free(t->names);
   free(t);
 }
 

@@ -26,12 +26,20 @@
 
 typedef struct xm_link xm_link;
 
-/* The addresses of an SRV answer that were not tried yet. */
+/* What of an SRV answer was not tried yet: addresses; behind a proxy names, and the addresses of that. */
 typedef struct xm_targets xm_targets;
+
+/* Where a link leads. */
+typedef struct xm_link_peer {
+  struct sockaddr_storage address; /* behind a proxy the proxy's; family 0: nowhere, yet */
+  char host[256];                  /* behind a proxy what that is asked for; "": there is none */
+  int port;
+} xm_link_peer;
 
 typedef enum xm_link_state {
   XM_LINK_RESOLVING,   /* dns asks (RFC 6120 3.2); ends with addresses */
   XM_LINK_DIALLING,    /* sock dials; ends with one that answered */
+  XM_LINK_TUNNELLING,  /* behind a proxy: tunnel at work; ends with a way to the server */
   XM_LINK_SECURING,    /* TLS handshake, direct or after <proceed/>; ends with a certificate that fits */
   XM_LINK_NEGOTIATING, /* nego at work (RFC 6120 4 to 7, XEP-0198 5); ends with a session */
   XM_LINK_OPEN,        /* elements in, bytes out; ends with a close from either side */
@@ -53,7 +61,7 @@ typedef struct xm_link_start {
   uint32_t h;
   bool only_resume;                     /* no other session is to be bound */
   uint64_t due;                         /* when it must be open; 0: within the options' timeout */
-  const struct sockaddr_storage *avoid; /* this address is to be the last one tried; NULL: none */
+  const xm_link_peer *avoid;            /* this is to be the last one tried; NULL: none */
   bool logged_in;                       /* fed: it is OPEN already */
   bool again;                           /* no: dial it and nothing else, with TLS from the first byte if `direct` */
   bool direct;
@@ -129,8 +137,8 @@ xm_link_how_long xm_link_took(const xm_link *k);
 bool xm_link_tls_is_resumed(const xm_link *k); /* was its session an earlier connection's? */
 const char *xm_link_mechanism(const xm_link *k);
 const char *xm_link_binding(const xm_link *k);
-/* The address it was connected to; false: none. */
-bool xm_link_address(const xm_link *k, struct sockaddr_storage *sa);
+/* What it was connected to; false: to nothing. */
+bool xm_link_peer_of(const xm_link *k, xm_link_peer *peer);
 bool xm_link_is_direct(const xm_link *k);
 bool xm_link_was_answered(const xm_link *k); /* there was a stream header of the peer's */
 bool xm_link_was_refused(const xm_link *k);  /* the peer has ended it by a stream error of its own, which xm_link_why has */

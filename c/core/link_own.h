@@ -7,12 +7,19 @@
 #include "early.h"
 #include "link.h"
 #include "sock.h"
+#include "tunnel.h"
 #include "xml.h"
 
 enum { OTHER_HOST = 300, LAST_FEATURES = 1000 /* ms that they are waited for, when the session stands */ };
 
+typedef struct xk_names {
+  int n, next; /* of how many, and the next one */
+  xm_dns_name list[XM_DNS_TARGETS];
+} xk_names;
+
 struct xm_targets {
-  int n, next; /* addresses in the list; the first one of the next target */
+  int n, next;     /* addresses in the list; the first one of the next target */
+  xk_names *names; /* what the proxy is asked for, whose addresses these are; NULL: there is none */
   xm_dns_address list[];
 };
 
@@ -24,8 +31,10 @@ struct xm_link {
   xm_jid *bound;    /* what was bound; NULL: nothing yet */
   char domain[256]; /* ASCII, for DNS and certificates */
   xm_dns *dns;
+  xk_names *names;  /* behind a proxy, while its addresses are looked up */
   xm_targets *targets; /* until OPEN; NULL: no others */
   xm_sock *sock;    /* from DIALLING on, until CLOSED */
+  xm_tunnel *tunnel; /* TUNNELLING */
   xm_tls *tls;      /* from SECURING on */
   xm_nego *nego;    /* until OPEN */
   xm_xml *xml;
@@ -47,7 +56,9 @@ struct xm_link {
   const char *tls_version, *mechanism, *binding; /* NULL: none */
   xm_nego_outcome outcome;
   uint32_t h;
-  struct sockaddr_storage address, avoid; /* family 0: none */
+  struct sockaddr_storage address; /* what has answered; family 0: nothing has */
+  xm_dns_name target; /* behind a proxy: what it is asked for; host "": nothing yet */
+  xm_link_peer avoid;
   char other_host[OTHER_HOST];
   int reads_left;  /* in this turn */
   unsigned went, objected; /* XM_NEGO_AHEAD_* */
@@ -69,6 +80,7 @@ struct xm_link {
   bool choked;      /* the server has, on a TLS session that was offered */
   bool direct;      /* TLS from the first byte */
   bool late;        /* the phase's deadline has passed */
+  bool met;         /* behind a proxy: it was asked for the target, and has no trouble of its own */
   bool paused;      /* the wish; see xm_link_pause */
 };
 
@@ -85,13 +97,19 @@ xm_link_event xk_end(xm_link *k, xm_link_how how);
 /* Below TLS. */
 ssize_t xk_recv(void *link, void *to, size_t n);
 ssize_t xk_send(void *link, const void *from, size_t n);
+/* What is said in front of the stream, and not counted, as far as the kernel takes it. Where that can't be done any more reading
+ * will tell, and why. */
+void xk_say(xm_link *k, xm_buf *from);
 /* A stream error of the peer's, and where it says to go. */
 void xk_note_error(xm_link *k, const xm_tape *t);
 
 /* link_setup. Each comes to an event, or to AGAIN when the next state can go on at once. */
 
+/* Asks where to dial, and what to ask a proxy for. 0 or XM_EFAIL. */
+int xk_ask(xm_link *k, const xm_dns_query *q, xm_err *e);
 xm_link_event xk_resolve(xm_link *k);
 xm_link_event xk_dial(xm_link *k);
+xm_link_event xk_tunnel(xm_link *k);
 xm_link_event xk_secure(xm_link *k);
 /* `header`: it is the stream's. */
 xm_link_event xk_negotiate(xm_link *k, bool header);

@@ -33,6 +33,7 @@ static bool is_passing(const xm_retry *r, const xm_retry_end *e) {
   switch (e->why->layer) {
     case XM_LAYER_DNS:
     case XM_LAYER_TLS: return true;
+    case XM_LAYER_PROXY: return strcmp(e->why->condition, "proxy-authentication-required") != 0;
     case XM_LAYER_STREAM: return !e->said || e->stage == XM_RETRY_ANYBODY;
     default: return false;
   }

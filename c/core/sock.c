@@ -272,13 +272,21 @@ int xm_sock_connected(xm_sock *s, const xm_dns_address **won, xm_err *e) {
   return 1;
 }
 
-ssize_t xm_sock_recv(xm_sock *s, void *to, size_t n) {
+static ssize_t receive(xm_sock *s, void *to, size_t n, int flags) {
   ssize_t got;
   assert(s->state == XM_SOCK_CONNECTED);
-  do got = recv(s->link->fd, to, n, 0);
+  do got = recv(s->link->fd, to, n, flags);
   while (got < 0 && errno == EINTR);
   if (got >= 0) return got;
   return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+}
+
+ssize_t xm_sock_recv(xm_sock *s, void *to, size_t n) {
+  return receive(s, to, n, 0);
+}
+
+ssize_t xm_sock_peek(xm_sock *s, void *to, size_t n) {
+  return receive(s, to, n, MSG_PEEK);
 }
 
 ssize_t xm_sock_send(xm_sock *s, const void *from, size_t n) {

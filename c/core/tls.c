@@ -196,7 +196,8 @@ static int put_key(const xm_tls_peer *p, xm_buf *key) {
   if (rc == XM_OK && p->jid) rc = xm_buf_put(key, p->jid, p->jid_len);
   if (rc == XM_OK) rc = xm_buf_putc(key, '\0');
   if (rc == XM_OK && p->pin) rc = xm_buf_put(key, p->pin, strlen(p->pin) + 1);
-  return rc == XM_OK ? xm_buf_putc(key, p->alpn ? 'a' : '-') : rc;
+  if (rc == XM_OK) rc = xm_buf_putc(key, p->alpn ? 'a' : '-');
+  return rc == XM_OK && p->via ? xm_buf_put(key, p->via, p->via_len) : rc;
 }
 
 /* Wipes its secret, when nobody else has it. */

@@ -55,6 +55,8 @@ typedef struct xm_tls_peer {
   size_t jid_len;
   const char *pin; /* SHA-256 of the public key (SPKI), base64; NULL: none. It is asked for besides the rest */
   bool alpn;       /* offer "xmpp-client" (direct TLS, XEP-0368) */
+  const void *via; /* by which way, so many bytes: what was kept on one isn't shown on another. NULL: by none of note */
+  size_t via_len;
   bool resume;     /* a session that was kept may be resumed, and this one may be kept */
 } xm_tls_peer;
 

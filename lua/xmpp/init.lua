@@ -3,6 +3,9 @@
 
 local globals, require = _G, require -- what few programs need is loaded when they ask for it
 
+local os = rawget(globals, "os") -- a sandbox may be without
+local getenv = type(os) == "table" and os.getenv or nil
+
 local core = require "xmpp.load"
 local options = require "xmpp.options"
 local waiting = require "xmpp.wait"
@@ -42,6 +45,7 @@ local M = {
 }
 
 local AWAIT_TIMEOUT = 60
+local DIRECT_PORT = 5223
 
 local function check_conn(conn, name, level)
   if core.is_connection(conn) then return end
@@ -120,7 +124,28 @@ local function set_login(o)
   if o.bind2 then o.tag, o.carbons, o.inactive = bind2.tag or "lua", bind2.carbons, bind2.inactive end
 end
 
+-- What it is connected through, in the core's words; nil: nothing. Where the environment names what can't be that: nil
+-- and an error. Without SRV, which no proxy asks for, direct TLS has a port of its own.
+local function proxy_of(o)
+  local proxies = options.proxies()
+  local via, why
+  if o.proxy == "environment" then via, why = proxies.of_environment(o.host or o.jid.domainpart, getenv)
+  else via = proxies.parse(o.proxy) end
+  if why then return nil, core.error { layer = "proxy", condition = "bad-proxy", retry = false, text = why } end
+  if via and via.resolves and o.tls == "direct" then o.port = o.port or DIRECT_PORT end
+  return via
+end
+
+-- The proxy of what is fetched beside it: the same; the environment's for each URL (nil); none (false).
+local function proxy_beside(o)
+  if o.proxy == "environment" then return nil end
+  return o.proxy and options.proxies().url(o.via)
+end
+
 local function open(o)
+  local err
+  if o.proxy then o.via, err = proxy_of(o) end
+  if err then return nil, err end
   local box, account = new_box(), tostring(o.jid:bare())
   local asked = type(o.password) == "function"
   if asked then o.password = o.password() end
@@ -139,10 +164,12 @@ local function open(o)
   set_sessions(o)
   set_login(o)
   o.about = { await_timeout = o.await_timeout,
-    trust = { ca_file = o.ca_file, ca_dir = o.ca_dir, insecure = o.insecure or nil }, -- for what is fetched beside it
+    trust = { ca_file = o.ca_file, ca_dir = o.ca_dir, insecure = o.insecure or nil, -- for what is fetched beside it
+      proxy = proxy_beside(o) },
     origin = { account = tostring(o.jid), host = o.host, port = o.port, tls = o.tls, -- for a saved session
-      user_agent = o.agent } }
-  local conn, err = core.connect(o, box)
+      user_agent = o.agent, proxy = o.via and o.via.name } }
+  local conn
+  conn, err = core.connect(o, box)
   if not conn then return nil, err end
   if o.session then take_over(conn, o) end
   if o.on_open then waiting.spawn(o.on_open, conn) end
@@ -340,6 +367,7 @@ function M.resume(saved, password, opts)
   o.jid = o.bind2 and account:bare() or account
   check_login(o, o.jid, 2)
   o.host, o.port, o.tls = o.host or saved.host, o.port or saved.port, o.tls or saved.tls or "starttls"
+  if o.proxy == nil then o.proxy = saved.proxy end -- without the password: better refused there than going another way
   if o.host then o.host, bad = dialable(o.host) end
   if bad then return nil, bad end
   o.password, o.session = password, session

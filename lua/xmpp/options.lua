@@ -163,12 +163,27 @@ function M.check_token(value, position, called, level)
   if not ok then M.bad_argument(position, called, why, level + 1) end
 end
 
+-- Loaded when somebody asks for a proxy.
+local proxies
+
+function M.proxies()
+  proxies = proxies or require "xmpp.proxy"(core)
+  return proxies
+end
+
+local function is_proxy(v)
+  if v == false or v == "environment" then return true end
+  if type(v) ~= "string" then return false, 'URL, "environment" or false expected, got ' .. type(v) end
+  local via, why = M.proxies().parse(v)
+  return via ~= nil, why
+end
+
 local SHORTEST = 1 / 1000 -- where the locale's decimal point has two bytes Lua can't read one
 
 local boolean, count = is "boolean", whole_from(1)
 
 M.is_places = whole_from(0)
-M.is_uuid, M.is_token = of_login "is_uuid", is_token
+M.is_uuid, M.is_token, M.is_proxy = of_login "is_uuid", is_token, is_proxy
 M.is, M.show, M.number_from, M.name, M.one_of = is, show, number_from, name, one_of -- for options/login.lua
 
 local known = {
@@ -181,7 +196,7 @@ local known = {
   reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(SHORTEST), see_other_host = boolean,
   foreign_from = boolean,
   on_response = is "function", on_open = is "function", pipelining = is_pipelining, remember = boolean,
-  sasl2 = boolean, bind2 = is_bind2, user_agent = is_user_agent, fast = boolean, token = is_token,
+  proxy = is_proxy, sasl2 = boolean, bind2 = is_bind2, user_agent = is_user_agent, fast = boolean, token = is_token,
 }
 
 local RESUME_ONLY = { on_response = true }

@@ -46,7 +46,7 @@ local U32, MS = 4294967295, 2 ^ 53 -- counters; milliseconds
 
 local fields = { account = text, jid = text, id = text, location = maybe(text),
   user_agent = maybe(options.is_uuid), host = maybe(text), port = maybe(options.is_port),
-  tls = maybe(one_of("starttls", "direct", "none")),
+  tls = maybe(one_of("starttls", "direct", "none")), proxy = maybe(options.is_proxy),
   max = count(U32), h = count(U32),
   clock = maybe(count(MS)), saved_at = maybe(count(MS)), boot = maybe(text),
   acked = count(U32), written = count(U32), stanzas = is "table", pending = is "table", queue = is "table" }

@@ -54,7 +54,8 @@ end
 
 local function main()
   local conn, err = xmpp.connect_client(setting "JID", setting "PASSWORD", setting "HOST", tonumber(setting "PORT"),
-    { ca_file = setting "CA", tls = setting "TLS", timeout = tonumber(setting "TIMEOUT") })
+    { ca_file = setting "CA", tls = setting "TLS", timeout = tonumber(setting "TIMEOUT"),
+      proxy = setting "PROXY" ~= "" and setting "PROXY" or nil })
   if not conn then return report_end(err) end
   report { event = "bound", text = tostring(conn:jid()) }
   conn:set_handler()
