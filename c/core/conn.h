@@ -88,6 +88,7 @@ xm_route *xm_conn_route(xm_conn *c);
 enum { XM_CONN_ADDRESS = 48 }; /* bytes of an IP address in figures */
 /* How it was secured and logged in, as far as it came, and the link it is on; it stays when it is closed. */
 typedef struct xm_conn_info {
+  const char *url;         /* that it connects to by WebSocket; NULL: it doesn't. It is the connection's */
   const char *tls_version; /* "TLSv1.3"; NULL: none. Strings that stay */
   const char *mechanism;   /* "SCRAM-SHA-256-PLUS" */
   const char *binding;     /* "tls-exporter" */
@@ -95,7 +96,7 @@ typedef struct xm_conn_info {
   bool bound_inside;       /* and the session was bound inside of that (XEP-0386), or resumed; */
   bool by_token;           /* by a token (XEP-0484) */
   unsigned ahead;          /* what was said before it was asked for: XM_NEGO_AHEAD_* */
-  unsigned took[4];        /* milliseconds that dns, tcp, tls and the login have taken, until it was open, or failed */
+  unsigned took[4];        /* milliseconds that dns, tcp, tls and the login (with a WebSocket's upgrade) have taken, until it was open, or failed */
   int64_t good_for;        /* seconds that the certificates were good for; has_certificate: there were some */
   bool has_certificate;
   bool tls_resumed;        /* by a session of an earlier link's, or connection's */

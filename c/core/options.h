@@ -26,6 +26,7 @@ typedef struct xm_conn_options {
   size_t password_len;
   const char *host;        /* dial this and nothing else; NULL: SRV, then the JID's domain */
   int port;
+  const char *url;         /* that of a WebSocket, which was looked at: instead of host and port; NULL: TCP */
   xm_tls_policy tls;
   xm_tls_ctx *tls_ctx;     /* held; may be NULL with XM_TLS_NONE */
   const char *tls_name;    /* the certificate must be for this; NULL: the JID's domain */

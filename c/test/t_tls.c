@@ -347,7 +347,7 @@ static void the_name_is_told_but_no_address(void **state) {
 }
 
 static int with_alpn(bool offer, const char *answer, xm_err *e) {
-  const xm_tls_peer peer = {.name = NAME, .alpn = offer};
+  const xm_tls_peer peer = {.name = NAME, .use = offer ? XM_TLS_XMPP : XM_TLS_INSIDE};
   X509 *cert = good_cert();
   server s;
   xm_tls *t;

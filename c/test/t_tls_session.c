@@ -279,7 +279,7 @@ static void it_is_for_the_same_peer_only(void **state) {
   const xm_tls_peer others[] = {{.name = "other.example", .resume = true},
                                 {.name = NAME, .jid = NAME, .jid_len = 12, .resume = true},
                                 {.name = NAME, .pin = world.pin, .resume = true},
-                                {.name = NAME, .alpn = true, .resume = true},
+                                {.name = NAME, .use = XM_TLS_XMPP, .resume = true},
                                 {.name = NAME}};
   xm_tls_ctx *other_ctx = new_ctx();
   size_t i;

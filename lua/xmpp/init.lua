@@ -140,8 +140,8 @@ local function open(o)
   set_login(o)
   o.about = { await_timeout = o.await_timeout,
     trust = { ca_file = o.ca_file, ca_dir = o.ca_dir, insecure = o.insecure or nil }, -- for what is fetched beside it
-    origin = { account = tostring(o.jid), host = o.host, port = o.port, tls = o.tls, -- for a saved session
-      user_agent = o.agent } }
+    origin = { account = tostring(o.jid), host = o.host, port = o.port, url = o.url, -- for a saved session
+      tls = not o.url and o.tls or nil, user_agent = o.agent } }
   local conn, err = core.connect(o, box)
   if not conn then return nil, err end
   if o.session then take_over(conn, o) end
@@ -158,6 +158,18 @@ local function dialable(host)
   if name then return name end
   return nil, core.error { layer = "dns", condition = "bad-host", retry = false,
     text = ("'%s' can't be a host: give a name or an IP address"):format(core.shown(host)) }
+end
+
+-- Where to connect, of all that says it; the error, if there is none.
+local function where(o, level)
+  local err
+  if o.url then
+    options.url().settle(o, level + 1)
+    return options.url().find(o, load_later)
+  end
+  if o.host then o.host, err = dialable(o.host) end
+  o.tls = o.tls or "starttls"
+  return err
 end
 
 -- connect_client(jid, password, [host, [port,]] [opts])
@@ -248,9 +260,10 @@ function M.connect_client(jid, password, host, port, opts)
   o.host, o.port = host or o.host, port or o.port
   o.jid, err = client_jid(jid, o.resource, o.mechanisms, o.bind2)
   if not err then check_login(o, o.jid, 2) end
-  if o.host and not err then o.host, err = dialable(o.host) end
   if err then return nil, err end
-  o.password, o.tls = password, o.tls or "starttls"
+  err = where(o, 2)
+  if err then return nil, err end
+  o.password = password
   return open(o)
 end
 
@@ -305,8 +318,8 @@ function M.logout(token, host, port, opts)
   o.sasl2, o.fast, o.token = nil, nil, token
   o.bind2, o.resource = nil, nil -- they could end a session that is there
   check_login(o, jid, 2)
-  o.host, o.port, o.tls = host or o.host, port or o.port, o.tls or "starttls"
-  if o.host then o.host, err = dialable(o.host) end
+  o.jid, o.host, o.port = jid, host or o.host, port or o.port
+  err = where(o, 2)
   if err then return nil, err end
   return require "xmpp.logout"(core, open, o, jid)
 end
@@ -317,6 +330,16 @@ local function check_saved(saved)
   check_type(saved, "table", 1, "resume", 3)
   local fault = load_later "xmpp.saved".fault(saved)
   if fault then error(("bad argument #1 to 'resume' (%s)"):format(fault), 3) end
+end
+
+-- Where it was, but for what the options say. A session over WebSocket may go on over TCP, and the other way.
+local function remember_where(o, saved)
+  if o.url then return end
+  if not saved.url then
+    o.host, o.port, o.tls = o.host or saved.host, o.port or saved.port, o.tls or saved.tls
+  elseif not (o.host or o.port or o.tls) then
+    o.url = saved.url
+  end
 end
 
 --- Goes on with a session that another process has saved with `conn:save()`; waits until that is done. If the server
@@ -339,8 +362,8 @@ function M.resume(saved, password, opts)
   o.user_agent = o.user_agent or saved.user_agent and { id = saved.user_agent }
   o.jid = o.bind2 and account:bare() or account
   check_login(o, o.jid, 2)
-  o.host, o.port, o.tls = o.host or saved.host, o.port or saved.port, o.tls or saved.tls or "starttls"
-  if o.host then o.host, bad = dialable(o.host) end
+  remember_where(o, saved)
+  bad = where(o, 2)
   if bad then return nil, bad end
   o.password, o.session = password, session
   return open(o)
