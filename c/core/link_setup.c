@@ -157,7 +157,7 @@ static void remember(const xm_link *k) {
 }
 
 /* Behind the transport: HTTP, or XMPP itself. */
-static xm_link_event go_on(xm_link *k) {
+static xm_link_event begin_above(xm_link *k) {
   return k->web ? xk_web_upgrade(k) : xk_begin_stream(k);
 }
 
@@ -177,7 +177,7 @@ xm_link_event xk_dial(xm_link *k) {
   }
   k->direct = won->direct_tls;
   if (look_up(k) < 0) return xk_end(k, XM_LINK_CUT);
-  return k->direct ? begin_tls(k) : go_on(k);
+  return k->direct ? begin_tls(k) : begin_above(k);
 }
 
 /* What TLS is worth to a login. */
@@ -216,7 +216,7 @@ xm_link_event xk_secure(xm_link *k) {
   k->has_certificate = xm_tls_good_for(k->tls, &k->good_for);
   k->tls_resumed = xm_tls_is_resumed(k->tls);
   tell_channel(k);
-  return go_on(k);
+  return begin_above(k);
 }
 
 /* Nothing the peer said in the clear may be taken for what it says under TLS (RFC 6120 5.4.3.3). */
