@@ -3,11 +3,11 @@ import os
 import re
 
 HERE = os.path.dirname(os.path.realpath(__file__))
-GROUPS = ("stream", "xml", "starttls", "sasl", "bind", "stanzas", "limits", "closing")
-POINTS = ("connect", "header", "features", "starttls", "handshake", "secure-header", "mechanisms", "auth", "response",
+GROUPS = ("stream", "xml", "starttls", "sasl", "bind", "stanzas", "limits", "closing", "websocket")
+POINTS = ("connect", "header", "features", "starttls", "handshake", "upgrade", "secure-header", "mechanisms", "auth", "response",
           "sasl-header", "resource", "bind", "bound", "ask", "stop", "end")
 STEPS = ("send", "raw", "repeat", "attributes", "endless", "trickle", "pieces", "half", "wait", "deaf", "challenge",
-         "success", "tls", "await", "continue", "close", "bye", "fin", "reset")
+         "success", "tls", "await", "continue", "close", "bye", "fin", "reset", "frame", "shut")
 OUTCOMES = ("live", "error", "close")
 CLAIMS = OUTCOMES + ("send", "bind", "deliver", "answer", "tell")
 HEAD = re.compile(r"([a-z]+/[a-z0-9{}-]+): (.+) \[([^\]]+)\]")
@@ -19,7 +19,7 @@ class Row:
 
     def __init__(self, number, head, lines):
         self.id, self.title, self.reference = head
-        self.number, self.point, self.direct, self.idle = number, "bound", False, False
+        self.number, self.point, self.direct, self.idle, self.websocket = number, "bound", False, False, False
         self.steps, self.musts = [], []
         for line in lines:
             self.add(*line.partition(" ")[::2])
@@ -30,6 +30,8 @@ class Row:
             self.point = text
         elif verb == "direct":
             self.direct = True
+        elif verb == "websocket":
+            self.direct = self.websocket = True
         elif verb == "idle":
             self.idle = True
         elif verb == "must":
