@@ -107,6 +107,7 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->host = string_option(L, "host", NULL);
   o->port = (int)number_option(L, "port", o->port);
   read_proxy(L, &o->proxy);
+  o->url = string_option(L, "url", NULL);
   o->tls = strcmp(tls, "direct") == 0 ? XM_TLS_DIRECT : strcmp(tls, "none") == 0 ? XM_TLS_NONE : XM_TLS_STARTTLS;
   o->tls_name = string_option(L, "tls_name", NULL);
   o->pin = string_option(L, "pin", NULL);

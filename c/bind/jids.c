@@ -8,6 +8,8 @@
 #include "spelled.h"
 #include "srv.h"
 #include "state.h"
+#include "url.h"
+#include "ws.h"
 
 const xm_jid *xb_test_jid(lua_State *L, int index) {
   return luaL_testudata(L, index, XB_JID);
@@ -111,6 +113,19 @@ int xb_l_host(lua_State *L) {
     return lua_pushnil(L), 1;
   lua_pushstring(L, ascii);
   return 1;
+}
+
+/* url(s) -> host, with TLS; nil, why: it is no URL of a WebSocket, or there are none in this build. */
+int xb_l_url(lua_State *L) {
+  size_t n;
+  const char *s = luaL_checklstring(L, 1, &n), *why;
+  xm_url u;
+  why = strlen(s) == n ? xm_url_read(&u, s) : "it has a zero byte";
+  if (!xm_ws_is_there()) why = "this build has no WebSocket: install wslay (apt-get install libwslay-dev) and build it again";
+  if (why) return lua_pushnil(L), lua_pushstring(L, why), 2;
+  lua_pushstring(L, u.host);
+  lua_pushboolean(L, u.secure);
+  return 2;
 }
 
 /* An address, as a Jid or as text. */

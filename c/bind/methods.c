@@ -160,13 +160,17 @@ static void set_profile(lua_State *L, const xm_conn_info *info) {
 static int l_info(lua_State *L) {
   const xb_conn *conn = xb_check_conn(L);
   const xm_conn_info info = xm_conn_info_of(conn->c);
-  lua_createtable(L, 0, 15);
+  lua_createtable(L, 0, 16);
   if (info.address[0]) {
     lua_pushstring(L, info.address);
     lua_setfield(L, -2, "address");
   }
   lua_pushstring(L, info.proxy);
   lua_setfield(L, -2, "proxy");
+  if (info.url) {
+    lua_pushstring(L, info.url);
+    lua_setfield(L, -2, "url");
+  }
   lua_pushstring(L, info.tls_version);
   lua_setfield(L, -2, "tls_version");
   if (info.tls_version) {

@@ -47,7 +47,7 @@ static int copy_string(const char **s) {
 }
 
 static const char **strings_of(xm_conn_options *o, int i) {
-  const char **const all[] = {&o->host, &o->tls_name, &o->pin, &o->lang, &o->mechanisms, &o->nameservers,
+  const char **const all[] = {&o->host, &o->url, &o->tls_name, &o->pin, &o->lang, &o->mechanisms, &o->nameservers,
                               &o->agent, &o->software, &o->device, &o->tag,
                               &o->proxy.name, &o->proxy.host, &o->proxy.user, &o->proxy.password};
   return i < (int)(sizeof all / sizeof *all) ? all[i] : NULL;
@@ -240,6 +240,7 @@ xm_sm *xm_conn_sm(xm_conn *c) {
 xm_conn_info xm_conn_info_of(const xm_conn *c) {
   xm_conn_info info = c->info;
   info.proxy = c->o.proxy.name;
+  info.url = c->o.url;
   info.sm = xm_sm_state_of(c->sm) == XM_SM_ON;
   info.resumable = xm_sm_id(c->sm) != NULL;
   return info;

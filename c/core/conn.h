@@ -90,6 +90,7 @@ enum { XM_CONN_ADDRESS = 48 }; /* bytes of an IP address in figures */
 typedef enum xm_conn_step { XM_CONN_DNS, XM_CONN_TCP, XM_CONN_PROXY, XM_CONN_TLS, XM_CONN_LOGIN, XM_CONN_STEPS } xm_conn_step;
 /* How it was secured and logged in, as far as it came, and the link it is on; it stays when it is closed. */
 typedef struct xm_conn_info {
+  const char *url;         /* that it connects to by WebSocket; NULL: it doesn't. It is the connection's */
   const char *tls_version; /* "TLSv1.3"; NULL: none. Strings that stay */
   const char *mechanism;   /* "SCRAM-SHA-256-PLUS" */
   const char *binding;     /* "tls-exporter" */

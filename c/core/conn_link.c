@@ -8,6 +8,7 @@
 #include "conn_own.h"
 #include "nego.h"
 #include "srv.h"
+#include "url.h"
 
 static void stop_timers(xm_conn *c) {
   xm_timer *const all[] = {&c->idle, &c->ask, &c->hold, &c->rest, &c->patience,
@@ -77,14 +78,23 @@ static const char *resumable(const xm_conn *c) {
   return c->barren < BARREN ? xm_sm_id(c->sm) : NULL;
 }
 
-/* "host", "host:port", "[address]:port". false: none of these. */
+/* Of a WebSocket: never one without TLS. */
+static bool read_url(const char *text, xc_place *to) {
+  xm_url u;
+  if (strlen(text) >= sizeof to->host || xm_url_read(&u, text) || !u.secure) return false;
+  strcpy(to->host, text);
+  return true;
+}
+
+/* "host", "host:port", "[address]:port"; false: none of these. Over WebSocket another one's URL. */
 static bool read_place(const xm_conn *c, const char *text, xc_place *to) {
   bool bracket = *text == '[';
   const char *from = text + bracket, *end = from + strcspn(from, bracket ? "]" : ":");
   const char *port = bracket && *end ? end + 1 : end;
   char *behind = NULL;
   long n = *port == ':' ? strtol(port + 1, &behind, 10) : c->o.port;
-  if (end == from || (size_t)(end - from) >= sizeof to->host || (bracket && !*end) || n < 1 || n > 65535) return false;
+  if (c->o.url) return read_url(text, to);
+  if (end == from || end - from >= 256 || (bracket && !*end) || n < 1 || n > 65535) return false;
   if (*port && (*port != ':' || port[1] < '0' || port[1] > '9' || *behind)) return false;
   memcpy(to->host, from, (size_t)(end - from));
   to->host[end - from] = '\0';
@@ -102,12 +112,13 @@ static bool wants_no_other(const xm_conn *c) {
 }
 
 int xc_start_link(xm_conn *c, xm_err *e) {
-  const char *previd = resumable(c);
+  const char *previd = resumable(c), *there = *c->place.host ? c->place.host : NULL;
   xm_token token;
   xm_link_start start = {.password = c->has_password ? (xm_buf_at(&c->password) ? xm_buf_at(&c->password) : "") : NULL,
                          .password_len = xm_buf_len(&c->password),
-                         .host = *c->place.host ? c->place.host : NULL,
+                         .host = !c->o.url ? there : NULL,
                          .port = c->place.port,
+                         .url = c->o.url ? there : NULL,
                          .previd = previd,
                          .h = xm_sm_in(c->sm),
                          .only_resume = wants_no_other(c),
@@ -175,9 +186,15 @@ static void note_trouble(xm_conn *c, bool was_ready) {
   c->trouble.retry = true;
 }
 
+/* What RFC 6120 calls it: 1008 and 1009 are RFC 6455's names for a policy, and for a message that is too big. */
+static const char *blame(const xm_err *e) {
+  bool is_policy = strcmp(e->condition, "close-1008") == 0 || strcmp(e->condition, "close-1009") == 0;
+  return e->layer == XM_LAYER_WEBSOCKET && is_policy ? "policy-violation" : e->condition;
+}
+
 /* The session is without a link, from now on. Was that for a stanza of ours? */
 static bool note_loss(xm_conn *c) {
-  bool blamed = xm_link_was_refused(c->link) && xm_sm_blame(c->sm, c->trouble.condition);
+  bool blamed = xm_link_was_refused(c->link) && xm_sm_blame(c->sm, blame(&c->trouble));
   xm_sm_cut(c->sm, xm_link_taken(c->link));
   c->lost_at = xm_loop_now(c->loop);
   c->is_first = true;
@@ -228,7 +245,8 @@ static void explain(xm_conn *c, const xm_retry_answer *a) {
     add_text(&c->trouble, " (another connection has the same user-agent id or resource: each needs its own)");
   if (a->verdict != XM_RETRY_END || strcmp(c->trouble.condition, "see-other-host") != 0) return;
   add_text(&c->trouble, !c->o.see_other_host ? " (see_other_host = true goes there)"
-                                             : " (see_other_host goes to hosts, 3 times in a row at most)");
+                            : c->o.url ? " (see_other_host goes to wss:// URLs, 3 times in a row at most)"
+                                       : " (see_other_host goes to hosts, 3 times in a row at most)");
 }
 
 static xm_conn_event wait_or_end(xm_conn *c, const xm_retry_answer *a) {
@@ -291,6 +309,7 @@ static void note_setup(xm_conn *c) {
   c->info.tls_version = xm_link_tls_version(c->link);
   c->info.has_certificate = xm_link_good_for(c->link, &c->info.good_for);
   for (i = 0; i < XM_CONN_STEPS; i++) c->info.took[i] = took.ms[states[i]];
+  c->info.took[XM_CONN_LOGIN] += took.ms[XM_LINK_UPGRADING];
   note_address(c);
 }
 
@@ -317,7 +336,7 @@ xm_conn_event xc_on_link_end(xm_conn *c) {
 
 /* Where the session is kept, if the server has told; not where the options name the one host that is to be dialled. */
 static const char *location(const xm_conn *c) {
-  return resumable(c) && c->is_first && (!c->o.host || c->o.see_other_host) ? xm_sm_location(c->sm) : NULL;
+  return resumable(c) && c->is_first && !c->o.url && (!c->o.host || c->o.see_other_host) ? xm_sm_location(c->sm) : NULL;
 }
 
 xm_conn_event xc_connect_again(xm_conn *c) {

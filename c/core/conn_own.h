@@ -29,8 +29,8 @@ enum { NEWS_BOUND = 1, NEWS_REBOUND = 2, NEWS_ENDED = 4, NEWS_TOKEN = 8 };
 
 /* Where to go instead of where the options say. */
 typedef struct xc_place {
-  char host[256]; /* "": nowhere */
-  int port;
+  char host[300]; /* or the URL of a WebSocket; "": nowhere */
+  int port;       /* of a host */
 } xc_place;
 
 struct xm_conn {

@@ -140,6 +140,10 @@ int xm_head_status(const xm_head *h) {
   return (s[0] - '0') * 100 + (s[1] - '0') * 10 + (s[2] - '0');
 }
 
+int xm_head_minor(const xm_head *h) {
+  return h->text.data[STATUS_AT - 2] - '0';
+}
+
 const char *xm_head_reason(const xm_head *h) {
   const char *s = h->text.data + REASON_AT - 1;
   return *s ? s + 1 : s;

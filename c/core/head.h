@@ -30,6 +30,7 @@ void xm_head_again(xm_head *h);
  * are, the first one's value without the white space around it (NULL: there is none), and whether `token`, in any case, is
  * in the comma-separated list that they make together. */
 int xm_head_status(const xm_head *h);
+int xm_head_minor(const xm_head *h); /* 1 of HTTP/1.1 */
 const char *xm_head_reason(const xm_head *h);
 unsigned xm_head_fields(const xm_head *h, const char *name);
 const char *xm_head_field(const xm_head *h, const char *name);

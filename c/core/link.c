@@ -31,6 +31,7 @@ const char *xm_link_phase(const xm_link *k) {
     case XM_LINK_DIALLING:
     case XM_LINK_TUNNELLING: return "connecting";
     case XM_LINK_SECURING: return "securing";
+    case XM_LINK_UPGRADING: return "upgrading";
     case XM_LINK_NEGOTIATING: return xm_nego_phase(k->nego);
     case XM_LINK_OPEN: return "ready";
     default: return "closed";
@@ -99,6 +100,7 @@ static const char *waits_for(const xm_link *k) {
     case XM_LINK_DIALLING: return xm_conn_has_proxy(k->o) ? "a TCP connection to the proxy" : "a TCP connection";
     case XM_LINK_TUNNELLING: return "the proxy's answer";
     case XM_LINK_SECURING: return "the TLS handshake";
+    case XM_LINK_UPGRADING: return "the web server's answer (WebSocket)";
     default: return xm_nego_waits_for(k->nego);
   }
 }
@@ -130,18 +132,14 @@ ssize_t xk_send(void *arg, const void *from, size_t n) {
   return got;
 }
 
-/* Bytes taken; 0: none now; XM_EFAIL. */
-static ssize_t write_some(xm_link *k, const xm_buf *from) {
-  ssize_t n;
+ssize_t xk_write(xm_link *k, const char *from, size_t n) {
+  xm_err *sink = k->sink;
+  ssize_t rc;
   if (k->o->fed) return 0;
   k->sink = &k->unsaid;
-  if (k->tls) {
-    n = xm_tls_write(k->tls, xm_buf_at(from), xm_buf_len(from), &k->unsaid);
-  } else {
-    n = xk_send(k, xm_buf_at(from), xm_buf_len(from));
-  }
-  k->sink = &k->why;
-  return n == -EAGAIN ? 0 : n < 0 ? XM_EFAIL : n;
+  rc = k->tls ? xm_tls_write(k->tls, from, n, &k->unsaid) : xk_send(k, from, n);
+  k->sink = sink;
+  return rc == -EAGAIN ? 0 : rc < 0 ? XM_EFAIL : rc;
 }
 
 static bool can_write(const xm_link *k) {
@@ -169,14 +167,20 @@ static void count(xm_link *k, size_t n) {
   k->taken += n;
 }
 
-ssize_t xm_link_flush(xm_link *k) {
-  uint64_t before = k->taken;
+static ssize_t write_wire(xm_link *k) {
   ssize_t n = 1;
-  if (!can_write(k) || is_mute(k)) return 0;
   while (n > 0 && xm_buf_len(&k->wire)) {
-    n = write_some(k, &k->wire);
+    n = xk_write(k, xm_buf_at(&k->wire), xm_buf_len(&k->wire));
     if (n > 0) count(k, (size_t)n);
   }
+  return n;
+}
+
+ssize_t xm_link_flush(xm_link *k) {
+  uint64_t before = k->taken;
+  ssize_t n;
+  if (!can_write(k) || is_mute(k)) return 0;
+  n = k->web ? xk_web_write(k) : write_wire(k);
   if (n < 0) xk_wake(k);
   return (ssize_t)(k->taken - before);
 }
@@ -184,13 +188,21 @@ ssize_t xm_link_flush(xm_link *k) {
 void xk_say(xm_link *k, xm_buf *from) {
   ssize_t n = 1;
   while (n > 0 && xm_buf_len(from)) {
-    n = write_some(k, from);
+    n = xk_write(k, xm_buf_at(from), xm_buf_len(from));
     if (n > 0) xm_buf_consume(from, (size_t)n);
   }
 }
 
 uint64_t xm_link_taken(const xm_link *k) {
   return k->taken;
+}
+
+size_t xm_link_backlog(const xm_link *k) {
+  return xm_buf_len(&k->wire) + (k->web ? xk_web_backlog(k) : 0);
+}
+
+bool xm_link_is_half(const xm_link *k) {
+  return k->web && xk_web_is_half(k);
 }
 
 /* Ending. */
@@ -203,6 +215,7 @@ static void tear_down(xm_link *k) {
   xm_tls_free(k->tls);
   xm_sock_free(k->sock);
   xm_nego_free(k->nego);
+  xk_web_free(k);
   k->dns = NULL;
   k->tunnel = NULL;
   k->tls = NULL;
@@ -210,7 +223,7 @@ static void tear_down(xm_link *k) {
   k->nego = NULL;
 }
 
-enum { SAY_BYE = 1, SAY_ERROR = 2, END_TLS = 4, END_TCP = 8, PART = END_TLS | END_TCP };
+enum { SAY_BYE = 1, SAY_ERROR = 2, END_WEB = 4, END_TLS = 8, END_TCP = 16, UNDER = END_TLS | END_TCP, PART = END_WEB | UNDER };
 
 /* What is done at an end, in this order: only what the state before has made possible. */
 static const unsigned endings[XM_LINK_CLOSED + 1][XM_LINK_REFUSE + 1] = {
@@ -219,6 +232,7 @@ static const unsigned endings[XM_LINK_CLOSED + 1][XM_LINK_REFUSE + 1] = {
     [XM_LINK_DIALLING]    = { 0,   0,        0,              0 },
     [XM_LINK_TUNNELLING]  = { 0,   END_TCP,  END_TCP,        END_TCP },
     [XM_LINK_SECURING]    = { 0,   END_TCP,  END_TCP,        END_TCP },
+    [XM_LINK_UPGRADING]   = { 0,   UNDER,    UNDER,          UNDER },
     [XM_LINK_NEGOTIATING] = { 0,   PART,     SAY_BYE | PART, SAY_ERROR | PART },
     [XM_LINK_OPEN]        = { 0,   PART,     SAY_BYE | PART, SAY_ERROR | PART },
     [XM_LINK_CLOSED]      = { 0,   0,        0,              0 },
@@ -245,6 +259,8 @@ void xm_link_end(xm_link *k, xm_link_how how, const char *detail) {
   if (how == XM_LINK_CUT || how == XM_LINK_REFUSE) xm_err_nomem(&k->why); /* unless it is set */
   if (todo & SAY_BYE) say_last(k, "</stream:stream>");
   if (todo & SAY_ERROR) say_error(k, detail);
+  k->sink = &k->unsaid; /* what comes of a goodbye is no reason */
+  if ((todo & END_WEB) && k->web) xk_web_finish(k);
   if ((todo & END_TLS) && k->tls) xm_tls_finish(k->tls);
   if ((todo & END_TCP) && k->sock) xm_sock_finish(k->sock);
   xk_enter(k, XM_LINK_CLOSED);
@@ -266,30 +282,39 @@ static ssize_t take_fed(xm_link *k, char *to, size_t room) {
   return (ssize_t)n;
 }
 
+ssize_t xk_read(xm_link *k, char *to, size_t room) {
+  ssize_t n;
+  if (k->o->fed) {
+    n = take_fed(k, to, room);
+  } else {
+    n = k->tls ? xm_tls_read(k->tls, to, room, &k->why) : xk_recv(k, to, room);
+  }
+  if (n > 0) return n;
+  if (n == -EAGAIN || (k->tls && n == 0)) return 0;
+  if (k->tls && n == XM_TLS_MORE) return XM_TLS_MORE;
+  return xm_err_set(&k->why, XM_LAYER_TCP, "EOF", true,
+                    k->state == XM_LINK_UPGRADING ? "the web server cut the connection without an answer"
+                                                  : "the server cut the connection without ending the stream");
+}
+
 /* Bytes to where they are parsed. 1: some came; 0: none now; XM_TLS_MORE; XM_EFAIL. */
 static int read_some(xm_link *k) {
   size_t room;
   char *to = xm_xml_space(k->xml, &room);
   ssize_t n;
   if (!to) return xm_err_nomem(&k->why);
-  if (k->o->fed) {
-    n = take_fed(k, to, room);
-  } else {
-    n = k->tls ? xm_tls_read(k->tls, to, room, &k->why) : xk_recv(k, to, room);
-  }
-  if (n > 0) {
-    k->heard_at = xm_loop_now(k->loop);
-    xm_xml_fill(k->xml, (size_t)n);
-    return 1;
-  }
-  if (n == -EAGAIN || (k->tls && n == 0)) return 0;
-  if (k->tls && n == XM_TLS_MORE) return XM_TLS_MORE;
-  return xm_err_set(&k->why, XM_LAYER_TCP, "EOF", true, "the server cut the connection without ending the stream");
+  n = xk_read(k, to, room);
+  if (n <= 0) return (int)n;
+  k->heard_at = xm_loop_now(k->loop);
+  xm_xml_fill(k->xml, (size_t)n);
+  return 1;
 }
 
 /* The next event of the stream: from what is parsed, else from what can be read. */
 static int pull(xm_link *k) {
-  int ev = xm_xml_next(k->xml, &k->why), got = 1;
+  int ev, got = 1;
+  if (k->web) return xk_web_pull(k);
+  ev = xm_xml_next(k->xml, &k->why);
   while (ev == XM_XML_MORE && got > 0 && k->reads_left > 0) {
     got = read_some(k);
     k->reads_left = got == XM_TLS_MORE ? 0 : k->reads_left - 1;
@@ -319,16 +344,21 @@ static xm_link_event on_element(xm_link *k, bool skipped) {
 /* While it is negotiated an end is a failure. */
 static xm_link_event on_close(xm_link *k) {
   static const char bye[] = "</stream:stream>";
-  xm_wirelog_text(k->log, '<', bye, sizeof bye - 1);
+  if (!k->web) xm_wirelog_text(k->log, '<', bye, sizeof bye - 1);
   if (!k->nego) return XM_LINK_CLOSE;
-  suspect(k, 0);
+  if (!xm_err_is_set(&k->why)) suspect(k, 0);
   xm_err_set(&k->why, XM_LAYER_CLOSED, "closed-by-server", true, "the server closed the stream");
   return xk_end(k, XM_LINK_BYE);
 }
 
+/* What is on the tape may not be told yet. */
+static size_t spare_of_xml(const xm_link *k) {
+  return k->web && xk_web_is_holding(k) ? 0 : xm_xml_spare(k->xml);
+}
+
 /* All that has come is read. */
 static xm_link_event be_quiet(xm_link *k) {
-  if (xm_xml_spare(k->xml) > MUCH) xm_xml_rest(k->xml);
+  if (spare_of_xml(k) > MUCH) xm_xml_rest(k->xml);
   return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
 }
 
@@ -336,6 +366,10 @@ static xm_link_event be_quiet(xm_link *k) {
  * among it. */
 static bool is_paused(const xm_link *k) {
   return k->paused && k->state == XM_LINK_OPEN && !is_mute(k) && !k->is_cut && !(k->sock && xm_sock_is_over(k->sock));
+}
+
+static bool is_over(const xm_link *k) {
+  return k->web && xk_web_is_over(k);
 }
 
 static xm_link_event read_stream(xm_link *k) {
@@ -358,8 +392,9 @@ static xm_link_event read_stream(xm_link *k) {
     default: break;
   }
   if (!xm_err_is_set(&k->why)) xm_err_nomem(&k->why);
-  if (k->why.layer == XM_LAYER_TCP) suspect(k, XM_LINK_PERHAPS);
-  if (k->why.layer != XM_LAYER_STREAM) return xk_end(k, XM_LINK_CUT);
+  if (k->why.layer == XM_LAYER_TCP || is_over(k)) suspect(k, k->refused ? 0 : XM_LINK_PERHAPS);
+  if (is_over(k)) return xk_end(k, XM_LINK_PART);
+  if (k->why.layer != XM_LAYER_STREAM && k->why.layer != XM_LAYER_WEBSOCKET) return xk_end(k, XM_LINK_CUT);
   if (k->mechanism && strcmp(k->why.condition, "policy-violation") == 0) k->why.retry = true; /* for somebody's stanza: see early */
   return k->nego ? xk_end(k, XM_LINK_REFUSE) : XM_LINK_BROKEN;
 }
@@ -371,6 +406,7 @@ static xm_link_event crank(xm_link *k) {
     case XM_LINK_DIALLING: return xk_dial(k);
     case XM_LINK_TUNNELLING: return xk_tunnel(k);
     case XM_LINK_SECURING: return xk_secure(k);
+    case XM_LINK_UPGRADING: return xk_await_upgrade(k);
     case XM_LINK_CLOSED: return XM_LINK_ENDED;
     default: return read_stream(k);
   }
@@ -424,6 +460,8 @@ static int make_parts(xm_link *k, const xm_link_start *start) {
                        .token = start->token,
                        .invalidate = o->invalidate};
   const xm_bounds bounds = bounds_until_bound(k);
+  const char *url = start->url ? start->url : o->url;
+  if (url && !o->fed && xk_web_new(k, url) < 0) return XM_ENOMEM;
   k->nego = xm_nego_new(&n, start->password, start->password_len);
   k->xml = xm_xml_new(o->component ? XM_NS_COMPONENT : XM_NS_CLIENT, &bounds);
   if (!k->nego || !k->xml) return XM_ENOMEM;
@@ -466,19 +504,25 @@ static int dial_targets(xm_link *k, xm_err *e) {
 /* What is on the machine that a proxy runs on isn't on this one, and the way to the proxy is the network's. */
 static bool is_in_clear_behind_a_proxy(const xm_link *k, xm_err *e) {
   if (!xm_conn_has_proxy(k->o) || k->o->tls != XM_TLS_NONE || k->o->component) return false;
-  xm_err_set(e, XM_LAYER_TLS, "tls-required", false,
-             "tls=\"none\" is only for a server on this machine, never through a proxy: use \"starttls\" or \"direct\"");
+  xm_err_set(e, XM_LAYER_TLS, "tls-required", false, "%s is only for a server on this machine, never through a proxy: use %s",
+             k->web ? "ws://" : "tls=\"none\"", k->web ? "wss://" : "\"starttls\" or \"direct\"");
   return true;
 }
 
+/* What is to be looked up. A URL says it all. */
+static xm_dns_query query(const xm_link *k, const xm_link_start *start) {
+  const xm_url *url = k->web ? xk_web_url(k) : NULL;
+  const char *host = url ? url->host : start->host ? start->host : k->o->host;
+  return (xm_dns_query){.domain = host ? host : k->domain,
+                        .port = url ? url->port : start->host ? start->port : k->o->port,
+                        .srv = !host && !k->o->component,
+                        .direct_tls = url ? url->secure : k->o->tls == XM_TLS_DIRECT,
+                        .no_tls = k->o->tls == XM_TLS_NONE,
+                        .nameservers = k->o->nameservers};
+}
+
 static int begin(xm_link *k, const xm_link_start *start, xm_err *e) {
-  const char *host = start->host ? start->host : k->o->host;
-  xm_dns_query q = {.domain = host ? host : k->domain,
-                    .port = start->host ? start->port : k->o->port,
-                    .srv = !host && !k->o->component,
-                    .direct_tls = k->o->tls == XM_TLS_DIRECT,
-                    .no_tls = k->o->tls == XM_TLS_NONE,
-                    .nameservers = k->o->nameservers};
+  xm_dns_query q = query(k, start);
   k->due = start->due ? start->due : xm_loop_now(k->loop) + k->o->timeout;
   if (start->logged_in) return start_fed(k, e);
   if (k->o->fed) return start_login(k);
@@ -545,12 +589,13 @@ void xm_link_pause(xm_link *k, bool paused) {
 }
 
 size_t xm_link_spare(const xm_link *k) {
-  return xm_xml_spare(k->xml) + xm_buf_spare(&k->wire);
+  return spare_of_xml(k) + xm_buf_spare(&k->wire) + (k->web ? xk_web_spare(k) : 0);
 }
 
 void xm_link_rest(xm_link *k) {
-  xm_xml_rest(k->xml);
+  if (spare_of_xml(k)) xm_xml_rest(k->xml);
   xm_buf_rest(&k->wire);
+  if (k->web) xk_web_rest(k);
 }
 
 const xm_tape *xm_link_tape(const xm_link *k) {

@@ -4,6 +4,8 @@
  *   in   sock.recv -> tls.read (straight into expat's buffer) -> xml.next (a tape) -> nego until it is open, then: yours
  *   out  yours -> wire -> tls.write -> sock.send
  *
+ * Over WebSocket there are frames between the transport and these (link_web), of which nobody above learns.
+ *
  * Pull: xm_link_next turns the crank and says what came. It calls nothing but `wake`, which may only mark. */
 #ifndef XM_LINK_H
 #define XM_LINK_H
@@ -41,6 +43,7 @@ typedef enum xm_link_state {
   XM_LINK_DIALLING,    /* sock dials; ends with one that answered */
   XM_LINK_TUNNELLING,  /* behind a proxy: tunnel at work; ends with a way to the server */
   XM_LINK_SECURING,    /* TLS handshake, direct or after <proceed/>; ends with a certificate that fits */
+  XM_LINK_UPGRADING,   /* the WebSocket is asked for (RFC 6455 4); ends with 101 */
   XM_LINK_NEGOTIATING, /* nego at work (RFC 6120 4 to 7, XEP-0198 5); ends with a session */
   XM_LINK_OPEN,        /* elements in, bytes out; ends with a close from either side */
   XM_LINK_CLOSED,      /* no socket, nothing to come; xm_link_why tells */
@@ -57,6 +60,7 @@ typedef struct xm_link_start {
   size_t password_len;
   const char *host;                     /* instead of the options' (and then without SRV); NULL: as they say */
   int port;
+  const char *url;                      /* the same, of a WebSocket: borrowed for the call; NULL: as the options say */
   const char *previd;                   /* the session to be resumed, NULL: none; and what was handled of it */
   uint32_t h;
   bool only_resume;                     /* no other session is to be bound */
@@ -99,6 +103,10 @@ void xm_link_rest(xm_link *k);
 xm_buf *xm_link_wire(xm_link *k);
 ssize_t xm_link_flush(xm_link *k);
 uint64_t xm_link_taken(const xm_link *k);
+/* Bytes that it hasn't taken. */
+size_t xm_link_backlog(const xm_link *k);
+/* Has the wire only the beginning of an element, which can't leave before its end is there? (WebSocket) */
+bool xm_link_is_half(const xm_link *k);
 
 /* How a link ends. What of it can't be done in the state it is in, is not done. */
 typedef enum xm_link_how {
@@ -158,7 +166,7 @@ enum { XM_LINK_PERHAPS = 8, XM_LINK_TOKEN = XM_NEGO_TOKEN /* the next try goes w
 unsigned xm_link_objected(const xm_link *k);
 /* When bytes last came, by xm_loop_now; 0: never. */
 uint64_t xm_link_heard_at(const xm_link *k);
-/* "host" or "host:port" by a see-other-host; "" when there was none. */
+/* "host" or "host:port" by a see-other-host, or the URL by a see-other-uri; "" when there was none. */
 const char *xm_link_other_host(const xm_link *k);
 
 /* A fed link: its end, behind what was fed. */

@@ -1,5 +1,5 @@
 /* link_own: what the files of the room share: link (construction, states, reading and writing), link_setup (from the name
- * to an open stream). */
+ * to an open stream), link_web (WebSocket, below the stream). */
 #ifndef XM_LINK_OWN_H
 #define XM_LINK_OWN_H
 
@@ -8,6 +8,7 @@
 #include "link.h"
 #include "sock.h"
 #include "tunnel.h"
+#include "url.h"
 #include "xml.h"
 
 enum { OTHER_HOST = 300, LAST_FEATURES = 1000 /* ms that they are waited for, when the session stands */ };
@@ -22,6 +23,8 @@ struct xm_targets {
   xk_names *names; /* what the proxy is asked for, whose addresses these are; NULL: there is none */
   xm_dns_address list[];
 };
+
+typedef struct xm_link_web xm_link_web;
 
 struct xm_link {
   const xm_conn_options *o;
@@ -38,6 +41,7 @@ struct xm_link {
   xm_tls *tls;      /* from SECURING on */
   xm_nego *nego;    /* until OPEN */
   xm_xml *xml;
+  xm_link_web *web; /* until CLOSED; NULL: the stream is TCP's own */
   xm_buf wire;      /* what the kernel hasn't taken; secret until OPEN, as it has held proofs of the password */
   uint64_t taken;   /* bytes of the wire that the kernel has had */
   xm_buf in;        /* fed: what the peer "sent"; */
@@ -94,6 +98,10 @@ xm_link_event xk_enter(xm_link *k, xm_link_state state);
 void xk_take_share(xm_link *k);
 /* xm_link_end, before it is open. ENDED. */
 xm_link_event xk_end(xm_link *k, xm_link_how how);
+/* Bytes from the transport, with TLS if there is some: how many; 0: none now; XM_TLS_MORE; XM_EFAIL. */
+ssize_t xk_read(xm_link *k, char *to, size_t room);
+/* Bytes that it took; 0: none now; XM_EFAIL, and `unsaid` tells why. */
+ssize_t xk_write(xm_link *k, const char *from, size_t n);
 /* Below TLS. */
 ssize_t xk_recv(void *link, void *to, size_t n);
 ssize_t xk_send(void *link, const void *from, size_t n);
@@ -118,5 +126,27 @@ xm_link_event xk_become_open(xm_link *k); /* nego is through, or has nothing to 
 /* The peer has gone, or is silent, in the midst of a login by SASL2. */
 void xk_suspect_sasl2(const xm_link *k);
 xm_link_event xk_begin_stream(xm_link *k); /* NEGOTIATING, from its first byte on, or again */
+
+/* link_web, which all but the first one are for links with `web`. */
+
+int xk_web_new(xm_link *k, const char *url); /* of a URL that was looked at. 0 or XM_ENOMEM */
+void xk_web_free(xm_link *k);
+const xm_url *xk_web_url(const xm_link *k);
+xm_link_event xk_web_upgrade(xm_link *k); /* UPGRADING begins */
+xm_link_event xk_await_upgrade(xm_link *k);
+int xk_web_begin(xm_link *k); /* a stream, behind xm_xml_restart. 0 or XM_EFAIL */
+void xk_web_open_up(xm_link *k);
+/* The next event of the stream. XM_XML_OPEN: the peer's <open/> is on the tape; XM_XML_CLOSE: its <close/>; MORE and XM_EFAIL as of
+ * xm_xml_next. */
+int xk_web_pull(xm_link *k);
+bool xk_web_is_holding(const xm_link *k); /* is something on xml's tape that wasn't told? */
+bool xk_web_is_over(const xm_link *k);    /* has the peer closed the WebSocket? */
+/* Frames to the kernel. XM_EFAIL: `unsaid` tells why. */
+ssize_t xk_web_write(xm_link *k);
+bool xk_web_is_half(const xm_link *k);
+size_t xk_web_backlog(const xm_link *k);
+void xk_web_finish(xm_link *k); /* says goodbye */
+size_t xk_web_spare(const xm_link *k);
+void xk_web_rest(xm_link *k);
 
 #endif

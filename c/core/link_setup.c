@@ -114,19 +114,28 @@ xm_link_event xk_resolve(xm_link *k) {
   return xk_enter(k, XM_LINK_DIALLING);
 }
 
+/* Over WebSocket the certificate may be for the URL's host instead, which SNI names (XEP-0156 4, RFC 7395 3.9). */
+static xm_tls_peer tls_peer(const xm_link *k) {
+  const char *named = k->o->tls_name, *domain = named ? named : k->domain;
+  const char *web = k->web && !named ? xk_web_url(k)->host : NULL;
+  return (xm_tls_peer){.name = web ? web : domain,
+                       .also = web ? domain : NULL,
+                       .jid = named ? NULL : xm_jid_domain(k->o->jid),
+                       .jid_len = k->o->jid->domain_len,
+                       .pin = k->o->pin,
+                       .use = k->web ? XM_TLS_WEB : k->direct ? XM_TLS_XMPP : XM_TLS_INSIDE,
+                       .via = xm_conn_has_proxy(k->o) ? k->o->via.bytes : NULL,
+                       .via_len = sizeof k->o->via.bytes,
+                       .resume = xm_conn_may_remember(k->o) && !k->choked};
+}
+
 static xm_link_event begin_tls(xm_link *k) {
   xm_tls_io io = {.arg = k, .recv = xk_recv, .send = xk_send};
-  xm_tls_peer peer = {.name = k->o->tls_name ? k->o->tls_name : k->domain,
-                      .jid = k->o->tls_name ? NULL : xm_jid_domain(k->o->jid),
-                      .jid_len = k->o->jid->domain_len,
-                      .pin = k->o->pin,
-                      .alpn = k->direct,
-                      .via = xm_conn_has_proxy(k->o) ? k->o->via.bytes : NULL,
-                      .via_len = sizeof k->o->via.bytes,
-                      .resume = xm_conn_may_remember(k->o) && !k->choked};
+  xm_tls_peer peer = tls_peer(k);
   if (!k->o->tls_ctx) {
     xm_err_set(&k->why, XM_LAYER_TLS, "tls-required", false,
-               "the server wants TLS, and tls=\"none\" was asked for: use \"starttls\" or \"direct\"");
+               k->web ? "the server says to go on with TLS, and ws:// was asked for: use wss://"
+                      : "the server wants TLS, and tls=\"none\" was asked for: use \"starttls\" or \"direct\"");
     return xk_end(k, XM_LINK_CUT);
   }
   k->tls = xm_tls_new(k->o->tls_ctx, &peer, &io, &k->why);
@@ -138,7 +147,8 @@ static xm_link_event begin_tls(xm_link *k) {
 xm_link_event xk_begin_stream(xm_link *k) {
   size_t mark = xm_buf_mark(&k->wire), behind;
   int secret;
-  if (xm_xml_restart(k->xml) < 0 || xm_nego_begin(k->nego, &k->wire, &k->why) < 0) return xk_end(k, XM_LINK_CUT);
+  if (xm_xml_restart(k->xml) < 0 || (k->web && xk_web_begin(k) < 0) || xm_nego_begin(k->nego, &k->wire, &k->why) < 0)
+    return xk_end(k, XM_LINK_CUT);
   xm_wirelog_begin(k->log);
   xm_wirelog_text(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark);
   behind = xm_buf_mark(&k->wire);
@@ -160,7 +170,7 @@ typedef struct server_key {
   xm_keyring_name via;
   char host[254];
   int port;
-  bool direct;
+  bool direct, web;
   char domain[256];
 } server_key;
 _Static_assert(sizeof(server_key) <= XM_KNOWN_KEY, "a key must fit");
@@ -175,6 +185,7 @@ static void name_server(const xm_link *k, server_key *key) {
     memcpy(&key->address, &k->address, length_of(&k->address));
   }
   key->direct = k->direct;
+  key->web = k->web != NULL;
   strcpy(key->domain, k->domain);
 }
 
@@ -219,10 +230,15 @@ static void remember(const xm_link *k) {
     xm_known_objection(&key, sizeof key, k->blamed & XM_NEGO_AHEAD_ALL, !(k->blamed & XM_LINK_PERHAPS));
 }
 
+/* Behind the transport: HTTP, or XMPP itself. */
+static xm_link_event begin_above(xm_link *k) {
+  return k->web ? xk_web_upgrade(k) : xk_begin_stream(k);
+}
+
 /* The way to the server stands. */
 static xm_link_event meet(xm_link *k) {
   if (look_up(k) < 0) return xk_end(k, XM_LINK_CUT);
-  return k->direct ? begin_tls(k) : xk_begin_stream(k);
+  return k->direct ? begin_tls(k) : begin_above(k);
 }
 
 /* The proxy has answered. One target is its turn, and the next one another link's. */
@@ -274,7 +290,8 @@ xm_link_event xk_dial(xm_link *k) {
   if (!k->share) xk_take_share(k);
   if (k->o->tls == XM_TLS_NONE && !k->o->component && !xm_sock_is_loopback(k->sock)) {
     xm_err_set(&k->why, XM_LAYER_TLS, "tls-required", false,
-               "tls=\"none\" is only for a server on this machine (a loopback address): use \"starttls\" or \"direct\"");
+               k->web ? "ws:// is only for a server on this machine (a loopback address): use wss://"
+                      : "tls=\"none\" is only for a server on this machine (a loopback address): use \"starttls\" or \"direct\"");
     return xk_end(k, XM_LINK_CUT);
   }
   k->direct = won->direct_tls;
@@ -317,7 +334,7 @@ xm_link_event xk_secure(xm_link *k) {
   k->has_certificate = xm_tls_good_for(k->tls, &k->good_for);
   k->tls_resumed = xm_tls_is_resumed(k->tls);
   tell_channel(k);
-  return xk_begin_stream(k);
+  return begin_above(k);
 }
 
 /* Nothing the peer said in the clear may be taken for what it says under TLS (RFC 6120 5.4.3.3). */
@@ -337,6 +354,7 @@ void xk_open_up(xm_link *k) {
   k->nego = NULL;
   xm_xml_set_bounds(k->xml, &k->o->bounds, XM_XML_SKIP);
   k->wire.secret = false;
+  if (k->web) xk_web_open_up(k);
   xk_enter(k, XM_LINK_OPEN);
   if (k->paused && k->sock) xm_sock_pause(k->sock, true);
 }

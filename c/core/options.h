@@ -30,6 +30,7 @@ typedef struct xm_conn_options {
   xm_proxy proxy;          /* what it is connected through; host NULL: nothing */
   xm_keyring_name via;     /* has_via: which proxy that is, and who to it, for what remembers servers; conn fills it in. */
   bool has_via;            /* Else nothing is remembered of one behind a proxy */
+  const char *url;         /* that of a WebSocket, which was looked at: instead of host and port; NULL: TCP */
   xm_tls_policy tls;
   xm_tls_ctx *tls_ctx;     /* held; may be NULL with XM_TLS_NONE */
   const char *tls_name;    /* the certificate must be for this; NULL: the JID's domain */

@@ -22,7 +22,7 @@ static void note_session(xm_retry *r, const xm_retry_policy *p, const xm_retry_e
   }
   r->same = alike ? r->same + 1 : 1;
   strcpy(r->condition, e->why->condition);
-  r->ghost = e->why->layer == XM_LAYER_TCP || e->why->layer == XM_LAYER_TIMEOUT;
+  r->ghost = e->why->layer == XM_LAYER_TCP || e->why->layer == XM_LAYER_TIMEOUT || e->why->layer == XM_LAYER_WEBSOCKET;
 }
 
 /* May it be otherwise the next time? At the first connect only what says so of itself: somebody is there to read why. Later the
@@ -34,6 +34,7 @@ static bool is_passing(const xm_retry *r, const xm_retry_end *e) {
     case XM_LAYER_DNS:
     case XM_LAYER_TLS: return true;
     case XM_LAYER_PROXY: return strcmp(e->why->condition, "proxy-authentication-required") != 0;
+    case XM_LAYER_WEBSOCKET:
     case XM_LAYER_STREAM: return !e->said || e->stage == XM_RETRY_ANYBODY;
     default: return false;
   }

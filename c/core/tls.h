@@ -48,13 +48,21 @@ typedef struct xm_tls_io {
   ssize_t (*send)(void *arg, const void *from, size_t n);
 } xm_tls_io;
 
+/* What TLS is for, which tells its sessions apart. */
+typedef enum xm_tls_use {
+  XM_TLS_INSIDE, /* of a stream that has begun without (STARTTLS) */
+  XM_TLS_XMPP,   /* "xmpp-client" is offered (direct TLS, XEP-0368) */
+  XM_TLS_WEB,    /* HTTP is under it (WebSocket) */
+} xm_tls_use;
+
 /* Whom we mean to talk to. Strings are borrowed for the life of the xm_tls. */
 typedef struct xm_tls_peer {
   const char *name; /* ASCII domain or IP address: what the certificate must be for, and the SNI */
-  const char *jid;  /* the same as it is in a JID, with U-labels, for an xmppAddr; NULL: not known */
+  const char *also; /* another name that it may be for instead; NULL: none */
+  const char *jid;  /* the domain as it is in a JID, with U-labels, for an xmppAddr; NULL: not known */
   size_t jid_len;
   const char *pin; /* SHA-256 of the public key (SPKI), base64; NULL: none. It is asked for besides the rest */
-  bool alpn;       /* offer "xmpp-client" (direct TLS, XEP-0368) */
+  xm_tls_use use;
   const void *via; /* by which way, so many bytes: what was kept on one isn't shown on another. NULL: by none of note */
   size_t via_len;
   bool resume;     /* a session that was kept may be resumed, and this one may be kept */

@@ -41,7 +41,7 @@ typedef struct scene {
   xm_link *k;
   int listener, peer, silent, fill[4]; /* -1: none */
   int port;
-  char nameserver[32];
+  char nameserver[32], url[32];
 } scene;
 
 static int news;
@@ -161,6 +161,8 @@ static void bring(scene *s, xm_link_state to) {
   else listen(s->listener, 4);
   if (to == XM_LINK_SECURING) s->o.component = false, s->o.tls = XM_TLS_DIRECT;
   if (to == XM_LINK_TUNNELLING) behind_a_proxy(s);
+  snprintf(s->url, sizeof s->url, "ws://127.0.0.1:%d/", s->port);
+  if (to == XM_LINK_UPGRADING) s->o.component = false, s->o.url = s->url;
   begin_link(s);
   if (to == XM_LINK_CLOSED) xm_link_end(s->k, XM_LINK_CUT, NULL);
   if (to >= XM_LINK_TUNNELLING && to < XM_LINK_CLOSED) accept_peer(s);
@@ -173,6 +175,7 @@ static void bring(scene *s, xm_link_state to) {
   while (xm_link_state_of(s->k) != to) turn(s);
   assert_string_equal(xm_link_why(s->k)->condition, to == XM_LINK_CLOSED ? "ENOMEM" : "");
   if (to == XM_LINK_NEGOTIATING) hear(s, "to='echo.example'>");
+  if (to == XM_LINK_UPGRADING) hear(s, "\r\n\r\n");
   if (to == XM_LINK_SECURING || to == XM_LINK_TUNNELLING) turn(s);
 }
 
@@ -215,6 +218,7 @@ static void ask_all(scene *s) {
   xm_link_spare(s->k), xm_link_has_sm(s->k), xm_link_tls_version(s->k), xm_link_tls_is_resumed(s->k);
   xm_link_mechanism(s->k), xm_link_binding(s->k), xm_link_is_direct(s->k), xm_link_was_answered(s->k);
   xm_link_went_ahead(s->k), xm_link_objected(s->k), xm_link_heard_at(s->k);
+  xm_link_backlog(s->k), xm_link_is_half(s->k);
   xm_link_crossed(s->k, &most), xm_link_is_proven(s->k);
   assert_false(xm_link_was_refused(s->k));
   assert_false(xm_link_has_targets(s->k));
@@ -286,6 +290,10 @@ static const struct end_row {
     {XM_LINK_SECURING, part, "", 0},
     {XM_LINK_SECURING, bye, "", 0},
     {XM_LINK_SECURING, refuse, "", 0},
+    {XM_LINK_UPGRADING, cut, "", ECONNRESET},
+    {XM_LINK_UPGRADING, part, "", 0},
+    {XM_LINK_UPGRADING, bye, "", 0},
+    {XM_LINK_UPGRADING, refuse, "", 0},
     {XM_LINK_NEGOTIATING, cut, "", ECONNRESET},
     {XM_LINK_NEGOTIATING, part, "", 0},
     {XM_LINK_NEGOTIATING, bye, "</stream:stream>", 0},
@@ -410,6 +418,17 @@ static void by_http(scene *s) {
   say(s, "HTTP/1.1 400 Bad Request\r\n\r\n");
 }
 
+static void by_a_web_page(scene *s) {
+  bring(s, XM_LINK_UPGRADING);
+  say(s, "HTTP/1.1 404 Not Found\r\n\r\n");
+}
+
+static void by_no_answer(scene *s) {
+  bring(s, XM_LINK_UPGRADING);
+  close(s->peer);
+  s->peer = -1;
+}
+
 static void by_lateness(scene *s) {
   bring(s, XM_LINK_DIALLING);
   s->k->late = true;
@@ -434,6 +453,7 @@ static void behind_a_failure_everything_is_harmless(void **state) {
               {by_a_host_that_none_can_be_asked_for, XM_LAYER_PROXY, "bad-host"},
               {by_nobody_there, XM_LAYER_TCP, "ECONNREFUSED"}, {by_no_tls, XM_LAYER_TLS, NULL},
               {by_a_reset, XM_LAYER_TCP, "ECONNRESET"},        {by_http, XM_LAYER_STREAM, NULL},
+              {by_a_web_page, XM_LAYER_WEBSOCKET, "http-404"}, {by_no_answer, XM_LAYER_TCP, "EOF"},
               {by_lateness, XM_LAYER_TIMEOUT, "timeout"},      {by_a_cut, XM_LAYER_TCP, "EOF"}};
   size_t i;
   int j;
@@ -463,6 +483,7 @@ static void without_memory_for_a_deadline_it_ends(void **state) {
   } rows[] = {{2, XM_LINK_DIALLING},
               {2, XM_LINK_SECURING},
               {3, XM_LINK_SECURING},
+              {3, XM_LINK_UPGRADING},
               {3, XM_LINK_NEGOTIATING},
               {3, XM_LINK_TUNNELLING}};
   xm_link_start start = {.password = "test", .password_len = 4};
@@ -474,6 +495,8 @@ static void without_memory_for_a_deadline_it_ends(void **state) {
     listen(s.listener, 4);
     if (rows[i].until == XM_LINK_SECURING) s.o.component = false, s.o.tls = XM_TLS_DIRECT;
     if (rows[i].until == XM_LINK_TUNNELLING) behind_a_proxy(&s);
+    snprintf(s.url, sizeof s.url, "ws://127.0.0.1:%d/", s.port);
+    if (rows[i].until == XM_LINK_UPGRADING) s.o.component = false, s.o.url = s.url;
     poor_start = rows[i].timer;
     begin_link(&s);
     while (turn(&s) != XM_LINK_ENDED) {}
@@ -576,7 +599,7 @@ static void a_pause_holds_what_is_open_only(void **state) {
     open_scene(&s);
     listen(s.listener, 4);
     begin_link(&s);
-    while (xm_link_state_of(s.k) < from && from != XM_LINK_SECURING) turn(&s);
+    while (xm_link_state_of(s.k) < from && from != XM_LINK_SECURING && from != XM_LINK_UPGRADING) turn(&s);
     xm_link_pause(s.k, true);
     accept_peer(&s);
     hear(&s, "to='echo.example'>");

@@ -293,6 +293,31 @@ static void an_xmpp_address_is_spelled_as_the_jid(void **state) {
   }
 }
 
+/* A URL's host or the JID's domain (XEP-0156), and nobody else. An xmppAddr is for the domain. */
+static void it_may_be_for_either_of_two(void **state) {
+  static const struct {
+    san name;
+    const char *condition;
+  } rows[] = {{{SAN_DNS, "web.example", 0}, ""},
+              {{SAN_DNS, NAME, 0}, ""},
+              {{SAN_XMPP, NAME, 0}, ""},
+              {{SAN_SRV, "_xmpp-client." NAME, 0}, ""},
+              {{SAN_DNS, "other.example", 0}, "certificate-name-mismatch"},
+              {{SAN_XMPP, "third.example", 0}, "certificate-name-mismatch"},
+              {{SAN_DNS, "b.example", 0}, "certificate-name-mismatch"}};
+  const xm_tls_peer peer = {.name = "web.example", .also = NAME, .jid = NAME, .jid_len = strlen(NAME), .use = XM_TLS_WEB};
+  const xm_tls_peer address = {.name = "127.0.0.1", .also = NAME, .jid = NAME, .jid_len = strlen(NAME), .use = XM_TLS_WEB};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    X509 *cert = new_cert("x", &rows[i].name, 1, -60, 3600);
+    sign_cert(cert, world.key, world.ca, world.ca_key);
+    check_verdict(NULL, &peer, cert, rows[i].condition, TLS1_3_VERSION);
+    check_verdict(NULL, &address, cert, i == 0 ? "certificate-name-mismatch" : rows[i].condition, TLS1_3_VERSION);
+    X509_free(cert);
+  }
+}
+
 /* Besides the rest, and in spite of verify=false. */
 static void a_pin_must_fit(void **state) {
   const xm_tls_options insecure = {.insecure = true};
@@ -325,12 +350,13 @@ static void a_pin_must_fit(void **state) {
 
 static void the_name_is_told_but_no_address(void **state) {
   const san names[] = {{SAN_DNS, NAME, 0}, {SAN_IP, "\x7F\0\0\1", 4}};
-  const xm_tls_peer peers[] = {{.name = NAME}, {.name = "127.0.0.1"}};
+  const xm_tls_peer peers[] = {{.name = NAME}, {.name = "127.0.0.1"}, {.name = NAME, .also = "other.example"},
+                               {.name = "127.0.0.1", .also = NAME}};
   X509 *cert = new_cert("x", names, 2, 0, 3600);
   int i;
   (void)state;
   sign_cert(cert, world.key, world.ca, world.ca_key);
-  for (i = 0; i < 2; i++) {
+  for (i = 0; i < 4; i++) {
     server s;
     xm_err e = {0};
     xm_tls *t;
@@ -339,15 +365,15 @@ static void the_name_is_told_but_no_address(void **state) {
     t = new_client(&s, NULL, &peers[i]);
     assert_int_equal(handshake(t, &s, &e), 1);
     told = SSL_get_servername(s.ssl, TLSEXT_NAMETYPE_host_name);
-    if (i == 0) assert_string_equal(told, NAME);
-    if (i == 1) assert_null(told);
+    if (i % 2 == 0) assert_string_equal(told, NAME);
+    if (i % 2 == 1) assert_null(told);
     disconnect(t, &s);
   }
   X509_free(cert);
 }
 
 static int with_alpn(bool offer, const char *answer, xm_err *e) {
-  const xm_tls_peer peer = {.name = NAME, .alpn = offer};
+  const xm_tls_peer peer = {.name = NAME, .use = offer ? XM_TLS_XMPP : XM_TLS_INSIDE};
   X509 *cert = good_cert();
   server s;
   xm_tls *t;
@@ -703,6 +729,7 @@ int main(void) {
       cmocka_unit_test(who_is_not_trusted_gets_an_alert_only),
       cmocka_unit_test(a_common_name_is_no_name),
       cmocka_unit_test(an_xmpp_address_is_spelled_as_the_jid),
+      cmocka_unit_test(it_may_be_for_either_of_two),
       cmocka_unit_test(a_pin_must_fit),
       cmocka_unit_test(the_name_is_told_but_no_address),
       cmocka_unit_test(another_protocol_is_refused),

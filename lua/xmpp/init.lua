@@ -129,17 +129,19 @@ end
 local function proxy_of(o)
   local proxies = options.proxies()
   local via, why
-  if o.proxy == "environment" then via, why = proxies.of_environment(o.host or o.jid.domainpart, getenv)
+  local host = o.url and core.url(o.url) or o.host or o.jid.domainpart
+  if o.proxy == "environment" then via, why = proxies.of_environment(host, getenv)
   else via = proxies.parse(o.proxy) end
   if why then return nil, core.error { layer = "proxy", condition = "bad-proxy", retry = false, text = why } end
-  if via and via.resolves and o.tls == "direct" then o.port = o.port or DIRECT_PORT end
+  if via and via.resolves and o.tls == "direct" and not o.url then o.port = o.port or DIRECT_PORT end
   return via
 end
 
 -- The proxy of what is fetched beside it: the same; the environment's for each URL (nil); none (false).
 local function proxy_beside(o)
   if o.proxy == "environment" then return nil end
-  return o.proxy and options.proxies().url(o.via)
+  local proxies = options.proxies()
+  return o.proxy and proxies.url(proxies.parse(o.proxy))
 end
 
 local function open(o)
@@ -166,8 +168,8 @@ local function open(o)
   o.about = { await_timeout = o.await_timeout,
     trust = { ca_file = o.ca_file, ca_dir = o.ca_dir, insecure = o.insecure or nil, -- for what is fetched beside it
       proxy = proxy_beside(o) },
-    origin = { account = tostring(o.jid), host = o.host, port = o.port, tls = o.tls, -- for a saved session
-      user_agent = o.agent, proxy = o.via and o.via.name } }
+    origin = { account = tostring(o.jid), host = o.host, port = o.port, url = o.url, -- for a saved session
+      tls = not o.url and o.tls or nil, user_agent = o.agent, proxy = o.via and o.via.name } }
   local conn
   conn, err = core.connect(o, box)
   if not conn then return nil, err end
@@ -185,6 +187,18 @@ local function dialable(host)
   if name then return name end
   return nil, core.error { layer = "dns", condition = "bad-host", retry = false,
     text = ("'%s' can't be a host: give a name or an IP address"):format(core.shown(host)) }
+end
+
+-- Where to connect, of all that says it; the error, if there is none.
+local function where(o, level)
+  local err
+  if o.url then
+    options.url().settle(o, level + 1)
+    return options.url().find(o, load_later, proxy_beside(o))
+  end
+  if o.host then o.host, err = dialable(o.host) end
+  o.tls = o.tls or "starttls"
+  return err
 end
 
 -- connect_client(jid, password, [host, [port,]] [opts])
@@ -275,9 +289,10 @@ function M.connect_client(jid, password, host, port, opts)
   o.host, o.port = host or o.host, port or o.port
   o.jid, err = client_jid(jid, o.resource, o.mechanisms, o.bind2)
   if not err then check_login(o, o.jid, 2) end
-  if o.host and not err then o.host, err = dialable(o.host) end
   if err then return nil, err end
-  o.password, o.tls = password, o.tls or "starttls"
+  err = where(o, 2)
+  if err then return nil, err end
+  o.password = password
   return open(o)
 end
 
@@ -332,8 +347,8 @@ function M.logout(token, host, port, opts)
   o.sasl2, o.fast, o.token = nil, nil, token
   o.bind2, o.resource = nil, nil -- they could end a session that is there
   check_login(o, jid, 2)
-  o.host, o.port, o.tls = host or o.host, port or o.port, o.tls or "starttls"
-  if o.host then o.host, err = dialable(o.host) end
+  o.jid, o.host, o.port = jid, host or o.host, port or o.port
+  err = where(o, 2)
   if err then return nil, err end
   return require "xmpp.logout"(core, open, o, jid)
 end
@@ -344,6 +359,16 @@ local function check_saved(saved)
   check_type(saved, "table", 1, "resume", 3)
   local fault = load_later "xmpp.saved".fault(saved)
   if fault then error(("bad argument #1 to 'resume' (%s)"):format(fault), 3) end
+end
+
+-- Where it was, but for what the options say. A session over WebSocket may go on over TCP, and the other way.
+local function remember_where(o, saved)
+  if o.url then return end
+  if not saved.url then
+    o.host, o.port, o.tls = o.host or saved.host, o.port or saved.port, o.tls or saved.tls
+  elseif not (o.host or o.port or o.tls) then
+    o.url = saved.url
+  end
 end
 
 --- Goes on with a session that another process has saved with `conn:save()`; waits until that is done. If the server
@@ -366,9 +391,9 @@ function M.resume(saved, password, opts)
   o.user_agent = o.user_agent or saved.user_agent and { id = saved.user_agent }
   o.jid = o.bind2 and account:bare() or account
   check_login(o, o.jid, 2)
-  o.host, o.port, o.tls = o.host or saved.host, o.port or saved.port, o.tls or saved.tls or "starttls"
+  remember_where(o, saved)
   if o.proxy == nil then o.proxy = saved.proxy end -- without the password: better refused there than going another way
-  if o.host then o.host, bad = dialable(o.host) end
+  bad = where(o, 2)
   if bad then return nil, bad end
   o.password, o.session = password, session
   return open(o)

@@ -178,6 +178,16 @@ local function is_proxy(v)
   return via ~= nil, why
 end
 
+local url
+
+--- options/url.lua, loaded when a client has that option.
+function M.url()
+  url = url or require "xmpp.options.url"(core)
+  return url
+end
+
+local function is_url(v) return M.url().check(v) end
+
 local SHORTEST = 1 / 1000 -- where the locale's decimal point has two bytes Lua can't read one
 
 local boolean, count = is "boolean", whole_from(1)
@@ -187,7 +197,7 @@ M.is_uuid, M.is_token, M.is_proxy = of_login "is_uuid", is_token, is_proxy
 M.is, M.show, M.number_from, M.name, M.one_of = is, show, number_from, name, one_of -- for options/login.lua
 
 local known = {
-  host = is "string", port = M.is_port, tls = one_of("starttls", "direct", "none"), ca_file = name, ca_dir = name,
+  host = is "string", port = M.is_port, url = is_url, tls = one_of("starttls", "direct", "none"), ca_file = name, ca_dir = name,
   tls_name = is_domain, pin = is_pin, cert = name, key = name, verify = boolean, mechanisms = is_mechanisms,
   plain = boolean, resource = is "string", lang = text, timeout = number_from(SHORTEST), await_timeout = number_from(0),
   keepalive = number_from(0), max_stanza = whole_from(1024), max_start_tag = whole_from(1024),
@@ -200,7 +210,8 @@ local known = {
 }
 
 local RESUME_ONLY = { on_response = true }
-local CLIENT_ONLY = { sasl2 = true, bind2 = true, user_agent = true, fast = true, token = true }
+local CLIENT_ONLY = { sasl2 = true, bind2 = true, user_agent = true, fast = true, token = true,
+  url = true }
 
 local function unknown(option)
   if type(option) ~= "string" then
@@ -226,7 +237,8 @@ function M.check(opts, level, for_what)
       error(("'%s' is an option of xmpp.resume alone"):format(option), level + 1)
     end
     if CLIENT_ONLY[option] and for_what == "component" then
-      error(("'%s' is an option of clients: a component logs in by its secret alone"):format(option), level + 1)
+      error(("'%s' is an option of clients: a component %s alone"):format(option,
+        option == "url" and "connects by TCP" or "logs in by its secret"), level + 1)
     end
     local ok, why = check(value)
     if not ok then error(("bad option '%s' (%s)"):format(option, why), level + 1) end

@@ -3,11 +3,11 @@ import os
 import re
 
 HERE = os.path.dirname(os.path.realpath(__file__))
-GROUPS = ("stream", "xml", "starttls", "sasl", "bind", "stanzas", "limits", "closing", "proxy")
-POINTS = ("greeting", "request", "connect", "header", "features", "starttls", "handshake", "secure-header", "mechanisms",
+GROUPS = ("stream", "xml", "starttls", "sasl", "bind", "stanzas", "limits", "closing", "proxy", "websocket")
+POINTS = ("greeting", "request", "connect", "header", "features", "starttls", "handshake", "upgrade", "secure-header", "mechanisms",
           "auth", "response", "sasl-header", "resource", "bind", "bound", "ask", "stop", "end")
 STEPS = ("send", "raw", "repeat", "attributes", "endless", "trickle", "pieces", "half", "wait", "deaf", "challenge",
-         "success", "tls", "await", "continue", "close", "bye", "fin", "reset")
+         "success", "tls", "await", "continue", "close", "bye", "fin", "reset", "frame", "shut")
 PROXIES = (None, "socks5", "http")
 OUTCOMES = ("live", "error", "close")
 CLAIMS = OUTCOMES + ("send", "bind", "deliver", "answer", "tell")
@@ -20,7 +20,7 @@ class Row:
 
     def __init__(self, number, head, lines):
         self.id, self.title, self.reference = head
-        self.number, self.point, self.direct, self.idle, self.proxy = number, "bound", False, False, None
+        self.number, self.point, self.direct, self.idle, self.proxy, self.websocket = number, "bound", False, False, None, False
         self.steps, self.musts = [], []
         for line in lines:
             self.add(*line.partition(" ")[::2])
@@ -33,6 +33,8 @@ class Row:
             self.direct = True
         elif verb == "through":
             self.proxy = text
+        elif verb == "websocket":
+            self.direct = self.websocket = True
         elif verb == "idle":
             self.idle = True
         elif verb == "must":

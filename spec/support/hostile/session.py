@@ -115,7 +115,7 @@ class Session:
         self.why = None
         self.asked, self.tunnelling = bytearray(), bool(row.proxy)
         self.acts = dict(zip(POINTS, (
-            self.on_greeting, self.on_request, self.on_connect, self.on_header, self.on_features, self.on_starttls, self.on_handshake, self.on_header,
+            self.on_greeting, self.on_request, self.on_connect, self.on_header, self.on_features, self.on_starttls, self.on_handshake, None, self.on_header,
             self.on_mechanisms, self.on_auth, self.on_response, self.on_header, self.on_resource, self.on_bind,
             self.on_bound, self.on_ask, self.on_stop, self.on_end)))
 
@@ -153,16 +153,18 @@ class Session:
             text = data[:COLUMNS].decode(errors="backslashreplace")
             self.transcript.append("%s %s%s" % (who, text, " ..." if len(data) > COLUMNS else ""))
 
+    skipped = {"upgrade"}
+
     def path(self):
         """The stages before the row's point, in their order, and the point itself."""
-        skipped = {"header", "features", "starttls"} if self.row.direct else set()
-        skipped |= {"ask", "stop"} - {self.row.point}
+        skipped = self.skipped | {"ask", "stop"} - {self.row.point}
+        skipped |= {"header", "features", "starttls"} if self.row.direct else set()
         skipped |= {"socks5": set(), "http": {"greeting"}, None: {"greeting", "request"}}[self.row.proxy]
         return [p for p in POINTS[:POINTS.index(self.row.point) + 1] if p not in skipped]
 
     def stage(self, point):
         """Waits for what the client has to say at this point; the answer is the row's, where that is its point."""
-        waits = {"header": "header", "starttls": "starttls", "secure-header": "header", "auth": "auth", "bind": "iq",
+        waits = {"header": "header", "starttls": "starttls", "upgrade": "request", "secure-header": "header", "auth": "auth", "bind": "iq",
                  "response": "response", "sasl-header": "header", "ask": "iq", "stop": "close"}
         if point in ("greeting", "request"):
             self.hear_request(point)
@@ -268,7 +270,7 @@ class Session:
 
     def on_end(self):
         """Is it still there, and does it part as it should?"""
-        self.wire.send(ALIVE.encode())
+        self.out(ALIVE.encode())
         while (item := self.take("iq")).attributes.get("id") != "alive":
             pass
         self.answered = item.attributes.get("type") in ("result", "error")
@@ -313,6 +315,9 @@ class Session:
         if b"<success" in data:
             self.reader.expect_restart()
         self.note("S:", data)
+        self.out(data)
+
+    def out(self, data):
         size = self.size or len(data)
         for at in range(0, len(data), size or 1):
             self.wire.send(data[at:at + size])
@@ -395,7 +400,7 @@ class Session:
         """The next stages, or those from 'text' on, to the end; asking and stopping only where that was the point."""
         first = POINTS.index(text) if text else POINTS.index(self.row.point) + 1
         for point in POINTS[first:]:
-            if point not in ("ask", "stop"):
+            if point not in self.skipped | {"ask", "stop"}:
                 self.stage(point)
 
     def do_close(self, _):
