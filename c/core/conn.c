@@ -122,6 +122,7 @@ xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, const xm_conn_s
     return NULL;
   }
   c->o = *options;
+  c->o.reconnect.at_once = options->component; /* nobody keeps what comes meanwhile */
   c->password = XM_BUF_SECRET;
   c->log.on = options->log;
   c->loop = l;
