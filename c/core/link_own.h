@@ -67,6 +67,10 @@ struct xm_link {
   bool direct;      /* TLS from the first byte */
   bool late;        /* the phase's deadline has passed */
   bool paused;      /* the wish; see xm_link_pause */
+  bool dry;         /* see xm_link_run_dry */
+  bool is_closed;   /* the peer's stream has ended: nothing may be behind that */
+  uint64_t got, told; /* bytes of the peer's that were read; of those, up to the end of the last event */
+  size_t size, left;  /* see xm_link_size; see xm_link_unread, when it has ended */
 };
 
 /* link */

@@ -29,6 +29,7 @@ static int poor_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(voi
 #undef fail
 #include "../core/conn.c"
 #include "../core/conn_link.c"
+#include "../core/conn_probe.c"
 #include "../core/conn_send.c"
 #include "../core/conn_turn.c"
 #pragma pop_macro("fail")
