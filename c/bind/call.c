@@ -355,8 +355,11 @@ void xb_prepare_call(lua_State *L, xb_state *st) {
   lua_pop(L, 1);
 }
 
-static int resume(lua_State *L, lua_State *co, xb_state *st, const xb_task *task, int nargs, int *results) {
+static int resume(lua_State *L, lua_State *co, const xb_site *site, const xb_task *task, int nargs, int *results) {
+  xb_state *st = site->st;
   const xb_task *outer = st->task;
+  const xb_conn *outer_conn = st->called_for;
+  const char *outer_what = st->called;
   int status;
   if (st->nested >= XB_MOST_NESTED) {
     lua_settop(co, 0);
@@ -366,8 +369,12 @@ static int resume(lua_State *L, lua_State *co, xb_state *st, const xb_task *task
   }
   st->nested++;
   st->task = task;
+  st->called_for = site->conn ? lua_touserdata(L, site->conn) : NULL;
+  st->called = site->what;
   status = lua_resume(co, L, nargs, results);
   st->task = outer;
+  st->called_for = outer_conn;
+  st->called = outer_what;
   st->nested--;
   return status;
 }
@@ -418,7 +425,7 @@ static void unwind(lua_State *L, lua_State *co, const xb_site *site) {
 
 /* One stretch of a coroutine's life. true: it is over, and its results are on its stack. */
 static bool run(lua_State *L, lua_State *co, const xb_task *task, int nargs, int *results, const xb_site *site) {
-  int status = resume(L, co, site->st, task, nargs, results);
+  int status = resume(L, co, site, task, nargs, results);
   if (status == LUA_YIELD) {
     lua_pop(co, *results);
     return false;
@@ -472,6 +479,41 @@ xm_question *xb_asked_now(const xb_conn *conn) {
   return now && now->conn == conn ? now->question : NULL;
 }
 
+/* Those whose end a connection that drains waits for. */
+static bool is_of_what_came(const char *what) {
+  static const char *const names[] = {"handler", "callback", "tap", "response"};
+  size_t i;
+  for (i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(what, names[i]) == 0) return true;
+  return false;
+}
+
+bool xb_is_called_for(const xb_conn *conn) {
+  const xb_state *st = conn->st;
+  if (st->task && st->task->conn) return st->task->conn == conn && st->task->duty->waits;
+  return st->called_for == conn && is_of_what_came(st->called);
+}
+
+/* Coroutine and cell are on top of the stack. */
+static bool is_untold(lua_State *L, const xb_conn *conn) {
+  lua_State *co = lua_tothread(L, -2);
+  bool is = co && lua_status(co) == LUA_YIELD && lua_istable(L, -1);
+  if (!is) return false;
+  lua_rawgeti(L, -1, CELL_CONN);
+  lua_rawgeti(L, -2, CELL_WHAT);
+  is = lua_touserdata(L, -2) == conn && is_of_what_came(lua_touserdata(L, -1));
+  lua_pop(L, 2);
+  return is;
+}
+
+size_t xb_count_untold(lua_State *L, const xb_conn *conn) {
+  size_t n = 0;
+  push_sites(L);
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) n += is_untold(L, conn);
+  lua_pop(L, 1);
+  return n;
+}
+
 /* The task that waits in the cell at `cell`, if it is one. */
 static const xb_task *waiting_task(lua_State *L, int cell) {
   const xb_task *task = NULL;
@@ -508,6 +550,12 @@ static xb_site push_kept_site(lua_State *L, xb_state *st) {
   return site;
 }
 
+/* It may have been the last that a connection waits for. */
+static void note_resumed(lua_State *L, const xb_site *site) {
+  xb_conn *conn = site->conn ? lua_touserdata(L, site->conn) : NULL;
+  if (conn && conn->c && conn->draining) xb_mark_ready(conn);
+}
+
 void xb_resume(lua_State *L, xb_state *st) {
   lua_State *co = lua_tothread(L, -1);
   int at = lua_gettop(L), cell = at + 1, results;
@@ -520,6 +568,7 @@ void xb_resume(lua_State *L, xb_state *st) {
       finish(L, &task, false); /* unless it is finished, it threw */
       lua_pop(co, results);
     }
+    note_resumed(L, &site);
   }
   lua_settop(L, at - 1);
 }

@@ -52,6 +52,8 @@ struct xb_state {
   const void *herald;   /* see xb_send_herald */
   unsigned nested;      /* coroutines that are being run, one inside the other */
   const xb_task *task;  /* of the call that runs, the innermost; NULL: none */
+  const xb_conn *called_for; /* its connection, NULL: none, and what it is (see xb_site) */
+  const char *called;
   lua_State *spare;     /* a coroutine for the next call, made when there was memory; it lies in the registry */
   unsigned conns;       /* connections that have not ended */
   unsigned timers;      /* waiters of kind XB_TIME, XB_WATCH */
@@ -92,6 +94,13 @@ struct xb_conn {
   bool decided;         /* the program has said which, or that there is to be none */
   bool logs, is_logging;
   bool closing;         /* it was stopped */
+  bool draining;        /* nothing more is taken: see drain.h. Of that: */
+  bool dry;             /* what has been received is given out still */
+  bool parting, late;   /* the stream is being closed; before all that has come was done with */
+  xm_timer drain_timer; /* when to look again */
+  uint64_t drain_by, drain_end; /* when calls are waited for no longer; when all has to be over */
+  size_t to_finish, given, unfinished; /* calls that waited when it began; stanzas given to somebody since; calls that waited
+                                          when the connection had ended */
   bool resumable;       /* the server is asked to keep its sessions */
   bool listens;         /* somebody does, to its states or sessions */
   unsigned session;     /* how many new ones there were, after the first */
