@@ -2,7 +2,6 @@
 -- is counted. On fed connections, whatever comes first, and by a clock of the test's.
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
-local luas = require "spec.support.luas"
 local stage = require "spec.support.stage"
 local testing = require "xmpp.testing"
 local xmpp = require "xmpp"
@@ -158,7 +157,6 @@ describe("drain", function()
             stage.go()
           end
           pass(0.1) -- where nobody tells
-          if way == "is collected" and luas.is_jit then pass(60) end
           assert.equal(BYE, f:sent())
           f:feed(BYE)
           if way == "throws" then assert.equal(1, #stage.take_errors()) end

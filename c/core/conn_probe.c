@@ -199,8 +199,7 @@ static xm_conn_event lose_route(xm_conn *c) {
   xm_err_set(xm_link_why(c->link), XM_LAYER_TIMEOUT, "timeout", true,
              "%d messages to ourselves have not come back, nor has anything else come, for %u s: the server routes nothing to us",
              MOST_MISSING, (MOST_MISSING * c->o.patience) / 1000);
-  xc_say_bye(c);
-  xc_end_link(c, XM_LINK_PART, NULL);
+  xc_end_link(c, XM_LINK_CUT, NULL);
   return xc_on_link_end(c);
 }
 
