@@ -222,6 +222,37 @@ describe("drain", function()
     for i = 1, 3 do assert.same(got[1], reports[i]) end
   end)
 
+  it("waits for a handler that has others call it", function()
+    local got = {}
+    conn:set_handler(function()
+      coroutine.wrap(function()
+        got[1], got[2] = conn:drain()
+        got.done = true
+      end)()
+      stage.wait()
+      assert(conn:send { "presence" })
+    end)
+    come(1)
+    assert.equal("", f:sent())
+    stage.go()
+    assert.equal("<presence/>" .. BYE, f:sent())
+    f:feed(BYE)
+    assert.is_true(got.done)
+    assert.equal(0, got[1].unfinished)
+  end)
+
+  it("waits for no handler whose generator calls it", function()
+    local got = {}
+    conn:set_handler(function()
+      local drains = xmpp.wrap(function() coroutine.yield((conn:drain())) end)
+      got[1], got.done = drains(), true
+    end)
+    come(1)
+    assert.equal(BYE, f:sent())
+    f:feed(BYE)
+    check(nil, got)
+  end)
+
   it("waits for a handler that waits for a drain of its own making no longer than it may", function()
     core.clock(true)
     finally(function() core.clock(false) end)

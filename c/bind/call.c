@@ -355,11 +355,8 @@ void xb_prepare_call(lua_State *L, xb_state *st) {
   lua_pop(L, 1);
 }
 
-static int resume(lua_State *L, lua_State *co, const xb_site *site, const xb_task *task, int nargs, int *results) {
-  xb_state *st = site->st;
+static int resume(lua_State *L, lua_State *co, xb_state *st, const xb_task *task, int nargs, int *results) {
   const xb_task *outer = st->task;
-  const xb_conn *outer_conn = st->called_for;
-  const char *outer_what = st->called;
   int status;
   if (st->nested >= XB_MOST_NESTED) {
     lua_settop(co, 0);
@@ -369,12 +366,8 @@ static int resume(lua_State *L, lua_State *co, const xb_site *site, const xb_tas
   }
   st->nested++;
   st->task = task;
-  st->called_for = site->conn ? lua_touserdata(L, site->conn) : NULL;
-  st->called = site->what;
   status = lua_resume(co, L, nargs, results);
   st->task = outer;
-  st->called_for = outer_conn;
-  st->called = outer_what;
   st->nested--;
   return status;
 }
@@ -425,7 +418,7 @@ static void unwind(lua_State *L, lua_State *co, const xb_site *site) {
 
 /* One stretch of a coroutine's life. true: it is over, and its results are on its stack. */
 static bool run(lua_State *L, lua_State *co, const xb_task *task, int nargs, int *results, const xb_site *site) {
-  int status = resume(L, co, site, task, nargs, results);
+  int status = resume(L, co, site->st, task, nargs, results);
   if (status == LUA_YIELD) {
     lua_pop(co, *results);
     return false;
@@ -488,12 +481,6 @@ static bool is_of_what_came(const char *what) {
   return false;
 }
 
-bool xb_is_called_for(const xb_conn *conn) {
-  const xb_state *st = conn->st;
-  if (st->task && st->task->conn) return st->task->conn == conn && st->task->duty->waits;
-  return st->called_for == conn && is_of_what_came(st->called);
-}
-
 /* Coroutine and cell are on top of the stack. */
 static bool is_untold(lua_State *L, const xb_conn *conn) {
   lua_State *co = lua_tothread(L, -2);
@@ -554,6 +541,17 @@ static xb_site push_kept_site(lua_State *L, xb_state *st) {
 static void note_resumed(lua_State *L, const xb_site *site) {
   xb_conn *conn = site->conn ? lua_touserdata(L, site->conn) : NULL;
   if (conn && conn->c && conn->draining) xb_mark_ready(conn);
+}
+
+bool xb_is_call_for(lua_State *L, const xb_conn *conn) {
+  int at = lua_gettop(L);
+  const xb_task *task;
+  bool is;
+  push_cell_of(L);
+  task = waiting_task(L, at + 1);
+  is = task ? task->conn == conn && task->duty->waits : is_untold(L, conn);
+  lua_settop(L, at - 1);
+  return is;
 }
 
 void xb_resume(lua_State *L, xb_state *st) {

@@ -17,22 +17,22 @@ bool xb_passes_over(const xb_conn *conn) {
 }
 
 /* Whose calls wait for this themselves: nobody waits for those. */
-static size_t count_drainers(const xb_conn *conn) {
+static size_t count_drainers(lua_State *L, const xb_conn *conn) {
   const xb_waiter *w;
   size_t n = 0;
-  for (w = conn->waiters.first; w; w = xb_next_waiter(w)) n += xb_waiter_kind(w) == XB_DRAINED && xb_waiter_seq(w);
+  for (w = conn->waiters.first; w; w = xb_next_waiter(w)) {
+    if (xb_waiter_kind(w) != XB_DRAINED) continue;
+    xb_push_waiting(L, w);
+    n += xb_is_call_for(L, conn);
+  }
   return n;
-}
-
-void xb_mark_drainer(const xb_conn *conn, xb_waiter *w) {
-  xb_waiter_set_seq(w, xb_is_called_for(conn));
 }
 
 static size_t minus(size_t a, size_t b) { return a > b ? a - b : 0; }
 
 /* Calls that wait. */
 static size_t count_unfinished(lua_State *L, const xb_conn *conn) {
-  return minus(conn->waiting + xb_count_untold(L, conn), count_drainers(conn));
+  return minus(conn->waiting + xb_count_untold(L, conn), count_drainers(L, conn));
 }
 
 static bool has_queued(const xb_conn *conn) {

@@ -17,8 +17,6 @@ void xb_drain_on(lua_State *L, xb_conn *conn);
 void xb_note_drained(lua_State *L, xb_conn *conn);
 /* drain(seconds): begins; "drained" can be awaited. */
 int xb_l_drain(lua_State *L);
-/* Who awaits that: is the call that runs one of those that are waited for? */
-void xb_mark_drainer(const xb_conn *conn, xb_waiter *w);
 /* drained() -> what was left */
 int xb_l_drained(lua_State *L);
 

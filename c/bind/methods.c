@@ -210,7 +210,6 @@ static int l_await(lua_State *L) {
   luaL_checktype(L, 3, LUA_TTABLE);
   w = xb_wait(L, conn->st, conn, kind, 3, luaL_optnumber(L, 4, -1));
   if (!w) return luaL_error(L, "not enough memory");
-  if (kind == XB_DRAINED) xb_mark_drainer(conn, w);
   if (conn->ended) return xb_finish_ended(L, conn, w), 0;
   if (kind == XB_SENT) {
     xb_waiter_set_seq(w, xm_sm_next_seq(xm_conn_sm(conn->c)) - 1);

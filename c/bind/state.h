@@ -52,8 +52,6 @@ struct xb_state {
   const void *herald;   /* see xb_send_herald */
   unsigned nested;      /* coroutines that are being run, one inside the other */
   const xb_task *task;  /* of the call that runs, the innermost; NULL: none */
-  const xb_conn *called_for; /* its connection, NULL: none, and what it is (see xb_site) */
-  const char *called;
   lua_State *spare;     /* a coroutine for the next call, made when there was memory; it lies in the registry */
   unsigned conns;       /* connections that have not ended */
   unsigned timers;      /* waiters of kind XB_TIME, XB_WATCH */

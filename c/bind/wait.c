@@ -323,6 +323,13 @@ void xb_finish(lua_State *L, xb_waiter *w, int n) {
   lua_pop(L, 1);
 }
 
+void xb_push_waiting(lua_State *L, const xb_waiter *w) {
+  push_who(L, w);
+  if (!lua_istable(L, -1)) return;
+  lua_getfield(L, -1, "co"); /* which is there, so nothing runs */
+  lua_remove(L, -2);
+}
+
 xb_waiter *xb_find_waiter(const xb_conn *conn, xb_kind kind) {
   xb_waiter *w = conn->waiters.first;
   while (w && w->kind != kind) w = w->next;

@@ -244,6 +244,7 @@ local inners = {
   { "resolves", function(r) r.promise:resolve "inside" end },
   { "listens", function(r) r.conn:on("failed", function(s) r.note("heard" .. tostring(s[2].id)) end) end },
   { "stops", function(r) coroutine.wrap(function() r.conn:stop(0) end)() end },
+  { "drains", function(r) coroutine.wrap(function() r.conn:drain(60) end)() end },
 }
 
 local function came(r, said)
