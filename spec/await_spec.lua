@@ -348,8 +348,9 @@ describe("the end of a wait", function()
   it("is one's own closing, too", function()
     all_waits()
     coroutine.wrap(function() note("stop=" .. tostring(conn:stop())) end)()
+    coroutine.wrap(function() note("drain=" .. tostring(select(2, conn:drain()))) end)()
     f:feed "</stream:stream>"
-    assert.equal("await!closed callback!closed flush!closed receive!closed stop=true", sorted(stage.heard()))
+    assert.equal("await!closed callback!closed drain=nil flush!closed receive!closed stop=true", sorted(stage.heard()))
   end)
 
   it("may be a response that comes while one's own closing waits", function()

@@ -129,6 +129,7 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->reconnect.attempts = (unsigned)size_option(L, "reconnect_attempts", 0);
   o->timeout = ms_option(L, "timeout", o->timeout);
   o->keepalive = ms_option(L, "keepalive", o->keepalive);
+  o->keepalive_probe = true_option(L, "keepalive_probe");
   o->patience = ms_option(L, "ack_timeout", o->patience);
   o->max_age = ms_option(L, "max_age", o->max_age);
   o->max_queue = size_option(L, "max_queue", o->max_queue);

@@ -149,6 +149,7 @@ xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, const xm_conn_s
     return NULL;
   }
   c->o = *options;
+  c->o.reconnect.at_once = options->component; /* nobody keeps what comes meanwhile */
   c->password = XM_BUF_SECRET;
   c->log.on = options->log;
   c->loop = l;
@@ -195,6 +196,19 @@ void xm_conn_pause(xm_conn *c, bool paused) {
   c->paused = paused;
   if (was && !paused && xc_is_up(c)) xc_hear_answer(c); /* what the server has answered can only come now */
   if (c->link) xm_link_pause(c->link, paused);
+}
+
+bool xm_conn_run_dry(xm_conn *c) {
+  c->parting = true;
+  if (!xc_is_up(c) || !xm_link_run_dry(c->link)) return false;
+  c->paused = true;
+  return true;
+}
+
+xm_conn_left xm_conn_left_of(const xm_conn *c) {
+  xm_conn_left left = c->left;
+  left.late = c->overdue;
+  return left;
 }
 
 const xm_tape *xm_conn_stanza(const xm_conn *c) {
@@ -321,9 +335,16 @@ static void hurry_up(xm_conn *c) {
   c->must_connect = true;
 }
 
+/* It is being closed already. */
+static void shorten(xm_conn *c, unsigned ms) {
+  if (!xm_timer_armed(&c->deadline) || c->deadline.due <= xm_loop_now(c->loop) + ms) return;
+  if (xm_timer_start(c->loop, &c->deadline, ms, on_overdue_timer, c) < 0) xm_conn_abort(c);
+}
+
 void xm_conn_close(xm_conn *c, unsigned ms) {
   bool idle = c->state != XM_CONN_READY && xm_sm_stanzas(c->sm) == 0;
-  if (c->closing || c->state == XM_CONN_CLOSED) return;
+  if (c->state == XM_CONN_CLOSED) return;
+  if (c->closing) return shorten(c, ms);
   c->closing = true;
   xm_conn_let_go(c);
   if (!c->retry.begun) {

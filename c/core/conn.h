@@ -59,6 +59,7 @@ typedef enum xm_conn_event {
   XM_CONN_REBOUND, /* the session is lost and there is a new one: who waits for a response waits in vain, unless
                       xm_sm_has its request still */
   XM_CONN_TOKEN,   /* there is a new token: xm_conn_token */
+  XM_CONN_PROBED,  /* a message to ourselves has come back: xm_conn_probed says which */
   XM_CONN_STANZA,  /* xm_conn_stanza has it until the next call */
   XM_CONN_SKIPPED, /* a stanza crossed a bound (xm_conn_crossed) and is gone: xm_conn_stanza has its start tag */
   XM_CONN_PASSWORD, /* it has to log in once more and hasn't kept the password: xm_conn_log_in before the next call,
@@ -73,6 +74,20 @@ void xm_conn_log_in(xm_conn *c, const char *password, size_t n);
 void xm_conn_handled(xm_conn *c);
 /* Stop reading (a queue above is full), or go on. */
 void xm_conn_pause(xm_conn *c, bool paused);
+
+/* For who takes nothing more. Stop receiving, and from now on count what is left: what has been received is given out, and then
+ * NOTHING comes, until the next xm_conn_pause, whatever that says. false: there is no session to receive from. */
+bool xm_conn_run_dry(xm_conn *c);
+/* The stanza that came isn't taken. To the server it is not handled, and what is behind it on this link isn't either, whatever
+ * becomes of that: so it may be sent again, to who comes next. */
+void xm_conn_pass_over(xm_conn *c);
+typedef struct xm_conn_left {
+  size_t stanzas; /* that weren't taken; but for those that the server sends again in a later session */
+  uint64_t bytes; /* of these, and when it has ended what had come and wasn't looked at; under TLS: about */
+  size_t unsent;  /* when it has ended: stanzas that aren't known to have arrived */
+  bool late;      /* the time for closing was over */
+} xm_conn_left;
+xm_conn_left xm_conn_left_of(const xm_conn *c);
 
 xm_conn_state xm_conn_state_of(const xm_conn *c);
 /* As Lua sees it: "connecting", "securing", "authenticating", "binding", "resuming", "ready", "waiting", "closing",
@@ -142,6 +157,10 @@ bool xm_conn_is_held_up(const xm_conn *c);
 void xm_conn_hurry(xm_conn *c);
 /* Is the server still there? It is asked, and has `patience` to answer. */
 void xm_conn_check(xm_conn *c);
+/* Sends a message to ourselves, through the server, if we are a component and READY. 0 and its number, by which XM_CONN_PROBED
+ * tells that it has come back; XM_EFAIL with `e` set. Nobody else sees it come, now or later. */
+int xm_conn_probe(xm_conn *c, uint64_t *number, xm_err *e);
+uint64_t xm_conn_probed(const xm_conn *c);
 /* What was sent and what became of it: xm_sm_receipt_next, xm_sm_returned_next, xm_sm_has; for saving, xm_sm_each. */
 xm_sm *xm_conn_sm(xm_conn *c);
 
@@ -152,7 +171,7 @@ void xm_conn_hold_back(xm_conn *c, bool wanted);
 void xm_conn_let_go(xm_conn *c);
 
 /* Ends the stream properly (RFC 6120 4.4), after what is pending has arrived, within `ms` milliseconds; before it is bound,
- * at once. Idempotent. The end is told by xm_conn_next. */
+ * at once. Who calls it again can only shorten the time. The end is told by xm_conn_next. */
 void xm_conn_close(xm_conn *c, unsigned ms);
 
 bool xm_conn_is_stopping(const xm_conn *c); /* was it called? */

@@ -11,7 +11,7 @@
 #include "url.h"
 
 static void stop_timers(xm_conn *c) {
-  xm_timer *const all[] = {&c->idle, &c->ask, &c->hold, &c->rest, &c->patience,
+  xm_timer *const all[] = {&c->idle, &c->ask, &c->hold, &c->rest, &c->patience, &c->route_timer,
                            &c->opening, &c->deadline, &c->next};
   size_t i, n = sizeof all / sizeof *all;
   if (c->state != XM_CONN_CLOSED) n -= 3; /* those of the link */
@@ -29,6 +29,7 @@ void xc_forget_link(xm_conn *c) {
   xm_link_free(c->link);
   c->link = NULL;
   c->impatient = c->stuck = c->put_off = c->said_bye = c->must_keep = c->must_check = c->must_rest = c->pinging = false;
+  c->probe.due = false;
   c->csi = NULL;
 }
 
@@ -45,12 +46,18 @@ static void tell_lost(xm_conn *c, size_t lost) {
   }
 }
 
+/* What has come on the link, which has ended, and nobody has looked at. */
+static void note_left(xm_conn *c) {
+  if (c->link && c->parting) c->left.bytes += xm_link_unread(c->link);
+}
+
 /* The link is only cut: a stanza that was given out may still be on its tape. */
 void xc_end(xm_conn *c) {
   if (c->state == XM_CONN_CLOSED) return;
   c->state = XM_CONN_CLOSED;
   c->needs_password = false;
   if (c->link) xc_end_link(c, XM_LINK_CUT, NULL);
+  note_left(c);
   stop_timers(c);
   xm_buf_free(&c->password);
   c->news = NEWS_ENDED;
@@ -61,7 +68,8 @@ void xc_end(xm_conn *c) {
 void xc_end_with_loss(xm_conn *c) {
   if (c->state == XM_CONN_CLOSED) return;
   if (c->retry.begun) { /* else what is there was saved by another process, and is saved still */
-    tell_lost(c, xm_sm_stanzas(c->sm));
+    c->left.unsent = xm_sm_stanzas(c->sm);
+    tell_lost(c, c->left.unsent);
     xm_sm_end(c->sm);
   }
   xc_end(c);
@@ -195,6 +203,7 @@ static const char *blame(const xm_err *e) {
 /* The session is without a link, from now on. Was that for a stanza of ours? */
 static bool note_loss(xm_conn *c) {
   bool blamed = xm_link_was_refused(c->link) && xm_sm_blame(c->sm, blame(&c->trouble));
+  c->comes_again = xm_sm_state_of(c->sm) == XM_SM_ON;
   xm_sm_cut(c->sm, xm_link_taken(c->link));
   c->lost_at = xm_loop_now(c->loop);
   c->is_first = true;
@@ -330,6 +339,7 @@ xm_conn_event xc_on_link_end(xm_conn *c) {
   else if (next.verdict != XM_RETRY_NEXT) c->place = (xc_place){.host = ""}, c->sent_there = false;
   if (next.verdict == XM_RETRY_FOLLOW) follow(c, &there);
   if (next.verdict == XM_RETRY_FALL_BACK || next.verdict == XM_RETRY_NEXT) c->targets = xm_link_take_targets(c->link);
+  note_left(c);
   xc_forget_link(c);
   return next.verdict == XM_RETRY_WAIT || next.verdict == XM_RETRY_END ? wait_or_end(c, &next) : go_on(c);
 }
@@ -353,6 +363,12 @@ xm_conn_event xc_connect_again(xm_conn *c) {
 }
 
 /* Sessions. */
+
+/* What was passed over on the last link comes again, if the server has kept it, and is counted then. */
+static void begin_anew(xm_conn *c) {
+  if (c->comes_again) c->left = (xm_conn_left){0};
+  c->behind = c->comes_again = false;
+}
 
 /* With SASL2 they may come behind the session; where it was resumed, or never. */
 static void note_offers(xm_conn *c) {
@@ -452,6 +468,7 @@ xm_conn_event xc_on_opened(xm_conn *c) {
     xc_end_link(c, XM_LINK_CUT, NULL);
     return xc_on_link_end(c);
   }
+  begin_anew(c);
   xc_note_token(c);
   note_login(c, xm_link_is_bound_inside(c->link) || (xm_link_is_sasl2(c->link) && outcome == XM_NEGO_RESUMED));
   if (!c->retry.begun) c->news |= NEWS_BOUND;
@@ -463,6 +480,7 @@ xm_conn_event xc_on_opened(xm_conn *c) {
   *c->place.host = '\0';
   xm_err_clear(&c->trouble);
   xc_put_off_keepalive(c);
+  xc_watch_route(c);
   xm_conn_flush(c);
   return XM_CONN_AGAIN;
 }

@@ -211,5 +211,6 @@ void xc_keep_alive(xm_conn *c) {
 
 void xm_conn_check(xm_conn *c) {
   c->must_check = true;
+  xc_doubt_route(c);
   xc_wake(c);
 }

@@ -256,6 +256,7 @@ static void say_error(xm_link *k, const char *detail) {
 void xm_link_end(xm_link *k, xm_link_how how, const char *detail) {
   unsigned todo = endings[k->state][how];
   if (k->state == XM_LINK_CLOSED) return;
+  k->left = xm_link_unread(k);
   if (how == XM_LINK_CUT || how == XM_LINK_REFUSE) xm_err_nomem(&k->why); /* unless it is set */
   if (todo & SAY_BYE) say_last(k, "</stream:stream>");
   if (todo & SAY_ERROR) say_error(k, detail);
@@ -306,6 +307,7 @@ static int read_some(xm_link *k) {
   n = xk_read(k, to, room);
   if (n <= 0) return (int)n;
   k->heard_at = xm_loop_now(k->loop);
+  k->got += (size_t)n;
   xm_xml_fill(k->xml, (size_t)n);
   return 1;
 }
@@ -316,7 +318,7 @@ static int pull(xm_link *k) {
   if (k->web) return xk_web_pull(k);
   ev = xm_xml_next(k->xml, &k->why);
   while (ev == XM_XML_MORE && got > 0 && k->reads_left > 0) {
-    got = read_some(k);
+    got = k->dry ? 0 : read_some(k);
     k->reads_left = got == XM_TLS_MORE ? 0 : k->reads_left - 1;
     if (got == XM_TLS_MORE) return XM_XML_MORE;
     if (got < 0) return got;
@@ -345,6 +347,7 @@ static xm_link_event on_element(xm_link *k, bool skipped) {
 static xm_link_event on_close(xm_link *k) {
   static const char bye[] = "</stream:stream>";
   if (!k->web) xm_wirelog_text(k->log, '<', bye, sizeof bye - 1);
+  k->is_closed = true;
   if (!k->nego) return XM_LINK_CLOSE;
   if (!xm_err_is_set(&k->why)) suspect(k, 0);
   xm_err_set(&k->why, XM_LAYER_CLOSED, "closed-by-server", true, "the server closed the stream");
@@ -359,13 +362,20 @@ static size_t spare_of_xml(const xm_link *k) {
 /* All that has come is read. */
 static xm_link_event be_quiet(xm_link *k) {
   if (spare_of_xml(k) > MUCH) xm_xml_rest(k->xml);
-  return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
+  return is_mute(k) && !k->dry ? fail_mute(k) : XM_LINK_NOTHING;
 }
 
 /* When the link has ended, what had come is read all the same: it is no more than the kernel holds, and the reason may be
  * among it. */
 static bool is_paused(const xm_link *k) {
-  return k->paused && k->state == XM_LINK_OPEN && !is_mute(k) && !k->is_cut && !(k->sock && xm_sock_is_over(k->sock));
+  return k->paused && !k->dry && k->state == XM_LINK_OPEN && !is_mute(k) && !k->is_cut && !(k->sock && xm_sock_is_over(k->sock));
+}
+
+/* An event is out: where it ends. */
+static void note_place(xm_link *k) {
+  uint64_t at = k->got - xm_xml_unread(k->xml);
+  k->size = (size_t)(at - k->told);
+  k->told = at;
 }
 
 static bool is_over(const xm_link *k) {
@@ -383,6 +393,7 @@ static xm_link_event read_stream(xm_link *k) {
   }
   ev = pull(k);
   if (ev == XM_XML_MORE && k->reads_left > 0) return be_quiet(k);
+  if (ev > XM_XML_MORE) note_place(k);
   switch (ev) {
     case XM_XML_MORE: return XM_LINK_AGAIN;
     case XM_XML_OPEN: return k->nego ? xk_negotiate(k, true) : XM_LINK_AGAIN;
@@ -581,11 +592,33 @@ void xm_link_free(xm_link *k) {
 
 /* The wish is remembered in any state, and kept when it is OPEN: a negotiation is always read. */
 void xm_link_pause(xm_link *k, bool paused) {
-  if (k->paused == paused) return;
+  if (k->paused == paused && !k->dry) return;
   k->paused = paused;
+  k->dry = false;
   if (k->state != XM_LINK_OPEN) return;
   if (k->sock) xm_sock_pause(k->sock, paused);
   if (!paused) xk_wake(k); /* there may be more in the parser, of which no descriptor tells */
+}
+
+bool xm_link_run_dry(xm_link *k) {
+  if (k->state != XM_LINK_OPEN) return false;
+  if (k->sock) xm_sock_pause(k->sock, true);
+  k->dry = true;
+  xk_wake(k);
+  return true;
+}
+
+size_t xm_link_size(const xm_link *k) {
+  return k->size;
+}
+
+size_t xm_link_unread(const xm_link *k) {
+  size_t n = (size_t)(k->got - k->told);
+  if (k->state != XM_LINK_OPEN) return k->left;
+  if (k->is_closed) return 0;
+  if (k->o->fed) return n + xm_buf_len(&k->in);
+  if (k->web) n += xk_web_unread(k);
+  return n + (k->tls ? xm_tls_pending(k->tls) : 0) + (k->sock ? xm_sock_waiting(k->sock) : 0);
 }
 
 size_t xm_link_spare(const xm_link *k) {

@@ -94,6 +94,14 @@ void xm_link_free(xm_link *k);
 xm_link_event xm_link_next(xm_link *k);
 /* Stop reading what comes when it is open, or go on. The link's end is noticed all the same. In any state. */
 void xm_link_pause(xm_link *k, bool paused);
+/* Stop receiving: what has been received is given out, and then NOTHING comes, until the next xm_link_pause, whatever that says.
+ * false: it isn't OPEN. */
+bool xm_link_run_dry(xm_link *k);
+/* Bytes of the element that is out, with the space in front of it. */
+size_t xm_link_size(const xm_link *k);
+/* Bytes that have come and are behind the last event, as far as the kernel knows of them (under TLS: about); when it has ended:
+ * that there were then. */
+size_t xm_link_unread(const xm_link *k);
 /* Bytes of memory that nothing is in, after NOTHING; they are given back. */
 size_t xm_link_spare(const xm_link *k);
 void xm_link_rest(xm_link *k);

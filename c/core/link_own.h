@@ -86,6 +86,10 @@ struct xm_link {
   bool late;        /* the phase's deadline has passed */
   bool met;         /* behind a proxy: it was asked for the target, and has no trouble of its own */
   bool paused;      /* the wish; see xm_link_pause */
+  bool dry;         /* see xm_link_run_dry */
+  bool is_closed;   /* the peer's stream has ended: nothing may be behind that */
+  uint64_t got, told; /* bytes of the peer's that were read; of those, up to the end of the last event */
+  size_t size, left;  /* see xm_link_size; see xm_link_unread, when it has ended */
 };
 
 /* link */
@@ -141,6 +145,7 @@ void xk_web_open_up(xm_link *k);
 int xk_web_pull(xm_link *k);
 bool xk_web_is_holding(const xm_link *k); /* is something on xml's tape that wasn't told? */
 bool xk_web_is_over(const xm_link *k);    /* has the peer closed the WebSocket? */
+size_t xk_web_unread(const xm_link *k); /* bytes of frames that have come and were not looked at */
 /* Frames to the kernel. XM_EFAIL: `unsaid` tells why. */
 ssize_t xk_web_write(xm_link *k);
 bool xk_web_is_half(const xm_link *k);

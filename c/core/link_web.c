@@ -95,6 +95,10 @@ size_t xk_web_backlog(const xm_link *k) {
   return xm_buf_len(&k->web->out);
 }
 
+size_t xk_web_unread(const xm_link *k) {
+  return xm_buf_len(&k->web->in);
+}
+
 bool xk_web_is_over(const xm_link *k) {
   return k->web->over;
 }
@@ -276,6 +280,7 @@ static int on_data(xm_link *k, size_t n) {
   if (xk_web_is_holding(k)) return bad_format(k, "a message has more than one element");
   k->web->begun = true;
   k->heard_at = xm_loop_now(k->loop);
+  k->got += n;
   xm_xml_fill(k->xml, n);
   return hold(k, xm_xml_next(k->xml, &k->why));
 }
@@ -370,7 +375,7 @@ static int be_dry(xm_link *k) {
 int xk_web_pull(xm_link *k) {
   int ev = next_event(k), got = 1;
   while (ev == XM_XML_MORE && got > 0 && k->reads_left > 0) {
-    got = read_some(k);
+    got = k->dry ? 0 : read_some(k);
     k->reads_left = got == XM_TLS_MORE ? 0 : k->reads_left - 1;
     if (got == XM_TLS_MORE) break;
     if (got < 0) return got;

@@ -55,6 +55,8 @@ typedef struct xm_conn_options {
   xm_retry_policy reconnect;
   unsigned timeout;        /* to be READY within; each phase has at most half of it */
   unsigned keepalive;      /* the server is asked for a sign of life after so long without a send; 0: never */
+  bool keepalive_probe;    /* and a component sends itself messages when nothing has come for so long; three that don't come back
+                              in a row, each within `patience`, end the link */
   unsigned patience;       /* an acknowledgement, or that sign, is waited for so long */
   unsigned max_age;        /* what has waited longer isn't sent in a new session but comes back */
   xm_bounds bounds;        /* of stanzas, both ways, once bound; before, one may have 64 KiB */

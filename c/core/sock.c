@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -324,6 +325,12 @@ void xm_sock_pause(xm_sock *s, bool paused) {
   assert(s->state == XM_SOCK_CONNECTED);
   if (paused && s->link->over) wanted = 0;
   watch_for(s->link, (s->link->events & UV_WRITABLE) | wanted);
+}
+
+size_t xm_sock_waiting(const xm_sock *s) {
+  int n = 0;
+  if (s->state != XM_SOCK_CONNECTED || ioctl(s->link->fd, FIONREAD, &n) < 0) return 0;
+  return n > 0 ? (size_t)n : 0;
 }
 
 bool xm_sock_is_over(const xm_sock *s) {

@@ -54,6 +54,9 @@ void xm_sock_pause(xm_sock *s, bool paused);
  * received, and no more will come. */
 bool xm_sock_is_over(const xm_sock *s);
 
+/* How many bytes have come that nobody has received. */
+size_t xm_sock_waiting(const xm_sock *s);
+
 /* Is the peer at a loopback address? (after connected) */
 bool xm_sock_is_loopback(const xm_sock *s);
 /* errno's own name ("ECONNRESET"), for error tables. */

@@ -632,6 +632,11 @@ ssize_t xm_tls_read(xm_tls *t, void *to, size_t n, xm_err *e) {
   return rc > 0 ? rc : why_not(t, rc, "reading", e);
 }
 
+size_t xm_tls_pending(const xm_tls *t) {
+  int n = SSL_pending(t->ssl);
+  return n > 0 ? (size_t)n : 0;
+}
+
 ssize_t xm_tls_write(xm_tls *t, const void *from, size_t n, xm_err *e) {
   int rc;
   begin_call(t);

@@ -103,6 +103,8 @@ size_t xm_tls_binding(const xm_tls *t, const char *type, unsigned char bytes[XM_
 /* Bytes; 0: none now; XM_TLS_MORE; XM_TLS_END: the peer ended it properly (close_notify); XM_EFAIL (layer tls or tcp). */
 enum { XM_TLS_END = -100 };
 ssize_t xm_tls_read(xm_tls *t, void *to, size_t n, xm_err *e);
+/* Bytes that are decrypted and weren't read. */
+size_t xm_tls_pending(const xm_tls *t);
 /* Bytes taken; 0: none now (offer the same bytes again); XM_EFAIL. */
 ssize_t xm_tls_write(xm_tls *t, const void *from, size_t n, xm_err *e);
 /* Sends our close_notify, if it can be sent at once. */

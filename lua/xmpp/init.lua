@@ -417,6 +417,27 @@ function conn.stop(self, timeout)
   return wait(box)
 end
 
+-- What came first, the time's end or something else, is told as well.
+local function drained(self, timeout, ok, err)
+  local left = core.conn.drained(self)
+  if ok and left.late then
+    err = core.error { layer = "timeout", condition = "timeout", retry = false,
+      text = ("%d calls of handlers and callbacks had not ended, and %d stanzas waited for theirs, after %g seconds")
+        :format(left.unfinished, left.queued, timeout) }
+  end
+  return left, err
+end
+
+function conn.drain(self, timeout)
+  check_conn(self, "drain", 2)
+  if timeout ~= nil then check_seconds(timeout, 2, "drain", 2) end
+  check_wait(2)
+  local box = new_box()
+  core.conn.drain(self, timeout or 30)
+  core.conn.await(self, "drained", box)
+  return drained(self, timeout or 30, wait(box))
+end
+
 function conn.receive_blocking(self, timeout)
   check_conn(self, "receive_blocking", 2)
   if timeout ~= nil then check_seconds(timeout, 2, "receive_blocking", 2) end
@@ -490,6 +511,20 @@ function conn.ping(self, timeout)
   local response, err = conn.send_await(self, { "iq", { type = "get", to = server_of(core.conn.jid(self)) },
     { "ping", { xmlns = "urn:xmpp:ping" } } }, timeout)
   if not response then return nil, err end
+  return core.now() - began
+end
+
+function conn.probe(self, timeout)
+  check_conn(self, "probe", 2)
+  if timeout ~= nil then check_seconds(timeout, 2, "probe", 2) end
+  if not core.conn.is_component(self) then
+    bad_argument(1, "probe", "a component's connection expected: a client has conn:ping()", 2)
+  end
+  check_wait(2)
+  local box, began = new_box(), core.now()
+  local ok, err = core.conn.probe(self, box, bound(self, timeout))
+  if ok then ok, err = wait(box) end
+  if not ok then return nil, err end
   return core.now() - began
 end
 

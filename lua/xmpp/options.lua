@@ -200,7 +200,7 @@ local known = {
   host = is "string", port = M.is_port, url = is_url, tls = one_of("starttls", "direct", "none"), ca_file = name, ca_dir = name,
   tls_name = is_domain, pin = is_pin, cert = name, key = name, verify = boolean, mechanisms = is_mechanisms,
   plain = boolean, resource = is "string", lang = text, timeout = number_from(SHORTEST), await_timeout = number_from(0),
-  keepalive = number_from(0), max_stanza = whole_from(1024), max_start_tag = whole_from(1024),
+  keepalive = number_from(0), keepalive_probe = boolean, max_stanza = whole_from(1024), max_start_tag = whole_from(1024),
   max_depth = whole_within(1, 1000), max_attributes = count, max_nodes = count, max_namespace = whole_from(256),
   max_queue = whole_from(1024), log = is "function", nameservers = name, resume = boolean,
   reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(SHORTEST), see_other_host = boolean,
@@ -209,6 +209,7 @@ local known = {
   proxy = is_proxy, sasl2 = boolean, bind2 = is_bind2, user_agent = is_user_agent, fast = boolean, token = is_token,
 }
 
+local COMPONENT_ONLY = { keepalive_probe = true }
 local RESUME_ONLY = { on_response = true }
 local CLIENT_ONLY = { sasl2 = true, bind2 = true, user_agent = true, fast = true, token = true,
   url = true }
@@ -239,6 +240,10 @@ function M.check(opts, level, for_what)
     if CLIENT_ONLY[option] and for_what == "component" then
       error(("'%s' is an option of clients: a component %s alone"):format(option,
         option == "url" and "connects by TCP" or "logs in by its secret"), level + 1)
+    end
+    if COMPONENT_ONLY[option] and for_what ~= "component" then
+      error(("'%s' is an option of components: a client asks its server for a sign of life (keepalive)"):format(option),
+        level + 1)
     end
     local ok, why = check(value)
     if not ok then error(("bad option '%s' (%s)"):format(option, why), level + 1) end

@@ -222,10 +222,13 @@ spec.commands = {
   { name = "run", summary = "run a bot", usage = "BOT.lua [ARG...]", min = 1, max = HUGE, stops = true,
     kinds = { "file" }, options = {
       { "reload", false, false, "load it anew when its file changes, or by SIGHUP; the session goes on" },
+      { "drain", false, "SECONDS", "by TERM: so long at most for what has come (5)", kind = "seconds" },
     }, text = {
       "The file finds conn, which is connected and connects again when it is lost, xmpp, and log(...), which writes to "
-      .. "standard error. It ends in order by TERM or INT, by xmpp.quit(), or when conn is closed for good; ten "
-      .. "seconds after TERM or INT, and at once by a second one, it is ended whatever it does.",
+      .. "standard error. It ends in order by TERM or INT, by xmpp.quit(), or when conn is closed for good. By TERM "
+      .. "nothing more is taken, handlers and callbacks finish, what they send leaves, and then it says goodbye; the "
+      .. "status is 0 if that was all done in time, 8 if not, and standard error has what was left. Five seconds after "
+      .. "the time for that, and at once by a second TERM or INT, it is ended whatever it does.",
     } },
   { name = "account", summary = "the accounts in the configuration", usage = "WORD [...]", min = 1, max = 3,
     words = {
