@@ -173,7 +173,7 @@ JOBS ?= 3
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench build burst certs chat_live cmd_certificate \
   cmd_live cmd_token command_live discovery early expat faults gateway_live hosts hostility http_faults links logout memory muc_live muc_soak \
-  newer pipelining poison presence_live pubsub_live remember roster_live sasl secrets soak starttls upload_live)
+  newer pipelining poison presence_live proxy_live pubsub_live remember roster_live sasl secrets soak starttls upload_live websocket)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
   message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue refusals register \
@@ -199,7 +199,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench build burst chat_live cmd_certificate cmd_live cmd_token \
-  command_live expat memory muc_live muc_soak presence_live pubsub_live rock roster_live secrets upload_live)
+  command_live expat memory muc_live muc_soak presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs

@@ -52,6 +52,10 @@ describe("the configuration", function()
     fault("[a]\njid =\n", "/x/config.lua:2: 'jid' has no value")
     fault("[a]\nport = 0\n", "/x/config.lua:2: a port from 1 to 65535 expected")
     fault("[a]\ncache = yes\n", "/x/config.lua:2: true or false expected")
+    fault("[a]\nproxy = ftp://u:secret@x\n",
+      "/x/config.lua:2: a URL expected that begins with socks5://, socks5h:// or http://")
+    fault("[a]\nproxy = http://u:secret@x\n", "/x/config.lua:2: a port from 1 to 65535 expected behind the host: an "
+      .. "HTTP proxy has no usual one")
     fault("[a]\ntls = yes\n", "/x/config.lua:2: starttls, direct or none expected")
   end)
 
@@ -109,6 +113,10 @@ describe("the configuration", function()
     local err = raised(config.account, configured("[default]\njid = a@b\n[room a@b]\npassword = x\n",
       tonumber("644", 8)))
     assert.equal("not-private", err.condition)
+    err = raised(config.account, configured("[default]\njid = a@b\nproxy = socks5://u:x@h\n", tonumber("644", 8)))
+    assert.equal("not-private", err.condition)
+    assert.equal("http://h:1", config.account(configured("[default]\njid = a@b\nproxy = http://h:1\n",
+      tonumber("644", 8))).proxy)
   end)
 
   it("that has a password and is another user's is refused", function()

@@ -571,6 +571,25 @@ static void what_is_behind_the_reply_is_the_servers(void **state) {
   }
 }
 
+/* One that says everything at once is told everything all the same. */
+static void a_proxy_that_answers_too_early_is_asked(void **state) {
+  static const char both[] = "\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x02\x00\x00";
+  static const char ours[] = "\x05\x01\x00\x05\x01\x00\x03\x0cxmpp.example\x14\x95<";
+  char got[64];
+  size_t n = 0;
+  scene s;
+  (void)state;
+  bring(&s, XM_LINK_TUNNELLING);
+  assert_int_equal(send(s.peer, both, sizeof both - 1, 0), sizeof both - 1);
+  while (n < sizeof ours - 1) {
+    ssize_t more = recv(s.peer, got + n, sizeof ours - 1 - n, 0);
+    n += more > 0 ? (size_t)more : 0;
+    turn(&s);
+  }
+  assert_memory_equal(got, ours, n);
+  close_scene(&s);
+}
+
 /* However near the proxy is: the server may not be. */
 static void no_client_goes_in_clear_behind_a_proxy(void **state) {
   xm_link_start start = {.password = "test", .password_len = 4};
@@ -653,6 +672,7 @@ int main(void) {
       cmocka_unit_test(without_memory_for_a_deadline_it_ends),
       cmocka_unit_test(no_context_no_tls),
       cmocka_unit_test(what_is_behind_the_reply_is_the_servers),
+      cmocka_unit_test(a_proxy_that_answers_too_early_is_asked),
       cmocka_unit_test(no_client_goes_in_clear_behind_a_proxy),
       cmocka_unit_test(a_pause_holds_what_is_open_only),
       cmocka_unit_test(a_pause_does_not_spin),

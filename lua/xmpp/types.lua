@@ -56,7 +56,8 @@
 -- Errors
 
 ---@alias xmpp.Layer
----| "dns" | "tcp" | "tls" | "stream" | "sasl" | "bind" | "stanza" | "timeout" | "closed" | "limit" | "http"
+---| "dns" | "tcp" | "tls" | "stream" | "sasl" | "bind" | "stanza" | "timeout" | "closed" | "limit"
+---| "proxy" | "http"
 
 --- What comes after nil when the world failed. As text, by `tostring(err)` or joined to a string by `..`, it is one
 --- good line.
@@ -382,8 +383,12 @@ function Jid:with_resource(resource) end
 ---@field host? string
 ---@field port? integer TCP port, 1 to 65535 (5222 where SRV gives none)
 --- "starttls": as RFC 6120 5; "direct": TLS first, XEP-0368; "none": for a client only when the peer is a loopback
---- address ("starttls")
+--- address, and never behind a proxy ("starttls")
 ---@field tls? "starttls"|"direct"|"none"
+--- what to connect through: "socks5://user:password@host:port", with SRV asked for here, and every other name by the
+--- proxy; "socks5h://...", with no name looked up here at all; "http://user:password@host:port", by CONNECT;
+--- "environment": what ALL_PROXY or https_proxy says, but for what NO_PROXY names; false: nothing (nothing)
+---@field proxy? string|false
 ---@field ca_file? string PEM file of trusted certificates (none: the system's)
 ---@field ca_dir? string directory of trusted certificates, hashed as OpenSSL does (none: the system's)
 ---@field tls_name? string the name that the certificate must be for (the JID's domainpart, whatever host was dialled)
@@ -673,12 +678,14 @@ function Conn:jid() end
 ---@field queued integer stanzas that have come and wait to be taken
 ---@field dropped integer stanzas that were thrown away, as nobody took them and max_queue was reached
 ---@field waiting integer calls that wait: of its handler and callbacks, of who hears of what was skipped or is logged
----@field address string? of the machine that it is connected to, or was last: "192.0.2.7", "2001:db8::7"
+---@field address string? of the machine that it is connected to, or was last: "192.0.2.7", "2001:db8::7"; behind a
+--- proxy it isn't known
+---@field proxy string? what it is connected through, without user and password: "socks5h://127.0.0.1:9050"
 ---@field tls_version string? "TLSv1.3"
 ---@field certificate_seconds number? for how long the server's certificates were good when they were looked at, by
 --- the first that ends; absent: none were looked at
----@field took { dns: number, tcp: number, tls: number, login: number } seconds that connecting has taken, until the
---- connection was ready or failed
+--- seconds that connecting has taken, until the connection was ready or failed
+---@field took { dns: number, tcp: number, proxy: number?, tls: number, login: number }
 ---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
 ---@field profile "sasl"|"sasl2"|nil inside of which: RFC 6120 6, or XEP-0388
