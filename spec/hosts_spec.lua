@@ -1,7 +1,7 @@
 -- hosts: what is dialled may have a name that no domain of a JID has ("xmpp_prosody_1", as Docker makes them; odd
 -- hyphens), or be an IPv6 address with its zone (RFC 4007 11), wherever it comes from: an argument, an option, an SRV
 -- record, a server that sends us elsewhere or says where a session is kept, a saved session, the command's accounts.
--- What no host can be is discovery_spec's and connect_spec's.
+-- More of what no host can be is connect_spec's and reconnect_spec's.
 local child = require "spec.support.child"
 local cmd = require "spec.support.cmd"
 local json = require("spec.support.luas").json "hosts"
@@ -95,18 +95,38 @@ describe("a host", function()
     end
   end)
 
+  local function sends_to(target)
+    return "C: <stream:stream ...>\nS: <stream:stream xmlns='jabber:client' id='1' version='1.0'"
+      .. " xmlns:stream='http://etherx.jabber.org/streams'><stream:error><see-other-host"
+      .. " xmlns='urn:ietf:params:xml:ns:xmpp-streams'>" .. target
+      .. "</see-other-host></stream:error></stream:stream>\nC: </stream:stream>\n"
+  end
+
   it("is where a server sends us (see-other-host)", function()
     each_host(function(host, at, opts)
       local there = play(peer.session .. ONCE, at)
-      local p = play("C: <stream:stream ...>\nS: <stream:stream xmlns='jabber:client' id='1' version='1.0'"
-        .. " xmlns:stream='http://etherx.jabber.org/streams'><stream:error><see-other-host"
-        .. " xmlns='urn:ietf:params:xml:ns:xmpp-streams'>" .. with_port(host, there.port)
-        .. "</see-other-host></stream:error></stream:stream>\n" .. "C: </stream:stream>\n")
+      local p = play(sends_to(with_port(host, there.port)))
       opts.see_other_host = true
       assert.is_true(connect(p, opts, p.host, p.port, opts):stop(30))
       p:check()
       there:check()
     end)
+  end)
+
+  it("that can be none is refused; one that a server says is not gone to", function()
+    for _, host in ipairs { "fe80::1%", "fe80::1%a b", "[fe80::1%a/b]", "[fe80::1%lo", "[fe80::1%lo\0]", "[x_y]" } do
+      local nobody, err = xmpp.connect_client("alice@xmpp.test", "alicepw", host)
+      assert.is_nil(nobody)
+      assert.same({ "dns", "bad-host", false }, { err.layer, err.condition, err.retry })
+    end
+    for _, target in ipairs { "[a b]:5222", "[::1%]:5222", "[127.0.0.1%lo]" } do
+      local p = play(sends_to(target))
+      local nobody, err = xmpp.connect_client("alice@xmpp.test", "alicepw", p.host, p.port,
+        { ca_file = p.ca, see_other_host = true })
+      assert.is_nil(nobody)
+      assert.same({ "stream", "see-other-host" }, { err.layer, err.condition })
+      p:check()
+    end
   end)
 
   it("is where a session is kept (location=)", function()
