@@ -432,8 +432,8 @@ describe("the command", function()
         assert.matches("^ended 8\n", text)
         assert.is_nil(text:find("the answer", 1, true), text)
         assert.truthy(text:find("-> </stream:stream>", 1, true), text)
-        assert.truthy(text:find("xmpp: ended by TERM, but not all was done: 1 calls of handlers and callbacks were still "
-          .. "waiting, 0 stanzas waited for them, 0 are not known to have arrived, ", 1, true), text)
+        assert.truthy(text:find("xmpp: ended by TERM, but not all was done: 1 calls of handlers and callbacks were "
+          .. "still waiting, 0 stanzas waited for them, 0 are not known to have arrived, ", 1, true), text)
       end)
 
       it("ends at once by a second TERM, though it is at work", function()

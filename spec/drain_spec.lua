@@ -1,5 +1,5 @@
--- conn:drain: nothing more is taken, what has come is finished, what was sent leaves, the stream ends, and what was left
--- is counted. On fed connections, whatever comes first, and by a clock of the test's.
+-- conn:drain: nothing more is taken, what has come is finished, what was sent leaves, the stream ends, and what was
+-- left is counted. On fed connections, whatever comes first, and by a clock of the test's.
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
 local stage = require "spec.support.stage"
@@ -244,8 +244,8 @@ describe("drain", function()
   it("waits for no handler whose generator calls it", function()
     local got = {}
     conn:set_handler(function()
-      local drains = xmpp.wrap(function() coroutine.yield((conn:drain())) end)
-      got[1], got.done = drains(), true
+      local generator = xmpp.wrap(function() coroutine.yield((conn:drain())) end)
+      got[1], got.done = generator(), true
     end)
     come(1)
     assert.equal(BYE, f:sent())

@@ -281,6 +281,18 @@ describe("an option of SASL2 and its company", function()
     end
   end)
 
+  it("is a component's", function()
+    local function component(opts)
+      return function() return (xmpp.connect_component("127.0.0.1", 1, "c.test", "secret", opts)) end
+    end
+    refuses("'keepalive_probe' is an option of components: a client asks its server", connecting {
+      keepalive_probe = true })
+    refuses("bad option 'keepalive_probe' (boolean expected, got number)", component { keepalive_probe = 60 })
+    refuses("bad option 'keepalive_probe' (keepalive says after how long, and 0 is never",
+      component { keepalive_probe = true, keepalive = 0 })
+    refuses("did you mean 'keepalive_probe'?", component { keepaliveprobe = true })
+  end)
+
   it("and a token that is to be forgotten are looked at, too", function()
     refuses("bad argument #1 to 'logout' (table expected, got nil)", function() return (xmpp.logout()) end)
     refuses("bad argument #1 to 'logout' (mechanism is missing)",

@@ -315,6 +315,9 @@ function M.connect_component(host, port, domain, secret, opts)
   local err
   o.host, o.port = host, port
   o.jid, err = core.jid(domain)
+  if o.keepalive_probe and o.keepalive == 0 then
+    error("bad option 'keepalive_probe' (keepalive says after how long, and 0 is never: give it, or leave it out)", 2)
+  end
   if not err and (o.jid.localpart or o.jid.resourcepart) then
     err = core.error { layer = "stanza", condition = "jid-malformed", retry = false,
       text = ("'%s' is not a component's address: give its domain"):format(tostring(o.jid)) }

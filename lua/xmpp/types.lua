@@ -428,6 +428,10 @@ function Jid:with_resource(resource) end
 --- seconds without sending after which something is sent: an <r/> with stream management, else a space (RFC 6120
 --- 4.6.1) or, when nothing has come for long, a ping (XEP-0199); 0: nothing (60)
 ---@field keepalive? number
+--- of a component: when nothing has come for as long as `keepalive`, it sends itself a message through the server (see
+--- `probe`). The next one follows when that isn't back within `ack_timeout`, and the third in a row that isn't ends the
+--- link. A client can't have it, which raises (false)
+---@field keepalive_probe? boolean
 --- Is a session asked for that the server keeps when the link breaks (XEP-0198)? true: and it is gone back to, for as
 --- long as the server keeps it; false: no; none: with `reconnect` only. `save` needs one of them
 ---@field resume? boolean
@@ -461,6 +465,7 @@ function Jid:with_resource(resource) end
 ---@field log? fun(direction: "out"|"in", text: string)
 
 --- The pauses between attempts are random, up to `min`, up to twice as long each time, never over `max` (full jitter).
+--- A component's first attempt after a session that has lasted so long (see `attempts`) is made at once.
 ---@class xmpp.Reconnect
 ---@field min? number seconds (1)
 ---@field max? number seconds (60)
@@ -509,6 +514,31 @@ local Conn = {}
 ---@return xmpp.Error? err its text says how many
 function Conn:stop(timeout) end
 
+--- What `drain` has left.
+---@class xmpp.Drained
+--- what it has waited for: calls of handlers, callbacks and taps that waited when it began and have ended, and stanzas
+--- that had come and were given to these since
+---@field handled integer
+---@field unfinished integer such calls that waited still when the connection had ended
+---@field queued integer stanzas that lie in the receive queue, for `receive` or for a handler that had no time
+--- stanzas that came and were given to nobody. With stream management the server has them still; those of a component
+--- are lost
+---@field unread integer
+--- bytes of those, and of what had come and wasn't looked at when the connection ended; under TLS about so many
+---@field unread_bytes integer
+---@field unsent integer stanzas of ours that aren't known to have arrived
+---@field late boolean the time was over before all was done
+
+--- Closes the stream in order when all that has come is done with. Nothing more is taken: what was received is given
+--- out, and then nothing is read but for responses and acknowledgements that somebody waits for. Handlers, callbacks
+--- and taps finish, also those that wait, and may send until then; not waited for are a call that waits for this
+--- itself, and tasks. With stream management the server is told how much was handled, and has the rest still. In any
+--- state; who calls it again, or after `stop`, gets the same, by the earlier of both times.
+---@param timeout? number seconds for all of it, of which a tenth (at most one second) is kept for the stream's end (30)
+---@return xmpp.Drained left
+---@return xmpp.Error? err not in order: layer "timeout" where calls have not ended in time, else as `stop`
+function Conn:drain(timeout) end
+
 --- Sends a stanza: at once outside a dispatch; inside one, all that was sent leaves together at its end. Raises, with
 --- the path to the fault, for a stanza that `contract.stanza` refuses; then nothing of it was written. An iq that asks
 --- (get, set) and has no id gets one on the wire.
@@ -535,6 +565,15 @@ function Conn:pending() end
 ---@return number? seconds that the answer took
 ---@return xmpp.Error?
 function Conn:ping(timeout) end
+
+--- Of a component: sends a message to itself, through the server, from and to a random address of its domain. That it
+--- comes back proves that the server routes the domain to this connection; white space and TCP don't. Nobody else sees
+--- it come. Where the domain has several connections (ejabberd), one of this library that gets another's sends it on.
+--- Raises for a client, which has `ping`.
+---@param timeout? number seconds (await_timeout, 60)
+---@return number? seconds that it took
+---@return xmpp.Error? err layer "timeout": it hasn't come back; "closed": there is no session to send it in; "limit"
+function Conn:probe(timeout) end
 
 ---@alias xmpp.State
 ---| "connecting" # finding the server, and dialling
@@ -672,6 +711,10 @@ function Conn:jid() end
 ---@class xmpp.Info
 ---@field stream_management boolean are stanzas acknowledged? (XEP-0198)
 ---@field resumable boolean does the server keep the session when the link breaks?
+--- May stanzas be lost without a word, both ways? So it is without stream management, and for components always, as
+--- XEP-0114 has no acknowledgement: then "written" is all that is known of what was sent, and what the server has sent
+--- to a link that breaks or ends is gone
+---@field lossy boolean
 ---@field resumed integer resumptions
 ---@field rebound integer new sessions after the first, since the old one was lost
 ---@field failed_without_h integer of those, where the server had forgotten what it had handled
@@ -767,6 +810,8 @@ xmpp.connection_jid = Conn.jid -- for xmpp.jid makes one
 xmpp.stop = Conn.stop
 xmpp.pending = Conn.pending
 xmpp.ping = Conn.ping
+xmpp.probe = Conn.probe
+xmpp.drain = Conn.drain
 xmpp.state = Conn.state
 xmpp.on = Conn.on
 xmpp.token = Conn.token

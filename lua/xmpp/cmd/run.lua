@@ -98,9 +98,10 @@ end
 local function drain(self, seconds)
   local left, err = self.conn:drain(seconds)
   if err then
-    self.err = exit.error(left.late and "timeout" or "lost", "drained", ("ended by TERM, but not all was done: %d calls "
-      .. "of handlers and callbacks were still waiting, %d stanzas waited for them, %d are not known to have arrived, "
-      .. "%d that came were left (%s)"):format(left.unfinished, left.queued, left.unsent, left.unread, err.text))
+    local text = "ended by TERM, but not all was done: %d calls of handlers and callbacks were still waiting, %d "
+      .. "stanzas waited for them, %d are not known to have arrived, %d that came were left (%s)"
+    self.err = exit.error(left.late and "timeout" or "lost", "drained",
+      text:format(left.unfinished, left.queued, left.unsent, left.unread, err.text))
   end
   require "xmpp".quit(0)
 end
