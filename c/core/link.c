@@ -443,6 +443,7 @@ static xm_bounds bounds_until_bound(const xm_link *k) {
 
 static int make_parts(xm_link *k, const xm_link_start *start) {
   const xm_conn_options *o = k->o;
+  const char *url = o->fed ? NULL : start->url ? start->url : o->url;
   xm_nego_options n = {.component = o->component,
                        .jid = o->jid,
                        .lang = o->lang,
@@ -454,6 +455,7 @@ static int make_parts(xm_link *k, const xm_link_start *start) {
                        .certificate = o->tls_ctx && xm_tls_ctx_has_certificate(o->tls_ctx),
                        .authzid = o->tls_ctx && xm_tls_ctx_needs_authzid(o->tls_ctx, o->jid->str, xm_jid_bare_len(o->jid)),
                        .need_tls = o->tls != XM_TLS_NONE,
+                       .fronted = url != NULL,
                        .previd = start->previd,
                        .h = start->h,
                        .only_resume = start->only_resume,
@@ -471,8 +473,7 @@ static int make_parts(xm_link *k, const xm_link_start *start) {
                        .token = start->token,
                        .invalidate = o->invalidate};
   const xm_bounds bounds = bounds_until_bound(k);
-  const char *url = start->url ? start->url : o->url;
-  if (url && !o->fed && xk_web_new(k, url) < 0) return XM_ENOMEM;
+  if (url && xk_web_new(k, url) < 0) return XM_ENOMEM;
   k->nego = xm_nego_new(&n, start->password, start->password_len);
   k->xml = xm_xml_new(o->component ? XM_NS_COMPONENT : XM_NS_CLIENT, &bounds);
   if (!k->nego || !k->xml) return XM_ENOMEM;

@@ -366,6 +366,7 @@ static xm_login_account account_of(const xm_nego *n) {
                             .authzid = n->o.authzid,
                             .tls = n->secure,
                             .verified = n->verified,
+                            .fronted = n->o.fronted,
                             .channel = n->secure ? &n->channel : NULL,
                             .token = n->token.n ? n->token.bytes : NULL,
                             .token_len = n->token.n,

@@ -66,6 +66,7 @@ typedef struct xm_nego_options {
   bool certificate;       /* TLS shows a certificate of ours */
   bool authzid;           /* which doesn't name `jid` and nobody else, so that SASL has to (XEP-0178) */
   bool need_tls;          /* no credential without TLS */
+  bool fronted;           /* see xm_mech_policy */
   const char *previd;     /* a session to be resumed; NULL: none */
   uint32_t h;             /* what was handled of it */
   bool only_resume;       /* nobody wants another session: none is bound, which might push out who has the resource now */

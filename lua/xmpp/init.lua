@@ -64,16 +64,19 @@ end
 
 -- Connecting
 
--- Bare JID -> a mechanism by which it has logged in, that shows no password: no PLAIN after that; and the channel
--- binding that it has logged in with: no login without. Both unless that is forgotten.
+-- Bare JID -> a mechanism by which it has logged in, that shows no password: no PLAIN after that. The same, of a
+-- WebSocket with its URL, where TLS may end in front of the server -> the channel binding that it has logged in with: no
+-- login without. Both unless that is forgotten.
 shared.stronger, shared.bound = shared.stronger or {}, shared.bound or {}
+
+local function endpoint(account, url) return url and account .. " " .. url or account end
 
 local function note_login(conn, account, remember)
   local info = core.conn.info(conn)
   local mechanism = info.mechanism
   if info.fast then return end -- the token may have been got by PLAIN, and unbound
   if mechanism and mechanism ~= "PLAIN" and mechanism ~= "ANONYMOUS" then shared.stronger[account] = mechanism end
-  if remember and info.channel_binding then shared.bound[account] = info.channel_binding end
+  if remember and info.channel_binding then shared.bound[endpoint(account, info.url)] = info.channel_binding end
 end
 
 --- What logins have left for the next ones, see the options `remember` and `plain`.
@@ -162,7 +165,7 @@ local function open(o)
   o.log = o.log or nil
   o.mechanisms = o.mechanisms and table.concat(o.mechanisms, " ")
   o.pinned = shared.stronger[account] ~= nil
-  o.bound = o.remember and shared.bound[account] ~= nil
+  o.bound = o.remember and shared.bound[endpoint(account, o.url)] ~= nil
   set_sessions(o)
   set_login(o)
   o.about = { await_timeout = o.await_timeout,
