@@ -119,8 +119,8 @@ end
 --- Asks a domain for its host-meta: XML, which it must have if it has any, then JSON.
 ---@param domain string|xmpp.Jid of a JID, its domain
 ---@param opts? { timeout: number?, format: "xml"|"json"|nil, ca_file: string?, ca_dir: string?, resolve: string?,
---- insecure: boolean?, port: integer?, proxy: string|false|nil, http: function? } format: only that one; resolve: an address instead of DNS;
---- http: instead of http.request
+--- insecure: boolean?, port: integer?, proxy: string|false|nil, http: function? }
+--- format: only that one; resolve: an address instead of DNS; proxy: as http.request has it; http: instead of that
 ---@return { websocket: string[], bosh: string[] }? found none of a kind: an empty list
 ---@return xmpp.Error? err
 function M.fetch(domain, opts)

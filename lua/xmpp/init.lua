@@ -65,8 +65,8 @@ end
 -- Connecting
 
 -- Bare JID -> a mechanism by which it has logged in, that shows no password: no PLAIN after that. The same, of a
--- WebSocket with its URL, where TLS may end in front of the server -> the channel binding that it has logged in with: no
--- login without. Both unless that is forgotten.
+-- WebSocket with its URL, where TLS may end in front of the server -> the channel binding that it has logged in
+-- with: no login without. Both unless that is forgotten.
 shared.stronger, shared.bound = shared.stronger or {}, shared.bound or {}
 
 local function endpoint(account, url) return url and account .. " " .. url or account end

@@ -197,8 +197,9 @@ M.is_uuid, M.is_token, M.is_proxy = of_login "is_uuid", is_token, is_proxy
 M.is, M.show, M.number_from, M.name, M.one_of = is, show, number_from, name, one_of -- for options/login.lua
 
 local known = {
-  host = is "string", port = M.is_port, url = is_url, tls = one_of("starttls", "direct", "none"), ca_file = name, ca_dir = name,
-  tls_name = is_domain, pin = is_pin, cert = name, key = name, verify = boolean, mechanisms = is_mechanisms,
+  host = is "string", port = M.is_port, url = is_url, tls = one_of("starttls", "direct", "none"),
+  ca_file = name, ca_dir = name, tls_name = is_domain, pin = is_pin,
+  cert = name, key = name, verify = boolean, mechanisms = is_mechanisms,
   plain = boolean, resource = is "string", lang = text, timeout = number_from(SHORTEST), await_timeout = number_from(0),
   keepalive = number_from(0), keepalive_probe = boolean,
   max_stanza = whole_from(1024), max_start_tag = whole_from(1024),

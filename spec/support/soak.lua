@@ -146,10 +146,10 @@ Party.__index = Party
 -- Where a login can be one exchange it is, and each has a token.
 local AGENTS = { alice = "5a3f9c52-7d0e-4d0e-9a52-0c8b1c4e7a01", bob = "5a3f9c52-7d0e-4d0e-9a52-0c8b1c4e7a02" }
 
--- Where something is on its way to a client over WebSocket whose link is cut, ejabberd's process for it waits for ever for
--- another one that has ended (route_text in ejabberd_http_ws, 23.01 to 26.07), and so do those that talk to it, 15 seconds
--- each time. What it has for that client is lost then, and its session can't be resumed. So there bob is over TCP, and
--- what alice had on the way may come twice where that has happened to her.
+-- Where something is on its way to a client over WebSocket whose link is cut, ejabberd's process for it waits for
+-- ever for another one that has ended (route_text in ejabberd_http_ws, 23.01 to 26.07), and so do those that talk
+-- to it, 15 seconds each time. What it has for that client is lost then, and its session can't be resumed. So
+-- there bob is over TCP, and what alice had on the way may come twice where that has happened to her.
 local IN_FLIGHT = 150
 
 local function over_websocket(s, name, options)

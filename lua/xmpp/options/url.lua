@@ -20,7 +20,8 @@ return function(core)
       error("bad option 'url' (it says where to connect: leave out host and port, or it)", level + 1)
     end
     if o.tls then
-      error("bad option 'url' (with wss:// there is TLS from the first byte, with ws:// none: leave out tls)", level + 1)
+      error("bad option 'url' (with wss:// there is TLS from the first byte, with ws:// none: leave out tls)",
+        level + 1)
     end
     local _, secure = core.url(o.url)
     o.tls = (secure or o.url == DISCOVER) and "direct" or "none"
