@@ -9,7 +9,7 @@ local exit = require "xmpp.cmd.exit"
 local M = { own_loop = true } -- the bot's own waits turn the loop
 
 local STATE = "XMPP_RUN_STATE" -- the descriptor that has the session of the process before
-local DRAIN, GRACE, GOODBYE, PATIENCE = 5, 4, 3, 5
+local DRAIN, GRACE, GOODBYE, PATIENCE = 5, 5, 4, 6
 local MOST_STATE = 64 * 1024 * 1024
 
 -- Plain data as Lua, for the next process.
@@ -124,7 +124,7 @@ local function watch(self)
   if not self.ctx.world.signals then return end
   on("SIGINT", function() xmpp.quit(exit.INTERRUPTED) end)
   on("SIGTERM", function() drain(self, seconds) end)
-  self.ctx.world.sys.insist(math.ceil(seconds) + PATIENCE)
+  self.ctx.world.sys.insist(math.ceil(math.max(seconds, GOODBYE)) + PATIENCE)
 end
 
 local function traced(object)

@@ -230,7 +230,7 @@ spec.commands = {
       "The file finds conn, which is connected and connects again when it is lost, xmpp, and log(...), which writes to "
       .. "standard error. It ends in order by TERM or INT, by xmpp.quit(), or when conn is closed for good. By TERM "
       .. "nothing more is taken, handlers and callbacks finish, what they send leaves, and then it says goodbye; the "
-      .. "status is 0 if that was all done in time, 8 if not, and standard error has what was left. Five seconds after "
+      .. "status is 0 if that was all done in time, 8 if not, and standard error has what was left. Six seconds after "
       .. "the time for that, and at once by a second TERM or INT, it is ended whatever it does.",
     } },
   { name = "account", summary = "the accounts in the configuration", usage = "WORD [...]", min = 1, max = 3,
