@@ -34,6 +34,15 @@ local function lines_of(text)
 end
 manual.lines = lines_of
 
+--- The pages that people write: those of doc/, and what stands beside the README.
+function manual.pages()
+  local list = {}
+  local pipe = assert(io.popen "ls doc/*.md CONTRIBUTING.md SECURITY.md 2>/dev/null")
+  for path in pipe:lines() do list[#list + 1] = path end
+  pipe:close()
+  return list
+end
+
 -- Blocks of a page
 
 -- Goes through a page: on.heading(line, n, text), on.code(language, first, last, mark), on.hidden(first, last).
@@ -238,6 +247,7 @@ function manual.run(chunk)
   local t = rawget(env, "t")
   local finished, why = true, nil
   if t then finished, why = pcall(t.finish, t) end
+  require "xmpp.core".shared.quit = false -- by a program that has called xmpp.quit, and no xmpp.run
   if not ok then error(err, 0) end
   if not finished then error(("%s:%d: %s"):format(chunk.path, chunk.line, tostring(why)), 0) end
   check_prints(chunk, printed)
