@@ -75,7 +75,7 @@ local function functions_of(section)
       local is_class = not block.code:find "function" and not (block.type or ""):find "^fun" and not block.said_parameters
       if owner == source[2] and not is_class and not has(section.internal, name)
         and (not section.only or has(section.only, name)) and not seen[name] then
-        local is_hook = #block.params == 0 and #block.returns == 0 and M.HOOKS[name] and section.prefix ~= "ext."
+        local is_hook = #block.params == 0 and #block.returns == 0 and M.HOOKS[name] and section.prefix:find "%.$" and section.prefix ~= "ext."
         if not is_hook then
           seen[name] = true
           if parameters == nil then parameters = of_type(block) or block.said_parameters end

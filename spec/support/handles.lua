@@ -74,6 +74,28 @@ local function archive(t, h)
   h.archive_page = assert(require "xmpp.archive".query(t.conn))
 end
 
+local function questions(t, h)
+  local disco, command, form = require "xmpp.disco", require "xmpp.command", require "xmpp.form"
+  local ITEMS, COMMANDS = "http://jabber.org/protocol/disco#items", "http://jabber.org/protocol/commands"
+  t:on({ "iq", { to = "x.example.net" }, { "query", { xmlns = ITEMS } } }, function()
+    return { "query", { xmlns = ITEMS }, { "item", { jid = "y.example.net", name = "Y" } } }
+  end)
+  t:on({ "iq", { to = "x.example.net" }, { "command", { xmlns = COMMANDS } } }, function()
+    return { "command", { xmlns = COMMANDS, node = "x", sessionid = "1", status = "completed" } }
+  end)
+  h.disco_info = assert(disco.info(t.conn, "example.net"))
+  h.disco_item = assert(disco.items(t.conn, "x.example.net"))[1]
+  h.command_result = assert(command.run(t.conn, "x.example.net", "x"))
+  h.form = assert(form.parse(form.new { fields = { { var = "a", label = "A", value = "b" } } }))
+  h.err = select(2, xmpp.jid "@")
+  h.stanza_error = assert(xmpp.xexpr.error { "iq", { type = "error" }, { "error", { type = "cancel" } } })
+  t.conn:on("skipped", function(what) h.skipped = what end)
+  local deep = { "a" }
+  for _ = 1, 30 do deep = { "a", deep } end
+  t:receive { "message", { from = "mallory@evil.example/x", id = "1", to = "bot@example.net", type = "chat" }, deep }
+  assert(h.skipped and h.message and h.event and h.dialog and h.ctx and h.room_message)
+end
+
 local function gateway(h)
   local t = testing.new { component = "irc.example.net", strict = false }
   h.gateway = assert(require "xmpp.gateway".use(t.conn, { name = "IRC", type = "irc" }))
@@ -99,7 +121,7 @@ local OPEN = { roster = true, chat = true, room = true, bookmarks = true, bot = 
 
 --- One of each; `methods(name)`, `values()`, `room_events()`, `close()`.
 function handles.open()
-  local t = testing.new { strict = false }
+  local t = testing.new { strict = false, opts = { reconnect = true, max_depth = 20 } }
   local h = { test = t, conn = t.conn, jid = assert(xmpp.jid "a@example.net"), timer = xmpp.after(1000, function() end),
     promise = xmpp.promise(), channel = xmpp.channel(), forge = t.forge }
   h.test_upload = t:upload()
@@ -109,6 +131,7 @@ function handles.open()
   nodes(t, h)
   commands(t, h)
   archive(t, h)
+  questions(t, h)
   local others = { gateway(h), bookmarks(h), t }
 
   function h.methods(name)
@@ -139,8 +162,9 @@ function handles.open()
       ["xmpp.PubsubItems"] = h.pubsub_items, ["xmpp.PubsubItem"] = h.pubsub_items[1], ["xmpp.Bookmarks"] = h.bookmarks,
       ["xmpp.Bookmark"] = h.bookmarks.list["tea@rooms.example.net"], ["xmpp.Bot"] = h.bot, ["xmpp.BotContext"] = h.ctx,
       ["xmpp.Dialog"] = h.dialog, ["xmpp.ArchivePage"] = h.archive_page, ["xmpp.ArchivedMessage"] = h.archive_page[1],
-      ["xmpp.VirtualUser"] = h.user, ["xmpp.TestRoom"] = h.test_room, ["xmpp.TestContact"] = h.test_contact,
-      ["xmpp.TestPubsub"] = h.test_pubsub, ["xmpp.TestArchive"] = h.test_archive }
+      ["xmpp.VirtualUser"] = h.user, ["xmpp.Skipped"] = h.skipped, ["xmpp.Error"] = h.err,
+      ["xmpp.DiscoInfo"] = h.disco_info, ["xmpp.DiscoItem"] = h.disco_item, ["xmpp.Form"] = h.form,
+      ["xmpp.Field"] = h.form.fields[1], ["xmpp.CommandResult"] = h.command_result, ["xmpp.StanzaError"] = h.stanza_error }
   end
 
   function h.close()
