@@ -1,4 +1,5 @@
--- compliance: the manual's table of XEP-0479 (doc/compliance.md) claims nothing that has no test of its own against real servers.
+-- compliance: the manual's table of XEP-0479 (doc/compliance.md) claims nothing that has no test of its own against
+-- real servers.
 
 local function read(path)
   local file = assert(io.open(path))

@@ -1,5 +1,5 @@
--- doc: the manual as HTML: every link and every anchor leads somewhere, and a browser, where one is installed, shows it well:
--- on a telephone, in the dark, and with a search that finds.
+-- doc: the manual as HTML: every link and every anchor leads somewhere, and a browser, where one is installed, shows it
+-- well: on a telephone, in the dark, and with a search that finds.
 package.path = "doc/make/?.lua;" .. package.path
 local html = require "html"
 local shell = require "spec.support.shell"
@@ -7,7 +7,9 @@ local shell = require "spec.support.shell"
 local WORDS = "reconnect set_handler carbon" -- that are looked for
 
 describe("the manual as HTML", function()
-  if shell.run "command -v cmark-gfm" == "" then return pending "the HTML (there is no cmark-gfm: make doc installs it)" end
+  if shell.run "command -v cmark-gfm" == "" then
+    return pending "the HTML (there is no cmark-gfm: make doc installs it)"
+  end
   local folder, broken, site
 
   setup(function()
@@ -31,12 +33,10 @@ describe("the manual as HTML", function()
   end)
 
   it("has links within the folder alone, but for those to the web", function()
-    local pipe = assert(io.popen(("grep -rhoE '(href|src)=\"[^\"]*\"' --include=*.html %s/doc | sort -u"):format(folder)))
-    for line in pipe:lines() do
-      local url = line:match '"(.*)"'
+    local links = shell.succeed(("grep -rhoE '(href|src)=\"[^\"]*\"' --include=*.html %s/doc | sort -u"):format(folder))
+    for url in links:gmatch '="([^"]*)"' do
       assert.is_true(url:find "^https://" ~= nil or not url:find "^%a+:" and not url:find "^/", url)
     end
-    pipe:close()
   end)
 
   it("shows Lua in colours, and nothing of what is for the tests", function()
@@ -47,7 +47,8 @@ describe("the manual as HTML", function()
   end)
 
   it("is good to look at in a browser", function()
-    local text, status = shell.run(("LC_ALL=C.UTF-8 timeout -k 5 500 spec/support/browser.py %s/doc %s"):format(folder, WORDS))
+    local text, status = shell.run(("LC_ALL=C.UTF-8 timeout -k 5 900 spec/support/browser.py %s/doc %s"):format(folder,
+      WORDS))
     if status == 77 then return pending "a browser (make check-doc installs Chromium)" end
     assert.matches("^pages: %d+\n$", text)
     assert.is_true(tonumber(text:match "%d+") >= #site.pages)

@@ -44,9 +44,11 @@ server.each(function(s)
     local file = assert(io.open(path, "w"))
     file:write(at(s, programs[name].code))
     file:close()
-    local pipe = assert(io.popen(("echo $$; exec env %s MANUAL_HOST=%s MANUAL_PORT=%d MANUAL_CA=%s MANUAL_COMPONENT_PORT=%d "
-      .. "XMPP_PASSWORD=%s XMPP_SECRET=%s timeout -k 5 %d %s spec/support/manual_run.lua %s 2>&1"):format(shell.HERE, s.host,
-      s.port, s.ca, s.component_port, s.users[account or "bot"], s.secret, LIMIT * 3, LUA, path)))
+    local where = ("MANUAL_HOST=%s MANUAL_PORT=%d MANUAL_CA=%s MANUAL_COMPONENT_PORT=%d XMPP_PASSWORD=%s "
+      .. "XMPP_SECRET=%s")
+      :format(s.host, s.port, s.ca, s.component_port, s.users[account or "bot"], s.secret)
+    local pipe = assert(io.popen(("echo $$; exec env %s %s timeout -k 5 %d %s spec/support/manual_run.lua %s 2>&1")
+      :format(shell.HERE, where, LIMIT * 3, LUA, path)))
     local p = { pipe = pipe, pid = pipe:read "*l", name = name }
     running[#running + 1] = p
     return p
@@ -233,8 +235,8 @@ server.each(function(s)
       home = shell.folder()
       shell.succeed(("mkdir -p %s/xmpp && chmod 700 %s/xmpp"):format(home, home))
       local file = assert(io.open(home .. "/xmpp/config.lua", "w"))
-      file:write(("[default]\njid = bot@%s\npassword-file = %s/password\nhost = %s\nport = %d\nca-file = %s\n"):format(s.domain,
-        home, s.host, s.port, s.ca))
+      file:write(("[default]\njid = bot@%s\npassword-file = %s/password\nhost = %s\nport = %d\nca-file = %s\n")
+        :format(s.domain, home, s.host, s.port, s.ca))
       file:close()
       file = assert(io.open(home .. "/password", "w"))
       file:write(s.users.bot, "\n")
@@ -248,11 +250,11 @@ server.each(function(s)
         conns = {}
         local bob = login("carol", "keeper") -- keeps the room open, so that the command needs create none
         local room = muc.join(bob, "tea@conference." .. s.domain, "keeper", { create = "default" })
+        local modules = shell.HERE:gsub("(?%.lua)'", "%1;;'"):gsub("(?%.so)'", "%1;;'")
         local script = ("cd %s\nexport HOME=%s XDG_CONFIG_HOME=%s XDG_STATE_HOME=%s LC_ALL=C.UTF-8 TERM=dumb %s\n"
           .. "unset XMPP_PASSWORD XMPP_PASSWORD_FILE DBUS_SESSION_BUS_ADDRESS CREDENTIALS_DIRECTORY\n"
           .. "xmpp() { (cd %s && timeout -k 5 %d %s bin/xmpp \"$@\"); }\nset -e\n%s\n"):format(home, home, home, home,
-          (shell.HERE:gsub("(?%.lua)'", "%1;;'"):gsub("(?%.so)'", "%1;;'")), shell.succeed "pwd":match "%S+", LIMIT, LUA,
-          at(s, block.code))
+          modules, shell.succeed "pwd":match "%S+", LIMIT, LUA, at(s, block.code))
         local name = shell.file(script)
         local text, status = shell.run("bash " .. name)
         os.remove(name)

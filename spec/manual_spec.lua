@@ -108,7 +108,9 @@ describe("doc/racket.md", function()
 end)
 
 -- Marks of blocks: "not run: why", "program NAME", "module NAME".
-local function is_known(mark) return mark:find "^not run: %S+ " or mark:find "^program [%w-]+$" or mark:find "^module %w+$" end
+local function is_known(mark)
+  return mark:find "^not run: %S+ " or mark:find "^program [%w-]+$" or mark:find "^module %w+$"
+end
 
 for _, path in ipairs(pages) do
   describe(path, function()
@@ -118,13 +120,15 @@ for _, path in ipairs(pages) do
     end
     it("says of every other block why it isn't run", function()
       for _, block in ipairs(blocks) do
-        if block.mark then assert.truthy(is_known(block.mark), block.path .. ":" .. block.line .. ": " .. block.mark) end
+        if block.mark then
+          assert.truthy(is_known(block.mark), ("%s:%d: %s"):format(block.path, block.line, block.mark))
+        end
         if block.kind == "lua" then manual.compile(block) end
         if block.kind == "c" then
           local file = shell.file(block.code)
           finally(function() os.remove(file) end)
-          shell.succeed(("cc -std=c11 -Wall -Wextra -Werror -fsyntax-only -Ic/embed $(pkg-config --cflags lua5.4) -x c %s")
-            :format(file))
+          shell.succeed(("cc -std=c11 -Wall -Wextra -Werror -fsyntax-only -Ic/embed $(pkg-config --cflags lua5.4) "
+            .. "-x c %s"):format(file))
         end
       end
     end)
@@ -134,7 +138,9 @@ for _, path in ipairs(pages) do
         n = n + 1
         if line:find "^```" then in_code = not in_code end
         local is_long = #line > (in_code and 130 or 150)
-        if is_long and not line:find "^|" and not line:find "^<!%-%-" then error(("%s:%d: %d bytes"):format(path, n, #line), 0) end
+        if is_long and not line:find "^|" and not line:find "^<!%-%-" then
+          error(("%s:%d: %d bytes"):format(path, n, #line), 0)
+        end
       end
     end)
   end)
@@ -161,8 +167,10 @@ describe("the container in doc/deploying.md", function()
     local text = manual.read "doc/deploying.md":match "\nFROM debian:12%-slim\n(.-)\n```"
     local libraries = shell.succeed(("for f in %s/core.so %s/http.so; do readelf -d $f; done"):format(so, so))
     for library in libraries:gmatch "Shared library: %[(lib[^%]]+)%]" do
-      local path = shell.run(("ldconfig -p | sed -n 's,.*%s .*=> ,,p' | head -1"):format((library:gsub("%.", "\\.")))):match "%S+"
-      local package = shell.run(("dpkg -S %s $(readlink -f %s) 2>/dev/null | head -1"):format(path, path)):match "^([^:]+):"
+      local path = shell.run(("ldconfig -p | sed -n 's,.*%s .*=> ,,p' | head -1"):format((library:gsub("%.", "\\."))))
+      path = path:match "%S+"
+      local package = shell.run(("dpkg -S %s $(readlink -f %s) 2>/dev/null | head -1"):format(path, path))
+      package = package:match "^([^:]+):"
       local is_base = package == "libc6" or package == "zlib1g" or package == "libgcc-s1" or not package
       assert.is_true(is_base or text:find("%f[%w]" .. package:gsub("%-", "%%-") .. "%f[^%w-]") ~= nil, package)
     end

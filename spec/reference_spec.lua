@@ -1,5 +1,5 @@
--- reference: doc/reference is what the comments in the source say, and these name every public function, method, event and
--- field that there is, and no other; each has an example, which does what it says.
+-- reference: doc/reference is what the comments in the source say, and these name every public function, method, event
+-- and field that there is, and no other; each has an example, which does what it says.
 package.path = "doc/make/?.lua;" .. package.path
 local reference = require "reference"
 local handles = require "spec.support.handles"

@@ -27,7 +27,9 @@ assert(printed[#printed].text == "anna@example.net\t" .. HASH, printed[#printed]
 assert(off() and anna)
 
 --- avatar.use
-t:on({ "iq", { type = "get" }, { "vCard", { xmlns = "vcard-temp" } } }, function() return { "vCard", { xmlns = "vcard-temp" } } end)
+t:on({ "iq", { type = "get" }, { "vCard", { xmlns = "vcard-temp" } } }, function()
+  return { "vCard", { xmlns = "vcard-temp" } }
+end)
 -- example
 avatar.use(conn)                                                 -- in front of presence.set
 presence.set(conn, {})

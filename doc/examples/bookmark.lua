@@ -3,7 +3,11 @@
 --- bookmark.use, b:fetched
 t:pubsub(nil, { more = { "urn:xmpp:bookmarks:1#compat" } })
 -- example
-local b = assert(bookmark.use(conn, { autojoin = true, nick = "kettle", on_room = function(room, entry) print(room.jid) end }))
+local b = assert(bookmark.use(conn, {
+  autojoin = true,
+  nick = "kettle",                                               -- where a bookmark has none
+  on_room = function(room, entry) print(room.jid) end,
+}))
 assert(b:fetched(10))
 for jid, entry in pairs(b.list) do print(jid, entry.autojoin) end
 

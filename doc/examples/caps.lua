@@ -19,9 +19,9 @@ print(entity and entity.features["urn:xmpp:ping"] or err)        --> true
 --- caps.ver, caps.legacy_string
 local query = { "query", { xmlns = "http://jabber.org/protocol/disco#info" },
   { "identity", { category = "client", type = "pc", name = "Exodus 0.9.1" } },
-  { "feature", { var = "http://jabber.org/protocol/caps" } }, { "feature", { var = "http://jabber.org/protocol/muc" } } }
-print((caps.legacy_string(query)))  --> client/pc//Exodus 0.9.1<http://jabber.org/protocol/caps<http://jabber.org/protocol/muc<
-print((caps.ver(query)))                                          --> C5zPjUgRs9vkqwxFcN9j0TTlfqY=
+  { "feature", { var = "http://jabber.org/protocol/muc" } } }
+print((caps.legacy_string(query)))       --> client/pc//Exodus 0.9.1<http://jabber.org/protocol/muc<
+print((caps.ver(query)))                                          --> tu0wU2EqpZ08h4ZamsNxp6FJBks=
 
 --- caps.hash_string
 local query = { "query", { xmlns = "http://jabber.org/protocol/disco#info" }, { "feature", { var = "urn:xmpp:ping" } } }

@@ -55,8 +55,8 @@ t:expect { "message", { "displayed", { id = "1" } } }
 
 --- message.read, message.has_content, message.make_plain
 local message = require "xmpp.chat.message"
-local stanza = { "message", { from = "anna@example.net/pc", to = "bot@example.net", type = "chat" }, { "body", {}, "Hi" },
-  { "replace", { xmlns = "urn:xmpp:message-correct:0", id = "1" } } }
+local stanza = { "message", { from = "anna@example.net/pc", to = "bot@example.net", type = "chat" },
+  { "body", {}, "Hi" }, { "replace", { xmlns = "urn:xmpp:message-correct:0", id = "1" } } }
 local m, says = message.read(stanza, { me = "bot@example.net" })
 print(m.text, says.replaces, message.has_content(m))             --> Hi 1 true
 message.make_plain(m, stanza, "correction")                      -- the author of "1" is somebody else

@@ -19,9 +19,9 @@ print(disco.supports(conn, "example.net", "urn:xmpp:ping"))      --> true
 t:on({ "iq", { to = "example.net" }, { "query", { xmlns = "http://jabber.org/protocol/disco#items" } } }, function()
   return { "query", { xmlns = "http://jabber.org/protocol/disco#items" }, { "item", { jid = "rooms.example.net" } } }
 end)
-t:on({ "iq", { to = "rooms.example.net" }, { "query", { xmlns = "http://jabber.org/protocol/disco#info" } } }, function()
-  return { "query", { xmlns = "http://jabber.org/protocol/disco#info" }, { "identity", { category = "conference",
-    type = "text" } } }
+local INFO = "http://jabber.org/protocol/disco#info"
+t:on({ "iq", { to = "rooms.example.net" }, { "query", { xmlns = INFO } } }, function()
+  return { "query", { xmlns = INFO }, { "identity", { category = "conference", type = "text" } } }
 end)
 -- example
 local found, err = disco.find(conn, { category = "conference", type = "text" })

@@ -43,7 +43,7 @@ t:advance(0)
 --- ext.ready
 roster.use(conn)
 -- example
-assert(ext.ready(conn, 10))                                      -- the roster is here, and whatever else belongs to a session
+assert(ext.ready(conn, 10))                                      -- the roster is here, and all the rest
 
 --- ext.save, ext.load
 t = testing.new { jid = "bot@example.net", intercept = true }

@@ -20,9 +20,9 @@ t:advance(1)
 assert(m.rooms["tea@rooms.example.net"].joined)
 
 --- muc.rooms
-t:on({ "iq", { to = "rooms.example.net" }, { "query", { xmlns = "http://jabber.org/protocol/disco#items" } } }, function()
-  return { "query", { xmlns = "http://jabber.org/protocol/disco#items" },
-    { "item", { jid = "tea@rooms.example.net", name = "Tea" } } }
+local ITEMS = "http://jabber.org/protocol/disco#items"
+t:on({ "iq", { to = "rooms.example.net" }, { "query", { xmlns = ITEMS } } }, function()
+  return { "query", { xmlns = ITEMS }, { "item", { jid = "tea@rooms.example.net", name = "Tea" } } }
 end)
 -- example
 for _, item in ipairs(assert(muc.rooms(conn, "rooms.example.net"))) do
@@ -97,7 +97,7 @@ local room = assert(muc.join(conn, "tea@rooms.example.net", "kettle"))
 -- example
 local page = assert(room:history { max = 50 })
 for _, m in ipairs(page) do print(m.text) end                    --> one two
-if not page.complete then page = assert(room:history { max = 50, before = page.first }) end
+if not page.complete then print(#assert(room:history { max = 50, before = page.first })) end
 
 --- room:kick, room:ban
 t:room("tea@rooms.example.net", { occupants = { "bert", { nick = "carl", jid = "carl@example.net/pc" } },
@@ -126,8 +126,8 @@ print(form.values["muc#roomconfig_roomname"])                    --> Tea
 assert(room:config { ["muc#roomconfig_roomname"] = "Green tea" })
 
 --- room:moderate
-local there = t:room("tea@rooms.example.net", { occupants = { "bert" }, affiliations = { ["bot@example.net"] = "owner" },
-  stanza_ids = true, moderation = true })
+local there = t:room("tea@rooms.example.net", { occupants = { "bert" },
+  affiliations = { ["bot@example.net"] = "owner" }, stanza_ids = true, moderation = true })
 local room = assert(muc.join(conn, "tea@rooms.example.net", "kettle"))
 -- example
 room:on("message", function(m)

@@ -21,7 +21,8 @@ print(pubsub.supports(conn, "pubsub.example.net", "publish-options"))    --> tru
 --- pubsub.publish, pubsub.items, pubsub.retract
 t:pubsub "pubsub.example.net":node "news"
 -- example
-local id = assert(pubsub.publish(conn, "pubsub.example.net", "news", { "entry", { xmlns = "urn:x" }, "Tea" }, { id = "1" }))
+local entry = { "entry", { xmlns = "urn:x" }, "Tea" }
+local id = assert(pubsub.publish(conn, "pubsub.example.net", "news", entry, { id = "1" }))
 for _, item in ipairs(assert(pubsub.items(conn, "pubsub.example.net", "news", { max = 10 }))) do
   print(item.id, item.payload[3])                                --> 1 Tea
 end

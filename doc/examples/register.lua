@@ -19,7 +19,9 @@ t:on({ "iq", { type = "set", to = "example.net" }, { "query", { xmlns = REGISTER
   new = xexpr.text(x[3], "password")
 end)
 local real = register.password
-function register.password(c, password) return real(c, password, { plain = true }) end -- a test's stream isn't encrypted
+function register.password(c, password) -- a test's stream isn't encrypted
+  return real(c, password, { plain = true })
+end
 -- example
 assert(register.password(conn, "a new password"))
 -- check

@@ -2,7 +2,8 @@
 
 --- vcard.get
 t:on({ "iq", { type = "get" }, { "vCard", { xmlns = "vcard-temp" } } }, function()
-  return { "vCard", { xmlns = "vcard-temp" }, { "FN", {}, "Anna" }, { "EMAIL", {}, { "USERID", {}, "anna@example.net" } } }
+  return { "vCard", { xmlns = "vcard-temp" }, { "FN", {}, "Anna" },
+    { "EMAIL", {}, { "USERID", {}, "anna@example.net" } } }
 end)
 -- example
 local card = assert(vcard.get(conn, "anna@example.net"))

@@ -101,7 +101,7 @@ while playing do
 end
 
 --- xmpp.forget
-xmpp.forget()                                                    -- the server has changed: nothing of earlier logins counts
+xmpp.forget()                                                    -- the server has changed
 
 --- xmpp.fd, xmpp.timeout
 local function poll() end

@@ -76,8 +76,8 @@ function M.slug(title) return (title:lower():gsub("[^%w%s%-_]", ""):gsub("%s", "
 -- Colours of Lua
 
 local KEYWORDS = {}
-for word in ("and break do else elseif end false for function goto if in local nil not or repeat return then true until "
-  .. "while"):gmatch "%a+" do KEYWORDS[word] = true end
+for word in ("and break do else elseif end false for function goto if in local nil not or repeat return then true "
+  .. "until while"):gmatch "%a+" do KEYWORDS[word] = true end
 
 local TOKENS = { -- each with its colour; the first that fits at a place is taken
   { "^%-%-%[(=*)%[.-%]%1%]", "c" }, { "^%-%-[^\n]*", "c" }, { "^%[(=*)%[.-%]%1%]", "s" },
@@ -103,7 +103,9 @@ local function colour_lua(code)
 end
 
 local function colour_sh(code)
-  return (escape(code):gsub("(%s)(#[^\n]*)", '%1<span class="c">%2</span>'):gsub("^(#[^\n]*)", '<span class="c">%1</span>'))
+  local comment = '<span class="c">%s</span>'
+  return (("\n" .. escape(code)):gsub("(%s)(#[^\n]*)", function(space, text) return space .. comment:format(text) end)
+    :sub(2))
 end
 
 -- Pages
@@ -118,7 +120,8 @@ local function find_pages()
   end
   for _, path in ipairs(paths) do
     local text = read(path):gsub("\r", "")
-    local page = { path = path, place = place_of(path), text = text, title = text:match "^# ([^\n]+)" or text:match "\n# ([^\n]+)" or path }
+    local title = text:match "^# ([^\n]+)" or text:match "\n# ([^\n]+)" or path
+    local page = { path = path, place = place_of(path), text = text, title = title }
     list[#list + 1], by[path] = page, page
   end
   return list, by
@@ -244,7 +247,8 @@ local function contents(site)
       end
       local title, url = line:match "^[%-|] ?%[([^%]]+)%]%(([^%)#]+%.md)%)"
       local target = url and normal(folder_of(path) .. "/" .. url)
-      if now and target and site.by[target] then now.pages[#now.pages + 1] = { title = title, page = site.by[target] } end
+      local page_there = now and target and site.by[target]
+      if page_there then now.pages[#now.pages + 1] = { title = title, page = page_there } end
     end
   end
   read_groups "doc/README.md"
@@ -303,8 +307,8 @@ $html
 
 local function render(site, page)
   local root = relative(page.place, "")
-  local values = { title = escape(page.title) .. (page.title == "xmpp for Lua" and "" or " - xmpp for Lua"), root_ = root,
-    nav = nav(site, page), html = page.html }
+  local title = escape(page.title) .. (page.title == "xmpp for Lua" and "" or " - xmpp for Lua")
+  local values = { title = title, root_ = root, nav = nav(site, page), html = page.html }
   return (TEMPLATE:gsub("%$(root_)", values):gsub("%$(%l+)", values))
 end
 
@@ -343,7 +347,8 @@ local SEARCH_PAGE = [[
 <h1>Search</h1>
 <p id="summary">Type a word above.</p>
 <div id="results"></div>
-<noscript><p>The search needs JavaScript; the <a href="reference/index.html">reference</a> lists every function.</p></noscript>
+<noscript><p>The search needs JavaScript; the <a href="reference/index.html">reference</a> has every function.</p>
+</noscript>
 ]]
 
 --- Makes the site in a folder; gives the list of broken links, {} if there are none, and the site.

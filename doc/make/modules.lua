@@ -17,7 +17,8 @@ return {
   { file = "xmpp", title = "xmpp", module = "xmpp",
     intro = 'What `require "xmpp"` returns: connecting, addresses, the event loop, and waiting. Every method of a '
       .. "[connection](connection.md) is also a function of this module that takes the connection first: "
-      .. "`xmpp.send(conn, stanza)` is `conn:send(stanza)`. The one exception is `xmpp.jid`, which makes an address; the "
+      .. "`xmpp.send(conn, stanza)` is `conn:send(stanza)`. The one exception is `xmpp.jid`, which makes an address; "
+        .. "the "
       .. "method `conn:jid()` is `xmpp.connection_jid`.",
     guide = { { "waiting", "Waiting and event loops" }, { "options", "Options" } },
     sections = {
@@ -41,7 +42,8 @@ return {
     sections = {
       { title = "Functions", prefix = "xexpr.", sources = { { "xexpr.lua", "M" } } },
       { title = "Who sent it", prefix = "xexpr.", sources = { { "xexpr/who.lua", "M" } },
-        intro = "These functions look at the sender before they believe what a stanza says. `me` is a connection or your "
+        intro = "These functions look at the sender before they believe what a stanza says. `me` is a connection or "
+          .. "your "
           .. "own address." },
     } },
   { file = "contract", title = "xmpp.contract", module = "xmpp.contract",
@@ -60,12 +62,14 @@ return {
     sections = { { title = "Functions", prefix = "disco.", sources = { { "disco.lua", "M" } },
       internal = { "hook", "own_info", "query" } } } },
   { file = "caps", title = "xmpp.caps", module = "xmpp.caps",
-    intro = "Entity capabilities (XEP-0115, XEP-0390): what an entity offers, looked up by the hash in its presence. Use it "
+    intro = "Entity capabilities (XEP-0115, XEP-0390): what an entity offers, looked up by the hash in its presence. "
+      .. "Use it "
       .. "as an extension, `ext.use(conn, caps)`, so that others can look us up as well.",
     guide = { { "services", "Questions, answers and discovery" } },
     sections = { { title = "Functions", prefix = "caps.", sources = { { "caps.lua", "M" } } } } },
   { file = "info", title = "xmpp.info", module = "xmpp.info",
-    intro = "Small questions: ping (XEP-0199), software version (XEP-0092), time (XEP-0202), last activity (XEP-0012); and "
+    intro = "Small questions: ping (XEP-0199), software version (XEP-0092), time (XEP-0202), last activity "
+      .. "(XEP-0012); and "
       .. "answers to them.",
     guide = { { "services", "Questions, answers and discovery" } },
     sections = { { title = "Functions", prefix = "info.", sources = { { "info.lua", "M" } } } } },
@@ -74,8 +78,10 @@ return {
     guide = { { "services", "Questions, answers and discovery" } },
     sections = {
       { title = "Functions", prefix = "ext.", sources = { { "ext.lua", "M" } } },
-      { title = "Handles", prefix = "handle:", sources = { { "handle.lua", "methods" } }, self = true, handle = "handle",
-        intro = "What `ext.use` returns, and so what `roster.use`, `chat.use` and the others return: a table of fields to "
+      { title = "Handles", prefix = "handle:", sources = { { "handle.lua", "methods" } }, self = true,
+        handle = "handle",
+        intro = "What `ext.use` returns, and so what `roster.use`, `chat.use` and the others return: a table of "
+          .. "fields to "
           .. "read, with these methods." },
     } },
 
@@ -109,28 +115,33 @@ return {
       { "fetched", "items", "the roster of a new session is complete" },
     } },
   { file = "chat", title = "xmpp.chat", module = "xmpp.chat",
-    intro = "One-to-one messages of a client account: receipts, chat states, markers, corrections, retractions, reactions, "
+    intro = "One-to-one messages of a client account: receipts, chat states, markers, corrections, retractions, "
+      .. "reactions, "
       .. "replies and carbon copies.",
     guide = { { "contacts", "Contacts and chat" } },
     sections = {
       { title = "Functions", prefix = "chat.", sources = { { "chat.lua", "M" } }, internal = { "rooms" } },
       { title = "The chat", prefix = "c:", sources = { { "chat/methods.lua", "H" } }, self = true, handle = "chat",
-        intro = "Methods of what `chat.use` returns. Each that sends returns the message's id, or `nil, err`. `to` is a bare "
+        intro = "Methods of what `chat.use` returns. Each that sends returns the message's id, or `nil, err`. `to` "
+          .. "is a bare "
           .. "address, or a full one: then only that client gets the message." },
       { title = "xmpp.chat.message", prefix = "message.", sources = { { "chat/message.lua", "M" } },
         module = "xmpp.chat.message",
-        intro = 'How messages are read into tables; `require "xmpp.chat.message"`. It sends nothing and asks nothing.' },
+        intro = 'How messages are read into tables; `require "xmpp.chat.message"`. It sends nothing and asks '
+          .. 'nothing.' },
     },
     events_of = "c",
     events = {
       { "message", "m, stanza", "there is something for a person to read; see [`xmpp.Message`](types.md#xmppmessage)" },
       { "corrected", "m, stanza", "`m` replaces the message `m.replaces`" },
       { "retracted", "m, stanza", "the message `m.retracts` was taken back by its author" },
-      { "reacted", "m, stanza", "`m.reaction.list` is everything the sender now says about the message `m.reaction.id`" },
+      { "reacted", "m, stanza", "`m.reaction.list` is everything the sender now says about the message "
+        .. "`m.reaction.id`" },
       { "receipt", "peer, id, stanza", "the other side has received our message" },
       { "displayed", "peer, id, stanza", "the other side has displayed our message" },
       { "state", "peer, state, stanza", "what the other side is doing: composing, paused, and so on" },
-      { "error", "err, peer, id", "a message of ours came back; without `peer` and `id`: the server refuses carbon copies" },
+      { "error", "err, peer, id", "a message of ours came back; without `peer` and `id`: the server refuses carbon "
+        .. "copies" },
     } },
   { file = "blocking", title = "xmpp.blocking", module = "xmpp.blocking",
     intro = "The account's block list (XEP-0191) and reports of spam (XEP-0377).",
@@ -145,7 +156,8 @@ return {
   { file = "vcard", title = "xmpp.vcard", module = "xmpp.vcard",
     intro = "vCards (XEP-0054): what people say about themselves.",
     guide = { { "nodes", "Nodes, profiles and bookmarks" } },
-    sections = { { title = "Functions", prefix = "vcard.", sources = { { "vcard.lua", "M" } }, internal = { "put" } } } },
+    sections = { { title = "Functions", prefix = "vcard.", sources = { { "vcard.lua", "M" } },
+      internal = { "put" } } } },
   { file = "avatar", title = "xmpp.avatar", module = "xmpp.avatar",
     intro = "Profile pictures (XEP-0084, XEP-0153, XEP-0398).",
     guide = { { "nodes", "Nodes, profiles and bookmarks" } },
@@ -192,7 +204,8 @@ return {
     guide = { { "rooms", "Rooms" } },
     sections = {
       { title = "Functions", prefix = "bookmark.", sources = { { "bookmark.lua", "M" } } },
-      { title = "The bookmarks", prefix = "b:", sources = { { "bookmark.lua", "b" } }, self = true, handle = "bookmarks",
+      { title = "The bookmarks", prefix = "b:", sources = { { "bookmark.lua", "b" } }, self = true,
+        handle = "bookmarks",
         intro = "Methods of what `bookmark.use` returns." },
     },
     events_of = "b",
@@ -212,7 +225,8 @@ return {
     intro = "Publish-subscribe nodes (XEP-0060), at a service or of an account.",
     guide = { { "nodes", "Nodes, profiles and bookmarks" } },
     sections = {
-      { title = "Functions", prefix = "pubsub.", sources = { { "pubsub.lua", "M" }, { "pubsub/publish.lua", "M.functions" },
+      { title = "Functions", prefix = "pubsub.", sources = { { "pubsub.lua", "M" }, { "pubsub/publish.lua",
+        "M.functions" },
         { "pubsub/items.lua", "M.functions" }, { "pubsub/node.lua", "F" }, { "pubsub/subscribe.lua", "F" } } },
       { title = "An event", prefix = "event:", sources = { { "pubsub/event.lua", "Event" } }, self = true,
         handle = "event", intro = "See [`xmpp.PubsubEvent`](types.md#xmpppubsubevent) for its fields." },
@@ -270,7 +284,8 @@ return {
     guide = { { "components", "Components and gateways" } },
     sections = {
       { title = "Functions", prefix = "gateway.", sources = { { "gateway.lua", "M" } } },
-      { title = "The gateway", prefix = "g:", sources = { { "gateway/users.lua", "M" } }, self = true, handle = "gateway",
+      { title = "The gateway", prefix = "g:", sources = { { "gateway/users.lua", "M" } }, self = true,
+        handle = "gateway",
         only = { "user" } },
       { title = "A virtual user", prefix = "user:", sources = { { "gateway/users.lua", "H" } }, self = true,
         handle = "user", intro = "See [`xmpp.VirtualUser`](types.md#xmppvirtualuser) for its fields." },
@@ -278,7 +293,8 @@ return {
     events_of = "g",
     events = {
       { "message", "person, user, m, stanza", "somebody writes to a virtual user" },
-      { "presence", "jid, presence, user", "somebody is there, or no longer; `user` is `nil` if it was said to the gateway" },
+      { "presence", "jid, presence, user", "somebody is there, or no longer; `user` is `nil` if it was said to the "
+        .. "gateway" },
       { "subscribe", "person, user", "somebody may now see a virtual user's presence" },
       { "unsubscribe", "person, user", "somebody no longer sees it" },
       { "probe", "person, user", "somebody asked for a virtual user's presence; it was answered already" },
@@ -322,7 +338,8 @@ return {
     guide = { { "waiting", "Waiting and event loops" } },
     sections = {
       { title = "luv and Neovim", prefix = "uv.", sources = { { "loop/uv.lua", "M" } }, module = "xmpp.loop.uv" },
-      { title = "cqueues", prefix = "cqueues.", sources = { { "loop/cqueues.lua", "M" } }, module = "xmpp.loop.cqueues" },
+      { title = "cqueues", prefix = "cqueues.", sources = { { "loop/cqueues.lua", "M" } },
+        module = "xmpp.loop.cqueues" },
       { title = "Copas", prefix = "copas.", sources = { { "loop/copas.lua", "M" } }, module = "xmpp.loop.copas" },
       { title = "A driver", prefix = "driver:", sources = { { "loop/driver.lua", "Driver" } } },
     } },
@@ -333,7 +350,8 @@ return {
     sections = {
       { title = "Functions", prefix = "testing.", sources = { { "testing.lua", "M" } } },
       { title = "A test", prefix = "t:", sources = { { "testing.lua", "Test" } }, handle = "test" },
-      { title = "A room in a test", prefix = "room:", sources = { { "testing/room.lua", "Room" } }, handle = "test_room" },
+      { title = "A room in a test", prefix = "room:", sources = { { "testing/room.lua", "Room" } },
+        handle = "test_room" },
       { title = "A contact in a test", prefix = "contact:", sources = { { "testing/contact.lua", "Contact" } },
         handle = "test_contact" },
       { title = "A pubsub service in a test", prefix = "service:", sources = { { "testing/pubsub.lua", "Service" } },
@@ -342,8 +360,10 @@ return {
         handle = "test_archive" },
       { title = "An upload service in a test", prefix = "upload:", sources = { { "testing/upload.lua", "Upload" } },
         handle = "test_upload" },
-      { title = "Forgeries", prefix = "t.forge.", sources = { { "testing/forge.lua", "F" } }, self = true, handle = "forge",
+      { title = "Forgeries", prefix = "t.forge.", sources = { { "testing/forge.lua", "F" } }, self = true,
+        handle = "forge",
         intro = "What an attacker would send. Each is received by the program at once and is returned. `from` is the "
-          .. "address that the server stamps on it: who really sends it. The honest sender's address makes it genuine." },
+          .. "address that the server stamps on it: who really sends it. The honest sender's address makes it "
+            .. "genuine." },
     } },
 }

@@ -13,7 +13,7 @@ local manual = require "spec.support.manual"
 local pages = require "modules"
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
-local GENERATED = "<!-- Made by `make reference` from the comments in lua/xmpp and from doc/examples. Don't edit it here. -->"
+local GENERATED = "<!-- Made by `make reference` from the comments in lua/xmpp and from doc/examples. Edit those. -->"
 
 local function read(path)
   local file = assert(io.open(path))
@@ -72,15 +72,17 @@ local function functions_of(section)
   for _, source in ipairs(section.sources) do
     for _, block in ipairs(blocks_of(source[1])) do
       local owner, name, parameters = defined(block.code)
-      local is_class = not block.code:find "function" and not (block.type or ""):find "^fun" and not block.said_parameters
-      if owner == source[2] and not is_class and not has(section.internal, name)
+      local is_function = block.code:find "function" or (block.type or ""):find "^fun" or block.said_parameters
+      if owner == source[2] and is_function and not has(section.internal, name)
         and (not section.only or has(section.only, name)) and not seen[name] then
-        local is_hook = #block.params == 0 and #block.returns == 0 and M.HOOKS[name] and section.prefix:find "%.$" and section.prefix ~= "ext."
+        local is_hook = M.HOOKS[name] and #block.params == 0 and #block.returns == 0 and section.prefix:find "%.$"
+          and section.prefix ~= "ext."
         if not is_hook then
           seen[name] = true
           if parameters == nil then parameters = of_type(block) or block.said_parameters end
           block.said_parameters = parameters
-          found[#found + 1] = { name = name, full = section.prefix .. name, block = block, parameters = parameters or "" }
+          found[#found + 1] = { name = name, full = section.prefix .. name, block = block,
+            parameters = parameters or "" }
         end
       end
     end
@@ -222,7 +224,8 @@ end
 local function add_fields(out, fields, by, known, indent)
   for _, f in ipairs(fields) do
     local text = by[f.name] and by[f.name] ~= "" and ": " .. prose(by[f.name]) or ""
-    out[#out + 1] = ("%s- `%s` %s%s"):format(indent, f.name, type_text(f.type:gsub("%?$", ""):gsub("|nil$", ""), known), text)
+    local kind = f.type:gsub("%?$", ""):gsub("|nil$", "")
+    out[#out + 1] = ("%s- `%s` %s%s"):format(indent, f.name, type_text(kind, known), text)
   end
 end
 
@@ -389,7 +392,8 @@ local function add_events(out, of, list)
   out[#out + 1] = ("`%s:on(event, f)` has `f` called with:"):format(of)
   out[#out + 1] = ""
   for _, e in ipairs(list) do
-    out[#out + 1] = ('- **%s** (%s): %s.'):format(e[1]:gsub("_", "\\_"), e[2] ~= "" and "`" .. e[2] .. "`" or "nothing", e[3])
+    local arguments = e[2] ~= "" and "`" .. e[2] .. "`" or "nothing"
+    out[#out + 1] = ('- **%s** (%s): %s.'):format((e[1]:gsub("_", "\\_")), arguments, e[3])
   end
   out[#out + 1] = '- **closed** (`err`): the connection has ended.'
 end
@@ -520,9 +524,9 @@ end
 
 local function types_text(list, by, known)
   local out = { "# Types", "", GENERATED, "",
-    "The tables that functions take and return, and the words that stand for several values. A type that ends in `?` may be "
-      .. "`nil`; a field that is optional may be left out. Times are seconds, fractions allowed; sizes are bytes; strings "
-      .. "are UTF-8." }
+    "The tables that functions take and return, and the words that stand for several values. A type that ends in "
+      .. "`?` may be `nil`; a field that is optional may be left out. Times are seconds, fractions allowed; sizes are bytes; "
+      .. "strings are UTF-8." }
   for _, name in ipairs(list) do
     local block = by[name]
     out[#out + 1] = ""
@@ -540,10 +544,11 @@ end
 
 local function index_text(list)
   local out = { "# Reference", "", GENERATED, "",
-    "Every public function, method and type. The pages are made from the comments in the source; each example is run by the "
-      .. "tests.", "" }
+    "Every public function, method and type. The pages are made from the comments in the source; each example is run "
+      .. "by the tests.", "" }
   for _, page in ipairs(pages) do
-    out[#out + 1] = ("- [%s](%s.md): %s"):format(page.title, page.file, page.summary or page.intro:match "^(.-%.)%s" or page.intro)
+    local summary = page.intro:match "^(.-%.)%s" or page.intro
+    out[#out + 1] = ("- [%s](%s.md): %s"):format(page.title, page.file, summary)
   end
   out[#out + 1] = ("- [Types](types.md): %d types."):format(#list)
   return table.concat(out, "\n") .. "\n"

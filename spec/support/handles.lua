@@ -116,8 +116,9 @@ local function own_methods(value)
 end
 
 -- Of which methods both directions can be looked at: their metatables aren't closed.
-local OPEN = { roster = true, chat = true, room = true, bookmarks = true, bot = true, gateway = true, dialog = true, ctx = true,
-  user = true, test_room = true, test_contact = true, test_pubsub = true, test_archive = true, test_upload = true }
+local OPEN = { roster = true, chat = true, room = true, bookmarks = true, bot = true, gateway = true, dialog = true,
+  ctx = true, user = true, test_room = true, test_contact = true, test_pubsub = true, test_archive = true,
+  test_upload = true }
 
 --- One of each; `methods(name)`, `values()`, `room_events()`, `close()`.
 function handles.open()
@@ -147,15 +148,16 @@ function handles.open()
 
   function h.room_events()
     local found = {}
-    for _, part in ipairs { "join", "enter", "alive", "state", "leave", "outbox", "say", "saved", "archive", "message", "owner",
-      "ask" } do
+    for _, part in ipairs { "join", "enter", "alive", "state", "leave", "outbox", "say", "saved", "archive", "message",
+      "owner", "ask" } do
       for _, event in ipairs(require("xmpp.muc." .. part).events or {}) do found[event] = true end
     end
     return found
   end
 
   function h.values()
-    return { ["xmpp.Info"] = t.conn:info(), ["xmpp.Roster"] = h.roster, ["xmpp.RosterItem"] = h.roster.items["anna@example.net"],
+    return { ["xmpp.Info"] = t.conn:info(), ["xmpp.Roster"] = h.roster,
+      ["xmpp.RosterItem"] = h.roster.items["anna@example.net"],
       ["xmpp.Presence"] = h.presence, ["xmpp.Message"] = h.message, ["xmpp.Room"] = h.room,
       ["xmpp.Occupant"] = h.room.occupants.bert, ["xmpp.RoomMessage"] = h.room_message, ["xmpp.RoomInfo"] = h.room_info,
       ["xmpp.RoomHistory"] = h.room_history, ["xmpp.PubsubEvent"] = h.event, ["xmpp.Subscription"] = h.subscription,
@@ -164,7 +166,8 @@ function handles.open()
       ["xmpp.Dialog"] = h.dialog, ["xmpp.ArchivePage"] = h.archive_page, ["xmpp.ArchivedMessage"] = h.archive_page[1],
       ["xmpp.VirtualUser"] = h.user, ["xmpp.Skipped"] = h.skipped, ["xmpp.Error"] = h.err,
       ["xmpp.DiscoInfo"] = h.disco_info, ["xmpp.DiscoItem"] = h.disco_item, ["xmpp.Form"] = h.form,
-      ["xmpp.Field"] = h.form.fields[1], ["xmpp.CommandResult"] = h.command_result, ["xmpp.StanzaError"] = h.stanza_error }
+      ["xmpp.Field"] = h.form.fields[1], ["xmpp.CommandResult"] = h.command_result,
+      ["xmpp.StanzaError"] = h.stanza_error }
   end
 
   function h.close()

@@ -12,11 +12,11 @@
 -- The same marks stand in front of blocks ```sh.
 --
 -- Examples: doc/examples/PAGE.lua has a part for each function of the reference, which begins with a line
--- "--- name, name". If there is a line "-- example" in it, what stands in front of that is for the test alone, and so is
--- what stands behind "-- check".
+-- "--- name, name". If there is a line "-- example" in it, what stands in front of that is for the test alone, and so
+-- is what stands behind "-- check".
 --
--- In both, what a line prints is compared with what stands behind "-->" on it. Names that nobody has set are looked for:
--- `testing` and other modules of the library by their last name; `t` is a new test, `conn` its connection.
+-- In both, what a line prints is compared with what stands behind "-->" on it. Names that nobody has set are looked
+-- for: `testing` and other modules of the library by their last name; `t` is a new test, `conn` its connection.
 local manual = {}
 
 local function read(path)
@@ -218,7 +218,9 @@ end
 local function check_prints(chunk, printed)
   local wanted, got = expected(chunk), {}
   for _, p in ipairs(printed) do
-    if p.line and wanted[p.line] then got[p.line] = (got[p.line] and got[p.line] .. " " or "") .. p.text:gsub("\t", " ") end
+    if p.line and wanted[p.line] then
+      got[p.line] = (got[p.line] and got[p.line] .. " " or "") .. p.text:gsub("\t", " ")
+    end
   end
   for line, text in pairs(wanted) do
     if got[line] ~= text then
