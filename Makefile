@@ -161,7 +161,7 @@ JOBS ?= 3
 # For 5.4 everything. The core's object files are the same whatever the Lua, so LuaJIT is spared what tries only them, and
 # what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
-NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench build burst certs chat_live cmd_certificate \
+NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench browser build burst certs chat_live cmd_certificate \
   cmd_live cmd_token command_live discovery doc expat faults gateway_live hostility http_faults links logout manual manual_live \
   memory muc_live muc_soak reference \
   newer pipelining poison presence_live pubsub_live remember roster_live sasl secrets soak starttls upload_live)
@@ -189,8 +189,8 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # process closes its Lua state.
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
-NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench build burst chat_live cmd_certificate cmd_live cmd_token \
-  command_live doc expat manual_live memory muc_live muc_soak presence_live pubsub_live rock roster_live secrets upload_live)
+NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live \
+  cmd_token command_live doc expat manual_live memory muc_live muc_soak presence_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
@@ -398,7 +398,7 @@ doc:
 
 check-doc: all
 	@spec/support/install check-doc
-	SO_DIR=$(SO:%/xmpp/core.so=%) LUA=$(LUA) prove --timer --exec spec/support/tap spec/doc_spec.lua spec/manual_spec.lua \
+	SO_DIR=$(SO:%/xmpp/core.so=%) LUA=$(LUA) prove --timer --exec spec/support/tap spec/doc_spec.lua spec/browser_spec.lua spec/manual_spec.lua \
 	  spec/reference_spec.lua spec/manual_live_spec.lua
 
 # A rock's command is wrapped by LuaRocks, and its manual lies where `luarocks doc` looks.

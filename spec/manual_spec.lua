@@ -146,6 +146,38 @@ for _, path in ipairs(pages) do
   end)
 end
 
+describe("what runs the manual", function()
+  -- What is wrong with a page of that text, nil: nothing.
+  local function fault(text)
+    local path = os.tmpname() .. ".md"
+    local file = assert(io.open(path, "w"))
+    file:write(text)
+    file:close()
+    finally(function() os.remove(path) end)
+    local ok, err = pcall(function()
+      for _, chunk in ipairs((manual.markdown(path))) do manual.run(chunk) end
+    end)
+    return not ok and tostring(err):gsub("^.-%.md:", "") or nil
+  end
+
+  it("notices what is wrong, and where", function()
+    local function page(code) return "# A\n\n## B\n\n```lua\n" .. code .. "\n```\n" end
+    assert.is_nil(fault(page "print(1 + 1)  --> 2"))
+    assert.matches("^6: this line is to print\n  3\nand has printed\n  2", fault(page "print(1 + 1)  --> 3"))
+    assert.matches("has printed\n  nothing", fault(page "local f = function() print(1) end  --> 1"))
+    assert.matches("^6: oh no", fault(page 'error "oh no"'))
+    assert.matches("sent and not expected", fault(page 'conn:send { "presence" }'))
+    assert.matches("left over", fault(page "local c = conn xmpp.after(60, print)"))
+    assert.matches("isn't closed", fault "# A\n\n```lua\nprint(1)\n")
+  end)
+
+  it("runs the blocks of a section together, and what is hidden with them", function()
+    local text = "# A\n\n<!-- lua\nlocal a = 1\n-->\n\n## B\n\n```lua\nlocal b = a + 1\n```\n\n"
+      .. "<!-- lua\nb = b + 1\n-->\n```lua\nprint(b)  --> 3\n```\n\n## C\n\n```lua\nprint(a, b)  --> 1 nil\n```\n"
+    assert.is_nil(fault(text))
+  end)
+end)
+
 describe("a program in doc/", function()
   it("has at most 20 lines", function()
     for _, path in ipairs(pages) do

@@ -7,6 +7,8 @@
 -- A link that leads nowhere is an error, and so is one to an anchor that isn't there.
 local M = {}
 
+local HERE = debug.getinfo(1, "S").source:match "^@(.*/)" or "./"
+
 -- Paths
 
 local function read(path)
@@ -371,7 +373,7 @@ function M.build(target)
   local search = { place = "search.html", path = "doc/search.md", title = "Search", html = SEARCH_PAGE }
   write(target .. "/search.html", render(site, search))
   write(target .. "/index.js", "var INDEX = " .. json(index_of(site)) .. ";\n")
-  for _, name in ipairs { "style.css", "search.js" } do write(target .. "/" .. name, read("doc/make/" .. name)) end
+  for _, name in ipairs { "style.css", "search.js" } do write(target .. "/" .. name, read(HERE .. name)) end
   return site.broken, site
 end
 

@@ -285,7 +285,9 @@ local function return_text(r, known)
     return more ~= "" and "`true`: " .. prose(more) or "`true`"
   end
   if name and NAMED[name] then
-    return rest ~= "" and ("%s `%s`: %s"):format(kind, name, prose(rest)) or kind
+    if rest ~= "" then return ("%s `%s`: %s"):format(kind, name, prose(rest)) end
+    local is_plain = r.type:find "^number" or r.type:find "^integer" or r.type:find "^string"
+    return is_plain and ("%s `%s`"):format(kind, name) or kind
   end
   return r.text ~= "" and ("%s: %s"):format(kind, prose(r.text)) or kind
 end
@@ -525,8 +527,8 @@ end
 local function types_text(list, by, known)
   local out = { "# Types", "", GENERATED, "",
     "The tables that functions take and return, and the words that stand for several values. A type that ends in "
-      .. "`?` may be `nil`; a field that is optional may be left out. Times are seconds, fractions allowed; sizes are bytes; "
-      .. "strings are UTF-8." }
+      .. "`?` may be `nil`; a field that is optional may be left out. Times are seconds, fractions allowed; sizes are "
+      .. "bytes; strings are UTF-8." }
   for _, name in ipairs(list) do
     local block = by[name]
     out[#out + 1] = ""
