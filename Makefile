@@ -15,6 +15,8 @@
 # make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test has 5000 of each
 # make install    PREFIX=/usr/local; make uninstall takes it away again
 # make man        build/man/xmpp.1, the manual of the command
+# make reference  doc/reference, made anew from the comments in lua/xmpp and from doc/examples
+# make doc        build/doc, the manual as HTML, with a search (make check-doc installs a browser, and looks at it)
 # make dist       build/dist: the archive of this version, and the rockspec that names it
 # make clean
 #
@@ -171,9 +173,10 @@ JOBS ?= 3
 # For 5.4 everything. The core's object files are the same whatever the Lua, so LuaJIT is spared what tries only them, and
 # what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
-NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench build burst certs chat_live cmd_certificate \
-  cmd_live cmd_token command_live discovery early expat faults gateway_live hosts hostility http_faults links logout memory muc_live muc_soak \
-  newer pipelining poison presence_live proxy_live pubsub_live remember roster_live sasl secrets soak starttls upload_live websocket)
+NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench browser build burst certs chat_live cmd_certificate \
+  cmd_live cmd_token command_live discovery doc early expat faults gateway_live hosts hostility http_faults links logout manual manual_live \
+  memory muc_live muc_soak newer pipelining poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
+  secrets soak starttls upload_live websocket)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
   message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue refusals register \
@@ -198,8 +201,8 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # process closes its Lua state.
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
-NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench build burst chat_live cmd_certificate cmd_live cmd_token \
-  command_live expat memory muc_live muc_soak presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
+NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live cmd_token \
+  command_live doc expat manual_live memory muc_live muc_soak presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
@@ -218,7 +221,7 @@ tests: $(TESTS) $(BUILD)/test/precis_dump $(BUILD)/test/stringprep_dump
 # gcc and clang with more warnings than the build has, gcc's at -O3 as well, which sees other things; and what keeps the Lua
 # files within 5.1's syntax.
 STRICT_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only
-LUA_FILES = $(shell find lua spec examples -name '*.lua')
+LUA_FILES = $(shell find lua spec examples doc -name '*.lua')
 lint:
 	spec/support/lint-arrows
 	@for cc in gcc clang; do \
@@ -395,6 +398,20 @@ install: install-library $(MAN) $(COMPLETIONS) $(COMMAND)
 	install -m 644 $(BUILD)/man/xmpp.bash $(DESTDIR)$(SHAREDIR)/bash-completion/completions/xmpp
 	install -m 644 $(BUILD)/man/xmpp.zsh $(DESTDIR)$(SHAREDIR)/zsh/site-functions/_xmpp
 	install -m 644 $(BUILD)/man/xmpp.fish $(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/xmpp.fish
+
+# The manual. Its reference is committed, so that it can be read where the repository is; a test compares.
+.PHONY: reference doc check-doc
+reference:
+	$(call say,GEN,doc/reference)$(LUA) doc/make/reference.lua
+
+doc:
+	@spec/support/install doc
+	$(call say,GEN,$(BUILD)/doc/index.html)$(LUA) doc/make/html.lua $(BUILD)/doc
+
+check-doc: all
+	@spec/support/install check-doc
+	SO_DIR=$(SO:%/xmpp/core.so=%) LUA=$(LUA) prove --timer --exec spec/support/tap spec/doc_spec.lua spec/browser_spec.lua spec/manual_spec.lua \
+	  spec/reference_spec.lua spec/manual_live_spec.lua
 
 # A rock's command is wrapped by LuaRocks, and its manual lies where `luarocks doc` looks.
 .PHONY: install-rock install-library

@@ -1,5 +1,8 @@
--- manual: README.md, and types.lua for editors, name every function, method and option that there is, and no other.
+-- manual: README.md, and types.lua for editors, name every function, method and option that there is, and no other; the
+-- guides in doc/ do, too, where they list something; and the Lua that they show does what they say. (What they show as
+-- whole programs, and for the shell, is run by manual_live_spec, the reference's examples by reference_spec.)
 local fed = require "spec.support.fed"
+local manual = require "spec.support.manual"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
@@ -70,5 +73,151 @@ describe("types.lua", function()
 
   it("has every option, and no other", function()
     assert.same(OPTIONS, names(TYPES:match "@class xmpp.Opts\n(.-)\n\n", "%-%-%-@field ([%w_]+)"))
+  end)
+end)
+
+-- The guides
+
+local pages = manual.pages()
+
+describe("doc/options.md", function()
+  it("has every option, and no other", function()
+    local cells = {}
+    for cell in manual.read "doc/options.md":gmatch "\n| (`[^|]*)|" do cells[#cells + 1] = cell end
+    assert.same(OPTIONS, names(table.concat(cells), "`([%w_]+)`"))
+  end)
+end)
+
+describe("doc/errors.md", function()
+  it("has every layer, and no other", function()
+    local layers = TYPES:match "@alias xmpp.Layer\n(.-)\n\n"
+    local rows = manual.read "doc/errors.md":match "\n## Layers\n(.-)\n## "
+    assert.same(names(layers, '"(%w+)"'), names(rows, '\n| "(%w+)" |'))
+  end)
+end)
+
+describe("doc/racket.md", function()
+  it("has every name of the seed that the README has", function()
+    local seed = README:match "\n| Racket | Lua |\n(.-)\n\n"
+    if not seed then return end
+    local text = manual.read "doc/racket.md"
+    for name in seed:gmatch "`([%a>?/!-]+)`" do
+      if name:find "^xmpp%-" or name:find "jid" then assert.truthy(text:find("`" .. name .. "`", 1, true), name) end
+    end
+  end)
+end)
+
+-- Marks of blocks: "not run: why", "program NAME", "module NAME".
+local function is_known(mark)
+  return mark:find "^not run: %S+ " or mark:find "^program [%w-]+$" or mark:find "^module %w+$"
+end
+
+for _, path in ipairs(pages) do
+  describe(path, function()
+    local chunks, blocks = manual.markdown(path)
+    for _, chunk in ipairs(chunks) do
+      it(("does what it shows: %s"):format(chunk.title), function() manual.run(chunk) end)
+    end
+    it("says of every other block why it isn't run", function()
+      for _, block in ipairs(blocks) do
+        if block.mark then
+          assert.truthy(is_known(block.mark), ("%s:%d: %s"):format(block.path, block.line, block.mark))
+        end
+        if block.kind == "lua" then manual.compile(block) end
+        if block.kind == "c" then
+          local file = shell.file(block.code)
+          finally(function() os.remove(file) end)
+          shell.succeed(("cc -std=c11 -Wall -Wextra -Werror -fsyntax-only -Ic/embed $(pkg-config --cflags lua5.4) "
+            .. "-x c %s"):format(file))
+        end
+      end
+    end)
+    it("has no line that is too long to be read in an editor", function()
+      local in_code, n = false, 0
+      for line in manual.read(path):gmatch "([^\n]*)\n" do
+        n = n + 1
+        if line:find "^```" then in_code = not in_code end
+        local is_long = #line > (in_code and 130 or 150)
+        if is_long and not line:find "^|" and not line:find "^<!%-%-" then
+          error(("%s:%d: %d bytes"):format(path, n, #line), 0)
+        end
+      end
+    end)
+  end)
+end
+
+describe("what runs the manual", function()
+  -- What is wrong with a page of that text, nil: nothing.
+  local function fault(text)
+    local path = os.tmpname() .. ".md"
+    local file = assert(io.open(path, "w"))
+    file:write(text)
+    file:close()
+    finally(function() os.remove(path) end)
+    local ok, err = pcall(function()
+      for _, chunk in ipairs((manual.markdown(path))) do manual.run(chunk) end
+    end)
+    return not ok and tostring(err):gsub("^.-%.md:", "") or nil
+  end
+
+  it("notices what is wrong, and where", function()
+    local function page(code) return "# A\n\n## B\n\n```lua\n" .. code .. "\n```\n" end
+    assert.is_nil(fault(page "print(1 + 1)  --> 2"))
+    assert.matches("^6: this line is to print\n  3\nand has printed\n  2", fault(page "print(1 + 1)  --> 3"))
+    assert.matches("has printed\n  nothing", fault(page "local f = function() print(1) end  --> 1"))
+    assert.matches("^6: oh no", fault(page 'error "oh no"'))
+    assert.matches("sent and not expected", fault(page 'conn:send { "presence" }'))
+    assert.matches("left over", fault(page "local c = conn xmpp.after(60, print)"))
+    assert.matches("isn't closed", fault "# A\n\n```lua\nprint(1)\n")
+  end)
+
+  it("runs the blocks of a section together, and what is hidden with them", function()
+    local text = "# A\n\n<!-- lua\nlocal a = 1\n-->\n\n## B\n\n```lua\nlocal b = a + 1\n```\n\n"
+      .. "<!-- lua\nb = b + 1\n-->\n```lua\nprint(b)  --> 3\n```\n\n## C\n\n```lua\nprint(a, b)  --> 1 nil\n```\n"
+    assert.is_nil(fault(text))
+  end)
+end)
+
+describe("a program in doc/", function()
+  it("has at most 20 lines", function()
+    for _, path in ipairs(pages) do
+      for _, block in ipairs(select(2, manual.markdown(path))) do
+        if block.mark and block.mark:find "^program " then
+          local n = select(2, (block.code .. "\n"):gsub("[^\n]*%S[^\n]*\n", ""))
+          assert.is_true(n <= 20, block.mark .. ": " .. n)
+        end
+      end
+    end
+  end)
+end)
+
+describe("the container in doc/deploying.md", function()
+  it("has the libraries that the module needs", function()
+    local release = shell.run "cat /etc/debian_version"
+    if not release:find "^12%." then return pending "the container is of Debian 12" end
+    local so = (os.getenv "SO_DIR" or "lua") .. "/xmpp"
+    local text = manual.read "doc/deploying.md":match "\nFROM debian:12%-slim\n(.-)\n```"
+    local libraries = shell.succeed(("for f in %s/core.so %s/http.so; do readelf -d $f; done"):format(so, so))
+    for library in libraries:gmatch "Shared library: %[(lib[^%]]+)%]" do
+      local path = shell.run(("ldconfig -p | sed -n 's,.*%s .*=> ,,p' | head -1"):format((library:gsub("%.", "\\."))))
+      path = path:match "%S+"
+      local package = shell.run(("dpkg -S %s $(readlink -f %s) 2>/dev/null | head -1"):format(path, path))
+      package = package:match "^([^:]+):"
+      local is_base = package == "libc6" or package == "zlib1g" or package == "libgcc-s1" or not package
+      assert.is_true(is_base or text:find("%f[%w]" .. package:gsub("%-", "%%-") .. "%f[^%w-]") ~= nil, package)
+    end
+  end)
+end)
+
+describe("the unit in doc/deploying.md", function()
+  it("is one that systemd takes", function()
+    if shell.run "command -v systemd-analyze" == "" then return pending "the unit (there is no systemd-analyze)" end
+    local unit = manual.read "doc/deploying.md":match "```ini\n(%[Unit%].-)```"
+    shell.in_folder(function(folder)
+      local file = assert(io.open(folder .. "/bot.service", "w"))
+      file:write((unit:gsub("/usr/local/bin/xmpp", "/bin/true")))
+      file:close()
+      shell.succeed(("systemd-analyze verify %s/bot.service"):format(folder))
+    end)
   end)
 end)

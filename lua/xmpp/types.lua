@@ -586,6 +586,7 @@ function Conn:probe(timeout) end
 ---| "closing" # what is pending is delivered, then the stream ends
 ---| "closed" # for good
 
+--- What the connection is at.
 ---@return xmpp.State
 function Conn:state() end
 
@@ -652,6 +653,7 @@ function Conn:set_handler(handler) end
 --- Takes the handler away: stanzas go to the receive queue again.
 function Conn:stop_handler() end
 
+--- The handler that is installed.
 ---@return xmpp.Handler? handler nil when none is installed
 function Conn:handler() end
 
@@ -836,6 +838,7 @@ xmpp.send_await = Conn.send_await
 ---@type xmpp.Handler
 function xmpp.default_handler(stanza, conn) end
 
+--- Is it a connection, whatever has become of it?
 ---@param v any
 ---@return boolean
 function xmpp.is_connection(v) end
@@ -846,6 +849,7 @@ function xmpp.is_connection(v) end
 ---@return xmpp.Error?
 function xmpp.jid(s) end
 
+--- Is it an address that `xmpp.jid` has made?
 ---@param v any
 ---@return boolean
 function xmpp.is_jid(v) end
@@ -860,6 +864,7 @@ function xmpp.id() end
 ---@return string
 function xmpp.hash(name, data) end
 
+--- Data as text that every protocol carries.
 ---@param data string
 ---@return string text base64 (RFC 4648 4)
 function xmpp.base64(data) end
@@ -943,6 +948,7 @@ function Promise:reject(err) end
 ---@return any ...
 function Promise:wait(seconds) end
 
+--- A new promise, which nobody has settled.
 ---@return xmpp.Promise
 function xmpp.promise() end
 
@@ -1067,6 +1073,7 @@ function xmpp.on_error(f) end
 ---@field last string? id of the last one: for `after`
 ---@field complete boolean there is no more in that direction
 ---@field count integer? how many there are
+---@field index integer? how many are in front of the page
 
 --- A message of an archive's: as chat reads it, with the archive's id and stamp. Its `by` is the archive's address, and
 --- stanza_id the same as archive_id.
