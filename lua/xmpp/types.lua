@@ -57,7 +57,7 @@
 
 ---@alias xmpp.Layer
 ---| "dns" | "tcp" | "tls" | "stream" | "sasl" | "bind" | "stanza" | "timeout" | "closed" | "limit"
----| "proxy" | "http"
+---| "proxy" | "websocket" | "http"
 
 --- What comes after nil when the world failed. As text, by `tostring(err)` or joined to a string by `..`, it is one
 --- good line.
@@ -382,6 +382,10 @@ function Jid:with_resource(resource) end
 --- itself)
 ---@field host? string
 ---@field port? integer TCP port, 1 to 65535 (5222 where SRV gives none)
+--- a client's WebSocket (RFC 7395): "wss://host[:port]/path"; "ws://..." to a loopback address only; "host-meta": the one
+--- that the domain's web server names (XEP-0156), asked for by HTTPS. Then `host`, `port` and `tls` are left out. The
+--- certificate is for the URL's host, or for the JID's domain (none)
+---@field url? string
 --- "starttls": as RFC 6120 5; "direct": TLS first, XEP-0368; "none": for a client only when the peer is a loopback
 --- address, and never behind a proxy ("starttls")
 ---@field tls? "starttls"|"direct"|"none"
@@ -578,6 +582,7 @@ function Conn:probe(timeout) end
 ---@alias xmpp.State
 ---| "connecting" # finding the server, and dialling
 ---| "securing" # TLS
+---| "upgrading" # from HTTP to WebSocket
 ---| "authenticating" # SASL
 ---| "binding" # a new session
 ---| "resuming" # the old one (XEP-0198); not told where that is part of the login (XEP-0388)
@@ -725,6 +730,7 @@ function Conn:jid() end
 ---@field waiting integer calls that wait: of its handler and callbacks, of who hears of what was skipped or is logged
 ---@field address string? of the machine that it is connected to, or was last: "192.0.2.7", "2001:db8::7"; behind a
 --- proxy it isn't known
+---@field url string? of the WebSocket that it connects to; absent: it connects by TCP
 ---@field proxy string? what it is connected through, without user and password: "socks5h://127.0.0.1:9050"
 ---@field tls_version string? "TLSv1.3"
 ---@field certificate_seconds number? for how long the server's certificates were good when they were looked at, by
