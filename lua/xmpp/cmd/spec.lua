@@ -24,7 +24,7 @@ spec.common = {
   { "ca-file", false, "FILE", "trust these CAs (PEM)", kind = "file" },
   { "host", false, "HOST", "dial this host; the certificate is still the domain's" },
   { "port", false, "PORT", "dial this port", kind = "port" },
-  { "proxy", false, "URL", "go through socks5://, socks5h:// or http://HOST:PORT, or what the `environment` says",
+  { "proxy", false, "URL", "go through this: socks5, socks5h or http://HOST:PORT; or `environment`",
     kind = "proxy" },
   { "tls", false, "HOW", "starttls, direct, or none (only to this machine)", kind = "choice",
     choices = { "starttls", "direct", "none" } },
