@@ -300,33 +300,6 @@ static void two_streams_in_any_cutting_are_the_same(void **state) {
   check_two_streams(state, HEADER "<a/> \r\n\t\n<?xml version='1.0'?>" HEADER, 3);
 }
 
-/* Some servers end their <success/> by the end of a line. Nothing else is passed over. */
-static void white_space_between_two_streams_is_passed_over(void **state) {
-  static const struct {
-    const char *between;
-    int events; /* behind it */
-  } rows[] = {{"", 2}, {"\n", 2}, {" \t\r\n", 2}, {"\f", 0}, {"\v", 0}, {"\xC2\xA0", 0}, {"\n.", 0}, {"&#10;", 0}, {"\n<!-- -->", 0},
-              {"<?xml version='1.0'?>", 0}, {"\n\xEF\xBB\xBF", 0}};
-  static const char second[] = "<?xml version='1.0'?>" HEADER "<message/>";
-  size_t i;
-  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
-    int round;
-    xm_xml *x = new_xml(state);
-    for (round = 0; round < 3; round++) {
-      const char *between = round ? rows[i].between : "";
-      struct log got = {0};
-      bool fine = feed(x, &got, between, strlen(between), true) && feed(x, &got, second, sizeof second - 1, true);
-      assert_int_equal(fine, round == 0 || rows[i].events > 0);
-      assert_int_equal(got.n, fine ? 2 : 0);
-      log_free(&got);
-      if (fine) feed(x, &got, "<success xmlns='urn:x'/>", 24, true);
-      log_free(&got);
-      assert_int_equal(xm_xml_restart(x), XM_OK);
-    }
-    xm_xml_free(x);
-  }
-}
-
 /* expat's positions have the 32 bits of a long on some machines, and wrap. The parser counts on. */
 static void positions_do_not_wrap(void **state) {
   static const char all[] = HEADER "<a/><message>text<b c='1'/></message> ";
@@ -501,7 +474,6 @@ int main(void) {
       BEFORE_AND_AFTER(a_restart_forgets_everything),
       BEFORE_AND_AFTER(what_is_unread_belongs_to_the_new_stream),
       BEFORE_AND_AFTER(two_streams_in_any_cutting_are_the_same),
-      cmocka_unit_test(white_space_between_two_streams_is_passed_over),
       cmocka_unit_test(positions_do_not_wrap),
       BEFORE_AND_AFTER(unread_bytes_are_counted),
       BEFORE_AND_AFTER(a_rest_takes_nothing_that_is_needed),
