@@ -1,5 +1,5 @@
--- proxy on real servers: each kind of real proxy in front of each, by STARTTLS and by direct TLS: a login, what is sent,
--- and the session after a cut.
+-- proxy on real servers: each kind of real proxy in front of each, by STARTTLS and by direct TLS: a login, what is
+-- sent, and the session after a cut.
 local exchange = require "spec.support.exchange"
 local link = require "spec.support.proxy"
 local managed = require "spec.support.managed"

@@ -1,6 +1,6 @@
 -- proxy: connections through real proxies (SOCKS5: microsocks, dante, tor; CONNECT: tinyproxy, squid): what a name
--- server is asked; what is remembered, and of whom; which way a session goes; and proxies that fail. Each proxy in front
--- of each server is proxy_live_spec's, what hostile ones may do is in spec/support/hostile/rows/proxy.txt.
+-- server is asked; what is remembered, and of whom; which way a session goes; and proxies that fail. Each proxy in
+-- front of each server is proxy_live_spec's, what hostile ones may do is in spec/support/hostile/rows/proxy.txt.
 local child = require "spec.support.child"
 local exchange = require "spec.support.exchange"
 local json = require("spec.support.luas").json "proxy"
