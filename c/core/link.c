@@ -559,7 +559,7 @@ xm_link *xm_link_new(xm_loop *l, const xm_conn_options *o, const xm_link_start *
   k->loop = l;
   k->wire = XM_BUF_SECRET;
   k->sink = &k->why;
-  if (start->avoid) k->avoid = *start->avoid;
+  k->avoid = start->avoid;
   k->lockstep = o->pipelining == XM_PIPELINING_NONE || start->objected;
   xm_loop_hold(l);
   if (make_parts(k, start) == XM_OK && xm_jid_ascii_domain(o->jid, k->domain, sizeof k->domain) == XM_OK) {

@@ -54,7 +54,7 @@ typedef struct xm_link_how_long {
   unsigned ms[XM_LINK_OPEN];
 } xm_link_how_long;
 
-/* What is not the same for every link of a connection. Borrowed for the call, but previd for the link's life. */
+/* What is not the same for every link of a connection. Borrowed for the call, but previd and avoid for the link's life. */
 typedef struct xm_link_start {
   const char *password;
   size_t password_len;

@@ -62,7 +62,7 @@ struct xm_link {
   uint32_t h;
   struct sockaddr_storage address; /* what has answered; family 0: nothing has */
   xm_dns_name target; /* behind a proxy: what it is asked for; host "": nothing yet */
-  xm_link_peer avoid;
+  const xm_link_peer *avoid; /* NULL: nothing */
   char other_host[OTHER_HOST];
   int reads_left;  /* in this turn */
   unsigned went, objected; /* XM_NEGO_AHEAD_* */

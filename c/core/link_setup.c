@@ -14,10 +14,10 @@ static socklen_t length_of(const struct sockaddr_storage *sa) {
 
 /* The list from behind the target that is to be avoided, around to it. */
 static void rotate(const xm_link *k, const xm_dns_address *from, int n, xm_dns_address *to) {
-  const struct sockaddr_storage *avoid = &k->avoid.address;
+  const xm_link_peer *avoid = k->avoid;
   int i, first = 0;
-  for (i = 0; i < n && avoid->ss_family && !*k->avoid.host; i++)
-    if (memcmp(&from[i].sa, avoid, length_of(avoid)) == 0) first = i + 1;
+  for (i = 0; i < n && avoid && avoid->address.ss_family && !*avoid->host; i++)
+    if (memcmp(&from[i].sa, &avoid->address, length_of(&avoid->address)) == 0) first = i + 1;
   while (first > 0 && first < n && from[first].target == from[first - 1].target) first++;
   for (i = 0; i < n; i++) to[i] = from[(first + i) % n];
 }
@@ -56,8 +56,8 @@ static int note_names(xm_link *k, const xm_dns_name *from, int n, xm_err *e) {
   k->names = calloc(1, sizeof *k->names);
   if (!k->names) return xm_err_nomem(e);
   k->names->n = n;
-  for (i = 0; i < n; i++)
-    if (from[i].port == k->avoid.port && strcmp(from[i].host, k->avoid.host) == 0) first = i + 1;
+  for (i = 0; i < n && k->avoid; i++)
+    if (from[i].port == k->avoid->port && strcmp(from[i].host, k->avoid->host) == 0) first = i + 1;
   for (i = 0; i < n; i++) k->names->list[i] = from[(first + i) % n];
   return XM_OK;
 }
