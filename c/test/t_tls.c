@@ -459,6 +459,22 @@ static void bytes_go_both_ways_in_any_pieces(void **state) {
   }
 }
 
+static void what_is_decrypted_and_not_read_is_counted(void **state) {
+  server s;
+  xm_err e = {0};
+  xm_tls *t = connect_to(&s, TLS1_3_VERSION);
+  char got[4];
+  (void)state;
+  assert_int_equal(xm_tls_pending(t), 0);
+  assert_int_equal(SSL_write(s.ssl, "seven\n\n", 7), 7);
+  assert_int_equal(xm_tls_pending(t), 0); /* nobody has looked */
+  assert_int_equal(xm_tls_read(t, got, sizeof got, &e), 4);
+  assert_int_equal(xm_tls_pending(t), 3);
+  assert_int_equal(xm_tls_read(t, got, sizeof got, &e), 3);
+  assert_int_equal(xm_tls_pending(t), 0);
+  disconnect(t, &s);
+}
+
 static void a_stuck_wire_takes_nothing(void **state) {
   static char large[100000];
   server s;
@@ -735,6 +751,7 @@ int main(void) {
       cmocka_unit_test(another_protocol_is_refused),
       cmocka_unit_test(old_versions_are_refused),
       cmocka_unit_test(bytes_go_both_ways_in_any_pieces),
+      cmocka_unit_test(what_is_decrypted_and_not_read_is_counted),
       cmocka_unit_test(a_stuck_wire_takes_nothing),
       cmocka_unit_test(an_end_is_an_end_only_if_it_is_said),
       cmocka_unit_test(our_end_is_said),

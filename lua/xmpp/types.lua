@@ -512,7 +512,7 @@ function Jid:with_resource(resource) end
 local Conn = {}
 
 --- Closes the stream in order: what is pending is delivered first (acknowledged, where there is stream management),
---- then the server's own closing is waited for. In any state; idempotent.
+--- then the server's own closing is waited for. In any state; who calls it again can only shorten the time.
 ---@param timeout? number seconds after which the connection is cut (5)
 ---@return boolean? ok true; nil when it did not end in order, or stanzas are not known to have arrived
 ---@return xmpp.Error? err its text says how many
