@@ -126,9 +126,10 @@ end
 local function mark_code(text)
   text = outside(text, "{ [^{}]*= ?[^{}]*}", "`%0`")
   text = outside(text, "%f[%w_][%w_]+/[%w_/]+%.lua%f[%W]", "`%0`")
-  text = outside(text, "%f[%w_](%a[%w_]*[%.:]%l[%w_]*)%f[^%w_]", function(word)
-    if NO_CODE[word] or is_domain(word) or word:find "^%u" then return nil end
-    return "`" .. word .. "`"
+  text = outside(text, "%f[%w_]%a[%w_]*[%.:]%l[%w_%.:]*", function(word)
+    local name, rest = word:match "^(.-)([%.:]*)$"
+    if NO_CODE[name] or is_domain(name) or name:find "^%u" then return nil end
+    return "`" .. name .. "`" .. rest
   end)
   text = outside(text, "%f[%w_](%l[%l%d]*_[%l_%d]+)%f[^%w_]", "`%1`")
   return outside(text, "%f[%w_\"](%l+)%f[^%w_\"]", function(word)
@@ -236,7 +237,8 @@ local function worded_fields(text)
     local name, behind = part:match "^([%w_]+)(.*)$"
     local is_new = name and (behind:find "^: " or behind:find "^ %b():" or behind:find "^%b(): ")
     if is_new then
-      now = { name = name, text = (behind:gsub("^:%s*", ""):gsub("^%s+", "")) }
+      local arguments = behind:match "^%b()%f[:]" or ""
+      now = { name = name .. arguments, text = (behind:sub(#arguments + 1):gsub("^:%s*", ""):gsub("^%s+", "")) }
       list[#list + 1] = now
     elseif now then
       now.text = now.text .. "; " .. part

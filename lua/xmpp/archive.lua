@@ -34,7 +34,7 @@ M.taps = { { { name = "message", has = ask.MAM }, function(_, stanza)
   return xexpr.child(stanza, "result", ask.MAM) ~= nil or nil
 end } }
 
---- Begins to drop what pretends to be from an archive; every other function of the module does so, too.
+--- Begins to drop what pretends to come from an archive. All other functions of the module do so as well.
 ---@param conn xmpp.Conn
 ---@return table? st
 ---@return xmpp.Error? err layer "closed"
@@ -113,16 +113,15 @@ local function asker(conn, opts, fname)
   return page, from
 end
 
---- A page of what was said, oldest first: the first ones of those that are asked for; those behind the id `after`; or
---- those in front of the id `before` ("": the last ones). Ids are page.first and page.last, or m.archive_id. Bounds:
---- `with`, whom it was said to or by (bare: by all of its clients, XEP-0313 4.1.1); `from` and `to`, seconds since
---- 1970; `ids`, these messages alone, and `form`, fields for archives that know more (see archive.fields). A message is
---- as chat reads it, with archive_id, and m.stamp, when the archive got it; what has nothing in it for a person
---- (receipts, reactions) is left out, unless `all` is true: then each has m.stanza.
+--- Fetches a page of an archive, oldest message first: the first ones of what is asked for, those after the id `after`,
+--- or those before the id `before` ("": the last ones). Ids are page.first, page.last, or m.archive_id. Messages are as
+--- chat reads them, with archive_id and with m.stamp, the time when the archive got them. What has nothing for a person
+--- to read, such as receipts and reactions, is left out unless `all` is true; then each message has m.stanza.
 ---@param conn xmpp.Conn
 ---@param opts? xmpp.ArchiveOpts
 ---@return xmpp.ArchivePage? page
----@return xmpp.Error? err condition "item-not-found": the id is no longer there. Nothing is asked for in its place
+---@return xmpp.Error? err condition "item-not-found" if the id is no longer in the archive. Nothing else is asked for
+--- in its place
 function M.query(conn, opts)
   opts = check(conn, opts, OF_QUERY, 2, "query")
   local page, err = asker(conn, opts, "query")
@@ -132,11 +131,10 @@ function M.query(conn, opts)
   return found
 end
 
---- All that is asked for, page by page: for m in archive.each(conn, opts) do ... end. Oldest first; with `before` ("":
---- from the end) newest first. One page is in memory. `max`: how many are asked for at once; `limit`: how many there
---- are to be. It raises nothing: when something fails it ends, gives nil, err to who calls the function himself, and
---- calls opts.err(err); called again it goes on where it was. (In a coroutine of Lua 5.1, where a `for` can't wait:
---- local next_one = archive.each(conn, opts); local m, err = next_one().)
+--- Goes through everything that is asked for, page by page: for m in archive.each(conn, opts) do ... end. Oldest first;
+--- with `before` ("": from the end) newest first. One page is in memory at a time. It raises nothing: if something
+--- fails, the loop ends, and opts.err(err) is called; who calls the function directly gets nil and the error, and may
+--- call it again to go on. (In a coroutine of Lua 5.1 a `for` cannot wait: call the function yourself.)
 ---@param conn xmpp.Conn
 ---@param opts? xmpp.ArchiveEachOpts
 ---@return fun(): xmpp.ArchivedMessage?, xmpp.Error?
@@ -164,9 +162,10 @@ function M.each(conn, opts)
   end
 end
 
---- The same by pages: a function that gives the next one; nil: there are no more; nil, err: called again it goes on
---- where it was. `since`: as `after`, the id of the last message that was had by the same query, and where the archive
---- doesn't have it any more that is an error, even if it says nothing (condition "item-not-found").
+--- Returns a function that returns the next page each time; nil when there are no more; nil and an error if it failed,
+--- after which it may be called again to go on. `since` is like `after`, the id of the last message that was read by
+--- the same query; if the archive no longer has it, that is an error even where the archive does not say so (condition
+--- "item-not-found").
 ---@param conn xmpp.Conn
 ---@param opts? xmpp.ArchivePagesOpts
 ---@return fun(): xmpp.ArchivePage?, xmpp.Error?
@@ -182,17 +181,19 @@ function M.pages(conn, opts)
   return function() return pages:page() end
 end
 
---- Calls f(m) for what was said since: behind the message of that id, or from that time on (seconds since 1970), oldest
---- first, each once: what the program has been told of, by xmpp.chat or by the room, is left out, and what it is told
---- of by this they don't tell again. f may wait.
+--- Calls `f(m)` for what was missed: what came after the message with that id, or after a time (seconds since 1970),
+--- oldest first, each message once. What xmpp.chat or the room has told the program is left out, and what is told here
+--- they do not tell again. `f` may wait.
 ---@param conn xmpp.Conn
 ---@param since string|number
 ---@param f fun(m: xmpp.ArchivedMessage)
----@param opts? { of: string|xmpp.Jid|nil, max: integer?, timeout: number?, as: string|xmpp.Jid|nil, lang: string?,
---- all: boolean? }
----@return string? last the id to catch up from the next time; nil: there is no such message yet
----@return xmpp.Error? err condition "item-not-found": the id is no longer there, and what was missed isn't known
----@return string? reached with an error: what has been told of ends here
+---@param opts? { of: string|xmpp.Jid|nil, max: integer?, timeout: number?, as: string|xmpp.Jid|nil, lang: string?, all:
+--- boolean? } of: whose archive, a room's (our account's); max: size of a page; timeout: seconds for each; as: the
+--- address of a component that asks; lang: the language that is wanted; all: with what is not for a person
+---@return string? last the id to catch up from the next time; nil if there is no message yet
+---@return xmpp.Error? err condition "item-not-found" if the id is no longer in the archive: then it is not known what
+--- was missed
+---@return string? reached with an error: the id up to which `f` was called
 function M.catch_up(conn, since, f, opts)
   opts = check(conn, opts, COMMON, 4, "catch_up")
   if type(since) ~= "number" then guard.check_type(since, "string", 2, "catch_up", 2) end
@@ -226,8 +227,9 @@ local function put(conn, kind, payload, opts, fname)
   return answer, stanza
 end
 
---- What the archive keeps (XEP-0441): by default of all ("always"), of nobody ("never"), of contacts ("roster"), and
---- the addresses that are excepted. With `new` it is so from now on, as far as the server takes it.
+--- Returns what the account's archive keeps (XEP-0441): messages of everybody ("always"), of nobody ("never"), of
+--- contacts ("roster"), and the addresses that are treated otherwise. With `new` this is changed, as far as the server
+--- agrees.
 ---@param conn xmpp.Conn
 ---@param new? xmpp.ArchivePrefs
 ---@param opts? { timeout: number? }
@@ -247,10 +249,11 @@ local function bound_of(x, name)
   return bound and { id = xexpr.attr(bound, "id"), stamp = time.parse(xexpr.attr(bound, "timestamp")) } or nil
 end
 
---- The first and the last message of an archive (XEP-0313 5, "extended"): { first = { id =, stamp = }, last = the
---- same }, without these where it is empty.
+--- Returns the first and the last message of an archive: { first = { id =, stamp = }, last = ... }; without these if it
+--- is empty (XEP-0313 5, "extended").
 ---@param conn xmpp.Conn
----@param opts? { of: string|xmpp.Jid|nil, timeout: number?, as: string|xmpp.Jid|nil }
+---@param opts? { of: string|xmpp.Jid|nil, timeout: number?, as: string|xmpp.Jid|nil } of: whose archive, a room's;
+--- timeout: seconds; as: the address of a component that asks
 ---@return { first: table?, last: table? }?
 ---@return xmpp.Error?
 function M.bounds(conn, opts)
@@ -260,9 +263,10 @@ function M.bounds(conn, opts)
   return { first = bound_of(x, "start"), last = bound_of(x, "end") }
 end
 
---- The form by which an archive may be asked (XEP-0313 4.1.5): its fields are for option `form` of query.
+--- Returns the form by which an archive can be asked (XEP-0313 4.1.5). Its fields are for the option `form` of `query`.
 ---@param conn xmpp.Conn
----@param opts? { of: string|xmpp.Jid|nil, timeout: number?, as: string|xmpp.Jid|nil }
+---@param opts? { of: string|xmpp.Jid|nil, timeout: number?, as: string|xmpp.Jid|nil } of: whose archive, a room's;
+--- timeout: seconds; as: the address of a component that asks
 ---@return xmpp.Form?
 ---@return xmpp.Error?
 function M.fields(conn, opts)

@@ -83,13 +83,14 @@ local function check_account(conn, fname)
   if not conn:jid().localpart then error(("'%s' is for accounts: a component has none"):format(fname), 3) end
 end
 
---- Publishes a picture of ours: its bytes, and when these are there what they are.
+--- Publishes a picture of ours: its bytes, and when these are there, what they are.
 ---@param conn xmpp.Conn
----@param bytes string a PNG (XEP-0084 3); another one if `type` says so
----@param opts? { type: string?, max: integer?, access: string?, timeout: number? } max: (65,536) bytes; access: who may
---- see it, as of pep.publish (as the nodes are, or the server likes)
+---@param bytes string a PNG (XEP-0084 3), or another format that `type` names
+---@param opts? { type: string?, max: integer?, access: string?, timeout: number? } type: the media type ("image/png");
+--- max: bytes that are allowed (65,536); access: who may see it, as for pep.publish (as the nodes are, or as the server
+--- likes); timeout: seconds
 ---@return string? id the picture's hash
----@return xmpp.Error? err condition "not-acceptable": it is too large, or no such picture
+---@return xmpp.Error? err condition "not-acceptable" if it is too large, or not such a picture
 function M.set(conn, bytes, opts)
   check_account(conn, "set")
   guard.check_type(bytes, "string", 2, "set", 2)
@@ -108,7 +109,7 @@ function M.set(conn, bytes, opts)
   return id
 end
 
---- We have no picture any more (XEP-0084 4.3).
+--- Publishes that we have no picture any more (XEP-0084 4.3).
 ---@param conn xmpp.Conn
 ---@param opts? { access: string?, timeout: number? }
 ---@return true?
@@ -175,15 +176,15 @@ local function from_vcard(conn, jid, id, timeout)
   return photo.data, { id = found, type = photo.type, bytes = #photo.data }
 end
 
---- Somebody's picture, and what it is: { id =, type =?, bytes =?, width =?, height =? }; these are its owner's words,
---- but for the id, which is the hash of the bytes.
+--- Fetches somebody's picture, and what is known of it: { id =, type =?, bytes =?, width =?, height =? }. These are the
+--- owner's words, except for the id, which is the hash of the bytes.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid|nil whose; nil: our own
----@param opts? { meta: table?, vcard: boolean?, timeout: number? } meta: which one, as `watch` has told; vcard: of
---- who hasn't published one, that in the vCard
+---@param opts? { meta: table?, vcard: boolean?, timeout: number? } meta: which one, as `watch` has told; vcard: if
+--- nothing is published, take the one in the vCard; timeout: seconds
 ---@return string? bytes
----@return table|xmpp.Error condition "item-not-found": there is none; "bad-format": too large (256 KiB of Base64), or
---- not what was announced
+---@return table|xmpp.Error condition "item-not-found" if there is none; "bad-format" if it is too large (256 KiB of
+--- Base64), or not what was announced
 function M.get(conn, jid, opts)
   guard.check_conn(conn, "get", 2)
   if jid ~= nil and not core.is_jid(jid) then guard.check_type(jid, "string", 2, "get", 2) end
@@ -202,13 +203,14 @@ end
 
 -- Watching
 
---- Has f(jid, meta) called when somebody's picture is another; meta nil: he has none. Whose word counts: see pep.watch.
---- With `presence` (XEP-0153) also of contacts whose presence has a hash, of which there is nothing more than meta.id
---- and meta.vcard = true: `get` with `vcard` has the picture; with `rooms` of occupants, too, under their full address.
+--- Has `f(jid, meta)` called when somebody has a new picture; meta is nil if there is none any more. Whose word counts:
+--- see pep.watch. With `presence` (XEP-0153) also for contacts whose presence has a hash; then there is nothing but
+--- meta.id and meta.vcard = true, and `get` with `vcard` fetches the picture. With `rooms` also for occupants, under
+--- their full addresses.
 ---@param conn xmpp.Conn
 ---@param f fun(jid: string, meta: table?)
 ---@param opts? { from: "contacts"|"self"|"all"|function|nil, presence: boolean?, rooms: boolean? }
----@return fun(): boolean off
+---@return fun(): boolean off ends it; true the first time
 function M.watch(conn, f, opts)
   check_account(conn, "watch")
   guard.check_type(f, "function", 2, "watch", 2)
@@ -277,10 +279,10 @@ end
 
 function M.stop(st) st.off() end
 
---- Has the hash of our picture in our presence (XEP-0153), where the server doesn't see to it (XEP-0398): for that our
---- own vCard is read before the presence leaves, and `set` and `clear` change it as well.
+--- Puts the hash of our picture into our presence (XEP-0153), where the server does not do that itself (XEP-0398). For
+--- that, our own vCard is read before the presence is sent, and `set` and `clear` change it as well.
 ---@param conn xmpp.Conn
----@param opts? { rooms: boolean? } in what is said to rooms, and to others directly, too
+---@param opts? { rooms: boolean? } rooms: also in what is said to rooms, and to others directly
 ---@return table?
 ---@return xmpp.Error?
 function M.use(conn, opts)

@@ -87,11 +87,9 @@ local function plain_items(jids)
   return items
 end
 
---- Uses the account's list: st.blocked[jid] = true by prepared addresses, st.skipped: how many of them are none by RFC
---- 7622, st.beyond: how many there are besides the 10,000 that are kept. It is fetched in each new session, before our
---- presence leaves.
----
---- Events: "blocked" and "unblocked" (jid), also of what a new session's list shows, but for the first one; "fetched".
+--- Begins to use the account's block list, and fetches it in each new session before our presence is sent.
+--- b.blocked[jid] is true for each address. b.skipped counts addresses that are not valid by RFC 7622, b.beyond those
+--- beyond the 10,000 that are kept.
 ---@param conn xmpp.Conn a client's
 ---@return xmpp.Blocking? b
 ---@return xmpp.Error?
@@ -100,10 +98,10 @@ function M.use(conn)
   return st, err
 end
 
---- The addresses that are blocked, sorted; of a domain all that is in it and below it is meant. Waits for the list.
+--- Lists the blocked addresses, sorted. A domain stands for everybody in it and below it. Waits for the list.
 ---@param conn xmpp.Conn
 ---@return string[]? list
----@return xmpp.Error? err condition "service-unavailable" or "feature-not-implemented": our server can't
+---@return xmpp.Error? err condition "service-unavailable" or "feature-not-implemented" if our server cannot do that
 function M.list(conn)
   local st, err = use(conn, "list")
   if not st then return nil, err end
@@ -113,12 +111,12 @@ function M.list(conn)
   return known.sorted(st.blocked)
 end
 
---- Blocks an address, or several at once: a full one, a bare one, a domain with all that is in it.
+--- Blocks an address, or several at once: a full one, a bare one, or a domain with everybody in it.
 ---@param conn xmpp.Conn
 ---@param what string|xmpp.Jid|(string|xmpp.Jid)[]
----@param opts? { own: boolean? } own: our own account and server, too
+---@param opts? { own: boolean? } own: block our own account or server, too
 ---@return boolean? true
----@return xmpp.Error? err condition "not-allowed": that would be ourselves
+---@return xmpp.Error? err condition "not-allowed" if that would be ourselves
 function M.block(conn, what, opts)
   local st, err = use(conn, "block")
   opts = guard.check_opts(opts, { own = "boolean" }, 3, "block", 2)
@@ -145,7 +143,7 @@ function M.unblock(conn, what)
   return ok, err
 end
 
---- Unblocks all.
+--- Unblocks everybody.
 ---@param conn xmpp.Conn
 ---@return boolean? true
 ---@return xmpp.Error?
@@ -175,11 +173,13 @@ local function report_element(opts)
   return x
 end
 
---- Blocks an address and tells our server's people why (XEP-0377). A server that knows of no reports blocks it.
+--- Blocks an address and tells the people who run our server why (XEP-0377). A server that knows no reports only blocks
+--- it.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
---- reason: "spam" (by default) or "abuse"; ids: the messages that are meant, as chat tells of them or { id =, by = }
----@param opts? { reason: string?, text: string?, lang: string?, ids: table[]?, own: boolean? }
+---@param opts? { reason: string?, text: string?, lang: string?, ids: table[]?, own: boolean? } reason: "spam" (the
+--- default) or "abuse"; text: an explanation; lang: its language; ids: the messages that are meant, as chat tells them,
+--- or { id =, by = }; own: as for `block`
 ---@return boolean? true
 ---@return xmpp.Error?
 function M.report(conn, jid, opts)
@@ -212,7 +212,7 @@ local function patterns(jid)
   return out
 end
 
---- Would the server keep that address away from us, as far as the list is known here? Asks nobody.
+--- Tells whether the server would keep that address away from us, as far as the list is known here. Asks nobody.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@return boolean

@@ -57,9 +57,10 @@ local function merged(old, jid, opts)
   return entry
 end
 
---- Keeps a room, or changes what is kept of it: what isn't given stays. With autojoin it is joined, without it left.
+--- Keeps a room, or changes what is kept of it; what is not given stays. With autojoin it is joined, without it left.
 ---@param room string|xmpp.Jid
----@param opts? { name: string?, nick: string?, password: string?, autojoin: boolean? } "": none
+---@param opts? { name: string?, nick: string?, password: string?, autojoin: boolean? } name: a text for people ("":
+--- none); nick: the name in it ("": none); password: the room's ("": none); autojoin: join it in each session
 ---@return true?
 ---@return xmpp.Error?
 function b.set(st, room, opts)
@@ -78,10 +79,10 @@ function b.set(st, room, opts)
   return true
 end
 
---- Keeps it no longer; it is left, if it was to be joined.
+--- Keeps a room no longer. If it was to be joined, it is left.
 ---@param room string|xmpp.Jid
 ---@return true?
----@return xmpp.Error? err condition "item-not-found": it isn't kept
+---@return xmpp.Error? err condition "item-not-found" if it was not kept
 function b.remove(st, room)
   local jid = check_room(room, "remove")
   local conn, err = connection(st)
@@ -93,7 +94,7 @@ function b.remove(st, room)
   return true
 end
 
---- Waits until the bookmarks of this session are here.
+--- Waits until the bookmarks of this session are complete.
 ---@param timeout? number seconds
 ---@return true?
 ---@return xmpp.Error?
@@ -165,14 +166,13 @@ function M.stop(st)
   settle(own, nil, own.gone)
 end
 
---- Uses the account's bookmarks: b.list[room] = { jid =, name =?, nick =?, password =?, autojoin = }, by prepared
---- addresses. Rooms with autojoin are joined, those without it left, two joins at a time: what any client of the
---- account says, and what is there in each new session. Events: "added" (entry), "changed" (entry, old), "removed"
---- (entry), "fetched" (b.list), "error" (err, entry or nil: a room couldn't be joined, or bookmarks not be had).
+--- Begins to use the account's bookmarks: b.list[room] = { jid =, name =?, nick =?, password =?, autojoin = }, by
+--- prepared addresses. Rooms with autojoin are joined and those without it are left, two at a time: at the beginning of
+--- each session, and whenever a client of the account changes the list.
 ---@param conn xmpp.Conn
----@param opts? { autojoin: boolean?, on_room: function?, nick: string?, max: integer? } autojoin (true); on_room(room,
---- entry): called with each room that was joined by it; nick: where a bookmark has none (our account's name); max
---- (1,000): bookmarks that are kept
+---@param opts? { autojoin: boolean?, on_room: function?, nick: string?, max: integer? } autojoin: join and leave rooms
+--- (true); on_room(room, entry): called with each room that was joined by this; nick: for bookmarks that have none (our
+--- account's name); max: bookmarks that are kept (1,000)
 ---@return xmpp.Bookmarks? b
 ---@return xmpp.Error?
 function M.use(conn, opts)

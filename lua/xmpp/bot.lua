@@ -53,7 +53,7 @@ local function conn_of(st)
   return conn and conn:state() ~= "closed" and conn or nil
 end
 
---- Is that address one of the bot's admins?
+--- Tells whether an address is one of the bot's admins.
 ---@param jid string|xmpp.Jid|nil
 ---@return boolean
 function B.is_admin(st, jid)
@@ -139,15 +139,14 @@ end
 
 -- Declaring
 
---- Has f(ctx, args) called when somebody gives that command.
+--- Has `f(ctx, args)` called when somebody gives that command. A text that it returns is the reply.
 ---@param name string letters, digits, _ and -
---- args: what may stand behind it ("<sides:int=6> [times:int]", see bot/args.lua; none: args is the list of words,
---- and args.text all of it); help: a line for people; allow: "all" (by default), "admin", or a function of ctx that
---- gives true for who may; rooms (true): it is heard in rooms; private (true): it is heard when it is said to us alone;
---- adhoc (as the bot): it is an ad-hoc command as well
----@param opts? table
+---@param opts? table args: what may stand behind it, such as "<sides:int=6> [times:int]" (without it args is the list
+--- of words, and args.text all of it); help: a line for people; allow: "all" (the default), "admin", or a function of
+--- ctx that returns true for those who may; rooms: heard in rooms (true); private: heard in private (true); adhoc: an
+--- ad-hoc command as well (as the bot)
 ---@param f fun(ctx: xmpp.BotContext, args: table<string, any>): string?
----@return fun(): boolean off
+---@return fun(): boolean off takes the command away; true the first time
 function B.command(st, name, opts, f)
   local allow, rest = entries.check(st, name, opts, f)
   local entry = entries.put(st, name, allow, rest, f)
@@ -166,9 +165,9 @@ end
 
 -- Rooms
 
---- Hears commands in a room that the program has entered.
+--- Hears commands in a room that the program has joined.
 ---@param room xmpp.Room
----@return fun(): boolean off
+---@return fun(): boolean off ends that; true the first time
 function B.room(st, room)
   guard.check_type(room, "table", 1, "room", 2)
   local own = own_of(st)
@@ -267,14 +266,13 @@ function M.stop(st)
   st.commands, st.names = {}, {}
 end
 
---- Begins to hear commands: what people say to us alone, in opts.rooms, and in rooms that are given to b:room. Presence
---- is the program's to set. A program that wants chat otherwise than it is by default uses that first.
+--- Begins to hear commands: in private, in opts.rooms, and in rooms that are given to b:room. Our presence is for the
+--- program to set. A program that wants other options for xmpp.chat uses that first.
 ---@param conn xmpp.Conn a client's
---- prefix ("!"); admins: bare addresses, as keys or a list; rooms: addresses, as a list, or each with a nick or with
---- the options of muc.join and `nick` (our account's name): they are entered; rate (10): commands a minute of one asker
---- (in a room that shows neither addresses nor occupant-ids: of all in it together); adhoc (false): all are ad-hoc
---- commands as well
----@param opts? table
+---@param opts? table prefix: of commands ("!"); admins: bare addresses, as a list or as keys; rooms: addresses, as a
+--- list, or each with a nick or with the options of muc.join and `nick` (our account's name): they are joined; rate:
+--- commands a minute of one person (10; in a room that shows neither addresses nor occupant-ids: of everybody
+--- together); adhoc: all are ad-hoc commands as well (false)
 ---@return xmpp.Bot? b
 ---@return xmpp.Error?
 function M.use(conn, opts)

@@ -104,9 +104,9 @@ local function has_separator(x)
   return false
 end
 
---- What XEP-0115 5.1 hashes of an answer to disco#info; nil and a reason where the answer is ill-formed (5.4), or
---- something else could have the same string. With a reason behind it: there is something in the answer that isn't
---- hashed.
+--- Returns the string that XEP-0115 5.1 hashes for an answer to disco#info; nil and a reason if the answer is
+--- ill-formed (5.4), or if another answer could have the same string. A reason behind a string means that something in
+--- the answer is not hashed.
 ---@param query xmpp.Element
 ---@return string?
 ---@return string? reason
@@ -155,9 +155,9 @@ local function form_string(x)
   return table.concat(sorted(fields)) .. GROUP
 end
 
---- What XEP-0390 4.1 hashes of an answer to disco#info; nil and a reason where it must not be hashed.
+--- Returns the string that XEP-0390 4.1 hashes for an answer to disco#info; nil and a reason if it must not be hashed.
 ---@param query xmpp.Element
----@param lang? string the language of what surrounds it
+---@param lang? string the language of the stanza around it
 ---@return string?
 ---@return string? reason
 function M.hash_string(query, lang)
@@ -183,9 +183,9 @@ function M.hash_string(query, lang)
     table.concat(sorted(forms)) .. PART
 end
 
---- The `ver` of XEP-0115; nil and a reason: see `legacy_string`.
+--- Returns the `ver` of XEP-0115: the hash, as Base64. nil and a reason as for `legacy_string`.
 ---@param query xmpp.Element
----@param hash? string ("sha-1")
+---@param hash? string the name of the hash ("sha-1")
 ---@return string?
 ---@return string? reason
 function M.ver(query, hash)
@@ -340,13 +340,13 @@ local function ask_once(st, conn, jid, entry, timeout)
   return info, err
 end
 
---- What an entity is and has, by the hash in its presence; asked for if nobody has announced that hash before, else
---- known. The table is shared: not to be changed.
+--- Returns what an entity is and offers, by the hash in its presence. It is asked if nobody has announced that hash
+--- before. The table is shared: do not change it.
 ---@param conn xmpp.Conn
----@param jid string|xmpp.Jid its full address
+---@param jid string|xmpp.Jid a full address
 ---@param opts? { timeout: number? }
 ---@return xmpp.DiscoInfo?
----@return xmpp.Error? err condition "item-not-found": its presence has no hash
+---@return xmpp.Error? err condition "item-not-found" if there is no hash in its presence
 function M.of(conn, jid, opts)
   guard.check_conn(conn, "of", 2)
   if not core.is_jid(jid) then guard.check_type(jid, "string", 2, "of", 2) end

@@ -279,17 +279,16 @@ function M.load(st, saved)
   recent.load(st.recent, saved.recent)
 end
 
---- Begins to tell of messages. Options, with their defaults:
----
---- carbons (true): what our other clients get and send is told of, too (XEP-0280). receipts (true): asked for, and
---- given to whom disco lets know that we are there, as the contacts of xmpp.roster that see our presence; "all": to
---- everybody; f(jid): to whom it is true for; false: neither. states (false), markers (false): that we know of these is
---- announced, and messages ask for markers. origin_id (true): messages have one (XEP-0359). dedup (1,000): how many
---- messages are remembered, so that none is told of twice. window (100): of how many messages of a peer, and of ours to
---- it, it is known whose they are; peers (1,000): of how many peers. lang: the language that is wanted of messages in
---- several.
+--- Begins to tell of messages.
 ---@param conn xmpp.Conn a client's
----@param opts? table
+---@param opts? table carbons (true): messages that our other clients send and receive are told as well (XEP-0280);
+--- receipts (true): ask for receipts, and send them to those who may know that we are there, such as contacts who see
+--- our presence; "all": send them to everybody; a function of the address: send them to those for whom it returns true;
+--- false: neither; states (false): announce that we understand chat states; markers (false): announce that we
+--- understand markers, and ask for them; origin_id (true): messages have one (XEP-0359); dedup (1,000): how many
+--- messages are remembered, so that none is told twice; window (100): of how many messages of a peer, and of ours to
+--- it, the authors are known; peers (1,000): of how many peers; lang: the language that is wanted where a message has
+--- several
 ---@return xmpp.Chat? c
 ---@return xmpp.Error? err layer "closed"
 function M.use(conn, opts)

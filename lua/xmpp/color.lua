@@ -7,7 +7,7 @@ local core = require "xmpp.load"
 
 local M = {}
 
---- The angle, from 0 to 360 (XEP-0392 5.1).
+--- Returns the angle of the colour, from 0 to 360 (XEP-0392 5.1).
 ---@param text string
 ---@return number
 function M.hue(text)
@@ -47,7 +47,7 @@ local function channel(m, x, y, z)
   return math.max(0, math.min(1, c))
 end
 
---- Red, green and blue from 0 to 1 (XEP-0392 5.4: saturation 100, lightness 50).
+--- Returns red, green and blue from 0 to 1 (XEP-0392 5.4: saturation 100, lightness 50).
 ---@param text string
 ---@param lightness? number 0..100 (50)
 ---@return number red
@@ -74,7 +74,7 @@ local function nearest_level(c)
   return best - 1
 end
 
---- The nearest of a terminal's 256 colours, light enough for dark and for light backgrounds.
+--- Returns the nearest of a terminal's 256 colours that is readable on dark and on light backgrounds.
 ---@param text string
 ---@return integer 16..231
 function M.terminal(text)

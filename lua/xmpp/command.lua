@@ -177,23 +177,23 @@ local function place_of(conn, at)
   return tostring(jid)
 end
 
---- Serves a command. f(dialog, conn) runs in a coroutine of its own for each who runs it, and asks what it wants to
---- know (see command/dialog.lua). What it returns ends the command: a text; a form of type result, as form.new makes or
---- takes it; true or nothing; or nil, type, condition [, text], a stanza error. What it throws is internal-server-error
---- to the other side, and goes to xmpp.on_error.
+--- Offers a command. `f(dialog, conn)` runs in a coroutine of its own for each person who runs it, and asks what it
+--- wants to know (see dialog:ask). What it returns ends the command: a text; a form of kind "result", as form.new makes
+--- or takes it; true or nothing; or nil, type, condition [, text] for an error. If it throws, the other side gets
+--- internal-server-error, and xmpp.on_error is told.
 ---
---- Sessions: 100 at once, 10 of one account; one in which nothing is said for ten minutes ends; an account may begin
---- one a second, and five at once. These are options of ext.use(conn, command, { sessions =, per_account =, lifetime =,
---- rate = }).
+--- There are bounds: 100 sessions at once, 10 of one account; ten minutes without a word; an account may begin one
+--- session a second, and five at once. They are options of ext.use(conn, command, { sessions =, per_account =, lifetime
+--- =, rate = }).
 ---@param conn xmpp.Conn
 ---@param node string the command's name for programs
---- name: for people (the node); allow(from): may that full address (prepared) see and run it? Asked at every step, may
---- wait. Without it our own account may; a component must have one. at: an address of a component's (none: all of
---- ours). back: one may go back to the question before: then f is begun anew, and the questions before that one have
---- the answers that they had; so it is for functions that ask first and act at their end.
----@param opts { name: string?, allow: (fun(from: string): boolean?), at: string|xmpp.Jid|nil, back: boolean? }?
+---@param opts { name: string?, allow: (fun(from: string): boolean?), at: string|xmpp.Jid|nil, back: boolean? }? name:
+--- for people (the node); allow(from): may that full address (prepared) see and run it? Asked at every step, may wait.
+--- Without it our own account may; a component must have one; at: the address of a component (all of ours); back:
+--- people may go back to an earlier question. Then `f` is run again, and the questions before that one have the answers
+--- that they had, so `f` asks first and acts at its end
 ---@param f fun(dialog: xmpp.Dialog, conn: xmpp.Conn): any, string?, string?, string?
----@return fun(): boolean off sessions that are under way end: their questions come to nil, "closed"
+---@return fun(): boolean off takes the command away; sessions that are under way end with "closed"
 ---@return xmpp.Error? err layer "closed"
 function M.serve(conn, node, opts, f)
   guard.check_conn(conn, "serve", 2)
@@ -221,11 +221,11 @@ local function check_jid(jid, fname)
   return core.jid(jid)
 end
 
---- The commands that somebody lets us see. Those that it reports of other addresses than its own are left out
---- (XEP-0050 5).
+--- Lists the commands that an entity offers us. Those that it claims of other addresses are left out (XEP-0050 5).
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
----@param opts? { timeout: number?, from: string|xmpp.Jid|nil, max: integer? } max: at most so many (1,000)
+---@param opts? { timeout: number?, from: string|xmpp.Jid|nil, max: integer? } timeout: seconds; from: the address of a
+--- component that asks; max: at most so many (1,000)
 ---@return { node: string, name: string? }[]? list
 ---@return xmpp.Error?
 function M.list(conn, jid, opts)
@@ -247,19 +247,20 @@ local RUN = { timeout = "number", from = "jid", lang = "string" }
 
 --- Runs a command to its end, and waits for that.
 ---
---- `how` answers its questions: values by the names of fields, from which each form takes what it asks for (what it
---- must have and isn't there ends the command: err.app "missing"; what doesn't fit: "invalid"; err.condition
---- "not-acceptable" for both); or a function of the form (nil: there is none), the notes and the actions that the step
---- takes, which returns the values and, if it isn't the default, the action ("next", "complete", "prev"); or nil: then
---- the command is canceled.
+--- `how` answers its questions: a table of values by field name, from which each form takes what it asks for. If a
+--- value that a form requires is missing, the command is ended with err.app "missing"; if one does not fit, with
+--- "invalid"; err.condition is "not-acceptable" for both. Or it is a function of the form (nil if there is none), the
+--- notes and the possible actions, which returns the values and, if it is not the default one, the action ("next",
+--- "complete", "prev"); or nil, which cancels the command.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@param node string
 ---@param how? table|(fun(f: xmpp.Form?, notes: table[], actions: string[]): table?, string?)
----@param opts? { timeout: number?, from: string|xmpp.Jid|nil, lang: string? } timeout: of each step
+---@param opts? { timeout: number?, from: string|xmpp.Jid|nil, lang: string? } timeout: seconds for each step; from: the
+--- address of a component that asks; lang: the language that is wanted
 ---@return xmpp.CommandResult? result
 ---@return xmpp.Error? err a refusal, with the command's own condition in err.app ("bad-payload", "session-expired");
---- layer "closed", condition "session-lost": there is a new session
+--- layer "closed", condition "session-lost" if there is a new session
 function M.run(conn, jid, node, how, opts)
   guard.check_conn(conn, "run", 2)
   local address, bad = check_jid(jid, "run")

@@ -28,12 +28,13 @@ local function say(st, conn)
   st.said = true
 end
 
---- Says that somebody is using the client, or nobody. While there is no link it is kept until there is one again.
+--- Says whether somebody is using the client. While there is no link it is kept until there is one, and it is said
+--- again in each session.
 ---@param conn xmpp.Conn a client's
 ---@param active boolean
 ---@return boolean? true
----@return xmpp.Error? err condition "feature-not-implemented": our server doesn't know of it (it is kept all the same,
---- for another session)
+---@return xmpp.Error? err condition "feature-not-implemented" if our server does not know of it (it is kept all the
+--- same, for another session)
 function M.set(conn, active)
   guard.check_conn(conn, "set", 2)
   guard.check_type(active, "boolean", 2, "set", 2)
@@ -46,7 +47,7 @@ function M.set(conn, active)
     text = "our server doesn't want to know whether we are active (XEP-0352)" }
 end
 
---- What was set last; nil: nothing.
+--- Returns what was set last; nil if nothing was.
 ---@param conn xmpp.Conn
 ---@return boolean?
 function M.active(conn)

@@ -80,7 +80,7 @@ local function remembered(conn, jid)
   return own.known and own.known(jid) -- by the hash in its presence
 end
 
---- What `info` would give without asking; nil: it would ask.
+--- Returns what `info` would return without asking anybody; nil if it would have to ask.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@return xmpp.DiscoInfo?
@@ -99,13 +99,14 @@ local function info_of(conn, jid, opts)
   return info, stanza
 end
 
---- What an entity is and has (XEP-0030 3). Servers and services are asked once a session, others where their presence
---- has no hash that caps knows. The table is shared: not to be changed.
+--- Asks what an entity is and offers (XEP-0030 3). Servers and services are asked once in a session; others are asked
+--- unless `caps` knows the hash in their presence. The table is shared: do not change it.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
----@param opts? { node: string?, timeout: number?, fresh: boolean?, from: string|xmpp.Jid|nil } fresh: ask anew
+---@param opts? { node: string?, timeout: number?, fresh: boolean?, from: string|xmpp.Jid|nil } node: a node of it;
+--- timeout: seconds; fresh: ask again; from: the address of a component that asks
 ---@return xmpp.DiscoInfo? info
----@return xmpp.Error? err layer "stanza"; condition "bad-format": the answer does not hold together
+---@return xmpp.Error? err layer "stanza"; condition "bad-format" if the answer does not hold together
 function M.info(conn, jid, opts)
   guard.check_conn(conn, "info", 2)
   check_jid(jid, "info")
@@ -169,11 +170,12 @@ local function items_of(conn, jid, opts)
   return items
 end
 
---- What belongs to an entity (XEP-0030 4), from all pages, each once; where there are more than `max`, the first of
---- them and items.more = true. An entry is { jid =, node =?, name =? }.
+--- Lists what belongs to an entity (XEP-0030 4): all pages, each item once, as { jid =, node =?, name =? }. If there
+--- are more than `max`, the first ones are returned and items.more is true.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
----@param opts? { node: string?, timeout: number?, max: integer?, from: string|xmpp.Jid|nil } max (1,000)
+---@param opts? { node: string?, timeout: number?, max: integer?, from: string|xmpp.Jid|nil } node: a node of it;
+--- timeout: seconds for each page; max: at most so many (1,000); from: the address of a component that asks
 ---@return xmpp.DiscoItem[]? items
 ---@return xmpp.Error?
 function M.items(conn, jid, opts)
@@ -183,11 +185,11 @@ function M.items(conn, jid, opts)
   return items_of(conn, jid, opts)
 end
 
---- Has it that feature?
+--- Asks whether an entity has a feature.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@param feature string
----@param opts? table as of `info`
+---@param opts? table those of `info`
 ---@return boolean?
 ---@return xmpp.Error?
 function M.supports(conn, jid, feature, opts)
@@ -245,12 +247,12 @@ local function find_in(conn, items, want, opts)
   return found.jid and found
 end
 
---- Looks for a service: our server, then what belongs to it, 8 at a time.
+--- Looks for a service: at our server first, then among the items of the server, eight at a time.
 ---@param conn xmpp.Conn
 ---@param want string|{ category: string?, type: string? } a feature, or an identity
----@param opts? { timeout: number? } for each question
+---@param opts? { timeout: number? } timeout: seconds for each question
 ---@return { jid: string, info: xmpp.DiscoInfo }? found
----@return xmpp.Error? err condition "item-not-found": there is none
+---@return xmpp.Error? err condition "item-not-found" if there is none
 function M.find(conn, want, opts)
   guard.check_conn(conn, "find", 2)
   if type(want) ~= "table" then guard.check_type(want, "string", 2, "find", 2) end
@@ -298,15 +300,14 @@ local function next_level(level, seen, room)
   return out
 end
 
---- An entity and what belongs to it, with what belongs to that, and so on: each { jid =, node =?, name =?,
---- identities =, features =, forms =, items = }. An item that has been met before, lies too deep or is beyond the bound
---- stays { jid =, node =?, name =? }; so does one that could not be asked, with `error`, the condition. tree.more:
---- there was more than the bound let through. Items may name any address, which is asked then, each once: `max` bounds
---- that.
+--- Follows an entity's items, their items, and so on, and returns a tree. Each node is { jid =, node =?, name =?,
+--- identities =, features =, forms =, items = }. An item that was met before, that lies too deep or beyond `max`, has
+--- only jid, node and name; one that could not be asked also has `error`, the condition. tree.more is true if something
+--- was left out. Items may name any address, and each is asked once, so keep `max` small.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
----@param opts? { node: string?, depth: integer?, max: integer?, timeout: number? } depth: levels of items (3); max:
---- entities (200)
+---@param opts? { node: string?, depth: integer?, max: integer?, timeout: number? } node: where to begin; depth: levels
+--- of items (3); max: entities (200); timeout: seconds for each question
 ---@return xmpp.DiscoTree? tree
 ---@return xmpp.Error?
 function M.walk(conn, jid, opts)
@@ -333,7 +334,7 @@ end
 
 -- Trees
 
---- What is at our address, or what `walk` found, as plain data: features as sorted lists.
+--- Turns what `walk` or `tree` returns into plain data, with features as sorted lists.
 ---@param tree xmpp.DiscoTree
 ---@return table
 function M.to_tree(tree)
@@ -341,7 +342,7 @@ function M.to_tree(tree)
   return (form.to_tree(tree))
 end
 
---- The tree that such data hold; nil and an error, condition "bad-format", whose text names the path.
+--- Reads such data back. If they do not hold together the error has condition "bad-format" and names the path.
 ---@param data any
 ---@return xmpp.DiscoTree?
 ---@return xmpp.Error?
@@ -351,7 +352,7 @@ function M.from_tree(data)
   return tree
 end
 
---- The tree as JSON; equal trees are equal texts.
+--- Writes the tree as JSON. Equal trees give equal texts.
 ---@param tree xmpp.DiscoTree
 ---@return string
 function M.to_json(tree)
@@ -359,7 +360,7 @@ function M.to_json(tree)
   return (form.to_json(tree))
 end
 
---- The tree that JSON holds. Needs lua-cjson.
+--- Reads a tree from JSON. Needs lua-cjson.
 ---@param text string
 ---@return xmpp.DiscoTree?
 ---@return xmpp.Error? err condition "not-well-formed" or "bad-format"
@@ -444,9 +445,10 @@ function M.own_info(conn)
   return (entity_at(conn, nil, nil, tostring(conn:jid())))
 end
 
---- May `from` know that we are there, and what we are? Of a client: our own account and server, whom the option `allow`
---- of ext.use lets ("all", or a function of the address), and whom another extension lets (`allow`). A stranger must
---- not learn from an answer that an address of ours is online (RFC 6121 8.5). Of a component: everybody.
+--- Tells whether `from` may know that we are there, and what we are. A client lets its own account and server know,
+--- those whom the option `allow` of ext.use lets ("all", or a function of the address), and those whom another
+--- extension lets (see `allow`). A stranger must not learn from an answer that an address of ours is online (RFC 6121
+--- 8.5). A component lets everybody know.
 ---@param conn xmpp.Conn
 ---@param from string? who asks; nil: our server
 ---@return boolean
@@ -461,7 +463,7 @@ function M.allows(conn, from)
   return false
 end
 
---- Lets those ask for whom f(from) is true.
+--- Lets those ask for whom `f(from)` is true.
 ---@param conn xmpp.Conn
 ---@param f fun(from: string): boolean
 ---@return fun() off
@@ -564,13 +566,14 @@ local function check_entity(entity, level)
   end
 end
 
---- Serves an entity: { at =?, node =?, identities =, features =?, items =?, forms =?, allow =? }. `at`: an address of a
---- component's (none: all of ours); `items` a list, or a function of who asks that gives one, which may wait; `allow` a
---- function of who asks, instead of what `allows` says: who is refused gets item-not-found for a node and
---- service-unavailable for an address. Raises where there is one at that address and node already.
+--- Describes an address or a node to those who ask: { at =?, node =?, identities =, features =?, items =?, forms =?,
+--- allow =? }. `at` is an address of a component (none: all of ours); `items` is a list, or a function of who asks that
+--- returns one and may wait; `allow` is a function of who asks, and replaces what `allows` says. Who is refused gets
+--- item-not-found for a node and service-unavailable for an address. Raises if that address and node are described
+--- already. Questions are answered once the extension is used: ext.use(conn, disco).
 ---@param conn xmpp.Conn
 ---@param entity table
----@return fun(): boolean off
+---@return fun(): boolean off takes it away; true the first time
 function M.serve(conn, entity)
   guard.check_conn(conn, "serve", 2)
   guard.check_type(entity, "table", 2, "serve", 2)
@@ -590,12 +593,12 @@ function M.serve(conn, entity)
   end
 end
 
---- Adds a feature (a string), an identity (it has a category) or an item (it has a jid) to what we say of ourselves, or
---- of an address of a component's.
+--- Adds a feature (a string), an identity (a table with `category`) or an item (a table with `jid`) to what we say of
+--- ourselves, or of an address of a component.
 ---@param conn xmpp.Conn
 ---@param what string|table
 ---@param at? string|xmpp.Jid
----@return fun(): boolean off
+---@return fun(): boolean off takes it away; true the first time
 function M.add(conn, what, at)
   guard.check_conn(conn, "add", 2)
   local own, entry = kept(conn), { at = place(conn, at, "bad argument #3 to 'add'", 2) }
@@ -633,7 +636,7 @@ local function expand(conn, item, at, seen, from)
   return out
 end
 
---- What we serve, as `walk` would find it at our address if it asked as ourselves.
+--- Returns what we serve, as `walk` would find it if it asked us as ourselves.
 ---@param conn xmpp.Conn
 ---@return xmpp.DiscoTree
 function M.tree(conn)

@@ -19,8 +19,8 @@ local CODE = { [" "] = "20", ['"'] = "22", ["&"] = "26", ["'"] = "27", ["/"] = "
 local CHARACTER = {}
 for character, code in pairs(CODE) do CHARACTER[code] = character end
 
---- The name as a localpart may be written. A backslash is escaped only where what follows would make it an escape
---- (XEP-0106 4.2), by upper case, too, as an address loses that. nil, err: a name may not begin or end with a space.
+--- Writes a name as a localpart. A backslash is escaped only where what follows would make it an escape (XEP-0106 4.2),
+--- also in upper case, since addresses lose that. nil and an error for a name that begins or ends with a space.
 ---@param name string
 ---@return string?
 ---@return xmpp.Error?
@@ -34,8 +34,8 @@ function M.escape(name)
   return (text:gsub("[ \"&'/:<>@]", function(character) return "\\" .. CODE[character] end))
 end
 
---- The name that a localpart stands for. What is no escape stays, and so does a space at either end, which no name
---- has.
+--- Returns the name that a localpart stands for. What is not an escape stays, and so does a space at either end, which
+--- no name has.
 ---@param localpart string
 ---@return string
 function M.unescape(localpart)
@@ -47,7 +47,7 @@ function M.unescape(localpart)
   end))
 end
 
---- The address of a name at a domain; nil, err: it can be none.
+--- Returns the address of a name at a domain; nil and an error if it cannot be one.
 ---@param name string
 ---@param domain string
 ---@return xmpp.Jid?

@@ -312,13 +312,14 @@ local function again(use, opts, level)
   error(("extension '%s' is used already, with other options"):format(use.ext.name), level + 1)
 end
 
---- Begins to use an extension, and first those that it needs. Again, without options or with the same: gives the same
---- handle; with others it raises. On a connection that is ready its `session` hook runs in the next turn. Raises, under
---- the extension's name, for what its `start` throws; then nothing of it is left.
+--- Begins to use an extension on a connection, after those that it needs. A second call, without options or with the
+--- same ones, returns the same handle; with other options it raises. If the connection is ready, the extension's
+--- `session` hook runs in the loop's next turn. What `start` throws is raised under the extension's name, and nothing
+--- of the extension remains.
 ---@param conn xmpp.Conn
 ---@param ext table
 ---@param opts? table
----@param level? integer who is to blame for what it raises, as error() counts (1: who calls this)
+---@param level? integer whom an error blames, as for error() (1: the caller of this function)
 ---@return table? st the extension's state and handle
 ---@return xmpp.Error? err layer "closed"
 function M.use(conn, ext, opts, level)
@@ -340,7 +341,7 @@ function M.use(conn, ext, opts, level)
   error(use, level)
 end
 
---- The extension's handle on this connection; nil: it isn't used.
+--- Returns the extension's handle on this connection, or nil if the extension is not in use.
 ---@param conn xmpp.Conn
 ---@param ext table
 ---@return table? st
@@ -350,11 +351,11 @@ function M.of(conn, ext)
   return use and use.st
 end
 
---- Ends the use of an extension, and of those that were only used since it needs them: its taps, features and what it
---- added to stanzas are gone, then `stop` is called. Raises when another one needs it.
+--- Ends the use of an extension, and of those that were used only because it needs them. Its taps and features, and
+--- what it added to stanzas, are gone; then its `stop` is called. Raises if another extension needs it.
 ---@param conn xmpp.Conn
 ---@param ext table
----@return boolean was it there
+---@return boolean was it in use?
 function M.drop(conn, ext)
   guard.check_conn(conn, "drop", 2)
   local all = kept(conn)
@@ -375,7 +376,7 @@ function M.drop(conn, ext)
   return true
 end
 
---- The names of the extensions that are used, each behind those it needs.
+--- Lists the names of the extensions in use, each after those that it needs.
 ---@param conn xmpp.Conn
 ---@return string[]
 function M.list(conn)
@@ -385,7 +386,7 @@ function M.list(conn)
   return names
 end
 
---- The features of all that are used.
+--- Returns the features of all extensions in use.
 ---@param conn xmpp.Conn
 ---@return table<string, true>
 function M.features(conn)
@@ -397,7 +398,7 @@ function M.features(conn)
   return out
 end
 
---- Has f() called when the features may have changed.
+--- Has `f` called when the features may have changed.
 ---@return fun() off
 function M.watch(conn, f)
   local all = kept(conn)
@@ -406,11 +407,11 @@ function M.watch(conn, f)
   return function() all.watchers = without(all.watchers, f) end
 end
 
---- Tells those who watch.
+--- Tells those who watch that the features may have changed. For extensions whose features depend on something.
 function M.changed(conn) changed(kept(conn)) end
 
---- Waits until the connection is ready and all `session` hooks of its present session have ended, by an error or not.
---- Not to be called in one of them.
+--- Waits until the connection is ready and the `session` hooks of all extensions have ended in the present session,
+--- successfully or not. Must not be called in such a hook.
 ---@param conn xmpp.Conn
 ---@param timeout? number seconds (no end)
 ---@return boolean? ok true
@@ -426,8 +427,8 @@ function M.ready(conn, timeout)
   return all.settled:wait(timeout)
 end
 
---- What the extensions keep (their `save`), by their names: for `load`, beside conn:save() or by itself. Plain data.
---- One whose hook throws is left out, and on_error told.
+--- Collects what the extensions keep (what their `save` hooks return), by name, as plain data for `load`: together with
+--- conn:save(), or by itself. An extension whose hook throws is left out, and xmpp.on_error is told.
 ---@param conn xmpp.Conn
 ---@return table
 function M.save(conn)
@@ -446,8 +447,8 @@ function M.save(conn)
   return out
 end
 
---- Gives to extensions that will be used on this connection what `save` got from them on another. To be called before
---- the first `use`. What an extension can't read it goes without, and on_error is told.
+--- Gives to the extensions that will be used on this connection what `save` has collected on another. Must be called
+--- before the first `use`. What an extension cannot read it goes without, and xmpp.on_error is told.
 ---@param conn xmpp.Conn
 ---@param saved table
 function M.load(conn, saved)

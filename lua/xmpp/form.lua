@@ -133,10 +133,10 @@ local function check_element(x, fname)
   error(("bad argument #1 to '%s' (element expected, got %s)"):format(fname, type(x)), 3)
 end
 
---- Reads a form. `type` is its FORM_TYPE, which counts only from a hidden field (XEP-0068 3.1); it is then in neither
+--- Reads a form. `type` is its FORM_TYPE, which counts only from a hidden field (XEP-0068 3.1) and is then in neither
 --- `fields` nor `values`.
----@param x xmpp.Element? the x element; nil: there is none, "bad-format"
----@param kinds? table<string, xmpp.FieldKind> what fields are that don't say it
+---@param x xmpp.Element? the x element; nil is condition "bad-format"
+---@param kinds? table<string, xmpp.FieldKind> kinds of fields that do not say it
 ---@return xmpp.Form? form
 ---@return xmpp.Error? err layer "stanza", condition "bad-format"
 function M.parse(x, kinds)
@@ -171,11 +171,11 @@ local function check_known(f, values, level)
   end
 end
 
---- What answers a form: the values given, and for all other fields what stood in them already. Raises for a field that
---- the form hasn't got, a value that is none of its options, and one of the wrong type.
+--- Fills in a form: with the values given, and for all other fields with what they had. Raises for a field that the
+--- form does not have, for a value that is not among its options, and for one of the wrong type.
 ---@param f xmpp.Form of kind "form", from `parse`
 ---@param values table<string, any>
----@param level? integer who is to blame for what it raises, as error() counts (1: who calls this)
+---@param level? integer whom an error blames, as for error() (1: the caller of this function)
 ---@return xmpp.Element x
 function M.answer(f, values, level)
   level = (level or 1) + 1
@@ -203,7 +203,7 @@ local function sorted_keys(t)
   return out
 end
 
---- What submits values without having seen the form: texts, numbers, booleans, addresses, and lists of these.
+--- Makes an answer without having seen the form, from texts, numbers, booleans, addresses, and lists of these.
 ---@param form_type string? its FORM_TYPE
 ---@param values table<string, any>
 ---@return xmpp.Element x
@@ -242,8 +242,9 @@ local function spec_element(f)
   return x
 end
 
---- A form of our own. A field: { var =, kind = ("text-single"), label =?, description =?, required =?, value =?,
---- options =? (texts, or { value =, label = }), datatype =?, open =? (XEP-0122) }. Raises for what it can't be.
+--- Makes a form of our own. A field is { var =, kind = ("text-single"), label =?, description =?, required =?, value
+--- =?, options =? (texts, or { value =, label = }), datatype =?, open =? (XEP-0122) }. Raises for what cannot be a
+--- form.
 ---@param spec { type: string?, kind: "form"|"result"|nil, title: string?, instructions: string?, fields: table[]? }
 ---@return xmpp.Element x
 function M.new(spec)
@@ -270,10 +271,10 @@ local function submitted(f, texts)
   return v
 end
 
---- What was filled into a form of ours. Kinds are those of `spec`, as `new` took it, whatever the answer says; fields
---- that aren't in it are passed over, and one that isn't in the answer is nil, or an empty list.
+--- Reads what was filled into a form of ours. The kinds are those of `spec`, whatever the answer says. Fields that are
+--- not in it are ignored; one that is missing in the answer is nil, or an empty list.
 ---@param x xmpp.Element? the x element that was submitted
----@param spec table
+---@param spec table as for `new`
 ---@return table<string, any>? values
 ---@return xmpp.Error? err condition "bad-format"
 function M.read(x, spec)

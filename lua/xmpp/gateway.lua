@@ -40,16 +40,15 @@ local OPTIONS = { name = "string", type = "string", register = "table", store = 
   approve = "function", check = "function", allow = "function", version = "table", max_users = "number",
   max_people = "number", prompt = "string" }
 
---- Begins to be a gateway. Options: name, type (of the other network: "irc", "sms"... XEP-0030's registrar), register:
---- a form's spec (see xmpp.form) that people fill in (none: nobody need register); `check(person, values)` gives true,
---- or nil, text, and may wait; `allow(person)` who may register (everybody). store = { get(person) -> data, set(person,
---- data or nil) -> true | nil, err, each(f) }: what is kept of people, plain data, f(person) called for each (in
---- memory). known(name, person): is there such a user, whom g:user hasn't made yet? approve(person, user): may he see
---- that user's presence (true)? version = { name =, version = } (XEP-0092). max_users (10,000) virtual users,
---- max_people (10,000) registered ones. prompt: what is asked for by clients that add a user by his name
---- (jabber:iq:gateway).
+--- Begins to be a gateway.
 ---@param conn xmpp.Conn a component's
----@param opts? table
+---@param opts? table name: of the other network, for people; type: of the other network, as registered for XEP-0030
+--- ("irc", "sms"); register: a form's spec (see xmpp.form) that people fill in (none: nobody needs to register);
+--- check(person, values): returns true, or nil and a text; may wait; allow(person): who may register (everybody);
+--- store: { get(person), set(person, data or nil), each(f) } keeps what is known of people (in memory); known(name,
+--- person): is there such a user whom g:user has not made yet; approve(person, user): may that person see the user's
+--- presence (true); version: { name =, version = } (XEP-0092); max_users: virtual users (10,000); max_people:
+--- registered people (10,000); prompt: what clients ask for that add a user by name (jabber:iq:gateway)
 ---@return xmpp.Gateway? g
 ---@return xmpp.Error? err layer "closed"
 function M.use(conn, opts)

@@ -45,8 +45,9 @@ end
 ---@return fun() deafen takes all listeners away
 function M.new(who, events, more)
   local methods, listeners, known = copied(more), {}, known_of(events)
-  --- Has f(...) called for each such event, in a coroutine of its own. "closed": the connection is, with the reason.
-  ---@return fun(): boolean off true the first time
+  --- Has `f` called for each event of that name, in a coroutine of its own. The event "closed" comes when the
+  --- connection is closed, with the reason.
+  ---@return fun(): boolean off takes the listener away; true the first time
   function methods.on(_, event, f)
     check_event(who, known, event)
     if type(f) ~= "function" then error("bad listener (function expected, got " .. type(f) .. ")", 2) end
@@ -61,7 +62,7 @@ function M.new(who, events, more)
       return was
     end
   end
-  --- Calls the listeners, in order of installation.
+  --- Calls the listeners of an event, in the order in which they were installed.
   function methods.emit(_, event, ...)
     check_event(who, known, event)
     for _, entry in ipairs(listeners[event] or {}) do

@@ -134,15 +134,16 @@ local function try(run, conn, name, opts)
   add(run, { name = name, ok = err == nil, seconds = seconds, err = err })
 end
 
---- Tries what is wanted, and waits for it. What the server doesn't have (a service for files, for rooms) is left out,
---- unless it is among `steps`. Where there is no link, "login" says so, and nothing is tried.
+--- Tries what is wanted, and waits for it. What the server does not have (an upload service, a room service) is left
+--- out unless it is among `steps`. If there is no link, the step "login" says so, and nothing is tried.
 ---@param conn xmpp.Conn
---- steps: only these, by their names (all that can be done); timeout: seconds for each that is tried (20); days: a
---- certificate that is good for fewer is a failure (14); room: "muc" enters it and leaves it, by nick (our account's
---- name; a component must give one) and password; where the program is in it already, it is pinged
----@param opts? { steps: string[]?, timeout: number?, days: number?, room: string|xmpp.Jid|nil, nick: string?,
---- password: string? }
----@return { name: string, ok: boolean, seconds: number, days: integer?, err: xmpp.Error? }[] steps in the order above
+---@param opts? { steps: string[]?, timeout: number?, days: number?, room: string|xmpp.Jid|nil, nick: string?, password:
+--- string? } steps: only these, by their names (all that can be done); timeout: seconds for each that is tried (20);
+--- days: a certificate that is valid for fewer is a failure (14); room: "muc" enters this room and leaves it; if the
+--- program is in it already, it is pinged; nick: for that (our account's name; a component must give one); password:
+--- the room's
+---@return { name: string, ok: boolean, seconds: number, days: integer?, err: xmpp.Error? }[] steps in the order dns,
+--- tcp, tls, login, certificate, ping, echo, upload, muc
 ---@return boolean well is none of them a failure?
 function M.check(conn, opts)
   guard.check_conn(conn, "check", 2)

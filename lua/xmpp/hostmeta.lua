@@ -116,12 +116,14 @@ local function fetch(domain, format, opts)
   return failure("bad-response", why or ("what %s has there is no host-meta"):format(core.shown(domain)))
 end
 
---- Asks a domain for its host-meta: XML, which it must have if it has any, then JSON.
----@param domain string|xmpp.Jid of a JID, its domain
+--- Asks a domain for its host-meta: as XML, which it must have if it has any, then as JSON. See xmpp.hostmeta for whom
+--- it trusts.
+---@param domain string|xmpp.Jid of a JID, its domain is taken
 ---@param opts? { timeout: number?, format: "xml"|"json"|nil, ca_file: string?, ca_dir: string?, resolve: string?,
---- insecure: boolean?, port: integer?, proxy: string|false|nil, http: function? }
---- format: only that one; resolve: an address instead of DNS; proxy: as http.request has it; http: instead of that
----@return { websocket: string[], bosh: string[] }? found none of a kind: an empty list
+--- insecure: boolean?, port: integer?, proxy: string|false|nil, http: function? } timeout: seconds; format: only this
+--- one; ca_file: CAs to trust; ca_dir: CAs to trust; resolve: an address instead of DNS; insecure: do not look at the
+--- certificate; port: instead of 443; proxy: as http.request has it; http: a function instead of http.request
+---@return { websocket: string[], bosh: string[] }? found URLs; an empty list for a kind of which there are none
 ---@return xmpp.Error? err
 function M.fetch(domain, opts)
   if not core.is_jid(domain) then guard.check_type(domain, "string", 1, "fetch", 2) end

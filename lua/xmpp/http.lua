@@ -46,7 +46,7 @@ local function failure_at(url, condition, text, retry)
   return failure(condition, ("%s: %s"):format(core.shown(host), core.shown(text)), retry)
 end
 
---- Is libcurl there? nil and an error that names what is to be installed.
+--- Tells whether libcurl is there; otherwise the error names what is to be installed.
 ---@return true?
 ---@return xmpp.Error?
 function M.available()
@@ -338,7 +338,7 @@ local function await(self)
 end
 
 --- Makes a request and waits for the response, whatever its status. Redirects are not followed: they are responses. The
---- server is who the URL names, by its certificate; what a page says is a stranger's word. Raises for bad options.
+--- server is the one that the URL names, by its certificate. Raises for bad options.
 ---@param o xmpp.HttpRequest
 ---@return { status: integer, headers: table<string, string>, body: string }?
 ---@return xmpp.Error? err layer "http"; condition "host-unknown", "no-connection", "certificate", "tls", "timeout",

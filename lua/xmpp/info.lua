@@ -49,13 +49,14 @@ local function same(a, b)
   return left ~= nil and left == right
 end
 
---- Is it there (XEP-0199)? Who answers that he knows no pings is, too; but for a client's full address its server says
---- the same when it isn't: see `err`.
+--- Asks whether an entity is there (XEP-0199). An entity that answers that it does not know pings is there, too; but
+--- for the full address of a client the client's server says the same if it is not, so look at `err`.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
----@param opts? number|{ timeout: number?, from: string|xmpp.Jid|nil } a number: timeout
+---@param opts? number|{ timeout: number?, from: string|xmpp.Jid|nil } a number is the timeout; from: the address of a
+--- component that asks
 ---@return number? seconds that the answer took
----@return xmpp.Error? err nil, err: none came, or a refusal; with seconds: what it answered instead of a pong
+---@return xmpp.Error? err with nil: no answer came, or a refusal; with seconds: what was answered instead of a pong
 function M.ping(conn, jid, opts)
   if type(opts) == "number" then opts = { timeout = opts } end
   opts = check(conn, jid, opts, "ping")
@@ -68,7 +69,7 @@ function M.ping(conn, jid, opts)
   return nil, err
 end
 
---- What software is it (XEP-0092)?
+--- Asks which software an entity runs (XEP-0092).
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
@@ -85,7 +86,7 @@ function M.version(conn, jid, opts)
   return out
 end
 
---- What time has it (XEP-0202)? `utc` in seconds since 1970, `offset` of its own time to that in seconds.
+--- Asks an entity for its time (XEP-0202): `utc` in seconds since 1970, `offset` of its local time from UTC in seconds.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
@@ -101,7 +102,8 @@ function M.time(conn, jid, opts)
   return { utc = utc, offset = offset }
 end
 
---- Since how many seconds is it idle, gone (a bare address; `text` says why then), or running (a domain) (XEP-0012)?
+--- Asks for how many seconds somebody has been idle (a full address) or gone (a bare address; `text` is the last
+--- status), or for how long a server has been running (a domain) (XEP-0012).
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
@@ -187,11 +189,11 @@ function M.start(st, conn, opts)
   error(why, 0)
 end
 
---- Answers what others ask. The operating system is told if it is given.
+--- Answers such questions when others ask us: those who may know that we are there (disco.allows), and nobody else. The
+--- operating system is told only if it is given.
 ---@param conn xmpp.Conn
---- version: { name =, version =, os =? }; ping (true); time (false); last (false): a function that gives the seconds
---- since somebody was active, or true: since `use`
----@param opts? table
+---@param opts? table version: { name =, version =, os =? }; ping: answer pings (true); time: tell the time (false);
+--- last: a function that returns the seconds since somebody was active, or true: since `use` (false)
 ---@return table? handle
 ---@return xmpp.Error?
 function M.use(conn, opts)

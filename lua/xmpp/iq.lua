@@ -16,8 +16,9 @@ for word in ([[bad-request conflict feature-not-implemented forbidden gone inter
 
 -- Errors
 
---- An answer that does not hold together (ours; no RFC has it).
----@param path string to what is wrong in it, and why
+--- Makes the error for an answer that does not hold together: layer "stanza", condition "bad-format". For functions
+--- that read answers.
+---@param path string the path to what is wrong, and why
 ---@param stanza xmpp.Stanza?
 ---@return nil
 ---@return xmpp.Error
@@ -26,7 +27,7 @@ function M.bad_format(path, stanza)
     stanza = stanza }
 end
 
---- The error that a stanza of type error carries, as what comes after nil.
+--- Turns a stanza of type error into what a function returns: nil and the error that the stanza carries.
 ---@param stanza xmpp.Stanza
 ---@return nil
 ---@return xmpp.Error
@@ -82,21 +83,21 @@ local function ask(kind, conn, to, payload, opts)
   return read_answer(response)
 end
 
---- Asks for something, and waits for the answer.
+--- Asks an entity for something, and waits for the answer.
 ---@param conn xmpp.Conn
----@param to string|xmpp.Jid|nil nil: our own account
+---@param to string|xmpp.Jid|nil whom to ask; nil: our own account
 ---@param payload xmpp.Element
----@param opts? { timeout: number?, from: string|xmpp.Jid|nil } timeout: the connection's await_timeout; from: a
---- component's address that asks
----@return xmpp.Element|true|nil answer the result's child; true: it has none
----@return xmpp.Stanza|xmpp.Error stanza the result; or why there is none, a stanza error with layer "stanza",
---- `condition`, `type`, `text`, `app` (the application's condition), `by`, `stanza`
+---@param opts? { timeout: number?, from: string|xmpp.Jid|nil } timeout: seconds to wait (the connection's
+--- await_timeout); from: the address of a component that asks
+---@return xmpp.Element|true|nil answer the child of the result; true if it has none
+---@return xmpp.Stanza|xmpp.Error stanza the result; or the error: of layer "stanza", with `condition`, `type`, `text`,
+--- `app` (the application's own condition), `by` and `stanza`, if the other side refused
 function M.get(conn, to, payload, opts)
   local answer, stanza = ask("get", conn, to, payload, opts)
   return answer, stanza
 end
 
---- Has something done, and waits for the answer. As `get`.
+--- Has an entity do something, and waits for the answer. Parameters and results are those of `get`.
 ---@param conn xmpp.Conn
 ---@param to string|xmpp.Jid|nil
 ---@param payload xmpp.Element
@@ -186,20 +187,19 @@ local function address(at, level)
   return tostring(jid)
 end
 
---- Answers questions of a kind: f(payload, stanza, conn) returns an element (a result with it), true (an empty
---- result), or nil, type, condition [, text [, app]] (an error, RFC 6120 8.3; app: an element with the application's
---- own condition). It may wait. What it throws is
---- internal-server-error to who asks, and goes to xmpp.on_error. Who asks is in stanza[2].from: whether he may know is
---- for f to decide. Raises where there is a service of that kind, namespace and address already. Questions that nobody
---- serves are for the connection's handler: the default one, set_handler(), says so to who asks.
+--- Answers questions of one kind. `f(payload, stanza, conn)` returns an element (which is put into the result), true
+--- (an empty result), or nil, type, condition [, text [, app]] (an error, RFC 6120 8.3; `app` is an element with the
+--- application's own condition). It may wait. If it throws, the other side gets internal-server-error, and
+--- xmpp.on_error is told. Who asks is in `stanza[2].from`; whether they may is for `f` to decide. Raises if that kind,
+--- namespace and address are served already. Questions that nobody serves go to the connection's handler; the default
+--- one refuses them.
 ---@param conn xmpp.Conn
 ---@param kind "get"|"set"
 ---@param xmlns string the payload's namespace
 ---@param f fun(payload: xmpp.Element, stanza: xmpp.Stanza, conn: xmpp.Conn): any, ...
---- at: the address of a component's that is asked (nil: any); session: what is answered means something to our own
---- server in this session only, see conn:send
----@param opts? { at: string|xmpp.Jid|nil, session: boolean? }
----@return fun(): boolean off true the first time
+---@param opts? { at: string|xmpp.Jid|nil, session: boolean? } at: the address of a component that is asked (any);
+--- session: the answer means something to our server in this session only, see conn:send
+---@return fun(): boolean off ends the service; true the first time
 function M.serve(conn, kind, xmlns, f, opts)
   guard.check_conn(conn, "serve", 2)
   if kind ~= "get" and kind ~= "set" then error("bad argument #2 to 'serve' (get or set expected)", 2) end
@@ -227,11 +227,11 @@ function M.serve(conn, kind, xmlns, f, opts)
   end
 end
 
---- Has no service answer the questions for which f(question) is true; whoever calls this answers them. It must not
---- wait. For gateways: an address of a component's at which nobody is has no services.
+--- Keeps questions away from all services: those for which `f(question)` is true go to the connection's handler
+--- instead. `f` must not wait. For gateways, whose unknown users have no services.
 ---@param conn xmpp.Conn
 ---@param f fun(question: xmpp.Stanza): boolean?
----@return fun(): boolean off
+---@return fun(): boolean off takes it away
 function M.gate(conn, f)
   guard.check_conn(conn, "gate", 2)
   guard.check_type(f, "function", 2, "gate", 2)

@@ -34,11 +34,12 @@ rooms.add(M, require "xmpp.muc.message")
 rooms.add(M, require "xmpp.muc.owner")
 rooms.add(M, require "xmpp.muc.ask")
 
---- The extension on this connection: its field `rooms` has the rooms that we are in, or come back to, by their
---- addresses; its event "invite" is told of invitations (see muc/ask.lua).
+--- Returns the extension's handle on this connection. Its field `rooms` has the rooms that we are in or come back to,
+--- by their addresses; its event "invite" tells of invitations.
 ---@param conn xmpp.Conn
----@param opts? { accept: (fun(inv: xmpp.Invitation): string|boolean|nil)? } accept: called with each invitation; the
---- nick by which the room is joined, true: by our account's name; false or nil (by default): it isn't
+---@param opts? { accept: (fun(inv: xmpp.Invitation): string|boolean|nil)? } accept: called with each invitation;
+--- returns the nick by which the room is joined, or true for our account's name; false or nil (the default): the room
+--- is not joined
 ---@return table? m
 ---@return xmpp.Error? err layer "closed"
 function M.use(conn, opts)

@@ -55,16 +55,17 @@ local function check_publish(opts)
   end
 end
 
---- Publishes an item of our account's, for those whom `access` lets see it: never for others. A node that is there
---- already and lets others see it is an error (err.app "precondition-not-met"), or is set so, with `fix`.
+--- Publishes an item of our account, for those whom `access` lets see it, and never for others. If there is a node
+--- already that lets others see it, that is an error (err.app "precondition-not-met"), or with `fix` the node is
+--- changed.
 ---@param conn xmpp.Conn
 ---@param node string
 ---@param payload? xmpp.Element
----@param opts? { access: string?, id: string?, persist: boolean?, max: integer|"max"|nil, send_last: string?,
---- fix: boolean?, timeout: number? } access: "presence" (who sees our presence: the default), "open" (all),
+---@param opts? { access: string?, id: string?, persist: boolean?, max: integer|"max"|nil, send_last: string?, fix:
+--- boolean?, timeout: number? } access: "presence" (those who see our presence, the default), "open" (everybody),
 --- "whitelist" (ourselves: private data, XEP-0223), "roster", "authorize"; id: the item's ("current", of which there is
---- one; with `max`: the server makes it); persist: it is kept; max: items that are kept; send_last: "never",
---- "on_sub", "on_sub_and_presence"
+--- one; with `max` the server chooses it); persist: keep it; max: how many items are kept; send_last: "never",
+--- "on_sub", "on_sub_and_presence"; fix: see above; timeout: seconds
 ---@return string|true|nil id
 ---@return xmpp.Error?
 function M.publish(conn, node, payload, opts)
@@ -96,13 +97,13 @@ end
 
 local GET = { id = "string", timeout = "number" }
 
---- The last item of a node of an account's.
+--- Reads the last item of an account's node.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid|nil whose; nil: our own
 ---@param node string
----@param opts? { id: string?, timeout: number? } id: this item
----@return xmpp.Element|true|nil payload true: the item has none
----@return string|xmpp.Error id, or why there is none: condition "item-not-found": no node, or nothing in it
+---@param opts? { id: string?, timeout: number? } id: this item instead; timeout: seconds
+---@return xmpp.Element|true|nil payload true if the item has none
+---@return string|xmpp.Error id or the error: condition "item-not-found" if there is no such node, or nothing in it
 function M.get(conn, jid, node, opts)
   guard.check_conn(conn, "get", 2)
   check_jid(jid, "get")
@@ -119,11 +120,11 @@ function M.get(conn, jid, node, opts)
   return item.payload or true, item.id
 end
 
---- What is in a node of an account's: as xmpp.pubsub's items.
+--- Reads what is in an account's node, as xmpp.pubsub's `items`.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid|nil whose; nil: our own
 ---@param node string
----@param opts? table as of xmpp.pubsub's items
+---@param opts? table those of xmpp.pubsub's `items`
 ---@return xmpp.PubsubItems?
 ---@return xmpp.Error?
 function M.items(conn, jid, node, opts)
@@ -136,7 +137,7 @@ function M.items(conn, jid, node, opts)
   return items.ask(conn, whose, node, opts)
 end
 
---- Takes an item out of a node of ours; who watches it is told.
+--- Removes an item from a node of ours; those who watch it are told.
 ---@param conn xmpp.Conn
 ---@param node string
 ---@param id? string ("current")
@@ -202,19 +203,19 @@ local function rule(opts)
   error("bad option 'from' of 'watch' (\"contacts\", \"self\", \"all\" or function expected)", 3)
 end
 
---- Has f(jid, payload, id, event) called when an account publishes into that node, and, by its server, with what was
---- last published, once our presence is known there: "node+notify" is in what our presence tells of us. What was
---- retracted, or a node that was deleted, comes as nil; event.kind says what it is ("item" without a payload:
---- event:fetch()). event.own: our own account has published it, by whichever client.
+--- Has `f(jid, payload, id, event)` called when an account publishes into that node, and, as soon as our presence is
+--- known there, with what it has published last: our presence says that we are interested ("node+notify"). For what was
+--- retracted, or a node that was deleted, the payload is nil; event.kind says which. event.own is true for our own
+--- account, whichever client has published.
 ---
---- An event counts only from a bare address: our own, and those that `from` lets: "contacts" (in the roster: which is
---- used by that, so that a program with options for it uses it first), "self" (nobody else), "all" (anybody's word for
---- himself), or a function of the address.
+--- An event counts only from a bare address: our own, and those that `from` lets: "contacts" (those in the roster,
+--- which is used by this; a program that has options for it uses it first), "self" (nobody else), "all" (everybody, for
+--- themselves), or a function of the address.
 ---@param conn xmpp.Conn
 ---@param node string
 ---@param f fun(jid: string, payload: xmpp.Element?, id: string?, event: xmpp.PubsubEvent)
 ---@param opts? { from: "contacts"|"self"|"all"|(fun(jid: string): boolean)|nil }
----@return fun(): boolean off
+---@return fun(): boolean off ends it; true the first time
 function M.watch(conn, node, f, opts)
   check_account(conn, "watch", 2)
   check_text(node, 2, "watch")

@@ -90,12 +90,13 @@ local function use(conn, fname)
   return st, err
 end
 
---- Says to all who may see it that we are there, and how; it is said again in each new session. In each it leaves
---- behind what `before` has registered, for which this waits the first time. While there is no link it is kept until
---- there is one again.
+--- Says to everybody who may see it that we are there, and how. It is said again in each new session. In each session
+--- it is sent after what `before` has registered has ended; the first time this function waits for that. While there is
+--- no link it is kept until there is one.
 ---@param conn xmpp.Conn
---- show: "away", "chat", "dnd" or "xa"; idle_since: since when nobody has been active (XEP-0319)
----@param p? { show: string?, status: string?, priority: integer?, idle_since: number? }
+---@param p? { show: string?, status: string?, priority: integer?, idle_since: number? } show: "away", "chat", "dnd" or
+--- "xa"; status: a text; priority: -128 to 127; idle_since: since when nobody has been active (XEP-0319), in seconds
+--- since 1970
 ---@return boolean? ok true
 ---@return xmpp.Error?
 function M.set(conn, p)
@@ -107,8 +108,8 @@ function M.set(conn, p)
   return say(st, conn)
 end
 
---- Says that we are no longer there: the connection stays, and nothing is said in new sessions. The server tells those
---- who had it by `send`, too, and tells us of nobody any more.
+--- Says that we are no longer there. The connection stays, and nothing is said in new sessions. The server also tells
+--- those who were told by `send`, and no longer tells us about others.
 ---@param conn xmpp.Conn
 ---@return boolean? ok true
 ---@return xmpp.Error?
@@ -120,7 +121,7 @@ function M.clear(conn)
   return say(st, conn)
 end
 
---- What was set last; nil: nothing, or it was cleared.
+--- Returns what was set last, or nil if nothing was set or it was cleared.
 ---@param conn xmpp.Conn
 ---@return { show: string?, status: string?, priority: integer?, idle_since: number? }?
 function M.last(conn)
@@ -130,7 +131,7 @@ function M.last(conn)
   return p and { show = p.show, status = p.status, priority = p.priority, idle_since = p.idle_since } or nil
 end
 
---- The stanza that says it, for those who add something to it.
+--- Returns the stanza that says a presence, for programs that add something to it.
 ---@param p { show: string?, status: string?, priority: integer?, idle_since: number?, type: string? }?
 ---@param to? string|xmpp.Jid
 ---@return xmpp.Stanza
@@ -139,13 +140,13 @@ function M.stanza(p, to)
   return words.stanza(p, to)
 end
 
---- Says it to one address alone, in this session (RFC 6121 4.6). Until it is said that we are unavailable, or the
---- session ends, presences from there are kept, and who asks from there is told what we are (disco.allows); that goes
---- for 1,000 addresses (option max_directed of ext.use).
+--- Says a presence to one address only, in this session (RFC 6121 4.6). Until we say to it that we are unavailable, or
+--- the session ends, presences from there are kept, and whoever asks from there may know what we are (disco.allows).
+--- This holds for 1,000 addresses (option max_directed of ext.use).
 ---@param conn xmpp.Conn
 ---@param to string|xmpp.Jid
----@param p? { show: string?, status: string?, priority: integer?, idle_since: number?, type: string? } type:
---- "unavailable", or one about subscriptions, with a status at most
+---@param p? { show: string?, status: string?, priority: integer?, idle_since: number?, type: string? } as for `set`;
+--- type: "unavailable", or one that is about subscriptions, with a status at most
 ---@return boolean? ok true
 ---@return xmpp.Error?
 function M.send(conn, to, p)
@@ -162,11 +163,11 @@ function M.send(conn, to, p)
   return send(conn, words.stanza(p, jid))
 end
 
---- Has f() called, in a coroutine of its own, in each session before the first presence leaves, which waits for it, and
---- for a minute at most: so that the roster is known when presences come.
+--- Has `f` called in each session before our first presence is sent, in a coroutine of its own. The presence waits for
+--- it, for a minute at most. So the roster is known when the presences of contacts come.
 ---@param conn xmpp.Conn
 ---@param f fun()
----@return fun(): boolean off
+---@return fun(): boolean off takes it away; true the first time
 function M.before(conn, f)
   guard.check_conn(conn, "before", 2)
   guard.check_type(f, "function", 2, "before", 2)
@@ -183,11 +184,11 @@ end
 
 -- Knowing
 
---- Has presences kept, and told of by event "presence", that come from a bare address; or from all those for which
---- what(bare) is true, which must not wait.
+--- Has presences kept, and told of by the event "presence", if they come from a bare address, or from any for which
+--- `what(bare)` is true; that function must not wait.
 ---@param conn xmpp.Conn
 ---@param what string|xmpp.Jid|fun(bare: string): boolean
----@return fun(): boolean off what nobody else wants is forgotten then
+---@return fun(): boolean off presences that nobody else wants are forgotten then
 function M.keep(conn, what)
   guard.check_conn(conn, "keep", 2)
   local jid
@@ -203,9 +204,9 @@ function M.keep(conn, what)
   return knowing.want(st.known, tostring(jid:bare()))
 end
 
---- Forgets the presences of a bare address that nobody wants any longer: for those who have given `keep` a function.
+--- Forgets the presences of a bare address that is no longer wanted. For programs that have given a function to `keep`.
 ---@param conn xmpp.Conn
----@param bare string prepared
+---@param bare string a prepared bare address
 function M.forget(conn, bare)
   guard.check_conn(conn, "forget", 2)
   guard.check_type(bare, "string", 2, "forget", 2)
@@ -213,12 +214,12 @@ function M.forget(conn, bare)
   if st then knowing.forget(st.known, bare) end
 end
 
---- Who is there: of a bare address its resources, none where it isn't or nobody wants it kept; of a full one its
---- presence, nil where it isn't there. The presences are shared: not to be changed.
+--- Returns who is there. For a bare address: a table of its resources, empty if it is not there or if nobody wants it
+--- kept. For a full address: its presence, or nil. The presences are shared: do not change them.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@return table<string, xmpp.Presence>|xmpp.Presence|nil
----@return xmpp.Error? err that is no address
+---@return xmpp.Error? err if that is no address
 function M.of(conn, jid)
   guard.check_conn(conn, "of", 2)
   if not core.is_jid(jid) then guard.check_type(jid, "string", 2, "of", 2) end

@@ -26,17 +26,16 @@ end
 
 local FILTER = { service = "jid", node = "string" }
 
---- Has f(event) called for what services tell of: { kind =, from =, node =, own =, delayed =, stamp =?, to =? } and, by
---- kind, "item": id =?, payload =?, publisher =?; "retract": id; "purge"; "delete": redirect =?; "config": form =?;
---- "subscription": jid, subscription. Where a service sends no payload, event:fetch() asks for it, and waits.
+--- Has `f(event)` called for what services tell us; see xmpp.PubsubEvent. Where a service sends no payload,
+--- event:fetch() asks for it, and waits.
 ---
---- An event counts only from a bare address: that of `service`, if it is named; else that of our own account (own =
---- true), of a service that `subscribe` or `subscriptions` has been called for, or of a contact, where the roster is in
---- use. What it says of `publisher` and `stamp` is the service's word for it.
+--- An event counts only from a bare address: that of `service`, if it is given; otherwise our own account (own = true),
+--- services for which `subscribe` or `subscriptions` has been called, and contacts, if the roster is in use. What an
+--- event says of `publisher` and `stamp` is the service's word.
 ---@param conn xmpp.Conn
----@param filter? { service: string|xmpp.Jid|nil, node: string? }
+---@param filter? { service: string|xmpp.Jid|nil, node: string? } service: only from there; node: only of this one
 ---@param f fun(event: xmpp.PubsubEvent) called in a coroutine of its own
----@return fun(): boolean off
+---@return fun(): boolean off ends it; true the first time
 function M.on(conn, filter, f)
   guard.check_conn(conn, "on", 2)
   filter = guard.check_opts(filter, FILTER, 2, "on", 2)
@@ -50,10 +49,10 @@ function M.on(conn, filter, f)
   return event.listen(conn, { f = f, node = filter.node, service = service and tostring(service) })
 end
 
---- Can a service do that ("publish-options", "retrieve-items": XEP-0060 10)? Asked once a session.
+--- Asks whether a service can do something ("publish-options", "retrieve-items": XEP-0060 10). Asked once in a session.
 ---@param conn xmpp.Conn
----@param service string|xmpp.Jid|nil
----@param feature string what stands behind "http://jabber.org/protocol/pubsub#"
+---@param service string|xmpp.Jid|nil nil: our own account
+---@param feature string what follows "http://jabber.org/protocol/pubsub#"
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
 ---@return boolean?
 ---@return xmpp.Error?

@@ -149,9 +149,9 @@ local function fill(f, values)
   return out
 end
 
---- What a server or service wants to know of who registers: a form (see xmpp.form) with `registered`: are we
---- already? `instructions`, `url`: where else it can be done (it is never fetched), and `legacy`: it is none, but the
---- elements of XEP-0077, each of which is to be filled in.
+--- Returns what a server or service wants to know from those who register, as a form (see xmpp.form). Besides the
+--- form's fields it has `registered` (are we registered already?), `instructions`, `url` (where else it can be done; it
+--- is never fetched), and `legacy` (it is no form, but the elements of XEP-0077, all of which must be filled in).
 ---@param conn xmpp.Conn
 ---@param jid? string|xmpp.Jid nil: our own server
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
@@ -167,16 +167,17 @@ end
 
 local SUBMIT = { timeout = "number", from = "jid", form = "table", plain = "boolean" }
 
---- Registers, or changes what was registered: fills in the form and sends it. What the form must have and isn't in
---- `values`, is in it and not in the form, or doesn't fit, is an error before anything is sent: condition
---- "not-acceptable", err.app "missing", "unknown", "invalid".
+--- Registers, or changes what was registered: fills in the form and sends it. A required value that is missing, a value
+--- that the form does not have, and one that does not fit are errors before anything is sent: condition
+--- "not-acceptable", err.app "missing", "unknown" or "invalid".
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid|nil nil: our own server
 ---@param values table<string, any>
---- form: as M.form or err.form gave it, so that it isn't asked for again; plain: passwords may leave unencrypted
----@param opts? { timeout: number?, from: string|xmpp.Jid|nil, form: xmpp.Form?, plain: boolean? }
+---@param opts? { timeout: number?, from: string|xmpp.Jid|nil, form: xmpp.Form?, plain: boolean? } timeout: seconds;
+--- from: the address of a component that asks; form: the form, if you have it already; plain: passwords may be sent
+--- unencrypted
 ---@return boolean? true
----@return xmpp.Error? err with err.form, where the service wants to know more: to be answered by `submit`
+---@return xmpp.Error? err with err.form, if the service wants to know more: answer it with `submit`
 function M.submit(conn, jid, values, opts)
   guard.check_conn(conn, "submit", 2)
   local to, err = host(conn, jid, 2, "submit")
@@ -197,14 +198,15 @@ end
 
 local PASSWORD = { timeout = "number", from = "jid", jid = "jid", username = "string", plain = "boolean" }
 
---- Has another password from now on. The connection itself logs in by the old one when it has to: a program that
---- reconnects is to connect anew, or to give its password as a function.
+--- Changes the password. The connection itself still logs in with the old one when it reconnects: a program that does
+--- should connect again, or give its password as a function.
 ---@param conn xmpp.Conn
 ---@param password string not empty
---- jid: of a service (our own server), where username is our name (that of our account)
----@param opts? { jid: string|xmpp.Jid|nil, username: string?, plain: boolean?, timeout: number? }
+---@param opts? { jid: string|xmpp.Jid|nil, username: string?, plain: boolean?, timeout: number? } jid: of a service
+--- (our own server); username: our name there (that of our account); plain: the password may be sent unencrypted;
+--- timeout: seconds
 ---@return boolean? true
----@return xmpp.Error? err with err.form, where more is asked for: to be answered by `submit`
+---@return xmpp.Error? err with err.form, if more is asked for: answer it with `submit`
 function M.password(conn, password, opts)
   guard.check_conn(conn, "password", 2)
   guard.check_type(password, "string", 2, "password", 2)
@@ -223,13 +225,14 @@ end
 
 local CANCEL = { timeout = "number", from = "jid", account = "boolean" }
 
---- Ends what was registered with a service. That of our own server is our account, with all that it has: for that
---- opts.account must be true, and the server ends the connection (XEP-0077 3.2).
+--- Ends a registration. At our own server that is the account itself, with everything in it: then opts.account must be
+--- true, and the server ends the connection (XEP-0077 3.2).
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
----@param opts? { timeout: number?, from: string|xmpp.Jid|nil, account: boolean? }
+---@param opts? { timeout: number?, from: string|xmpp.Jid|nil, account: boolean? } timeout: seconds; from: the address
+--- of a component that asks; account: yes, the account itself
 ---@return boolean? true
----@return xmpp.Error? err with err.form, where more is asked for: to be answered by `submit`
+---@return xmpp.Error? err with err.form, if more is asked for: answer it with `submit`
 function M.cancel(conn, jid, opts)
   guard.check_conn(conn, "cancel", 2)
   if not core.is_jid(jid) then guard.check_type(jid, "string", 2, "cancel", 2) end

@@ -103,10 +103,12 @@ local function put(st, jid, opts, fname, is_new)
   return change(st, conn, to, items.query(to, name, groups))
 end
 
---- Puts an address into the roster; of one that is there already what is given is changed. Nobody is asked for
---- anything: see `subscribe`. Waits for the roster, for the server, and (two seconds at most) until r.items has it.
+--- Puts an address into the contact list, or changes what is given of one that is there. Nobody is asked for anything;
+--- see `subscribe`. Returns when the server has made the change and r.items shows it (which is waited for two seconds
+--- at most).
 ---@param jid string|xmpp.Jid
----@param opts? { name: string?, groups: string[]? } "" and {}: none
+---@param opts? { name: string?, groups: string[]? } name: what it is called ("": nothing); groups: the groups it is in
+--- ({}: none)
 ---@return boolean? true
 ---@return xmpp.Error?
 function r.add(st, jid, opts)
@@ -114,11 +116,12 @@ function r.add(st, jid, opts)
   return ok, err
 end
 
---- Changes a contact's name and groups; what isn't given stays. Waits as `add` does.
+--- Changes the name and groups of a contact. What is not given stays. Waits as `add` does.
 ---@param jid string|xmpp.Jid
----@param opts { name: string?, groups: string[]? } "" and {}: none
+---@param opts { name: string?, groups: string[]? } name: what it is called ("": nothing); groups: the groups it is in
+--- ({}: none)
 ---@return boolean? true
----@return xmpp.Error? err condition "item-not-found": there is no such contact
+---@return xmpp.Error? err condition "item-not-found" if there is no such contact
 function r.set(st, jid, opts)
   local ok, err = put(st, jid, opts, "set", false)
   return ok, err
@@ -150,11 +153,11 @@ local function say(st, kind, jid, fname, status)
   return true, tostring(to)
 end
 
---- Asks a contact to let us see his presence: "approved" or "denied" tells what he says, or nothing ever. He is put
---- into the roster by that.
+--- Asks a contact to let us see its presence, and puts it into the contact list. The events "approved" and "denied"
+--- tell the answer, if one ever comes.
 ---@param jid string|xmpp.Jid
----@param status? string words for him
----@return boolean? true: it has been sent
+---@param status? string a text for the person who is asked
+---@return boolean? true it has been sent
 ---@return xmpp.Error?
 function r.subscribe(st, jid, status)
   if status ~= nil then guard.check_type(status, "string", 2, "subscribe", 2) end
@@ -162,9 +165,9 @@ function r.subscribe(st, jid, status)
   return ok, not ok and err or nil
 end
 
---- We don't want to see his presence any more.
+--- Ends our subscription to a contact's presence.
 ---@param jid string|xmpp.Jid
----@return boolean? true: it has been sent
+---@return boolean? true it has been sent
 ---@return xmpp.Error?
 function r.unsubscribe(st, jid)
   local ok, err = say(st, "unsubscribe", jid, "unsubscribe")
@@ -173,7 +176,7 @@ end
 
 --- Lets somebody who has asked see our presence.
 ---@param jid string|xmpp.Jid
----@return boolean? true: it has been sent
+---@return boolean? true it has been sent
 ---@return xmpp.Error?
 function r.approve(st, jid)
   local ok, to = say(st, "subscribed", jid, "approve")
@@ -182,9 +185,9 @@ function r.approve(st, jid)
   return true
 end
 
---- Doesn't let somebody see it, or not any more.
+--- Does not let somebody see our presence, or no longer.
 ---@param jid string|xmpp.Jid
----@return boolean? true: it has been sent
+---@return boolean? true it has been sent
 ---@return xmpp.Error?
 function r.deny(st, jid)
   local ok, to = say(st, "unsubscribed", jid, "deny")
@@ -193,10 +196,11 @@ function r.deny(st, jid)
   return true
 end
 
---- Lets somebody see it as soon as he asks (RFC 6121 3.4): the server answers him then. `deny` takes that back.
+--- Lets somebody see our presence as soon as they ask (RFC 6121 3.4); the server answers them then. `deny` takes it
+--- back.
 ---@param jid string|xmpp.Jid
----@return boolean? true: it has been sent
----@return xmpp.Error? err condition "feature-not-implemented": our server can't
+---@return boolean? true it has been sent
+---@return xmpp.Error? err condition "feature-not-implemented" if our server cannot do that
 function r.preapprove(st, jid)
   check_jid(jid, "preapprove", 2)
   local conn, why = connection(st)
@@ -209,7 +213,8 @@ function r.preapprove(st, jid)
   return ok, not ok and err or nil
 end
 
---- Waits until the roster of this session is here; at once where it is. What has failed is asked for again.
+--- Waits until the contact list of this session is complete; returns at once if it is. If fetching it has failed it is
+--- tried again.
 ---@param timeout? number seconds
 ---@return boolean? true
 ---@return xmpp.Error?
@@ -221,10 +226,10 @@ end
 
 -- What others ask
 
---- A contact's subscription: "to": we see his presence, "from": he sees ours. nil: he isn't in the roster, or there is
---- none, or that of this session isn't here yet.
+--- Returns the subscription of a contact: "to" if we see its presence, "from" if it sees ours, "both" or "none". nil:
+--- it is not in the list, or no roster is in use, or that of this session is not here yet.
 ---@param conn xmpp.Conn
----@param jid string|xmpp.Jid of one of his resources as well
+---@param jid string|xmpp.Jid bare, or the full address of one of its clients
 ---@return "none"|"to"|"from"|"both"|nil
 function M.subscription(conn, jid)
   guard.check_conn(conn, "subscription", 2)
@@ -295,19 +300,16 @@ end
 
 M.save, M.load = kept.save, kept.load
 
---- Uses the account's roster: r.items[jid] = { jid =, name =?, subscription =, ask =?, groups =, approved =? } by the
---- bare addresses as the server writes them; r.requests[jid] = true for who has asked to see our presence and has no
---- answer; r.skipped: how many contacts have an address that is none by RFC 7622.
+--- Begins to use the account's contact list. r.items[jid] = { jid =, name =?, subscription =, ask =?, groups =,
+--- approved =? }, by the bare addresses as the server writes them. r.requests[jid] is true for whoever has asked to see
+--- our presence and has no answer yet. r.skipped counts contacts whose address is not valid by RFC 7622.
 ---
---- Events: "added" (item), "changed" (item, as it was), "removed" (item as it was): also of what a new session's roster
---- shows, but for the first one; "fetched" (r.items) in each new session; "request" (jid, stanza), once for each
---- address; "approved" (jid, item), "denied" (jid, item): we see a contact's presence, or don't; "presence" (jid,
---- presence, stanza) of a contact.
+--- The events "added", "changed" and "removed" also tell what is different in the list of a new session.
 ---@param conn xmpp.Conn
 ---@param opts? { approve: "ask"|"all"|"none"|(fun(jid: string, presence: xmpp.Stanza): boolean?), mutual: boolean?,
---- max_requests: integer? } approve ("ask": the event "request"): who may see our presence; a function that says
---- neither true nor false: the event as well. mutual: who is let by that rule is asked to let us see his. max_requests
---- (100): addresses that wait for an answer, those beyond are dropped
+--- max_requests: integer? } approve: who may see our presence: "ask" (the event "request" decides; the default), "all",
+--- "none", or a function, which may also return nothing, for the event; mutual: those who are let in by that rule are
+--- asked to let us see theirs; max_requests: addresses that may wait for an answer (100), others are dropped
 ---@return xmpp.Roster? r
 ---@return xmpp.Error?
 function M.use(conn, opts)

@@ -21,9 +21,9 @@ local function check(x, position, fname)
   if not core.is_jid(x) then guard.check_type(x, "string", position, fname, 3) end
 end
 
---- The key under which all spellings of an address meet that a server of RFC 6122 takes for one: as that writes it. The
---- localpart and the resourcepart are folded; domains that look alike have different owners, and are prepared alone.
---- What is no address is its own key.
+--- Returns one key for all spellings of an address that a server of RFC 6122 takes for the same one. The localpart and
+--- the resourcepart are folded; domains that look alike have different owners, and are only prepared. A text that is
+--- not an address is its own key.
 ---@param jid string|xmpp.Jid
 ---@return string key the key of itself
 function M.key(jid)
@@ -31,7 +31,8 @@ function M.key(jid)
   return core.folded(jid)
 end
 
---- Are these two addresses that a server may write for one another? As `key`: not a reason to trust the second.
+--- Tells whether a server may write one of these addresses for the other. As with `key`: this is for finding, and no
+--- reason to trust the second.
 ---@param a string|xmpp.Jid
 ---@param b string|xmpp.Jid
 ---@return boolean
@@ -41,7 +42,8 @@ function M.same(a, b)
   return core.folded(a) == core.folded(b)
 end
 
---- May what has arrived be the address that we have named? By preparation, or as a server of RFC 6122 writes it.
+--- Tells whether an address that has arrived may be the one that we have named: equal after preparation, or as a server
+--- of RFC 6122 writes it. This goes one way, and is what trust may rest on.
 ---@param named string|xmpp.Jid
 ---@param arrived string|xmpp.Jid
 ---@return boolean

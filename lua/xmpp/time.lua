@@ -50,7 +50,8 @@ local function is_hour(hour, minute, second)
   return hour < 24 and minute <= 59 and second < 61
 end
 
---- Seconds to be taken from a local time to have UTC's: "Z", "+01:00", "-05:30" (XEP-0082 3.2); nil for anything else.
+--- Returns the seconds that must be subtracted from a local time to get UTC: of "Z", "+01:00", "-05:30" (XEP-0082 3.2);
+--- nil for anything else.
 ---@param text string?
 ---@return integer? seconds
 function M.offset(text)
@@ -76,8 +77,8 @@ local function split(text)
   return year, month, day, hour, minute, second, 0
 end
 
---- The time that a stamp says: "2002-09-10T23:08:25.5+01:00" (XEP-0082 3.2), or the older "20020910T23:08:25"
---- (XEP-0091). nil: it is none, or no such day is in the calendar.
+--- Returns the time that a stamp says: "2002-09-10T23:08:25.5+01:00" (XEP-0082 3.2), or the older "20020910T23:08:25"
+--- (XEP-0091). nil if it is neither, or if there is no such day.
 ---@param stamp string? nil for nil
 ---@return number? seconds since 1970
 function M.parse(stamp)
@@ -92,7 +93,7 @@ function M.parse(stamp)
   return days(year, month, day) * DAY + hour * 3600 + minute * 60 + second - offset
 end
 
---- A time as XEP-0082 writes it, in UTC; with milliseconds where it is no whole number of seconds.
+--- Writes a time as XEP-0082 has it, in UTC; with milliseconds if it is not a whole number of seconds.
 ---@param seconds number since 1970, in the years 0000 to 9999
 ---@return string stamp "2002-09-10T23:08:25Z"
 function M.format(seconds)
@@ -112,8 +113,8 @@ end
 
 local turn, wall -- of the loop, by its own clock; what the wall's was then
 
---- What time it is by the clock on the wall, when the loop's present turn began; in a test (xmpp.testing) by the
---- test's.
+--- Returns the current time, as it was when the loop's present turn began; in a test (xmpp.testing) by the test's
+--- clock.
 ---@return number seconds since 1970
 function M.now()
   local of_test = core.clock()
@@ -126,7 +127,7 @@ function M.now()
   return wall
 end
 
---- How far this machine's own time is from UTC, as XEP-0202 wants it: "+01:00". Without an os library "Z".
+--- Returns how far this machine's time is from UTC, as XEP-0202 wants it: "+01:00". Without an os library "Z".
 ---@param seconds? number when (now)
 ---@return string offset
 function M.zone(seconds)

@@ -34,11 +34,11 @@ local function max_of(info)
   return slots.size(values and values[1])
 end
 
---- The upload service of our server; asked for once a session.
+--- Returns the upload service of our server. Asked for once in a session.
 ---@param conn xmpp.Conn
----@param opts? { timeout: number? } of each question
----@return { jid: string, max: number? }? service max: bytes
----@return xmpp.Error? err condition "item-not-found": there is none
+---@param opts? { timeout: number? } timeout: seconds for each question
+---@return { jid: string, max: number? }? service max: bytes of a file
+---@return xmpp.Error? err condition "item-not-found" if there is none
 function M.service(conn, opts)
   guard.check_conn(conn, "service", 2)
   opts = guard.check_opts(opts, { timeout = "number" }, 2, "service", 2)
@@ -74,15 +74,17 @@ local function ask_slot(conn, name, size, kind, opts)
   return slots.read(answer, stanza, trust_of(conn, opts))
 end
 
---- Asks where a file may be put. A program that puts it there itself sends `headers`, Content-Length and Content-Type,
---- follows no redirect, and looks at which address it connects to; then others get it by `get`.
+--- Asks where a file may be put, for programs with an HTTP client of their own. Such a program sends `headers`,
+--- Content-Length and Content-Type, follows no redirect, and looks at which address it connects to. Others get the file
+--- from `get`.
 ---@param conn xmpp.Conn
 ---@param name string
 ---@param size integer bytes
 ---@param kind? string "image/jpeg"
----@param opts? { timeout: number?, insecure: boolean?, private: boolean?, service: string|xmpp.Jid|nil } as of `file`
+---@param opts? { timeout: number?, insecure: boolean?, private: boolean?, service: string|xmpp.Jid|nil } those of
+--- `file`
 ---@return { put: string, get: string, headers: table<string, string> }?
----@return xmpp.Error? err as of `file`
+---@return xmpp.Error? err as for `file`
 function M.slot(conn, name, size, kind, opts)
   guard.check_conn(conn, "slot", 2)
   guard.check_type(name, "string", 2, "slot", 2)
@@ -187,17 +189,18 @@ local function check(conn, opts)
   return opts
 end
 
---- Uploads a file and gives the URL by which others get it; waits until the service has all of it. What is sent is
---- what the size says: a file that has become shorter is a failure. The service is told a random name with the file's
---- ending, so that the URL tells nothing.
+--- Uploads a file and returns the URL from which others get it. Waits until the service has all of it. The service is
+--- told a random name with the file's ending, so that the URL tells nothing. A file that becomes shorter meanwhile is a
+--- failure.
 ---@param conn xmpp.Conn
 ---@param what string|{ name: string, data: string?, size: integer?, read: (fun(n: integer): string?)?, type: string? }
---- a path; or data; or a function that gives the next bytes, some n of them, nil at the end (nil, err: it failed); it
---- may wait
+--- a path; or `name` and `data`; or `name`, `size` and `read`, a function that returns the next bytes, about n of them,
+--- nil at the end, or nil and an error; it may wait
 ---@param opts? xmpp.UploadOptions
 ---@return string? url
----@return xmpp.Error? err layer "stanza": the service refused; `app` "file-too-large" with `max`, or "retry" with
---- `after`, seconds since 1970; layer "http": see http.request, and "refused" with `status`, "bad-file"; layer "closed"
+---@return xmpp.Error? err layer "stanza" if the service refused: `app` is "file-too-large" with `max`, or "retry" with
+--- `after` in seconds since 1970; layer "http": see http.request, and also "refused" with `status`, and "bad-file";
+--- layer "closed"
 function M.file(conn, what, opts)
   opts = check(conn, opts)
   local source, err = sources.open(what, 2)

@@ -29,14 +29,12 @@ local function fetch(conn, jid, timeout)
   return answer
 end
 
---- Somebody's vCard: { fn =?, n =?, nickname =?, bday =?, url =?, title =?, role =?, desc =?, jabberid =?, note =?, org
---- =?, email =?, tel =?, adr =?, photo = { type =, data = } or { url = }?... }, see xmpp.Vcard. photo.error says why
---- there are no data.
+--- Reads somebody's vCard; see xmpp.Vcard for its fields. photo.error says why a photo has no data.
 ---@param conn xmpp.Conn
----@param jid string|xmpp.Jid|nil whose: an account's, a service's, or an occupant's of a room; nil: our own
+---@param jid string|xmpp.Jid|nil whose: an account, a service, or an occupant of a room; nil: our own
 ---@param opts? { timeout: number? }
----@return xmpp.Vcard? card {}: there is nothing in it
----@return xmpp.Error? err condition "item-not-found": there is none
+---@return xmpp.Vcard? card {} if there is nothing in it
+---@return xmpp.Error? err condition "item-not-found" if there is none
 function M.get(conn, jid, opts)
   guard.check_conn(conn, "get", 2)
   if jid ~= nil and not core.is_jid(jid) then guard.check_type(jid, "string", 2, "get", 2) end
@@ -60,10 +58,10 @@ function M.put(conn, changes, timeout)
   return true
 end
 
---- Changes our own vCard: what is given; false takes it away. Everything else in it stays, known here or not. (Between
---- reading and writing nobody holds it: of two clients that change it at once one wins.)
+--- Changes what is given in our own vCard; false removes a field. Everything else in it stays, known here or not.
+--- (Nobody holds the vCard between reading and writing: if two clients change it at once, one of them wins.)
 ---@param conn xmpp.Conn
----@param values table as `get` gives them; of email, tel and adr the whole list
+---@param values table fields as `get` returns them; of email, tel and adr the whole list
 ---@param opts? { timeout: number? }
 ---@return true?
 ---@return xmpp.Error?

@@ -19,11 +19,12 @@ local M = {}
 ---@field admin boolean is `who` one of the bot's admins?
 local C = {}
 
---- Answers where it was asked: in the room, to him alone, in the conversation; as a reply to what he has said
---- (XEP-0461), where that has an id.
----@param what string|table as chat's `send` takes it
+--- Answers where the command was given: in the room, in private, or in the conversation; as a reply to the message
+--- (XEP-0461), if that has an id.
+---@param what string|table as for chat's `send`
 ---@return string|true|nil id of the message
----@return xmpp.Error? err condition "item-not-found": he has left the room, and his nick may be another one's
+---@return xmpp.Error? err condition "item-not-found" if the person has left the room, as the nick may be somebody
+--- else's
 function C.reply(ctx, what)
   if type(what) ~= "string" then guard.check_type(what, "table", 1, "reply", 2) end
   return getmetatable(ctx).answer(what)

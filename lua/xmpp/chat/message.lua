@@ -234,14 +234,11 @@ local function read_delay(stanza)
   return true, time.parse(xexpr.attr(x, "stamp"))
 end
 
---- What a message says. A context: `me`, our address; `by`, the address whose stanza-id is believed, since it announces
---- that it gives them (XEP-0359 6; none: nobody's is); `direction` ("in"), "out" for what another client of our account
---- has sent; `carbon`, it was inside of one; `lang`, the language that is wanted; `room`, the bare address of the room
---- that it comes from. A message of type error is not read by this.
+--- Reads what a message says. Messages of type error are not for this function.
 ---@param stanza xmpp.Stanza a message, as received
----@param ctx xmpp.MessageContext
----@return xmpp.Message? m nil: one of its addresses is none
----@return xmpp.MessageClaims? says what it claims of other messages, and asks for
+---@param ctx xmpp.MessageContext how to read it
+---@return xmpp.Message? m nil if one of its addresses is not valid
+---@return xmpp.MessageClaims? says what it claims about other messages, and what it asks for
 function M.read(stanza, ctx)
   local kind = xexpr.attr(stanza, "type")
   local m = { id = id_in(stanza), type = TYPES[kind] and kind or "normal", direction = ctx.direction or "in",
@@ -259,8 +256,8 @@ function M.read(stanza, ctx)
   return m, says
 end
 
---- Makes of a message whose claim does not hold an ordinary one: its text is there in full, as those see it who know
---- nothing of the claim, and m.suspicious names what it pretended to be.
+--- Turns a message with a claim that does not hold into an ordinary one: its text is the full text, as clients see it
+--- that do not understand the claim, and m.suspicious names what it claimed to be.
 ---@param m xmpp.Message is changed
 ---@param stanza xmpp.Stanza
 ---@param what "correction"|"retraction"|"reaction"
@@ -270,7 +267,7 @@ function M.make_plain(m, stanza, what, lang)
   read_texts(m, stanza, lang, { [M.REPLY] = m.reply_to ~= nil })
 end
 
---- Is there something in it for a person?
+--- Tells whether there is something in the message for a person to read.
 ---@param m xmpp.Message
 ---@return boolean
 function M.has_content(m)

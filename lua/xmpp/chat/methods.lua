@@ -119,11 +119,11 @@ end
 ---@class xmpp.Chat
 local H = {}
 
---- Says something. `what` is a text, or a table: see write.content; besides, `request` = false: no receipt is asked
---- for.
+--- Sends a message.
 ---@param to string|xmpp.Jid
----@param what string|table
----@param opts? { on: fun(state: string, err: xmpp.Error?)? }
+---@param what string|table a text, or a table with `text`, `subject`, `url`, `thread`, `lang`, `reply_to` (a message),
+--- `spoiler`, `hints`, and `request` = false to ask for no receipt
+---@param opts? { on: fun(state: string, err: xmpp.Error?)? } on: told what becomes of it, as by conn:send
 ---@return string? id
 ---@return xmpp.Error?
 function H.send(st, to, what, opts)
@@ -135,12 +135,12 @@ function H.send(st, to, what, opts)
   return id, err
 end
 
---- Says something in the place of what was said (XEP-0308): of a message of ours, whatever id of it is given, the first
---- is meant.
----@param to string|xmpp.Jid to whom it was said
+--- Sends a new text in place of an earlier message of ours (XEP-0308). A correction may be corrected: any id of the
+--- message will do.
+---@param to string|xmpp.Jid to whom the message was sent
 ---@param id string
 ---@param what string|table
----@param opts? { on: fun(state: string, err: xmpp.Error?)? }
+---@param opts? { on: fun(state: string, err: xmpp.Error?)? } on: told what becomes of it, as by conn:send
 ---@return string? id of the correction
 ---@return xmpp.Error?
 function H.correct(st, to, id, what, opts)
@@ -155,10 +155,10 @@ function H.correct(st, to, id, what, opts)
   return own, err
 end
 
---- Takes back what was said (XEP-0424). Who has read it has read it.
+--- Takes back a message of ours (XEP-0424). Whoever has read it has read it.
 ---@param to string|xmpp.Jid
 ---@param id string
----@param opts? { on: fun(state: string, err: xmpp.Error?)? }
+---@param opts? { on: fun(state: string, err: xmpp.Error?)? } on: told what becomes of it, as by conn:send
 ---@return string? id of the retraction
 ---@return xmpp.Error?
 function H.retract(st, to, id, opts)
@@ -174,11 +174,12 @@ function H.retract(st, to, id, opts)
   return own, err
 end
 
---- Says all that we think of a message, in place of what we have said of it before (XEP-0444); an empty list: nothing.
+--- Sends all reactions of ours to a message, in place of those that we have sent before (XEP-0444). An empty list takes
+--- them back.
 ---@param to string|xmpp.Jid whose conversation it is
----@param id string m.origin_id or m.id of a message of either side's
+---@param id string m.origin_id or m.id of a message of either side
 ---@param list string[]
----@param opts? { on: fun(state: string, err: xmpp.Error?)? }
+---@param opts? { on: fun(state: string, err: xmpp.Error?)? } on: told what becomes of it, as by conn:send
 ---@return string? id
 ---@return xmpp.Error?
 function H.react(st, to, id, list, opts)
@@ -197,11 +198,11 @@ end
 
 local STATES = { active = true, composing = true, paused = true, inactive = true, gone = true }
 
---- Says what we are at (XEP-0085), to those who have said so of themselves, or have announced that they want to know;
---- to anybody else nothing is sent.
+--- Says what we are doing (XEP-0085), if the other side has sent a chat state itself, or has announced that it wants to
+--- know. Otherwise nothing is sent.
 ---@param to string|xmpp.Jid
 ---@param state "active"|"composing"|"paused"|"inactive"|"gone"
----@return boolean? sent
+---@return boolean? sent was it sent?
 ---@return xmpp.Error?
 function H.state(st, to, state)
   local jid, bad = address(to, "state", 2)
@@ -219,8 +220,8 @@ function H.state(st, to, state)
 end
 
 --- Says that a person has seen a message, and those before it (XEP-0333), if its sender has asked for that.
----@param m xmpp.Message as told of
----@return boolean? sent
+---@param m xmpp.Message a message, as it was told
+---@return boolean? sent was it sent?
 ---@return xmpp.Error?
 function H.displayed(st, m)
   guard.check_type(m, "table", 1, "displayed", 2)

@@ -65,13 +65,12 @@ local function written(spec, values)
   return form.new(spec)
 end
 
---- Asks something, and waits for the answer. `what` is a form, as form.new makes it or as that takes it; see there for
---- the fields. What isn't answered as the form wants it is refused, and the question stands.
----@param what table
----@param opts? { note: string? } note: said with the question
----@return table<string, any>? values by the fields' names
----@return "cancel"|"timeout"|"closed"|nil why there are none: they have given up, or haven't answered for so long;
---- the command is served no longer, or the connection has ended. Every `ask` behind that says the same at once
+--- Asks something, and waits for the answer. An answer that does not fit the form is refused, and the question stands.
+---@param what table a form, as form.new makes it or takes it
+---@param opts? { note: string? } note: a text that is shown with the question
+---@return table<string, any>? values by the names of the fields
+---@return "cancel"|"timeout"|"closed"|nil why there are none: they have given up, or have said nothing for too long, or
+--- the command or the connection has ended. Every later `ask` returns the same at once
 function D.ask(dialog, what, opts)
   guard.check_type(what, "table", 1, "ask", 2)
   opts = guard.check_opts(opts, { note = "string" }, 2, "ask", 2)
@@ -83,8 +82,8 @@ function D.ask(dialog, what, opts)
   return run.ask(spec, function(values) return written(spec, values) end)
 end
 
---- Says something with the next question, or with the end. One of kind "error" at the end says that the command has
---- failed (XEP-0050 3.6).
+--- Says something together with the next question, or at the end. A note of kind "error" at the end says that the
+--- command has failed (XEP-0050 3.6).
 ---@param kind "info"|"warn"|"error"
 ---@param text string
 function D.note(dialog, kind, text)

@@ -45,9 +45,9 @@ local function send(user, stanza, to, fname)
   return stanza[2].id or true
 end
 
---- Says something to somebody: a text, or a table as chat's send takes it.
+--- Sends a message in the user's name.
 ---@param to string|xmpp.Jid
----@param what string|table
+---@param what string|table a text, or a table as for chat's `send`
 ---@return string? id
 ---@return xmpp.Error?
 function H.message(user, to, what)
@@ -57,7 +57,7 @@ function H.message(user, to, what)
   return id
 end
 
---- Is there, as it says, or isn't ({ type = "unavailable" }): told to all who have subscribed.
+--- Tells everybody who has subscribed that the user is there, and how; or is not, with type = "unavailable".
 ---@param p { show: string?, status: string?, priority: integer?, type: "unavailable"|nil }
 ---@return boolean? ok
 ---@return xmpp.Error?
@@ -78,7 +78,7 @@ function H.presence(user, p)
   return true
 end
 
---- Asks somebody whether this user may see his presence (RFC 6121 3.1).
+--- Asks somebody whether the user may see their presence (RFC 6121 3.1).
 ---@param to string|xmpp.Jid
 ---@param status? string
 ---@return boolean? sent
@@ -87,9 +87,10 @@ function H.subscribe(user, to, status)
   return send(user, { "presence", { type = "subscribe" }, status and { "status", {}, status } or nil }, to, "subscribe")
 end
 
---- Has this picture: see avatar.lua. nil: none.
+--- Gives the user a picture, in its vCard, its presence and its personal events, as far as a component can. nil removes
+--- it.
 ---@param bytes string?
----@param o? { type: string? } "image/png"
+---@param o? { type: string? } type: the media type ("image/png")
 ---@return boolean? ok
 ---@return xmpp.Error?
 function H.avatar(user, bytes, o)
@@ -99,7 +100,7 @@ function H.avatar(user, bytes, o)
   return true
 end
 
---- Is no more: who has subscribed to him is told that he isn't there.
+--- Removes the user: those who have subscribed are told that it is not there.
 function H.remove(user)
   local st, conn = of(user)
   if not st then return nil, conn end
@@ -133,10 +134,10 @@ local function new(st, conn, name, jid)
   return user
 end
 
---- The virtual user of that name, who is made where there is none yet; the same each time.
+--- Returns the virtual user of that name, who is made if there is none; the same one each time.
 ---@param name string as the other network has it
 ---@return xmpp.VirtualUser?
----@return xmpp.Error? err the name can be no address; layer "limit": there are too many
+---@return xmpp.Error? err if the name cannot be an address; layer "limit" if there are too many
 function M.user(st, name)
   guard.check_type(name, "string", 1, "user", 2)
   local conn = st.link.conn

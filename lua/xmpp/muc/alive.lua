@@ -235,7 +235,7 @@ function M.suspect(room)
   end)
 end
 
---- Are we still in the room? Asked of ourselves by way of the room (XEP-0410); if we aren't, the way back begins.
+--- Asks the room whether we are still in it, by a ping of ourselves (XEP-0410). If we are not, the way back begins.
 ---@return number? seconds that the answer took
 ---@return xmpp.Error?
 function M.methods.ping(room)

@@ -55,15 +55,16 @@ local function fields_of(opts)
   return { start = opts.since and time.format(opts.since), ["end"] = opts.till and time.format(opts.till) }
 end
 
---- A page of what was said, oldest first: the last ones; those in front of the id `before`, or behind `after` (ids as
---- page.first and page.last have them); `since` and `till` (seconds since 1970) bound it. The messages are as those of
---- event "message", with archive_id; who has said them was called that then, whoever is called so since. What corrects
---- another one, or takes it back, stands there as its text alone.
+--- Reads a page of the room's archive, oldest message first: the last ones, or those before or after an id (page.first
+--- and page.last are such ids), between two times. Messages are as those of the event "message", with archive_id.
+--- `nick` is what the author was called then, whoever is called so now. Corrections and retractions appear as their
+--- text alone.
 ---@param opts? { max: integer?, before: string?, after: string?, since: number?, till: number?, timeout: number? } max:
---- (50) up to 1,000
+--- messages of a page, up to 1,000 (50); before: an id; after: an id; since: seconds since 1970; till: seconds since
+--- 1970; timeout: seconds
 ---@return xmpp.RoomHistory? page first, last: ids to go on from; complete: there is no more in that direction; count:
 --- how many there are, if the room says so
----@return xmpp.Error? err condition "item-not-found": the id is no longer in it
+---@return xmpp.Error? err condition "item-not-found" if the id is no longer in the archive
 function M.methods.history(room, opts)
   opts = guard.check_opts(opts, OPTIONS, 1, "history", 2)
   local max = opts.max or PAGE

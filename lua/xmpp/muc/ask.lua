@@ -34,12 +34,13 @@ local function check_address(v, fname)
   if not core.is_jid(v) then guard.check_type(v, "string", 2, fname, 3) end
 end
 
---- The rooms of a service, those that it shows.
+--- Lists the public rooms of a service.
 ---@param conn xmpp.Conn
 ---@param service? string|xmpp.Jid nil: the one of our server
----@param opts? { timeout: number?, max: integer? } max: rooms (1,000); then list.more is true
+---@param opts? { timeout: number?, max: integer? } timeout: seconds; max: at most so many (1,000), then list.more is
+--- true
 ---@return xmpp.DiscoItem[]? rooms { jid =, name =? }
----@return xmpp.Error? err condition "item-not-found": our server has no such service
+---@return xmpp.Error? err condition "item-not-found" if our server has no such service
 function M.functions.rooms(conn, service, opts)
   guard.check_conn(conn, "rooms", 2)
   if service ~= nil then check_address(service, "rooms") end
@@ -68,12 +69,12 @@ local function read_info(jid, info)
     anonymous = has.muc_nonanonymous ~= true }
 end
 
---- What a room is, asked anew.
+--- Asks what a room is. Nothing is kept: it asks each time.
 ---@param conn xmpp.Conn
 ---@param room string|xmpp.Jid
 ---@param opts? { timeout: number? }
 ---@return xmpp.RoomInfo? info
----@return xmpp.Error? err condition "item-not-found": there is none
+---@return xmpp.Error? err condition "item-not-found" if there is no such room
 function M.functions.info(conn, room, opts)
   guard.check_conn(conn, "info", 2)
   check_address(room, "info")
@@ -97,14 +98,15 @@ local function registration(conn, jid, opts)
   return form
 end
 
---- What a room wants to know of who registers, as a form (see xmpp.form), whose field `registered` says if we are; with
---- answers, var -> value, or a nick alone, we register: the nick is ours then, and often a membership.
+--- Without answers: returns the form that a room wants filled in by who registers (see xmpp.form); its field
+--- `registered` says whether we are. With answers, or a nick alone, we register: the nick is then ours, and often a
+--- membership.
 ---@param conn xmpp.Conn
 ---@param room string|xmpp.Jid
----@param answers? string|table<string, any>
+---@param answers? string|table<string, any> values by the names of the form's fields, or a nick
 ---@param opts? { timeout: number? }
 ---@return xmpp.Form|true|nil
----@return xmpp.Error? err condition "conflict": the nick is somebody else's
+---@return xmpp.Error? err condition "conflict" if the nick is somebody else's
 function M.functions.register(conn, room, answers, opts)
   guard.check_conn(conn, "register", 2)
   check_address(room, "register")
@@ -125,12 +127,12 @@ end
 
 -- Invitations that we send
 
---- Invites somebody: through the room, if we are in it, else by ourselves (XEP-0249).
+--- Invites somebody into a room: through the room if we are in it, otherwise directly (XEP-0249).
 ---@param conn xmpp.Conn
 ---@param room string|xmpp.Jid
 ---@param jid string|xmpp.Jid who is invited
 ---@param reason? string
----@param opts? { password: string? } the room's, for who is invited by ourselves
+---@param opts? { password: string? } password: the room's, for a direct invitation
 ---@return string? id of the message
 ---@return xmpp.Error?
 function M.functions.invite(conn, room, jid, reason, opts)

@@ -74,9 +74,9 @@ local function join_known(room, opts, given)
   return nil, err or rooms.gone_error(room)
 end
 
---- Enters a room, and waits until it is entered: until our own presence has come back and, behind it, the subject,
---- which is waited for 5 seconds. A room in which we are already is given as it is. What goes wrong is err, and
---- `err.option` names the option that could mend it. Trusts the room's service for what it says of the room.
+--- Enters a room, and waits until we are in: until our own presence has come back and, behind it, the subject, which is
+--- waited for 5 seconds. If we are in the room already, that room is returned. If it fails, err.option names the option
+--- that could help.
 ---@param conn xmpp.Conn
 ---@param room string|xmpp.Jid
 ---@param nick string

@@ -44,8 +44,8 @@ end
 
 --- Asks for another nick, and waits for it.
 ---@param nick string
----@return string? nick that we have then
----@return xmpp.Error? err condition "conflict": somebody else has it
+---@return string? nick the one we have then
+---@return xmpp.Error? err condition "conflict" if somebody else has it
 function M.methods.set_nick(room, nick)
   guard.check_type(nick, "string", 1, "set_nick", 2)
   local conn, err = rooms.conn(room)
@@ -59,7 +59,7 @@ function M.methods.set_nick(room, nick)
   return ask_nick(room, conn, address)
 end
 
---- Leaves the room; the handle is dead then. Waits until the room has said so, for 5 seconds.
+--- Leaves the room for good. Waits until the room has confirmed it, for 5 seconds at most.
 ---@param status? string a last word
 ---@return true
 function M.methods.leave(room, status)

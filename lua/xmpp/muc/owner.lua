@@ -91,7 +91,7 @@ local function give_affiliation(room, jid, affiliation, reason)
   return change(room, { jid = bare, affiliation = affiliation }, reason)
 end
 
---- Puts an occupant out (XEP-0045 8.2): he can come back at once.
+--- Puts an occupant out (XEP-0045 8.2), who can come back at once.
 ---@param nick string
 ---@param reason? string
 ---@return boolean? ok true
@@ -102,8 +102,8 @@ function Room.kick(room, nick, reason)
   return give_role(room, nick, "none", reason)
 end
 
---- Bans an account (XEP-0045 9.1): it is put out, and can't come back. Of an occupant whose address we aren't shown
---- nobody can be banned.
+--- Bans an account (XEP-0045 9.1): it is put out and cannot come back. An occupant whose address we are not shown
+--- cannot be banned.
 ---@param jid string|xmpp.Jid
 ---@param reason? string
 ---@return boolean? ok true
@@ -114,7 +114,8 @@ function Room.ban(room, jid, reason)
   return give_affiliation(room, jid, "outcast", reason)
 end
 
---- Gives an occupant another role, as long as he stays: "participant" is a voice, "visitor" none, "none" a kick.
+--- Gives an occupant another role for the rest of the visit: "participant" may speak, "visitor" may not, "none" is a
+--- kick.
 ---@param nick string
 ---@param role "none"|"visitor"|"participant"|"moderator"
 ---@param reason? string
@@ -127,7 +128,7 @@ function Room.set_role(room, nick, role, reason)
   return give_role(room, nick, role, reason)
 end
 
---- Gives an account another affiliation, whether it is there or not.
+--- Gives an account another affiliation, whether it is in the room or not.
 ---@param jid string|xmpp.Jid
 ---@param affiliation "none"|"outcast"|"member"|"admin"|"owner"
 ---@param reason? string
@@ -166,8 +167,8 @@ local function read_item(x, what)
   return item
 end
 
---- Who has an affiliation, or, of those who are there, a role. An entry is { jid =?, nick =?, affiliation =?, role =?,
---- reason =? }: with a jid in lists of affiliations, with a nick in lists of roles.
+--- Lists who has an affiliation or, of those in the room, a role. An entry is { jid =?, nick =?, affiliation =?, role
+--- =?, reason =? }: lists of affiliations have addresses, lists of roles have nicks.
 ---@param what "outcast"|"member"|"admin"|"owner"|"visitor"|"participant"|"moderator"
 ---@return { jid: string?, nick: string?, affiliation: string?, role: string?, reason: string? }[]? list
 ---@return xmpp.Error?
@@ -205,11 +206,11 @@ local function put_form(room, x)
   return done(room, { "query", { xmlns = OWNER }, x })
 end
 
---- The room's configuration, as a form (see xmpp.form): form.values has what is set. With answers, var -> value, the
---- room is configured; what isn't among them stays as it is. Raises for a field that the room hasn't got.
----@param answers? table<string, any>|fun(form: xmpp.Form): table<string, any>? a function: gives the answers; nil:
---- none, and the room stays as it is
----@return xmpp.Form|true|nil form; or true: it is configured, or was left
+--- Without answers: returns the room's configuration as a form (see xmpp.form); form.values has what is set. With
+--- answers: configures the room; what is not among them stays as it is. Raises for a field that the room does not have.
+---@param answers? table<string, any>|fun(form: xmpp.Form): table<string, any>? values by the names of the fields, or a
+--- function of the form that returns them (nil: the room stays as it is)
+---@return xmpp.Form|true|nil the form; or true: the room was configured, or left as it is
 ---@return xmpp.Error?
 function Room.config(room, answers)
   if answers ~= nil and type(answers) ~= "function" then guard.check_type(answers, "table", 1, "config", 2) end
@@ -228,9 +229,9 @@ function Room.config(room, answers)
   return ok, err
 end
 
---- Ends the room for all (XEP-0045 10.9).
+--- Ends the room for everybody (XEP-0045 10.9).
 ---@param reason? string
----@param alternative? string|xmpp.Jid the address of a room to go to
+---@param alternative? string|xmpp.Jid the address of a room to go to instead
 ---@return boolean? ok true
 ---@return xmpp.Error?
 function Room.destroy(room, reason, alternative)
@@ -257,11 +258,11 @@ local function moderation(room, stanza_id, reason)
   end
 end
 
---- Takes back somebody's message, for all.
----@param stanza_id string what the room calls it: m.stanza_id
+--- Takes back somebody's message, for everybody.
+---@param stanza_id string the room's id for it: m.stanza_id
 ---@param reason? string
 ---@return boolean? ok true
----@return xmpp.Error? err condition "feature-not-implemented": the room doesn't announce that it can
+---@return xmpp.Error? err condition "feature-not-implemented" if the room does not announce that it can do that
 function Room.moderate(room, stanza_id, reason)
   guard.check_type(stanza_id, "string", 1, "moderate", 2)
   check_text(reason, 2, "moderate")
@@ -273,8 +274,8 @@ end
 
 -- Invitations
 
---- Has the room invite somebody (XEP-0045 7.8.2), which makes a member of him where only members may come in. What the
---- room says against it comes as event "error", with this id.
+--- Has the room invite somebody (XEP-0045 7.8.2). In a room for members only, that makes them a member. A refusal of
+--- the room comes as the event "error", with this id.
 ---@param jid string|xmpp.Jid
 ---@param reason? string
 ---@return string? id of the message

@@ -37,24 +37,25 @@ local function message(what, kind, to, fname, position)
   return x
 end
 
---- Says something to all in the room. Returns at once, with the message's id; while we are out of the room it waits,
---- in order, and is sent when we are in again. `on` hears "sent", and then one of "reflected" (it is in the room; with
---- its stanza-id, if the room has announced that) and "failed" (with why); without it a failure is the event "error".
---- With `reflect` it waits until the message is in the room.
----@param what string|table text, or a table: what chat's `send` takes (see chat/write.lua), and `children`, elements of
---- your own; `reply_to` is a message as the room has told of it
----@param opts? { on: fun(state: string, what: any)?, reflect: boolean?, timeout: number? }
+--- Says something to everybody in the room. Returns at once, with the message's id. While we are out of the room it
+--- waits, in order, and is sent when we are in again. `on` hears "sent", and then "reflected" (it is in the room; with
+--- its stanza-id, if the room announces such ids) or "failed" (with the reason). Without `on`, a failure is the event
+--- "error".
+---@param what string|table a text, or a table as for chat's `send`, which may also have `children`, elements of your
+--- own; `reply_to` is a message as the room has told it
+---@param opts? { on: fun(state: string, what: any)?, reflect: boolean?, timeout: number? } on: told what becomes of it;
+--- reflect: wait until it is in the room; timeout: seconds for that
 ---@return string? id
----@return string|xmpp.Error? stanza_id with `reflect`; or why it isn't said: condition "max_waiting"
+---@return string|xmpp.Error? stanza_id with `reflect`; or the error: condition "max_waiting" if too much waits already
 function M.methods.say(room, what, opts)
   opts = guard.check_opts(opts, SAY, 2, "say", 2)
   local x = message(what, "groupchat", room.jid, "say", 1)
   return outbox.put(room, x, opts)
 end
 
---- Sets the subject; "" takes it away. As `say`.
+--- Sets the subject; "" removes it. Works as `say` does.
 ---@param text string
----@param opts? table as of `say`
+---@param opts? table those of `say`
 ---@return string? id
 ---@return string|xmpp.Error?
 function M.methods.set_subject(room, text, opts)
@@ -66,13 +67,13 @@ function M.methods.set_subject(room, text, opts)
   return outbox.put(room, x, opts)
 end
 
---- Says something to one occupant (XEP-0045 7.5), who may be anybody as soon as he has left: it doesn't wait until we
---- are in the room again, and isn't sent in another session.
+--- Says something to one occupant (XEP-0045 7.5). As the nick may be anybody's once its owner has left, the message
+--- does not wait until we are in the room again, and is not sent in another session.
 ---@param nick string
----@param what string|table as of `say`
----@param opts? { on: fun(state: "written"|"acked"|"failed", err: xmpp.Error?)? } on: as of conn:send
+---@param what string|table as for `say`
+---@param opts? { on: fun(state: "written"|"acked"|"failed", err: xmpp.Error?)? } on: as for conn:send
 ---@return string? id
----@return xmpp.Error? err condition "item-not-found": there is no such occupant
+---@return xmpp.Error? err condition "item-not-found" if there is no such occupant
 function M.methods.whisper(room, nick, what, opts)
   guard.check_type(nick, "string", 1, "whisper", 2)
   opts = guard.check_opts(opts, { on = "function" }, 3, "whisper", 2)

@@ -45,7 +45,7 @@ local Event = {}
 local of_event = setmetatable({}, { __mode = "k" }) -- event -> its connection
 local meta = { __index = Event }
 
---- The item, where the service hasn't sent what is in it.
+--- Returns the payload of the event's item, and asks for it if the service has not sent it.
 ---@return xmpp.Element? payload
 ---@return xmpp.Error?
 function Event.fetch(event)

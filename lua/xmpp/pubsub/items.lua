@@ -95,13 +95,15 @@ function M.ask(conn, service, node, opts)
   return items
 end
 
---- What is in a node: { { id =, payload =?, publisher =? }... }, in the service's order. Without options all, or as
---- many as the service gives at once. Where it says that there is more, items.next is what `after` goes on from.
+--- Reads what is in a node: { { id =, payload =?, publisher =? }... }, in the service's order. Without options:
+--- everything, or as much as the service gives at once. If the service says that there is more, items.next is what
+--- `after` continues from.
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
 ---@param opts? { max: integer?, ids: string[]?, after: string?, timeout: number?, from: string|xmpp.Jid|nil } max: the
---- last ones; with `after`: the size of a page (100). ids: these; after: those behind items.next, "": the first page
+--- last ones; with `after`: the size of a page (100); ids: these items; after: continue behind items.next ("": the
+--- first page); timeout: seconds; from: the address of a component that asks
 ---@return xmpp.PubsubItems? items
 ---@return xmpp.Error?
 function M.functions.items(conn, service, node, opts)

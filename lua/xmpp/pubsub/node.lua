@@ -49,14 +49,14 @@ function M.make(conn, service, node, x, o)
   return node or theirs
 end
 
---- Makes a node (XEP-0060 8.1).
+--- Creates a node (XEP-0060 8.1).
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account
----@param node? string nil: the service names it
----@param values? table<string, any> how it is set: { access_model = "open", max_items = 10 }
+---@param node? string nil: the service chooses a name
+---@param values? table<string, any> its configuration: { access_model = "open", max_items = 10 }
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
 ---@return string? node
----@return xmpp.Error? err condition "conflict": there is one already
+---@return xmpp.Error? err condition "conflict" if there is one already
 function F.create(conn, service, node, values, opts)
   words.check(conn, service, node, "create")
   if values ~= nil then guard.check_type(values, "table", 4, "create", 2) end
@@ -66,9 +66,10 @@ function F.create(conn, service, node, values, opts)
   return name, err
 end
 
---- How a node is set (XEP-0060 8.2); with `values`: sets these, and leaves the others as they are.
+--- Without values: returns a node's configuration as a form (XEP-0060 8.2). With values: changes these, and leaves the
+--- others as they are.
 ---@param conn xmpp.Conn
----@param service string|xmpp.Jid|nil
+---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
 ---@param values? table<string, any> "access_model" stands for "pubsub#access_model"
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
@@ -85,9 +86,10 @@ end
 
 --- Deletes a node (XEP-0060 8.4).
 ---@param conn xmpp.Conn
----@param service string|xmpp.Jid|nil
+---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
----@param opts? { redirect: string?, timeout: number?, from: string|xmpp.Jid|nil } redirect: a URI of what replaces it
+---@param opts? { redirect: string?, timeout: number?, from: string|xmpp.Jid|nil } redirect: the URI of what replaces
+--- it; timeout: seconds; from: the address of a component that asks
 ---@return true?
 ---@return xmpp.Error?
 function F.delete(conn, service, node, opts)
@@ -98,9 +100,9 @@ function F.delete(conn, service, node, opts)
   return words.done(conn, service, OWNER, { { "delete", { node = node }, redirect } }, opts)
 end
 
---- Takes all items out of a node (XEP-0060 8.5).
+--- Removes all items from a node (XEP-0060 8.5).
 ---@param conn xmpp.Conn
----@param service string|xmpp.Jid|nil
+---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
 ---@return true?
@@ -111,11 +113,12 @@ function F.purge(conn, service, node, opts)
   return words.done(conn, service, OWNER, { { "purge", { node = node } } }, opts)
 end
 
---- The nodes of a service, or of a collection (XEP-0060 5.2): { { node =, name =? } }.
+--- Lists the nodes of a service, or of a collection (XEP-0060 5.2): { { node =, name =? } }.
 ---@param conn xmpp.Conn
----@param service string|xmpp.Jid|nil
+---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node? string
----@param opts? { max: integer?, timeout: number?, from: string|xmpp.Jid|nil } max (1,000): nodes.more = true beyond
+---@param opts? { max: integer?, timeout: number?, from: string|xmpp.Jid|nil } max: at most so many (1,000), then
+--- nodes.more is true; timeout: seconds; from: the address of a component that asks
 ---@return xmpp.DiscoItem[]? nodes
 ---@return xmpp.Error?
 function F.nodes(conn, service, node, opts)
@@ -146,10 +149,10 @@ local function read_affiliations(x, stanza, xmlns, key)
   return out
 end
 
---- What we are at a service's nodes (XEP-0060 5.7): { [node] = "owner" }.
+--- Returns what we are at a service's nodes (XEP-0060 5.7): { [node] = "owner" }.
 ---@param conn xmpp.Conn
----@param service string|xmpp.Jid|nil
----@param node? string at this one alone
+---@param service string|xmpp.Jid|nil nil: our own account
+---@param node? string only at this one
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
 ---@return table<string, string>?
 ---@return xmpp.Error?
@@ -161,9 +164,9 @@ function F.affiliations(conn, service, node, opts)
   return read_affiliations(x, stanza, PUBSUB, "node")
 end
 
---- Who is what at a node of ours (XEP-0060 8.9): { [address] = "publisher" }.
+--- Returns who is what at a node of ours (XEP-0060 8.9): { [address] = "publisher" }.
 ---@param conn xmpp.Conn
----@param service string|xmpp.Jid|nil
+---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
 ---@return table<string, string>?
@@ -178,7 +181,7 @@ end
 
 --- Gives somebody an affiliation with a node of ours (XEP-0060 8.9.2).
 ---@param conn xmpp.Conn
----@param service string|xmpp.Jid|nil
+---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
 ---@param jid string|xmpp.Jid
 ---@param affiliation "none"|"member"|"outcast"|"owner"|"publisher"|"publish-only"

@@ -131,18 +131,19 @@ end
 
 M.functions = {}
 
---- Publishes an item (XEP-0060 7.1). With `options` ({ access_model = "whitelist", persist_items = true } and what
---- else a node's form has) it is published only into a node that has these, or is made with them: else nil, err with
---- err.app "precondition-not-met", or `fix`: the node is set so, and it is tried once more. A service that has no such
---- options is not given the item without them: err.condition "feature-not-implemented", or `fix`: the node is made or
---- set, and looked at, first.
+--- Publishes an item (XEP-0060 7.1). With `options`, such as { access_model = "whitelist", persist_items = true }, it
+--- is only published into a node that has these, or that is created with them. Otherwise the error has app
+--- "precondition-not-met", or with `fix` the node is changed and publishing is tried once more. A service that does not
+--- know such options is not given the item: condition "feature-not-implemented", or with `fix` the node is created or
+--- changed, and looked at, first.
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account (XEP-0163)
 ---@param node string
 ---@param payload? xmpp.Element nil: an item without one
 ---@param opts? { id: string?, options: table?, fix: boolean?, timeout: number?, from: string|xmpp.Jid|nil } id: the
---- item's, one that is there already is replaced; none: the service makes one; from: a component's address
----@return string|true|nil id true: the service has made one, and doesn't say which
+--- item's; an item that has it already is replaced; without it the service chooses one; options: see above; fix: see
+--- above; timeout: seconds; from: the address of a component that publishes
+---@return string|true|nil id true if the service has chosen one and does not say which
 ---@return xmpp.Error? err
 function M.functions.publish(conn, service, node, payload, opts)
   words.check(conn, service, node, "publish", true)
@@ -154,12 +155,13 @@ end
 
 local RETRACT = { notify = "boolean", timeout = "number", from = "jid" }
 
---- Takes an item out of a node (XEP-0060 7.2).
+--- Removes an item from a node (XEP-0060 7.2).
 ---@param conn xmpp.Conn
----@param service string|xmpp.Jid|nil
+---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
 ---@param id string
----@param opts? { notify: boolean?, timeout: number?, from: string|xmpp.Jid|nil } notify (true): subscribers are told
+---@param opts? { notify: boolean?, timeout: number?, from: string|xmpp.Jid|nil } notify: tell subscribers (true);
+--- timeout: seconds; from: the address of a component that asks
 ---@return true?
 ---@return xmpp.Error?
 function M.functions.retract(conn, service, node, id, opts)

@@ -29,13 +29,14 @@ end
 local UNSUBSCRIBE = { jid = "jid", subid = "string", timeout = "number", from = "jid" }
 local SUBSCRIBE = { jid = "jid", options = "table", timeout = "number", from = "jid" }
 
---- Subscribes to a node (XEP-0060 6.1). Look at what comes of it: `subscription` is "subscribed", or "pending" (its
---- owner is asked), or "unconfigured".
+--- Subscribes to a node (XEP-0060 6.1). Look at the result: `subscription` is "subscribed", "pending" (the owner is
+--- asked) or "unconfigured".
 ---@param conn xmpp.Conn
----@param service string|xmpp.Jid|nil
+---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
 ---@param opts? { jid: string|xmpp.Jid|nil, options: table<string, any>?, timeout: number?, from: string|xmpp.Jid|nil }
---- jid: who gets the events (our account); options: of the subscription, { digest = true } (6.3)
+--- jid: who gets the events (our account); options: of the subscription, such as { digest = true } (6.3); timeout:
+--- seconds; from: the address of a component that asks
 ---@return xmpp.Subscription?
 ---@return xmpp.Error?
 function F.subscribe(conn, service, node, opts)
@@ -65,7 +66,7 @@ end
 
 --- Ends a subscription (XEP-0060 6.2).
 ---@param conn xmpp.Conn
----@param service string|xmpp.Jid|nil
+---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
 ---@param opts? { jid: string|xmpp.Jid|nil, subid: string?, timeout: number?, from: string|xmpp.Jid|nil }
 ---@return true?
@@ -92,10 +93,10 @@ local function read_all(x, stanza, xmlns, node)
   return out
 end
 
---- Our subscriptions at a service (XEP-0060 5.6), whose events count from then on.
+--- Lists our subscriptions at a service (XEP-0060 5.6). From then on its events count.
 ---@param conn xmpp.Conn
----@param service string|xmpp.Jid|nil
----@param node? string to this one alone
+---@param service string|xmpp.Jid|nil nil: our own account
+---@param node? string only to this one
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
 ---@return xmpp.Subscription[]?
 ---@return xmpp.Error?
@@ -109,9 +110,9 @@ function F.subscriptions(conn, service, node, opts)
   return list, err
 end
 
---- Who is subscribed to a node of ours (XEP-0060 8.8).
+--- Lists who is subscribed to a node of ours (XEP-0060 8.8).
 ---@param conn xmpp.Conn
----@param service string|xmpp.Jid|nil
+---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
 ---@return xmpp.Subscription[]?
