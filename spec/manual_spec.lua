@@ -195,6 +195,7 @@ describe("the container in doc/deploying.md", function()
   it("has the libraries that the module needs", function()
     local release = shell.run "cat /etc/debian_version"
     if not release:find "^12%." then return pending "the container is of Debian 12" end
+    if (os.getenv "PRELOAD" or "") ~= "" then return pending "a sanitizer's module needs more" end
     local so = (os.getenv "SO_DIR" or "lua") .. "/xmpp"
     local text = manual.read "doc/deploying.md":match "\nFROM debian:12%-slim\n(.-)\n```"
     local libraries = shell.succeed(("for f in %s/core.so %s/http.so; do readelf -d $f; done"):format(so, so))
