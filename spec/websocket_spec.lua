@@ -1,5 +1,5 @@
--- websocket: XMPP over WebSocket (RFC 7395): logins by either profile, large stanzas, rooms, links that are cut and sessions
--- that go on, at real servers; and what no real server does, by plays. What a hostile one might do is in
+-- websocket: XMPP over WebSocket (RFC 7395): logins by either profile, large stanzas, rooms, links that are cut and
+-- sessions that go on, at real servers; and what no real server does, by plays. What a hostile one might do is in
 -- spec/support/hostile; what specs of other things run over WebSocket, too, is in the Makefile.
 local exchange = require "spec.support.exchange"
 local managed = require "spec.support.managed"
@@ -172,7 +172,8 @@ server.each(function(s)
       local alice = login("alice", { resource = "a", resume = true })
       assert(alice:ping(30))
       assert(alice:flush(30))
-      local tcp = keep(assert(xmpp.resume(assert(alice:save()), s.users.alice, s.opts { host = s.host, port = s.port })))
+      local tcp = keep(assert(xmpp.resume(assert(alice:save()), s.users.alice,
+        s.opts { host = s.host, port = s.port })))
       assert.same({ 1 }, { tcp:info().resumed })
       assert.is_nil(tcp:info().url)
       assert(tcp:ping(30))
@@ -184,7 +185,8 @@ server.each(function(s)
   end
 
   it("there is nothing at another path, and no XMPP at another port", function()
-    local conn, err = xmpp.connect_client("alice@" .. s.domain, "x", s.opts { url = ("wss://127.0.0.1:%d/nothing"):format(s.http_port) })
+    local nothing = ("wss://127.0.0.1:%d/nothing"):format(s.http_port)
+    local conn, err = xmpp.connect_client("alice@" .. s.domain, "x", s.opts { url = nothing })
     assert.is_nil(conn)
     assert.equal("websocket", err.layer)
     assert.matches("^http%-%d%d%d$", err.condition)
@@ -400,7 +402,8 @@ describe("a play over WebSocket", function()
 
   it("a stanza for which it is closed isn't sent again", function()
     local body = ("x"):rep(20000)
-    local p = play(peer.web_session() .. "match <message .*</message>\nraw \\x88\\x02\\x03\\xf1\nmatch \\[close 1009\\]\nreset\n"
+    local p = play(peer.web_session()
+      .. "match <message .*</message>\nraw \\x88\\x02\\x03\\xf1\nmatch \\[close 1009\\]\nreset\n"
       .. "accept\n" .. peer.web_session() .. "match <message [^>]*><body>small</body></message>\n")
     local conn = keep(assert(connect(p, { reconnect = SOON })))
     local n = managed.notebook()

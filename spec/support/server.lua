@@ -8,8 +8,8 @@
 --     end)
 --   end, { auth = "SHA-256" })                     -- knobs: those of spec/support/server, in small letters
 --
--- XMPP_SERVERS="prosody" in the environment leaves the other one out. With XMPP_OVER="websocket" clients that are told the
--- port of such a server connect by its WebSocket instead, so that a spec can be run over that as well.
+-- XMPP_SERVERS="prosody" in the environment leaves the other one out. With XMPP_OVER="websocket" clients that are told
+-- the port of such a server connect by its WebSocket instead, so that a spec can be run over that as well.
 local child = require "spec.support.child"
 local xmpp = require "xmpp"
 
