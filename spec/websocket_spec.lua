@@ -217,7 +217,9 @@ server.each(function(s)
       turn_until(function() return conn:token() end, "a token")
       assert(conn:stop())
       conn = login("alice", { bind2 = "web", user_agent = agent })
-      assert.is_true(conn:info().fast)
+      -- ejabberd 24 offers tokens that are bound to the channel (HT-SHA-256-EXPR) here, too, where it can't check them:
+      -- the token is refused, and the password logs in on the same stream.
+      assert.equal(s.name:find "ejabberd" == nil, conn:info().fast)
       assert(conn:stop())
       -- To whom it was given over WebSocket it isn't shown over TCP.
       conn = keep(assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, s.host, s.port,
