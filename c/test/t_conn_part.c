@@ -264,8 +264,11 @@ static void feed_probe(fed *f, const probe *p, const char *address) {
 
 static probe send_probe(fed *f, uint64_t want) {
   uint64_t number = 0;
+  size_t stanzas;
   assert_int_equal(xm_conn_probe(f->c, &number, NULL), XM_OK);
   assert_int_equal(number, want);
+  xm_conn_pending(f->c, &stanzas);
+  assert_int_equal(stanzas, 0); /* it is none of the program's */
   return take_probe(f);
 }
 
@@ -312,6 +315,10 @@ static void nothing_else_is_a_probe(void **state) {
   snprintf(id, sizeof id, "%s9", p.id); /* there was none of that number */
   feed_message(&f, "headline", p.address, p.address, id, "<probe xmlns='urn:other' hops='0'/>");
   expect_stanza(&f, id);
+  snprintf(id, sizeof id, "%s", p.id);
+  id[3] = id[3] == 'x' ? 'y' : 'x'; /* another key */
+  feed_message(&f, "headline", p.address, p.address, id, "<body>hi</body>");
+  expect_stanza(&f, id);
   feed_message(&f, "headline", p.address, p.address, "x", "<body>hi</body>");
   expect_stanza(&f, "x");
   feed(&f, "<iq type='get' from='" DOMAIN "' to='" DOMAIN "' id='y'><probe xmlns='" NS "' hops='0'/></iq>");
@@ -349,6 +356,7 @@ static void anothers_is_sent_on(void **state) {
   open_fed(&a);
   open_fed(&b);
   p = send_probe(&a, 1);
+  send_probe(&b, 1);
   feed_probe(&b, &p, p.address);
   expect_nothing(&b);
   q = take_probe(&b);
@@ -361,7 +369,9 @@ static void anothers_is_sent_on(void **state) {
   for (hops = 1; hops < MOST_HOPS; hops++) {
     feed_probe(&b, &q, q.address);
     expect_nothing(&b);
+    p = q;
     q = take_probe(&b);
+    assert_string_not_equal(q.address, p.address);
   }
   assert_int_equal(q.hops, MOST_HOPS);
   feed_probe(&b, &q, q.address);
