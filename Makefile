@@ -40,8 +40,12 @@ HTTP = $(SO:%core.so=%http.so)
 # The part that is left out where its library isn't there; HTTP_WANTED= leaves it out anyway.
 HTTP_WANTED ?= $(shell $(PKG_CONFIG) --exists 'libcurl >= 7.68' 2>/dev/null && echo yes)
 WITH_HTTP = $(if $(HTTP_WANTED),$(HTTP))
+# The same for XMPP over WebSocket and wslay, which has no .pc file in Debian: the compiler is asked. WSLAY_WANTED= leaves it out.
+WSLAY_WANTED ?= $(shell echo '\#include <wslay/wslay.h>' | $(CC) $(CFLAGS) -E -x c - >/dev/null 2>&1 && echo yes)
+WSLAY_WANTED := $(WSLAY_WANTED)
 # A warning of a compiler or a library that is newer than we are is no reason to have nothing: WERROR is for our own tests.
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS) \
+  $(if $(WSLAY_WANTED),,-DXM_WITHOUT_WSLAY)
 
 # V=1 shows the commands.
 say = $(if $(V),,@echo "  $1  $2"; )
@@ -51,16 +55,17 @@ BIND := $(patsubst c/bind/%.c,$(FOR_LUA)/bind/%.o,$(wildcard c/bind/*.c))
 TESTS := $(patsubst c/test/%.c,$(BUILD)/test/%,$(wildcard c/test/t_*.c))
 
 .PHONY: all demo test check check-sanitized lint bench fuzz install uninstall clean
-all: $(SO) $(SYS) $(or $(WITH_HTTP),without-http)
-.PHONY: without-http
+all: $(SO) $(SYS) $(or $(WITH_HTTP),without-http) $(if $(WSLAY_WANTED),,without-wslay)
+.PHONY: without-http without-wslay
 without-http: ; @echo "  no libcurl (libcurl4-openssl-dev): built without xmpp.http and xmpp.upload"
+without-wslay: ; @echo "  no wslay (libwslay-dev): built without XMPP over WebSocket (the option url)"
 
 # Every library by pkg-config; libunistring has no .pc file, so the compiler is asked. First line wins the blame.
 have-libs: ; @spec/support/have-libs '$(CC)' '$(PKG_CONFIG)' '$(LUA_PC)' '$(CFLAGS)' '$(if $(LUA_PC_CFLAGS),,$(LUA_CFLAGS))'
 .PHONY: have-libs
 CORE_PC := openssl expat libuv libcares libidn2
 CORE_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(CORE_PC))
-CORE_LIBS = $(shell $(PKG_CONFIG) --libs $(CORE_PC)) -lunistring -lpthread
+CORE_LIBS = $(shell $(PKG_CONFIG) --libs $(CORE_PC)) -lunistring $(if $(WSLAY_WANTED),-lwslay) -lpthread
 LUA_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LUA_PC))
 # Did these come from pkg-config? A rock is built with LuaRocks's own.
 LUA_PC_CFLAGS := $(filter file,$(origin LUA_CFLAGS))
@@ -69,6 +74,13 @@ LUA_PC_CFLAGS := $(filter file,$(origin LUA_CFLAGS))
 $(BUILD)/core/%.o: c/core/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(CORE_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Built again when the library has come, or gone.
+WSLAY_STAMP := $(BUILD)/$(if $(WSLAY_WANTED),with,without)-wslay
+$(BUILD)/core/ws.o $(BUILD)/test/t_ws: $(WSLAY_STAMP)
+$(WSLAY_STAMP):
+	@mkdir -p $(@D)
+	@rm -f $(BUILD)/with-wslay $(BUILD)/without-wslay && touch $@
 
 # A stanza is hundreds of calls of Lua's functions, none of which is to go by a detour.
 NO_PLT := $(shell $(CC) -fno-plt -Werror -E -x c /dev/null >/dev/null 2>&1 && echo -fno-plt)
@@ -162,9 +174,9 @@ JOBS ?= 3
 # what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench browser build burst certs chat_live cmd_certificate \
-  cmd_live cmd_token command_live discovery doc expat faults gateway_live hostility http_faults links logout manual manual_live \
-  memory muc_live muc_soak reference \
-  newer pipelining poison presence_live pubsub_live remember roster_live sasl secrets soak starttls upload_live)
+  cmd_live cmd_token command_live discovery doc early expat faults gateway_live hosts hostility http_faults links logout manual manual_live \
+  memory muc_live muc_soak newer pipelining poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
+  secrets soak starttls upload_live websocket)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
   message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue refusals register \
@@ -189,8 +201,8 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # process closes its Lua state.
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
-NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live \
-  cmd_token command_live doc expat manual_live memory muc_live muc_soak presence_live pubsub_live rock roster_live secrets upload_live)
+NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live cmd_token \
+  command_live doc expat manual_live memory muc_live muc_soak presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs

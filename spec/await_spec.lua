@@ -348,8 +348,29 @@ describe("the end of a wait", function()
   it("is one's own closing, too", function()
     all_waits()
     coroutine.wrap(function() note("stop=" .. tostring(conn:stop())) end)()
+    coroutine.wrap(function() note("drain=" .. tostring(select(2, conn:drain()))) end)()
     f:feed "</stream:stream>"
-    assert.equal("await!closed callback!closed flush!closed receive!closed stop=true", sorted(stage.heard()))
+    assert.equal("await!closed callback!closed drain=nil flush!closed receive!closed stop=true", sorted(stage.heard()))
+  end)
+
+  it("that is one's own closing comes by the earliest of the times that were given for it", function()
+    core.clock(true)
+    finally(function() core.clock(false) end)
+    local ends = 0
+    for _, seconds in ipairs { 60, 10, 3600 } do
+      coroutine.wrap(function()
+        local ok, err = conn:stop(seconds)
+        assert.is_nil(ok)
+        assert.equal("timeout", err.condition)
+        ends = ends + 1
+      end)()
+    end
+    core.clock(core.clock() + 9.999)
+    fed.settle()
+    assert.equal(0, ends)
+    core.clock(core.clock() + 0.001)
+    fed.settle()
+    assert.equal(3, ends)
   end)
 
   it("may be a response that comes while one's own closing waits", function()

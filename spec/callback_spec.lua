@@ -333,10 +333,11 @@ local function a_yield()
     attempt("await", function() conn:send_await { "iq", { type = "get", id = "1" }, { "q", { xmlns = "urn:q" } } } end)
     attempt("flush", function() conn:flush() end)
     attempt("stop", function() conn:stop() end)
+    attempt("drain", function() conn:drain() end)
     attempt("step", function() xmpp.step() end)
     attempt("run", function() xmpp.run() end)
     come(1)
-    expect "sleep1 receive1 await1 flush1 stop1 step1 run1"
+    expect "sleep1 receive1 await1 flush1 stop1 drain1 step1 run1"
     assert.equal("", f:sent())
     assert.equal("ready", conn:state())
     conn:stop_handler()

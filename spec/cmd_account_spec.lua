@@ -52,6 +52,10 @@ describe("the configuration", function()
     fault("[a]\njid =\n", "/x/config.lua:2: 'jid' has no value")
     fault("[a]\nport = 0\n", "/x/config.lua:2: a port from 1 to 65535 expected")
     fault("[a]\ncache = yes\n", "/x/config.lua:2: true or false expected")
+    fault("[a]\nproxy = ftp://u:secret@x\n",
+      "/x/config.lua:2: a URL expected that begins with socks5://, socks5h:// or http://")
+    fault("[a]\nproxy = http://u:secret@x\n", "/x/config.lua:2: a port from 1 to 65535 expected behind the host: an "
+      .. "HTTP proxy has no usual one")
     fault("[a]\ntls = yes\n", "/x/config.lua:2: starttls, direct or none expected")
   end)
 
@@ -109,6 +113,10 @@ describe("the configuration", function()
     local err = raised(config.account, configured("[default]\njid = a@b\n[room a@b]\npassword = x\n",
       tonumber("644", 8)))
     assert.equal("not-private", err.condition)
+    err = raised(config.account, configured("[default]\njid = a@b\nproxy = socks5://u:x@h\n", tonumber("644", 8)))
+    assert.equal("not-private", err.condition)
+    assert.equal("http://h:1", config.account(configured("[default]\njid = a@b\nproxy = http://h:1\n",
+      tonumber("644", 8))).proxy)
   end)
 
   it("that has a password and is another user's is refused", function()
@@ -426,9 +434,11 @@ end)
 describe("run", function()
   local function bot(text, argv, o)
     local path = shell.file(text)
-    local w = cmd.world(o)
-    local words = { "run", path }
+    local w, words = cmd.world(o), { "run" }
+    for _, word in ipairs(o and o.options or {}) do words[#words + 1] = word end
+    words[#words + 1] = path
     for _, word in ipairs(argv or {}) do words[#words + 1] = word end
+    if o and o.begin then o.begin(w) end
     cmd.run(w, words)
     os.remove(path)
     return w
@@ -451,6 +461,60 @@ describe("run", function()
       xmpp.run()
     ]]
     assert.equal(0, w.status)
+  end))
+
+  -- TERM comes after so many seconds, as far as the command knows. `options` of run -> world, seconds that the system
+  -- gives it
+  local function by_term(text, options, seconds)
+    local hears, on_signal, insisted = {}, xmpp.on_signal, nil
+    function xmpp.on_signal(name, f) hears[name] = f end
+    xmpp.after(seconds or 2, function() hears.SIGTERM "SIGTERM" end)
+    local ok, w = pcall(bot, text, nil, { options = options, begin = function(w)
+      w.signals = true
+      rawset(w.sys, "insist", function(n) insisted = n end)
+    end })
+    xmpp.on_signal = on_signal
+    if not ok then error(w, 0) end
+    return w, insisted
+  end
+
+  local AT_WORK = [[
+    conn:set_handler(function(m)
+      if m[1] ~= "message" then return end
+      log "at work"
+      xmpp.sleep(%d)
+      conn:send(xmpp.xexpr.reply(m, { "body", "done" }))
+    end)
+    timer = xmpp.every(1, function() end)
+    conn:on("state", function(s) if s == "closed" then timer:cancel() end end)]]
+
+  local function gets_work(t)
+    xmpp.after(1, function() t:receive { "message", { from = "anna@example.net" }, { "body", "work" } } end)
+  end
+
+  it("finishes by TERM what it is at, and is silent about it", around(function(t)
+    gets_work(t)
+    local w, insisted = by_term(AT_WORK:format(3))
+    assert.same({ 0, 11 }, { w.status, insisted })
+    t:expect { "message", { to = "anna@example.net" }, { "body", {}, "done" } }
+    assert.is_nil(w.stderr:find "xmpp:")
+  end))
+
+  it("tells with 8 what it hasn't finished in time", around(function(t)
+    gets_work(t)
+    local w, insisted = by_term(AT_WORK:format(30), { "--drain", "9" })
+    assert.same({ 8, 15 }, { w.status, insisted })
+    assert.truthy(w.stderr:find("xmpp: ended by TERM, but not all was done: 1 calls of handlers", 1, true), w.stderr)
+    t:advance(30)
+  end))
+
+  it("tells with 5 by TERM that the connection is lost", around(function(t)
+    gets_work(t)
+    xmpp.after(3, function() t.server:close "conflict" end)
+    local w = by_term(AT_WORK:format(30), { "--drain", "60" })
+    assert.equal(5, w.status)
+    assert.truthy(w.stderr:find("conflict", 1, true), w.stderr)
+    t:advance(30)
   end))
 
   it("ends when the connection does, whatever timers are left", around(function(t)

@@ -372,7 +372,7 @@ describe("the command", function()
 
       for _, signal in ipairs { "INT", "TERM" } do
         it("saying goodbye, while it listens: " .. signal, function()
-          local text = interrupted(signal, "listen -v", "carbons")
+          local text = interrupted(signal, "listen -v", "^-> <iq.*carbons") -- servers offer them before
           assert.truthy(text:find("-> </stream:stream>", 1, true), text)
           assert.truthy(text:find("<- </stream:stream>", 1, true), text)
         end)
@@ -399,6 +399,55 @@ describe("the command", function()
           ends $pid; cat %s/log]]):format(LUA, folder, folder, folder))
         assert.matches("^ended 0\n", text)
         assert.truthy(text:find("-> </stream:stream>", 1, true), text)
+      end)
+
+      -- A bot that is at work for so long when TERM comes; `options` of run.
+      local function at_work(seconds, options)
+        write("bot.lua", ([[
+          conn:set_handler(function(m)
+            if xmpp.xexpr.text(m, "body") ~= "work" then return log "no more" end
+            conn:send { "message", { to = conn:jid() }, { "body", "no more" } }
+            log "at work"
+            xmpp.sleep(%s)
+            conn:send { "message", { to = "nobody@invalid.xmpp.test" }, { "body", "the answer" } }
+          end)
+          conn:send { "message", { to = conn:jid() }, { "body", "work" } }
+          xmpp.every(1, function() end)]]):format(seconds))
+        return run(([[
+          %s bin/xmpp run -v %s %s/bot.lua 2>%s/log & pid=$!
+          until_there ' at work$'
+          sleep 0.5
+          kill -TERM $pid
+          ends $pid; cat %s/log]]):format(LUA, options or "", folder, folder, folder))
+      end
+
+      it("finishes by TERM what it is at, and nothing else", function()
+        local text = at_work(1.5)
+        assert.matches("^ended 0\n", text)
+        assert.truthy(text:find("the answer</body></message>.*%-> </stream:stream>"), text)
+      end)
+
+      it("tells by its status and what was left that the time for that was over", function()
+        local text = at_work(60, "--drain 0.5")
+        assert.matches("^ended 8\n", text)
+        assert.is_nil(text:find("the answer", 1, true), text)
+        assert.truthy(text:find("-> </stream:stream>", 1, true), text)
+        assert.truthy(text:find("xmpp: ended by TERM, but not all was done: 1 calls of handlers and callbacks were "
+          .. "still waiting, 0 stanzas waited for them, 0 are not known to have arrived, ", 1, true), text)
+      end)
+
+      it("ends at once by a second TERM, though it is at work", function()
+        write("bot.lua", [[
+          conn:set_handler(function() log "at work" xmpp.sleep(60) end)
+          conn:send { "message", { to = conn:jid() }, { "body", "work" } }
+          xmpp.every(1, function() end)]])
+        local text = run(([[
+          %s bin/xmpp run --drain 60 %s/bot.lua 2>%s/log & pid=$!
+          until_there ' at work$'
+          kill -TERM $pid; sleep 0.5; kill -TERM $pid; SECONDS=0
+          ends $pid; echo "$SECONDS s"]]):format(LUA, folder, folder))
+        assert.matches("^ended 130\n", text)
+        assert.is_true(tonumber(text:match "(%d+) s\n$") < 10, text)
       end)
 
       -- Bots that do nothing about a signal: one whose timers go on, one whose loop is its own, one that takes the

@@ -69,6 +69,9 @@ describe("the words of a command line", function()
       end
     end
     refused({ "send", "--password=secret", "x" }, "there is no option '--password'")
+    refused({ "ping", "--proxy=socks5://u:secret@h" }, "option '--proxy': a proxy's user and password belong in the "
+      .. "configuration, as the account's proxy, got '...'\n")
+    refused({ "ping", "--proxy", "h:1" }, "option '--proxy': a URL expected that begins with socks5://")
   end)
 
   it("may stand in any order, short ones together", function()

@@ -547,13 +547,16 @@ describe("nobody", function()
         { nameservers = "127.0.0.1:1", timeout = 5 })
       assert.are_not.equal("bad-host", err.condition)
     end
-    check_error({ layer = "dns", condition = "ENODEV", retry = true },
-      xmpp.connect_client("alice@xmpp.test", "alicepw", "fe80::1%no-such-one"))
+    for _, host in ipairs { "fe80::1%no-such-one", "[fe80::1%no-such-one]" } do
+      check_error({ layer = "dns", condition = "ENODEV", retry = true },
+        xmpp.connect_client("alice@xmpp.test", "alicepw", host))
+    end
   end)
 
   it("is so called: a host or JID that can't be one", function()
     for _, host in ipairs { "", "a b", "user@example.net", "example.net/x", "a..b", ".a", "\255", "a\0b", "a:1", "x%lo",
-      "fe80::1::2%lo" } do
+      "fe80::1::2%lo", "fe80::1%", "fe80::1%a b", "fe80::1%a/b", "fe80::1%" .. ("x"):rep(16), "192.0.2.1%lo", "[x]",
+      "[fe80::1%]", "[fe80::1%lo", "[fe80::1%lo\0]", "[192.0.2.1%lo]" } do
       check_error({ layer = "dns", condition = "bad-host", retry = false },
         xmpp.connect_client("alice@xmpp.test", "alicepw", host))
       check_error({ layer = "dns", condition = "bad-host", retry = false },

@@ -21,9 +21,10 @@ local folder, lib
 -- A program of C, with Lua and the library in it.
 local function link(source, to)
   local lua = ("$(pkg-config --variable=libdir %s)/lib%s.a"):format(LUA_PC, jit and "luajit-5.1" or LUA_PC)
+  local wslay = run(("nm -u %s/libxmpp.a"):format(lib)):find("wslay", 1, true) and "-lwslay" or ""
   succeed(("cc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror %s -o %s/%s %s -I%s $(pkg-config --cflags %s) %s/libxmpp.a"
-    .. " %s $(pkg-config --libs openssl expat libuv libcares libidn2) -lunistring -lm -ldl -lpthread"):format(
-    sanitized and SANITIZE or "-g", folder, to, source, lib, LUA_PC, lib, lua))
+    .. " %s $(pkg-config --libs openssl expat libuv libcares libidn2) -lunistring %s -lm -ldl -lpthread"):format(
+    sanitized and SANITIZE or "-g", folder, to, source, lib, LUA_PC, lib, lua, wslay))
 end
 
 -- The shell's words for a program in the folder, with the server `s` in its environment.

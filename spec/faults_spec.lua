@@ -2,9 +2,12 @@
 -- every place of a login, a message, an awaited response and a stop. Each is a clean error or a success; nothing leaks,
 -- and another connection goes on unharmed. Here a sample of the places; all of them with TORTURE=1 (make torture).
 local faults = require "spec.support.faults"
+local relay = require "spec.support.relay"
 local server = require "spec.support.server"
 
 local all = os.getenv "TORTURE" == "1"
+
+teardown(relay.stop)
 
 server.each(function(s)
   local function run(environment)
@@ -27,6 +30,16 @@ server.each(function(s)
 
   it("survives an allocation that fails in SCRAM", function()
     run { MODE = "allocation", MECHANISM = "SCRAM-SHA-1", TRIES = not all and 15 or nil }
+  end)
+
+  it("survives an allocation, or a system call, that fails behind a proxy", function()
+    for _, kind in ipairs { "microsocks+auth", "tinyproxy+auth" } do
+      local e = { MECHANISM = "PLAIN", PROXY = relay.get(kind).url, TRIES = not all and 15 or nil }
+      e.MODE = "allocation"
+      run(e)
+      e.MODE, e.ERRNO = "call", 104
+      run(e)
+    end
   end)
 
   -- The numbers are Linux's: EINTR, EAGAIN, EMFILE, EPIPE, ECONNRESET, ETIMEDOUT; 0: one byte at a time.

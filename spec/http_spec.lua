@@ -446,7 +446,7 @@ describe("http.request", function()
 end)
 
 describe("the proxy of the environment", function()
-  local proxies = require "xmpp.http.proxy"
+  local proxies = require "xmpp.proxy"(require "xmpp.load")
 
   local function find(scheme, host, environment)
     return proxies.find(scheme, host, function(name) return environment[name] end)
@@ -471,6 +471,49 @@ describe("the proxy of the environment", function()
     assert.is_false(spared("xa.example", "a.example"))
     assert.is_true(spared("::1", "[::1]"))
     assert.is_false(spared("a.example", "b.example"))
+  end)
+end)
+
+describe("a proxy's URL", function()
+  local proxies = require "xmpp.proxy"(require "xmpp.load")
+
+  it("says what kind it is, where it is, and who is known there", function()
+    assert.same({ kind = "socks5", resolves = false, host = "127.0.0.1", port = 1080,
+      name = "socks5://127.0.0.1:1080" }, proxies.parse "socks5://127.0.0.1")
+    assert.same({ kind = "socks5", resolves = true, host = "p.example", port = 9050, user = "a:b", password = "c@%d:",
+      name = "socks5h://p.example:9050" }, proxies.parse "Socks5h://a%3Ab:c%40%25d:@p.example:9050/")
+    assert.same({ kind = "http", resolves = false, host = "::1", port = 3128, user = "J\195\188rg", password = "",
+      name = "http://[::1]:3128" }, proxies.parse "http://J%C3%BCrg@[::1]:3128")
+    assert.equal("xn--bcher-kva.example", proxies.parse "http://b\195\188cher.example:1".host)
+    assert.equal("fe80::1%eth0", proxies.parse "http://[fe80::1%25eth0]:1".host)
+  end)
+
+  it("is libcurl's for what is fetched beside, which leaves the names to the proxy", function()
+    for url, theirs in pairs {
+      ["socks5://h"] = "socks5h://h:1080", ["socks5h://h:1"] = "socks5h://h:1", ["http://h:1/"] = "http://h:1",
+      ["socks5://a%3Ab:c%40%20d@[::1]"] = "socks5h://a%3Ab:c%40%20d@[::1]:1080", ["http://u@h:1"] = "http://u:@h:1",
+    } do
+      assert.equal(theirs, proxies.url(assert(proxies.parse(url))))
+    end
+  end)
+
+  it("is the environment's for a connection, where that is wanted", function()
+    local function of(environment, host)
+      local via, why = proxies.of_environment(host or "xmpp.test", function(name) return environment[name] end)
+      return via and via.name, why
+    end
+    assert.same({}, { of {} })
+    assert.equal("socks5://a:1080", of { all_proxy = "socks5://a", ALL_PROXY = "socks5://b", https_proxy = "c:1" })
+    assert.equal("socks5://b:1080", of { ALL_PROXY = "socks5://b", https_proxy = "http://c:1" })
+    assert.equal("http://c:1", of { https_proxy = "http://c:1", HTTPS_PROXY = "http://d:1" })
+    assert.equal("http://d:1", of { HTTPS_PROXY = "http://d:1/" })
+    assert.equal("http://d:1", of { HTTPS_PROXY = "d:1" })
+    assert.is_nil(of { http_proxy = "http://c:1", HTTP_PROXY = "http://c:1" })
+    assert.is_nil(of({ ALL_PROXY = "http://c:1", no_proxy = "localhost, .test" }))
+    assert.equal("http://c:1", of({ ALL_PROXY = "http://c:1", NO_PROXY = "xmpp.test" }, "other.test"))
+    assert.same({ nil, "ALL_PROXY in the environment: a URL expected that begins with socks5://, socks5h:// or "
+      .. "http://" }, { of { ALL_PROXY = "socks4://u:secret@a" } })
+    assert.is_nil(proxies.of_environment("xmpp.test", nil))
   end)
 end)
 

@@ -927,7 +927,7 @@ describe("the end of the program", function()
       call("contract", function() xmpp.contract.stanza { "message" } end)
       for _, name in ipairs { "send", "send_callback", "send_await", "receive", "receive_blocking", "set_handler",
         "stop_handler", "handler", "set_callback", "set_callback_once", "unset_callback", "callbacks", "state",
-        "info", "pending", "flush", "stop", "on", "save", "ping", "jid" } do
+        "info", "pending", "flush", "stop", "drain", "probe", "on", "save", "ping", "jid" } do
         local arguments = { send = { { "message" } }, send_callback = { { "iq", { type = "get" } }, print },
           send_await = { { "iq", { type = "get" } } }, set_callback = { print }, set_callback_once = { print },
           unset_callback = { print }, on = { "state", print } }
@@ -954,7 +954,7 @@ describe("the end of the program", function()
     end
     assert.equal("default_handler jid from_xml on_error is_connection tostring cancel is_jid quit",
       table.concat(fine, " "), said)
-    assert.equal(38, refused, said)
+    assert.equal(40, refused, said)
     assert.truthy(said:find("status 0\n$"), said)
   end)
 

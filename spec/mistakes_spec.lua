@@ -92,6 +92,57 @@ describe("an option", function()
   end)
 end)
 
+describe("the option proxy", function()
+  local function is_refused(why, url)
+    assert.is_nil(refuses(("bad option 'proxy' (%s"):format(why), connecting { proxy = url }):find("secret", 1, true))
+  end
+
+  it("is a URL that can be dialled", function()
+    is_refused('URL, "environment" or false expected, got boolean', true)
+    is_refused('URL, "environment" or false expected, got table', {})
+    for _, url in ipairs { "", "x", "127.0.0.1:1080", "secret:secret@h:1", "socks5:h:1", "socks4://h:1", "https://h:1",
+      "socks5\0://h:1", "ftp://u:secret@h:1", "//h:1" } do
+      is_refused("a URL expected that begins with socks5://, socks5h:// or http://", url)
+    end
+    for _, url in ipairs { "http://", "http://:3128", "http://a b:1", "http://[::g]:1", "http://::1", "http://[::1:1",
+      "http://u:secret@/:1", "http://h/path:1", "http://h?x:1", "http://h\0:1", "http://%00:1", "http://[]:1" } do
+      is_refused("a host expected", url)
+    end
+    for _, url in ipairs { "http://h", "http://h:", "http://h:0", "http://h:65536", "http://h:x", "http://h:1:2",
+      "socks5://h:", "http://h:1/x", "http://h:1?", "http://h:1#x", "http://[::1]x", "http://h:-1", "http://h:1e3" } do
+      is_refused("a port from 1 to 65535 expected", url)
+    end
+  end)
+
+  it("has a user and a password that its kind of proxy can be told", function()
+    is_refused("SOCKS5 wants a password with the user, both of 1 to 255 bytes", "socks5://secret@h")
+    is_refused("SOCKS5 wants a password with the user", "socks5://secret:@h")
+    is_refused("SOCKS5 wants a password with the user", "socks5h://u:" .. ("secret"):rep(43) .. "@h")
+    is_refused("SOCKS5 wants a password with the user", "socks5h://" .. ("secret"):rep(43) .. ":x@h")
+    is_refused("there is no user in front of the @", "socks5://:secret@h")
+    is_refused("there is no user in front of the @", "http://@h:1")
+    is_refused("to an HTTP proxy a user can't have a colon", "http://u%3Asecret:x@h:1")
+    for _, text in ipairs { "%", "%4", "%zz", "secret%", "%%41" } do
+      is_refused("in user and password a % begins %XX", ("http://u:%s@h:1"):format(text))
+      is_refused("in user and password a % begins %XX", ("http://%s:x@h:1"):format(text))
+    end
+    for _, text in ipairs { "%00", "%0d%0a", "%7F", "a\nb" } do
+      is_refused("user and password can't have control characters", ("http://u:secret%s@h:1"):format(text))
+    end
+  end)
+
+  it("that is right is taken", function()
+    for _, url in ipairs { "socks5://127.0.0.1:1", "SOCKS5H://127.0.0.1:1/", "http://u@127.0.0.1:1", "http://[::1]:1",
+      "http://u:%40%3a%25@127.0.0.1:1", "socks5://a@b:c@d@127.0.0.1:1" } do
+      accepts { proxy = url, tls = "starttls" }
+    end
+    accepts { proxy = false }
+    local conn, err = xmpp.connect_component("127.0.0.1", 1, "c.test", "x", { proxy = "socks5://127.0.0.1:1" })
+    assert.is_nil(conn)
+    assert.matches("the proxy socks5://127.0.0.1:1", err.text, 1, true)
+  end)
+end)
+
 describe("an option of SASL2 and its company", function()
   local ID, OTHER = "5c3b2a10-7f6e-4d5c-8b3a-29180706f5e4", "5c3b2a10-7f6e-4d5c-8b3a-29180706f5e5"
 
@@ -228,6 +279,18 @@ describe("an option of SASL2 and its company", function()
         return (xmpp.connect_component("127.0.0.1", 1, "c.test", "secret", { [name] = value }))
       end)
     end
+  end)
+
+  it("is a component's", function()
+    local function component(opts)
+      return function() return (xmpp.connect_component("127.0.0.1", 1, "c.test", "secret", opts)) end
+    end
+    refuses("'keepalive_probe' is an option of components: a client asks its server", connecting {
+      keepalive_probe = true })
+    refuses("bad option 'keepalive_probe' (boolean expected, got number)", component { keepalive_probe = 60 })
+    refuses("bad option 'keepalive_probe' (keepalive says after how long, and 0 is never",
+      component { keepalive_probe = true, keepalive = 0 })
+    refuses("did you mean 'keepalive_probe'?", component { keepaliveprobe = true })
   end)
 
   it("and a token that is to be forgotten are looked at, too", function()

@@ -847,7 +847,8 @@ describe("see-other-host", function()
   it("that is no host is reported", function()
     for _, target in ipairs { "", "localhost:0", "localhost:65536", "localhost:", "localhost:5222x", "localhost:-1",
       ":5222", ("x"):rep(300), ("x"):rep(300) .. ":5222", ("x"):rep(9000) .. ":5222", "[::1",
-      "[]:5222", "[::1]5222", "a b", "a@b", "a/b" } do
+      "[]:5222", "[::1]5222", "a b", "a@b", "a/b", "[a b]:5222", "[a/b]", "[a%lo]:5222", "[127.0.0.1%lo]:5222",
+      "[::1%]:5222", "[::1%a b]:5222", "::1%lo", "fe80::1%lo:5222" } do
       is_reported(play(sends_to(target), "eof\n"), { see_other_host = true })
     end
   end)

@@ -236,6 +236,18 @@ describe("a session that comes inside", function()
     finish(conn)
   end)
 
+  it("comes behind it as well: what stands between the two is the session's first, and not counted", function()
+    local early = "<message><body>early</body></message>"
+    local bind = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><sm xmlns='urn:xmpp:sm:3'/>"
+    local o = play(login(false, (SCRAM:gsub("<inline>.*</inline>", ""))) .. success("", ACCOUNT, early)
+      .. "S: <stream:features>" .. bind .. "</stream:features>\n" .. BINDS .. "C: <enable xmlns='urn:xmpp:sm:3'/>\n"
+      .. managed.enabled() .. told "later" .. ends(1))
+    local conn = connect(o)
+    hears(conn, "early")
+    hears(conn, "later")
+    finish(conn)
+  end)
+
   it("counts from <success/> on what is sent", function()
     local note = managed.notebook()
     local o = play(login() .. success(bound "one") .. FEATURES .. message "1" .. r .. a(1) .. ends())

@@ -303,6 +303,10 @@ describe("the memory of a process that", function()
     { mechanism = "SCRAM-SHA-256", forgetful = true, ending = "refused" },
     { mechanism = "SCRAM-SHA-256", reconnect = true },
     { mechanism = "SCRAM-SHA-256", reconnect = true, ending = "refused" },
+    { mechanism = "SCRAM-SHA-256", proxy = "socks5" },
+    { mechanism = "SCRAM-SHA-256", proxy = "http" },
+    { mechanism = "PLAIN", proxy = "socks5", ending = "refused" },
+    { mechanism = "PLAIN", proxy = "http", ending = "alone" },
     { mechanism = "SCRAM-SHA-256", token = "asked" },
     { mechanism = "SCRAM-SHA-256", token = "asked", ending = "refused" },
     { mechanism = "HT-SHA-256-NONE", token = "shown" },
@@ -342,13 +346,27 @@ describe("the memory of a process that", function()
     return is_kept and { "client_key in locked", "server_key in locked" } or {}
   end
 
+  -- The proxy's password is there for the next link, in one form, until the connection is gone.
+  local function check_proxy(found)
+    for _, state in ipairs { "waiting", "open" } do
+      local rest, count = {}, 0
+      for _, name in ipairs(found[state] or {}) do
+        if name:find "^password_proxy in " then count = count + 1 else rest[#rest + 1] = name end
+      end
+      assert.equal(found[state] and 1 or 0, count)
+      found[state] = found[state] and rest
+    end
+  end
+
   for _, login in ipairs(logins) do
     it(("%s by %s%s%s has no secret"):format(stories[login.ending] or "was let in", login.mechanism,
       login.token == "asked" and ", for a token," or "", (login.prefix and " with more than ASCII" or "")
+      .. (login.proxy and " behind a proxy (" .. login.proxy .. ")" or "")
       .. (login.forgetful and " and keeps nothing" or "") .. (login.reconnect and ", and would connect again," or "")),
       function()
       local found = json.decode((assert(pipe:read "*l", "the scan ended; it said why on stderr")))
       if login.token then return check_token(login, found) end
+      if login.proxy then check_proxy(found) end
       assert.same({}, found.forgotten)
       assert.same(login.ending and {} or kept(login), found.closed)
       if login.reconnect then

@@ -42,7 +42,8 @@ server.each(function(s)
     it("is the same value in the module and in the connection", function()
       local conn = login(s, "alice")
       for _, name in ipairs { "stop", "send", "receive", "receive_blocking", "set_handler", "stop_handler", "handler",
-        "set_callback", "set_callback_once", "unset_callback", "callbacks", "send_callback", "send_await" } do
+        "set_callback", "set_callback_once", "unset_callback", "callbacks", "send_callback", "send_await", "drain",
+        "probe" } do
         assert.is_function(conn[name], name)
         assert.equal(conn[name], xmpp[name], name)
       end

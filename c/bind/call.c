@@ -472,6 +472,35 @@ xm_question *xb_asked_now(const xb_conn *conn) {
   return now && now->conn == conn ? now->question : NULL;
 }
 
+/* Those whose end a connection that drains waits for. */
+static bool is_of_what_came(const char *what) {
+  static const char *const names[] = {"handler", "callback", "tap", "response"};
+  size_t i;
+  for (i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(what, names[i]) == 0) return true;
+  return false;
+}
+
+/* Coroutine and cell are on top of the stack. */
+static bool is_untold(lua_State *L, const xb_conn *conn) {
+  lua_State *co = lua_tothread(L, -2);
+  bool is = co && lua_status(co) == LUA_YIELD && lua_istable(L, -1);
+  if (!is) return false;
+  lua_rawgeti(L, -1, CELL_CONN);
+  lua_rawgeti(L, -2, CELL_WHAT);
+  is = lua_touserdata(L, -2) == conn && is_of_what_came(lua_touserdata(L, -1));
+  lua_pop(L, 2);
+  return is;
+}
+
+size_t xb_count_untold(lua_State *L, const xb_conn *conn) {
+  size_t n = 0;
+  push_sites(L);
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) n += is_untold(L, conn);
+  lua_pop(L, 1);
+  return n;
+}
+
 /* The task that waits in the cell at `cell`, if it is one. */
 static const xb_task *waiting_task(lua_State *L, int cell) {
   const xb_task *task = NULL;
@@ -508,6 +537,23 @@ static xb_site push_kept_site(lua_State *L, xb_state *st) {
   return site;
 }
 
+/* It may have been the last that a connection waits for. */
+static void note_resumed(lua_State *L, const xb_site *site) {
+  xb_conn *conn = site->conn ? lua_touserdata(L, site->conn) : NULL;
+  if (conn && conn->c && conn->draining) xb_mark_ready(conn);
+}
+
+bool xb_is_call_for(lua_State *L, const xb_conn *conn) {
+  int at = lua_gettop(L);
+  const xb_task *task;
+  bool is;
+  push_cell_of(L);
+  task = waiting_task(L, at + 1);
+  is = task ? task->conn == conn && task->duty->waits : is_untold(L, conn);
+  lua_settop(L, at - 1);
+  return is;
+}
+
 void xb_resume(lua_State *L, xb_state *st) {
   lua_State *co = lua_tothread(L, -1);
   int at = lua_gettop(L), cell = at + 1, results;
@@ -520,6 +566,7 @@ void xb_resume(lua_State *L, xb_state *st) {
       finish(L, &task, false); /* unless it is finished, it threw */
       lua_pop(co, results);
     }
+    note_resumed(L, &site);
   }
   lua_settop(L, at - 1);
 }

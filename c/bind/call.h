@@ -62,6 +62,12 @@ int xb_l_owned(lua_State *L);
 void xb_open_call(lua_State *L);
 int xb_l_on_error(lua_State *L);
 
+/* Calls of handler, callbacks, taps, and for responses, of a connection, that wait and of which no task is kept, so that nobody
+ * tells when they are over. (A connection that suspends has a task for all of them but the last.) */
+size_t xb_count_untold(lua_State *L, const xb_conn *conn);
+/* Is the value on top of the stack, which is popped, the coroutine of a call that waits, one of these, or one with a task that is
+ * told that it waits? */
+bool xb_is_call_for(lua_State *L, const xb_conn *conn);
 /* The question of the call that runs, if it came on this connection; NULL: there is none. */
 xm_question *xb_asked_now(const xb_conn *conn);
 

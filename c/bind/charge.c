@@ -14,7 +14,7 @@ void xb_call_waits(xb_conn *conn, size_t size) {
 void xb_call_is_over(xb_conn *conn, size_t size) {
   conn->waiting--;
   conn->held -= size + COROUTINE;
-  if (conn->c && (conn->stopped || conn->first != conn->last)) xb_mark_ready(conn);
+  if (conn->c && (conn->stopped || conn->first != conn->last || conn->draining)) xb_mark_ready(conn);
 }
 
 static void waits(const xb_task *t) { xb_call_waits(t->conn, t->size); }

@@ -66,12 +66,48 @@ static void read_bounds(lua_State *L, xm_bounds *b) {
   b->ns = size_option(L, "max_namespace", b->ns);
 }
 
+/* Of the table on top of the stack. */
+static const char *text_field(lua_State *L, const char *key, size_t *n) {
+  const char *s;
+  lua_getfield(L, -1, key);
+  s = lua_isnil(L, -1) ? NULL : luaL_checklstring(L, -1, n); /* the table keeps it */
+  lua_pop(L, 1);
+  return s;
+}
+
+static double number_field(lua_State *L, const char *key) {
+  double x;
+  lua_getfield(L, -1, key);
+  x = luaL_checknumber(L, -1);
+  lua_pop(L, 1);
+  return x;
+}
+
+/* The option `via`, which has been checked. */
+static void read_proxy(lua_State *L, xm_proxy *p) {
+  lua_getfield(L, 1, "via");
+  if (!lua_isnil(L, -1)) {
+    p->kind = strcmp(text_field(L, "kind", NULL), "http") == 0 ? XM_PROXY_HTTP : XM_PROXY_SOCKS5;
+    lua_getfield(L, -1, "resolves");
+    p->resolves = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    p->name = text_field(L, "name", NULL);
+    p->host = text_field(L, "host", NULL);
+    p->port = (int)number_field(L, "port");
+    p->user = text_field(L, "user", NULL);
+    p->password = text_field(L, "password", NULL);
+  }
+  lua_pop(L, 1);
+}
+
 static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   const char *tls = string_option(L, "tls", NULL);
   o->component = true_option(L, "component");
   o->password = string_option(L, "password", &o->password_len);
   o->host = string_option(L, "host", NULL);
   o->port = (int)number_option(L, "port", o->port);
+  read_proxy(L, &o->proxy);
+  o->url = string_option(L, "url", NULL);
   o->tls = strcmp(tls, "direct") == 0 ? XM_TLS_DIRECT : strcmp(tls, "none") == 0 ? XM_TLS_NONE : XM_TLS_STARTTLS;
   o->tls_name = string_option(L, "tls_name", NULL);
   o->pin = string_option(L, "pin", NULL);
@@ -93,6 +129,7 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->reconnect.attempts = (unsigned)size_option(L, "reconnect_attempts", 0);
   o->timeout = ms_option(L, "timeout", o->timeout);
   o->keepalive = ms_option(L, "keepalive", o->keepalive);
+  o->keepalive_probe = true_option(L, "keepalive_probe");
   o->patience = ms_option(L, "ack_timeout", o->patience);
   o->max_age = ms_option(L, "max_age", o->max_age);
   o->max_queue = size_option(L, "max_queue", o->max_queue);
@@ -113,23 +150,6 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->logged_in = o->fed && !true_option(L, "log_in");
   o->wake = wake;
   o->wake_arg = conn;
-}
-
-/* Of the table on top of the stack. */
-static const char *text_field(lua_State *L, const char *key, size_t *n) {
-  const char *s;
-  lua_getfield(L, -1, key);
-  s = lua_isnil(L, -1) ? NULL : luaL_checklstring(L, -1, n); /* the table keeps it */
-  lua_pop(L, 1);
-  return s;
-}
-
-static double number_field(lua_State *L, const char *key) {
-  double x;
-  lua_getfield(L, -1, key);
-  x = luaL_checknumber(L, -1);
-  lua_pop(L, 1);
-  return x;
 }
 
 /* session.stanzas, as an array that Lua owns, left on the stack. */

@@ -5,6 +5,7 @@
 #include "call.h"
 #include "callback.h"
 #include "charge.h"
+#include "drain.h"
 #include "fault.h"
 #include "line.h"
 #include "listen.h"
@@ -285,6 +286,7 @@ static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
   tapped got;
   if (w) to_waiter(&d, w);
   if (parked && is_taken(conn, handled)) return park(&d, w != NULL);
+  conn->given += is_taken(conn, handled);
   got = to_taps(&d);
   if (handled && conn->handler != XB_NO_HANDLER) {
     if (got != CONSUMED) to_handler(&d);
@@ -299,6 +301,7 @@ static void dispatch_queued(lua_State *L, xb_conn *conn, int at, const xb_queued
   dispatch d = {.L = L, .conn = conn, .at = at, .table = lua_gettop(L), .size = was->size};
   tapped got = UNTAPPED;
   if (lua_isnil(L, -1)) return;
+  conn->given++;
   if (!was->offered) got = to_taps(&d);
   if (got != CONSUMED && conn->handler != XB_NO_HANDLER) to_handler(&d);
   release(&d);
@@ -308,7 +311,9 @@ static void dispatch_queued(lua_State *L, xb_conn *conn, int at, const xb_queued
 static void offer_queued(lua_State *L, xb_conn *conn, int at, const xb_queued *was) {
   dispatch d = {.L = L, .conn = conn, .at = at, .table = lua_gettop(L), .size = was->size};
   xb_waiter *w;
-  if (to_taps(&d) == UNTAPPED && !was->claimed) {
+  bool wanted = to_taps(&d) != UNTAPPED;
+  conn->given += wanted;
+  if (!wanted && !was->claimed) {
     w = xb_find_waiter(conn, XB_STANZA);
     lua_pushvalue(L, d.table);
     if (w) xb_finish(L, w, 1);
@@ -395,7 +400,7 @@ void xb_finish_ended(lua_State *L, xb_conn *conn, xb_waiter *w) {
   xb_kind kind = xb_waiter_kind(w);
   bool wanted = !xm_err_is_set(why) || xm_conn_is_detached(conn->c);
   xb_begin_finish(w);
-  if (kind == XB_ENDED && wanted) {
+  if ((kind == XB_ENDED || kind == XB_DRAINED) && wanted) {
     lua_pushboolean(L, 1);
     return xb_finish(L, w, 1);
   }
@@ -431,8 +436,18 @@ static bool is_behind(const xb_conn *conn) {
   return conn->lost.first || (conn->ended && first_waiter(conn)) || (conn->c && find_sent(conn));
 }
 
+/* Nothing more is taken, but by who waits for just that. */
+static void pass_over(lua_State *L, xb_conn *conn) {
+  dispatch d = {.L = L, .conn = conn, .at = 1, .tape = xm_conn_stanza(conn->c)};
+  xb_waiter *w = xm_route_claim(xm_conn_route(conn->c), d.tape);
+  if (!w) return xm_conn_pass_over(conn->c);
+  to_waiter(&d, w);
+  if (conn->c) xm_conn_handled(conn->c);
+}
+
 /* What the stanza is to the server is over when it has been dispatched: a handler that waits is on its own. */
 static void on_stanza(lua_State *L, xb_conn *conn) {
+  if (xb_passes_over(conn)) return pass_over(L, conn);
   dispatch_tape(L, conn, 1);
   if (conn->c) xm_conn_handled(conn->c);
 }
@@ -457,8 +472,10 @@ static void set_skipped(const xb_conn *conn, xm_err *why) {
 static void on_skipped(lua_State *L, xb_conn *conn) {
   const xm_tape *t = xm_conn_stanza(conn->c);
   xb_waiter *w = xm_route_claim(xm_conn_route(conn->c), t);
-  xm_question *q = w ? NULL : xb_ask_tape(conn, t);
+  xm_question *q;
   xm_err why = {0};
+  if (!w && xb_passes_over(conn)) return xm_conn_pass_over(conn->c);
+  q = w ? NULL : xb_ask_tape(conn, t);
   set_skipped(conn, &why);
   if (w) {
     xb_waiter_set_pending(w, NULL);
@@ -471,9 +488,18 @@ static void on_skipped(lua_State *L, xb_conn *conn) {
   if (conn->c) xm_conn_handled(conn->c);
 }
 
+/* A message to ourselves has come back, that a program may wait for. */
+static void on_probed(lua_State *L, xb_conn *conn) {
+  xb_waiter *w = xb_find_numbered(conn, XB_PROBED, xm_conn_probed(conn->c));
+  if (!w) return;
+  lua_pushboolean(L, 1);
+  xb_finish(L, w, 1);
+}
+
 /* These come once: before anything that may raise. */
-static void note_event(xb_conn *conn, xm_conn_event ev) {
+static void note_event(lua_State *L, xb_conn *conn, xm_conn_event ev) {
   if (ev == XM_CONN_ENDED) on_ended(conn);
+  if (ev == XM_CONN_ENDED && conn->draining) xb_note_drained(L, conn);
   if (ev == XM_CONN_REBOUND) xb_lose_waiters(conn);
 }
 
@@ -484,6 +510,7 @@ static void take_event(lua_State *L, xb_conn *conn, xm_conn_event ev) {
     case XM_CONN_BOUND: return finish_bound(L, conn, 1);
     case XM_CONN_REBOUND: return xb_tell_session(L, conn, 1);
     case XM_CONN_TOKEN: return xb_tell_token(L, conn, 1);
+    case XM_CONN_PROBED: return on_probed(L, conn);
     case XM_CONN_PASSWORD: return log_in_again(L, conn, 1);
     case XM_CONN_STATE: return xb_tell_state(L, conn, 1);
     default: return;
@@ -511,10 +538,14 @@ typedef struct turn {
 } turn;
 
 static void next_event(lua_State *L, xb_conn *conn) {
-  conn->stopped = xb_is_full(conn);
-  xm_conn_pause(conn->c, conn->stopped);
+  conn->stopped = !conn->dry && xb_is_full(conn);
+  if (!conn->dry) xm_conn_pause(conn->c, conn->stopped);
   if (!conn->ended) conn->event = xm_conn_next(conn->c);
-  note_event(conn, conn->event);
+  if (conn->dry && conn->event == XM_CONN_NOTHING) {
+    conn->dry = false;
+    xb_mark_ready(conn);
+  }
+  note_event(L, conn, conn->event);
   xb_drain_log(L, conn, 1);
 }
 
@@ -535,6 +566,7 @@ static void work(lua_State *L, xb_conn *conn, turn *t) {
     t->left -= is_stanza;
     t->stanzas += is_stanza;
     if (is_stanza) return;
+    if (conn->draining) xb_drain_on(L, conn);
     next_event(L, conn);
   }
   if (!xb_tell_receipts(L, conn, 1, &t->left)) return;

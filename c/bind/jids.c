@@ -1,6 +1,5 @@
 #include "jids.h"
 
-#include <arpa/inet.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -9,6 +8,8 @@
 #include "spelled.h"
 #include "srv.h"
 #include "state.h"
+#include "url.h"
+#include "ws.h"
 
 const xm_jid *xb_test_jid(lua_State *L, int index) {
   return luaL_testudata(L, index, XB_JID);
@@ -90,14 +91,11 @@ int xb_l_is_jid(lua_State *L) {
   return 1;
 }
 
-/* With a zone or without. */
-static bool is_ipv6(const char *s) {
-  char text[INET6_ADDRSTRLEN] = "";
-  struct in6_addr address;
-  size_t n = strcspn(s, "%");
-  if (n >= sizeof text) return false;
-  memcpy(text, s, n);
-  return inet_pton(AF_INET6, text, &address) == 1;
+/* "[fe80::1%eth0]", which no JID has: what is in the brackets, pushed. */
+static bool push_bracketed(lua_State *L, const char *s, size_t n) {
+  if (n < 3 || *s != '[' || s[n - 1] != ']') return false;
+  lua_pushlstring(L, s + 1, n - 2);
+  return xm_srv_is_ipv6(lua_tostring(L, -1));
 }
 
 /* host(s) -> what to dial, in ASCII: an IP address, or any name that DNS or a hosts file may have; one beyond ASCII by its
@@ -107,13 +105,27 @@ int xb_l_host(lua_State *L) {
   const char *s = luaL_checklstring(L, 1, &n), *reason;
   char ascii[XM_SRV_NAME + 1];
   xm_jid jid;
-  if (strlen(s) == n && (is_ipv6(s) || (xm_srv_is_host(s) && *s != '.' && !strstr(s, ".."))))
+  if (strlen(s) == n && (xm_srv_is_ipv6(s) || (xm_srv_is_host(s) && *s != '.' && !strstr(s, ".."))))
     return lua_settop(L, 1), 1;
+  if (strlen(s) == n && push_bracketed(L, s, n)) return 1;
   if (xm_jid_parse(&jid, s, n, &reason) != XM_OK || xm_jid_len(&jid) != jid.domain_len ||
       xm_jid_ascii_domain(&jid, ascii, sizeof ascii) != XM_OK)
     return lua_pushnil(L), 1;
   lua_pushstring(L, ascii);
   return 1;
+}
+
+/* url(s) -> host, with TLS; nil, why: it is no URL of a WebSocket, or there are none in this build. */
+int xb_l_url(lua_State *L) {
+  size_t n;
+  const char *s = luaL_checklstring(L, 1, &n), *why;
+  xm_url u;
+  why = strlen(s) == n ? xm_url_read(&u, s) : "it has a zero byte";
+  if (!xm_ws_is_there()) why = "this build has no WebSocket: install wslay (apt-get install libwslay-dev) and build it again";
+  if (why) return lua_pushnil(L), lua_pushstring(L, why), 2;
+  lua_pushstring(L, u.host);
+  lua_pushboolean(L, u.secure);
+  return 2;
 }
 
 /* An address, as a Jid or as text. */

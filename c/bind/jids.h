@@ -11,6 +11,7 @@ const xm_jid *xb_test_jid(lua_State *L, int index);
 int xb_l_jid(lua_State *L);
 int xb_l_is_jid(lua_State *L);
 int xb_l_host(lua_State *L);
+int xb_l_url(lua_State *L);
 int xb_l_folded(lua_State *L);
 int xb_l_spelled(lua_State *L);
 

@@ -6,6 +6,8 @@
 #include "add.h"
 #include "callback.h"
 #include "dispatch.h"
+#include "drain.h"
+#include "fault.h"
 #include "jids.h"
 #include "line.h"
 #include "listen.h"
@@ -61,6 +63,7 @@ static int l_gc(lua_State *L) {
   xb_free_waiters(L, conn->loop, &conn->waiters);
   xb_free_waiters(L, conn->loop, &conn->lost);
   if (!conn->ended) st->conns--;
+  xm_timer_stop(conn->loop, &conn->drain_timer);
   xm_conn_free(conn->c);
   conn->c = NULL;
   xm_filters_free(conn->callbacks);
@@ -127,15 +130,19 @@ static void set_seconds(lua_State *L, const char *name, unsigned ms) {
 }
 
 static void set_setup(lua_State *L, const xm_conn_info *info) {
+  static const char *const steps[XM_CONN_STEPS] = {[XM_CONN_DNS] = "dns",
+                                                   [XM_CONN_TCP] = "tcp",
+                                                   [XM_CONN_PROXY] = "proxy",
+                                                   [XM_CONN_TLS] = "tls",
+                                                   [XM_CONN_LOGIN] = "login"};
+  int i;
   if (info->has_certificate) {
     lua_pushnumber(L, (lua_Number)info->good_for);
     lua_setfield(L, -2, "certificate_seconds");
   }
-  lua_createtable(L, 0, 4);
-  set_seconds(L, "dns", info->took[0]);
-  set_seconds(L, "tcp", info->took[1]);
-  set_seconds(L, "tls", info->took[2]);
-  set_seconds(L, "login", info->took[3]);
+  lua_createtable(L, 0, XM_CONN_STEPS);
+  for (i = 0; i < XM_CONN_STEPS; i++)
+    if (i != XM_CONN_PROXY || info->proxy) set_seconds(L, steps[i], info->took[i]);
   lua_setfield(L, -2, "took");
 }
 
@@ -156,10 +163,16 @@ static void set_profile(lua_State *L, const xm_conn_info *info) {
 static int l_info(lua_State *L) {
   const xb_conn *conn = xb_check_conn(L);
   const xm_conn_info info = xm_conn_info_of(conn->c);
-  lua_createtable(L, 0, 15);
+  lua_createtable(L, 0, 16);
   if (info.address[0]) {
     lua_pushstring(L, info.address);
     lua_setfield(L, -2, "address");
+  }
+  lua_pushstring(L, info.proxy);
+  lua_setfield(L, -2, "proxy");
+  if (info.url) {
+    lua_pushstring(L, info.url);
+    lua_setfield(L, -2, "url");
   }
   lua_pushstring(L, info.tls_version);
   lua_setfield(L, -2, "tls_version");
@@ -177,6 +190,7 @@ static int l_info(lua_State *L) {
   lua_setfield(L, -2, "stream_management");
   lua_pushboolean(L, info.resumable);
   lua_setfield(L, -2, "resumable");
+  set_flag(L, "lossy", xm_conn_is_component(conn->c) || (xm_conn_jid(conn->c) && !info.sm));
   set_ahead(L, info.ahead);
   set_offers(L, conn->c);
   set_count(L, "resumed", info.resumed);
@@ -196,10 +210,10 @@ static int l_pending(lua_State *L) {
   return 2;
 }
 
-/* await(what, box, seconds): the box is filled when it has come true. "stanza", "sent", "ended". */
+/* await(what, box, seconds): the box is filled when it has come true. "stanza", "sent", "ended", "drained". */
 static int l_await(lua_State *L) {
-  static const char *const names[] = {"stanza", "sent", "ended", NULL};
-  static const xb_kind kinds[] = {XB_STANZA, XB_SENT, XB_ENDED};
+  static const char *const names[] = {"stanza", "sent", "ended", "drained", NULL};
+  static const xb_kind kinds[] = {XB_STANZA, XB_SENT, XB_ENDED, XB_DRAINED};
   xb_conn *conn = xb_check_conn(L);
   xb_kind kind = kinds[luaL_checkoption(L, 2, NULL, names)];
   xb_waiter *w;
@@ -226,6 +240,29 @@ static int l_close(lua_State *L) {
   xb_mark_ready(conn);
   xm_loop_sync(conn->st->loop);
   return 0;
+}
+
+/* probe(box, seconds) -> true, and the box is filled when the message to ourselves has come back; or nil, err. */
+static int l_probe(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  xm_err e = {0};
+  uint64_t number;
+  xb_waiter *w;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  w = xb_wait(L, conn->st, conn, XB_PROBED, 2, luaL_checknumber(L, 3));
+  if (!w) return luaL_error(L, "not enough memory");
+  if (xm_conn_probe(conn->c, &number, &e) < 0) return xb_drop_waiter(L, w), xb_fail(L, &e);
+  xb_waiter_set_seq(w, number);
+  xb_mark_ready(conn);
+  xm_loop_sync(conn->st->loop);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* is_component() */
+static int l_is_component(lua_State *L) {
+  lua_pushboolean(L, xm_conn_is_component(xb_check_conn(L)->c));
+  return 1;
 }
 
 /* check(): is the server still there? */
@@ -324,6 +361,10 @@ static const luaL_Reg methods[] = {{"send", xb_l_send},
                                    {"pending", l_pending},
                                    {"await", l_await},
                                    {"close", l_close},
+                                   {"drain", xb_l_drain},
+                                   {"drained", xb_l_drained},
+                                   {"probe", l_probe},
+                                   {"is_component", l_is_component},
                                    {"say_active", l_say_active},
                                    {"on", xb_l_on},
                                    {"add", xb_l_add},

@@ -17,7 +17,8 @@ void xb_push_conn(lua_State *L, xb_conn *conn) {
 static bool is_needed(const xb_conn *conn) {
   if (!conn->c) return false;
   if (conn->responses.first || conn->waiters.first || conn->lost.first) return true;
-  return !conn->ended && (conn->handler != XB_NO_HANDLER || xb_has_taps(conn) || conn->watched || conn->listens || conn->closing);
+  return !conn->ended && (conn->handler != XB_NO_HANDLER || xb_has_taps(conn) || conn->watched || conn->listens ||
+                          conn->closing || conn->draining);
 }
 
 static void set_pin(lua_State *L, xb_conn *conn, bool pinned) {

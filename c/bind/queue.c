@@ -7,6 +7,7 @@
 #include "parts.h"
 #include "question.h"
 #include "state.h"
+#include "wait.h"
 
 enum {
   BEHIND = 1024 * 1024 /* bytes: a response that is awaited may be behind so much, though max_queue is small */
@@ -131,8 +132,14 @@ static bool is_pressing(xb_conn *conn) {
   return conn->pressing;
 }
 
+/* The same where nothing more is taken. */
+static bool is_awaited_yet(const xb_conn *conn) {
+  return xm_conn_is_stopping(conn->c) || conn->responses.first || xb_find_waiter(conn, XB_PROBED) || xm_conn_expects(conn->c);
+}
+
 bool xb_is_full(xb_conn *conn) {
   if (conn->held > utmost(conn)) return true; /* by calls for what is never parked: that something was skipped, the log */
+  if (conn->draining) return !is_awaited_yet(conn);
   if (conn->handler != XB_NO_HANDLER) return xb_must_park(conn) && is_full_of_parked(conn, conn->queued);
   if (xb_must_park(conn) && xb_has_taps(conn)) return is_full_of_parked(conn, conn->fresh);
   if (conn->queued <= limit(conn)) return false;

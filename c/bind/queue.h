@@ -1,5 +1,5 @@
 /* queue: the receive queue, where stanzas wait for whoever takes them, and when nothing more is read. Rank 5: knows
- * state, call, charge, fault, parts, listen, question. */
+ * state, call, charge, fault, parts, listen, wait, question. */
 #ifndef XB_QUEUE_H
 #define XB_QUEUE_H
 

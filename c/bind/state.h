@@ -92,6 +92,13 @@ struct xb_conn {
   bool decided;         /* the program has said which, or that there is to be none */
   bool logs, is_logging;
   bool closing;         /* it was stopped */
+  bool draining;        /* nothing more is taken: see drain.h. Of that: */
+  bool dry;             /* what has been received is given out still */
+  bool parting, late;   /* the stream is being closed; before all that has come was done with */
+  xm_timer drain_timer; /* when to look again */
+  uint64_t drain_by, drain_end; /* when calls are waited for no longer; when all has to be over */
+  size_t to_finish, given, unfinished; /* calls that waited when it began; stanzas given to somebody since; calls that waited
+                                          when the connection had ended */
   bool resumable;       /* the server is asked to keep its sessions */
   bool listens;         /* somebody does, to its states or sessions */
   unsigned session;     /* how many new ones there were, after the first */

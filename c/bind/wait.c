@@ -25,7 +25,7 @@ struct xb_waiter {
   xm_timer timer;
   xm_pending *pending;    /* XB_RESPONSE: its entry in the route */
   xb_kind kind;
-  uint64_t seq;           /* XB_RESPONSE: the number of the request's stanza; XB_SENT: of the last one waited for */
+  uint64_t seq;           /* see xb_waiter_set_seq */
   uint64_t period;        /* every(): milliseconds; 0: once */
   xm_sig *sig;            /* XB_SIGNAL */
   int number;
@@ -126,8 +126,9 @@ static int near_place(const xb_state *st) {
 }
 
 static void set_near(xb_state *st, int place, xb_waiter *w) {
-  uint64_t bit = (uint64_t)1 << (place - 1) % 64;
+  uint64_t bit;
   if (!place) return;
+  bit = (uint64_t)1 << (place - 1) % 64;
   st->near[place - 1] = w;
   if (w) st->near_used[(place - 1) / 64] |= bit;
   else st->near_used[(place - 1) / 64] &= ~bit;
@@ -323,9 +324,22 @@ void xb_finish(lua_State *L, xb_waiter *w, int n) {
   lua_pop(L, 1);
 }
 
+void xb_push_waiting(lua_State *L, const xb_waiter *w) {
+  push_who(L, w);
+  if (!lua_istable(L, -1)) return;
+  lua_getfield(L, -1, "co"); /* which is there, so nothing runs */
+  lua_remove(L, -2);
+}
+
 xb_waiter *xb_find_waiter(const xb_conn *conn, xb_kind kind) {
   xb_waiter *w = conn->waiters.first;
   while (w && w->kind != kind) w = w->next;
+  return w;
+}
+
+xb_waiter *xb_find_numbered(const xb_conn *conn, xb_kind kind, uint64_t seq) {
+  xb_waiter *w = conn->waiters.first;
+  while (w && !(w->kind == kind && w->seq == seq)) w = w->next;
   return w;
 }
 
@@ -408,7 +422,7 @@ int xb_l_wake(lua_State *L) {
 
 static int push_timeout(lua_State *L, xb_kind kind) {
   static const char *const what[] = {"", "", "", "", "a response", "the connection", "a stanza", "all that was sent to arrive",
-                                     "the end of the stream"};
+                                     "the end of the stream", "the end of the stream", "a message to ourselves to come back"};
   xm_err e = {0};
   xm_err_set(&e, XM_LAYER_TIMEOUT, "timeout", true, "gave up waiting for %s", what[kind]);
   return xb_fail(L, &e);

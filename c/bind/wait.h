@@ -16,6 +16,8 @@ typedef enum xb_kind {
   XB_STANZA,   /* the receive queue to have one */
   XB_SENT,     /* all that had been given when it began to have arrived */
   XB_ENDED,    /* the connection to have ended */
+  XB_DRAINED,  /* the same, after drain */
+  XB_PROBED,   /* a message to ourselves to come back */
 } xb_kind;
 
 /* `who` (index): a function, called with the results, or a table, in which they are put: [1].., n, done = true; then its
@@ -27,11 +29,16 @@ xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int 
 void xb_finish(lua_State *L, xb_waiter *w, int n);
 /* The first waiter of that kind on this connection; NULL: none. */
 xb_waiter *xb_find_waiter(const xb_conn *conn, xb_kind kind);
+/* The same with that number (xb_waiter_set_seq). */
+xb_waiter *xb_find_numbered(const xb_conn *conn, xb_kind kind, uint64_t seq);
 xb_kind xb_waiter_kind(const xb_waiter *w);
+/* The coroutine that waits by it, in its own or in a generator's place; or another value: there is none. */
+void xb_push_waiting(lua_State *L, const xb_waiter *w);
 void xb_waiter_set_pending(xb_waiter *w, xm_pending *p);
 xm_pending *xb_waiter_pending(const xb_waiter *w);
 const xb_waiter *xb_next_waiter(const xb_waiter *w);
-/* XB_RESPONSE: the number of the stanza by which it asks. XB_SENT: of the last one that it waits for. */
+/* XB_RESPONSE: the number of the stanza by which it asks. XB_SENT: of the last one that it waits for. XB_PROBED: the
+ * probe's number. */
 void xb_waiter_set_seq(xb_waiter *w, uint64_t seq);
 uint64_t xb_waiter_seq(const xb_waiter *w);
 /* Moves those whose request is in the log no more to `lost`. */

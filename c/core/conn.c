@@ -47,8 +47,9 @@ static int copy_string(const char **s) {
 }
 
 static const char **strings_of(xm_conn_options *o, int i) {
-  const char **const all[] = {&o->host, &o->tls_name, &o->pin, &o->lang, &o->mechanisms, &o->nameservers,
-                              &o->agent, &o->software, &o->device, &o->tag};
+  const char **const all[] = {&o->host, &o->url, &o->tls_name, &o->pin, &o->lang, &o->mechanisms, &o->nameservers,
+                              &o->agent, &o->software, &o->device, &o->tag,
+                              &o->proxy.name, &o->proxy.host, &o->proxy.user, &o->proxy.password};
   return i < (int)(sizeof all / sizeof *all) ? all[i] : NULL;
 }
 
@@ -63,12 +64,38 @@ static int copy_strings(xm_conn_options *o) {
   return rc;
 }
 
+/* One is the password of the proxy. */
+static void free_strings(xm_conn_options *o) {
+  const char **s;
+  int i;
+  for (i = 0; (s = strings_of(o, i)); i++) {
+    if (*s) xm_wipe((char *)*s, strlen(*s));
+    free((char *)*s);
+  }
+}
+
+/* Which proxy, and who to it: some lead each of their users another way, which isn't to be told by what is remembered. */
+static int name_proxy(xm_conn_options *o) {
+  const char *const parts[] = {o->proxy.name, o->proxy.user, o->proxy.password};
+  xm_buf b = XM_BUF_SECRET;
+  size_t i;
+  int rc = xm_conn_has_proxy(o) ? XM_OK : XM_EINVAL;
+  for (i = 0; rc == XM_OK && i < sizeof parts / sizeof *parts; i++) {
+    rc = xm_buf_putc(&b, parts[i] ? '+' : '-');
+    if (rc == XM_OK && parts[i]) rc = xm_buf_put(&b, parts[i], strlen(parts[i]) + 1);
+  }
+  o->has_via = rc == XM_OK && xm_keyring_name_of(xm_buf_at(&b), xm_buf_len(&b), &o->via);
+  xm_buf_free(&b);
+  return rc == XM_ENOMEM ? XM_ENOMEM : XM_OK;
+}
+
 static int make_parts(xm_conn *c, xm_err *e) {
   const char *password = c->o.password;
   const xm_token *token = c->o.token;
   c->o.password = NULL;
   c->o.token = NULL;
   c->has_password = password != NULL;
+  if (name_proxy(&c->o) < 0) return XM_ENOMEM;
   c->sm = xm_sm_new();
   c->route = xm_route_new(xm_conn_ns(c));
   if (!c->sm || !c->route) return XM_ENOMEM;
@@ -122,6 +149,7 @@ xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, const xm_conn_s
     return NULL;
   }
   c->o = *options;
+  c->o.reconnect.at_once = options->component; /* nobody keeps what comes meanwhile */
   c->password = XM_BUF_SECRET;
   c->log.on = options->log;
   c->loop = l;
@@ -138,8 +166,6 @@ xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, const xm_conn_s
 }
 
 void xm_conn_free(xm_conn *c) {
-  const char **s;
-  int i;
   if (!c) return;
   if (xc_is_up(c)) {
     xc_say_bye(c);
@@ -156,7 +182,7 @@ void xm_conn_free(xm_conn *c) {
   xm_tls_ctx_release(c->o.tls_ctx);
   xm_buf_free(&c->password);
   xm_buf_free(&c->log.records);
-  for (i = 0; (s = strings_of(&c->o, i)); i++) free((char *)*s);
+  free_strings(&c->o);
   free(c->asked);
   free(c->jid);
   xm_loop_release(c->loop);
@@ -170,6 +196,19 @@ void xm_conn_pause(xm_conn *c, bool paused) {
   c->paused = paused;
   if (was && !paused && xc_is_up(c)) xc_hear_answer(c); /* what the server has answered can only come now */
   if (c->link) xm_link_pause(c->link, paused);
+}
+
+bool xm_conn_run_dry(xm_conn *c) {
+  c->parting = true;
+  if (!xc_is_up(c) || !xm_link_run_dry(c->link)) return false;
+  c->paused = true;
+  return true;
+}
+
+xm_conn_left xm_conn_left_of(const xm_conn *c) {
+  xm_conn_left left = c->left;
+  left.late = c->overdue;
+  return left;
 }
 
 const xm_tape *xm_conn_stanza(const xm_conn *c) {
@@ -214,6 +253,8 @@ xm_sm *xm_conn_sm(xm_conn *c) {
 
 xm_conn_info xm_conn_info_of(const xm_conn *c) {
   xm_conn_info info = c->info;
+  info.proxy = c->o.proxy.name;
+  info.url = c->o.url;
   info.sm = xm_sm_state_of(c->sm) == XM_SM_ON;
   info.resumable = xm_sm_id(c->sm) != NULL;
   return info;
@@ -294,9 +335,16 @@ static void hurry_up(xm_conn *c) {
   c->must_connect = true;
 }
 
+/* It is being closed already. */
+static void shorten(xm_conn *c, unsigned ms) {
+  if (!xm_timer_armed(&c->deadline) || c->deadline.due <= xm_loop_now(c->loop) + ms) return;
+  if (xm_timer_start(c->loop, &c->deadline, ms, on_overdue_timer, c) < 0) xm_conn_abort(c);
+}
+
 void xm_conn_close(xm_conn *c, unsigned ms) {
   bool idle = c->state != XM_CONN_READY && xm_sm_stanzas(c->sm) == 0;
-  if (c->closing || c->state == XM_CONN_CLOSED) return;
+  if (c->state == XM_CONN_CLOSED) return;
+  if (c->closing) return shorten(c, ms);
   c->closing = true;
   xm_conn_let_go(c);
   if (!c->retry.begun) {

@@ -59,6 +59,7 @@ typedef enum xm_conn_event {
   XM_CONN_REBOUND, /* the session is lost and there is a new one: who waits for a response waits in vain, unless
                       xm_sm_has its request still */
   XM_CONN_TOKEN,   /* there is a new token: xm_conn_token */
+  XM_CONN_PROBED,  /* a message to ourselves has come back: xm_conn_probed says which */
   XM_CONN_STANZA,  /* xm_conn_stanza has it until the next call */
   XM_CONN_SKIPPED, /* a stanza crossed a bound (xm_conn_crossed) and is gone: xm_conn_stanza has its start tag */
   XM_CONN_PASSWORD, /* it has to log in once more and hasn't kept the password: xm_conn_log_in before the next call,
@@ -74,6 +75,20 @@ void xm_conn_handled(xm_conn *c);
 /* Stop reading (a queue above is full), or go on. */
 void xm_conn_pause(xm_conn *c, bool paused);
 
+/* For who takes nothing more. Stop receiving, and from now on count what is left: what has been received is given out, and then
+ * NOTHING comes, until the next xm_conn_pause, whatever that says. false: there is no session to receive from. */
+bool xm_conn_run_dry(xm_conn *c);
+/* The stanza that came isn't taken. To the server it is not handled, and what is behind it on this link isn't either, whatever
+ * becomes of that: so it may be sent again, to who comes next. */
+void xm_conn_pass_over(xm_conn *c);
+typedef struct xm_conn_left {
+  size_t stanzas; /* that weren't taken; but for those that the server sends again in a later session */
+  uint64_t bytes; /* of these, and when it has ended what had come and wasn't looked at; under TLS: about */
+  size_t unsent;  /* when it has ended: stanzas that aren't known to have arrived */
+  bool late;      /* the time for closing was over */
+} xm_conn_left;
+xm_conn_left xm_conn_left_of(const xm_conn *c);
+
 xm_conn_state xm_conn_state_of(const xm_conn *c);
 /* As Lua sees it: "connecting", "securing", "authenticating", "binding", "resuming", "ready", "waiting", "closing",
  * "closed". Strings that stay. */
@@ -86,8 +101,11 @@ const char *xm_conn_ns(const xm_conn *c);    /* the content namespace */
 bool xm_conn_is_component(const xm_conn *c);
 xm_route *xm_conn_route(xm_conn *c);
 enum { XM_CONN_ADDRESS = 48 }; /* bytes of an IP address in figures */
+/* The steps of connecting, in their order. */
+typedef enum xm_conn_step { XM_CONN_DNS, XM_CONN_TCP, XM_CONN_PROXY, XM_CONN_TLS, XM_CONN_LOGIN, XM_CONN_STEPS } xm_conn_step;
 /* How it was secured and logged in, as far as it came, and the link it is on; it stays when it is closed. */
 typedef struct xm_conn_info {
+  const char *url;         /* that it connects to by WebSocket; NULL: it doesn't. It is the connection's */
   const char *tls_version; /* "TLSv1.3"; NULL: none. Strings that stay */
   const char *mechanism;   /* "SCRAM-SHA-256-PLUS" */
   const char *binding;     /* "tls-exporter" */
@@ -95,12 +113,13 @@ typedef struct xm_conn_info {
   bool bound_inside;       /* and the session was bound inside of that (XEP-0386), or resumed; */
   bool by_token;           /* by a token (XEP-0484) */
   unsigned ahead;          /* what was said before it was asked for: XM_NEGO_AHEAD_* */
-  unsigned took[4];        /* milliseconds that dns, tcp, tls and the login have taken, until it was open, or failed */
+  unsigned took[XM_CONN_STEPS]; /* milliseconds, until it was open, or failed */
   int64_t good_for;        /* seconds that the certificates were good for; has_certificate: there were some */
   bool has_certificate;
   bool tls_resumed;        /* by a session of an earlier link's, or connection's */
   bool sm, resumable;      /* stanzas are acknowledged; the server keeps the session when the link breaks */
-  char address[XM_CONN_ADDRESS]; /* of the machine that the last link was connected to, in figures; "": none */
+  char address[XM_CONN_ADDRESS]; /* of the machine that the last link was connected to, in figures; "": none, or a proxy knows it */
+  const char *proxy;       /* its URL, without user and password; NULL: none. For the connection's life */
   unsigned resumed, rebound, failed_without_h; /* resumptions; new sessions after a first; of those: the server's h unknown */
 } xm_conn_info;
 xm_conn_info xm_conn_info_of(const xm_conn *c);
@@ -138,6 +157,10 @@ bool xm_conn_is_held_up(const xm_conn *c);
 void xm_conn_hurry(xm_conn *c);
 /* Is the server still there? It is asked, and has `patience` to answer. */
 void xm_conn_check(xm_conn *c);
+/* Sends a message to ourselves, through the server, if we are a component and READY. 0 and its number, by which XM_CONN_PROBED
+ * tells that it has come back; XM_EFAIL with `e` set. Nobody else sees it come, now or later. */
+int xm_conn_probe(xm_conn *c, uint64_t *number, xm_err *e);
+uint64_t xm_conn_probed(const xm_conn *c);
 /* What was sent and what became of it: xm_sm_receipt_next, xm_sm_returned_next, xm_sm_has; for saving, xm_sm_each. */
 xm_sm *xm_conn_sm(xm_conn *c);
 
@@ -148,7 +171,7 @@ void xm_conn_hold_back(xm_conn *c, bool wanted);
 void xm_conn_let_go(xm_conn *c);
 
 /* Ends the stream properly (RFC 6120 4.4), after what is pending has arrived, within `ms` milliseconds; before it is bound,
- * at once. Idempotent. The end is told by xm_conn_next. */
+ * at once. Who calls it again can only shorten the time. The end is told by xm_conn_next. */
 void xm_conn_close(xm_conn *c, unsigned ms);
 
 bool xm_conn_is_stopping(const xm_conn *c); /* was it called? */

@@ -8,9 +8,10 @@
 #include "conn_own.h"
 #include "nego.h"
 #include "srv.h"
+#include "url.h"
 
 static void stop_timers(xm_conn *c) {
-  xm_timer *const all[] = {&c->idle, &c->ask, &c->hold, &c->rest, &c->patience,
+  xm_timer *const all[] = {&c->idle, &c->ask, &c->hold, &c->rest, &c->patience, &c->route_timer,
                            &c->opening, &c->deadline, &c->next};
   size_t i, n = sizeof all / sizeof *all;
   if (c->state != XM_CONN_CLOSED) n -= 3; /* those of the link */
@@ -28,6 +29,7 @@ void xc_forget_link(xm_conn *c) {
   xm_link_free(c->link);
   c->link = NULL;
   c->impatient = c->stuck = c->put_off = c->said_bye = c->must_keep = c->must_check = c->must_rest = c->pinging = false;
+  c->probe.due = false;
   c->csi = NULL;
 }
 
@@ -44,12 +46,18 @@ static void tell_lost(xm_conn *c, size_t lost) {
   }
 }
 
+/* What has come on the link, which has ended, and nobody has looked at. */
+static void note_left(xm_conn *c) {
+  if (c->link && c->parting) c->left.bytes += xm_link_unread(c->link);
+}
+
 /* The link is only cut: a stanza that was given out may still be on its tape. */
 void xc_end(xm_conn *c) {
   if (c->state == XM_CONN_CLOSED) return;
   c->state = XM_CONN_CLOSED;
   c->needs_password = false;
   if (c->link) xc_end_link(c, XM_LINK_CUT, NULL);
+  note_left(c);
   stop_timers(c);
   xm_buf_free(&c->password);
   c->news = NEWS_ENDED;
@@ -60,7 +68,8 @@ void xc_end(xm_conn *c) {
 void xc_end_with_loss(xm_conn *c) {
   if (c->state == XM_CONN_CLOSED) return;
   if (c->retry.begun) { /* else what is there was saved by another process, and is saved still */
-    tell_lost(c, xm_sm_stanzas(c->sm));
+    c->left.unsent = xm_sm_stanzas(c->sm);
+    tell_lost(c, c->left.unsent);
     xm_sm_end(c->sm);
   }
   xc_end(c);
@@ -77,19 +86,28 @@ static const char *resumable(const xm_conn *c) {
   return c->barren < BARREN ? xm_sm_id(c->sm) : NULL;
 }
 
-/* "host", "host:port", "[address]:port". false: none of these. */
+/* Of a WebSocket: never one without TLS. */
+static bool read_url(const char *text, xc_place *to) {
+  xm_url u;
+  if (strlen(text) >= sizeof to->host || xm_url_read(&u, text) || !u.secure) return false;
+  strcpy(to->host, text);
+  return true;
+}
+
+/* "host", "host:port", "[address]:port"; false: none of these. Over WebSocket another one's URL. */
 static bool read_place(const xm_conn *c, const char *text, xc_place *to) {
   bool bracket = *text == '[';
   const char *from = text + bracket, *end = from + strcspn(from, bracket ? "]" : ":");
   const char *port = bracket && *end ? end + 1 : end;
   char *behind = NULL;
   long n = *port == ':' ? strtol(port + 1, &behind, 10) : c->o.port;
-  if (end == from || (size_t)(end - from) >= sizeof to->host || (bracket && !*end) || n < 1 || n > 65535) return false;
+  if (c->o.url) return read_url(text, to);
+  if (end == from || end - from >= 256 || (bracket && !*end) || n < 1 || n > 65535) return false;
   if (*port && (*port != ':' || port[1] < '0' || port[1] > '9' || *behind)) return false;
   memcpy(to->host, from, (size_t)(end - from));
   to->host[end - from] = '\0';
   to->port = (int)n;
-  return bracket || xm_srv_is_host(to->host);
+  return xm_srv_is_host(to->host) || xm_srv_is_ipv6(to->host);
 }
 
 void xc_begin_attempt(xm_conn *c) {
@@ -102,12 +120,13 @@ static bool wants_no_other(const xm_conn *c) {
 }
 
 int xc_start_link(xm_conn *c, xm_err *e) {
-  const char *previd = resumable(c);
+  const char *previd = resumable(c), *there = *c->place.host ? c->place.host : NULL;
   xm_token token;
   xm_link_start start = {.password = c->has_password ? (xm_buf_at(&c->password) ? xm_buf_at(&c->password) : "") : NULL,
                          .password_len = xm_buf_len(&c->password),
-                         .host = *c->place.host ? c->place.host : NULL,
+                         .host = !c->o.url ? there : NULL,
                          .port = c->place.port,
+                         .url = c->o.url ? there : NULL,
                          .previd = previd,
                          .h = xm_sm_in(c->sm),
                          .only_resume = wants_no_other(c),
@@ -168,16 +187,23 @@ static bool is_barren(const xm_conn *c) {
 /* Why, and where. A server that doesn't answer for the second time has told why at the first. */
 static void note_trouble(xm_conn *c, bool was_ready) {
   if (!c->again || xm_link_was_answered(c->link)) c->trouble = *xm_link_why(c->link);
-  if (was_ready || !xm_link_address(c->link, &c->avoid)) c->avoid.ss_family = 0;
+  if (was_ready || !xm_link_peer_of(c->link, &c->avoid)) c->avoid = (xm_link_peer){.port = 0};
   c->again = false;
   if (!is_barren(c)) return;
   c->barren++;
   c->trouble.retry = true;
 }
 
+/* What RFC 6120 calls it: 1008 and 1009 are RFC 6455's names for a policy, and for a message that is too big. */
+static const char *blame(const xm_err *e) {
+  bool is_policy = strcmp(e->condition, "close-1008") == 0 || strcmp(e->condition, "close-1009") == 0;
+  return e->layer == XM_LAYER_WEBSOCKET && is_policy ? "policy-violation" : e->condition;
+}
+
 /* The session is without a link, from now on. Was that for a stanza of ours? */
 static bool note_loss(xm_conn *c) {
-  bool blamed = xm_link_was_refused(c->link) && xm_sm_blame(c->sm, c->trouble.condition);
+  bool blamed = xm_link_was_refused(c->link) && xm_sm_blame(c->sm, blame(&c->trouble));
+  c->comes_again = xm_sm_state_of(c->sm) == XM_SM_ON;
   xm_sm_cut(c->sm, xm_link_taken(c->link));
   c->lost_at = xm_loop_now(c->loop);
   c->is_first = true;
@@ -228,7 +254,8 @@ static void explain(xm_conn *c, const xm_retry_answer *a) {
     add_text(&c->trouble, " (another connection has the same user-agent id or resource: each needs its own)");
   if (a->verdict != XM_RETRY_END || strcmp(c->trouble.condition, "see-other-host") != 0) return;
   add_text(&c->trouble, !c->o.see_other_host ? " (see_other_host = true goes there)"
-                                             : " (see_other_host goes to hosts, 3 times in a row at most)");
+                            : c->o.url ? " (see_other_host goes to wss:// URLs, 3 times in a row at most)"
+                                       : " (see_other_host goes to hosts, 3 times in a row at most)");
 }
 
 static xm_conn_event wait_or_end(xm_conn *c, const xm_retry_answer *a) {
@@ -271,20 +298,27 @@ static void follow(xm_conn *c, const xc_place *there) {
 }
 
 static void note_address(xm_conn *c) {
-  struct sockaddr_storage sa;
-  const void *at = &((const struct sockaddr_in *)(const void *)&sa)->sin_addr;
+  xm_link_peer peer;
+  const void *sa = &peer.address, *at = &((const struct sockaddr_in *)sa)->sin_addr;
   c->info.address[0] = '\0';
-  if (!xm_link_address(c->link, &sa)) return;
-  if (sa.ss_family == AF_INET6) at = &((const struct sockaddr_in6 *)(const void *)&sa)->sin6_addr;
-  inet_ntop(sa.ss_family, at, c->info.address, sizeof c->info.address);
+  if (!xm_link_peer_of(c->link, &peer) || xm_conn_has_proxy(&c->o)) return;
+  if (peer.address.ss_family == AF_INET6) at = &((const struct sockaddr_in6 *)sa)->sin6_addr;
+  inet_ntop(peer.address.ss_family, at, c->info.address, sizeof c->info.address);
 }
 
 /* How long it took, where it led, and what it was secured by, as far as it came. */
 static void note_setup(xm_conn *c) {
+  static const xm_link_state states[XM_CONN_STEPS] = {[XM_CONN_DNS] = XM_LINK_RESOLVING,
+                                                      [XM_CONN_TCP] = XM_LINK_DIALLING,
+                                                      [XM_CONN_PROXY] = XM_LINK_TUNNELLING,
+                                                      [XM_CONN_TLS] = XM_LINK_SECURING,
+                                                      [XM_CONN_LOGIN] = XM_LINK_NEGOTIATING};
   const xm_link_how_long took = xm_link_took(c->link);
+  int i;
   c->info.tls_version = xm_link_tls_version(c->link);
   c->info.has_certificate = xm_link_good_for(c->link, &c->info.good_for);
-  memcpy(c->info.took, took.ms, sizeof c->info.took);
+  for (i = 0; i < XM_CONN_STEPS; i++) c->info.took[i] = took.ms[states[i]];
+  c->info.took[XM_CONN_LOGIN] += took.ms[XM_LINK_UPGRADING];
   note_address(c);
 }
 
@@ -305,13 +339,14 @@ xm_conn_event xc_on_link_end(xm_conn *c) {
   else if (next.verdict != XM_RETRY_NEXT) c->place = (xc_place){.host = ""}, c->sent_there = false;
   if (next.verdict == XM_RETRY_FOLLOW) follow(c, &there);
   if (next.verdict == XM_RETRY_FALL_BACK || next.verdict == XM_RETRY_NEXT) c->targets = xm_link_take_targets(c->link);
+  note_left(c);
   xc_forget_link(c);
   return next.verdict == XM_RETRY_WAIT || next.verdict == XM_RETRY_END ? wait_or_end(c, &next) : go_on(c);
 }
 
 /* Where the session is kept, if the server has told; not where the options name the one host that is to be dialled. */
 static const char *location(const xm_conn *c) {
-  return resumable(c) && c->is_first && (!c->o.host || c->o.see_other_host) ? xm_sm_location(c->sm) : NULL;
+  return resumable(c) && c->is_first && !c->o.url && (!c->o.host || c->o.see_other_host) ? xm_sm_location(c->sm) : NULL;
 }
 
 xm_conn_event xc_connect_again(xm_conn *c) {
@@ -328,6 +363,12 @@ xm_conn_event xc_connect_again(xm_conn *c) {
 }
 
 /* Sessions. */
+
+/* What was passed over on the last link comes again, if the server has kept it, and is counted then. */
+static void begin_anew(xm_conn *c) {
+  if (c->comes_again) c->left = (xm_conn_left){0};
+  c->behind = c->comes_again = false;
+}
 
 /* With SASL2 they may come behind the session; where it was resumed, or never. */
 static void note_offers(xm_conn *c) {
@@ -427,17 +468,19 @@ xm_conn_event xc_on_opened(xm_conn *c) {
     xc_end_link(c, XM_LINK_CUT, NULL);
     return xc_on_link_end(c);
   }
+  begin_anew(c);
   xc_note_token(c);
   note_login(c, xm_link_is_bound_inside(c->link) || (xm_link_is_sasl2(c->link) && outcome == XM_NEGO_RESUMED));
   if (!c->retry.begun) c->news |= NEWS_BOUND;
   xm_retry_opened(&c->retry, xm_loop_now(c->loop));
   c->state = c->closing ? XM_CONN_CLOSING : XM_CONN_READY;
   c->objected = 0;
-  c->avoid.ss_family = 0;
+  c->avoid = (xm_link_peer){.port = 0};
   c->again = c->sent_there = false;
   *c->place.host = '\0';
   xm_err_clear(&c->trouble);
   xc_put_off_keepalive(c);
+  xc_watch_route(c);
   xm_conn_flush(c);
   return XM_CONN_AGAIN;
 }

@@ -1,5 +1,5 @@
 /* conn_own: what the files of the room share: conn (construction, and what is asked of one), conn_send (from the log to the
- * wire; signs of life), conn_link (links that come and go, and the sessions on them), conn_token (what a login leaves for the next
+ * wire; signs of life), conn_probe (messages to ourselves), conn_link (links that come and go, and the sessions on them), conn_token (what a login leaves for the next
  * one), conn_turn (what comes in). */
 #ifndef XM_CONN_OWN_H
 #define XM_CONN_OWN_H
@@ -29,9 +29,19 @@ enum { NEWS_BOUND = 1, NEWS_REBOUND = 2, NEWS_ENDED = 4, NEWS_TOKEN = 8 };
 
 /* Where to go instead of where the options say. */
 typedef struct xc_place {
-  char host[256]; /* "": nowhere */
-  int port;
+  char host[300]; /* or the URL of a WebSocket; "": nowhere */
+  int port;       /* of a host */
 } xc_place;
+
+/* Messages to ourselves: see conn_probe. */
+typedef struct xc_probe {
+  char key[XM_RND_ID + 1]; /* what the ids of ours begin with; "": there was none yet */
+  char name[16 + 1];       /* in the address that the next one is sent to; "": another */
+  uint64_t sent, back;     /* number of the last one; of the one that has come back last */
+  uint64_t routed_at;      /* when a stanza last came */
+  unsigned missing;        /* that haven't come back in time, in a row */
+  bool awaited, due;       /* one is; it is time to look */
+} xc_probe;
 
 struct xm_conn {
   xm_conn_options o;
@@ -51,6 +61,7 @@ struct xm_conn {
   xm_timer hold;     /* see HOLD */
   xm_timer rest;     /* see REST */
   xm_timer patience; /* until the server must have answered */
+  xm_timer route_timer; /* until a stanza must have come: see xc_keep_route */
   xm_timer opening;  /* until what a new session holds back leaves anyway; goes on from link to link, as these do: */
   xm_timer deadline; /* of closing */
   xm_timer next;     /* the next attempt */
@@ -68,12 +79,13 @@ struct xm_conn {
   xm_token_slot shown;  /* of the token that the link has, if it has one */
   xm_targets *targets; /* of the last link, for the next one; NULL: none */
   xm_jump jump;      /* the machine may have slept */
-  struct sockaddr_storage avoid; /* where the last attempt came to nothing */
+  xm_link_peer avoid;  /* where the last attempt came to nothing */
   unsigned objected;   /* what was said ahead on a link that failed by it, perhaps; since then no link has opened */
   bool needs_password; /* of who was told XM_CONN_PASSWORD */
   bool again, direct;  /* a link to that same address is on its way, without it; with TLS from the first byte */
   char ping[XM_RND_ID + 1];      /* id of the last XEP-0199 ping that is not answered; "": none. Its link may be gone */
   bool pinging;      /* it is waited for */
+  xc_probe probe;
   bool bound;        /* there is a session: `jid` is its address */
   bool unproven;     /* the session was resumed, and nothing has been acknowledged since */
   bool stuck;        /* the wire has lain there for as long as keepalive, and the kernel takes nothing of it */
@@ -88,6 +100,10 @@ struct xm_conn {
   bool said_bye;     /* our stream has ended */
   const char *csi;   /* to be said between two stanzas (XEP-0352); NULL: nothing */
   bool paused;
+  bool parting;      /* xm_conn_run_dry was called */
+  bool behind;       /* on this link a stanza was passed over: what comes is not counted as handled */
+  bool comes_again;  /* the server has kept what was passed over */
+  xm_conn_left left;
   bool holds_back;   /* xm_conn_hold_back */
   xm_buf sent;       /* fed: what would have gone to the kernel on links that are gone */
 };
@@ -118,6 +134,17 @@ unsigned xc_patience(const xm_conn *c);
 void xc_say_bye(xm_conn *c);
 void xc_try_bye(xm_conn *c);
 void xc_keep_alive(xm_conn *c);
+
+/* conn_probe.c */
+
+/* Is it a probe, ours or another's who has the domain? Then nobody else is told of it. */
+bool xc_is_probe(const xm_conn *c, const xm_tape *t);
+xm_conn_event xc_on_probe(xm_conn *c, const xm_tape *t);
+/* The route is watched from now on, where that is wanted; a stanza has come by it; it may be gone; it is time to look. */
+void xc_watch_route(xm_conn *c);
+void xc_note_routed(xm_conn *c);
+void xc_doubt_route(xm_conn *c);
+xm_conn_event xc_keep_route(xm_conn *c);
 
 /* conn_token.c */
 

@@ -108,6 +108,12 @@ void xm_conn_say_active(xm_conn *c, bool active) {
   xm_conn_flush(c);
 }
 
+/* How much the wire may have. What can't leave before its end is there gets more. */
+static size_t room(const xm_conn *c) {
+  size_t half = xm_link_is_half(c->link) ? xm_buf_len(xm_link_wire(c->link)) : 0;
+  return c->o.fed ? SIZE_MAX : half + WIRE;
+}
+
 /* From the log to the wire. */
 static int pump(xm_conn *c) {
   xm_buf *w = xm_link_wire(c->link);
@@ -116,28 +122,34 @@ static int pump(xm_conn *c) {
   xc_count(c);
   say_csi(c);
   mark = xm_buf_mark(w);
-  rc = c->said_bye ? XM_OK : xm_sm_pump(c->sm, w, c->o.fed ? SIZE_MAX : WIRE);
+  rc = c->said_bye ? XM_OK : xm_sm_pump(c->sm, w, room(c));
   if (xm_buf_len(w) > mark) xm_wirelog_text(&c->log, '>', xm_buf_at(w) + mark, xm_buf_len(w) - mark);
   say_csi(c); /* the wire may have ended within a stanza */
   return rc;
 }
 
-void xm_conn_flush(xm_conn *c) {
-  ssize_t n = 1;
-  if (!xc_is_up(c)) return;
-  while (n > 0) {
-    if (pump(c) < 0) {
-      xc_end_link(c, XM_LINK_CUT, NULL);
-      xc_wake(c);
-    }
-    if (c->o.fed || xm_buf_len(xm_link_wire(c->link)) == 0) break;
-    n = xm_link_flush(c->link);
-    if (n > 0) {
-      c->stuck = false;
-      xc_put_off_keepalive(c);
-    }
-    if (!xc_is_up(c)) break;
+/* false: there is nothing more that could leave now. */
+static bool move(xm_conn *c) {
+  size_t before = xm_buf_len(xm_link_wire(c->link));
+  bool more;
+  ssize_t n;
+  if (pump(c) < 0) {
+    xc_end_link(c, XM_LINK_CUT, NULL);
+    xc_wake(c);
   }
+  more = xm_buf_len(xm_link_wire(c->link)) > before;
+  if (c->o.fed || xm_link_backlog(c->link) == 0) return false;
+  n = xm_link_flush(c->link);
+  if (n > 0) {
+    c->stuck = false;
+    xc_put_off_keepalive(c);
+  }
+  return (n > 0 || (more && xm_link_is_half(c->link))) && xc_is_up(c);
+}
+
+void xm_conn_flush(xm_conn *c) {
+  if (!xc_is_up(c)) return;
+  while (move(c)) {}
   xc_count(c);
   if (xm_link_state_of(c->link) != XM_LINK_CLOSED) xc_watch(c);
 }
@@ -187,17 +199,18 @@ void xc_keep_alive(xm_conn *c) {
   xc_put_off_keepalive(c);
   if (xm_sm_state_of(c->sm) == XM_SM_ON) {
     if (!xm_sm_awaited(c->sm)) xm_sm_request(c->sm);
-  } else if (can_speak(c) && xm_buf_len(xm_link_wire(c->link)) == 0) {
+  } else if (can_speak(c) && xm_link_backlog(c->link) == 0) {
     if (ask && !c->o.component) ping(c);
     else say(c, " ");
   }
   xm_conn_flush(c);
-  if (c->o.fed || !xc_is_up(c) || xm_buf_len(xm_link_wire(c->link)) == 0) return;
+  if (c->o.fed || !xc_is_up(c) || xm_link_backlog(c->link) == 0) return;
   c->stuck = true;
   xc_watch(c);
 }
 
 void xm_conn_check(xm_conn *c) {
   c->must_check = true;
+  xc_doubt_route(c);
   xc_wake(c);
 }

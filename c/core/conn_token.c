@@ -15,7 +15,9 @@ static bool name_tokens(const xm_conn *c, xm_keyring_name *name) {
   xm_buf b = XM_BUF_INIT;
   bool named = put_part(&b, "token") == XM_OK && xm_buf_put(&b, c->asked->str, xm_jid_bare_len(c->asked)) == XM_OK &&
                put_part(&b, "") == XM_OK && put_part(&b, c->o.tls_name) == XM_OK && put_part(&b, c->o.pin) == XM_OK &&
-               put_part(&b, c->o.agent) == XM_OK && xm_keyring_name_of(xm_buf_at(&b), xm_buf_len(&b), name);
+               put_part(&b, c->o.agent) == XM_OK && put_part(&b, c->o.url) == XM_OK &&
+               (!c->o.has_via || xm_buf_put(&b, c->o.via.bytes, sizeof c->o.via.bytes) == XM_OK) &&
+               xm_keyring_name_of(xm_buf_at(&b), xm_buf_len(&b), name);
   xm_buf_free(&b);
   return named;
 }

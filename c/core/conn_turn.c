@@ -20,6 +20,10 @@ static bool is_pong(const xm_conn *c, const xm_tape *t) {
   return type && xm_tape_is(t, 0, XM_NS_CLIENT, "iq") && (strcmp(type, "result") == 0 || strcmp(type, "error") == 0);
 }
 
+static void count_handled(xm_conn *c) {
+  if (!c->behind) xm_sm_handled(c->sm);
+}
+
 static xm_conn_event on_pong(xm_conn *c) {
   *c->ping = '\0';
   c->pinging = false;
@@ -50,12 +54,14 @@ static xm_conn_event on_sm(xm_conn *c, const xm_tape *t) {
 /* `skipped`: it crossed a bound, and its start tag is all there is. To the server it is handled all the same. */
 static xm_conn_event on_stanza(xm_conn *c, const xm_tape *t, bool skipped) {
   const char *name = xm_tape_name(t, 0);
+  if (c->o.component && xc_is_probe(c, t)) return xc_on_probe(c, t);
+  if (c->o.component) xc_note_routed(c);
   if (is_pong(c, t)) {
-    xm_sm_handled(c->sm);
+    count_handled(c);
     return on_pong(c);
   }
   if (strcmp(name, "message") == 0 || strcmp(name, "presence") == 0 || strcmp(name, "iq") == 0) {
-    c->handling = true;
+    c->handling = !xm_link_is_early(c->link);
     return skipped ? XM_CONN_SKIPPED : XM_CONN_STANZA;
   }
   xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "unsupported-stanza-type", false,
@@ -148,6 +154,7 @@ static void see_to_rest(xm_conn *c) {
 static xm_conn_event on_quiet(xm_conn *c) {
   see_to_rest(c);
   if (c->impatient && xc_is_up(c)) return lose_patience(c);
+  if (c->probe.due && xc_is_up(c)) return xc_keep_route(c);
   if (c->closing && xc_is_up(c)) xc_try_bye(c);
   return c->link && xm_link_state_of(c->link) == XM_LINK_CLOSED ? xc_on_link_end(c) : XM_CONN_NOTHING;
 }
@@ -201,8 +208,16 @@ static xm_conn_event tell(xm_conn *c) {
 }
 
 void xm_conn_handled(xm_conn *c) {
-  if (c->handling) xm_sm_handled(c->sm);
+  if (c->handling) count_handled(c);
   c->handling = false;
+}
+
+void xm_conn_pass_over(xm_conn *c) {
+  if (!c->handling) return;
+  c->handling = false;
+  c->behind = true;
+  c->left.stanzas++;
+  c->left.bytes += xm_link_size(c->link);
 }
 
 xm_conn_event xm_conn_next(xm_conn *c) {
@@ -215,7 +230,7 @@ xm_conn_event xm_conn_next(xm_conn *c) {
     told = tell(c);
     if (told != XM_CONN_AGAIN || ev != XM_CONN_AGAIN) break;
     ev = crank(c);
-    if (ev == XM_CONN_STANZA || ev == XM_CONN_SKIPPED || ev == XM_CONN_PASSWORD) return ev;
+    if (ev == XM_CONN_STANZA || ev == XM_CONN_SKIPPED || ev == XM_CONN_PASSWORD || ev == XM_CONN_PROBED) return ev;
   }
   if (told != XM_CONN_AGAIN) return told;
   return ev == XM_CONN_NOTHING ? XM_CONN_NOTHING : XM_CONN_AGAIN;

@@ -92,6 +92,7 @@ struct xm_dns {
   target self; /* the domain itself, as asked for */
   target targets[XM_DNS_TARGETS];
   int n_targets;
+  bool names;    /* nothing more is asked for than these; */
   bool from_srv; /* the targets are SRV targets, not the domain itself */
   xm_dns_address list[XM_DNS_ADDRESSES];
   int count;
@@ -311,6 +312,7 @@ static void ask_family(xm_dns *d, target *t, family *f, int af) {
 
 static void ask_addresses(xm_dns *d) {
   int i;
+  if (d->names) return (void)(d->stage = STAGE_FINISHED);
   d->stage = STAGE_ADDRESSES;
   d->refusal = d->pending = 0;
   d->known_at = 0;
@@ -630,11 +632,13 @@ static int begin(xm_dns *d, const xm_dns_query *q, xm_err *e) {
   d->self = (target){.dns = d, .port = (uint16_t)q->port, .direct_tls = q->direct_tls};
   snprintf(d->self.host, sizeof d->self.host, "%s", q->domain);
   for (i = 0; i < 2; i++) d->services[i] = (service){.dns = d, .direct_tls = i == 0, .status = ARES_ENODATA};
+  d->names = q->names;
   d->budget = q->budget_ms ? q->budget_ms : BUDGET_MS;
   d->began = xm_loop_now(d->loop);
   literal = take_literal(d, q->domain, e);
   if (literal < 0) return literal;
   if (literal) {
+    d->n_targets = 1;
     d->stage = STAGE_FINISHED;
   } else {
     if (!xm_srv_is_host(q->domain)) return set_error(e, ARES_EBADNAME, "the domain");
@@ -672,4 +676,16 @@ int xm_dns_result(const xm_dns *d, const xm_dns_address **list, xm_err *e) {
   if (d->count > 0) return d->count;
   if (e && !xm_err_is_set(e)) *e = d->err;
   return XM_EFAIL;
+}
+
+int xm_dns_names(const xm_dns *d, xm_dns_name to[XM_DNS_TARGETS], xm_err *e) {
+  int i;
+  if (d->stage != STAGE_TOLD) return 0;
+  if (e && !xm_err_is_set(e)) *e = d->err;
+  if (xm_err_is_set(&d->err)) return XM_EFAIL;
+  for (i = 0; i < d->n_targets; i++) {
+    to[i] = (xm_dns_name){.port = d->targets[i].port, .direct_tls = d->targets[i].direct_tls};
+    memcpy(to[i].host, d->targets[i].host, sizeof to[i].host);
+  }
+  return d->n_targets;
 }

@@ -4,6 +4,7 @@
 #define XM_DNS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "err.h"
@@ -18,6 +19,13 @@ typedef struct xm_dns_address {
   unsigned char target;       /* number of the SRV target it belongs to, from 0, in the order to be tried */
 } xm_dns_address;
 
+/* ... by a name, for who leaves it to somebody else to look that up. */
+typedef struct xm_dns_name {
+  char host[254]; /* or an IP address */
+  uint16_t port;
+  bool direct_tls;
+} xm_dns_name;
+
 typedef struct xm_dns xm_dns;
 
 /* What to look for. */
@@ -27,6 +35,7 @@ typedef struct xm_dns_query {
   bool srv;           /* ask for _xmpps-client and _xmpp-client first; no answer: the domain itself on `port` */
   bool direct_tls;    /* the domain itself is dialled with TLS from the start; with srv: only _xmpps-client counts */
   bool no_tls;        /* with srv: only _xmpp-client counts */
+  bool names;         /* nothing but SRV is asked for: what is found is names */
   const char *nameservers; /* "127.0.0.1:5353", comma-separated, for tests; NULL: the system's */
   unsigned budget_ms;      /* how long the caller will wait for all of it; 0: 15000. A third of it is for SRV */
   int timeout_ms;          /* until the next name server is asked, which doubles each time round; for tests; 0: 1000 */
@@ -45,6 +54,9 @@ xm_dns *xm_dns_start(xm_loop *l, const xm_dns_query *q, void (*done)(void *arg),
  * 2.1; or XM_EFAIL (layer dns, condition "NXDOMAIN", "SERVFAIL", "no-service" for the target ".", ...; memory that ran
  * out is layer limit). Before done: 0. */
 int xm_dns_result(const xm_dns *d, const xm_dns_address **list, xm_err *e);
+
+/* The same with `names`: how many were found, from 1 to XM_DNS_TARGETS, ordered by SRV priority and weight. */
+int xm_dns_names(const xm_dns *d, xm_dns_name to[XM_DNS_TARGETS], xm_err *e);
 
 /* Stops asking, whatever state it is in; done is not called any more. NULL is fine. */
 void xm_dns_free(xm_dns *d);

@@ -89,7 +89,7 @@ int xm_err_nomem(xm_err *e) {
 }
 
 const char *xm_layer_name(xm_layer layer) {
-  static const char *const names[] = {"",     "dns",    "tcp",     "tls",    "stream", "sasl",
-                                      "bind", "stanza", "timeout", "closed", "limit"};
+  static const char *const names[] = {"",       "dns",     "tcp",    "tls",   "stream", "sasl",     "bind",
+                                      "stanza", "timeout", "closed", "limit", "proxy",  "websocket"};
   return names[layer];
 }

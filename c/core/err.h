@@ -30,6 +30,8 @@ typedef enum xm_layer {
   XM_LAYER_TIMEOUT,
   XM_LAYER_CLOSED,
   XM_LAYER_LIMIT,
+  XM_LAYER_PROXY,     /* what a proxy says or does */
+  XM_LAYER_WEBSOCKET, /* the upgrade, and frames */
 } xm_layer;
 
 typedef struct xm_err {

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { XM_KNOWN_SERVERS = 32, XM_KNOWN_KEY = 416, XM_KNOWN_OFFER = 512 };
+enum { XM_KNOWN_SERVERS = 32, XM_KNOWN_KEY = 704, XM_KNOWN_OFFER = 512 };
 
 typedef struct xm_known {
   bool met;           /* a login has succeeded there */

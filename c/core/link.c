@@ -28,8 +28,10 @@ xm_link_state xm_link_state_of(const xm_link *k) {
 const char *xm_link_phase(const xm_link *k) {
   switch (k->state) {
     case XM_LINK_RESOLVING:
-    case XM_LINK_DIALLING: return "connecting";
+    case XM_LINK_DIALLING:
+    case XM_LINK_TUNNELLING: return "connecting";
     case XM_LINK_SECURING: return "securing";
+    case XM_LINK_UPGRADING: return "upgrading";
     case XM_LINK_NEGOTIATING: return xm_nego_phase(k->nego);
     case XM_LINK_OPEN: return "ready";
     default: return "closed";
@@ -46,6 +48,7 @@ void xk_on_late(void *arg) {
 static unsigned targets_left(const xm_targets *t) {
   unsigned n = 0;
   int i;
+  if (t && t->names) return (unsigned)(t->names->n - t->names->next);
   for (i = t ? t->next : 0; t && i < t->n; i++) n += i == t->next || t->list[i].target != t->list[i - 1].target;
   return n;
 }
@@ -94,8 +97,10 @@ static void suspect(xm_link *k, unsigned perhaps) {
 static const char *waits_for(const xm_link *k) {
   switch (k->state) {
     case XM_LINK_RESOLVING: return "the name servers";
-    case XM_LINK_DIALLING: return "a TCP connection";
+    case XM_LINK_DIALLING: return xm_conn_has_proxy(k->o) ? "a TCP connection to the proxy" : "a TCP connection";
+    case XM_LINK_TUNNELLING: return "the proxy's answer";
     case XM_LINK_SECURING: return "the TLS handshake";
+    case XM_LINK_UPGRADING: return "the web server's answer (WebSocket)";
     default: return xm_nego_waits_for(k->nego);
   }
 }
@@ -127,18 +132,14 @@ ssize_t xk_send(void *arg, const void *from, size_t n) {
   return got;
 }
 
-/* Bytes taken; 0: none now; XM_EFAIL. */
-static ssize_t write_some(xm_link *k) {
-  ssize_t n;
+ssize_t xk_write(xm_link *k, const char *from, size_t n) {
+  xm_err *sink = k->sink;
+  ssize_t rc;
   if (k->o->fed) return 0;
   k->sink = &k->unsaid;
-  if (k->tls) {
-    n = xm_tls_write(k->tls, xm_buf_at(&k->wire), xm_buf_len(&k->wire), &k->unsaid);
-  } else {
-    n = xk_send(k, xm_buf_at(&k->wire), xm_buf_len(&k->wire));
-  }
-  k->sink = &k->why;
-  return n == -EAGAIN ? 0 : n < 0 ? XM_EFAIL : n;
+  rc = k->tls ? xm_tls_write(k->tls, from, n, &k->unsaid) : xk_send(k, from, n);
+  k->sink = sink;
+  return rc == -EAGAIN ? 0 : rc < 0 ? XM_EFAIL : rc;
 }
 
 static bool can_write(const xm_link *k) {
@@ -166,20 +167,42 @@ static void count(xm_link *k, size_t n) {
   k->taken += n;
 }
 
-ssize_t xm_link_flush(xm_link *k) {
-  uint64_t before = k->taken;
+static ssize_t write_wire(xm_link *k) {
   ssize_t n = 1;
-  if (!can_write(k) || is_mute(k)) return 0;
   while (n > 0 && xm_buf_len(&k->wire)) {
-    n = write_some(k);
+    n = xk_write(k, xm_buf_at(&k->wire), xm_buf_len(&k->wire));
     if (n > 0) count(k, (size_t)n);
   }
+  return n;
+}
+
+ssize_t xm_link_flush(xm_link *k) {
+  uint64_t before = k->taken;
+  ssize_t n;
+  if (!can_write(k) || is_mute(k)) return 0;
+  n = k->web ? xk_web_write(k) : write_wire(k);
   if (n < 0) xk_wake(k);
   return (ssize_t)(k->taken - before);
 }
 
+void xk_say(xm_link *k, xm_buf *from) {
+  ssize_t n = 1;
+  while (n > 0 && xm_buf_len(from)) {
+    n = xk_write(k, xm_buf_at(from), xm_buf_len(from));
+    if (n > 0) xm_buf_consume(from, (size_t)n);
+  }
+}
+
 uint64_t xm_link_taken(const xm_link *k) {
   return k->taken;
+}
+
+size_t xm_link_backlog(const xm_link *k) {
+  return xm_buf_len(&k->wire) + (k->web ? xk_web_backlog(k) : 0);
+}
+
+bool xm_link_is_half(const xm_link *k) {
+  return k->web && xk_web_is_half(k);
 }
 
 /* Ending. */
@@ -187,23 +210,29 @@ uint64_t xm_link_taken(const xm_link *k) {
 /* Lets go of everything that is not needed to tell the tale. */
 static void tear_down(xm_link *k) {
   xm_dns_free(k->dns);
+  if (k->tunnel) k->met = xm_tunnel_is_of_target(k->tunnel);
+  xm_tunnel_free(k->tunnel);
   xm_tls_free(k->tls);
   xm_sock_free(k->sock);
   xm_nego_free(k->nego);
+  xk_web_free(k);
   k->dns = NULL;
+  k->tunnel = NULL;
   k->tls = NULL;
   k->sock = NULL;
   k->nego = NULL;
 }
 
-enum { SAY_BYE = 1, SAY_ERROR = 2, END_TLS = 4, END_TCP = 8, PART = END_TLS | END_TCP };
+enum { SAY_BYE = 1, SAY_ERROR = 2, END_WEB = 4, END_TLS = 8, END_TCP = 16, UNDER = END_TLS | END_TCP, PART = END_WEB | UNDER };
 
 /* What is done at an end, in this order: only what the state before has made possible. */
 static const unsigned endings[XM_LINK_CLOSED + 1][XM_LINK_REFUSE + 1] = {
     /*                        CUT  PART      BYE             REFUSE */
     [XM_LINK_RESOLVING]   = { 0,   0,        0,              0 },
     [XM_LINK_DIALLING]    = { 0,   0,        0,              0 },
+    [XM_LINK_TUNNELLING]  = { 0,   END_TCP,  END_TCP,        END_TCP },
     [XM_LINK_SECURING]    = { 0,   END_TCP,  END_TCP,        END_TCP },
+    [XM_LINK_UPGRADING]   = { 0,   UNDER,    UNDER,          UNDER },
     [XM_LINK_NEGOTIATING] = { 0,   PART,     SAY_BYE | PART, SAY_ERROR | PART },
     [XM_LINK_OPEN]        = { 0,   PART,     SAY_BYE | PART, SAY_ERROR | PART },
     [XM_LINK_CLOSED]      = { 0,   0,        0,              0 },
@@ -227,9 +256,12 @@ static void say_error(xm_link *k, const char *detail) {
 void xm_link_end(xm_link *k, xm_link_how how, const char *detail) {
   unsigned todo = endings[k->state][how];
   if (k->state == XM_LINK_CLOSED) return;
+  k->left = xm_link_unread(k);
   if (how == XM_LINK_CUT || how == XM_LINK_REFUSE) xm_err_nomem(&k->why); /* unless it is set */
   if (todo & SAY_BYE) say_last(k, "</stream:stream>");
   if (todo & SAY_ERROR) say_error(k, detail);
+  k->sink = &k->unsaid; /* what comes of a goodbye is no reason */
+  if ((todo & END_WEB) && k->web) xk_web_finish(k);
   if ((todo & END_TLS) && k->tls) xm_tls_finish(k->tls);
   if ((todo & END_TCP) && k->sock) xm_sock_finish(k->sock);
   xk_enter(k, XM_LINK_CLOSED);
@@ -251,32 +283,42 @@ static ssize_t take_fed(xm_link *k, char *to, size_t room) {
   return (ssize_t)n;
 }
 
+ssize_t xk_read(xm_link *k, char *to, size_t room) {
+  ssize_t n;
+  if (k->o->fed) {
+    n = take_fed(k, to, room);
+  } else {
+    n = k->tls ? xm_tls_read(k->tls, to, room, &k->why) : xk_recv(k, to, room);
+  }
+  if (n > 0) return n;
+  if (n == -EAGAIN || (k->tls && n == 0)) return 0;
+  if (k->tls && n == XM_TLS_MORE) return XM_TLS_MORE;
+  return xm_err_set(&k->why, XM_LAYER_TCP, "EOF", true,
+                    k->state == XM_LINK_UPGRADING ? "the web server cut the connection without an answer"
+                                                  : "the server cut the connection without ending the stream");
+}
+
 /* Bytes to where they are parsed. 1: some came; 0: none now; XM_TLS_MORE; XM_EFAIL. */
 static int read_some(xm_link *k) {
   size_t room;
   char *to = xm_xml_space(k->xml, &room);
   ssize_t n;
   if (!to) return xm_err_nomem(&k->why);
-  if (k->o->fed) {
-    n = take_fed(k, to, room);
-  } else {
-    n = k->tls ? xm_tls_read(k->tls, to, room, &k->why) : xk_recv(k, to, room);
-  }
-  if (n > 0) {
-    k->heard_at = xm_loop_now(k->loop);
-    xm_xml_fill(k->xml, (size_t)n);
-    return 1;
-  }
-  if (n == -EAGAIN || (k->tls && n == 0)) return 0;
-  if (k->tls && n == XM_TLS_MORE) return XM_TLS_MORE;
-  return xm_err_set(&k->why, XM_LAYER_TCP, "EOF", true, "the server cut the connection without ending the stream");
+  n = xk_read(k, to, room);
+  if (n <= 0) return (int)n;
+  k->heard_at = xm_loop_now(k->loop);
+  k->got += (size_t)n;
+  xm_xml_fill(k->xml, (size_t)n);
+  return 1;
 }
 
 /* The next event of the stream: from what is parsed, else from what can be read. */
 static int pull(xm_link *k) {
-  int ev = xm_xml_next(k->xml, &k->why), got = 1;
+  int ev, got = 1;
+  if (k->web) return xk_web_pull(k);
+  ev = xm_xml_next(k->xml, &k->why);
   while (ev == XM_XML_MORE && got > 0 && k->reads_left > 0) {
-    got = read_some(k);
+    got = k->dry ? 0 : read_some(k);
     k->reads_left = got == XM_TLS_MORE ? 0 : k->reads_left - 1;
     if (got == XM_TLS_MORE) return XM_XML_MORE;
     if (got < 0) return got;
@@ -304,34 +346,54 @@ static xm_link_event on_element(xm_link *k, bool skipped) {
 /* While it is negotiated an end is a failure. */
 static xm_link_event on_close(xm_link *k) {
   static const char bye[] = "</stream:stream>";
-  xm_wirelog_text(k->log, '<', bye, sizeof bye - 1);
+  if (!k->web) xm_wirelog_text(k->log, '<', bye, sizeof bye - 1);
+  k->is_closed = true;
   if (!k->nego) return XM_LINK_CLOSE;
-  suspect(k, 0);
+  if (!xm_err_is_set(&k->why)) suspect(k, 0);
   xm_err_set(&k->why, XM_LAYER_CLOSED, "closed-by-server", true, "the server closed the stream");
   return xk_end(k, XM_LINK_BYE);
 }
 
+/* What is on the tape may not be told yet. */
+static size_t spare_of_xml(const xm_link *k) {
+  return k->web && xk_web_is_holding(k) ? 0 : xm_xml_spare(k->xml);
+}
+
 /* All that has come is read. */
 static xm_link_event be_quiet(xm_link *k) {
-  if (xm_xml_spare(k->xml) > MUCH) xm_xml_rest(k->xml);
-  return is_mute(k) ? fail_mute(k) : XM_LINK_NOTHING;
+  if (spare_of_xml(k) > MUCH) xm_xml_rest(k->xml);
+  return is_mute(k) && !k->dry ? fail_mute(k) : XM_LINK_NOTHING;
 }
 
 /* When the link has ended, what had come is read all the same: it is no more than the kernel holds, and the reason may be
  * among it. */
 static bool is_paused(const xm_link *k) {
-  return k->paused && k->state == XM_LINK_OPEN && !is_mute(k) && !k->is_cut && !(k->sock && xm_sock_is_over(k->sock));
+  return k->paused && !k->dry && k->state == XM_LINK_OPEN && !is_mute(k) && !k->is_cut && !(k->sock && xm_sock_is_over(k->sock));
+}
+
+/* An event is out: where it ends. */
+static void note_place(xm_link *k) {
+  uint64_t at = k->got - xm_xml_unread(k->xml);
+  k->size = (size_t)(at - k->told);
+  k->told = at;
+}
+
+static bool is_over(const xm_link *k) {
+  return k->web && xk_web_is_over(k);
 }
 
 static xm_link_event read_stream(xm_link *k) {
   int ev;
   if (is_paused(k)) return XM_LINK_NOTHING;
+  if (!k->nego) k->at_hand = xm_early_next(&k->early);
+  if (k->at_hand) return XM_LINK_ELEMENT;
   if (k->kept) {
     k->kept = false;
     return XM_LINK_ELEMENT;
   }
   ev = pull(k);
   if (ev == XM_XML_MORE && k->reads_left > 0) return be_quiet(k);
+  if (ev > XM_XML_MORE) note_place(k);
   switch (ev) {
     case XM_XML_MORE: return XM_LINK_AGAIN;
     case XM_XML_OPEN: return k->nego ? xk_negotiate(k, true) : XM_LINK_AGAIN;
@@ -341,8 +403,10 @@ static xm_link_event read_stream(xm_link *k) {
     default: break;
   }
   if (!xm_err_is_set(&k->why)) xm_err_nomem(&k->why);
-  if (k->why.layer == XM_LAYER_TCP) suspect(k, XM_LINK_PERHAPS);
-  if (k->why.layer != XM_LAYER_STREAM) return xk_end(k, XM_LINK_CUT);
+  if (k->why.layer == XM_LAYER_TCP || is_over(k)) suspect(k, k->refused ? 0 : XM_LINK_PERHAPS);
+  if (is_over(k)) return xk_end(k, XM_LINK_PART);
+  if (k->why.layer != XM_LAYER_STREAM && k->why.layer != XM_LAYER_WEBSOCKET) return xk_end(k, XM_LINK_CUT);
+  if (k->mechanism && strcmp(k->why.condition, "policy-violation") == 0) k->why.retry = true; /* for somebody's stanza: see early */
   return k->nego ? xk_end(k, XM_LINK_REFUSE) : XM_LINK_BROKEN;
 }
 
@@ -351,7 +415,9 @@ static xm_link_event crank(xm_link *k) {
   switch (k->state) {
     case XM_LINK_RESOLVING: return xk_resolve(k);
     case XM_LINK_DIALLING: return xk_dial(k);
+    case XM_LINK_TUNNELLING: return xk_tunnel(k);
     case XM_LINK_SECURING: return xk_secure(k);
+    case XM_LINK_UPGRADING: return xk_await_upgrade(k);
     case XM_LINK_CLOSED: return XM_LINK_ENDED;
     default: return read_stream(k);
   }
@@ -377,6 +443,7 @@ static xm_bounds bounds_until_bound(const xm_link *k) {
 
 static int make_parts(xm_link *k, const xm_link_start *start) {
   const xm_conn_options *o = k->o;
+  const char *url = o->fed ? NULL : start->url ? start->url : o->url;
   xm_nego_options n = {.component = o->component,
                        .jid = o->jid,
                        .lang = o->lang,
@@ -388,6 +455,7 @@ static int make_parts(xm_link *k, const xm_link_start *start) {
                        .certificate = o->tls_ctx && xm_tls_ctx_has_certificate(o->tls_ctx),
                        .authzid = o->tls_ctx && xm_tls_ctx_needs_authzid(o->tls_ctx, o->jid->str, xm_jid_bare_len(o->jid)),
                        .need_tls = o->tls != XM_TLS_NONE,
+                       .fronted = url != NULL,
                        .previd = start->previd,
                        .h = start->h,
                        .only_resume = start->only_resume,
@@ -405,6 +473,7 @@ static int make_parts(xm_link *k, const xm_link_start *start) {
                        .token = start->token,
                        .invalidate = o->invalidate};
   const xm_bounds bounds = bounds_until_bound(k);
+  if (url && xk_web_new(k, url) < 0) return XM_ENOMEM;
   k->nego = xm_nego_new(&n, start->password, start->password_len);
   k->xml = xm_xml_new(o->component ? XM_NS_COMPONENT : XM_NS_CLIENT, &bounds);
   if (!k->nego || !k->xml) return XM_ENOMEM;
@@ -428,7 +497,9 @@ static int start_login(xm_link *k) {
 }
 
 static int redial(xm_link *k, const xm_link_start *start, xm_err *e) {
-  xm_dns_address there = {.sa = *start->avoid, .direct_tls = start->direct};
+  xm_dns_address there = {.sa = start->avoid->address, .direct_tls = start->direct};
+  k->target = (xm_dns_name){.port = (uint16_t)start->avoid->port, .direct_tls = start->direct};
+  snprintf(k->target.host, sizeof k->target.host, "%.*s", (int)sizeof k->target.host - 1, start->avoid->host);
   k->again = true;
   k->blamed = start->objected;
   k->sock = xm_sock_dial(k->loop, &there, 1, xk_wake, k, e);
@@ -437,27 +508,42 @@ static int redial(xm_link *k, const xm_link_start *start, xm_err *e) {
 
 static int dial_targets(xm_link *k, xm_err *e) {
   const xm_targets *t = k->targets;
-  k->sock = xm_sock_dial(k->loop, t->list + t->next, t->n - t->next, xk_wake, k, e);
+  int next = t->names ? 0 : t->next;
+  k->sock = xm_sock_dial(k->loop, t->list + next, t->n - next, xk_wake, k, e);
   return k->sock && xk_enter(k, XM_LINK_DIALLING) == XM_LINK_AGAIN ? XM_OK : XM_EFAIL;
 }
 
+/* What is on the machine that a proxy runs on isn't on this one, and the way to the proxy is the network's. */
+static bool is_in_clear_behind_a_proxy(const xm_link *k, xm_err *e) {
+  if (!xm_conn_has_proxy(k->o) || k->o->tls != XM_TLS_NONE || k->o->component) return false;
+  xm_err_set(e, XM_LAYER_TLS, "tls-required", false, "%s is only for a server on this machine, never through a proxy: use %s",
+             k->web ? "ws://" : "tls=\"none\"", k->web ? "wss://" : "\"starttls\" or \"direct\"");
+  return true;
+}
+
+/* What is to be looked up. A URL says it all. */
+static xm_dns_query query(const xm_link *k, const xm_link_start *start) {
+  const xm_url *url = k->web ? xk_web_url(k) : NULL;
+  const char *host = url ? url->host : start->host ? start->host : k->o->host;
+  return (xm_dns_query){.domain = host ? host : k->domain,
+                        .port = url ? url->port : start->host ? start->port : k->o->port,
+                        .srv = !host && !k->o->component,
+                        .direct_tls = url ? url->secure : k->o->tls == XM_TLS_DIRECT,
+                        .no_tls = k->o->tls == XM_TLS_NONE,
+                        .nameservers = k->o->nameservers};
+}
+
 static int begin(xm_link *k, const xm_link_start *start, xm_err *e) {
-  const char *host = start->host ? start->host : k->o->host;
-  xm_dns_query q = {.domain = host ? host : k->domain,
-                    .port = start->host ? start->port : k->o->port,
-                    .srv = !host && !k->o->component,
-                    .direct_tls = k->o->tls == XM_TLS_DIRECT,
-                    .no_tls = k->o->tls == XM_TLS_NONE,
-                    .nameservers = k->o->nameservers};
+  xm_dns_query q = query(k, start);
   k->due = start->due ? start->due : xm_loop_now(k->loop) + k->o->timeout;
   if (start->logged_in) return start_fed(k, e);
   if (k->o->fed) return start_login(k);
+  if (is_in_clear_behind_a_proxy(k, e)) return XM_EFAIL;
   if (start->again) return redial(k, start, e);
   if (k->targets) return dial_targets(k, e);
   q.budget_ms = time_for_phase(k);
   if (xk_enter(k, XM_LINK_RESOLVING) != XM_LINK_AGAIN) return XM_EFAIL;
-  k->dns = xm_dns_start(k->loop, &q, xk_wake, k, e);
-  return k->dns ? XM_OK : XM_EFAIL;
+  return xk_ask(k, &q, e);
 }
 
 xm_link *xm_link_new(xm_loop *l, const xm_conn_options *o, const xm_link_start *start, xm_wirelog *log, xm_err *e) {
@@ -473,7 +559,7 @@ xm_link *xm_link_new(xm_loop *l, const xm_conn_options *o, const xm_link_start *
   k->loop = l;
   k->wire = XM_BUF_SECRET;
   k->sink = &k->why;
-  if (start->avoid) k->avoid = *start->avoid;
+  k->avoid = start->avoid;
   k->lockstep = o->pipelining == XM_PIPELINING_NONE || start->objected;
   xm_loop_hold(l);
   if (make_parts(k, start) == XM_OK && xm_jid_ascii_domain(o->jid, k->domain, sizeof k->domain) == XM_OK) {
@@ -487,9 +573,11 @@ xm_link *xm_link_new(xm_loop *l, const xm_conn_options *o, const xm_link_start *
 void xm_link_free(xm_link *k) {
   if (!k) return;
   tear_down(k);
+  free(k->names);
   xm_targets_free(k->targets);
   xm_timer_stop(k->loop, &k->phase);
   xm_xml_free(k->xml);
+  xm_early_free(&k->early);
   xm_buf_free(&k->wire);
   xm_buf_free(&k->in);
   xm_buf_free(&k->offers);
@@ -505,24 +593,51 @@ void xm_link_free(xm_link *k) {
 
 /* The wish is remembered in any state, and kept when it is OPEN: a negotiation is always read. */
 void xm_link_pause(xm_link *k, bool paused) {
-  if (k->paused == paused) return;
+  if (k->paused == paused && !k->dry) return;
   k->paused = paused;
+  k->dry = false;
   if (k->state != XM_LINK_OPEN) return;
   if (k->sock) xm_sock_pause(k->sock, paused);
   if (!paused) xk_wake(k); /* there may be more in the parser, of which no descriptor tells */
 }
 
+bool xm_link_run_dry(xm_link *k) {
+  if (k->state != XM_LINK_OPEN) return false;
+  if (k->sock) xm_sock_pause(k->sock, true);
+  k->dry = true;
+  xk_wake(k);
+  return true;
+}
+
+size_t xm_link_size(const xm_link *k) {
+  return k->size;
+}
+
+size_t xm_link_unread(const xm_link *k) {
+  size_t n = (size_t)(k->got - k->told);
+  if (k->state != XM_LINK_OPEN) return k->left;
+  if (k->is_closed) return 0;
+  if (k->o->fed) return n + xm_buf_len(&k->in);
+  if (k->web) n += xk_web_unread(k);
+  return n + (k->tls ? xm_tls_pending(k->tls) : 0) + (k->sock ? xm_sock_waiting(k->sock) : 0);
+}
+
 size_t xm_link_spare(const xm_link *k) {
-  return xm_xml_spare(k->xml) + xm_buf_spare(&k->wire);
+  return spare_of_xml(k) + xm_buf_spare(&k->wire) + (k->web ? xk_web_spare(k) : 0);
 }
 
 void xm_link_rest(xm_link *k) {
-  xm_xml_rest(k->xml);
+  if (spare_of_xml(k)) xm_xml_rest(k->xml);
   xm_buf_rest(&k->wire);
+  if (k->web) xk_web_rest(k);
 }
 
 const xm_tape *xm_link_tape(const xm_link *k) {
-  return xm_xml_tape(k->xml);
+  return k->at_hand ? k->at_hand : xm_xml_tape(k->xml);
+}
+
+bool xm_link_is_early(const xm_link *k) {
+  return k->at_hand != NULL;
 }
 
 xm_bound xm_link_crossed(const xm_link *k, size_t *most) {
@@ -598,8 +713,9 @@ const char *xm_link_binding(const xm_link *k) {
   return k->binding;
 }
 
-bool xm_link_address(const xm_link *k, struct sockaddr_storage *sa) {
-  *sa = k->address;
+bool xm_link_peer_of(const xm_link *k, xm_link_peer *peer) {
+  *peer = (xm_link_peer){.address = k->address, .port = k->target.port};
+  strcpy(peer->host, k->target.host);
   return k->address.ss_family != 0;
 }
 
@@ -622,7 +738,9 @@ bool xm_link_is_proven(const xm_link *k) {
 /* Whoever shows a certificate that is wrong, or meddles, must not be able to choose where we go. */
 static bool is_of_the_target(const xm_link *k) {
   const xm_err *e = &k->why;
+  if (xm_conn_has_proxy(k->o) && !k->met) return false;
   switch (e->layer) {
+    case XM_LAYER_PROXY:
     case XM_LAYER_TCP:
     case XM_LAYER_CLOSED:
     case XM_LAYER_TIMEOUT: return true;
@@ -643,6 +761,7 @@ xm_targets *xm_link_take_targets(xm_link *k) {
 }
 
 void xm_targets_free(xm_targets *t) {
+  if (t) free(t->names);
   free(t);
 }
 

@@ -4,6 +4,8 @@
  *   in   sock.recv -> tls.read (straight into expat's buffer) -> xml.next (a tape) -> nego until it is open, then: yours
  *   out  yours -> wire -> tls.write -> sock.send
  *
+ * Over WebSocket there are frames between the transport and these (link_web), of which nobody above learns.
+ *
  * Pull: xm_link_next turns the crank and says what came. It calls nothing but `wake`, which may only mark. */
 #ifndef XM_LINK_H
 #define XM_LINK_H
@@ -26,13 +28,22 @@
 
 typedef struct xm_link xm_link;
 
-/* The addresses of an SRV answer that were not tried yet. */
+/* What of an SRV answer was not tried yet: addresses; behind a proxy names, and the addresses of that. */
 typedef struct xm_targets xm_targets;
+
+/* Where a link leads. */
+typedef struct xm_link_peer {
+  struct sockaddr_storage address; /* behind a proxy the proxy's; family 0: nowhere, yet */
+  char host[256];                  /* behind a proxy what that is asked for; "": there is none */
+  int port;
+} xm_link_peer;
 
 typedef enum xm_link_state {
   XM_LINK_RESOLVING,   /* dns asks (RFC 6120 3.2); ends with addresses */
   XM_LINK_DIALLING,    /* sock dials; ends with one that answered */
+  XM_LINK_TUNNELLING,  /* behind a proxy: tunnel at work; ends with a way to the server */
   XM_LINK_SECURING,    /* TLS handshake, direct or after <proceed/>; ends with a certificate that fits */
+  XM_LINK_UPGRADING,   /* the WebSocket is asked for (RFC 6455 4); ends with 101 */
   XM_LINK_NEGOTIATING, /* nego at work (RFC 6120 4 to 7, XEP-0198 5); ends with a session */
   XM_LINK_OPEN,        /* elements in, bytes out; ends with a close from either side */
   XM_LINK_CLOSED,      /* no socket, nothing to come; xm_link_why tells */
@@ -43,17 +54,18 @@ typedef struct xm_link_how_long {
   unsigned ms[XM_LINK_OPEN];
 } xm_link_how_long;
 
-/* What is not the same for every link of a connection. Borrowed for the call, but previd for the link's life. */
+/* What is not the same for every link of a connection. Borrowed for the call, but previd and avoid for the link's life. */
 typedef struct xm_link_start {
   const char *password;
   size_t password_len;
   const char *host;                     /* instead of the options' (and then without SRV); NULL: as they say */
   int port;
+  const char *url;                      /* the same, of a WebSocket: borrowed for the call; NULL: as the options say */
   const char *previd;                   /* the session to be resumed, NULL: none; and what was handled of it */
   uint32_t h;
   bool only_resume;                     /* no other session is to be bound */
   uint64_t due;                         /* when it must be open; 0: within the options' timeout */
-  const struct sockaddr_storage *avoid; /* this address is to be the last one tried; NULL: none */
+  const xm_link_peer *avoid;            /* this is to be the last one tried; NULL: none */
   bool logged_in;                       /* fed: it is OPEN already */
   bool again;                           /* no: dial it and nothing else, with TLS from the first byte if `direct` */
   bool direct;
@@ -82,6 +94,14 @@ void xm_link_free(xm_link *k);
 xm_link_event xm_link_next(xm_link *k);
 /* Stop reading what comes when it is open, or go on. The link's end is noticed all the same. In any state. */
 void xm_link_pause(xm_link *k, bool paused);
+/* Stop receiving: what has been received is given out, and then NOTHING comes, until the next xm_link_pause, whatever that says.
+ * false: it isn't OPEN. */
+bool xm_link_run_dry(xm_link *k);
+/* Bytes of the element that is out, with the space in front of it. */
+size_t xm_link_size(const xm_link *k);
+/* Bytes that have come and are behind the last event, as far as the kernel knows of them (under TLS: about); when it has ended:
+ * that there were then. */
+size_t xm_link_unread(const xm_link *k);
 /* Bytes of memory that nothing is in, after NOTHING; they are given back. */
 size_t xm_link_spare(const xm_link *k);
 void xm_link_rest(xm_link *k);
@@ -91,6 +111,10 @@ void xm_link_rest(xm_link *k);
 xm_buf *xm_link_wire(xm_link *k);
 ssize_t xm_link_flush(xm_link *k);
 uint64_t xm_link_taken(const xm_link *k);
+/* Bytes that it hasn't taken. */
+size_t xm_link_backlog(const xm_link *k);
+/* Has the wire only the beginning of an element, which can't leave before its end is there? (WebSocket) */
+bool xm_link_is_half(const xm_link *k);
 
 /* How a link ends. What of it can't be done in the state it is in, is not done. */
 typedef enum xm_link_how {
@@ -107,6 +131,7 @@ void xm_link_end(xm_link *k, xm_link_how how, const char *detail);
 xm_link_state xm_link_state_of(const xm_link *k);
 const char *xm_link_phase(const xm_link *k); /* "connecting", "securing", ...; a string that stays */
 const xm_tape *xm_link_tape(const xm_link *k);
+bool xm_link_is_early(const xm_link *k); /* after ELEMENT: it came before the session, which doesn't count it (XEP-0198) */
 xm_bound xm_link_crossed(const xm_link *k, size_t *most); /* after SKIPPED; and the bound's number */
 xm_err *xm_link_why(xm_link *k); /* to be filled in by who cuts it */
 /* After OPENED. */
@@ -128,8 +153,8 @@ xm_link_how_long xm_link_took(const xm_link *k);
 bool xm_link_tls_is_resumed(const xm_link *k); /* was its session an earlier connection's? */
 const char *xm_link_mechanism(const xm_link *k);
 const char *xm_link_binding(const xm_link *k);
-/* The address it was connected to; false: none. */
-bool xm_link_address(const xm_link *k, struct sockaddr_storage *sa);
+/* What it was connected to; false: to nothing. */
+bool xm_link_peer_of(const xm_link *k, xm_link_peer *peer);
 bool xm_link_is_direct(const xm_link *k);
 bool xm_link_was_answered(const xm_link *k); /* there was a stream header of the peer's */
 bool xm_link_was_refused(const xm_link *k);  /* the peer has ended it by a stream error of its own, which xm_link_why has */
@@ -149,7 +174,7 @@ enum { XM_LINK_PERHAPS = 8, XM_LINK_TOKEN = XM_NEGO_TOKEN /* the next try goes w
 unsigned xm_link_objected(const xm_link *k);
 /* When bytes last came, by xm_loop_now; 0: never. */
 uint64_t xm_link_heard_at(const xm_link *k);
-/* "host" or "host:port" by a see-other-host; "" when there was none. */
+/* "host" or "host:port" by a see-other-host, or the URL by a see-other-uri; "" when there was none. */
 const char *xm_link_other_host(const xm_link *k);
 
 /* A fed link: its end, behind what was fed. */

@@ -1,4 +1,6 @@
+#include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,19 +14,22 @@ static socklen_t length_of(const struct sockaddr_storage *sa) {
 
 /* The list from behind the target that is to be avoided, around to it. */
 static void rotate(const xm_link *k, const xm_dns_address *from, int n, xm_dns_address *to) {
+  const xm_link_peer *avoid = k->avoid;
   int i, first = 0;
-  for (i = 0; i < n && k->avoid.ss_family; i++)
-    if (memcmp(&from[i].sa, &k->avoid, length_of(&k->avoid)) == 0) first = i + 1;
+  for (i = 0; i < n && avoid && avoid->address.ss_family && !*avoid->host; i++)
+    if (memcmp(&from[i].sa, &avoid->address, length_of(&avoid->address)) == 0) first = i + 1;
   while (first > 0 && first < n && from[first].target == from[first - 1].target) first++;
   for (i = 0; i < n; i++) to[i] = from[(first + i) % n];
 }
 
-/* Where there are several targets they are kept: the one that answers may be none of ours. */
+/* Where there are several targets they are kept: the one that answers may be none of ours. So is what a proxy is asked for. */
 static int keep_targets(xm_link *k, const xm_dns_address *list, int n) {
-  if (list[0].target == list[n - 1].target) return XM_OK;
+  if (!k->names && list[0].target == list[n - 1].target) return XM_OK;
   k->targets = malloc(sizeof *k->targets + (size_t)n * sizeof *list);
   if (!k->targets) return xm_err_nomem(&k->why);
   k->targets->n = k->targets->next = n;
+  k->targets->names = k->names;
+  k->names = NULL;
   memcpy(k->targets->list, list, (size_t)n * sizeof *list);
   return XM_OK;
 }
@@ -36,12 +41,70 @@ static void pass_target(xm_targets *t, const xm_dns_address *won) {
     if (t->list[i].target == won->target) t->next = i + 1;
 }
 
+/* Behind a proxy. */
+
+static int ask_for_proxy(xm_link *k, unsigned budget, xm_err *e) {
+  const xm_proxy *p = &k->o->proxy;
+  const xm_dns_query q = {.domain = p->host, .port = p->port, .nameservers = k->o->nameservers, .budget_ms = budget};
+  k->dns = xm_dns_start(k->loop, &q, xk_wake, k, e);
+  return k->dns ? XM_OK : XM_EFAIL;
+}
+
+/* The one to be avoided last. */
+static int note_names(xm_link *k, const xm_dns_name *from, int n, xm_err *e) {
+  int i, first = 0;
+  k->names = calloc(1, sizeof *k->names);
+  if (!k->names) return xm_err_nomem(e);
+  k->names->n = n;
+  for (i = 0; i < n && k->avoid; i++)
+    if (from[i].port == k->avoid->port && strcmp(from[i].host, k->avoid->host) == 0) first = i + 1;
+  for (i = 0; i < n; i++) k->names->list[i] = from[(first + i) % n];
+  return XM_OK;
+}
+
+/* SRV is asked for here, unless the proxy is to do all looking up, which can't. */
+int xk_ask(xm_link *k, const xm_dns_query *query, xm_err *e) {
+  xm_dns_query q = *query;
+  xm_dns_name name = {.port = (uint16_t)q.port, .direct_tls = q.direct_tls};
+  q.names = xm_conn_has_proxy(k->o);
+  if (q.names && (!q.srv || k->o->proxy.resolves)) {
+    strncat(name.host, q.domain, sizeof name.host - 1);
+    return note_names(k, &name, 1, e) == XM_OK ? ask_for_proxy(k, q.budget_ms, e) : XM_EFAIL;
+  }
+  k->dns = xm_dns_start(k->loop, &q, xk_wake, k, e);
+  return k->dns ? XM_OK : XM_EFAIL;
+}
+
+static xm_link_event resolve_names(xm_link *k) {
+  xm_dns_name list[XM_DNS_TARGETS];
+  uint64_t due = k->entered + k->o->timeout / 2, now = xm_loop_now(k->loop);
+  int n = xm_dns_names(k->dns, list, &k->why);
+  if (n == 0) return XM_LINK_NOTHING;
+  xm_dns_free(k->dns);
+  k->dns = NULL;
+  if (n < 0 || note_names(k, list, n, &k->why) < 0) return xk_end(k, XM_LINK_CUT);
+  if (ask_for_proxy(k, due > now ? (unsigned)(due - now) : 1, &k->why) < 0) return xk_end(k, XM_LINK_CUT);
+  return XM_LINK_NOTHING;
+}
+
+/* Whose fault it is. */
+static xm_link_event fail_before_the_proxy(xm_link *k) {
+  char text[400];
+  if (xm_conn_has_proxy(k->o) && k->why.layer != XM_LAYER_LIMIT) {
+    snprintf(text, sizeof text, "%.*s", (int)sizeof text - 1, k->why.text);
+    snprintf(k->why.text, sizeof k->why.text, "the proxy %.100s: %s", k->o->proxy.name, text);
+  }
+  return xk_end(k, XM_LINK_CUT);
+}
+
 xm_link_event xk_resolve(xm_link *k) {
   const xm_dns_address *list;
   xm_dns_address order[XM_DNS_ADDRESSES];
-  int n = xm_dns_result(k->dns, &list, &k->why);
+  int n;
+  if (xm_conn_has_proxy(k->o) && !k->names) return resolve_names(k);
+  n = xm_dns_result(k->dns, &list, &k->why);
   if (n == 0) return XM_LINK_NOTHING;
-  if (n < 0) return xk_end(k, XM_LINK_CUT);
+  if (n < 0) return fail_before_the_proxy(k);
   rotate(k, list, n, order);
   if (keep_targets(k, order, n) < 0) return xk_end(k, XM_LINK_CUT);
   k->sock = xm_sock_dial(k->loop, order, n, xk_wake, k, &k->why);
@@ -51,17 +114,28 @@ xm_link_event xk_resolve(xm_link *k) {
   return xk_enter(k, XM_LINK_DIALLING);
 }
 
+/* Over WebSocket the certificate may be for the URL's host instead, which SNI names (XEP-0156 4, RFC 7395 3.9). */
+static xm_tls_peer tls_peer(const xm_link *k) {
+  const char *named = k->o->tls_name, *domain = named ? named : k->domain;
+  const char *web = k->web && !named ? xk_web_url(k)->host : NULL;
+  return (xm_tls_peer){.name = web ? web : domain,
+                       .also = web ? domain : NULL,
+                       .jid = named ? NULL : xm_jid_domain(k->o->jid),
+                       .jid_len = k->o->jid->domain_len,
+                       .pin = k->o->pin,
+                       .use = k->web ? XM_TLS_WEB : k->direct ? XM_TLS_XMPP : XM_TLS_INSIDE,
+                       .via = xm_conn_has_proxy(k->o) ? k->o->via.bytes : NULL,
+                       .via_len = sizeof k->o->via.bytes,
+                       .resume = xm_conn_may_remember(k->o) && !k->choked};
+}
+
 static xm_link_event begin_tls(xm_link *k) {
   xm_tls_io io = {.arg = k, .recv = xk_recv, .send = xk_send};
-  xm_tls_peer peer = {.name = k->o->tls_name ? k->o->tls_name : k->domain,
-                      .jid = k->o->tls_name ? NULL : xm_jid_domain(k->o->jid),
-                      .jid_len = k->o->jid->domain_len,
-                      .pin = k->o->pin,
-                      .alpn = k->direct,
-                      .resume = k->o->remember && !k->choked};
+  xm_tls_peer peer = tls_peer(k);
   if (!k->o->tls_ctx) {
     xm_err_set(&k->why, XM_LAYER_TLS, "tls-required", false,
-               "the server wants TLS, and tls=\"none\" was asked for: use \"starttls\" or \"direct\"");
+               k->web ? "the server says to go on with TLS, and ws:// was asked for: use wss://"
+                      : "the server wants TLS, and tls=\"none\" was asked for: use \"starttls\" or \"direct\"");
     return xk_end(k, XM_LINK_CUT);
   }
   k->tls = xm_tls_new(k->o->tls_ctx, &peer, &io, &k->why);
@@ -73,7 +147,8 @@ static xm_link_event begin_tls(xm_link *k) {
 xm_link_event xk_begin_stream(xm_link *k) {
   size_t mark = xm_buf_mark(&k->wire), behind;
   int secret;
-  if (xm_xml_restart(k->xml) < 0 || xm_nego_begin(k->nego, &k->wire, &k->why) < 0) return xk_end(k, XM_LINK_CUT);
+  if (xm_xml_restart(k->xml) < 0 || (k->web && xk_web_begin(k) < 0) || xm_nego_begin(k->nego, &k->wire, &k->why) < 0)
+    return xk_end(k, XM_LINK_CUT);
   xm_wirelog_begin(k->log);
   xm_wirelog_text(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark);
   behind = xm_buf_mark(&k->wire);
@@ -89,18 +164,28 @@ xm_link_event xk_begin_stream(xm_link *k) {
 /* Beside XM_NEGO_AHEAD_*, of what servers have objected to. */
 enum { KNOWN_SASL2 = 8 };
 
-/* Who it is that was dialled, for who remembers. */
+/* Who it is that was dialled, for who remembers: by its address, or by the proxy and what that was asked for. */
 typedef struct server_key {
   struct sockaddr_storage address;
-  bool direct;
+  xm_keyring_name via;
+  char host[254];
+  int port;
+  bool direct, web;
   char domain[256];
 } server_key;
 _Static_assert(sizeof(server_key) <= XM_KNOWN_KEY, "a key must fit");
 
 static void name_server(const xm_link *k, server_key *key) {
   memset(key, 0, sizeof *key);
-  memcpy(&key->address, &k->address, length_of(&k->address));
+  if (xm_conn_has_proxy(k->o)) {
+    key->via = k->o->via;
+    key->port = k->target.port;
+    strcpy(key->host, k->target.host);
+  } else {
+    memcpy(&key->address, &k->address, length_of(&k->address));
+  }
   key->direct = k->direct;
+  key->web = k->web != NULL;
   strcpy(key->domain, k->domain);
 }
 
@@ -110,7 +195,7 @@ static int look_up(xm_link *k) {
   xm_known known = {0};
   server_key key;
   name_server(k, &key);
-  if (k->o->remember) xm_known_get(&key, sizeof key, &known);
+  if (xm_conn_may_remember(k->o)) xm_known_get(&key, sizeof key, &known);
   xm_nego_set_detours(k->nego, known.detours);
   xm_nego_set_sasl2(k->nego, known.sasl2, known.objected & KNOWN_SASL2);
   if (k->lockstep) return XM_OK;
@@ -123,7 +208,7 @@ static int look_up(xm_link *k) {
  * it is spoken to by the older profile. */
 void xk_suspect_sasl2(const xm_link *k) {
   server_key key;
-  if (!k->o->remember) return;
+  if (!xm_conn_may_remember(k->o)) return;
   name_server(k, &key);
   xm_known_objection(&key, sizeof key, KNOWN_SASL2, false);
 }
@@ -135,7 +220,7 @@ static void remember(const xm_link *k) {
   unsigned taken = k->went | (k->sasl2 ? KNOWN_SASL2 : 0);
   server_key key;
   xm_known known;
-  if (!k->o->remember) return;
+  if (!xm_conn_may_remember(k->o)) return;
   name_server(k, &key);
   xm_known_get(&key, sizeof key, &known);
   if (known.sasl2) xm_known_pardon(&key, sizeof key, KNOWN_SASL2);
@@ -145,22 +230,72 @@ static void remember(const xm_link *k) {
     xm_known_objection(&key, sizeof key, k->blamed & XM_NEGO_AHEAD_ALL, !(k->blamed & XM_LINK_PERHAPS));
 }
 
+/* Behind the transport: HTTP, or XMPP itself. */
+static xm_link_event begin_above(xm_link *k) {
+  return k->web ? xk_web_upgrade(k) : xk_begin_stream(k);
+}
+
+/* The way to the server stands. */
+static xm_link_event meet(xm_link *k) {
+  if (look_up(k) < 0) return xk_end(k, XM_LINK_CUT);
+  return k->direct ? begin_tls(k) : begin_above(k);
+}
+
+/* The proxy has answered. One target is its turn, and the next one another link's. */
+static xm_link_event begin_tunnel(xm_link *k) {
+  if (!k->again) k->target = k->targets->names->list[k->targets->names->next++];
+  if (!k->share) xk_take_share(k);
+  k->direct = k->target.direct_tls;
+  k->tunnel = xm_tunnel_new(&k->o->proxy, k->target.host, k->target.port, &k->why);
+  if (!k->tunnel) return xk_end(k, XM_LINK_CUT);
+  return xk_enter(k, XM_LINK_TUNNELLING);
+}
+
+static xm_link_event fail_in_the_proxy(xm_link *k, int errnum) {
+  if (errnum == 0) xm_tunnel_end(k->tunnel, &k->why);
+  else xm_err_errno(&k->why, XM_LAYER_TCP, errnum, xm_sock_errname(errnum), true, "the connection broke");
+  return errnum == 0 ? xk_end(k, XM_LINK_CUT) : fail_before_the_proxy(k);
+}
+
+/* What is behind the proxy's answer is the server's, so what has come is looked at before it is received. A proxy that answers
+ * before it is asked is asked all the same. */
+xm_link_event xk_tunnel(xm_link *k) {
+  char bytes[512];
+  size_t used;
+  ssize_t n;
+  int rc;
+  xk_say(k, xm_tunnel_out(k->tunnel));
+  n = xm_sock_peek(k->sock, bytes, sizeof bytes);
+  if (n == -EAGAIN) return XM_LINK_NOTHING;
+  if (n <= 0) return fail_in_the_proxy(k, (int)-n);
+  rc = xm_tunnel_take(k->tunnel, bytes, (size_t)n, &used, &k->why);
+  if (rc < 0 || xk_recv(k, bytes, used) < 0) return xk_end(k, XM_LINK_CUT);
+  k->reads_left--;
+  if (rc == 0) return XM_LINK_AGAIN;
+  xk_say(k, xm_tunnel_out(k->tunnel));
+  xm_tunnel_free(k->tunnel);
+  k->tunnel = NULL;
+  k->met = true;
+  return meet(k);
+}
+
 xm_link_event xk_dial(xm_link *k) {
   const xm_dns_address *won;
   int rc = xm_sock_connected(k->sock, &won, &k->why);
   if (rc == 0) return XM_LINK_NOTHING;
-  if (rc < 0) return xk_end(k, XM_LINK_CUT);
+  if (rc < 0) return fail_before_the_proxy(k);
   k->address = won->sa;
+  if (xm_conn_has_proxy(k->o)) return begin_tunnel(k);
   if (!k->again) pass_target(k->targets, won);
   if (!k->share) xk_take_share(k);
   if (k->o->tls == XM_TLS_NONE && !k->o->component && !xm_sock_is_loopback(k->sock)) {
     xm_err_set(&k->why, XM_LAYER_TLS, "tls-required", false,
-               "tls=\"none\" is only for a server on this machine (a loopback address): use \"starttls\" or \"direct\"");
+               k->web ? "ws:// is only for a server on this machine (a loopback address): use wss://"
+                      : "tls=\"none\" is only for a server on this machine (a loopback address): use \"starttls\" or \"direct\"");
     return xk_end(k, XM_LINK_CUT);
   }
   k->direct = won->direct_tls;
-  if (look_up(k) < 0) return xk_end(k, XM_LINK_CUT);
-  return k->direct ? begin_tls(k) : xk_begin_stream(k);
+  return meet(k);
 }
 
 /* What TLS is worth to a login. */
@@ -199,7 +334,7 @@ xm_link_event xk_secure(xm_link *k) {
   k->has_certificate = xm_tls_good_for(k->tls, &k->good_for);
   k->tls_resumed = xm_tls_is_resumed(k->tls);
   tell_channel(k);
-  return xk_begin_stream(k);
+  return begin_above(k);
 }
 
 /* Nothing the peer said in the clear may be taken for what it says under TLS (RFC 6120 5.4.3.3). */
@@ -219,6 +354,7 @@ void xk_open_up(xm_link *k) {
   k->nego = NULL;
   xm_xml_set_bounds(k->xml, &k->o->bounds, XM_XML_SKIP);
   k->wire.secret = false;
+  if (k->web) xk_web_open_up(k);
   xk_enter(k, XM_LINK_OPEN);
   if (k->paused && k->sock) xm_sock_pause(k->sock, true);
 }
@@ -257,6 +393,17 @@ static xm_link_event wait_for_last(xm_link *k) {
   return xk_end(k, XM_LINK_CUT);
 }
 
+/* What doesn't fit ends the link: its sender isn't told of it, and may not be to blame. */
+static xm_link_event keep_early(xm_link *k, const xm_tape *t) {
+  int rc = xm_early_put(&k->early, t);
+  if (rc == XM_OK) return XM_LINK_AGAIN;
+  if (rc == XM_ELIMIT)
+    xm_err_set(&k->why, XM_LAYER_STREAM, "policy-violation", true,
+               "before it has bound the session the server has sent more than %d stanzas, or more than %d bytes of them take",
+               XM_EARLY_STANZAS, XM_EARLY_BYTES);
+  return xk_end(k, XM_LINK_REFUSE);
+}
+
 xm_link_event xk_negotiate(xm_link *k, bool header) {
   const xm_tape *t = xm_xml_tape(k->xml);
   bool secret = xm_nego_is_secret(k->nego);
@@ -279,6 +426,7 @@ xm_link_event xk_negotiate(xm_link *k, bool header) {
   switch ((xm_nego_verdict)verdict) {
     case XM_NEGO_STARTTLS: return start_tls(k);
     case XM_NEGO_RESTART: return xk_begin_stream(k);
+    case XM_NEGO_EARLY: return keep_early(k, t);
     case XM_NEGO_READY_BEFORE: k->kept = true; /* fall through */
     case XM_NEGO_READY: return xk_become_open(k);
     default: return xm_nego_at(k->nego) == XM_NEGO_LAST ? wait_for_last(k) : XM_LINK_AGAIN;

@@ -133,6 +133,7 @@ static xm_mech_policy policy_of(const xm_login *l, const xm_login_account *a) {
                           .certificate = a->certificate,
                           .tls = a->tls,
                           .verified = a->verified,
+                          .fronted = a->fronted,
                           .plain = a->plain,
                           .pinned = a->pinned,
                           .bound = a->bound,

@@ -46,7 +46,7 @@ typedef struct xm_login_account {
   bool remember;          /* see xm_sasl_login */
   bool certificate;       /* TLS shows one of ours */
   bool authzid;           /* which doesn't name this account and no other (XEP-0178) */
-  bool tls, verified;
+  bool tls, verified, fronted; /* see xm_mech_policy */
   const xm_mech_channel *channel;
   const char *token;      /* NULL: there is none */
   size_t token_len;

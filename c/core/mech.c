@@ -254,6 +254,10 @@ static bool is_doubtful(const xm_mech_offer *offer, unsigned plus) {
   return offer->lists && !(plus && offer->bindings & 1u << XM_MECH_END_POINT);
 }
 
+static bool offers_nothing_to_bind_by(const xm_mech_offer *offer) {
+  return !(offer->known & PLUS) && !offer->lists;
+}
+
 static int choose_scram(const xm_mech_offer *offer, const xm_mech_policy *p, unsigned can, xm_mech_choice *choice,
                         xm_err *e) {
   bool binds = p->tls && p->allowed & PLUS;
@@ -265,7 +269,7 @@ static int choose_scram(const xm_mech_offer *offer, const xm_mech_policy *p, uns
   if (binds && p->bound) return less_than_before(offer, e);
   if (!bare) return no_binding(offer, e);
   choice->guessed = false;
-  choice->flag = binds ? 'y' : 'n';
+  choice->flag = binds && !(p->fronted && offers_nothing_to_bind_by(offer)) ? 'y' : 'n';
   choice->need_hash = binds && is_doubtful(offer, plus);
   return take(choice, bare);
 }

@@ -83,6 +83,8 @@ typedef struct xm_mech_policy {
   bool bound;   /* this account has logged in bound to the channel before: nothing less any more */
   bool refused; /* the server has refused a type of binding that it hadn't listed: it is not tried again */
   bool strict;  /* it speaks SASL2, which doesn't allow a -PLUS without a list of types (XEP-0440 5, rule 3) */
+  bool fronted; /* TLS may end in front of it, and mostly does (WebSocket): where nothing is offered to be bound by, nothing is said
+                   of it, since some servers take 'y' for a lie there (ejabberd 24) */
 } xm_mech_policy;
 
 typedef struct xm_mech_choice {

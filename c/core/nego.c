@@ -366,6 +366,7 @@ static xm_login_account account_of(const xm_nego *n) {
                             .authzid = n->o.authzid,
                             .tls = n->secure,
                             .verified = n->verified,
+                            .fronted = n->o.fronted,
                             .channel = n->secure ? &n->channel : NULL,
                             .token = n->token.n ? n->token.bytes : NULL,
                             .token_len = n->token.n,
@@ -657,7 +658,7 @@ static int bind_anew(xm_nego *n, xm_buf *out, xm_err *e) {
   return xm_err_set(e, XM_LAYER_BIND, "not-offered", false, "the server offers no resource binding after the login");
 }
 
-/* What else may come on a stream that is about to be resumed means nothing yet. */
+/* What else may come of stream management on a stream that is about to be resumed means nothing yet. */
 static int on_resume(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   if (xm_tape_is(t, 0, NS_SM, "resumed")) return on_resumed(n, t, 0, e);
   if (xm_tape_is(t, 0, NS_SM, "r") || xm_tape_is(t, 0, NS_SM, "a")) return XM_NEGO_WAIT;
@@ -859,8 +860,28 @@ static int on_stream_error(xm_nego *n, const xm_tape *t, xm_err *e) {
   return xm_nego_stream_error(t, e);
 }
 
+static bool is_stanza(const xm_tape *t) {
+  const char *name = xm_tape_name(t, 0);
+  if (strcmp(xm_tape_ns(t, 0), XM_NS_CLIENT) != 0) return false;
+  return strcmp(name, "message") == 0 || strcmp(name, "presence") == 0 || strcmp(name, "iq") == 0;
+}
+
+/* To an iq of ours, good or not. (A request may have the same id: theirs are theirs.) */
+static bool is_answer(const xm_nego *n, const xm_tape *t) {
+  const char *id = xm_tape_get(t, 0, "id", NULL), *type = xm_tape_get(t, 0, "type", NULL);
+  if (!*n->id || !id || strcmp(id, n->id) != 0 || !xm_tape_is(t, 0, NULL, "iq")) return false;
+  return !type || (strcmp(type, "get") != 0 && strcmp(type, "set") != 0);
+}
+
+/* To who has proved who it is, a server may give out what is for the session that it is about to have. */
+static bool is_early(const xm_nego *n, const xm_tape *t) {
+  if (!n->authenticated || n->state == XM_NEGO_HEADER || n->state == XM_NEGO_LAST || n->state == XM_NEGO_DONE) return false;
+  return is_stanza(t) && !is_answer(n, t);
+}
+
 int xm_nego_read(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   if (xm_nego_is_stream_error(t)) return on_stream_error(n, t, e);
+  if (is_early(n, t)) return XM_NEGO_EARLY;
   if (n->state > XM_NEGO_FEATURES) n->ahead = 0; /* this is its answer */
   switch (n->state) {
     case XM_NEGO_FEATURES: return on_features(n, t, out, e);

@@ -38,6 +38,8 @@ typedef enum xm_nego_verdict {
   XM_NEGO_RESTART,  /* a new parser, then xm_nego_begin */
   XM_NEGO_READY,    /* xm_nego_jid is the session's address */
   XM_NEGO_READY_BEFORE, /* the same, and what is on the tape belongs to the session */
+  XM_NEGO_EARLY,        /* a stanza is on the tape: for the session that there isn't yet; keep it, and read on. Nobody counts
+                           it (XEP-0198): that begins with the session's <enabled/>, or goes on behind <resumed/> */
 } xm_nego_verdict;
 
 /* What can be said together with our stream header, before the server has asked for it (XEP-0305): a round trip less
@@ -64,6 +66,7 @@ typedef struct xm_nego_options {
   bool certificate;       /* TLS shows a certificate of ours */
   bool authzid;           /* which doesn't name `jid` and nobody else, so that SASL has to (XEP-0178) */
   bool need_tls;          /* no credential without TLS */
+  bool fronted;           /* see xm_mech_policy */
   const char *previd;     /* a session to be resumed; NULL: none */
   uint32_t h;             /* what was handled of it */
   bool only_resume;       /* nobody wants another session: none is bound, which might push out who has the resource now */

@@ -1,5 +1,5 @@
-/* options: what a connection is asked for. Rank 2: knows bounds, jid, keyring, retry, tls. A header only: filled in by the binding, kept by
- * conn, read by link. */
+/* options: what a connection is asked for. Rank 2: knows bounds, jid, keyring, retry, tls, tunnel. A header only: filled in by
+ * the binding, kept by conn, read by link. */
 #ifndef XM_OPTIONS_H
 #define XM_OPTIONS_H
 
@@ -11,6 +11,7 @@
 #include "keyring.h"
 #include "retry.h"
 #include "tls.h"
+#include "tunnel.h"
 
 typedef enum xm_tls_policy { XM_TLS_STARTTLS, XM_TLS_DIRECT, XM_TLS_NONE } xm_tls_policy;
 
@@ -26,6 +27,10 @@ typedef struct xm_conn_options {
   size_t password_len;
   const char *host;        /* dial this and nothing else; NULL: SRV, then the JID's domain */
   int port;
+  xm_proxy proxy;          /* what it is connected through; host NULL: nothing */
+  xm_keyring_name via;     /* has_via: which proxy that is, and who to it, for what remembers servers; conn fills it in. */
+  bool has_via;            /* Else nothing is remembered of one behind a proxy */
+  const char *url;         /* that of a WebSocket, which was looked at: instead of host and port; NULL: TCP */
   xm_tls_policy tls;
   xm_tls_ctx *tls_ctx;     /* held; may be NULL with XM_TLS_NONE */
   const char *tls_name;    /* the certificate must be for this; NULL: the JID's domain */
@@ -50,6 +55,8 @@ typedef struct xm_conn_options {
   xm_retry_policy reconnect;
   unsigned timeout;        /* to be READY within; each phase has at most half of it */
   unsigned keepalive;      /* the server is asked for a sign of life after so long without a send; 0: never */
+  bool keepalive_probe;    /* and a component sends itself messages when nothing has come for so long; three that don't come back
+                              in a row, each within `patience`, end the link */
   unsigned patience;       /* an acknowledgement, or that sign, is waited for so long */
   unsigned max_age;        /* what has waited longer isn't sent in a new session but comes back */
   xm_bounds bounds;        /* of stanzas, both ways, once bound; before, one may have 64 KiB */
@@ -59,5 +66,14 @@ typedef struct xm_conn_options {
   void (*wake)(void *arg); /* there is news: call xm_conn_next soon. May only mark */
   void *wake_arg;
 } xm_conn_options;
+
+static inline bool xm_conn_has_proxy(const xm_conn_options *o) {
+  return o->proxy.host != NULL;
+}
+
+/* May what a login leaves be kept for the next one? */
+static inline bool xm_conn_may_remember(const xm_conn_options *o) {
+  return o->remember && (o->has_via || !xm_conn_has_proxy(o));
+}
 
 #endif

@@ -160,6 +160,15 @@ void xm_parser_fill(xm_parser *p, size_t n) {
   p->last = p->filled;
 }
 
+void xm_parser_trim(xm_parser *p) {
+  char *room = (char *)p->room;
+  size_t i = 0;
+  while (i < p->filled && (room[i] == ' ' || room[i] == '\n' || room[i] == '\r' || room[i] == '\t')) i++;
+  if (i == 0) return;
+  p->last = p->filled -= i;
+  memmove(room, room + i, p->filled);
+}
+
 /* The end of what was filled in last, and before it, in one piece, whatever expat hasn't done with. */
 static const char *last_bytes(const xm_parser *p, size_t n) {
   return p->room + p->last - n;

@@ -62,6 +62,8 @@ static inline void xm_parser_pass(xm_parser *p, size_t n) {
   p->fed += n;
   p->used += n;
 }
+/* Before expat has been told anything: white space in front of what was filled in is gone. */
+void xm_parser_trim(xm_parser *p);
 /* Is there nothing to parse, or nothing that could come to anything? */
 bool xm_parser_is_idle(xm_parser *p);
 /* Parses what was filled in, or goes on behind the event. The handlers are called. */

@@ -12,27 +12,33 @@ static unsigned lasting(const xm_retry_policy *p) {
   return p->max < XM_RETRY_LASTS ? XM_RETRY_LASTS : p->max > XM_RETRY_LASTED ? XM_RETRY_LASTED : p->max;
 }
 
-/* A session is over. One that has lasted lets everything begin anew: a login alone proves nothing, since a server may log us
- * in and end it, again and again. */
-static void note_session(xm_retry *r, const xm_retry_policy *p, const xm_retry_end *e) {
+/* A session is over: had it lasted? One that has lets everything begin anew: a login alone proves nothing, since a server may
+ * log us in and end it, again and again. */
+static bool note_session(xm_retry *r, const xm_retry_policy *p, const xm_retry_end *e) {
   bool alike = e->why->layer == XM_LAYER_STREAM && strcmp(r->condition, e->why->condition) == 0;
-  if (e->now - r->ready_at >= lasting(p)) {
+  bool lasted = e->now - r->ready_at >= lasting(p);
+  if (lasted) {
     r->attempts = r->hops = 0;
     alike = false;
   }
   r->same = alike ? r->same + 1 : 1;
   strcpy(r->condition, e->why->condition);
-  r->ghost = e->why->layer == XM_LAYER_TCP || e->why->layer == XM_LAYER_TIMEOUT;
+  r->ghost = e->why->layer == XM_LAYER_TCP || e->why->layer == XM_LAYER_TIMEOUT || e->why->layer == XM_LAYER_WEBSOCKET;
+  return lasted;
 }
+
+static bool is_conflict(const xm_err *e) { return strcmp(e->condition, "conflict") == 0; }
 
 /* May it be otherwise the next time? At the first connect only what says so of itself: somebody is there to read why. Later the
  * machine may be behind a captive portal, or the certificate be renewed tomorrow. */
 static bool is_passing(const xm_retry *r, const xm_retry_end *e) {
   if (e->why->retry || e->blamed) return true;
-  if (strcmp(e->why->condition, "conflict") == 0) return e->stage != XM_RETRY_READY && r->ghost; /* with ourselves: 4.9.3.3 */
+  if (is_conflict(e->why)) return e->stage != XM_RETRY_READY && r->ghost; /* with ourselves: 4.9.3.3 */
   switch (e->why->layer) {
     case XM_LAYER_DNS:
     case XM_LAYER_TLS: return true;
+    case XM_LAYER_PROXY: return strcmp(e->why->condition, "proxy-authentication-required") != 0;
+    case XM_LAYER_WEBSOCKET:
     case XM_LAYER_STREAM: return !e->said || e->stage == XM_RETRY_ANYBODY;
     default: return false;
   }
@@ -55,7 +61,7 @@ static unsigned backoff(const xm_retry *r, const xm_retry_policy *p, const xm_re
 
 xm_retry_answer xm_retry_after(xm_retry *r, const xm_retry_policy *p, const xm_retry_end *e) {
   xm_retry_answer a = {.verdict = XM_RETRY_END};
-  if (e->stage == XM_RETRY_READY) note_session(r, p, e);
+  bool lasted = e->stage == XM_RETRY_READY && note_session(r, p, e);
   if (e->objected && !e->stopping) {
     a.verdict = XM_RETRY_FALL_BACK;
   } else if (e->elsewhere && !e->stopping && r->hops < XM_RETRY_HOPS) {
@@ -66,7 +72,8 @@ xm_retry_answer xm_retry_after(xm_retry *r, const xm_retry_policy *p, const xm_r
   } else if (may_connect_again(r, p, e)) {
     a.verdict = XM_RETRY_WAIT;
     a.stuck = e->stage == XM_RETRY_READY && r->same >= XM_RETRY_SAME;
-    a.ms = a.stuck ? p->max : backoff(r, p, e);
+    if (a.stuck) a.ms = p->max;
+    else if (!(p->at_once && lasted && !is_conflict(e->why))) a.ms = backoff(r, p, e);
     r->attempts++;
   }
   return a;

@@ -22,6 +22,7 @@ typedef struct xm_retry_policy {
   unsigned min, max; /* ms: the pause before the first attempt is up to `min`, before each next one up to twice as long, never
                         over `max` */
   unsigned attempts; /* until a session has lasted again; 0: no end */
+  bool at_once;      /* behind a session that has lasted the first attempt doesn't wait: what others send meanwhile is lost */
 } xm_retry_policy;
 
 /* How far the link had come. */

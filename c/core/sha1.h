@@ -1,6 +1,6 @@
-/* sha1: SHA-1 (FIPS 180-4), for a component's handshake (XEP-0114), and for nothing else. It is OpenSSL's, by the one way that
+/* sha1: SHA-1 (FIPS 180-4), for a component's handshake (XEP-0114) and a WebSocket's (RFC 6455), and for nothing else. It is OpenSSL's, by the one way that
  * doesn't set all of OpenSSL up first, which takes five million instructions: a component without TLS needs nothing else of
- * it. Rank 0: sasl's own, knows err, buf. */
+ * it. Rank 0: sasl's and upgrade's, knows err, buf. */
 #ifndef XM_SHA1_H
 #define XM_SHA1_H
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -272,13 +273,21 @@ int xm_sock_connected(xm_sock *s, const xm_dns_address **won, xm_err *e) {
   return 1;
 }
 
-ssize_t xm_sock_recv(xm_sock *s, void *to, size_t n) {
+static ssize_t receive(xm_sock *s, void *to, size_t n, int flags) {
   ssize_t got;
   assert(s->state == XM_SOCK_CONNECTED);
-  do got = recv(s->link->fd, to, n, 0);
+  do got = recv(s->link->fd, to, n, flags);
   while (got < 0 && errno == EINTR);
   if (got >= 0) return got;
   return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+}
+
+ssize_t xm_sock_recv(xm_sock *s, void *to, size_t n) {
+  return receive(s, to, n, 0);
+}
+
+ssize_t xm_sock_peek(xm_sock *s, void *to, size_t n) {
+  return receive(s, to, n, MSG_PEEK);
 }
 
 ssize_t xm_sock_send(xm_sock *s, const void *from, size_t n) {
@@ -316,6 +325,12 @@ void xm_sock_pause(xm_sock *s, bool paused) {
   assert(s->state == XM_SOCK_CONNECTED);
   if (paused && s->link->over) wanted = 0;
   watch_for(s->link, (s->link->events & UV_WRITABLE) | wanted);
+}
+
+size_t xm_sock_waiting(const xm_sock *s) {
+  int n = 0;
+  if (s->state != XM_SOCK_CONNECTED || ioctl(s->link->fd, FIONREAD, &n) < 0) return 0;
+  return n > 0 ? (size_t)n : 0;
 }
 
 bool xm_sock_is_over(const xm_sock *s) {

@@ -36,6 +36,8 @@ int xm_sock_connected(xm_sock *s, const xm_dns_address **won, xm_err *e);
 
 /* Bytes received; 0: the peer has closed; -EAGAIN: none now; another -errno. Never raises SIGPIPE, never blocks. */
 ssize_t xm_sock_recv(xm_sock *s, void *to, size_t n);
+/* The same, and they are left to be received. */
+ssize_t xm_sock_peek(xm_sock *s, void *to, size_t n);
 /* Bytes the kernel took; -EAGAIN: none now (and wake will come when it can take more); another -errno. */
 ssize_t xm_sock_send(xm_sock *s, const void *from, size_t n);
 /* Sends a FIN behind what was sent, and reads away what has come: a close with unread bytes would be a reset, which can cost
@@ -51,6 +53,9 @@ void xm_sock_pause(xm_sock *s, bool paused);
 /* Has the peer ended or broken the connection while it was paused? (wake has told of it.) What had come before can still be
  * received, and no more will come. */
 bool xm_sock_is_over(const xm_sock *s);
+
+/* How many bytes have come that nobody has received. */
+size_t xm_sock_waiting(const xm_sock *s);
 
 /* Is the peer at a loopback address? (after connected) */
 bool xm_sock_is_loopback(const xm_sock *s);

@@ -1,5 +1,8 @@
 #include "srv.h"
 
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +41,22 @@ bool xm_srv_is_host(const char *s) {
   static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
   size_t n = strlen(s);
   return n >= 1 && n <= XM_SRV_NAME && strspn(s, letters) == n;
+}
+
+static bool is_zone(const char *s) {
+  size_t n = strlen(s), i;
+  for (i = 0; i < n; i++)
+    if (s[i] <= ' ' || s[i] > '~' || s[i] == '/' || s[i] == '%') return false;
+  return n >= 1 && n < IF_NAMESIZE;
+}
+
+bool xm_srv_is_ipv6(const char *s) {
+  char text[INET6_ADDRSTRLEN] = "";
+  struct in6_addr address;
+  size_t n = strcspn(s, "%");
+  if (n >= sizeof text || (s[n] && !is_zone(s + n + 1))) return false;
+  memcpy(text, s, n);
+  return inet_pton(AF_INET6, text, &address) == 1;
 }
 
 static int keep_dialable(xm_srv *list, int n) {

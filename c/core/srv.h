@@ -18,6 +18,10 @@ typedef struct xm_srv {
 /* Letters, digits, hyphens, underscores and dots, from 1 to XM_SRV_NAME of them. */
 bool xm_srv_is_host(const char *s);
 
+/* An IPv6 address, as it is or with a zone, "fe80::1%eth0" (RFC 4007 11): what names an interface has no white space, no '/',
+ * and not more bytes than the system takes. Whether there is one of that name is seen when it is dialled. */
+bool xm_srv_is_ipv6(const char *s);
+
 /* Moves those to be tried first to the front, in their order: the lower priority first, among equals at random, the
  * heavier the likelier. Returns how many that are, at most `want`; the rest is left in no order. Left out is what
  * nobody can dial: port 0, a name that is no host, no name (the target "." says that there is no such service). `dice`

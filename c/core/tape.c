@@ -305,6 +305,21 @@ int xm_tape_cut(xm_tape *t) {
   return rc;
 }
 
+int xm_tape_copy(xm_tape *to, const xm_tape *from) {
+  xm_tape_rec *recs = malloc(from->n * sizeof *recs);
+  char *data = malloc(from->bytes.last);
+  if (!recs || !data) {
+    free(recs);
+    free(data);
+    return XM_ENOMEM;
+  }
+  memcpy(recs, from->recs, from->n * sizeof *recs);
+  memcpy(data, from->bytes.data, from->bytes.last);
+  *to = (xm_tape){.recs = recs, .n = from->n, .cap = from->n, .ns_len = from->ns_len};
+  to->bytes = (xm_buf){.data = data, .last = from->bytes.last, .cap = from->bytes.last};
+  return XM_OK;
+}
+
 bool xm_tape_is(const xm_tape *t, uint32_t i, const char *ns, const char *name) {
   return (!ns || strcmp(xm_tape_ns(t, i), ns) == 0) && (!name || strcmp(xm_tape_name(t, i), name) == 0);
 }

@@ -64,6 +64,12 @@ static inline size_t xm_tape_size(const xm_tape *t) {
   return t->cap * sizeof *t->recs + t->levels * sizeof *t->counts + t->bytes.cap;
 }
 
+/* Of these, the ones that its element needs. */
+static inline size_t xm_tape_used(const xm_tape *t) { return t->n * sizeof *t->recs + t->bytes.last; }
+
+/* Makes `to`, whatever it has been, the same whole element, to be read and freed. 0 or XM_ENOMEM: then there is nothing to free. */
+int xm_tape_copy(xm_tape *to, const xm_tape *from);
+
 /* Appending. Each 0, XM_ENOMEM, or XM_ELIMIT when the tape has 4 GiB; then the tape may only be reset or freed. `ns` NULL:
  * the one around it, see xm_tape_outer. */
 int xm_tape_open(xm_tape *t, const char *ns, size_t ns_len, const char *name, size_t name_len);

@@ -192,11 +192,15 @@ static bool may_resume(const xm_tls *t) {
 
 /* Whom it is with, and on what terms. */
 static int put_key(const xm_tls_peer *p, xm_buf *key) {
+  static const char uses[] = "-aw";
   int rc = xm_buf_put(key, p->name, strlen(p->name) + 1);
+  if (rc == XM_OK && p->also) rc = xm_buf_put(key, p->also, strlen(p->also));
+  if (rc == XM_OK) rc = xm_buf_putc(key, '\0');
   if (rc == XM_OK && p->jid) rc = xm_buf_put(key, p->jid, p->jid_len);
   if (rc == XM_OK) rc = xm_buf_putc(key, '\0');
   if (rc == XM_OK && p->pin) rc = xm_buf_put(key, p->pin, strlen(p->pin) + 1);
-  return rc == XM_OK ? xm_buf_putc(key, p->alpn ? 'a' : '-') : rc;
+  if (rc == XM_OK) rc = xm_buf_putc(key, uses[p->use]);
+  return rc == XM_OK && p->via ? xm_buf_put(key, p->via, p->via_len) : rc;
 }
 
 /* Wipes its secret, when nobody else has it. */
@@ -376,7 +380,7 @@ static bool prepare(xm_tls *t) {
   SSL_set_connect_state(t->ssl);
   if (!is_address(t->peer.name) && SSL_set_tlsext_host_name(t->ssl, t->peer.name) != 1) return false;
   if (may_resume(t)) offer_session(t);
-  return !t->peer.alpn || SSL_set_alpn_protos(t->ssl, alpn, sizeof alpn - 1) == 0;
+  return t->peer.use != XM_TLS_XMPP || SSL_set_alpn_protos(t->ssl, alpn, sizeof alpn - 1) == 0;
 }
 
 xm_tls *xm_tls_new(xm_tls_ctx *ctx, const xm_tls_peer *peer, const xm_tls_io *io, xm_err *e) {
@@ -498,8 +502,8 @@ static int refuse_name(xm_tls *t, X509 *cert, xm_err *e) {
   char names[200];
   xm_cert_list_names(cert, names, sizeof names);
   return xm_err_set(e, XM_LAYER_TLS, "certificate-name-mismatch", false,
-                    "the certificate is not for %s but for %s. If that is right, say so with tls_name", t->peer.name,
-                    names);
+                    "the certificate is not for %s%s%s but for %s. If that is right, say so with tls_name", t->peer.name,
+                    t->peer.also ? " or " : "", t->peer.also ? t->peer.also : "", names);
 }
 
 static int refuse_ca(xm_tls *t, xm_err *e) {
@@ -510,26 +514,38 @@ static int refuse_ca(xm_tls *t, xm_err *e) {
 }
 
 /* There is no chain with a session that is resumed: it was looked at when that was begun, for the same name. */
-static bool may_name_peer(const xm_tls *t) {
-  return is_address(t->peer.name) || xm_cert_may_name(SSL_get0_verified_chain(t->ssl), t->peer.name);
+static bool may_name(const xm_tls *t, const char *name) {
+  return is_address(name) || xm_cert_may_name(SSL_get0_verified_chain(t->ssl), name);
 }
 
-static bool is_for_peer(const xm_tls *t, X509 *cert) {
-  return xm_cert_is_for(cert, t->peer.name) ||
-         (t->peer.jid && !is_address(t->peer.name) && xm_cert_has_address(cert, t->peer.jid, t->peer.jid_len));
+/* The domain that an xmppAddr would be for. */
+static const char *domain_of(const xm_tls *t) {
+  return t->peer.also ? t->peer.also : t->peer.name;
+}
+
+static bool is_for_jid(const xm_tls *t, X509 *cert) {
+  return t->peer.jid && !is_address(domain_of(t)) && xm_cert_has_address(cert, t->peer.jid, t->peer.jid_len);
+}
+
+/* The first of those it may be for that the certificate is for, and its CAs may say so; *any: it is for one. */
+static bool is_good_for_peer(const xm_tls *t, X509 *cert, bool *any) {
+  bool by_name = xm_cert_is_for(cert, t->peer.name), by_other = t->peer.also && xm_cert_is_for(cert, t->peer.also);
+  bool by_jid = is_for_jid(t, cert);
+  *any = by_name || by_other || by_jid;
+  return (by_name && may_name(t, t->peer.name)) || ((by_other || by_jid) && may_name(t, domain_of(t)));
 }
 
 static int check_peer(xm_tls *t, xm_err *e) {
   X509 *cert = SSL_get0_peer_certificate(t->ssl);
+  bool any;
   if (check_alpn(t, e) < 0) return XM_EFAIL;
   if (t->peer.pin && (!cert || !pin_matches(t, cert))) return refuse_pin(t, e);
   t->verified = t->ctx->insecure && t->peer.pin;
   if (t->ctx->insecure) return XM_OK;
   if (!cert || SSL_get_verify_result(t->ssl) != X509_V_OK) return refuse_chain(t, SSL_get_verify_result(t->ssl), e);
-  if (!is_for_peer(t, cert)) return refuse_name(t, cert, e);
-  if (!may_name_peer(t)) return refuse_ca(t, e);
-  t->verified = true;
-  return XM_OK;
+  t->verified = is_good_for_peer(t, cert, &any);
+  if (t->verified) return XM_OK;
+  return any ? refuse_ca(t, e) : refuse_name(t, cert, e);
 }
 
 static int finish_handshake(xm_tls *t, xm_err *e) {
@@ -614,6 +630,11 @@ ssize_t xm_tls_read(xm_tls *t, void *to, size_t n, xm_err *e) {
   begin_call(t);
   rc = SSL_read(t->ssl, to, (int)n);
   return rc > 0 ? rc : why_not(t, rc, "reading", e);
+}
+
+size_t xm_tls_pending(const xm_tls *t) {
+  int n = SSL_pending(t->ssl);
+  return n > 0 ? (size_t)n : 0;
 }
 
 ssize_t xm_tls_write(xm_tls *t, const void *from, size_t n, xm_err *e) {

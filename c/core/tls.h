@@ -48,13 +48,23 @@ typedef struct xm_tls_io {
   ssize_t (*send)(void *arg, const void *from, size_t n);
 } xm_tls_io;
 
+/* What TLS is for, which tells its sessions apart. */
+typedef enum xm_tls_use {
+  XM_TLS_INSIDE, /* of a stream that has begun without (STARTTLS) */
+  XM_TLS_XMPP,   /* "xmpp-client" is offered (direct TLS, XEP-0368) */
+  XM_TLS_WEB,    /* HTTP is under it (WebSocket) */
+} xm_tls_use;
+
 /* Whom we mean to talk to. Strings are borrowed for the life of the xm_tls. */
 typedef struct xm_tls_peer {
   const char *name; /* ASCII domain or IP address: what the certificate must be for, and the SNI */
-  const char *jid;  /* the same as it is in a JID, with U-labels, for an xmppAddr; NULL: not known */
+  const char *also; /* another name that it may be for instead; NULL: none */
+  const char *jid;  /* the domain as it is in a JID, with U-labels, for an xmppAddr; NULL: not known */
   size_t jid_len;
   const char *pin; /* SHA-256 of the public key (SPKI), base64; NULL: none. It is asked for besides the rest */
-  bool alpn;       /* offer "xmpp-client" (direct TLS, XEP-0368) */
+  xm_tls_use use;
+  const void *via; /* by which way, so many bytes: what was kept on one isn't shown on another. NULL: by none of note */
+  size_t via_len;
   bool resume;     /* a session that was kept may be resumed, and this one may be kept */
 } xm_tls_peer;
 
@@ -93,6 +103,8 @@ size_t xm_tls_binding(const xm_tls *t, const char *type, unsigned char bytes[XM_
 /* Bytes; 0: none now; XM_TLS_MORE; XM_TLS_END: the peer ended it properly (close_notify); XM_EFAIL (layer tls or tcp). */
 enum { XM_TLS_END = -100 };
 ssize_t xm_tls_read(xm_tls *t, void *to, size_t n, xm_err *e);
+/* Bytes that are decrypted and weren't read. */
+size_t xm_tls_pending(const xm_tls *t);
 /* Bytes taken; 0: none now (offer the same bytes again); XM_EFAIL. */
 ssize_t xm_tls_write(xm_tls *t, const void *from, size_t n, xm_err *e);
 /* Sends our close_notify, if it can be sent at once. */

@@ -37,6 +37,7 @@ struct xm_xml {
   unsigned declared;  /* namespaces with prefixes, by the start tag at hand */
   bool long_ns;       /* one of them is too long */
   bool in_cdata;      /* a CDATA section has begun */
+  bool follows;       /* another stream was before this one */
   size_t clark;       /* bytes of namespaces in the names of the stanza's attributes */
   uint64_t begin;     /* where the stanza at hand began */
   xm_buf header;      /* the stream's start tag, to begin a new expat with; empty: it can't be known */
@@ -392,6 +393,7 @@ void xm_xml_set_piece(xm_xml *x, size_t n) {
 
 int xm_xml_restart(xm_xml *x) {
   if (xm_parser_renew(&x->parser, NULL) < 0) return XM_ENOMEM;
+  x->follows = x->follows || x->depth > 0;
   x->event = XM_XML_MORE;
   x->failed = x->long_ns = x->in_cdata = x->is_default = false;
   x->depth = x->nodes = x->declared = 0;
@@ -484,8 +486,14 @@ static void renew(xm_xml *x) {
   if (xm_buf_len(&x->header)) xm_parser_renew(&x->parser, &x->header);
 }
 
+/* Nothing may stand in front of an XML declaration; but a server that writes lines ends its <success/> by the end of one. */
+static void pass_space_between_streams(xm_xml *x) {
+  if (x->follows && x->parser.fed == 0) xm_parser_trim(&x->parser);
+}
+
 static int expat_next(xm_xml *x, xm_err *e) {
   int rc;
+  pass_space_between_streams(x);
   if (x->parser.paused && x->depth == 1 && xm_parser_spare(&x->parser) > MUCH_SPARE) renew(x);
   if (xm_parser_is_idle(&x->parser)) return XM_XML_MORE;
   x->event = XM_XML_MORE;
@@ -495,13 +503,14 @@ static int expat_next(xm_xml *x, xm_err *e) {
   return rc == XM_XML_MORE ? bound_unfinished(x, e) : rc;
 }
 
-/* How much of the window expat gets at once, of `room` bytes: the start tag; then all up to the next end tag that may be the
- * stanza's. If that isn't it, expat gets more, or has had more than it needed, which costs time and nothing else; and not
+/* How much of the window expat gets at once, of `room` bytes: the start tag, with what stands before it, since what is wrong
+ * with a text may be at its end; then all up to the next end tag that may be the stanza's. If that isn't it, expat gets more, or has had more than it needed, which costs time and nothing else; and not
  * much of it, as more wrong guesses make longer pieces. */
 static size_t portion(const xm_xml *x, size_t room) {
   const char *from = xm_buf_at(&x->window), *name = x->depth > 1 && x->tape.n ? xm_tape_name(&x->tape, 0) : "";
   size_t n = xm_buf_len(&x->window), len = strlen(name), least = x->guesses < GUESSES ? 0 : (size_t)1 << x->guesses;
   const char *end = from + (n < room ? n : room), *p = least < (size_t)(end - from) ? from + least : end;
+  if (x->depth == 1 && !(p = memchr(p, '<', (size_t)(end - p)))) p = end;
   while ((p = memchr(p, '>', (size_t)(end - p)))) {
     p++;
     if ((size_t)(p - from) > len && memcmp(p - 1 - len, name, len) == 0) return (size_t)(p - from);

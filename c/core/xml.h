@@ -46,7 +46,7 @@ void xm_xml_set_bounds(xm_xml *x, const xm_bounds *bounds, xm_xml_verdict verdic
  * one such piece and a KiB more, or for the longest token that came. */
 void xm_xml_set_piece(xm_xml *x, size_t n);
 /* A new stream on the same connection (RFC 6120 4.3.3): forgets everything but the bytes behind the event that is out, which
- * are the new stream's. 0 or XM_ENOMEM. */
+ * are the new stream's. White space between the two is passed over. 0 or XM_ENOMEM. */
 int xm_xml_restart(xm_xml *x);
 
 /* Where to put bytes: at least 1, at most 16 KiB. NULL: no memory. Not while an event is out (next has not said MORE). */

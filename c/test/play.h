@@ -5,6 +5,7 @@
  *   C: pattern                all that we have said since; '*' stands for anything (an id), $H for our header
  *   TLS, UNVERIFIED, RESTART  what it must ask for; then it is done
  *   READY jid, BEFORE jid     it must be that session; BEFORE: and what came last belongs to it
+ *   KEPT n                    so many stanzas of the server's lines since the last KEPT are for the session that there isn't yet
  *   RESUMED h                 it must be the old session, of which the server has handled h
  *   ANEW, LOST [h]            what became of the old session, when another is bound
  *   FAIL layer condition [retry]
@@ -69,6 +70,7 @@ struct play {
   xm_buf out;
   char id[64];
   int verdict; /* of the server's last line */
+  unsigned kept;
   xm_err e;
 };
 
@@ -116,6 +118,9 @@ static void server_says(struct play *p, const char *s) {
     if (event < 0) fail_msg("%s: %s", p->line, p->e.text);
     p->verdict =
         event == XM_XML_OPEN ? xm_nego_opened(p->nego, t, &p->out, &p->e) : xm_nego_read(p->nego, t, &p->out, &p->e);
+    if (p->verdict != XM_NEGO_EARLY) continue;
+    p->kept++;
+    p->verdict = XM_NEGO_WAIT;
   }
 }
 
@@ -239,6 +244,9 @@ static void line(struct play *p, const char *s, size_t n, const char *our_header
     assert_int_equal(xm_nego_went_ahead(p->nego), atoi(xm_buf_at(&text)));
   } else if (strcmp(word, "AHEAD") == 0) {
     assert_int_equal(xm_nego_is_ahead(p->nego), atoi(xm_buf_at(&text)));
+  } else if (strcmp(word, "KEPT") == 0) {
+    assert_int_equal(p->kept, atoi(xm_buf_at(&text)));
+    p->kept = 0;
   } else if (strcmp(word, "OFFERS") == 0) {
     offers_are(p, xm_buf_at(&text));
   } else if (strcmp(word, "OBJECTED") == 0) {
@@ -269,6 +277,7 @@ static void play_as(const xm_nego_options *o, bool tls, const char *password, co
     script += n;
   }
   assert_true(strlen(xm_nego_waits_for(p.nego)) > 0);
+  assert_int_equal(p.kept, 0);
   xm_nego_free(p.nego);
   xm_xml_free(p.xml);
   xm_buf_free(&p.out);

@@ -24,7 +24,7 @@ enum { TEXT = 8192 };
 
 /* Asking. */
 
-enum { SRV = 1, DIRECT = 2, NO_TCP = 4, HURRY = 8, SHORT = 16 };
+enum { SRV = 1, DIRECT = 2, NO_TCP = 4, HURRY = 8, SHORT = 16, NAMES = 32 };
 
 typedef struct asker {
   xm_loop *loop;
@@ -49,6 +49,7 @@ static xm_dns_query make_query(asker *a, const server *s, const char *domain, in
                         .port = 5222,
                         .srv = flags & SRV,
                         .direct_tls = flags & DIRECT,
+                        .names = flags & NAMES,
                         .nameservers = a->nameservers,
                         .budget_ms = flags & SHORT ? 600 : 120000,
                         .timeout_ms = flags & HURRY ? 250 : 20000};
@@ -112,6 +113,20 @@ static void write_result(char text[TEXT], const xm_dns *d) {
   }
 }
 
+/* "0 a.test 5222; 1 b.test 5223 tls". */
+static void write_names(char text[TEXT], const xm_dns *d) {
+  xm_dns_name list[XM_DNS_TARGETS];
+  xm_err e = {0};
+  size_t at = 0;
+  int i, n = xm_dns_names(d, list, &e);
+  if (n < 0) return write_result(text, d); /* the same error */
+  assert_false(xm_err_is_set(&e));
+  assert_in_range(n, 1, XM_DNS_TARGETS);
+  for (i = 0; i < n; i++)
+    at += (size_t)snprintf(text + at, TEXT - at, "%s%d %s %d%s", i ? "; " : "", i, list[i].host, list[i].port,
+                           list[i].direct_tls ? " tls" : "");
+}
+
 /* The whole way: a server, a question, the answer as text. Returns how many questions the server saw. */
 static int ask(const char *zone, const char *domain, int flags, char text[TEXT]) {
   server s;
@@ -122,7 +137,8 @@ static int ask(const char *zone, const char *domain, int flags, char text[TEXT])
   start(&a, &q);
   finish(&a);
   assert_int_equal(xm_loop_timeout(a.loop), -1);
-  write_result(text, a.dns);
+  if (flags & NAMES) write_names(text, a.dns);
+  else write_result(text, a.dns);
   end(&a);
   close_server(&s);
   return s.questions;
@@ -220,6 +236,19 @@ static const struct row {
     {"malformed SRV: a name in a circle", SRV, "x.test", ALL_SRV("LOOP") HOSTS, "0 192.0.2.9 5222"},
     {"malformed address: half", 0, "x.test", "x.test ! HALF\n", "!EBADRESP retry"},
     {"malformed address: a name in a circle", 0, "x.test", "x.test ! LOOP\n", "!EBADRESP retry"},
+    {"names: both by priority", SRV | NAMES, "x.test",
+     CLIENTS "20 0 443 none.test\n" CLIENT "10 0 5269 b.test\n" HOSTS, "0 b.test 5269; 1 none.test 443 tls"},
+    {"names: one host twice", SRV | NAMES, "x.test", CLIENTS "1 0 443 a.test\n" CLIENT "2 0 5222 A.test\n",
+     "0 a.test 443 tls; 1 A.test 5222"},
+    {"names: only direct TLS wanted", SRV | DIRECT | NAMES, "x.test", CLIENTS "2 0 443 a.test\n" CLIENT "1 0 5222 b.test\n",
+     "0 a.test 443 tls"},
+    {"names: no SRV there", SRV | NAMES, "x.test", "", "0 x.test 5222"},
+    {"names: no SRV there, direct TLS", SRV | DIRECT | NAMES, "x.test", "", "0 x.test 5222 tls"},
+    {"names: silence", SRV | NAMES | SHORT, "x.test", ALL_SRV("DROP"), "0 x.test 5222"},
+    {"names: SERVFAIL", SRV | NAMES, "x.test", ALL_SRV("SERVFAIL"), "0 x.test 5222"},
+    {"names: target .", SRV | NAMES, "x.test", CLIENTS "0 0 5223 .\n" CLIENT "0 0 5222 .\n", "!no-service"},
+    {"names: a target that is an address", SRV | NAMES, "x.test", CLIENT "0 0 1 192.0.2.7\n", "0 192.0.2.7 1"},
+    {"names: an address", SRV | NAMES, "192.0.2.7", "", "0 192.0.2.7 5222"},
     {"an empty label", SRV, "x..test", HOSTS, "!EBADNAME"},
     {"a label too long", SRV, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.test", HOSTS,
      "!EBADNAME"},
@@ -301,6 +330,18 @@ static void takes_sixteen_of_500_targets(void **state) {
   assert_int_equal(count_of(text, ";"), XM_DNS_ADDRESSES - 1);
   assert_ptr_equal(strstr(text, "0 10.1.0.1 5222; 0 10.2.0.1 5222; 1 10.1.0.2 5222; "), text);
   assert_non_null(strstr(text, "; 15 10.1.0.16 5222; 15 10.2.0.16 5222"));
+  free(zone);
+}
+
+/* Whose addresses are somebody else's business. */
+static void names_are_not_looked_up(void **state) {
+  char *zone = malloc(200000), text[TEXT];
+  (void)state;
+  repeat(zone, 500, CLIENT "# 0 5222 h#.test\n");
+  assert_int_equal(ask(zone, "x.test", SRV | NAMES, text), 1 + 2); /* one again, over TCP */
+  assert_int_equal(count_of(text, ";"), XM_DNS_TARGETS - 1);
+  assert_int_equal(ask("", "x.test", SRV | NAMES, text), 2);
+  assert_int_equal(ask("", "192.0.2.1", SRV | NAMES, text), 0);
   free(zone);
 }
 
@@ -813,6 +854,7 @@ enum { ROWS = sizeof rows / sizeof *rows };
 
 static const struct CMUnitTest others[] = {
     cmocka_unit_test(takes_sixteen_of_500_targets),
+    cmocka_unit_test(names_are_not_looked_up),
     cmocka_unit_test(too_long_an_answer_without_tcp_is_none),
     cmocka_unit_test(many_addresses_are_cut),
     cmocka_unit_test(no_family_pushes_the_other_out),

@@ -181,11 +181,11 @@ static void test_text_is_valid_utf8(void **unused) {
 }
 
 static void test_layer_names(void **unused) {
-  static const char *const names[] = {"",     "dns",    "tcp",     "tls",    "stream", "sasl",
-                                      "bind", "stanza", "timeout", "closed", "limit"};
+  static const char *const names[] = {"",       "dns",     "tcp",    "tls",   "stream", "sasl",     "bind",
+                                      "stanza", "timeout", "closed", "limit", "proxy",  "websocket"};
   int i;
   (void)unused;
-  for (i = XM_LAYER_NONE; i <= XM_LAYER_LIMIT; i++) assert_string_equal(xm_layer_name((xm_layer)i), names[i]);
+  for (i = XM_LAYER_NONE; i <= XM_LAYER_WEBSOCKET; i++) assert_string_equal(xm_layer_name((xm_layer)i), names[i]);
 }
 
 int main(void) {

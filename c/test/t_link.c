@@ -41,7 +41,7 @@ typedef struct scene {
   xm_link *k;
   int listener, peer, silent, fill[4]; /* -1: none */
   int port;
-  char nameserver[32];
+  char nameserver[32], url[32];
 } scene;
 
 static int news;
@@ -147,6 +147,12 @@ static void say(scene *s, const char *text) {
   assert_int_equal(send(s->peer, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
+static void behind_a_proxy(scene *s) {
+  s->o.proxy = (xm_proxy){.name = "socks5://127.0.0.1", .host = "127.0.0.1", .port = s->port};
+  s->o.host = "xmpp.example";
+  s->o.port = 5269;
+}
+
 /* A new link, brought as far as that. */
 static void bring(scene *s, xm_link_state to) {
   open_scene(s);
@@ -154,9 +160,12 @@ static void bring(scene *s, xm_link_state to) {
   if (to == XM_LINK_DIALLING) fill_queue(s);
   else listen(s->listener, 4);
   if (to == XM_LINK_SECURING) s->o.component = false, s->o.tls = XM_TLS_DIRECT;
+  if (to == XM_LINK_TUNNELLING) behind_a_proxy(s);
+  snprintf(s->url, sizeof s->url, "ws://127.0.0.1:%d/", s->port);
+  if (to == XM_LINK_UPGRADING) s->o.component = false, s->o.url = s->url;
   begin_link(s);
   if (to == XM_LINK_CLOSED) xm_link_end(s->k, XM_LINK_CUT, NULL);
-  if (to >= XM_LINK_SECURING && to < XM_LINK_CLOSED) accept_peer(s);
+  if (to >= XM_LINK_TUNNELLING && to < XM_LINK_CLOSED) accept_peer(s);
   if (to == XM_LINK_OPEN) {
     hear(s, "to='echo.example'>");
     say(s, STREAM_HEAD);
@@ -166,7 +175,8 @@ static void bring(scene *s, xm_link_state to) {
   while (xm_link_state_of(s->k) != to) turn(s);
   assert_string_equal(xm_link_why(s->k)->condition, to == XM_LINK_CLOSED ? "ENOMEM" : "");
   if (to == XM_LINK_NEGOTIATING) hear(s, "to='echo.example'>");
-  if (to == XM_LINK_SECURING) turn(s);
+  if (to == XM_LINK_UPGRADING) hear(s, "\r\n\r\n");
+  if (to == XM_LINK_SECURING || to == XM_LINK_TUNNELLING) turn(s);
 }
 
 /* What is called. */
@@ -197,7 +207,7 @@ static void refuse(scene *s) {
 static void turn_once(scene *s) { turn(s); }
 
 static void ask_all(scene *s) {
-  struct sockaddr_storage sa;
+  xm_link_peer peer;
   uint32_t h;
   size_t most;
   assert_non_null(xm_link_phase(s->k));
@@ -208,12 +218,13 @@ static void ask_all(scene *s) {
   xm_link_spare(s->k), xm_link_has_sm(s->k), xm_link_tls_version(s->k), xm_link_tls_is_resumed(s->k);
   xm_link_mechanism(s->k), xm_link_binding(s->k), xm_link_is_direct(s->k), xm_link_was_answered(s->k);
   xm_link_went_ahead(s->k), xm_link_objected(s->k), xm_link_heard_at(s->k);
+  xm_link_backlog(s->k), xm_link_is_half(s->k);
   xm_link_crossed(s->k, &most), xm_link_is_proven(s->k);
   assert_false(xm_link_was_refused(s->k));
   assert_false(xm_link_has_targets(s->k));
   xm_targets_free(xm_link_take_targets(s->k));
   assert_string_equal(xm_link_other_host(s->k), "");
-  if (xm_link_address(s->k, &sa)) assert_int_equal(sa.ss_family, AF_INET);
+  if (xm_link_peer_of(s->k, &peer)) assert_int_equal(peer.address.ss_family, AF_INET);
 }
 
 static const struct call {
@@ -271,10 +282,18 @@ static const struct end_row {
   const char *said;
   int last; /* 0: FIN; or an errno */
 } end_rows[] = {
+    {XM_LINK_TUNNELLING, cut, "\x05\x01", ECONNRESET},
+    {XM_LINK_TUNNELLING, part, "\x05\x01", 0},
+    {XM_LINK_TUNNELLING, bye, "\x05\x01", 0},
+    {XM_LINK_TUNNELLING, refuse, "\x05\x01", 0},
     {XM_LINK_SECURING, cut, "", ECONNRESET},
     {XM_LINK_SECURING, part, "", 0},
     {XM_LINK_SECURING, bye, "", 0},
     {XM_LINK_SECURING, refuse, "", 0},
+    {XM_LINK_UPGRADING, cut, "", ECONNRESET},
+    {XM_LINK_UPGRADING, part, "", 0},
+    {XM_LINK_UPGRADING, bye, "", 0},
+    {XM_LINK_UPGRADING, refuse, "", 0},
     {XM_LINK_NEGOTIATING, cut, "", ECONNRESET},
     {XM_LINK_NEGOTIATING, part, "", 0},
     {XM_LINK_NEGOTIATING, bye, "</stream:stream>", 0},
@@ -344,6 +363,43 @@ static void by_nobody_there(scene *s) {
   begin_link(s); /* nobody listens */
 }
 
+static void by_no_proxy(scene *s) {
+  open_scene(s);
+  behind_a_proxy(s);
+  begin_link(s);
+}
+
+static void by_no_socks(scene *s) {
+  bring(s, XM_LINK_TUNNELLING);
+  say(s, "HTTP/1.1 400 Bad Request\r\n\r\n");
+}
+
+static void by_a_silent_proxy(scene *s) {
+  bring(s, XM_LINK_TUNNELLING);
+  s->k->late = true;
+}
+
+static void by_a_proxy_that_goes(scene *s) {
+  bring(s, XM_LINK_TUNNELLING);
+  recv(s->peer, (char[8]){0}, 8, 0);
+  close(s->peer);
+  s->peer = -1;
+}
+
+static void by_a_proxy_that_resets(scene *s) {
+  bring(s, XM_LINK_TUNNELLING);
+  close(s->peer); /* with the greeting unread */
+  s->peer = -1;
+}
+
+static void by_a_host_that_none_can_be_asked_for(scene *s) {
+  open_scene(s);
+  behind_a_proxy(s);
+  listen(s->listener, 4);
+  s->o.host = "fe80::1%lo";
+  begin_link(s);
+}
+
 static void by_no_tls(scene *s) {
   bring(s, XM_LINK_SECURING);
   say(s, "HTTP/1.1 400 Bad Request\r\n\r\n");
@@ -362,6 +418,17 @@ static void by_http(scene *s) {
   say(s, "HTTP/1.1 400 Bad Request\r\n\r\n");
 }
 
+static void by_a_web_page(scene *s) {
+  bring(s, XM_LINK_UPGRADING);
+  say(s, "HTTP/1.1 404 Not Found\r\n\r\n");
+}
+
+static void by_no_answer(scene *s) {
+  bring(s, XM_LINK_UPGRADING);
+  close(s->peer);
+  s->peer = -1;
+}
+
 static void by_lateness(scene *s) {
   bring(s, XM_LINK_DIALLING);
   s->k->late = true;
@@ -378,8 +445,15 @@ static void behind_a_failure_everything_is_harmless(void **state) {
     void (*happens)(scene *s);
     xm_layer layer;
     const char *condition;
-  } rows[] = {{by_nobody_there, XM_LAYER_TCP, "ECONNREFUSED"}, {by_no_tls, XM_LAYER_TLS, NULL},
+  } rows[] = {{by_no_proxy, XM_LAYER_TCP, "ECONNREFUSED"},
+              {by_no_socks, XM_LAYER_PROXY, "invalid-response"},
+              {by_a_silent_proxy, XM_LAYER_TIMEOUT, "timeout"},
+              {by_a_proxy_that_goes, XM_LAYER_PROXY, "EOF"},
+              {by_a_proxy_that_resets, XM_LAYER_TCP, "ECONNRESET"},
+              {by_a_host_that_none_can_be_asked_for, XM_LAYER_PROXY, "bad-host"},
+              {by_nobody_there, XM_LAYER_TCP, "ECONNREFUSED"}, {by_no_tls, XM_LAYER_TLS, NULL},
               {by_a_reset, XM_LAYER_TCP, "ECONNRESET"},        {by_http, XM_LAYER_STREAM, NULL},
+              {by_a_web_page, XM_LAYER_WEBSOCKET, "http-404"}, {by_no_answer, XM_LAYER_TCP, "EOF"},
               {by_lateness, XM_LAYER_TIMEOUT, "timeout"},      {by_a_cut, XM_LAYER_TCP, "EOF"}};
   size_t i;
   int j;
@@ -406,7 +480,12 @@ static void without_memory_for_a_deadline_it_ends(void **state) {
   static const struct {
     int timer; /* which one it is that can't be started */
     xm_link_state until;
-  } rows[] = {{2, XM_LINK_DIALLING}, {2, XM_LINK_SECURING}, {3, XM_LINK_SECURING}, {3, XM_LINK_NEGOTIATING}};
+  } rows[] = {{2, XM_LINK_DIALLING},
+              {2, XM_LINK_SECURING},
+              {3, XM_LINK_SECURING},
+              {3, XM_LINK_UPGRADING},
+              {3, XM_LINK_NEGOTIATING},
+              {3, XM_LINK_TUNNELLING}};
   xm_link_start start = {.password = "test", .password_len = 4};
   size_t i;
   (void)state;
@@ -415,6 +494,9 @@ static void without_memory_for_a_deadline_it_ends(void **state) {
     open_scene(&s);
     listen(s.listener, 4);
     if (rows[i].until == XM_LINK_SECURING) s.o.component = false, s.o.tls = XM_TLS_DIRECT;
+    if (rows[i].until == XM_LINK_TUNNELLING) behind_a_proxy(&s);
+    snprintf(s.url, sizeof s.url, "ws://127.0.0.1:%d/", s.port);
+    if (rows[i].until == XM_LINK_UPGRADING) s.o.component = false, s.o.url = s.url;
     poor_start = rows[i].timer;
     begin_link(&s);
     while (turn(&s) != XM_LINK_ENDED) {}
@@ -436,8 +518,8 @@ static void without_memory_for_a_deadline_it_ends(void **state) {
 
 /* Without a TLS context there is no TLS, whatever led to it. */
 static void no_context_no_tls(void **state) {
-  struct sockaddr_storage there = {0};
-  struct sockaddr_in *in = (struct sockaddr_in *)(void *)&there;
+  xm_link_peer there = {.port = 0};
+  struct sockaddr_in *in = (struct sockaddr_in *)(void *)&there.address;
   xm_link_start start = {.password = "test", .password_len = 4, .avoid = &there, .again = true, .direct = true};
   xm_err e = {0};
   scene s;
@@ -456,6 +538,74 @@ static void no_context_no_tls(void **state) {
   close_scene(&s);
 }
 
+/* Its greeting, what it is asked for, and the server's first words in one piece with the reply. */
+static void what_is_behind_the_reply_is_the_servers(void **state) {
+  static const char request[] = "\x05\x01\x00\x03\x0cxmpp.example\x14\x95";
+  static const char reply[] = "\x05\x00\x00\x01\x7f\x00\x00\x02\x00\x00";
+  char got[64], all[256];
+  xm_link_peer peer;
+  scene s;
+  ssize_t n;
+  size_t cut;
+  (void)state;
+  for (cut = 0; cut < sizeof reply; cut++) {
+    bring(&s, XM_LINK_TUNNELLING);
+    assert_int_equal(recv(s.peer, got, sizeof got, 0), 3);
+    assert_int_equal(send(s.peer, "\x05\x00", 2, 0), 2);
+    while ((n = recv(s.peer, got, sizeof got, 0)) < 0) turn(&s);
+    assert_int_equal(n, sizeof request - 1);
+    assert_memory_equal(got, request, sizeof request - 1);
+    assert_int_equal(send(s.peer, reply, cut, 0), cut);
+    for (n = 0; n < 3; n++) turn(&s);
+    n = (ssize_t)(sizeof reply - 1 - cut);
+    memcpy(all, reply + cut, (size_t)n);
+    strcpy(all + n, STREAM_HEAD);
+    assert_int_equal(send(s.peer, all, (size_t)n + strlen(STREAM_HEAD), 0), n + (ssize_t)strlen(STREAM_HEAD));
+    hear(&s, "</handshake>");
+    say(&s, "<handshake/>");
+    while (xm_link_state_of(s.k) != XM_LINK_OPEN) turn(&s);
+    assert_true(xm_link_peer_of(s.k, &peer));
+    assert_string_equal(peer.host, "xmpp.example");
+    assert_int_equal(peer.port, 5269);
+    close_scene(&s);
+  }
+}
+
+/* One that says everything at once is told everything all the same. */
+static void a_proxy_that_answers_too_early_is_asked(void **state) {
+  static const char both[] = "\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x02\x00\x00";
+  static const char ours[] = "\x05\x01\x00\x05\x01\x00\x03\x0cxmpp.example\x14\x95<";
+  char got[64];
+  size_t n = 0;
+  scene s;
+  (void)state;
+  bring(&s, XM_LINK_TUNNELLING);
+  assert_int_equal(send(s.peer, both, sizeof both - 1, 0), sizeof both - 1);
+  while (n < sizeof ours - 1) {
+    ssize_t more = recv(s.peer, got + n, sizeof ours - 1 - n, 0);
+    n += more > 0 ? (size_t)more : 0;
+    turn(&s);
+  }
+  assert_memory_equal(got, ours, n);
+  close_scene(&s);
+}
+
+/* However near the proxy is: the server may not be. */
+static void no_client_goes_in_clear_behind_a_proxy(void **state) {
+  xm_link_start start = {.password = "test", .password_len = 4};
+  xm_err e = {0};
+  scene s;
+  (void)state;
+  open_scene(&s);
+  behind_a_proxy(&s);
+  s.o.host = "127.0.0.1";
+  s.o.component = false;
+  assert_null(xm_link_new(s.loop, &s.o, &start, &s.log, &e));
+  assert_string_equal(e.condition, "tls-required");
+  assert_false(e.retry);
+  close_scene(&s);
+}
+
 /* Paused before it is open, it is negotiated all the same, and paused from then on; its end is noticed, and what had come
  * before is given out first. */
 static void a_pause_holds_what_is_open_only(void **state) {
@@ -468,7 +618,7 @@ static void a_pause_holds_what_is_open_only(void **state) {
     open_scene(&s);
     listen(s.listener, 4);
     begin_link(&s);
-    while (xm_link_state_of(s.k) < from && from != XM_LINK_SECURING) turn(&s);
+    while (xm_link_state_of(s.k) < from && from != XM_LINK_SECURING && from != XM_LINK_UPGRADING) turn(&s);
     xm_link_pause(s.k, true);
     accept_peer(&s);
     hear(&s, "to='echo.example'>");
@@ -521,6 +671,9 @@ int main(void) {
       cmocka_unit_test(behind_a_failure_everything_is_harmless),
       cmocka_unit_test(without_memory_for_a_deadline_it_ends),
       cmocka_unit_test(no_context_no_tls),
+      cmocka_unit_test(what_is_behind_the_reply_is_the_servers),
+      cmocka_unit_test(a_proxy_that_answers_too_early_is_asked),
+      cmocka_unit_test(no_client_goes_in_clear_behind_a_proxy),
       cmocka_unit_test(a_pause_holds_what_is_open_only),
       cmocka_unit_test(a_pause_does_not_spin),
   };

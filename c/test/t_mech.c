@@ -75,6 +75,33 @@ static void test_every_choice(void **unused) {
     }
 }
 
+/* Where TLS may end in front of the server, 'y' is said only to who has shown to know of bindings. */
+static void test_fronted(void **unused) {
+  static const struct {
+    const char *plus, *binding;
+    char flag;
+  } rows[] = {{NULL, NULL, 'n'}, {NULL, "tls-server-end-point", 'y'}, {"SCRAM-SHA-256-PLUS", "tls-server-end-point", 'y'}, {"SCRAM-SHA-256-PLUS", "tls-exporter", 'p'}};
+  const xm_mech_channel channel = {.version = 0x0304, .bindings = {[XM_MECH_EXPORTER] = {4, "abcd"}}};
+  size_t i;
+  int fronted;
+  (void)unused;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++)
+    for (fronted = 0; fronted < 2; fronted++) {
+      xm_mech_policy policy = policy_of(ALL, &channel);
+      xm_mech_offer offer = {0};
+      xm_mech_choice choice;
+      xm_err e = {0};
+      policy.fronted = fronted;
+      xm_mech_offer_add(&offer, "SCRAM-SHA-256", 13);
+      if (rows[i].plus) xm_mech_offer_add(&offer, rows[i].plus, strlen(rows[i].plus));
+      if (rows[i].binding) xm_mech_offer_add_binding(&offer, rows[i].binding, strlen(rows[i].binding));
+      assert_int_equal(xm_mech_choose(&offer, &policy, &choice, &e), XM_OK);
+      assert_int_equal(choice.flag, !fronted && rows[i].flag == 'n' ? 'y' : rows[i].flag);
+      policy.bound = true;
+      if (rows[i].flag != 'p') assert_int_equal(xm_mech_choose(&offer, &policy, &choice, &e), XM_EFAIL);
+    }
+}
+
 /* The means: each that is missing takes its mechanisms away. */
 static void test_means(void **unused) {
   static const struct {
@@ -99,7 +126,8 @@ static void test_means(void **unused) {
   for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     xm_mech_policy policy = {ALL,          rows[i].username, rows[i].password, rows[i].certificate,
                              rows[i].tls,  rows[i].verified, rows[i].plain,    rows[i].pinned,
-                             &bare_channel, false,            false,   false};
+                             &bare_channel, false,            false,            false,
+                             false};
     xm_mech_offer offer = {0};
     xm_mech_choice choice;
     xm_err e = {0};
@@ -682,6 +710,7 @@ static void test_what_is_stronger(void **unused) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_choice),     cmocka_unit_test(test_means),
+      cmocka_unit_test(test_fronted),
       cmocka_unit_test(test_refusals_say_why), cmocka_unit_test(test_truth_table),
       cmocka_unit_test(test_what_becomes_of_a_changed_offer),
       cmocka_unit_test(test_text_of_an_offer), cmocka_unit_test(test_texts_read_back),

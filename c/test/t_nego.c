@@ -46,9 +46,9 @@ static void a_login_from_the_header_to_the_session(void **state) {
 static void an_older_server_is_asked_for_a_session(void **state) {
   (void)state;
   play(true, BOUND_BEFORE_SESSION "S: <iq type='result' id='$ID'/>\nREADY alice@xmpp.example/lua");
-  play(true, BOUND_BEFORE_SESSION "S: <iq type='result' id='other'/>\nFAIL stream bad-format");
-  play(true, BOUND_BEFORE_SESSION "S: <message/>\nFAIL stream bad-format");
-  play(true, BOUND_BEFORE_SESSION "S: <iq type='get' id='$ID'/>\nFAIL stream bad-format");
+  play(true, BOUND_BEFORE_SESSION "S: <iq id='$ID'/>\nFAIL stream bad-format");
+  play(true, BOUND_BEFORE_SESSION "S: <iq type='result' id='$ID' from='xmpp.example' to='alice@xmpp.example/lua'>" SESSION
+       "/></iq>\nREADY alice@xmpp.example/lua");
   play(true, BOUND_BEFORE_SESSION
        "S: <iq type='error' id='$ID'><error type='auth'><forbidden "
        "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>\nFAIL bind forbidden");
@@ -226,39 +226,78 @@ static void a_success_must_be_one(void **state) {
   play(true, LOGIN "C: $H\nS: $H$F/$F\nFAIL bind not-offered");
 }
 
-/* Whatever comes where something else is due. */
+/* Whatever comes where something else is due. But for the first three, which follow the login, and then are kept. */
 static void another_order_is_refused(void **state) {
   static const char *const strangers[] = {"<message/>",
                                           "<iq type='result' id='x'/>",
+                                          "<iq type='set' id='$ID'/>",
                                           "<success " SASL "/>",
                                           "<challenge " SASL "/>",
                                           "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
                                           "<stream:features/>",
                                           "<failure " SASL "/>",
                                           "<features xmlns='urn:x'/>",
-                                          "<iq type='set' id='$ID'/>",
                                           "<iq type='result' id='$ID' xmlns='urn:x'/>",
+                                          "<message xmlns='jabber:server'/>",
                                           "<handshake/>"};
   static const struct {
     bool tls;
     const char *before, *fine; /* fine: a bit for each stranger that has a verdict of its own */
     unsigned own;
-  } places[] = {{false, "C: $H\nS: $H\n", "features", 1u << 5},
-                {true, "C: $H\nS: $H\n", "features", 1u << 5},
-                {false, "C: $H\nS: $H$F" STARTTLS "/>/$F\nC: *\n", "proceed", 1u << 4},
-                {true, OFFER "C: *\n", "sasl", 1u << 2 | 1u << 3 | 1u << 6},
-                {true, TO_BIND, "bind", 0},
+  } places[] = {{false, "C: $H\nS: $H\n", "features", 1u << 6},
+                {true, "C: $H\nS: $H\n", "features", 1u << 6},
+                {false, "C: $H\nS: $H$F" STARTTLS "/>/$F\nC: *\n", "proceed", 1u << 5},
+                {true, OFFER "C: *\n", "sasl", 1u << 3 | 1u << 4 | 1u << 7},
+                {true, LOGIN "C: *\nS: $H\n", "features again", 1u << 0 | 1u << 1 | 1u << 2 | 1u << 6},
+                {true, TO_BIND, "bind", 1u << 0 | 1u << 1 | 1u << 2},
+                {true, BOUND_BEFORE_SESSION, "session", 1u << 0 | 1u << 1 | 1u << 2},
                 {true, TO_BIND BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua\n", "done", 0}};
   size_t i, k;
   char script[4000];
   (void)state;
   for (i = 0; i < sizeof places / sizeof *places; i++) {
     for (k = 0; k < sizeof strangers / sizeof *strangers; k++) {
-      if (places[i].own >> k & 1) continue;
-      snprintf(script, sizeof script, "%sS: %s\nFAIL stream bad-format", places[i].before, strangers[k]);
+      bool kept = places[i].own >> k & 1 && k < 3;
+      if (places[i].own >> k & 1 && !kept) continue;
+      snprintf(script, sizeof script, "%sS: %s\n%s", places[i].before, strangers[k], kept ? "KEPT 1" : "FAIL stream bad-format");
       play(places[i].tls, script);
     }
   }
+}
+
+#define STREAM_ERROR(condition) \
+  "<stream:error><" condition " xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\n"
+#define EARLY "<message><body>Hi</body></message><presence from='a@b/c'/><iq type='get' id='1'><q xmlns='urn:q'/></iq>"
+
+/* Between the login and its last word: a server may begin to give out what is for a session as soon as it is asked for one. */
+static void what_comes_before_the_session_is_kept_for_it(void **state) {
+  (void)state;
+  play(true, LOGIN "S: $H" EARLY "\nKEPT 3\nS: $F" BIND "/>/$F\nC: $H<iq*</iq>\nS: " EARLY "\nKEPT 3\n"
+       BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua\nKEPT 0");
+  play(true, TO_BIND "S: " EARLY "<iq type='get' id='$ID'/><iq type='set' id='$ID'/><message id='$ID' type='result'/>"
+       "<iq type='error' id='x$ID'/><iq type='result'/>\nKEPT 8\n" BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua");
+  play(true, BOUND_BEFORE_SESSION "S: " EARLY "\nKEPT 3\nS: <iq type='result' id='$ID'/>\nREADY alice@xmpp.example/lua");
+  play(true, TO_BIND "S: " EARLY "\nKEPT 3\nS: <iq type='error' id='$ID'><error type='cancel'>"
+       "<conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>\nFAIL bind conflict");
+  play(true, TO_BIND "S: " EARLY "\nKEPT 3\nS: " STREAM_ERROR("reset") "FAIL stream reset retry");
+}
+
+/* A component has its session when it has proved its secret, and not before. */
+static void nothing_is_kept_of_whom_nobody_knows(void **state) {
+  static const char *const places[] = {"C: $H\nS: $H\n", "C: $H\nS: $H$F" STARTTLS "/>/$F\nC: *\n"};
+  const xm_jid jid = jid_of("echo.example");
+  const xm_nego_options o = {.component = true, .jid = &jid};
+  char script[1000];
+  size_t i;
+  (void)state;
+  for (i = 0; i < 2; i++) {
+    snprintf(script, sizeof script, "%sS: " EARLY "\nFAIL stream bad-format", places[i]);
+    play(false, script);
+  }
+  play(true, OFFER "C: *\nS: " EARLY "\nFAIL stream bad-format");
+  play_as(&o, false, "secret",
+          "C: *\nS: <stream:stream xmlns='jabber:component:accept' xmlns:stream='" XM_NS_STREAM "' id='1'>\nC: *\n"
+          "S: <message/>\nFAIL stream bad-format");
 }
 
 static void a_stream_error_ends_it_anywhere(void **state) {
@@ -478,10 +517,11 @@ static void nothing_is_bound_where_only_resuming_is_wanted(void **state) {
   play_as(&o, true, "secret", LOGIN "C: $H\nS: $H$F/$F\nFAIL closed session-lost\nLOST");
 }
 
-/* A nonza of stream management may precede the answer; anything else is out of order: stanzas follow it. */
-static void nothing_comes_before_the_answer(void **state) {
+/* A nonza of stream management may precede the answer, and stanzas, which are none of what is counted on either side;
+ * anything else is out of order. */
+static void little_comes_before_the_answer(void **state) {
   static const char *const early[] = {
-      "<message/>", "<presence/>", "<iq type='get' id='1'/>", "<resumed previd='id-1' h='3'/>", "<failed/>",
+      "<message xmlns='urn:x'/>", "<resumed previd='id-1' h='3'/>", "<failed/>",
       "<enabled xmlns='urn:xmpp:sm:3' id='x'/>", "<r xmlns='urn:xmpp:sm:2'/>", "<stream:features/>",
       "<success " SASL "/>"};
   char script[2000];
@@ -490,6 +530,8 @@ static void nothing_comes_before_the_answer(void **state) {
   play_again(true, TO_RESUME "S: <r xmlns='urn:xmpp:sm:3'/>\nC: \nS: <a xmlns='urn:xmpp:sm:3' h='5'/>\nC: \n"
                              RESUMED("previd='id-1' h='3'") "RESUMED 3");
   play_again(true, TO_RESUME "S: <r xmlns='urn:xmpp:sm:3'/>\nC: \n" FAILED " h='5'/>\n" REBOUND "LOST 5");
+  play_again(true, TO_RESUME "S: " EARLY "\nKEPT 3\n" RESUMED("previd='id-1' h='3'") "RESUMED 3");
+  play_again(true, TO_RESUME "S: " EARLY "\nKEPT 3\n" FAILED " h='5'/>\n" REBOUND "LOST 5");
   play_again(true, TO_RESUME "S: <stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\n"
                              "FAIL stream reset retry");
   for (i = 0; i < sizeof early / sizeof *early; i++) {
@@ -507,9 +549,6 @@ static void nothing_comes_before_the_answer(void **state) {
 #define BIND_AHEAD "C: $H<iq type='set' id='*'>" BIND "><resource>lua</resource></bind></iq>\n"
 #define TO_BIND_AHEAD OFFER "C: $H*</auth>\nS: <success " SASL "/>\nRESTART\n" BIND_AHEAD "AHEAD 4\n"
 #define STARTTLS_AHEAD "C: $H" STARTTLS "/>\nAHEAD 1\n"
-#define STREAM_ERROR(condition) \
-  "<stream:error><" condition " xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\n"
-
 static void ahead_of(unsigned may, const char *offer) {
   ahead = (struct ahead){.may = may, .offer = offer};
 }
@@ -612,7 +651,11 @@ static void binding_is_asked_for_ahead(void **state) {
   play(true, TO_BIND_AHEAD "S: $H$F" BIND "/>/$F\nC: \nAHEAD 4\n" BOUND(
                  "alice@xmpp.example/lua") "READY alice@xmpp.example/lua\nWENT 4\nAHEAD 0");
   play(true, TO_BIND_AHEAD "S: $H$F" BIND "/>/$F\n" BOUND("eve@xmpp.example/lua") "FAIL bind wrong-jid");
-  play(true, TO_BIND_AHEAD "S: $H$F" BIND "/>/$F<iq type='result' id='no'/>\nFAIL stream bad-format");
+  play(true, TO_BIND_AHEAD "S: $H$F" BIND "/>/$F<iq id='$ID'/>\nFAIL stream bad-format");
+  play(true, TO_BIND_AHEAD "S: $H" EARLY "\nKEPT 3\nAHEAD 4\nS: $F" BIND "/>/$F" EARLY "\nC: \nKEPT 3\nAHEAD 4\n"
+       BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua\nWENT 4\nAHEAD 0");
+  play(true, TO_BIND_AHEAD "S: $H$F" BIND "/>/$F" EARLY "\nKEPT 3\nS: " STREAM_ERROR("policy-violation")
+       "FAIL stream policy-violation\nOBJECTED 4");
   play(true, TO_BIND_AHEAD "S: $H<iq type='result' id='$ID'>" BIND
                            "><jid>alice@xmpp.example/lua</jid></bind></iq>\n"
                            "FAIL stream bad-format\nOBJECTED 0");
@@ -729,6 +772,8 @@ int main(void) {
       cmocka_unit_test(every_refused_login_has_its_condition),
       cmocka_unit_test(a_success_must_be_one),
       cmocka_unit_test(another_order_is_refused),
+      cmocka_unit_test(what_comes_before_the_session_is_kept_for_it),
+      cmocka_unit_test(nothing_is_kept_of_whom_nobody_knows),
       cmocka_unit_test(a_stream_error_ends_it_anywhere),
       cmocka_unit_test(versions_below_one_are_refused),
       cmocka_unit_test(passwords_are_prepared_or_refused),
@@ -741,7 +786,7 @@ int main(void) {
       cmocka_unit_test(a_lost_session_is_followed_by_another),
       cmocka_unit_test(without_the_offer_the_session_is_lost),
       cmocka_unit_test(nothing_is_bound_where_only_resuming_is_wanted),
-      cmocka_unit_test(nothing_comes_before_the_answer),
+      cmocka_unit_test(little_comes_before_the_answer),
       cmocka_unit_test(starttls_is_said_ahead_where_it_must_be),
       cmocka_unit_test(auth_is_said_ahead_if_the_offer_is_known),
       cmocka_unit_test(another_offer_is_an_objection),

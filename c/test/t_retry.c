@@ -79,6 +79,12 @@ static const struct row {
     {BEGUN, XM_RETRY_ANYBODY, XM_LAYER_TLS, "starttls-not-offered", false, false, "", &any, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_ANYBODY, XM_LAYER_STREAM, "not-well-formed", false, false, "", &any, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_ANYBODY, XM_LAYER_STREAM, "host-unknown", false, true, "", &any, XM_RETRY_WAIT},
+    {NEW, XM_RETRY_ANYBODY, XM_LAYER_PROXY, "host-unreachable", true, false, "", &any, XM_RETRY_END},
+    {NEW, XM_RETRY_ANYBODY, XM_LAYER_PROXY, "host-unreachable", true, false, "targets", &any, XM_RETRY_NEXT},
+    {BEGUN, XM_RETRY_ANYBODY, XM_LAYER_PROXY, "host-unreachable", true, false, "", &any, XM_RETRY_WAIT},
+    {BEGUN, XM_RETRY_ANYBODY, XM_LAYER_PROXY, "not-allowed", false, false, "", &any, XM_RETRY_WAIT},
+    {BEGUN, XM_RETRY_ANYBODY, XM_LAYER_PROXY, "invalid-response", false, false, "", &any, XM_RETRY_WAIT},
+    {BEGUN, XM_RETRY_ANYBODY, XM_LAYER_PROXY, "proxy-authentication-required", false, false, "", &any, XM_RETRY_END},
     {BEGUN, XM_RETRY_SERVER, XM_LAYER_STREAM, "not-well-formed", false, false, "", &any, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_SERVER, XM_LAYER_STREAM, "host-unknown", false, true, "", &any, XM_RETRY_END},
     {BEGUN, XM_RETRY_SERVER, XM_LAYER_SASL, "not-authorized", false, false, "", &any, XM_RETRY_END},
@@ -247,6 +253,33 @@ static void a_ghost_lasts_until_there_is_a_session(void **state) {
   assert_int_equal(xm_retry_after(&r, &any, &e).verdict, XM_RETRY_END);
 }
 
+/* Who is to be back at once doesn't wait behind a session that has lasted; behind one that hasn't, behind an attempt that has
+ * failed, and behind a conflict, he waits as everybody does. */
+static void the_first_attempt_is_at_once(void **state) {
+  static const struct {
+    const char *condition;
+    uint64_t stood;
+    bool at_once;
+    unsigned ms;
+  } row[] = {{"EOF", 30000, true, 0},      {"EOF", 29999, true, 999},       {"EOF", 30000, false, 999},
+             {"conflict", 30000, true, 999}, {"system-shutdown", 60000, true, 0}};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof row / sizeof *row; i++) {
+    const xm_retry_policy p = {.any = true, .min = 1000, .max = 60000, .at_once = row[i].at_once};
+    xm_err why = {.layer = XM_LAYER_TCP, .retry = true};
+    const xm_retry_end e = {.why = &why, .stage = XM_RETRY_READY, .now = row[i].stood, .dice = 999};
+    xm_retry r = {0};
+    xm_retry_answer a;
+    strcpy(why.condition, row[i].condition);
+    xm_retry_opened(&r, 0);
+    a = xm_retry_after(&r, &p, &e);
+    assert_int_equal(a.verdict, XM_RETRY_WAIT);
+    assert_int_equal(a.ms, row[i].ms);
+    assert_int_equal(broken(&r, &p, XM_RETRY_ANYBODY, row[i].stood + 1, 1999).ms, 1999);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_end_has_its_consequence),
@@ -255,6 +288,7 @@ int main(void) {
       cmocka_unit_test(hops_are_counted_until_a_session_has_lasted),
       cmocka_unit_test(the_same_end_is_slowed_down),
       cmocka_unit_test(a_ghost_lasts_until_there_is_a_session),
+      cmocka_unit_test(the_first_attempt_is_at_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

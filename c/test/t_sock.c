@@ -380,7 +380,10 @@ static void a_pause_costs_nothing(void **state) {
   xm_sock *s = connect_pair(l, &peer);
   (void)state;
   xm_sock_pause(s, true);
+  assert_int_equal(xm_sock_waiting(s), 0);
   assert_int_equal(send(peer, "x", 1, 0), 1);
+  while (xm_sock_waiting(s) == 0) xm_loop_turn(l, 0);
+  assert_int_equal(xm_sock_waiting(s), 1);
   wakes = 0;
   for (i = 0; i < 5; i++) xm_loop_turn(l, 0);
   assert_int_equal(wakes, 0);
@@ -390,6 +393,7 @@ static void a_pause_costs_nothing(void **state) {
   xm_sock_pause(s, false);
   while (!wakes) xm_loop_turn(l, -1);
   assert_int_equal(xm_sock_recv(s, &byte, 1), 1);
+  assert_int_equal(xm_sock_waiting(s), 0);
   close(peer);
   finish_with(l, s);
 }

@@ -77,7 +77,7 @@ static void the_order_is_one_of_the_legal_ones(void **state) {
 }
 
 static void what_is_a_host(void **state) {
-  static const char *const good[] = {"a", "xmpp.example.com", "A-1.b_c", "_x", "192.0.2.1", "a."};
+  static const char *const good[] = {"a", "xmpp.example.com", "A-1.b_c", "_x", "xmpp_prosody_1", "r3---sn-x", "-a-.b--", "192.0.2.1", "a."};
   static const char *const bad[] = {"", "a b", "a/b", "a\\b", "a\001", "\303\244", "a:1", "[::1]", "a%b", "a\n"};
   char longest[XM_SRV_NAME + 2];
   size_t i;
@@ -91,11 +91,31 @@ static void what_is_a_host(void **state) {
   assert_true(xm_srv_is_host(longest));
 }
 
+static void what_is_an_ipv6_address(void **state) {
+  static const char *const good[] = {"::", "::1", "fe80::1%lo", "FE80::1%1", "::1%eth0", "2001:db8:1:2:3:4:5:6", "::ffff:192.0.2.1%lo",
+                                     "1111:2222:3333:4444:5555:6666:255.255.255.255", "fe80::1%fifteen-letters"};
+  static const char *const bad[] = {"", "%lo", "1", "192.0.2.1", "192.0.2.1%lo", "fe80::1%", "fe80::1::2%lo", "[::1]", "::1 ", " ::1",
+                                    "fe80::1%a b", "fe80::1%a/b", "fe80::1%a%b", "fe80::1%\n", "fe80::1%\303\244", "fe80::1%\x7f",
+                                    "fe80::1%sixteen-letters!", "fe80:1", "x::1", "1111:2222:3333:4444:5555:6666:255.255.255.2555",
+                                    "a.b%lo"};
+  char longest[2000];
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof good / sizeof *good; i++) assert_true(xm_srv_is_ipv6(good[i]));
+  for (i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(xm_srv_is_ipv6(bad[i]));
+  memset(longest, '0', sizeof longest);
+  longest[sizeof longest - 1] = '\0';
+  assert_false(xm_srv_is_ipv6(longest));
+  memcpy(longest, "::1%", 4);
+  assert_false(xm_srv_is_ipv6(longest));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(weights_are_shares_of_chance),
       cmocka_unit_test(the_order_is_one_of_the_legal_ones),
       cmocka_unit_test(what_is_a_host),
+      cmocka_unit_test(what_is_an_ipv6_address),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

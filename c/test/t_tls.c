@@ -293,6 +293,31 @@ static void an_xmpp_address_is_spelled_as_the_jid(void **state) {
   }
 }
 
+/* A URL's host or the JID's domain (XEP-0156), and nobody else. An xmppAddr is for the domain. */
+static void it_may_be_for_either_of_two(void **state) {
+  static const struct {
+    san name;
+    const char *condition;
+  } rows[] = {{{SAN_DNS, "web.example", 0}, ""},
+              {{SAN_DNS, NAME, 0}, ""},
+              {{SAN_XMPP, NAME, 0}, ""},
+              {{SAN_SRV, "_xmpp-client." NAME, 0}, ""},
+              {{SAN_DNS, "other.example", 0}, "certificate-name-mismatch"},
+              {{SAN_XMPP, "third.example", 0}, "certificate-name-mismatch"},
+              {{SAN_DNS, "b.example", 0}, "certificate-name-mismatch"}};
+  const xm_tls_peer peer = {.name = "web.example", .also = NAME, .jid = NAME, .jid_len = strlen(NAME), .use = XM_TLS_WEB};
+  const xm_tls_peer address = {.name = "127.0.0.1", .also = NAME, .jid = NAME, .jid_len = strlen(NAME), .use = XM_TLS_WEB};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    X509 *cert = new_cert("x", &rows[i].name, 1, -60, 3600);
+    sign_cert(cert, world.key, world.ca, world.ca_key);
+    check_verdict(NULL, &peer, cert, rows[i].condition, TLS1_3_VERSION);
+    check_verdict(NULL, &address, cert, i == 0 ? "certificate-name-mismatch" : rows[i].condition, TLS1_3_VERSION);
+    X509_free(cert);
+  }
+}
+
 /* Besides the rest, and in spite of verify=false. */
 static void a_pin_must_fit(void **state) {
   const xm_tls_options insecure = {.insecure = true};
@@ -325,12 +350,13 @@ static void a_pin_must_fit(void **state) {
 
 static void the_name_is_told_but_no_address(void **state) {
   const san names[] = {{SAN_DNS, NAME, 0}, {SAN_IP, "\x7F\0\0\1", 4}};
-  const xm_tls_peer peers[] = {{.name = NAME}, {.name = "127.0.0.1"}};
+  const xm_tls_peer peers[] = {{.name = NAME}, {.name = "127.0.0.1"}, {.name = NAME, .also = "other.example"},
+                               {.name = "127.0.0.1", .also = NAME}};
   X509 *cert = new_cert("x", names, 2, 0, 3600);
   int i;
   (void)state;
   sign_cert(cert, world.key, world.ca, world.ca_key);
-  for (i = 0; i < 2; i++) {
+  for (i = 0; i < 4; i++) {
     server s;
     xm_err e = {0};
     xm_tls *t;
@@ -339,15 +365,15 @@ static void the_name_is_told_but_no_address(void **state) {
     t = new_client(&s, NULL, &peers[i]);
     assert_int_equal(handshake(t, &s, &e), 1);
     told = SSL_get_servername(s.ssl, TLSEXT_NAMETYPE_host_name);
-    if (i == 0) assert_string_equal(told, NAME);
-    if (i == 1) assert_null(told);
+    if (i % 2 == 0) assert_string_equal(told, NAME);
+    if (i % 2 == 1) assert_null(told);
     disconnect(t, &s);
   }
   X509_free(cert);
 }
 
 static int with_alpn(bool offer, const char *answer, xm_err *e) {
-  const xm_tls_peer peer = {.name = NAME, .alpn = offer};
+  const xm_tls_peer peer = {.name = NAME, .use = offer ? XM_TLS_XMPP : XM_TLS_INSIDE};
   X509 *cert = good_cert();
   server s;
   xm_tls *t;
@@ -431,6 +457,22 @@ static void bytes_go_both_ways_in_any_pieces(void **state) {
       disconnect(t, &s);
     }
   }
+}
+
+static void what_is_decrypted_and_not_read_is_counted(void **state) {
+  server s;
+  xm_err e = {0};
+  xm_tls *t = connect_to(&s, TLS1_3_VERSION);
+  char got[4];
+  (void)state;
+  assert_int_equal(xm_tls_pending(t), 0);
+  assert_int_equal(SSL_write(s.ssl, "seven\n\n", 7), 7);
+  assert_int_equal(xm_tls_pending(t), 0); /* nobody has looked */
+  assert_int_equal(xm_tls_read(t, got, sizeof got, &e), 4);
+  assert_int_equal(xm_tls_pending(t), 3);
+  assert_int_equal(xm_tls_read(t, got, sizeof got, &e), 3);
+  assert_int_equal(xm_tls_pending(t), 0);
+  disconnect(t, &s);
 }
 
 static void a_stuck_wire_takes_nothing(void **state) {
@@ -703,11 +745,13 @@ int main(void) {
       cmocka_unit_test(who_is_not_trusted_gets_an_alert_only),
       cmocka_unit_test(a_common_name_is_no_name),
       cmocka_unit_test(an_xmpp_address_is_spelled_as_the_jid),
+      cmocka_unit_test(it_may_be_for_either_of_two),
       cmocka_unit_test(a_pin_must_fit),
       cmocka_unit_test(the_name_is_told_but_no_address),
       cmocka_unit_test(another_protocol_is_refused),
       cmocka_unit_test(old_versions_are_refused),
       cmocka_unit_test(bytes_go_both_ways_in_any_pieces),
+      cmocka_unit_test(what_is_decrypted_and_not_read_is_counted),
       cmocka_unit_test(a_stuck_wire_takes_nothing),
       cmocka_unit_test(an_end_is_an_end_only_if_it_is_said),
       cmocka_unit_test(our_end_is_said),

@@ -103,7 +103,7 @@ static ssize_t all_goes(void *arg, const void *from, size_t n) {
 }
 
 static xm_tls *new_tls(xm_tls_ctx *ctx, xm_err *e) {
-  const xm_tls_peer peer = {.name = "xmpp.example", .alpn = true, .resume = true};
+  const xm_tls_peer peer = {.name = "xmpp.example", .use = XM_TLS_XMPP, .resume = true};
   const xm_tls_io io = {NULL, nothing_comes, all_goes};
   return xm_tls_new(ctx, &peer, &io, e);
 }

@@ -279,7 +279,9 @@ static void it_is_for_the_same_peer_only(void **state) {
   const xm_tls_peer others[] = {{.name = "other.example", .resume = true},
                                 {.name = NAME, .jid = NAME, .jid_len = 12, .resume = true},
                                 {.name = NAME, .pin = world.pin, .resume = true},
-                                {.name = NAME, .alpn = true, .resume = true},
+                                {.name = NAME, .use = XM_TLS_XMPP, .resume = true},
+                                {.name = NAME, .use = XM_TLS_WEB, .resume = true},
+                                {.name = NAME, .also = "web.example", .resume = true},
                                 {.name = NAME}};
   xm_tls_ctx *other_ctx = new_ctx();
   size_t i;
@@ -292,9 +294,9 @@ static void it_is_for_the_same_peer_only(void **state) {
   }
   assert_false(is_resumed(&s, other_ctx, &usual));
   assert_false(s.offered);
-  for (i = 0; i < 4; i++) assert_true(is_resumed(&s, ctx, &others[i]));
+  for (i = 0; i < 6; i++) assert_true(is_resumed(&s, ctx, &others[i]));
   assert_true(is_resumed(&s, ctx, &usual));
-  leave_session(&s, ctx, &others[4]);
+  leave_session(&s, ctx, &others[6]);
   assert_int_equal(ctx->tickets.n, 0);
   xm_tls_ctx_release(other_ctx);
 }

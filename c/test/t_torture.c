@@ -45,7 +45,7 @@ static bool is_same_log(void) {
 static bool is_legal(void) {
   const plan *p = &run.plan;
   unsigned i;
-  if (p->fate == SPACE && !p->on_wire && p->story->sasl2 && p->at == p->story->success) return true;
+  if (p->fate == SPACE && !p->on_wire && p->at == p->story->success) return true;
   for (i = 0; i < EVENTS - 1; i++)
     if (p->fate == SPACE && !p->on_wire && p->story->ends[i] == p->at) return true;
   return p->fate <= PAUSE;

@@ -228,6 +228,51 @@ static void a_restarted_stream_has_no_byte_order_mark_either(void **state) {
   xm_xml_free(x);
 }
 
+/* Some servers end their <success/> by the end of a line. Nothing else is passed over. */
+static void white_space_between_two_streams_is_passed_over(void **state) {
+  static const struct {
+    const char *between;
+    int events; /* behind it */
+  } rows[] = {{"", 2}, {"\n", 2}, {" \t\r\n", 2}, {"\f", 0}, {"\v", 0}, {"\xC2\xA0", 0}, {"\n.", 0}, {"&#10;", 0}, {"\n<!-- -->", 0},
+              {"<?xml version='1.0'?>", 0}, {"\n\xEF\xBB\xBF", 0}};
+  static const char second[] = "<?xml version='1.0'?>" H "<message/>";
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+    int round;
+    xm_xml *x = xm_xml_new("jabber:client", &generous);
+    for (round = 0; round < 3; round++) {
+      const char *between = round ? rows[i].between : "";
+      struct log got = {0};
+      bool fine = feed(x, &got, between, strlen(between), true) && feed(x, &got, second, sizeof second - 1, true);
+      assert_int_equal(fine, round == 0 || rows[i].events > 0);
+      assert_int_equal(got.n, fine ? 2 : 0);
+      log_free(&got);
+      if (fine) feed(x, &got, "<success xmlns='urn:x'/>", 24, true);
+      log_free(&got);
+      assert_int_equal(xm_xml_restart(x), XM_OK);
+    }
+    xm_xml_free(x);
+  }
+}
+
+/* Inside of them it is text, wherever a read begins. */
+static void white_space_in_a_stream_that_follows_is_text(void **state) {
+  static const char *const reads[] = {"<message><body>", " \n", "Hi", "\t", "</body>", " </message>"};
+  struct log got = {0};
+  xm_xml *x = xm_xml_new("jabber:client", &generous);
+  size_t i;
+  (void)state;
+  assert_true(feed(x, &got, H "<success xmlns='urn:x'/>", sizeof H "<success xmlns='urn:x'/>" - 1, true));
+  assert_int_equal(xm_xml_restart(x), XM_OK);
+  assert_true(feed(x, &got, H, sizeof H - 1, true));
+  for (i = 0; i < sizeof reads / sizeof *reads; i++) assert_true(feed(x, &got, reads[i], strlen(reads[i]), true));
+  assert_int_equal(got.n, 4);
+  assert_string_equal(xm_tape_content(xm_xml_tape(x), xm_tape_child(xm_xml_tape(x), 0, NULL, "body"), NULL), " \nHi\t");
+  log_free(&got);
+  xm_xml_free(x);
+}
+
 /* A refusal is for good, and is told as the stream's. */
 static void nothing_comes_after_a_refusal(void **state) {
   static const char all[] = H "<message/><!-- --><message/>";
@@ -374,6 +419,8 @@ int main(void) {
       cmocka_unit_test(refusals_have_their_names),
       cmocka_unit_test(utf16_is_no_utf8),
       cmocka_unit_test(a_restarted_stream_has_no_byte_order_mark_either),
+      cmocka_unit_test(white_space_between_two_streams_is_passed_over),
+      cmocka_unit_test(white_space_in_a_stream_that_follows_is_text),
       cmocka_unit_test(nothing_comes_after_a_refusal),
       cmocka_unit_test(stanzas_have_so_many_bytes),
       cmocka_unit_test(bytes_of_the_next_stanza_do_not_count),

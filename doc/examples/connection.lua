@@ -30,6 +30,18 @@ local seconds = assert(conn:ping(10))
 -- check
 assert(type(seconds) == "number")
 
+--- conn:drain
+local left = assert(conn:drain(10))                               -- what has come is finished, nothing more is taken
+print(left.handled, left.unread, left.unsent)                    --> 0 0 0
+print(conn:state())                                              --> closed
+
+--- conn:probe
+t = testing.new { component = "weather.example.net" }
+local conn = t.conn
+local seconds = assert(conn:probe(10))                           -- to oneself, through the server, and back
+-- check
+assert(type(seconds) == "number")
+
 --- conn:state
 print(conn:state())                                              --> ready
 

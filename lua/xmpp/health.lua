@@ -4,9 +4,9 @@
 --   local steps, well = health.check(conn, { room = "ops@rooms.example.net" })
 --   for _, s in ipairs(steps) do print(s.name, s.ok, s.seconds, s.err) end
 --
--- The steps: "dns", "tcp", "tls" and "login", as the link that there is was made; "certificate", how long the
--- server's is good; "ping", the server's answer; "echo", a message to ourselves; "upload", a place for a file, which is
--- asked for and not used; "muc", the service for rooms, or a room that is entered and left.
+-- The steps: "dns", "tcp", "proxy" (where there is one), "tls" and "login", as the link that there is was made;
+-- "certificate", how long the server's is good; "ping", the server's answer; "echo", a message to ourselves; "upload",
+-- a place for a file, which is asked for and not used; "muc", the service for rooms, or one that is entered and left.
 
 local core = require "xmpp.load"
 local ext = require "xmpp.ext"
@@ -17,7 +17,7 @@ local M = {}
 
 local DAY = 86400
 local DAYS, TIMEOUT = 14, 20
-local SETUP = { "dns", "tcp", "tls", "login" }
+local SETUP = { "dns", "tcp", "proxy", "tls", "login" }
 
 -- How long f took -> seconds, err, err again if what is tried isn't there at all.
 local function timed(f, ...)
@@ -121,7 +121,8 @@ end
 local function add_link(run, info, err)
   for _, name in ipairs(SETUP) do
     local its = name == "login" and err or nil
-    if its or not err then add(run, { name = name, ok = its == nil, seconds = info.took[name], err = its }) end
+    local seconds = info.took[name]
+    if seconds and (its or not err) then add(run, { name = name, ok = its == nil, seconds = seconds, err = its }) end
   end
 end
 

@@ -24,7 +24,7 @@ local RELS = {
 }
 
 local OPTIONS = { timeout = "number", format = "string", ca_file = "string", ca_dir = "string", resolve = "string",
-  http = "function", insecure = "boolean", port = "number" }
+  http = "function", insecure = "boolean", port = "number", proxy = "any" }
 
 local function failure(condition, text, retry)
   return nil, core.error { layer = "http", condition = condition, retry = retry or false, text = text }
@@ -87,7 +87,8 @@ end
 
 local function get(url, format, opts)
   local request = { url = url, headers = { Accept = format.accept }, max = MAX, timeout = opts.timeout,
-    ca_file = opts.ca_file, ca_dir = opts.ca_dir, resolve = opts.resolve, insecure = opts.insecure }
+    ca_file = opts.ca_file, ca_dir = opts.ca_dir, resolve = opts.resolve, insecure = opts.insecure,
+    proxy = opts.proxy }
   for hop = 0, MOST_REDIRECTS do
     local answer, err = opts.http(request)
     if not answer then return nil, err end
@@ -119,9 +120,9 @@ end
 --- it trusts.
 ---@param domain string|xmpp.Jid of a JID, its domain is taken
 ---@param opts? { timeout: number?, format: "xml"|"json"|nil, ca_file: string?, ca_dir: string?, resolve: string?,
---- insecure: boolean?, port: integer?, http: function? } timeout: seconds; format: only this one; ca_file: CAs to
---- trust; ca_dir: CAs to trust; resolve: an address instead of DNS; insecure: do not look at the certificate; port:
---- instead of 443; http: a function instead of http.request
+--- insecure: boolean?, port: integer?, proxy: string|false|nil, http: function? } timeout: seconds; format: only this
+--- one; ca_file: CAs to trust; ca_dir: CAs to trust; resolve: an address instead of DNS; insecure: do not look at the
+--- certificate; port: instead of 443; proxy: as http.request has it; http: a function instead of http.request
 ---@return { websocket: string[], bosh: string[] }? found URLs; an empty list for a kind of which there are none
 ---@return xmpp.Error? err
 function M.fetch(domain, opts)

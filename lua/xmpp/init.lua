@@ -3,6 +3,9 @@
 
 local globals, require = _G, require -- what few programs need is loaded when they ask for it
 
+local os = rawget(globals, "os") -- a sandbox may be without
+local getenv = type(os) == "table" and os.getenv or nil
+
 local core = require "xmpp.load"
 local options = require "xmpp.options"
 local waiting = require "xmpp.wait"
@@ -42,6 +45,7 @@ local M = {
 }
 
 local AWAIT_TIMEOUT = 60
+local DIRECT_PORT = 5223
 
 local function check_conn(conn, name, level)
   if core.is_connection(conn) then return end
@@ -60,16 +64,19 @@ end
 
 -- Connecting
 
--- Bare JID -> a mechanism by which it has logged in, that shows no password: no PLAIN after that; and the channel
--- binding that it has logged in with: no login without. Both unless that is forgotten.
+-- Bare JID -> a mechanism by which it has logged in, that shows no password: no PLAIN after that. The same, of a
+-- WebSocket with its URL, where TLS may end in front of the server -> the channel binding that it has logged in
+-- with: no login without. Both unless that is forgotten.
 shared.stronger, shared.bound = shared.stronger or {}, shared.bound or {}
+
+local function endpoint(account, url) return url and account .. " " .. url or account end
 
 local function note_login(conn, account, remember)
   local info = core.conn.info(conn)
   local mechanism = info.mechanism
   if info.fast then return end -- the token may have been got by PLAIN, and unbound
   if mechanism and mechanism ~= "PLAIN" and mechanism ~= "ANONYMOUS" then shared.stronger[account] = mechanism end
-  if remember and info.channel_binding then shared.bound[account] = info.channel_binding end
+  if remember and info.channel_binding then shared.bound[endpoint(account, info.url)] = info.channel_binding end
 end
 
 --- What logins have left for the next ones, see the options `remember` and `plain`.
@@ -120,7 +127,30 @@ local function set_login(o)
   if o.bind2 then o.tag, o.carbons, o.inactive = bind2.tag or "lua", bind2.carbons, bind2.inactive end
 end
 
+-- What it is connected through, in the core's words; nil: nothing. Where the environment names what can't be that: nil
+-- and an error. Without SRV, which no proxy asks for, direct TLS has a port of its own.
+local function proxy_of(o)
+  local proxies = options.proxies()
+  local via, why
+  local host = o.url and core.url(o.url) or o.host or o.jid.domainpart
+  if o.proxy == "environment" then via, why = proxies.of_environment(host, getenv)
+  else via = proxies.parse(o.proxy) end
+  if why then return nil, core.error { layer = "proxy", condition = "bad-proxy", retry = false, text = why } end
+  if via and via.resolves and o.tls == "direct" and not o.url then o.port = o.port or DIRECT_PORT end
+  return via
+end
+
+-- The proxy of what is fetched beside it: the same; the environment's for each URL (nil); none (false).
+local function proxy_beside(o)
+  if o.proxy == "environment" then return nil end
+  local proxies = options.proxies()
+  return o.proxy and proxies.url(proxies.parse(o.proxy))
+end
+
 local function open(o)
+  local err
+  if o.proxy then o.via, err = proxy_of(o) end
+  if err then return nil, err end
   local box, account = new_box(), tostring(o.jid:bare())
   local asked = type(o.password) == "function"
   if asked then o.password = o.password() end
@@ -135,14 +165,16 @@ local function open(o)
   o.log = o.log or nil
   o.mechanisms = o.mechanisms and table.concat(o.mechanisms, " ")
   o.pinned = shared.stronger[account] ~= nil
-  o.bound = o.remember and shared.bound[account] ~= nil
+  o.bound = o.remember and shared.bound[endpoint(account, o.url)] ~= nil
   set_sessions(o)
   set_login(o)
   o.about = { await_timeout = o.await_timeout,
-    trust = { ca_file = o.ca_file, ca_dir = o.ca_dir, insecure = o.insecure or nil }, -- for what is fetched beside it
-    origin = { account = tostring(o.jid), host = o.host, port = o.port, tls = o.tls, -- for a saved session
-      user_agent = o.agent } }
-  local conn, err = core.connect(o, box)
+    trust = { ca_file = o.ca_file, ca_dir = o.ca_dir, insecure = o.insecure or nil, -- for what is fetched beside it
+      proxy = proxy_beside(o) },
+    origin = { account = tostring(o.jid), host = o.host, port = o.port, url = o.url, -- for a saved session
+      tls = not o.url and o.tls or nil, user_agent = o.agent, proxy = o.via and o.via.name } }
+  local conn
+  conn, err = core.connect(o, box)
   if not conn then return nil, err end
   if o.session then take_over(conn, o) end
   if o.on_open then waiting.spawn(o.on_open, conn) end
@@ -158,6 +190,18 @@ local function dialable(host)
   if name then return name end
   return nil, core.error { layer = "dns", condition = "bad-host", retry = false,
     text = ("'%s' can't be a host: give a name or an IP address"):format(core.shown(host)) }
+end
+
+-- Where to connect, of all that says it; the error, if there is none.
+local function where(o, level)
+  local err
+  if o.url then
+    options.url().settle(o, level + 1)
+    return options.url().find(o, load_later, proxy_beside(o))
+  end
+  if o.host then o.host, err = dialable(o.host) end
+  o.tls = o.tls or "starttls"
+  return err
 end
 
 -- connect_client(jid, password, [host, [port,]] [opts])
@@ -248,9 +292,10 @@ function M.connect_client(jid, password, host, port, opts)
   o.host, o.port = host or o.host, port or o.port
   o.jid, err = client_jid(jid, o.resource, o.mechanisms, o.bind2)
   if not err then check_login(o, o.jid, 2) end
-  if o.host and not err then o.host, err = dialable(o.host) end
   if err then return nil, err end
-  o.password, o.tls = password, o.tls or "starttls"
+  err = where(o, 2)
+  if err then return nil, err end
+  o.password = password
   return open(o)
 end
 
@@ -273,6 +318,9 @@ function M.connect_component(host, port, domain, secret, opts)
   local err
   o.host, o.port = host, port
   o.jid, err = core.jid(domain)
+  if o.keepalive_probe and o.keepalive == 0 then
+    error("bad option 'keepalive_probe' (keepalive says after how long, and 0 is never: give it, or leave it out)", 2)
+  end
   if not err and (o.jid.localpart or o.jid.resourcepart) then
     err = core.error { layer = "stanza", condition = "jid-malformed", retry = false,
       text = ("'%s' is not a component's address: give its domain"):format(tostring(o.jid)) }
@@ -305,8 +353,8 @@ function M.logout(token, host, port, opts)
   o.sasl2, o.fast, o.token = nil, nil, token
   o.bind2, o.resource = nil, nil -- they could end a session that is there
   check_login(o, jid, 2)
-  o.host, o.port, o.tls = host or o.host, port or o.port, o.tls or "starttls"
-  if o.host then o.host, err = dialable(o.host) end
+  o.jid, o.host, o.port = jid, host or o.host, port or o.port
+  err = where(o, 2)
   if err then return nil, err end
   return require "xmpp.logout"(core, open, o, jid)
 end
@@ -317,6 +365,16 @@ local function check_saved(saved)
   check_type(saved, "table", 1, "resume", 3)
   local fault = load_later "xmpp.saved".fault(saved)
   if fault then error(("bad argument #1 to 'resume' (%s)"):format(fault), 3) end
+end
+
+-- Where it was, but for what the options say. A session over WebSocket may go on over TCP, and the other way.
+local function remember_where(o, saved)
+  if o.url then return end
+  if not saved.url then
+    o.host, o.port, o.tls = o.host or saved.host, o.port or saved.port, o.tls or saved.tls
+  elseif not (o.host or o.port or o.tls) then
+    o.url = saved.url
+  end
 end
 
 --- Goes on with a session that another process has saved with `conn:save()`; waits until that is done. If the server
@@ -339,8 +397,9 @@ function M.resume(saved, password, opts)
   o.user_agent = o.user_agent or saved.user_agent and { id = saved.user_agent }
   o.jid = o.bind2 and account:bare() or account
   check_login(o, o.jid, 2)
-  o.host, o.port, o.tls = o.host or saved.host, o.port or saved.port, o.tls or saved.tls or "starttls"
-  if o.host then o.host, bad = dialable(o.host) end
+  remember_where(o, saved)
+  if o.proxy == nil then o.proxy = saved.proxy end -- without the password: better refused there than going another way
+  bad = where(o, 2)
   if bad then return nil, bad end
   o.password, o.session = password, session
   return open(o)
@@ -362,6 +421,27 @@ function conn.stop(self, timeout)
   core.conn.close(self, timeout or 5)
   core.conn.await(self, "ended", box)
   return wait(box)
+end
+
+-- What came first, the time's end or something else, is told as well.
+local function drained(self, timeout, ok, err)
+  local left = core.conn.drained(self)
+  if ok and left.late then
+    err = core.error { layer = "timeout", condition = "timeout", retry = false,
+      text = ("%d calls of handlers and callbacks had not ended, and %d stanzas waited for theirs, after %g seconds")
+        :format(left.unfinished, left.queued, timeout) }
+  end
+  return left, err
+end
+
+function conn.drain(self, timeout)
+  check_conn(self, "drain", 2)
+  if timeout ~= nil then check_seconds(timeout, 2, "drain", 2) end
+  check_wait(2)
+  local box = new_box()
+  core.conn.drain(self, timeout or 30)
+  core.conn.await(self, "drained", box)
+  return drained(self, timeout or 30, wait(box))
 end
 
 function conn.receive_blocking(self, timeout)
@@ -437,6 +517,20 @@ function conn.ping(self, timeout)
   local response, err = conn.send_await(self, { "iq", { type = "get", to = server_of(core.conn.jid(self)) },
     { "ping", { xmlns = "urn:xmpp:ping" } } }, timeout)
   if not response then return nil, err end
+  return core.now() - began
+end
+
+function conn.probe(self, timeout)
+  check_conn(self, "probe", 2)
+  if timeout ~= nil then check_seconds(timeout, 2, "probe", 2) end
+  if not core.conn.is_component(self) then
+    bad_argument(1, "probe", "a component's connection expected: a client has conn:ping()", 2)
+  end
+  check_wait(2)
+  local box, began = new_box(), core.now()
+  local ok, err = core.conn.probe(self, box, bound(self, timeout))
+  if ok then ok, err = wait(box) end
+  if not ok then return nil, err end
   return core.now() - began
 end
 

@@ -163,29 +163,58 @@ function M.check_token(value, position, called, level)
   if not ok then M.bad_argument(position, called, why, level + 1) end
 end
 
+-- Loaded when somebody asks for a proxy.
+local proxies
+
+function M.proxies()
+  proxies = proxies or require "xmpp.proxy"(core)
+  return proxies
+end
+
+local function is_proxy(v)
+  if v == false or v == "environment" then return true end
+  if type(v) ~= "string" then return false, 'URL, "environment" or false expected, got ' .. type(v) end
+  local via, why = M.proxies().parse(v)
+  return via ~= nil, why
+end
+
+local url
+
+--- options/url.lua, loaded when a client has that option.
+function M.url()
+  url = url or require "xmpp.options.url"(core)
+  return url
+end
+
+local function is_url(v) return M.url().check(v) end
+
 local SHORTEST = 1 / 1000 -- where the locale's decimal point has two bytes Lua can't read one
 
 local boolean, count = is "boolean", whole_from(1)
 
 M.is_places = whole_from(0)
-M.is_uuid, M.is_token = of_login "is_uuid", is_token
+M.is_uuid, M.is_token, M.is_proxy = of_login "is_uuid", is_token, is_proxy
 M.is, M.show, M.number_from, M.name, M.one_of = is, show, number_from, name, one_of -- for options/login.lua
 
 local known = {
-  host = is "string", port = M.is_port, tls = one_of("starttls", "direct", "none"), ca_file = name, ca_dir = name,
-  tls_name = is_domain, pin = is_pin, cert = name, key = name, verify = boolean, mechanisms = is_mechanisms,
+  host = is "string", port = M.is_port, url = is_url, tls = one_of("starttls", "direct", "none"),
+  ca_file = name, ca_dir = name, tls_name = is_domain, pin = is_pin,
+  cert = name, key = name, verify = boolean, mechanisms = is_mechanisms,
   plain = boolean, resource = is "string", lang = text, timeout = number_from(SHORTEST), await_timeout = number_from(0),
-  keepalive = number_from(0), max_stanza = whole_from(1024), max_start_tag = whole_from(1024),
+  keepalive = number_from(0), keepalive_probe = boolean,
+  max_stanza = whole_from(1024), max_start_tag = whole_from(1024),
   max_depth = whole_within(1, 1000), max_attributes = count, max_nodes = count, max_namespace = whole_from(256),
   max_queue = whole_from(1024), log = is "function", nameservers = name, resume = boolean,
   reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(SHORTEST), see_other_host = boolean,
   foreign_from = boolean,
   on_response = is "function", on_open = is "function", pipelining = is_pipelining, remember = boolean,
-  sasl2 = boolean, bind2 = is_bind2, user_agent = is_user_agent, fast = boolean, token = is_token,
+  proxy = is_proxy, sasl2 = boolean, bind2 = is_bind2, user_agent = is_user_agent, fast = boolean, token = is_token,
 }
 
+local COMPONENT_ONLY = { keepalive_probe = true }
 local RESUME_ONLY = { on_response = true }
-local CLIENT_ONLY = { sasl2 = true, bind2 = true, user_agent = true, fast = true, token = true }
+local CLIENT_ONLY = { sasl2 = true, bind2 = true, user_agent = true, fast = true, token = true,
+  url = true }
 
 local function unknown(option)
   if type(option) ~= "string" then
@@ -211,7 +240,12 @@ function M.check(opts, level, for_what)
       error(("'%s' is an option of xmpp.resume alone"):format(option), level + 1)
     end
     if CLIENT_ONLY[option] and for_what == "component" then
-      error(("'%s' is an option of clients: a component logs in by its secret alone"):format(option), level + 1)
+      error(("'%s' is an option of clients: a component %s alone"):format(option,
+        option == "url" and "connects by TCP" or "logs in by its secret"), level + 1)
+    end
+    if COMPONENT_ONLY[option] and for_what ~= "component" then
+      error(("'%s' is an option of components: a client asks its server for a sign of life (keepalive)"):format(option),
+        level + 1)
     end
     local ok, why = check(value)
     if not ok then error(("bad option '%s' (%s)"):format(option, why), level + 1) end

@@ -42,11 +42,13 @@ local function is_element(v)
   return v:find "^<[mpi][erq].*>$" ~= nil, "a stanza's XML expected"
 end
 
+local function is_url(v) return options.url().check(v) end
+
 local U32, MS = 4294967295, 2 ^ 53 -- counters; milliseconds
 
 local fields = { account = text, jid = text, id = text, location = maybe(text),
   user_agent = maybe(options.is_uuid), host = maybe(text), port = maybe(options.is_port),
-  tls = maybe(one_of("starttls", "direct", "none")),
+  tls = maybe(one_of("starttls", "direct", "none")), url = maybe(is_url), proxy = maybe(options.is_proxy),
   max = count(U32), h = count(U32),
   clock = maybe(count(MS)), saved_at = maybe(count(MS)), boot = maybe(text),
   acked = count(U32), written = count(U32), stanzas = is "table", pending = is "table", queue = is "table" }

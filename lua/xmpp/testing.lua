@@ -25,6 +25,7 @@ local NOW = 1700000000 -- when a test begins, if it doesn't say
 local A_DAY = 86400    -- so long may what a program waits for take
 local MOST_STEPS = 100000
 local ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+local PROBE = "urn:x-lua-xmpp:probe" -- what a component sends itself by conn:probe()
 local STANZAS = { message = true, presence = true, iq = true }
 
 local M = {}
@@ -187,6 +188,7 @@ local function hears(self, stanza)
   for _, f in ipairs(self.ears) do
     if f(stanza) then return end
   end
+  if self.component and xexpr.child(stanza, "probe", PROBE) then return self.server:say_stanza(stanza) end
   if self.answers and asks(stanza) then
     local known, child = answer_by_default(stanza, self.jid, self.component)
     if known then return answer(self, stanza, child) end

@@ -56,7 +56,8 @@
 -- Errors
 
 ---@alias xmpp.Layer
----| "dns" | "tcp" | "tls" | "stream" | "sasl" | "bind" | "stanza" | "timeout" | "closed" | "limit" | "http"
+---| "dns" | "tcp" | "tls" | "stream" | "sasl" | "bind" | "stanza" | "timeout" | "closed" | "limit"
+---| "proxy" | "websocket" | "http"
 
 --- What comes after nil when the world failed. As text, by `tostring(err)` or joined to a string by `..`, it is one
 --- good line.
@@ -377,11 +378,21 @@ function Jid:with_resource(resource) end
 
 --- Options of `connect_client` and `connect_component`. An unknown one raises and names the nearest that is known.
 ---@class xmpp.Opts
----@field host? string dial this host and no other (none: the JID's domain by SRV, then the domain itself)
+--- Dial this host and no other: a name, or an address ("fe80::1%eth0"; none: the JID's domain by SRV, then the domain
+--- itself)
+---@field host? string
 ---@field port? integer TCP port, 1 to 65535 (5222 where SRV gives none)
+--- a client's WebSocket (RFC 7395): "wss://host[:port]/path"; "ws://..." to a loopback address only; "host-meta": the
+--- one that the domain's web server names (XEP-0156), asked for by HTTPS. Then `host`, `port` and `tls` are left out. The
+--- certificate is for the URL's host, or for the JID's domain (none)
+---@field url? string
 --- "starttls": as RFC 6120 5; "direct": TLS first, XEP-0368; "none": for a client only when the peer is a loopback
---- address ("starttls")
+--- address, and never behind a proxy ("starttls")
 ---@field tls? "starttls"|"direct"|"none"
+--- what to connect through: "socks5://user:password@host:port", with SRV asked for here, and every other name by the
+--- proxy; "socks5h://...", with no name looked up here at all; "http://user:password@host:port", by CONNECT;
+--- "environment": what ALL_PROXY or https_proxy says, but for what NO_PROXY names; false: nothing (nothing)
+---@field proxy? string|false
 ---@field ca_file? string PEM file of trusted certificates (none: the system's)
 ---@field ca_dir? string directory of trusted certificates, hashed as OpenSSL does (none: the system's)
 ---@field tls_name? string the name that the certificate must be for (the JID's domainpart, whatever host was dialled)
@@ -421,6 +432,10 @@ function Jid:with_resource(resource) end
 --- seconds without sending after which something is sent: an <r/> with stream management, else a space (RFC 6120
 --- 4.6.1) or, when nothing has come for long, a ping (XEP-0199); 0: nothing (60)
 ---@field keepalive? number
+--- of a component: when nothing has come for as long as `keepalive`, it sends itself a message through the server (see
+--- `probe`). The next one follows when that isn't back within `ack_timeout`, and the third in a row that isn't ends the
+--- link. A client can't have it, which raises (false)
+---@field keepalive_probe? boolean
 --- Is a session asked for that the server keeps when the link breaks (XEP-0198)? true: and it is gone back to, for as
 --- long as the server keeps it; false: no; none: with `reconnect` only. `save` needs one of them
 ---@field resume? boolean
@@ -454,6 +469,7 @@ function Jid:with_resource(resource) end
 ---@field log? fun(direction: "out"|"in", text: string)
 
 --- The pauses between attempts are random, up to `min`, up to twice as long each time, never over `max` (full jitter).
+--- A component's first attempt after a session that has lasted so long (see `attempts`) is made at once.
 ---@class xmpp.Reconnect
 ---@field min? number seconds (1)
 ---@field max? number seconds (60)
@@ -496,11 +512,36 @@ function Jid:with_resource(resource) end
 local Conn = {}
 
 --- Closes the stream in order: what is pending is delivered first (acknowledged, where there is stream management),
---- then the server's own closing is waited for. In any state; idempotent.
+--- then the server's own closing is waited for. In any state; who calls it again can only shorten the time.
 ---@param timeout? number seconds after which the connection is cut (5)
 ---@return boolean? ok true; nil when it did not end in order, or stanzas are not known to have arrived
 ---@return xmpp.Error? err its text says how many
 function Conn:stop(timeout) end
+
+--- What `drain` has left.
+---@class xmpp.Drained
+--- what it has waited for: calls of handlers, callbacks and taps that waited when it began and have ended, and stanzas
+--- that had come and were given to these since
+---@field handled integer
+---@field unfinished integer such calls that waited still when the connection had ended
+---@field queued integer stanzas that lie in the receive queue, for `receive` or for a handler that had no time
+--- stanzas that came and were given to nobody. With stream management the server has them still; those of a component
+--- are lost
+---@field unread integer
+--- bytes of those, and of what had come and wasn't looked at when the connection ended; under TLS about so many
+---@field unread_bytes integer
+---@field unsent integer stanzas of ours that aren't known to have arrived
+---@field late boolean the time was over before all was done
+
+--- Closes the stream in order when all that has come is done with. Nothing more is taken: what was received is given
+--- out, and then nothing is read but for responses and acknowledgements that somebody waits for. Handlers, callbacks
+--- and taps finish, also those that wait, and may send until then; not waited for are a call that waits for this
+--- itself, and tasks. With stream management the server is told how much was handled, and has the rest still. In any
+--- state; who calls it again, or after `stop`, gets the same, by the earlier of both times.
+---@param timeout? number seconds for all of it, of which a tenth (at most one second) is kept for the stream's end (30)
+---@return xmpp.Drained left
+---@return xmpp.Error? err not in order: layer "timeout" where calls have not ended in time, else as `stop`
+function Conn:drain(timeout) end
 
 --- Sends a stanza: at once outside a dispatch; inside one, all that was sent leaves together at its end. Raises, with
 --- the path to the fault, for a stanza that `contract.stanza` refuses; then nothing of it was written. An iq that asks
@@ -529,9 +570,19 @@ function Conn:pending() end
 ---@return xmpp.Error?
 function Conn:ping(timeout) end
 
+--- Of a component: sends a message to itself, through the server, from and to a random address of its domain. That it
+--- comes back proves that the server routes the domain to this connection; white space and TCP don't. Nobody else sees
+--- it come. Where the domain has several connections (ejabberd), one of this library that gets another's sends it on.
+--- Raises for a client, which has `ping`.
+---@param timeout? number seconds (await_timeout, 60)
+---@return number? seconds that it took
+---@return xmpp.Error? err layer "timeout": it hasn't come back; "closed": there is no session to send it in; "limit"
+function Conn:probe(timeout) end
+
 ---@alias xmpp.State
 ---| "connecting" # finding the server, and dialling
 ---| "securing" # TLS
+---| "upgrading" # from HTTP to WebSocket
 ---| "authenticating" # SASL
 ---| "binding" # a new session
 ---| "resuming" # the old one (XEP-0198); not told where that is part of the login (XEP-0388)
@@ -667,18 +718,25 @@ function Conn:jid() end
 ---@class xmpp.Info
 ---@field stream_management boolean are stanzas acknowledged? (XEP-0198)
 ---@field resumable boolean does the server keep the session when the link breaks?
+--- May stanzas be lost without a word, both ways? So it is without stream management, and for components always, as
+--- XEP-0114 has no acknowledgement: then "written" is all that is known of what was sent, and what the server has sent
+--- to a link that breaks or ends is gone
+---@field lossy boolean
 ---@field resumed integer resumptions
 ---@field rebound integer new sessions after the first, since the old one was lost
 ---@field failed_without_h integer of those, where the server had forgotten what it had handled
 ---@field queued integer stanzas that have come and wait to be taken
 ---@field dropped integer stanzas that were thrown away, as nobody took them and max_queue was reached
 ---@field waiting integer calls that wait: of its handler and callbacks, of who hears of what was skipped or is logged
----@field address string? of the machine that it is connected to, or was last: "192.0.2.7", "2001:db8::7"
+---@field address string? of the machine that it is connected to, or was last: "192.0.2.7", "2001:db8::7"; behind a
+--- proxy it isn't known
+---@field url string? of the WebSocket that it connects to; absent: it connects by TCP
+---@field proxy string? what it is connected through, without user and password: "socks5h://127.0.0.1:9050"
 ---@field tls_version string? "TLSv1.3"
 ---@field certificate_seconds number? for how long the server's certificates were good when they were looked at, by
 --- the first that ends; absent: none were looked at
----@field took { dns: number, tcp: number, tls: number, login: number } seconds that connecting has taken, until the
---- connection was ready or failed
+--- seconds that connecting has taken, until the connection was ready or failed
+---@field took { dns: number, tcp: number, proxy: number?, tls: number, login: number }
 ---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
 ---@field profile "sasl"|"sasl2"|nil inside of which: RFC 6120 6, or XEP-0388
@@ -760,6 +818,8 @@ xmpp.connection_jid = Conn.jid -- for xmpp.jid makes one
 xmpp.stop = Conn.stop
 xmpp.pending = Conn.pending
 xmpp.ping = Conn.ping
+xmpp.probe = Conn.probe
+xmpp.drain = Conn.drain
 xmpp.state = Conn.state
 xmpp.on = Conn.on
 xmpp.token = Conn.token

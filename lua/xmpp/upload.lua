@@ -56,7 +56,7 @@ end
 local function trust_of(conn, opts)
   local trust = core.conn.about(conn).trust or {}
   return { ca_file = trust.ca_file, ca_dir = trust.ca_dir, insecure = opts.insecure or trust.insecure,
-    private = opts.private, address = conn:info().address }
+    proxy = trust.proxy, private = opts.private, address = conn:info().address }
 end
 
 local SLOT_OPTIONS = { timeout = "number", insecure = "boolean", private = "boolean", service = "jid" }
@@ -131,7 +131,8 @@ local function request_of(slot, source, kind, trust, opts)
   return { url = slot.put, method = "PUT", headers = headers, size = source.size, body = body_of(source),
     progress = opts.progress, timeout = opts.timeout or TIMEOUT, stall = opts.stall, resolve = opts.resolve,
     pin = opts.pin, ca_file = trust.ca_file, ca_dir = trust.ca_dir, insecure = trust.insecure or nil, max = 16384,
-    http = plain or nil, public = not trust.private or plain, but = own and "127.0.0.1" or trust.address }
+    proxy = trust.proxy, http = plain or nil, public = not trust.private or plain,
+    but = own and "127.0.0.1" or trust.address }
 end
 
 -- Settled when the connection is closed, or the program's own promise is.

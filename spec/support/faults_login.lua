@@ -11,7 +11,8 @@ xmpp.on_error(function() end)
 
 local function connect(keepalive)
   return xmpp.connect_client("alice@xmpp.test/f" .. xmpp.id(), "alicepw", E "XMPP_HOST", tonumber(E "XMPP_PORT"),
-    { ca_file = E "XMPP_CA", timeout = 5, await_timeout = 3, mechanisms = { E "MECHANISM" }, keepalive = keepalive })
+    { ca_file = E "XMPP_CA", timeout = 5, await_timeout = 3, mechanisms = { E "MECHANISM" }, keepalive = keepalive,
+      proxy = E "PROXY" })
 end
 
 -- The session under test. -> "fine", or the layer of what came as nil, err, or "raised"

@@ -141,6 +141,13 @@ local outers = {
   { "on", function(r) r.conn:on("failed", function(s) r.note("failed" .. tostring(s[2].id)) end) end,
     function(r) r.conn:send(r.message) end },
   { "stop", function(r) begin(r, "stop", function() return r.conn:stop(60) end) end },
+  { "drain", function(r)
+    begin(r, "drain", function()
+      local left, err = r.conn:drain(60)
+      r.note(("%d %d %d"):format(left.handled, left.unread, left.unsent))
+      return not err, err
+    end)
+  end },
   { "flush", function(r) begin(r, "flush", function() return r.conn:flush(60) end) end },
   { "receive", function(r)
     local s = r.conn:receive()
@@ -237,6 +244,7 @@ local inners = {
   { "resolves", function(r) r.promise:resolve "inside" end },
   { "listens", function(r) r.conn:on("failed", function(s) r.note("heard" .. tostring(s[2].id)) end) end },
   { "stops", function(r) coroutine.wrap(function() r.conn:stop(0) end)() end },
+  { "drains", function(r) coroutine.wrap(function() r.conn:drain(60) end)() end },
 }
 
 local function came(r, said)

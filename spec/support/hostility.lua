@@ -110,6 +110,18 @@ action("stops at once", function(r)
   r.say(err.layer)
 end, { waits = CANT_WAIT, says = "closed", state = "closed", open = "closed", ends = true })
 
+action("drains", function(r)
+  local report, err = r.conn:drain()
+  r.say(tostring(report and err))
+end, { waits = CANT_WAIT, says = "nil", state = "closing", open = "held", ends = true, holds = true })
+
+action("drains without time", function(r)
+  local _, err = r.conn:drain(0)
+  r.say(err.layer)
+end, { waits = CANT_WAIT, says = "closed", state = "closed", open = "held", ends = true })
+
+action("probes", function(r) r.conn:probe() end, { throws = "a component's connection expected" })
+
 action("hears the stream's end", function(r) core.conn.feed(r.conn, "</stream:stream>") end,
   { state = "closed", ends = true })
 

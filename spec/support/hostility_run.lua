@@ -260,7 +260,7 @@ local function heard_by(action, kind)
   hear_first(model, kind, out)
   drop_a()
   if action.third and kind.serial then out[#out + 1] = "a3" end
-  if kind.serial and action.holds then -- its turn comes when that is over
+  if kind.serial and action.holds and not action.ends then -- its turn comes when that is over
     hear({ handler = model.handler, callbacks = without(model.callbacks, "a") }, "2", out)
     out[#out + 1] = "a2"
   elseif not action.ends or (kind.still and action.waits) then hear(model, "2", out) end

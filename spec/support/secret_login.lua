@@ -1,7 +1,8 @@
--- secret_login JID HOST PORT CA MECHANISM [reconnect] [forgetful] [asked|shown]: logs in with the password that comes
--- on stdin, and stops three times for somebody to look at its memory: open; closed with nothing left of the connection;
--- and when the library was told to forget. MECHANISM "component": as one. asked: by SASL2, for a token besides; shown:
--- what comes is one.
+-- secret_login JID HOST PORT CA MECHANISM [reconnect] [forgetful] [asked|shown] [socks5|http]: logs in with the
+-- password that comes on stdin, and stops three times for somebody to look at its memory: open; closed with nothing
+-- left of the connection; and when the library was told to forget. MECHANISM "component": as one. asked: by SASL2, for
+-- a token besides; shown: what comes is one. socks5, http: HOST and PORT are a proxy's, whose password is the second
+-- line.
 local jid, host, port, ca, mechanism = ...
 local asked = {}
 for i = 6, select("#", ...) do asked[select(i, ...)] = true end
@@ -9,7 +10,7 @@ for i = 6, select("#", ...) do asked[select(i, ...)] = true end
 -- Read in one piece by the kernel into Lua's own memory: else C's buffers would hold it, and that is not what is
 -- looked for.
 io.stdin:setvbuf "no"
-local password = io.read(4096):match "^[^\n]*"
+local password, proxy_password = io.read(4096):match "^([^\n]*)\n([^\n]*)"
 
 local xmpp = require "xmpp"
 
@@ -39,6 +40,11 @@ local function connect()
   local opts = { ca_file = ca, mechanisms = { mechanism }, log = function() end, reconnect = asked.reconnect == true,
     remember = not asked.forgetful }
   if asked.asked or asked.shown then opts = one_exchange(opts) end
+  local kind = asked.socks5 and "socks5" or asked.http and "http"
+  if kind then
+    opts.proxy, proxy_password = ("%s://u:%s@%s:%d"):format(kind, proxy_password, host, port), nil
+    host, port = "xmpp.example", 5222
+  end
   return xmpp.connect_client(jid, not asked.shown and get_password or nil, host, tonumber(port), opts)
 end
 

@@ -9,6 +9,7 @@ list of logins to be made, each with
   prefix     what the password begins with; the rest is chance
   reconnect  true: as a connection that keeps the password for the next login
   forgetful  true: as one that keeps nothing else for it either
+  proxy      "socks5" or "http": through a proxy (played here, too) that wants a password as well, "password_proxy"
   ending     "refused": by the server; "alone": the server is gone before it is told anything
 
 The password itself is looked for in all that can be written to, heap, stack, variables, but not where Lua keeps its own
@@ -227,14 +228,14 @@ def build_hoard(folder):
 class Process:
     """Lua in a process of its own. 'arena' is where Lua's strings are."""
 
-    def __init__(self, arguments, password, preloaded):
+    def __init__(self, arguments, passwords, preloaded):
         lua = os.environ.get("LUA", "lua5.4")
         library = LIBRARIES.get(lua, "lib%s.so.0" % os.path.basename(lua))
         env = dict(os.environ, LD_PRELOAD=preloaded, ASAN_OPTIONS=SANITIZER)
         self.child = subprocess.Popen(["/usr/bin/python3", HERE + "/lua_host.py", library, HERE + "/secret_login.lua",
                                        *arguments], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.arena = range(*(int(word, 16) for word in self.child.stdout.readline().split()))
-        self.child.stdin.write(password.encode().ljust(4095, b"\n") + b"\n")
+        self.child.stdin.write("\n".join(passwords).encode().ljust(4095, b"\n") + b"\n")
         self.child.stdin.flush()
 
     def state(self):
@@ -290,16 +291,31 @@ class Scan(threading.Thread):
     def __init__(self, login, folder, hoard):
         super().__init__(daemon=True)
         self.mechanism, self.ending, self.token = login["mechanism"], login.get("ending"), login.get("token")
-        self.folder, self.found, self.talk = folder, dict(control=False), None
+        self.folder, self.found, self.talk, self.proxy = folder, dict(control=False), None, login.get("proxy")
         self.resource = secrets.token_hex(16).encode()
         self.password = login.get("prefix", "") + secrets.token_hex(20)
         self.forms = in_password(self.password, login.get("prefix", ""))
+        proxy_password = secrets.token_hex(20)
+        if self.proxy:
+            self.forms["password_proxy"] = proxy_password.encode()
+            self.forms["proxy_in_base64"] = base64.b64encode(b"u:" + proxy_password.encode())[3:]
         self.listener = socket.create_server(("127.0.0.1", 0))
         jid = "echo.xmpp.test" if self.mechanism == "component" else "alice@xmpp.test"
         self.process = Process([jid, "127.0.0.1", str(self.listener.getsockname()[1]), folder.file("root", ".crt"),
-                                self.mechanism] + [word for word in ("reconnect", "forgetful", self.token)
-                                                   if word and (word == self.token or login.get(word))],
-                               self.password, hoard)
+                                self.mechanism] + [word for word in ("reconnect", "forgetful", self.token, self.proxy)
+                                                   if word in (self.token, self.proxy) and word or login.get(word)],
+                               [self.password, proxy_password], hoard)
+
+    def be_proxy(self, sock):
+        """What it is told of is a login that is right, and a host that it can be asked for."""
+        if self.proxy == "http":
+            heard = b""
+            while not heard.endswith(b"\r\n\r\n"):
+                heard += sock.recv(4096)
+            return sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        for answer in (b"\x05\x02", b"\x01\x00", b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00"):
+            sock.recv(4096)
+            sock.sendall(answer)
 
     def look(self, state):
         self.found[state] = self.process.find(dict(self.forms, **self.talk.secrets()))
@@ -309,6 +325,8 @@ class Scan(threading.Thread):
         self.talk = talk_for(sock, self.mechanism, self.token, self.password, self.ending == "refused")
         self.talk.resource, self.talk.on_proof = self.resource, lambda: self.look("waiting")
         sock.settimeout(60)
+        if self.proxy:
+            self.be_proxy(sock)
         try:
             self.talk.secure(tlspeer.context_for(self.folder, "server"))
             if self.ending != "alone":

@@ -28,7 +28,7 @@ local function fill(s)
   s.domain, s.host, s.secret, s.ca, s.certs, s.dir, s.log =
     v.XMPP_DOMAIN, v.XMPP_HOST, v.XMPP_SECRET, v.XMPP_CA, v.XMPP_CERTS, v.XMPP_DIR, v.XMPP_LOG
   s.port, s.tls_port = tonumber(v.XMPP_PORT), tonumber(v.XMPP_TLS_PORT)
-  s.http_port = tonumber(v.XMPP_HTTP_PORT)
+  s.http_port, s.wss, s.ws = tonumber(v.XMPP_HTTP_PORT), v.XMPP_WSS, v.XMPP_WS
   s.component_port, s.component, s.component2 = tonumber(v.XMPP_COMPONENT_PORT), v.XMPP_COMPONENT, v.XMPP_COMPONENT2
   s.pid, s.supervisor, s.users = tonumber(v.XMPP_SERVER_PID), v.XMPP_SUPERVISOR_PID, users(v.XMPP_USERS)
   return true
@@ -111,7 +111,7 @@ end
 
 -- server.each(body [, knobs] [, names]): busted's describe, for each server in 'names' (default: prosody and ejabberd).
 -- 'body' is given an 's' whose fields are there once the tests run: name, domain, host, port, tls_port, component_port,
--- http_port, component, component2, secret, ca, certs, dir, log, pid, users (name = password), opts(extra).
+-- http_port, wss, ws, component, component2, secret, ca, certs, dir, log, pid, users (name = password), opts(extra).
 function server.each(body, knobs, names)
   for _, name in ipairs(names or { "prosody", "ejabberd" }) do describe(name, body, knobs) end
 end

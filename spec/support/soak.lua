@@ -3,6 +3,7 @@
 --
 --   local figures, wrong = soak.run(s, { stanzas = 20000, cuts = 1000, seed = 1 })   -- s: a server of server.lua's
 --   soak.CONF[s.name]   what the server's EXTRA_CONF must be
+--                       -- websocket = true: over WebSocket, of a server that has it (WEBSOCKET=yes); on ejabberd alice
 --   local run = soak.start(s, { seed = 1 })   -- by hand: run.alice, .bob, .account; run:send(n), run:turn_until(f)
 --
 -- What must hold, and what `wrong` is a list of otherwise:
@@ -145,17 +146,38 @@ Party.__index = Party
 -- Where a login can be one exchange it is, and each has a token.
 local AGENTS = { alice = "5a3f9c52-7d0e-4d0e-9a52-0c8b1c4e7a01", bob = "5a3f9c52-7d0e-4d0e-9a52-0c8b1c4e7a02" }
 
-local function party(s, name, seed, reconnect)
+-- Where something is on its way to a client over WebSocket whose link is cut, ejabberd's process for it waits for
+-- ever for another one that has ended (route_text in ejabberd_http_ws, 23.01 to 26.07), and so do those that talk
+-- to it, 15 seconds each time. What it has for that client is lost then, and its session can't be resumed. So
+-- there bob is over TCP, and what alice had on the way may come twice where that has happened to her.
+local IN_FLIGHT = 150
+
+local function over_websocket(s, name, options)
+  return options.websocket and (name == "alice" or s.name:find "^prosody" ~= nil)
+end
+
+-- The proxy in front of the server's port, and where it leads.
+local function reach(s, opts, seed, websocket)
+  local p = proxy.start(s.host, websocket and s.http_port or s.port, seed)
+  if websocket then
+    opts.url = s.wss:gsub(":%d+/", (":%d/"):format(p.port))
+  else
+    opts.host, opts.port = p.host, p.port
+  end
+  return p
+end
+
+local function party(s, name, seed, options)
   local p = setmetatable({ name = name, states = {}, longest = 0, rebound = 0, resumed = 0, token = 0, inline = 0 },
     Party)
-  local opts = s.opts { reconnect = reconnect or { min = 0.01, max = 0.2 }, ack_timeout = ACK_TIMEOUT }
+  local opts = s.opts { reconnect = options.reconnect or { min = 0.01, max = 0.2 }, ack_timeout = ACK_TIMEOUT }
   if s.name:find("+sasl2", 1, true) then
     opts.bind2, opts.user_agent = "soak", { id = AGENTS[name] }
   else
     opts.resource = "soak"
   end
-  p.proxy = proxy.start(s.host, s.port, seed)
-  p.conn = assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], p.proxy.host, p.proxy.port, opts))
+  p.proxy = reach(s, opts, seed, over_websocket(s, name, options))
+  p.conn = assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], opts))
   p.conn:on("state", function(state, err) p:heard(state, err) end)
   return p
 end
@@ -187,8 +209,8 @@ local function settle(s, p)
 end
 
 -- What a server brings that was sent in an earlier run is none of ours: each run's messages have its tag.
-local function receiver(s, account, tag, seed, reconnect)
-  local p = party(s, "bob", seed, reconnect)
+local function receiver(s, account, tag, seed, options)
+  local p = party(s, "bob", seed, options)
   function p:bound_anew() self.conn:send { "presence" } end
   p.conn:set_handler(function(stanza)
     local n, whose = (xexpr.text(stanza, "body") or ""):match "^(%d+) (%S+)"
@@ -199,8 +221,8 @@ local function receiver(s, account, tag, seed, reconnect)
   return p
 end
 
-local function sender(s, account, tag, seed, reconnect)
-  local p = party(s, "alice", seed, reconnect)
+local function sender(s, account, tag, seed, options)
+  local p = party(s, "alice", seed, options)
   p.conn:set_handler(function(stanza)
     local n, whose = (stanza[2].id or ""):match "^(%d+) (%S+)$"
     if whose == tag and xexpr.is_error(stanza) then account.bounced[tonumber(n)] = true end
@@ -337,16 +359,18 @@ end
 function Run:excuses()
   local alice, bob = self.alice.conn:info(), self.bob.conn:info()
   local is_prosody = self.server.name:find "^prosody" ~= nil
-  return { doubled = is_prosody and alice.failed_without_h + bob.failed_without_h or 0,
+  local doubled = is_prosody and alice.failed_without_h + bob.failed_without_h or 0
+  if self.options.websocket and not is_prosody then doubled = alice.failed_without_h * IN_FLIGHT end
+  return { doubled = doubled,
     falls = alice.rebound + bob.rebound + (is_prosody and 0 or bob.resumed) }
 end
 
--- options: seed; reconnect (the library's option, for both).
+-- options: seed; reconnect (the library's option, for both); websocket.
 function soak.start(s, options)
   local run = setmetatable({ server = s, options = options, account = soak.account(), tag = xmpp.id(), slack = 0,
     began = uptime(), fetched = 0 }, Run)
-  run.bob = receiver(s, run.account, run.tag, options.seed * 2, options.reconnect)
-  run.alice = sender(s, run.account, run.tag, options.seed * 2 + 1, options.reconnect)
+  run.bob = receiver(s, run.account, run.tag, options.seed * 2, options)
+  run.alice = sender(s, run.account, run.tag, options.seed * 2 + 1, options)
   return run
 end
 

@@ -47,18 +47,25 @@ local function look_at_certificate(run, info)
 end
 
 -- Which steps came to an end, and which one failed, by the layer that an error is of.
-local FAILED_AT = { dns = 1, tcp = 2, tls = 3, stream = 4, sasl = 4, bind = 4 }
+local SETUP = { "dns", "tcp", "proxy", "tls", "login" }
+local LOGIN = 5
+local FAILED_AT = { dns = 1, tcp = 2, proxy = 3, tls = 4, stream = LOGIN, sasl = LOGIN, bind = LOGIN }
 
 local function failed_at(info, err)
   if FAILED_AT[err.layer] then return FAILED_AT[err.layer] end
-  if info.tls_version then return 4 end -- too late
-  return info.took.tls > 0 and 3 or info.took.tcp > 0 and 2 or 1
+  if info.tls_version then return LOGIN end -- too late
+  for i = LOGIN - 1, 2, -1 do
+    if (info.took[SETUP[i]] or 0) > 0 then return i end
+  end
+  return 1
 end
 
 local function add_setup(run, info, err)
-  local took, at = info.took, err and failed_at(info, err) or 5
-  for i, name in ipairs { "dns", "tcp", "tls", "login" } do
-    if i <= at and not (i == 4 and run.nobody) then add(run, name, took[name], at == i and err or nil) end
+  local took, at = info.took, err and failed_at(info, err) or LOGIN + 1
+  run.proxy = info.proxy
+  for i, name in ipairs(SETUP) do
+    local is_none = not took[name] or i == LOGIN and run.nobody
+    if i <= at and not is_none then add(run, name, took[name], at == i and err or nil) end
   end
   look_at_certificate(run, info)
 end
@@ -89,12 +96,12 @@ end
 local function look(ctx, run, domain)
   local opts = ctx.opts
   local o = { mechanisms = { "ANONYMOUS" }, timeout = ctx.timeout, host = opts.host, port = opts.port, tls = opts.tls,
-    ca_file = opts["ca-file"], on_open = function(conn) ctx.conn = conn end }
+    proxy = opts.proxy, ca_file = opts["ca-file"], on_open = function(conn) ctx.conn = conn end }
   run.nobody = true
   local conn, err = require "xmpp".connect_client(domain, nil, o)
   if not ctx.conn then return nil, err end
   local info = ctx.conn:info()
-  if err and (err.layer == "sasl" or info.tls_version and FAILED_AT[err.layer] == 4) then err = nil end
+  if err and (err.layer == "sasl" or info.tls_version and FAILED_AT[err.layer] == LOGIN) then err = nil end
   add_setup(run, info, not conn and err or nil)
   return true
 end
@@ -113,7 +120,8 @@ end
 local function nagios(run)
   local said, measured = {}, {}
   for i, step in ipairs(run.steps) do
-    said[i] = ("%s %.2fs"):format(step.name, step.seconds)
+    local through = step.name == "proxy" and (" (%s)"):format(run.proxy) or ""
+    said[i] = ("%s %.2fs%s"):format(step.name, step.seconds, through)
     measured[i] = ("%s=%.3fs;%g;%g"):format(step.name, step.seconds, run.warning, run.critical)
   end
   if run.days then
@@ -151,7 +159,7 @@ end
 local function write(ctx, run, whom)
   if ctx.json then
     ctx:say("", { { "type", "check" }, { "target", whom }, { "status", WORDS[run.status] }, { "steps", run.steps },
-      { "certificate_days", run.days }, { "problems", run.problems } })
+      { "proxy", run.proxy }, { "certificate_days", run.days }, { "problems", run.problems } })
   elseif ctx.opts.prometheus then
     ctx.world.out(prometheus(run, whom))
   else

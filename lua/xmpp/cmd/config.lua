@@ -15,8 +15,8 @@ local M = {}
 local MOST = 65536 -- bytes
 
 local KEYS = { jid = true, password = true, ["password-command"] = true, ["password-file"] = true, host = true,
-  port = true, tls = true, ["ca-file"] = true, cert = true, key = true, pin = true, nick = true, cache = true,
-  ["keep-token"] = true, bind2 = true }
+  port = true, proxy = true, tls = true, ["ca-file"] = true, cert = true, key = true, pin = true, nick = true,
+  cache = true, ["keep-token"] = true, bind2 = true }
 local ROOM_KEYS = { password = true, ["password-command"] = true, ["password-file"] = true, nick = true }
 local FLAGS = { cache = true, ["keep-token"] = true, bind2 = true }
 local TLS = { starttls = true, direct = true, none = true }
@@ -60,6 +60,10 @@ local function check(path, number, section, key, value)
   if FLAGS[key] then
     if value ~= "true" and value ~= "false" then fault(path, number, "true or false expected") end
     return value == "true"
+  end
+  if key == "proxy" then
+    local ok, why = require "xmpp.options".is_proxy(value)
+    if not ok then fault(path, number, why) end
   end
   if key == "tls" and not TLS[value] then fault(path, number, "starttls, direct or none expected") end
   return value
@@ -125,7 +129,7 @@ end
 
 local function has_password(accounts, rooms)
   for _, s in ipairs(accounts) do
-    if s.password then return true end
+    if s.password or s.proxy and s.proxy:find("@", 1, true) then return true end
   end
   for _, s in pairs(rooms) do
     if s.password then return true end

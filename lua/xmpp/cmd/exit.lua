@@ -26,9 +26,9 @@ M.LIST = {
   { 141, "Who read the output has closed it." },
 }
 
-local LAYERS = { dns = M.DNS, tcp = M.TCP, tls = M.TLS, stream = M.LOGIN, sasl = M.LOGIN, bind = M.LOGIN,
-  stanza = M.REFUSED, timeout = M.TIMEOUT, closed = M.TCP, limit = M.INPUT, usage = M.USAGE, config = M.CONFIG,
-  input = M.INPUT, output = M.OUTPUT, partly = M.PARTLY, interrupted = M.INTERRUPTED, lost = M.TCP }
+local LAYERS = { dns = M.DNS, tcp = M.TCP, proxy = M.TCP, tls = M.TLS, stream = M.LOGIN, sasl = M.LOGIN,
+  bind = M.LOGIN, stanza = M.REFUSED, timeout = M.TIMEOUT, closed = M.TCP, limit = M.INPUT, usage = M.USAGE,
+  config = M.CONFIG, input = M.INPUT, output = M.OUTPUT, partly = M.PARTLY, interrupted = M.INTERRUPTED, lost = M.TCP }
 
 -- Of layer "http" the condition says which.
 local HTTP = { ["host-unknown"] = M.DNS, certificate = M.TLS, tls = M.TLS, ["ca-file"] = M.CONFIG, timeout = M.TIMEOUT,
@@ -39,6 +39,7 @@ local HTTP = { ["host-unknown"] = M.DNS, certificate = M.TLS, tls = M.TLS, ["ca-
 local ADVICE = {
   dns = "look at the name, or give --host",
   tcp = "is the server up, and the port open? --host and --port say where else to look",
+  proxy = "the account's proxy, or --proxy, says which it is",
   tls = "`xmpp check` shows more; --ca-file names a CA of your own",
   sasl = "`xmpp account password` stores another password",
 }

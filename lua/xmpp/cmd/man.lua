@@ -81,9 +81,14 @@ end
 
 local ACCOUNTS = {
   "An account is a section of the configuration; without -a it is the section default, or the only one. The keys "
-  .. "are jid, host, port, tls, ca-file, cert, key, pin, nick, cache, keep-token, bind2, and where the password comes "
-  .. "from: password-command, password-file or password. An address that is given by -a needs no configuration. A jid "
-  .. "without a resource has one of its own each time, so that two runs do not push each other out.",
+  .. "are jid, host, port, proxy, tls, ca-file, cert, key, pin, nick, cache, keep-token, bind2, and where the password "
+  .. "comes from: password-command, password-file or password. An address that is given by -a needs no configuration. "
+  .. "A jid without a resource has one of its own each time, so that two runs do not push each other out.",
+  "With proxy = URL the connection, and what is uploaded beside it, goes through a proxy: socks5://HOST:PORT, "
+  .. "socks5h://HOST:PORT, which looks up all names (Tor: socks5h://ACCOUNT:x@127.0.0.1:9050 keeps accounts apart), "
+  .. "or http://HOST:PORT; with USER:PASSWORD@ in front of the host where it wants a login, and %XX for a character "
+  .. "that a URL can't have there. With proxy = environment it is the one of ALL_PROXY or https_proxy, but for what "
+  .. "NO_PROXY names. A configuration with a proxy's password is refused where others may read it.",
   "With cache = true, roster and listen keep the addresses of the contacts for the completions of shells.",
   "With keep-token = true a login asks the server for a token (XEP-0484), and the next one is by that, where the "
   .. "server takes it: within one exchange, and without looking for the password. The token is as secret as the "
@@ -145,7 +150,7 @@ M.KEYS = {
   { "vcard", "from, and what is in the card (fn, email, tel, ...)" },
   { "bookmark", "room, name, nick, autojoin, has_password" },
   { "upload", "file, url, to" },
-  { "check", "target, status, steps (name, seconds, ok), certificate_days, problems" },
+  { "check", "target, status, steps (name, seconds, ok), proxy, certificate_days, problems" },
   { "account", "name, jid, password (where it is from), mechanism, profile (sasl, sasl2), fast, bound_inline, tls; "
     .. "of logout token (forgotten, refused, none)" },
 }
@@ -157,6 +162,7 @@ local ENVIRONMENT = {
   { "XDG_CACHE_HOME", "Where contacts are kept for completion, in xmpp/NAME.contacts (~/.cache)." },
   { "XDG_STATE_HOME", "Where the console's history is, in xmpp/history (~/.local/state)." },
   { "CREDENTIALS_DIRECTORY", "Set by systemd: its credential xmpp is the password." },
+  { "ALL_PROXY, https_proxy, NO_PROXY", "With proxy = environment: the proxy, and what is reached without it." },
   { "NO_COLOR", "No colours." },
 }
 

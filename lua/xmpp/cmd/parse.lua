@@ -55,6 +55,16 @@ kinds.fd = whole(0, 65535, "the number of a descriptor expected")
 kinds.port = whole(1, 65535, "a port from 1 to 65535 expected")
 kinds.priority = whole(-128, 127, "a whole number from -128 to 127 expected")
 
+-- Everybody can read the words of a command.
+function kinds.proxy(v)
+  if v:find("@", 1, true) then
+    return nil, "a proxy's user and password belong in the configuration, as the account's proxy", "..."
+  end
+  local ok, why = require "xmpp.options".is_proxy(v)
+  if ok then return v end
+  return nil, why
+end
+
 function kinds.choice(v, option)
   local words = set_of(option.choices)
   if words[v] then return v end
@@ -77,8 +87,8 @@ local function take(parsed, option, value, as)
     parsed.opts[option[1]] = true
     return true
   end
-  local v, why = kinds[option.kind or "text"](value, option)
-  if v == nil then return nil, ("option '%s': %s, got '%s'"):format(as, why, shown(value)) end
+  local v, why, as_shown = kinds[option.kind or "text"](value, option)
+  if v == nil then return nil, ("option '%s': %s, got '%s'"):format(as, why, as_shown or shown(value)) end
   if option.many then
     local list = parsed.opts[option[1]] or {}
     list[#list + 1] = v

@@ -1,15 +1,15 @@
--- run: a bot in a file, with a connection that it need not make. It ends in order by TERM and INT, by
--- xmpp.quit([status]), or when the connection is closed for good; with --reload it is begun anew, in the same
--- session, when its file has changed or by HUP. Nothing that the bot does keeps it from ending: timers that go on are
--- left, a file that waits for ever is given up after GRACE seconds, and one that lets nothing else run is ended by the
--- system, PATIENCE seconds after the first signal or by the second one.
+-- run: a bot in a file, with a connection that it need not make. It ends in order by TERM, which has what has come
+-- finished first, and INT, by xmpp.quit([status]), or when the connection is closed for good; with --reload it is begun
+-- anew, in the same session, when its file has changed or by HUP. Nothing that the bot does keeps it from ending:
+-- timers that go on are left, a file that waits for ever is given up GRACE seconds later, and one that lets nothing
+-- else run is ended by the system, PATIENCE seconds after the time for all that, or by the second signal.
 
 local exit = require "xmpp.cmd.exit"
 
 local M = { own_loop = true } -- the bot's own waits turn the loop
 
 local STATE = "XMPP_RUN_STATE" -- the descriptor that has the session of the process before
-local GRACE, GOODBYE, PATIENCE = 5, 4, 10
+local DRAIN, GRACE, GOODBYE, PATIENCE = 5, 5, 4, 6
 local MOST_STATE = 64 * 1024 * 1024
 
 -- Plain data as Lua, for the next process.
@@ -94,23 +94,37 @@ local function environment(ctx, conn)
   return setmetatable(env, { __index = _G }), args
 end
 
+-- What has come is finished, and nothing more is taken.
+local function drain(self, seconds)
+  local left, err = self.conn:drain(seconds)
+  if err then
+    local text = "ended by TERM, but not all was done: %d calls of handlers and callbacks were still waiting, %d "
+      .. "stanzas waited for them, %d are not known to have arrived, %d that came were left (%s)"
+    self.err = exit.error(left.late and "timeout" or "lost", "drained",
+      text:format(left.unfinished, left.queued, left.unsent, left.unread, err.text))
+  end
+  require "xmpp".quit(0)
+end
+
 -- Signals, and the end of the connection.
 local function watch(self)
-  local xmpp, conn = require "xmpp", self.conn
+  local xmpp, conn, seconds = require "xmpp", self.conn, self.ctx.opts.drain or DRAIN
+  local function on(name, f)
+    xmpp.on_signal(name, function()
+      if self.signalled then os.exit(exit.INTERRUPTED) end
+      self.signalled = name
+      f()
+    end)
+  end
   conn:on("state", function(state, err)
-    if state ~= "closed" or self.status then return end
+    if state ~= "closed" or self.status or self.signalled == "SIGTERM" then return end
     self.err = err
     xmpp.quit(5)
   end)
   if not self.ctx.world.signals then return end
-  for name, status in pairs { SIGINT = exit.INTERRUPTED, SIGTERM = 0 } do
-    xmpp.on_signal(name, function()
-      if self.signalled then os.exit(exit.INTERRUPTED) end
-      self.signalled = true
-      xmpp.quit(status)
-    end)
-  end
-  self.ctx.world.sys.insist(PATIENCE)
+  on("SIGINT", function() xmpp.quit(exit.INTERRUPTED) end)
+  on("SIGTERM", function() drain(self, seconds) end)
+  self.ctx.world.sys.insist(math.ceil(math.max(seconds, GOODBYE)) + PATIENCE)
 end
 
 local function traced(object)

@@ -25,6 +25,7 @@ local function options(ctx, account, more)
   take("host", "host")
   take("port", "port")
   take("tls", "tls")
+  take("proxy", "proxy")
   for key, option in pairs { ca_file = "ca-file", cert = "cert", key = "key" } do
     take(key, option)
     if o[key] then o[key] = config.expand(ctx.world, o[key]) end

@@ -1,9 +1,9 @@
 -- spec: the one table of what the command has. From it are made what takes its words apart (parse.lua), `xmpp help`
 -- (help.lua), the man page (man.lua) and the completions (complete.lua); a test compares them.
 --
--- An option is { long, short or false, placeholder or false (none: it is a flag), help, kind = ..., choices = ...,
--- many = ... }; kinds of values: "text" (the default), "count" (a whole number from 1), "number", "seconds", "fd",
--- "port", "priority", "file", "jid", "room", "account", "choice", "choices" (several, by commas). A command has
+-- An option is { long, short or false, placeholder or false (none: it is a flag), help, kind = ..., choices = ..., many
+-- = ... }; kinds of values: "text" (the default), "count" (a whole number from 1), "number", "seconds", "fd", "port",
+-- "proxy", "priority", "file", "jid", "room", "account", "choice", "choices" (several, by commas). A command has
 -- `usage` (its arguments, for people), `min` and `max` of them (max = math.huge: any number), `words` (what the first
 -- may be: name, arguments, help), `rest` (what follows "--" is its own), `stops` (what follows the first argument is
 -- its own), `offline` (it connects nowhere), `kinds` (what its arguments are: for completion), `text` (paragraphs for
@@ -24,6 +24,8 @@ spec.common = {
   { "ca-file", false, "FILE", "trust these CAs (PEM)", kind = "file" },
   { "host", false, "HOST", "dial this host; the certificate is still the domain's" },
   { "port", false, "PORT", "dial this port", kind = "port" },
+  { "proxy", false, "URL", "go through this: socks5, socks5h or http://HOST:PORT; or `environment`",
+    kind = "proxy" },
   { "tls", false, "HOW", "starttls, direct, or none (only to this machine)", kind = "choice",
     choices = { "starttls", "direct", "none" } },
   { "help", "h", false, "show how a subcommand is used" },
@@ -209,7 +211,8 @@ spec.commands = {
       { "room", false, "ROOM", "muc: enter this room, and leave it", kind = "room" },
       { "prometheus", false, false, "write metrics instead, for the node exporter's textfile collector" },
     }, text = {
-      "A DOMAIN is looked at without logging in: dns, tcp and tls. The step muc looks for the server's service for "
+      "A DOMAIN is looked at without logging in: dns, tcp and tls; behind a proxy its answer, proxy, is a step of its "
+      .. "own. The step muc looks for the server's service for "
       .. "rooms, which need not be there unless --only names it; with --room it enters that room instead, whose "
       .. "occupants see that. The status is Nagios's: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, which wrong usage and a "
       .. "faulty configuration are, too.",
@@ -222,10 +225,13 @@ spec.commands = {
   { name = "run", summary = "run a bot", usage = "BOT.lua [ARG...]", min = 1, max = HUGE, stops = true,
     kinds = { "file" }, options = {
       { "reload", false, false, "load it anew when its file changes, or by SIGHUP; the session goes on" },
+      { "drain", false, "SECONDS", "by TERM: so long at most for what has come (5)", kind = "seconds" },
     }, text = {
       "The file finds conn, which is connected and connects again when it is lost, xmpp, and log(...), which writes to "
-      .. "standard error. It ends in order by TERM or INT, by xmpp.quit(), or when conn is closed for good; ten "
-      .. "seconds after TERM or INT, and at once by a second one, it is ended whatever it does.",
+      .. "standard error. It ends in order by TERM or INT, by xmpp.quit(), or when conn is closed for good. By TERM "
+      .. "nothing more is taken, handlers and callbacks finish, what they send leaves, and then it says goodbye; the "
+      .. "status is 0 if that was all done in time, 8 if not, and standard error has what was left. Six seconds after "
+      .. "the time for that, and at once by a second TERM or INT, it is ended whatever it does.",
     } },
   { name = "account", summary = "the accounts in the configuration", usage = "WORD [...]", min = 1, max = 3,
     words = {

@@ -52,9 +52,18 @@ function doing.stop(conn)
   return not ok and err or nil
 end
 
+-- By TCP, or by WebSocket.
+local function place()
+  local url = setting "URL"
+  if url ~= "" then return { url = url } end
+  return { host = setting "HOST", port = tonumber(setting "PORT"), tls = setting "TLS" }
+end
+
 local function main()
-  local conn, err = xmpp.connect_client(setting "JID", setting "PASSWORD", setting "HOST", tonumber(setting "PORT"),
-    { ca_file = setting "CA", tls = setting "TLS", timeout = tonumber(setting "TIMEOUT") })
+  local opts = place()
+  opts.ca_file, opts.timeout = setting "CA", tonumber(setting "TIMEOUT")
+  opts.proxy = setting "PROXY" ~= "" and setting "PROXY" or nil
+  local conn, err = xmpp.connect_client(setting "JID", setting "PASSWORD", opts)
   if not conn then return report_end(err) end
   report { event = "bound", text = tostring(conn:jid()) }
   conn:set_handler()

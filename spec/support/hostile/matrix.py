@@ -3,11 +3,12 @@ import os
 import re
 
 HERE = os.path.dirname(os.path.realpath(__file__))
-GROUPS = ("stream", "xml", "starttls", "sasl", "bind", "stanzas", "limits", "closing")
-POINTS = ("connect", "header", "features", "starttls", "handshake", "secure-header", "mechanisms", "auth", "response",
-          "sasl-header", "resource", "bind", "bound", "ask", "stop", "end")
+GROUPS = ("stream", "xml", "starttls", "sasl", "bind", "stanzas", "limits", "closing", "proxy", "websocket")
+POINTS = ("greeting", "request", "connect", "header", "features", "starttls", "handshake", "upgrade", "secure-header", "mechanisms",
+          "auth", "response", "sasl-header", "resource", "bind", "bound", "ask", "stop", "end")
 STEPS = ("send", "raw", "repeat", "attributes", "endless", "trickle", "pieces", "half", "wait", "deaf", "challenge",
-         "success", "tls", "await", "continue", "close", "bye", "fin", "reset")
+         "success", "tls", "await", "continue", "close", "bye", "fin", "reset", "frame", "shut")
+PROXIES = (None, "socks5", "http")
 OUTCOMES = ("live", "error", "close")
 CLAIMS = OUTCOMES + ("send", "bind", "deliver", "answer", "tell")
 HEAD = re.compile(r"([a-z]+/[a-z0-9{}-]+): (.+) \[([^\]]+)\]")
@@ -19,7 +20,7 @@ class Row:
 
     def __init__(self, number, head, lines):
         self.id, self.title, self.reference = head
-        self.number, self.point, self.direct, self.idle = number, "bound", False, False
+        self.number, self.point, self.direct, self.idle, self.proxy, self.websocket = number, "bound", False, False, None, False
         self.steps, self.musts = [], []
         for line in lines:
             self.add(*line.partition(" ")[::2])
@@ -30,6 +31,10 @@ class Row:
             self.point = text
         elif verb == "direct":
             self.direct = True
+        elif verb == "through":
+            self.proxy = text
+        elif verb == "websocket":
+            self.direct = self.websocket = True
         elif verb == "idle":
             self.idle = True
         elif verb == "must":
@@ -49,6 +54,8 @@ class Row:
     def check(self):
         if self.point not in POINTS:
             raise ValueError("%s: no such point: %s" % (self.id, self.point))
+        if self.proxy not in PROXIES or self.point in ("greeting", "request") and not self.proxy:
+            raise ValueError("%s: no such proxy: %s" % (self.id, self.proxy))
         if sum(claim in OUTCOMES for claim, _, _ in self.musts) != 1:
             raise ValueError("%s: one of %s must be the outcome" % (self.id, ", ".join(OUTCOMES)))
 

@@ -29,6 +29,7 @@ WORDS = {
     "scram-feature": MECHANISMS % (SASL, "SCRAM-SHA-1</mechanism><mechanism>SCRAM-SHA-256"),
     "plain-feature": MECHANISMS % (SASL, "PLAIN"),
     "bind-feature": "<bind xmlns='%s'/>" % BIND,
+    "many": "A: b\\r\\n" * 101, "interims": "HTTP/1.1 103 Early\\r\\n\\r\\n" * 4,
     "space": " ", "newline": "\n", "kilobyte": "0123456789abcdef" * 64,
     "proceed": "<proceed xmlns='%s'/>" % TLS, "tls": TLS, "sasl": SASL, "bindns": BIND, "streams": STREAM,
     "errors": "urn:ietf:params:xml:ns:xmpp-streams", "stanzas": "urn:ietf:params:xml:ns:xmpp-stanzas",
@@ -112,8 +113,9 @@ class Session:
         self.scram, self.taken, self.mark, self.size = None, 0, 0, 0
         self.reached = self.bound = self.answered = self.alive = self.in_clear = False
         self.why = None
+        self.asked, self.tunnelling = bytearray(), bool(row.proxy)
         self.acts = dict(zip(POINTS, (
-            self.on_connect, self.on_header, self.on_features, self.on_starttls, self.on_handshake, self.on_header,
+            self.on_greeting, self.on_request, self.on_connect, self.on_header, self.on_features, self.on_starttls, self.on_handshake, None, self.on_header,
             self.on_mechanisms, self.on_auth, self.on_response, self.on_header, self.on_resource, self.on_bind,
             self.on_bound, self.on_ask, self.on_stop, self.on_end)))
 
@@ -138,6 +140,9 @@ class Session:
             return
         known = len(self.reader.items)
         self.note("C:", data)
+        if self.tunnelling:
+            self.asked += data
+            return
         self.reader.feed(data)
         new = {item.name for item in self.reader.items[known:]}
         self.in_clear |= not self.wire.tls and bool(new & {"auth", "authenticate", "response"})
@@ -148,16 +153,21 @@ class Session:
             text = data[:COLUMNS].decode(errors="backslashreplace")
             self.transcript.append("%s %s%s" % (who, text, " ..." if len(data) > COLUMNS else ""))
 
+    skipped = {"upgrade"}
+
     def path(self):
         """The stages before the row's point, in their order, and the point itself."""
-        skipped = {"header", "features", "starttls"} if self.row.direct else set()
-        skipped |= {"ask", "stop"} - {self.row.point}
+        skipped = self.skipped | {"ask", "stop"} - {self.row.point}
+        skipped |= {"header", "features", "starttls"} if self.row.direct else set()
+        skipped |= {"socks5": set(), "http": {"greeting"}, None: {"greeting", "request"}}[self.row.proxy]
         return [p for p in POINTS[:POINTS.index(self.row.point) + 1] if p not in skipped]
 
     def stage(self, point):
         """Waits for what the client has to say at this point; the answer is the row's, where that is its point."""
-        waits = {"header": "header", "starttls": "starttls", "secure-header": "header", "auth": "auth", "bind": "iq",
+        waits = {"header": "header", "starttls": "starttls", "upgrade": "request", "secure-header": "header", "auth": "auth", "bind": "iq",
                  "response": "response", "sasl-header": "header", "ask": "iq", "stop": "close"}
+        if point in ("greeting", "request"):
+            self.hear_request(point)
         if point in waits:
             self.on_item(point, self.take(waits[point], {"bind": BIND, "ask": ASK}.get(point)))
         if point == self.row.point and not self.reached:
@@ -174,6 +184,19 @@ class Session:
                 if item.name == name and (not child_ns or any(ns == child_ns for ns, _ in item.children)):
                     return item
             self.wire.wait(1)
+
+    def hear_request(self, point):
+        """What the client says to the proxy, which nothing may follow: what comes next is the server's."""
+        greeting, request = b"\x05\x01\x00", b"\x05\x01\x00\x03\x10xmpp-1." + DOMAIN.encode() + b"\x14\x95"
+        if self.row.proxy == "http":
+            request = b"CONNECT xmpp-1.%s:5269 HTTP/1.1\r\nHost: xmpp-1.%s:5269\r\n\r\n" % ((DOMAIN.encode(),) * 2)
+        wanted = greeting if point == "greeting" else request
+        while len(self.asked) < len(wanted):
+            self.wire.wait(1)
+        if self.asked != wanted:
+            self.reader.faults.append("the client asked the proxy for %r" % bytes(self.asked))
+        self.asked.clear()
+        self.tunnelling = point == "greeting"
 
     def on_item(self, point, item):
         """What of it will be needed."""
@@ -197,6 +220,13 @@ class Session:
 
     def say(self, text):
         self.do_send(text)
+
+    def on_greeting(self):
+        self.put(b"\x05\x00")
+
+    def on_request(self):
+        self.put(b"HTTP/1.1 200 Connection established\r\n\r\n" if self.row.proxy == "http"
+                 else b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
 
     def on_connect(self):
         pass
@@ -240,7 +270,7 @@ class Session:
 
     def on_end(self):
         """Is it still there, and does it part as it should?"""
-        self.wire.send(ALIVE.encode())
+        self.out(ALIVE.encode())
         while (item := self.take("iq")).attributes.get("id") != "alive":
             pass
         self.answered = item.attributes.get("type") in ("result", "error")
@@ -285,6 +315,9 @@ class Session:
         if b"<success" in data:
             self.reader.expect_restart()
         self.note("S:", data)
+        self.out(data)
+
+    def out(self, data):
         size = self.size or len(data)
         for at in range(0, len(data), size or 1):
             self.wire.send(data[at:at + size])
@@ -367,7 +400,7 @@ class Session:
         """The next stages, or those from 'text' on, to the end; asking and stopping only where that was the point."""
         first = POINTS.index(text) if text else POINTS.index(self.row.point) + 1
         for point in POINTS[first:]:
-            if point not in ("ask", "stop"):
+            if point not in self.skipped | {"ask", "stop"}:
                 self.stage(point)
 
     def do_close(self, _):

@@ -1,0 +1,126 @@
+-- proxy: which proxy the environment names, and what a proxy's URL says: for connections, and for http, which gives the
+-- URL to libcurl. No text that is made here has a user or a password in it.
+
+return function(core)
+  local M = {}
+
+  -- Is `host` one of `list`'s: "*", a name, or what ends in ".name"; an address stands for itself.
+  local function is_spared(host, list)
+    host = host:lower():gsub("%.$", "")
+    for name in list:lower():gmatch "[^%s,]+" do
+      if name == "*" then return true end
+      name = name:gsub("^%.", ""):gsub("%.$", ""):gsub("^%[(.*)%]$", "%1")
+      if name ~= "" and (host == name or host:sub(-#name - 1) == "." .. name) then return true end
+    end
+    return false
+  end
+
+  -- For requests by libcurl's rules: we decide and libcurl is told, as whose address is checked depends on it. Not
+  -- HTTP_PROXY: in a CGI program a stranger's header says what that is. What isn't HTTP asks for the one for all first.
+  local VARIABLES = {
+    http = { "http_proxy", "all_proxy", "ALL_PROXY" },
+    https = { "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY" },
+    xmpp = { "all_proxy", "ALL_PROXY", "https_proxy", "HTTPS_PROXY" },
+  }
+
+  --- nil: none.
+  ---@param scheme "http"|"https"|"xmpp"
+  ---@param host string
+  ---@param getenv (fun(name: string): string?)?
+  ---@return string? url
+  ---@return string? variable where it stands
+  function M.find(scheme, host, getenv)
+    if not getenv then return nil end
+    local function first(names)
+      for _, name in ipairs(names) do
+        local value = getenv(name)
+        if value and value ~= "" then return value, name end
+      end
+    end
+    local spared = first { "no_proxy", "NO_PROXY" }
+    if spared and is_spared(host, spared) then return nil end
+    return first(VARIABLES[scheme] or VARIABLES.https)
+  end
+
+  local KINDS = { socks5 = "socks5", socks5h = "socks5", http = "http" }
+
+  local function decode(text)
+    if text:gsub("%%%x%x", ""):find("%", 1, true) then return nil end
+    return (text:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
+  end
+
+  -- "user:password", each written with %XX where a URL can't have it. SOCKS5 sends both with a length of one byte
+  -- (RFC 1929 2), Basic authentication joins them by a colon (RFC 7617 2).
+  local function read_login(out, text)
+    local user, password = text:match "^([^:]*):?(.*)$"
+    local has_password = text:find(":", 1, true) ~= nil
+    user, password = decode(user), decode(password)
+    if not user or not password then return "in user and password a % begins %XX; itself it is written as %25" end
+    if (user .. password):find "[%z\1-\31\127]" then return "user and password can't have control characters" end
+    if user == "" then return "there is no user in front of the @" end
+    if out.kind == "http" and user:find(":", 1, true) then return "to an HTTP proxy a user can't have a colon" end
+    if out.kind == "socks5" and not (has_password and #password > 0 and #password < 256 and #user < 256) then
+      return "SOCKS5 wants a password with the user, both of 1 to 255 bytes: user:password@"
+    end
+    out.user, out.password = user, password
+  end
+
+  local function read_place(out, text)
+    local host, port = text:match "^%[([^%[%]]*)%](.*)$"
+    if not host then host, port = text:match "^([^:%[%]]*)(.*)$" end
+    if host and host ~= "" then out.host = core.host((decode(host) or "")) end
+    if not out.host then return "a host expected: a name, or an IP address (an IPv6 address in brackets)" end
+    if port == "" and out.kind == "socks5" then port = ":1080" end -- RFC 1928 3
+    port = port:match "^:(%d%d?%d?%d?%d?)$"
+    out.port = tonumber(port)
+    if not out.port or out.port < 1 or out.port > 65535 then
+      return "a port from 1 to 65535 expected behind the host: an HTTP proxy has no usual one"
+    end
+  end
+
+  --- What a URL says: "socks5://user:password@host:port", "socks5h://...", "http://...".
+  ---@param url string
+  ---@return { kind: "socks5"|"http", resolves: boolean, host: string, port: integer, user: string?, password: string?,
+  ---  name: string }? via name: the URL without user and password
+  ---@return string? why not
+  function M.parse(url)
+    local scheme, rest = url:match "^(%a[%w+.-]*)://(.*)$"
+    scheme = scheme and scheme:lower()
+    if not KINDS[scheme] then
+      return nil, "a URL expected that begins with socks5://, socks5h:// or http://"
+    end
+    local out = { kind = KINDS[scheme], resolves = scheme == "socks5h" }
+    local login, place = rest:match "^(.*)@([^@]*)$"
+    place = (place or rest):gsub("/$", "")
+    local why = login and read_login(out, login) or read_place(out, place)
+    if why then return nil, why end
+    local host = out.host:find(":", 1, true) and "[" .. out.host .. "]" or out.host
+    out.name = ("%s://%s:%d"):format(scheme, host, out.port)
+    return out
+  end
+
+  --- What is fetched beside a connection goes the same way: libcurl's URL for it, which leaves all names to the proxy.
+  function M.url(via)
+    local function encode(text)
+      return (text:gsub("[^%w._~-]", function(c) return ("%%%02X"):format(c:byte()) end))
+    end
+    local scheme, place = via.name:match "^(%w+://)(.*)$"
+    if via.kind == "socks5" then scheme = "socks5h://" end
+    if not via.user then return scheme .. place end
+    return ("%s%s:%s@%s"):format(scheme, encode(via.user), encode(via.password), place)
+  end
+
+  --- What the environment says for a connection to `host`: as M.parse; nil alone: nothing. There a URL need not say
+  --- http://.
+  ---@param host string
+  ---@param getenv (fun(name: string): string?)?
+  function M.of_environment(host, getenv)
+    local url, variable = M.find("xmpp", host, getenv)
+    if not url then return nil end
+    if not url:find("://", 1, true) then url = "http://" .. url end
+    local via, why = M.parse(url)
+    return via, why and ("%s in the environment: %s"):format(variable, why)
+  end
+
+  return M
+end

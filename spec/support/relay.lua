@@ -1,0 +1,51 @@
+-- Real proxies for specs, as relay.py starts them: microsocks, dante and tor (SOCKS5), tinyproxy and squid (CONNECT),
+-- some of them with "+auth". Each is started when it is first asked for.
+--
+--   local relay = require "spec.support.relay"
+--   teardown(relay.stop)                 -- all of them
+--   local r = relay.get "squid+auth"     -- r.url, r.bare (the same without user and password), r.host, r.port, r.pid
+--   r:log()                              -- what it has logged
+local child = require "spec.support.child"
+
+local relay = {
+  all = { "microsocks", "microsocks+auth", "dante", "tinyproxy", "tinyproxy+auth", "squid", "squid+auth" },
+}
+local Relay = {}
+Relay.__index = Relay
+
+local running = {}
+
+function relay.get(kind)
+  if running[kind] then return running[kind] end
+  local pipe, v = child.serve("relay.py", { kind })
+  assert(v, kind .. " did not start; it said why on stderr")
+  running[kind] = setmetatable({ pipe = pipe, host = "127.0.0.1", port = tonumber(v.PORT), pid = v.PID, url = v.URL,
+    bare = v.BARE, file = v.LOG }, Relay)
+  return running[kind]
+end
+
+-- Its URL at another port, behind which somebody else leads to it.
+function Relay:url_at(port)
+  return (self.url:gsub(":%d+$", ":" .. port))
+end
+
+function Relay:log()
+  local file = assert(io.open(self.file))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+function Relay:stop()
+  self.pipe:close()
+  for kind, r in pairs(running) do
+    if r == self then running[kind] = nil end
+  end
+end
+
+function relay.stop()
+  for _, r in pairs(running) do r.pipe:close() end
+  running = {}
+end
+
+return relay
