@@ -147,6 +147,7 @@ describe("drain", function()
           f:sent()
           local got = drains(60)
           assert.equal("", f:sent())
+          fed.settle()
           if way == "is closed" then
             coroutine.close(weak.co) -- luacheck: ignore 143
           elseif way == "is collected" then
@@ -454,6 +455,45 @@ describe("drain", function()
     assert.equal("EOF", got[2].condition)
   end)
 
+  it("waits for a call that the program resumes itself, though there are others", function()
+    conn:set_handler(hang)
+    come(1, 2)
+    local got = drains()
+    assert.equal("", f:sent())
+    fed.settle()
+    coroutine.resume(held[1])
+    coroutine.resume(held[2]) -- it is told of this one
+    fed.settle()
+    assert.equal(BYE, f:sent())
+    f:feed(BYE)
+    check({ handled = 2 }, got)
+  end)
+
+  it("waits for no listener that calls it, and for others that wait", function()
+    local o, reports = stage.open { jid = "other@xmpp.test/here", max_attributes = 3 }, {}
+    o.conn:on("skipped", function() table.insert(reports, (o.conn:drain())) end)
+    o.conn:on("skipped", function() stage.wait() end)
+    o:feed "<message><a b='1' c='1' d='1' e='1'/></message>"
+    assert.equal("", o:sent())
+    stage.go()
+    assert.equal(BYE, o:sent())
+    o:feed(BYE)
+    assert.equal(0, reports[1].unfinished)
+  end)
+
+  it("is not collected before it has begun to end", function()
+    local known, o = setmetatable({}, { __mode = "v" }), fed.open { jid = "other@xmpp.test/here" }
+    known.conn = o.conn
+    core.conn.drain(o.conn, 60)
+    o = nil
+    for _ = 1, 3 do collectgarbage() end
+    assert.equal("xmpp.Conn (ready, other@xmpp.test/here)", tostring(known.conn), o)
+    fed.settle()
+    assert.equal(BYE, core.conn.sent(known.conn))
+    core.conn.feed(known.conn, BYE)
+    fed.settle()
+  end)
+
   it("goes on where nobody waits for it any more", function()
     conn:set_handler(function() stage.wait() end)
     come(1)
@@ -554,6 +594,29 @@ describe("drain with stream management", function()
     assert.equal(1, got[1].handled)
     assert.equal(1, got[1].unread)
     assert.equal(sessions, t.server.sessions)
+  end)
+
+  it("counts anew in a new session", function()
+    local p, bytes = xmpp.promise(), {}
+    t.conn:set_handler(function()
+      p:wait()
+      assert(t.conn:send_await { "iq", { type = "get", id = "w" }, { "q", { xmlns = "urn:q" } } })
+    end)
+    say "wait"
+    local got = begin(600)
+    t.conn:send_callback({ "iq", { type = "get", id = "v" }, { "q", { xmlns = "urn:q" } } }, function() end)
+    t:expect({ "iq", { id = "v" } }, false)
+    say "left"
+    t.server:cut(false)
+    t:advance(5)
+    local read = t.server.read
+    function t.server.read(server, text) bytes[#bytes + 1] = text return read(server, text) end
+    p:resolve()
+    t:advance(0)
+    t:expect { "iq", { id = "w" } }
+    t:advance(1)
+    check({ handled = 1 }, got)
+    assert.matches("<a xmlns='urn:xmpp:sm:3' h='1'/></stream:stream>$", table.concat(bytes))
   end)
 end)
 

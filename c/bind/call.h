@@ -63,7 +63,7 @@ void xb_open_call(lua_State *L);
 int xb_l_on_error(lua_State *L);
 
 /* Calls of handler, callbacks, taps, and for responses, of a connection, that wait and of which no task is kept, so that nobody
- * tells when they are over. (A connection that suspends has a task for all of them but the last.) */
+ * tells when they are over: the first of a connection, and those for responses. */
 size_t xb_count_untold(lua_State *L, const xb_conn *conn);
 /* Is the value on top of the stack, which is popped, the coroutine of a call that waits, one of these, or one with a task that is
  * told that it waits? */

@@ -35,8 +35,8 @@ static size_t count_unfinished(lua_State *L, const xb_conn *conn) {
   return minus(conn->waiting + xb_count_untold(L, conn), count_drainers(L, conn));
 }
 
+/* Those that are due in lines have had their turn. */
 static bool has_queued(const xb_conn *conn) {
-  if (conn->due) return true;
   if (conn->handler != XB_NO_HANDLER) return conn->first != conn->last;
   return xb_has_taps(conn) && conn->offered != conn->last;
 }
@@ -72,7 +72,7 @@ void xb_drain_on(lua_State *L, xb_conn *conn) {
 }
 
 static void begin(lua_State *L, xb_conn *conn) {
-  conn->draining = conn->suspends = true; /* from now on all calls are watched */
+  conn->draining = true;
   conn->to_finish = count_unfinished(L, conn);
   conn->given = 0;
   conn->dry = xm_conn_run_dry(conn->c);

@@ -383,8 +383,8 @@ function Jid:with_resource(resource) end
 ---@field host? string
 ---@field port? integer TCP port, 1 to 65535 (5222 where SRV gives none)
 --- a client's WebSocket (RFC 7395): "wss://host[:port]/path"; "ws://..." to a loopback address only; "host-meta": the
---- one that the domain's web server names (XEP-0156), asked for by HTTPS. Then `host`, `port` and `tls` are left out. The
---- certificate is for the URL's host, or for the JID's domain (none)
+--- one that the domain's web server names (XEP-0156), asked for by HTTPS. Then `host`, `port` and `tls` are left out.
+--- The certificate is for the URL's host, or for the JID's domain (none)
 ---@field url? string
 --- "starttls": as RFC 6120 5; "direct": TLS first, XEP-0368; "none": for a client only when the peer is a loopback
 --- address, and never behind a proxy ("starttls")

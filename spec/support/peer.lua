@@ -98,6 +98,32 @@ peer.bind = peer.stream("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>") .. [
     <jid>alice@xmpp.test/{resource}</jid></bind></iq>
 ]]
 
+-- The same over WebSocket: the beginning of a stream with these features; a whole log-in.
+peer.FRAMING = "urn:ietf:params:xml:ns:xmpp-framing"
+
+function peer.web_stream(features)
+  return ([[
+    C: <open xmlns='%s' .../>
+    S: <open xmlns='%s' id='peer' version='1.0'/>
+    S: <stream:features xmlns:stream='http://etherx.jabber.org/streams'>%s</stream:features>
+]]):format(peer.FRAMING, peer.FRAMING, features)
+end
+
+peer.web_login = "tls\nwebsocket\n" .. peer.web_stream [[
+  <mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms>]] .. [[
+  C: <auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>...</auth>
+  S: <success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>
+]]
+
+function peer.web_session(features)
+  return peer.web_login .. peer.web_stream("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>" .. (features or "")) .. [[
+    C: <iq xmlns='jabber:client' type='set' id='{bind}' ...><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>
+      <resource>{resource}</resource></bind></iq>
+    S: <iq type='result' id='{bind}'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>
+      <jid>alice@xmpp.test/{resource}</jid></bind></iq>
+]]
+end
+
 -- A whole log-in of alice@xmpp.test, up to the bound session.
 peer.session = peer.starttls .. peer.plain .. peer.bind
 

@@ -19,6 +19,8 @@ a tls step) CA and CERTS as KEY=VALUE lines, an empty line, and after the play "
                       <authenticate/> is {inside}
   tls [cert=NAME] [min=1.2] [max=1.2] [alpn=NAME] [refused]   the server's part of a TLS handshake; refused: the client
                       must break it off
+  websocket           the server's part of the upgrade (RFC 6455); from here on S: sends a message, C: expects one, and raw sends
+                      bytes as they are. Other frames of the client's are told as "[close 1000]", "[ping x]"
   silence SECONDS     the client sends nothing for so long
   eof [TEXT]          the client closes without another word; with TEXT: but for <r/> (XEP-0198), which TEXT answers
   close, cut, reset   end the connection: as TLS asks (of the client only eof can be expected then), by a FIN, by a RST
@@ -28,6 +30,7 @@ a tls step) CA and CERTS as KEY=VALUE lines, an empty line, and after the play "
 import argparse
 import base64
 import contextlib
+import hashlib
 import os
 import re
 import select
@@ -98,6 +101,7 @@ class Peer:
         self.listener.listen(8)
         self.conn, self.unread, self.deaf, self.known, self.transcript = None, b"", False, {}, []
         self.size, self.pause, self.last = 0, 0, None
+        self.frames = None  # bytes of the client's that are no whole frame yet; None: the connection has none
         signal.signal(signal.SIGUSR1, self.hurry)
 
     def hurry(self, *_):
@@ -133,9 +137,31 @@ class Peer:
             return b""
         finally:
             self.conn.settimeout(self.options.timeout)
-        if not self.deaf:
+        if self.frames is not None:
+            self.frames += data
+            self.read_frames()
+        elif not self.deaf:
             self.unread += data
         return data
+
+    def read_frames(self):
+        """What messages say is as if it had been said on a stream."""
+        while len(self.frames) > 1:
+            size, at = self.frames[1] & 0x7F, 2
+            if size > 125:
+                at = 4 if size == 126 else 10
+                size = int.from_bytes(self.frames[2:at], "big")
+            mask, data = self.frames[at:at + 4], self.frames[at + 4:at + 4 + size]
+            if len(self.frames) < at + 4 + size:
+                return
+            kind, self.frames = self.frames[0], self.frames[at + 4 + size:]
+            text = bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
+            if kind == 0x81:
+                self.unread += text
+            elif kind == 0x88:
+                self.unread += b"[close %d]" % int.from_bytes(text[:2], "big")
+            else:
+                self.unread += b"[%s %s]" % ({0x89: b"ping", 0x8A: b"pong"}.get(kind, b"frame"), text)
 
     def expect(self, regex, wanted):
         end = time.monotonic() + self.options.timeout
@@ -193,7 +219,22 @@ class Peer:
     def do_server(self, text):
         text = re.sub(r"\{(\w+)\}", lambda hole: self.known.get(hole[1], hole[0]), text)
         self.note("S:", text)
-        self.send(text.encode())
+        self.send(self.message(text.encode()))
+
+    def message(self, data):
+        if self.frames is None:
+            return data
+        size = len(data)
+        return (bytes([0x81, size]) if size < 126 else b"\x81\x7e" + size.to_bytes(2, "big")) + data
+
+    def do_websocket(self, _):
+        self.expect(re.compile(rb"GET (?P<path>\S+) HTTP/1\.1\r\n(?:[^\r]+\r\n)*?Sec-WebSocket-Key: (?P<key>\S+)\r\n"
+                               rb"(?:[^\r]+\r\n)*\r\n"), "a request for a WebSocket")
+        accept = hashlib.sha1((self.known["key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+        self.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                  b"Sec-WebSocket-Accept: " + base64.b64encode(accept) + b"\r\nSec-WebSocket-Protocol: xmpp\r\n\r\n")
+        self.frames, self.unread = self.unread, b""
+        self.read_frames()
 
     def do_raw(self, text):
         self.note("S:", text)
@@ -217,7 +258,7 @@ class Peer:
     def do_accept(self, _):
         if self.conn:
             self.conn.close()
-        self.unread, self.deaf = b"", False
+        self.unread, self.deaf, self.frames = b"", False, None
         if not self.readable(self.listener, self.options.timeout):
             raise Failed("nobody connected")
         self.conn = self.listener.accept()[0]
@@ -326,7 +367,7 @@ class Peer:
 STEPS = {"C:": Peer.do_client, "S:": Peer.do_server, "match": Peer.do_match, "raw": Peer.do_raw, "wait": Peer.do_wait,
          "repeat": Peer.do_repeat, "pieces": Peer.do_pieces, "tls": Peer.do_tls, "silence": Peer.do_silence,
          "eof": Peer.do_eof, "close": Peer.do_close, "cut": Peer.do_cut, "reset": Peer.do_reset, "scram": Peer.do_scram,
-         "scram2": Peer.do_scram2,
+         "scram2": Peer.do_scram2, "websocket": Peer.do_websocket,
          "accept": Peer.do_accept}
 
 

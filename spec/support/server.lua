@@ -8,8 +8,10 @@
 --     end)
 --   end, { auth = "SHA-256" })                     -- knobs: those of spec/support/server, in small letters
 --
--- XMPP_SERVERS="prosody" in the environment leaves the other one out.
+-- XMPP_SERVERS="prosody" in the environment leaves the other one out. With XMPP_OVER="websocket" clients that are told
+-- the port of such a server connect by its WebSocket instead, so that a spec can be run over that as well.
 local child = require "spec.support.child"
+local xmpp = require "xmpp"
 
 local server = {}
 local Server = {}
@@ -34,18 +36,35 @@ local function fill(s)
   return true
 end
 
-local function launch(s, knobs)
+local over_websocket = os.getenv "XMPP_OVER" == "websocket"
+local urls, connect = {}, xmpp.connect_client -- port -> the URL that is meant
+
+local function connect_by_url(jid, password, host, port, opts)
+  if not urls[port] then return connect(jid, password, host, port, opts) end
+  local all = { url = urls[port] }
+  for name, value in pairs(opts or {}) do
+    if name ~= "tls" then all[name] = value end
+  end
+  return connect(jid, password, all)
+end
+
+if over_websocket then xmpp.connect_client = connect_by_url end
+
+local function launch(s, given)
   child.is_another()
-  local arguments = { s.name }
-  for knob, value in pairs(knobs or {}) do arguments[#arguments + 1] = knob:upper() .. "=" .. tostring(value) end
+  local arguments, knobs = { s.name }, {}
+  for knob, value in pairs(given or {}) do knobs[knob] = value end
+  if over_websocket then knobs.websocket = "yes" end
+  for knob, value in pairs(knobs) do arguments[#arguments + 1] = knob:upper() .. "=" .. tostring(value) end
   s.pipe = child.open("server", arguments)
   if not fill(s) then
     s:stop()
     error("the server " .. s.name .. " did not start; it said why on stderr", 3)
   end
-  if child.are_new(s.port, s.tls_port) then return end
+  if over_websocket then urls[s.port], urls[s.tls_port] = s.wss, s.wss end
+  if child.are_new(s.port, s.tls_port, s.http_port) then return end
   s:stop()
-  launch(s, knobs)
+  launch(s, given)
 end
 
 local function new(name)
