@@ -46,9 +46,11 @@ local function play(text, host)
   return ok and keep(p) or nil
 end
 
-local function connect(at, opts, ...)
-  opts.ca_file, opts.resource, opts.tls_name = at.ca, "r", opts.tls_name
-  return keep(assert(xmpp.connect_client("alice@xmpp.test", "alicepw", ...)))
+-- What is behind `opts` is where; nothing: they say it.
+local function connect(at, opts, host, port)
+  opts.ca_file, opts.resource = at.ca, "r"
+  if not host then return keep(assert(xmpp.connect_client("alice@xmpp.test", "alicepw", opts))) end
+  return keep(assert(xmpp.connect_client("alice@xmpp.test", "alicepw", host, port, opts)))
 end
 
 -- f(host, address to listen at, options) for each that there is here.
@@ -68,9 +70,9 @@ describe("a host", function()
   it("is an argument, or an option", function()
     each_host(function(host, at, opts)
       local p = play(peer.session .. ONCE .. "accept\n" .. peer.session .. ONCE, at)
-      assert.is_true(connect(p, opts, host, p.port, opts):stop(30))
+      assert.is_true(connect(p, opts, host, p.port):stop(30))
       opts.host, opts.port = host, p.port
-      assert.is_true(connect(p, opts, opts):stop(30))
+      assert.is_true(connect(p, opts):stop(30))
       p:check()
     end)
   end)
@@ -90,7 +92,7 @@ describe("a host", function()
     for _, name in ipairs(NAMES) do
       local p = play(peer.session .. ONCE)
       local opts = { nameservers = name_server { [SERVICE] = { SRV = { { 1, 0, p.port, name } } } } }
-      assert.is_true(connect(p, opts, opts):stop(30))
+      assert.is_true(connect(p, opts):stop(30))
       p:check()
     end
   end)
@@ -107,7 +109,7 @@ describe("a host", function()
       local there = play(peer.session .. ONCE, at)
       local p = play(sends_to(with_port(host, there.port)))
       opts.see_other_host = true
-      assert.is_true(connect(p, opts, p.host, p.port, opts):stop(30))
+      assert.is_true(connect(p, opts, p.host, p.port):stop(30))
       p:check()
       there:check()
     end)
@@ -125,6 +127,18 @@ describe("a host", function()
         { ca_file = p.ca, see_other_host = true })
       assert.is_nil(nobody)
       assert.same({ "stream", "see-other-host" }, { err.layer, err.condition })
+      assert.matches("goes to hosts", err.text)
+      p:check()
+    end
+  end)
+
+  it("that can be none is not where a session is kept: it is where it was", function()
+    for _, location in ipairs { "[a b]:5222", "[::1%]:5222", "a b" } do
+      local p = play(managed.session("one", "location='" .. location .. "'") .. "cut\naccept\n" .. managed.resume(0)
+        .. managed.resumed(0) .. managed.bye())
+      local conn = connect(p, { see_other_host = true, reconnect = { min = 0, max = 0 } }, p.host, p.port)
+      managed.turn_until(function() return conn:info().resumed == 1 end, "a resumption")
+      assert.is_true(conn:stop(30))
       p:check()
     end
   end)
@@ -134,7 +148,7 @@ describe("a host", function()
       local there = play(managed.resume(0) .. managed.resumed(0) .. managed.bye(), at)
       local p = play(managed.session("one", "location='" .. with_port(host, there.port) .. "'") .. "cut\n")
       opts.see_other_host, opts.reconnect = true, { min = 0, max = 0 }
-      local conn = connect(p, opts, p.host, p.port, opts)
+      local conn = connect(p, opts, p.host, p.port)
       managed.turn_until(function() return conn:info().resumed == 1 end, "a resumption")
       assert.is_true(conn:stop(30))
       there:check()
@@ -146,7 +160,7 @@ describe("a host", function()
       local p = play(managed.session() .. "eof\naccept\n" .. managed.resume(0) .. managed.resumed(0)
         .. managed.bye(), at)
       opts.resume = true
-      local conn = connect(p, opts, host, p.port, opts)
+      local conn = connect(p, opts, host, p.port)
       managed.turn_until(function() return conn:info().resumable end, "a session")
       local saved = json.decode(json.encode((assert(conn:save()))))
       conn = keep(assert(xmpp.resume(saved, "alicepw", { ca_file = p.ca, nameservers = opts.nameservers })))
