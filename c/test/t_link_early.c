@@ -225,6 +225,19 @@ static void what_is_too_much_ends_the_link(void **state) {
   is_too_much(&s, "until a resource is bound");
 }
 
+/* What is no XML is the server's in any case. */
+static void what_is_no_xml_is_nobodys(void **state) {
+  scene s;
+  (void)state;
+  open_scene(&s);
+  ask_to_bind(&s);
+  assert_int_equal(say(&s, EARLY "<a></b>"), XM_LINK_ENDED);
+  assert_string_equal(xm_link_why(s.k)->condition, "not-well-formed");
+  assert_false(xm_link_why(s.k)->retry);
+  assert_string_equal(s.told, "");
+  close_scene(&s);
+}
+
 /* A hundred are given out in spite of what others have in a turn. */
 static void all_that_may_be_kept_is_given_out(void **state) {
   char wanted[256] = "|";
@@ -294,6 +307,7 @@ int main(void) {
       cmocka_unit_test(each_is_there_until_the_next),
       cmocka_unit_test(an_end_comes_behind_them),
       cmocka_unit_test(what_is_too_much_ends_the_link),
+      cmocka_unit_test(what_is_no_xml_is_nobodys),
       cmocka_unit_test(all_that_may_be_kept_is_given_out),
       cmocka_unit_test(before_the_login_nothing_is_kept),
       cmocka_unit_test(memory_that_runs_out_is_told),
