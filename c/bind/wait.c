@@ -126,8 +126,9 @@ static int near_place(const xb_state *st) {
 }
 
 static void set_near(xb_state *st, int place, xb_waiter *w) {
-  uint64_t bit = (uint64_t)1 << (place - 1) % 64;
+  uint64_t bit;
   if (!place) return;
+  bit = (uint64_t)1 << (place - 1) % 64;
   st->near[place - 1] = w;
   if (w) st->near_used[(place - 1) / 64] |= bit;
   else st->near_used[(place - 1) / 64] &= ~bit;

@@ -495,13 +495,14 @@ static int expat_next(xm_xml *x, xm_err *e) {
   return rc == XM_XML_MORE ? bound_unfinished(x, e) : rc;
 }
 
-/* How much of the window expat gets at once, of `room` bytes: the start tag; then all up to the next end tag that may be the
- * stanza's. If that isn't it, expat gets more, or has had more than it needed, which costs time and nothing else; and not
+/* How much of the window expat gets at once, of `room` bytes: the start tag, with what stands before it, since what is wrong
+ * with a text may be at its end; then all up to the next end tag that may be the stanza's. If that isn't it, expat gets more, or has had more than it needed, which costs time and nothing else; and not
  * much of it, as more wrong guesses make longer pieces. */
 static size_t portion(const xm_xml *x, size_t room) {
   const char *from = xm_buf_at(&x->window), *name = x->depth > 1 && x->tape.n ? xm_tape_name(&x->tape, 0) : "";
   size_t n = xm_buf_len(&x->window), len = strlen(name), least = x->guesses < GUESSES ? 0 : (size_t)1 << x->guesses;
   const char *end = from + (n < room ? n : room), *p = least < (size_t)(end - from) ? from + least : end;
+  if (x->depth == 1 && !(p = memchr(p, '<', (size_t)(end - p)))) p = end;
   while ((p = memchr(p, '>', (size_t)(end - p)))) {
     p++;
     if ((size_t)(p - from) > len && memcmp(p - 1 - len, name, len) == 0) return (size_t)(p - from);

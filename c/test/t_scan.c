@@ -332,6 +332,8 @@ static const struct row between[] = {
     {"\xEF\xBB\xBF", EXPAT},
     {"]]>", EXPAT},
     {">", EXPAT},
+    {"[ ]] ]>  ]]>", EXPAT},
+    {"]>&#10;]]>", EXPAT},
 };
 
 /* One that leaves all to expat, or not. */

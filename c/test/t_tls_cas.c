@@ -279,7 +279,7 @@ static void check_row(const char *in_file, const char *in_folder, const char *go
                in_folder ? in_folder : "none", X509_verify_cert_error_string(got),
                X509_verify_cert_error_string(expected));
     assert_int_equal(verdict(backwards->ssl, last->leaf), verdict(theirs, last->leaf));
-    if ((expected == X509_V_OK) != (strchr(good, cas[i].letter) != NULL))
+    if (good && (expected == X509_V_OK) != (strchr(good, cas[i].letter) != NULL))
       fail_msg("%c, file '%s', folder '%s': OpenSSL says %s", cas[i].letter, in_file ? in_file : "none",
                in_folder ? in_folder : "none", X509_verify_cert_error_string(expected));
     xm_tls_ctx_release(alone);
@@ -298,14 +298,15 @@ static void try_row(const char *in_file, const char *in_folder, const char *good
   check_row(in_file, in_folder, good, is_ours);
 }
 
-/* 'g' and 'e' vouch for the same certificates. Of two that have one name, OpenSSL believes the first that is valid. */
+/* 'g' and 'e' vouch for the same certificates. Of two that have one name, OpenSSL believes the first that is valid. DER in a
+ * folder is read by OpenSSL 3.0 and not by 3.5: there it is only compared with. */
 static void whoever_is_trusted_is_trusted_wherever_it_lies(void **state) {
   static const struct {
     const char *in_file, *in_folder, *good;
   } rows[] = {
       {NULL, NULL, ""},       {"a", NULL, "a"},       {NULL, "a", "a"},      {"a", "a", "a"},        {"a", "b", "ab"},
       {"b", "a", "ab"},       {"a", "", "a"},         {"a", "-b", "a"},      {NULL, "-a", ""},       {"abgow", NULL, "abgew"},
-      {NULL, "abgw", "abgew"}, {"w", "a", "aw"},      {"a", "w", "aw"},      {"b", "Da", "ab"},      {"ab", "Dw", "abw"},
+      {NULL, "abgw", "abgew"}, {"w", "a", "aw"},      {"a", "w", "aw"},      {"b", "Da", NULL},      {"ab", "Dw", NULL},
       /* one name, of which the one or the other is good: where the file has it, the folder isn't asked */
       {"g", "e", "ge"},       {"e", "g", ""},         {"ge", NULL, "ge"},    {"eg", NULL, "ge"},     {NULL, "ge", "ge"},
       {NULL, "eg", "ge"},     {"o", "g", "o"},        {"g", "o", "ge"},      {"go", NULL, "ge"},     {"og", NULL, "o"},
