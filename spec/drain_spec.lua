@@ -457,6 +457,8 @@ describe("drain", function()
 
   it("waits for a call that the program resumes itself, though there are others", function()
     conn:set_handler(hang)
+    conn:send_callback(stage.request "w", function() end) -- so that it reads on
+    f:sent()
     come(1, 2)
     local got = drains()
     assert.equal("", f:sent())
