@@ -1,8 +1,9 @@
 -- proxy on real servers: each kind of real proxy in front of each, by STARTTLS and by direct TLS: a login, what is
--- sent, and the session after a cut.
+-- sent, a room, and the session after a cut.
 local exchange = require "spec.support.exchange"
 local link = require "spec.support.proxy"
 local managed = require "spec.support.managed"
+local muc = require "xmpp.muc"
 local relay = require "spec.support.relay"
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
@@ -28,16 +29,29 @@ local function echo(conn, text)
   assert.equal(text, xmpp.xexpr.text(heard, "body"))
 end
 
+-- Enters a room -> say(text), which waits until the room has said it.
+local function enter(conn, address)
+  local room = assert(muc.join(conn, address, "alice", { create = "default", timeout = 30 }))
+  local heard
+  room:on("message", function(m) heard = m.text end)
+  return function(text)
+    assert(room:say(text))
+    turn_until(function() return heard == text end, text)
+  end
+end
+
 server.each(function(s)
   for _, kind in ipairs(relay.all) do
     for _, tls in ipairs { "starttls", "direct" } do
-      it(("%s by %s: a login, what is sent, and the session after a cut"):format(kind, tls), function()
+      it(("%s by %s: a login, what is sent, a room, and the session after a cut"):format(kind, tls), function()
         local r, said = relay.get(kind), ""
         local p = keep(link.start(r.host, r.port))
         local conn = login(s, { proxy = r:url_at(p.port), tls = tls, reconnect = SOON,
           log = function(_, text) said = said .. text end })
         turn_until(function() return conn:info().resumable end, "a session")
         echo(conn, "one")
+        local say = enter(conn, ("%s-%s@conference.%s"):format((kind:gsub("%W", "-")), tls, s.domain))
+        say "three"
         local info = conn:info()
         assert.equal((r.bare:gsub(":%d+$", ":" .. p.port)), info.proxy)
         assert.is_nil(info.address) -- that is the proxy's business
@@ -45,6 +59,7 @@ server.each(function(s)
         assert.matches("^TLSv1", info.tls_version)
         p:tell "cut rst"
         turn_until(function() return conn:info().resumed == 1 and conn:state() == "ready" end, "resumption")
+        say "four"
         echo(conn, "two")
         assert.equal(2, p:stats().connections)
         assert.is_nil(said:find("p:/w", 1, true))
