@@ -77,6 +77,21 @@ describe("the build", function()
     end)
   end)
 
+  it("links wslay where it is there, and does without where it isn't", function()
+    local folder = os.getenv "SO_DIR" or "lua"
+    assert.is_truthy(run(("ldd %s/xmpp/core.so"):format(folder)):find "libwslay")
+    shell.in_folder(function(there)
+      local make = ("make -n LUA=lua5.4 BUILD=%s/build SO=%s/core.so %%s all"):format(there, there)
+      local text = run(make:format "WSLAY_WANTED=")
+      assert.is_nil(text:find("-lwslay", 1, true), text)
+      assert.matches("built without XMPP over WebSocket", text)
+      assert.is_truthy(text:find("-DXM_WITHOUT_WSLAY", 1, true))
+      text = run(make:format "")
+      assert.is_truthy(text:find("-lwslay", 1, true))
+      assert.is_nil(text:find("-DXM_WITHOUT_WSLAY", 1, true))
+    end)
+  end)
+
   it("uses the newer of two calls where the library has both", function()
     local header = io.open "/usr/include/openssl/ssl.h"
     if not header then return pending "openssl/ssl.h isn't where Debian has it" end

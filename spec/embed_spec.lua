@@ -22,8 +22,9 @@ local folder, lib
 local function link(source, to)
   local lua = ("$(pkg-config --variable=libdir %s)/lib%s.a"):format(LUA_PC, jit and "luajit-5.1" or LUA_PC)
   succeed(("cc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror %s -o %s/%s %s -I%s $(pkg-config --cflags %s) %s/libxmpp.a"
-    .. " %s $(pkg-config --libs openssl expat libuv libcares libidn2) -lunistring -lm -ldl -lpthread"):format(
-    sanitized and SANITIZE or "-g", folder, to, source, lib, LUA_PC, lib, lua))
+    .. " %s $(pkg-config --libs openssl expat libuv libcares libidn2) -lunistring"
+    .. " $(test ! -e %s/with-wslay || echo -lwslay) -lm -ldl -lpthread"):format(
+    sanitized and SANITIZE or "-g", folder, to, source, lib, LUA_PC, lib, lua, sanitized and "build-san" or "build"))
 end
 
 -- The shell's words for a program in the folder, with the server `s` in its environment.

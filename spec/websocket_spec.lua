@@ -7,6 +7,7 @@ local muc = require "xmpp.muc"
 local peer = require "spec.support.peer"
 local proxy = require "spec.support.proxy"
 local server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local xexpr = xmpp.xexpr
@@ -203,6 +204,18 @@ server.each(function(s)
     assert(named:ping(30))
   end)
 
+  it("the command connects by it", function()
+    local words = ("env HOME=/nonexistent XDG_CONFIG_HOME=/nonexistent XMPP_PASSWORD=%s %s %s bin/xmpp ping -a alice@%s "
+      .. "--ca-file %s --url %s%%s 2>&1"):format(s.users.alice, shell.HERE, os.getenv "LUA" or "lua5.4", s.domain, s.ca, s.wss)
+    local said, status = shell.run(words:format "")
+    assert.equal(0, status, said)
+    said, status = shell.run(words:format " --port 5222")
+    assert.equal(2, status)
+    assert.matches("leave out %-%-host", said)
+    said, status = shell.run(words:format ":nonsense")
+    assert.is_true(status == 2 or status == 5, said)
+  end)
+
   if has_sasl2 then
     it("by SASL2 all of a login is one exchange, and the next one is by a token", function()
       local agent = { id = exchange.agent() }
@@ -284,7 +297,7 @@ describe("a play over WebSocket", function()
   setup(function() certs = peer.certs() end)
   teardown(managed.remove)
 
-  local function play(text) return keep(peer.play(text, { certs = certs })) end
+  local function play(text) return keep(peer.play(text, { certs = certs, timeout = 60, limit = 120 })) end
 
   local function url_of(p) return ("wss://127.0.0.1:%d/ws"):format(p.port) end
 

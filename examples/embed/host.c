@@ -5,7 +5,7 @@
  *   make lib
  *   cc -o host examples/embed/host.c -Ibuild/lib $(pkg-config --cflags lua5.4) build/lib/libxmpp.a \
  *     $(pkg-config --variable=libdir lua5.4)/liblua5.4.a $(pkg-config --libs openssl expat libuv libcares libidn2) \
- *     -lunistring -lm -ldl -lpthread
+ *     -lunistring -lwslay -lm -ldl -lpthread     (without -lwslay where the library was built without it)
  *   ./host examples/embed/bot.lua bot@example.net PASSWORD other@example.net PASSWORD
  */
 #include <lauxlib.h>

@@ -56,7 +56,7 @@
 -- Errors
 
 ---@alias xmpp.Layer
----| "dns" | "tcp" | "tls" | "stream" | "sasl" | "bind" | "stanza" | "timeout" | "closed" | "limit" | "http"
+---| "dns" | "tcp" | "tls" | "stream" | "sasl" | "bind" | "stanza" | "timeout" | "closed" | "limit" | "http" | "websocket"
 
 --- What comes after nil when the world failed. As text, by `tostring(err)` or joined to a string by `..`, it is one
 --- good line.
@@ -382,9 +382,15 @@ function Jid:with_resource(resource) end
 --- "starttls": as RFC 6120 5; "direct": TLS first, XEP-0368; "none": for a client only when the peer is a loopback
 --- address ("starttls")
 ---@field tls? "starttls"|"direct"|"none"
+--- connect by WebSocket (RFC 7395), a client only: "wss://host[:port]/path", or "ws://" to a loopback address; or
+--- "host-meta", the first such URL that the domain's web server names (XEP-0156). Raises together with `host`, `port` or
+--- `tls`, and where the build has no wslay (none: TCP)
+---@field url? string
 ---@field ca_file? string PEM file of trusted certificates (none: the system's)
 ---@field ca_dir? string directory of trusted certificates, hashed as OpenSSL does (none: the system's)
----@field tls_name? string the name that the certificate must be for (the JID's domainpart, whatever host was dialled)
+--- the name that the certificate must be for (the JID's domainpart, whatever host was dialled; over WebSocket that or
+--- the URL's host)
+---@field tls_name? string
 ---@field pin? string base64 of the SHA-256 of the certificate's public key (SPKI), asked for besides the rest (none)
 ---@field cert? string PEM file with our certificate, for SASL EXTERNAL (none)
 ---@field key? string PEM file with the key to `cert` (none)
@@ -433,7 +439,9 @@ function Jid:with_resource(resource) end
 --- a component's stanzas may have a `from` outside of its domain, since its server allows that; without it `send` says
 --- nil, err (layer "stanza", condition "invalid-from") (false)
 ---@field foreign_from? boolean
----@field see_other_host? boolean go where the server says, RFC 6120 4.9.3.19, at most 3 times in a row (false)
+--- go where the server says, RFC 6120 4.9.3.19, at most 3 times in a row; over WebSocket to another wss:// URL, RFC 7395
+--- 3.6.1 (false)
+---@field see_other_host? boolean
 ---@field on_response? fun(stanza: xmpp.Stanza?, conn: xmpp.Conn, err: xmpp.Error?, id: string) of `resume`: hears what
 --- answers the saved session's requests (none: they come as ordinary stanzas)
 --- The bounds of a stanza, whichever way it goes: what crosses one is skipped when it comes in (see `on`), and
@@ -532,6 +540,7 @@ function Conn:ping(timeout) end
 ---@alias xmpp.State
 ---| "connecting" # finding the server, and dialling
 ---| "securing" # TLS
+---| "upgrading" # from HTTP to a WebSocket, with the option `url`
 ---| "authenticating" # SASL
 ---| "binding" # a new session
 ---| "resuming" # the old one (XEP-0198); not told where that is part of the login (XEP-0388)
@@ -672,11 +681,12 @@ function Conn:jid() end
 ---@field dropped integer stanzas that were thrown away, as nobody took them and max_queue was reached
 ---@field waiting integer calls that wait: of its handler and callbacks, of who hears of what was skipped or is logged
 ---@field address string? of the machine that it is connected to, or was last: "192.0.2.7", "2001:db8::7"
+---@field url string? of the WebSocket that it connects to; absent: it connects by TCP
 ---@field tls_version string? "TLSv1.3"
 ---@field certificate_seconds number? for how long the server's certificates were good when they were looked at, by
 --- the first that ends; absent: none were looked at
 ---@field took { dns: number, tcp: number, tls: number, login: number } seconds that connecting has taken, until the
---- connection was ready or failed
+--- connection was ready or failed; a WebSocket's upgrade is part of the login
 ---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
 ---@field profile "sasl"|"sasl2"|nil inside of which: RFC 6120 6, or XEP-0388

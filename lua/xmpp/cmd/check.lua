@@ -47,7 +47,7 @@ local function look_at_certificate(run, info)
 end
 
 -- Which steps came to an end, and which one failed, by the layer that an error is of.
-local FAILED_AT = { dns = 1, tcp = 2, tls = 3, stream = 4, sasl = 4, bind = 4 }
+local FAILED_AT = { dns = 1, tcp = 2, tls = 3, stream = 4, sasl = 4, bind = 4, websocket = 4 }
 
 local function failed_at(info, err)
   if FAILED_AT[err.layer] then return FAILED_AT[err.layer] end
@@ -89,7 +89,7 @@ end
 local function look(ctx, run, domain)
   local opts = ctx.opts
   local o = { mechanisms = { "ANONYMOUS" }, timeout = ctx.timeout, host = opts.host, port = opts.port, tls = opts.tls,
-    ca_file = opts["ca-file"], on_open = function(conn) ctx.conn = conn end }
+    url = opts.url, ca_file = opts["ca-file"], on_open = function(conn) ctx.conn = conn end }
   run.nobody = true
   local conn, err = require "xmpp".connect_client(domain, nil, o)
   if not ctx.conn then return nil, err end

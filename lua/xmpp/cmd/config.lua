@@ -15,7 +15,7 @@ local M = {}
 local MOST = 65536 -- bytes
 
 local KEYS = { jid = true, password = true, ["password-command"] = true, ["password-file"] = true, host = true,
-  port = true, tls = true, ["ca-file"] = true, cert = true, key = true, pin = true, nick = true, cache = true,
+  port = true, tls = true, url = true, ["ca-file"] = true, cert = true, key = true, pin = true, nick = true, cache = true,
   ["keep-token"] = true, bind2 = true }
 local ROOM_KEYS = { password = true, ["password-command"] = true, ["password-file"] = true, nick = true }
 local FLAGS = { cache = true, ["keep-token"] = true, bind2 = true }
@@ -60,6 +60,9 @@ local function check(path, number, section, key, value)
   if FLAGS[key] then
     if value ~= "true" and value ~= "false" then fault(path, number, "true or false expected") end
     return value == "true"
+  end
+  if key == "url" and value ~= "host-meta" and not value:find "^wss?://" then
+    fault(path, number, "wss://host/path or host-meta expected")
   end
   if key == "tls" and not TLS[value] then fault(path, number, "starttls, direct or none expected") end
   return value
@@ -119,6 +122,10 @@ function M.parse(text, path)
   end
   for _, s in ipairs(parsed.accounts) do
     if not s.jid then fault(path, s.line, ("section [%s] has no 'jid'"):format(s.name)) end
+    if s.url and (s.host or s.port or s.tls) then
+      fault(path, s.line, ("section [%s] has a 'url', which says where to connect, and a host, port or tls besides")
+        :format(s.name))
+    end
   end
   return parsed.accounts, parsed.rooms
 end

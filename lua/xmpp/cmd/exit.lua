@@ -27,7 +27,7 @@ M.LIST = {
 }
 
 local LAYERS = { dns = M.DNS, tcp = M.TCP, tls = M.TLS, stream = M.LOGIN, sasl = M.LOGIN, bind = M.LOGIN,
-  stanza = M.REFUSED, timeout = M.TIMEOUT, closed = M.TCP, limit = M.INPUT, usage = M.USAGE, config = M.CONFIG,
+  stanza = M.REFUSED, timeout = M.TIMEOUT, closed = M.TCP, websocket = M.TCP, limit = M.INPUT, usage = M.USAGE, config = M.CONFIG,
   input = M.INPUT, output = M.OUTPUT, partly = M.PARTLY, interrupted = M.INTERRUPTED, lost = M.TCP }
 
 -- Of layer "http" the condition says which.

@@ -81,7 +81,7 @@ end
 
 local ACCOUNTS = {
   "An account is a section of the configuration; without -a it is the section default, or the only one. The keys "
-  .. "are jid, host, port, tls, ca-file, cert, key, pin, nick, cache, keep-token, bind2, and where the password comes "
+  .. "are jid, host, port, tls, url, ca-file, cert, key, pin, nick, cache, keep-token, bind2, and where the password comes "
   .. "from: password-command, password-file or password. An address that is given by -a needs no configuration. A jid "
   .. "without a resource has one of its own each time, so that two runs do not push each other out.",
   "With cache = true, roster and listen keep the addresses of the contacts for the completions of shells.",

@@ -26,6 +26,7 @@ spec.common = {
   { "port", false, "PORT", "dial this port", kind = "port" },
   { "tls", false, "HOW", "starttls, direct, or none (only to this machine)", kind = "choice",
     choices = { "starttls", "direct", "none" } },
+  { "url", false, "URL", "connect by WebSocket: wss://..., or host-meta to ask the domain for its URL" },
   { "help", "h", false, "show how a subcommand is used" },
 }
 
