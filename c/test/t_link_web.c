@@ -563,6 +563,76 @@ static void what_comes_first(void **state) {
   }
 }
 
+/* What is known of a server over TCP isn't known of a WebSocket at the same address. */
+
+static void hear_raw(scene *s, const char *part) {
+  bool there = false;
+  while (!there) {
+    turn(s);
+    listen_on(s);
+    keep(&s->heard, "", 1);
+    there = strstr(xm_buf_at(&s->heard), part) != NULL;
+    xm_buf_rollback(&s->heard, xm_buf_len(&s->heard) - 1);
+    if (is_over(s)) fail_msg("waiting for %s: %s", part, xm_link_why(s->k)->text);
+  }
+}
+
+static void say_raw(scene *s, const char *text) {
+  xm_buf_clear(&s->heard);
+  say_bytes(s, text, strlen(text));
+}
+
+#define HEAD "<stream:stream xmlns='jabber:client' " ROOT " id='1' version='1.0'>"
+
+static void log_in_by_tcp(scene *s) {
+  char text[300], id[64] = "";
+  s->o.url = NULL;
+  s->o.host = "127.0.0.1";
+  s->o.port = s->port;
+  begin_link(s);
+  accept_peer(s);
+  hear_raw(s, "<stream:stream ");
+  say_raw(s, HEAD OFFER);
+  hear_raw(s, "<auth ");
+  say_raw(s, SUCCESS);
+  hear_raw(s, "<stream:stream ");
+  say_raw(s, HEAD BIND);
+  hear_raw(s, "</iq>");
+  keep(&s->heard, "", 1);
+  sscanf(strstr(xm_buf_at(&s->heard), " id='"), " id='%63[^']", id);
+  snprintf(text, sizeof text, BOUND, id);
+  say_raw(s, text);
+  while (xm_link_state_of(s->k) != XM_LINK_OPEN) turn(s);
+}
+
+/* For another link at the same place. */
+static void start_over(scene *s) {
+  xm_link_free(s->k);
+  close(s->peer);
+  s->k = NULL;
+  s->peer = -1;
+  xm_buf_clear(&s->heard);
+  s->o.url = s->url;
+  s->o.host = NULL;
+}
+
+static void what_is_known_of_tcp(void **state) {
+  scene s;
+  (void)state;
+  open_scene(&s);
+  s.o.remember = true;
+  s.o.pipelining = XM_PIPELINING_KNOWN;
+  log_in_by_tcp(&s);
+  assert_int_equal(xm_link_went_ahead(s.k), 0);
+  start_over(&s);
+  log_in(&s);
+  assert_int_equal(xm_link_went_ahead(s.k), 0);
+  start_over(&s);
+  log_in(&s);
+  assert_int_equal(xm_link_went_ahead(s.k), XM_NEGO_AHEAD_SESSION);
+  close_scene(&s);
+}
+
 /* Others have their turn while a peer sends frames that bring nothing. */
 static void empty_frames_are_bounded(void **state) {
   static const char *const what[] = {"\x89\x00", "\x8A\x00"};
@@ -640,6 +710,7 @@ int main(void) {
       cmocka_unit_test(by_see_other_uri),
       cmocka_unit_test(what_a_server_may_not_do),
       cmocka_unit_test(what_comes_first),
+      cmocka_unit_test(what_is_known_of_tcp),
       cmocka_unit_test(empty_frames_are_bounded),
       cmocka_unit_test(no_context_no_tls),
       cmocka_unit_test(without_memory),

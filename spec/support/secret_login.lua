@@ -1,4 +1,4 @@
--- secret_login JID HOST PORT CA MECHANISM [reconnect] [forgetful] [asked|shown]: logs in with the password that comes
+-- secret_login JID HOST PORT CA MECHANISM [reconnect] [forgetful] [web] [asked|shown]: logs in with the password that comes
 -- on stdin, and stops three times for somebody to look at its memory: open; closed with nothing left of the connection;
 -- and when the library was told to forget. MECHANISM "component": as one. asked: by SASL2, for a token besides; shown:
 -- what comes is one.
@@ -39,7 +39,8 @@ local function connect()
   local opts = { ca_file = ca, mechanisms = { mechanism }, log = function() end, reconnect = asked.reconnect == true,
     remember = not asked.forgetful }
   if asked.asked or asked.shown then opts = one_exchange(opts) end
-  return xmpp.connect_client(jid, not asked.shown and get_password or nil, host, tonumber(port), opts)
+  if asked.web then opts.url = ("wss://%s:%s/ws"):format(host, port) else opts.host, opts.port = host, tonumber(port) end
+  return xmpp.connect_client(jid, not asked.shown and get_password or nil, opts)
 end
 
 local function show(state)

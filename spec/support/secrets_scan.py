@@ -9,6 +9,7 @@ list of logins to be made, each with
   prefix     what the password begins with; the rest is chance
   reconnect  true: as a connection that keeps the password for the next login
   forgetful  true: as one that keeps nothing else for it either
+  web        true: over WebSocket
   ending     "refused": by the server; "alone": the server is gone before it is told anything
 
 The password itself is looked for in all that can be written to, heap, stack, variables, but not where Lua keeps its own
@@ -38,6 +39,7 @@ sys.dont_write_bytecode = True
 import pki  # noqa: E402
 import sasl_server  # noqa: E402
 import tlspeer  # noqa: E402
+import websock  # noqa: E402
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 COMPONENT = (b"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
@@ -290,14 +292,14 @@ class Scan(threading.Thread):
     def __init__(self, login, folder, hoard):
         super().__init__(daemon=True)
         self.mechanism, self.ending, self.token = login["mechanism"], login.get("ending"), login.get("token")
-        self.folder, self.found, self.talk = folder, dict(control=False), None
+        self.folder, self.found, self.talk, self.web = folder, dict(control=False), None, login.get("web")
         self.resource = secrets.token_hex(16).encode()
         self.password = login.get("prefix", "") + secrets.token_hex(20)
         self.forms = in_password(self.password, login.get("prefix", ""))
         self.listener = socket.create_server(("127.0.0.1", 0))
         jid = "echo.xmpp.test" if self.mechanism == "component" else "alice@xmpp.test"
         self.process = Process([jid, "127.0.0.1", str(self.listener.getsockname()[1]), folder.file("root", ".crt"),
-                                self.mechanism] + [word for word in ("reconnect", "forgetful", self.token)
+                                self.mechanism] + [word for word in ("reconnect", "forgetful", "web", self.token)
                                                    if word and (word == self.token or login.get(word))],
                                self.password, hoard)
 
@@ -311,6 +313,8 @@ class Scan(threading.Thread):
         sock.settimeout(60)
         try:
             self.talk.secure(tlspeer.context_for(self.folder, "server"))
+            if self.web:
+                self.talk.sock = websock.WebSock(self.talk.sock)
             if self.ending != "alone":
                 self.talk.session()
         except (OSError, tlspeer.Gone):
