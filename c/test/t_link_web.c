@@ -202,7 +202,9 @@ static bool take_frame(scene *s) {
 }
 
 static bool hear_frame(scene *s) {
+  long left = 60000; /* turns, most of them of a millisecond */
   while (!take_frame(s)) {
+    if (--left == 0) fail_msg("nothing is heard");
     if (is_over(s)) {
       listen_on(s);
       return take_frame(s);
