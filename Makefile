@@ -166,7 +166,7 @@ test:
 	@for lua in $(OTHER_LUAS); do $(MAKE) --no-print-directory LUA=$$lua check || exit 1; done
 
 # The longest first, so that none of them is alone at the end. They wait more than they work: three on two processors.
-LONGEST = $(patsubst %,spec/%_spec.lua,soak pipelining faults embed reconnect connect hostility rock sasl game sweep \
+LONGEST = $(patsubst %,spec/%_spec.lua,soak websocket pipelining faults embed reconnect connect hostility rock sasl game sweep \
   loop links)
 SPECS := $(LONGEST) $(filter-out $(LONGEST),$(wildcard spec/*_spec.lua))
 JOBS ?= 3
@@ -189,7 +189,9 @@ HOSTILE = spec/support/hostile/run
 ALL_BY_EXPAT = +XM_SCAN=0
 XML_TESTS = $(patsubst %,$(BUILD)/test/%,t_xml t_xml_skip t_xml_refusals t_out)
 BY_EXPAT = $(addsuffix $(ALL_BY_EXPAT),$(HOSTILE) $(XML_TESTS) $(BUILD)/test/t_torture spec/roundtrip_spec.lua)
-CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(HOSTILE) $(LONGEST_C) $(SPECS) $(C_TESTS) $(BY_EXPAT)))
+# Once more, over WebSocket.
+OVER_WEBSOCKET = $(if $(WSLAY_WANTED),$(patsubst %,spec/%_spec.lua+XMPP_OVER=websocket,live muc_live))
+CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(HOSTILE) $(LONGEST_C) $(SPECS) $(C_TESTS) $(BY_EXPAT) $(OVER_WEBSOCKET)))
 NEW_CERTS = rm -rf $$CERTS && env -u CERTS spec/support/certs $$CERTS
 check: export ROUNDTRIP_CASES ?= $(if $(OTHER_LUA),2000,10000)
 check: export CERTS = $(abspath $(BUILD))/certs

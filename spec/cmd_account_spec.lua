@@ -57,6 +57,9 @@ describe("the configuration", function()
     fault("[a]\nproxy = http://u:secret@x\n", "/x/config.lua:2: a port from 1 to 65535 expected behind the host: an "
       .. "HTTP proxy has no usual one")
     fault("[a]\ntls = yes\n", "/x/config.lua:2: starttls, direct or none expected")
+    fault("[a]\nurl = https://x/\n", "/x/config.lua:2: wss://host/path or host-meta expected")
+    fault("[a]\njid = a@b\nurl = wss://x/ws\nport = 1\n",
+      "/x/config.lua:1: section [a] has a 'url', which says where to connect, and a host, port or tls besides")
   end)
 
   it("has rooms, found by their addresses however they are written", function()

@@ -143,6 +143,51 @@ describe("the option proxy", function()
   end)
 end)
 
+describe("the option url", function()
+  local function at(url, more)
+    local opts = more or {}
+    opts.url = url
+    return function() return (xmpp.connect_client("alice@xmpp.test", "secret", opts)) end
+  end
+
+  it("is a WebSocket's URL, and the text says what is wrong", function()
+    for url, why in pairs { ["https://xmpp.test/ws"] = "neither wss:// nor ws://", ["xmpp.test"] = "neither wss://",
+      ["wss://xmpp.test/a b"] = "%20", ["wss://alice:pw@xmpp.test/"] = "a user's name", ["wss:///ws"] = "no host",
+      ["wss://xmpp.test:0/"] = "1 to 65535", ["wss://xmpp.test?a"] = "/?", ["wss://xmpp.test/a\0b"] = "zero byte",
+      ["wss://xmpp.test/" .. ("a"):rep(3000)] = "2,048", ["wss://xmpp.test/#a"] = "fragment",
+      ["wss://m\195\188nchen.test/"] = "%20" } do
+      local text = refuses("bad option 'url' (wss://host/path or \"host-meta\" expected, got '", at(url))
+      assert.truthy(text:find(why, 1, true), url)
+    end
+    refuses("bad option 'url' (string expected, got boolean)", at(true))
+  end)
+
+  it("says where to connect, and nothing else does", function()
+    local words = "bad option 'url' (it says where to connect: leave out host and port, or it)"
+    refuses(words, at("wss://xmpp.test/ws", { host = "xmpp.test" }))
+    refuses(words, at("wss://xmpp.test/ws", { port = 443 }))
+    refuses(words, function() return (xmpp.connect_client("a@b.test", "c", "h", { url = "wss://xmpp.test/ws" })) end)
+    refuses(words, at("host-meta", { port = 443 }))
+    for _, tls in ipairs { "starttls", "direct", "none" } do
+      refuses("leave out tls)", at("wss://xmpp.test/ws", { tls = tls }))
+    end
+  end)
+
+  it("is a client's", function()
+    refuses("'url' is an option of clients: a component connects by TCP alone", function()
+      return (xmpp.connect_component("127.0.0.1", 1, "c.test", "secret", { url = "wss://xmpp.test/ws" }))
+    end)
+  end)
+
+  it("is taken where it is right", function()
+    for _, url in ipairs { "wss://127.0.0.1:1/ws", "ws://127.0.0.1:1", "WSS://[::1]:1/" } do
+      local conn, err = xmpp.connect_client("alice@xmpp.test", "secret", { url = url, timeout = 5 })
+      assert.is_nil(conn)
+      assert.equal("tcp", err.layer, tostring(err))
+    end
+  end)
+end)
+
 describe("an option of SASL2 and its company", function()
   local ID, OTHER = "5c3b2a10-7f6e-4d5c-8b3a-29180706f5e4", "5c3b2a10-7f6e-4d5c-8b3a-29180706f5e5"
 
@@ -383,6 +428,7 @@ describe("a saved session", function()
     refuses_saved("pending[1].name: one of message, presence, iq expected",
       function(s) s.pending = { { name = "q", id = "a" } } end)
     refuses_saved("tls: one of starttls, direct, none expected, got no?", function(s) s.tls = "no\27" end)
+    refuses_saved("url: wss://host/path", function(s) s.url = "https://x/" end)
     refuses_saved("port: port from 1 to 65535 expected, got 0", function(s) s.port = 0 end)
     refuses_saved("user_agent: a UUID expected", function(s) s.user_agent = "me" end)
   end)

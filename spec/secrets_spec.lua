@@ -312,6 +312,12 @@ describe("the memory of a process that", function()
     { mechanism = "HT-SHA-256-NONE", token = "shown" },
     { mechanism = "HT-SHA-256-NONE", token = "shown", ending = "refused" },
     { mechanism = "HT-SHA-256-NONE", token = "shown", ending = "alone" },
+    { mechanism = "SCRAM-SHA-256", web = true },
+    { mechanism = "PLAIN", web = true },
+    { mechanism = "PLAIN", web = true, ending = "refused" },
+    { mechanism = "SCRAM-SHA-256", web = true, token = "asked" },
+    { mechanism = "SCRAM-SHA-256", web = true, token = "asked", ending = "refused" },
+    { mechanism = "HT-SHA-256-NONE", web = true, token = "shown" },
   }
   local pipe
 
@@ -361,7 +367,7 @@ describe("the memory of a process that", function()
   for _, login in ipairs(logins) do
     it(("%s by %s%s%s has no secret"):format(stories[login.ending] or "was let in", login.mechanism,
       login.token == "asked" and ", for a token," or "", (login.prefix and " with more than ASCII" or "")
-      .. (login.proxy and " behind a proxy (" .. login.proxy .. ")" or "")
+      .. (login.proxy and " behind a proxy (" .. login.proxy .. ")" or "") .. (login.web and " over WebSocket" or "")
       .. (login.forgetful and " and keeps nothing" or "") .. (login.reconnect and ", and would connect again," or "")),
       function()
       local found = json.decode((assert(pipe:read "*l", "the scan ended; it said why on stderr")))

@@ -27,6 +27,17 @@ each(function(s)
   end)
 end)
 
+for _, name in ipairs { "prosody", "ejabberd" } do
+  server.each(function(s)
+    it("comes through a hundred cuts over WebSocket", function()
+      local figures, wrong = soak.run(s, { stanzas = 1000, cuts = 100, seed = SEED, websocket = true })
+      assert.same({}, wrong, soak.HEAD .. "\n" .. soak.line(figures))
+      assert.is_true(figures.cuts >= 100 and figures.resumed > 0)
+      assert.equal(figures.sent, figures.acked + figures.failed)
+    end)
+  end, { extra_conf = soak.CONF[name], websocket = "yes" }, { name })
+end
+
 server.each(function(s)
   it("comes through a hundred cuts by tokens, and is resumed inside of the logins", function()
     local figures, wrong = soak.run(s, { stanzas = 1000, cuts = 100, seed = SEED })

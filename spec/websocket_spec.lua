@@ -7,6 +7,7 @@ local muc = require "xmpp.muc"
 local peer = require "spec.support.peer"
 local proxy = require "spec.support.proxy"
 local server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local xexpr = xmpp.xexpr
@@ -205,6 +206,19 @@ server.each(function(s)
     assert(named:ping(30))
   end)
 
+  it("the command connects by it", function()
+    local words = "env HOME=/nonexistent XDG_CONFIG_HOME=/nonexistent XMPP_PASSWORD=%s %s %s bin/xmpp ping -a alice@%s "
+      .. "--ca-file %s --url %s%%s 2>&1"
+    words = words:format(s.users.alice, shell.HERE, os.getenv "LUA" or "lua5.4", s.domain, s.ca, s.wss)
+    local said, status = shell.run(words:format "")
+    assert.equal(0, status, said)
+    said, status = shell.run(words:format " --port 5222")
+    assert.equal(2, status)
+    assert.matches("leave out %-%-host", said)
+    said, status = shell.run(words:format ":nonsense")
+    assert.is_true(status == 2 or status == 5, said)
+  end)
+
   if has_sasl2 then
     it("by SASL2 all of a login is one exchange, and the next one is by a token", function()
       local agent = { id = exchange.agent() }
@@ -288,7 +302,7 @@ describe("a play over WebSocket", function()
   setup(function() certs = peer.certs() end)
   teardown(managed.remove)
 
-  local function play(text) return keep(peer.play(text, { certs = certs })) end
+  local function play(text) return keep(peer.play(text, { certs = certs, timeout = 60, limit = 120 })) end
 
   local function url_of(p) return ("wss://127.0.0.1:%d/ws"):format(p.port) end
 
@@ -378,8 +392,8 @@ describe("a play over WebSocket", function()
   it("a server that goes away by a close frame is come back to", function()
     local again = ("\nreset\naccept\n") .. peer.web_session()
     local p = play(peer.web_session() .. "raw \\x88\\x02\\x03\\xe9\nmatch \\[close 1001\\]" .. again)
-    local conn = keep(assert(connect(p, { reconnect = SOON })))
-    local states = managed.states(conn)
+    local states
+    local conn = keep(assert(connect(p, { reconnect = SOON, on_open = function(c) states = managed.states(c) end })))
     turn_until(function() return conn:info().rebound == 1 end, "another session")
     assert.same({ "websocket", "close-1001" }, { states.why.waiting.layer, states.why.waiting.condition })
     p:check()
@@ -388,17 +402,18 @@ describe("a play over WebSocket", function()
   it("refusals of the web server that come later are waited out, as it may be a captive portal", function()
     local p = play(peer.web_session() .. "cut\naccept\ntls\nraw HTTP/1.1 403 Forbidden\\r\\n\\r\\n\naccept\n"
       .. peer.web_session())
-    local conn = keep(assert(connect(p, { reconnect = SOON })))
-    local states = managed.states(conn)
+    local states
+    local conn = keep(assert(connect(p, { reconnect = SOON, on_open = function(c) states = managed.states(c) end })))
     turn_until(function() return conn:info().rebound == 1 end, "another session")
     assert.same({ "websocket", "http-403" }, { states.why.waiting.layer, states.why.waiting.condition })
     p:check()
   end)
 
   it("what stands still is kept open by pings", function()
-    local p = play(peer.web_session() .. "match (?:<iq.*?</iq>|\\[ping \\])*\\[ping \\]\n")
-    keep(assert(connect(p, { keepalive = 0.1 })))
-    xmpp.sleep(0.5)
+    local p = play(peer.web_session() .. "match (?:<iq.*?</iq>|\\[ping \\])*\\[ping \\]\n"
+      .. "S: <message><body>heard</body></message>\n")
+    local conn = keep(assert(connect(p, { keepalive = 0.1 })))
+    assert.equal("heard", xexpr.text(assert(conn:receive_blocking(60)), "body"))
     p:check()
   end)
 

@@ -306,7 +306,6 @@ static int came_to(xm_link *k, int ev) {
     k->web->opened = true;
     return XM_XML_OPEN;
   }
-  if (!k->web->opened && !xm_nego_is_stream_error(t)) return bad_format(k, "its first message is not <open/>");
   return ev;
 }
 

@@ -132,8 +132,7 @@ static bool is_code(unsigned code) {
 static int on_close(xm_ws *w, xm_err *e) {
   const unsigned char *u = (const unsigned char *)w->control;
   unsigned code = w->control_n >= 2 ? (unsigned)u[0] << 8 | u[1] : XM_WS_NO_CODE;
-  if (w->control_n == 1) return breach(w, XM_WS_PROTOCOL, "a close frame has half a code", e);
-  if (w->control_n && !is_code(code)) return breach(w, XM_WS_PROTOCOL, "a close frame has a code that none may have", e);
+  if (w->control_n && !is_code(code)) return breach(w, XM_WS_PROTOCOL, "a close frame has half a code, or one that none may have", e);
   w->control[w->control_n] = '\0';
   w->code = code;
   w->closed = true;

@@ -55,6 +55,15 @@ static const struct row {
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "not-well-formed", false, false, "", &any, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "not-well-formed", false, false, "", &resume, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "not-well-formed", false, false, "", &none, XM_RETRY_END},
+    /* a WebSocket that is closed, or refused by a web server, later */
+    {NEW, XM_RETRY_ANYBODY, XM_LAYER_WEBSOCKET, "http-503", true, false, "", &any, XM_RETRY_END},
+    {NEW, XM_RETRY_SERVER, XM_LAYER_WEBSOCKET, "close-1001", true, false, "", &any, XM_RETRY_END},
+    {BEGUN, XM_RETRY_SERVER, XM_LAYER_WEBSOCKET, "http-403", false, false, "", &any, XM_RETRY_WAIT},
+    {BEGUN, XM_RETRY_ANYBODY, XM_LAYER_WEBSOCKET, "not-websocket", false, false, "", &resume, XM_RETRY_WAIT},
+    {BEGUN, XM_RETRY_READY, XM_LAYER_WEBSOCKET, "close-1001", true, false, "", &any, XM_RETRY_WAIT},
+    {BEGUN, XM_RETRY_READY, XM_LAYER_WEBSOCKET, "protocol-error", false, false, "", &any, XM_RETRY_WAIT},
+    {BEGUN, XM_RETRY_READY, XM_LAYER_WEBSOCKET, "close-1008", false, true, "", &any, XM_RETRY_END},
+    {BEGUN, XM_RETRY_READY, XM_LAYER_WEBSOCKET, "close-1009", false, true, "blamed", &any, XM_RETRY_WAIT},
     /* what the server says, and means us; unless it means one stanza that we know */
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "policy-violation", false, true, "", &any, XM_RETRY_END},
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "policy-violation", false, true, "blamed", &any, XM_RETRY_WAIT},

@@ -25,6 +25,21 @@ static int test_rnd_bytes(void *p, size_t n) {
 
 #define xm_rnd_bytes test_rnd_bytes
 #include "failing.h"
+#ifndef XM_WITHOUT_WSLAY
+#include <wslay/wslay.h>
+
+/* What lies there when its memory is given back. */
+static const unsigned char *looked_at;
+static size_t looked_n, unwiped;
+
+static void spy_context_free(wslay_frame_context_ptr context) {
+  size_t i;
+  for (i = 0; i < looked_n; i++) unwiped += looked_at[i] != 0;
+  wslay_frame_context_free(context);
+}
+
+#define wslay_frame_context_free spy_context_free
+#endif
 
 #include "../core/buf.c"
 #include "../core/ws.c"
@@ -367,6 +382,24 @@ static void secrets_are_wiped(void **unused) {
   xm_ws_free(w);
 }
 
+static void what_was_not_handed_out_is_wiped(void **unused) {
+  xm_ws *w = xm_ws_new();
+  xm_buf in = XM_BUF_SECRET;
+  char to[2];
+  size_t n;
+  (void)unused;
+  text(&in, FIN | TEXT, "secret");
+  assert_int_equal(xm_ws_next(w, &in, to, 2, &n, &err), XM_WS_DATA);
+  looked_at = w->last;
+  looked_n = 8;
+  unwiped = 0;
+  assert_memory_equal(looked_at + 4, "cret", 4);
+  xm_ws_free(w);
+  looked_n = 0;
+  assert_int_equal(unwiped, 0);
+  xm_buf_free(&in);
+}
+
 /* Any bytes at all: it ends, and gives no more than it was given. */
 static void any_bytes(void **unused) {
   uint32_t seed = 1;
@@ -405,6 +438,7 @@ int main(void) {
       cmocka_unit_test(pings_are_answered),
       cmocka_unit_test(without_memory_or_randomness),
       cmocka_unit_test(secrets_are_wiped),
+      cmocka_unit_test(what_was_not_handed_out_is_wiped),
       cmocka_unit_test(any_bytes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -382,10 +382,6 @@ function Jid:with_resource(resource) end
 --- itself)
 ---@field host? string
 ---@field port? integer TCP port, 1 to 65535 (5222 where SRV gives none)
---- a client's WebSocket (RFC 7395): "wss://host[:port]/path"; "ws://..." to a loopback address only; "host-meta": the
---- one that the domain's web server names (XEP-0156), asked for by HTTPS. Then `host`, `port` and `tls` are left out.
---- The certificate is for the URL's host, or for the JID's domain (none)
----@field url? string
 --- "starttls": as RFC 6120 5; "direct": TLS first, XEP-0368; "none": for a client only when the peer is a loopback
 --- address, and never behind a proxy ("starttls")
 ---@field tls? "starttls"|"direct"|"none"
@@ -393,9 +389,15 @@ function Jid:with_resource(resource) end
 --- proxy; "socks5h://...", with no name looked up here at all; "http://user:password@host:port", by CONNECT;
 --- "environment": what ALL_PROXY or https_proxy says, but for what NO_PROXY names; false: nothing (nothing)
 ---@field proxy? string|false
+--- connect by WebSocket (RFC 7395), a client only: "wss://host[:port]/path", or "ws://" to a loopback address; or
+--- "host-meta", the first such URL that the domain's web server names (XEP-0156). Raises together with `host`, `port`
+--- or `tls`, and where the build has no wslay (none: TCP)
+---@field url? string
 ---@field ca_file? string PEM file of trusted certificates (none: the system's)
 ---@field ca_dir? string directory of trusted certificates, hashed as OpenSSL does (none: the system's)
----@field tls_name? string the name that the certificate must be for (the JID's domainpart, whatever host was dialled)
+--- the name that the certificate must be for (the JID's domainpart, whatever host was dialled; over WebSocket that or
+--- the URL's host)
+---@field tls_name? string
 ---@field pin? string base64 of the SHA-256 of the certificate's public key (SPKI), asked for besides the rest (none)
 ---@field cert? string PEM file with our certificate, for SASL EXTERNAL (none)
 ---@field key? string PEM file with the key to `cert` (none)
@@ -448,7 +450,9 @@ function Jid:with_resource(resource) end
 --- a component's stanzas may have a `from` outside of its domain, since its server allows that; without it `send` says
 --- nil, err (layer "stanza", condition "invalid-from") (false)
 ---@field foreign_from? boolean
----@field see_other_host? boolean go where the server says, RFC 6120 4.9.3.19, at most 3 times in a row (false)
+--- go where the server says, RFC 6120 4.9.3.19, at most 3 times in a row; over WebSocket to another wss:// URL,
+--- RFC 7395 3.6.1 (false)
+---@field see_other_host? boolean
 ---@field on_response? fun(stanza: xmpp.Stanza?, conn: xmpp.Conn, err: xmpp.Error?, id: string) of `resume`: hears what
 --- answers the saved session's requests (none: they come as ordinary stanzas)
 --- The bounds of a stanza, whichever way it goes: what crosses one is skipped when it comes in (see `on`), and
@@ -582,7 +586,7 @@ function Conn:probe(timeout) end
 ---@alias xmpp.State
 ---| "connecting" # finding the server, and dialling
 ---| "securing" # TLS
----| "upgrading" # from HTTP to WebSocket
+---| "upgrading" # from HTTP to a WebSocket, with the option `url`
 ---| "authenticating" # SASL
 ---| "binding" # a new session
 ---| "resuming" # the old one (XEP-0198); not told where that is part of the login (XEP-0388)
@@ -735,7 +739,8 @@ function Conn:jid() end
 ---@field tls_version string? "TLSv1.3"
 ---@field certificate_seconds number? for how long the server's certificates were good when they were looked at, by
 --- the first that ends; absent: none were looked at
---- seconds that connecting has taken, until the connection was ready or failed
+--- seconds that connecting has taken, until the connection was ready or failed; a WebSocket's upgrade
+--- is part of the login
 ---@field took { dns: number, tcp: number, proxy: number?, tls: number, login: number }
 ---@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
 ---@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by

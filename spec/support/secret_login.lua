@@ -1,8 +1,8 @@
--- secret_login JID HOST PORT CA MECHANISM [reconnect] [forgetful] [asked|shown] [socks5|http]: logs in with the
+-- secret_login JID HOST PORT CA MECHANISM [reconnect] [forgetful] [web] [asked|shown] [socks5|http]: logs in with the
 -- password that comes on stdin, and stops three times for somebody to look at its memory: open; closed with nothing
--- left of the connection; and when the library was told to forget. MECHANISM "component": as one. asked: by SASL2, for
--- a token besides; shown: what comes is one. socks5, http: HOST and PORT are a proxy's, whose password is the second
--- line.
+-- left of the connection; and when the library was told to forget. MECHANISM "component": as one. web: over WebSocket.
+-- asked: by SASL2, for a token besides; shown: what comes is one. socks5, http: HOST and PORT are a proxy's, whose
+-- password is the second line.
 local jid, host, port, ca, mechanism = ...
 local asked = {}
 for i = 6, select("#", ...) do asked[select(i, ...)] = true end
@@ -45,7 +45,9 @@ local function connect()
     opts.proxy, proxy_password = ("%s://u:%s@%s:%d"):format(kind, proxy_password, host, port), nil
     host, port = "xmpp.example", 5222
   end
-  return xmpp.connect_client(jid, not asked.shown and get_password or nil, host, tonumber(port), opts)
+  if asked.web then opts.url = ("wss://%s:%s/ws"):format(host, port)
+  else opts.host, opts.port = host, tonumber(port) end
+  return xmpp.connect_client(jid, not asked.shown and get_password or nil, opts)
 end
 
 local function show(state)

@@ -10,6 +10,7 @@ list of logins to be made, each with
   reconnect  true: as a connection that keeps the password for the next login
   forgetful  true: as one that keeps nothing else for it either
   proxy      "socks5" or "http": through a proxy (played here, too) that wants a password as well, "password_proxy"
+  web        true: over WebSocket
   ending     "refused": by the server; "alone": the server is gone before it is told anything
 
 The password itself is looked for in all that can be written to, heap, stack, variables, but not where Lua keeps its own
@@ -39,6 +40,7 @@ sys.dont_write_bytecode = True
 import pki  # noqa: E402
 import sasl_server  # noqa: E402
 import tlspeer  # noqa: E402
+import websock  # noqa: E402
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 COMPONENT = (b"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
@@ -292,6 +294,7 @@ class Scan(threading.Thread):
         super().__init__(daemon=True)
         self.mechanism, self.ending, self.token = login["mechanism"], login.get("ending"), login.get("token")
         self.folder, self.found, self.talk, self.proxy = folder, dict(control=False), None, login.get("proxy")
+        self.web = login.get("web")
         self.resource = secrets.token_hex(16).encode()
         self.password = login.get("prefix", "") + secrets.token_hex(20)
         self.forms = in_password(self.password, login.get("prefix", ""))
@@ -302,7 +305,7 @@ class Scan(threading.Thread):
         self.listener = socket.create_server(("127.0.0.1", 0))
         jid = "echo.xmpp.test" if self.mechanism == "component" else "alice@xmpp.test"
         self.process = Process([jid, "127.0.0.1", str(self.listener.getsockname()[1]), folder.file("root", ".crt"),
-                                self.mechanism] + [word for word in ("reconnect", "forgetful", self.token, self.proxy)
+                                self.mechanism] + [word for word in ("reconnect", "forgetful", "web", self.token, self.proxy)
                                                    if word in (self.token, self.proxy) and word or login.get(word)],
                                [self.password, proxy_password], hoard)
 
@@ -329,6 +332,8 @@ class Scan(threading.Thread):
             self.be_proxy(sock)
         try:
             self.talk.secure(tlspeer.context_for(self.folder, "server"))
+            if self.web:
+                self.talk.sock = websock.WebSock(self.talk.sock)
             if self.ending != "alone":
                 self.talk.session()
         except (OSError, tlspeer.Gone):

@@ -122,7 +122,7 @@ end
 -- What the options said of where the server is belongs to the account.
 local function section(ctx, name, jid)
   local lines = { ("[%s]"):format(name), "jid = " .. jid }
-  for _, option in ipairs { "host", "port", "proxy", "tls", "ca-file" } do
+  for _, option in ipairs { "host", "port", "url", "proxy", "tls", "ca-file" } do
     if ctx.opts[option] then lines[#lines + 1] = ("%s = %s"):format(option, ctx.opts[option]) end
   end
   return lines

@@ -49,7 +49,8 @@ end
 -- Which steps came to an end, and which one failed, by the layer that an error is of.
 local SETUP = { "dns", "tcp", "proxy", "tls", "login" }
 local LOGIN = 5
-local FAILED_AT = { dns = 1, tcp = 2, proxy = 3, tls = 4, stream = LOGIN, sasl = LOGIN, bind = LOGIN }
+local FAILED_AT = { dns = 1, tcp = 2, proxy = 3, tls = 4, stream = LOGIN, sasl = LOGIN, bind = LOGIN,
+  websocket = LOGIN }
 
 local function failed_at(info, err)
   if FAILED_AT[err.layer] then return FAILED_AT[err.layer] end
@@ -96,7 +97,7 @@ end
 local function look(ctx, run, domain)
   local opts = ctx.opts
   local o = { mechanisms = { "ANONYMOUS" }, timeout = ctx.timeout, host = opts.host, port = opts.port, tls = opts.tls,
-    proxy = opts.proxy, ca_file = opts["ca-file"], on_open = function(conn) ctx.conn = conn end }
+    proxy = opts.proxy, url = opts.url, ca_file = opts["ca-file"], on_open = function(conn) ctx.conn = conn end }
   run.nobody = true
   local conn, err = require "xmpp".connect_client(domain, nil, o)
   if not ctx.conn then return nil, err end

@@ -15,8 +15,8 @@ local M = {}
 local MOST = 65536 -- bytes
 
 local KEYS = { jid = true, password = true, ["password-command"] = true, ["password-file"] = true, host = true,
-  port = true, proxy = true, tls = true, ["ca-file"] = true, cert = true, key = true, pin = true, nick = true,
-  cache = true, ["keep-token"] = true, bind2 = true }
+  port = true, url = true, proxy = true, tls = true, ["ca-file"] = true, cert = true, key = true, pin = true,
+  nick = true, cache = true, ["keep-token"] = true, bind2 = true }
 local ROOM_KEYS = { password = true, ["password-command"] = true, ["password-file"] = true, nick = true }
 local FLAGS = { cache = true, ["keep-token"] = true, bind2 = true }
 local TLS = { starttls = true, direct = true, none = true }
@@ -64,6 +64,9 @@ local function check(path, number, section, key, value)
   if key == "proxy" then
     local ok, why = require "xmpp.options".is_proxy(value)
     if not ok then fault(path, number, why) end
+  end
+  if key == "url" and value ~= "host-meta" and not value:find "^wss?://" then
+    fault(path, number, "wss://host/path or host-meta expected")
   end
   if key == "tls" and not TLS[value] then fault(path, number, "starttls, direct or none expected") end
   return value
@@ -123,6 +126,10 @@ function M.parse(text, path)
   end
   for _, s in ipairs(parsed.accounts) do
     if not s.jid then fault(path, s.line, ("section [%s] has no 'jid'"):format(s.name)) end
+    if s.url and (s.host or s.port or s.tls) then
+      fault(path, s.line, ("section [%s] has a 'url', which says where to connect, and a host, port or tls besides")
+        :format(s.name))
+    end
   end
   return parsed.accounts, parsed.rooms
 end

@@ -16,15 +16,27 @@ local function log(ctx)
   end
 end
 
+-- What is said of the place on the command's line goes before what the account has.
+local function take_place(ctx, account, take)
+  local said = ctx.opts.host or ctx.opts.port or ctx.opts.tls
+  if said and ctx.opts.url then
+    exit.raise("usage", "conflict", "--url says where to connect: leave out --host, --port and --tls, or it")
+  end
+  local url = not said and (ctx.opts.url or account.url)
+  local ok, why = true, nil
+  if url then ok, why = require "xmpp.options".url().check(url) end
+  if not ok then exit.raise(ctx.opts.url and "usage" or "config", "bad-url", "url: " .. why) end
+  if url then return take("url", "url") end
+  for _, name in ipairs { "host", "port", "tls" } do take(name, name) end
+end
+
 local function options(ctx, account, more)
   local o = {}
   local function take(key, option)
     local value = ctx.opts[option] or account[option]
     if value ~= nil then o[key] = value end
   end
-  take("host", "host")
-  take("port", "port")
-  take("tls", "tls")
+  take_place(ctx, account, take)
   take("proxy", "proxy")
   for key, option in pairs { ca_file = "ca-file", cert = "cert", key = "key" } do
     take(key, option)

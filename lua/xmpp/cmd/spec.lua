@@ -28,6 +28,7 @@ spec.common = {
     kind = "proxy" },
   { "tls", false, "HOW", "starttls, direct, or none (only to this machine)", kind = "choice",
     choices = { "starttls", "direct", "none" } },
+  { "url", false, "URL", "connect by WebSocket: wss://..., or host-meta to ask the domain for its URL" },
   { "help", "h", false, "show how a subcommand is used" },
 }
 
