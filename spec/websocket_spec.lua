@@ -228,12 +228,19 @@ server.each(function(s)
       assert.same({ "sasl2", true, false }, { info.profile, info.bound_inline, info.fast })
       assert.equal(1, count(heard.into, "<open "))
       assert(conn:ping(30))
+      -- ejabberd 24 lists tokens that are bound to the channel (HT-SHA-256-EXPR) here, too, where it can't check them: none
+      -- is asked for, but one that isn't bound, if that is allowed.
+      local is_bound = s.name:find "ejabberd" == nil
+      if not is_bound then
+        assert.is_nil(conn:token())
+        assert(conn:stop())
+        conn = login("alice", { bind2 = "web", user_agent = agent, mechanisms = { "SCRAM-SHA-256", "HT-SHA-256-NONE" } })
+      end
       turn_until(function() return conn:token() end, "a token")
       assert(conn:stop())
-      conn = login("alice", { bind2 = "web", user_agent = agent })
-      -- ejabberd 24 offers tokens that are bound to the channel (HT-SHA-256-EXPR) here, too, where it can't check them:
-      -- the token is refused, and the password logs in on the same stream.
-      assert.equal(s.name:find "ejabberd" == nil, conn:info().fast)
+      conn = login("alice", { bind2 = "web", user_agent = agent,
+        mechanisms = not is_bound and { "SCRAM-SHA-256", "HT-SHA-256-NONE" } or nil })
+      assert.is_true(conn:info().fast)
       assert(conn:stop())
       -- To whom it was given over WebSocket it isn't shown over TCP.
       conn = keep(assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, s.host, s.port,

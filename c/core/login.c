@@ -285,7 +285,10 @@ int xm_login_is_offered(const xm_login *l, const xm_login_account *account, cons
 
 const char *xm_login_token_to_ask_for(const xm_login *l, const xm_login_account *account) {
   const xm_mech_policy policy = policy_of(l, account);
-  const xm_mech *mech = xm_mech_for_token(account->listed, &policy);
+  const xm_mech *mech;
+  xm_mech_offer offer;
+  xm_mech_offer_read(&offer, xm_buf_at(&l->offered), xm_buf_len(&l->offered));
+  mech = xm_mech_for_token(account->listed, &policy, &offer);
   return mech ? mech->name : NULL;
 }
 

@@ -26,6 +26,7 @@ enum {
   PLAIN = 1 << 7,
   ANONYMOUS = 1 << 8,
   TOKEN = 15 << 9,
+  UNBOUND = 1 << 12,    /* of these; to no channel */
   REPLAYABLE = 3 << 11, /* of these; what they say is the same each time */
   MECHS = sizeof mechs / sizeof mechs[0],
 };
@@ -301,9 +302,10 @@ static unsigned usable_for_token(unsigned listed, const xm_mech_policy *p) {
   return bits;
 }
 
-const xm_mech *xm_mech_for_token(unsigned listed, const xm_mech_policy *policy) {
+const xm_mech *xm_mech_for_token(unsigned listed, const xm_mech_policy *policy, const xm_mech_offer *offer) {
   unsigned bits = usable_for_token(listed, policy);
   xm_mech_choice choice;
+  if (policy->fronted && offers_nothing_to_bind_by(offer)) bits &= UNBOUND;
   return bits ? (take(&choice, bits), choice.mech) : NULL;
 }
 

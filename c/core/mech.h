@@ -116,8 +116,10 @@ bool xm_mech_is_stronger(const xm_mech_choice *a, const xm_mech_choice *b);
 /* Tokens (XEP-0484). The bit of a mechanism for them, by its exact name; 0: none of ours. */
 unsigned xm_mech_token_bit(const char *name, size_t n);
 /* The mechanism to ask a token for, of those with these bits; NULL: none that is allowed and whose binding can be had. Only over
- * TLS with a verified certificate. */
-const xm_mech *xm_mech_for_token(unsigned listed, const xm_mech_policy *policy);
+ * TLS with a verified certificate. Where TLS may end in front of the server (`fronted`) and `offer`, the one that this login was
+ * chosen from, has nothing to be bound by, a bound token would be refused at the next login (ejabberd 24 lists them all the same):
+ * then only one that isn't bound. */
+const xm_mech *xm_mech_for_token(unsigned listed, const xm_mech_policy *policy, const xm_mech_offer *offer);
 /* To log in by a token that was issued for this mechanism. false: it isn't listed, not allowed, or can't be bound here. */
 bool xm_mech_choose_token(const char *name, unsigned listed, const xm_mech_policy *policy, xm_mech_choice *choice);
 
