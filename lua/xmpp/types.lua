@@ -549,8 +549,8 @@ local Conn = {}
 --- Closes the stream in order: what is pending is delivered first (and acknowledged, if there is stream management),
 --- then the server's closing tag is awaited. Can be called in any state; a second call can only shorten the time.
 ---@param timeout? number seconds after which the connection is cut (5)
----@return boolean? true; nil if the stream did not end in order or stanzas are not known to have arrived
----@return xmpp.Error? its text says how many
+---@return boolean? ok true; nil if the stream did not end in order or stanzas are not known to have arrived
+---@return xmpp.Error? err its text says how many
 function Conn:stop(timeout) end
 
 --- The result of `drain`.
@@ -577,7 +577,7 @@ function Conn:stop(timeout) end
 ---@param timeout? number seconds for all of it, of which a tenth (at most one second) is reserved for closing the
 --- stream (30)
 ---@return xmpp.Drained left
----@return xmpp.Error? if it didn't end in order: layer "timeout" if calls did not return in time, else as `stop`
+---@return xmpp.Error? err if it didn't end in order: layer "timeout" if calls did not return in time, else as `stop`
 function Conn:drain(timeout) end
 
 --- Sends a stanza. Outside a callback it is written at once; inside one, everything that was sent is written together
@@ -587,7 +587,7 @@ function Conn:drain(timeout) end
 ---@param stanza xmpp.Stanza
 ---@param opts? xmpp.SendOpts
 ---@return boolean? ok true
----@return xmpp.Error? layer "closed", or "limit" if `max_queue` is reached
+---@return xmpp.Error? err layer "closed", or "limit" if `max_queue` is reached
 function Conn:send(stanza, opts) end
 
 --- Waits until everything that was sent before has arrived: until the server has acknowledged it (XEP-0198), or,
@@ -614,7 +614,7 @@ function Conn:ping(timeout) end
 --- another's probe sends it on. Raises an error for a client, which has `ping`.
 ---@param timeout? number seconds (the option await_timeout)
 ---@return number? seconds until it came back
----@return xmpp.Error? layer "timeout": it hasn't come back; "closed": there is no session to send it in; "limit":
+---@return xmpp.Error? err layer "timeout": it hasn't come back; "closed": there is no session to send it in; "limit":
 --- `max_queue` is reached
 function Conn:probe(timeout) end
 
@@ -662,7 +662,7 @@ function Conn:state() end
 --- on.
 ---@param event "state"|"failed"|"skipped"|"full"|"session"|"token"
 ---@param f xmpp.Listener
----@return fun(): boolean removes the listener; returns true the first time
+---@return fun(): boolean off removes the listener; returns true the first time
 function Conn:on(event, f) end
 
 --- The token that the next login would use instead of the password (XEP-0484): see `xmpp.Token`, and the options
@@ -681,8 +681,8 @@ function Conn:token() end
 function Conn:save() end
 
 --- The next stanza of the receive queue, without waiting. The queue fills as long as no handler is installed.
----@return xmpp.Stanza? nil without an error: the queue is empty
----@return xmpp.Error? the connection is closed and the queue is empty
+---@return xmpp.Stanza? stanza nil without an error: the queue is empty
+---@return xmpp.Error? err the connection is closed and the queue is empty
 function Conn:receive() end
 
 --- The next stanza of the receive queue; waits for it.
@@ -699,7 +699,7 @@ function Conn:set_handler(handler) end
 function Conn:stop_handler() end
 
 --- The installed handler.
----@return xmpp.Handler? nil if none is installed
+---@return xmpp.Handler? handler nil if none is installed
 function Conn:handler() end
 
 --- Adds a callback at the end of the list that the default handler calls, from the next stanza on. If neither
@@ -715,7 +715,7 @@ function Conn:set_callback_once(callback, filter) end
 
 --- Removes a callback with immediate effect.
 ---@param callback xmpp.Callback
----@return boolean whether it was installed
+---@return boolean found whether it was installed
 function Conn:unset_callback(callback) end
 
 --- The callbacks in order of installation, as a new list.
@@ -727,7 +727,7 @@ function Conn:callbacks() end
 --- stanza. If no handler is installed, a stanza that matched some tap's filter isn't put into the receive queue.
 ---@param tap xmpp.Callback
 ---@param filter? xmpp.Filter
----@return fun(): boolean removes the tap with immediate effect; returns whether it was still there
+---@return fun(): boolean off removes the tap with immediate effect; returns whether it was still there
 function Conn:tap(tap, filter) end
 
 --- Sends a stanza and calls `callback` once: with the response, or with nil and an error. The response is the first
@@ -801,7 +801,7 @@ function Conn:info() end
 local Timer = {}
 
 --- Stops the timer. Does nothing if it was stopped before or is over.
----@return boolean whether it would have been called
+---@return boolean stopped whether it would have been called
 function Timer:cancel() end
 
 ---@class xmpp
@@ -854,8 +854,8 @@ function xmpp.resume(saved, password, opts) end
 ---@param port? integer|xmpp.Opts (5222)
 ---@param opts? xmpp.Opts those of connect_client about finding, trusting and waiting for the server; those about
 --- sessions and other ways to log in are ignored
----@return boolean? true: the token is invalid now; nil: it may still be valid
----@return xmpp.Error|"refused"|nil "refused" together with true: the token was already invalid
+---@return boolean? ok true: the token is invalid now; nil: it may still be valid
+---@return xmpp.Error|"refused"|nil err "refused" together with true: the token was already invalid
 function xmpp.logout(token, host, port, opts) end
 
 xmpp.connection_jid = Conn.jid -- for xmpp.jid makes one
@@ -925,7 +925,7 @@ function xmpp.base64(data) end
 function xmpp.unbase64(text) end
 
 --- Turns the event loop until no connection, task or timer is left, or until `quit`.
----@return boolean false: the interpreter was interrupted (Ctrl-C)
+---@return boolean done false: the interpreter was interrupted (Ctrl-C)
 function xmpp.run() end
 
 --- Makes `run` return. If it isn't running, the next call returns at once.
@@ -939,7 +939,7 @@ function xmpp.quit() end
 --- function; nil removes it, and the signal does what it did before. This does not keep `run` from returning.
 ---@param name xmpp.Signal
 ---@param f fun(name: xmpp.Signal)?
----@return fun()? removes the function again
+---@return fun()? off removes the function again
 function xmpp.on_signal(name, f) end
 
 --- Like `coroutine.wrap`, for a generator that waits between its items: the caller that asks for the next item waits.
@@ -951,7 +951,7 @@ function xmpp.wrap(f) end
 ---@param timeout? number seconds to wait if there is nothing to do (0)
 ---@param max_stanzas? integer at most this many stanzas dispatched, timers and tasks called, and waiting calls
 --- continued, all together (no limit)
----@return integer number of stanzas that were dispatched
+---@return integer dispatched number of stanzas that were dispatched
 function xmpp.step(timeout, max_stanzas) end
 
 --- Forgets what earlier logins have left for the next ones. For all Lua states of the process: the SCRAM keys, and
@@ -974,7 +974,7 @@ function xmpp.timeout() end
 --- promise at that time, or to `on_error` if nobody does.
 ---@param f fun(...): ...
 ---@param ... any
----@return xmpp.Promise resolved with what f returns, rejected with what it throws
+---@return xmpp.Promise promise resolved with what f returns, rejected with what it throws
 function xmpp.spawn(f, ...) end
 
 --- Something that the program itself can wait for, by the same rule as everything here: the main thread turns the
@@ -986,12 +986,12 @@ local Promise = {}
 
 --- Resolves the promise with values.
 ---@param ... any what `wait` returns
----@return boolean false: it was settled already, and is unchanged
+---@return boolean settled false: it was settled already, and is unchanged
 function Promise:resolve(...) end
 
 --- Rejects the promise with an error.
 ---@param err any the reason: `wait` returns nil, err
----@return boolean false: it was settled already, and is unchanged
+---@return boolean settled false: it was settled already, and is unchanged
 function Promise:reject(err) end
 
 --- Waits until the promise is settled. Returns what it was resolved with; or nil and what it was rejected with; or nil
@@ -1014,7 +1014,7 @@ local Channel = {}
 --- Puts a value in; waits while the queue is full.
 ---@param value any not nil
 ---@param seconds? number (no limit)
----@return boolean? true; otherwise the value isn't in the queue
+---@return boolean? ok true; otherwise the value isn't in the queue
 ---@return xmpp.Error? err layer "timeout" or "closed"
 function Channel:put(value, seconds) end
 
@@ -1065,7 +1065,7 @@ function xmpp.every(seconds, f) end
 --- error has no other effect.
 ---@param f fun(text: string, object: any, whose: xmpp.ErrorSource)? text with traceback; the error value; its source.
 --- nil: the default, which writes to stderr
----@return function? the previous function, to be called by the new one or to be set again
+---@return function? before the previous function, to be called by the new one or to be set again
 function xmpp.on_error(f) end
 
 -- Rooms
