@@ -146,7 +146,7 @@ end
 --- ctx that returns true for those who may; rooms: heard in rooms (true); private: heard in private (true); adhoc: an
 --- ad-hoc command as well (as the bot)
 ---@param f fun(ctx: xmpp.BotContext, args: table<string, any>): string?
----@return fun(): boolean off takes the command away; true the first time
+---@return fun(): boolean off removes the command; returns true the first time
 function B.command(st, name, opts, f)
   local allow, rest = entries.check(st, name, opts, f)
   local entry = entries.put(st, name, allow, rest, f)

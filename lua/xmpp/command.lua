@@ -193,7 +193,7 @@ end
 --- people may go back to an earlier question. Then `f` is run again, and the questions before that one have the answers
 --- that they had, so `f` asks first and acts at its end
 ---@param f fun(dialog: xmpp.Dialog, conn: xmpp.Conn): any, string?, string?, string?
----@return fun(): boolean off takes the command away; sessions that are under way end with "closed"
+---@return fun(): boolean off removes the command; its sessions end with "closed"
 ---@return xmpp.Error? err layer "closed"
 function M.serve(conn, node, opts, f)
   guard.check_conn(conn, "serve", 2)

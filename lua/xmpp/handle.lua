@@ -47,7 +47,7 @@ function M.new(who, events, more)
   local methods, listeners, known = copied(more), {}, known_of(events)
   --- Has `f` called for each event of that name, in a coroutine of its own. The event "closed" comes when the
   --- connection is closed, with the reason.
-  ---@return fun(): boolean off takes the listener away; true the first time
+  ---@return fun(): boolean off removes the listener; returns true the first time
   function methods.on(_, event, f)
     check_event(who, known, event)
     if type(f) ~= "function" then error("bad listener (function expected, got " .. type(f) .. ")", 2) end
