@@ -163,8 +163,8 @@ describe("a bot", function()
     room:says("anna", "!here")
     assert.equal("yes", (hear(t)))
     t:nothing()
-    for text, answer in pairs { ["!nothing"] = "There is no such command; !help tells which there are.",
-      ["!here"] = "There is no such command; !help tells which there are.", ["!alone"] = "yes" } do
+    for text, answer in pairs { ["!nothing"] = "There is no such command; !help lists them all.",
+      ["!here"] = "There is no such command; !help lists them all.", ["!alone"] = "yes" } do
       room:whispers("anna", text)
       assert.equal(answer, (hear(t)))
     end
@@ -184,7 +184,7 @@ describe("a bot", function()
     b:command("odd", { allow = function(ctx) return ctx.who == EVE and "yes" end }, function() end)
     local anna, eve = t:contact(ANNA .. "/a"), t:contact(EVE .. "/e")
     anna:says "!help"
-    local common = "Commands:\n!help [command]: tells which commands there are\n"
+    local common = "Commands:\n!help [command]: lists the commands\n"
       .. "!roll <sides:int=6> [why:text]: throws a die"
     assert.equal(common .. "\n!stop: ends it", (hear(t)))
     eve:says "!help"
