@@ -294,7 +294,7 @@ end
 
 local function begin(self, request)
   if is_forbidden(request) then
-    return nil, failure_at(self.o.url, "forbidden-address", "it isn't a public address, and a proxy would connect to it")
+    return nil, failure_at(self.o.url, "forbidden-address", "it isn't a public address, and a proxy would look it up")
   end
   local t, why = multi.begin(request, {
     done = function(transfer) finish(self, outcome(self, transfer)) end,
