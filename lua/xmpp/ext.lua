@@ -1,5 +1,5 @@
--- ext: extensions of a connection, the library's own modules above the transport and a user's alike. An extension is a
--- plain table that says what it needs, offers and hears:
+-- ext: extensions of a connection; the library's own modules above the transport are extensions, and a program can add
+-- its own. An extension is a plain table that says what it needs, announces and handles:
 --
 --   local Attention = {
 --     name = "attention",                              -- in errors, and in ext.list
@@ -30,29 +30,29 @@ local xmpp = require "xmpp"
 
 local M = {}
 
-local compile = rawget(_G, "loadstring") or rawget(_G, "load") -- a sandbox may be without
+local compile = rawget(_G, "loadstring") or rawget(_G, "load") -- a sandbox may not have it
 
 local HOOKS = { "start", "session", "resumed", "lost", "stop", "save", "load" }
 
 local function who(use) return ("extension '%s'"):format(use.ext.name) end
 
--- A function that calls f, and stands in tracebacks under the extension's name.
+-- A function that calls f, and appears in tracebacks under the extension's name.
 local function named(ext, f)
   local source = "local f = ... local function pass(...) return ... end return function(...) return pass(f(...)) end"
   local wrap = compile and compile(source, ("=extension '%s'"):format(ext.name))
   return wrap and wrap(f) or f
 end
 
--- What a connection keeps: uses, in order; by, extension -> use; what ext.load was given; up: is it ready; rebound: the
--- session's number; running: use -> true while its hook of the present session hasn't ended; settled: a promise that
--- those wait for who called ready.
+-- A connection's state: uses, in order; by: extension -> use; saved: what ext.load was given; up: is it ready;
+-- rebound: the session's number; running: use -> true while its hook of the present session hasn't returned; settled:
+-- a promise for the callers of `ready`.
 local function kept(conn)
   local all = guard.of(conn, "ext")
   if not all.uses then all.uses, all.by, all.starting, all.running, all.watchers = {}, {}, {}, {}, {} end
   return all
 end
 
--- Those that are used now: hooks may use others and drop themselves.
+-- Calls f for those that are in use now. Hooks may add others and drop themselves.
 local function each(all, f, backwards)
   local now = {}
   for i, use in ipairs(all.uses) do now[backwards and #all.uses + 1 - i or i] = use end
@@ -75,13 +75,13 @@ local function settle(all, conn)
   promise:resolve(true)
 end
 
--- Runs the use's hook for a session that is new to it. A promise of its end.
+-- Runs the use's hook for a session that is new to it. Returns a promise for its end.
 local function enter(all, use, conn)
   local first, running = use.entered == nil, all.running
   use.entered = all.rebound
   running[use] = true
   local began
-  local ended = xmpp.spawn(function() -- first, so that what the hook throws is told here
+  local ended = xmpp.spawn(function() -- started first, so that an error of the hook is reported here
     local ok, why = began:wait()
     if not ok then guard.report(who(use) .. ", session", why) end
     running[use] = nil
@@ -94,7 +94,7 @@ local function enter(all, use, conn)
   return ended
 end
 
--- All that have not been told of this session yet, in order. Waits until they have ended.
+-- Runs the hooks of all that have not been told of this session yet, in order. Waits until they have returned.
 local function on_session(all, conn)
   local ends = {}
   all.rebound, all.up, all.running = conn:info().rebound, true, {}
@@ -238,7 +238,7 @@ local function install(use, conn)
   end
 end
 
--- Runs what must not wait; raises the error's text if it throws or waits.
+-- Runs a hook that must not wait; raises the error's text if it throws or waits.
 local function at_once(use, name, ...)
   local ok, waits = guard.begin(named(use.ext, use.ext[name]), use.st, ...)
   if not ok then error(("%s, %s: %s"):format(who(use), name, waits), 0) end
@@ -290,7 +290,7 @@ function use_one(all, conn, ext, opts, auto)
   return use
 end
 
--- Those that nobody asked for and nobody needs any more.
+-- Drops those that the program didn't ask for and that no other extension needs any more.
 local function drop_unneeded(all, conn)
   local needed = {}
   for _, use in ipairs(all.uses) do
@@ -398,7 +398,7 @@ function M.features(conn)
   return out
 end
 
---- Has `f` called when the features may have changed.
+--- Calls `f` when the features may have changed.
 ---@return fun() off
 function M.watch(conn, f)
   local all = kept(conn)
@@ -407,7 +407,7 @@ function M.watch(conn, f)
   return function() all.watchers = without(all.watchers, f) end
 end
 
---- Tells those who watch that the features may have changed. For extensions whose features depend on something.
+--- Calls the functions given to `watch`. For extensions whose features depend on something that has changed.
 function M.changed(conn) changed(kept(conn)) end
 
 --- Waits until the connection is ready and the `session` hooks of all extensions have ended in the present session,
@@ -447,8 +447,8 @@ function M.save(conn)
   return out
 end
 
---- Gives to the extensions that will be used on this connection what `save` has collected on another. Must be called
---- before the first `use`. What an extension cannot read it goes without, and xmpp.on_error is told.
+--- Passes what `save` has collected on another connection to the extensions that will be used on this one. Must be
+--- called before the first `use`. Data that an extension cannot read are ignored, and xmpp.on_error is told.
 ---@param conn xmpp.Conn
 ---@param saved table
 function M.load(conn, saved)

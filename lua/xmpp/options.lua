@@ -1,4 +1,4 @@
--- options: what arguments and `opts` may be, checked at the caller's line before anything happens.
+-- options: checks arguments and options, and raises errors at the caller's line before anything happens.
 
 local require = require -- what few programs need is loaded when it is needed
 
@@ -7,12 +7,12 @@ local core = require "xmpp.load"
 local M = {}
 
 local debug = rawget(_G, "debug")
-local getinfo = type(debug) == "table" and debug.getinfo -- a sandbox may be without either
+local getinfo = type(debug) == "table" and debug.getinfo -- a sandbox may have neither
 
---- As C's luaL_argerror would: the object in front of a colon is not counted. `level` is the function's own, as seen
---- from who calls this.
+--- Raises an error like C's luaL_argerror: in a method call the object before the colon is not counted. `level` is
+--- that of the function with the bad argument, seen from the caller of this function.
 ---@param position integer
----@param name string the function's
+---@param name string the function's name
 ---@param why string
 ---@param level integer
 function M.bad_argument(position, name, why, level)
@@ -36,7 +36,7 @@ function M.check_seconds(value, position, name, level)
   M.bad_argument(position, name, "seconds expected, got " .. got, level + 1)
 end
 
--- An object is known by what its metatable shows instead of itself; so it is, too, by who has loaded its file anew.
+-- An object is recognised by its __metatable field, so this also works if its file has been loaded again.
 function M.check_self(value, shown, kind, name, level)
   if type(value) == "table" and getmetatable(value) == shown then return end
   M.bad_argument(1, name, kind .. " expected, got " .. type(value), level + 1)
@@ -55,7 +55,7 @@ local function number_from(least)
   end
 end
 
--- math.huge: no bound.
+-- math.huge: no limit
 local function whole_from(least)
   return function(v)
     if type(v) ~= "number" then return false, "whole number expected, got " .. type(v) end
@@ -73,7 +73,8 @@ local function whole_within(least, most)
   end
 end
 
--- A text goes to C, where it ends at a zero byte. (What a host or a resource has is looked at there, with its length.)
+-- The text is passed to C, where it would end at a zero byte. (Hosts and resources are checked there, with their
+-- length.)
 local function text(v)
   if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
   return not v:find("%z"), "a string without zero bytes expected"
@@ -94,7 +95,7 @@ local function is_domain(v)
   return ok, why
 end
 
--- 32 bytes in base64: 43 characters, of which the last has two bits to spare, and one for padding.
+-- 32 bytes in base64: 43 characters, of which the last has two unused bits, and one for padding.
 local function is_pin(v)
   if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
   return #v == 44 and v:find "^[%w+/]+[AEIMQUYcgkosw048]=$" ~= nil,
@@ -145,7 +146,7 @@ local function is_pipelining(v)
   return type(v) == "boolean" or v == "eager", 'boolean or "eager" expected, got ' .. show(v)
 end
 
--- What only some logins have (options/login.lua), loaded when one has it.
+-- Checks of options that only some logins have (options/login.lua), loaded on first use.
 local login
 
 local function of_login(check)
@@ -157,13 +158,13 @@ end
 
 local is_user_agent, is_bind2, is_token = of_login "is_user_agent", of_login "is_bind2", of_login "is_token"
 
---- What conn:token() gives, as an argument.
+--- Checks a token, as conn:token() returns it, as an argument.
 function M.check_token(value, position, called, level)
   local ok, why = is_token(value)
   if not ok then M.bad_argument(position, called, why, level + 1) end
 end
 
--- Loaded when somebody asks for a proxy.
+-- loaded when a proxy is used
 local proxies
 
 function M.proxies()
@@ -188,7 +189,7 @@ end
 
 local function is_url(v) return M.url().check(v) end
 
-local SHORTEST = 1 / 1000 -- where the locale's decimal point has two bytes Lua can't read one
+local SHORTEST = 1 / 1000 -- where the locale's decimal point has two bytes Lua can't read such a number
 
 local boolean, count = is "boolean", whole_from(1)
 
@@ -224,10 +225,10 @@ local function unknown(option)
     require "xmpp.nearest"(option:sub(1, 30), known))
 end
 
---- Raises at `level` for an option that is unknown or has a wrong value.
+--- Raises an error at `level` for an option that is unknown or has a wrong value.
 ---@param opts table?
 ---@param level integer
----@param for_what? "resume"|"component" else for a client's login
+---@param for_what? "resume"|"component" nil: for a client's login
 ---@return table opts a copy
 function M.check(opts, level, for_what)
   local copy = {}
@@ -244,7 +245,7 @@ function M.check(opts, level, for_what)
         option == "url" and "connects by TCP" or "logs in by its secret"), level + 1)
     end
     if COMPONENT_ONLY[option] and for_what ~= "component" then
-      error(("'%s' is an option of components: a client asks its server for a sign of life (keepalive)"):format(option),
+      error(("'%s' is an option of components: a client pings its server (keepalive)"):format(option),
         level + 1)
     end
     local ok, why = check(value)
