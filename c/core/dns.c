@@ -35,7 +35,7 @@ enum {
 
 typedef enum stage {
   STAGE_SERVICES,  /* SRV answers are awaited; left when the last one has come, or time is up (services_due) */
-  STAGE_ADDRESSES, /* addresses of the targets are awaited; left when the last has come, or time is up (addresses_due) */
+  STAGE_ADDRESSES, /* addresses of the targets are awaited; left when all have come, or time is up (addresses_due) */
   STAGE_FINISHED,  /* there is a list or an error; left when done is called */
   STAGE_TOLD,      /* done was called, the result may be read */
 } stage;
