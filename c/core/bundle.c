@@ -245,7 +245,7 @@ static int by_subject(X509_LOOKUP *l, X509_LOOKUP_TYPE type, const X509_NAME *na
   if (!b || type != X509_LU_X509) return 0;
   ERR_set_mark();
   ask_for(b, name);
-  ERR_pop_to_mark(); /* a failure is told by xm_bundle_was_short, and must not be taken for why a handshake failed */
+  ERR_pop_to_mark(); /* xm_bundle_was_short tells; it must not be taken for why a handshake failed */
   return take_from(b->store, name, to);
 }
 

@@ -73,7 +73,7 @@ struct xm_conn {
   uint64_t due;      /* when this attempt must have led to a session */
   uint64_t lost_at;  /* when the last link broke */
   xc_place place;
-  bool sent_there;   /* by a see-other-host: what is there is a new session, which is fine */
+  bool sent_there;   /* `place` is a see-other-host's: a new session there is fine */
   bool is_first;     /* the next attempt is the first one after a session */
   bool awaits_features; /* of the session: they come after it has begun, and change nothing but `offers` */
   xm_token_slot shown;  /* the slot of the token that the link was given, if it was */
@@ -126,7 +126,7 @@ void xc_arm(xm_conn *c, xm_timer *t, unsigned ms, void (*fn)(void *));
 void xc_put_off_keepalive(xm_conn *c);
 /* Tells sm how much of the link's wire the kernel has taken. */
 void xc_count(xm_conn *c);
-/* Sees to it that what was sent gets asked about, and that no answer is waited for in vain. */
+/* Sees to it that what was sent will be asked about, and that no answer is awaited for ever. */
 void xc_watch(xm_conn *c);
 void xc_hear_answer(xm_conn *c);
 unsigned xc_patience(const xm_conn *c);

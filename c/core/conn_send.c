@@ -58,7 +58,7 @@ unsigned xc_patience(const xm_conn *c) {
   return c->unproven && c->o.patience > PROVE ? PROVE : c->o.patience;
 }
 
-/* Sees to it that what was sent gets asked about, and that no answer is waited for in vain. */
+/* Sees to it that what was sent will be asked about, and that no answer is awaited for ever. */
 void xc_watch(xm_conn *c) {
   if (xm_sm_unasked(c->sm) && !xm_timer_armed(&c->ask)) xc_arm(c, &c->ask, ASK_AFTER, on_ask);
   if (!xm_sm_is_held(c->sm)) xm_timer_stop(c->loop, &c->hold);

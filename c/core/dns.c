@@ -192,7 +192,7 @@ static target *first_with_host(xm_dns *d, const char *host) {
   return t;
 }
 
-/* A failure is told rather than that there is no such address: the server that failed may know better. */
+/* A failure is reported rather than the lack of an address: the server that failed may know one. */
 static int status_of(const target *t) {
   return is_passing(t->v4.status) || !is_passing(t->v6.status) ? t->v4.status : t->v6.status;
 }

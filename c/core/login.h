@@ -45,7 +45,7 @@ typedef struct xm_login_account {
   unsigned detours;       /* XM_LOGIN_*: how an earlier login succeeded, so that this one begins with that */
   bool remember;          /* see xm_sasl_login */
   bool certificate;       /* TLS presents one of ours */
-  bool authzid;           /* which names another account, or not only this one (XEP-0178) */
+  bool authzid;           /* which doesn't name exactly this account (XEP-0178) */
   bool tls, verified, fronted; /* see xm_mech_policy */
   const xm_mech_channel *channel;
   const char *token;      /* NULL: there is none */

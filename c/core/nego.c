@@ -299,7 +299,7 @@ static int send_handshake(xm_nego *n, const char *id, xm_buf *out, xm_err *e) {
   xm_out o = xm_out_begin(out);
   int rc;
   n->state = XM_NEGO_HANDSHAKE;
-  if (!id || !*id) return XM_NEGO_WAIT; /* so does Prosody, before its stream error says that it doesn't know the host */
+  if (!id || !*id) return XM_NEGO_WAIT; /* Prosody sends none before its stream error for an unknown host */
   rc = xm_sasl_handshake(id, xm_buf_at(&n->password), xm_buf_len(&n->password), hex);
   if (rc == XM_OK) rc = xm_out_start(&o, "handshake", NULL);
   if (rc == XM_OK) rc = xm_out_text(&o, hex, XM_SASL_HANDSHAKE);

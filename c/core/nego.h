@@ -66,7 +66,7 @@ typedef struct xm_nego_options {
   bool bound;             /* this account has logged in bound to the channel before: nothing less is accepted */
   bool remember;          /* see xm_sasl_login */
   bool certificate;       /* TLS presents a certificate of ours */
-  bool authzid;           /* which names somebody else, or not only `jid`, so that SASL has to name it (XEP-0178) */
+  bool authzid;           /* which doesn't name exactly `jid`, so that SASL has to (XEP-0178) */
   bool need_tls;          /* no credentials without TLS */
   bool fronted;           /* see xm_mech_policy */
   const char *previd;     /* a session to resume; NULL: none */
