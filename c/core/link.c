@@ -406,7 +406,8 @@ static xm_link_event read_stream(xm_link *k) {
   if (k->why.layer == XM_LAYER_TCP || is_over(k)) suspect(k, k->refused ? 0 : XM_LINK_PERHAPS);
   if (is_over(k)) return xk_end(k, XM_LINK_PART);
   if (k->why.layer != XM_LAYER_STREAM && k->why.layer != XM_LAYER_WEBSOCKET) return xk_end(k, XM_LINK_CUT);
-  if (k->mechanism && strcmp(k->why.condition, "policy-violation") == 0) k->why.retry = true; /* see early.h */
+  /* What was too large may have been anybody's stanza that came early, and need not come again. */
+  if (k->mechanism && strcmp(k->why.condition, "policy-violation") == 0) k->why.retry = true;
   return k->nego ? xk_end(k, XM_LINK_REFUSE) : XM_LINK_BROKEN;
 }
 

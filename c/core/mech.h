@@ -89,7 +89,7 @@ typedef struct xm_mech_policy {
 
 typedef struct xm_mech_choice {
   const xm_mech *mech;
-  char flag;      /* SCRAM's, by GS2 (RFC 5802 7): 'p': bound; 'y': we could be, but not the server; 'n': we can't be */
+  char flag;      /* SCRAM's, by GS2 (RFC 5802 7): 'p': bound; 'y': we could be, the server couldn't; 'n': no */
   int binding;    /* with 'p': the type */
   bool guessed;   /* with 'p': the server hasn't listed the type, and there is a way without. If it refuses that, choose
                      again with `refused` */
@@ -100,8 +100,7 @@ typedef struct xm_mech_choice {
  * - EXTERNAL needs a certificate, SCRAM and PLAIN a username and a password, ANONYMOUS no username (or to be the only
  *   one allowed); PLAIN also verified TLS, no pin, and that no SCRAM is both offered and allowed.
  * - Bound where both sides can: by the strongest of the listed types; without a list by tls-unique, which is what
- * servers
- *   without one accept, or, where that isn't available (TLS 1.3), by the strongest that is.
+ *   servers without one accept, or, where that isn't available (TLS 1.3), by the strongest that is.
  * - Where we could be bound (TLS, and a -PLUS is allowed) but are not, the server is sent 'y', whatever the reason (but
  *   see `fronted`): it offered no -PLUS that we know, or none that is allowed; no type that it lists is available here;
  *   it has refused the one that was guessed. A server that can bind takes that for what it then is, an offer that
