@@ -24,8 +24,8 @@ typedef struct xm_retry_policy {
   unsigned min, max; /* in ms: the pause before the first attempt is up to `min`, before each further one up to twice
                         as long as before, never more than `max` */
   unsigned attempts; /* attempts until a session has been stable again; 0: no limit */
-  bool at_once;      /* after a stable session the first attempt is made without a pause: what others send meanwhile
-                        is lost */
+  bool at_once;      /* after a stable session the first attempt is made without a pause, since what others send
+                        during one is lost */
 } xm_retry_policy;
 
 /* How far the link had come. */
