@@ -6,7 +6,7 @@
 #include "ascii.h"
 #include "srv.h"
 
-/* The scheme and what follows it, if the text begins so. */
+/* What follows the scheme, if the text begins with it; else NULL. */
 static const char *behind(const char *text, const char *scheme) {
   size_t i;
   for (i = 0; scheme[i]; i++)
@@ -14,7 +14,7 @@ static const char *behind(const char *text, const char *scheme) {
   return text + i;
 }
 
-/* What RFC 3986 has no place for, and the fragment, which no WebSocket has. */
+/* Has it none of the characters that RFC 3986 forbids, and no fragment, which a WebSocket's URL may not have? */
 static bool is_plain(const char *s) {
   for (; *s; s++)
     if (*s <= ' ' || *s > '~' || strchr("\"#<>\\^`{|}", *s)) return false;
@@ -30,7 +30,7 @@ static bool is_ipv6(const char *s) {
   return inet_pton(AF_INET6, s, &at) == 1;
 }
 
-/* The host, and its end. NULL: there is none. */
+/* Reads the host; returns its end. NULL: there is none that could be valid. */
 static const char *read_host(xm_url *u, const char *s) {
   size_t n;
   u->literal = *s == '[';
@@ -43,7 +43,7 @@ static const char *read_host(xm_url *u, const char *s) {
   return s + n + u->literal;
 }
 
-/* The port, if there is one, and its end. NULL: it can't be one. */
+/* Reads the port, if there is one; returns its end. NULL: it is invalid. */
 static const char *read_port(xm_url *u, const char *s) {
   int port = 0, own = u->secure ? 443 : 80;
   u->port = own;
