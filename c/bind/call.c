@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ebb.h"
 #include "say.h"
+#include "shrink.h"
 
 static const char spare_key, spare_cell_key, cells_key, sites_key, owners_key, watch_key, on_error_key; /* of the registry */
 

@@ -3,8 +3,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "ebb.h"
 #include "fault.h"
+#include "shrink.h"
 #include "spelled.h"
 #include "srv.h"
 #include "state.h"
@@ -34,11 +34,11 @@ static void make(lua_State *L, const xm_jid *jid) {
 }
 
 /* One more is made. Of very many most may go again, while their table stays as large. */
-static void expect_ebb(lua_State *L) {
+static void note_made(lua_State *L) {
   unsigned *made;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &made_key);
   made = lua_touserdata(L, -1);
-  if (++*made % XB_WAVE == 0) xb_push_ebb(L), lua_pop(L, 1);
+  if (++*made % XB_MANY == 0) xb_push_shrinker(L), lua_pop(L, 1);
   lua_pop(L, 1);
 }
 
@@ -48,7 +48,7 @@ void xb_push_jid(lua_State *L, const xm_jid *jid) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &jids_key);
   lua_pushlstring(L, jid->str, xm_jid_len(jid));
   if (!find(L, jids)) {
-    expect_ebb(L);
+    note_made(L);
     make(L, jid); /* which may run a finalizer that makes the same, or has the table replaced */
     lua_rawgetp(L, LUA_REGISTRYINDEX, &jids_key);
     lua_replace(L, jids);

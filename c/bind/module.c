@@ -8,7 +8,6 @@
 #include "compat.h"
 #include "connect.h"
 #include "dispatch.h"
-#include "ebb.h"
 #include "fault.h"
 #include "flush.h"
 #include "jids.h"
@@ -19,6 +18,7 @@
 #include "rnd.h"
 #include "save.h"
 #include "say.h"
+#include "shrink.h"
 #include "stanza.h"
 #include "state.h"
 #include "wait.h"
@@ -270,7 +270,7 @@ __attribute__((visibility("default"))) int luaopen_xmpp_core(lua_State *L) {
   (void)xb_new_state(L, l_state_gc);
   xb_open_parts(L);
   xb_open_fault(L);
-  xb_open_ebb(L);
+  xb_open_shrink(L);
   xb_open_call(L);
   xb_open_wait(L);
   xb_open_jid(L);

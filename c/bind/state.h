@@ -22,7 +22,7 @@
 #define XB_TASK "xmpp.Task"
 #define XB_CELL "xmpp.Cell"
 #define XB_SITE "xmpp.Site"
-#define XB_EBB "xmpp.Ebb"
+#define XB_SHRINKER "xmpp.Shrinker"
 #define XB_STATE "xmpp.State"
 #define XB_HERALD "xmpp.Herald"
 #define XB_CONTEXT "xmpp.Context"

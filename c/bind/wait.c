@@ -5,14 +5,14 @@
 #include <string.h>
 
 #include "call.h"
-#include "ebb.h"
 #include "fault.h"
 #include "parts.h"
+#include "shrink.h"
 #include "sig.h"
 #include "state.h"
 #include "watch.h"
 
-static const char refs_key, ebb_key; /* of the registry: who waits; its ebb */
+static const char refs_key, shrinker_key; /* of the registry: who waits; its shrinker */
 
 struct xb_waiter {
   xb_waiter *prev, *next; /* in the list of its connection or of the state */
@@ -103,15 +103,15 @@ static void renew_refs(lua_State *L, xb_state *st) {
   st->most_refs = st->refs;
 }
 
-static bool has_ebbed(const xb_state *st) { return st->most_refs > XB_WAVE && st->refs < st->most_refs / 4; }
+static bool has_sparse_refs(const xb_state *st) { return st->most_refs > XB_MANY && st->refs < st->most_refs / 4; }
 
 /* The table of those who wait, with room in it for one, as far as that can be known; what may run finalizers is behind us. */
 static void push_ready_refs(lua_State *L, xb_state *st) {
-  if (st->refs == XB_WAVE && st->most_refs == XB_WAVE) {
-    xb_push_ebb(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &ebb_key);
+  if (st->refs == XB_MANY && st->most_refs == XB_MANY) {
+    xb_push_shrinker(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &shrinker_key);
   }
-  if (has_ebbed(st)) renew_refs(L, st);
+  if (has_sparse_refs(st)) renew_refs(L, st);
   while (!push_refs(L)) renew_refs(L, st);
 }
 
@@ -186,9 +186,9 @@ static void free_waiter(lua_State *L, xb_state *st, xb_waiter *w) {
   set_near(st, w->place, NULL);
   free(w);
   st->refs--;
-  if (!has_ebbed(st)) return;
+  if (!has_sparse_refs(st)) return;
   lua_pushnil(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &ebb_key); /* to be collected */
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &shrinker_key); /* to be collected */
   if (st->refs > 0) return;
   st->most_refs = 0;
   lua_pushnil(L);
