@@ -312,7 +312,7 @@ static xb_conn *new_conn(lua_State *L) {
   lua_rawseti(L, -2, XB_ABOUT);
   lua_setiuservalue(L, -2, 1);
   xb_register_conn(L, conn, -1);
-  xb_send_herald(L, conn->st);
+  xb_put_sentinel(L, conn->st);
   return conn;
 }
 

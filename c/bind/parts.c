@@ -5,7 +5,7 @@
 #include "state.h"
 
 static const char conns_key, pins_key; /* of the registry: weak and strong, address -> userdata */
-static const char herald_key;
+static const char sentinel_key;
 
 void xb_push_conn(lua_State *L, xb_conn *conn) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &conns_key);
@@ -50,17 +50,17 @@ void xb_register_conn(lua_State *L, xb_conn *conn, int index) {
   lua_pop(L, 1);
 }
 
-void xb_send_herald(lua_State *L, xb_state *st) {
-  xb_state **herald = lua_newuserdatauv(L, sizeof *herald, 0);
-  *herald = st;
-  luaL_setmetatable(L, XB_HERALD);
-  st->herald = herald;
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &herald_key);
+void xb_put_sentinel(lua_State *L, xb_state *st) {
+  xb_state **sentinel = lua_newuserdatauv(L, sizeof *sentinel, 0);
+  *sentinel = st;
+  luaL_setmetatable(L, XB_SENTINEL);
+  st->sentinel = sentinel;
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_key);
 }
 
-static int l_herald_gc(lua_State *L) {
-  xb_state **herald = luaL_checkudata(L, 1, XB_HERALD);
-  if ((*herald)->herald == herald) (*herald)->closing = true;
+static int l_sentinel_gc(lua_State *L) {
+  xb_state **sentinel = luaL_checkudata(L, 1, XB_SENTINEL);
+  if ((*sentinel)->sentinel == sentinel) (*sentinel)->closing = true;
   return 0;
 }
 
@@ -111,8 +111,8 @@ static void new_table(lua_State *L, const void *key, const char *mode) {
 void xb_open_parts(lua_State *L) {
   new_table(L, &conns_key, "v");
   new_table(L, &pins_key, NULL);
-  luaL_newmetatable(L, XB_HERALD);
-  lua_pushcfunction(L, l_herald_gc);
+  luaL_newmetatable(L, XB_SENTINEL);
+  lua_pushcfunction(L, l_sentinel_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
 }

@@ -11,7 +11,7 @@ extern const char xb_conn_kind;
 xb_conn *xb_check_conn(lua_State *L);
 /* Puts a userdata in the registry that is collected first of all when lua_close has begun: finalizers run in the reverse
  * order of creation, so each connection has to be followed by one. */
-void xb_send_herald(lua_State *L, xb_state *st);
+void xb_put_sentinel(lua_State *L, xb_state *st);
 /* Makes it known by its address, weakly; then its userdata can be pushed (nil when it has been collected). */
 void xb_register_conn(lua_State *L, xb_conn *conn, int index);
 void xb_push_conn(lua_State *L, xb_conn *conn);

@@ -24,7 +24,7 @@
 #define XB_SITE "xmpp.Site"
 #define XB_SHRINKER "xmpp.Shrinker"
 #define XB_STATE "xmpp.State"
-#define XB_HERALD "xmpp.Herald"
+#define XB_SENTINEL "xmpp.Sentinel"
 #define XB_CONTEXT "xmpp.Context"
 
 typedef struct xb_state xb_state;
@@ -49,7 +49,7 @@ struct xb_state {
   bool closing;         /* lua_close has begun */
   bool closed;          /* it has come to us */
   bool warned;          /* of a connection that nobody had stopped */
-  const void *herald;   /* see xb_send_herald */
+  const void *sentinel; /* see xb_put_sentinel */
   unsigned nested;      /* coroutines that are being run, one inside the other */
   const xb_task *task;  /* of the call that runs, the innermost; NULL: none */
   lua_State *spare;     /* a coroutine for the next call, made when there was memory; it lies in the registry */
