@@ -4,7 +4,7 @@
 
 #include "state.h"
 
-static const char conns_key, pins_key; /* of the registry: weak and strong, address -> userdata */
+static const char conns_key, pins_key; /* keys in the registry: tables from address to userdata, one weak, one strong */
 static const char sentinel_key;
 
 void xb_push_conn(lua_State *L, xb_conn *conn) {
@@ -13,7 +13,7 @@ void xb_push_conn(lua_State *L, xb_conn *conn) {
   lua_remove(L, -2);
 }
 
-/* Something may still happen that a program would see: then the connection must not be collected. */
+/* Can something still happen that the program would see? Then the connection must not be collected. */
 static bool is_needed(const xb_conn *conn) {
   if (!conn->c) return false;
   if (conn->responses.first || conn->waiters.first || conn->lost.first) return true;
@@ -31,7 +31,7 @@ static void set_pin(lua_State *L, xb_conn *conn, bool pinned) {
   }
   lua_rawsetp(L, -2, conn);
   lua_pop(L, 1);
-  conn->pinned = pinned; /* now that nothing has raised */
+  conn->pinned = pinned; /* only now, as what is above may have raised */
 }
 
 void xb_pin(lua_State *L, xb_conn *conn) {
@@ -66,7 +66,7 @@ static int l_sentinel_gc(lua_State *L) {
 
 const char xb_conn_kind = 0;
 
-/* What luaL_checkudata does, without a look into the registry where that isn't needed. */
+/* Does what luaL_checkudata does, but needs no look into the registry for a valid connection. */
 xb_conn *xb_check_conn(lua_State *L) {
   xb_conn *conn = lua_type(L, 1) == LUA_TUSERDATA && lua_rawlen(L, 1) == sizeof *conn ? lua_touserdata(L, 1) : NULL;
   if (!conn || conn->kind != &xb_conn_kind) conn = luaL_checkudata(L, 1, XB_CONN);
@@ -80,7 +80,6 @@ void xb_push_part(lua_State *L, int conn, int part) {
   lua_remove(L, -2);
 }
 
-/* The value on top of the stack becomes that part. */
 void xb_set_part(lua_State *L, int conn, int part) {
   lua_getiuservalue(L, conn, 1);
   lua_insert(L, -2);

@@ -4,9 +4,11 @@
 #include <malloc.h>
 #endif
 
-enum { CYCLES = 3 }; /* after the first: what has a finalizer, or is held by what has one, goes later */
+enum { CYCLES = 3 }; /* cycles after the first in which memory is given back: objects with finalizers, and what they
+                        refer to, are freed later */
 
-static const char weak_key, shrink_key; /* of the registry: the keys of weak tables; l_shrink */
+static const char weak_key, shrink_key; /* keys in the registry: the list of the weak tables' keys; the function
+                                           l_shrink */
 
 static void push(lua_State *L, int cycles) {
   int *left = lua_newuserdatauv(L, sizeof *left, 0);
@@ -18,7 +20,7 @@ void xb_push_shrinker(lua_State *L) {
   push(L, CYCLES);
 }
 
-/* How many entries the table on top of the stack has; more than XB_MANY aren't counted. */
+/* The number of entries of the table on top of the stack; counting stops behind XB_MANY. */
 static int count(lua_State *L) {
   int n = 0;
   for (lua_pushnil(L); lua_next(L, -2); n++) {
@@ -36,8 +38,8 @@ static void copy(lua_State *L, int from, int to) {
   }
 }
 
-/* The table under that key, on top of the stack, is replaced by one that is as large as what is in it. Where that is very
- * much it stays. */
+/* Replaces the table under that key, which is on top of the stack, by one that is no larger than its entries need. A
+ * table that still has very many entries is left as it is. */
 static void renew(lua_State *L, const void *key) {
   int was = lua_gettop(L), n = count(L);
   if (n > XB_MANY) return;
@@ -48,7 +50,7 @@ static void renew(lua_State *L, const void *key) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, key);
 }
 
-/* see(cycles left) */
+/* l_shrink(cycles left) */
 static int l_shrink(lua_State *L) {
   int left = (int)lua_tointeger(L, 1), i, keys;
   luaL_checkstack(L, 10, "the end of a cycle");
@@ -62,7 +64,8 @@ static int l_shrink(lua_State *L) {
   return 0;
 }
 
-/* Without memory the tables stay what they are: nothing may be raised here, which Lua 5.1 would do wherever it collects. */
+/* When there is no memory, the tables stay as they are. A finalizer must not raise: Lua 5.1 would raise the error
+ * wherever the collector happens to run. */
 static int l_shrinker_gc(lua_State *L) {
   const int *left = luaL_checkudata(L, 1, XB_SHRINKER);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &shrink_key);

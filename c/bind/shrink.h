@@ -1,18 +1,21 @@
-/* shrink: gives back what very many things at once have left. A table of Lua's grows and never shrinks by itself, and glibc
- * gives back by itself only what is free at the end of its heap. So there is an object that is told of the ends of the
- * collector's cycles, in which what a wave has left becomes free. Rank 1: knows state. */
+/* shrink: gives memory back after very many objects have been alive at once. A Lua table grows, and never shrinks by
+ * itself; glibc returns memory to the system by itself only from the end of its heap. A "shrinker" is a userdata whose
+ * finalizer does both: it rebuilds the library's weak tables at the size that they need now, and calls malloc_trim.
+ * Since the objects' memory becomes free over several cycles of the collector, a shrinker creates another one a few
+ * times. Rank 1: knows state. */
 #ifndef XB_SHRINK_H
 #define XB_SHRINK_H
 
 #include "state.h"
 
-enum { XB_MANY = 16 * 1024 }; /* so many at once are more than usual */
+enum { XB_MANY = 16 * 1024 }; /* objects at once; from here on it is worth giving memory back */
 
 void xb_open_shrink(lua_State *L);
-/* A weak table in the registry, which after a wave may be another one with the same in it: so whoever puts something in pushes
- * it anew, and does nothing in between that may run a finalizer. */
+/* Creates a weak table in the registry under `key`. A shrinker may replace it by a smaller table with the same entries,
+ * so whoever adds an entry must push the table afresh, and must not allocate (which may run finalizers) between that
+ * and the assignment. */
 void xb_new_weak(lua_State *L, const char *mode, const void *key);
-/* Pushes an object: when it has been collected memory is given back, then and in the cycles that follow. */
+/* Pushes a shrinker: memory is given back when it has been collected, and in the cycles that follow. */
 void xb_push_shrinker(lua_State *L);
 
 #endif
