@@ -6,12 +6,12 @@
 #include "say.h"
 #include "shrink.h"
 
-static const char spare_key, spare_cell_key, cells_key, sites_key, owners_key, watch_key, on_error_key; /* keys in the
-                                                                                                           registry */
+static const char spare_key, spare_cell_key, cells_key, sites_key, owners_key, watch_key, on_error_key; /* registry
+                                                                                                           keys */
 
-/* A call with a task has a cell: a table that lies on its coroutine's stack until the call is over. It is
- * empty at first, and filled when the coroutine has yielded. So what is in it lives exactly as long as the coroutine,
- * whatever refers to what. An ephemeron table would do the same, but not every Lua has them. */
+/* A call with a task has a cell: a table that lies on its coroutine's stack until the call is over. It is empty at
+ * first, and filled when the coroutine has yielded. So what is in it lives exactly as long as the coroutine, whatever
+ * refers to what. An ephemeron table would do the same, but not every Lua has them. */
 enum { CELL_TASK = 1, CELL_CONN, CELL_STANZA, CELL_FUNC, CELL_WHAT };
 
 /* The cells of calls that have yielded: a table from coroutine to cell, both weak. */

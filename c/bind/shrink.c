@@ -7,8 +7,7 @@
 enum { CYCLES = 3 }; /* cycles after the first in which memory is given back: objects with finalizers, and what they
                         refer to, are freed later */
 
-static const char weak_key, shrink_key; /* keys in the registry: the list of the weak tables' keys; the function
-                                           l_shrink */
+static const char weak_key, shrink_key; /* registry keys: the list of the weak tables' keys; the function l_shrink */
 
 static void push(lua_State *L, int cycles) {
   int *left = lua_newuserdatauv(L, sizeof *left, 0);

@@ -35,7 +35,7 @@ xb_waiter *xb_find_waiter(const xb_conn *conn, xb_kind kind);
 /* The same, with that number (xb_waiter_set_seq). */
 xb_waiter *xb_find_numbered(const xb_conn *conn, xb_kind kind, uint64_t seq);
 xb_kind xb_waiter_kind(const xb_waiter *w);
-/* Pushes the coroutine that waits, be it in its own name or in place of a generator; another value if none does. */
+/* Pushes the coroutine that waits (for a generator of xmpp.wrap, the one that runs it); another value if none does. */
 void xb_push_waiting(lua_State *L, const xb_waiter *w);
 void xb_waiter_set_pending(xb_waiter *w, xm_pending *p);
 xm_pending *xb_waiter_pending(const xb_waiter *w);
