@@ -18,7 +18,7 @@ int xb_l_hash(lua_State *L) {
                                            "'blake2b-256'", lua_tostring(L, -1)));
   }
   len = xm_digest(i, data, n, hash);
-  if (len < 0) return luaL_error(L, "OpenSSL gives no %s here", name);
+  if (len < 0) return luaL_error(L, "OpenSSL on this system has no %s", name);
   lua_pushlstring(L, (const char *)hash, (size_t)len);
   return 1;
 }

@@ -64,7 +64,7 @@ static xm_err why_returned(const xb_conn *conn, xm_sm_reason reason) {
                "the server has ended the stream for this stanza, and it is not sent again: %s", xm_conn_trouble(conn->c)->text);
   else if (reason == XM_SM_OVER)
     xm_err_set(&e, XM_LAYER_CLOSED, "session-lost", true,
-               "the session was lost that this stanza was sent for, and it is not sent in another");
+               "the session for which this stanza was sent was lost, and it is not sent in another one");
   else if (reason == XM_SM_UNKNOWN)
     xm_err_set(&e, XM_LAYER_CLOSED, "session-lost", true,
                "the session was lost: whether this iq had arrived is not known, and it is not sent twice");

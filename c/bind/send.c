@@ -265,5 +265,5 @@ int xb_l_expect(lua_State *L) {
   if (waiter) xb_waiter_set_seq(waiter, (uint64_t)seq);
   if (waiter && await(conn, &a, waiter, &e) == XM_OK) return 0;
   if (waiter) xb_drop_waiter(L, waiter);
-  return luaL_error(L, "%s", waiter && !xm_err_is_set(&e) ? "this id waits already" : "not enough memory");
+  return luaL_error(L, "%s", waiter && !xm_err_is_set(&e) ? "a request with this id is waiting" : "not enough memory");
 }

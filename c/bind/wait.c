@@ -579,7 +579,7 @@ int xb_l_signal(lua_State *L) {
   w->number = number;
   take_in_hand(h, w);
   w->sig = xm_sig_watch(st->loop, xm_sig_number(xm_sig_name(number)), fall_due_once, w);
-  if (!w->sig) return xb_drop_waiter(L, w), luaL_error(L, "the system lets nobody watch %s", xm_sig_name(number));
+  if (!w->sig) return xb_drop_waiter(L, w), luaL_error(L, "this system can't watch for %s", xm_sig_name(number));
   xm_loop_sync(st->loop);
   xb_begun(L);
   return 1;
