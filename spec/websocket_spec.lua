@@ -228,13 +228,14 @@ server.each(function(s)
       assert.same({ "sasl2", true, false }, { info.profile, info.bound_inline, info.fast })
       assert.equal(1, count(heard.into, "<open "))
       assert(conn:ping(30))
-      -- ejabberd 24 lists tokens that are bound to the channel (HT-SHA-256-EXPR) here, too, where it can't check them: none
-      -- is asked for, but one that isn't bound, if that is allowed.
+      -- ejabberd 24 lists tokens that are bound to the channel (HT-SHA-256-EXPR) here, too, where it can't check them.
+      -- None is asked for, but one that isn't bound, if that is allowed.
       local is_bound = s.name:find "ejabberd" == nil
       if not is_bound then
         assert.is_nil(conn:token())
         assert(conn:stop())
-        conn = login("alice", { bind2 = "web", user_agent = agent, mechanisms = { "SCRAM-SHA-256", "HT-SHA-256-NONE" } })
+        conn = login("alice", { bind2 = "web", user_agent = agent,
+          mechanisms = { "SCRAM-SHA-256", "HT-SHA-256-NONE" } })
       end
       turn_until(function() return conn:token() end, "a token")
       assert(conn:stop())

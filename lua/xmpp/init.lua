@@ -30,7 +30,6 @@ local bad_argument, check_type, check_seconds = options.bad_argument, options.ch
 local M = {
   _VERSION = "xmpp 0.1.0",
   C2S_PORT = 5222,
-  contract = require "xmpp.contract",
   jid = core.jid,
   is_jid = core.is_jid,
   is_connection = core.is_connection,
@@ -46,7 +45,6 @@ local M = {
 }
 
 local AWAIT_TIMEOUT = 60
-local DIRECT_PORT = 5223
 
 local function check_conn(conn, name, level)
   if core.is_connection(conn) then return end
@@ -104,55 +102,11 @@ local function set_sessions(o)
   o.reconnect_attempts = r.attempts
 end
 
--- Takes over the session of another process: the stanzas in its queue are received first, and responses to its
--- requests are passed to `on_response`.
-local function take_over(conn, o)
-  for _, stanza in ipairs(o.session.queue) do core.conn.enqueue(conn, stanza) end
-  local on_response = o.on_response -- in a local variable, because `o` contains the password
-  for _, p in ipairs(on_response and o.session.pending or {}) do
-    core.conn.expect(conn, p, function(stanza, c, err) return on_response(stanza, c, err, p.id) end,
-      o.await_timeout or AWAIT_TIMEOUT)
-  end
-end
-
--- Translates the options for SASL2, Bind 2 and tokens (XEP-0388, XEP-0386, XEP-0484) to the core's. A user agent
--- without an id is not sent, unless a token is wanted, which has to belong to one.
-local function set_login(o)
-  local agent, token = o.user_agent or {}, o.token
-  local bind2 = type(o.bind2) == "table" and o.bind2 or { tag = type(o.bind2) == "string" and o.bind2 or nil }
-  o.sasl2 = o.sasl2 ~= false
-  o.agent = agent.id or token and token.user_agent
-  if o.fast == nil then o.fast = o.agent ~= nil end
-  o.fast = o.fast and o.sasl2 and not o.component
-  if o.fast and not o.agent then o.agent = require "xmpp.uuid"() end
-  o.software, o.device = agent.software or o.agent and "xmpp for Lua", agent.device
-  if o.bind2 then o.tag, o.carbons, o.inactive = bind2.tag or "lua", bind2.carbons, bind2.inactive end
-end
-
--- The proxy to connect through, as the core wants it; nil: none. nil and an error if the environment names an invalid
--- one. A proxy looks up no SRV records, so direct TLS needs a default port.
-local function proxy_of(o)
-  local proxies = options.proxies()
-  local via, why
-  local host = o.url and core.url(o.url) or o.host or o.jid.domainpart
-  if o.proxy == "environment" then via, why = proxies.of_environment(host, getenv)
-  else via = proxies.parse(o.proxy) end
-  if why then return nil, core.error { layer = "proxy", condition = "bad-proxy", retry = false, text = why } end
-  if via and via.resolves and o.tls == "direct" and not o.url then o.port = o.port or DIRECT_PORT end
-  return via
-end
-
--- The proxy for HTTP requests in addition to the connection: the same one; nil: the environment's for each URL; false:
--- none.
-local function proxy_beside(o)
-  if o.proxy == "environment" then return nil end
-  local proxies = options.proxies()
-  return o.proxy and proxies.url(proxies.parse(o.proxy))
-end
-
-local function open(o)
+-- Opens a connection with options that have been checked. `begin`, if given, is called with the connection and the
+-- options before anything is received.
+local function open(o, begin)
   local err
-  if o.proxy then o.via, err = proxy_of(o) end
+  if o.proxy then o.via, err = options.proxies().choose(o, getenv) end
   if err then return nil, err end
   local box, account = new_box(), tostring(o.jid:bare())
   local asked = type(o.password) == "function"
@@ -170,17 +124,16 @@ local function open(o)
   o.pinned = shared.stronger[account] ~= nil
   o.bound = o.remember and shared.bound[endpoint(account, o.url)] ~= nil
   set_sessions(o)
-  set_login(o)
   o.about = { await_timeout = o.await_timeout,
     trust = { ca_file = o.ca_file, ca_dir = o.ca_dir, insecure = o.insecure or nil, -- for HTTP requests
-      proxy = proxy_beside(o) },
+      proxy = o.proxy and options.proxies().beside(o) },
     origin = { account = tostring(o.jid), host = o.host, port = o.port, url = o.url, -- for a saved session
       tls = not o.url and o.tls or nil, user_agent = o.agent, proxy = o.via and o.via.name } }
   local conn
   conn, err = core.connect(o, box)
   if not conn then return nil, err end
-  if o.session then take_over(conn, o) end
-  if o.on_open then waiting.spawn(o.on_open, conn) end
+  if begin then begin(conn, o) end
+  if o.on_open then load_later "xmpp.promise".spawn(o.on_open, conn) end
   local connected
   connected, err = wait(box)
   note_login(conn, account, o.remember)
@@ -196,25 +149,6 @@ local function dialable(host)
     text = ("'%s' can't be a host: give a name or an IP address"):format(core.shown(host)) }
 end
 
--- Decides where to connect. Returns the error, if there is one.
-local function where(o, level)
-  local err
-  if o.url then
-    options.url().settle(o, level + 1)
-    return options.url().find(o, load_later, proxy_beside(o))
-  end
-  if o.host then o.host, err = dialable(o.host) end
-  o.tls = o.tls or "starttls"
-  return err
-end
-
--- connect_client(jid, password, [host, [port,]] [opts])
-local function split_arguments(host, port, opts)
-  if type(host) == "table" then return nil, nil, host end
-  if type(port) == "table" then return host, nil, port end
-  return host, port, opts
-end
-
 local function check_where(host, port, first, name)
   if host ~= nil then check_type(host, "string", first, name, 3) end
   local ok, why = true, nil
@@ -226,81 +160,6 @@ local function check_password(password, position, name)
   local kind = type(password)
   if kind == "string" or kind == "function" then return end
   error(("bad argument #%d to '%s' (string or function expected, got %s)"):format(position, name, kind), 3)
-end
-
-local function is_anonymous(mechanisms)
-  for _, name in ipairs(type(mechanisms) == "table" and mechanisms or {}) do
-    if name == "ANONYMOUS" then return true end
-  end
-  return false
-end
-
--- EXTERNAL has a certificate instead of a password, and a token replaces it; ANONYMOUS needs nothing.
-local function needs_password(opts)
-  return type(opts) ~= "table" or not (opts.cert or opts.token or is_anonymous(opts.mechanisms))
-end
-
--- Refuses options that are valid alone but contradict each other. `account` is the JID to log in as.
-local function check_login(o, account, level)
-  local agent, token = o.user_agent, o.token
-  if o.bind2 and (o.resource or account.resourcepart) then
-    error("bad option 'bind2' (with Bind 2 the server chooses the resource: leave out the option resource and the "
-      .. "JID's resourcepart, or bind2)", level + 1)
-  end
-  if o.sasl2 == false and (token or o.fast) then
-    error(("bad option '%s' (tokens are SASL2's: leave out sasl2 = false, or this)"):format(
-      token and "token" or "fast"), level + 1)
-  end
-  if not token then return end
-  if o.fast == false then
-    error("bad option 'token' (with fast = false none is used: leave out one of them)", level + 1)
-  end
-  if agent and agent.id and agent.id ~= token.user_agent then
-    error(("bad option 'token' (it belongs to another user_agent.id, %s: leave that out)"):format(token.user_agent),
-      level + 1)
-  end
-  if token.jid ~= tostring(account:bare()) then
-    error(("bad option 'token' (it is %s's, and %s is to be logged in)"):format(core.shown(token.jid),
-      tostring(account:bare())), level + 1)
-  end
-end
-
-local function client_jid(jid, resource, mechanisms, bind2)
-  local j, err = core.jid(jid)
-  if not j then return nil, err end
-  if not j.localpart and not is_anonymous(mechanisms) then
-    return nil, core.error { layer = "stanza", condition = "jid-malformed", retry = false,
-      text = ("'%s' has no localpart: to log in, give an address like user@example.net"):format(tostring(j)) }
-  end
-  if resource then return j:with_resource(resource) end
-  return (j.resourcepart or bind2) and j or j:with_resource("lua-" .. core.id())
-end
-
---- Connects, secures, logs in and binds a resource; waits until that is done.
----@param jid string|xmpp.Jid
----@param password (string|fun(): string)? nil: log in with the certificate (EXTERNAL), with opts.token, or anonymously
---- (ANONYMOUS)
----@param host? string|xmpp.Opts connect to this host and no other; absent: SRV, then the JID's domain
----@param port? integer|xmpp.Opts
----@param opts? xmpp.Opts
----@return xmpp.Conn? conn
----@return xmpp.Error? err
-function M.connect_client(jid, password, host, port, opts)
-  host, port, opts = split_arguments(host, port, opts)
-  if not core.is_jid(jid) then check_type(jid, "string", 1, "connect_client", 2) end
-  if password ~= nil or needs_password(opts) then check_password(password, 2, "connect_client") end
-  check_wait(2)
-  check_where(host, port, 3, "connect_client")
-  local o = options.check(opts, 2)
-  local err
-  o.host, o.port = host or o.host, port or o.port
-  o.jid, err = client_jid(jid, o.resource, o.mechanisms, o.bind2)
-  if not err then check_login(o, o.jid, 2) end
-  if err then return nil, err end
-  err = where(o, 2)
-  if err then return nil, err end
-  o.password = password
-  return open(o)
 end
 
 --- Connects as a component (XEP-0114); waits until the handshake is done.
@@ -331,83 +190,7 @@ function M.connect_component(host, port, domain, secret, opts)
   end
   if not err then o.host, err = dialable(host) end
   if err then return nil, err end
-  o.password, o.tls, o.component = secret, o.tls or "none", true
-  return open(o)
-end
-
--- Tokens
-
---- Revokes a token (XEP-0484), and the earlier ones that the server has given to the same user agent; waits until that
---- is done. The server keeps the earlier token until a newer one has been used. So it logs in with the token twice,
---- the second time with the request to revoke it, and does the same with a token that the server has given in the
---- meantime.
----@param token xmpp.Token
----@param host? string|xmpp.Opts connect to this host and no other; absent: SRV, then the JID's domain
----@param port? integer|xmpp.Opts
----@param opts? xmpp.Opts
----@return boolean? ok
----@return xmpp.Error|"refused"|nil err "refused" together with true: the token was already invalid
-function M.logout(token, host, port, opts)
-  host, port, opts = split_arguments(host, port, opts)
-  options.check_token(token, 1, "logout", 2)
-  check_wait(2)
-  check_where(host, port, 2, "logout")
-  local o = options.check(opts, 2)
-  local jid, err = core.jid(token.jid)
-  if not jid then return nil, err end
-  o.sasl2, o.fast, o.token = nil, nil, token
-  o.bind2, o.resource = nil, nil -- either could end an existing session
-  check_login(o, jid, 2)
-  o.jid, o.host, o.port = jid, host or o.host, port or o.port
-  err = where(o, 2)
-  if err then return nil, err end
-  return require "xmpp.logout"(core, open, o, jid)
-end
-
--- Sessions of other processes
-
-local function check_saved(saved)
-  check_type(saved, "table", 1, "resume", 3)
-  local fault = load_later "xmpp.saved".fault(saved)
-  if fault then error(("bad argument #1 to 'resume' (%s)"):format(fault), 3) end
-end
-
--- Connects to the same place as before, unless the options say otherwise. A session may change between WebSocket and
--- TCP.
-local function remember_where(o, saved)
-  if o.url then return end
-  if not saved.url then
-    o.host, o.port, o.tls = o.host or saved.host, o.port or saved.port, o.tls or saved.tls
-  elseif not (o.host or o.port or o.tls) then
-    o.url = saved.url
-  end
-end
-
---- Continues a session that another process has saved with `conn:save()`; waits until that is done. If the server no
---- longer has it, a new one is started (`conn:info().resumed` is 0 then), as after a reconnect.
----@param saved table as conn:save() returned it; it may have been stored as JSON
----@param password string|fun(): string
----@param opts? xmpp.Opts
----@return xmpp.Conn? conn
----@return xmpp.Error? err
-function M.resume(saved, password, opts)
-  check_saved(saved)
-  if password ~= nil or needs_password(opts) then check_password(password, 2, "resume") end
-  check_wait(2)
-  local o = options.check(opts, 2, "resume")
-  local session = load_later "xmpp.saved".session(saved)
-  local account, bad = core.jid(saved.account)
-  if not account then return nil, bad end
-  session.jid, bad = core.jid(saved.jid)
-  if not session.jid then return nil, bad end
-  o.user_agent = o.user_agent or saved.user_agent and { id = saved.user_agent }
-  o.jid = o.bind2 and account:bare() or account
-  check_login(o, o.jid, 2)
-  remember_where(o, saved)
-  if o.proxy == nil then o.proxy = saved.proxy end -- without the password: a refusal there is better than bypassing it
-  bad = where(o, 2)
-  if bad then return nil, bad end
-  o.password, o.session = password, session
+  o.password, o.tls, o.component, o.sasl2, o.fast = secret, o.tls or "none", true, false, false
   return open(o)
 end
 
@@ -605,11 +388,11 @@ end
 ---@return xmpp.Promise for what it returns
 function M.spawn(f, ...)
   check_type(f, "function", 1, "spawn", 2)
-  return waiting.spawn(f, ...)
+  return load_later "xmpp.promise".spawn(f, ...)
 end
 
 --- A new promise: something that callers can wait for until it is settled.
-M.promise = waiting.promise
+function M.promise() return load_later "xmpp.promise".new() end
 
 --- A queue between those who put values in and those who take them out.
 ---@param most integer? how many values it holds (1,000); 0: `put` waits until a `get` takes the value
@@ -666,26 +449,43 @@ function M.every(seconds, f)
   end, true)
 end
 
--- xmpp.xexpr is a third of all the code to be loaded, so it is loaded on first use, including a traversal of the
--- module with pairs; at once where pairs has no metamethod (Lua 5.1, LuaJIT).
+-- What not every program needs is loaded on first use: xmpp.xexpr, xmpp.contract, and what only clients call
+-- (client.lua). It also appears if the module is iterated over; where that can't be noticed (Lua 5.1, LuaJIT) it is
+-- loaded at once. What a program has put there itself stays.
 
-local function load_xexpr()
-  local xexpr = rawget(M, "xexpr") or load_later "xmpp.xexpr"
-  M.xexpr = xexpr
-  return xexpr
+local client
+
+local function load_client(name)
+  client = client or load_later "xmpp.client" { core = core, options = options, open = open, dialable = dialable,
+    check_where = check_where, check_password = check_password, check_wait = check_wait, load_later = load_later,
+    await_timeout = AWAIT_TIMEOUT }
+  return client[name]
 end
+
+local function load_module(name) return load_later("xmpp." .. name) end
+
+local LATER = { xexpr = load_module, contract = load_module, connect_client = load_client, resume = load_client,
+  logout = load_client }
 
 local later = { __metatable = "the module's metatable is its own" }
 
-function later.__index(_, key)
-  if key == "xexpr" then return load_xexpr() end
+function later.__index(module, name)
+  local value = LATER[name] and LATER[name](name)
+  if value then rawset(module, name, value) end
+  return value
+end
+
+local function load_all()
+  for name in next, LATER do
+    if rawget(M, name) == nil then later.__index(M, name) end
+  end
 end
 
 function later.__pairs(module)
-  load_xexpr()
+  load_all()
   return next, module
 end
 
-if pairs(setmetatable({}, { __pairs = function() return false end })) then load_xexpr() end
+if pairs(setmetatable({}, { __pairs = function() return false end })) then load_all() end
 
 return setmetatable(M, later)

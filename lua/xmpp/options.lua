@@ -95,14 +95,6 @@ local function is_domain(v)
   return ok, why
 end
 
--- 32 bytes in base64: 43 characters, of which the last has two unused bits, and one for padding.
-local function is_pin(v)
-  if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
-  return #v == 44 and v:find "^[%w+/]+[AEIMQUYcgkosw048]=$" ~= nil,
-    "a SHA-256 hash in base64 expected, 44 characters long: openssl x509 -in cert.pem -noout -pubkey | "
-    .. "openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64"
-end
-
 local function one_of(...)
   local names, list = {}, '"' .. table.concat({ ... }, '", "') .. '"'
   for _, word in ipairs { ... } do names[word] = true end
@@ -114,39 +106,7 @@ function M.is_port(v)
   return v >= 1 and v <= 65535 and v % 1 == 0, "port from 1 to 65535 expected, got " .. tostring(v)
 end
 
-local is_mechanism = one_of("EXTERNAL", "SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS",
-  "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "ANONYMOUS",
-  "HT-SHA-256-EXPR", "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP", "HT-SHA-256-NONE")
-
-local function is_mechanisms(v)
-  if type(v) ~= "table" or #v == 0 then return false, "list of mechanism names expected, got " .. type(v) end
-  for _, mechanism in ipairs(v) do
-    local ok, why = is_mechanism(mechanism)
-    if not ok then return false, why end
-  end
-  return true
-end
-
-local reconnect_fields = { min = number_from(0), max = number_from(0), attempts = whole_from(1) }
-
-local function is_reconnect(v)
-  if type(v) == "boolean" then return true end
-  if type(v) ~= "table" then return false, "boolean or table expected, got " .. type(v) end
-  for field, value in pairs(v) do
-    local check = reconnect_fields[field]
-    if not check then return false, "it has min, max and attempts, not " .. show(field) end
-    local ok, why = check(value)
-    if not ok then return false, field .. ": " .. why end
-  end
-  return not (v.min and v.max and v.min > v.max),
-    ("min: %s is more than max, %s"):format(tostring(v.min), tostring(v.max))
-end
-
-local function is_pipelining(v)
-  return type(v) == "boolean" or v == "eager", 'boolean or "eager" expected, got ' .. show(v)
-end
-
--- Checks of options that only some logins have (options/login.lua), loaded on first use.
+-- Checks of options that few programs set (options/login.lua), loaded on first use.
 local login
 
 local function of_login(check)
@@ -156,7 +116,7 @@ local function of_login(check)
   end
 end
 
-local is_user_agent, is_bind2, is_token = of_login "is_user_agent", of_login "is_bind2", of_login "is_token"
+local is_token = of_login "is_token"
 
 --- Checks a token, as conn:token() returns it, as an argument.
 function M.check_token(value, position, called, level)
@@ -195,21 +155,23 @@ local boolean, count = is "boolean", whole_from(1)
 
 M.is_places = whole_from(0)
 M.is_uuid, M.is_token, M.is_proxy = of_login "is_uuid", is_token, is_proxy
-M.is, M.show, M.number_from, M.name, M.one_of = is, show, number_from, name, one_of -- for options/login.lua
+-- for options/login.lua
+M.is, M.show, M.number_from, M.whole_from, M.name, M.one_of = is, show, number_from, whole_from, name, one_of
 
 local known = {
   host = is "string", port = M.is_port, url = is_url, tls = one_of("starttls", "direct", "none"),
-  ca_file = name, ca_dir = name, tls_name = is_domain, pin = is_pin,
-  cert = name, key = name, verify = boolean, mechanisms = is_mechanisms,
+  ca_file = name, ca_dir = name, tls_name = is_domain, pin = of_login "is_pin",
+  cert = name, key = name, verify = boolean, mechanisms = of_login "is_mechanisms",
   plain = boolean, resource = is "string", lang = text, timeout = number_from(SHORTEST), await_timeout = number_from(0),
   keepalive = number_from(0), keepalive_probe = boolean,
   max_stanza = whole_from(1024), max_start_tag = whole_from(1024),
   max_depth = whole_within(1, 1000), max_attributes = count, max_nodes = count, max_namespace = whole_from(256),
   max_queue = whole_from(1024), log = is "function", nameservers = name, resume = boolean,
-  reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(SHORTEST), see_other_host = boolean,
-  foreign_from = boolean,
-  on_response = is "function", on_open = is "function", pipelining = is_pipelining, remember = boolean,
-  proxy = is_proxy, sasl2 = boolean, bind2 = is_bind2, user_agent = is_user_agent, fast = boolean, token = is_token,
+  reconnect = of_login "is_reconnect", max_age = number_from(0), ack_timeout = number_from(SHORTEST),
+  see_other_host = boolean, foreign_from = boolean,
+  on_response = is "function", on_open = is "function", pipelining = of_login "is_pipelining", remember = boolean,
+  proxy = is_proxy, sasl2 = boolean, bind2 = of_login "is_bind2", user_agent = of_login "is_user_agent",
+  fast = boolean, token = is_token,
 }
 
 local COMPONENT_ONLY = { keepalive_probe = true }

@@ -1,6 +1,8 @@
 -- proxy: parses proxy URLs, and finds out which proxy the environment names: for connections, and for xmpp.http, which
 -- passes the URL to libcurl. No text made here contains a user name or a password.
 
+local DIRECT_PORT = 5223 -- of direct TLS (XEP-0368), without SRV
+
 return function(core)
   local M = {}
 
@@ -121,6 +123,25 @@ return function(core)
     if not url:find("://", 1, true) then url = "http://" .. url end
     local via, why = M.parse(url)
     return via, why and ("%s in the environment: %s"):format(variable, why)
+  end
+
+  --- The proxy to connect through, as the core wants it; nil: none. nil and an error if the environment names an
+  --- invalid one. A proxy looks up no SRV records, so direct TLS needs a default port.
+  function M.choose(o, getenv)
+    local via, why
+    local host = o.url and core.url(o.url) or o.host or o.jid.domainpart
+    if o.proxy == "environment" then via, why = M.of_environment(host, getenv)
+    else via = M.parse(o.proxy) end
+    if why then return nil, core.error { layer = "proxy", condition = "bad-proxy", retry = false, text = why } end
+    if via and via.resolves and o.tls == "direct" and not o.url then o.port = o.port or DIRECT_PORT end
+    return via
+  end
+
+  --- The proxy for HTTP requests in addition to the connection: the same one; nil: the environment's for each URL;
+  --- false: none.
+  function M.beside(o)
+    if o.proxy == "environment" then return nil end
+    return M.url(M.parse(o.proxy))
   end
 
   return M

@@ -144,7 +144,7 @@ local function link_cancel(conn, own)
       text = "the connection is closed" }
     promise:resolve(true)
   end)
-  if own then waiting.spawn(function()
+  if own then require "xmpp".spawn(function()
     own:wait()
     promise:resolve(true)
   end) end
