@@ -307,6 +307,7 @@ describe("a play:", function()
       xmpp.sleep(5)
       t.conn:send { "message", { to = "anna@example.net/pc", id = "m1" }, { "body", {}, "you have 1.2" } }
       t.conn:send { "message", { to = "anna@example.net/pc", id = "m1" }, { "body", {}, "really 1.2" } }
+      t.conn:send { "message", { to = "anna@example.net/pc", id = "m1" }, { "body", {}, "1.2-and-more" } }
     end)
     local names = t:play {
       "C: <iq type='get' id='${id}' to='${who}/pc'><query xmlns='jabber:iq:version'/></iq>",
@@ -315,10 +316,12 @@ describe("a play:", function()
       { wait = 5 },
       "C: <message id='${m}'><body>you have ${v}</body></message>",
       "C: <message id='${m}'><body>really ${v}</body></message>",
+      "C: <message id='${m}'><body>${v}-${rest}</body></message>",
     }
     assert.equal("anna@example.net", names.who)
     assert.equal("m1", names.m)
     assert.equal("1.2", names.v)
+    assert.equal("and-more", names.rest) -- a name that is known is looked for as its text
   end))
 
   it("fails where a name is another text, isn't known, or a line is none", function()
