@@ -251,11 +251,11 @@ static void add_text(xm_err *e, const char *more) {
 
 static void explain(xm_conn *c, const xm_retry_answer *a) {
   if (a->verdict == XM_RETRY_WAIT) c->trouble.retry = true; /* since waiting is for trying again */
-  if (a->stuck) add_text(&c->trouble, " (as the last ones did: from now on the pause is reconnect.max)");
+  if (a->stuck) add_text(&c->trouble, " (as it did the last times: from now on the pause between attempts is reconnect.max)");
   if (a->verdict == XM_RETRY_END && c->o.agent && strcmp(c->trouble.condition, "conflict") == 0)
     add_text(&c->trouble, " (another connection has the same user-agent id or resource: each needs its own)");
   if (a->verdict != XM_RETRY_END || strcmp(c->trouble.condition, "see-other-host") != 0) return;
-  add_text(&c->trouble, !c->o.see_other_host ? " (see_other_host = true goes there)"
+  add_text(&c->trouble, !c->o.see_other_host ? " (to go there, set see_other_host = true)"
                             : c->o.url ? " (see_other_host goes to wss:// URLs, 3 times in a row at most)"
                                        : " (see_other_host goes to hosts, 3 times in a row at most)");
 }

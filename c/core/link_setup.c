@@ -400,7 +400,7 @@ static xm_link_event keep_early(xm_link *k, const xm_tape *t) {
   if (rc == XM_OK) return XM_LINK_AGAIN;
   if (rc == XM_ELIMIT)
     xm_err_set(&k->why, XM_LAYER_STREAM, "policy-violation", true,
-               "before it has bound the session the server has sent more than %d stanzas, or more than %d bytes of them take",
+               "before it bound the session, the server sent more than %d stanzas, or stanzas that take more than %d bytes",
                XM_EARLY_STANZAS, XM_EARLY_BYTES);
   return xk_end(k, XM_LINK_REFUSE);
 }
