@@ -166,7 +166,7 @@ static bool is_within_session(const xm_conn *c) {
 }
 
 /* What a server may say (Prosody does) whose parser still has half a stanza of the last link in it: not well-formed. */
-static bool is_dirt(const xm_err *e) {
+static bool is_leftover_error(const xm_err *e) {
   static const char *const conditions[] = {"not-well-formed", "xml-not-well-formed", "bad-format", "invalid-xml",
                                            "policy-violation", "undefined-condition"};
   size_t i;
@@ -180,7 +180,7 @@ static bool is_dirt(const xm_err *e) {
 static bool is_barren(const xm_conn *c) {
   const xm_err *e = &c->trouble;
   if (xm_link_objected(c->link)) return false;
-  if (c->unproven) return is_dirt(e);
+  if (c->unproven) return is_leftover_error(e);
   return c->told && strcmp(c->told, "resuming") == 0 && e->layer == XM_LAYER_STREAM &&
          strcmp(e->condition, "undefined-condition") == 0;
 }
