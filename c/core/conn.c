@@ -102,8 +102,7 @@ static int make_parts(xm_conn *c, xm_err *e) {
   if (!c->sm || !c->route) return XM_ENOMEM;
   if (token && xc_take_token(c, token) < 0)
     return xm_err_set(e, XM_LAYER_SASL, "no-locked-memory", false,
-                      "the system gives no memory for the token that is locked (see ulimit -l), so it can't be kept: log in by the "
-                      "password");
+                      "the system allows no locked memory (see ulimit -l), so the token can't be kept: log in with the password");
   return password ? xm_buf_put(&c->password, password, c->o.password_len) : XM_OK;
 }
 

@@ -166,7 +166,7 @@ static bool is_within_session(const xm_conn *c) {
 }
 
 /* What a server may say (Prosody does) whose parser still has half a stanza of the last link in it: not well-formed. */
-static bool is_dirt(const xm_err *e) {
+static bool is_leftover_error(const xm_err *e) {
   static const char *const conditions[] = {"not-well-formed", "xml-not-well-formed", "bad-format", "invalid-xml",
                                            "policy-violation", "undefined-condition"};
   size_t i;
@@ -180,7 +180,7 @@ static bool is_dirt(const xm_err *e) {
 static bool is_barren(const xm_conn *c) {
   const xm_err *e = &c->trouble;
   if (xm_link_objected(c->link)) return false;
-  if (c->unproven) return is_dirt(e);
+  if (c->unproven) return is_leftover_error(e);
   return c->told && strcmp(c->told, "resuming") == 0 && e->layer == XM_LAYER_STREAM &&
          strcmp(e->condition, "undefined-condition") == 0;
 }
@@ -251,11 +251,11 @@ static void add_text(xm_err *e, const char *more) {
 
 static void explain(xm_conn *c, const xm_retry_answer *a) {
   if (a->verdict == XM_RETRY_WAIT) c->trouble.retry = true; /* since waiting is for trying again */
-  if (a->stuck) add_text(&c->trouble, " (as the last ones did: from now on the pause is reconnect.max)");
+  if (a->stuck) add_text(&c->trouble, " (as it did the last times: from now on the pause between attempts is reconnect.max)");
   if (a->verdict == XM_RETRY_END && c->o.agent && strcmp(c->trouble.condition, "conflict") == 0)
     add_text(&c->trouble, " (another connection has the same user-agent id or resource: each needs its own)");
   if (a->verdict != XM_RETRY_END || strcmp(c->trouble.condition, "see-other-host") != 0) return;
-  add_text(&c->trouble, !c->o.see_other_host ? " (see_other_host = true goes there)"
+  add_text(&c->trouble, !c->o.see_other_host ? " (to go there, set see_other_host = true)"
                             : c->o.url ? " (see_other_host goes to wss:// URLs, 3 times in a row at most)"
                                        : " (see_other_host goes to hosts, 3 times in a row at most)");
 }

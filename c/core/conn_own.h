@@ -22,7 +22,7 @@ enum {
   SESSION_KEPT = 300000 /* ms that a server is taken to keep a cut session, where it doesn't say */
 };
 
-/* What crank returns besides events: the link has had its share of the turn, and others should have theirs. */
+/* What advance returns besides events: the link has had its share of the turn, and others should have theirs. */
 enum { ENOUGH = -1 };
 
 enum { NEWS_BOUND = 1, NEWS_REBOUND = 2, NEWS_ENDED = 4, NEWS_TOKEN = 8 };

@@ -76,7 +76,7 @@ int xm_conn_probe(xm_conn *c, uint64_t *number, xm_err *e) {
                       xm_conn_state_name(c));
   if (!has_room(c))
     return xm_err_set(e, XM_LAYER_LIMIT, "max-queue", true,
-                      "too much waits to be sent (half of max_queue, which is %zu), so a probe would tell of nothing else",
+                      "too much waits to be sent (over half of max_queue, which is %zu): a probe would only measure that",
                       c->o.max_queue);
   rc = send_own(c);
   *number = c->probe.sent;

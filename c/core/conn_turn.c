@@ -172,7 +172,7 @@ static xm_conn_event on_overdue(xm_conn *c) {
 
 /* Events. */
 
-static int crank(xm_conn *c) {
+static int advance(xm_conn *c) {
   if (c->overdue) return on_overdue(c);
   if (c->state == XM_CONN_WAITING) return xc_connect_again(c);
   if (c->must_keep || c->must_check) xc_keep_alive(c);
@@ -231,7 +231,7 @@ xm_conn_event xm_conn_next(xm_conn *c) {
   for (events = 0; events < EVENTS_A_TURN; events++) {
     told = tell(c);
     if (told != XM_CONN_AGAIN || ev != XM_CONN_AGAIN) break;
-    ev = crank(c);
+    ev = advance(c);
     if (ev == XM_CONN_STANZA || ev == XM_CONN_SKIPPED || ev == XM_CONN_PASSWORD || ev == XM_CONN_PROBED) return ev;
   }
   if (told != XM_CONN_AGAIN) return told;

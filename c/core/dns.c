@@ -142,7 +142,7 @@ static const struct word {
     {ARES_ETIMEOUT, "TIMEOUT", true, "no name server answered in time"},
     {ARES_ECONNREFUSED, "ECONNREFUSED", true, "no name server could be reached"},
     {ARES_EBADRESP, "EBADRESP", true, "the name server's answer is malformed"},
-    {ARES_EBADNAME, "EBADNAME", false, "this can't be a name"},
+    {ARES_EBADNAME, "EBADNAME", false, "this is not a valid host name"},
     {ARES_EBADSTR, "EBADSTR", false, "the list of name servers is malformed"},
     {0, "EOTHER", true, "the name could not be looked up"},
 };

@@ -70,7 +70,7 @@ static bool is_status(size_t at, char c) {
 /* What is wrong with `c` as the byte at `at` in a line, or with a line that ends there; NULL: nothing is. */
 static const char *wrong_in_line(const xm_head *h, size_t at, char c) {
   if (h->lines == XM_HEAD_LINES) return "its head has too many lines";
-  if (h->lines == 0 && at < REASON_AT) return is_status(at, c) ? NULL : "its status line is none";
+  if (h->lines == 0 && at < REASON_AT) return is_status(at, c) ? NULL : "its status line is malformed";
   if (h->lines > 0 && at == 0 && is_blank(c)) return "a line is folded";
   if (!is_text(c)) return "a control character is in its head";
   if (h->lines == 0) return NULL;
@@ -79,15 +79,15 @@ static const char *wrong_in_line(const xm_head *h, size_t at, char c) {
 }
 
 static const char *wrong_at_end(const xm_head *h, size_t at) {
-  if (h->lines == 0) return at >= REASON_AT - 1 ? NULL : "its status line is none";
+  if (h->lines == 0) return at >= REASON_AT - 1 ? NULL : "its status line is malformed";
   return at == 0 || h->value ? NULL : "a field has no value";
 }
 
 static const char *wrong(const xm_head *h, char c) {
   size_t at = h->text.last - h->line;
-  if (h->step == FAILED) return "it was wrong before";
+  if (h->step == FAILED) return "it was malformed before";
   if (h->text.last == XM_HEAD_BYTES) return "its head is too long";
-  if (h->step == BEHIND_CR) return c == '\n' ? NULL : "a line ends in the middle";
+  if (h->step == BEHIND_CR) return c == '\n' ? NULL : "a CR has no LF behind it";
   return c == '\r' ? wrong_at_end(h, at) : wrong_in_line(h, at, c);
 }
 

@@ -165,7 +165,7 @@ static int check_name(const char *s, size_t n, const char **reason) {
     at += len + 1;
   }
   if (is_dotted_decimal(s, n) && !is_address(AF_INET, s, n))
-    return refuse(reason, "the domainpart looks like an IPv4 address and is none");
+    return refuse(reason, "the domainpart looks like an IPv4 address, but is not one");
   return XM_OK;
 }
 
@@ -231,7 +231,7 @@ static int prepare_ascii(const char *s, size_t n, char *to, size_t *len, const c
 
 static int prepare_ipv6(const char *s, size_t n, char *to, size_t *len, const char **reason) {
   if (n < 3 || s[n - 1] != ']' || !is_address(AF_INET6, s + 1, n - 2))
-    return refuse(reason, "the domainpart begins with a bracket and is no IPv6 address");
+    return refuse(reason, "the domainpart begins with a bracket, but is no IPv6 address");
   *len = n;
   put_lower(to, s, n);
   return XM_OK;

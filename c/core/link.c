@@ -411,7 +411,7 @@ static xm_link_event read_stream(xm_link *k) {
   return k->nego ? xk_end(k, XM_LINK_REFUSE) : XM_LINK_BROKEN;
 }
 
-static xm_link_event crank(xm_link *k) {
+static xm_link_event advance(xm_link *k) {
   if (k->late) return fail_late(k);
   switch (k->state) {
     case XM_LINK_RESOLVING: return xk_resolve(k);
@@ -429,7 +429,7 @@ xm_link_event xm_link_next(xm_link *k) {
   const char *phase = xm_link_phase(k);
   k->reads_left = READS_A_TURN;
   if (k->state == XM_LINK_NEGOTIATING) xm_link_flush(k);
-  while (ev == XM_LINK_AGAIN && k->reads_left > 0 && xm_link_phase(k) == phase) ev = crank(k);
+  while (ev == XM_LINK_AGAIN && k->reads_left > 0 && xm_link_phase(k) == phase) ev = advance(k);
   return ev;
 }
 

@@ -383,7 +383,7 @@ xm_link_event xk_become_open(xm_link *k) {
 }
 
 /* The peer has said why, or has done nothing wrong, so it isn't sent an error. */
-static bool ends_in_peace(const xm_link *k, const xm_tape *t) {
+static bool is_orderly_end(const xm_link *k, const xm_tape *t) {
   return xm_nego_is_stream_error(t) || k->why.layer == XM_LAYER_CLOSED;
 }
 
@@ -400,7 +400,7 @@ static xm_link_event keep_early(xm_link *k, const xm_tape *t) {
   if (rc == XM_OK) return XM_LINK_AGAIN;
   if (rc == XM_ELIMIT)
     xm_err_set(&k->why, XM_LAYER_STREAM, "policy-violation", true,
-               "before it has bound the session the server has sent more than %d stanzas, or more than %d bytes of them take",
+               "before it bound the session, the server sent more than %d stanzas, or stanzas that take more than %d bytes",
                XM_EARLY_STANZAS, XM_EARLY_BYTES);
   return xk_end(k, XM_LINK_REFUSE);
 }
@@ -418,7 +418,7 @@ xm_link_event xk_negotiate(xm_link *k, bool header) {
   k->outcome = xm_nego_outcome_of(k->nego, &k->h);
   k->token = xm_nego_token(k->nego);
   k->answered = k->answered || header;
-  if (verdict < 0) return xk_end(k, ends_in_peace(k, t) ? XM_LINK_BYE : XM_LINK_REFUSE);
+  if (verdict < 0) return xk_end(k, is_orderly_end(k, t) ? XM_LINK_BYE : XM_LINK_REFUSE);
   xm_wirelog_masked(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark,
                     xm_nego_is_secret(k->nego));
   xm_link_flush(k);

@@ -108,7 +108,7 @@ bool xk_web_is_over(const xm_link *k) {
 /* Notes why nothing can be written any more; link reports it when all that has come was read (is_mute). */
 static int cannot(xm_link *k, int rc) {
   if (rc == XM_ENOMEM) return xm_err_nomem(&k->unsaid);
-  return xm_err_set(&k->unsaid, XM_LAYER_WEBSOCKET, "no-randomness", true, "the system has no random bytes to give, for a frame's mask");
+  return xm_err_set(&k->unsaid, XM_LAYER_WEBSOCKET, "no-randomness", true, "the system provides no random bytes for a frame's mask");
 }
 
 static int put_mark(xm_link_web *w, size_t before, size_t wire) {
@@ -259,7 +259,7 @@ static int bad_format(xm_link *k, const char *what) {
 /* Keeps what xml has returned until the end of its message. 0 or XM_EFAIL. */
 static int hold(xm_link *k, int ev) {
   if (ev < 0) return ev;
-  if (ev == XM_XML_CLOSE) return bad_format(k, "a message ends what it is in");
+  if (ev == XM_XML_CLOSE) return bad_format(k, "a message has an end tag too many");
   if (ev == XM_XML_MORE) return XM_OK;
   k->web->held = ev;
   return xm_xml_unread(k->xml) ? bad_format(k, "a message has more than one element") : XM_OK;

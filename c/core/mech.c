@@ -183,8 +183,8 @@ static int refuse(const xm_mech_offer *offer, const xm_mech_policy *p, xm_err *e
   const char *why = "this library has none of these";
   if (both & PLAIN && p->pinned && p->username && p->password)
     why =
-        "this account has logged in by something better before, so PLAIN, which shows the password, is out of the "
-        "question: somebody in between may have changed the offer. If the server itself has nothing better any more, call "
+        "this account has logged in by something better before, so PLAIN, which shows the password, is not used "
+        "any more: somebody in between may have changed the offer. If the server itself has nothing better any more, call "
         "xmpp.forget()";
   else if (both & PLAIN && p->username && p->password)
     why = "PLAIN shows the password, so it needs TLS with a verified certificate, and the option plain not false";
@@ -209,7 +209,7 @@ static int no_binding(const xm_mech_offer *offer, xm_err *e) {
 
 static int less_than_before(const xm_mech_offer *offer, xm_err *e) {
   return xm_err_set(e, XM_LAYER_SASL, "no-channel-binding", false,
-                    "this account has logged in bound to the TLS channel before, and by what the server offers now it can't: "
+                    "this account has logged in bound to the TLS channel before, which the server's offer doesn't allow now: "
                     "somebody in between may have changed the offer. If the server itself has changed, call xmpp.forget(), "
                     "or name mechanisms without -PLUS in the option mechanisms. The offer: %s",
                     offer->names);

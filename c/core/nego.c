@@ -467,8 +467,8 @@ static const char *what_it_means(const xm_nego *n, const char *condition) {
 /* The likely reason, if the password is right. */
 static const char *hint_at_binding(const xm_nego *n) {
   if (n->login.choice.flag == 'y')
-    return ". (It was told that the login can't be bound to the channel. If it offers what it takes for that, somebody in "
-           "between has changed its offer; mechanisms without -PLUS in the option mechanisms make do without)";
+    return ". (It was told that the login isn't bound to the channel. If the server does offer that, somebody in between has "
+           "changed its offer. To log in without, name only mechanisms without -PLUS in the option mechanisms)";
   if (n->login.choice.flag == 'p' && n->o.bound && !n->login.challenged)
     return ". (This account has logged in bound to the channel before, so it isn't tried without. If the server can't do "
            "that any more, call xmpp.forget(), or name mechanisms without -PLUS in the option mechanisms)";

@@ -158,8 +158,8 @@ static void check_refused(const char *s, size_t n, size_t at, const char *why) {
 }
 
 static void what_is_no_head_is_refused(void **unused) {
-  static const char STATUS[] = "its status line is none", CONTROL[] = "a control character is in its head",
-                    NAME[] = "a field has no proper name", LINE[] = "a line ends in the middle";
+  static const char STATUS[] = "its status line is malformed", CONTROL[] = "a control character is in its head",
+                    NAME[] = "a field has no proper name", LINE[] = "a CR has no LF behind it";
   const struct {
     const char *s;
     size_t at;
