@@ -263,7 +263,7 @@ static bool work_out(const xm_scram *s, const xm_buf *salt, int rounds, keys *k)
          hmac(d, k->salted, "Server Key", 10, k->kept + SERVER);
 }
 
-/* All that the keys are derived from, and whose they are: "n=user", as it was said. */
+/* Everything from which the keys are derived, and whose they are: "n=user", as it was sent. */
 static int put_origin(const xm_scram *s, const xm_buf *salt, int rounds, xm_buf *to) {
   const char *auth = xm_buf_at(&s->auth);
   size_t who = (size_t)((const char *)memchr(auth, ',', xm_buf_len(&s->auth)) - auth);

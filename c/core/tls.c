@@ -469,7 +469,7 @@ static const char *chain_condition(long result) {
 
 static int refuse_chain(xm_tls *t, long result, xm_err *e) {
   ERR_clear_error();
-  if (xm_bundle_was_short(t->ctx->bundle)) return xm_err_nomem(e); /* nobody knows who is trusted */
+  if (xm_bundle_was_short(t->ctx->bundle)) return xm_err_nomem(e); /* the CAs could not all be read */
   return xm_err_set(e, XM_LAYER_TLS, chain_condition(result), false,
                     "the certificate of %s cannot be trusted: %s%s. If the CA is your own, name its file in ca_file",
                     t->peer.name, X509_verify_cert_error_string(result), t->refused);

@@ -155,7 +155,7 @@ local function watch(talk, room)
   room:on("error", function(err) notify(("in %s: %s"):format(talk.jid, tostring(err)), "ERROR") end)
 end
 
--- In a coroutine: it waits.
+-- Enters a room. Must run in a coroutine, as it waits.
 local function enter(talk)
   local room, err = muc.join(conn, talk.jid, talk.nick, { history = HISTORY, create = "default" })
   if not room then
@@ -219,7 +219,7 @@ local function use_all(c)
   ext.use(c, Closing)
 end
 
--- In a coroutine: it waits.
+-- Connects. Must run in a coroutine, as it waits.
 local function log_in(account)
   local opts = vim.deepcopy(account)
   opts.jid, opts.password = nil, nil
