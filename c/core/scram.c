@@ -147,7 +147,7 @@ static int read_extensions(cursor *c, challenge *ch, xm_err *e) {
     if (got < 0) return got;
     if (v.n == 0 || strchr("aceinprsv", got) || (kept && kept->p))
       return xm_err_set(e, XM_LAYER_SASL, c->malformed, false,
-                        "the server's SCRAM message is malformed: %c= is empty, or has no place where it came", got);
+                        "the server's SCRAM message is malformed: %c= is empty, or isn't allowed where it came", got);
     if (kept) *kept = v;
   }
   return XM_OK;

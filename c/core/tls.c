@@ -415,8 +415,8 @@ void xm_tls_free(xm_tls *t) {
 
 static int refuse_protocol(xm_err *e) {
   return xm_err_set(e, XM_LAYER_TLS, "no-application-protocol", false,
-                    "the server says by ALPN that it has another protocol than xmpp-client: no XMPP server for clients "
-                    "is there");
+                    "the server has chosen another protocol than xmpp-client by ALPN: there is no XMPP server for "
+                    "clients at this port");
 }
 
 /* Sets the error for a failure of OpenSSL in doing `what`. */

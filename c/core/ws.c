@@ -133,7 +133,8 @@ static bool is_code(unsigned code) {
 static int on_close(xm_ws *w, xm_err *e) {
   const unsigned char *u = (const unsigned char *)w->control;
   unsigned code = w->control_n >= 2 ? (unsigned)u[0] << 8 | u[1] : XM_WS_NO_CODE;
-  if (w->control_n && !is_code(code)) return breach(w, XM_WS_PROTOCOL, "a close frame has half a code, or one that none may have", e);
+  if (w->control_n && !is_code(code))
+    return breach(w, XM_WS_PROTOCOL, "a close frame has an incomplete status code, or one that isn't allowed", e);
   w->control[w->control_n] = '\0';
   w->code = code;
   w->closed = true;
