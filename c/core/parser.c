@@ -8,7 +8,7 @@
  * deb12u2 on), so no version macro can tell. */
 extern XML_Bool XML_SetReparseDeferralEnabled(XML_Parser, XML_Bool) __attribute__((weak));
 
-/* The positions of 2.9 and later have 64 bits everywhere; the older ones have a long's. */
+/* Positions have 64 bits everywhere in expat 2.9 and later, and are a long in older versions. */
 #if XML_MAJOR_VERSION > 2 || XML_MINOR_VERSION >= 9
 #define token_begin XML_GetCurrentByteIndex64
 #define token_length XML_GetCurrentByteCount64
@@ -141,7 +141,7 @@ size_t xm_parser_spare(const xm_parser *p) {
   return p->memory > needed ? p->memory - needed : 0;
 }
 
-/* Bytes. */
+/* Input. */
 
 static char *room_for(xm_parser *p, size_t n) {
   char *room;
@@ -250,7 +250,8 @@ bool xm_parser_is_idle(xm_parser *p) {
   return !p->filled || (p->filled < p->piece && !may_be_complete(p));
 }
 
-/* Where expat is. -1: it doesn't know. A step is within its buffer, which has less than 2 GiB. */
+/* Advances `used` to expat's position. -1: expat doesn't know it. A step stays within expat's buffer, which is smaller
+ * than 2 GiB, so 32 bits are enough. */
 static void note_position(xm_parser *p) {
   int64_t at = token_begin(p->expat);
   uint32_t step = (uint32_t)at - p->index;

@@ -12,7 +12,7 @@
 #include "err.h"
 
 typedef enum xm_precis_fault {
-  XM_PRECIS_EMPTY,     /* nothing there */
+  XM_PRECIS_EMPTY,     /* the input is empty */
   XM_PRECIS_UTF8,      /* the input is not UTF-8 */
   XM_PRECIS_CHARACTER, /* a character that the string class does not allow, or a string that still changes after
                           several rounds */

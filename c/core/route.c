@@ -91,7 +91,7 @@ xm_route *xm_route_new(const char *ns) {
 
 int xm_route_set_self(xm_route *r, const xm_jid *bound) {
   const char *reason;
-  xm_jid prepared; /* the server may spell it otherwise */
+  xm_jid prepared; /* the server may have spelt it differently */
   int rc = xm_jid_parse(&prepared, bound->str, xm_jid_len(bound), &reason);
   const xm_jid *self = rc == XM_OK ? &prepared : bound;
   char *s = rc == XM_ENOMEM ? NULL : copy(self->str, xm_jid_len(self));

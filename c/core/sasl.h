@@ -20,7 +20,7 @@ typedef struct xm_sasl_login {
   const char *password; /* SCRAM, PLAIN: prepared by OpaqueString. HT: the token, as it came */
   size_t password_len;
   unsigned min_rounds, max_rounds; /* SCRAM: 0: 4096 and 2,000,000 */
-  bool remember;                   /* SCRAM: keys for the next login */
+  bool remember;                   /* SCRAM: keep the keys for the next login */
   const char *authzid;             /* EXTERNAL: whom to log in as; NULL: as the certificate says */
   size_t authzid_len;
   const xm_mech_channel *channel; /* SCRAM, HT: the channel to bind to, if the choice says so; NULL: no TLS */

@@ -147,7 +147,7 @@ static int read_extensions(cursor *c, challenge *ch, xm_err *e) {
     if (got < 0) return got;
     if (v.n == 0 || strchr("aceinprsv", got) || (kept && kept->p))
       return xm_err_set(e, XM_LAYER_SASL, c->malformed, false,
-                        "the server's SCRAM message is malformed: %c= is empty, or has no place where it came", got);
+                        "the server's SCRAM message is malformed: %c= is empty, or isn't allowed where it came", got);
     if (kept) *kept = v;
   }
   return XM_OK;
@@ -263,7 +263,7 @@ static bool work_out(const xm_scram *s, const xm_buf *salt, int rounds, keys *k)
          hmac(d, k->salted, "Server Key", 10, k->kept + SERVER);
 }
 
-/* All that the keys are derived from, and whose they are: "n=user", as it was said. */
+/* Everything from which the keys are derived, and whose they are: "n=user", as it was sent. */
 static int put_origin(const xm_scram *s, const xm_buf *salt, int rounds, xm_buf *to) {
   const char *auth = xm_buf_at(&s->auth);
   size_t who = (size_t)((const char *)memchr(auth, ',', xm_buf_len(&s->auth)) - auth);

@@ -202,7 +202,7 @@ int xm_sm_commit(xm_sm *s, size_t mark, int64_t now, unsigned flags, uint64_t *s
   return XM_OK;
 }
 
-/* Leaving. */
+/* Removing from the front. */
 
 static void tell(xm_sm *s, const record *r, xm_sm_fate fate) {
   xm_sm_receipt receipt = {.seq = r->seq, .fate = fate};

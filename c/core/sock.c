@@ -41,7 +41,7 @@ struct xm_sock {
   xm_loop *loop;
   void (*wake)(void *);
   void *arg;
-  dialling *dial;     /* while DIALLING */
+  dialling *dial;     /* only while DIALLING */
   watch *link;        /* from then on: the one that has answered */
   xm_dns_address won; /* its address */
 };

@@ -415,8 +415,8 @@ void xm_tls_free(xm_tls *t) {
 
 static int refuse_protocol(xm_err *e) {
   return xm_err_set(e, XM_LAYER_TLS, "no-application-protocol", false,
-                    "the server says by ALPN that it has another protocol than xmpp-client: no XMPP server for clients "
-                    "is there");
+                    "the server has chosen another protocol than xmpp-client by ALPN: there is no XMPP server for "
+                    "clients at this port");
 }
 
 /* Sets the error for a failure of OpenSSL in doing `what`. */
@@ -469,7 +469,7 @@ static const char *chain_condition(long result) {
 
 static int refuse_chain(xm_tls *t, long result, xm_err *e) {
   ERR_clear_error();
-  if (xm_bundle_was_short(t->ctx->bundle)) return xm_err_nomem(e); /* nobody knows who is trusted */
+  if (xm_bundle_was_short(t->ctx->bundle)) return xm_err_nomem(e); /* the CAs could not all be read */
   return xm_err_set(e, XM_LAYER_TLS, chain_condition(result), false,
                     "the certificate of %s cannot be trusted: %s%s. If the CA is your own, name its file in ca_file",
                     t->peer.name, X509_verify_cert_error_string(result), t->refused);

@@ -198,8 +198,8 @@ static const struct refusal {
     {"host-unreachable", true, "as the host can't be reached, or isn't known"},
     {"connection-refused", true, "as the connection was refused there"},
     {"ttl-expired", true, "as it took too long"},
-    {"command-not-supported", false, "as it makes no connections for others"},
-    {"address-type-not-supported", false, "as it can't do with this kind of address"},
+    {"command-not-supported", false, "as it doesn't support the command CONNECT"},
+    {"address-type-not-supported", false, "as it doesn't support this kind of address"},
 };
 
 static int take_refusal(xm_tunnel *t, unsigned reply, xm_err *e) {

@@ -91,7 +91,7 @@ static bool is_passing(int status) {
 static const char *meaning(int status) {
   switch (status) {
     case 200: return ": there is a web page, and no WebSocket";
-    case 401: return ": somebody in front of it wants a login of HTTP's own, which there is none of here";
+    case 401: return ": it wants an HTTP login (RFC 9110 11), which isn't supported here";
     case 403: return ": it is forbidden from here";
     case 404: return ": there is nothing at this path";
     case 501: return ": there is no XMPP behind it, perhaps";

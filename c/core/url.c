@@ -61,12 +61,12 @@ const char *xm_url_read(xm_url *u, const char *text) {
   if (!s) s = behind(text, "ws://");
   if (!s) return "it begins with neither wss:// nor ws://";
   if (strlen(text) > XM_URL_MOST) return "it is longer than 2,048 bytes";
-  if (!is_plain(s)) return "it has a character that none may have, which has to be written in the form %20, or a fragment (#)";
-  if (s[strcspn(s, "@/?")] == '@') return "it has a user's name, which a WebSocket's may not have";
+  if (!is_plain(s)) return "it has a fragment (#), or a character that has to be written in the form %20";
+  if (s[strcspn(s, "@/?")] == '@') return "it has a user name, which a WebSocket's URL may not have";
   s = read_host(u, s);
   if (!s) return "it has no host that could be dialled";
   s = read_port(u, s);
-  if (!s || (*s && !strchr("/?", *s))) return "what stands behind its host is no port, from 1 to 65535, and no path";
+  if (!s || (*s && !strchr("/?", *s))) return "what follows its host is neither a port from 1 to 65535 nor a path";
   if (*s == '?') return "it has a query without a path: write /? instead of ?";
   u->path = *s ? s : "/";
   return NULL;

@@ -87,7 +87,7 @@ void xm_ws_set_secret(xm_ws *w, bool secret) {
   w->secret = secret;
 }
 
-/* In. */
+/* Incoming frames. */
 
 static int breach(xm_ws *w, unsigned code, const char *why, xm_err *e) {
   w->code = code;
@@ -133,7 +133,8 @@ static bool is_code(unsigned code) {
 static int on_close(xm_ws *w, xm_err *e) {
   const unsigned char *u = (const unsigned char *)w->control;
   unsigned code = w->control_n >= 2 ? (unsigned)u[0] << 8 | u[1] : XM_WS_NO_CODE;
-  if (w->control_n && !is_code(code)) return breach(w, XM_WS_PROTOCOL, "a close frame has half a code, or one that none may have", e);
+  if (w->control_n && !is_code(code))
+    return breach(w, XM_WS_PROTOCOL, "a close frame has an incomplete status code, or one that isn't allowed", e);
   w->control[w->control_n] = '\0';
   w->code = code;
   w->closed = true;
@@ -158,7 +159,7 @@ static int end_frame(xm_ws *w, xm_err *e) {
 }
 
 static void keep_control(xm_ws *w, const struct wslay_frame_iocb *f) {
-  memcpy(w->control + w->control_n, f->data, f->data_length); /* 125 in all */
+  memcpy(w->control + w->control_n, f->data, f->data_length); /* at most 125 bytes in all, which wslay checks */
   w->control_n += f->data_length;
 }
 
@@ -214,7 +215,7 @@ const char *xm_ws_reason(const xm_ws *w) {
   return w->closed && w->control_n > 2 ? w->control + 2 : "";
 }
 
-/* Out. */
+/* Outgoing frames. */
 
 static int put_frame(xm_ws *w, uint8_t opcode, const xm_ws_part *parts, int n, xm_buf *out) {
   struct wslay_frame_iocb f = {.fin = 1, .opcode = opcode, .mask = 1};

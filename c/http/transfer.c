@@ -459,10 +459,10 @@ static const char *read_url(xh_transfer *t, const xh_request *r) {
   if (!t->url) return "no memory";
   if (curl_url_set(t->url, CURLUPART_URL, r->url, 0) != CURLUE_OK) return "it is no URL";
   if (has_part(t->url, CURLUPART_USER, NULL) || has_part(t->url, CURLUPART_PASSWORD, NULL))
-    return "it has a user in it: give a header";
+    return "it has a user name or password: use an Authorization header";
   if (!read_host(t)) return "it has no host";
   if (has_part(t->url, CURLUPART_SCHEME, "https")) return NULL;
-  return r->http && has_part(t->url, CURLUPART_SCHEME, "http") ? NULL : "it is not for https";
+  return r->http && has_part(t->url, CURLUPART_SCHEME, "http") ? NULL : "its scheme is not https";
 }
 
 static void drop(xh_transfer *t) {
@@ -566,8 +566,8 @@ static const struct {
 static const struct {
   const char *fault, *text;
 } faults[] = {
-    {"forbidden-address", "it has no address but ones that are not public"},
-    {"short-body", "there were fewer bytes than was said"},
+    {"forbidden-address", "none of its addresses is public"},
+    {"short-body", "the request's body had fewer bytes than announced"},
     {"too-large", "the answer is too large"},
     {"closed", "libcurl has been closed"},
 };
