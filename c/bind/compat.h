@@ -106,13 +106,13 @@ int xb_l_can_yield(lua_State *L);
 
 /* In 5.1 lua_checkstack raises an error when there is no memory, which must not happen inside xb_write: it reserves all
  * the stack that a table may need before it begins. */
-#define XB_WALK_STACK(step, depth) (4 * (depth) + (step))
+#define XB_WRITE_STACK(step, depth) (4 * (depth) + (step))
 /* In 5.1 each coroutine counts its nested C calls from 0, so Lua itself doesn't notice when nested coroutines use up
  * the C stack. */
 #define XB_MOST_NESTED 190
 #else
 #define XB_MOST_NESTED UINT_MAX
-#define XB_WALK_STACK(step, depth) (step)
+#define XB_WRITE_STACK(step, depth) (step)
 #endif
 
 #endif

@@ -1,6 +1,6 @@
 /* shrink: gives memory back after very many objects have been alive at once. A Lua table grows, and never shrinks by
  * itself; glibc returns memory to the system by itself only from the end of its heap. A "shrinker" is a userdata whose
- * finalizer does both: it rebuilds the library's weak tables at the size that they need now, and calls malloc_trim.
+ * finalizer remedies both: it rebuilds the library's weak tables at the size that they need now, and calls malloc_trim.
  * Since the objects' memory becomes free over several cycles of the collector, a shrinker creates another one a few
  * times. Rank 1: knows state. */
 #ifndef XB_SHRINK_H

@@ -116,21 +116,21 @@ void xb_push_stanza(lua_State *L, const xm_tape *t) {
 /* For the functions that every element goes through. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-typedef struct walk {
+typedef struct writer {
   lua_State *L;
   xm_out out;
   xb_writing *w;
   unsigned depth;
   unsigned most_depth;
   lua_Integer path[XB_MOST_DEPTH + 1]; /* child indexes from the root down to the current element */
-} walk;
+} writer;
 
 /* Stand for a key in an error's path: the element's name is wrong; a key of the attributes isn't a name. */
 static const char own_name[] = "[1]", own_attributes[] = "[2]";
 
 /* Writes the reason, like "stanza[3][2].to: string expected, got nil". `key`: an attribute's name, own_name,
  * own_attributes, or NULL for the whole element. */
-static int refuse(walk *k, const char *key, const char *why) {
+static int refuse(writer *k, const char *key, const char *why) {
   size_t cap = sizeof k->w->reason, n = (size_t)snprintf(k->w->reason, cap, "stanza");
   unsigned i;
   for (i = 1; i < k->depth && n < cap - 200; i++)
@@ -147,7 +147,7 @@ static int refuse(walk *k, const char *key, const char *why) {
 }
 
 /* The element's name, a string, is on top of the stack. */
-static int refuse_name(walk *k) {
+static int refuse_name(writer *k) {
   char why[160], shown[61];
   size_t i, n;
   const char *name = lua_tolstring(k->L, -1, &n);
@@ -157,13 +157,13 @@ static int refuse_name(walk *k) {
   return refuse(k, NULL, why);
 }
 
-static int refuse_type(walk *k, const char *key, const char *wanted, int index) {
+static int refuse_type(writer *k, const char *key, const char *wanted, int index) {
   char why[96];
   snprintf(why, sizeof why, "%s expected, got %s", wanted, luaL_typename(k->L, index));
   return refuse(k, key, why);
 }
 
-static int came_to(walk *k, const char *key, int rc) { return rc == XM_EINVAL ? refuse(k, key, k->out.fault) : rc; }
+static int came_to(writer *k, const char *key, int rc) { return rc == XM_EINVAL ? refuse(k, key, k->out.fault) : rc; }
 
 /* printf writes the locale's decimal point, which may be more than one byte; XML needs a dot. */
 static void put_dot(char *text, size_t *n) {
@@ -235,14 +235,14 @@ static void note(xb_address *a, const char *key, size_t key_len, const char *val
   if (len[which]) *len[which] = n;
 }
 
-static int write_xmlns(walk *k, const char *value, size_t n) {
+static int write_xmlns(writer *k, const char *value, size_t n) {
   if (k->depth > 1 || !k->w->ns) return came_to(k, "xmlns", xm_out_attr(&k->out, "xmlns", 5, value, n));
   if (strcmp(value, k->w->ns) == 0 && strlen(value) == n) return XM_OK; /* the stream's header declares it already */
   return refuse(k, "xmlns", "a stanza has the stream's own namespace: leave xmlns out");
 }
 
 /* For names beyond ASCII expat decides which characters they may have. */
-static int check_wide(walk *k, const char *key, const char *name, size_t n) {
+static int check_wide(writer *k, const char *key, const char *name, size_t n) {
   const char *brace = name[0] == '{' ? memrchr(name, '}', n) : NULL;
   const char *local = brace ? brace + 1 : name;
   int rc = xm_xml_check_name(local, n - (size_t)(local - name));
@@ -251,13 +251,13 @@ static int check_wide(walk *k, const char *key, const char *name, size_t n) {
 }
 
 /* The result of writing something with that name. */
-static inline int named(walk *k, const char *key, const char *name, size_t n, int rc) {
+static inline int named(writer *k, const char *key, const char *name, size_t n, int rc) {
   if (rc < 0) return came_to(k, key, rc);
   return k->out.wide ? check_wide(k, key, name, n) : XM_OK;
 }
 
 /* The key is at -2, the value at -1. */
-static int write_attribute(walk *k, xb_address *a) {
+static int write_attribute(writer *k, xb_address *a) {
   lua_State *L = k->L;
   char room[40];
   size_t key_len, n;
@@ -276,7 +276,7 @@ static bool is_type(const xb_address *a, const char *one, const char *other) {
 
 /* The id to add to a stanza that has none: an iq of type get or set is given one (RFC 6120 8.1.3), but a result or
  * error can only have its request's. NULL: none is added. */
-static const char *missing_id(walk *k, const xb_address *a) {
+static const char *missing_id(writer *k, const xb_address *a) {
   bool asks;
   if (a->id || !k->w->ns) return NULL;
   asks = is_type(a, "get", "set");
@@ -285,7 +285,7 @@ static const char *missing_id(walk *k, const xb_address *a) {
 }
 
 /* Adds the attributes that a stanza must have on the wire, and its table need not have. */
-static int add_missing(walk *k, xb_address *a) {
+static int add_missing(writer *k, xb_address *a) {
   const char *id = missing_id(k, a), *from = a->from ? NULL : k->w->new_from;
   int rc = id ? xm_out_attr(&k->out, "id", 2, id, strlen(id)) : XM_OK;
   if (rc == XM_OK && from) rc = came_to(k, "from", xm_out_attr(&k->out, "from", 4, from, strlen(from)));
@@ -302,7 +302,7 @@ typedef struct element {
   bool complete;       /* all of its attributes are written */
 } element;
 
-static inline int complete(walk *k, element *e) {
+static inline int complete(writer *k, element *e) {
   if (e->complete) return XM_OK;
   e->complete = true;
   return e->address ? add_missing(k, e->address) : XM_OK;
@@ -317,7 +317,7 @@ static bool is_element(lua_State *L) {
 
 /* A key in slot 2's table isn't a string. Returns 1 if that table is an element (the first child), and takes back what
  * has been written of it. The key is at -2, the table at `at`. */
-static int refuse_attribute(walk *k, element *e, int at, size_t mark) {
+static int refuse_attribute(writer *k, element *e, int at, size_t mark) {
   lua_State *L = k->L;
   int rc;
   lua_pushvalue(L, at);
@@ -333,7 +333,7 @@ static int refuse_attribute(walk *k, element *e, int at, size_t mark) {
 
 /* The table at `at`, the top of the stack, is in slot 2. XM_OK: it was the attributes, which are written; 1: it is the
  * first child. */
-static __attribute__((noinline)) int write_attributes(walk *k, element *e, int at) {
+static __attribute__((noinline)) int write_attributes(writer *k, element *e, int at) {
   lua_State *L = k->L;
   size_t mark = xm_buf_mark(k->out.buf);
   int rc = XM_OK;
@@ -348,10 +348,10 @@ static __attribute__((noinline)) int write_attributes(walk *k, element *e, int a
   return rc;
 }
 
-static int write_element(walk *k, int at);
+static int write_element(writer *k, int at);
 
 /* Writes the text on top of the stack, which stays there. */
-static int write_text(walk *k) {
+static int write_text(writer *k) {
   char room[40];
   size_t n;
   const char *text = to_text(k->L, -1, room, sizeof room, &n);
@@ -360,7 +360,7 @@ static int write_text(walk *k) {
 }
 
 /* Writes the child in slot `i`, which is at `at`, the top of the stack, and stays there. */
-static inline int write_child(walk *k, lua_Integer i, int at) {
+static inline int write_child(writer *k, lua_Integer i, int at) {
   int rc;
   k->path[k->depth++] = i;
   rc = lua_type(k->L, -1) == LUA_TTABLE ? write_element(k, at) : write_text(k);
@@ -377,7 +377,7 @@ static bool is_stanza(const char *name, size_t n) {
 }
 
 /* The value in slot 1 is on top of the stack. */
-ALWAYS_INLINE int open_element(walk *k, element *e) {
+ALWAYS_INLINE int open_element(writer *k, element *e) {
   if (lua_type(k->L, -1) != LUA_TSTRING) return refuse_type(k, own_name, "string", -1);
   e->name = lua_tolstring(k->L, -1, &e->n);
   if (e->address) e->address->name = e->name;
@@ -387,7 +387,7 @@ ALWAYS_INLINE int open_element(walk *k, element *e) {
 
 /* Writes the value in slot `i`, which is at `at`, the top of the stack, and stays there. Slots must come in their
  * order. */
-ALWAYS_INLINE int write_slot(walk *k, element *e, lua_Integer i, int at) {
+ALWAYS_INLINE int write_slot(writer *k, element *e, lua_Integer i, int at) {
   int rc = 1;
   if (i == 1) return open_element(k, e);
   if (i == 2 && lua_type(k->L, -1) == LUA_TTABLE) rc = write_attributes(k, e, at);
@@ -397,7 +397,7 @@ ALWAYS_INLINE int write_slot(walk *k, element *e, lua_Integer i, int at) {
 }
 
 /* The key at -2 isn't an index from 1 to `n`. */
-static int refuse_key(walk *k, lua_Integer n) {
+static int refuse_key(writer *k, lua_Integer n) {
   lua_State *L = k->L;
   char why[96];
   if (lua_type(L, -2) == LUA_TSTRING) {
@@ -411,7 +411,7 @@ static int refuse_key(walk *k, lua_Integer n) {
 }
 
 /* Checks that the table has no keys but 1..n (write_child refuses a hole between these). */
-static int check_keys(walk *k, int at, lua_Integer n) {
+static int check_keys(writer *k, int at, lua_Integer n) {
   lua_State *L = k->L;
   int rc = XM_OK;
   lua_pushnil(L);
@@ -423,7 +423,7 @@ static int check_keys(walk *k, int at, lua_Integer n) {
   return rc;
 }
 
-static int write_at(walk *k, element *e, int at, lua_Integer i) {
+static int write_at(writer *k, element *e, int at, lua_Integer i) {
   int rc;
   lua_rawgeti(k->L, at, i);
   rc = write_slot(k, e, i, at + 1);
@@ -432,7 +432,7 @@ static int write_at(walk *k, element *e, int at, lua_Integer i) {
 }
 
 /* Writes the slots from `i` on of a table whose keys lua_next doesn't return in order. */
-static int write_unordered(walk *k, element *e, int at, lua_Integer i) {
+static int write_unordered(writer *k, element *e, int at, lua_Integer i) {
   lua_Integer n = (lua_Integer)lua_rawlen(k->L, at);
   int rc = XM_OK;
   if (i == 1) rc = write_at(k, e, at, i++);
@@ -449,7 +449,7 @@ static inline bool is_in_place(lua_State *L, lua_Integer i) {
 
 /* If lua_next returns the keys 1, 2, 3 and so on to its end, as for most tables, there are no other keys to look
  * for. */
-static inline int write_slots(walk *k, element *e, int at) {
+static inline int write_slots(writer *k, element *e, int at) {
   lua_State *L = k->L;
   lua_Integer i = 1;
   int rc = XM_OK;
@@ -469,14 +469,14 @@ static inline int write_slots(walk *k, element *e, int at) {
 /* Space on Lua's stack is reserved for STEP levels at a time: each takes two places, and the deepest a few more. */
 enum { STEP = 4, STEP_STACK = 2 * STEP + 8 };
 
-static int refuse_depth(walk *k) {
+static int refuse_depth(writer *k) {
   char why[96];
   snprintf(why, sizeof why, "elements deeper than %u (or a table that contains itself)", k->most_depth);
   return refuse(k, NULL, why);
 }
 
 /* Writes the element whose table is at `at`, the top of the stack. */
-static int write_element(walk *k, int at) {
+static int write_element(writer *k, int at) {
   element e = {.address = k->depth == 1 ? k->w->address : NULL};
   int rc;
   if (k->depth > k->most_depth) return refuse_depth(k);
@@ -487,7 +487,7 @@ static int write_element(walk *k, int at) {
 }
 
 /* RFC 6120 8.2.3: an iq has one of four types, and an id. Requests have been given one by now. */
-static int check_iq(walk *k) {
+static int check_iq(writer *k) {
   const xb_address *a = k->w->address;
   char why[160];
   if (!a->type) return refuse(k, "type", "an iq needs a type: get, set, result or error");
@@ -508,13 +508,13 @@ static const xm_bounds defaults = XM_BOUNDS_DEFAULT;
 
 static int write_root(lua_State *L, int index, xm_buf *out, xb_writing *w) {
   int rc, top = lua_gettop(L);
-  walk k;
+  writer k;
   k.L = L; /* `path` isn't cleared: it is filled as far as it is used */
   k.w = w;
   k.depth = 1;
   k.most_depth = w->bounds ? w->bounds->depth : defaults.depth;
   k.out = xm_out_begin_within(out, w->bounds);
-  if (!lua_checkstack(L, XB_WALK_STACK(STEP_STACK, k.most_depth))) return XM_ENOMEM;
+  if (!lua_checkstack(L, XB_WRITE_STACK(STEP_STACK, k.most_depth))) return XM_ENOMEM;
   if (lua_type(L, index) != LUA_TTABLE) return refuse_type(&k, NULL, "table", index);
   lua_pushvalue(L, index);
   rc = write_element(&k, lua_gettop(L));

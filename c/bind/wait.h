@@ -1,6 +1,6 @@
 /* wait: waiters: who waits for what, and until when. A waiter is finished exactly once: by what it waits for, by its
  * timeout, or by the end of its connection. Timers, tasks, signals and descriptors are waiters, too. Rank 2: knows
- * state, call, fault, parts. */
+ * state, shrink, call, fault, parts. */
 #ifndef XB_WAIT_H
 #define XB_WAIT_H
 

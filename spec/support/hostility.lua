@@ -286,8 +286,7 @@ end, { throws = "gone", untold = true })
 M.GROWTH = { name = "finds no room in the registry" } -- an extra case: see hostility_run.lua
 
 -- Kinds of functions that the library calls:
---   own      what r.own is set as: "a": a callback, "own": the handler, "tap": a tap, nil: a function that gets no
--- stanzas
+--   own      what r.own is set as: "a": a callback, "own": the handler, "tap": a tap, nil: something else
 --   serial   it gets one stanza at a time
 --   during   it is called after the functions that get this stanza have been looked up; otherwise before
 --   asks     it gets a request, which stays open until its call is over
@@ -299,8 +298,7 @@ M.GROWTH = { name = "finds no room in the registry" } -- an extra case: see host
 --   late     it is set at the last moment, and called at once
 --   logs     it is set when the connection is made
 --   still    it can't yield
---   told     where an error that it raises goes: "on_error", "stderr", "text" (into the text of another error),
--- "nobody"
+--   told     where an error that it raises goes: "on_error", "stderr", "text" (in another error's text), "nobody"
 --   before   the error that comes before
 --   extra    another callback that is set as well
 local function kind(name, install, result)

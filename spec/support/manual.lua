@@ -6,8 +6,7 @@
 --
 -- Markdown: the blocks ```lua of a section (from one "## " to the next), in their order, make one chunk. HTML comments
 -- are instructions for the test:
---   <!-- lua ... -->           Lua code that is run at this place as well; before the first section: in front of each
--- section
+--   <!-- lua ... -->           Lua code that is run at this place as well; before the first section: for each section
 --   <!-- not run: reason -->   the next block is only compiled
 --   <!-- program NAME -->      the next block is a whole program, which spec/manual_live_spec.lua runs
 --   <!-- module NAME -->       the next block is the module that require "NAME" returns

@@ -1,6 +1,6 @@
 -- For fast_spec: logs in as alice in another process with the same user agent id: first with the password, which yields
--- a token, then with that token, after which the server doesn't accept older ones. lua other_login.lua HOST PORT CA
--- DOMAIN PASSWORD AGENT
+-- a token, then with that token, after which the server doesn't accept older ones.
+-- lua other_login.lua HOST PORT CA DOMAIN PASSWORD AGENT
 local xmpp = require "xmpp"
 
 local host, port, ca, domain, password, agent = (unpack or table.unpack)(arg) -- luacheck: ignore 143 113

@@ -7,8 +7,8 @@ PLAY has a tls step) CA and CERTS as KEY=VALUE lines, an empty line, and after t
 the transcript.
 
   C: TEXT             the client must send TEXT next. '...' stands for anything, {name} for a value to remember;
-  attributes
-                      may come in any order, with either quote; <a ...> may have other attributes than those written
+                      attributes may come in any order, with either quote; <a ...> may have other attributes than those
+                      written
   S: TEXT             send TEXT; {name} is replaced by what was remembered
   match REGEX         like C:, with a regular expression of Python's; its named groups are remembered
   raw TEXT            like S:, with \\xNN, \\r, \\n, \\t and \\\\ in it
@@ -16,16 +16,14 @@ the transcript.
   pieces N [SECONDS]  from here on send in pieces of N bytes, with a pause between them; 0: whole again
   wait SECONDS        do nothing for a while
   scram PASSWORD [FIRST]   the server's part of a login by SCRAM-SHA-1, <success/> included; FIRST: <auth/> has come
-  already,
-                      with this content
+                      already, with this content
   scram2 PASSWORD [FIRST]  the same by SASL2, up to <response/>; {proof} is for <additional-data/>. {inside} is the rest
-  of
-                      <authenticate/>
+                      of <authenticate/>
   tls [cert=NAME] [min=1.2] [max=1.2] [alpn=NAME] [refused]   the server's part of a TLS handshake; refused: the client
                       must break it off
   websocket           the server's part of the upgrade (RFC 6455); from here on S: sends a message, C: expects one, and
-  raw
-                      sends bytes as they are. Other frames that the client sends appear as "[close 1000]", "[ping x]"
+                      raw sends bytes as they are. Other frames that the client sends appear as "[close 1000]", "[ping
+                      x]"
   silence SECONDS     the client must send nothing for so long
   eof [TEXT]          the client must close without sending anything else, except <r/> (XEP-0198) if TEXT is its answer
   close, cut, reset   end the connection: with TLS's close_notify (then only eof may follow), by a FIN, by a RST

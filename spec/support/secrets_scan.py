@@ -5,8 +5,7 @@ Lets processes log in to a server that this program plays, and searches their me
 of logins to be made, each with
   mechanism  SCRAM-SHA-1, SCRAM-SHA-256, SCRAM-SHA-512, PLAIN or component
   token      "asked": by SASL2, and it gets a token for the next login; "shown": the password is a token, and mechanism
-  is
-             HT-SHA-256-NONE
+             is HT-SHA-256-NONE
   prefix     the beginning of the password; the rest is random
   reconnect  true: the connection keeps the password for reconnecting
   forgetful  true: it keeps nothing else for the next login
