@@ -1,5 +1,5 @@
--- options.login: what options may be that only some logins have: user agents, Bind 2, tokens.
--- Each -> is it fine?, why not
+-- options.login: checks of options that only some logins have: user agents, Bind 2, tokens. Each returns whether the
+-- value is valid, and if not why.
 
 return function(options)
   local is, show, number_from = options.is, options.show, options.number_from
@@ -21,7 +21,7 @@ return function(options)
     return ok, why
   end
 
-  -- A table of these fields and no others.
+  -- Checks a table that may have these fields and no others.
   local function fields_of(checks, needed)
     return function(v)
       if type(v) ~= "table" then return false, "table expected, got " .. type(v) end
