@@ -65,7 +65,7 @@ end
 function M.read(url)
   if type(url) ~= "string" or url == "" then return nil, "missing" end
   if #url > LONGEST then return nil, "too long" end
-  if url:find "[^!#$%%&'()*+,/:;=?@%w%-._~%[%]]" then return nil, "it has characters that a URL can't have (RFC 3986 2)" end
+  if url:find "[^!#$%%&'()*+,/:;=?@%w%-._~%[%]]" then return nil, "it has characters that no URL has (RFC 3986 2)" end
   local scheme, authority = url:match "^(%a+)://([^/?#]*)"
   if not scheme then return nil, "not a URL with a scheme (https://...)" end
   local bracketed, after = authority:match "^%[([%x:]+)%](.*)$"
