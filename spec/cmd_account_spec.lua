@@ -54,8 +54,8 @@ describe("the configuration", function()
     fault("[a]\ncache = yes\n", "/x/config.lua:2: true or false expected")
     fault("[a]\nproxy = ftp://u:secret@x\n",
       "/x/config.lua:2: a URL expected that begins with socks5://, socks5h:// or http://")
-    fault("[a]\nproxy = http://u:secret@x\n", "/x/config.lua:2: a port from 1 to 65535 expected behind the host: an "
-      .. "HTTP proxy has no usual one")
+    fault("[a]\nproxy = http://u:secret@x\n", "/x/config.lua:2: a port from 1 to 65535 expected after the host: an "
+      .. "HTTP proxy has no default port")
     fault("[a]\ntls = yes\n", "/x/config.lua:2: starttls, direct or none expected")
     fault("[a]\nurl = https://x/\n", "/x/config.lua:2: wss://host/path or host-meta expected")
     fault("[a]\njid = a@b\nurl = wss://x/ws\nport = 1\n",

@@ -163,7 +163,7 @@ describe("the option url", function()
   end)
 
   it("says where to connect, and nothing else does", function()
-    local words = "bad option 'url' (it says where to connect: leave out host and port, or it)"
+    local words = "bad option 'url' (the URL says where to connect: leave out host and port, or url)"
     refuses(words, at("wss://xmpp.test/ws", { host = "xmpp.test" }))
     refuses(words, at("wss://xmpp.test/ws", { port = 443 }))
     refuses(words, function() return (xmpp.connect_client("a@b.test", "c", "h", { url = "wss://xmpp.test/ws" })) end)

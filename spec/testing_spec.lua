@@ -332,7 +332,7 @@ describe("a play:", function()
         "message: id='1' expected, got '2'")
       fails(function() t:play { "S: <message id='${b}'/>" } end, "nothing was sent yet that says what ${b} is")
       fails(function() t:play { "X: <message/>" } end, "line 1 of the play begins with neither 'C: ' nor 'S: '")
-      fails(function() t:play { "C: <message>" } end, "line 1 of the play is no XML: ")
+      fails(function() t:play { "C: <message>" } end, "line 1 of the play isn't XML: ")
     end)
   end)
 end)
@@ -956,7 +956,7 @@ describe("a test fails", function()
         "message/x: the namespace 'urn:y' expected, got 'urn:x'")
       t.conn:send { "message", { to = "a@x.y" }, { "x", { a = 1 } } }
       fails(function() t:expect { "message", {}, { "x" }, { "x", { a = 1 } } } end,
-        "each child of the pattern must be met by a child of its own")
+        "each child of the pattern must match a separate child")
     end)
   end)
 

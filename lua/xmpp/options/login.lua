@@ -1,6 +1,5 @@
 -- options.login: checks of options that few programs set: what belongs to SASL2 (user agents, Bind 2, tokens), and
--- mechanisms, pin, reconnect, pipelining.
--- Each -> is it fine?, why not
+-- mechanisms, pin, reconnect, pipelining. Each returns whether the value is valid, and if not why.
 
 return function(options)
   local is, show, number_from, whole_from = options.is, options.show, options.number_from, options.whole_from
@@ -22,7 +21,7 @@ return function(options)
     return ok, why
   end
 
-  -- A table of these fields and no others.
+  -- Checks a table that may have these fields and no others.
   local function fields_of(checks, needed)
     return function(v)
       if type(v) ~= "table" then return false, "table expected, got " .. type(v) end
