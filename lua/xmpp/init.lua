@@ -8,6 +8,7 @@ local getenv = type(os) == "table" and os.getenv or nil
 
 local core = require "xmpp.load"
 local options = require "xmpp.options"
+local version = require "xmpp.version"
 local waiting = require "xmpp.wait"
 
 -- As require, for files that require others: a host may have taken it out of its globals by then.
@@ -27,7 +28,7 @@ local bad_argument, check_type, check_seconds = options.bad_argument, options.ch
 ---@class xmpp
 ---@field xexpr xmpp.xexpr
 local M = {
-  _VERSION = "xmpp 0.1.0",
+  _VERSION = "xmpp " .. version.number,
   C2S_PORT = 5222,
   contract = require "xmpp.contract",
   jid = core.jid,
