@@ -98,21 +98,22 @@ $(BUILD)/libcore.a: $(CORE)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
 
 # It stays in the process: Lua 5.1 and LuaJIT unload it at lua_close, while finalizers may still call it.
-NODELETE = -Wl,-z,nodelete
+SYSTEM := $(shell uname -s)
+MODULE = $(if $(filter Darwin,$(SYSTEM)),-bundle -undefined dynamic_lookup,-shared -Wl,-z,nodelete)
 $(SO): $(BIND) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(CFLAGS) -shared $(NODELETE) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(MODULE) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
 # What the command asks the system for: small, and without the libraries.
 $(SYS): c/cmd/sys.c | have-libs
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -shared $(NODELETE) $(LDFLAGS) -o $@ $<
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(MODULE) $(LDFLAGS) -o $@ $<
 
 # What fetches and uploads: libcurl's, and without the rest.
 HTTP_SOURCES = $(wildcard c/http/*.c)
 $(HTTP): $(HTTP_SOURCES) $(wildcard c/http/*.h) | have-libs
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(shell $(PKG_CONFIG) --cflags libcurl openssl) -shared $(NODELETE) $(LDFLAGS) -o $@ \
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(shell $(PKG_CONFIG) --cflags libcurl openssl) $(MODULE) $(LDFLAGS) -o $@ \
 	  $(HTTP_SOURCES) $(shell $(PKG_CONFIG) --libs libcurl openssl) -lpthread
 
 # For programs that embed Lua: with luaopen_xmpp, and the Lua files in it.
@@ -122,6 +123,8 @@ LIBS := $(LIB)/libxmpp.a $(LIB)/libxmpp.so $(LIB)/xmpp.h
 # with it asks for it by the SONAME, which changes when a program has to be compiled again.
 LIB_NAME := xmpp$(OTHER_LUA:%=-%)
 SONAME := lib$(LIB_NAME).so.$(MAJOR)
+SHARED = $(if $(filter Darwin,$(SYSTEM)),-dynamiclib -undefined dynamic_lookup -install_name $(CLIBDIR)/$(SONAME), \
+  -shared -Wl,-soname,$(SONAME) -Wl,-z,nodelete)
 EMBEDDED := $(filter-out lua/xmpp/types.lua lua/xmpp/cmd/%,$(shell find lua/xmpp -name '*.lua' | LC_ALL=C sort))
 EMBED := $(patsubst %,$(FOR_LUA)/embed/%.o,alloc embed lua_files)
 .PHONY: lib
@@ -144,7 +147,7 @@ $(LIB)/libxmpp.a: $(EMBED) $(BIND) $(CORE)
 
 $(LIB)/libxmpp.so: $(EMBED) $(BIND) $(CORE)
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(CFLAGS) -shared -Wl,-soname,$(SONAME) $(NODELETE) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(SHARED) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
 	@rm -f $(LIB)/$(SONAME:%.$(MAJOR)=%).* && ln -s libxmpp.so $(LIB)/$(SONAME)
 
 $(LIB)/xmpp.h: c/embed/xmpp.h lua/xmpp/version.lua
@@ -176,7 +179,7 @@ test:
 	@for lua in $(OTHER_LUAS); do $(MAKE) --no-print-directory LUA=$$lua check || exit 1; done
 
 # The longest first, so that none of them is alone at the end. They wait more than they work: three on two processors.
-LONGEST = $(patsubst %,spec/%_spec.lua,soak websocket pipelining faults embed reconnect connect hostility rock sasl game sweep \
+LONGEST = $(patsubst %,spec/%_spec.lua,soak websocket pipelining faults plain deb embed reconnect connect hostility rock sasl game sweep \
   loop links)
 SPECS := $(LONGEST) $(filter-out $(LONGEST),$(wildcard spec/*_spec.lua))
 JOBS ?= 3
@@ -184,8 +187,8 @@ JOBS ?= 3
 # what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench browser build burst certs chat_live cmd_certificate \
-  cmd_live cmd_token command_live discovery doc early expat faults gateway_live hosts hostility http_faults links logout manual manual_live \
-  memory muc_live muc_soak newer pipelining poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
+  cmd_live cmd_token command_live container deb discovery doc early expat faults gateway_live hosts hostility http_faults links logout manual manual_live \
+  memory muc_live muc_soak newer pipelining plain poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
   secrets soak starttls upload_live websocket)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
@@ -214,7 +217,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live cmd_token \
-  command_live doc expat manual_live memory muc_live muc_soak presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
+  command_live container deb doc expat manual_live memory muc_live muc_soak plain presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
@@ -518,6 +521,6 @@ deb: dist
 	cd $(DEB)/$(DIST) && env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL dpkg-buildpackage -us -uc $(DEB_OPTIONS)
 
 clean:
-	rm -rf build build-san build-fuzz build-cov build-lint build-plain lua/xmpp/core.so lua/xmpp/sys.so lua/xmpp/http.so
+	rm -rf build build-san build-fuzz build-cov build-lint lua/xmpp/core.so lua/xmpp/sys.so lua/xmpp/http.so
 
 -include $(wildcard $(BUILD)/*/*.d) $(if $(OTHER_LUA),$(wildcard $(FOR_LUA)/*/*.d))

@@ -239,7 +239,7 @@ static int write_xmlns(walk *k, const char *value, size_t n) {
 
 /* Beyond ASCII only expat knows what may stand in a name. */
 static int check_wide(walk *k, const char *key, const char *name, size_t n) {
-  const char *brace = name[0] == '{' ? memrchr(name, '}', n) : NULL;
+  const char *brace = name[0] == '{' ? xm_memrchr(name, '}', n) : NULL;
   const char *local = brace ? brace + 1 : name;
   int rc = xm_xml_check_name(local, n - (size_t)(local - name));
   k->out.wide = false;

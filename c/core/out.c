@@ -273,7 +273,7 @@ static bool equals(const char *s, size_t n, const char *what) {
 
 /* {uri}local: xmlns:nsN='uri' nsN:local='value'. The namespace of xml: has its prefix by birth. */
 static int put_clark(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
-  const char *brace = memrchr(name, '}', n), *uri = name + 1, *local;
+  const char *brace = xm_memrchr(name, '}', n), *uri = name + 1, *local;
   char prefix[16] = "xml";
   size_t uri_len, local_len;
   int rc = XM_OK;

@@ -8,8 +8,9 @@
 #endif
 
 #include "err.h"
+#include "has.h"
 
-#if defined(__linux__) || defined(__APPLE__) || defined(__FreeBSD__) || defined(__OpenBSD__) || defined(__NetBSD__)
+#if XM_HAS_GETENTROPY
 enum { AT_ONCE = 256 }; /* bytes that getentropy gives in a call, all or none of them */
 
 /* Does the kernel give them? Not where it is older than the call, or where a sandbox forbids it. */
