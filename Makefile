@@ -19,14 +19,17 @@
 # make mutants    remove checks from the code, one at a time: some test must fail each time
 # make fuzz       run the libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test runs 5000 inputs each
 # make install    install into PREFIX (/usr/local); make uninstall removes it again
+# make install-lib  install libxmpp, xmpp.h and xmpp.pc, for programs that embed Lua; make uninstall-lib removes them
 # make man        build/man/xmpp.1, the manual page of the command
 # make reference  generate doc/reference from the comments in lua/xmpp and from doc/examples
 # make doc        build/doc: the manual as HTML, with a search (make check-doc installs a browser, and tests it there)
-# make dist       build/dist: the source archive of this version, and its rockspec
+# make version    write the committed file that names the version: the rockspec of the release (see lua/xmpp/version.lua)
+# make dist       build/dist: the source archive of this version, the same byte for byte for everybody, and its rockspec
+# make deb        build/deb: the Debian source package of this version, and the binary packages (debian/README.source)
 # make clean
 #
 # Variables: CC, CFLAGS, LDFLAGS, LUA (lua5.4), LUA_PC (its pkg-config name: LUA's), PKG_CONFIG, PREFIX, JOBS (3),
-# BUILD (where objects go), SO (the module)
+# BUILD (where objects go), SO (the module). Where things are installed: see "Installing" below
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -49,6 +52,9 @@ WITH_HTTP = $(if $(HTTP_WANTED),$(HTTP))
 # WSLAY_WANTED= leaves it out anyway.
 WSLAY_WANTED ?= $(shell echo '\#include <wslay/wslay.h>' | $(CC) $(CFLAGS) -E -x c - >/dev/null 2>&1 && echo yes)
 WSLAY_WANTED := $(WSLAY_WANTED)
+# The version is in lua/xmpp/version.lua, and nowhere else.
+VERSION := $(shell sed -n 's/.*number = "\([^"]*\)".*/\1/p' lua/xmpp/version.lua)
+MAJOR := $(firstword $(subst ., ,$(VERSION)))
 # Warnings of newer compilers or libraries must not prevent a user's build: only our own tests set WERROR.
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS) \
   $(if $(WSLAY_WANTED),,-DXM_WITHOUT_WSLAY)
@@ -99,26 +105,33 @@ $(BUILD)/libcore.a: $(CORE)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
 
 # The module must stay loaded: Lua 5.1 and LuaJIT unload it in lua_close, while finalizers may still call it.
-NODELETE = -Wl,-z,nodelete
+SYSTEM := $(shell uname -s)
+MODULE = $(if $(filter Darwin,$(SYSTEM)),-bundle -undefined dynamic_lookup,-shared -Wl,-z,nodelete)
 $(SO): $(BIND) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(CFLAGS) -shared $(NODELETE) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(MODULE) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
 # xmpp.sys, the system calls of the command xmpp: a small module that needs none of the libraries.
 $(SYS): c/cmd/sys.c | have-libs
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -shared $(NODELETE) $(LDFLAGS) -o $@ $<
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(MODULE) $(LDFLAGS) -o $@ $<
 
 # xmpp.http, downloads and uploads: it needs libcurl, and nothing of the core.
 HTTP_SOURCES = $(wildcard c/http/*.c)
 $(HTTP): $(HTTP_SOURCES) $(wildcard c/http/*.h) | have-libs
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(shell $(PKG_CONFIG) --cflags libcurl openssl) -shared $(NODELETE) $(LDFLAGS) -o $@ \
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(shell $(PKG_CONFIG) --cflags libcurl openssl) $(MODULE) $(LDFLAGS) -o $@ \
 	  $(HTTP_SOURCES) $(shell $(PKG_CONFIG) --libs libcurl openssl) -lpthread
 
 # The library for programs that embed Lua: it has luaopen_xmpp, and contains the Lua files.
 LIB := $(FOR_LUA)/lib
 LIBS := $(LIB)/libxmpp.a $(LIB)/libxmpp.so $(LIB)/xmpp.h
+# Its name where it is installed: xmpp, or xmpp-luajit and so on, so that those for several Luas may be there. What is linked
+# with it asks for it by the SONAME, which changes when a program has to be compiled again.
+LIB_NAME := xmpp$(OTHER_LUA:%=-%)
+SONAME := lib$(LIB_NAME).so.$(MAJOR)
+SHARED = $(if $(filter Darwin,$(SYSTEM)),-dynamiclib -undefined dynamic_lookup -install_name $(CLIBDIR)/$(SONAME), \
+  -shared -Wl,-soname,$(SONAME) -Wl,-z,nodelete)
 EMBEDDED := $(filter-out lua/xmpp/types.lua lua/xmpp/cmd/%,$(shell find lua/xmpp -name '*.lua' | LC_ALL=C sort))
 EMBED := $(patsubst %,$(FOR_LUA)/embed/%.o,alloc embed lua_files)
 .PHONY: lib
@@ -139,14 +152,14 @@ $(LIB)/libxmpp.a: $(EMBED) $(BIND) $(CORE)
 	@mkdir -p $(@D)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
 
-# The soname: the name by which programs that are linked with the library look for it, whatever its folder was.
 $(LIB)/libxmpp.so: $(EMBED) $(BIND) $(CORE)
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(CFLAGS) -shared -Wl,-soname,libxmpp.so $(NODELETE) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(SHARED) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+	@rm -f $(LIB)/$(SONAME:%.$(MAJOR)=%).* && ln -s libxmpp.so $(LIB)/$(SONAME)
 
-$(LIB)/xmpp.h: c/embed/xmpp.h
+$(LIB)/xmpp.h: c/embed/xmpp.h lua/xmpp/version.lua
 	@mkdir -p $(@D)
-	@cp $< $@
+	$(call say,GEN,$@)sed 's/@VERSION@/$(VERSION)/' $< >$@.new && mv $@.new $@
 
 $(BUILD)/test/%: c/test/%.c $(BUILD)/libcore.a
 	@mkdir -p $(@D)
@@ -174,7 +187,7 @@ test:
 
 # The longest specs run first, so that none of them runs alone at the end. Tests wait more than they compute, so there
 # are three jobs (JOBS) for two processors.
-LONGEST = $(patsubst %,spec/%_spec.lua,soak websocket pipelining faults embed reconnect connect hostility rock sasl game sweep \
+LONGEST = $(patsubst %,spec/%_spec.lua,soak websocket pipelining faults plain deb embed reconnect connect hostility rock sasl game sweep \
   loop links)
 SPECS := $(LONGEST) $(filter-out $(LONGEST),$(wildcard spec/*_spec.lua))
 JOBS ?= 3
@@ -183,8 +196,8 @@ JOBS ?= 3
 # the specs of the binding, and a few logins.
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench browser build burst certs chat_live cmd_certificate \
-  cmd_live cmd_token command_live discovery doc early expat faults gateway_live hosts hostility http_faults links logout manual manual_live \
-  memory muc_live muc_soak newer pipelining poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
+  cmd_live cmd_token command_live container deb discovery doc early expat faults gateway_live hosts hostility http_faults links logout manual manual_live \
+  memory muc_live muc_soak newer pipelining plain poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
   secrets soak starttls upload_live websocket)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
@@ -213,7 +226,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # Left out are specs that preload a library of their own (expat, bench), that look for what a process leaves in memory
 # (a sanitizer's quarantine keeps it), that build the library themselves (build, rock), and live ones that take long.
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live cmd_token \
-  command_live doc expat manual_live memory muc_live muc_soak presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
+  command_live container deb doc expat manual_live memory muc_live muc_soak plain presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
@@ -373,22 +386,28 @@ fuzzers:
 fuzz:
 	@FUZZ_RUNS=$(FUZZ_RUNS) JOBS=$(JOBS) spec/support/fuzz-short
 
+# Installing. LIBDIR is for modules of Lua in C (LuaRocks calls it so), CLIBDIR for libxmpp.
 LUA_VERSION = $(shell $(LUA) -e 'io.write((_VERSION:match "%d.%d"))')
 LUADIR ?= $(PREFIX)/share/lua/$(LUA_VERSION)
 LIBDIR ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
 BINDIR ?= $(PREFIX)/bin
-MANDIR ?= $(PREFIX)/share/man
 SHAREDIR ?= $(PREFIX)/share
+MANDIR ?= $(SHAREDIR)/man
+BASHDIR ?= $(SHAREDIR)/bash-completion/completions
+ZSHDIR ?= $(SHAREDIR)/zsh/site-functions
+FISHDIR ?= $(SHAREDIR)/fish/vendor_completions.d
+CLIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+PKGCONFIGDIR ?= $(CLIBDIR)/pkgconfig
 MAN = $(BUILD)/man/xmpp.1
 COMPLETIONS = $(addprefix $(BUILD)/man/xmpp.,bash zsh fish)
 COMMAND = $(FOR_LUA)/bin/xmpp
-COMPLETED = bash-completion/completions/xmpp zsh/site-functions/_xmpp fish/vendor_completions.d/xmpp.fish
 INSTALLED = $(shell cd lua && find xmpp -name '*.lua')
 .PHONY: man
 man: $(MAN)
 
 # The manual page and the shell completions are generated from the command's table of subcommands, by any Lua.
-CMD_FILES = $(wildcard lua/xmpp/cmd/*.lua)
+CMD_FILES = $(wildcard lua/xmpp/cmd/*.lua) lua/xmpp/version.lua
 FROM_TABLE = LUA_PATH='lua/?.lua;lua/?/init.lua' $(LUA) -e
 $(MAN): $(CMD_FILES)
 	@mkdir -p $(@D)
@@ -406,12 +425,12 @@ $(COMMAND): bin/xmpp FORCE
 .PHONY: FORCE
 
 install: install-library $(MAN) $(COMPLETIONS) $(COMMAND)
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(dir $(addprefix $(DESTDIR)$(SHAREDIR)/,$(COMPLETED)))
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(MANDIR)/man1 $(BASHDIR) $(ZSHDIR) $(FISHDIR))
 	install -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)/xmpp
 	install -m 644 $(MAN) $(DESTDIR)$(MANDIR)/man1/xmpp.1
-	install -m 644 $(BUILD)/man/xmpp.bash $(DESTDIR)$(SHAREDIR)/bash-completion/completions/xmpp
-	install -m 644 $(BUILD)/man/xmpp.zsh $(DESTDIR)$(SHAREDIR)/zsh/site-functions/_xmpp
-	install -m 644 $(BUILD)/man/xmpp.fish $(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/xmpp.fish
+	install -m 644 $(BUILD)/man/xmpp.bash $(DESTDIR)$(BASHDIR)/xmpp
+	install -m 644 $(BUILD)/man/xmpp.zsh $(DESTDIR)$(ZSHDIR)/_xmpp
+	install -m 644 $(BUILD)/man/xmpp.fish $(DESTDIR)$(FISHDIR)/xmpp.fish
 
 # The manual. doc/reference is committed, so that it can be read in the repository; a test checks that it is up to date.
 .PHONY: reference doc check-doc
@@ -428,45 +447,92 @@ check-doc: all
 	  spec/reference_spec.lua spec/manual_live_spec.lua
 
 # For LuaRocks, which makes a wrapper for the command itself, and looks for the manual page in the rock's doc folder.
-.PHONY: install-rock install-library
+.PHONY: install-rock install-library install-modules
 install-rock: install-library $(MAN)
 	install -d $(DESTDIR)$(DOCDIR)
 	install -m 644 $(MAN) $(DESTDIR)$(DOCDIR)
 
-install-library: all
+install-library: install-modules
 	@for f in $(INSTALLED); do \
 	  install -d $(DESTDIR)$(LUADIR)/$${f%/*} && install -m 644 lua/$$f $(DESTDIR)$(LUADIR)/$$f || exit 1; \
 	done
+
+install-modules: all
 	install -d $(DESTDIR)$(LIBDIR)/xmpp
 	install -m 755 $(SO) $(SYS) $(WITH_HTTP) $(DESTDIR)$(LIBDIR)/xmpp
 
 # Removes only what make install has put there, and then the folders that are empty.
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(addprefix $(DESTDIR)$(LIBDIR)/xmpp/,core.so sys.so http.so) \
-	  $(DESTDIR)$(BINDIR)/xmpp $(DESTDIR)$(MANDIR)/man1/xmpp.1 $(addprefix $(DESTDIR)$(SHAREDIR)/,$(COMPLETED))
+	  $(addprefix $(DESTDIR),$(BINDIR)/xmpp $(MANDIR)/man1/xmpp.1 $(BASHDIR)/xmpp $(ZSHDIR)/_xmpp $(FISHDIR)/xmpp.fish)
 	-@for d in $(patsubst lua/%,$(LUADIR)/%,$(shell find lua/xmpp -type d | LC_ALL=C sort -r)) $(LIBDIR)/xmpp; do \
 	  rmdir $(DESTDIR)$$d 2>/dev/null || true; \
 	done
 
+# libxmpp. A program finds it by `pkg-config --cflags --libs xmpp` (xmpp-luajit and so on), and with --static what libxmpp.a
+# needs.
+PC = $(LIB)/$(LIB_NAME).pc
+.PHONY: install-lib uninstall-lib
+$(PC): FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(CLIBDIR)' 'includedir=$(INCLUDEDIR)' '' 'Name: $(LIB_NAME)' \
+	  'Description: XMPP for programs that embed Lua' 'Version: $(VERSION)' 'Requires: $(LUA_PC)' \
+	  'Requires.private: $(CORE_PC)' 'Libs: -L$${libdir} -l$(LIB_NAME)' \
+	  'Libs.private: -lunistring $(if $(WSLAY_WANTED),-lwslay )-lpthread' 'Cflags: -I$${includedir}' >$@
+
+install-lib: lib $(PC)
+	install -d $(addprefix $(DESTDIR),$(CLIBDIR) $(INCLUDEDIR) $(PKGCONFIGDIR))
+	install -m 644 $(LIB)/libxmpp.a $(DESTDIR)$(CLIBDIR)/lib$(LIB_NAME).a
+	install -m 755 $(LIB)/libxmpp.so $(DESTDIR)$(CLIBDIR)/lib$(LIB_NAME).so.$(VERSION)
+	ln -sf lib$(LIB_NAME).so.$(VERSION) $(DESTDIR)$(CLIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(CLIBDIR)/lib$(LIB_NAME).so
+	install -m 644 $(LIB)/xmpp.h $(DESTDIR)$(INCLUDEDIR)/xmpp.h
+	install -m 644 $(PC) $(DESTDIR)$(PKGCONFIGDIR)/$(LIB_NAME).pc
+
+uninstall-lib:
+	rm -f $(addprefix $(DESTDIR)$(CLIBDIR)/,$(addprefix lib$(LIB_NAME).,a so so.$(VERSION)) $(SONAME)) \
+	  $(DESTDIR)$(INCLUDEDIR)/xmpp.h $(DESTDIR)$(PKGCONFIGDIR)/$(LIB_NAME).pc
+
+# The rockspec of the release is the one of the repository, with another version and source.
+ROCKSPEC = rockspec/xmpp-$(VERSION)-1.rockspec
+.PHONY: version
+version:
+	@rm -f $(filter-out $(ROCKSPEC),$(wildcard rockspec/xmpp-[0-9]*.rockspec))
+	$(call say,GEN,$(ROCKSPEC))sed -e 's|^version = .*|version = "$(VERSION)-1"|' \
+	  -e 's|^source = .*|-- The archive and this file lie in one folder: "make dist" puts them there.\n&|' \
+	  -e 's|"git+file://\."|"xmpp-$(VERSION).tar.gz"|' rockspec/xmpp-dev-1.rockspec >$(ROCKSPEC)
+
 # The archive has the files that git tracks, or would add; without git, all but the results of builds.
-VERSION = $(shell sed -n 's/^ *_VERSION = "xmpp \(.*\)",$$/\1/p' lua/xmpp/init.lua)
 DIST = xmpp-$(VERSION)
-# The archive is reproducible: the same files give the same bytes, whoever makes it and when.
-DIST_TIME = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
+# The archive is reproducible: the same files give the same bytes, whoever makes it, where and when. Its time is the commit's,
+# or that of the archive it is made from.
+DIST_TIME := $(if $(filter dist deb,$(MAKECMDGOALS)),$(or $(SOURCE_DATE_EPOCH),\
+  $(shell if [ -e .git ]; then git log -1 --format=%ct; fi),$(shell date -r Makefile +%s)))
 .PHONY: dist
-dist:
+dist: version
 	@mkdir -p $(BUILD)/dist
 	@rm -rf $(BUILD)/dist/$(DIST)*
-	@mkdir $(BUILD)/dist/$(DIST)
-	@{ git ls-files -co --exclude-standard 2>/dev/null || \
-	  find . -type f ! -path './build*' ! -path './.git*' ! -name '*.so' ! -name '*.rock'; } | \
-	  while read -r f; do [ ! -f "$$f" ] || echo "$$f"; done | tar -cf - -T - | tar -xf - -C $(BUILD)/dist/$(DIST)
-	cd $(BUILD)/dist && tar --sort=name --mtime=@$(DIST_TIME) --owner=0 --group=0 --numeric-owner --mode=go=rX,u+rw -cf - \
+	@files=$$({ [ -e .git ] && git ls-files -co --exclude-standard || \
+	    find . -type f ! -path './build*' ! -path './.git/*' ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.o' ! -name '*.rock'; } | \
+	    while read -r f; do [ ! -f "$$f" ] || echo "$$f"; done) && mkdir $(BUILD)/dist/$(DIST) && \
+	  echo "$$files" | tar -cf - -T - | tar -xf - -C $(BUILD)/dist/$(DIST)
+	cd $(BUILD)/dist && tar --sort=name --mtime=@$(DIST_TIME) --owner=0 --group=0 --numeric-owner --format=gnu --mode=u+rw,go=rX,a-st -cf - \
 	  $(DIST) | gzip -9n >$(DIST).tar.gz
 	@rm -rf $(BUILD)/dist/$(DIST)
-	cp rockspec/$(DIST)-1.rockspec $(BUILD)/dist
+	cp $(ROCKSPEC) $(BUILD)/dist
+
+# Debian's tools make their source package of that archive and of debian/, and build it. Whose package it is: DEBFULLNAME and
+# DEBEMAIL, else debian/control's Maintainer. What this make was told is not for theirs.
+DEB = $(abspath $(BUILD))/deb
+.PHONY: deb
+deb: dist
+	@rm -rf $(DEB) && mkdir -p $(DEB)
+	@cp $(BUILD)/dist/$(DIST).tar.gz $(DEB)/lua-xmpp_$(VERSION).orig.tar.gz
+	@tar -xzf $(BUILD)/dist/$(DIST).tar.gz -C $(DEB)
+	@cd $(DEB)/$(DIST) && debian/prepare $(VERSION) $(DIST_TIME)
+	cd $(DEB)/$(DIST) && env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL dpkg-buildpackage -us -uc $(DEB_OPTIONS)
 
 clean:
-	rm -rf build build-san build-fuzz build-cov build-lint lua/xmpp/core.so lua/xmpp/http.so
+	rm -rf build build-san build-fuzz build-cov build-lint lua/xmpp/core.so lua/xmpp/sys.so lua/xmpp/http.so
 
 -include $(wildcard $(BUILD)/*/*.d) $(if $(OTHER_LUA),$(wildcard $(FOR_LUA)/*/*.d))

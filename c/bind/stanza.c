@@ -243,7 +243,7 @@ static int write_xmlns(writer *k, const char *value, size_t n) {
 
 /* For names beyond ASCII expat decides which characters they may have. */
 static int check_wide(writer *k, const char *key, const char *name, size_t n) {
-  const char *brace = name[0] == '{' ? memrchr(name, '}', n) : NULL;
+  const char *brace = name[0] == '{' ? xm_memrchr(name, '}', n) : NULL;
   const char *local = brace ? brace + 1 : name;
   int rc = xm_xml_check_name(local, n - (size_t)(local - name));
   k->out.wide = false;

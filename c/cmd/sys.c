@@ -331,6 +331,12 @@ static ssize_t read_hidden(int fd, const char *prompt, size_t length, char *to, 
   return came ? -1 : n;
 }
 
+/* Like explicit_bzero, which not every system has. */
+static void wipe(char *p, size_t n) {
+  volatile char *at = p;
+  while (n-- > 0) *at++ = 0;
+}
+
 /* secret(prompt) -> the line that is typed at the process's terminal, without showing it; nil: there is no terminal, or
  * the input ended */
 static int l_secret(lua_State *L) {
@@ -344,7 +350,7 @@ static int l_secret(lua_State *L) {
   close(fd);
   if (got >= 0) lua_pushlstring(L, line, (size_t)got);
   else lua_pushnil(L);
-  explicit_bzero(line, sizeof line);
+  wipe(line, sizeof line);
   return 1;
 }
 
@@ -356,7 +362,7 @@ static int l_carrier(lua_State *L) {
   size_t n;
   const char *text = luaL_checklstring(L, 1, &n);
   int fd;
-#ifdef MFD_CLOEXEC
+#if defined MFD_CLOEXEC && !defined XM_PLAIN
   fd = memfd_create("xmpp", 0);
 #else
   char path[] = "/tmp/xmpp-XXXXXX";

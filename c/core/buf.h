@@ -1,4 +1,4 @@
-/* buf: a growable window of bytes. Rank 0: uses no other module but err.
+/* buf: a growable window of bytes. Rank 0: uses err and has.
  *
  *   data ...... pos ........... last ........... cap
  *         read       unread           free
@@ -10,18 +10,23 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "err.h"
+#include "has.h"
 
-#ifdef __APPLE__ /* which has no memrchr */
-static inline void *memrchr(const void *bytes, int c, size_t n) {
+/* The last `c` of n bytes; NULL: there is none. */
+static inline void *xm_memrchr(const void *bytes, int c, size_t n) {
+#if XM_HAS_MEMRCHR
+  return memrchr(bytes, c, n);
+#else
   const unsigned char *p = bytes;
   while (n > 0)
-    if (p[--n] == (unsigned char)c) return (void *)(p + n);
+    if (p[--n] == (unsigned char)c) return (void *)(uintptr_t)(p + n);
   return NULL;
-}
 #endif
+}
 
 typedef struct xm_buf {
   char *data;

@@ -12,6 +12,7 @@
 #include "b64.h"
 #include "der.h"
 #include "err.h"
+#include "has.h"
 
 enum {
   MAX_FILE = 4 << 20, /* bytes; those of common systems have 200 to 500 KB */
@@ -41,10 +42,12 @@ struct xm_bundle {
 
 /* As OpenSSL does: the environment is ignored by a program that has more rights than whoever calls it (setuid). */
 static const char *variable(const char *name) {
-#ifdef __linux__
+#if XM_HAS_SECURE_GETENV
   return secure_getenv(name);
-#else
+#elif XM_HAS_ISSETUGID
   return issetugid() ? NULL : getenv(name);
+#else
+  return getuid() == geteuid() && getgid() == getegid() ? getenv(name) : NULL;
 #endif
 }
 

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "buf.h"
+#include "has.h"
 #include "rnd.h"
 
 typedef struct entry {
@@ -41,22 +42,30 @@ static ring *the; /* NULL: none */
 static token_ring *tokens;
 static unsigned holders;
 
+#if XM_HAS_HIDDEN_MEMORY
+
+#ifdef MADV_DONTDUMP
+enum { NOT_DUMPED = MADV_DONTDUMP };
+#else
+enum { NOT_DUMPED = MADV_NOCORE };
+#endif
+
+static bool wipe_on_fork(void *p, size_t n) {
+#ifdef MADV_WIPEONFORK
+  return madvise(p, n, MADV_WIPEONFORK) == 0;
+#else
+  return minherit(p, n, INHERIT_ZERO) == 0;
+#endif
+}
+
+#endif
+
 /* Keeps it from being read elsewhere: in swap space, in a core dump or in a child. */
 static bool hide(void *p, size_t n) {
-  if (mlock(p, n) != 0) return false;
-#if defined MADV_DONTDUMP
-  if (madvise(p, n, MADV_DONTDUMP) != 0) return false;
-#elif defined MADV_NOCORE /* FreeBSD */
-  if (madvise(p, n, MADV_NOCORE) != 0) return false;
+#if XM_HAS_HIDDEN_MEMORY
+  return mlock(p, n) == 0 && madvise(p, n, NOT_DUMPED) == 0 && wipe_on_fork(p, n);
 #else
-  return false;
-#endif
-#if defined MADV_WIPEONFORK
-  return madvise(p, n, MADV_WIPEONFORK) == 0;
-#elif defined INHERIT_ZERO /* FreeBSD, OpenBSD */
-  return minherit(p, n, INHERIT_ZERO) == 0;
-#else
-  return false;
+  return (void)p, (void)n, false;
 #endif
 }
 

@@ -9,9 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 #include <uv.h>
-#ifdef __linux__
-#include <sys/timerfd.h>
-#endif
 
 enum {
   FIRST_ROOM = 16, USUAL_ROOM = 4096,
@@ -68,7 +65,7 @@ static void look_at_clock(xm_loop *l) {
   }
 }
 
-#ifdef __linux__
+#if XM_HAS_TIMERFD
 
 /* Wakes a host that sleeps: a timer that is set by the wall clock is cancelled by the kernel when that clock is set.
  * (Elsewhere the next turn notices.) */
@@ -185,7 +182,7 @@ void xm_loop_release(xm_loop *l) {
 }
 
 int xm_loop_socket(int family, int type, int protocol) {
-#if defined SOCK_NONBLOCK && defined SOCK_CLOEXEC
+#if XM_HAS_SOCKET_FLAGS
   int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
 #else
   int fd = socket(family, type, protocol);
@@ -246,7 +243,7 @@ int64_t xm_loop_wall(const xm_loop *l) {
 int64_t xm_loop_ticks(const xm_loop *l) {
   struct timespec now;
   if (l->own.is_on) return l->own.ticks;
-#ifdef CLOCK_BOOTTIME
+#if XM_HAS_BOOTTIME
   if (clock_gettime(CLOCK_BOOTTIME, &now) < 0)
 #endif
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -279,7 +276,7 @@ void xm_loop_system_clock(xm_loop *l) {
 }
 
 void xm_loop_boot(char id[XM_LOOP_BOOT + 1]) {
-  int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  int fd = XM_HAS_BOOT_ID ? open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC) : -1;
   ssize_t n = fd < 0 ? 0 : read(fd, id, XM_LOOP_BOOT);
   if (fd >= 0) close(fd);
   id[n == XM_LOOP_BOOT ? n : 0] = '\0';

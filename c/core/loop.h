@@ -1,4 +1,4 @@
-/* loop: the one libuv loop of a Lua state, and the timers on it. Rank 2: uses err.
+/* loop: the one libuv loop of a Lua state, and the timers on it. Rank 2: uses err, has.
  *
  * Nothing that runs inside a turn of libuv does any work: watchers only set marks and put their owner on the ready
  * list. The work is done after the turn, so nothing is ever re-entered, and a turn may be made at any moment. */
@@ -10,10 +10,7 @@
 #include <sys/socket.h>
 
 #include "err.h"
-
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0 /* macOS has SO_NOSIGPIPE instead */
-#endif
+#include "has.h"
 
 typedef struct xm_loop xm_loop;
 struct uv_loop_s;

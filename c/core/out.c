@@ -274,7 +274,7 @@ static bool equals(const char *s, size_t n, const char *what) {
 /* {uri}local becomes xmlns:nsN='uri' nsN:local='value'. The XML namespace needs no declaration: its prefix is always
  * xml. */
 static int put_clark(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
-  const char *brace = memrchr(name, '}', n), *uri = name + 1, *local;
+  const char *brace = xm_memrchr(name, '}', n), *uri = name + 1, *local;
   char prefix[16] = "xml";
   size_t uri_len, local_len;
   int rc = XM_OK;

@@ -8,8 +8,9 @@
 #endif
 
 #include "err.h"
+#include "has.h"
 
-#if defined(__linux__) || defined(__APPLE__) || defined(__FreeBSD__) || defined(__OpenBSD__) || defined(__NetBSD__)
+#if XM_HAS_GETENTROPY
 enum { AT_ONCE = 256 }; /* bytes that one call of getentropy gives at most */
 
 /* Fills the bytes if the kernel can; false where it is older than the system call, or where a sandbox forbids the

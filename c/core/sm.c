@@ -661,7 +661,7 @@ static bool is_iq(const char *xml, size_t n) {
 static int add(series *to, const record *r, const char *xml, const char *inside) {
   record copy = *r;
   bool empty = xml[r->len - 2] == '/'; /* <presence/> */
-  const char *end = empty ? xml + r->len - 2 : memrchr(xml, '<', r->len), *name_end = xml + 1;
+  const char *end = empty ? xml + r->len - 2 : xm_memrchr(xml, '<', r->len), *name_end = xml + 1;
   size_t mark = xm_buf_mark(&to->bytes);
   int rc = xm_buf_put(&to->bytes, xml, *inside ? (size_t)(end - xml) : r->len);
   if (rc == XM_OK && *inside && empty) rc = xm_buf_puts(&to->bytes, ">");

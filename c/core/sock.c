@@ -12,6 +12,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "has.h"
+
 /* For so long data that was sent may stay without an acknowledgement from the peer's kernel. */
 #define UNACKNOWLEDGED_MS 30000
 
@@ -98,7 +100,7 @@ static int open_socket(int family) {
   int one = 1, fd = xm_loop_socket(family, SOCK_STREAM, 0);
   if (fd < 0) return -errno;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-#ifdef TCP_USER_TIMEOUT
+#if XM_HAS_USER_TIMEOUT
   setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &(const unsigned){UNACKNOWLEDGED_MS}, sizeof(unsigned));
 #endif
   return fd;
@@ -313,7 +315,7 @@ void xm_sock_finish(xm_sock *s) {
 
 void xm_sock_hurry(xm_sock *s) {
   assert(s->state == XM_SOCK_CONNECTED);
-#ifdef TCP_QUICKACK
+#if XM_HAS_QUICKACK
   int one = 1;
   setsockopt(s->link->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
 #else

@@ -110,7 +110,7 @@ void xm_wirelog_text(xm_wirelog *log, char direction, const char *s, size_t n) {
 }
 
 void xm_wirelog_masked(xm_wirelog *log, char direction, const char *s, size_t n, bool secret) {
-  const char *content = secret && n ? memchr(s, '>', n) : NULL, *end = content ? memrchr(s, '<', n) : NULL;
+  const char *content = secret && n ? memchr(s, '>', n) : NULL, *end = content ? xm_memrchr(s, '<', n) : NULL;
   xm_buf text = XM_BUF_INIT;
   if (!log->on) return;
   if (!end || end <= content) return xm_wirelog_text(log, direction, s, n);

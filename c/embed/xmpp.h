@@ -11,6 +11,9 @@
 
 #include <lua.h>
 
+/* Of this header; `make lib` writes it here. What the library itself is of, Lua is told: xmpp._VERSION. */
+#define XMPP_VERSION "@VERSION@"
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -9,6 +9,7 @@ local getenv = type(os) == "table" and os.getenv or nil
 
 local core = require "xmpp.load"
 local options = require "xmpp.options"
+local version = require "xmpp.version"
 local waiting = require "xmpp.wait"
 
 -- Like require, for files that require others: the host may have removed `require` from its globals by then.
@@ -28,7 +29,7 @@ local bad_argument, check_type, check_seconds = options.bad_argument, options.ch
 ---@class xmpp
 ---@field xexpr xmpp.xexpr
 local M = {
-  _VERSION = "xmpp 0.1.0",
+  _VERSION = "xmpp " .. version.number,
   C2S_PORT = 5222,
   jid = core.jid,
   is_jid = core.is_jid,

@@ -50,6 +50,13 @@ function shell.file(...)
   return path
 end
 
+-- A file that holds the text.
+function shell.write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
 -- shell.read(path) -> the file's text
 function shell.read(path)
   local file = assert(io.open(path))

@@ -199,7 +199,16 @@ local function prose(out, title, paragraphs)
   end
 end
 
-local HEAD = { ".\\\" Made from lua/xmpp/cmd/spec.lua by make man.", ".Dd " .. spec.date, ".Dt XMPP 1", ".Os",
+local MONTHS = { "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+  "November", "December" }
+
+-- "2026-11-29" as mdoc wants a date to be
+local function date_of(iso)
+  local year, month, day = iso:match "^(%d+)%-(%d+)%-(%d+)$"
+  return ("%s %d, %s"):format(MONTHS[tonumber(month)], day, year)
+end
+
+local HEAD = { ".\\\" Made from lua/xmpp/cmd/spec.lua by make man.", ".Dd " .. date_of(spec.date), ".Dt XMPP 1", ".Os",
   ".Sh NAME", ".Nm xmpp", ".Nd send, hear and look into XMPP from a shell", ".Sh SYNOPSIS", ".Nm", ".Ar subcommand",
   ".Op Ar option ...", ".Op Ar argument ...", ".Nm", ".Fl \\-version", ".Sh DESCRIPTION", "The", ".Nm",
   "command talks to an XMPP server for shells, cron jobs and monitors." }

@@ -9,9 +9,11 @@
 -- its own), `offline` (it connects nowhere), `kinds` (what its arguments are: for completion), `text` (paragraphs for
 -- the man page), `usage_status` (the exit status of wrong usage, where that isn't 2).
 
+local version = require "xmpp.version"
+
 local HUGE = math.huge
 
-local spec = { version = "0.1.0", date = "November 29, 2026" }
+local spec = { version = version.number, date = version.date }
 
 spec.common = {
   { "account", "a", "ACCOUNT", "a section of the configuration, or an address (default)", kind = "account" },
