@@ -1,4 +1,4 @@
--- xmpp: the public face. What each function means is in types.lua and in the README; here they are put together from
+-- xmpp: the public face. What each function means is in types.lua and in doc/; here they are put together from
 -- the C core (connections, stanzas, Jids, timers) and what reads better in Lua: arguments, options, waiting.
 
 local globals, require = _G, require -- what few programs need is loaded when they ask for it

@@ -469,7 +469,7 @@ function Jid:with_resource(resource) end
 ---@field max_queue? integer
 --- called in a coroutine as soon as it connects: the connection isn't ready, but can be watched and stopped (none)
 ---@field on_open? fun(conn: xmpp.Conn)
---- gets the XML that goes out and comes in, secrets masked as the README has it (none)
+--- gets the XML that goes out and comes in, secrets masked as doc/security.md says (none)
 ---@field log? fun(direction: "out"|"in", text: string)
 
 --- The pauses between attempts are random, up to `min`, up to twice as long each time, never over `max` (full jitter).
