@@ -9,7 +9,7 @@
 --   <!-- not run: reason -->   the block behind it is compiled, and that is all
 --   <!-- program NAME -->      the block behind it is a whole program, which spec/manual_live_spec.lua runs
 --   <!-- module NAME -->       the block behind it is what require "NAME" gives
---   <!-- newcomer: ... -->     besides another mark: what spec/support/newcomer does with the block behind it
+--   <!-- newcomer: ... -->     nothing here: spec/support/newcomer does it with the block behind it
 -- The same marks stand in front of blocks ```sh.
 --
 -- Examples: doc/examples/PAGE.lua has a part for each function of the reference, which begins with a line
@@ -46,9 +46,9 @@ end
 
 -- Blocks of a page
 
--- Goes through a page: on.heading(n, text), on.code(language, first, last, mark, newcomer), on.hidden(first, last).
+-- Goes through a page: on.heading(n, text), on.code(language, first, last, mark), on.hidden(first, last).
 local function walk(lines, on)
-  local n, mark, newcomer = 1, nil, nil
+  local n, mark = 1, nil
   while n <= #lines do
     local line = lines[n]
     local language, hidden = line:match "^%s*```(%w*)", line:match "^<!%-%-%s*(.*)$"
@@ -58,8 +58,8 @@ local function walk(lines, on)
         n = n + 1
         if not lines[n] then error("line " .. first .. ": a block that isn't closed", 0) end
       until lines[n]:find "^%s*```%s*$"
-      on.code(language, first + 1, n - 1, mark, newcomer)
-      mark, newcomer = nil, nil
+      on.code(language, first + 1, n - 1, mark)
+      mark = nil
     elseif hidden then
       local first = n
       while not lines[n]:find "%-%->%s*$" do
@@ -68,14 +68,12 @@ local function walk(lines, on)
       end
       if hidden:find "^lua%s*$" then
         on.hidden(first + 1, n - 1)
-      elseif first == n then
-        local text = hidden:match "^(.-)%s*%-%->%s*$"
-        newcomer = text:match "^newcomer: (.+)$" or newcomer
-        if not text:find "^newcomer: " then mark = text end
+      elseif first == n and not hidden:find "^newcomer: " then
+        mark = hidden:match "^(.-)%s*%-%->%s*$"
       end
     elseif line:find "^##? " then
       on.heading(n, line:match "^#+ +(.-) *$")
-      mark, newcomer = nil, nil
+      mark = nil
     end
     n = n + 1
   end
@@ -86,9 +84,9 @@ local function new_chunk(path, title, line)
 end
 
 --- The chunks of a page, those without any Lua left out; and the blocks that are marked, or are for the shell:
---- { kind = "lua" or "sh", mark, line, code }; and every block, each with what a newcomer does with it, `newcomer`.
+--- { kind = "lua" or "sh", mark, line, code }.
 function manual.markdown(path)
-  local lines, chunks, blocks, all = lines_of(read(path)), {}, {}, {}
+  local lines, chunks, blocks = lines_of(read(path)), {}, {}
   local before = {} -- in front of the first section
   local now = new_chunk(path, "the beginning", 1)
   local has_code = false
@@ -106,22 +104,20 @@ function manual.markdown(path)
       for _, part in ipairs(before) do now.parts[#now.parts + 1] = part end
     end,
     hidden = add,
-    code = function(language, first, last, mark, newcomer)
-      local block = { kind = language, mark = mark, line = first, code = text(first, last), path = path,
-        section = now.title, newcomer = newcomer }
-      all[#all + 1] = block
+    code = function(language, first, last, mark)
       if language == "lua" and not mark then
         has_code = true
         return add(first, last)
       end
       local name = mark and mark:match "^module (%S+)$"
       if name then now.modules[name] = { path = path, first = first, code = text(first, last) } end
-      blocks[#blocks + 1] = block
+      blocks[#blocks + 1] = { kind = language, mark = mark, line = first, code = text(first, last), path = path,
+        section = now.title }
     end,
   })
   close()
   for _, c in ipairs(chunks) do c.lines = lines end
-  return chunks, blocks, all
+  return chunks, blocks
 end
 
 --- The parts of a file of examples: chunks with `names`, and `shown`, the text that is for readers.
