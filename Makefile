@@ -6,7 +6,7 @@
 #                 every spec, with LUA=lua5.1 or lua5.3 the specs of the binding
 # make lint       the arrows between the rooms, the warnings of gcc and clang, luacheck
 # make bench      the same set-up as make demo, then ratios measured side by side with raw expat, sockets and OpenSSL, and
-#                 other libraries; growth (make bench-peers installs those; make bench-results writes what README shows)
+#                 other libraries; growth (make bench-peers installs those; make bench-results writes what README and doc/performance.md show)
 # make trips      how often a login waits for an answer, counted by a capture (XMPP_SERVER=ejabberd, prosody13+sasl2: another server)
 # make torture    fail every allocation and system call of a session, and the wire behind every byte, one at a time
 # make coverage   lines and branches of c/core that the tests run through (at least 95 % and 85 %)
@@ -17,6 +17,7 @@
 # make man        build/man/xmpp.1, the manual of the command
 # make reference  doc/reference, made anew from the comments in lua/xmpp and from doc/examples
 # make doc        build/doc, the manual as HTML, with a search (make check-doc installs a browser, and looks at it)
+# make newcomer   what README.md and doc/first-steps.md say, done word for word in empty systems (RELEASES: bookworm trixie); as root
 # make dist       build/dist: the archive of this version, and the rockspec that names it
 # make clean
 #
@@ -175,7 +176,7 @@ JOBS ?= 3
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench browser build burst certs chat_live cmd_certificate \
   cmd_live cmd_token command_live discovery doc early expat faults gateway_live hosts hostility http_faults links logout manual manual_live \
-  memory muc_live muc_soak newer pipelining poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
+  memory muc_live muc_soak newcomer newer pipelining poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
   secrets soak starttls upload_live websocket)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
@@ -204,7 +205,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live cmd_token \
-  command_live doc expat manual_live memory muc_live muc_soak presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
+  command_live doc expat manual_live memory muc_live muc_soak newcomer presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
@@ -306,7 +307,7 @@ bench-peers:
 	@mkdir -p $(BUILD)/bench
 	npm install --silent --no-save --no-package-lock --prefix $(BUILD)/bench @xmpp/component@0.13.1
 
-# make bench, whose tables and pictures become the ones that the README shows.
+# make bench, whose tables and pictures become the ones that README.md and doc/performance.md show.
 bench-results:
 	@BENCH_OUT=spec/bench/results $(MAKE) --no-print-directory bench
 	@$(LUA) spec/bench/readme.lua
@@ -414,6 +415,14 @@ check-doc: all
 	@spec/support/install check-doc
 	SO_DIR=$(SO:%/xmpp/core.so=%) LUA=$(LUA) prove --timer --exec spec/support/tap spec/doc_spec.lua spec/browser_spec.lua spec/manual_spec.lua \
 	  spec/reference_spec.lua spec/manual_live_spec.lua
+
+# A quarter of an hour for each. The systems are kept in build/newcomer.
+RELEASES ?= bookworm trixie
+.PHONY: newcomer
+newcomer:
+	@spec/support/install newcomer
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) SO_DIR=$(SO:%/xmpp/core.so=%) spec/support/newcomer $(RELEASES)
 
 # A rock's command is wrapped by LuaRocks, and its manual lies where `luarocks doc` looks.
 .PHONY: install-rock install-library
