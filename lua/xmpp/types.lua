@@ -469,7 +469,7 @@ function Jid:with_resource(resource) end
 ---@field max_queue? integer
 --- called in a coroutine as soon as it connects: the connection isn't ready, but can be watched and stopped (none)
 ---@field on_open? fun(conn: xmpp.Conn)
---- gets the XML that goes out and comes in, secrets masked as doc/security.md says (none)
+--- gets the XML that goes out and comes in, secrets masked: see the manual's page "Security" (none)
 ---@field log? fun(direction: "out"|"in", text: string)
 
 --- The pauses between attempts are random, up to `min`, up to twice as long each time, never over `max` (full jitter).
@@ -737,8 +737,9 @@ function Conn:jid() end
 ---@field url string? of the WebSocket that it connects to; absent: it connects by TCP
 ---@field proxy string? what it is connected through, without user and password: "socks5h://127.0.0.1:9050"
 ---@field tls_version string? "TLSv1.3"
----@field certificate_seconds number? for how long the server's certificates were good when they were looked at, by
---- the first that ends; absent: none were looked at
+--- for how long the server's certificates were good when they were looked at, by the first that ends; absent: none were
+--- looked at
+---@field certificate_seconds number?
 --- seconds that connecting has taken, until the connection was ready or failed; a WebSocket's upgrade
 --- is part of the login
 ---@field took { dns: number, tcp: number, proxy: number?, tls: number, login: number }
