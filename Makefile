@@ -8,7 +8,7 @@
 # make lint       which module may include which (spec/support/arrows), the warnings of gcc and clang, luacheck
 # make bench      the same set-up as make demo, then benchmarks: the speed as a ratio to raw expat, sockets and OpenSSL,
 #                 beside other libraries, and how costs grow (make bench-peers installs the other libraries; make
-#                 bench-results writes the tables that README shows)
+#                 bench-results writes the tables that README and doc/performance.md show)
 # make trips      count, in a capture, how often a login waits for an answer (XMPP_SERVER=ejabberd or prosody13+sasl2
 #                 chooses another server)
 # make torture    make every allocation and system call of a session fail, one at a time; break the connection behind
@@ -23,6 +23,8 @@
 # make man        build/man/xmpp.1, the manual page of the command
 # make reference  generate doc/reference from the comments in lua/xmpp and from doc/examples
 # make doc        build/doc: the manual as HTML, with a search (make check-doc installs a browser, and tests it there)
+# make newcomer   do what README.md and doc/first-steps.md say, word for word, in empty systems (RELEASES: bookworm trixie);
+#                 as root
 # make version    write the committed file that names the version: the rockspec of the release (see lua/xmpp/version.lua)
 # make dist       build/dist: the source archive of this version, the same byte for byte for everybody, and its rockspec
 # make deb        build/deb: the Debian source package of this version, and the binary packages (debian/README.source)
@@ -197,7 +199,7 @@ JOBS ?= 3
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench browser build burst certs chat_live cmd_certificate \
   cmd_live cmd_token command_live container deb discovery doc early expat faults gateway_live hosts hostility http_faults links logout manual manual_live \
-  memory muc_live muc_soak newer pipelining plain poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
+  memory muc_live muc_soak newcomer newer pipelining plain poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
   secrets soak starttls upload_live websocket)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
@@ -226,7 +228,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # Left out are specs that preload a library of their own (expat, bench), that look for what a process leaves in memory
 # (a sanitizer's quarantine keeps it), that build the library themselves (build, rock), and live ones that take long.
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live cmd_token \
-  command_live container deb doc expat manual_live memory muc_live muc_soak plain presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
+  command_live container deb doc expat manual_live memory muc_live muc_soak newcomer plain presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
@@ -328,7 +330,7 @@ bench-peers:
 	@mkdir -p $(BUILD)/bench
 	npm install --silent --no-save --no-package-lock --prefix $(BUILD)/bench @xmpp/component@0.13.1
 
-# Runs make bench, and puts its tables and pictures into the README.
+# Runs make bench, and puts its tables and pictures into README.md and doc/performance.md.
 bench-results:
 	@BENCH_OUT=spec/bench/results $(MAKE) --no-print-directory bench
 	@$(LUA) spec/bench/readme.lua
@@ -445,6 +447,14 @@ check-doc: all
 	@spec/support/install check-doc
 	SO_DIR=$(SO:%/xmpp/core.so=%) LUA=$(LUA) prove --timer --exec spec/support/tap spec/doc_spec.lua spec/browser_spec.lua spec/manual_spec.lua \
 	  spec/reference_spec.lua spec/manual_live_spec.lua
+
+# About a quarter of an hour for each release. The systems are kept in build/newcomer.
+RELEASES ?= bookworm trixie
+.PHONY: newcomer
+newcomer:
+	@spec/support/install newcomer
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) SO_DIR=$(SO:%/xmpp/core.so=%) spec/support/newcomer $(RELEASES)
 
 # For LuaRocks, which makes a wrapper for the command itself, and looks for the manual page in the rock's doc folder.
 .PHONY: install-rock install-library install-modules

@@ -1,12 +1,14 @@
--- manual: README.md, and types.lua for editors, name every function, method and option that there is, and no other; the
--- guides in doc/ do, too, where they list something; and the Lua that they show does what they say. (What they show as
--- whole programs, and for the shell, is run by manual_live_spec, the reference's examples by reference_spec.)
+-- manual: the guides in doc/, and types.lua for editors, name every function, method and option that there is, and no
+-- other; and the Lua that the guides and the README show does what they say. (What they show as whole programs, and for
+-- the shell, is run by manual_live_spec, the reference's examples by reference_spec.)
 local fed = require "spec.support.fed"
 local manual = require "spec.support.manual"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
-local README, TYPES = shell.read "README.md", shell.read "lua/xmpp/types.lua"
+local unpack = table.unpack or unpack -- luacheck: ignore 113 143
+local TYPES = shell.read "lua/xmpp/types.lua"
+local pages = manual.pages()
 
 -- The names that `pattern` finds in `text`, in order.
 local function names(text, pattern)
@@ -44,20 +46,21 @@ end
 
 local OPTIONS = names(shell.read "lua/xmpp/options.lua":match "local known = (%b{})", "([%w_]+) = ")
 
-describe("the manual", function()
-  it("has every function, and every method", function()
-    expect_all(README, keys(xmpp, true), "%%f[%%w_]%s%%f[^%%w_]")
-    expect_all(README, methods(), "conn:%s%%(")
-    expect_all(README, keys(xmpp.xexpr, true), "`%s%%(")
-  end)
+-- The text of all guides.
+local function guides()
+  local out = {}
+  for _, path in ipairs(pages) do
+    if path:find "^doc/" then out[#out + 1] = manual.read(path) end
+  end
+  return table.concat(out, "\n")
+end
 
-  it("has every option, and no other", function()
-    local rows = README:match "## Options\n(.-)\n## "
-    local first = ""
-    for cell in rows:gmatch "\n| (`[^|]*)|" do first = first .. cell end
-    local documented = names(first .. "`on_response`", "`([%w_]+)`") -- which only xmpp.resume has
-    assert.same(OPTIONS, documented)
-    assert.truthy(README:find("`opts.on_response(", 1, true))
+describe("the guides", function()
+  it("have every function, and every method", function()
+    local text = guides()
+    expect_all(text, keys(xmpp, true), "%%f[%%w_]%s%%f[^%%w_]")
+    expect_all(text, methods(), "conn:%s%%f[^%%w_]")
+    expect_all(text, keys(xmpp.xexpr, true), "%%f[%%w_]%s%%f[^%%w_]")
   end)
 end)
 
@@ -78,8 +81,6 @@ end)
 
 -- The guides
 
-local pages = manual.pages()
-
 describe("doc/options.md", function()
   it("has every option, and no other", function()
     local cells = {}
@@ -97,13 +98,13 @@ describe("doc/errors.md", function()
 end)
 
 describe("doc/racket.md", function()
-  it("has every name of the seed that the README has", function()
-    local seed = README:match "\n| Racket | Lua |\n(.-)\n\n"
-    if not seed then return end
-    local text = manual.read "doc/racket.md"
-    for name in seed:gmatch "`([%a>?/!-]+)`" do
-      if name:find "^xmpp%-" or name:find "jid" then assert.truthy(text:find("`" .. name .. "`", 1, true), name) end
-    end
+  it("has names that there are", function()
+    local seed = manual.read "doc/racket.md":match "\n| Racket | Lua |\n(.-)\n\n"
+    local there = {}
+    for _, name in ipairs(methods()) do there[name] = true end
+    for name in seed:gmatch "`conn:([%w_]+)" do assert.is_true(there[name] or name == "jid", name) end
+    for name in seed:gmatch "`xmpp%.([%w_]+)" do assert.truthy(xmpp[name], name) end
+    assert.is_true(#names(seed, "`([%a>?/!-]+)`") >= 25) -- of Racket's
   end)
 end)
 
@@ -178,16 +179,57 @@ describe("what runs the manual", function()
   end)
 end)
 
-describe("a program in doc/", function()
-  it("has at most 20 lines", function()
-    for _, path in ipairs(pages) do
-      for _, block in ipairs(select(2, manual.markdown(path))) do
-        if block.mark and block.mark:find "^program " then
-          local n = select(2, (block.code .. "\n"):gsub("[^\n]*%S[^\n]*\n", ""))
-          assert.is_true(n <= 20, block.mark .. ": " .. n)
-        end
-      end
+-- Lines that are neither empty nor comments alone.
+local function lines_of_code(block)
+  local n = 0
+  for line in (block.code .. "\n"):gmatch "(.-)\n" do
+    if line:find "%S" and not line:find "^%s*%-%-" then n = n + 1 end
+  end
+  return n
+end
+
+describe("a program in the manual", function()
+  local of = {}
+  for _, path in ipairs(pages) do
+    for _, block in ipairs(select(2, manual.markdown(path))) do
+      local name = block.mark and block.mark:match "^program ([%w-]+)$"
+      if name then of[name] = block end
     end
+  end
+
+  it("has at most 20 lines", function()
+    for name, block in pairs(of) do
+      local n = lines_of_code(block)
+      assert.is_true(n <= 20, name .. ": " .. n)
+    end
+  end)
+
+  it("is shown for what most people build", function()
+    local function count(...)
+      local sum = 0
+      for _, name in ipairs { ... } do sum = sum + lines_of_code(assert(of[name], name .. " isn't shown")) end
+      return sum
+    end
+    for _, job in ipairs { { "echo" }, { "room" }, { "roster" }, { "component" }, { "archive" },
+      { "pep-publish", "pep-watch" } } do
+      local n = count(unpack(job))
+      assert.is_true(n <= 20, table.concat(job, " and ") .. ": " .. n)
+    end
+  end)
+end)
+
+describe("the figures in README.md and doc/performance.md", function()
+  it("are those that were measured last", function()
+    shell.in_folder(function(folder)
+      shell.succeed(("mkdir -p %s/doc %s/spec/bench/results && cp README.md %s && cp doc/performance.md %s/doc "
+        .. "&& cp spec/bench/results/table.md %s/spec/bench/results && here=$PWD && cd %s "
+        .. "&& %s $here/spec/bench/readme.lua"):format(folder, folder, folder, folder, folder, folder,
+        os.getenv "LUA" or "lua5.4"))
+      for _, path in ipairs { "README.md", "doc/performance.md" } do
+        local is_same = shell.read(folder .. "/" .. path) == shell.read(path)
+        if not is_same then error(path .. ": run spec/bench/readme.lua", 0) end
+      end
+    end)
   end)
 end)
 

@@ -494,7 +494,7 @@ function Jid:with_resource(resource) end
 --- called in a coroutine when the connection attempt begins: the connection isn't ready yet, but can be watched and
 --- stopped (none)
 ---@field on_open? fun(conn: xmpp.Conn)
---- called with all XML that is sent and received, with secrets masked (none)
+--- called with all XML that is sent and received, with secrets masked: see the manual's page "Security" (none)
 ---@field log? fun(direction: "out"|"in", text: string)
 
 --- The pauses between attempts are random: at first up to `min`, then up to twice as long each time, never longer than
@@ -774,8 +774,9 @@ function Conn:jid() end
 ---@field url string? the URL of the WebSocket; absent: it uses TCP
 ---@field proxy string? the proxy, without user name and password: "socks5h://127.0.0.1:9050"
 ---@field tls_version string? "TLSv1.3"
----@field certificate_seconds number? for how many seconds the server's certificates were still valid when they were
---- verified, by the one that expires first; absent: none were verified
+--- for how many seconds the server's certificates were still valid when they were verified, by the one that expires
+--- first; absent: none were verified
+---@field certificate_seconds number?
 --- seconds that each phase of connecting took, until the connection was ready or failed; a WebSocket's upgrade belongs
 --- to the login
 ---@field took { dns: number, tcp: number, proxy: number?, tls: number, login: number }

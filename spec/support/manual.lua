@@ -10,6 +10,7 @@
 --   <!-- not run: reason -->   the next block is only compiled
 --   <!-- program NAME -->      the next block is a whole program, which spec/manual_live_spec.lua runs
 --   <!-- module NAME -->       the next block is the module that require "NAME" returns
+--   <!-- newcomer: ... -->     ignored here: an instruction for spec/support/newcomer about the next block
 -- The same instructions may precede blocks ```sh.
 --
 -- Examples: doc/examples/PAGE.lua has a part for each function of the reference, which begins with a line
@@ -35,10 +36,10 @@ local function lines_of(text)
 end
 manual.lines = lines_of
 
---- The pages that are written by hand: those in doc/, and the Markdown files beside the README.
+--- The pages that are written by hand: those in doc/, the README, and the Markdown files beside it.
 function manual.pages()
   local list = {}
-  local pipe = assert(io.popen "ls doc/*.md CONTRIBUTING.md SECURITY.md 2>/dev/null")
+  local pipe = assert(io.popen "ls README.md doc/*.md CONTRIBUTING.md SECURITY.md 2>/dev/null")
   for path in pipe:lines() do list[#list + 1] = path end
   pipe:close()
   return list
@@ -46,7 +47,7 @@ end
 
 -- Blocks of a page
 
--- Goes through a page: on.heading(line, n, text), on.code(language, first, last, mark), on.hidden(first, last).
+-- Goes through a page: on.heading(n, text), on.code(language, first, last, mark), on.hidden(first, last).
 local function walk(lines, on)
   local n, mark = 1, nil
   while n <= #lines do
@@ -68,7 +69,7 @@ local function walk(lines, on)
       end
       if hidden:find "^lua%s*$" then
         on.hidden(first + 1, n - 1)
-      elseif first == n then
+      elseif first == n and not hidden:find "^newcomer: " then
         mark = hidden:match "^(.-)%s*%-%->%s*$"
       end
     elseif line:find "^##? " then

@@ -125,15 +125,17 @@ class UdpServer(socketserver.ThreadingUDPServer):
     daemon_threads = True
 
 
-def start(zone):
+def start(zone, port=0):
     """Starts both servers on one port, and returns that."""
     while True:
-        udp = UdpServer(("127.0.0.1", 0), Udp)
+        udp = UdpServer(("127.0.0.1", port), Udp)
         try:
             tcp = Server(udp.server_address, Tcp)
             break
         except OSError:  # the port is in use for TCP
             udp.server_close()
+            if port:
+                raise
     for server in (udp, tcp):
         server.zone = zone
         threading.Thread(target=server.serve_forever, daemon=True).start()
