@@ -121,7 +121,8 @@ describe("the build", function()
   end)
 end)
 
--- One line of lua/xmpp/version.lua; what else has a version in it is made from that, or is compared here and in rock_spec.
+-- One line of lua/xmpp/version.lua; what else has a version in it is made from that, or is compared here and in
+-- rock_spec.
 describe("the version", function()
   local version = require "xmpp.version"
 

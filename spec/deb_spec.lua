@@ -1,4 +1,5 @@
--- Debian's packages of the library: `make deb` builds them where Debian's tools are; lintian has nothing to say of them, and
+-- Debian's packages of the library: `make deb` builds them where Debian's tools are; lintian has nothing to say of
+-- them, and
 -- what they put where works there. (Without optimization, as that takes a third of the time.)
 local shell = require "spec.support.shell"
 local version = require "xmpp.version".number
@@ -70,7 +71,8 @@ describe("make deb", function()
     assert.equal("xmpp " .. version .. "\n", text)
     assert.equal("xmpp " .. version .. "\n", succeed(("cd / && %s %s/usr/bin/xmpp --version"):format(paths, there)))
     local needs = succeed("dpkg-deb -f " .. package "lua-xmpp" .. " Depends")
-    for _, library in ipairs { "libssl3", "libexpat1", "libuv1", "libc%-?ares2", "libidn2%-0", "libunistring", "libcurl4",
+    for _, library in ipairs { "libssl3", "libexpat1", "libuv1", "libc%-?ares2", "libidn2%-0", "libunistring",
+      "libcurl4",
       "libwslay1" } do
       assert.matches(library, needs)
     end
