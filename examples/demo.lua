@@ -164,8 +164,8 @@ step("Alice greets Bob, an echo bot", "A stanza is a plain table. Bob's callback
   assert(xexpr.text(echo, "body") == "You said: Grüß dich, Bob! ☕")
 end)
 
-step("Alice pings the server", "send_await fills in an id, and returns the response that belongs to it: the one from the "
-  .. "server, not one from anybody who guesses the id.", function()
+step("Alice pings the server", "send_await fills in an id, and returns the response that belongs to it: the one from "
+  .. "the server, not one from anybody who guesses the id.", function()
   local pong = assert(alice:send_await {
     "iq", { to = domain, type = "get" },
     { "ping", { xmlns = "urn:xmpp:ping" } } })
