@@ -136,12 +136,12 @@ for name, word in env("XMPP_USERS"):gmatch "([^%s:]+):(%S+)" do password[name] =
 local alice, bob, component
 
 write(paint("title", "XMPP in Lua, against a real Prosody"))
-write(fold_words(("The server listens on %s, port %d, with a certificate made for this run. Left of the bar stands "
-  .. "whose the line is: the program's source (lua), what it prints, or a connection's XML, sent (%s) or received "
+write(fold_words(("The server listens on %s, port %d, with a certificate made for this run. The label left of the bar "
+  .. "says what a line is: the program's source (lua), what it prints, or a connection's XML, sent (%s) or received "
   .. "(%s). Passwords and proofs are masked by the library."):format(host, port, ARROW.out, ARROW["in"]), COLUMNS))
 
-step("Alice logs in", "One call, which waits until TLS stands, the certificate is found good, the password is proved "
-  .. "(by SCRAM: it is never sent) and a resource bound.", function()
+step("Alice logs in", "One call, which waits until TLS is set up, the certificate verified, the password proved (by "
+  .. "SCRAM, which never sends it) and a resource bound.", function()
   alice = assert(xmpp.connect_client(jid.alice, password.alice,
     host, port, { ca_file = ca, log = trace "alice" }))
   print(alice:jid())
@@ -164,8 +164,8 @@ step("Alice greets Bob, an echo bot", "A stanza is a plain table. Bob's callback
   assert(xexpr.text(echo, "body") == "You said: Grüß dich, Bob! ☕")
 end)
 
-step("Alice pings the server", "send_await fills in an id, and gives back the response that belongs to it: from who "
-  .. "was asked, not from anyone who guesses the id.", function()
+step("Alice pings the server", "send_await fills in an id, and returns the response that belongs to it: the one from "
+  .. "the server, not one from anybody who guesses the id.", function()
   local pong = assert(alice:send_await {
     "iq", { to = domain, type = "get" },
     { "ping", { xmlns = "urn:xmpp:ping" } } })
@@ -173,8 +173,8 @@ step("Alice pings the server", "send_await fills in an id, and gives back the re
   assert(pong[2].type == "result")
 end)
 
-step("A component answers a question", "A component is a domain of its own beside the server's. This one tells its "
-  .. "version to whoever asks.", function()
+step("A component answers a question", "A component is a domain of its own beside the server's. This one "
+  .. "answers requests for its version.", function()
   component = assert(xmpp.connect_component(host, component_port,
     service, secret, { log = trace_after_login "component" }))
   component:set_callback(function(question)
@@ -207,8 +207,8 @@ step("Alice listens until she has heard enough", "A once-callback stays until it
   assert(table.concat(heard, " ") == "Not yet. Now!")
 end)
 
-step("Two errors", "What the world does wrong comes back as nil and an error: one line for a person, fields for a "
-  .. "program. A caller's mistake raises at the caller's line, before a byte leaves.", function()
+step("Two errors", "What goes wrong outside the program is returned as nil and an error: one line for a person, fields "
+  .. "for a program. A mistake in the program raises an error at the caller's line, before a byte is sent.", function()
   local nobody, err = xmpp.connect_client(jid.alice, "a guess",
     host, port, { ca_file = ca })
   print(err)
@@ -252,7 +252,7 @@ local function shell(command)
 end
 
 step("The same from the shell",
-  "The command `xmpp` is made of all this. Its status is 0 when it is done: of a message, "
+  "The command `xmpp` is built on all this. Its exit status is 0 on success: for a message, "
   .. "when the server has acknowledged it.", function()
   shell "echo 'Hello from the shell' | xmpp send alice@xmpp.test"
   shell "xmpp version"
