@@ -330,7 +330,7 @@ describe("an option of SASL2 and its company", function()
     local function component(opts)
       return function() return (xmpp.connect_component("127.0.0.1", 1, "c.test", "secret", opts)) end
     end
-    refuses("'keepalive_probe' is an option of components: a client asks its server", connecting {
+    refuses("'keepalive_probe' is an option of components: a client pings its server", connecting {
       keepalive_probe = true })
     refuses("bad option 'keepalive_probe' (boolean expected, got number)", component { keepalive_probe = 60 })
     refuses("bad option 'keepalive_probe' (keepalive says after how long, and 0 is never",

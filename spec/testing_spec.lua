@@ -327,7 +327,7 @@ describe("a play:", function()
       t.conn:send { "message", { id = "2", to = "x" } }
       fails(function() t:play { "C: <message id='${a}'/>", "C: <message id='${a}'/>" } end,
         "message: id='1' expected, got '2'")
-      fails(function() t:play { "S: <message id='${b}'/>" } end, "nothing was sent yet that says what ${b} is")
+      fails(function() t:play { "S: <message id='${b}'/>" } end, "nothing that was sent so far has a value for ${b}")
       fails(function() t:play { "X: <message/>" } end, "line 1 of the play begins with neither 'C: ' nor 'S: '")
       fails(function() t:play { "C: <message>" } end, "line 1 of the play isn't XML: ")
     end)
