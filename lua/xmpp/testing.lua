@@ -488,10 +488,12 @@ function Test:contact(jid, o) return (require "xmpp.testing.contact"(self, funct
 ---@param o? { max?: integer, host?: string, headers?: table<string, string> }
 ---@return xmpp.TestUpload
 function Test:upload(o) return (require "xmpp.testing.upload"(self, functions_of(self), o or {})) end
+
 --- The account's archive, with earlier messages; see xmpp.TestArchive for its methods. Queries need not be expected.
 ---@param messages (string|table)[] oldest first; without stamps they are a minute apart
 ---@return xmpp.TestArchive
 function Test:archive(messages) return (require "xmpp.testing.archive"(self, functions_of(self), messages)) end
+
 --- A pubsub service (XEP-0060), or an account's nodes (XEP-0163); see xmpp.TestPubsub for its methods. Iqs to it need
 --- not be expected.
 ---@param jid? string|xmpp.Jid (our own account)

@@ -76,8 +76,8 @@
 -- Files and the web (xmpp.upload, xmpp.http)
 
 ---@class xmpp.HttpRequest
----@field url string https://..., in ASCII
----@field method? string "GET"; with a body "POST"
+---@field url string an https:// URL, in ASCII
+---@field method? string the HTTP method ("GET"; with a body "POST")
 ---@field headers? table<string, string|number>
 --- the body as a string, or a function that returns its next bytes: "" if there are none at the moment, nil at the
 --- end, and nil and a reason if it fails. It may wait
@@ -253,6 +253,7 @@ function Jid:with_resource(resource) end
 ---@field tel { number: string, types: string[] }[]?
 ---@field adr table[]? pobox, extra, street, locality, region, postcode, country, types
 ---@field photo { type: string?, data: string?, url: string?, error: string? }? data: its bytes
+
 --- What blocking.use returns; see xmpp/blocking.lua for its events.
 ---@class xmpp.Blocking
 ---@field blocked table<string, true> prepared addresses; read-only
