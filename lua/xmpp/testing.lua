@@ -77,7 +77,8 @@ end
 
 -- Turning the loop
 
-local waited = 0 -- number of passes of a wait on the main thread, since the test last did something
+-- seconds, by the test's clock, that a wait on the main thread has taken since the test last did something
+local waited = 0
 
 local function settle()
   for _ = 1, MOST_STEPS do

@@ -144,7 +144,7 @@ end
 
 --- Reads a file; returns its text and its attributes, see sys.open.
 ---@return string? nil: there is no such file
----@return table? attributes
+---@return string? text nil: there is no such file
 function M.read(world, path, most)
   local fd, attributes, name = world.open(path)
   if not fd then
