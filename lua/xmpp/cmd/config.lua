@@ -143,8 +143,8 @@ local function has_password(accounts, rooms)
 end
 
 --- Reads a file; returns its text and its attributes, see sys.open.
----@return string? nil: there is no such file
 ---@return string? text nil: there is no such file
+---@return table? attributes
 function M.read(world, path, most)
   local fd, attributes, name = world.open(path)
   if not fd then
