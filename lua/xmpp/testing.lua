@@ -186,7 +186,7 @@ local function hears(self, stanza)
     local s = self.standing[i]
     if s.fits(stanza) then return answer(self, stanza, s.f(stanza)) end
   end
-  for _, f in ipairs(self.ears) do
+  for _, f in ipairs(self.services) do
     if f(stanza) then return end
   end
   if self.component and xexpr.child(stanza, "probe", PROBE) then return self.server:say_stanza(stanza) end
@@ -301,7 +301,7 @@ end
 ---@return xmpp.Test
 function M.new(o)
   o = o or {}
-  local self = setmetatable({ errors = {}, inbox = {}, standing = {}, ears = {}, endings = {}, conn = nil }, Test)
+  local self = setmetatable({ errors = {}, inbox = {}, standing = {}, services = {}, endings = {}, conn = nil }, Test)
   for name in pairs(o) do
     if not known_options[name] then fail(self, "testing.new has no option '%s'", tostring(name)) end
   end
@@ -466,7 +466,7 @@ end
 -- The test's functions for them: hears(f): f(stanza) is called after the test's own answers, and returns true if
 -- nobody else is to get the stanza; gone(f): called when a session ends.
 local function functions_of(self)
-  return { fail = fail, turn = turn, hears = function(f) self.ears[#self.ears + 1] = f end,
+  return { fail = fail, turn = turn, hears = function(f) self.services[#self.services + 1] = f end,
     gone = function(f) self.endings[#self.endings + 1] = f end }
 end
 
