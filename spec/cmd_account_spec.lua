@@ -44,7 +44,7 @@ describe("the configuration", function()
 
   it("that is broken is told of by file and line", function()
     fault("[default]\njid = a@b\nwhat?\n", "/x/config.lua:3: '[section]', 'key = value' or '# comment' expected")
-    fault("jid = a@b\n", "/x/config.lua:1: 'jid' stands in no section: begin with [default]")
+    fault("jid = a@b\n", "/x/config.lua:1: 'jid' is not in a section: begin with [default]")
     fault("[a]\njid = a@b\npasword = x\n", "/x/config.lua:3: there is no key 'pasword'; did you mean 'password'?")
     fault("[a]\njid = a@b\njid = a@c\n", "/x/config.lua:3: 'jid' is there already in [a]")
     fault("[a]\njid = a@b\n\n[a]\n", "/x/config.lua:4: section [a] is there already, in line 1")

@@ -330,7 +330,7 @@ describe("a play:", function()
       t.conn:send { "message", { id = "2", to = "x" } }
       fails(function() t:play { "C: <message id='${a}'/>", "C: <message id='${a}'/>" } end,
         "message: id='1' expected, got '2'")
-      fails(function() t:play { "S: <message id='${b}'/>" } end, "nothing was sent yet that says what ${b} is")
+      fails(function() t:play { "S: <message id='${b}'/>" } end, "nothing that was sent so far has a value for ${b}")
       fails(function() t:play { "X: <message/>" } end, "line 1 of the play begins with neither 'C: ' nor 'S: '")
       fails(function() t:play { "C: <message>" } end, "line 1 of the play isn't XML: ")
     end)
@@ -783,7 +783,7 @@ describe("a room in a test:", function()
       local room = t:room(TEA, { occupants = { "anna" } })
       fails(function() room:says("bert", "x") end, "there is no 'bert' in tea@rooms.example.net")
       fails(function() room:joins "anna" end, "'anna' is in tea@rooms.example.net already")
-      fails(function() room:whispers("anna", "x") end, "nobody of the program's is in tea@rooms.example.net")
+      fails(function() room:whispers("anna", "x") end, "no occupant of tea@rooms.example.net is the program's")
       fails(function() t:room(TEA, { ocupants = {} }) end, "room has no option 'ocupants'")
       fails(function() t:room "a@@" end, "room(jid): ")
     end)
@@ -998,11 +998,11 @@ describe("a test fails", function()
       local on = true
       local function again() if on then xmpp.after(0, again) end end
       again()
-      fails(function() t:advance(1) end, "the program doesn't come to rest")
+      fails(function() t:advance(1) end, "the program never becomes idle")
       on = false
     end)
     within(function(t)
-      fails(function() t.conn:receive_blocking() end, "this waits for what can't come")
+      fails(function() t.conn:receive_blocking() end, "this would wait forever")
     end, { opts = { keepalive = 0 } })
   end)
 
@@ -1016,9 +1016,9 @@ describe("a test fails", function()
       fails(function() t:resume() end, "resume is for a link that is cut")
       t.conn:send { "presence" }
       fails(function() t:expect({ "presence" }, { "query" }) end,
-        "what answers a <presence/> is a stanza, not a <query/>")
+        "the reply to a <presence/> must be a stanza, not a <query/>")
       t:cut(false)
-      fails(function() t:receive(message("a@x.y", "1")) end, "there is no stream to say it on")
+      fails(function() t:receive(message("a@x.y", "1")) end, "there is no stream to send it on")
       fails(function() t:ack() end, "there is no stream management on it now")
       t:reconnect()
       t:cut(false)

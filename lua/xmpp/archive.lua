@@ -22,7 +22,7 @@ local iq = require "xmpp.iq"
 local prefs = require "xmpp.archive.prefs"
 local source = require "xmpp.archive.source"
 local time = require "xmpp.time"
-local walk = require "xmpp.archive.walk"
+local pager = require "xmpp.archive.pager"
 local xexpr = require "xmpp.xexpr"
 
 local M = { name = "archive", needs = { ask }, events = {} }
@@ -143,7 +143,7 @@ function M.each(conn, opts)
   opts = check(conn, opts, OF_EACH, 2, "each")
   local limit = opts.limit or math.huge
   local page, err = asker(conn, opts, "each")
-  local pages = page and walk.new(page, { max = math.min(opts.max or PAGE, limit), after = opts.after,
+  local pages = page and pager.new(page, { max = math.min(opts.max or PAGE, limit), after = opts.after,
     before = opts.before })
   local now, at, n = {}, 0, 0
   local function failed(why)
@@ -177,8 +177,8 @@ function M.pages(conn, opts)
   end
   local page, err = asker(conn, opts, "pages")
   if not page then return function() return nil, err end end
-  if opts.since then return walk.since(page, opts.since, opts.max or PAGE) end
-  local pages = walk.new(page, { max = opts.max or PAGE, after = opts.after, before = opts.before })
+  if opts.since then return pager.since(page, opts.since, opts.max or PAGE) end
+  local pages = pager.new(page, { max = opts.max or PAGE, after = opts.after, before = opts.before })
   return function() return pages:page() end
 end
 
@@ -205,7 +205,7 @@ function M.catch_up(conn, since, f, opts)
   if type(since) == "string" then last = since else opts.from = since end
   local page, from = asker(conn, opts, "catch_up")
   if not page then return nil, from, last end
-  local next_page = walk.since(page, last, opts.max or PAGE)
+  local next_page = pager.since(page, last, opts.max or PAGE)
   while true do
     local found, err = next_page()
     if err then return nil, err, last end

@@ -275,8 +275,8 @@ end
 
 -- Recursive discovery
 
--- Stores an entity's identities, features, forms and items, which are not checked. Its error is stored, and ends only
--- this entity.
+-- Requests an entity's information and, if wanted, its items, and stores them in the tree. An error is stored, and
+-- ends only this entity.
 local function visit(conn, entity, opts, with_items)
   local info, err = info_of(conn, entity.jid, { node = entity.node, timeout = opts.timeout })
   if not info then
@@ -450,12 +450,12 @@ function M.own_info(conn)
   return (entity_at(conn, nil, nil, tostring(conn:jid())))
 end
 
---- Tells whether `from` may know that we are there, and what we are. A client lets its own account and server know,
---- those whom the option `allow` of ext.use lets ("all", or a function of the address), and those whom another
---- extension lets (see `allow`). A stranger must not learn from an answer that an address of ours is online (RFC 6121
---- 8.5). A component lets everybody know.
+--- Tells whether `from` may know that we are available, and what we are. A client tells its own account and server,
+--- those whom the option `allow` of ext.use admits ("all", or a function of the address), and those whom another
+--- extension admits (see `allow`). A stranger must not learn from an answer that an address of ours is online (RFC
+--- 6121 8.5). A component tells everybody.
 ---@param conn xmpp.Conn
----@param from string? who asks; nil: our server
+---@param from string? the address that asks; nil: our server
 ---@return boolean
 function M.allows(conn, from)
   if from == nil or is_component(conn) then return true end
@@ -572,13 +572,14 @@ local function check_entity(entity, level)
 end
 
 --- Describes an address or a node to those who ask: { at =?, node =?, identities =, features =?, items =?, forms =?,
---- allow =? }. `at` is an address of a component (none: all of ours); `items` is a list, or a function of who asks that
---- returns one and may wait; `allow` is a function of who asks, and replaces what `allows` says. Who is refused gets
---- item-not-found for a node and service-unavailable for an address. Raises if that address and node are described
---- already. Questions are answered once the extension is used: ext.use(conn, disco).
+--- allow =? }. `at` is an address of a component (nil: all of ours); `items` is a list, or a function of the asking
+--- address that returns one and may wait; `allow` is a function of the asking address, and replaces what `allows`
+--- says. Those who are refused get item-not-found for a node and service-unavailable for an address. Raises an error
+--- if that address and node are described already. Requests are answered once the extension is used: ext.use(conn,
+--- disco).
 ---@param conn xmpp.Conn
 ---@param entity table
----@return fun(): boolean removes it; returns true the first time
+---@return fun(): boolean off removes it; returns true the first time
 function M.serve(conn, entity)
   guard.check_conn(conn, "serve", 2)
   guard.check_type(entity, "table", 2, "serve", 2)
@@ -603,7 +604,7 @@ end
 ---@param conn xmpp.Conn
 ---@param what string|table
 ---@param at? string|xmpp.Jid
----@return fun(): boolean removes it; returns true the first time
+---@return fun(): boolean off removes it; returns true the first time
 function M.add(conn, what, at)
   guard.check_conn(conn, "add", 2)
   local own, entry = kept(conn), { at = place(conn, at, "bad argument #3 to 'add'", 2) }

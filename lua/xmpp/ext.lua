@@ -4,24 +4,25 @@
 --   local Attention = {
 --     name = "attention",                              -- in errors, and in ext.list
 --     needs = { require "xmpp.disco" },                -- used first
---     features = { "urn:xmpp:attention:0" },           -- in what disco and caps tell of us, while it is used
---     events = { "attention" },                        -- what st:on takes, besides "closed"; absent: any
---     methods = { ask = function(st, jid) end },       -- of its handle, besides on and emit
---     taps = { { { name = "message", has = "urn:xmpp:attention:0" },
+--     features = { "urn:xmpp:attention:0" },           -- announced by disco and caps while it is in use
+--     events = { "attention" },                        -- names for st:on, in addition to "closed"; absent: any
+--     methods = { ask = function(st, jid) end },       -- of its handle, in addition to on and emit
+--     taps = { { { name = "message", has = "urn:xmpp:attention:0" },     -- see conn:tap: filter, function
 --       function(st, message, conn) st:emit("attention", message[2].from, message) end } },
---     adds = { { { name = "presence" }, function(st, stanza, conn) return { "x", { xmlns = "urn:x" } } end } },
+--     adds = { { { name = "presence" },                                  -- children added to stanzas that we send
+--       function(st, stanza, conn) return { "x", { xmlns = "urn:x" } } end } },
 --   }
 --   function Attention.start(st, conn, opts) end       -- once, by `use`; must not wait; raises for bad options
---   function Attention.session(st, conn, first) end    -- in a session that is new (first: in the first); may wait
---   function Attention.resumed(st, conn) end           -- ready again in the old session
---   function Attention.lost(st, conn, err) end         -- the link is lost; err nil: it was stopped
+--   function Attention.session(st, conn, first) end    -- in each new session (first: the first one); may wait
+--   function Attention.resumed(st, conn) end           -- the old session has been resumed, and is ready
+--   function Attention.lost(st, conn, err) end         -- the connection is lost; err nil: it was stopped
 --   function Attention.stop(st, conn) end              -- dropped, or the connection is closed; must not wait
 --   function Attention.save(st) return {} end          -- for ext.save: plain data; must not wait
---   function Attention.load(st, saved) end             -- behind start, what `save` gave; must not wait
+--   function Attention.load(st, saved) end             -- called after start with what `save` returned; must not wait
 --
--- `st` is the extension's state on that connection, a table of its own; it must not hold the connection if it is to be
--- collected with it. Every function of an extension runs in a coroutine of its own. What it throws is told to
--- xmpp.on_error under the extension's name, and reaches neither another extension nor the connection.
+-- `st` is the extension's state on that connection, a table of its own; it must not refer to the connection if both
+-- are to be garbage collected. Every function of an extension runs in a coroutine of its own. An error that it throws
+-- is passed to xmpp.on_error under the extension's name, and affects neither other extensions nor the connection.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -313,13 +314,13 @@ local function again(use, opts, level)
 end
 
 --- Begins to use an extension on a connection, after those that it needs. A second call, without options or with the
---- same ones, returns the same handle; with other options it raises. If the connection is ready, the extension's
---- `session` hook runs in the loop's next turn. What `start` throws is raised under the extension's name, and nothing
---- of the extension remains.
+--- same ones, returns the same handle; with other options it raises an error. If the connection is ready, the
+--- extension's `session` hook runs in the loop's next turn. An error in `start` is raised under the extension's name,
+--- and nothing of the extension remains.
 ---@param conn xmpp.Conn
 ---@param ext table
 ---@param opts? table
----@param level? integer whom an error blames, as for error() (1: the caller of this function)
+---@param level? integer where to report an error, as for error() (1: the caller of this function)
 ---@return table? st the extension's state and handle
 ---@return xmpp.Error? err layer "closed"
 function M.use(conn, ext, opts, level)

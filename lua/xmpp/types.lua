@@ -76,8 +76,8 @@
 -- Files and the web (xmpp.upload, xmpp.http)
 
 ---@class xmpp.HttpRequest
----@field url string https://..., in ASCII
----@field method? string "GET"; with a body "POST"
+---@field url string an https:// URL, in ASCII
+---@field method? string the HTTP method ("GET"; with a body "POST")
 ---@field headers? table<string, string|number>
 --- the body as a string, or a function that returns its next bytes: "" if there are none at the moment, nil at the
 --- end, and nil and a reason if it fails. It may wait
@@ -253,6 +253,7 @@ function Jid:with_resource(resource) end
 ---@field tel { number: string, types: string[] }[]?
 ---@field adr table[]? pobox, extra, street, locality, region, postcode, country, types
 ---@field photo { type: string?, data: string?, url: string?, error: string? }? data: its bytes
+
 --- What blocking.use returns; see xmpp/blocking.lua for its events.
 ---@class xmpp.Blocking
 ---@field blocked table<string, true> prepared addresses; read-only
@@ -580,10 +581,10 @@ function Conn:stop(timeout) end
 ---@return xmpp.Error? err if it didn't end in order: layer "timeout" if calls did not return in time, else as `stop`
 function Conn:drain(timeout) end
 
---- Sends a stanza. Outside a callback it is written at once; inside one, everything that was sent is written together
---- when the callback returns or waits. Raises an error, which names the path to the fault, for a stanza that
---- `contract.stanza` refuses; nothing of it is written then. A request (an iq of type get or set) without an id gets
---- one on the wire.
+--- Sends a stanza. Outside of a step of the loop it is written at once; in a step, for example in a handler,
+--- everything that was sent is written together at the end of the step. Raises an error, which names the path to the
+--- fault, for a stanza that `contract.stanza` refuses; nothing of it is written then. A request (an iq of type get or
+--- set) without an id gets one on the wire.
 ---@param stanza xmpp.Stanza
 ---@param opts? xmpp.SendOpts
 ---@return boolean? ok true
@@ -768,8 +769,8 @@ function Conn:jid() end
 --- had handled
 ---@field queued integer received stanzas that wait to be taken
 ---@field dropped integer stanzas that were discarded, because nobody took them and max_queue was reached
----@field waiting integer calls that are waiting: of the handler, callbacks, taps, and listeners to "skipped" and the
---- log
+---@field waiting integer calls of the handler and callbacks, and of listeners to "skipped" and the log, that are
+--- waiting at present
 ---@field address string? the address of the present or last server: "192.0.2.7", "2001:db8::7"; unknown behind a proxy
 ---@field url string? the URL of the WebSocket; absent: it uses TCP
 ---@field proxy string? the proxy, without user name and password: "socks5h://127.0.0.1:9050"

@@ -76,7 +76,7 @@ local function say_goodbye(room, conn, nick)
 end
 
 --- Leaves the room when the extension is dropped.
-function M.walk_out(room, conn)
+function M.leave_on_drop(room, conn)
   local own = rooms.own(room)
   if own.entry or own.state == "in" then say_goodbye(room, conn, own.entry and own.entry.nick or room.nick) end
 end

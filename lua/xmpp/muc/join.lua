@@ -130,7 +130,7 @@ function M.stop(st, conn)
   st.allowed()
   if st.ready then st.ready:resolve(true) end
   for _, room in ipairs(rooms.all(st)) do
-    enter.walk_out(room, conn)
+    enter.leave_on_drop(room, conn)
     enter.over(room, select(2, rooms.closed()))
     room:emit "closed"
   end

@@ -1,7 +1,7 @@
--- walk: an archive's pages in sequence (XEP-0059 2.2, 2.3), by the id of the last message and not by counts, so that
+-- pager: an archive's pages in sequence (XEP-0059 2.2, 2.3), by the id of the last message and not by counts, so that
 -- no message is skipped or repeated while others are added. One page is in memory at a time.
 --
---   local pages = walk.new(function(set) return ask(set) end, { max = 50, after = id })
+--   local pages = pager.new(function(set) return ask(set) end, { max = 50, after = id })
 --   local page, err = pages:page()     -- nil: no more pages; nil, err: failed, the next call continues from here
 --
 -- It ends when the archive says so, at an empty page, and, with an error, if the archive's ids repeat.
@@ -9,15 +9,15 @@
 local core = require "xmpp.load"
 local iq = require "xmpp.iq"
 
-local Walk = {}
-Walk.__index = Walk
+local Pager = {}
+Pager.__index = Pager
 
 local M = {}
 
 --- ask(set) returns a page and the number of results, or nil, err. o: max, after or before (backwards).
 function M.new(ask, o)
   return setmetatable({ ask = ask, max = o.max, backwards = o.before ~= nil, id = o.before or o.after, steps = 0,
-    power = 1 }, Walk)
+    power = 1 }, Pager)
 end
 
 -- Is that id a new one? One id is kept for comparison, and replaced after 1, 2, 4, 8... pages, so that a cycle of any
@@ -32,7 +32,7 @@ end
 --- The next page.
 ---@return table? page
 ---@return xmpp.Error?
-function Walk:page()
+function Pager:page()
   if self.is_over then return nil end
   local set = { max = self.max, after = not self.backwards and self.id or nil,
     before = self.backwards and self.id or nil }
