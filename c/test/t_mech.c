@@ -688,7 +688,7 @@ static void test_tokens_are_no_passwords(void **unused) {
     assert_false(xm_mech_choose_token("", ~0u, &policy, &choice));
     assert_int_equal(xm_mech_allowed(token_names[i], &unknown, &n), token_bit((int)i));
     assert_null(unknown);
-    assert_int_equal(!!(xm_mech_allowed(NULL, &unknown, &n) & token_bit((int)i)), i < 2); /* the others' proof never changes */
+    assert_int_equal(!!(xm_mech_allowed(NULL, &unknown, &n) & token_bit((int)i)), i < 2); /* EXPR, UNIQ */
     assert_false(xm_mech_allowed("PLAIN", &unknown, &n) & token_bit((int)i));
   }
   {
