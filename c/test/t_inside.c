@@ -89,7 +89,7 @@ static void offers(void **state) {
       {INLINE(FAST(HT("UNIQ") HT("ENDP"))), uniq | endp},
       {INLINE(FAST(HT("NONE") HT("EXPR") HT("NONE"))), none | expr},
       {INLINE(FAST("<mechanism>HT2-SHA-256-EXPR</mechanism><mechanism>HT-SHA-512-EXPR</mechanism>" HT("EXPR "))), 0},
-      {INLINE(FAST("<mechanism>SCRAM-SHA-1</mechanism><mechanism>PLAIN</mechanism><mechanism/>")), 0}, /* not for tokens */
+      {INLINE(FAST("<mechanism>SCRAM-SHA-1</mechanism><mechanism>PLAIN</mechanism><mechanism/>")), 0}, /* no HT-* */
       {INLINE("<fast xmlns='urn:x'>" HT("EXPR") "</fast>"), 0},
       {INLINE(FAST("<mechanism xmlns='urn:xmpp:sasl:2'>HT-SHA-256-EXPR</mechanism>")), 0},
       {FAST(HT("EXPR")), 0},

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "xml.h"

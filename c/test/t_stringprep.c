@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "failing.h"

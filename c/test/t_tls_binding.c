@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-/* cmocka wants some of these first */
+/* cmocka needs some of these headers first */
 #include <cmocka.h>
 
 #include "../core/tls.c"

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <openssl/pem.h>
 #include <time.h>

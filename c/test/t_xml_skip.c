@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "parser.h"
