@@ -10,6 +10,7 @@
 #include "line.h"
 #include "listen.h"
 #include "parts.h"
+#include "question.h"
 #include "save.h"
 #include "say.h"
 #include "send.h"
@@ -317,6 +318,7 @@ static const luaL_Reg methods[] = {{"send", xb_l_send},
                                    {"unset_callback", xb_l_unset_callback},
                                    {"callbacks", xb_l_callbacks},
                                    {"tap", xb_l_tap},
+                                   {"claim", xb_l_claim},
                                    {"jid", l_jid},
                                    {"about", l_about},
                                    {"state", l_state},

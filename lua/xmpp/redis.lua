@@ -42,6 +42,11 @@ local function refusal(self, text)
   return failure(self.place, word, text, PASSES[word])
 end
 
+--- What is asked of one that there is no connection to.
+---@param place string
+---@return xmpp.Error
+function M.gone(place) return failure(place, "no-connection", "there is no connection to it now", true) end
+
 --- Is hiredis there? nil and an error that names what is to be installed.
 ---@return true?
 ---@return xmpp.Error?
