@@ -15,7 +15,7 @@
 
 #include "resolve.h"
 
-typedef enum step { RESOLVING, DIALLING, SECURING, OPEN, OVER } step;
+typedef enum step { RESOLVING, DIALLING, REDIALLING, SECURING, OPEN, OVER } step;
 
 struct xr_wire {
   step step;
@@ -34,13 +34,6 @@ struct xr_wire {
 
 /* Failing. */
 
-static void close_fd(xr_wire *w) {
-  xr_secure_free(w->secure);
-  w->secure = NULL;
-  if (w->fd >= 0) close(w->fd);
-  w->fd = -1;
-}
-
 static void wipe_out(xr_wire *w) {
   if (w->out) explicit_bzero(w->out, w->room);
   w->first = w->last = 0;
@@ -55,7 +48,6 @@ __attribute__((format(printf, 4, 5))) static void fail(xr_wire *w, const char *c
   w->fault.condition = condition;
   w->fault.retry = retry;
   w->step = OVER;
-  close_fd(w);
   wipe_out(w);
 }
 
@@ -71,6 +63,13 @@ static void fail_errno(xr_wire *w, int number) {
 }
 
 /* Opening. */
+
+static void close_fd(xr_wire *w) {
+  xr_secure_free(w->secure);
+  w->secure = NULL;
+  if (w->fd >= 0) close(w->fd);
+  w->fd = -1;
+}
 
 static int new_socket(int family) {
   return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -98,6 +97,8 @@ static bool dial(xr_wire *w, int family, const struct sockaddr *sa, socklen_t n)
 }
 
 static void dial_next(xr_wire *w) {
+  w->step = DIALLING;
+  close_fd(w);
   while (w->next) {
     const struct addrinfo *a = w->next;
     w->next = a->ai_next;
@@ -120,7 +121,6 @@ static void go_on_resolving(xr_wire *w) {
   const char *why;
   if (!xr_resolve_done(w->resolve, &w->next, &why)) return;
   if (!w->next) return fail(w, "host-unknown", true, "%s: %s", w->host, why);
-  w->step = DIALLING;
   dial_next(w);
 }
 
@@ -145,8 +145,8 @@ static void go_on_dialling(xr_wire *w) {
   if (getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0) error = errno;
   if (error) {
     w->dial_errno = error;
-    close_fd(w);
-    return dial_next(w);
+    w->step = REDIALLING;
+    return;
   }
   if (w->tls) return begin_tls(w);
   w->step = OPEN;
@@ -263,6 +263,7 @@ size_t xr_wire_unsent(const xr_wire *w) { return w->last - w->first; }
 
 xr_state xr_wire_act(xr_wire *w) {
   if (w->step == RESOLVING) go_on_resolving(w);
+  else if (w->step == REDIALLING) dial_next(w);
   if (w->step == DIALLING) go_on_dialling(w);
   if (w->step == SECURING) go_on_securing(w);
   if (w->step == OPEN) flush(w);
@@ -275,5 +276,6 @@ int xr_wire_want(const xr_wire *w, int *events, int *serial) {
   *serial = w->serial;
   *events = w->step == RESOLVING ? XR_READ : w->step == DIALLING ? XR_WRITE : w->step == SECURING ? w->events : 0;
   if (w->step == OPEN) *events = XR_READ | (w->first < w->last && !w->secure_reads ? XR_WRITE : 0);
-  return w->step == RESOLVING ? xr_resolve_fd(w->resolve) : w->step == OVER ? -1 : w->fd;
+  if (w->step == RESOLVING) return xr_resolve_fd(w->resolve);
+  return *events ? w->fd : -1;
 }

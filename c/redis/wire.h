@@ -1,7 +1,9 @@
 /* wire: bytes to a server and back, by TCP, by TLS or by a socket of this machine, none of which waits. Knows no Redis.
  * Rank 1: knows resolve, secure.
  *
- * Who has the loop watches what xr_wire_want says, and calls xr_wire_act when that has come: then both may be another. */
+ * Who has the loop watches what xr_wire_want says, and calls xr_wire_act when that has come: then both may be another. No
+ * descriptor is closed that may be watched: of one that is done with xr_wire_want speaks no more, and it is closed by the next
+ * xr_wire_act, or by xr_wire_free. */
 #ifndef XR_WIRE_H
 #define XR_WIRE_H
 
@@ -38,8 +40,8 @@ xr_state xr_wire_act(xr_wire *w);
 const xr_fault *xr_wire_fault(const xr_wire *w);
 
 enum { XR_READ = 1, XR_WRITE = 2 };
-/* The descriptor, and for what it is to be watched. -1: for nothing. `serial` is another for each descriptor, though it may have
- * the number of one before it. */
+/* The descriptor, and for what it is to be watched. -1: nothing is; while it is opening, xr_wire_act is to be called again at
+ * once then. `serial` is another for each descriptor, though it may have the number of one before it. */
 int xr_wire_want(const xr_wire *w, int *events, int *serial);
 
 /* What is to be sent waits until xr_wire_act; what was is wiped, as it may be a password. false: no memory. */

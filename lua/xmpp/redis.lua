@@ -21,6 +21,8 @@ local unpack = table.unpack or unpack -- luacheck: ignore 143
 
 local M = {}
 
+local SPARE = 10 -- seconds behind the timeout, after which one that nobody has got is closed
+
 ---@class xmpp.Redis
 local R = {}
 local Redis = { __index = R, __metatable = "a connection to Redis has a metatable of its own" }
@@ -127,8 +129,17 @@ local function take_all(self)
   end
 end
 
-local function go_on(self, sends)
+local function act(self, sends)
   local state, condition, text, retry = self.c:act(sends)
+  while state == "opening" and select(2, self.c:want()) == "" do -- another address is to be tried
+    unwatch(self)
+    state, condition, text, retry = self.c:act(sends)
+  end
+  return state, condition, text, retry
+end
+
+local function go_on(self, sends)
+  local state, condition, text, retry = act(self, sends)
   if not sends or not state then take_all(self) end
   if self.over then return end
   if not state then return finish(self, failure(self.place, condition, text, retry)) end
@@ -183,6 +194,7 @@ local function ask(self, words)
   if not call.done then waiting.wait_in(self.waiters, call.box, self.timeout, "Redis") end
   if not call.done then
     finish(self, failure(self.place, "timeout", ("no reply within %g seconds"):format(self.timeout), true))
+    return nil, self.over
   end
   if call.err then return nil, call.err end
   return call.value
@@ -263,8 +275,7 @@ local function password_of(o)
 end
 
 -- Who we are, and which of its databases; and does it answer?
-local function log_in(self, o)
-  local password = password_of(o)
+local function log_in(self, o, password)
   local ok, err = true, nil
   if password then ok, err = ask(self, { "AUTH", o.user or password, o.user and password or nil }) end
   if ok and o.db and o.db ~= 0 then ok, err = ask(self, { "SELECT", core.number_text(o.db) }) end
@@ -272,8 +283,18 @@ local function log_in(self, o)
   return ok, err
 end
 
-local function become_open(self)
+-- What raises before it is given to who asked for it, for want of memory, leaves nothing behind that nobody can close.
+local function begin(self)
+  local fallback
+  fallback = core.timer(self.timeout + SPARE, function()
+    self:close() -- or it raises, and is done once more
+    fallback:cancel()
+  end, true)
   look(self)
+  return fallback
+end
+
+local function become_open(self)
   if not self.open and not self.over then
     waiting.wait_in(self.waiters, self.opening, self.timeout, "a connection to Redis")
   end
@@ -293,11 +314,14 @@ function M.connect(o)
   local module, why = load()
   if not module then return nil, core.error { layer = "redis", condition = "no-redis", retry = false, text = why } end
   o = options.complete(o)
+  local password = password_of(o)
   local c = open(module, o)
   if not c then return nil, failure(options.place(o), "no-memory", "not enough memory", true) end
   local self = new(o, c)
+  local fallback = begin(self)
   local ok, err = become_open(self)
-  if ok then ok, err = log_in(self, o) end
+  if ok then ok, err = log_in(self, o, password) end
+  fallback:cancel()
   if ok then return self end
   self:close()
   return nil, err
