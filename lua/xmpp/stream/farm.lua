@@ -20,26 +20,37 @@ local function numbered(prefix, n)
   return list
 end
 
-local CALM = 1 -- seconds without trouble, after which all is well
+local CALM = 3 -- seconds in which nothing holds us up, after which all is well; what tries again does so sooner
 
 local function tell_state(self, state, err)
   if self.o.on_state then return guard.go(self.who .. ", on_state", self.o.on_state, state, err) end
   if err then guard.report(self.who, err) end
 end
 
+local function is_calm(self)
+  return self.link:is_open() and self:is_connected() and core.now() - self.trouble_at >= CALM
+end
+
+local function stop_watching(self)
+  if self.watching then self.watching:cancel() end
+  self.watching = false
+end
+
+local function look(self)
+  if self.link.closed then return stop_watching(self) end
+  if not is_calm(self) then return end
+  stop_watching(self)
+  self.trouble = false
+  tell_state(self, "ready")
+end
+
 --- Something holds us up: told once, until it is another thing, or over.
 function M.tell(self, err)
   self.trouble_at = core.now()
-  if err.condition == self.trouble then return end
+  if err.condition == self.trouble or self.link.closed then return end
   self.trouble = err.condition
   tell_state(self, "waiting", err)
-end
-
---- Something has been done: what held us up is over, unless it has come again a moment ago.
-function M.calm(self, at_once)
-  if not self.trouble or not at_once and core.now() - self.trouble_at < CALM then return end
-  self.trouble = false
-  tell_state(self, "ready")
+  self.watching = self.watching or core.timer(CALM / 6, function() look(self) end, true)
 end
 
 --- Told each time.
@@ -64,7 +75,6 @@ local function on_bell(self, text)
 end
 
 local function on_back(self)
-  M.calm(self, true)
   for _, reader in pairs(self.seats.readers) do reader:ring() end
   self.seats:tick()
 end
@@ -91,12 +101,18 @@ local function new_reader(self, i)
   return reader
 end
 
+--- Nothing more is told, and nothing asked of Redis.
+function M.close(self)
+  self.link:close()
+  stop_watching(self)
+end
+
 --- The part of `self` that both have: side "in" for a worker, which reads what came in; "out" for an intake.
----@param self table with do_one, finish, bury, active, counts; see reader
+---@param self table with do_one, finish, bury (see reader), active, is_connected, counts
 function M.set_up(self, o, who, side)
   local prefix = o.name .. ":"
   self.o, self.who, self.me = o, ("%s '%s'"):format(who, o.name), consumer_of(o)
-  self.trouble, self.trouble_at, self.group = false, 0, side == "in" and "workers" or "intakes"
+  self.trouble, self.trouble_at, self.watching, self.group = false, 0, false, side == "in" and "workers" or "intakes"
   self.keys = { set = prefix .. "set", dead = prefix .. "dead", had = prefix .. "had:", sent = prefix .. "sent:",
     last = prefix .. "last:" .. self.me, bell_in = prefix .. "bell:in", bell_out = prefix .. "bell:out" }
   self.ins, self.outs = numbered(prefix .. "in", o.streams), numbered(prefix .. "out", o.streams)
@@ -153,7 +169,7 @@ function M.open(self)
   local ok, err = self.link:open()
   if ok then ok, err = check_keeping(self) end
   if ok then ok, err = check_streams(self) end
-  if not ok then self.link:close() end
+  if not ok then M.close(self) end
   return ok, err
 end
 

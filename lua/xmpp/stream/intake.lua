@@ -107,7 +107,6 @@ local function count(own, answer)
   own.counts.taken, own.counts.repeated = own.counts.taken + taken - repeated, own.counts.repeated + repeated
   forget(own, taken)
   if full == 1 then return entries.full(own.queue[own.first].stream) end
-  farm.calm(own)
 end
 
 -- In order, and one batch after the other: what isn't known to have arrived is sent again under the same numbers.
@@ -151,12 +150,14 @@ local function no_connection(own)
     text = own.who .. ": there is no connection to the server now" }
 end
 
-function Own:active()
-  return not self.stopping and self.conn ~= false and self.conn:state() == "ready"
-end
+function Own:is_connected() return self.conn ~= false and self.conn:state() == "ready" end
 
--- What becomes of it is known when it is written; where the server acknowledges, when it has.
+function Own:active() return not self.stopping and self:is_connected() end
+
+-- What becomes of it is known when it is written; where the server acknowledges, when it has. An account's server knows
+-- whose a stanza is, and by which of its clients it is sent.
 local function send(own, conn, stanza, promise)
+  if not own.is_component and bare(stanza[2].from) == tostring(conn:jid():bare()) then stanza[2].from = nil end
   return conn:send(stanza, { session = true, on = function(state, err)
     if state == "acked" or state == "written" and own.is_component then promise:resolve(true)
     elseif state == "failed" then promise:reject(err) end
@@ -251,10 +252,7 @@ local function try_again(own, err)
     if own.stopping then return end
     local ok
     ok, err = connect(own)
-    if ok then
-      farm.calm(own, true)
-      return own.seats:tick()
-    end
+    if ok then return own.seats:tick() end
     pause = err.condition == "conflict" and AGAIN_LEAST or math.min(pause * 2, AGAIN_MOST)
   end
 end
@@ -286,6 +284,7 @@ end
 
 local function close_connection(own, timeout)
   local conn = own.conn
+  own.conn = false
   if not conn then return end
   if conn.drain then return conn:drain(timeout) end
   conn:stop(timeout)
@@ -310,7 +309,7 @@ function I:stop(timeout)
   if own.appending then own.emptied:wait(left()) end
   own.closed = true
   own.room:resolve(true)
-  own.link:close()
+  farm.close(own)
   local n = own.last - own.first + 1
   if n == 0 then return true end
   return nil, core.error { layer = "timeout", condition = "timeout", retry = false,
@@ -340,6 +339,7 @@ local function new(o)
     counts = { taken = 0, repeated = 0, sent = 0, dead = 0 } }, Own)
   own.is_component = o.component ~= nil or not tostring(o.conn:jid()):find "@"
   farm.set_up(own, o, "intake", "out")
+  own.sent_prefix = own.keys.sent
   return own
 end
 
@@ -356,7 +356,7 @@ function M.new(o)
   local own = new(o)
   ok, err = farm.open(own)
   if ok then ok, err = begin(own) end
-  if not ok then return own.link:close(), err end
+  if not ok then return farm.close(own), err end
   local self = setmetatable({}, Intake)
   inside[self] = own
   own.seats:start()

@@ -103,6 +103,8 @@ function L:open()
   return open(self)
 end
 
+function L:is_open() return self.is_up end
+
 --- As r:call; nil and an error at once while there is no connection.
 function L:call(...)
   if not self.asks then return nil, self.closed and self:is_closed() or redis.gone(self.place) end

@@ -48,9 +48,11 @@ local function id_of(entry, n)
   return hex(core.hash("sha-256", ("%s/%s/%d"):format(entry.stream, entry.id, n)):sub(1, 16))
 end
 
-local function with_id(stanza, id)
+-- Who was written to is who answers, if nobody else is named.
+local function complete(entry, stanza, id)
   local attributes = stanza[2]
   if stanza[1] ~= "presence" and not attributes.id then attributes.id = id end
+  attributes.from = attributes.from or entry.stanza[2].to
   return stanza
 end
 
@@ -59,7 +61,7 @@ local function write(entry, n, answer)
   local stanza = xexpr.canonical(answer)
   if not STANZAS[stanza[1]] then error(("the handler has returned <%s/>, which is no stanza"):format(stanza[1]), 0) end
   local id = id_of(entry, n)
-  return { id, entries.write(with_id(stanza, id)), stanza = stanza }
+  return { id, entries.write(complete(entry, stanza, id)), stanza = stanza }
 end
 
 local function write_all(entry, answers)
@@ -82,7 +84,7 @@ local function refuse(entry, n, condition)
 end
 
 -- A question is answered in any case (RFC 6120 8.2.3).
-local function complete(entry, list)
+local function leave_none_open(entry, list)
   if entries.is_question(entry.stanza) and not answers_it(entry.stanza, list) then
     list[#list + 1] = refuse(entry, #list + 1, "service-unavailable")
   end
@@ -96,10 +98,12 @@ Own.__index = Own
 
 function Own:active() return not self.stopping end
 
+function Own:is_connected() return true end
+
 function Own:do_one(entry, again)
   self.counts.begun = self.counts.begun + 1
   local ok, answers = guard.call(function() return write_all(entry, self.o.handler(entry.stanza, again, entry)) end)
-  if ok then return complete(entry, answers) end
+  if ok then return leave_none_open(entry, answers) end
   self.counts.failed = self.counts.failed + 1
   guard.report(self.who .. ", handler", answers)
   return nil, tostring(answers):match "^[^\n]*"
@@ -117,10 +121,7 @@ function Own:finish(i, batch)
     for _, answer in ipairs(item[2]) do words[#words + 1], words[#words + 2] = answer[1], answer[2] end
   end
   local state, answer = state_of(self.link:run("finish", { self.leases, self.ins[i + 1], self.outs[i + 1] }, words))
-  if state == "done" then
-    self.counts.done = self.counts.done + answer[2]
-    farm.calm(self)
-  end
+  if state == "done" then self.counts.done = self.counts.done + answer[2] end
   return state, answer
 end
 
@@ -155,7 +156,7 @@ function W:stop(timeout)
   if own.stopping then return true end
   own.stopping = true
   local done = own.seats:stop(timeout or 30)
-  own.link:close()
+  farm.close(own)
   if done then return true end
   return nil, core.error { layer = "timeout", condition = "timeout", retry = false,
     text = own.who .. ": the handler hadn't returned in time" }
