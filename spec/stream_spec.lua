@@ -87,6 +87,25 @@ describe("xmpp.stream.worker", function()
       assert.is_true(entries[1].id ~= entries[2].id and entries[2].id ~= entries[3].id)
     end)
 
+    it("and leaves what the handler returns as it is, and makes it canonical", function()
+      local ANSWER = { "message", { to = "x@y" }, { "body", {}, "same" } }
+      work(function(stanza)
+        if xexpr.text(stanza, "body") == "same" then return ANSWER end
+        return { "message", { to = xmpp.jid "x@y/z", n = 1.5 }, { "body", "a", 7, "", "b" }, { "x", { xmlns = "urn:x" },
+          { "y", { xmlns = "urn:x" } }, { "z", { xmlns = "jabber:client" } } }, "" }
+      end)
+      f:put(0, "a@x/y", "same")
+      f:put(0, "a@x/y", "same", "2")
+      f:put(0, "a@x/y", "other")
+      turn_until(function() return f:left() == 0 end)
+      local list = f:answers()
+      assert.same({ "message", { to = "x@y" }, { "body", {}, "same" } }, ANSWER)
+      assert.is_true(list[1][2].id ~= list[2][2].id)
+      list[3][2].id = nil
+      assert.same({ "message", { to = "x@y/z", n = "1.5", from = "bot@bots.example" }, { "body", {}, "a7b" },
+        { "x", { xmlns = "urn:x" }, { "y", {} }, { "z", { xmlns = "jabber:client" } } } }, list[3])
+    end)
+
     it("and answers questions that the handler leaves unanswered", function()
       local iq = function(id, type)
         f:add(1, "v", "1", "key", "a", "stanza", xexpr.to_json { "iq", { from = "a@x/y", to = "b@z", id = id, type = type },

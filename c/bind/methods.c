@@ -11,6 +11,7 @@
 #include "listen.h"
 #include "parts.h"
 #include "question.h"
+#include "queue.h"
 #include "save.h"
 #include "say.h"
 #include "send.h"
@@ -319,6 +320,7 @@ static const luaL_Reg methods[] = {{"send", xb_l_send},
                                    {"callbacks", xb_l_callbacks},
                                    {"tap", xb_l_tap},
                                    {"claim", xb_l_claim},
+                                   {"hold", xb_l_hold},
                                    {"jid", l_jid},
                                    {"about", l_about},
                                    {"state", l_state},

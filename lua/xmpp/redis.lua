@@ -94,7 +94,8 @@ local function finish(self, err)
   self.c:close()
   for call in shift, self do settle(call, nil, err) end
   if self.opening.list then waiting.wake(self.opening) end
-  if self.on_over then core.spawn(function() self.on_over(err) end) end
+  local told = self.on_over
+  if told then core.spawn(function() told(err) end) end
 end
 
 local look

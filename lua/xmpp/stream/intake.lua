@@ -52,17 +52,13 @@ local function place_of(own, key)
   return (((a * 256 + b) * 256 + c) * 256 + d) % own.o.streams + 1
 end
 
-local function hex(bytes)
-  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-end
-
 -- By what a message is known that comes twice, as it does when its sender had to connect anew. There are clients whose
 -- ids begin anew each time, so what it says counts, too. An iq's id may come again, and it must be answered each time.
 local function mark_of(own, stanza)
   local is = stanza[2]
   if own.o.remember == 0 or stanza[1] ~= "message" or not is.id or is.type == "error" then return "" end
   local parts = table.concat({ bare(is.from), is.to or "", is.type or "", is.id, xexpr.text(stanza, "body") or "" }, "\0")
-  return own.keys.had .. hex(core.hash("sha-256", parts):sub(1, 16))
+  return own.keys.had .. entries.digest(parts)
 end
 
 local function push(own, stanza)
@@ -74,8 +70,15 @@ local function push(own, stanza)
   own.bytes = own.bytes + #item.json
 end
 
-local function is_crowded(own)
-  return own.last - own.first + 1 > own.o.in_flight or own.bytes > BYTES_HELD
+-- Nothing more is read then. What somebody waits for on the connection is read all the same, and before it what comes
+-- before: when that is too much by far, each handler waits, which the library counts.
+local function is_crowded(own, times)
+  return own.last - own.first + 1 > own.o.in_flight * (times or 1) or own.bytes > BYTES_HELD * (times or 1)
+end
+
+local function hold(own, conn, yes)
+  own.held = yes and conn
+  core.conn.hold(conn, yes)
 end
 
 local function take_batch(own)
@@ -97,6 +100,7 @@ local function forget(own, n)
   end
   own.first = own.first + n
   if is_crowded(own) then return end
+  if own.held then hold(own, own.held, false) end
   own.room:resolve(true)
   own.room = xmpp.promise()
 end
@@ -140,7 +144,8 @@ local function hear(own, stanza, conn)
   push(own, stanza)
   core.conn.claim(conn, stanza)
   append_soon(own)
-  while is_crowded(own) and not own.closed do own.room:wait() end
+  if is_crowded(own) and not own.held then hold(own, conn, true) end
+  while is_crowded(own, 4) and not own.closed do own.room:wait() end
 end
 
 -- What goes out
@@ -200,11 +205,10 @@ end
 
 function Own:finish(i, batch)
   if not batch.words then batch.words, batch.left = await(self, i, batch) end
-  local n = (#batch.words - 2) / 2
-  if n > 0 then
+  if #batch.words > 2 then
     local answer, err = self.link:run("sent", { self.outs[i + 1] }, batch.words)
     if not answer then return nil, err end
-    self.counts.sent = self.counts.sent + n
+    self.counts.sent = self.counts.sent + answer[2]
   end
   return batch.left and "left" or "done"
 end
@@ -222,7 +226,7 @@ end
 local come_back
 
 local function attach(own, conn)
-  own.conn = conn
+  own.conn, own.held = conn, false
   conn:set_handler(function(stanza, c) hear(own, stanza, c) end)
   conn:on("state", function(state, err)
     if own.conn ~= conn or own.stopping then return end
@@ -335,7 +339,7 @@ function Intake.__tostring(self) return ("xmpp.Intake (%s)"):format(own_of(self,
 
 local function new(o)
   local own = setmetatable({ stopping = false, closed = false, conn = false, queue = {}, first = 1, last = 0, bytes = 0,
-    appending = false, room = xmpp.promise(), emptied = xmpp.promise(),
+    appending = false, held = false, room = xmpp.promise(), emptied = xmpp.promise(),
     counts = { taken = 0, repeated = 0, sent = 0, dead = 0 } }, Own)
   own.is_component = o.component ~= nil or not tostring(o.conn:jid()):find "@"
   farm.set_up(own, o, "intake", "out")

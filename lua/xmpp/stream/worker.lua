@@ -30,8 +30,6 @@ local inside = setmetatable({}, { __mode = "k" })
 
 -- Answers
 
-local STANZAS = { message = true, presence = true, iq = true }
-
 local function list_of(answers)
   if answers == nil or answers == false or answers == true then return {} end
   if type(answers) ~= "table" then error("the handler has returned a " .. type(answers) .. ", and no stanza", 0) end
@@ -39,27 +37,24 @@ local function list_of(answers)
   return answers
 end
 
-local function hex(bytes)
-  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-end
-
 -- The same each time that the entry is done.
-local function id_of(entry, n)
-  return hex(core.hash("sha-256", ("%s/%s/%d"):format(entry.stream, entry.id, n)):sub(1, 16))
-end
+local function id_of(entry, n) return entries.digest(("%s/%s/%d"):format(entry.stream, entry.id, n)) end
 
--- Who was written to is who answers, if nobody else is named.
+-- Who was written to is who answers, if nobody else is named. The handler's table stays as it is.
 local function complete(entry, stanza, id)
-  local attributes = stanza[2]
-  if stanza[1] ~= "presence" and not attributes.id then attributes.id = id end
+  local attributes, out = {}, {}
+  for name, value in pairs(stanza[2]) do attributes[name] = value end
+  for i, child in ipairs(stanza) do out[i] = child end
+  if stanza[1] ~= "presence" then attributes.id = attributes.id or id end
   attributes.from = attributes.from or entry.stanza[2].to
-  return stanza
+  out[2] = attributes
+  return out
 end
 
 -- { id, JSON }, the n-th answer's; raises for what is no stanza.
 local function write(entry, n, answer)
-  local stanza = xexpr.canonical(answer)
-  if not STANZAS[stanza[1]] then error(("the handler has returned <%s/>, which is no stanza"):format(stanza[1]), 0) end
+  local stanza, why = entries.canonical(answer)
+  if not stanza then error("the handler has returned what can't be sent: " .. why, 0) end
   local id = id_of(entry, n)
   return { id, entries.write(complete(entry, stanza, id)), stanza = stanza }
 end
