@@ -328,7 +328,7 @@ coverage:
 # About an hour. Two of the servers are fetched from the release's backports (spec/support/backports).
 .PHONY: soak
 soak: all
-	@LUA=$(LUA) $(LUA) spec/support/soak
+	@ulimit -n $$(ulimit -Hn); LUA=$(LUA) $(LUA) spec/support/soak
 
 .PHONY: mutants
 mutants: all

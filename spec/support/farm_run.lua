@@ -305,6 +305,22 @@ run.EVENTS = {
 
 -- Running
 
+-- Ten at a time.
+local function connect_all(self, n)
+  local next_one, ends = 0, {}
+  for k = 1, 10 do
+    ends[k] = xmpp.spawn(function()
+      while next_one < n do
+        local i = next_one
+        next_one = i + 1
+        self.users[i + 1] = connect(self, i)
+      end
+      return true
+    end)
+  end
+  for _, ended in ipairs(ends) do assert(ended:wait()) end
+end
+
 local function start(o)
   local self = setmetatable({ users = {}, workers = {}, intakes = {}, sends = false, wrong = {}, told = {}, pause = 0,
     messages = o.messages, last_answer = 0 }, Run)
@@ -319,7 +335,7 @@ local function start(o)
   for _, list in ipairs { self.workers, self.intakes } do
     for _, p in ipairs(list) do p:ready() end
   end
-  for i = 0, o.users - 1 do self.users[i + 1] = connect(self, i) end
+  connect_all(self, o.users)
   return self
 end
 
