@@ -1,4 +1,4 @@
-# make            build lua/xmpp/core.so (and http.so, where libcurl is) for Lua 5.4; LUA=luajit, lua5.1, lua5.3: build/$(LUA)/xmpp/core.so for that one
+# make            build lua/xmpp/core.so (and http.so, where libcurl is, redis.so, where hiredis is) for Lua 5.4; LUA=luajit, lua5.1, lua5.3: build/$(LUA)/xmpp/core.so for that one
 # make lib        build/lib (build/$(LUA)/lib): libxmpp.a, libxmpp.so and xmpp.h, for programs that embed that Lua
 # make demo       install what is missing, build, and show the library at work against a real server
 # make test       the same set-up, then every test, plain and under sanitizers
@@ -37,12 +37,15 @@ FOR_LUA := $(BUILD)$(OTHER_LUA:%=/%)
 SO ?= $(if $(OTHER_LUA),$(FOR_LUA),lua)/xmpp/core.so
 SYS = $(SO:%core.so=%sys.so)
 HTTP = $(SO:%core.so=%http.so)
-# The part that is left out where its library isn't there; HTTP_WANTED= leaves it out anyway.
+# The parts that are left out where their library isn't there; HTTP_WANTED= and REDIS_WANTED= leave them out anyway.
 HTTP_WANTED ?= $(shell $(PKG_CONFIG) --exists 'libcurl >= 7.68' 2>/dev/null && echo yes)
 WITH_HTTP = $(if $(HTTP_WANTED),$(HTTP))
 # The same for XMPP over WebSocket and wslay, which has no .pc file in Debian: the compiler is asked. WSLAY_WANTED= leaves it out.
 WSLAY_WANTED ?= $(shell echo '\#include <wslay/wslay.h>' | $(CC) $(CFLAGS) -E -x c - >/dev/null 2>&1 && echo yes)
 WSLAY_WANTED := $(WSLAY_WANTED)
+REDIS = $(SO:%core.so=%redis.so)
+REDIS_WANTED ?= $(shell $(PKG_CONFIG) --exists 'hiredis >= 0.14' 2>/dev/null && echo yes)
+WITH_REDIS = $(if $(REDIS_WANTED),$(REDIS))
 # A warning of a compiler or a library that is newer than we are is no reason to have nothing: WERROR is for our own tests.
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS) \
   $(if $(WSLAY_WANTED),,-DXM_WITHOUT_WSLAY)
@@ -55,9 +58,10 @@ BIND := $(patsubst c/bind/%.c,$(FOR_LUA)/bind/%.o,$(wildcard c/bind/*.c))
 TESTS := $(patsubst c/test/%.c,$(BUILD)/test/%,$(wildcard c/test/t_*.c))
 
 .PHONY: all demo test check check-sanitized lint bench fuzz install uninstall clean
-all: $(SO) $(SYS) $(or $(WITH_HTTP),without-http) $(if $(WSLAY_WANTED),,without-wslay)
-.PHONY: without-http without-wslay
+all: $(SO) $(SYS) $(or $(WITH_HTTP),without-http) $(or $(WITH_REDIS),without-redis) $(if $(WSLAY_WANTED),,without-wslay)
+.PHONY: without-http without-redis without-wslay
 without-http: ; @echo "  no libcurl (libcurl4-openssl-dev): built without xmpp.http and xmpp.upload"
+without-redis: ; @echo "  no hiredis (libhiredis-dev): built without xmpp.redis and xmpp.stream"
 without-wslay: ; @echo "  no wslay (libwslay-dev): built without XMPP over WebSocket (the option url)"
 
 # Every library by pkg-config; libunistring has no .pc file, so the compiler is asked. First line wins the blame.
@@ -108,6 +112,13 @@ $(HTTP): $(HTTP_SOURCES) $(wildcard c/http/*.h) | have-libs
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(shell $(PKG_CONFIG) --cflags libcurl openssl) -shared $(NODELETE) $(LDFLAGS) -o $@ \
 	  $(HTTP_SOURCES) $(shell $(PKG_CONFIG) --libs libcurl openssl) -lpthread
+
+# What asks a Redis server: hiredis's, and without the rest.
+REDIS_SOURCES = $(wildcard c/redis/*.c)
+$(REDIS): $(REDIS_SOURCES) $(wildcard c/redis/*.h) | have-libs
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(shell $(PKG_CONFIG) --cflags hiredis openssl) -shared $(NODELETE) $(LDFLAGS) -o $@ \
+	  $(REDIS_SOURCES) $(shell $(PKG_CONFIG) --libs hiredis openssl) -lpthread
 
 # For programs that embed Lua: with luaopen_xmpp, and the Lua files in it.
 LIB := $(FOR_LUA)/lib
@@ -231,6 +242,7 @@ lint:
 	  for lua in lua5.4 $(OTHER_LUAS); do \
 	    printf '%s\n' c/bind/*.c c/embed/*.c c/cmd/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua) -Ic/core -Ic/bind || exit 1; \
 	    printf '%s\n' c/http/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua libcurl openssl) || exit 1; \
+	    printf '%s\n' c/redis/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua hiredis openssl) || exit 1; \
 	  done; \
 	done
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-lint SO=build-lint/core.so CFLAGS=-O3 WERROR=-Werror all
@@ -333,7 +345,7 @@ coverage:
 # About an hour. Two of the servers are fetched from the release's backports (spec/support/backports).
 .PHONY: soak
 soak: all
-	@LUA=$(LUA) $(LUA) spec/support/soak
+	@ulimit -n $$(ulimit -Hn); LUA=$(LUA) $(LUA) spec/support/soak
 
 .PHONY: mutants
 mutants: all
@@ -426,11 +438,11 @@ install-library: all
 	  install -d $(DESTDIR)$(LUADIR)/$${f%/*} && install -m 644 lua/$$f $(DESTDIR)$(LUADIR)/$$f || exit 1; \
 	done
 	install -d $(DESTDIR)$(LIBDIR)/xmpp
-	install -m 755 $(SO) $(SYS) $(WITH_HTTP) $(DESTDIR)$(LIBDIR)/xmpp
+	install -m 755 $(SO) $(SYS) $(WITH_HTTP) $(WITH_REDIS) $(DESTDIR)$(LIBDIR)/xmpp
 
 # What somebody else has put there stays, and so do its folders.
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(addprefix $(DESTDIR)$(LIBDIR)/xmpp/,core.so sys.so http.so) \
+	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(addprefix $(DESTDIR)$(LIBDIR)/xmpp/,core.so sys.so http.so redis.so) \
 	  $(DESTDIR)$(BINDIR)/xmpp $(DESTDIR)$(MANDIR)/man1/xmpp.1 $(addprefix $(DESTDIR)$(SHAREDIR)/,$(COMPLETED))
 	-@for d in $(patsubst lua/%,$(LUADIR)/%,$(shell find lua/xmpp -type d | LC_ALL=C sort -r)) $(LIBDIR)/xmpp; do \
 	  rmdir $(DESTDIR)$$d 2>/dev/null || true; \
@@ -455,6 +467,6 @@ dist:
 	cp rockspec/$(DIST)-1.rockspec $(BUILD)/dist
 
 clean:
-	rm -rf build build-san build-fuzz build-cov build-lint lua/xmpp/core.so lua/xmpp/http.so
+	rm -rf build build-san build-fuzz build-cov build-lint lua/xmpp/core.so lua/xmpp/http.so lua/xmpp/redis.so
 
 -include $(wildcard $(BUILD)/*/*.d) $(if $(OTHER_LUA),$(wildcard $(FOR_LUA)/*/*.d))

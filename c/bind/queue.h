@@ -29,5 +29,7 @@ bool xb_receive(lua_State *L, xb_conn *conn, int index);
 void xb_empty_queue(lua_State *L, xb_conn *conn, int index);
 /* Nobody can take what comes: reading stops, TCP pushes back; unless somebody waits for what has to be read first. */
 bool xb_is_full(xb_conn *conn);
+/* conn:hold(yes): who takes what comes wants no more of it for now; what has been read comes all the same. */
+int xb_l_hold(lua_State *L);
 
 #endif

@@ -115,6 +115,7 @@ struct xb_conn {
   lua_Integer offered;      /* those before it have been offered to the taps that there were */
   size_t fresh, holes;      /* bytes of those that haven't; places whose stanza a tap has taken */
   bool stopped;         /* nothing is read, since nobody can take it */
+  bool is_held;         /* nor while who takes it says so: see xb_l_hold */
   uint64_t asked_at;    /* when somebody last asked for a stanza of the queue, by xm_loop_now; 0: never */
   unsigned patience;    /* ms since then, after which nobody is taken to ask any more */
   uint64_t behind_since; /* something of ours is behind what nobody takes; 0: not so */

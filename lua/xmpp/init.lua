@@ -671,6 +671,7 @@ local later = { __metatable = "the module's metatable is its own" }
 
 function later.__index(_, key)
   if key == "xexpr" then return load_xexpr() end
+  if key == "stream" then return load_later "xmpp.stream" end
 end
 
 function later.__pairs(module)

@@ -27,8 +27,9 @@ M.LIST = {
 }
 
 local LAYERS = { dns = M.DNS, tcp = M.TCP, proxy = M.TCP, websocket = M.TCP, tls = M.TLS, stream = M.LOGIN,
-  sasl = M.LOGIN, bind = M.LOGIN, stanza = M.REFUSED, timeout = M.TIMEOUT, closed = M.TCP, limit = M.INPUT, usage = M.USAGE,
-  config = M.CONFIG, input = M.INPUT, output = M.OUTPUT, partly = M.PARTLY, interrupted = M.INTERRUPTED, lost = M.TCP }
+  sasl = M.LOGIN, bind = M.LOGIN, stanza = M.REFUSED, timeout = M.TIMEOUT, closed = M.TCP, limit = M.INPUT,
+  usage = M.USAGE, config = M.CONFIG, input = M.INPUT, output = M.OUTPUT, partly = M.PARTLY,
+  interrupted = M.INTERRUPTED, lost = M.TCP }
 
 -- Of layer "http" the condition says which.
 local HTTP = { ["host-unknown"] = M.DNS, certificate = M.TLS, tls = M.TLS, ["ca-file"] = M.CONFIG, timeout = M.TIMEOUT,

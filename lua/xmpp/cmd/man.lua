@@ -82,8 +82,8 @@ end
 local ACCOUNTS = {
   "An account is a section of the configuration; without -a it is the section default, or the only one. The keys "
   .. "are jid, host, port, url, proxy, tls, ca-file, cert, key, pin, nick, cache, keep-token, bind2, and where the "
-  .. "password comes from: password-command, password-file or password. An address that is given by -a needs no configuration. "
-  .. "A jid without a resource has one of its own each time, so that two runs do not push each other out.",
+  .. "password comes from: password-command, password-file or password. An address that is given by -a needs no "
+  .. "configuration. A jid without a resource has one of its own each time, so that two runs do not push each other out.",
   "With proxy = URL the connection, and what is uploaded beside it, goes through a proxy: socks5://HOST:PORT, "
   .. "socks5h://HOST:PORT, which looks up all names (Tor: socks5h://ACCOUNT:x@127.0.0.1:9050 keeps accounts apart), "
   .. "or http://HOST:PORT; with USER:PASSWORD@ in front of the host where it wants a login, and %XX for a character "
