@@ -1,6 +1,6 @@
--- Faults while Redis is asked: an allocation that fails (ours, hiredis's, OpenSSL's, Lua's), a system call that fails, at
--- every place: a clean error or a success, nothing leaks, nothing is left on the loop, and the next time it works. Here a
--- sample of the places; all with TORTURE=1. And the loops that it works on.
+-- Faults while Redis is asked: an allocation that fails (ours, hiredis's, OpenSSL's, Lua's), a system call that fails,
+-- at every place: a clean error or a success, nothing leaks, nothing is left on the loop, and the next time it works.
+-- Here a sample of the places; all with TORTURE=1. And the loops that it works on.
 local faults = require "spec.support.faults"
 local server = require "spec.support.redis"
 local shell = require "spec.support.shell"

@@ -1,5 +1,5 @@
--- redis: a client for Redis on the library's loop: what it says and hears, how a connection ends, whom it believes by TLS,
--- and servers that answer with nonsense (spec/support/redis_peer.py).
+-- redis: a client for Redis on the library's loop: what it says and hears, how a connection ends, whom it believes by
+-- TLS, and servers that answer with nonsense (spec/support/redis_peer.py).
 local child = require "spec.support.child"
 local core = require "xmpp.core"
 local redis = require "xmpp.redis"
@@ -7,8 +7,9 @@ local server = require "spec.support.redis"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
-local BAD = { "?garbage\r\n", "$3\r\nabcXX", "$abc\r\n", "$-2\r\n", "*-2\r\n", ":12x\r\n", ":\r\n", "*99999999999999999999\r\n",
-  ("*1\r\n"):rep(12), "%1\r\n+a\r\n+b\r\n", ",1.5\r\n", "#t\r\n", "~1\r\n:1\r\n", "(12\r\n", "=5\r\ntxt:a\r\n", "!3\r\nERR\r\n",
+local BAD = { "?garbage\r\n", "$3\r\nabcXX", "$abc\r\n", "$-2\r\n", "*-2\r\n", ":12x\r\n", ":\r\n",
+  "*99999999999999999999\r\n", ("*1\r\n"):rep(12), "%1\r\n+a\r\n+b\r\n", ",1.5\r\n", "#t\r\n", "~1\r\n:1\r\n",
+  "(12\r\n", "=5\r\ntxt:a\r\n", "!3\r\nERR\r\n",
   "\0\0\0\0", "HTTP/1.1 400 Bad Request\r\n\r\n", "*2\r\n+a\r\n?\r\n" }
 
 local function hex(text) return (text:gsub(".", function(c) return ("%02x"):format(c:byte()) end)) end
@@ -162,8 +163,10 @@ describe("redis, with a server,", function()
       local long = ("x"):rep(3000000)
       assert.equal("OK", r:call("SET", "long", long))
       assert.equal(long, r:call("GET", "long"))
-      assert.equal("PONG", assert(connect { host = "localhost", port = s.tls_port, tls = true, ca_file = s.ca }):call "PING")
-      assert.equal("PONG", assert(connect { port = s.tls_port, tls = true, ca_file = s.ca, tls_name = "xmpp.test" }):call "PING")
+      for _, more in ipairs { { host = "localhost" }, { tls_name = "xmpp.test" } } do
+        more.port, more.tls, more.ca_file = s.tls_port, true, s.ca
+        assert.equal("PONG", assert(connect(more)):call "PING")
+      end
     end)
 
     it("believes nobody else", function()
@@ -184,7 +187,8 @@ describe("redis, with a server,", function()
     local guarded = server.start { requirepass = "s3cret" }
     local port = guarded.port
     assert.equal("PONG", assert(connect { port = port, password = "s3cret" }):call "PING")
-    assert.equal("PONG", assert(connect { port = port, user = "default", password = function() return "s3cret" end }):call "PING")
+    local function secret() return "s3cret" end
+    assert.equal("PONG", assert(connect { port = port, user = "default", password = secret }):call "PING")
     local _, err = connect { port = port, password = "wr0ng-word" }
     assert.equal("WRONGPASS", err.condition)
     assert.is_nil(tostring(err):find "wr0ng")
@@ -293,6 +297,7 @@ describe("redis, with a server that isn't one,", function()
 
   it("waits for it no longer than it is told to", function()
     assert.equal("timeout", select(2, ask(peer "silent", { timeout = 0.3 })).condition)
-    assert.equal("timeout", select(2, ask(peer(hex "$9223372036854775807\r\nabc", "+silent"), { timeout = 0.5 })).condition)
+    local endless = peer(hex "$9223372036854775807\r\nabc", "+silent")
+    assert.equal("timeout", select(2, ask(endless, { timeout = 0.5 })).condition)
   end)
 end)

@@ -1,5 +1,5 @@
--- stream: an intake between a server (Prosody, ejabberd) and Redis: what becomes of what comes in, and of what is to go out,
--- when Redis is slow, full or gone, when the link is, and when there are two intakes.
+-- stream: an intake between a server (Prosody, ejabberd) and Redis: what becomes of what comes in, and of what is to
+-- go out, when Redis is slow, full or gone, when the link is, and when there are two intakes.
 local core = require "xmpp.core"
 local farm = require "spec.support.farm"
 local redis = require "spec.support.redis"
@@ -110,14 +110,16 @@ server.each(function(s)
       for _, entry in ipairs(f:entries("in:" .. i)) do places[entry.key] = (places[entry.key] or "") .. i end
     end
     for _, list in pairs(places) do assert.equal(list:sub(1, 1):rep(30), list) end
-    alice:send { "message", { to = s.component, id = "x<&\"é" }, { "x", { xmlns = "urn:é", a = "1 2" }, "é\n<", { "y" } } }
+    alice:send { "message", { to = s.component, id = "x<&\"é" },
+      { "x", { xmlns = "urn:é", a = "1 2" }, "é\n<", { "y" } } }
     turn_until(function() return intake:info().taken == 61 end)
     local _, n = waiting()
     assert.equal(61, n)
     for i = 0, 3 do
       for _, entry in ipairs(f:entries("in:" .. i)) do
         if entry.stanza[2].id == "x<&\"é" then
-          assert.same({ "x", { xmlns = "urn:é", a = "1 2" }, "é\n<", { "y", {} } }, xexpr.child(entry.stanza, "x", "urn:é"))
+          local x = xexpr.child(entry.stanza, "x", "urn:é")
+          assert.same({ "x", { xmlns = "urn:é", a = "1 2" }, "é\n<", { "y", {} } }, x)
         end
       end
     end
@@ -151,14 +153,17 @@ server.each(function(s)
   it("doesn't answer questions that are a worker's to answer, and does answer those that it leaves", function()
     begin { accept = function(stanza) return xexpr.child(stanza, "query", "urn:mine") ~= nil end }
     local alice = client "alice"
-    local mine = xmpp.spawn(function()
-      return alice:send_await({ "iq", { type = "get", to = "bot@" .. s.component, id = "q1" }, { "query", { xmlns = "urn:mine" } } }, 60)
-    end)
-    local other = assert(alice:send_await { "iq", { type = "get", to = "bot@" .. s.component }, { "query", { xmlns = "urn:other" } } })
+    local function ask(xmlns, id)
+      return alice:send_await({ "iq", { type = "get", to = "bot@" .. s.component, id = id },
+        { "query", { xmlns = xmlns } } }, 60)
+    end
+    local mine = xmpp.spawn(ask, "urn:mine", "q1")
+    local other = assert(ask "urn:other")
     assert.equal("service-unavailable", xexpr.error(other).condition)
     has(1)
-    f:call("XADD", f:key "out:2", "*", "v", "1", "id", "q", "stanza", xexpr.to_json { "iq", { type = "result", id = "q1",
-      to = tostring(alice:jid()), from = "bot@" .. s.component }, { "query", { xmlns = "urn:mine" }, "yes" } })
+    f:call("XADD", f:key "out:2", "*", "v", "1", "id", "q", "stanza", xexpr.to_json { "iq",
+      { type = "result", id = "q1", to = tostring(alice:jid()), from = "bot@" .. s.component },
+      { "query", { xmlns = "urn:mine" }, "yes" } })
     local answered = assert(mine:wait())
     assert.equal("yes", xexpr.text(answered, "query", "urn:mine"))
   end)
@@ -234,7 +239,8 @@ server.each(function(s)
     clients[1] = load
     local N = 3000
     for i = 1, N do
-      load:send { "message", { from = "u@" .. s.component2, to = "bot@" .. s.component, id = tostring(i) }, { "body", tostring(i) } }
+      load:send { "message", { from = "u@" .. s.component2, to = "bot@" .. s.component, id = tostring(i) },
+        { "body", tostring(i) } }
       if i % 100 == 0 then xmpp.sleep(0) end
     end
     turn_until(function() return states[1] == "full" end)

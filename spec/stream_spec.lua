@@ -1,5 +1,6 @@
--- stream: workers that share the streams of a Redis: what becomes of an entry, in which order, when workers come, go, die,
--- and are held up, and when Redis is full or gone. (stream_intake_spec has the other side, farm_spec both, with servers.)
+-- stream: workers that share the streams of a Redis: what becomes of an entry, in which order, when workers come, go,
+-- die, and are held up, and when Redis is full or gone. (stream_intake_spec has the other side, farm_spec both, with
+-- servers.)
 local core = require "xmpp.core"
 local farm = require "spec.support.farm"
 local redis = require "spec.support.redis"
@@ -108,8 +109,8 @@ describe("xmpp.stream.worker", function()
 
     it("and answers questions that the handler leaves unanswered", function()
       local iq = function(id, type)
-        f:add(1, "v", "1", "key", "a", "stanza", xexpr.to_json { "iq", { from = "a@x/y", to = "b@z", id = id, type = type },
-          { "q", { xmlns = "urn:q" } } })
+        f:add(1, "v", "1", "key", "a", "stanza", xexpr.to_json { "iq",
+          { from = "a@x/y", to = "b@z", id = id, type = type }, { "q", { xmlns = "urn:q" } } })
       end
       work(function(stanza)
         if stanza[2].id == "1" then return end
@@ -198,7 +199,9 @@ describe("xmpp.stream.worker", function()
         if xexpr.text(stanza, "body") ~= "bad" then return echo(stanza) end
         tries[#tries + 1] = again or 0
         error "can't"
-      end, { max_deliveries = 3, on_dead = function(entry, err) dead[#dead + 1] = { entry.id, err.condition, entry.stanza[1] } end })
+      end, { max_deliveries = 3, on_dead = function(entry, err)
+        dead[#dead + 1] = { entry.id, err.condition, entry.stanza[1] }
+      end })
       f:put(1, "anna@x/y", "first")
       local id = f:put(1, "anna@x/y", "bad")
       f:put(1, "anna@x/y", "next")
@@ -227,7 +230,8 @@ describe("xmpp.stream.worker", function()
     end)
 
     it("is one whose answer is none", function()
-      local answers = { { "nonsense" }, "text", { "message", { "body", {}, 7, true } }, { { "message" }, 5 }, function() end }
+      local answers = { { "nonsense" }, "text", { "message", { "body", {}, 7, true } }, { { "message" }, 5 },
+        function() end }
       local n = 0
       work(function()
         n = n + 1
@@ -382,15 +386,17 @@ describe("xmpp.stream.worker", function()
 
     it("has no room for answers, nothing more is done until there is", function()
       local states = {}
-      work(echo, { max_length = 3, batch = 2, on_state = function(state, err) states[#states + 1] = err and err.condition or state end })
+      work(echo, { max_length = 3, batch = 2, on_state = function(state, err)
+        states[#states + 1] = err and err.condition or state
+      end })
       for i = 1, 20 do f:put(1, "a@x/y", tostring(i)) end
       turn_until(function() return states[1] == "full" end)
       xmpp.sleep(0.3)
       assert.is_true(workers[1]:info().done <= 6 and f:left() >= 14)
       local n = 0
       local function empty()
-        return f:call("EVAL", "local n = redis.call('XLEN', KEYS[1]) redis.call('XTRIM', KEYS[1], 'MAXLEN', 0) return n", 1,
-          f:key "out:1")
+        return f:call("EVAL", "local n = redis.call('XLEN', KEYS[1]) redis.call('XTRIM', KEYS[1], 'MAXLEN', 0) "
+          .. "return n", 1, f:key "out:1")
       end
       turn_until(function()
         n = n + empty()

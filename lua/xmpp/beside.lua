@@ -1,6 +1,6 @@
 -- beside: modules of C that lie beside xmpp.core, for libraries that need not be there. One of them has the name of the
--- file that is its front (xmpp/http.so, lua/xmpp/http.lua), so `require` finds that one; here the searchers are asked for
--- the one that is a C function.
+-- file that is its front (xmpp/http.so, lua/xmpp/http.lua), so `require` finds that one; here the searchers are asked
+-- for the one that is a C function.
 
 local package = rawget(_G, "package") or {}
 

@@ -658,27 +658,32 @@ function M.every(seconds, f)
   end, true)
 end
 
--- xmpp.xexpr, a third of all that there is to be loaded, is loaded when somebody asks for it, be it by going through
--- the module: at once where pairs asks nobody (Lua 5.1, LuaJIT).
+-- xmpp.xexpr, a third of all that there is to be loaded, and xmpp.stream are loaded when somebody asks for them, be it
+-- by going through the module: at once where pairs asks nobody (Lua 5.1, LuaJIT).
 
-local function load_xexpr()
-  local xexpr = rawget(M, "xexpr") or load_later "xmpp.xexpr"
-  M.xexpr = xexpr
-  return xexpr
-end
+local LATER = { xexpr = "xmpp.xexpr", stream = "xmpp.stream" }
 
 local later = { __metatable = "the module's metatable is its own" }
 
 function later.__index(_, key)
-  if key == "xexpr" then return load_xexpr() end
-  if key == "stream" then return load_later "xmpp.stream" end
+  local name = LATER[key]
+  if not name then return nil end
+  local module = load_later(name)
+  M[key] = module
+  return module
+end
+
+local function load_all()
+  for key in next, LATER do
+    if rawget(M, key) == nil then later.__index(M, key) end
+  end
 end
 
 function later.__pairs(module)
-  load_xexpr()
+  load_all()
   return next, module
 end
 
-if pairs(setmetatable({}, { __pairs = function() return false end })) then load_xexpr() end
+if pairs(setmetatable({}, { __pairs = function() return false end })) then load_all() end
 
 return setmetatable(M, later)

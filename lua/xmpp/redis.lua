@@ -1,15 +1,15 @@
--- redis: a connection to a Redis server on the library's loop, by hiredis's reader (c/redis, xmpp/redis.so, which is built
--- where that is installed). What waits, waits by the library's one rule: a coroutine yields, the main thread turns the
--- loop. Any number of coroutines may call at the same time: commands leave in the order of the calls.
+-- redis: a connection to a Redis server on the library's loop. The replies are read by hiredis (c/redis, xmpp/redis.so,
+-- which is built where hiredis is installed). A call waits as everything here does: a coroutine yields, the main thread
+-- turns the loop. Any number of coroutines may call at the same time: commands leave in the order of the calls.
 --
 --   local redis = require "xmpp.redis"
 --   local r = assert(redis.connect { host = "127.0.0.1", password = "secret" })
 --   print(r:call("INCR", "visits"))
 --   r:close()
 --
--- Values are as in Redis's own scripts: texts are strings, numbers integers, nil is false, arrays are tables, and an
--- error inside an array is { err = text }. It doesn't connect again by itself, nor send anything twice: who uses it
--- knows what may be done twice.
+-- Values are as in Redis's own scripts: texts are strings, numbers are integers, nil is false, arrays are tables, and
+-- an error inside an array is { err = text }. A connection doesn't connect again by itself, and sends nothing twice:
+-- only the program knows which commands may be done twice.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -21,7 +21,8 @@ local unpack = table.unpack or unpack -- luacheck: ignore 143
 
 local M = {}
 
-local SPARE = 10 -- seconds behind the timeout, after which one that nobody has got is closed
+-- Seconds after the timeout: then a connection is closed that connect has not returned, because an error was raised.
+local SPARE = 10
 
 ---@class xmpp.Redis
 local R = {}
@@ -29,7 +30,7 @@ local Redis = { __index = R, __metatable = "a connection to Redis has a metatabl
 
 -- Errors
 
--- What Redis says of itself, that passes.
+-- Redis's own errors that are about its state and will pass: another try may succeed.
 local PASSES = { LOADING = true, BUSY = true, MASTERDOWN = true, READONLY = true, OOM = true, TRYAGAIN = true,
   CLUSTERDOWN = true, MISCONF = true, NOREPLICAS = true, UNBLOCKED = true }
 
@@ -44,21 +45,21 @@ local function refusal(self, text)
   return failure(self.place, word, text, PASSES[word])
 end
 
---- What is asked of one that there is no connection to.
+--- The error of a command while there is no connection.
 ---@param place string
 ---@return xmpp.Error
 function M.gone(place) return failure(place, "no-connection", "there is no connection to it now", true) end
 
---- Is hiredis there? nil and an error that names what is to be installed.
+--- Tells whether xmpp.redis can be used here.
 ---@return true?
----@return xmpp.Error?
+---@return xmpp.Error? err condition "no-redis": the library was built without hiredis; the text names the package
 function M.available()
   local module, why = load()
   if module then return true end
   return nil, core.error { layer = "redis", condition = "no-redis", retry = false, text = why }
 end
 
--- Calls: those whose reply hasn't come, in order, in self.calls[first .. last].
+-- Calls that wait for their replies, in the order of the replies: self.calls[first .. last].
 
 local function push(self, call)
   self.last = self.last + 1
@@ -73,7 +74,7 @@ local function shift(self)
   return call
 end
 
--- Who waits for it goes on. For want of memory it raises; then its time wakes it.
+-- The caller goes on. Without memory for that it raises; the caller is then woken by its timeout.
 local function settle(call, value, err)
   call.value, call.err, call.done = value, err, true
   if call.box.list then waiting.wake(call.box) end
@@ -86,7 +87,7 @@ local function unwatch(self)
   self.watch = false
 end
 
--- The one end: all who wait are told why.
+-- The connection ends, in this function alone. Whoever waits is given the reason.
 local function finish(self, err)
   if self.over then return end
   self.over = err
@@ -110,7 +111,7 @@ local function rewatch(self)
   if not self.watch then error("its descriptor can't be watched", 0) end
 end
 
--- A reply; or, of one that has subscribed, what is published.
+-- A reply; or, on a connection that has subscribed, a text that was published.
 local function take(self, value, err)
   if self.listener and type(value) == "table" and value[1] == "message" then
     return guard.go("what is published on Redis", self.listener, value[3])
@@ -149,7 +150,7 @@ local function go_on(self, sends)
   rewatch(self)
 end
 
--- What fails here fails for want of memory, or of descriptors.
+-- Errors raised in here come from a lack of memory or of descriptors. They end the connection.
 function look(self, sends)
   if self.over then return end
   local ok, why = pcall(go_on, self, sends)
@@ -187,7 +188,7 @@ local function send(self, call, words)
   look(self, true)
 end
 
--- What Redis has made of the words.
+-- Sends the words as a command and waits for the reply.
 local function ask(self, words)
   if self.over then return nil, self.over end
   local call = { box = waiting.box(), value = false, err = false, done = false }
@@ -201,12 +202,13 @@ local function ask(self, words)
   return call.value
 end
 
---- Sends a command and waits for its reply: r:call("SET", "key", "value", "EX", 60).
----@param ... string|number
----@return any value false: nil to Redis
----@return xmpp.Error? err layer "redis"; condition is the first word of Redis's own ("WRONGTYPE", "OOM", "NOAUTH", "ERR"),
---- or "no-connection", "host-unknown", "timeout", "cut", "bad-reply", "too-large", "tls", "certificate", "closed",
---- "no-memory". After one of these, but for Redis's own, it may have been done or not, and the connection is over.
+--- Sends a command and waits for its reply. Texts in the reply are strings, numbers are integers, nil is `false`,
+--- arrays are tables, and an error inside an array is { err = text }.
+---@param ... string|number the words of the command
+---@return any value nil: there was an error
+---@return xmpp.Error? err layer "redis". If Redis refused the command, condition is the first word of its error:
+--- "WRONGTYPE", "OOM", "NOAUTH", "ERR". Otherwise it is "timeout", "cut", "bad-reply", "too-large", "tls", "closed" or
+--- "no-memory"; then the connection has ended, and the command may have been done or not
 function R:call(...)
   check_self(self, "call")
   local words = words_of(...)
@@ -214,7 +216,8 @@ function R:call(...)
   return ask(self, words)
 end
 
---- Has f(text) called for each text that is published on the channel. No other command but PING may be called then.
+--- Has f(text) called for each text that is published on the channel. After this no other command than PING may be
+--- called.
 ---@param channel string
 ---@param f fun(text: string)
 ---@return true?
@@ -229,8 +232,8 @@ function R:subscribe(channel, f)
   return answer and true, err
 end
 
---- It is over. Who waits for a reply gets an error; false: it was over already.
----@return boolean
+--- Closes the connection. Whoever waits for a reply gets an error of condition "closed".
+---@return boolean was_open
 function R:close()
   check_self(self, "close")
   local was_open = not self.over
@@ -240,8 +243,8 @@ function R:close()
   return was_open
 end
 
---- Why it is over; nil: it isn't.
----@return xmpp.Error?
+--- Tells why the connection has ended.
+---@return xmpp.Error? err nil: it is open
 function R:why()
   check_self(self, "why")
   return self.over or nil
@@ -263,9 +266,9 @@ local function open(module, o)
 end
 
 local function new(o, c)
-  return setmetatable({ c = c, place = options.place(o), timeout = o.timeout, calls = {}, first = 1, last = 0, fd = false,
-    events = false, serial = false, watch = false, over = false, open = false, listener = nil, on_over = nil, waiters = {},
-    opening = waiting.box() }, Redis)
+  return setmetatable({ c = c, place = options.place(o), timeout = o.timeout, calls = {}, first = 1, last = 0,
+    fd = false, events = false, serial = false, watch = false, over = false, open = false, listener = nil,
+    on_over = nil, waiters = {}, opening = waiting.box() }, Redis)
 end
 
 local function password_of(o)
@@ -275,7 +278,7 @@ local function password_of(o)
   error("the password function returned " .. type(word) .. ", not a string", 0)
 end
 
--- Who we are, and which of its databases; and does it answer?
+-- Authenticates, chooses the database, and asks for a sign of life.
 local function log_in(self, o, password)
   local ok, err = true, nil
   if password then ok, err = ask(self, { "AUTH", o.user or password, o.user and password or nil }) end
@@ -284,7 +287,7 @@ local function log_in(self, o, password)
   return ok, err
 end
 
--- What raises before it is given to who asked for it, for want of memory, leaves nothing behind that nobody can close.
+-- If connect raises for lack of memory, its caller has no connection that could be closed: this timer closes it then.
 local function begin(self)
   local fallback
   fallback = core.timer(self.timeout + SPARE, function()
@@ -305,10 +308,12 @@ local function become_open(self)
   return not self.over, self.over or nil
 end
 
---- Connects, logs in, and asks whether it answers; waits until that is done. Raises for bad options.
+--- Connects to a Redis server, logs in, and waits until it answers. Raises for bad options.
 ---@param o xmpp.RedisOpts
 ---@return xmpp.Redis? r
----@return xmpp.Error? err layer "redis"; "no-redis": no hiredis
+---@return xmpp.Error? err layer "redis"; condition "no-connection", "host-unknown", "certificate", "tls", "timeout",
+--- "cut", "no-redis" (the library was built without hiredis), or a word of Redis's own: "NOAUTH", "WRONGPASS",
+--- "LOADING"
 function M.connect(o)
   check(o, 2)
   waiting.check(2)

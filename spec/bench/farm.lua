@@ -4,8 +4,8 @@
 --   peer flood FILE lua farm.lua direct FILE N   one process: takes N stanzas, and answers the messages
 --   peer flood FILE lua farm.lua intake FILE N   an intake: takes N stanzas, and puts them into Redis
 --   peer sink lua farm.lua send FILE N           an intake: sends N answers that are in Redis
---   lua farm.lua worker FILE N                   a worker: takes N stanzas out of Redis, and puts answers to the messages
---                                                there
+--   lua farm.lua worker FILE N                   a worker: takes N stanzas out of Redis, and puts answers to the
+--                                                messages there
 
 local core = require "xmpp.core"
 local redis = require "spec.support.redis"
@@ -41,10 +41,12 @@ local function measure(server, n, f)
 end
 
 local function answer(stanza)
-  if stanza[1] == "message" then return xexpr.reply(stanza, { "body", "You said: " .. (xexpr.text(stanza, "body") or "") }) end
+  if stanza[1] ~= "message" then return nil end
+  return xexpr.reply(stanza, { "body", "You said: " .. (xexpr.text(stanza, "body") or "") })
 end
 
-local COMPONENT = { host = "127.0.0.1", port = tonumber(os.getenv "BENCH_PORT"), domain = "bench.test", secret = "secret" }
+local COMPONENT = { host = "127.0.0.1", port = tonumber(os.getenv "BENCH_PORT"), domain = "bench.test",
+  secret = "secret" }
 
 -- Without an append-only file: that is the disk's time, not a processor's.
 local function start_redis() return redis.start { appendonly = "no" } end
@@ -56,7 +58,8 @@ local function options(server, more)
 end
 
 local function direct(_, n)
-  local conn, seen = assert(xmpp.connect_component(COMPONENT.host, COMPONENT.port, COMPONENT.domain, COMPONENT.secret)), 0
+  local c, seen = COMPONENT, 0
+  local conn = assert(xmpp.connect_component(c.host, c.port, c.domain, c.secret))
   conn:set_handler(function(stanza)
     seen = seen + 1
     local out = answer(stanza)
@@ -77,7 +80,8 @@ end
 
 local function each_stanza(file, n, f)
   local bytes = assert(io.open(file, "rb"))
-  local list = assert(core.from_xml and xexpr.from_xml("<all xmlns='jabber:component:accept'>" .. bytes:read "*a" .. "</all>"))
+  local text = "<all xmlns='jabber:component:accept'>" .. bytes:read "*a" .. "</all>"
+  local list = assert(core.from_xml and xexpr.from_xml(text))
   bytes:close()
   for i = 1, n do f(i, list[2 + (i - 1) % (#list - 2) + 1]) end
 end

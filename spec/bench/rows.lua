@@ -79,7 +79,8 @@ M.measurements = {
     needs = luajit },
   { "split", "$LUA spec/bench/ours.lua split $FILE $N", heavy = true },
   { "farm-direct", "$PEER flood $FILE $LUA spec/bench/farm.lua direct $FILE $N" },
-  { "farm-intake", "$PEER flood $FILE $LUA spec/bench/farm.lua intake $FILE $N", also = "farm-intake-redis", named = "redis" },
+  { "farm-intake", "$PEER flood $FILE $LUA spec/bench/farm.lua intake $FILE $N", also = "farm-intake-redis",
+    named = "redis" },
   { "farm-worker", "$LUA spec/bench/farm.lua worker $FILE $N", also = "farm-worker-redis", named = "redis" },
   { "farm-send", "$PEER sink $LUA spec/bench/farm.lua send $FILE $N", also = "farm-send-redis", named = "redis" },
 }

@@ -3,7 +3,7 @@
 --   local f = farm.new(redis, "name", { streams = 4 })
 --   local w = f:start("worker", { LEASE = 2 })     -- w.pid; w:kill(); w:signal "STOP"; w:stop() -> what it knew
 --   f:put(3, "anna@x/y", "hello")                   -- an entry in the stream in:3
---   f:log(), f:answers()                            -- what handlers were called for; the stanzas in the outgoing streams
+--   f:log(), f:answers()                            -- what handlers were called for; stanzas in the outgoing streams
 --   f:close()
 local redis = require "xmpp.redis"
 local xmpp = require "xmpp"
@@ -24,8 +24,9 @@ end
 function farm.new(server, name, o)
   local f = setmetatable({ server = server, name = name, streams = o and o.streams or 16, processes = {} }, Farm)
   f.r = assert(redis.connect { port = server.port, timeout = 30 })
-  f.environment = { FARM_NAME = name, REDIS_PORT = server.port, STREAMS = f.streams, LUA_PATH = "lua/?.lua;lua/?/init.lua;?.lua;;",
-    LUA_CPATH = (os.getenv "SO_DIR" or "lua") .. "/?.so;;", LD_PRELOAD = os.getenv "PRELOAD" or "" }
+  f.environment = { FARM_NAME = name, REDIS_PORT = server.port, STREAMS = f.streams,
+    LUA_PATH = "lua/?.lua;lua/?/init.lua;?.lua;;", LUA_CPATH = (os.getenv "SO_DIR" or "lua") .. "/?.so;;",
+    LD_PRELOAD = os.getenv "PRELOAD" or "" }
   return f
 end
 
@@ -88,7 +89,8 @@ function Farm:key(what) return self.name .. ":" .. what end
 
 -- -> the entry's id
 function Farm:put(i, from, body, id)
-  local stanza = { "message", { from = from, to = "bot@bots.example", id = id or body, type = "chat" }, { "body", {}, body } }
+  local stanza = { "message", { from = from, to = "bot@bots.example", id = id or body, type = "chat" },
+    { "body", {}, body } }
   return self:add(i, "v", "1", "key", from:match "^[^/]*", "stanza", xmpp.xexpr.to_json(stanza))
 end
 

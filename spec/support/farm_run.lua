@@ -7,9 +7,9 @@
 -- Each user sends on while what happens happens, and at least so many messages, but never has more than a few open; all
 -- of them together send no more than so many a second.
 --
--- Of each message is known: whether its server has it (acknowledged), whether Redis has it, how often it was handled, and
--- how often it was answered. What Redis has must be handled, and answered in order; what an answer's id tells for a
--- repetition counts once.
+-- Of each message is known: whether its server has it (acknowledged), whether Redis has it, how often it was handled,
+-- and how often it was answered. What Redis has must be handled, and answered in order; what an answer's id tells for
+-- a repetition counts once.
 local child = require "spec.support.child"
 local core = require "xmpp.core"
 local farm = require "spec.support.farm"
@@ -371,8 +371,8 @@ local function judge(f, wrong)
   end
 end
 
--- o: kind ("ejabberd", "prosody"), users, messages (of each user in each event), workers; streams, lease, events (a pattern).
--- -> a list of figures, a list of what is wrong
+-- o: kind ("ejabberd", "prosody"), users, messages (of each user in each event), workers; streams, lease, events (a
+-- pattern). -> a list of figures, a list of what is wrong
 function run.farm(o)
   local self = start(o)
   local list = {}

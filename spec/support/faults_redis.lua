@@ -80,7 +80,8 @@ for index = 1, last, step do
   one(index)
   tried = tried + 1
 end
--- What raised before it could be closed is closed by the collector; a wait that an error has cut off ends with its time.
+-- What raised before it could be closed is closed by the collector; a wait that an error has cut off ends with its
+-- time.
 collectgarbage()
 local patience = core.now() + 15
 while core.is_busy() and core.now() < patience do

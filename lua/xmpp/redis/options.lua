@@ -36,7 +36,7 @@ local CHECKS = { host = text, port = options.is_port, path = text, user = text, 
   tls = flag, tls_name = text, ca_file = text, ca_dir = text, cert = text, key = text, timeout = seconds,
   max = whole(1024, 2 ^ 31) }
 
--- What makes no sense together.
+-- Options that contradict each other: the name of one, and why.
 local function quarrel(o)
   if o.path and (o.host or o.port) then return "path", "a socket's path is instead of host and port: leave one out" end
   if o.path and o.tls then return "tls", "a socket of this machine has no TLS: leave out tls, or path" end
@@ -65,7 +65,7 @@ function M.fault(o)
   return quarrel(o)
 end
 
---- With what isn't said filled in.
+--- A copy with the defaults filled in.
 ---@param o xmpp.RedisOpts
 ---@return xmpp.RedisOpts
 function M.complete(o)

@@ -50,7 +50,8 @@ local function attributes_of(given, inherited)
   return out
 end
 
--- Both of what the core has found to be well-formed: is it canonical, as what we have written is; and its canonical form.
+-- Both of what the core has found to be well-formed: is it canonical, as what we have written is; and its canonical
+-- form.
 
 local function are_normal(attributes, inherited)
   if type(attributes) ~= "table" or attributes[1] ~= nil then return false end
@@ -119,9 +120,10 @@ local function fields_of(list)
   return fields
 end
 
---- An entry as the scripts give it: { id, { field, value, ... }, sent }, or { id, bytes } where there is too much of it.
----@return { id: string, key: string?, answer: string?, sent: boolean, stanza: xmpp.Element?, why: string? } why: no stanza
---- is in it
+--- An entry as the scripts give it: { id, { field, value, ... }, sent }, or { id, bytes } where there is too much of
+--- it.
+---@return { id: string, key: string?, answer: string?, sent: boolean, stanza: xmpp.Element?, why: string? } entry why:
+--- the reason if there is no stanza in it
 function M.read(raw)
   local entry = { id = raw[1], sent = raw[3] == 1 }
   if type(raw[2]) ~= "table" then

@@ -59,8 +59,9 @@ function M.complain(self, err) guard.report(self.who, err) end
 --- An entry is with the dead.
 function M.tell_dead(self, entry, why)
   self.counts.dead = self.counts.dead + 1
-  local err = core.error { layer = "redis", condition = "dead", retry = false, text = ("%s: the entry %s of %s can't be done, "
-    .. "and is in %s now: %s"):format(self.who, entry.id, entry.stream, self.keys.dead, core.shown(why)) }
+  local err = core.error { layer = "redis", condition = "dead", retry = false,
+    text = ("%s: the entry %s of %s can't be done, and is in %s now: %s"):format(self.who, entry.id, entry.stream,
+      self.keys.dead, core.shown(why)) }
   if self.o.on_dead then return guard.go(self.who .. ", on_dead", self.o.on_dead, entry, err) end
   guard.report(self.who, err)
 end
@@ -140,8 +141,8 @@ local function check_keeping(self)
   if version < 7 then return nil, failure("version", self.link.place .. ": Redis 7 is needed, at least") end
   if self.o.volatile then return true end
   if info:find "aof_enabled:0" then
-    return nil, failure("volatile", self.link.place .. ": it keeps no append-only file, so all is lost when it ends: set "
-      .. "appendonly yes and appendfsync always in its configuration (or the option volatile = true)")
+    return nil, failure("volatile", self.link.place .. ": it keeps no append-only file, so all is lost when it ends: "
+      .. "set appendonly yes and appendfsync always in its configuration (or the option volatile = true)")
   end
   if info:find "maxmemory_policy:allkeys" then
     return nil, failure("evicts", self.link.place .. ": when its memory is full it throws away what it has: set "

@@ -6,8 +6,8 @@
 --   xmpp.run()
 --
 -- A stanza is safe from the moment that Redis has said so. What comes while Redis is slow, full or gone waits here, in
--- order, and when that is enough nothing more is read: then TCP holds the server back. An answer is finished when it has
--- been written to the server, which is all that XEP-0114 lets anybody know.
+-- order, and when that is enough nothing more is read: then TCP holds the server back. An answer is finished when it
+-- has been written to the server, which is all that XEP-0114 lets anybody know.
 
 local core = require "xmpp.load"
 local entries = require "xmpp.stream.entries"
@@ -57,8 +57,8 @@ end
 local function mark_of(own, stanza)
   local is = stanza[2]
   if own.o.remember == 0 or stanza[1] ~= "message" or not is.id or is.type == "error" then return "" end
-  local parts = table.concat({ bare(is.from), is.to or "", is.type or "", is.id, xexpr.text(stanza, "body") or "" }, "\0")
-  return own.keys.had .. entries.digest(parts)
+  local parts = { bare(is.from), is.to or "", is.type or "", is.id, xexpr.text(stanza, "body") or "" }
+  return own.keys.had .. entries.digest(table.concat(parts, "\0"))
 end
 
 local function push(own, stanza)
@@ -81,8 +81,12 @@ local function hold(own, conn, yes)
   core.conn.hold(conn, yes)
 end
 
+-- For how long Redis remembers: whole seconds are all that it takes.
+local function seconds_of(own) return ("%.0f"):format(math.ceil(own.o.remember)) end
+
 local function take_batch(own)
-  local keys, words = { own.keys.last }, { own.first, own.o.max_length, ("%d"):format(own.o.remember), own.keys.bell_in }
+  local keys = { own.keys.last }
+  local words = { own.first, own.o.max_length, seconds_of(own), own.keys.bell_in }
   local bytes, at = 0, own.first
   while at <= own.last and #keys <= MOST_APPENDED and bytes < BYTES_APPENDED do
     local item = own.queue[at]
@@ -188,7 +192,7 @@ end
 
 -- Those of the batch that have been written; is any left?
 local function await(own, i, batch)
-  local words, left = { own.group, ("%d"):format(own.o.remember) }, false
+  local words, left = { own.group, seconds_of(own) }, false
   for _, item in ipairs(batch) do
     local entry, promise = item[1], item[2].promise
     local ok, err = true, nil
@@ -294,10 +298,11 @@ local function close_connection(own, timeout)
   conn:stop(timeout)
 end
 
---- Sends what it is at, reads no more, waits until Redis has what was read, and closes the connection.
----@param timeout number? seconds (30)
+--- Stops: takes no more answers to send, drains and closes the connection to the server, and waits until Redis has
+--- everything that was read.
+---@param timeout? number seconds (30)
 ---@return true?
----@return xmpp.Error? err layer "timeout": so many stanzas were read, and Redis hasn't taken them
+---@return xmpp.Error? err layer "timeout": Redis hasn't taken all that was read; the text says how many are lost
 function I:stop(timeout)
   local own = own_of(self, "stop")
   if timeout ~= nil and (type(timeout) ~= "number" or timeout < 0) then
@@ -320,12 +325,13 @@ function I:stop(timeout)
     text = ("%s: %d stanzas were read, and Redis hasn't taken them"):format(own.who, n) }
 end
 
---- The connection to the server; nil while there is none.
----@return xmpp.Conn?
+--- The connection to the server.
+---@return xmpp.Conn? conn nil: there is none just now
 function I:conn() return own_of(self, "conn").conn or nil end
 
---- Counts: taken (Redis has them), repeated (it had them already), waiting (it hasn't them yet), sent, dead; outgoing
---- streams that are its own now, and intakes that there are.
+--- Tells how many stanzas it has taken (Redis has them), how many were repeated (they had come before, and were
+--- dropped), how many are waiting for Redis, how many it has sent, and how many entries it has put with the dead; and
+--- how many outgoing streams it has now, and how many intakes there are.
 ---@return { taken: integer, repeated: integer, waiting: integer, sent: integer, dead: integer, streams: integer,
 --- intakes: integer }
 function I:info()

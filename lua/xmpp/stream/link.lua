@@ -1,6 +1,6 @@
 -- link: two connections to Redis that come back: one for what is asked, one that hears the bell (a channel on which is
--- published what has changed). Nothing is sent twice here: who asks does that, since what is asked by xmpp.stream may be
--- done twice.
+-- published what has changed). Nothing is sent twice here: who asks does that, since what is asked by xmpp.stream may
+-- be done twice.
 
 local core = require "xmpp.load"
 local options = require "xmpp.redis.options"
@@ -20,8 +20,8 @@ local M = {}
 --- What is told: state(state, err), "ready" or "waiting" with why; bell(text); back(), there is a new connection.
 ---@param o { redis: xmpp.RedisOpts, channel: string, state: function, bell: function, back: function }
 function M.new(o)
-  return setmetatable({ o = o, place = options.place(options.complete(o.redis)), asks = false, hears = false, closed = false,
-    up = xmpp.promise(), is_up = false, coming = false }, L)
+  return setmetatable({ o = o, place = options.place(options.complete(o.redis)), asks = false, hears = false,
+    closed = false, up = xmpp.promise(), is_up = false, coming = false }, L)
 end
 
 local function drop(self)
@@ -93,7 +93,8 @@ function come_back(self)
 end
 
 function L:is_closed()
-  return core.error { layer = "closed", condition = "closed", retry = false, text = self.place .. ": it has been stopped" }
+  return core.error { layer = "closed", condition = "closed", retry = false,
+    text = self.place .. ": the connection was closed by stop" }
 end
 
 --- The first time: whether it can be had is for who called to know.

@@ -24,7 +24,7 @@ local function seconds(least, most)
   end
 end
 
--- It is in front of all of their keys in Redis, and in a list of words.
+-- All keys in Redis begin with it, and it is part of lists that are separated by spaces.
 local function is_name(v)
   if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
   return #v <= 100 and v:find "^[%w._-]+$" ~= nil, "up to 100 letters, digits, '.', '_' and '-' expected"
@@ -98,7 +98,7 @@ local function known(own)
   return all
 end
 
---- A copy with what isn't said filled in. Raises for what is wrong.
+--- A copy with the defaults filled in. Raises for what is wrong.
 ---@param o table
 ---@param who "intake"|"worker"
 ---@param level integer

@@ -1,10 +1,13 @@
 -- reader: has the entries of one stream done, one after the other, for as long as the stream is ours: first those that
--- somebody had and didn't finish, then those that come. What an entry is done by is the worker's or the intake's business:
+-- somebody had and didn't finish, then those that come. What an entry is done by is the worker's or the intake's
+-- business:
 --
---   do_one(entry, again)   an entry is { id, stream, key, deliveries, stanza }; again: how often it was begun before (nil:
---                          never). What it returns is kept until it is finished; nil, why [, true]: it has failed [, and
+-- do_one(entry, again)   an entry is { id, stream, key, deliveries, stanza }; again: how often it was begun before
+-- (nil:
+-- never). What it returns is kept until it is finished; nil, why [, true]: it has failed [, and
 --                          will each time]; false, err: it couldn't be begun now
---   finish(batch)          list of { entry, what do_one returned } -> "done", "full", "lost", "left" (some have to be done
+-- finish(batch)          list of { entry, what do_one returned } -> "done", "full", "lost", "left" (some have to be
+-- done
 --                          again); nil, err
 --   bury(entry, why)       it can't be done: the same
 --   told(err)              something is wrong; nil: no more
@@ -27,11 +30,12 @@ local IDLE = 1 -- seconds, after which a stream is looked at though no bell has 
 local MOST_FINISHED = 100 -- in one go
 local WAIT_LEAST, WAIT_MOST = 0.05, 1 -- seconds, until what can't be done now is tried again
 
----@param o { i: integer, seats: table, link: table, me: string, group: string, leases: string, stream: string, sent: string?,
---- batch: integer, most: integer, pause: number, do_one: function, finish: function, bury: function, told: function }
+---@param o { i: integer, seats: table, link: table, me: string, group: string, leases: string, stream: string,
+--- sent: string?, batch: integer, most: integer, pause: number, do_one: function, finish: function, bury: function,
+--- told: function }
 function M.new(o)
-  return setmetatable({ o = o, is_lost = false, gives_up = false, rung = false, bell = false, unfinished = {}, first = 1,
-    last = 0, finishing = false, idle = false, unsure = false }, R)
+  return setmetatable({ o = o, is_lost = false, gives_up = false, rung = false, bell = false, unfinished = {},
+    first = 1, last = 0, finishing = false, idle = false, unsure = false }, R)
 end
 
 local function goes_on(self)
@@ -77,7 +81,8 @@ end
 
 -- A script of one stream. nil: it wasn't done, or isn't known to have been.
 local function run(self, name, ...)
-  local answer, err = self.o.link:run(name, { self.o.leases, self.o.stream }, { self.o.i, self.o.me, self.o.group, ... })
+  local o = self.o
+  local answer, err = o.link:run(name, { o.leases, o.stream }, { o.i, o.me, o.group, ... })
   if not answer then return recover(self, err) end
   if answer[1] == "lost" then return self:lose() end
   return answer
@@ -86,8 +91,8 @@ end
 -- Finishing, beside what is being done.
 
 local function take_batch(self)
-  local batch = {}
-  for at = self.first, math.min(self.last, self.first + MOST_FINISHED - 1) do batch[#batch + 1] = self.unfinished[at] end
+  local batch, last = {}, math.min(self.last, self.first + MOST_FINISHED - 1)
+  for at = self.first, last do batch[#batch + 1] = self.unfinished[at] end
   return batch
 end
 

@@ -1,5 +1,5 @@
--- scripts: what is done in Redis in one go, in its own Lua. Each is whole or not done at all: what can be refused (memory,
--- a stream that is full) is refused before anything is written.
+-- scripts: what is done in Redis in one go, in its own Lua. Each is whole or not done at all: what can be refused
+-- (memory, a stream that is full) is refused before anything is written.
 --
 -- But for `append` they run when Redis's memory is full, too: they are what makes room.
 --
@@ -136,8 +136,9 @@ end
 return { "new", out }
 ]=]
 
--- One entry that somebody had and hasn't finished: the first, or the one that is named. It counts as delivered once more.
--- KEYS: as fetch. ARGV: the stream's number, who asks, the group, how many bytes, the entry's id or "", the prefix.
+-- One entry that somebody had and hasn't finished: the first, or the one that is named. It counts as delivered once
+-- more. KEYS: as fetch. ARGV: the stream's number, who asks, the group, how many bytes, the entry's id or "", the
+-- prefix.
 -- -> the entry, how often it has been delivered, ids of entries that somebody has deleted meanwhile
 source.claim = OWNER .. LOOK .. [=[
 if not is_owner(KEYS[1], ARGV[1], ARGV[2]) then return { "lost" } end
@@ -157,7 +158,8 @@ return { "again", look(entry, tonumber(ARGV[4]), ARGV[6]), count, gone }
 ]=]
 
 -- Entries that were taken and not begun: they are as they were.
--- KEYS: as fetch. ARGV: the stream's number, who asks, the group, then of each its id and how often it was begun before.
+-- KEYS: as fetch. ARGV: the stream's number, who asks, the group, then of each its id and how often it was begun
+-- before.
 source.untake = OWNER .. [=[
 if not is_owner(KEYS[1], ARGV[1], ARGV[2]) then return { "lost" } end
 for i = 4, #ARGV, 2 do
@@ -179,8 +181,8 @@ return { "done" }
 ]=]
 
 -- Entries are finished, and what they are answered by is put into the outgoing stream.
--- KEYS: the leases, the stream, the outgoing one. ARGV: the stream's number, who, the group, how many the outgoing stream
--- may have, the bell; then of each entry its id, its number of answers, and of each of those id and stanza.
+-- KEYS: the leases, the stream, the outgoing one. ARGV: the stream's number, who, the group, how many the outgoing
+-- stream may have, the bell; then of each entry its id, its number of answers, and of each of those id and stanza.
 -- -> how many of them hadn't been finished before
 source.finish = OWNER .. [=[
 if not is_owner(KEYS[1], ARGV[1], ARGV[2]) then return { "lost" } end
@@ -224,8 +226,9 @@ return { "done", redis.call("XDEL", KEYS[1], unpack(ids)) }
 ]=]
 
 -- An entry that can't be done goes to the stream of the dead, as it is, with why.
--- KEYS: the leases, the stream, the dead, the outgoing stream. ARGV: the stream's number, who, the group, the entry's id,
--- why, how often it was delivered, how many dead are kept, the bell; then an answer's id and stanza, if there is one.
+-- KEYS: the leases, the stream, the dead, the outgoing stream. ARGV: the stream's number, who, the group, the entry's
+-- id, why, how often it was delivered, how many dead are kept, the bell; then an answer's id and stanza, if there is
+-- one.
 source.bury = OWNER .. [=[
 if not is_owner(KEYS[1], ARGV[1], ARGV[2]) then return { "lost" } end
 local pending = redis.call("XPENDING", KEYS[2], ARGV[3], ARGV[4], ARGV[4], 1)[1]

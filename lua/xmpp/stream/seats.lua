@@ -14,8 +14,8 @@ S.__index = S
 local M = {}
 
 --- begin: see above. active(): do we take part? told(err): something is wrong.
----@param o { link: table, me: string, members: string, leases: string, streams: string[], group: string, channel: string,
---- seconds: number, begin: function, active: function, told: function }
+---@param o { link: table, me: string, members: string, leases: string, streams: string[], group: string,
+--- channel: string, seconds: number, begin: function, active: function, told: function }
 function M.new(o)
   return setmetatable({ o = o, readers = {}, giving = {}, good_until = 0, members = 0, stopping = false, closed = false,
     ticking = false, again = false, timer = false, empty = false }, S)
@@ -77,8 +77,8 @@ local function ask(self)
   local takes_part = not self.stopping and o.active()
   local keys = { o.members, o.leases }
   for _, key in ipairs(o.streams) do keys[#keys + 1] = key end
-  local answer, err = o.link:run("share", keys, { o.me, math.floor(o.seconds * 1000), takes_part and "1" or "0", o.group,
-    list_of(self.readers), o.channel })
+  local answer, err = o.link:run("share", keys, { o.me, math.floor(o.seconds * 1000), takes_part and "1" or "0",
+    o.group, list_of(self.readers), o.channel })
   if not answer then return nil, err end
   self.good_until = asked_at + o.seconds
   self.members = answer[4]

@@ -1,5 +1,5 @@
--- worker: does the work of a farm: takes what the intakes have put into Redis (xmpp.stream.intake), has a function called
--- for each stanza, and puts what that returns where the intakes send it from.
+-- worker: does the work of a farm: takes what the intakes have put into Redis (xmpp.stream.intake), has a function
+-- called for each stanza, and puts what that returns where the intakes send it from.
 --
 --   local worker = assert(xmpp.stream.worker { redis = { host = "127.0.0.1" }, name = "bots",
 --     handler = function(stanza, again)
@@ -69,7 +69,8 @@ local function answers_it(question, list)
   for _, answer in ipairs(list) do
     local stanza = answer.stanza
     local kind = stanza[2].type
-    if stanza[1] == "iq" and stanza[2].id == question[2].id and (kind == "result" or kind == "error") then return true end
+    local is_answer = stanza[1] == "iq" and (kind == "result" or kind == "error")
+    if is_answer and stanza[2].id == question[2].id then return true end
   end
   return false
 end
@@ -121,7 +122,8 @@ function Own:finish(i, batch)
 end
 
 function Own:bury(i, entry, why)
-  local words = { i, self.me, self.group, entry.id, core.shown(why), entry.deliveries, self.o.max_dead, self.keys.bell_out }
+  local words = { i, self.me, self.group, entry.id, core.shown(why), entry.deliveries, self.o.max_dead,
+    self.keys.bell_out }
   if entry.stanza and entries.is_question(entry.stanza) then
     local answer = refuse(entry, 1, "internal-server-error")
     words[9], words[10] = answer[1], answer[2]
@@ -138,10 +140,10 @@ local function own_of(self, name)
   return inside[self] or error(("calling '%s' on bad self (worker expected, got %s)"):format(name, type(self)), 3)
 end
 
---- Takes nothing more, finishes what it is at, and leaves; waits until that is done.
----@param timeout number? seconds (30)
+--- Stops: takes nothing more, waits until the handlers have returned, and gives its streams to the other workers.
+---@param timeout? number seconds (30)
 ---@return true?
----@return xmpp.Error? err layer "timeout": something was still being done; another worker does it once more
+---@return xmpp.Error? err layer "timeout": a handler hadn't returned in time; another worker does its stanza again
 function W:stop(timeout)
   local own = own_of(self, "stop")
   if timeout ~= nil and (type(timeout) ~= "number" or timeout < 0) then
@@ -157,7 +159,8 @@ function W:stop(timeout)
     text = own.who .. ": the handler hadn't returned in time" }
 end
 
---- Counts: begun (calls of the handler), done, failed, dead; streams that are its own now, and workers that there are.
+--- Tells how often its handler was begun, how many stanzas are done, how often the handler failed, and how many entries
+--- it has put with the dead; and how many streams it has now, and how many workers there are.
 ---@return { begun: integer, done: integer, failed: integer, dead: integer, streams: integer, workers: integer }
 function W:info()
   local own = own_of(self, "info")
