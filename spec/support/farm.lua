@@ -143,6 +143,23 @@ function Farm:left()
   return n
 end
 
+-- Turns the loop until that many workers have the same number of streams each.
+function Farm:until_shared(n)
+  farm.turn_until(function()
+    local held, members = {}, 0
+    local flat = self:call("HGETALL", self:key "workers:leases")
+    for i = 2, #flat, 2 do
+      local owner = flat[i]:match "^%S+"
+      if not held[owner] then members = members + 1 end
+      held[owner] = (held[owner] or 0) + 1
+    end
+    for _, count in pairs(held) do
+      if count * n ~= self.streams then return false end
+    end
+    return members == n
+  end)
+end
+
 -- Turns the loop until f() is true.
 function farm.turn_until(f, seconds)
   local till = os.time() + (seconds or 120)

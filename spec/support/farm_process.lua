@@ -1,9 +1,9 @@
 -- A process of a farm, for specs (farm.lua): an intake or a worker, by what is in the environment. Prints its pid and
 -- "ready" on a line; ends by TERM, with what it knows on another line.
 --
---   ROLE=worker   FARM_NAME, REDIS_PORT, STREAMS, LEASE, MOST. What its handler is called for is noted in the list NAME:log
---                 in Redis: "who|from|body|again"; what it does is said by the body: "sleep N", "throw", "die", "mute", else
---                 it is answered by "re: " and the body
+--   ROLE=worker   FARM_NAME, REDIS_PORT, STREAMS, LEASE, MOST. Each call of its handler is noted in the list NAME:log in
+--                 Redis: "pid|from|body|again". What the handler does is said by the body: "sleep N", "throw", "die",
+--                 "mute" (no answer); anything else is answered by "re: " and the body
 --   ROLE=intake   besides, COMPONENT_PORT, DOMAIN, SECRET, MAX_LENGTH
 local redis = require "xmpp.redis"
 local xmpp = require "xmpp"
@@ -50,8 +50,8 @@ if E "ROLE" == "worker" then
   common.on_dead = function(_, err) io.stderr:write(tostring(err), "\n") end
   thing = assert(xmpp.stream.worker(common))
 else
-  common.component = { host = "127.0.0.1", port = tonumber(E "COMPONENT_PORT"), domain = E "DOMAIN", secret = E "SECRET",
-    opts = { reconnect = { min = 0.2, max = 2 } } }
+  common.component = { host = "127.0.0.1", port = tonumber(E "COMPONENT_PORT"), domain = E "DOMAIN",
+    secret = E "SECRET", opts = { reconnect = { min = 0.2, max = 2 } } }
   thing = assert(xmpp.stream.intake(common))
 end
 
