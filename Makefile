@@ -1,4 +1,5 @@
-# make            build lua/xmpp/core.so (and http.so, where libcurl is, redis.so, where hiredis is) for Lua 5.4; LUA=luajit, lua5.1, lua5.3: build/$(LUA)/xmpp/core.so for that one
+# make            build lua/xmpp/core.so for Lua 5.4, and http.so where libcurl is, redis.so where hiredis is; LUA=luajit,
+#                 lua5.1, lua5.3: build/$(LUA)/xmpp/core.so for that one
 # make lib        build/lib (build/$(LUA)/lib): libxmpp.a, libxmpp.so and xmpp.h, for programs that embed that Lua
 # make demo       install what is missing, build, and show the library at work against a real server
 # make test       the same set-up, then every test, plain and under sanitizers
@@ -10,7 +11,8 @@
 # make trips      how often a login waits for an answer, counted by a capture (XMPP_SERVER=ejabberd, prosody13+sasl2: another server)
 # make torture    fail every allocation and system call of a session, and the wire behind every byte, one at a time
 # make coverage   lines and branches of c/core that the tests run through (at least 95 % and 85 %)
-# make soak       20,000 messages under 1,000 cuts on four servers; flat memory (see spec/support/soak)
+# make soak       20,000 messages under 1,000 cuts on four servers; a farm of workers that are killed; flat memory (see
+#                 spec/support/soak)
 # make mutants    take checks out, one at a time: some test must fail
 # make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test has 5000 of each
 # make install    PREFIX=/usr/local; make uninstall takes it away again
@@ -177,7 +179,7 @@ test:
 	@for lua in $(OTHER_LUAS); do $(MAKE) --no-print-directory LUA=$$lua check || exit 1; done
 
 # The longest first, so that none of them is alone at the end. They wait more than they work: three on two processors.
-LONGEST = $(patsubst %,spec/%_spec.lua,soak websocket pipelining faults embed reconnect connect hostility rock sasl game sweep \
+LONGEST = $(patsubst %,spec/%_spec.lua,soak farm websocket pipelining faults embed reconnect connect hostility rock sasl game sweep \
   loop links)
 SPECS := $(LONGEST) $(filter-out $(LONGEST),$(wildcard spec/*_spec.lua))
 JOBS ?= 3
@@ -185,13 +187,13 @@ JOBS ?= 3
 # what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench browser build burst certs chat_live cmd_certificate \
-  cmd_live cmd_token command_live discovery doc early expat faults gateway_live hosts hostility http_faults links logout manual manual_live \
+  cmd_live cmd_token command_live discovery doc early expat farm farm_example faults gateway_live hosts hostility http_faults links logout manual manual_live \
   memory muc_live muc_soak newer pipelining poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
-  secrets soak starttls upload_live websocket)
+  redis_faults secrets soak starttls upload_live websocket)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
-  message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue refusals register \
-  reload response roster roundtrip sandbox seed serial service skipped spelling tap testing time upload watch who \
+  message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue redis refusals register \
+  reload response roster roundtrip sandbox seed serial service skipped spelling stream tap testing time upload watch who \
   xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
@@ -215,7 +217,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
 # quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live cmd_token \
-  command_live doc expat manual_live memory muc_live muc_soak presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
+  command_live doc expat farm farm_example manual_live memory muc_live muc_soak presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs

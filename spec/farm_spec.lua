@@ -9,8 +9,8 @@ local STREAMS, WORKERS = 8, 4
 for _, kind in ipairs { "ejabberd", "prosody" } do
   describe("a farm with " .. (kind == "ejabberd" and "two nodes of ejabberd" or "Prosody"), function()
     it("loses nothing that Redis has, whatever dies, and keeps each user's order", function()
-      local list, wrong, farm = run.farm { kind = kind, users = run.even(3, STREAMS), streams = STREAMS, workers = WORKERS,
-        messages = 5, lease = 2, rate = 100 }
+      local list, wrong, farm = run.farm { kind = kind, users = run.even(3, STREAMS), streams = STREAMS,
+        workers = WORKERS, messages = 5, lease = 2, rate = 100 }
       local lines = { run.HEAD }
       for _, f in ipairs(list) do lines[#lines + 1] = run.line(f) end
       local told = table.concat(lines, "\n")

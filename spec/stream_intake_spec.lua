@@ -190,6 +190,22 @@ server.each(function(s)
     say(alice, "one", "id1")
     has(2)
     assert.same({}, f:call("KEYS", f:key "had:*"))
+    intakes[#intakes]:stop()
+    f:call "FLUSHALL"
+    begin { remember = 0.5 } -- whole seconds are all that Redis takes
+    say(alice, "two", "id2")
+    has(1)
+  end)
+
+  it("puts it there once when Redis's reply is lost, and it has to say it again", function()
+    local lost = farm.without_reply("append", function() begin { remember = 0 } end)
+    local alice = client "alice"
+    for i = 1, 20 do say(alice, "a" .. i) end
+    turn_until(function() return intakes[1]:info().taken == 20 end)
+    assert.equal(1, lost())
+    local got, n = waiting()
+    assert.equal(20, n)
+    for i = 1, n do assert.equal("a" .. i, got.alice[i]) end
   end)
 
   it("sends what is put out, in order, once", function()

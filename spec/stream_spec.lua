@@ -371,6 +371,30 @@ describe("xmpp.stream.worker", function()
       assert.is_true(twice < 200)
     end)
 
+    it("has done what it was asked for, and its reply is lost: it is done once", function()
+      local lost = farm.without_reply("finish", function() work(echo) end)
+      for i = 1, 20 do f:put(1, "a@x/y", tostring(i)) end
+      turn_until(function() return f:left() == 0 and lost() == 1 end)
+      local sent = {}
+      for i = 1, 20 do sent[i] = "re: " .. i end
+      assert.same(sent, bodies(f:answers()))
+    end)
+
+    it("is slow, that is told, and all is done when it answers again", function()
+      local states = {}
+      work(echo, { redis = { port = s.port, timeout = 0.5 }, on_state = function(state, err)
+        states[#states + 1] = err and err.condition or state
+      end })
+      turn_until(function() return workers[1]:info().streams == 4 end)
+      s:signal "STOP"
+      turn_until(function() return states[1] ~= nil end)
+      s:signal "CONT"
+      for i = 1, 10 do f:put(1, "a@x/y", tostring(i)) end
+      turn_until(function() return f:left() == 0 and states[#states] == "ready" end)
+      assert.equal("timeout", states[1])
+      assert.equal(10, #f:answers())
+    end)
+
     it("is full: what is there is done all the same, and makes room", function()
       work(echo)
       turn_until(function() return workers[1]:info().streams == 4 end)
@@ -419,7 +443,7 @@ describe("xmpp.stream.worker", function()
       assert.equal("evicts", select(2, xmpp.stream.worker(o)).condition)
       f:call("CONFIG", "SET", "maxmemory-policy", "noeviction")
       f:call("CONFIG", "SET", "appendonly", "no")
-      _, err = xmpp.stream.worker(o)
+      err = select(2, xmpp.stream.worker(o))
       assert.equal("volatile", err.condition)
       assert.matches("appendonly yes", err.text)
       o.volatile = true
@@ -430,7 +454,7 @@ describe("xmpp.stream.worker", function()
 
   describe("that is stopped", function()
     it("finishes what it is at, and nothing more", function()
-      local seen, result = {}, nil
+      local seen = {}
       local w = work(function(stanza)
         seen[#seen + 1] = xexpr.text(stanza, "body")
         xmpp.sleep(0.3)
@@ -438,8 +462,7 @@ describe("xmpp.stream.worker", function()
       end)
       for i = 1, 5 do f:put(1, "a@x/y", tostring(i)) end
       turn_until(function() return #seen == 1 end)
-      result = w:stop()
-      assert.is_true(result)
+      assert.is_true(w:stop())
       assert.same({ "1" }, seen)
       assert.same({ "re: 1" }, bodies(f:answers()))
       assert.is_true(w:stop())

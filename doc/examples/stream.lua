@@ -11,7 +11,7 @@ local worker = assert(xmpp.stream.worker {
   end,
 })
 -- check
-farm.put { "message", { from = "anna@example.net/pc", to = "bot@bots.example.net", type = "chat" }, { "body", {}, "Hi" } }
+farm.put { "message", { from = "anna@example.net/pc", to = "bot@bots.example.net" }, { "body", {}, "Hi" } }
 assert(xexpr.text(farm.answer(), "body") == "You said: Hi")
 assert(worker:stop())
 farm.close()
@@ -36,8 +36,8 @@ farm.feed "<message from='anna@example.net/pc' to='bot@bots.example.net'><body>H
 farm.taken()
 -- example
 print(intake:conn() ~= nil, intake:info().taken)                 --> true 1
-local ok, err = intake:stop(10)                                  -- with xmpp.on_signal("SIGTERM", xmpp.quit), behind xmpp.run()
-if not ok then print(err) end                                    -- so many stanzas were read, and Redis doesn't have them
+local ok, err = intake:stop(10)                                  -- behind xmpp.run(), which SIGTERM has ended
+if not ok then print(err) end                                    -- how many stanzas Redis hasn't taken
 -- check
 assert(ok, err)
 farm.close()
@@ -45,12 +45,12 @@ farm.close()
 --- worker:info, worker:stop
 local farm = require "spec.support.farm_here".open()
 local worker = farm.worker(function() end)
-farm.put { "message", { from = "anna@example.net/pc", to = "bot@bots.example.net", type = "chat" }, { "body", {}, "Hi" } }
+farm.put { "message", { from = "anna@example.net/pc", to = "bot@bots.example.net" }, { "body", {}, "Hi" } }
 farm.wait(function() return worker:info().done == 1 end)
 -- example
 print(worker:info().done, worker:info().workers)                 --> 1 1
 local ok, err = worker:stop(10)
-if not ok then print(err) end                                    -- a handler hadn't returned; another worker does that stanza again
+if not ok then print(err) end                                    -- a handler has not returned in time
 -- check
 assert(ok, err)
 farm.close()

@@ -150,7 +150,7 @@
 ---@field max_deliveries? integer how often an entry is tried before it goes to the stream NAME:dead (5)
 ---@field max_dead? integer about how many entries that one keeps; older ones are deleted (10,000)
 ---@field volatile? boolean true: a Redis that may lose what it has will do (false)
----@field consumer? string a name for people who look at the consumer groups in Redis ("p"); a random part is appended
+---@field consumer? string how this process is called in Redis, together with a random part ("p")
 --- called with an entry that went to NAME:dead, and why. Without it this is reported to xmpp.on_error
 ---@field on_dead? fun(entry: xmpp.StreamEntry, err: xmpp.Error)
 --- called with "waiting" and the reason when something holds the work up, and with "ready" when it goes on. Without it
@@ -161,7 +161,7 @@
 --- how to connect as a component; the intake connects again by itself. With a server that allows a domain one
 --- connection it waits for the place of another intake
 ---@field component? { host: string, port: integer, domain: string, secret: string|fun(): string, opts: xmpp.Opts? }
----@field conn? xmpp.Conn a connection that the program has made, instead of component: a component's, or an account's
+---@field conn? xmpp.Conn instead of component: a connection of a component or of an account
 --- which stream a stanza goes to: "sender", its sender's bare address; "bot", the bare address that it was sent to; or
 --- a function that returns a string. Stanzas with the same key are handled in order ("sender")
 ---@field key? "sender"|"bot"|fun(stanza: xmpp.Stanza): string

@@ -5,6 +5,7 @@
 --   f:put(3, "anna@x/y", "hello")                   -- an entry in the stream in:3
 --   f:log(), f:answers()                            -- what handlers were called for; stanzas in the outgoing streams
 --   f:close()
+local core = require "xmpp.core"
 local redis = require "xmpp.redis"
 local xmpp = require "xmpp"
 
@@ -158,6 +159,28 @@ function Farm:until_shared(n)
     end
     return members == n
   end)
+end
+
+-- What is begun by f has a link to Redis that loses the reply of the first call of this script: the call is done, and
+-- ends with an error.
+function farm.without_reply(script, f)
+  local links = require "xmpp.stream.link"
+  local new, lost = links.new, 0
+  function links.new(o)
+    local link = new(o)
+    local run = link.run
+    function link.run(self, name, ...)
+      local value, err = run(self, name, ...)
+      if name ~= script or lost > 0 or err then return value, err end
+      lost = lost + 1
+      return nil, core.error { layer = "redis", condition = "cut", retry = true, text = "the reply is lost" }
+    end
+    return link
+  end
+  local ok, err = pcall(f)
+  links.new = new
+  if not ok then error(err, 0) end
+  return function() return lost end
 end
 
 -- Turns the loop until f() is true.

@@ -86,8 +86,8 @@ Run.__index = Run
 
 local function connect(self, i)
   local s = self.servers
-  local u = { name = "user" .. i, sent = 0, acked = 0, bounces = 0, answered = 0, again = 0, last = 0, spoke = 0, quota = 0,
-    bounced = {}, answers = {}, at = {}, disorder = {} }
+  local u = { name = "user" .. i, sent = 0, acked = 0, bounces = 0, answered = 0, again = 0, last = 0, spoke = 0,
+    quota = 0, bounced = {}, answers = {}, at = {}, disorder = {} }
   u.conn = assert(xmpp.connect_client(("user%d@%s/bot"):format(i, s.domain), "pw" .. i, "127.0.0.1", s.ports[i % 2 + 1],
     { ca_file = s.ca, reconnect = { min = 0.2, max = 2 }, timeout = 120, max_age = 3600 }))
   u.conn:set_handler(function(stanza) self:hear(u, stanza) end)
@@ -210,7 +210,8 @@ end
 
 -- What has become of everything so far.
 function Run:figures()
-  local f = { sent = 0, acked = 0, bounced = 0, answered = 0, again = 0, disorder = 0, handled = 0, calls = 0, pids = {} }
+  local f = { sent = 0, acked = 0, bounced = 0, answered = 0, again = 0, disorder = 0, handled = 0, calls = 0,
+    pids = {} }
   local r = assert(require "xmpp.redis".connect { port = self.redis.port, timeout = 60 })
   lines_of_log(r, f)
   f.taken = #assert(r:call("KEYS", NAME .. ":had:*"))

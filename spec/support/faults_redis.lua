@@ -23,9 +23,9 @@ end
 local function talk()
   local r, err = connect()
   if not r then return err.condition, err end
-  local text, ok = ("x"):rep(30000), nil
-  ok, err = r:call("SET", "text", text)
-  if not ok then return err.condition, err end
+  local text = ("x"):rep(30000)
+  local ok, why = r:call("SET", "text", text)
+  if not ok then return why.condition, why end
   local got = {}
   local first = xmpp.spawn(function() got[1] = r:call("GET", "text") end)
   got[2], err = r:call("EVAL", "return { 1, { 'a', { err = 'B' } }, false }", 0)

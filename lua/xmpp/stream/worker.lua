@@ -94,7 +94,7 @@ Own.__index = Own
 
 function Own:active() return not self.stopping end
 
-function Own:is_connected() return true end
+function Own.is_connected() return true end
 
 function Own:do_one(entry, again)
   self.counts.begun = self.counts.begun + 1
