@@ -16,6 +16,7 @@ local intake = assert(xmpp.stream.intake {
   name = "bots", redis = { host = os.getenv "REDIS_HOST", port = tonumber(os.getenv "REDIS_PORT") },
   component = { host = os.getenv "XMPP_HOST" or "127.0.0.1", port = tonumber(os.getenv "XMPP_COMPONENT_PORT" or 5347),
     domain = os.getenv "XMPP_COMPONENT" or "bots.example.net", secret = secret, opts = { keepalive_probe = true } },
+  on_state = function(state, err) io.stderr:write("intake: ", state, err and ": " .. err or "", "\n") end,
 })
 xmpp.on_signal("SIGTERM", xmpp.quit)
 io.stderr:write "intake: ready\n"
