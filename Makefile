@@ -1,5 +1,5 @@
-# make            build lua/xmpp/core.so (and http.so, if libcurl is installed) for Lua 5.4; with LUA=luajit, lua5.1 or
-#                 lua5.3: build/$(LUA)/xmpp/core.so for that Lua
+# make            build lua/xmpp/core.so for Lua 5.4, http.so if libcurl is installed, and redis.so if hiredis is; with
+#                 LUA=luajit, lua5.1 or lua5.3: build/$(LUA)/xmpp/core.so and so on for that Lua
 # make lib        build build/lib (build/$(LUA)/lib): libxmpp.a, libxmpp.so and xmpp.h, for programs that embed Lua
 # make demo       install what is missing, build, and show the library at work against a real server
 # make test       the same set-up, then every test, plain and under sanitizers
@@ -14,8 +14,8 @@
 # make torture    make every allocation and system call of a session fail, one at a time; break the connection behind
 #                 every byte
 # make coverage   the lines and branches of c/core that the tests execute (at least 95 % and 85 %)
-# make soak       20,000 messages over connections that are cut 1,000 times, on four servers; memory must not grow
-#                 (see spec/support/soak)
+# make soak       20,000 messages over connections that are cut 1,000 times, on four servers; a farm of workers whose
+#                 processes are killed; memory must not grow (see spec/support/soak)
 # make mutants    remove checks from the code, one at a time: some test must fail each time
 # make fuzz       run the libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test runs 5000 inputs each
 # make install    install into PREFIX (/usr/local); make uninstall removes it again
@@ -47,13 +47,16 @@ FOR_LUA := $(BUILD)$(OTHER_LUA:%=/%)
 SO ?= $(if $(OTHER_LUA),$(FOR_LUA),lua)/xmpp/core.so
 SYS = $(SO:%core.so=%sys.so)
 HTTP = $(SO:%core.so=%http.so)
-# xmpp.http is left out if libcurl isn't installed; HTTP_WANTED= leaves it out anyway.
+# What is left out if its library isn't installed; HTTP_WANTED= and REDIS_WANTED= leave it out anyway.
 HTTP_WANTED ?= $(shell $(PKG_CONFIG) --exists 'libcurl >= 7.68' 2>/dev/null && echo yes)
 WITH_HTTP = $(if $(HTTP_WANTED),$(HTTP))
 # XMPP over WebSocket is left out if wslay isn't installed. Debian's wslay has no .pc file, so the compiler is asked.
 # WSLAY_WANTED= leaves it out anyway.
 WSLAY_WANTED ?= $(shell echo '\#include <wslay/wslay.h>' | $(CC) $(CFLAGS) -E -x c - >/dev/null 2>&1 && echo yes)
 WSLAY_WANTED := $(WSLAY_WANTED)
+REDIS = $(SO:%core.so=%redis.so)
+REDIS_WANTED ?= $(shell $(PKG_CONFIG) --exists 'hiredis >= 0.14' 2>/dev/null && echo yes)
+WITH_REDIS = $(if $(REDIS_WANTED),$(REDIS))
 # The version is in lua/xmpp/version.lua, and nowhere else.
 VERSION := $(shell sed -n 's/.*number = "\([^"]*\)".*/\1/p' lua/xmpp/version.lua)
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
@@ -69,9 +72,10 @@ BIND := $(patsubst c/bind/%.c,$(FOR_LUA)/bind/%.o,$(wildcard c/bind/*.c))
 TESTS := $(patsubst c/test/%.c,$(BUILD)/test/%,$(wildcard c/test/t_*.c))
 
 .PHONY: all demo test check check-sanitized lint bench fuzz install uninstall clean
-all: $(SO) $(SYS) $(or $(WITH_HTTP),without-http) $(if $(WSLAY_WANTED),,without-wslay)
-.PHONY: without-http without-wslay
+all: $(SO) $(SYS) $(or $(WITH_HTTP),without-http) $(or $(WITH_REDIS),without-redis) $(if $(WSLAY_WANTED),,without-wslay)
+.PHONY: without-http without-redis without-wslay
 without-http: ; @echo "  no libcurl (libcurl4-openssl-dev): built without xmpp.http and xmpp.upload"
+without-redis: ; @echo "  no hiredis (libhiredis-dev): built without xmpp.redis and xmpp.stream"
 without-wslay: ; @echo "  no wslay (libwslay-dev): built without XMPP over WebSocket (the option url)"
 
 # Checks, before anything is compiled, that every library is there: by pkg-config, or, for libunistring, which has no
@@ -124,6 +128,13 @@ $(HTTP): $(HTTP_SOURCES) $(wildcard c/http/*.h) | have-libs
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(shell $(PKG_CONFIG) --cflags libcurl openssl) $(MODULE) $(LDFLAGS) -o $@ \
 	  $(HTTP_SOURCES) $(shell $(PKG_CONFIG) --libs libcurl openssl) -lpthread
+
+# The module that talks to Redis servers, with hiredis's parser.
+REDIS_SOURCES = $(wildcard c/redis/*.c)
+$(REDIS): $(REDIS_SOURCES) $(wildcard c/redis/*.h) | have-libs
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(shell $(PKG_CONFIG) --cflags hiredis openssl) $(MODULE) $(LDFLAGS) -o $@ \
+	  $(REDIS_SOURCES) $(shell $(PKG_CONFIG) --libs hiredis openssl) -lpthread
 
 # The library for programs that embed Lua: it has luaopen_xmpp, and contains the Lua files.
 LIB := $(FOR_LUA)/lib
@@ -189,7 +200,7 @@ test:
 
 # The longest specs run first, so that none of them runs alone at the end. Tests wait more than they compute, so there
 # are three jobs (JOBS) for two processors.
-LONGEST = $(patsubst %,spec/%_spec.lua,soak websocket pipelining faults plain deb embed reconnect connect hostility rock sasl game sweep \
+LONGEST = $(patsubst %,spec/%_spec.lua,soak farm websocket pipelining faults plain deb embed reconnect connect hostility rock sasl game sweep \
   loop links)
 SPECS := $(LONGEST) $(filter-out $(LONGEST),$(wildcard spec/*_spec.lua))
 JOBS ?= 3
@@ -198,13 +209,13 @@ JOBS ?= 3
 # the specs of the binding, and a few logins.
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench browser build burst certs chat_live cmd_certificate \
-  cmd_live cmd_token command_live container deb discovery doc early expat faults gateway_live hosts hostility http_faults links logout manual manual_live \
+  cmd_live cmd_token command_live container deb discovery doc early expat farm farm_example faults gateway_live hosts hostility http_faults links logout manual manual_live \
   memory muc_live muc_soak newcomer newer pipelining plain poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
-  secrets soak starttls upload_live websocket)
+  redis_faults secrets soak starttls upload_live websocket)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
-  message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue refusals register \
-  reload response roster roundtrip sandbox seed serial service skipped spelling tap testing time upload watch who \
+  message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue redis refusals register \
+  reload response roster roundtrip sandbox seed serial service skipped spelling stream tap testing time upload watch who \
   xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
@@ -228,7 +239,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # Left out are specs that preload a library of their own (expat, bench), that look for what a process leaves in memory
 # (a sanitizer's quarantine keeps it), that build the library themselves (build, rock), and live ones that take long.
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live cmd_token \
-  command_live container deb doc expat manual_live memory muc_live muc_soak newcomer plain presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
+  command_live container deb doc expat farm farm_example manual_live memory muc_live muc_soak newcomer plain presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
@@ -255,6 +266,7 @@ lint:
 	  for lua in lua5.4 $(OTHER_LUAS); do \
 	    printf '%s\n' c/bind/*.c c/embed/*.c c/cmd/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua) -Ic/core -Ic/bind || exit 1; \
 	    printf '%s\n' c/http/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua libcurl openssl) || exit 1; \
+	    printf '%s\n' c/redis/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua hiredis openssl) || exit 1; \
 	  done; \
 	done
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-lint SO=build-lint/core.so CFLAGS=-O3 WERROR=-Werror all
@@ -358,7 +370,7 @@ coverage:
 # Takes about an hour. Two of the servers are downloaded from Debian's backports (spec/support/backports).
 .PHONY: soak
 soak: all
-	@LUA=$(LUA) $(LUA) spec/support/soak
+	@ulimit -n $$(ulimit -Hn); LUA=$(LUA) $(LUA) spec/support/soak
 
 .PHONY: mutants
 mutants: all
@@ -469,11 +481,11 @@ install-library: install-modules
 
 install-modules: all
 	install -d $(DESTDIR)$(LIBDIR)/xmpp
-	install -m 755 $(SO) $(SYS) $(WITH_HTTP) $(DESTDIR)$(LIBDIR)/xmpp
+	install -m 755 $(SO) $(SYS) $(WITH_HTTP) $(WITH_REDIS) $(DESTDIR)$(LIBDIR)/xmpp
 
 # Removes only what make install has put there, and then the folders that are empty.
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(addprefix $(DESTDIR)$(LIBDIR)/xmpp/,core.so sys.so http.so) \
+	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(addprefix $(DESTDIR)$(LIBDIR)/xmpp/,core.so sys.so http.so redis.so) \
 	  $(addprefix $(DESTDIR),$(BINDIR)/xmpp $(MANDIR)/man1/xmpp.1 $(BASHDIR)/xmpp $(ZSHDIR)/_xmpp $(FISHDIR)/xmpp.fish)
 	-@for d in $(patsubst lua/%,$(LUADIR)/%,$(shell find lua/xmpp -type d | LC_ALL=C sort -r)) $(LIBDIR)/xmpp; do \
 	  rmdir $(DESTDIR)$$d 2>/dev/null || true; \
@@ -543,6 +555,6 @@ deb: dist
 	cd $(DEB)/$(DIST) && env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL dpkg-buildpackage -us -uc $(DEB_OPTIONS)
 
 clean:
-	rm -rf build build-san build-fuzz build-cov build-lint lua/xmpp/core.so lua/xmpp/sys.so lua/xmpp/http.so
+	rm -rf build build-san build-fuzz build-cov build-lint lua/xmpp/core.so lua/xmpp/sys.so lua/xmpp/http.so lua/xmpp/redis.so
 
 -include $(wildcard $(BUILD)/*/*.d) $(if $(OTHER_LUA),$(wildcard $(FOR_LUA)/*/*.d))

@@ -51,7 +51,7 @@ describe("the build", function()
     end)
   end)
 
-  for _, module in ipairs { "core", "http" } do
+  for _, module in ipairs { "core", "http", "redis" } do
     it(("exports luaopen_xmpp_%s and nothing else"):format(module), function()
       local text = run(("nm -D --defined-only %s/xmpp/%s.so"):format(os.getenv "SO_DIR" or "lua", module))
       local names = {}
@@ -74,6 +74,40 @@ describe("the build", function()
       end
       local text = run(("make -n LUA=lua5.4 BUILD=%s/build SO=%s/core.so all"):format(there, there))
       assert.is_truthy(text:find("http.so", 1, true))
+    end)
+  end)
+
+  it("links hiredis with redis.so alone, and does without where it isn't there", function()
+    local folder = os.getenv "SO_DIR" or "lua"
+    assert.is_nil(run(("ldd %s/xmpp/core.so %s/xmpp/sys.so %s/xmpp/http.so"):format(folder, folder, folder))
+      :find "libhiredis")
+    assert.is_truthy(run(("ldd %s/xmpp/redis.so"):format(folder)):find "libhiredis")
+    shell.in_folder(function(there)
+      for _, without in ipairs { "REDIS_WANTED=", "PKG_CONFIG='false'" } do
+        local text = run(("make -n LUA=lua5.4 BUILD=%s/build SO=%s/core.so %s all"):format(there, there, without))
+        assert.is_nil(text:find("redis.so", 1, true), text)
+        assert.matches("built without xmpp.redis and xmpp.stream", text)
+      end
+      local text = run(("make -n LUA=lua5.4 BUILD=%s/build SO=%s/core.so all"):format(there, there))
+      assert.is_truthy(text:find("redis.so", 1, true))
+    end)
+  end)
+
+  it("has xmpp.redis and xmpp.stream say so where there is no redis.so", function()
+    shell.in_folder(function(there)
+      local folder = os.getenv "SO_DIR" or "lua"
+      shell.succeed(("mkdir %s/xmpp && cp %s/xmpp/core.so %s/xmpp"):format(there, folder, there))
+      local text, status = run(("LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='%s/?.so' LD_PRELOAD='%s' %s -e '%s'")
+        :format(there, os.getenv "PRELOAD" or "", LUA, [[
+          local xmpp, redis = require "xmpp", require "xmpp.redis"
+          print(redis.available())
+          print(redis.connect { host = "127.0.0.1" })
+          local cjson = { decode_invalid_numbers = function() end }
+          package.preload.cjson = function() return { new = function() return cjson end } end
+          print(xmpp.stream.worker { name = "x", redis = {}, handler = print })]]))
+      assert.equal(0, status, text)
+      local n = select(2, text:gsub("nil\tredis: no%-redis: no xmpp/redis%.so: [^\n]*libhiredis%-dev", ""))
+      assert.equal(3, n, text)
     end)
   end)
 

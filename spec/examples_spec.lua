@@ -8,6 +8,10 @@ local xmpp = require "xmpp"
 local xexpr = xmpp.xexpr
 local LUA = os.getenv "LUA" or "lua5.4"
 
+local bots = {} -- accounts for crowd.lua
+for i = 0, 29 do bots[#bots + 1] = ("bot%d:botpw"):format(i) end
+local BOTS = table.concat(bots, " ")
+
 local function quoted(word) return "'" .. tostring(word):gsub("'", "'\\''") .. "'" end
 
 -- The shell's words for examples/NAME.lua with arguments, with `s` in its environment; `env` has more for there.
@@ -390,6 +394,38 @@ server.each(function(s)
     end)
   end)
 
+  describe("crowd.lua", function()
+    it("has many accounts in one process, tells what they take, and answers for each", function()
+      local line, pipe, pid = start(s, "crowd", { s.domain, 30, "botpw", 1, 2 })
+      finally(function() pipe:close() end)
+      finally(function() os.execute("kill -KILL " .. pid .. " 2>/dev/null") end)
+      assert.matches("^crowd: 15 connections, %-?[%d.]+ KB each, [%d.]+ ms of processor time for each login$", line)
+      assert.matches("^crowd: at rest, [%d.]+ %% of a processor$", pipe:read "*l")
+      local bob = login "bob"
+      bob:send { "presence" }
+      for number = 0, 28, 2 do
+        bob:send { "message", { to = ("bot%d@%s"):format(number, s.domain), type = "chat" }, { "body", "hello" } }
+      end
+      local heard, n = {}, 0
+      while n < 15 do
+        local stanza = assert(bob:receive_blocking(30))
+        if stanza[1] == "message" then
+          heard[xmpp.jid(stanza[2].from).localpart], n = xexpr.text(stanza, "body"), n + 1
+        end
+      end
+      for number = 0, 28, 2 do assert.equal("You said: hello", heard["bot" .. number]) end
+      bob:stop()
+      os.execute("kill -TERM " .. pid)
+      assert.is_nil(pipe:read "*l")
+    end)
+
+    it("tells how it is used", function()
+      local output, status = run(s, "crowd", { s.domain })
+      assert.equal("usage: examples/crowd.lua DOMAIN COUNT PASSWORD [PART OF]\n", output)
+      assert.equal(2, status)
+    end)
+  end)
+
   describe("archive.lua", function()
     it("shows what was said in the last day, both ways, with one person", function()
       local alice, bob = login "alice", login("bob", "there")
@@ -576,7 +612,7 @@ server.each(function(s)
       assert.equal(0, status)
     end)
   end)
-end, { upload = "yes" })
+end, { upload = "yes", more_users = BOTS })
 
 -- Where there are tokens.
 local function token_rows(s)

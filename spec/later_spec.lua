@@ -28,7 +28,7 @@ describe("require 'xmpp'", function()
     local all = "xmpp xmpp.core xmpp.load xmpp.options xmpp.wait\n"
     if not pairs_asks then
       all = all:gsub("^xmpp ", "xmpp xmpp.client xmpp.contract ")
-        :gsub("\n", " xmpp.xexpr xmpp.xexpr.draw xmpp.xexpr.form xmpp.xexpr.who\n")
+        :gsub(" xmpp.wait\n", " xmpp.stream xmpp.wait xmpp.xexpr xmpp.xexpr.draw xmpp.xexpr.form xmpp.xexpr.who\n")
     end
     assert.equal(all, program(LOADED))
   end)

@@ -12,6 +12,8 @@
 #include "line.h"
 #include "listen.h"
 #include "parts.h"
+#include "question.h"
+#include "queue.h"
 #include "save.h"
 #include "say.h"
 #include "send.h"
@@ -358,6 +360,8 @@ static const luaL_Reg methods[] = {{"send", xb_l_send},
                                    {"unset_callback", xb_l_unset_callback},
                                    {"callbacks", xb_l_callbacks},
                                    {"tap", xb_l_tap},
+                                   {"claim", xb_l_claim},
+                                   {"hold", xb_l_hold},
                                    {"jid", l_jid},
                                    {"about", l_about},
                                    {"state", l_state},

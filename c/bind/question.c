@@ -2,10 +2,13 @@
 
 #include <string.h>
 
+#include "call.h"
 #include "flush.h"
 #include "ns.h"
 #include "out.h"
+#include "parts.h"
 #include "stanza.h"
+#include "state.h"
 
 const char *xb_own_address(const xb_conn *conn, const char *to) {
   const xm_jid *jid = xm_conn_jid(conn->c);
@@ -83,4 +86,23 @@ void xb_answer_unavailable(xb_conn *conn, xm_question *q) {
 
 void xb_answer_skipped(xb_conn *conn, xm_question *q, const char *text) {
   answer(conn, q, "modify", "policy-violation", text);
+}
+
+static size_t length(const char *s) { return s ? strlen(s) : 0; }
+
+int xb_l_claim(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  xm_route_request answer = {.id = ""};
+  xb_address a;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  xb_push_address(L, 2, &a);
+  if (!conn->c || !xb_must_be_answered(a.name, a.type)) return 0;
+  if (a.id) answer.id = a.id;
+  answer.id_len = length(a.id);
+  answer.to = a.from;
+  answer.to_len = length(a.from);
+  answer.sent_from = xb_own_address(conn, a.to);
+  answer.sent_from_len = length(answer.sent_from);
+  xm_route_answered(xm_conn_route(conn->c), xb_asked_now(conn), &answer);
+  return 0;
 }

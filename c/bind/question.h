@@ -1,5 +1,5 @@
 /* question: iqs of type get and set, which must be answered; the library does it when nobody else has (RFC 6120 8.2.3).
- * Rank 4: knows state, flush, stanza. */
+ * Rank 4: knows state, call, flush, parts, stanza. */
 #ifndef XB_QUESTION_H
 #define XB_QUESTION_H
 
@@ -16,6 +16,9 @@ xm_question *xb_ask_tape(xb_conn *conn, const xm_tape *t);
 xm_question *xb_ask_table(lua_State *L, xb_conn *conn, int index);
 /* Nobody has answered the question: sends the error service-unavailable, and frees the question. */
 void xb_answer_unavailable(xb_conn *conn, xm_question *q);
+/* conn:claim(stanza): whoever has taken the question will answer it later, so the library doesn't, even if nobody has answered
+ * when all calls for it have finished. Claims nothing if the stanza is no question. */
+int xb_l_claim(lua_State *L);
 /* The request crossed a bound (and was skipped): sends the error policy-violation with `text`, and frees the
  * question. */
 void xb_answer_skipped(xb_conn *conn, xm_question *q, const char *text);

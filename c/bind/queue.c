@@ -140,6 +140,7 @@ static bool is_awaited_yet(const xb_conn *conn) {
 }
 
 bool xb_is_full(xb_conn *conn) {
+  if (conn->is_held && !is_awaited(conn)) return true;
   if (conn->held > utmost(conn)) return true; /* by calls that are never parked: for skipped stanzas, and of the log
                                                  function */
   if (conn->draining) return !is_awaited_yet(conn);
@@ -185,4 +186,11 @@ void xb_queue(lua_State *L, xb_conn *conn, int at, size_t size) {
     conn->fresh -= size;
   }
   if (drops) tell_full(L, conn, at);
+}
+
+int xb_l_hold(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  conn->is_held = lua_toboolean(L, 2);
+  if (conn->c) xb_mark_ready(conn);
+  return 0;
 }

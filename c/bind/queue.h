@@ -33,5 +33,7 @@ void xb_empty_queue(lua_State *L, xb_conn *conn, int index);
 /* Must reading stop, since nobody can take what comes? TCP then slows the server down. Not if somebody waits for
  * something that can only be had by reading on. */
 bool xb_is_full(xb_conn *conn);
+/* conn:hold(yes): who takes what comes wants no more of it for now; what has been read comes all the same. */
+int xb_l_hold(lua_State *L);
 
 #endif

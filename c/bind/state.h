@@ -121,6 +121,7 @@ struct xb_conn {
   lua_Integer offered;      /* the stanzas before this place have been offered to the taps */
   size_t fresh, holes;      /* bytes of the stanzas that haven't; places that a tap has emptied by taking the stanza */
   bool stopped;         /* reading from the socket is stopped, as the queue is full */
+  bool is_held;         /* it is also stopped because the program said so: see xb_l_hold */
   uint64_t asked_at;    /* when the program last asked for a stanza of the queue, by xm_loop_now; 0: never */
   unsigned patience;    /* ms after which the program is taken not to ask again */
   uint64_t behind_since; /* since when something that the connection needs may be behind stanzas that nobody takes; 0:

@@ -450,8 +450,8 @@ function M.every(seconds, f)
   end, true)
 end
 
--- What not every program needs is loaded on first use: xmpp.xexpr, xmpp.contract, and what only clients call
--- (client.lua). It also appears if the module is iterated over; where that can't be noticed (Lua 5.1, LuaJIT) it is
+-- What not every program needs is loaded on first use: xmpp.xexpr, xmpp.contract, xmpp.stream, and what
+-- only clients call (client.lua). It also appears if the module is iterated over; where that can't be noticed (Lua 5.1, LuaJIT) it is
 -- loaded at once. What a program has put there itself stays.
 
 local client
@@ -465,8 +465,8 @@ end
 
 local function load_module(name) return load_later("xmpp." .. name) end
 
-local LATER = { xexpr = load_module, contract = load_module, connect_client = load_client, resume = load_client,
-  logout = load_client }
+local LATER = { xexpr = load_module, contract = load_module, stream = load_module, connect_client = load_client,
+  resume = load_client, logout = load_client }
 
 local later = { __metatable = "the module's metatable is its own" }
 

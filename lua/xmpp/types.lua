@@ -61,7 +61,7 @@
 
 ---@alias xmpp.Layer
 ---| "dns" | "tcp" | "tls" | "stream" | "sasl" | "bind" | "stanza" | "timeout" | "closed" | "limit"
----| "proxy" | "websocket" | "http"
+---| "proxy" | "websocket" | "http" | "redis"
 
 --- The second value after nil: why something failed. As text, by `tostring(err)` or joined to a string by `..`, it is
 --- one line for a person to read.
@@ -115,6 +115,74 @@
 ---@field resolve? string as in xmpp.HttpRequest
 ---@field pin? string as in xmpp.HttpRequest
 ---@field http? fun(request: xmpp.HttpRequest): { status: integer }?, any a function to call instead of http.request
+
+-- Redis, and work that is spread over processes (xmpp.redis, xmpp.stream)
+
+--- Where a Redis server is, and how to log in to it.
+---@class xmpp.RedisOpts
+---@field host? string a name or an address ("127.0.0.1")
+---@field port? integer (6379)
+---@field path? string the socket of a server on this machine, instead of host and port
+---@field user? string of an access control list (ACL); needs a password
+---@field password? string|fun(): string
+---@field db? integer the number of the database (0)
+---@field tls? boolean (false) true: TLS, with a certificate that is checked
+---@field tls_name? string the certificate must be for this name (the host's)
+---@field ca_file? string PEM; without ca_file and ca_dir the system's CAs are trusted
+---@field ca_dir? string
+---@field cert? string PEM file of a client certificate
+---@field key? string PEM file of its key
+---@field timeout? number seconds to connect, and for each reply (10)
+---@field max? integer bytes of one reply (64 MiB)
+
+--- What an entry of a stream was when a worker's handler, or the function `on_dead`, is called.
+---@class xmpp.StreamEntry
+---@field id string its id in Redis
+---@field stream string the name of the stream
+---@field key string? what the stream was chosen by: the sender's bare address, unless the intake's option `key` says
+--- something else
+---@field deliveries integer how often it has been given to a handler, this time included
+---@field stanza xmpp.Stanza? nil: there is none in it, or a damaged one
+
+--- The options that an intake and a worker share. `name`, `redis` and `streams` must be the same in all processes of a
+--- farm.
+---@class xmpp.StreamOpts
+---@field redis xmpp.RedisOpts the server that holds the streams
+---@field name string what the names of all keys in Redis begin with: up to 100 letters, digits, ".", "_" and "-"
+---@field streams? integer into how many streams the work is divided, each way; at least as many as there will ever be
+--- workers, since a stream has one worker at a time. It can't be changed later (16)
+---@field max_length? integer how many entries a stream holds; when it is full, what fills it waits (10,000)
+---@field lease? number seconds for which a stream belongs to a process that says nothing more (5). A handler that
+--- blocks the whole process for longer loses its stream to another worker
+---@field batch? integer how many entries are fetched at once (32)
+---@field max_deliveries? integer how often an entry is tried before it goes to the stream NAME:dead (5)
+---@field max_dead? integer about how many entries that one keeps; older ones are deleted (10,000)
+---@field volatile? boolean true: a Redis that may lose what it has will do (false)
+---@field consumer? string how this process is called in Redis, together with a random part ("p")
+--- called with an entry that went to NAME:dead, and why. Without it this is reported to xmpp.on_error
+---@field on_dead? fun(entry: xmpp.StreamEntry, err: xmpp.Error)
+--- called with "waiting" and the reason when something holds the work up, and with "ready" when it goes on. Without it
+--- the reasons are reported to xmpp.on_error
+---@field on_state? fun(state: "waiting"|"ready", err: xmpp.Error?)
+
+---@class xmpp.IntakeOpts: xmpp.StreamOpts
+--- how to connect as a component; the intake connects again by itself. With a server that allows a domain one
+--- connection it waits for the place of another intake
+---@field component? { host: string, port: integer, domain: string, secret: string|fun(): string, opts: xmpp.Opts? }
+---@field conn? xmpp.Conn instead of component: a connection of a component or of an account
+--- which stream a stanza goes to: "sender", its sender's bare address; "bot", the bare address that it was sent to; or
+--- a function that returns a string. Stanzas with the same key are handled in order ("sender")
+---@field key? "sender"|"bot"|fun(stanza: xmpp.Stanza): string
+---@field accept? fun(stanza: xmpp.Stanza): any false or nil: the stanza isn't taken; the default is to take every one
+---@field remember? number seconds for which a message that comes again is dropped, and an answer isn't sent again
+--- (86,400)
+---@field in_flight? integer how many stanzas may wait for Redis before nothing more is read (500)
+
+---@class xmpp.WorkerOpts: xmpp.StreamOpts
+--- called for each stanza, in a coroutine, so it may wait. `again`: how often it was begun before, nil: never. It
+--- returns a stanza, a list of stanzas, or nothing. When it throws, the stanza is tried again
+---@field handler fun(stanza: xmpp.Stanza, again: integer?, entry: xmpp.StreamEntry): any
+---@field pause? number seconds before a stanza is tried again; each time twice as many, up to 60 (1)
 
 -- Addresses (RFC 7622)
 
@@ -811,6 +879,7 @@ function Timer:cancel() end
 ---@field C2S_PORT integer 5222, the port for clients (RFC 6120 3.2.1)
 ---@field xexpr xmpp.xexpr
 ---@field contract xmpp.contract
+---@field stream xmpp.stream
 local xmpp = {}
 
 --- Connects, negotiates TLS, authenticates, binds a resource, and returns the open connection. The certificate is

@@ -78,6 +78,11 @@ M.measurements = {
   { "luajit-parse", "env LUA_CPATH='$BUILD/../luajit/?.so;;' luajit spec/bench/ours.lua parse $FILE $N",
     needs = luajit },
   { "split", "$LUA spec/bench/ours.lua split $FILE $N", heavy = true },
+  { "farm-direct", "$PEER flood $FILE $LUA spec/bench/farm.lua direct $FILE $N" },
+  { "farm-intake", "$PEER flood $FILE $LUA spec/bench/farm.lua intake $FILE $N", also = "farm-intake-redis",
+    named = "redis" },
+  { "farm-worker", "$LUA spec/bench/farm.lua worker $FILE $N", also = "farm-worker-redis", named = "redis" },
+  { "farm-send", "$PEER sink $LUA spec/bench/farm.lua send $FILE $N", also = "farm-send-redis", named = "redis" },
 }
 
 -- Other libraries, by programs of our own (spec/bench/others), which are all told alike what to do: `name` is the
@@ -184,6 +189,10 @@ M.rows = {
   { "a roster of 100,000 in one answer, to tables", "answer", "answer-expat", most = 3.5 },
   { "memory after 1,000,000 cancelled timers, to before", "timers", most = 1.3 },
   { "parse to tables: LuaJIT, to Lua 5.4", "luajit-parse", "lua5.4-parse", most = 1 },
+  { "an intake takes a stanza, to one process that takes and answers it", "farm-intake", "farm-direct", most = 3 },
+  { "  and sends an answer", "farm-send", "farm-direct" },
+  { "a worker does it, out of Redis and into it", "farm-worker", "farm-direct", most = 6 },
+  { "  Redis itself, for the intake and the worker", "farm-worker-redis", "farm-direct" },
   { "cut anywhere, delivered on its last byte", "split", least = 1 },
 }
 

@@ -104,6 +104,16 @@ local function gateway(h)
   return t
 end
 
+-- These need a real Redis and a clock that goes on by itself; they keep their methods when they have been stopped.
+local function stopped_farm(h)
+  local farm = require "spec.support.farm_here".open()
+  h.redis, h.intake, h.worker = assert(require "xmpp.redis".connect {}), farm.intake(), farm.worker(print)
+  h.redis:close()
+  assert(h.intake:stop())
+  assert(h.worker:stop())
+  farm.close()
+end
+
 local function own_methods(value)
   local index = getmetatable(value).__index
   if type(index) ~= "table" then return nil end
@@ -122,9 +132,11 @@ local OPEN = { roster = true, chat = true, room = true, bookmarks = true, bot = 
 
 --- One of each; `methods(name)`, `values()`, `room_events()`, `close()`.
 function handles.open()
+  local h = {}
+  stopped_farm(h)
   local t = testing.new { strict = false, opts = { reconnect = true, max_depth = 20 } }
-  local h = { test = t, conn = t.conn, jid = assert(xmpp.jid "a@example.net"), timer = xmpp.after(1000, function() end),
-    promise = xmpp.promise(), channel = xmpp.channel(), forge = t.forge }
+  h.test, h.conn, h.jid, h.timer = t, t.conn, assert(xmpp.jid "a@example.net"), xmpp.after(1000, function() end)
+  h.promise, h.channel, h.forge = xmpp.promise(), xmpp.channel(), t.forge
   h.test_upload = t:upload()
   h.test_archive = t:archive { "first" }
   people(t, h)
