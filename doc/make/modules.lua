@@ -308,8 +308,8 @@ return {
     sections = { { title = "Functions", prefix = "escape.", sources = { { "escape.lua", "M" } } } } },
 
   { file = "stream", title = "xmpp.stream", module = "xmpp.stream",
-    intro = "A component's work spread over processes and machines, by Redis Streams. `xmpp.stream` is the same table as "
-      .. '`require "xmpp.stream"`. It needs [`xmpp.redis`](redis.md) and lua-cjson.',
+    intro = "A component's work spread over processes and machines, by Redis Streams. `xmpp.stream` is the same table "
+      .. 'as `require "xmpp.stream"`. It needs [`xmpp.redis`](redis.md) and lua-cjson.',
     guide = { { "scaling", "More than one machine" } },
     sections = {
       { title = "Functions", prefix = "stream.", sources = { { "stream.lua", "M" } } },

@@ -450,9 +450,9 @@ function M.every(seconds, f)
   end, true)
 end
 
--- What not every program needs is loaded on first use: xmpp.xexpr, xmpp.contract, xmpp.stream, and what
--- only clients call (client.lua). It also appears if the module is iterated over; where that can't be noticed (Lua 5.1, LuaJIT) it is
--- loaded at once. What a program has put there itself stays.
+-- What not every program needs is loaded on first use: xmpp.xexpr, xmpp.contract, xmpp.stream, and what only clients
+-- call (client.lua). It also appears if the module is iterated over; where that can't be noticed (Lua 5.1, LuaJIT) it
+-- is loaded at once. What a program has put there itself stays.
 
 local client
 
