@@ -63,7 +63,8 @@ describe("doc/reference", function()
 
   it("is about every module that programs load", function()
     local own = set { "beside", "channel", "client", "contract", "guard", "handle", "load", "logout", "misfit",
-      "nearest", "options", "promise", "proxy", "rsm", "saved", "types", "uuid", "version", "wait", "init" } -- the library's own
+      "nearest", "options", "promise", "proxy", "rsm", "saved", "types", "uuid", "version", "wait",
+      "init" } -- the library's own
     local there = {}
     for _, page in ipairs(reference.list) do there[page.file] = true end
     local pipe = assert(io.popen "ls lua/xmpp/*.lua")

@@ -200,6 +200,7 @@ static int read_some(xm_link *k) {
 xm_link_event xk_web_upgrade(xm_link *k) {
   xm_link_web *w = k->web;
   if (xm_upgrade_ask(w->upgrade, &w->url, &w->out, &k->why) < 0) return xk_end(k, XM_LINK_CUT);
+  w->made += xm_buf_len(&w->out);
   return xk_enter(k, XM_LINK_UPGRADING);
 }
 

@@ -365,6 +365,7 @@ static void what_the_kernel_has_taken(void **state) {
   frame = stanza + strlen(" xmlns='jabber:client'") + 8;
   before = xm_link_taken(s.k);
   gone = s.k->web->gone;
+  assert_int_equal(gone, s.k->web->made); /* the request for the upgrade is counted on both sides */
   do { /* until the kernel takes no more */
     xm_buf_puts(xm_link_wire(s.k), text);
     put += stanza;

@@ -2,8 +2,8 @@
 -- "ready" on a line; ends by TERM, with what it knows on another line.
 --
 --   ROLE=worker   FARM_NAME, REDIS_PORT, STREAMS, LEASE, MOST. Each call of its handler is noted in the list
---                 NAME:log in Redis: "pid|from|body|again". What the handler does is said by the body: "sleep N", "throw", "die",
---                 "mute" (no answer); anything else is answered by "re: " and the body
+--                 NAME:log in Redis: "pid|from|body|again". What the handler does is said by the body:
+--                 "sleep N", "throw", "die", "mute" (no answer); anything else is answered by "re: " and the body
 --   ROLE=intake   besides, COMPONENT_PORT, DOMAIN, SECRET, MAX_LENGTH
 local redis = require "xmpp.redis"
 local xmpp = require "xmpp"
