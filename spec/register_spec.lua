@@ -165,7 +165,7 @@ describe("cancel", function()
     for _, jid in ipairs { "example.net", "EXAMPLE.net", "bot@example.net", "bot@example.net/x" } do
       local ok, err = pcall(register.cancel, t.conn, jid)
       assert.is_false(ok)
-      assert.truthy(err:find "opts.account = true ends it")
+      assert.truthy(err:find "opts.account = true deletes it")
     end
     t:nothing()
     local got = task(register.cancel, t.conn, "example.net", { account = true })

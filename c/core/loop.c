@@ -1,3 +1,4 @@
+#include "has.h"
 #include "loop.h"
 
 #include <assert.h>
