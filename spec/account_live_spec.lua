@@ -1,5 +1,5 @@
--- account_live: what an account's own server does for it, on real ones: whom it keeps away (XEP-0191), what it is told
--- of our activity (XEP-0352), another password and the account's end (XEP-0077).
+-- account_live: what a server does for an account, on real servers: blocking contacts (XEP-0191), client state
+-- indication (XEP-0352), changing the password and cancelling the account (XEP-0077).
 local blocking = require "xmpp.blocking"
 local csi = require "xmpp.csi"
 local ext = require "xmpp.ext"
@@ -168,7 +168,7 @@ local function body(s)
       assert.equal("sasl", err.layer)
       conn = assert(connect("dave", "d", { reconnect = false }, "new password"))
       local ok, why = register.cancel(conn, s.domain, { account = true })
-      if not ok then assert.is_not.equal("stanza", why.layer) end -- it may end us before it says so
+      if not ok then assert.is_not.equal("stanza", why.layer) end -- the stream may end before the response comes
       turn_until(function() return conn:state() == "closed" end)
       conn, err = connect("dave", "d", nil, "new password")
       assert.is_nil(conn)

@@ -1,4 +1,4 @@
--- Archives asked (XEP-0313, XEP-0059, XEP-0441): what counts as an answer, pages, catching up, links that are lost.
+-- archive: queries (XEP-0313, XEP-0059, XEP-0441): what counts as an answer, pages, catching up, links that are lost.
 local archive = require "xmpp.archive"
 local chat = require "xmpp.chat"
 local ext = require "xmpp.ext"
@@ -18,7 +18,7 @@ local function refused(condition, ok, err, ...)
   return err, ...
 end
 
--- f's error is at the line where f begins, and has this text.
+-- f raises an error with this text, and with the line where f begins.
 local function raises(f, text)
   local ok, err = pcall(f)
   local info = debug.getinfo(f, "S")
@@ -210,7 +210,7 @@ describe("an archive", function()
 end)
 
 describe("a result", function()
-  -- What is heard by program and chat of messages.
+  -- What the program and chat receive of messages.
   local function ears(t)
     local heard = {}
     chat.use(t.conn):on("message", function(m) heard[#heard + 1] = m.text end)
@@ -401,8 +401,8 @@ describe("going through an archive", function()
     a.refusal = nil
     assert.equal("3", next_one().text)
     a:expires(4)
-    assert.equal("4", next_one().text) -- it was on the page
-    refused("item-not-found", next_one()) -- and nothing from the beginning
+    assert.equal("4", next_one().text) -- it was already on this page
+    refused("item-not-found", next_one()) -- and it doesn't begin anew
     assert.same({ "resource-constraint", "item-not-found" }, errors)
     next_one = archive.each(t.conn, { of = "@@" })
     refused("jid-malformed", next_one())
@@ -439,7 +439,7 @@ describe("going through an archive", function()
     next_page = archive.pages(t.conn, { max = 2, since = "archived-4" })
     assert.equal("5", texts((next_page())))
     next_page = archive.pages(t.conn, { since = "archived-5" })
-    a.most = 0 -- as Prosody 13: nothing, whatever it is asked for
+    a.most = 0 -- as Prosody 13: an empty page, whatever is asked for
     refused("item-not-found", next_page())
     refused("item-not-found", next_page())
     a.most = nil
@@ -463,7 +463,7 @@ describe("going through an archive", function()
 end)
 
 describe("a page under way", function()
-  -- Goes through seven messages by threes, and loses the link behind the n-th result: what it got, how often it asked.
+  -- Pages through seven messages by threes; the link breaks after result n. Returns texts, and the number of queries.
   local function go(t, n, new, opts)
     local a, said = t:archive(numbers(7)), 0
     opts.max = 3
@@ -541,7 +541,7 @@ describe("catching up", function()
     assert.same({ "", "archived-7" }, { out, last })
     a:keeps "8"
     assert.equal("8", (caught(t, last)))
-    assert.equal("8", (caught(t, t:now())) .. "8") -- it was told
+    assert.equal("8", (caught(t, t:now())) .. "8") -- it is given out once more
     out, last = caught(t, t:now() + 60)
     assert.equal("", out)
     assert.is_nil(last)
@@ -601,7 +601,7 @@ describe("catching up", function()
     assert.equal("archived-6", last)
     t:receive { "message", { from = "anna@example.net/home", to = ME, type = "chat" }, { "body", {}, "3" },
       { "stanza-id", { xmlns = "urn:xmpp:sid:0", by = OWN, id = "archived-3" } },
-      { "delay", { xmlns = "urn:xmpp:delay", stamp = "2023-11-14T22:13:20Z" } } } -- held back for us by the server
+      { "delay", { xmlns = "urn:xmpp:delay", stamp = "2023-11-14T22:13:20Z" } } } -- delayed by our server
     assert.equal("2 4", table.concat(live, " "))
   end))
 

@@ -1,4 +1,4 @@
--- avatar, vcard: pictures and cards, by xmpp.testing; and pictures that aren't what they are said to be.
+-- avatar, vcard: pictures and vCards, with xmpp.testing; and pictures that aren't what they claim to be.
 
 local avatar = require "xmpp.avatar"
 local core = require "xmpp.core"
@@ -42,7 +42,7 @@ local function photo(bytes)
   return { "PHOTO", {}, { "TYPE", {}, "image/png" }, { "BINVAL", {}, core.base64(bytes) } }
 end
 
--- An account's vCard at the server: store.card.
+-- An account's vCard on the server, as store.card.
 local function store_of(t, first)
   local store = { card = first, asked = 0 }
   t:on({ "iq", { type = "get" }, { "vCard", { xmlns = VCARD } } }, function(stanza)
@@ -67,7 +67,7 @@ describe("an avatar", function()
       return false
     end)
     task(t, function() return avatar.set(t.conn, PNG, { timeout = 1 }) end)
-    assert.same({ DATA }, order) -- no answer, nothing more
+    assert.same({ DATA }, order) -- without an answer nothing more is sent
     t:advance(10)
     assert.same({ DATA }, order)
     assert.is_nil(next(account.nodes))
@@ -185,7 +185,7 @@ describe("an avatar", function()
     anna:publish(META, metadata(nil), "current")
     anna:publish(META, metadata { id = ID, type = "image/png" }, ID)
     t:receive { "message", { from = "anna@example.net" }, { "event", { xmlns = EVENT },
-      { "items", { node = META }, { "retract", { id = "current" } } } } } -- the one before
+      { "items", { node = META }, { "retract", { id = "current" } } } } } -- the earlier one
     anna:retract(META, ID)
     t:receive { "message", { from = "mallory@evil.example" }, { "event", { xmlns = EVENT },
       { "items", { node = META }, { "item", { id = ID },
@@ -255,7 +255,7 @@ describe("presence", function()
     task(t, function() return presence.set(t.conn, {}) end)
     assert.is_nil(shown(t:expect { "presence" }))
     task(t, function() return avatar.set(t.conn, PNG) end)
-    assert.is_nil(shown(t:expect { "presence" })) -- for the server to put it in
+    assert.is_nil(shown(t:expect { "presence" })) -- the server will add it
     assert.equal(0, store.asked)
   end))
 

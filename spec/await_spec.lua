@@ -1,4 +1,4 @@
--- await: requests, what comes back, and that every waiter ends exactly once. On fed bytes. Who may answer: see
+-- await: requests, their responses, and that every waiter ends exactly once. On fed bytes. Who may answer: see
 -- response_spec.
 
 local core = require "xmpp.core"
@@ -12,7 +12,7 @@ local expect, note, refuses, request, stanza = stage.expect, stage.note, stage.r
 
 local f, conn
 
--- A coroutine that awaits, from the main thread on; what it comes to is noted, as "name=id" or "name!layer".
+-- A coroutine, started from the main thread, that awaits; its result is noted as "name=id" or "name!layer".
 local function awaits(name, stanza_, ...)
   local more, n = { ... }, select("#", ...)
   coroutine.wrap(function()
@@ -79,7 +79,7 @@ describe("send_callback", function()
     assert.equal("", f:sent())
     f:feed "<iq type='result' id='a1' from='bob@xmpp.test'/>"
     expect "a=a1"
-    assert.equal("a1", conn:send_callback(request "a1", notes "c")) -- free again
+    assert.equal("a1", conn:send_callback(request "a1", notes "c")) -- the id is free again
   end)
 
   it("refuses what is no stanza, no function, no time, at the caller's line, and sends nothing", function()
@@ -231,7 +231,7 @@ describe("send_await", function()
     end
     local at = 1
     for _ = 1, N do
-      at = (at + 7919) % N -- a prime: all of them, in another order
+      at = (at + 7919) % N -- a prime, so that all come, in another order
       core.conn.feed(conn, stanza("iq", { type = "result", id = "x" .. at + 1, n = tostring(at + 1) }))
     end
     stage.turn_until(function() return got == N end)
@@ -244,7 +244,7 @@ describe("send_await", function()
   end)
 end)
 
--- Waits of every kind, each with the name under which its end is noted.
+-- Starts waits of every kind; each notes its end under the name that is given.
 local function all_waits(seconds)
   conn:send_callback(request "w1", notes "callback", seconds)
   awaits("await", request "w2", seconds)
@@ -276,7 +276,7 @@ describe("the end of a wait", function()
       return select(2, text:gsub("!", "")) >= 4
     end)
     assert.equal("await!timeout callback!timeout flush!timeout receive!timeout", sorted(text))
-    f:feed "<iq type='result' id='w1'/><iq type='result' id='w2'/>" -- too late: ordinary stanzas
+    f:feed "<iq type='result' id='w1'/><iq type='result' id='w2'/>" -- too late, so they are ordinary stanzas
     expect ""
     assert.equal("w1", conn:receive()[2].id)
     assert.equal("w2", conn:receive()[2].id)
@@ -439,7 +439,7 @@ describe("the end of a wait", function()
     coroutine.close(co) -- luacheck: ignore 143
     f:feed "<iq type='result' id='a1'/>"
     expect ""
-    assert.equal("a1", conn:receive()[2].id) -- as when the time is over: nobody waits for it
+    assert.equal("a1", conn:receive()[2].id) -- as after a timeout: nothing waits for it
   end)
 
   luas.it("coroutine.close", "leaves nothing behind when the coroutine is closed: no timer, no id, no pin", function()
@@ -491,7 +491,7 @@ describe("the end of a wait", function()
     expect "w2w2"
   end)
 
-  -- A box may come into a program's hands by coroutine.wrap: what that puts into it is not believed.
+  -- coroutine.wrap may give a program the waiter's internal table; what it changes there has no effect on others.
   for _, others in ipairs { 0, 200 } do
     luas.it("coroutine.close",
       "of who waits by what was tampered with ends nobody else's wait, beside " .. others, function()

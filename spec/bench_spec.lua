@@ -1,4 +1,4 @@
--- The programs of `make bench`: each prints its figure. How large it is, is not asked here.
+-- The programs of `make bench`: each prints a figure, whatever its value.
 package.path = "spec/bench/?.lua;" .. package.path
 local measure = require "measure"
 local rows = require "rows"
@@ -10,10 +10,10 @@ local function new(only)
   return measure.new { stanzas = 200, only = only or "", build = build, lua = lua, so_dir = so_dir, limit = 400 }
 end
 
--- What takes a minute and more.
+-- Rows that take a minute or more.
 local long = { ["ping-100k"] = true, ["idle-10k-rss"] = true }
 
--- Of other people's what is installed with the tests, and our programs for libraries where these are there.
+-- Of the peers, those that are installed with the tests, and our programs for libraries that are installed.
 local function is_ours_to_run(one)
   return not one.peer or one[1]:find "^prosody" or one[1]:find "^lom" or (one.needs or ""):find "^%$BUILD/%a+$"
 end
@@ -136,7 +136,7 @@ end)
 describe("what is told", function()
   local tell = require "tell"
 
-  -- A sheet that keeps what it is given.
+  -- A sheet that keeps its rows.
   local function sheet()
     return { table = function(s, _, list) for _, row in ipairs(list) do s[#s + 1] = row end end }
   end

@@ -1,5 +1,5 @@
--- blame: a server ends the stream for one stanza of ours. That one fails, and isn't sent again; the others don't
--- inherit its error. What a server would refuse for certain doesn't leave.
+-- blame: a server ends the stream because of one stanza of ours. That stanza fails, and isn't sent again; the others
+-- aren't affected. What any server would refuse isn't sent.
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
@@ -45,7 +45,7 @@ server.each(function(s)
     local states = managed.states(carol)
     for i, text in ipairs { "before", ("x"):rep(600000), "after" } do
       assert(carol:send(message(bob:jid(), nil, text), note.of(i)))
-      if i == 1 then assert(carol:flush(30)) end -- or ejabberd, which doesn't say what it has had, would get it twice
+      if i == 1 then assert(carol:flush(30)) end -- otherwise ejabberd, which doesn't acknowledge it, would get it twice
     end
     turn_until(function() return note[3] == "written acked" end, "the last one")
     assert.equal("written acked", note[1])
@@ -134,7 +134,7 @@ describe("an error that ends the stream after a stanza", function()
   setup(function() certs = managed.certs() end)
   teardown(function() managed.remove(certs) end)
 
-  -- A server that ends the stream by this after a message of so many bytes.
+  -- A server that ends the stream with this condition after a message of `bytes` bytes.
   local function ends(condition, bytes, opts)
     local p = peer.play(managed.session() .. "match <message.*?</message>\n"
       .. ("S: <stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>\n")

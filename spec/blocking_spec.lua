@@ -1,4 +1,4 @@
--- blocking: whom the server keeps away (XEP-0191, XEP-0377), by xmpp.testing; and whoever would change that list.
+-- blocking: the server's block list (XEP-0191, XEP-0377), with xmpp.testing; and attempts by others to change it.
 
 local blocking = require "xmpp.blocking"
 local ext = require "xmpp.ext"
@@ -28,7 +28,7 @@ local function ear(st)
   return heard
 end
 
--- The list, used and fetched.
+-- Uses the extension, and answers the request for the list.
 local function use(t, ...)
   local st = blocking.use(t.conn)
   t:expect(GET, list(...))
@@ -200,7 +200,7 @@ describe("block and unblock", function()
     assert.same({ SPAM, "bad.example" }, { x[3][3][2].jid, x[3][4][2].jid })
     assert.is_true(got.ok)
     assert.equal("bad.example spam@example.org", keys(st.blocked))
-    push(t, nil, items("block", SPAM, "bad.example")) -- the server says so, too
+    push(t, nil, items("block", SPAM, "bad.example")) -- the server's own push follows
     assert.same({ "blocked " .. SPAM, "blocked bad.example" }, heard)
     got = task(blocking.unblock, t.conn, SPAM)
     t:expect({ "iq", { type = "set" }, { "unblock", { xmlns = BLOCKING }, { "item", { jid = SPAM } } } })

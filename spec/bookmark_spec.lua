@@ -1,4 +1,4 @@
--- bookmark: rooms that are kept, joined and left, by xmpp.testing; and who would have us join his.
+-- bookmark: rooms that are kept, joined and left, with xmpp.testing; and attempts by others to make us join theirs.
 
 local bookmark = require "xmpp.bookmark"
 local ext = require "xmpp.ext"
@@ -23,7 +23,7 @@ local function legacy(...)
   return { "query", { xmlns = "jabber:iq:private" }, { "storage", { xmlns = STORAGE }, ... } }
 end
 
--- What is kept, as texts.
+-- The bookmarks as texts.
 local function listed(b)
   local out = {}
   for jid, entry in pairs(b.list) do out[#out + 1] = jid .. (entry.autojoin and " *" or "") end
@@ -55,7 +55,7 @@ local function task(t, f)
   return results
 end
 
--- Bookmarks, used and fetched, with presence said, which is expected.
+-- Uses the extension, sends presence, which is expected, and waits for the bookmarks.
 local function use(t, opts)
   local b = bookmark.use(t.conn, opts)
   presence.set(t.conn, {})
@@ -91,7 +91,7 @@ describe("bookmarks", function()
     account:publish(NODE, conference("true"), TEA)
     t:advance(10)
     assert.same({ TEA }, joined(t))
-    account:publish(NODE, conference("true"), TEA) -- the same
+    account:publish(NODE, conference("true"), TEA) -- unchanged
     account:publish(NODE, conference(nil), TEA)
     t:advance(10)
     assert.same({}, joined(t))
@@ -219,7 +219,7 @@ describe("bookmarks", function()
     local b = use(t)
     assert.same({ true }, task(t, function() return b:set(TEA) end))
     assert.equal("1", account.nodes[NODE].config["pubsub#notify_retract"])
-    account.nodes[NODE].config["pubsub#notify_retract"] = "0" -- in a new session it is looked at again
+    account.nodes[NODE].config["pubsub#notify_retract"] = "0" -- in a new session the configuration is checked again
     t:ack()
     t:reconnect { new = true }
     t:advance(1)
@@ -265,7 +265,7 @@ describe("bookmarks", function()
     assert.same({ true }, task(t, function() return b:remove(COFFEE) end))
     assert.equal(4, #stored[3])
     assert.equal(1, #account.nodes[NODE].items)
-    account.nodes[NODE].items, stored = {}, legacy() -- and by another client, of which nothing but this is told
+    account.nodes[NODE].items, stored = {}, legacy() -- another client removes the rest; only what follows tells of it
     t:receive { "message", { from = "mallory@evil.example" }, { "event", { xmlns = EVENT },
       { "items", { node = STORAGE }, { "item", { id = "current" } } } } }
     assert.same({ TEA }, listed(b))
@@ -306,7 +306,7 @@ describe("bookmarks", function()
     assert.same({ "r1@rooms.example.net timeout", "r2@rooms.example.net timeout" }, errors)
     t:advance(100)
     assert.equal(5, #errors)
-    t:sent() -- questions about rooms
+    t:sent() -- drops the queries about rooms
   end))
 
   it("of a new session are compared with those of the old", testing.around(function(t)
@@ -336,7 +336,7 @@ describe("bookmarks", function()
     account:node(NODE, { access_model = "whitelist", max_items = "max" })
     account:publish(NODE, conference(), COFFEE)
     local off = t:on({ "iq", { type = "get" }, { "pubsub", { xmlns = "http://jabber.org/protocol/pubsub#owner" } } },
-      function() return false end) -- how the node is set isn't known for a while
+      function() return false end) -- the node's configuration stays unknown for a while
     local b = bookmark.use(t.conn, { autojoin = false })
     presence.set(t.conn, {})
     t:expect { "presence" }

@@ -1,4 +1,4 @@
--- bot: commands that people give to it, by xmpp.testing: in rooms, alone, as forms; and who would have it obey.
+-- bot: commands that people give it, with xmpp.testing: in rooms, in private, as forms; and attempts to misuse it.
 
 local args = require "xmpp.bot.args"
 local bot = require "xmpp.bot"
@@ -15,19 +15,19 @@ local xmpp = require "xmpp"
 local TEA, ANNA, EVE = "tea@rooms.example.net", "anna@example.net", "eve@example.org"
 local COMMANDS, DATA = "http://jabber.org/protocol/commands", "jabber:x:data"
 
--- What is said, without the quote above a reply.
+-- The message's text, without the quote above a reply.
 local function said(x)
   return (xexpr.text(x, "body"):gsub("^[^\n]*\n", function(line) return line:sub(1, 1) == ">" and "" or nil end))
 end
 
--- The one message that leaves next.
+-- The next message that is sent, which must be the only one.
 local function hear(t, pattern)
   local x = t:expect(pattern or { "message", {} })
   assert(x[1] == "message")
   return said(x), x
 end
 
--- A bot, whose receipts aren't to be expected.
+-- A bot that sends no receipts, so that none are to be expected.
 local function use(t, opts)
   chat.use(t.conn, { receipts = false, origin_id = false })
   return bot.use(t.conn, opts)
@@ -242,7 +242,7 @@ describe("whatever a command does", function()
     t:nothing()
     b:on("command", function() error "mine" end)
     room:says("anna", "!drop")
-    t:sent() -- what it says goes, or doesn't: the rooms were the bot's
+    t:sent() -- drops what it sends: with the bot, its rooms are gone
     room:says("eve", "!drop")
     t:nothing()
     assert.equal(1, #t:take_errors())
@@ -440,7 +440,7 @@ describe("rooms", function()
     t:reconnect { new = true }
     t:nothing()
     assert.same({ "not-authorized " .. TEA, TEA }, heard)
-    tea:kicks("kettle", 301) -- a ban: it doesn't come back
+    tea:kicks("kettle", 301) -- a ban, after which it doesn't come back
     t:ack()
     t:reconnect { new = true }
     t:nothing()
@@ -485,7 +485,7 @@ describe("a bot that is over", function()
   it("is collected, with its commands and who is in the midst of one", function()
     local weak = open_and_end()
     local jit = rawget(_G, "jit")
-    if jit then jit.flush() end -- what it has compiled knows objects by their addresses, and keeps them
+    if jit then jit.flush() end -- compiled code refers to objects, and keeps them alive
     for _ = 1, 10 do collectgarbage() end
     assert.same({}, weak)
   end)

@@ -1,10 +1,10 @@
--- browser: the manual as HTML in a browser, where one is installed: on a telephone, in the dark, and with a search that
--- finds.
+-- browser: the HTML manual in a browser, where one is installed: on a small screen, in dark mode, and with a search
+-- that finds something.
 package.path = "doc/make/?.lua;" .. package.path
 local html = require "html"
 local shell = require "spec.support.shell"
 
-local WORDS = "reconnect set_handler carbon" -- that are looked for
+local WORDS = "reconnect set_handler carbon" -- the words that are searched for
 
 describe("the manual in a browser", function()
   local why = shell.run "command -v cmark-gfm" == "" and "there is no cmark-gfm"

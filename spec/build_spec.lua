@@ -1,11 +1,11 @@
--- The build, as a stranger meets it: what is missing is named, what is installed works, nothing else is exported.
+-- The build as a newcomer sees it: what is missing is named, what is installed works, and nothing else is exported.
 local shell = require "spec.support.shell"
 
 local run = shell.run
 local LUA = os.getenv "LUA" or "lua5.4"
 local VERSION = _VERSION:match "%d%.%d"
 
--- Loads the library from 'lua' and 'so' folders, from where nothing of the project is.
+-- Loads the library from the folders `lua` and `so`, in a working directory without the project's files.
 local function use(lua, so)
   return run(("cd / && LUA_PATH='%s/?.lua;%s/?/init.lua' LUA_CPATH='%s/?.so' %s -e '%s'"):format(lua, lua, so, LUA,
     [[local xmpp = require "xmpp"; print(xmpp.xexpr.to_xml { "presence" }, xmpp.jid "A@b")]]))
@@ -36,7 +36,7 @@ describe("the build", function()
       .. "brew install libunistring, or set CFLAGS=%-I...", complaint "CFLAGS=-nostdinc")
   end)
 
-  -- A release of a compiler or a library that is newer than ours may warn of anything.
+  -- A compiler or a library that is newer than ours may issue other warnings.
   it("is not ended by a warning", function()
     shell.in_folder(function(folder)
       local header = folder .. "/newer.h"
@@ -117,7 +117,7 @@ describe("the build", function()
   end)
 end)
 
--- spec/support/install, on a machine that says it has everything, by tools of our own.
+-- spec/support/install, with fake tools that describe the machine.
 describe("the set-up", function()
   local tools = {
     ["dpkg-query"] = [[case "$*" in

@@ -1,4 +1,4 @@
--- Bytes: hashes and base64, for what stands above the transport.
+-- bytes: hashes and base64, for programs.
 local xmpp = require "xmpp"
 local core = require "xmpp.load"
 

@@ -1,5 +1,5 @@
 -- callback: what a handler or callback may do while it runs: throw, yield, wait, close; and what it may not. On fed
--- bytes; every test runs under several manners of garbage collection.
+-- bytes; every test runs with several settings of the garbage collector.
 
 local fed = require "spec.support.fed"
 local luas = require "spec.support.luas"
@@ -16,7 +16,7 @@ local function come(...)
   stage.come(f, ...)
 end
 
--- Error objects, and how each is told. `where`: it was thrown with this file's line.
+-- Error objects, and the text that is reported for each.
 local function objects()
   return {
     { object = nil, text = "nil" },
@@ -37,7 +37,7 @@ end
 local function a_thrown_error()
   local function throw(object) error(object, 0) end
 
-  -- Everything went to on_error, and the next in line and the next stanza came to their right.
+  -- The error went to on_error.
   local function check(case, got)
     local text = case.object == nil and tostring(luas.thrown(nil)) or case.text
     assert.equal(text, got.text:sub(1, #text))

@@ -1,4 +1,4 @@
--- caps: hashes of XEP-0115 and XEP-0390, theirs and ours, and whoever would poison what is kept. On fed bytes.
+-- caps: hashes of XEP-0115 and XEP-0390, other entities' and our own, and attempts to poison the cache. On fed bytes.
 
 local caps = require "xmpp.caps"
 local core = require "xmpp.core"
@@ -132,7 +132,7 @@ end)
 
 local f, conn
 
--- A presence with these children.
+-- A presence with these children comes.
 local function come(from, ...)
   f:feed(xexpr.to_xml { "presence", { from = from }, ... })
 end
@@ -145,7 +145,7 @@ local function modern(algo, value)
   return { "c", { xmlns = CAPS2 }, { "hash", { xmlns = HASHES, algo = algo }, value } }
 end
 
--- caps.of begins; what came is in the table that is given, when it has come.
+-- Starts caps.of; the table gets its results when it has returned.
 local function of(jid)
   local got = {}
   xmpp.spawn(function()
@@ -156,7 +156,7 @@ local function of(jid)
   return got
 end
 
--- The one question that is under way: whom it asks, by which node, and a function that answers it.
+-- The one query that was sent: to whom, for which node, and a function that answers it.
 local function asked()
   local sent = stage.sent(f)
   assert.equal(1, #sent)
@@ -174,7 +174,7 @@ end
 
 local function nothing_asked() assert.same({}, stage.sent(f)) end
 
--- Whoever announces it next isn't asked, or is.
+-- caps.of knows this one's features without a query.
 local function expect_known(jid, var)
   local got = of(jid)
   nothing_asked()
@@ -205,7 +205,7 @@ describe("caps.of", function()
     local info
     xmpp.spawn(function() info = disco.info(conn, "eve@evil.test/x") end)
     fed.settle()
-    nothing_asked() -- disco knows it by its hash
+    nothing_asked() -- disco has it by its hash
     assert.equal(got.info, info)
   end)
 
@@ -225,7 +225,7 @@ describe("caps.of", function()
     answer(query(feature "forged"))
     assert.is_true(a.info.features.forged)
     local answer_b
-    to, _, answer_b = asked() -- what a says is a's alone
+    to, _, answer_b = asked() -- a's answer didn't match the hash, so it is only used for a
     assert.equal("b@xmpp.test/x", to)
     answer_b(SIMPLE)
     assert.is_true(b.info.features[CAPS])
@@ -237,8 +237,8 @@ describe("caps.of", function()
     local softwareinfo = field("FORM_TYPE", "hidden", "urn:f")
     local function ver(s) return core.base64(core.hash("sha-1", s)) end
     for _, case in ipairs {
-      { "QgayPKawpkPSDYmwT/WM94uAlu0=", query(feature "forged") }, -- another hash
-      { ver "forged<x<", query(feature "forged<x") }, -- two infos of one string
+      { "QgayPKawpkPSDYmwT/WM94uAlu0=", query(feature "forged") }, -- doesn't match the hash
+      { ver "forged<x<", query(feature "forged<x") }, -- ambiguous: other features would give the same string
       { ver "forged<forged<", query(feature "forged", feature "forged") },
       { ver "forged<urn:f<urn:f<", query(feature "forged", form(softwareinfo), form(softwareinfo)) },
       { ver "forged<", query(feature "forged", form(field("FORM_TYPE", nil, "urn:f"), field("v", nil, "1"))) },
@@ -250,7 +250,7 @@ describe("caps.of", function()
       answer(case[2])
       assert.truthy(got.info.features.forged or got.info.features["forged<x"])
       of "eve@evil.test/x"
-      nothing_asked() -- for herself it is
+      nothing_asked() -- for eve herself the answer is kept
       come("bob@xmpp.test/pc", legacy(case[1], "sha-1"))
       of "bob@xmpp.test/pc"
       local to
@@ -284,7 +284,7 @@ describe("caps.of", function()
     come("ann@xmpp.test/pc", legacy("QgayPKawpkPSDYmwT/WM94uAlu0=", "sha-1"), modern("sha-256", sha256))
     local got = of "ann@xmpp.test/pc"
     local node
-    _, node, answer = asked() -- a SHA-1 that is known doesn't do
+    _, node, answer = asked() -- a SHA-1 that is known isn't enough
     assert.equal("urn:xmpp:caps#sha-256." .. sha256, node)
     answer(SIMPLE)
     assert.is_true(got.info.features[CAPS])
@@ -297,7 +297,7 @@ describe("caps.of", function()
   it("knows nothing of who hasn't announced anything, or is gone", function()
     assert.equal("item-not-found", of("bob@xmpp.test/pc").err.condition)
     come("bob@xmpp.test/pc", legacy("QgayPKawpkPSDYmwT/WM94uAlu0=", "sha-1"))
-    come("bob@xmpp.test/pc") -- XEP-0115 8.4: it may be left out the next time
+    come("bob@xmpp.test/pc") -- XEP-0115 8.4: it may be left out of later presences
     of "bob@xmpp.test/pc"
     local _, _, answer = asked()
     answer(SIMPLE)
@@ -345,7 +345,7 @@ describe("caps.of", function()
       return got.err == nil
     end
     hear(1, 10000)
-    hear(1, 1) -- again
+    hear(1, 1) -- refreshed
     f:feed "<presence from='u7@xmpp.test/x' type='unavailable'/>"
     hear(10001, 10003)
     assert.same({ true, false, false, true, true, false, true, true },

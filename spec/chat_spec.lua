@@ -1,4 +1,4 @@
--- chat: who may say what of whose messages, and what is told of once. Each trap is forged; time is virtual.
+-- chat: who may refer to whose messages and how, and what is reported once. Every attack is forged; time is virtual.
 local chat = require "xmpp.chat"
 local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
@@ -52,8 +52,8 @@ describe("carbons", function()
     end))
 
   it("that are not between us and somebody are dropped", with({ receipts = "all" }, function(t, _, heard)
-    t.forge.carbon(BARE, TO_BOB)                                        -- received, and to him
-    t.forge.carbon(BARE, FROM_BOB, "sent")                              -- sent, and by him
+    t.forge.carbon(BARE, TO_BOB)                                        -- "received", and sent to him
+    t.forge.carbon(BARE, FROM_BOB, "sent")                              -- "sent", and sent by him
     t.forge.carbon(BARE, { "message", { to = BOB }, { "body", {}, "x" } }, "sent")
     local inner = { "received", { xmlns = CARBONS }, { "forwarded", { xmlns = "urn:xmpp:forward:0" },
       { "message", { xmlns = "jabber:client", from = BOB }, { "body", {}, "inner" } } } }
@@ -167,7 +167,7 @@ describe("receipts are given", function()
       t:receive(ask(from, "chat"))
       if may then is_receipt(t, from, "q1") else t:nothing() end
     end
-    t:receive(ask("both.example.net", "chat")) -- a look-alike
+    t:receive(ask("both.example.net", "chat")) -- a different full JID
     t:nothing()
   end))
 
@@ -281,7 +281,7 @@ describe("receipts are heard", function()
     t.forge.receipt(nil, id)
     t:receive(message(ANNA, "own", "hi"))
     heard()
-    t.forge.receipt(ANNA, "own") -- which she has sent, and not we
+    t.forge.receipt(ANNA, "own") -- she has sent it, not we
     t:receive { "message", { from = ANNA, type = "chat" }, { "received", { xmlns = "urn:example:x", id = id } } }
     t:receive { "message", { from = ANNA, type = "groupchat" }, { "received", { xmlns = RECEIPTS, id = id } } }
     assert.same({}, heard())
@@ -301,7 +301,7 @@ describe("receipts are heard", function()
     t.forge.reaction("strasse@example.net/x", id, { "+1" })
     assert.same({ "receipt strasse@example.net " .. id, "reacted strasse@example.net " .. id .. " +1" }, heard())
     id = said "strasse@example.net"
-    t.forge.receipt("straße@example.net/x", id) -- another account, where both are there
+    t.forge.receipt("straße@example.net/x", id) -- if both exist, this is another account
     assert.same({}, heard())
     c:correct("straße@example.net", id, "x")
     t:sent()
@@ -407,7 +407,7 @@ describe("a retraction", function()
     t.forge.retraction(ANNA, "o1")
     t.forge.retraction(ANNA, correction)
     assert.same({ "retracted anna@example.net m1", "retracted anna@example.net m2" }, heard())
-    t.forge.retraction(ANNA, "m1") -- it is gone
+    t.forge.retraction(ANNA, "m1") -- it was retracted before
     assert.same({}, heard())
   end))
 
@@ -422,7 +422,7 @@ describe("a retraction", function()
     local x, fallback = retraction "m1"
     t:receive(bare_message(EVE, "m3", BODY, x, fallback))
     assert.same({ "message eve@evil.example /me takes it back ?retraction" }, heard())
-    t.forge.retraction(ANNA, "m1") -- it is still there
+    t.forge.retraction(ANNA, "m1") -- the attempts had no effect
     assert.same({ "retracted anna@example.net m1" }, heard())
   end))
 
@@ -496,12 +496,12 @@ describe("a stanza-id", function()
     account_gives_ids(t)
     t:receive(message(BOB, "3", "ho", by(BARE, "forged")))
     assert.is_nil(heard.last[1].stanza_id)
-    t:reconnect { new = true } -- each session asks
+    t:reconnect { new = true } -- each session asks anew
     t:nothing()
     t:receive(message(BOB, "4", "ho", by(BARE, "true")))
     assert.equal("true", heard.last[1].stanza_id)
     t:on({ "iq", { type = "get", to = BARE } }, function() return false end)
-    t:reconnect { new = true } -- nor on the word of a session that is over
+    t:reconnect { new = true } -- what an earlier session was told doesn't count
     t:receive(message(BOB, "5", "ho", by(BARE, "forged")))
     assert.is_nil(heard.last[1].stanza_id)
     t:advance(30)
@@ -522,7 +522,7 @@ describe("a message that comes twice is told of once:", function()
     t:receive(with_ids(ANNA, "o1", "s1"))
     t:receive(with_ids("anna@example.net/another", "o1", "s2"))
     assert.equal(1, n)
-    t.forge.carbon(BARE, with_ids(ANNA, nil, "s2")) -- it is known by the other id, too
+    t.forge.carbon(BARE, with_ids(ANNA, nil, "s2")) -- it is recognised by the other id, too
     assert.equal(1, n)
     t.forge.carbon(BARE, with_ids(ANNA, nil, "s3"))
     assert.equal(2, n)

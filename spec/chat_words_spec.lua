@@ -1,4 +1,4 @@
--- chat: what is read and what is sent, and the use of the extension. Time is virtual.
+-- chat: what is read and what is sent, and how the extension is used. Time is virtual.
 local caps = require "xmpp.caps"
 local chat = require "xmpp.chat"
 local disco = require "xmpp.disco"
@@ -67,7 +67,7 @@ describe("markers and states", function()
     assert.is_nil(xexpr.child(got, "body"))
     c:send("anna@example.net", "hi")
     t:expect { "message", {}, { "active", { xmlns = STATES } } }
-    t:receive(message(ANNA, "m1", "without a state")) -- she wants no more (XEP-0085 5.1)
+    t:receive(message(ANNA, "m1", "without a state")) -- without a chat state: she wants no more (XEP-0085 5.1)
     assert.is_false(c:state("anna@example.net", "paused"))
     t:nothing()
   end))
@@ -78,7 +78,7 @@ describe("markers and states", function()
     local query = { "query", { xmlns = "http://jabber.org/protocol/disco#info" },
       { "identity", { category = "client", type = "pc" } }, { "feature", { var = STATES } } }
     t.forge.caps(BOB, { ver = caps.ver(query) })
-    assert.is_false(c:state(BOB, "composing")) -- nobody knows yet what the hash says
+    assert.is_false(c:state(BOB, "composing")) -- the caps hash isn't known yet
     xmpp.spawn(function() caps.of(t.conn, BOB) end)
     t:expect({ "iq", { to = BOB } }, query)
     assert.is_true(c:state(BOB, "composing"))
@@ -407,7 +407,7 @@ describe("its use", function()
     assert.same({}, t:take_errors())
   end))
 
-  -- Nothing of it is left on this function's stack.
+  -- In a function of its own, so that nothing of it is left on the stack.
   local function open_and_end()
     local t = testing.new()
     local c, kept = chat.use(t.conn), setmetatable({ t.conn }, { __mode = "v" })
@@ -419,7 +419,7 @@ describe("its use", function()
   it("keeps no connection from being collected", function()
     local c, kept = open_and_end()
     local jit = rawget(_G, "jit")
-    if jit then jit.flush() end -- what it has compiled knows objects by their addresses, and keeps them
+    if jit then jit.flush() end -- compiled code refers to objects, and keeps them alive
     for _ = 1, 10 do collectgarbage() end
     assert.is_nil(kept[1])
     local _, err = c:send(ANNA, "x")

@@ -1,4 +1,4 @@
--- core.clock and core.seed: the clock and the ids of tests (see xmpp.testing).
+-- core.clock and core.seed: the clock and the ids in tests (see xmpp.testing).
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
 local xmpp = require "xmpp"

@@ -1,5 +1,5 @@
--- cmd_account: the command's accounts, secrets, checks, console and bots, against xmpp.testing; and what is made from
--- its table. See cmd_spec for the rest.
+-- cmd_account: the command's accounts, secrets, checks, console and bots, against xmpp.testing; and what is generated
+-- from its table of subcommands. See cmd_spec for the rest.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
 local shell = require "spec.support.shell"
@@ -17,7 +17,7 @@ local function around(f, more)
   return testing.around(f, o)
 end
 
--- What f raises.
+-- The error that f raises.
 local function raised(f, ...)
   local ok, err = pcall(f, ...)
   assert.is_false(ok)
@@ -83,7 +83,7 @@ describe("the configuration", function()
     assert.equal("$(id) os.exit(1)", sections[1].password)
   end)
 
-  -- A world whose configuration is `text`, of that mode.
+  -- A world whose configuration is `text`, with this mode and owner.
   local function configured(text, mode, uid)
     return cmd.world { folder = "/c", env = { XDG_CONFIG_HOME = "/c" },
       files = { ["/c/xmpp/config.lua"] = { text = text, mode = mode or tonumber("600", 8), uid = uid } } }
@@ -137,7 +137,7 @@ end)
 describe("the password", function()
   local PRIVATE = tonumber("600", 8)
 
-  -- A world with a source for each; the test takes them away from the first to the last.
+  -- A world with a password from each source; the test removes them one by one.
   local function sources(o)
     local env = { XMPP_PASSWORD = false, XMPP_PASSWORD_FILE = "/p/env" }
     for key, value in pairs(o.env or {}) do env[key] = value end
@@ -294,7 +294,7 @@ describe("check", function()
     return w
   end
 
-  -- What comes to the message that it sends to itself.
+  -- The message that it sends to itself comes back.
   local function echo(t)
     t:on({ "message", { to = "bot@example.net/cron" } }, function(stanza)
       return { { "message", { id = stanza[2].id, from = "bot@example.net/cron" }, { "body", {}, "xmpp check" } } }
@@ -387,7 +387,7 @@ describe("check", function()
 end)
 
 describe("console", function()
-  -- The console's own loop asks the system for input: here there is some as long as there is.
+  -- The console's own loop polls the system for input: here there is some until it ends.
   local function console(t, text)
     local w = cmd.world { input = text }
     w.sys = setmetatable({ poll = function() t:next() return true end }, { __index = w.sys })
@@ -466,8 +466,8 @@ describe("run", function()
     assert.equal(0, w.status)
   end))
 
-  -- TERM comes after so many seconds, as far as the command knows. `options` of run -> world, seconds that the system
-  -- gives it
+  -- SIGTERM comes after `seconds`, as far as the command knows. `options` of run. Returns the world, and how many
+  -- seconds it asked the system for.
   local function by_term(text, options, seconds)
     local hears, on_signal, insisted = {}, xmpp.on_signal, nil
     function xmpp.on_signal(name, f) hears[name] = f end
@@ -540,7 +540,7 @@ describe("run", function()
     timer:cancel()
   end))
 
-  -- A file whose loop is its own, as long as nobody ends the process.
+  -- A program with a loop of its own, which never ends unless the test says so.
   local WAITS = "while not over do xmpp.sleep(1) end"
 
   it("gives up a file that waits for ever, when the connection is closed for good", around(function(t)
@@ -721,7 +721,7 @@ describe("what is made of the table", function()
       local file = assert(io.open(path, "w"))
       file:write(complete.bash(spec))
       file:close()
-      -- As bash calls it: the line, and its words as COMP_WORDBREAKS makes them.
+      -- As bash calls it: the line, and its words as split by COMP_WORDBREAKS.
       local function completed(line, ...)
         local script = [[. $0; xmpp() { printf "anna@example.net\\nannie@example.net\\nbert@example.org\\n"; }
           COMP_LINE=$1 COMP_POINT=${#1}; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))

@@ -1,4 +1,4 @@
--- cmd_archive: what the command exports of an archive, against xmpp.testing's. See cmd_spec for the rest.
+-- cmd_archive: exporting an archive with the command, against that of xmpp.testing. See cmd_spec for the rest.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
 local shell = require "spec.support.shell"
@@ -96,7 +96,7 @@ describe("archive export", function()
     a:keeps "251"
     a:keeps "252"
     assert.equal("251 252", bodies(export().stdout))
-    -- Who reads goes away in the second of three pages: the next run begins with that page.
+    -- The reader of the output goes away during the second of three pages: the next run begins with that page.
     os.remove(path)
     local n = 0
     w = run(t, { "export", "--json", "--resume", path }, { out = function()
@@ -105,11 +105,11 @@ describe("archive export", function()
     end })
     assert.equal(141, w.status)
     assert.matches("^101 102 .* 252$", bodies(export().stdout))
-    -- Another query's file is no use.
+    -- A state file of another query can't be used.
     w = export("--with", "bert@example.net")
     assert.same({ 9, "" }, { w.status, w.stdout })
     assert.matches("is of another export", w.stderr)
-    -- The archive has forgotten.
+    -- The archive has deleted the message.
     a:expires(252)
     a:keeps "253"
     w = export()

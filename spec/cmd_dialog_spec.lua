@@ -1,4 +1,4 @@
--- cmd_dialog: what the command does with ad-hoc commands and with the list of whom the server keeps away, against
+-- cmd_dialog: ad-hoc commands and the block list with the command, against
 -- xmpp.testing. See cmd_spec for the rest.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
@@ -25,7 +25,7 @@ local function run(t, w, argv)
   return w
 end
 
--- The server's command of that node: each step gives what answers it; what it was given is in the table.
+-- The server's ad-hoc command at this node: each step's answer is given; the table gets what was submitted.
 local function serve(t, node, ...)
   local steps, got = { ... }, { steps = 0 }
   t:on({ "iq", { type = "set", to = "example.net" }, { "command", { xmlns = COMMANDS, node = node } } }, function(iq)

@@ -1,14 +1,14 @@
--- cmd_live: the command `xmpp` as a process, from a shell, against real servers: what of it anybody else can see, its
--- exit statuses, what interrupts it, and what it shows on a terminal.
+-- cmd_live: the command `xmpp` as a process, from a shell, against real servers: what other users of the machine can
+-- see of it, its exit statuses, what interrupts it, and what it shows on a terminal.
 local cjson = require "cjson"
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local LUA = os.getenv "LUA" or "lua5.4"
-local LIMIT = 60 -- seconds, for anything that is run: nothing waits longer
+local LIMIT = 60 -- in seconds, for everything that is run
 
-local folder -- where the command's configuration is, and what else a test writes
+local folder -- for the command's configuration and other files of a test
 
 local function write(name, text, mode)
   local path = folder .. "/" .. name
@@ -19,8 +19,8 @@ local function write(name, text, mode)
   return path
 end
 
--- The shell's function `xmpp`: the command with nothing of our own environment that it looks at. The log of the test
--- before is gone, so that until_there finds nothing in it while what is begun in the background has not opened its own.
+-- Defines the shell's function `xmpp`: the command without our own environment. It removes the last test's log, so that
+-- until_there finds nothing in it before the process in the background has opened its own.
 local function prelude(env)
   return ("rm -f %s/log\nexport HOME=%s XDG_CONFIG_HOME=%s XDG_STATE_HOME=%s/state LC_ALL=C.UTF-8 TERM=xterm\n"
     .. "unset NO_COLOR XMPP_PASSWORD XMPP_PASSWORD_FILE CREDENTIALS_DIRECTORY DBUS_SESSION_BUS_ADDRESS\n"
@@ -50,7 +50,7 @@ local function login(s, name, resource)
   return conn
 end
 
--- python3's, see spec/support/terminal.py; the command line is the shell's
+-- Runs the command on a terminal: see spec/support/terminal.py; the command line is the shell's.
 local function on_terminal(steps, command, env)
   local words = {}
   for i, step in ipairs(steps) do words[i] = "'" .. step:gsub("'", "'\\''") .. "'" end
@@ -211,7 +211,7 @@ describe("the command", function()
       assert.equal(0, status, text)
       assert.equal("hello all", cjson.decode(text:match "[^\n]+").body)
       local closed = { ["muc#roomconfig_roomsecret"] = "0pen" }
-      for _, field in ipairs(assert(room:config()).fields) do -- ejabberd's has a switch, too
+      for _, field in ipairs(assert(room:config()).fields) do -- ejabberd's has another switch
         local switch = "muc#roomconfig_passwordprotectedroom"
         if field.var == switch then closed[switch] = true end
       end
@@ -235,7 +235,7 @@ describe("the command", function()
       assert.equal(0, status, text)
       assert.same({ type = "contact", jid = "carol@xmpp.test", name = "Carol", subscription = "none",
         groups = { "a", "b" } }, cjson.decode(text))
-      if s.name ~= "prosody" then return end -- ejabberd removes who isn't there
+      if s.name ~= "prosody" then return end -- ejabberd removes users that aren't there
       text, status = run "xmpp roster remove carol@xmpp.test"
       assert.equal(1, status, text)
       assert.matches("item%-not%-found", text)
@@ -263,7 +263,7 @@ describe("the command", function()
     end)
 
     describe("tells nobody a secret:", function()
-      -- What anybody on the machine can read of a process of the command's, which listens.
+      -- What every user of the machine can read of a process of the command, which listens.
       local function seen(more)
         return run(([[
           %s bin/xmpp listen %s -v -W 30 2>%s/log & pid=$!
@@ -344,7 +344,7 @@ describe("the command", function()
     end)
 
     describe("by a signal ends with 130,", function()
-      -- A shell's job in the background doesn't hear INT, unless it is a job of its own.
+      -- A shell's background job ignores SIGINT, unless job control is on (set -m).
       local function interrupted(signal, words, sign)
         local text = run(([[
           set -m
@@ -372,7 +372,7 @@ describe("the command", function()
 
       for _, signal in ipairs { "INT", "TERM" } do
         it("saying goodbye, while it listens: " .. signal, function()
-          local text = interrupted(signal, "listen -v", "^-> <iq.*carbons") -- servers offer them before
+          local text = interrupted(signal, "listen -v", "^-> <iq.*carbons") -- servers offer carbons before
           assert.truthy(text:find("-> </stream:stream>", 1, true), text)
           assert.truthy(text:find("<- </stream:stream>", 1, true), text)
         end)
@@ -401,7 +401,7 @@ describe("the command", function()
         assert.truthy(text:find("-> </stream:stream>", 1, true), text)
       end)
 
-      -- A bot that is at work for so long when TERM comes; `options` of run.
+      -- A bot that is busy for `seconds` when SIGTERM comes; `options` of run.
       local function at_work(seconds, options)
         write("bot.lua", ([[
           conn:set_handler(function(m)
@@ -450,8 +450,8 @@ describe("the command", function()
         assert.is_true(tonumber(text:match "(%d+) s\n$") < 10, text)
       end)
 
-      -- Bots that do nothing about a signal: one whose timers go on, one whose loop is its own, one that takes the
-      -- signal for itself, one that lets nothing else run.
+      -- Bots that don't react to a signal: one with timers that go on, one with a loop of its own, one that handles the
+      -- signal itself, one that lets nothing else run.
       local STUBBORN = { timers = "xmpp.every(0.1, function() end)", waits = "while true do xmpp.sleep(0.1) end",
         hears = "xmpp.on_signal('SIGTERM', function() log 'no' end) xmpp.every(1, function() end)",
         calculates = "while true do end" }

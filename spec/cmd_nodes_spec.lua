@@ -1,5 +1,5 @@
--- cmd_nodes: what the command does with nodes, pictures, vCards and bookmarks, against the services of xmpp.testing.
--- See cmd_spec for the rest.
+-- cmd_nodes: nodes, pictures, vCards and bookmarks with the command, against the services of xmpp.testing. See cmd_spec
+-- for the rest.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
 local core = require "xmpp.core"

@@ -1,5 +1,5 @@
--- cmd_rooms: what the command does in rooms and with the roster, against the rooms and contacts of xmpp.testing. See
--- cmd_spec for the rest.
+-- cmd_rooms: rooms and the roster with the command, against the rooms and contacts of xmpp.testing. See cmd_spec for
+-- the rest.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
 local shell = require "spec.support.shell"
@@ -20,7 +20,7 @@ local function objects(text)
   return list
 end
 
--- Runs it to its end; what it sends is taken.
+-- Runs it to its end; what it sends is answered.
 local function run(t, w, argv)
   cmd.start(w, argv)
   t:advance(40)
@@ -139,7 +139,7 @@ end)
 describe("a room that wants a password", function()
   local PATH, PRIVATE = "/c/xmpp/config.lua", tonumber("600", 8)
 
-  -- A world whose configuration has a section for TEA with these lines.
+  -- A world whose configuration has a section for the room TEA with these lines.
   local function configured(lines, more)
     local o = { folder = "/c", files = { [PATH] = { text = "[room " .. TEA .. "]\n" .. lines, mode = PRIVATE },
       ["/p/tea"] = { text = "s3cret\nrest\n", mode = PRIVATE } } }
@@ -219,7 +219,7 @@ describe("a room that wants a password", function()
 end)
 
 describe("check's step muc", function()
-  -- The server has a service for rooms behind another one, which answers after so many seconds.
+  -- The server has a service for rooms, listed after another one that takes `seconds` to answer.
   local function service(t, seconds)
     local INFO, ITEMS = "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco#items"
     t:on({ "iq", { to = "example.net" }, { "query", { xmlns = ITEMS } } }, function()
@@ -310,7 +310,7 @@ describe("muc", function()
     assert.is_nil(list[3])
   end))
 
-  -- Texts "1" to "n", and the ids in what a run has written.
+  -- Texts "1" to "n", and the ids in the output of a run.
   local function lines(n)
     local out = {}
     for i = 1, n do out[i] = { nick = "anna", text = tostring(i) } end

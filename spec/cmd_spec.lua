@@ -1,5 +1,5 @@
--- cmd: the command `xmpp` in this process: its words, what each subcommand sends and says, and its statuses, against
--- xmpp.testing and by its clock. What only a process shows is in cmd_live_spec.
+-- cmd: the command `xmpp` in this process: its options, what each subcommand sends and prints, and its statuses,
+-- against xmpp.testing and with its clock. cmd_live_spec runs it as a process.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
 local testing = require "xmpp.testing"
@@ -16,7 +16,7 @@ local function around(f, more)
   return testing.around(f, o)
 end
 
--- A message of the command's with that body.
+-- A message from the command with this body.
 local function said(to, text) return { "message", { to = to }, { BODY, {}, text } } end
 
 local CARBONS = { "iq", { type = "set" }, { "enable", { xmlns = "urn:xmpp:carbons:2" } } }

@@ -1,4 +1,4 @@
--- cmd_upload: what `xmpp upload` does, against the service of xmpp.testing. See cmd_spec for the rest.
+-- cmd_upload: `xmpp upload` against the service of xmpp.testing. See cmd_spec for the rest.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
 local exit = require "xmpp.cmd.exit"

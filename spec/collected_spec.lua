@@ -1,5 +1,5 @@
--- The collector, as hostile as it can be: real connections in whose every function it makes a full collection; and
--- connections that are dropped without conn:stop(): closed and freed, and told of once.
+-- Garbage collection at its worst: real connections with a full collection in each of their functions; and connections
+-- that are dropped without conn:stop(): they are closed and freed, and reported once.
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local stage = require "spec.support.stage"
@@ -8,7 +8,7 @@ local xmpp = require "xmpp"
 local LUA = os.getenv "LUA" or "lua5.4"
 local PING = { "iq", { type = "get", to = "xmpp.test" }, { "ping", { xmlns = "urn:xmpp:ping" } } }
 
--- Runs a program of Lua, whose `login(name)` connects to `s` -> what it said on stdout and stderr, status
+-- Runs a Lua program whose `login(name)` connects to `s`. Returns its output, on stdout and stderr, and its status.
 local function run(s, program)
   local path = shell.file(([[
     local xmpp = require "xmpp"

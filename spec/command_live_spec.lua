@@ -1,5 +1,5 @@
--- command_live: ad-hoc commands on real servers: those of the servers for their administrators (XEP-0133), ours among
--- ourselves and with another library's client (slixmpp) at either end, and a bot's.
+-- command_live: ad-hoc commands on real servers: those of the servers for their administrators (XEP-0133), ours between
+-- two of our clients and with another library's client (slixmpp) at either end, and a bot's.
 local bot = require "xmpp.bot"
 local chat = require "xmpp.chat"
 local child = require "spec.support.child"
@@ -199,7 +199,7 @@ local function body(s)
       os.remove(path)
     end)
 
-    -- Its next line of that key.
+    -- Its next line with this key.
     local at
     local function told(key)
       local limit = os.time() + 60
@@ -272,8 +272,8 @@ local function body(s)
       for _ = 1, 2 do told "STEP" end
       assert.equal("canceled   ", told "STEP")
       local limit = os.time() + 30
-      while #log < 3 and os.time() < limit do xmpp.step(0.05) end -- it has the answer before the function goes on
-      assert.same({ "cancel", "cancel", "cancel" }, log) -- the first of them: the run that was gone back from
+      while #log < 3 and os.time() < limit do xmpp.step(0.05) end -- it gets the answer before our function has ended
+      assert.same({ "cancel", "cancel", "cancel" }, log) -- the first one is from the run that "prev" has left
     end)
   end)
 end

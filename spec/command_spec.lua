@@ -1,5 +1,5 @@
--- command: ad-hoc commands by xmpp.testing: served as straight functions, run with answers or a function; and whoever
--- would go on with another one's session, or see what isn't for him.
+-- command: ad-hoc commands, with xmpp.testing: served as plain functions, run with answers or with a function; and
+-- attempts to continue somebody else's session, or to see what one may not.
 
 local command = require "xmpp.command"
 local disco = require "xmpp.disco"
@@ -25,7 +25,7 @@ end
 
 local asked = 0
 
--- Says it, without waiting for the answer: its id.
+-- Sends it, without waiting for the answer. Returns its id.
 local function say(t, from, attrs, ...)
   asked = asked + 1
   local x = { "command", { xmlns = COMMANDS, node = "go" }, ... }
@@ -34,7 +34,7 @@ local function say(t, from, attrs, ...)
   return "q" .. asked
 end
 
--- The answer: the command element; nil and what the error says.
+-- The answer: the command element; or nil and the error.
 local function answer(t, id, to)
   local got = t:expect({ "iq", { id = id, to = to } }, false)
   if got[2].type == "error" then return nil, xexpr.error(got) end
@@ -60,7 +60,7 @@ local function names(x)
   return table.concat(out, " ")
 end
 
--- Asks for two things, one after the other, and tells what it got.
+-- Asks for two fields, one after the other, and notes what it got.
 local function two_steps(log)
   return function(dialog)
     local one, why = dialog:ask { title = "One", fields = { { var = "a", required = true } } }
@@ -166,7 +166,7 @@ describe("a command that is served", function()
     id = say(t, OWN, { sessionid = x[2].sessionid })
     t:advance(699)
     t:nothing()
-    local _, err = send(t, OWN, { sessionid = x[2].sessionid }) -- the step before is under way
+    local _, err = send(t, OWN, { sessionid = x[2].sessionid }) -- the step before hasn't been answered yet
     assert.same({ "wait", "unexpected-request" }, { err.type, err.condition })
     t:advance(1)
     assert.same({ "completed", "info", "slow" }, shown(answer(t, id)))
@@ -222,14 +222,14 @@ describe("a command that is served", function()
     local id = send(t, OWN)[2].sessionid
     for _, payload in ipairs { submit {}, { "x", { xmlns = DATA, type = "form" }, submit({ a = "1" })[3] },
       submit { c = "1" },
-      { "x", { xmlns = "urn:x", type = "submit" }, submit({ a = "1" })[3] } } do -- of another type, another namespace
+      { "x", { xmlns = "urn:x", type = "submit" }, submit({ a = "1" })[3] } } do -- another type, another namespace
       local _, err = send(t, OWN, { sessionid = id }, payload)
       assert.same({ "modify", "bad-request", "bad-payload" }, { err.type, err.condition, err.app })
     end
     send(t, OWN, { sessionid = id }, submit { a = "1" })
     local _, err = send(t, OWN, { sessionid = id }, submit { b = "z" })
     assert.same({ "bad-payload", "x.field 'b': 'z' is no option" }, { err.app, err.text })
-    local canceled = { "x", { xmlns = DATA, type = "cancel" }, submit({ b = "x" })[3] } -- the same as submit (3.5.1)
+    local canceled = { "x", { xmlns = DATA, type = "cancel" }, submit({ b = "x" })[3] } -- counts as submit (3.5.1)
     assert.same({ "completed", "info", "1x" }, shown(send(t, OWN, { sessionid = id }, canceled)))
   end))
 
@@ -257,7 +257,7 @@ describe("a command that is served", function()
     end)
     local x = send(t, OWN)
     local id = x[2].sessionid
-    assert.equal("next", names(x)) -- nothing to go back to
+    assert.equal("next", names(x)) -- there is no earlier step
     assert.equal("bad-action", select(2, send(t, OWN, { sessionid = id, action = "prev" })).app)
     x = send(t, OWN, { sessionid = id }, submit { c = "1" })
     assert.equal("prev next", names(x))
@@ -272,7 +272,7 @@ describe("a command that is served", function()
     send(t, OWN, { sessionid = id }, submit { c = "0" })
     send(t, OWN, { sessionid = id }, submit { a = "new" })
     assert.same({ "completed", "info", "newx" }, shown(send(t, OWN, { sessionid = id }, submit { b = "x" })))
-    assert.same({ "cancel", "cancel" }, log) -- the runs that were left
+    assert.same({ "cancel", "cancel" }, log) -- the runs that "prev" has left
     assert.equal(3, runs)
   end))
 
@@ -394,7 +394,7 @@ describe("who isn't let", function()
     command.serve(t.conn, "go", {}, function() return "yes" end)
     assert.equal("completed", send(t, OWN)[2].status)
     local _, err = send(t, ANNA)
-    assert.same({ type = "cancel", condition = "service-unavailable" }, err) -- as if we weren't there
+    assert.same({ type = "cancel", condition = "service-unavailable" }, err) -- as if there were no commands
     assert.same(err, select(2, send(t, ANNA, { node = "no such" })))
     disco.allow(t.conn, everybody)
     _, err = send(t, ANNA)
@@ -440,7 +440,7 @@ describe("who isn't let", function()
     x = info(OWN, COMMANDS)[3]
     assert.same({ "automation", "command-list" }, { x[3][2].category, x[3][2].type })
     assert.is_true(disco.tree(t.conn).features[COMMANDS])
-    disco.allow(t.conn, everybody) -- who may know that we are there may not know all the same
+    disco.allow(t.conn, everybody) -- to be allowed this doesn't include all commands
     assert.same({ ME .. " open For all" }, items(EVE))
     assert.equal("item-not-found", xexpr.error(info(EVE, "secret")).condition)
   end))
@@ -563,11 +563,11 @@ describe("a component's commands", function()
   end, { component = AT }))
 end)
 
--- Running
+-- Running commands
 
 local SERVICE = "admin.example.net"
 
--- In a task, which has begun: what it gives is in the table when it has ended.
+-- Runs it in a task; the table gets the results when it has ended.
 local function run(t, node, how, opts)
   local out = {}
   coroutine.wrap(function()

@@ -1,4 +1,4 @@
--- connect: getting in, staying in and falling out, with Prosody and with ejabberd.
+-- connect: logging in, staying connected and being disconnected, with Prosody and with ejabberd.
 local opened = require "spec.support.opened"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
@@ -12,7 +12,7 @@ local keep, turn_until, refuses = opened.keep, opened.turn_until, stage.refuses
 local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
 local STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
--- Alice logs in by SCRAM. From then on the library sends no PLAIN for her, so that is for Carol to do.
+-- Alice logs in by SCRAM. After that the library doesn't send PLAIN for her, so Carol's login is used for that.
 local carol_session = peer.session:gsub("alice", "carol")
 
 local function dial(s, name, opts)
@@ -26,7 +26,7 @@ local function ping(s, conn)
   assert.equal("result", response[2].type)
 end
 
--- What was expected in `wanted` must be in `err`, and what every error has.
+-- `err` must have the values in `wanted`, and what every error has.
 local function check_error(wanted, conn, err)
   assert.is_nil(conn)
   assert.is_table(err)
@@ -37,16 +37,16 @@ local function check_error(wanted, conn, err)
   return err
 end
 
--- A log for opts, and what it has heard: all that went out, all that came in.
+-- A log function for opts, and what it was called with: all that was sent, all that was received.
 local function listener()
   local heard = { out = "", ["in"] = "" }
   return function(direction, text) heard[direction] = heard[direction] .. text end, heard
 end
 
--- The SASL mechanism that was used; a family of SCRAM is one, with channel binding or without.
+-- The SASL mechanism that was used; with or without channel binding it is the same family.
 local function mechanism(heard) return (heard.out:match "mechanism='([^']*)'":gsub("%-PLUS$", "")) end
 
--- The pin of the certificate that `s` serves, as anybody would make it.
+-- The pin of the certificate that `s` uses, computed with openssl.
 local function pin_of(s, name)
   local command = ("openssl x509 -in '%s/%s.crt' -noout -pubkey | openssl pkey -pubin -outform DER"
     .. " | openssl dgst -sha256 -binary | openssl base64"):format(s.certs, name)
@@ -114,7 +114,7 @@ server.each(function(s)
     it("fails where the other side speaks something else", function()
       check_error({ layer = "tls" }, dial(s, "alice", { tls = "direct" }))
       local err = check_error({}, xmpp.connect_client("alice@xmpp.test", s.users.alice, s.host, s.tls_port, s.opts()))
-      assert.matches("^[st][tc][rp]", err.layer) -- the stream's or TCP's: as the server likes
+      assert.matches("^[st][tc][rp]", err.layer) -- the stream's or TCP's, depending on the server
     end)
   end)
 
@@ -176,7 +176,7 @@ server.each(function(s)
 
     it("leaves no secret in the log", function()
       for who, name in pairs { alice = "SCRAM-SHA-256", carol = "PLAIN" } do
-        for _, sasl2 in ipairs { false, true } do -- which not each release of a server has
+        for _, sasl2 in ipairs { false, true } do -- older releases of a server don't have it
           local log, heard = listener()
           local conn = login(s, who, { mechanisms = { name }, log = log, sasl2 = sasl2 })
           local element = conn:info().profile == "sasl2" and "<authenticate%s" or "<auth%s"
@@ -393,7 +393,7 @@ server.each(function(s)
   end)
 
   describe("a server", function()
-    -- Waits for something in every way that there is; `ended()` when all of it is over, with what came in `got`.
+    -- Waits for something in every possible way; `ended()`: all of it is over, with the results in `got`.
     local function wait_in_every_way(conn, bob)
       local got, left = {}, 3
       local function finish(name, ...)
@@ -409,7 +409,7 @@ server.each(function(s)
     end
 
     local function check_ends(killed)
-      local opts = { resume = false } -- Prosody says nothing to who could resume
+      local opts = { resume = false } -- to a client that could resume Prosody says nothing
       local alice, bob = login(s, "alice", opts), login(s, "bob", opts)
       local got, ended = wait_in_every_way(alice, bob)
       s:restart(killed)
@@ -417,7 +417,7 @@ server.each(function(s)
       for _, results in pairs(got) do check_error({ layer = "closed", retry = true }, results[1], results[2]) end
       check_error({ layer = "closed" }, alice:send { "presence" })
       check_error({ layer = "closed" }, alice:receive())
-      assert.equal("iq", assert(bob:receive_blocking())[1]) -- what had arrived
+      assert.equal("iq", assert(bob:receive_blocking())[1]) -- what had been received before
       assert.equal("iq", assert(bob:receive_blocking())[1])
       check_error({ layer = "closed" }, bob:receive_blocking())
       ping(s, login(s, "alice"))
@@ -426,11 +426,11 @@ server.each(function(s)
 
     it("that dies ends everything that waits", function()
       local err = check_ends(true)
-      local by = { EOF = true, ECONNRESET = true, EPIPE = true } -- whether reading or writing meets it first
+      local by = { EOF = true, ECONNRESET = true, EPIPE = true } -- depending on whether reading or writing fails first
       assert.truthy(by[err.condition], tostring(err))
     end)
 
-    if s.name == "prosody" then -- ejabberd just goes away
+    if s.name == "prosody" then -- ejabberd just closes the connection
       it("that is shut down says so", function() assert.equal("system-shutdown", check_ends(false).condition) end)
     end
   end)
@@ -467,7 +467,7 @@ server.each(function(s)
   end)
 end, { tls_protocol = "1.3", auth = "SHA-1", offer = "PLAIN", cert = "ec" })
 
--- Refused by STARTTLS and direct, before a word of the login; verify = false takes it.
+-- Refused with STARTTLS and with direct TLS, before the login begins; verify = false accepts it.
 local function check_refused(s, name, condition, text)
   local log, heard = listener()
   for _, opts in ipairs { { tls = "starttls", port = s.port }, { tls = "direct", port = s.tls_port } } do
@@ -528,7 +528,7 @@ describe("nobody", function()
       xmpp.connect_component("127.0.0.1", 1, "echo.xmpp.test", "secret"))
   end)
 
-  it("has that name", function() -- .onion: RFC 7686 has every resolver say so at once
+  it("has that name", function() -- .onion: by RFC 7686 every resolver must say so at once
     check_error({ layer = "dns" }, xmpp.connect_client("alice@nobody.onion", "alicepw"))
     check_error({ layer = "dns" }, xmpp.connect_client("alice@xmpp.test", "alicepw", "nobody.onion", 5222))
     local err = check_error({ layer = "dns" }, xmpp.connect_client("alice@xmpp.test", "alicepw", "nobody.onion"))
@@ -540,7 +540,7 @@ describe("nobody", function()
       { nameservers = "127.0.0.1:1" }))
   end)
 
-  -- Docker's names, and a content network's. (That they lead somewhere: spec/discovery_spec.)
+  -- Names as Docker and content networks use them. (spec/discovery_spec tests that they can be resolved.)
   it("is not that a host could be no JID's domain", function()
     for _, host in ipairs { "xmpp_prosody_1.invalid", "r3---sn-x.invalid", "_a.invalid", "-a-.invalid" } do
       local _, err = xmpp.connect_client("alice@xmpp.test", "alicepw", host,
@@ -576,7 +576,7 @@ describe("nobody", function()
 end)
 
 describe("a peer that says nothing", function()
-  -- What waits for the stream header, in seconds.
+  -- Connects to a server that doesn't answer in time. Returns how long it took, in seconds.
   local function connect_within(play, opts)
     local p = peer.play(play)
     finally(function() p:stop() end)

@@ -1,4 +1,4 @@
--- csi: whether somebody uses the client (XEP-0352), by xmpp.testing, and as it stands on the wire.
+-- csi: client state indication (XEP-0352), with xmpp.testing, and as it is sent.
 
 local csi = require "xmpp.csi"
 local ext = require "xmpp.ext"
