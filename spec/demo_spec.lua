@@ -1,10 +1,10 @@
--- demo: what `make demo` shows, run as it runs it, and what it leaves behind.
+-- demo: `make demo` is run as make runs it: what it shows, and that it leaves nothing behind.
 
 local child = require "spec.support.child"
 local shell = require "spec.support.shell"
 
 local ENDING = "Everything worked, and nothing is left running."
--- In this order, among others.
+-- These lines come in this order, with others in between.
 local LINES = {
   "XMPP in Lua, against a real Prosody",
   "1. Alice logs in",
@@ -37,7 +37,7 @@ local LINES = {
   ENDING,
 }
 
--- The demo, with nothing of our environment that it looks at but `assignments`.
+-- Runs the demo without those variables of our environment that it reads, except for `assignments`.
 local function demo(assignments, on_terminal)
   local command = child.folder .. "/demo"
   if on_terminal then command = ("script -qec '%s' /dev/null"):format(command) end
@@ -45,7 +45,7 @@ local function demo(assignments, on_terminal)
     :format(assignments or "", command))
 end
 
--- The environments and command lines that name `folder`; by the brackets those of the search itself do not.
+-- The environments and command lines that contain `folder`; the brackets keep the search from finding itself.
 local function processes(folder, assignment)
   local pattern = folder:sub(1, -2) .. "[" .. folder:sub(-1) .. "]"
   local search = ("grep -lsz '%s' /proc/[0-9]*/environ /proc/[0-9]*/cmdline"):format(pattern)
@@ -61,7 +61,7 @@ end
 describe("the demo", function()
   local folder, text, status
 
-  -- A folder of its own for the server's; the server is another user, who must get in.
+  -- A folder for the server's own; the server runs as another user, who must have access to it.
   setup(function()
     folder = shell.folder()
     shell.succeed("chmod 755 " .. folder)

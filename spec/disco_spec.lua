@@ -1,4 +1,4 @@
--- disco: others asked, honest ones and the others, and what we tell of ourselves. On fed bytes: `world` answers.
+-- disco: queries, with honest and with other answers, and what we answer ourselves. On fed bytes: `world` answers.
 
 local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
@@ -20,8 +20,8 @@ local function prepare(...)
   world, asked = {}, {}
 end
 
--- Answers what was sent: world[jid .. " info " .. node] is a query's children, or a function of the question that gives
--- them, or the name of an error.
+-- Answers what was sent: world[jid .. " info " .. node] is the answer's children, or a function that gets the query and
+-- returns them, or an error's condition.
 local function answer(question)
   local query = question[3]
   local key = ("%s %s %s"):format(question[2].to or "", query[2].xmlns:match "#(.*)", query[2].node or "")
@@ -50,7 +50,7 @@ local function turn()
   until #sent == 0
 end
 
--- What g gives while the world answers.
+-- The results of g, while the world answers.
 local function run(g, ...)
   local got
   local n, arguments = select("#", ...), { ... }
@@ -90,7 +90,7 @@ describe("disco.info", function()
       features = { [INFO] = true, ["urn:a"] = true }, forms = { ["urn:form"] = { admins = { "b", "a" } } } }, info)
     assert.is_true(run(disco.supports, "xmpp.test", "urn:a"))
     assert.is_false(run(disco.supports, "xmpp.test", "urn:b"))
-    assert.equal(1, #asked) -- a server is asked once
+    assert.equal(1, #asked) -- each server is asked once
     run(disco.info, "xmpp.test", { fresh = true })
     assert.equal(2, #asked)
   end)
@@ -130,7 +130,7 @@ end)
 describe("disco.items", function()
   stage.around(prepare)
 
-  -- A service of n items that are told in pages of `page`.
+  -- A service with n items, which it sends in pages of `page`.
   local function pages(n, page)
     return function(query)
       local request = xexpr.child(query, "set", RSM)
@@ -199,7 +199,7 @@ describe("disco.items", function()
       return { item(("r%d@xmpp.test"):format(page)), set_of(page % 3) }
     end
     assert.truthy(bad(disco.items, "rooms.xmpp.test"):find("does not move", 1, true))
-    world["rooms.xmpp.test items "] = function() -- ever new pages of the same
+    world["rooms.xmpp.test items "] = function() -- always another page with the same item
       page = page + 1
       return { item "r@xmpp.test", set_of(page) }
     end
@@ -375,7 +375,7 @@ describe("disco's trees", function()
   end)
 end)
 
--- Serving
+-- Answering queries
 
 local function ask(kind, from, node, to, child)
   local query = { "query", { xmlns = kind, node = node }, child }

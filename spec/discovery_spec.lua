@@ -1,5 +1,5 @@
--- discovery: from the JID's domain to a server that answers: SRV records, addresses, and what lies on the way. The
--- names are those of a name server that each test makes; behind them is Prosody.
+-- discovery: from the JID's domain to a server that answers: SRV records, addresses, and obstacles on the way. Each
+-- test has a name server with names of its own, which lead to Prosody.
 local child = require "spec.support.child"
 local json = require("spec.support.luas").json "discovery"
 local peer = require "spec.support.peer"
@@ -15,7 +15,7 @@ local A_LABEL = "xn--bcher-kva.example"
 local LOOPBACK = { A = { "127.0.0.1" } }
 local NOBODY = 1 -- a port where nothing listens
 
--- Hosts where anybody may log in without a name, by the server's only certificate.
+-- Hosts with anonymous login; the server has only one certificate for all of them.
 local EXTRA = [[
 c2s_interfaces = { "127.0.0.1" }
 VirtualHost "bücher.example"
@@ -33,7 +33,7 @@ local certs
 setup(function() certs = peer.certs() end)
 teardown(function() shell.remove() end)
 
--- A name server that knows `zone` -> its address, for opts; it; see nameserver.py.
+-- Starts a name server with this `zone` (see nameserver.py). Returns its address, for opts, and its process.
 local function name_server(zone)
   local pipe = child.open("nameserver.py", { json.encode(zone) })
   local ns = assert(child.variables(pipe), "the name server did not start; it said why on stderr")
@@ -42,7 +42,7 @@ local function name_server(zone)
   return ns.ADDRESS, ns
 end
 
--- The questions that were put to it, sorted. It ends with that.
+-- The questions that it was asked, sorted. This ends it.
 local function questions(ns)
   local asked = {}
   os.execute("kill -USR1 " .. ns.PID)
@@ -51,7 +51,7 @@ local function questions(ns)
   return asked
 end
 
--- A record that leads to `port` on `host`.
+-- An SRV record for `port` on `host`.
 local function srv(priority, port, host, weight) return { priority, weight or 0, port, host or "host.example" } end
 
 local function with(opts, more)
@@ -59,7 +59,7 @@ local function with(opts, more)
   return opts
 end
 
--- Seconds, and the results of f().
+-- How many seconds f() took, and its results.
 local function timed(f)
   local start = now()
   local conn, err = f()
@@ -70,7 +70,7 @@ before_each(function() open = {} end)
 after_each(function() for _, it_opened in ipairs(open) do it_opened:close() end end)
 
 server.each(function(s)
-  -- Logs alice in by what the name server says -> how ("starttls", "direct"), or nil, err.
+  -- Logs alice in with this zone. Returns how ("starttls", "direct"), or nil, err.
   local function find(zone, more, jid)
     local sent = ""
     local opts = with(s.opts { nameservers = name_server(zone), timeout = 20,
@@ -81,7 +81,7 @@ server.each(function(s)
     return sent:find("<starttls", 1, true) and "starttls" or "direct"
   end
 
-  -- The same without a name, where the domain allows that. The certificate is xmpp.test's in any case.
+  -- The same by ANONYMOUS, where the domain allows that. The certificate is xmpp.test's in any case.
   local function find_anonymously(zone, domain, more)
     return find(zone, with({ mechanisms = { "ANONYMOUS" }, tls_name = "xmpp.test" }, more), domain)
   end
@@ -91,7 +91,7 @@ server.each(function(s)
     assert.equal(how, got, tostring(err))
   end
 
-  -- It fails with what `wanted` has; `says` are patterns of the text.
+  -- It fails with an error that has the fields in `wanted`; `says` are patterns of its text.
   local function fails(wanted, says, zone, ...)
     local got, err = find(zone, ...)
     assert.is_nil(got)
@@ -117,7 +117,7 @@ server.each(function(s)
     end)
 
     it("of both are one list, by weight where the priority is the same", function()
-      for how, weight in pairs { direct = 65535, starttls = 0 } do -- one in 65,536 comes otherwise
+      for how, weight in pairs { direct = 65535, starttls = 0 } do -- the other order has a chance of one in 65,536
         found(how, { [CLIENT] = { SRV = { srv(1, s.port, nil, 65535 - weight) } },
           [DIRECT] = { SRV = { srv(1, s.tls_port, nil, weight) } }, ["host.example"] = LOOPBACK })
       end
@@ -142,7 +142,7 @@ server.each(function(s)
     end)
 
     describe("whose target takes the connection and then fails", function()
-      -- DIRECT and CLIENT, in this order; the second one is there.
+      -- With DIRECT and CLIENT in this order, the first fails as `text` says, and the second is used.
       local function passed_over(text, opts)
         local play = peer.play(text, { grace = 2 })
         open[#open + 1] = { close = function() play:stop() end }
@@ -206,7 +206,7 @@ server.each(function(s)
         open[#open + 1] = { close = function() play:stop() end }
         fails({ layer = "tcp", condition = "EOF", retry = true }, {},
           { [CLIENT] = { SRV = { srv(1, play.port), srv(2, s.port) } }, ["host.example"] = LOOPBACK },
-          { ca_file = play.ca }, "new@xmpp.test") -- who has not logged in by something better than PLAIN
+          { ca_file = play.ca }, "new@xmpp.test") -- one who hasn't logged in by anything better than PLAIN
         play:check()
       end)
 
@@ -230,7 +230,7 @@ server.each(function(s)
           end
           zone[CLIENT].SRV[#zone[CLIENT].SRV + 1] = srv(9, s.port)
           local seconds = timed(function() found("starttls", zone, { timeout = 9 }) end)
-          assert.is_true(seconds > 5.5, seconds) -- 3 s for each, the third one's own among them
+          assert.is_true(seconds > 5.5, seconds) -- 3 s for each of two, and then the third
         end
       end)
 
@@ -239,13 +239,13 @@ server.each(function(s)
         local play = peer.play(slow, { grace = 2 })
         open[#open + 1] = { close = function() play:stop() end }
         local zone = { [CLIENT] = { SRV = { srv(1, play.port), srv(2, s.port) } }, ["host.example"] = LOOPBACK }
-        local headers = {} -- when each went out: one to each target comes before TLS
+        local headers = {} -- when each was sent: one to each target comes before TLS
         local function log(direction, text)
           if direction == "out" and text:find("<stream:stream", 1, true) then headers[#headers + 1] = now() end
         end
         assert(find(zone, { timeout = 12, log = log }))
         local seconds = headers[2] - headers[1]
-        assert.is_true(seconds > 5 and seconds < 7.5, seconds) -- 6 of 12 s; a share for each phase: 8.5
+        assert.is_true(seconds > 5 and seconds < 7.5, seconds) -- 6 of 12 s; with a share for each phase it would be 8.5
       end)
 
       it("share the time that there is", function()
@@ -318,7 +318,7 @@ server.each(function(s)
       assert(conn:stop())
       play:check()
       assert.same({ "A host.example", "AAAA host.example", "SRV " .. CLIENT }, questions(ns))
-      fails({ layer = "tcp", condition = "ECONNREFUSED" }, { "port 1 " }, -- the domain itself
+      fails({ layer = "tcp", condition = "ECONNREFUSED" }, { "port 1 " }, -- dials the domain itself
         { [DIRECT] = { SRV = { srv(1, s.tls_port) } }, ["host.example"] = LOOPBACK, ["xmpp.test"] = LOOPBACK },
         { tls = "none", port = NOBODY })
     end)
@@ -405,7 +405,7 @@ server.each(function(s)
       local _, err = xmpp.connect_client("alice@[::1]", "alicepw", opts)
       local conn, refused = xmpp.connect_client("alice@xmpp.test", s.users.alice, "::1", s.tls_port, opts)
       if ns.IPV6 == "yes" then
-        assert.equal("host-unknown", err.condition, tostring(err)) -- Prosody's, so its certificate has passed
+        assert.equal("host-unknown", err.condition, tostring(err)) -- Prosody's error, so its certificate was accepted
         assert(conn, tostring(refused)):stop()
       else
         assert.equal("tcp", err.layer)
@@ -420,7 +420,7 @@ server.each(function(s)
           holes = { s.port } },
           { port = s.port })
       end)
-      assert.is_true(seconds < 5, seconds) -- each of the two is given a quarter of a second
+      assert.is_true(seconds < 5, seconds) -- each of the two has a quarter of a second
     end)
 
     it("that is dead is said so, of all the last one tried", function()

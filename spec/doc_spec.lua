@@ -1,4 +1,4 @@
--- doc: the manual as HTML: every link and every anchor leads somewhere. How it looks is browser_spec's.
+-- doc: the manual as HTML: every link and every anchor has a target. browser_spec tests how it looks.
 package.path = "doc/make/?.lua;" .. package.path
 local html = require "html"
 local shell = require "spec.support.shell"

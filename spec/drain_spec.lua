@@ -1,5 +1,5 @@
--- conn:drain: nothing more is taken, what has come is finished, what was sent leaves, the stream ends, and what was
--- left is counted. On fed connections, whatever comes first, and by a clock of the test's.
+-- conn:drain: nothing more is taken, running calls finish, what was sent leaves, the stream ends, and what was left is
+-- counted. On fed connections, with these events in every order, and with a clock of the test's.
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
 local stage = require "spec.support.stage"
@@ -13,7 +13,7 @@ local SIZE = #"<message from='bob@xmpp.test/pc' n='1'><body>hi</body></message>"
 local NOTHING = { handled = 0, unfinished = 0, queued = 0, unread = 0, unread_bytes = 0, unsent = 0, late = false }
 
 local f, conn
-local held -- coroutines that nobody resumes: one that could be collected is over
+local held -- suspended coroutines: if one could be collected, it would be over
 
 local function set(...)
   f, conn = ...
@@ -27,7 +27,7 @@ end
 
 local function come(...) stage.come(f, ...) end
 
--- What drain should give, in short: the rest is 0.
+-- The result that drain should have: these fields, and 0 for all others.
 local function left(fields)
   local all = {}
   for name, value in pairs(NOTHING) do all[name] = value end
@@ -35,7 +35,7 @@ local function left(fields)
   return all
 end
 
--- Begins in a task; what it gives is in the table that comes back.
+-- Calls drain in a task; the table that is returned gets its results.
 local function drains(timeout, c)
   local got = {}
   xmpp.spawn(function()
@@ -70,7 +70,7 @@ describe("drain", function()
     f:feed(BYE)
     check(nil, got)
     assert.same({ "closing", "closed" }, states)
-    check(nil, drains()) -- the same once more
+    check(nil, drains()) -- the second call gives the same
     local ok, err = conn:send { "presence" }
     assert.is_nil(ok)
     assert.equal("closed", err.layer)
@@ -114,7 +114,7 @@ describe("drain", function()
     check({ handled = 2, unread = 2, unread_bytes = 2 * SIZE }, got)
   end)
 
-  -- The call of each kind waits when drain is called; then it goes on.
+  -- A call of each kind is waiting when drain is called; then it goes on.
   local kinds = {
     handler = function(call) conn:set_handler(call) come(1) end,
     callback = function(call) conn:set_callback(call) come(1) end,
@@ -157,7 +157,7 @@ describe("drain", function()
           else
             stage.go()
           end
-          pass(0.1) -- where nobody tells
+          pass(0.1) -- if nothing wakes it
           assert.equal(BYE, f:sent())
           f:feed(BYE)
           if way == "throws" then assert.equal(1, #stage.take_errors()) end
@@ -283,7 +283,7 @@ describe("drain", function()
     come(3)
     pass(4.4)
     assert.equal("", f:sent())
-    pass(0.1) -- a tenth is for the goodbye
+    pass(0.1) -- the last tenth is for the stream's end
     assert.equal(BYE, f:sent())
     f:feed(BYE)
     expect "h1 h2"
@@ -321,7 +321,7 @@ describe("drain", function()
     local all = { drains(1000), drains(20), drains(500) }
     pass(19)
     assert.equal(BYE, f:sent())
-    all[4] = drains(0.5) -- when it is parting
+    all[4] = drains(0.5) -- while the stream is being ended
     pass(0.5)
     for i = 1, 4 do check({ unfinished = 1, late = true }, all[i], "closed") end
   end)
@@ -350,7 +350,7 @@ describe("drain", function()
     come(1)
     local got = drains()
     come(2)
-    assert.is_nil(core.conn.drained(conn).unread_bytes > 0 or nil) -- it lies where it came
+    assert.is_nil(core.conn.drained(conn).unread_bytes > 0 or nil) -- it is still in the socket
     stage.go()
     assert.equal(BYE, f:sent())
     f:feed(BYE)
@@ -429,7 +429,7 @@ describe("drain", function()
     assert.equal(BYE, f:sent())
     f:feed(BYE)
     expect "stopped"
-    assert.equal(1, got[1].unfinished) -- its call went on until then
+    assert.equal(1, got[1].unfinished) -- its call ended only then
   end)
 
   it("while it is being stopped waits for the end of that, or not so long", function()
@@ -457,14 +457,14 @@ describe("drain", function()
 
   it("waits for a call that the program resumes itself, though there are others", function()
     conn:set_handler(hang)
-    conn:send_callback(stage.request "w", function() end) -- so that it reads on
+    conn:send_callback(stage.request "w", function() end) -- so that it goes on reading
     f:sent()
     come(1, 2)
     local got = drains()
     assert.equal("", f:sent())
     fed.settle()
     coroutine.resume(held[1])
-    coroutine.resume(held[2]) -- it is told of this one
+    coroutine.resume(held[2]) -- the call that it waits for
     fed.settle()
     assert.equal(BYE, f:sent())
     f:feed(BYE)
@@ -545,7 +545,7 @@ describe("drain with stream management", function()
 
   local function say(id) t:receive { "message", { from = "anna@example.net/pc", id = id }, { "body", {}, "x" } } end
 
-  -- In a task; t:advance turns it.
+  -- Calls drain in a task; t:advance turns it.
   local function begin(timeout)
     local got = {}
     xmpp.spawn(function()
@@ -636,7 +636,7 @@ describe("drain of a connection that isn't ready", function()
     assert.equal("closed", got[2].layer)
   end)
 
-  -- What was asked for meanwhile, and where it is then.
+  -- Draining while there is no link.
   local function down(opts)
     local t = testing.new { component = "echo.example.net", opts = opts or { reconnect = { min = 300, max = 300 } } }
     finally(function() t:finish() end)

@@ -1,6 +1,6 @@
--- early: servers of an older time, and hasty ones: a session that has to be asked for (RFC 3921 3), the end of a line
--- behind <success/>, and stanzas that come between the login and the session: they are kept, come first when it is
--- there, and are counted by nobody (XEP-0198). A real server that was taught all of that, and scripted ones.
+-- early: servers of earlier times, and hasty ones: a session that must be asked for (RFC 3921 3), a line end after
+-- <success/>, and stanzas between the login and the session: they are kept, come first, and don't count in stream
+-- management (XEP-0198). With a real server that was changed to do all that, and with scripts.
 local managed = require "spec.support.managed"
 local opened = require "spec.support.opened"
 local peer = require "spec.support.peer"
@@ -119,7 +119,7 @@ describe("stanzas between the login and the session", function()
   end)
 end)
 
--- What is counted begins with <enabled/>, or goes on behind <resumed/>.
+-- Counting begins with <enabled/>, or continues after <resumed/>.
 describe("stream management", function()
   it("counts nothing that came before its session", function()
     assert(play(managed.login() .. ASKS .. EARLY .. RESULT .. ENABLE .. told "uncounted"
@@ -149,7 +149,7 @@ describe("stream management", function()
   end)
 end)
 
--- White space behind <success/>, and before the header that follows it.
+-- White space after <success/>, and before the stream header that follows it.
 describe("the end of a line", function()
   local AUTH = peer.starttls .. peer.stream(
     "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms>")
@@ -171,8 +171,8 @@ describe("the end of a line", function()
   end
 end)
 
--- Prosody as it might have been: it asks for a session to be begun, ends its lines, and greets who asks for a resource
--- before it answers.
+-- A Prosody that requires a session, sends line ends, and greets a client that asks for a resource before it answers
+-- the request.
 describe("prosody, taught the ways of old,", function()
   local OLD = [[
     local st, filters = require "util.stanza", require "util.filters"

@@ -1,6 +1,6 @@
--- For programs that embed Lua: `make lib`, the example of such a program, and Lua states that are closed with
--- everything open in them, or at the moment when their allocator fails. Under valgrind, or AddressSanitizer where that
--- is asked for. Here a sample of the allocations of a login; each of them with TORTURE=1.
+-- For programs that embed Lua: `make lib`, an example of such a program, and Lua states that are closed with everything
+-- open in them, or at the moment when their allocator fails. Under valgrind, or AddressSanitizer where that is asked
+-- for. By default with a sample of a login's allocations; with each of them with TORTURE=1.
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
@@ -12,13 +12,13 @@ local LUA_PC = os.getenv "LUA_PC" or LUA == "lua" and "lua" .. _VERSION:match "[
 local SANITIZE = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
 local VALGRIND = "valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=9 "
 
--- Ten thousand messages of an account's make Prosody stop for seconds, now and then, to clear away a hundred of them.
+-- With ten thousand messages in an account's archive, Prosody sometimes stops for seconds to delete a hundred of them.
 local ARCHIVE_NOTHING = "default_archive_policy = false"
 
 local run, succeed = shell.run, shell.succeed
 local folder, lib
 
--- A program of C, with Lua and the library in it.
+-- Builds a C program that contains Lua and the library.
 local function link(source, to)
   local lua = ("$(pkg-config --variable=libdir %s)/lib%s.a"):format(LUA_PC, jit and "luajit-5.1" or LUA_PC)
   local wslay = run(("nm -u %s/libxmpp.a"):format(lib)):find("wslay", 1, true) and "-lwslay" or ""
@@ -27,7 +27,7 @@ local function link(source, to)
     sanitized and SANITIZE or "-g", folder, to, source, lib, LUA_PC, lib, lua, wslay))
 end
 
--- The shell's words for a program in the folder, with the server `s` in its environment.
+-- The shell command for a program in the folder, with the server `s` in its environment.
 local function command(s, program, arguments)
   return ("env XMPP_HOST=%s XMPP_PORT=%d XMPP_CA=%s %s%s/%s %s"):format(s.host, s.port, s.ca,
     sanitized and "" or VALGRIND, folder, program, arguments)
@@ -57,7 +57,7 @@ describe("make lib", function()
   end)
 
   it("has every Lua file in it, to be had by require, and finds others by the program's", function()
-    if sanitized then return end -- by this Lua itself, which has no sanitizer in it
+    if sanitized then return end -- it is loaded by this Lua itself, which isn't sanitized
     local text = succeed(("cd / && LUA_PATH= LUA_CPATH= %s -e '%s'"):format(os.getenv "LUA" or "lua5.4", ([[
       package.path, package.cpath = "", ""
       local xmpp = assert(package.loadlib("%s/libxmpp.so", "luaopen_xmpp"))()
@@ -86,7 +86,7 @@ server.each(function(s)
       if not jit then link("examples/embed/host.c", "host") end
     end)
 
-    -- -> runs, allocations, how many were fine, told of, raised; in one of the threads
+    -- Returns runs, allocations, and how many runs succeeded, returned an error, raised one; for one of the threads.
     local function embed(arguments)
       local said = folder .. "/stderr"
       local text, status = run(command(s, "embed", arguments .. " 2>" .. said))
@@ -103,7 +103,7 @@ server.each(function(s)
       assert.same({ 1, 1 }, { runs, fine })
     end)
 
-    if not jit then -- which has an allocator itself
+    if not jit then -- LuaJIT has its own allocator
       it("has states with the library's allocator: logged in, with everything open, and in want", function()
         for _, script in ipairs { "login", "open" } do
           local runs, _, fine = embed(("spec/support/embed_%s.lua never 1 1 2 xmpp"):format(script))
@@ -121,16 +121,16 @@ server.each(function(s)
       assert.same({ 1, 1 }, { runs, fine })
     end)
 
-    if not jit then -- whose allocator doesn't fail, but exits
+    if not jit then -- LuaJIT's doesn't fail, but exits
       it("closes a state in which an allocation fails: once, twice, from then on", function()
-        local step = all and 1 or sanitized and 101 or 1009 -- valgrind takes its time
+        local step = all and 1 or sanitized and 101 or 1009 -- valgrind is slow
         for _, how in ipairs { "once", "twice", "stays" } do
           local first = all and 1 or 100
           local runs, n, fine, told, raised =
             embed(("spec/support/embed_login.lua %s %d %d 2"):format(how, first, step))
           assert.is_true(runs >= (n - first) / step, how)
           if how == "once" then
-            assert.is_true(fine > 0.9 * (runs - 60), how) -- the garbage was collected, and there was memory
+            assert.is_true(fine > 0.9 * (runs - 60), how) -- after a full collection there was enough memory
           else
             assert.is_true(told + raised > 0.8 * (runs - 60), how)
           end
@@ -139,7 +139,7 @@ server.each(function(s)
 
       it("closes a state whose login fails in an allocation", function()
         local nothing = shell.file "return 'fine'"
-        local _, first = embed(nothing .. " never 1 1 2") -- by then the files are loaded
+        local _, first = embed(nothing .. " never 1 1 2") -- so many until the files are loaded
         os.remove(nothing)
         local step = all and 1 or sanitized and 5 or 13
         local runs, n = embed(("spec/support/embed_login.lua twice %d %d 2"):format(first, step))

@@ -1,5 +1,5 @@
--- engine: the handler and the callbacks: who gets which stanza, in which order, whatever is changed meanwhile. On fed
--- bytes; every test runs under several manners of garbage collection.
+-- engine: the handler and the callbacks: which gets which stanza, in which order, whatever is changed meanwhile. On fed
+-- bytes; every test runs with several settings of the garbage collector.
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
@@ -300,7 +300,7 @@ local function changes_in_between()
     expect "a1 a2"
   end)
 
-  -- a, b, c, d are installed; b does something at the first stanza.
+  -- a, b, c, d are installed; b calls act for the first stanza.
   local function with_b(act)
     local cbs = { a = hears "a", c = hears "c", d = hears "d" }
     cbs.b = hears("b", function(stanza)
@@ -396,12 +396,12 @@ local function changes_in_between()
       stanza[1], stanza[2], stanza[3] = "spoilt", { n = stanza[2].n }, nil
       collectgarbage()
       collectgarbage()
-      local taken = {} -- the memory that was freed
+      local taken = {} -- reuses the memory that was freed
       for i = 1, 500 do taken[i] = ("%05d"):format(i):rep(20) end
       return taken
     end
     conn:set_callback(hears("a", spoil))
-    -- Long ones: short strings are shared with this file's constants, which live on.
+    -- Long ones, since short strings are shared with this file's constants, and so aren't freed.
     local from, id, kind, ns = ("f"):rep(78) .. "@xmpp.test/resource.9", ("i"):rep(100), ("t"):rep(100), ("n"):rep(100)
     conn:set_callback(hears "b", { name = "message", type = kind, id = id, xmlns = ns, from = from })
     local bytes = "<message type='%s' id='%s' from='%s' n='%%d'><x xmlns='%s'/></message>"
@@ -422,7 +422,7 @@ end
 local function a_once_callback()
   before_each(function() conn:set_handler() end)
 
-  -- Which stanzas of three a once-callback sees that returns act's results.
+  -- A once-callback that returns act's results gets these of three stanzas.
   local function sees(expected, act)
     local once = hears("once", act)
     conn:set_callback_once(once)
@@ -521,7 +521,7 @@ local function a_once_callback()
     conn:set_callback_once(once)
     come(1)
     expect "once1"
-    assert.same({ once }, conn:callbacks()) -- the new one: only the old one has returned true
+    assert.same({ once }, conn:callbacks()) -- the new one, since only the earlier one returned true
   end)
 
   it("goes after a yield of its own that somebody else has resumed", function()
@@ -598,7 +598,7 @@ local FILTERS = {
   { { name = "presence", type = "chat", xmlns = "urn:a", from = "bob@xmpp.test", id = "m1" }, "" },
 }
 
--- What the callbacks saw, each in its own list.
+-- The stanzas that each filter's callback got, as a list for each.
 local function seen_by_filters()
   local seen = {}
   for i, case in ipairs(FILTERS) do
@@ -661,7 +661,7 @@ local function a_filter()
     end
     conn:set_callback(hears "last", { xmlns = "urn:1", has = "urn:" .. most })
     local text = ("<message n='%%s'>%s</message>"):format(table.concat(children))
-    f:feed(text:format(1)) -- from the queue, later on
+    f:feed(text:format(1)) -- it goes to the queue, and is matched later
     conn:set_handler()
     fed.settle()
     f:feed(text:format(2))

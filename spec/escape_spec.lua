@@ -1,4 +1,4 @@
--- Names of other networks in addresses (XEP-0106).
+-- escape: names of other networks in addresses (XEP-0106).
 local escape = require "xmpp.escape"
 local xmpp = require "xmpp"
 

@@ -1,4 +1,4 @@
--- examples: each runs as a program of its own, as its reader would run it, and keeps what it promises.
+-- examples: each runs as a program of its own, as its reader would run it, and does what it promises.
 local muc = require "xmpp.muc"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
@@ -10,7 +10,7 @@ local LUA = os.getenv "LUA" or "lua5.4"
 
 local function quoted(word) return "'" .. tostring(word):gsub("'", "'\\''") .. "'" end
 
--- The shell's words for examples/NAME.lua with arguments, with `s` in its environment; `env` has more for there.
+-- The shell command for examples/NAME.lua with arguments, with `s` in its environment; `env` has more variables.
 local function command(s, name, arguments, env)
   local all = { XMPP_HOST = s.host, XMPP_PORT = s.port, XMPP_CA = s.ca, XMPP_COMPONENT_PORT = s.component_port,
     XMPP_COMPONENT = s.component, XMPP_SECRET = s.secret }
@@ -22,17 +22,17 @@ local function command(s, name, arguments, env)
   return table.concat(words, " ")
 end
 
--- Runs it to its end -> output, with what went to stderr, and exit status.
+-- Runs it to its end. Returns its output, with stderr, and its exit status.
 local function run(...)
   return shell.run(shell.HERE .. command(...))
 end
 
--- The same, of one that takes modules of the system's, too.
+-- The same, for an example that loads modules of the system, too.
 local function run_with_modules(...)
   return shell.run(("LD_PRELOAD='%s' "):format(os.getenv "PRELOAD" or "") .. command(...))
 end
 
--- Starts it, and waits for its first line -> that line, the pipe, the process.
+-- Starts it, and waits for its first line. Returns that line, the pipe, the process id.
 local function start(...)
   local pipe = assert(io.popen("echo $$; exec " .. command(...) .. " 2>&1"))
   local pid, line = pipe:read "*l", pipe:read "*l"
@@ -91,7 +91,7 @@ server.each(function(s)
         local output, status = run(s, "send", { "alice@xmpp.test", password, "bob@xmpp.test", "Hi" }, env)
         assert.equal(1, status)
         assert.truthy(output:find(text, 1, true), output)
-        if not jit then assert.is_nil(output:find("traceback", 1, true), output) end -- luajit adds one of its own
+        if not jit then assert.is_nil(output:find("traceback", 1, true), output) end -- LuaJIT prints one of its own
       end
       fails("sasl: not-authorized: ", "wrong")
       fails("tcp: ECONNREFUSED: ", "alicepw", { XMPP_PORT = 1 })
@@ -140,7 +140,7 @@ server.each(function(s)
       alice:send { "presence" }
       local line, pipe, pid = start(s, "echo", { "alice@xmpp.test/echo", "alicepw" })
       assert.equal("echo: alice@xmpp.test/echo", line)
-      -- One that is cut off would be kept by the server, to be resumed.
+      -- The server would keep a session that is cut off, so that it can be resumed.
       local function comes(kind)
         local presence
         repeat
@@ -160,7 +160,7 @@ server.each(function(s)
       local other = login("alice", "echo")
       assert.matches("closed: conflict: ", pipe:read "*a")
       local ok, _, status = pipe:close()
-      if status then assert.same({ nil, 1 }, { ok, status }) end -- Lua 5.1 does not tell
+      if status then assert.same({ nil, 1 }, { ok, status }) end -- Lua 5.1 doesn't return the status
       other:stop()
     end)
 
@@ -170,7 +170,7 @@ server.each(function(s)
   describe("bot.lua", function()
     local TEA = "examples@conference.xmpp.test"
 
-    -- Bob in the bot's room: what the bot says is in `heard`.
+    -- Bob is in the bot's room; the bot's messages are in `heard`.
     local function in_the_room()
       local bob, heard = login("bob", "guest"), {}
       local room = assert(muc.join(bob, TEA, "bob", { create = "default" }))
@@ -245,7 +245,7 @@ server.each(function(s)
       assert.equal("3: three", hear())
       assert.equal("upgrade: " .. bot .. " goes on", pipe:read "*l")
       assert.is_nil(io.open(state), "the state is used up")
-      local other = login("alice", "bot") -- which ends it, by a conflict
+      local other = login("alice", "bot") -- ends the bot's session by a conflict
       assert.matches("conflict", pipe:read "*a")
       pipe:close()
       other:stop()
@@ -334,9 +334,9 @@ server.each(function(s)
       local other, other_pipe, other_pid = start(s, "pubsub", { "alice@xmpp.test", "alicepw", service, "notes" })
       os.execute("kill " .. other_pid)
       other_pipe:close()
-      assert.matches("^%a+ %S+: %a+$", other) -- a service may tell of the last one as well
+      assert.matches("^%a+ %S+: %a+$", other) -- a service may send the last item, too
       assert(pubsub.unsubscribe(alice, service, "notes"))
-      alice:send { "presence" } -- what has been told to nobody is told now, and not to the tests that follow
+      alice:send { "presence" } -- takes what is stored offline, so that no later test gets it
       assert(alice:ping(30))
       alice:stop()
     end)
@@ -393,15 +393,15 @@ server.each(function(s)
   describe("archive.lua", function()
     it("shows what was said in the last day, both ways, with one person", function()
       local alice, bob = login "alice", login("bob", "there")
-      for _, conn in ipairs { alice, bob } do -- who aren't there would be told of it by the tests that follow
+      for _, conn in ipairs { alice, bob } do -- both are online, so that nothing is stored for later tests
         conn:send { "presence" }
         assert(conn:ping(30))
       end
-      for i = 1, 60 do -- more than a page
+      for i = 1, 60 do -- more than one page
         local from, to = alice, bob
         if i % 3 == 0 then from, to = bob, alice end
         from:send { "message", { to = to:jid():bare(), type = "chat" }, { "body", {}, "number " .. i } }
-        assert(from:ping(30)) -- so that they come in this order
+        assert(from:ping(30)) -- so that the messages come in this order
       end
       alice:send { "message", { to = "carol@" .. s.domain, type = "chat" }, { "body", {}, "else" } }
       assert(alice:flush(30))
@@ -428,7 +428,7 @@ server.each(function(s)
     if not has_socket then return pending "gateway.lua (this Lua has no luasocket)" end
     local conns, server_end, irc, rest, heard
 
-    -- An IRC server of one channel, as far as the test says what it says.
+    -- An IRC server with one channel, as far as the test speaks for it.
     local function read_irc()
       if not irc then
         irc = server_end:accept()
@@ -501,7 +501,7 @@ server.each(function(s)
       irc_says ":xmpp-bridge_!b@h JOIN #tea"
       irc_says ":irc.test 353 xmpp-bridge_ = #tea :xmpp-bridge_ @anna +alice"
       is_in "anna"
-      is_in "alice[irc]" -- there is an alice in the room
+      is_in "alice[irc]" -- the nick "alice" is taken in the room
       is_in "xmpp-bridge"
       irc_says "PING :x"
       irc_hears "^PONG :x$"
@@ -544,7 +544,7 @@ server.each(function(s)
   end)
 
   describe("seed.lua", function()
-    -- The lines, each cut into its two columns.
+    -- The lines, each split into its two columns.
     local function forms(output)
       local found = {}
       for line in output:gmatch "[^\n]+" do found[#found + 1] = { line:sub(1, 24):match "^(.-) *$", line:sub(25) } end
@@ -578,7 +578,7 @@ server.each(function(s)
   end)
 end, { upload = "yes" })
 
--- Where there are tokens.
+-- For servers with tokens.
 local function token_rows(s)
   describe("token.lua", function()
     it("logs in by the token that it has kept, until the server has forgotten it", function()

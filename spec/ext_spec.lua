@@ -1,5 +1,5 @@
--- ext: extensions of a connection, the well-behaved and the others: what one of them does reaches neither another nor
--- the connection.
+-- ext: extensions of a connection, well-behaved and not: what one of them does affects neither the others nor the
+-- connection.
 
 local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
@@ -12,7 +12,7 @@ local expect, note, settle = stage.expect, stage.note, fed.settle
 
 local f, conn
 
--- An extension that notes what it hears; more: its other fields.
+-- An extension that notes each of its functions that is called; `more`: its other fields.
 local function make(name, more)
   local E = { name = name }
   function E.start() note(name .. ".start") end
@@ -145,7 +145,7 @@ describe("ext", function()
     expect "c.stop b.stop a.stop"
     assert.same({}, ext.list(conn))
     ext.use(conn, c)
-    ext.use(conn, b) -- now it is wanted by itself
+    ext.use(conn, b) -- now it is also wanted on its own
     ext.drop(conn, c)
     assert.same({ "a", "b" }, ext.list(conn))
     settle()
@@ -227,7 +227,7 @@ describe("ext", function()
 
   it("is told of the connection's end, once, with all that waits", function()
     local a = make "a"
-    local b = make("b", { needs = { a }, session = function() xmpp.promise():wait() end }) -- waits for ever
+    local b = make("b", { needs = { a }, session = function() xmpp.promise():wait() end }) -- never ends
     local st, err = ext.use(conn, b), nil
     st:on("closed", function(why) note("closed" .. (why and "!" or "")) end)
     xmpp.spawn(function() err = select(2, ext.ready(conn)) end)
@@ -269,7 +269,7 @@ describe("an extension's failure reaches nobody else:", function()
 
   local good
 
-  -- One beside it, that is told of each message, and the connection, are as they were.
+  -- The connection, and another extension that gets each message, are not affected.
   local function expect_unharmed()
     stage.heard()
     message "urn:good"
@@ -283,7 +283,7 @@ describe("an extension's failure reaches nobody else:", function()
     good = make("good", { taps = { { { name = "message", has = "urn:good" }, function() note "good-tap" end } } })
   end)
 
-  -- Uses the bad one, then a good one.
+  -- Uses the bad extension, then a good one.
   local function use(name, more)
     local bad = make(name, more)
     ext.use(conn, bad)
@@ -448,7 +448,7 @@ describe("ext and sessions:", function()
   end))
 end)
 
--- The example of the manual: an extension with all that one may have.
+-- The manual's example: an extension with everything that one may have.
 local Attention = { name = "attention", needs = { disco }, features = { "urn:xmpp:attention:0" },
   events = { "attention" },
   taps = { { { name = "message", has = "urn:xmpp:attention:0" },

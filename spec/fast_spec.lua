@@ -1,5 +1,5 @@
--- fast: logins by a token (XEP-0484) at real servers: asked for, kept, shown, rotated, refused; what the program has of
--- it; and that what was said on one channel is worth nothing on another.
+-- fast: logins by a token (XEP-0484) at real servers: tokens are asked for, kept, used, rotated, refused; how the
+-- program gets them; and that a proof that was sent on one channel is worthless on another.
 local child = require "spec.support.child"
 local exchange = require "spec.support.exchange"
 local managed = require "spec.support.managed"
@@ -31,14 +31,14 @@ local function altered(token, fields)
   return t
 end
 
--- Options of a login by a token that the program has kept.
+-- Options for a login by a token that the program has kept.
 local function with(token, opts)
   local o = by(nil, opts)
   o.user_agent, o.token = nil, token
   return o
 end
 
--- The end of a login without a password whose token was refused.
+-- A login without a password has ended because its token was refused.
 local function is_final(conn, err, condition)
   assert.is_nil(conn)
   assert.same({ "sasl", condition or "not-authorized", false }, { err.layer, err.condition, err.retry or false })
@@ -91,7 +91,7 @@ server.each(function(s)
       local token = e.token("alice")
       for _, tls in ipairs { "direct", "starttls" } do
         for _, bind2 in ipairs { true, false } do
-          xmpp.forget() -- as another process would have it
+          xmpp.forget() -- as if it were another process
           local conn, log = e.login("alice", with(token, { tls = tls, bind2 = bind2 }), false)
           local info = conn:info()
           assert.same({ "sasl2", EXPR, "tls-exporter", true, bind2 },
@@ -162,7 +162,7 @@ server.each(function(s)
   end)
 
   describe("a token that is refused", function()
-    -- Garbage, one that the server has never given, and a good one's neighbour.
+    -- A token that the server has never given, of the right form.
     local function bad(token) return altered(token, { token = token.token:reverse() }) end
 
     it("is made good by the password, on the same stream, and there is another one then", function()
@@ -219,7 +219,7 @@ server.each(function(s)
       assert.equal(2, count(log.out, "<authenticate"))
       assert.equal(2, p:stats().connections)
       conn, err = e.try("alice", with(altered(token, { token = "x" })), false, p)
-      is_final(conn, err) -- neither is kept any more
+      is_final(conn, err) -- neither token is kept any longer
       assert.equal(3, p:stats().connections)
     end)
 
@@ -228,12 +228,12 @@ server.each(function(s)
       xmpp.forget()
       local mechanisms = { NONE, "SCRAM-SHA-256-PLUS" }
       local conn, log = e.login("alice", with(token, { mechanisms = mechanisms }))
-      local is_bound = s.name:find "^prosody" ~= nil -- ejabberd takes each by any mechanism
+      local is_bound = s.name:find "^prosody" ~= nil -- ejabberd accepts a token by any mechanism
       assert.equal(not is_bound, conn:info().fast)
       assert.equal(is_bound and 2 or 1, count(log.out, "<authenticate"))
       assert(conn:stop(30))
       xmpp.forget()
-      conn = e.login("alice", with(token)) -- NONE isn't shown to who doesn't ask for it by name
+      conn = e.login("alice", with(token)) -- a token for NONE is only used if the program names NONE
       assert.is_false(conn:info().fast)
     end)
   end)
@@ -254,13 +254,13 @@ server.each(function(s)
       end
       assert.equal(21, p:stats().connections)
       assert.equal(0, conn:info().rebound)
-      assert.equal(s.name:find "^prosody" and 21 or 1, events) -- Prosody gives one with each resumption
+      assert.equal(s.name:find "^prosody" and 21 or 1, events) -- Prosody sends one with each resumption
       assert.equal(EXPR, conn:token().mechanism)
     end)
   end)
 
   describe("what was said by a token", function()
-    -- What a client says to who has a certificate for the server's name: its bytes as they are.
+    -- What a client sends to an impostor with a valid certificate for the server's name, byte for byte.
     local function record(token, mechanisms)
       local offers = ""
       for _, m in ipairs { EXPR, NONE } do offers = offers .. "<mechanism>" .. m .. "</mechanism>" end
@@ -278,7 +278,7 @@ server.each(function(s)
       return said
     end
 
-    -- The server's answer to the same bytes on another channel.
+    -- The real server's answer when these bytes are sent to it on another channel.
     local function replay(said)
       local path = os.tmpname()
       local f = assert(io.open(path, "w"))
@@ -311,8 +311,8 @@ server.each(function(s)
   end)
 end, nil, server.SASL2)
 
--- Where tokens are replaced all the time. (ejabberd 24.12 takes each second that it is told of their age for a
--- thousand.)
+-- With a server that replaces tokens all the time. (ejabberd 24.12 multiplies each second of the age that is configured
+-- by a thousand.)
 server.each(function(s)
   it("a token is used in its turn, however often there is another one", function()
     local e = exchange.of(s)
@@ -338,7 +338,7 @@ server.each(function(s)
   end)
 end, { token_age = 0 }, { "prosody13+sasl2" })
 
--- Where the server's clock, or its patience, is another one: the client holds a token that is no good any more.
+-- With a server whose clock or limit differs, so that the client's token is no longer valid.
 server.each(function(s)
   it("a token whose time is over by the server's clock is made good by the password", function()
     local e = exchange.of(s)

@@ -1,6 +1,6 @@
--- finalizer: what a finalizer may do in the middle of the library's functions, wherever the collector runs it; and what
--- ends in silence elsewhere: a log function that sends, a __close that throws, a coroutine that is closed, a wave of
--- timers.
+-- finalizer: what a finalizer may do in the middle of the library's functions, wherever the collector runs it; and
+-- cases whose errors go unnoticed elsewhere: a log function that sends, a __close that throws, a coroutine that is
+-- closed, a burst of timers.
 local core = require "xmpp.core"
 local luas = require "spec.support.luas"
 local shell = require "spec.support.shell"
@@ -111,7 +111,7 @@ describe("An error", function()
   end)
 end)
 
--- Counted in the table of those who wait, which the registry has under an address.
+-- Counted in the table of waiters, which is in the registry under a light userdata.
 describe("A wave of timers", function()
   local function waiting()
     local most = 0

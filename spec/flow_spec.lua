@@ -1,5 +1,5 @@
--- flow: what comes faster than it is taken: programs that only send, handlers and callbacks that all wait. Memory is
--- bounded, order is kept, and what somebody waits for gets through.
+-- flow: stanzas come faster than they are taken: programs that only send, handlers and callbacks that all wait. Memory
+-- is bounded, the order is kept, and awaited responses get through.
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
@@ -10,7 +10,7 @@ local xmpp = require "xmpp"
 
 local ME = stage.ME
 local LIMIT = 64 * 1024
-local CALL = 2048 -- bytes that a call which waits is charged with, besides its stanza
+local CALL = 2048 -- bytes that a suspended call counts for, besides its stanza
 local SM = "xmlns='urn:xmpp:sm:3'"
 
 local f, conn
@@ -21,7 +21,7 @@ local function body(n)
   return ("<message from='bob@xmpp.test/pc' n='%d'><body>%s</body></message>"):format(n, ("x"):rep(300))
 end
 
--- Messages from..to arrive, in pieces, as from a network.
+-- Messages from..to arrive in separate pieces, as from a network.
 local function flood(from, to)
   for i = from, to do core.conn.feed(conn, body(i)) end
   fed.settle()
@@ -41,7 +41,7 @@ end
 
 local function count(text, pattern) return select(2, text:gsub(pattern, "")) end
 
--- What is not read yet is, so that the connection can end.
+-- Reads what hasn't been read yet, so that the connection can end.
 local function rest()
   conn:set_handler(function() end)
   fed.settle()
@@ -59,8 +59,8 @@ describe("a program that only sends", function()
     f:sent()
   end)
 
-  -- `n` alerts, while others send as many; the server acknowledges behind what it sends. How many were refused, and how
-  -- many have come there.
+  -- Sends `n` alerts, while others send as many to us; the server acknowledges after what it sends. Returns how many
+  -- were refused, and how many have arrived there.
   local function alert(n)
     local refused = 0
     for i = 1, n do
@@ -208,7 +208,7 @@ describe("a program that only sends", function()
 
   it("is not taken for a dead link while its answers may be behind what nobody has taken", function()
     conn:receive()
-    for i = 1, 20 do conn:send { "message", { n = i } } end -- asked for at once
+    for i = 1, 20 do conn:send { "message", { n = i } } end -- an <r/> is sent at once
     f:sent()
     flood(1, 400)
     xmpp.sleep(0.2)
@@ -216,7 +216,7 @@ describe("a program that only sends", function()
       local stanza = conn:receive()
       fed.settle()
     until not stanza
-    xmpp.sleep(0.2) -- what was held back comes now
+    xmpp.sleep(0.2) -- what was held back is read now
     assert.equal("ready", conn:state())
     core.conn.feed(conn, ("<a %s h='20'/>"):format(SM))
     fed.settle()
@@ -322,7 +322,7 @@ describe("handlers and callbacks that wait", function()
     assert.is_true(most <= LIMIT / CALL + 2, most)
   end
 
-  -- begins(note) is called in a callback, and waits; until all N have come to their ends.
+  -- `waits` is called in a callback, and waits; runs until all N calls have ended.
   local function run_all(waits, turn)
     local began, over, now, most = {}, {}, 0, 0
     local function callback(stanza)
@@ -357,7 +357,7 @@ describe("handlers and callbacks that wait", function()
       local question = { "iq", { type = "get", to = "db@xmpp.test", id = "q" .. stanza[2].n } }
       local response = assert(conn:send_await(question, 60))
       assert.equal("q" .. stanza[2].n, response[2].id)
-    end, function() -- the server answers behind what it has sent
+    end, function() -- the server answers after what it has sent
       for iq in f:sent():gmatch "<iq [^>]*>" do
         handled = handled + 1
         core.conn.feed(conn, ("<iq type='result' id='%s' from='db@xmpp.test'/>"):format(iq:match "q%d+"))
@@ -384,7 +384,7 @@ describe("handlers and callbacks that wait", function()
     fed.settle()
     local second = #kept
     assert.is_true(second > first)
-    for _ = 1, 20 do -- all of these go, and the next ones come
+    for _ = 1, 20 do -- all of these are collected, and the next ones come
       kept = {}
       collectgarbage()
       collectgarbage()
@@ -488,7 +488,7 @@ describe("handlers and callbacks that wait", function()
       calls = calls + 1
       stage.wait()
     end)
-    conn:send_callback({ "iq", { type = "get", id = "q1" } }, print) -- so that reading goes on, but not for ever
+    conn:send_callback({ "iq", { type = "get", id = "q1" } }, print) -- so that reading goes on, up to the limit
     for i = 1, 2000 do core.conn.feed(conn, deep:format(i)) end
     fed.settle()
     assert.is_true(calls < (2 * LIMIT + 1024 * 1024) / CALL + 2, calls)
@@ -546,7 +546,7 @@ server.each(function(s)
       if i % 50 == 0 then stage.turn_until(function() return alice:pending() < LIMIT / 4 end, 100) end
     end
     stage.turn_until(function() return alerts == 400 end, 100)
-    stage.turn_until(function() -- the flood may be late
+    stage.turn_until(function() -- the flood may be slow
       if alice:pending() == 0 then alice:send { "message", { to = to_bob }, { "body", "one more" } } end
       return told > 0
     end, 100)
@@ -554,6 +554,6 @@ server.each(function(s)
     assert.equal(1, told)
     assert.is_true(alice:info().dropped > 0)
     assert.is_true(alice:stop(20))
-    bob:stop(60) -- ejabberd takes its time with a flood
+    bob:stop(60) -- ejabberd takes long for a flood
   end)
 end)

@@ -1,5 +1,5 @@
--- form: data forms (XEP-0004, XEP-0068, XEP-0122), theirs read and answered, ours made and read back, and what is wrong
--- with them.
+-- form: data forms (XEP-0004, XEP-0068, XEP-0122): those that come are read and answered, ours are made and read back,
+-- and what may be wrong with them.
 
 local core = require "xmpp.core"
 local form = require "xmpp.form"
@@ -8,7 +8,7 @@ local xexpr = require "xmpp.xexpr"
 
 local DATA, VALIDATE = "jabber:x:data", "http://jabber.org/protocol/xdata-validate"
 
--- As it would come in.
+-- The element, as if it had been received.
 local function parsed(xml) return assert(xexpr.from_xml(xml)) end
 
 local function x(kind, fields, more)

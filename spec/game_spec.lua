@@ -1,15 +1,15 @@
--- For games: a step does no more than it is asked for, whatever comes, and makes nothing when nothing comes; and the
--- example of a game is played.
+-- For games: a step does no more than it is asked for, whatever comes, and allocates nothing when nothing comes; and
+-- the example game is played.
 local fed = require "spec.support.fed"
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
 
 local xexpr = xmpp.xexpr
 local LUA = os.getenv "LUA" or "lua5.4"
-local STANZAS = 50 -- a frame
+local STANZAS = 50 -- the most for one frame
 
 describe("a step in which nothing happens", function()
-  -- Kilobytes that so many steps have made.
+  -- How many kilobytes `n` steps have allocated.
   local function made(n)
     collectgarbage()
     collectgarbage "stop"
@@ -25,7 +25,7 @@ describe("a step in which nothing happens", function()
   end
 
   it("makes nothing, with a connection, somebody who waits, and a timer there", function()
-    if jit then -- its traces would be counted, too; one that is there grows branches even when it is off
+    if jit then -- JIT traces would count, and existing ones grow even when it is off
       jit.off()
       jit.flush()
       finally(function() jit.on() end)
@@ -43,7 +43,7 @@ describe("a step in which nothing happens", function()
 end)
 
 describe("a step with a bound", function()
-  -- Steps until `n` stanzas have come; each has dispatched what it says, and no more than the bound.
+  -- Steps until `n` stanzas have come; each step dispatches as many as it returns, and at most STANZAS.
   local function take(n, counted)
     local all, steps, full, till = 0, 0, 0, os.time() + 200
     while all < n do
@@ -78,7 +78,7 @@ describe("a step with a bound", function()
   local core = require "xmpp.core"
   local MANY = 1000
 
-  -- Steps until `n` calls have come: never more than the bound of them in one, and none of them counts as a stanza.
+  -- Steps until `n` calls have come: at most STANZAS in one step, and none of them counts as a stanza.
   local function call_all(n, counted)
     local till = os.time() + 200
     while counted() < n do
@@ -179,7 +179,7 @@ describe("a step with a bound", function()
       f.conn:set_handler(function() stanzas = stanzas + 1 end)
       for _ = 1, MANY do xmpp.after(0, function() timers = timers + 1 end) end
       local due = core.clocks() + 2
-      repeat until core.clocks() > due -- no step is made, in which some would be run
+      repeat until core.clocks() > due -- without a step, which would fire some of them
       core.conn.feed(f.conn, ("<message/>"):rep(MANY))
       for _ = 1, 20 do
         local before = timers + stanzas
@@ -233,7 +233,7 @@ describe("a step with a bound", function()
       assert.equal(N, last)
       assert(conn:stop())
     end)
-  end, nil, { "prosody" }) -- in ejabberd 5,000 stanzas at most may wait for an acknowledgement
+  end, nil, { "prosody" }) -- ejabberd allows at most 5,000 unacknowledged stanzas
 end)
 
 describe("game.lua", function()

@@ -1,4 +1,4 @@
--- A gateway (XEP-0100): virtual users, their presence, registration (XEP-0077), and who is taken for whom.
+-- A gateway (XEP-0100): virtual users, their presence, registration (XEP-0077), and who can act for whom.
 local ext = require "xmpp.ext"
 local gateway = require "xmpp.gateway"
 local iq = require "xmpp.iq"
@@ -13,7 +13,7 @@ local FORM = { instructions = "Who are you there?", fields = { { var = "nick", r
 
 local function around(f) return testing.around(f, { component = IRC }) end
 
--- Somebody says it, to an address of the gateway's; what comes of it.
+-- Somebody sends this stanza to an address of the gateway's. Returns what is sent in answer.
 local function says(t, x, from, to)
   x[2].from, x[2].to = from, to or IRC
   t:receive(x)
@@ -28,7 +28,7 @@ local function asks(t, kind, payload, from, to)
   for i, x in ipairs(answer) do
     if x[1] == "iq" then
       table.remove(answer, i)
-      assert.equal(1, i) -- in front of what follows from it (XEP-0100 4.1.1)
+      assert.equal(1, i) -- before what follows from it (XEP-0100 4.1.1)
       assert.equal("q" .. asked, x[2].id)
       assert.equal(to or IRC, x[2].from)
       return x, answer
@@ -61,7 +61,7 @@ describe("a virtual user", function()
     local g = gateway.use(t.conn, { name = "IRC", type = "irc" })
     local user = assert(g:user "d'artagnan")
     assert.same({ "d'artagnan", [[d\27artagnan@irc.example.net]] }, { user.name, user.jid })
-    assert.equal(user, g:user "D'Artagnan") -- an address has no upper case
+    assert.equal(user, g:user "D'Artagnan") -- an address has only lower case
     local id = assert(user:message(BOB, { text = "en garde", hints = { "no-store" } }))
     t:expect { "message", { from = user.jid, to = BOB, type = "chat", id = id }, { "body", {}, "en garde" },
       { "no-store", { xmlns = "urn:xmpp:hints" } } }
@@ -113,7 +113,7 @@ describe("a virtual user", function()
       end
       assert.same({}, says(t, { "presence", {} }, from, IRC))
       local answer = says(t, { "iq", { type = "get", id = "x" }, { "query", { xmlns = INFO } } }, from, anna.jid)
-      assert.equal("service-unavailable", condition(answer[1])) -- an error ends it
+      assert.equal("service-unavailable", condition(answer[1])) -- an error is the final answer
     end
     assert.equal(0, heard)
   end))
@@ -154,10 +154,10 @@ describe("a virtual user", function()
     assert.is_nil(write(BOB, [[known\20one]]))
     assert.equal("item-not-found", write(BOB, "other"))
     assert.is_nil(write(BOB, "known2"))
-    assert.equal("item-not-found", write(BOB, "known3")) -- there are as many as there may be
+    assert.equal("item-not-found", write(BOB, "known3")) -- the limit is reached
     assert.same({ "known one: hi", "known2: hi" }, heard)
     g.users.known2:remove()
-    says(t, { "presence", {} }, BOB, "known4@" .. IRC) -- is said to somebody; nobody is made by that
+    says(t, { "presence", {} }, BOB, "known4@" .. IRC) -- only addresses somebody: it makes no user
     assert.is_nil(g.users.known4)
     says(t, { "presence", { type = "subscribe" } }, BOB, "known4@" .. IRC)
     assert.equal("known4", g.users.known4.name)
@@ -391,7 +391,7 @@ describe("registration", function()
     t.server:say_stanza { "iq", { type = "set", id = "again", from = BOB, to = IRC }, submit("bobby", "") }
     t:advance(1)
     t:sent()
-    assert.same({ "bobby", nil }, { by[BOB].fields.nick, by[BOB].contacts.u5 }) -- neither has undone the other
+    assert.same({ "bobby", nil }, { by[BOB].fields.nick, by[BOB].contacts.u5 }) -- neither has overwritten the other
     store.set = function() return nil, "disk full" end
     assert.equal("internal-server-error", condition(asks(t, "set", submit("x", "y"), BOB)))
     local answer = says(t, { "presence", { type = "subscribe" } }, BOB, g:user("u6").jid)

@@ -1,4 +1,4 @@
--- health: each step there is, tried and timed, by xmpp.testing.
+-- health: every step, tried and timed, with xmpp.testing.
 
 local health = require "xmpp.health"
 local testing = require "xmpp.testing"
@@ -7,7 +7,7 @@ local xmpp = require "xmpp"
 local around = testing.around
 local TEA = "tea@rooms.example.net"
 
--- What check gives, while the test's time goes on: "name" or "name!condition", joined, and whether all is well.
+-- The results of check, as "name" or "name!condition", joined, and whether all is well; the test's time passes.
 local function check(t, opts)
   local result
   xmpp.spawn(function() result = { health.check(t.conn, opts) } end)

@@ -1,5 +1,5 @@
--- hostmeta: what a domain's web server says of other ways to it (XEP-0156 3), with web servers that are functions, and
--- one real one.
+-- hostmeta: how a domain's web server announces other connection methods (XEP-0156 3), with web servers that are
+-- functions, and a real one.
 local hostmeta = require "xmpp.hostmeta"
 local web = require "spec.support.web"
 
@@ -92,7 +92,7 @@ describe("hostmeta.fetch", function()
     local found, _, asked = fetch(pages, { resolve = "192.0.2.1" })
     assert.same({ "wss://x/" }, found.websocket)
     assert.equal(4, #asked)
-    assert.is_true(asked[4].public) -- what http.request then refuses is in its spec
+    assert.is_true(asked[4].public) -- http_spec tests what http.request refuses then
     assert.is_nil(asked[4].resolve)
     pages["https://www.example.net/there"] = { 301, "https://www.example.net/fifth" }
     assert.equal("refused", select(2, fetch(pages, { format = "xml" })).condition)

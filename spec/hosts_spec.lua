@@ -1,7 +1,7 @@
--- hosts: what is dialled may have a name that no domain of a JID has ("xmpp_prosody_1", as Docker makes them; odd
--- hyphens), or be an IPv6 address with its zone (RFC 4007 11), wherever it comes from: an argument, an option, an SRV
--- record, a server that sends us elsewhere or says where a session is kept, a saved session, the command's accounts.
--- More of what no host can be is connect_spec's and reconnect_spec's.
+-- hosts: a host that is dialled may have a name that no JID's domain can have ("xmpp_prosody_1", as Docker makes them;
+-- odd hyphens), or be an IPv6 address with its zone (RFC 4007 11), wherever it comes from: an argument, an option, an
+-- SRV record, a redirection, the location of a session to resume, a saved session, the command's accounts. connect_spec
+-- and reconnect_spec have more of what can't be a host.
 local child = require "spec.support.child"
 local cmd = require "spec.support.cmd"
 local json = require("spec.support.luas").json "hosts"
@@ -36,7 +36,7 @@ local function keep(it_opened)
   return it_opened
 end
 
--- A name server that knows all NAMES, and what else `zone` has -> its address.
+-- Starts a name server with all NAMES, and with `zone`. Returns its address.
 local function name_server(zone)
   zone = zone or {}
   for _, name in ipairs(NAMES) do zone[name] = { A = { "127.0.0.1" } } end
@@ -49,20 +49,20 @@ local function play(text, host)
   return keep(peer.play(text, { certs = certs, grace = 2, timeout = 20, host = host }))
 end
 
--- What is behind `opts` is where; nothing: they say it.
+-- Connects to the server that `at` describes; without host and port, `opts` lead there.
 local function connect(at, opts, host, port)
   opts.ca_file, opts.resource = at.ca, "r"
   if not host then return keep(assert(xmpp.connect_client("alice@xmpp.test", "alicepw", opts))) end
   return keep(assert(xmpp.connect_client("alice@xmpp.test", "alicepw", host, port, opts)))
 end
 
--- f(host, address to listen at, options) for a name and an address, or for `all`. (Many a container has no ::1.)
+-- f(host, address to listen at, options) for one name and one address, or for `all`. (Many containers have no ::1.)
 local function each_host(f, all)
   for i = all and 1 or #NAMES, #NAMES do f(NAMES[i], "127.0.0.1", { nameservers = name_server() }) end
   for i = 1, has_ipv6 and (all and #ZONES or 1) or 0 do f(ZONES[i], "::1", {}) end
 end
 
--- For "host:port".
+-- As "host:port".
 local function with_port(host, port)
   return (host:find ":" and "[" .. host:gsub("[%[%]]", "") .. "]" or host) .. ":" .. port
 end

@@ -1,6 +1,6 @@
--- Faults in an upload by HTTP: an allocation that fails (ours, libcurl's, OpenSSL's, Lua's), a system call that fails,
--- at every place: a clean error or a success, nothing leaks, nothing is left on the loop, and the next upload works.
--- And programs that end, or lose what they hold, while one runs. Here a sample of the places; all with TORTURE=1.
+-- Faults during an upload by HTTP: an allocation (ours, libcurl's, OpenSSL's, Lua's) or a system call fails, at every
+-- place: a clean error or a success, nothing leaks, nothing is left on the loop, and the next upload works. And
+-- programs that end, or drop what they hold, during one. By default a sample of the places; all with TORTURE=1.
 local faults = require "spec.support.faults"
 local shell = require "spec.support.shell"
 local web = require "spec.support.web"
@@ -35,7 +35,7 @@ describe("http.request, where something fails,", function()
     end)
   end
 
-  -- A program of its own; what it prints, and its exit status.
+  -- Runs a program of its own. Returns what it prints, and its exit status.
   local function program(source)
     local path = shell.file(([[
       local http, xmpp = require "xmpp.http", require "xmpp"

@@ -1,5 +1,5 @@
--- http: requests by libcurl on the library's loop, to a web server that does what a path asks for
--- (spec/support/web.py): whom it believes, what it sends, what it takes, and how it ends.
+-- http: requests by libcurl on the library's loop, to a web server whose paths say what it does (spec/support/web.py):
+-- which servers are trusted, what is sent, what is accepted, and how requests end.
 local core = require "xmpp.core"
 local http = require "xmpp.http"
 local web = require "spec.support.web"
@@ -27,7 +27,7 @@ describe("http.request", function()
     return http.request(request)
   end
 
-  -- Layer and condition of what goes wrong.
+  -- The condition of the error, whose layer must be http.
   local function fault(path, o, certificate)
     local answer, err = ask(path, o, certificate)
     assert.is_nil(answer)
@@ -134,7 +134,7 @@ describe("http.request", function()
       assert.same({ 300000, 300000 }, said[#said])
       for i = 2, #said do assert.is_true(said[i][1] > said[i - 1][1]) end
       n = 0
-      assert(ask("/put", { method = "PUT", body = function() -- of a size that nobody knows
+      assert(ask("/put", { method = "PUT", body = function() -- of unknown size
         n = n + 1
         return n <= 3 and ("x"):rep(1000) or nil
       end }))
@@ -288,7 +288,7 @@ describe("http.request", function()
     it("that has a wrong certificate hears nothing of the request", function()
       fault("/put", { method = "PUT", body = "secret" }, "nosan")
       assert.equal(200, ask "/hello".status)
-      assert.equal("/hello", w:seen().path) -- the first that came
+      assert.equal("/hello", w:seen().path) -- the first one that arrived
     end)
 
     it("is not looked at where that is switched off", function()
@@ -324,12 +324,12 @@ describe("http.request", function()
         assert.same({ nil, "forbidden-address" }, { answer, err.condition }, host)
       end
       assert.equal(200, ask("/hello", { public = true, but = "127.0.0.1" }).status)
-      assert.equal(200, ask("/hello", { public = true, but = "::1" }).status) -- loopback is one machine
+      assert.equal(200, ask("/hello", { public = true, but = "::1" }).status) -- loopback counts as one machine
       w:seen() w:seen()
       assert.equal("forbidden-address", (fault("/hello", { public = true, but = "192.0.2.1" })))
     end)
 
-    -- None of these is dialled. Where there is no IPv6 libcurl knows no such address.
+    -- None of these is dialled. On a machine without IPv6, libcurl doesn't resolve such addresses.
     for _, host in ipairs { "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.255", "127.255.255.255",
       "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.168.0.1", "198.18.0.1", "198.19.255.255",
       "224.0.0.1", "255.255.255.255", "[::]", "[fe80::1]", "[fd00::1]", "[fec0::1]", "[ff02::1]", "[::ffff:127.0.0.1]",
@@ -416,7 +416,7 @@ describe("http.request", function()
     assert.matches("can't wait here", why)
   end)
 
-  -- What a process has in memory, in KiB.
+  -- The process's resident memory, in KiB.
   local function resident()
     local file = io.open "/proc/self/status"
     if not file then return 0 end
@@ -457,7 +457,7 @@ describe("the proxy of the environment", function()
     assert.equal("http://p:1", find("https", "a.example", { HTTPS_PROXY = "http://p:1" }))
     assert.equal("http://p:2", find("https", "a.example", { ALL_PROXY = "http://p:2", http_proxy = "http://p:1" }))
     assert.equal("http://p:1", find("http", "a.example", { http_proxy = "http://p:1" }))
-    assert.is_nil(find("http", "a.example", { HTTP_PROXY = "http://p:1" })) -- a header of CGI's
+    assert.is_nil(find("http", "a.example", { HTTP_PROXY = "http://p:1" })) -- in CGI this is a request's header
     assert.is_nil(find("https", "a.example", { https_proxy = "" }))
     assert.is_nil(find("https", "a.example", {}))
   end)

@@ -1,4 +1,4 @@
--- info: ping, version, time and last activity, asked and answered. On fed bytes.
+-- info: ping, version, time and last activity, queried and answered. On fed bytes.
 
 local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
@@ -18,7 +18,7 @@ local function prepare(...)
   f, conn = ...
 end
 
--- What g(conn, jid) gives when this is the answer, an element or a condition; and what was asked.
+-- The results of g(conn, jid) with this answer, an element or a condition; and the query that was sent.
 local function run(g, reply, jid, by)
   local got
   xmpp.spawn(function() got = { g(conn, jid or "bob@xmpp.test/pc") } end)
@@ -61,7 +61,7 @@ describe("info asks", function()
     assert.equal("feature-not-implemented", err.condition)
     seconds = run(info.ping, "service-unavailable", "xmpp.test", "XMPP.test")
     assert.is_number(seconds)
-    seconds, err = run(info.ping, "service-unavailable", "bob@xmpp.test/pc", "xmpp.test") -- another's word
+    seconds, err = run(info.ping, "service-unavailable", "bob@xmpp.test/pc", "xmpp.test") -- another address's error
     assert.is_nil(seconds)
     assert.equal("service-unavailable", err.condition)
     seconds, err = run(info.ping, "remote-server-not-found")
@@ -156,7 +156,7 @@ describe("info answers", function()
     assert.is_nil(disco.own_info(conn).features["urn:xmpp:ping"])
     iq.serve(conn, "get", "jabber:iq:version", function() return true end)
     stage.refuses("is served already", function() info.use(conn, { version = { name = "a", version = "b" } }) end)
-    iq.serve(conn, "get", "urn:xmpp:ping", function() return true end) -- is free again
+    iq.serve(conn, "get", "urn:xmpp:ping", function() return true end) -- can be served again
     assert.is_nil(disco.own_info(conn).features["urn:xmpp:ping"])
     stage.refuses("there is no option 'pong'", function() info.use(conn, { pong = true }) end)
     stage.refuses("version.version: string expected", function() info.use(conn, { version = { name = "a" } }) end)

@@ -1,5 +1,5 @@
--- iq: the answer that an iq of type get or set is owed (RFC 6120 8.2.3): the program's, else service-unavailable, once
--- everybody has finished with it. On fed bytes; every test runs under several manners of garbage collection.
+-- iq: an iq of type get or set must be answered (RFC 6120 8.2.3): by the program, else with service-unavailable, once
+-- all functions have finished with it. On fed bytes; every test runs with several settings of the garbage collector.
 
 local fed = require "spec.support.fed"
 local stage = require "spec.support.stage"
@@ -18,7 +18,7 @@ end
 local UNAVAILABLE = { "error", { type = "cancel" },
   { "service-unavailable", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" } } }
 
--- The one thing that was sent is the answer of somebody who has none.
+-- Only a service-unavailable was sent.
 local function expect_unavailable(attributes)
   attributes.type = "error"
   assert.same({ { "iq", attributes, UNAVAILABLE } }, sent())
@@ -305,7 +305,7 @@ local GROUPS = {
 
 stage.under_manners("iq", set, GROUPS)
 
--- A component has many addresses; who asks several of them may use one id, and so may those who ask through it.
+-- A component has many addresses; somebody may send the same id to several of them, and so may users of a gateway.
 describe("a component", function()
   before_each(function() f = fed.open { jid = "echo.xmpp.test", component = true } end)
 
@@ -317,7 +317,7 @@ describe("a component", function()
     return ("<iq type='result' id='1' to='%s' from='%s'/>"):format(to or "bob@x/r", from)
   end
 
-  -- What it sent, attributes by name: table order is nobody's business.
+  -- The answers that were sent, by patterns, since the order of attributes isn't defined.
   local function answers()
     local list = {}
     for tag in f:sent():gmatch "<iq[^>]*>" do
@@ -385,7 +385,7 @@ describe("a component", function()
 end)
 
 describe("the same question again and again", function()
-  -- A client's: whoever repeats himself gets an answer to each, from the call that each went to.
+  -- A client's: if the same iq comes several times, each is answered by the call that got it.
   it("is answered by the call that it went to", function()
     f = fed.open { jid = "alice@xmpp.test/here" }
     local n = 0
@@ -395,7 +395,7 @@ describe("the same question again and again", function()
       xmpp.sleep(me == 1 and 0.03 or 0.01)
       if me ~= 3 then f.conn:send { "iq", { type = "result", id = x[2].id, to = x[2].from }, { "n" .. me } } end
     end)
-    f.conn:set_handler(function(x, c) -- by a handler of one's own, too, that waits first
+    f.conn:set_handler(function(x, c) -- by the program's own handler, too, which waits first
       if n == 1 then xmpp.sleep(0.001) end
       xmpp.default_handler(x, c)
     end)

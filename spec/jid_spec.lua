@@ -1,4 +1,4 @@
--- jid: a Jid as a value: equal ones are one, also as a table's key; and it is taken wherever an address is sent.
+-- jid: a Jid as a value: equal ones are identical, also as a table's key; it can be used wherever an address is sent.
 
 local fed = require "spec.support.fed"
 local xmpp = require "xmpp"

@@ -1,13 +1,13 @@
--- later: what few programs need is loaded when they ask for it, and nobody sees that it wasn't there.
+-- later: what few programs need is loaded when it is first used, and the program can't see that it wasn't there before.
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local LUA = os.getenv "LUA" or "lua5.4"
 
--- Whether `pairs` asks a table how to go through it.
+-- Does `pairs` call __pairs?
 local pairs_asks = not pairs(setmetatable({}, { __pairs = function() return false end }))
 
--- -> what a program prints that has the library as `xmpp`, in a process of its own
+-- Runs a program in a process of its own, with the library as `xmpp`. Returns what it prints.
 local function program(text)
   local file = shell.file("local xmpp = require 'xmpp'\n", text)
   local output = shell.succeed(shell.HERE .. LUA .. " " .. file)

@@ -1,4 +1,4 @@
--- Listening: any number of functions for each of a connection's events, and how they go again.
+-- Listeners: any number of functions for each of a connection's events, and how they are removed.
 local fed = require "spec.support.fed"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
@@ -15,7 +15,7 @@ end
 
 local SKIPPED = "<message from='bob@xmpp.test/x'>" .. ("<a>"):rep(200) .. ("</a>"):rep(200) .. "</message>"
 
--- An event for whoever listens.
+-- Causes an event.
 local function happen()
   f:feed(SKIPPED)
 end
@@ -72,7 +72,7 @@ describe("listeners", function()
     assert.is_false(offs.a())
     happen()
     stage.expect ""
-    assert.equal("max-depth", stage.take_errors()[1].object.condition) -- nobody listens: on_error does
+    assert.equal("max-depth", stage.take_errors()[1].object.condition) -- without a listener, on_error gets it
     conn:on("skipped", hears "d")
     happen()
     stage.expect "d"

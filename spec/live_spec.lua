@@ -1,4 +1,4 @@
--- live: the modules above the transport on real servers, among themselves and with another library's client (slixmpp).
+-- live: the modules above the transport on real servers, between our own clients and with another library's (slixmpp).
 local caps = require "xmpp.caps"
 local child = require "spec.support.child"
 local disco = require "xmpp.disco"
@@ -53,8 +53,8 @@ server.each(function(s)
     end)
   end)
 
-  -- What spelling says of it is what the other side reads. Prosody writes an address as it has folded it. So does
-  -- ejabberd, but where an account or a room isn't its own it writes what it was told.
+  -- What `spelling` says of an address is what the other side gets. Prosody writes an address as it has folded it. So
+  -- does ejabberd, but an account or a room of another server it writes as it was named.
   describe("an address", function()
     local NAMED = { "straße@%s", "Ὀδυσσεύς@%s/ς", "ǰ@%s", "anna@%s/oﬃce", "anna@%s/ＡＢＣ１", "anna@%s/ｶﾞ",
       "anna@%s/Ⅳ ①", "anna@%s/☺", "anna@%s/☺\239\184\143", "anna@%s/♥\239\184\142!",
@@ -74,7 +74,7 @@ server.each(function(s)
       end
     end)
 
-    -- What has come since Unicode 3.2 they refuse, an emoji for one.
+  -- They refuse code points that are newer than Unicode 3.2, such as an emoji.
     it("of somebody in a room is its key", function()
       local alice = login("alice", "a")
       for i, named in ipairs { "straße", "ς", "oﬃce", "ＡＢＣ１", "ｶﾞ", "Ⅳ ①", "☺\239\184\143", "♥\239\184\142!", "😀" } do
@@ -118,7 +118,7 @@ server.each(function(s)
   describe("iq", function()
     it("asks and serves across the server, and errors come as errors", function()
       local alice, bob = login("alice", "a"), login("bob", "b")
-      bob:set_handler() -- who has no handler takes other questions from the queue, and answers them
+      bob:set_handler() -- without a handler, the other queries go to the queue, and are answered there
       iq.serve(bob, "get", "urn:example:weather", function(query)
         local town = query[2].town
         if not town then return nil, "modify", "bad-request", "town?" end
@@ -236,7 +236,7 @@ server.each(function(s)
       pipe = nil
     end)
 
-    -- What it has said when it has said that. It is asked meanwhile, so its lines go to a file.
+    -- Waits for its line with this key. Returns all its lines so far; they go to a file, as it is queried meanwhile.
     local function told(path, key)
       local all = {}
       turn_until(function()
@@ -277,7 +277,7 @@ server.each(function(s)
       turn_until(function() return said[1] end)
       local of_it = assert(caps.of(alice, its))
       assert.is_true(of_it.features[INFO])
-      assert.equal(1, #ext.save(alice).caps) -- it was kept, so it has the hash that it was announced by
+      assert.equal(1, #ext.save(alice).caps) -- it was kept, so it had the hash that was announced
       alice:send { "message", { to = its, type = "chat" }, { "body", "urn:example:new" } }
       turn_until(function() return said[2] end)
       assert.is_true(assert(caps.of(alice, its)).features["urn:example:new"])

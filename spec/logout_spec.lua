@@ -1,11 +1,11 @@
--- logout: real servers forget a token, and with it the user agent's older ones (XEP-0484 3.4).
+-- logout: real servers delete a token, and with it the user agent's older ones (XEP-0484 3.4).
 local proxy = require "spec.support.proxy"
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
 
 local AGENTS = 0
 
--- A user agent that no server has seen.
+-- A user agent that no server knows yet.
 local function new_agent()
   AGENTS = AGENTS + 1
   return { id = ("5c3b2a10-0000-4000-8000-%012d"):format(AGENTS) }
@@ -25,7 +25,7 @@ local function rows(s)
     return xmpp.logout(token, s.host, s.tls_port, s.opts(extra))
   end
 
-  -- As another process would: what this one has in its keyring is gone.
+  -- As in another process: this one's keyring is emptied.
   local function log_in_by(token)
     xmpp.forget()
     local conn, err = log_in { token = token }
@@ -50,7 +50,7 @@ local function rows(s)
 
   it("has the server forget the token", function()
     local token = token_of(new_agent())
-    local conn = assert(log_in_by(token)) -- it is good until then
+    local conn = assert(log_in_by(token)) -- until then it is valid
     assert.is_true(conn:stop())
     local logins = 0
     local function count(direction, text)
@@ -64,7 +64,7 @@ local function rows(s)
   it("has it forget those that it had given before, too", function()
     local agent = new_agent()
     local older = token_of(agent)
-    assert.is_true(assert(log_in_by(older)):stop()) -- proven: it stays good until a newer one is used
+    assert.is_true(assert(log_in_by(older)):stop()) -- it was used, so it stays valid until a newer one is
     local newer = token_of(agent)
     assert.not_equal(older.token, newer.token)
     xmpp.forget()
@@ -115,7 +115,7 @@ local function rows(s)
       conn:stop()
       if conn:info().fast then assert.same({ true }, { log_out(conn:token()) }) end
     end
-    local conn = assert(log_in(opts)) -- the token proves nothing of the server's other mechanisms
+    local conn = assert(log_in(opts)) -- the token says nothing about the server's other mechanisms
     assert.equal("PLAIN", conn:info().mechanism)
     conn:stop()
   end)

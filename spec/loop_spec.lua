@@ -1,5 +1,5 @@
--- loop: run, step, tasks, timers, errors, and the loop of somebody else. Without a server, on fed bytes and on sockets
--- of this process.
+-- loop: run, step, tasks, timers, errors, and use with another loop. Without a server, on fed bytes and on sockets of
+-- this process.
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
@@ -11,7 +11,7 @@ local xmpp = require "xmpp"
 
 local expect, hears, note, refuses = stage.expect, stage.hears, stage.note, stage.refuses
 
--- A program of its own; what it prints, and its exit status.
+-- Runs a program of its own. Returns what it prints, and its exit status.
 local function run(source)
   local path = shell.file(source)
   local output, status = shell.run(shell.HERE .. (os.getenv "LUA" or "lua5.4") .. " " .. path)
@@ -104,12 +104,12 @@ describe("run", function()
     xmpp.sleep(0.01)
     local timer = xmpp.after(1000, error)
     assert.is_true(xmpp.run())
-    xmpp.after(0.01, xmpp.quit) -- that one is over
+    xmpp.after(0.01, xmpp.quit) -- the earlier quit has no effect any more
     xmpp.after(0.005, function() note "turned" end)
     assert.is_true(xmpp.run())
     expect "turned"
     timer:cancel()
-    xmpp.spawn(xmpp.quit) -- in connect's own turns
+    xmpp.spawn(xmpp.quit) -- during connect's own turns
     assert.is_nil((xmpp.connect_client("a@x.test", "x", "127.0.0.1", 1, { timeout = 5 })))
     timer = xmpp.after(1000, error)
     assert.is_true(xmpp.run())
@@ -487,7 +487,7 @@ describe("every", function()
     local timer
     xmpp.after(0, function() timer:cancel() end)
     timer = xmpp.every(0, function() note "never" end)
-    xmpp.sleep(0.005) -- main: both fall due, the first is called first
+    xmpp.sleep(0.005) -- in the main thread: both are due, the first is called first
     expect ""
   end)
 
@@ -713,7 +713,7 @@ describe("on_error", function()
     assert.is_nil(xmpp.on_error(before))
   end)
 
-  -- What on_error was told with, of the one error that there has been.
+  -- `whose` of the one error that on_error was called with.
   local function whose()
     fed.settle()
     local got = stage.take_errors()
@@ -752,7 +752,7 @@ describe("on_error", function()
   } do
     it(("hears which connection, stanza and function, of a %s"):format(name), function()
       local f = stage.open()
-      -- The first that waits, those after it, and one in which nothing of its arguments is left.
+      -- The first call that waits, later ones, and one whose arguments are gone when it raises.
       for n, act in ipairs { boom, boom_later, boom_later, function() boom_later() end, boom } do
         local function call(stanza, ...) return act(stanza, ...) end
         if n == 4 then call = act end
@@ -891,7 +891,7 @@ describe("the end of the program", function()
   before_each(function() stage.begin() end)
   after_each(stage.finish)
 
-  -- Of what was there before the library: it is finalized after the library's own.
+  -- Objects that were made before the library was loaded are finalized after it.
   it("leaves finalizers a library that says it is closed, whichever function they call", function()
     local said = run [[
       local calls = {}
@@ -989,7 +989,7 @@ describe("the end of the program", function()
   end)
 end)
 
--- A component's server on a socket of this process: it answers what it knows, as soon as its bytes are there.
+-- A component's server on a socket of this process: it answers what it knows, as soon as those bytes have come.
 local Server = {}
 Server.__index = Server
 
@@ -1041,7 +1041,7 @@ describe("the loop of somebody else", function()
     stage.finish()
   end)
 
-  -- Waits for the library's descriptor, its time and the server's socket; makes a step only when the library wants it.
+  -- Waits for the library's descriptor, its timeout and the server's socket; steps only when the library wants it.
   local function drive(done)
     local library = { getfd = xmpp.fd, dirty = function() return false end }
     local steps, limit = 0, os.time() + 20
@@ -1072,7 +1072,7 @@ describe("the loop of somebody else", function()
     local steps = drive(function() return over end)
     expect "a1 slept true"
     assert.equal("closed", conn:state())
-    assert.truthy(steps < 500, steps) -- it is not driven by restlessness
+    assert.truthy(steps < 500, steps) -- no busy waiting
   end)
 
   it("is told by fd and timeout what there is to wait for", function()

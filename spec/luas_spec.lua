@@ -1,4 +1,4 @@
--- luas: what differs between the Luas that the library lives in: which module is for which, and where one can't yield.
+-- luas: differences between the Luas that the library supports: which module is for which, and where one can't yield.
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
@@ -15,7 +15,7 @@ describe("a module", function()
   for _, name in ipairs { "lua5.3", "lua5.1", "luajit" } do FOLDERS[name] = "build/" .. name end
   local NAMES = { ["lua5.5"] = "Lua 5.5", ["lua5.4"] = "Lua 5.4", ["lua5.3"] = "Lua 5.3",
     ["lua5.1"] = "Lua 5.1 and LuaJIT" }
-  NAMES.luajit = NAMES["lua5.1"] -- one module suits both
+  NAMES.luajit = NAMES["lua5.1"] -- the same module works for both
 
   local function load_with(lua, folder)
     return shell.run(("LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='%s/?.so' %s -e '%s'"):format(folder, lua,
@@ -79,7 +79,7 @@ describe("a wait", function()
     for value in coroutine.yield do note(value) end
   end))
 
-  -- Afterwards all is as it was: the coroutine goes on and may wait, others have their turn.
+  -- Afterwards nothing is broken: the coroutine goes on and may wait, and others get their turn.
   local function goes_on(c)
     local response = c:send_await(REQUEST)
     note("then-" .. response[2].type)
@@ -156,8 +156,8 @@ describe("a wait", function()
 end)
 
 describe("a callback that waits", function()
-  -- In Lua 5.1 a table with weak keys alone would keep it: from the task to the connection to the callback to the
-  -- coroutine whose task it is.
+  -- In Lua 5.1 a table with weak keys only would keep it alive: from the task to the connection, to the callback, to
+  -- the coroutine whose task it is.
   it("is collected with its connection when nothing else refers to them, though they refer to each other", function()
     local alive = setmetatable({}, { __mode = "k" })
     local function begin()

@@ -1,6 +1,6 @@
--- manual: README.md, and types.lua for editors, name every function, method and option that there is, and no other; the
--- guides in doc/ do, too, where they list something; and the Lua that they show does what they say. (What they show as
--- whole programs, and for the shell, is run by manual_live_spec, the reference's examples by reference_spec.)
+-- manual: README.md, and types.lua for editors, name every function, method and option that exists, and no other; so do
+-- the guides in doc/, where they list something; and the Lua that they show does what they say. (manual_live_spec runs
+-- their whole programs and shell commands, reference_spec the examples in the reference.)
 local fed = require "spec.support.fed"
 local manual = require "spec.support.manual"
 local shell = require "spec.support.shell"
@@ -17,7 +17,7 @@ local function names(text, pattern)
   return list
 end
 
--- Those of a table's keys that are for functions, or for what else there is.
+-- The keys of a table whose values are functions, or those whose values aren't.
 local function keys(t, functions)
   local list = {}
   for name, value in pairs(t) do
@@ -36,7 +36,7 @@ local function methods()
   return list
 end
 
--- Each as it stands in that text: a format of a pattern.
+-- Each name is in the text, in the form of the pattern `as`.
 local function expect_all(text, list, as)
   assert.is_true(#list > 0)
   for _, name in ipairs(list) do assert.matches(as:format(name), text) end
@@ -55,7 +55,7 @@ describe("the manual", function()
     local rows = README:match "## Options\n(.-)\n## "
     local first = ""
     for cell in rows:gmatch "\n| (`[^|]*)|" do first = first .. cell end
-    local documented = names(first .. "`on_response`", "`([%w_]+)`") -- which only xmpp.resume has
+    local documented = names(first .. "`on_response`", "`([%w_]+)`") -- only xmpp.resume has it
     assert.same(OPTIONS, documented)
     assert.truthy(README:find("`opts.on_response(", 1, true))
   end)
@@ -107,7 +107,7 @@ describe("doc/racket.md", function()
   end)
 end)
 
--- Marks of blocks: "not run: why", "program NAME", "module NAME".
+-- Marks before code blocks: "not run: why", "program NAME", "module NAME".
 local function is_known(mark)
   return mark:find "^not run: %S+ " or mark:find "^program [%w-]+$" or mark:find "^module %w+$"
 end
@@ -147,7 +147,7 @@ for _, path in ipairs(pages) do
 end
 
 describe("what runs the manual", function()
-  -- What is wrong with a page of that text, nil: nothing.
+  -- What is wrong with a page that contains this text; nil: nothing.
   local function fault(text)
     local path = os.tmpname() .. ".md"
     local file = assert(io.open(path, "w"))

@@ -1,8 +1,8 @@
--- memory: very much of everything leaves nothing behind: a tenth of what `make soak` does.
+-- memory: very many operations of every kind leave no memory in use: a tenth of what `make soak` does.
 local memory = require "spec.support.memory"
 
--- What the largest burst has left is another's each time, as malloc gives no page back that is in part taken; what
--- leaks does so every time.
+-- Memory that the largest burst leaves resident varies, since malloc gives no page back that is partly used; a leak
+-- shows every time.
 local function best_of_three(deed, n)
   local wrong
   for _ = 1, 3 do

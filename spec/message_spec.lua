@@ -1,4 +1,4 @@
--- message: what a message says, and what chat remembers of messages. No connection.
+-- message: how a message is read, and what chat remembers of messages. Without a connection.
 local bounded = require "xmpp.chat.bounded"
 local message = require "xmpp.chat.message"
 local recent = require "xmpp.chat.recent"
@@ -8,7 +8,7 @@ local xexpr = require "xmpp.xexpr"
 local ME = "me@example.net/here"
 local REPLY, REACTIONS, RETRACT = "urn:xmpp:reply:0", "urn:xmpp:reactions:0", "urn:xmpp:message-retract:1"
 
--- What a message with these children says.
+-- Reads a message with these children.
 local function read(ctx, ...)
   ctx.me = ctx.me or ME
   local stanza = xexpr.canonical { "message", { from = ctx.from or "anna@example.net/pc", to = ctx.to or ME,
@@ -108,7 +108,7 @@ describe("a message", function()
     assert.is_nil(url("https://example.net/a", "https://example.net/a", "urn:example:x"))
     assert.is_nil(url("", ""))
     assert.is_nil((read({}, { "x", { xmlns = "jabber:x:oob" }, { "url", {}, "https://evil.example/" } })).url)
-    -- What is left of the text is what a person is shown.
+    -- The text without the fallback is what a person would see.
     local link = "https://example.net/a"
     local m = read({}, REPLIES, body("> hi\n" .. link), fallback(REPLY, range(0, 5)),
       { "x", { xmlns = "jabber:x:oob" }, { "url", {}, link } })
@@ -287,7 +287,7 @@ describe("what is remembered", function()
     assert.same({ "m4", "m4" }, { said.first(other, "anna", "m4"), said.first(other, "anna", "c") })
     assert.is_nil(said.first(other, "anna", "m2"))
     said.add(other, "anna", "m5")
-    assert.is_nil(said.first(other, "anna", "m3")) -- the oldest went
+    assert.is_nil(said.first(other, "anna", "m3")) -- the oldest was dropped
     assert.equal("m4", said.first(other, "anna", "m4"))
   end)
 

@@ -1,5 +1,5 @@
--- A caller's mistakes raise where they are made, by a sentence that says what came and what is wanted; and what peers
--- and strangers say is shown in errors without anything that a terminal obeys or an eye doesn't see.
+-- A caller's mistakes raise at the caller's line, with a sentence that says what was given and what is expected; and
+-- texts from peers and strangers are shown in errors without control characters or invisible ones.
 local fed = require "spec.support.fed"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
@@ -7,7 +7,7 @@ local xmpp = require "xmpp"
 local LUA = os.getenv "LUA" or "lua5.4"
 local PIN = ("A"):rep(43) .. "="
 
--- f raises, at this file's line, with `words` in its text -> the text
+-- f raises at a line of this file, with `words` in its text. Returns the text.
 local function refuses(words, f)
   local ok, err = pcall(f)
   assert.is_false(ok, "taken: " .. words)
@@ -20,7 +20,7 @@ local function connecting(opts)
   return function() return (xmpp.connect_client("alice@xmpp.test", "secret", "127.0.0.1", 1, opts)) end
 end
 
--- The world's failure: the option itself was taken.
+-- Connecting fails as it should, so the option itself was accepted.
 local function accepts(opts)
   opts.tls, opts.timeout = opts.tls or "none", 5
   local conn, err = xmpp.connect_client("alice@xmpp.test", "secret", "127.0.0.1", 1, opts)
@@ -500,7 +500,7 @@ describe("a Jid", function()
   end)
 end)
 
--- What must not reach a terminal, as it is written in XML and as it is in UTF-8.
+-- What must not reach a terminal, in UTF-8.
 local UNSEEN = { "\194\155", "\194\133", "\226\128\142", "\226\128\143", "\226\128\170", "\226\128\171", "\226\128\172",
   "\226\128\173", "\226\128\174", "\226\129\166", "\226\129\167", "\226\129\168", "\226\129\169", "\127", "\n", "\r" }
 
@@ -576,7 +576,7 @@ describe("a connection", function()
   end)
 
   it("that was collected says so", function()
-    if _VERSION == "Lua 5.1" then return end -- whose tables have no finalizers
+    if _VERSION == "Lua 5.1" then return end -- tables have no finalizers there
     local said
     local witness = setmetatable({}, { __gc = function(self) said = tostring(self.conn) end })
     witness.conn = fed.open { jid = "alice@xmpp.test/here" }.conn
@@ -587,7 +587,7 @@ describe("a connection", function()
 end)
 
 describe("the globals of a program", function()
-  -- Loads the library where asking for a global that isn't there is an error -> what it prints
+  -- Loads the library where it is an error to use a global that isn't declared. Returns what it prints.
   local function strict(body)
     local script = shell.file([[
       setmetatable(_G, { __index = function(_, name) error("variable '" .. name .. "' is not declared", 2) end,
@@ -609,7 +609,7 @@ describe("the globals of a program", function()
       for _, name in ipairs { "debug", "io" } do package.loaded[name] = nil end
       local xmpp = require "xmpp"
       print(select(2, pcall(xmpp.sleep, "x")))]]:find("seconds expected, got string", 1, true))
-    for _, what in ipairs { "{}", "true" } do -- a program's own variable of that name
+    for _, what in ipairs { "{}", "true" } do -- the program has a global variable of this name
       local text = strict(([[rawset(_G, "debug", %s) rawset(_G, "load", nil)
         print(select(2, pcall(require "xmpp".sleep, "x")))]]):format(what))
       assert.truthy(text:find("seconds expected, got string", 1, true), text)

@@ -1,4 +1,4 @@
--- muc: how we are put out of a room, how that is noticed, and the way back. By virtual time.
+-- muc: how we are removed from a room, how that is noticed, and how we come back. With virtual time.
 
 local ext = require "xmpp.ext"
 local muc = require "xmpp.muc"
@@ -11,7 +11,7 @@ local TEA, MUC, USER = rooms.TEA, "http://jabber.org/protocol/muc", "http://jabb
 local gone, inside, join, joined, leave = rooms.gone, rooms.inside, rooms.join, rooms.joined, rooms.leave
 local refused, says, subject = rooms.refused, rooms.says, rooms.subject
 
--- The last "removed" of a room.
+-- The arguments of the room's last "removed" event.
 local function ends(room)
   local last = {}
   room:on("removed", function(why)
@@ -24,7 +24,7 @@ end
 
 local function knocks(t) return t:expect({ "presence", {}, { "x", { xmlns = MUC } } }, false) end
 
--- By hand: we are let in again.
+-- The room lets us in again.
 local function let_in(t, nick)
   says(t, nick or "kettle", nil, nil, { 110 })
   subject(t, "Tea")
@@ -70,7 +70,7 @@ describe("the end of our being in a room", function()
     t:receive(("<message type='groupchat' from='%s/anna'><x xmlns='%s'><status code='301'/><status code='110'/></x>"
       .. "</message>"):format(TEA, USER))
     t:receive(("<presence from='%s/anna' type='unavailable'><x xmlns='%s'><status code='110'/></x><x xmlns='%s'/>"
-      .. "</presence>"):format(TEA, USER, USER)) -- an occupant's own, handed on
+      .. "</presence>"):format(TEA, USER, USER)) -- an occupant's own element, passed on
     assert.same({}, why)
     assert.is_true(room.joined)
     leave(t, room)
@@ -83,7 +83,7 @@ describe("the end of our being in a room", function()
     assert.same({ code = 301, returns = false }, why)
   end))
 
-  -- The service was started anew and has forgotten the room: we create it again, with others on our heels (ejabberd).
+  -- The service was restarted and has forgotten the room: we create it again, just before others come (ejabberd).
   it("is followed by our creating it anew, and what is said at once is no history", testing.around(function(t)
     local room = inside(t, { create = "default" })
     local heard = {}
@@ -210,7 +210,7 @@ describe("the way back", function()
     knocks(t)
     let_in(t)
     assert.is_true(room.joined)
-    t:advance(60) -- that was long enough to begin anew
+    t:advance(60) -- after that, the count of attempts begins anew
     gone(t, "kettle", nil, { 110, 333 })
     t:advance(1)
     knocks(t)
@@ -305,7 +305,7 @@ describe("the way back", function()
     local room = inside(t)
     gone(t, "kettle", nil, { 110, 333 })
     t:advance(1)
-    assert.same({ "history", { since = "2023-11-14T22:13:20Z" } }, knocks(t)[3][3]) -- when we came
+    assert.same({ "history", { since = "2023-11-14T22:13:20Z" } }, knocks(t)[3][3]) -- when we entered
     let_in(t)
     t:advance(99)
     t:receive(("<message type='groupchat' from='%s/anna'><body>x</body></message>"):format(TEA))
@@ -384,7 +384,7 @@ describe("a new session", function()
     end)
     t:cut()
     t:reconnect { new = true }
-    assert.equal(3, now) -- and the others wait
+    assert.equal(3, now) -- the others wait for their turn
     now = 0
     t:advance(30)
     assert.is_true(most <= 3)
@@ -408,7 +408,7 @@ describe("a new session", function()
     assert.equal(("rejoined "):rep(7), table.concat(heard, " ") .. " ")
     t:reconnect()
     t:advance(1)
-    assert.equal(7, #heard) -- the old session: nobody has noticed
+    assert.equal(7, #heard) -- the session was resumed, so there is nothing to report
   end))
 
   it("finds a subject that has changed", testing.around(function(t)
@@ -542,7 +542,7 @@ describe("a ping of ourselves", function()
     ping(t, refuses "item-not-found")
     assert.is_true(room.joined)
     t:advance(10)
-    ping(t) -- it was on its way
+    ping(t) -- the second ping of two
     t:advance(900)
     ping(t, refuses "item-not-found")
     t:advance(10)

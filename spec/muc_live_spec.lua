@@ -1,4 +1,4 @@
--- muc on real servers: among programs of ours and with another library's client (slixmpp), with what rooms do to one.
+-- muc on real servers: between clients of ours and with another library's (slixmpp), including removal from rooms.
 local child = require "spec.support.child"
 local muc = require "xmpp.muc"
 local server = require "spec.support.server"
@@ -34,7 +34,7 @@ server.each(function(s)
     end
   end
 
-  -- What a room tells, in words.
+  -- Notes the room's events as words.
   local function listen(room)
     local seen = {}
     local function note(...) seen[#seen + 1] = table.concat({ ... }, " ") end
@@ -66,7 +66,7 @@ server.each(function(s)
     return table.concat(nicks, " ")
   end
 
-  -- slixmpp's client: a function that tells it something, and one that waits for a line of its.
+  -- slixmpp's client. Returns a function that sends it a command, and one that waits for one of its lines.
   local function slix(room, nick)
     local path = os.tmpname()
     local command = "exec env -u LD_PRELOAD '%s/slix_room.py' '%s' %d '%s' 'carol@%s/slix' '%s' '%s' '%s' >%s"
@@ -219,7 +219,7 @@ server.each(function(s)
       local seen = {}
       muc.use(bob):on("invite", function(inv) seen[#seen + 1] = inv end)
       bob:send { "presence" }
-      assert(bob:ping(20)) -- it is there before the invitation is
+      assert(bob:ping(20)) -- online before the invitation is sent
       assert(hers:invite("bob@" .. s.domain, "tea"))
       turn_until(function() return seen[1] end, "an invitation")
       assert.same({ jid, "tea", false }, { seen[1].room, seen[1].reason, seen[1].direct })
@@ -280,8 +280,8 @@ server.each(function(s)
       return n
     end
 
-    -- In rooms of Prosody's each that comes costs what all do that are there: here the server only hands on what a
-    -- service of ours says, as fast as it can.
+    -- In a room of Prosody's, each occupant that enters costs time for all that are there: here the server only passes
+    -- on what a service of ours sends, as fast as it can.
     it("of a service beside the server come, speak and go", function()
       local service, alice = component(), login "alice"
       local jid = "big@" .. s.component
@@ -322,7 +322,7 @@ server.each(function(s)
         local crowd, alice, bob = component(), login "alice", login "bob"
         local jid, all, inside = room_of "big", { "moderator", "participant", "visitor" }, 0
         local hers = assert(muc.join(alice, jid, "kettle", { create = "default" }))
-        assert.is_true(hers:config { [BROADCAST] = { "moderator" } }) -- or each is told of each
+        assert.is_true(hers:config { [BROADCAST] = { "moderator" } }) -- otherwise everybody is told of everybody
         crowd:set_handler(function(stanza)
           local x = xmpp.xexpr.child(stanza, "x", MUC .. "#user")
           for status in xmpp.xexpr.children(x, "status") do inside = inside + (status[2].code == "110" and 1 or 0) end

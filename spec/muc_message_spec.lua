@@ -1,4 +1,4 @@
--- What is said in rooms, as xmpp.muc tells it: whom it believes what, and that nothing is told twice, or lost.
+-- muc: messages in rooms: whose claims are believed, and that nothing is reported twice, or lost.
 local muc = require "xmpp.muc"
 local testing = require "xmpp.testing"
 
@@ -8,7 +8,7 @@ local TEA, ME = "tea@rooms.example.net", "bot@example.net/test"
 local USER, DELAY = "http://jabber.org/protocol/muc#user", "urn:xmpp:delay"
 local SID, OCCUPANT_ID = "urn:xmpp:sid:0", "urn:xmpp:occupant-id:0"
 
--- The test's room, the program's, and what it is told from then on, event -> list of arguments.
+-- Enters the test's room. Returns the service's room, ours, and the events from then on: event -> list of arguments.
 local function enter(t, o, opts)
   local service = t:room(TEA, o or { occupants = { "anna", "bert" } })
   local room = assert(muc.join(t.conn, TEA, "kettle", opts))
@@ -92,7 +92,7 @@ describe("what is said in a room", function()
     t:advance(0)
     assert.equal(1700000000, stamp)
     t:advance(100)
-    t:reconnect { new = true } -- and it isn't asked for what comes after that future
+    t:reconnect { new = true } -- the history isn't asked for from that future time on
     service:says("anna", "the present")
     t:advance(1)
     assert.is_true(room.joined)
@@ -187,7 +187,7 @@ describe("what is said in a room", function()
     local heard = 0
     require "xmpp.chat".use(t.conn):on("message", function() heard = heard + 1 end)
     local inner = { "message", { from = TEA .. "/anna", to = "bot@example.net/phone", type = "chat" },
-      { "body", {}, "psst" } } -- as older servers copy it: nothing in it tells that it is of a room
+      { "body", {}, "psst" } } -- as older servers copy it: nothing says that it is from a room
     t.forge.carbon("bot@example.net", inner)
     inner[2].from, inner[2].to = "bot@example.net/phone", TEA .. "/anna"
     t.forge.carbon("bot@example.net", inner, "sent")
@@ -406,7 +406,7 @@ describe("a correction", function()
     local second = service:says("anna", "3")
     texts(seen)
     assert.is_true(correct("anna", second))
-    assert.is_true(correct("anna", second)) -- once more
+    assert.is_true(correct("anna", second)) -- a second correction
     service:leaves "anna"
     service:joins "anna"
     assert.is_false(correct("anna", second))
@@ -417,7 +417,7 @@ describe("a correction", function()
     assert.is_false(correct("anna", second))
     second = service:says("anna", "5")
     texts(seen)
-    t:reconnect { new = true } -- who knows what has been meanwhile
+    t:reconnect { new = true } -- it isn't known what happened meanwhile
     t:advance(60)
     assert.is_false(correct("anna", second))
   end))
@@ -518,7 +518,7 @@ describe("requests and answers of the room's:", function()
     assert.equal("anna", only(seen, "error")[3])
     assert.equal(0, #seen.removed)
     assert.is_true(room.joined)
-    refuse(TEA, id, "forbidden") -- it still counts as under way
+    refuse(TEA, id, "forbidden") -- it still counts as unanswered
     args = only(seen, "error")
     assert.same({ "forbidden", id }, { args[1].condition, args[2] })
     nothing(seen)
@@ -632,7 +632,7 @@ describe("what was said while we were away", function()
     end
     assert.equal(2000, count(own.known.by))
     assert.equal(2000, count(own.known.ring))
-    assert.equal(400, count(own.said.by)) -- by id and by the room's
+    assert.equal(400, count(own.said.by)) -- each by its own id and by the room's
     assert.equal(200, count(own.said.ring))
     assert.equal(1, count(own.said.last))
   end))

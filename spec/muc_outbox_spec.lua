@@ -1,4 +1,4 @@
--- muc: what is said has one end, whatever becomes of the link and of our being in the room.
+-- muc: a message to a room has one final state, whatever happens to the link and to our being in the room.
 
 local muc = require "xmpp.muc"
 local rooms = require "spec.support.rooms"
@@ -12,7 +12,7 @@ local ERRORS, SID = "urn:ietf:params:xml:ns:xmpp-stanzas", "urn:xmpp:sid:0"
 local gone, inside, joined, leave, says, subject = rooms.gone, rooms.inside, rooms.joined, rooms.leave, rooms.says,
   rooms.subject
 
--- Fates of what is said, as texts: opts(name) is for room:say.
+-- The states of messages, as texts; opts(name) gives options for room:say.
 local function fates()
   local heard = {}
   return function(name)
@@ -54,7 +54,7 @@ describe("room:say", function()
     assert.same({ "message", { type = "groupchat", to = TEA, id = id }, { "body", {}, "hello" },
       { "origin-id", { xmlns = SID, id = id } } }, x)
     assert.equal("a sent", heard())
-    reflect(t, x, "anna") -- another's, with our id
+    reflect(t, x, "anna") -- from somebody else, with our id
     assert.equal("", heard())
     local own
     room:on("message", function(m) own = m.own end)
@@ -111,7 +111,7 @@ describe("room:say", function()
     t:advance(1)
     knocks(t)
     says(t, "kettle", nil, nil, { 110 })
-    t:nothing() -- still no subject
+    t:nothing() -- not yet: the subject is missing
     subject(t, "Tea")
     for i = 1, 3 do body(t, "m" .. i) end
     t:nothing()
@@ -143,13 +143,13 @@ describe("room:say", function()
   it("isn't sent by the connection into a room that we aren't in", testing.around(function(t)
     local room = inside(t)
     local opts, heard = fates()
-    room:say("lost", opts "a") -- and never acknowledged
+    room:say("lost", opts "a") -- never acknowledged
     body(t, "lost")
     t:reconnect { new = true }
     knocks(t)
     t:nothing()
     let_in(t)
-    local x = body(t, "lost") -- nobody has seen it
+    local x = body(t, "lost") -- the room hadn't got it
     t:nothing()
     reflect(t, x)
     assert.equal("a sent, a sent, a reflected", heard())
@@ -176,7 +176,7 @@ describe("room:say", function()
     leave(t, room)
   end, { acks = false }))
 
-  -- The server had it; whether the room has, nobody knows.
+  -- The server has acknowledged it; whether the room got it isn't known.
   it("has failed where the server had it, and the room's history doesn't show it", testing.around(function(t)
     local room = inside(t)
     local opts, heard = fates()
@@ -233,14 +233,14 @@ describe("room:say", function()
     local opts, heard = fates()
     local id = room:say("x", opts "a")
     body(t, "x")
-    bounce(t, id, "forbidden", TEA .. "/anna") -- who has no say in it
+    bounce(t, id, "forbidden", TEA .. "/anna") -- from an occupant, so it doesn't count
     bounce(t, "unknown", "forbidden")
     assert.equal("a sent", heard())
     bounce(t, id, "forbidden")
     assert.equal("a failed forbidden", heard())
     local told = {}
     room:on("error", function(err, its) told[#told + 1] = { err.condition, its, err.stanza ~= nil } end)
-    id = room:say "y" -- without a listener of its own
+    id = room:say "y" -- without a function for its states
     body(t, "y")
     bounce(t, id, "forbidden")
     assert.same({ { "forbidden", id, true } }, told)
@@ -371,7 +371,7 @@ describe("room:whisper", function()
     assert.is_string(room:whisper("anna", "lost"))
     t:reconnect { new = true }
     t:advance(1)
-    t:nothing() -- who is anna in the new session?
+    t:nothing() -- in the new session "anna" may be somebody else
     service:kicks("kettle", 333)
     none, err = room:whisper("anna", "psst")
     assert.is_nil(none)

@@ -1,4 +1,4 @@
--- What moderators, admins and owners do to a room, what is asked of rooms from outside, and invitations.
+-- muc: what moderators, admins and owners do to a room, queries to rooms from outside, and invitations.
 local muc = require "xmpp.muc"
 local testing = require "xmpp.testing"
 local xexpr = require "xmpp.xexpr"
@@ -23,7 +23,7 @@ local function refused(condition, ok, err)
   return err
 end
 
--- f's error is at the line where f begins, and has this text.
+-- f raises an error with this text, and with the line where f begins.
 local function raises(f, text)
   local ok, err = pcall(f)
   local info = debug.getinfo(f, "S")
@@ -145,7 +145,7 @@ describe("an owner", function()
       service.config.description, service.config.public })
     assert.is_true(room:config(function(f) return { ["muc#roomconfig_publicroom"] = not f.values.x and false } end))
     assert.is_false(service.config.public)
-    assert.is_true(room:config(function() end)) -- cancelled
+    assert.is_true(room:config(function() end)) -- the function has cancelled it
     assert.is_true(service.exists)
     raises(function() room:config { nonsense = true } end, "the form has no field 'nonsense'")
     raises(function() room:config { ["muc#roomconfig_whois"] = "nobody" } end,
@@ -241,7 +241,7 @@ describe("a room's archive", function()
     local page = assert(room:history { max = 5 })
     assert.equal("said said said", texts(page))
     assert.is_false(page.complete)
-    t:receive(result("forged", TEA, id)) -- it is over
+    t:receive(result("forged", TEA, id)) -- the query is over
     assert.equal(3, #page)
     assert.equal("said said", texts(assert(room:history { max = 2 })))
     assert.equal(0, heard)
@@ -273,7 +273,7 @@ describe("inviting", function()
     id = assert(muc.invite(t.conn, TEA, "dora@people.example"))
     t:expect { "message", { to = TEA, id = id } }
     t:cut(false)
-    assert(room:invite "eve@people.example") -- which has no meaning in another session, where we aren't in
+    assert(room:invite "eve@people.example") -- useless in another session, in which we aren't in the room
     t:reconnect()
     t:advance(60)
     t:nothing()
@@ -442,7 +442,7 @@ describe("an invitation", function()
       service:invites "anna@people.example"
       assert.is_table(service.occupants[case[2]])
       assert.is_true(m.rooms[TEA].joined)
-      service:invites "anna@people.example" -- we are there
+      service:invites "anna@people.example" -- we are in the room already
       assert.is_table(service.occupants[case[2]])
     end))
   end

@@ -1,5 +1,5 @@
--- A room bot over links that are cut, on a server that is restarted: every question that it answered is answered once.
--- `make soak` does very much more of it (spec/support/soak).
+-- A bot in rooms, with links that are cut and a server that is restarted: every question that is asked is answered
+-- once. `make soak` does much more of it (spec/support/soak).
 local server = require "spec.support.server"
 local soak_rooms = require "spec.support.soak_rooms"
 

@@ -1,4 +1,4 @@
--- muc: rooms entered, and who is in them. By a test's room, and by hand where that is too honest.
+-- muc: entering rooms, and who is in them. With a test's room, and by hand where that one is too well-behaved.
 
 local ext = require "xmpp.ext"
 local muc = require "xmpp.muc"
@@ -29,7 +29,7 @@ describe("muc.join", function()
     assert.equal("not-authorized", got.err.condition)
     got, p = knock(t, { presence = { status = "at the stove" } })
     assert.same({ "status", {}, "at the stove" }, p[3])
-    assert.same({ "history", { maxstanzas = "0", maxchars = "0" } }, p[4][3]) -- none, unless one asks for it
+    assert.same({ "history", { maxstanzas = "0", maxchars = "0" } }, p[4][3]) -- no history, unless it is asked for
     refused(t, "forbidden")
     assert.equal("forbidden", got.err.condition)
     got, p = knock(t, { history = 7 })
@@ -90,7 +90,7 @@ describe("muc.join", function()
     leave(t, got.room)
   end))
 
-  -- The one who has our nick isn't we, if the service has called us otherwise.
+  -- Another occupant has our nick, if the service has given us another one.
   it("is who 110 says, whatever it is called", testing.around(function(t)
     announce(t)
     local got = knock(t)
@@ -212,7 +212,7 @@ describe("muc.join", function()
     t:reconnect { new = true }
     t:advance(1)
     assert.is_nil(got.done)
-    t:reconnect { new = true } -- while it is being entered
+    t:reconnect { new = true } -- while the room is being entered
     t:advance(5)
     assert.is_truthy(got.room)
     assert.is_truthy(service.occupants.kettle)
@@ -266,7 +266,7 @@ describe("a room that we create by entering it", function()
     assert.same({}, muc.use(t.conn).rooms)
   end))
 
-  -- A service that says 201 of a room that others are in.
+  -- A service that sends 201 although others are in the room.
   it("is not destroyed where somebody else is", testing.around(function(t)
     announce(t)
     local got = knock(t)
@@ -285,10 +285,10 @@ describe("a room that we create by entering it", function()
     local got = join(t, nil, { create = "default" })
     assert.is_true(got.room.joined)
     assert.is_false(service.locked)
-    assert.is_truthy(next(got.room.features)) -- which could not be had before
+    assert.is_truthy(next(got.room.features)) -- they couldn't be queried before
   end))
 
-  -- Who has created it hasn't configured it yet: to everybody else it isn't there (Prosody).
+  -- Its creator hasn't configured it yet: for everybody else it doesn't exist (Prosody).
   it("is waited for where somebody else is creating it", testing.around(function(t)
     announce(t)
     local got = knock(t, { create = "default" })
@@ -366,7 +366,7 @@ describe("who is in a room", function()
     assert.same({ nick = "anna", jid = "anna@example.net/pc", affiliation = "owner", role = "moderator" },
       room.occupants.anna)
     says(t, "anna", nil, "<item affiliation='owner' role='moderator' jid='anna@example.net/pc'/>")
-    assert.equal("join anna", heard()) -- a second presence that says the same is no news
+    assert.equal("join anna", heard()) -- the same presence again is no change
     local what
     room:on("change", function(o, was) what = { o, was } end)
     t:receive(("<presence from='%s/anna'><show>dnd</show><status>busy</status><x xmlns='%s'><item affiliation='none' "
@@ -386,7 +386,7 @@ describe("who is in a room", function()
     gone(t, "anna", "<item affiliation='none' role='none'><actor nick='bert'/><reason>rude</reason></item>", { 307 })
     assert.same({ code = 307, by = "bert", reason = "rude" }, why)
     assert.is_nil(room.occupants.anna)
-    gone(t, "anna") -- who isn't there can't leave
+    gone(t, "anna") -- she isn't there, so she can't leave
     assert.equal("leave anna", heard())
     leave(t, room)
   end))
@@ -418,7 +418,7 @@ describe("who is in a room", function()
     assert.same({ "pot", "nick pot kettle" }, { room.nick, heard() })
     assert.equal("pot", room.occupants.pot.nick)
     assert.is_nil(room.occupants.kettle)
-    says(t, "urn", nil, nil, { 110 }) -- without a word of it before
+    says(t, "urn", nil, nil, { 110 }) -- without any earlier presence
     assert.same({ "urn", "nick urn pot" }, { room.nick, heard() })
     assert.is_nil(room.occupants.pot)
     leave(t, room)
@@ -426,7 +426,7 @@ describe("who is in a room", function()
 
   it("can't be made up by an occupant's own words", testing.around(function(t)
     local room = inside(t)
-    -- a service that hands on what an occupant put in: two that say who he is
+    -- a service that passes on what an occupant has added: two elements that say who he is
     t:receive(("<presence from='%s/eve'><x xmlns='%s'><item affiliation='owner' role='moderator' "
       .. "jid='boss@example.net'/><status code='110'/></x><x xmlns='%s'><item affiliation='none' role='visitor'/></x>"
       .. "</presence>"):format(TEA, USER, USER))
@@ -441,7 +441,7 @@ describe("who is in a room", function()
     assert.equal("kettle", room.nick)
     says(t, "eve", nil, "<item affiliation='god' role='king' jid='@@'/>")
     assert.same({ nick = "eve", affiliation = "none", role = "none" }, room.occupants.eve)
-    -- from elsewhere
+    -- from another address
     t:receive(("<presence from='cake@rooms.example.net/eve'><x xmlns='%s'><item affiliation='owner'/></x></presence>")
       :format(USER))
     t:receive(("<presence from='rooms.example.net/eve'><x xmlns='%s'><item affiliation='owner'/></x></presence>")
@@ -476,7 +476,7 @@ describe("who is in a room", function()
       .. "</presence>"):format(TEA, USER))
     says(t, "kettle", nil, nil, { 110 })
     subject(t, "Tea")
-    assert.is_nil(got.done) -- 5 seconds at most
+    assert.is_nil(got.done) -- it waits for 5 seconds at most
     t:advance(5)
     local room = got.room
     assert.is_nil(room.occupants.anna.id)
@@ -491,17 +491,17 @@ describe("who is in a room", function()
     local room = inside(t, { max_occupants = 3 })
     local heard = rooms.ear(room)
     for i = 1, 5 do says(t, "n" .. i) end
-    says(t, "n5") -- no other one
+    says(t, "n5") -- the same one again
     assert.same({ 3, "join n1, join n2" }, { room.beyond, heard() })
     assert.is_nil(room.occupants.n3)
     gone(t, "n5")
     gone(t, "unknown")
     assert.equal(2, room.beyond)
     gone(t, "n1")
-    says(t, "n4") -- there is place: but he has been there
+    says(t, "n4") -- there is space now, but he was already there
     assert.same({ 1, "leave n1" }, { room.beyond, heard() })
     assert.is_truthy(room.occupants.n4)
-    says(t, "pot", nil, nil, { 110 }) -- we ourselves have a place in any case
+    says(t, "pot", nil, nil, { 110 }) -- we are always listed
     assert.is_truthy(room.occupants.pot)
     leave(t, room)
   end))
@@ -547,7 +547,7 @@ describe("who is in a room", function()
     leave(t, got.room)
   end))
 
-  -- A server of RFC 6122: "straße" is "strasse" to it, and "ﬁsh" "fish".
+  -- A server by RFC 6122: for it "straße" is "strasse", and "ﬁsh" is "fish".
   it("may be written otherwise by the server, as we may", testing.around(function(t)
     local disco = require "xmpp.disco"
     local named, theirs, fish = "stra\195\159e@rooms.example.net", "strasse@rooms.example.net", "\239\172\129sh"
@@ -634,7 +634,7 @@ describe("a nick", function()
     assert.is_nil(none)
     assert.is_truthy(err.text)
     t:reconnect { new = true }
-    assert.is_truthy(service.occupants.pot) -- we come back by that
+    assert.is_truthy(service.occupants.pot) -- we come back with this nick
   end))
 
   it("is asked for once at a time, and not for ever", testing.around(function(t)
@@ -669,13 +669,13 @@ describe("our status", function()
     assert.same({ "dnd", "busy" }, { service.occupants.kettle.show, service.occupants.kettle.status })
     assert.equal("mine", other.occupants.kettle.status)
     assert.same({ "dnd", "busy" }, { room.occupants.kettle.show, room.occupants.kettle.status })
-    presence.send(t.conn, "anna@example.net", { show = "away" }) -- for one alone
+    presence.send(t.conn, "anna@example.net", { show = "away" }) -- to one contact only
     t:expect { "presence", { to = "anna@example.net" } }
     assert.equal("dnd", service.occupants.kettle.show)
     t:reconnect { new = true }
     t:expect { "presence", {}, { "show", {}, "dnd" } }
     t:advance(1)
     assert.is_true(room.joined and quiet.joined)
-    assert.equal("dnd", service.occupants.kettle.show) -- it has come back with that
+    assert.equal("dnd", service.occupants.kettle.show) -- it is sent again when we come back
   end))
 end)
