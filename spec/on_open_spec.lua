@@ -1,4 +1,4 @@
--- on_open: the option that gives a program its connection before that is ready: to watch it, or to end it.
+-- on_open: the option that gives a program its connection before it is ready: to listen to its events, or to end it.
 local testing = require "xmpp.testing"
 local xmpp = require "xmpp"
 

@@ -1,4 +1,4 @@
--- Opening: the event "session", whose listeners come before what had been queued for a new one, on scripted servers.
+-- The event "session": its listeners run before what was queued is sent in a new session. With scripted servers.
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
 local xmpp = require "xmpp"
@@ -13,13 +13,13 @@ local LOST = "S: <failed xmlns='urn:xmpp:sm:3'>"
   .. "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>\n"
 local JOIN = "C: <presence to='tea@rooms.test/kettle'/>\n"
 
--- The server has forgotten the session "one", or `id`; there is "two", or `new`.
+-- The server no longer knows the session "one", or `id`; "two", or `new`, follows.
 local function new_session(new, id)
   return resume("...", id):gsub("h='...'", "...") .. LOST .. managed.binding
     .. "C: <enable xmlns='urn:xmpp:sm:3' resume='true'/>\n" .. managed.enabled(new or "two")
 end
 
--- Before it: "1" had been on the way, "2" was given while there was no link.
+-- Before it: "1" was on its way when the link broke, "2" was sent while there was no link.
 local GONE = session() .. message "1" .. told "now" .. "cut\naccept\n"
 
 local certs, p, conn, note, errors
@@ -46,17 +46,17 @@ local function join()
   assert(conn:send { "presence", { to = "tea@rooms.test/kettle" } })
 end
 
--- Until the server says so.
+-- Waits until the server sends this text.
 local function await(text)
   assert.equal(text, xexpr.text(assert(conn:receive_blocking(30)), "body"))
 end
 
--- In a listener.
+-- Called in a listener.
 local function wait_until(what)
   while not what() do xmpp.sleep(0.01) end
 end
 
--- Alice is in the session "one", and its end is near; listeners to "session".
+-- Alice is in the session "one", which is about to end; the other arguments listen to "session".
 local function begin(play, opts, ...)
   p = peer.play(play, { certs = certs, grace = 2, timeout = 20 })
   local o = { ca_file = p.ca, resource = "r", reconnect = AT_ONCE }

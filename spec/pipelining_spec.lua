@@ -1,5 +1,5 @@
--- pipelining: what is said before the server has asked for it, together with the header of the stream (XEP-0305): what
--- is in each flight with real servers, and that a server which objects is not told so soon any more.
+-- pipelining: what is sent with the stream header, before the server has asked for it (XEP-0305): the flights with real
+-- servers, and that for some time nothing is sent ahead to a server that objects.
 local managed = require "spec.support.managed"
 local offers = require "spec.support.offer"
 local peer = require "spec.support.peer"
@@ -15,10 +15,10 @@ local certs
 setup(function() certs = managed.certs() end)
 teardown(function() managed.remove(certs) end)
 
--- What an element, or a header, is called here.
+-- The names of elements and headers in these tests.
 local NAMES = { ["?xml"] = "header", ["/stream:stream"] = "end" }
 
--- A function for `log`, and the flights that it has seen: what was said in a row, up to the session.
+-- A function for `log`, and the flights that it has seen: what was sent without waiting for an answer.
 local function listener()
   local flights, last = {}, nil
   return function(direction, text)
@@ -32,19 +32,19 @@ local function listener()
   end, flights
 end
 
--- "header starttls, header, auth, response, header iq"
+-- The flights as text, such as "header starttls, header, auth, response, header iq".
 local function show(flights)
   local texts = {}
   for i, flight in ipairs(flights) do texts[i] = table.concat(flight, " ") end
   return (table.concat(texts, ", "):gsub(", enable.*", ""))
 end
 
--- What each login until the session says, and of how many answers it waits: step by step, to a stranger who is told
--- what is safe, to whom we have met.
+-- What each login sends until the session, and where it waits for answers: step by step; to an unknown server, to which
+-- only what is safe is sent ahead; to a known server.
 local STARTTLS_STEPS = "header, starttls, header, auth, response, header, iq"
 local STARTTLS_EAGER = "header starttls, header, auth, response, header iq"
 local STARTTLS = "header starttls, header auth, response, header iq"
--- Where no binding is listed the best is tried, and servers without a list don't take it on TLS 1.3: once.
+-- If no list of bindings is offered, the best one is tried once; on TLS 1.3, servers without a list refuse it.
 local function of(s, steps)
   local o = offers.of(s)
   return not o.types and o.mechanisms[o.best .. "-PLUS"] and steps:gsub("auth", "auth, auth") or steps
@@ -52,7 +52,7 @@ end
 local DIRECT_STEPS, DIRECT = "header, auth, response, header, iq", "header auth, response, header iq"
 
 server.each(function(s)
-  -- A login by `tls` -> its flights, what info says was pipelined. (That of SASL2 is in sasl2_spec.)
+  -- A login by `tls`. Returns its flights, and what info says was pipelined. (sasl2_spec has that of SASL2.)
   local function login(tls, name, opts)
     local log, flights = listener()
     opts = s.opts(opts)
@@ -99,13 +99,13 @@ server.each(function(s)
 
   it("is not done where that is asked for", function()
     local shown, pipelined = login("starttls", "alice", { pipelining = false })
-    assert.equal(STARTTLS_STEPS, shown) -- by what is known of the server; what is said ahead is another matter
+    assert.equal(STARTTLS_STEPS, shown) -- what is known of the server is still used, but nothing is sent ahead
     assert.is_nil(pipelined)
     assert.equal(DIRECT_STEPS, (login("direct", "alice", { pipelining = false })))
   end)
 
   it("is done with a stranger, too, where that is asked for", function()
-    local p = proxy.start(s.host, s.port) -- another address, so another server
+    local p = proxy.start(s.host, s.port) -- at another address it is another server
     finally(function() p:stop() end)
     local log, flights = listener()
     local conn = assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, p.host, p.port,
@@ -149,7 +149,7 @@ server.each(function(s)
   end)
 end, nil, { "prosody", "ejabberd", "prosody13", "ejabberd24" })
 
--- Scripted ones. Behind each objection the same client comes again, and says nothing before it is asked for.
+-- Scripted servers. After each objection the same client connects again, and sends nothing ahead.
 
 local HEADER = "C: <stream:stream ...>\n"
 local STREAM = "S: <stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='peer' "
@@ -166,7 +166,7 @@ local BYE = "C: </stream:stream>\nS: </stream:stream>\naccept\n"
 
 local function features(offer) return STREAM .. "S: <stream:features>" .. offer .. "</stream:features>\n" end
 
--- The flights of a login; `ahead`: together with the header, or when it was asked for, after a silence.
+-- The flights of a login; `ahead`: together with the header; else when asked for, after a silence.
 local function starttls(ahead)
   local says = "C: <starttls " .. TLS .. "/>\n"
   return HEADER .. (ahead and says .. features(TLS_OFFER) or "silence 0.05\n" .. features(TLS_OFFER) .. says)
@@ -186,7 +186,7 @@ end
 
 local function whole(one, two, three) return starttls(one) .. auth(two) .. session(three) .. BYE end
 
--- Plays that, with one login after the other -> what info says was pipelined in the last.
+-- Plays it with `logins` logins, one after the other. Returns what info says was pipelined in the last one.
 local function play(logins, text, opts)
   local p = peer.play(text, { certs = certs, grace = 1 })
   finally(function() p:stop() end)
@@ -203,7 +203,7 @@ local function play(logins, text, opts)
   return pipelined
 end
 
--- Of a play's last login nobody comes again.
+-- After a play's last login, there is no further connection.
 local function last(text) return (text:gsub("accept\n$", "")) end
 
 local function stream_error(condition)
@@ -215,7 +215,7 @@ local objections = {
   { "a stream error", stream_error "not-authorized" .. "accept\n" },
   { "another", stream_error "unsupported-stanza-type" .. "accept\n" },
   { "the end of its stream", "S: </stream:stream>\naccept\n" },
-  { "a FIN", "cut\naccept\n", twice = true }, -- it might have been the network
+  { "a FIN", "cut\naccept\n", twice = true }, -- the network might be the reason
   { "a RST", "reset\naccept\n", twice = true },
 }
 

@@ -1,5 +1,5 @@
--- presence: what is said, in new sessions too, and what is kept of what others say; with a server that does as it is
--- told and peers that do not.
+-- presence: what is sent, also in new sessions, and what is kept of others' presences; with a server that does what it
+-- is told, and peers that don't.
 
 local caps = require "xmpp.caps"
 local disco = require "xmpp.disco"
@@ -31,7 +31,7 @@ local function come(t, from, kind, children)
     children or ""))
 end
 
--- Its resources, in order.
+-- The resources of an address, sorted.
 local function resources(t, bare)
   local out = {}
   for resource in pairs(presence.of(t.conn, bare)) do out[#out + 1] = resource end
@@ -124,7 +124,7 @@ describe("presence.set", function()
 
   it("is over when it is cleared", testing.around(function(t)
     assert.is_true(presence.clear(t.conn))
-    t:nothing() -- nobody knows that we are there
+    t:nothing() -- nobody knows that we are online
     presence.set(t.conn, {})
     t:expect { "presence" }
     assert.is_true(presence.clear(t.conn))
@@ -174,7 +174,7 @@ describe("presence.before", function()
     t:nothing()
     assert.same({}, order)
     local began = t:now()
-    assert.is_true(presence.set(t.conn, { status = "one" })) -- waits
+    assert.is_true(presence.set(t.conn, { status = "one" })) -- it waits
     assert.equal(2, t:now() - began)
     t:expect { "presence" }
     assert.same({ "roster begins", "carbons begins", "carbons", "roster" }, order)
@@ -365,7 +365,7 @@ describe("presence keeps", function()
     come(t, ANNA .. "/pc", "unavailable", "<status>gone</status>")
     assert.same({ ANNA .. "/pc unavailable" }, told())
     assert.equal("Phone", resources(t, ANNA))
-    come(t, ANNA .. "/pc", "unavailable") -- it wasn't there
+    come(t, ANNA .. "/pc", "unavailable") -- that resource wasn't online
     assert.same({}, told())
     assert.is_nil((presence.of(t.conn, "@")))
   end))
@@ -409,7 +409,7 @@ describe("presence keeps", function()
     assert.is_nil(presence.of(t.conn, ANNA .. "/65"))
     come(t, ANNA .. "/65", "unavailable")
     assert.same({}, told())
-    come(t, ANNA .. "/1", nil, "<show>xa</show>") -- one that is known
+    come(t, ANNA .. "/1", nil, "<show>xa</show>") -- a resource that is known already
     come(t, ANNA .. "/2", "unavailable")
     come(t, ANNA .. "/66")
     assert.same({ ANNA .. "/1 xa", ANNA .. "/2 unavailable", ANNA .. "/66 online" }, told())
@@ -433,7 +433,7 @@ describe("presence keeps", function()
     assert.equal("b", of("<status xml:lang='de'>a</status><status>b</status>").status)
     assert.equal(4096, #of("<status>" .. ("a"):rep(5000) .. "</status>").status)
     local status = of("<status>a" .. ("\226\130\172"):rep(2000) .. "</status>").status
-    assert.equal("a" .. ("\226\130\172"):rep(1365), status) -- no half of a character
+    assert.equal("a" .. ("\226\130\172"):rep(1365), status) -- no character is cut in two
     assert.is_nil(of(("<c xmlns='http://jabber.org/protocol/caps' node='x' ver='%s'/>"):format(("n"):rep(129))).caps)
     assert.is_nil(of("<c xmlns='urn:x' node='x' ver='x'/>").caps)
     assert.equal(t:now(), of("<delay xmlns='urn:xmpp:delay' stamp='2099-01-01T00:00:00Z'/>").since)
@@ -517,7 +517,7 @@ describe("presence keeps", function()
     come(t, "bert@example.net/pc")
     come(t, EVE .. "/pc")
     assert.same({ "pc", "pc", "" }, { resources(t, ANNA), resources(t, "bert@example.net"), resources(t, EVE) })
-    presence.forget(t.conn, ANNA) -- it is still wanted
+    presence.forget(t.conn, ANNA) -- the other filter still keeps her
     assert.equal("pc", resources(t, ANNA))
     contacts[ANNA] = nil
     presence.forget(t.conn, ANNA)
@@ -616,7 +616,7 @@ describe("presence in another process", function()
     presence.keep(t.conn, ANNA)
     come(t, ANNA .. "/pc", nil, "<show>away</show>")
     local kept, saved = ext.save(t.conn), assert(t.conn:save())
-    t.intercept = true -- what goes on with it is another connection of this test's
+    t.intercept = true -- the session continues in another connection of this test
     local conn = assert(xmpp.resume(saved, "secret", { reconnect = true }))
     assert.equal(1, conn:info().resumed)
     ext.load(conn, kept)

@@ -1,5 +1,5 @@
--- probe with Prosody and ejabberd: a component's messages to itself, where it is alone and where others have its
--- domain, and who gets none.
+-- probe with Prosody and ejabberd: a component's messages to itself, with one connection and with several of the same
+-- domain, and connections that can't do it.
 local opened = require "spec.support.opened"
 local server = require "spec.support.server"
 local stage = require "spec.support.stage"
@@ -34,8 +34,8 @@ server.each(function(s)
   end)
 end)
 
--- Several connections of one domain: who gets another's probe sends it on, and where the server goes by an address, one
--- that leads home is found.
+-- Several connections of one domain: one that gets another's probe forwards it, and if the server chooses by address,
+-- an address that leads to the sender is found.
 for _, type in ipairs { "none", "random", "bare_destination" } do
   server.each(function(s)
     after_each(opened.stop_all)
@@ -52,7 +52,7 @@ for _, type in ipairs { "none", "random", "bare_destination" } do
       end
       for _ = 1, 4 do
         for i = 1, 3 do
-          local took = conns[i]:probe(5) or conns[i]:probe(5) or assert(conns[i]:probe(5)) -- 32 hops may not do
+          local took = conns[i]:probe(5) or conns[i]:probe(5) or assert(conns[i]:probe(5)) -- 32 hops may not be enough
           assert.is_true(took < 5)
         end
       end

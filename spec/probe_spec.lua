@@ -1,5 +1,5 @@
--- conn:probe, and what stands on it: a component's messages to itself, which prove the route. On fed connections, by a
--- clock of the test's.
+-- conn:probe, and what uses it: a component's messages to itself, which prove that the route works. On fed connections,
+-- with a clock of the test's.
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
 local stage = require "spec.support.stage"
@@ -14,7 +14,7 @@ local f, conn
 
 local function set(...) f, conn = ... end
 
--- What was sent, each a probe.
+-- What was sent, all of which must be probes.
 local function probes()
   local all = stage.sent(f)
   for _, x in ipairs(all) do
@@ -33,7 +33,7 @@ local function comes_back(x, changes)
   f:feed(xmpp.xexpr.to_xml(copy))
 end
 
--- In a task.
+-- Calls probe in a task.
 local function probing(timeout)
   local got = {}
   xmpp.spawn(function()
@@ -67,7 +67,7 @@ describe("a probe", function()
     assert.is_true(math.abs(got[1] - 0.25) < 1e-6)
     expect ""
     conn:stop_handler()
-    comes_back(x) -- once more: a server that repeats itself
+    comes_back(x) -- the same again, from a server that repeats itself
     assert.is_nil(conn:receive())
     expect ""
   end)
@@ -147,7 +147,7 @@ describe("a probe", function()
     refuses("#1 to 'probe' (connection expected, got nil)", function() return (xmpp.probe()) end)
     refuses("#1 to 'probe' (seconds expected, got string)", function() return (conn:probe "x") end)
     assert.is_true(conn:info().lossy)
-    assert.is_true(client:info().lossy) -- there is no stream management
+    assert.is_true(client:info().lossy) -- without stream management
   end)
 end)
 
@@ -234,13 +234,13 @@ describe("what a component has lost", function()
     end
     t:advance(40)
     t.conn:on("state", function(state) states[#states + 1] = state end)
-    assert.equal("ready", break_it()) -- behind a session that has lasted
+    assert.equal("ready", break_it()) -- reconnects at once after a session that has lasted
     assert.equal("waiting", states[1])
     assert.equal("waiting", break_it())
     t:advance(100)
     assert.equal("ready", t.conn:state())
     t:advance(40)
-    t:cut(false) -- to where nobody is
+    t:cut(false) -- while the server can't be reached
     t.server.up = true
     t:advance(0)
     assert.equal("waiting", t.conn:state())

@@ -1,5 +1,5 @@
--- promise: what a program waits for itself, by promises and channels: on the main thread, in coroutines, and on the
--- loops of others (see loops_spec, too).
+-- promise: a program's own waiting, by promises and channels: on the main thread, in coroutines, and on other loops
+-- (see loops_spec as well).
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
@@ -11,7 +11,7 @@ local xmpp = require "xmpp"
 local close = rawget(coroutine, "close")
 local expect, note, refuses = stage.expect, stage.note, stage.refuses
 
--- What a wait came to, on one line.
+-- The results of a wait, on one line.
 local function show(...)
   local out = {}
   for i = 1, select("#", ...) do
@@ -33,7 +33,7 @@ local function noting(name, f, ...)
   return function() note(name .. "=" .. show(f((table.unpack or unpack)(arguments, 1, n)))) end -- luacheck: ignore
 end
 
--- Of weak values: are they gone?
+-- Is this table with weak values empty after a collection?
 local function is_collected(weak)
   collectgarbage()
   collectgarbage()
@@ -58,7 +58,7 @@ describe("a promise", function()
     fed.settle()
     expect ""
     assert.is_true(p:resolve "x")
-    expect "" -- by the loop, not here
+    expect "" -- the loop resumes them, not resolve()
     fed.settle()
     expect "1=x 2=x 3=x 4=x 5=x"
     xmpp.spawn(noting("late", p.wait, p))
@@ -285,7 +285,7 @@ describe("a promise", function()
     collectgarbage()
     assert.is_nil(weak[2])
     p:resolve "x"
-    close(cos[1]) -- woken, but not yet there
+    close(cos[1]) -- it was woken, but hasn't run yet
     fed.settle()
     expect "3=x"
     assert.is_false(core.is_busy())
@@ -349,7 +349,7 @@ describe("spawn", function()
     end
     fed.settle()
     stage.heard()
-    local told = stage.take_errors() -- of the one that had thrown before anybody waited
+    local told = stage.take_errors() -- reports the one that threw before anything waited for it
     assert.equal(1, #told)
     assert.equal(object, told[1].object)
   end)
@@ -441,7 +441,7 @@ describe("a channel", function()
     fed.settle()
     expect "1true 2true"
     assert.equal(1, c:get())
-    xmpp.spawn(function() note(6 .. show(c:put(6))) end) -- behind those who wait
+    xmpp.spawn(function() note(6 .. show(c:put(6))) end) -- after those that already wait
     fed.settle()
     expect "3true"
     for i = 2, 6 do assert.equal(i, c:get()) end
@@ -455,7 +455,7 @@ describe("a channel", function()
     fed.settle()
     c:put "a"
     c:put "b"
-    xmpp.spawn(noting(4, c.get, c)) -- gets nothing of those who came before it
+    xmpp.spawn(noting(4, c.get, c)) -- doesn't overtake those before it
     c:put "c"
     c:put "d"
     fed.settle()
@@ -529,7 +529,7 @@ describe("a channel", function()
     local c = xmpp.channel(1)
     local step = core.step
     finally(function() core.step = step end)
-    core.step = function() error("interrupted!", 0) end -- as Ctrl-C does it
+    core.step = function() error("interrupted!", 0) end -- as Ctrl-C does
     assert.equal("interrupted!", select(2, pcall(c.get, c, 60)))
     core.step = step
     assert.is_false(core.is_busy())
@@ -547,7 +547,7 @@ describe("a channel", function()
     end
     fed.settle()
     close(cos[1])
-    c:put "a" -- to 2, who is closed before he has it
+    c:put "a" -- goes to 2, which is closed before it runs
     close(cos[2])
     fed.settle()
     expect "3=a"
