@@ -91,7 +91,7 @@ local RULE = {
   { to = "xmpp.test/me", from = { ["xmpp.test/me"] = true } },
 }
 
--- Asks `to`, feeds `bytes`, and says whether that was the answer. If not, it was delivered, and the wait goes on.
+-- Asks `to`, feeds `bytes`, and returns whether they were the response. If not, they were delivered, and it waits on.
 local function is_answered(name, id, to, bytes, from)
   local answered, delivered = 0, 0
   conn:send_callback({ name, { type = name == "iq" and "get" or nil, id = id, to = to, from = from } },
