@@ -1,4 +1,4 @@
--- readme: puts what `make bench-results` has measured, but for growth and rates, into README.md between its two marks.
+-- readme: puts the results of `make bench-results`, except for growth and rates, into README.md between its two marks.
 
 local function read(path)
   local f = assert(io.open(path, "rb"))
