@@ -1,4 +1,4 @@
-"""slix: the program for slixmpp in `make bench`, as a component. Prints microseconds of CPU (user and system) for a stanza.
+"""slix: the program for slixmpp in `make bench`, as a component. Prints microseconds of CPU (user and system) a stanza.
 
 slix.py flood N      a handler counts what comes from `peer flood`
 slix.py tostring N   the same, and measures the time to make text of the stanzas again

@@ -1,4 +1,4 @@
-// xmppjs: the program for xmpp.js in `make bench`, as a component. Prints microseconds of CPU (user and system) for a stanza.
+// xmppjs: the program for xmpp.js in `make bench`, as a component. Prints microseconds of CPU (user and system) a stanza.
 //
 //   node xmppjs.js MODULES flood N        a handler counts what comes from `peer flood`; MODULES has node_modules
 //   node xmppjs.js MODULES parse FILE N   the stanzas of FILE, from memory
