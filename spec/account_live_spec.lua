@@ -97,7 +97,7 @@ local function body(s)
       assert.same({}, assert(blocking.list(connect("carol", "last"))))
     end)
 
-    it("is not told by others", function()
+    it("ignores what others claim", function()
       local one, st = begin("alice", "one")
       local bob, refused = connect("bob", "b"), nil
       xmpp.spawn(function()
@@ -143,7 +143,7 @@ local function body(s)
       assert.is_true(#said >= 1 and #said <= 5)
     end)
 
-    it("is said again when the server has forgotten us", function()
+    it("is sent again when the server has lost the session", function()
       local said = {}
       local alice = connect("alice", "a", { resume = true, log = function(direction, text)
         if direction == "out" and text:find("<inactive xmlns='urn:xmpp:csi:0'/>", 1, true) then said[#said + 1] = 1 end

@@ -105,7 +105,7 @@ server.each(function(s)
     assert.equal(numbers(MANY, MANY - 24, -1), texts(back))
   end)
 
-  it("tell that an id isn't there, and no other page in its place", function()
+  it("report that an id isn't there, and return no other page instead", function()
     local alice = login "alice"
     local id = s.name:find "^ejabberd" and "9999999999999999" or "no-such-id" -- ejabberd's are times: here one to come
     local last, err, reached = archive.catch_up(alice, id, error)
@@ -114,7 +114,7 @@ server.each(function(s)
     assert.equal(0, page and #page or 0)
   end)
 
-  it("take and tell what is to be kept (XEP-0441)", function()
+  it("store and return preferences (XEP-0441)", function()
     local carol = login "carol"
     local new = { default = "roster", always = { "bob@" .. s.domain }, never = { "alice@" .. s.domain } }
     assert.same(new, archive.prefs(carol, new))
@@ -160,7 +160,7 @@ server.each(function(s)
     end)
   end
 
-  it("tell what was missed, once", function()
+  it("give what was missed, once", function()
     local alice, c = present "alice"
     local live, out = {}, {}
     c:on("message", function(m) live[#live + 1] = m.text end)

@@ -12,7 +12,7 @@ describe("the manual in a browser", function()
       and "there is no Chromium"
   if why then return pending(("the manual in a browser (%s: make check-doc installs it)"):format(why)) end
 
-  it("is good to look at, and is found in", function()
+  it("looks right, and can be searched", function()
     shell.in_folder(function(folder)
       local _, site = html.build(folder .. "/doc")
       local text, status = shell.run(("LC_ALL=C.UTF-8 timeout -k 5 900 spec/support/browser.py %s/doc %s")

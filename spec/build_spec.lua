@@ -62,7 +62,7 @@ describe("the build", function()
     end)
   end
 
-  it("links libcurl with http.so alone, and does without where it isn't there", function()
+  it("only links libcurl with http.so, and leaves that out if it isn't installed", function()
     local folder = os.getenv "SO_DIR" or "lua"
     assert.is_nil(run(("ldd %s/xmpp/core.so %s/xmpp/sys.so"):format(folder, folder)):find "libcurl")
     assert.is_truthy(run(("ldd %s/xmpp/http.so"):format(folder)):find "libcurl")
@@ -77,7 +77,7 @@ describe("the build", function()
     end)
   end)
 
-  it("links wslay where it is there, and does without where it isn't", function()
+  it("links wslay if it is installed, and does without if not", function()
     local folder = os.getenv "SO_DIR" or "lua"
     assert.is_truthy(run(("ldd %s/xmpp/core.so"):format(folder)):find "libwslay")
     shell.in_folder(function(there)
@@ -104,7 +104,7 @@ describe("the build", function()
     assert.equal(1 - has, status)
   end)
 
-  it("installs what works where it is put, and takes that away again", function()
+  it("installs what works in its place, and uninstalls it", function()
     shell.in_folder(function(folder)
       shell.succeed(("make -s install LUA=%s PREFIX=/usr DESTDIR=%s"):format(LUA, folder))
       local usr = folder .. "/usr/%s/lua/" .. VERSION
@@ -141,7 +141,7 @@ describe("the set-up", function()
     return text, status
   end
 
-  it("does nothing when all is there", function()
+  it("does nothing if everything is installed", function()
     local text, status = install "EXPAT=2.5.0-1+deb12u5"
     assert.equal("", text)
     assert.equal(0, status)

@@ -85,7 +85,7 @@ describe("caps' hashes", function()
     assert.equal("XpUJzLAc93258sMECZ3FJpebkzuyNXDzRNwQog8eycg=", hash2("sha3-256", TKABBER))
   end)
 
-  it("know the language that an identity has from where it stands", function()
+  it("know an identity's language when it is inherited", function()
     local named = query(identity("client", "pc", "x", "de"))
     local around = query(identity("client", "pc", "x"))
     assert.equal(caps.hash_string(named), caps.hash_string(around, "de"))
@@ -93,7 +93,7 @@ describe("caps' hashes", function()
     assert.equal(caps.hash_string(named), caps.hash_string(around, "en"))
   end)
 
-  it("are not made of what is ill-formed (XEP-0115 5.4)", function()
+  it("are not computed of an ill-formed answer (XEP-0115 5.4)", function()
     local softwareinfo = field("FORM_TYPE", "hidden", "urn:f")
     for why, q in pairs {
       ["an identity twice"] = query(identity("a", "b", "c"), identity("a", "b", "c")),
@@ -120,7 +120,7 @@ describe("caps' hashes", function()
     end
   end)
 
-  it("of XEP-0390 are not made of what it forbids", function()
+  it("of XEP-0390 are not computed of what it forbids", function()
     local softwareinfo = field("FORM_TYPE", "hidden", "urn:f")
     assert.is_nil((caps.hash_string(query(feature "x", { "more", {} }))))
     assert.is_nil((caps.hash_string(query(form(softwareinfo, { "reported", {} })))))
@@ -191,7 +191,7 @@ end
 describe("caps.of", function()
   stage.around(prepare)
 
-  it("asks once for all who announce a hash", function()
+  it("asks once for all that announce the same hash", function()
     come("bob@xmpp.test/pc", legacy("QgayPKawpkPSDYmwT/WM94uAlu0=", "sha-1"))
     local got = of "bob@xmpp.test/pc"
     local to, node, answer = asked()
@@ -233,7 +233,7 @@ describe("caps.of", function()
     assert.equal("item-not-found", c.err.condition)
   end)
 
-  it("keeps what doesn't fit for nobody else", function()
+  it("uses an answer that doesn't match its hash for its sender only", function()
     local softwareinfo = field("FORM_TYPE", "hidden", "urn:f")
     local function ver(s) return core.base64(core.hash("sha-1", s)) end
     for _, case in ipairs {
@@ -261,7 +261,7 @@ describe("caps.of", function()
     end
   end)
 
-  it("keeps nothing by a hash that it doesn't know, or by none", function()
+  it("keeps nothing by an unknown hash function, or without one", function()
     for _, hash in ipairs { "md5", "", false } do
       for _, jid in ipairs { "a@xmpp.test/x", "b@xmpp.test/x" } do
         come(jid, legacy("QgayPKawpkPSDYmwT/WM94uAlu0=", hash or nil))
@@ -294,7 +294,7 @@ describe("caps.of", function()
     assert.equal("item-not-found", of("joe@xmpp.test/pc").err.condition)
   end)
 
-  it("knows nothing of who hasn't announced anything, or is gone", function()
+  it("knows nothing of one that hasn't announced anything, or is gone", function()
     assert.equal("item-not-found", of("bob@xmpp.test/pc").err.condition)
     come("bob@xmpp.test/pc", legacy("QgayPKawpkPSDYmwT/WM94uAlu0=", "sha-1"))
     come("bob@xmpp.test/pc") -- XEP-0115 8.4: it may be left out of later presences
@@ -311,7 +311,7 @@ describe("caps.of", function()
     stage.refuses("caps isn't used on this connection", function() caps.of(conn, "bob@xmpp.test/pc") end)
   end)
 
-  it("keeps so many hashes, those used last", function()
+  it("keeps a limited number of hashes, the most recently used", function()
     ext.drop(conn, caps)
     ext.use(conn, caps, { most = 2 })
     fed.settle()
@@ -329,7 +329,7 @@ describe("caps.of", function()
     assert.same({ 1, 1, 0, 1, 0, 1 }, { learn "a", learn "b", learn "a", learn "c", learn "a", learn "b" })
   end)
 
-  it("knows so many presences, those heard last", function()
+  it("knows a limited number of presences, the most recent", function()
     local bytes = {}
     local function hear(from, to)
       for i = from, to do
@@ -354,7 +354,7 @@ describe("caps.of", function()
     assert.same({ false, false, true, true }, { is_known(1), is_known(10003), is_known(20001), is_known(30000) })
   end)
 
-  it("is saved, and what is loaded must fit", function()
+  it("is saved, and what is loaded must match its hashes", function()
     come("bob@xmpp.test/pc", legacy("QgayPKawpkPSDYmwT/WM94uAlu0=", "sha-1"))
     of "bob@xmpp.test/pc"
     local _, _, answer = asked()
@@ -390,7 +390,7 @@ describe("caps of our own", function()
     return stage.sent(f)[1][3]
   end
 
-  it("are in the presence that is sent, and fit what is answered", function()
+  it("are in the presence that is sent, and match our answers", function()
     conn:send { "presence", {}, { "status", {}, "hi" } }
     conn:send { "presence", { to = "room@xmpp.test/me" } }
     conn:send { "presence", { to = "bob@xmpp.test", type = "subscribe" } }
@@ -413,7 +413,7 @@ describe("caps of our own", function()
     assert.is_nil(disco.own_info(conn).features["urn:x"])
   end)
 
-  it("are announced anew, once, a second after what we have has changed", function()
+  it("are announced anew, once, a second after our features have changed", function()
     conn:send { "presence", {}, { "status", {}, "hi" } }
     local before = parts(stage.sent(f)[1])
     disco.add(conn, "urn:x")
@@ -435,7 +435,7 @@ describe("caps of our own", function()
     nothing_asked()
   end)
 
-  it("go with the extension: what was said is said again without them, a second later", function()
+  it("go with the extension: presence is sent again without them, a second later", function()
     conn:send { "presence", {}, { "status", {}, "hi" } }
     stage.sent(f)
     ext.drop(conn, caps)
@@ -454,7 +454,7 @@ describe("caps of our own", function()
     assert.is_nil(disco.own_info(conn).features[CAPS])
   end)
 
-  it("aren't said away when the program has said something else since", function()
+  it("aren't withdrawn if the program has sent other presence since", function()
     conn:send { "presence", {}, { "status", {}, "hi" } }
     ext.drop(conn, caps)
     conn:send { "presence", {}, { "status", {}, "bye" } }
@@ -463,7 +463,7 @@ describe("caps of our own", function()
     nothing_asked()
   end)
 
-  it("aren't said away when nothing had been said, or the connection is closed", function()
+  it("aren't withdrawn if no presence was sent, or the connection is closed", function()
     ext.drop(conn, caps)
     xmpp.sleep(1.1)
     nothing_asked()

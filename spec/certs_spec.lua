@@ -340,8 +340,8 @@ local function with_openssl(conf, program)
   return said
 end
 
-describe("a system whose configuration is careless", function()
-  it("does not make the library so", function()
+describe("a careless system-wide configuration", function()
+  it("does not affect the library", function()
     local weak = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nMinProtocol = TLSv1\n"
       .. "CipherString = DEFAULT:@SECLEVEL=0\n"
     local wanted = { ["an RSA key of 1024 bits"] = true, ["a signature of SHA-1"] = true, ["a signature of MD5"] = true,

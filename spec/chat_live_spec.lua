@@ -130,14 +130,14 @@ server.each(function(s)
     assert.equal("waves", hear(bob, "message").action)
   end)
 
-  it("hears that what was sent came back", function()
+  it("reports that what was sent came back", function()
     local alice = login("alice", "a")
     local id = assert(alice.c:send("nobody@" .. s.domain, "hello"))
     local err, peer, its = hear(alice, "error")
     assert.same({ "service-unavailable", "nobody@" .. s.domain, id }, { err.condition, peer, its })
   end)
 
-  it("is told once of what is sent again in a new session", function()
+  it("reports once what is sent again in a new session", function()
     local link = proxy.start(s.host, s.port)
     links[1] = link
     local alice, bob = login("alice", "a"), login("bob", "b", nil, link)
