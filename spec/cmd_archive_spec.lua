@@ -58,7 +58,7 @@ describe("archive export", function()
     assert.equal("2023-11-03T08:26:40.500Z", xexpr.find(all, "forwarded", { "delay", "urn:xmpp:delay" })[2].stamp)
   end))
 
-  it("is bounded by who and when", around(function(t)
+  it("is limited by address and time", around(function(t)
     local list = numbers(5)
     list[3].from = "bert@example.net/x"
     list[5].stamp = 1699999990
@@ -82,7 +82,7 @@ describe("archive export", function()
     assert.equal("2023-11-03T08:26:40Z anna: old\n", w.stdout)
   end))
 
-  it("goes on where it was, by its file alone", around(function(t)
+  it("continues where it was, with its file alone", around(function(t)
     local a, folder = t:archive(numbers(250)), shell.succeed "mktemp -d":gsub("\n", "")
     finally(function() os.execute("rm -r " .. folder) end)
     local path = folder .. "/state"
@@ -120,7 +120,7 @@ describe("archive export", function()
     assert.equal(9, export().status)
   end))
 
-  it("goes on when the link was lost", around(function(t)
+  it("continues when the link was lost", around(function(t)
     local a = t:archive(numbers(250))
     local w, said = cmd.world(), 0
     a.step = function()

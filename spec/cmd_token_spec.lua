@@ -65,7 +65,7 @@ local function rows(s)
   before_each(function() folder = shell.folder() end)
   after_each(function() shell.remove(folder) end)
 
-  it("keeps none by itself", function()
+  it("keeps none by default", function()
     configure(s)
     for _ = 1, 2 do
       local told, err = check()
@@ -75,7 +75,7 @@ local function rows(s)
     assert.equal(2, times_asked())
   end)
 
-  it("logs in by it the second time, and looks for no password then", function()
+  it("uses it for the second login, and doesn't read the password", function()
     configure(s, "keep-token = true\n")
     local told, err = check()
     assert.same({ false, "", 1 }, { told.fast, err, times_asked() })
@@ -108,7 +108,7 @@ local function rows(s)
     bob:stop()
   end)
 
-  it("ends no other run of the same account, whatever it is at", function()
+  it("doesn't end another process of the same account", function()
     configure(s, "keep-token = true\nbind2 = true\n")
     check()
     local text, status = run([[
@@ -184,7 +184,7 @@ local function rows(s)
     assert.is_true(check().fast)
   end)
 
-  it("keeps it where the server can't be asked to forget it", function()
+  it("keeps it if the server can't be asked to delete it", function()
     configure(s, "keep-token = true\n")
     check()
     local kept = read "xmpp/default.token"
@@ -193,14 +193,14 @@ local function rows(s)
     assert.equal(kept, read "xmpp/default.token")
   end)
 
-  it("goes with its account", function()
+  it("is deleted with its account", function()
     configure(s, "keep-token = true\n")
     check()
     assert.equal(0, select(2, run "xmpp account remove default"))
     assert.equal("config.lua\n", shell.succeed(("ls %s/xmpp"):format(folder)))
   end)
 
-  it("is not what a new password is tried by", function()
+  it("is not used when a new password is tried", function()
     configure(s, "keep-token = true\n")
     check()
     shell.succeed(("sed -i /^password-command/d %s/xmpp/config.lua"):format(folder))
@@ -220,7 +220,7 @@ describe("the command's token", function()
       before_each(function() folder = shell.folder() end)
       after_each(function() shell.remove(folder) end)
 
-      it("is none, and all is as it was", function()
+      it("doesn't exist, and nothing changes", function()
         configure(s, "keep-token = true\nbind2 = true\n")
         for i = 1, 2 do
           local told, err = check()
@@ -271,7 +271,7 @@ describe("a token's file", function()
     assert.is_nil(notes[1]:find("s3cret", 1, true))
   end
 
-  it("has all of it, whatever characters the secret has", function()
+  it("stores it completely, whatever characters the secret has", function()
     assert.same({ version = 1, jid = "alice@xmpp.test", user_agent = AGENT, mechanism = "HT-SHA-256-EXPR",
       token = "s3cret", expiry = 4000000000 }, found())
     local told
@@ -290,7 +290,7 @@ describe("a token's file", function()
     assert.equal("default.token\n", shell.succeed(("ls %s/xmpp"):format(folder)))
   end)
 
-  it("is ignored where it isn't whole", function()
+  it("is ignored if it isn't complete", function()
     for _, name in ipairs { "version", "jid", "user_agent", "mechanism", "token" } do
       ignored(name .. " is missing", { [name] = false })
     end
@@ -302,7 +302,7 @@ describe("a token's file", function()
     ignored("larger than", ("x"):rep(70000))
   end)
 
-  it("is ignored where it is somebody else's", function()
+  it("is ignored if it is somebody else's", function()
     ignored("it is another account's", { jid = "bob@xmpp.test" })
     ignored("it is another user agent's", { user_agent = AGENT:gsub("5c", "5d") })
     local stat = { text = text(), mode = tonumber("600", 8), uid = w.sys.uid() + 1 }
@@ -316,7 +316,7 @@ describe("a token's file", function()
     end
   end)
 
-  it("that has run out is of no use, and nothing to be told", function()
+  it("that has expired is not used, without a message", function()
     assert.is_nil(found { expiry = "1000000000" })
     assert.same({}, notes)
     assert.is_table(found { expiry = false })
@@ -338,7 +338,7 @@ describe("a token's file", function()
 end)
 
 describe("bind2", function()
-  it("of an account whose jid has a resource is a fault of the configuration", function()
+  it("of an account whose jid has a resource is an error in the configuration", function()
     local w = cmd.world { folder = "/c", files = { ["/c/xmpp/config.lua"] = { mode = 0,
       text = "[default]\njid = a@b/c\nbind2 = true\n" } } }
     assert.equal(3, cmd.run(w, { "ping" }, true))

@@ -72,7 +72,7 @@ server.each(function(s)
     end)
   end
 
-  it("a connection that is dropped is collected, closed, and told of once", function()
+  it("a connection that is dropped is collected, closed, and reported once", function()
     local text, status = run(s, [[
       local watch = login("bob", "watch")
       local function count()
@@ -99,12 +99,12 @@ server.each(function(s)
     assert.equal(warning "alice" .. "0\nready\n", text)
   end)
 
-  it("a connection that is open when the program ends is closed without a word", function()
+  it("a connection that is open when the program ends is closed silently", function()
     assert.same({ "", 0 }, { run(s, "local kept = login 'alice' login 'bob':set_handler() xmpp.step()") })
     assert.same({ "", 0 }, { run(s, "kept = login 'alice' xmpp.step()") })
   end)
 
-  it("a connection that was stopped, or has ended, is collected without a word", function()
+  it("a connection that was stopped, or has ended, is collected silently", function()
     assert.same({ "", 0 }, { run(s, [[
       login "alice":stop()
       login "bob"

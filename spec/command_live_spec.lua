@@ -89,14 +89,14 @@ local function body(s)
       assert.equal(1, status, text)
     end)
 
-    it("gives up", function()
+    it("cancels", function()
       local alice = connect("alice", "a")
       local result = assert(command.run(alice, s.domain, command.admin["delete-user"], function() end))
       assert.equal("canceled", result.status)
     end)
   end)
 
-  it("is served to some, and asks them one thing after the other", function()
+  it("is served to some people, and asks several questions", function()
     local alice, address = connect("alice", "serves")
     local bob, at_bob = connect("bob", "runs")
     local other = connect("bob", "other")
@@ -129,7 +129,7 @@ local function body(s)
     assert.equal("item-not-found", err.condition)
   end)
 
-  it("is a bot's as well", function()
+  it("can be a bot's", function()
     local alice, address = connect("alice", "bot")
     local bob = connect("bob", "b")
     chat.use(alice, { carbons = false })
@@ -152,7 +152,7 @@ local function body(s)
     assert.is_string(heard.reply_to.id)
   end)
 
-  it("is given to a bot in a room by who has that address, whatever his nick", function()
+  it("is accepted by a bot in a room by the sender's address, whatever his nick", function()
     local tea = "tea@conference." .. s.domain
     local alice, bob, carol = connect("alice", "bot"), connect("bob", "b"), connect("carol", "c")
     local b, ready = bot.use(alice, { admins = { "bob@" .. s.domain },
@@ -239,7 +239,7 @@ local function body(s)
       assert.equal("item-not-found", select(2, command.run(alice, its, "bake")).condition)
     end)
 
-    it("runs ours, goes back in it, and gives it up", function()
+    it("runs ours, goes back in it, and cancels it", function()
       local alice = connect("alice", "a")
       local its, log = told "READY", {}
       command.serve(alice, "add", { allow = function(from) return from == its end, back = true }, function(d)

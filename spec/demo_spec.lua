@@ -69,7 +69,7 @@ describe("the demo", function()
   end)
   teardown(function() shell.remove(folder) end)
 
-  it("ends well, with one sentence that says so", function()
+  it("succeeds, and ends with a sentence that says so", function()
     assert.equal(0, status, text)
     assert.equal(ENDING, text:match "([^\n]*)\n$")
   end)
@@ -83,7 +83,7 @@ describe("the demo", function()
     end
   end)
 
-  it("shows one log-in, its secrets masked", function()
+  it("shows a login, with its secrets masked", function()
     for _, name in ipairs { "auth", "challenge", "response", "success" } do
       local contents = {}
       for content in text:gmatch("<" .. name .. " [^>]*>(.-)</" .. name .. ">") do contents[#contents + 1] = content end
@@ -92,7 +92,7 @@ describe("the demo", function()
     assert.is_nil(text:find("handshake", 1, true))
   end)
 
-  it("tells no secret", function()
+  it("reveals no secret", function()
     for _, secret in ipairs { "alicepw", "bobpw", "carolpw", "componentsecret" } do
       assert.is_nil(text:find(secret, 1, true), secret)
     end
@@ -134,7 +134,7 @@ describe("the demo", function()
     assert.is_true(widest(ascii) <= 80, ascii)
   end)
 
-  it("ends badly when its program does", function()
+  it("fails if its program does", function()
     local _, ended = demo "LUA=false"
     assert.equal(1, ended)
   end)

@@ -104,7 +104,7 @@ server.each(function(s)
     assert.equal("re one", body(stanza))
   end)
 
-  it("reads on for what a component's handler asks, and takes nothing else", function()
+  it("reads on for what a component's handler awaits, and takes nothing else", function()
     local alice = login(s, "alice")
     local c = keep(assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret)))
     local begin, answer, others = xmpp.promise(), nil, 0
