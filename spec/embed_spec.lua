@@ -56,7 +56,7 @@ describe("make lib", function()
       .. "-fsyntax-only -x c -"):format(LUA_PC, lib))
   end)
 
-  it("has every Lua file in it, to be had by require, and finds others by the program's", function()
+  it("contains every Lua file, which require finds, and others are found by the program's paths", function()
     if sanitized then return end -- it is loaded by this Lua itself, which isn't sanitized
     local text = succeed(("cd / && LUA_PATH= LUA_CPATH= %s -e '%s'"):format(os.getenv "LUA" or "lua5.4", ([[
       package.path, package.cpath = "", ""
@@ -104,7 +104,7 @@ server.each(function(s)
     end)
 
     if not jit then -- LuaJIT has its own allocator
-      it("has states with the library's allocator: logged in, with everything open, and in want", function()
+      it("has states with the library's allocator: logged in, with everything open, and short of memory", function()
         for _, script in ipairs { "login", "open" } do
           local runs, _, fine = embed(("spec/support/embed_%s.lua never 1 1 2 xmpp"):format(script))
           assert.same({ 1, 1 }, { runs, fine })
@@ -171,7 +171,7 @@ server.each(function(s)
         pipe:close()
       end)
 
-      it("as in examples/embed ends when a bot has more memory than it may, or is no bot", function()
+      it("as in examples/embed ends if a bot exceeds its memory, or isn't a valid program", function()
         local function ends(script, text)
           local path = shell.file(script)
           local said, status = run(command(s, "host", path .. " alice@xmpp.test alicepw"))

@@ -57,7 +57,7 @@ local function the_handler()
     assert.is_nil(conn:handler())
   end)
 
-  it("is one: a new one takes the old one's place, callbacks stay out of it", function()
+  it("is only one: a new one replaces it, and callbacks don't change", function()
     conn:set_callback(hears "callback")
     conn:set_handler(hears "a")
     come(1)
@@ -118,7 +118,7 @@ local function the_handler()
     assert.is_nil(weak[1])
   end)
 
-  it("keeps none alive when it was taken away", function()
+  it("keeps none alive when it was removed", function()
     local weak = setmetatable({}, { __mode = "v" })
     weak[1] = fed.open({ jid = stage.ME }).conn
     weak[1]:set_handler(hears("a", function() return weak end))
@@ -130,7 +130,7 @@ local function the_handler()
 end
 
 local function the_default_handler()
-  it("can be called by one's own", function()
+  it("can be called by the program's own", function()
     conn:set_callback(hears "a")
     conn:set_callback_once(hears("b", function() return true end))
     conn:set_handler(hears("own", function(stanza, c)
@@ -204,7 +204,7 @@ local function the_order()
     expect "b2"
   end)
 
-  it("holds for whatever is added and removed", function()
+  it("holds whatever is added and removed", function()
     local model, all, state = {}, {}, 7
     local function random(n)
       state = (state * 1103 + 12345) % 65536
@@ -250,7 +250,7 @@ local function the_order()
     assert.same({}, conn:callbacks())
   end)
 
-  it("has a contract to ask before", function()
+  it("can be checked before with a contract", function()
     for _, name in ipairs { "handler", "callback", "callback_once" } do
       local contract = xmpp.contract[name]
       assert.is_true(contract(function() end))
@@ -279,7 +279,7 @@ local function changes_in_between()
     expect "a1 c1 a2 c2 b2"
   end)
 
-  it("does not go on for ever with one that adds itself", function()
+  it("ends though one adds itself", function()
     local a
     a = hears("a", function() conn:set_callback(a) end)
     conn:set_callback(a)
@@ -310,7 +310,7 @@ local function changes_in_between()
     come(1, 2)
   end
 
-  it("removes oneself", function()
+  it("removes itself", function()
     with_b(function(cbs) assert.is_true(conn:unset_callback(cbs.b)) end)
     expect "a1 b1 c1 d1 a2 c2 d2"
   end)
@@ -330,7 +330,7 @@ local function changes_in_between()
     expect "a1 b1 c1 d1 b2 c2 d2"
   end)
 
-  it("removes the previous, the next and oneself", function()
+  it("removes the previous, the next and itself", function()
     with_b(function(cbs)
       for _, name in ipairs { "a", "c", "b" } do assert.is_true(conn:unset_callback(cbs[name])) end
     end)
@@ -364,7 +364,7 @@ local function changes_in_between()
     expect "a1 b1 e2"
   end)
 
-  it("takes effect in a dispatch of one's own handler, too", function()
+  it("takes effect in a dispatch by the program's own handler, too", function()
     conn:set_handler(function(stanza, c) xmpp.default_handler(stanza, c) end)
     local e = hears "e"
     with_b(function(cbs)
@@ -374,7 +374,7 @@ local function changes_in_between()
     expect "a1 b1 d1 a2 b2 d2 e2"
   end)
 
-  it("takes effect when a callback goes on later", function()
+  it("takes effect when a callback continues later", function()
     local b = hears "b"
     conn:set_callback(hears("a", function()
       stage.wait()
@@ -447,7 +447,7 @@ local function a_once_callback()
     sees("once1 once2 once3", function() return false, true end)
   end)
 
-  it("is no plain one: that stays whatever it returns", function()
+  it("differs from a plain one, which stays whatever it returns", function()
     conn:set_callback(hears("a", function() return true end))
     come(1, 2)
     expect "a1 a2"
@@ -497,7 +497,7 @@ local function a_once_callback()
     expect ""
   end)
 
-  it("goes alone, though the same function is installed more than once", function()
+  it("goes once, though the same function is installed several times", function()
     local calls = 0
     local once = hears("once", function()
       calls = calls + 1
@@ -511,7 +511,7 @@ local function a_once_callback()
     assert.same({ once, once }, conn:callbacks())
   end)
 
-  it("may remove itself besides", function()
+  it("may also remove itself", function()
     local once
     once = hears("once", function()
       assert.is_true(conn:unset_callback(once))
@@ -524,7 +524,7 @@ local function a_once_callback()
     assert.same({ once }, conn:callbacks()) -- the new one, since only the earlier one returned true
   end)
 
-  it("goes after a yield of its own that somebody else has resumed", function()
+  it("goes after its own yield, which something else has resumed", function()
     local co
     conn:set_callback_once(hears("once", function()
       co = coroutine.running()
@@ -622,7 +622,7 @@ local function a_filter()
     check_filters(seen)
   end)
 
-  it("decides the same when one's own handler calls the default one", function()
+  it("decides the same when the program's own handler calls the default one", function()
     local seen = seen_by_filters()
     conn:set_handler(function(stanza, c) xmpp.default_handler(stanza, c) end)
     f:feed(STANZAS)
@@ -637,7 +637,7 @@ local function a_filter()
     check_filters(seen)
   end)
 
-  it("knows the component's own namespace, on every way", function()
+  it("knows the component's own namespace, on every path", function()
     f = stage.open { jid = "echo.xmpp.test", component = true }
     conn = f.conn
     local bytes = "<message n='%d'><body/></message>"

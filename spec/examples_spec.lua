@@ -99,13 +99,13 @@ server.each(function(s)
       fails("tls: certificate-", "alicepw", { XMPP_CA = s.certs .. "/otherca.crt" })
     end)
 
-    it("tells how it is used", function()
+    it("shows its usage", function()
       local output, status = run(s, "send", { "alice@xmpp.test", "alicepw", "bob@xmpp.test" })
       assert.equal("usage: examples/send.lua JID PASSWORD TO TEXT\n", output)
       assert.equal(2, status)
     end)
 
-    it("exits with 1 when nobody says that it has arrived", function()
+    it("exits with 1 if nothing confirms that it has arrived", function()
       local p = peer.play(peer.session .. "match <message .*</message>\nclose")
       local output, status = run(s, "send", { "alice@xmpp.test", "alicepw", "bob@xmpp.test", "Hi" },
         { XMPP_HOST = p.host, XMPP_PORT = p.port, XMPP_CA = p.ca })
@@ -118,7 +118,7 @@ server.each(function(s)
   end)
 
   describe("echo.lua", function()
-    it("says messages back until it is stopped", function()
+    it("echoes messages until it is stopped", function()
       local line, pipe, pid = start(s, "echo", { "alice@xmpp.test", "alicepw" })
       finally(function() pipe:close() end)
       finally(function() os.execute("kill " .. pid) end)
@@ -135,7 +135,7 @@ server.each(function(s)
       bob:stop()
     end)
 
-    it("stops its connection when Ctrl-C is pressed, and says nothing of it", function()
+    it("stops its connection when Ctrl-C is pressed, and prints nothing", function()
       local alice = login "alice"
       alice:send { "presence" }
       local line, pipe, pid = start(s, "echo", { "alice@xmpp.test/echo", "alicepw" })
@@ -187,7 +187,7 @@ server.each(function(s)
       return bob, room, hear
     end
 
-    it("greets, obeys, and comes back to a server that was restarted", function()
+    it("greets, obeys, and comes back after the server was restarted", function()
       local _, pipe, pid = start(s, "bot", { "alice@xmpp.test", "alicepw", TEA, "kettle" })
       finally(function() pipe:close() end)
       finally(function() os.execute("kill " .. pid) end)
@@ -222,7 +222,7 @@ server.each(function(s)
   end)
 
   describe("upgrade.lua", function()
-    it("is replaced in mid-conversation", function()
+    it("is replaced in the middle of a conversation", function()
       local state = os.tmpname()
       os.remove(state)
       local line, pipe = start(s, "upgrade", { "alice@xmpp.test/bot", "alicepw", state })
@@ -274,7 +274,7 @@ server.each(function(s)
       assert.equal(0, status)
     end)
 
-    it("tells of an error", function()
+    it("reports an error", function()
       local output, status = run(s, "iq", { "alice@xmpp.test", "alicepw", "nobody@xmpp.test/nowhere" })
       assert.equal("ping: service-unavailable\nquery: service-unavailable\n", output)
       assert.equal(0, status)
@@ -282,7 +282,7 @@ server.each(function(s)
   end)
 
   describe("roster.lua", function()
-    it("shows contacts and who is there, lets neighbours in and asks them back", function()
+    it("shows contacts and presence, accepts colleagues and subscribes to them", function()
       local bob = login "bob"
       local r = require "xmpp.roster".use(bob)
       assert(r:fetched(30))
@@ -314,13 +314,13 @@ server.each(function(s)
       hears(tostring(bob:jid()) .. " is unavailable")
     end)
 
-    it("tells how it is used", function()
+    it("shows its usage", function()
       assert.same({ "usage: examples/roster.lua JID PASSWORD\n", 2 }, { run(s, "roster", { "alice@xmpp.test" }) })
     end)
   end)
 
   describe("pubsub.lua", function()
-    it("makes a node, publishes, and shows what others publish", function()
+    it("creates a node, publishes, and shows what others publish", function()
       local pubsub = require "xmpp.pubsub"
       local alice = login "alice"
       local service = "pubsub." .. s.domain
@@ -341,7 +341,7 @@ server.each(function(s)
       alice:stop()
     end)
 
-    it("tells how it is used", function()
+    it("shows its usage", function()
       assert.same({ "usage: examples/pubsub.lua JID PASSWORD SERVICE NODE\n", 2 }, { run(s, "pubsub",
         { "alice@xmpp.test", "alicepw" }) })
     end)
@@ -372,7 +372,7 @@ server.each(function(s)
       bob:stop()
     end)
 
-    it("ends in order by TERM, and tells what it has left", function()
+    it("ends in order by TERM, and reports what it has left", function()
       local line, pipe, pid = start(s, "component", { s.host, s.component_port, s.component, s.secret })
       finally(function() pipe:close() end)
       assert.equal("component: " .. s.component, line)
@@ -380,7 +380,7 @@ server.each(function(s)
       assert.equal("component: 0 handled, 0 left unread, in order", pipe:read "*l")
     end)
 
-    it("fails with a wrong secret, and tells how it is used", function()
+    it("fails with a wrong secret, and shows its usage", function()
       local output, status = run(s, "component", { s.host, s.component_port, s.component, "wrong" })
       assert.matches("stream: not%-authorized: ", output)
       assert.equal(1, status)
@@ -391,7 +391,7 @@ server.each(function(s)
   end)
 
   describe("archive.lua", function()
-    it("shows what was said in the last day, both ways, with one person", function()
+    it("shows what was said in the last day, in both directions, with one person", function()
       local alice, bob = login "alice", login("bob", "there")
       for _, conn in ipairs { alice, bob } do -- both are online, so that nothing is stored for later tests
         conn:send { "presence" }
@@ -471,7 +471,7 @@ server.each(function(s)
       server_end:close()
     end)
 
-    it("has a channel in a room, and a room in a channel", function()
+    it("shows a channel's users in a room, and the room's in the channel", function()
       local alice = login "alice"
       conns[1] = alice
       local jid = "irc-channel@conference." .. s.domain
@@ -536,7 +536,7 @@ server.each(function(s)
       assert.is_nil(require("xmpp.disco").info(alice, "stranger@" .. s.component))
     end)
 
-    it("tells how it is used", function()
+    it("shows its usage", function()
       local output, status = run(s, "gateway", { "127.0.0.1" })
       assert.equal("usage: examples/gateway.lua HOST PORT DOMAIN SECRET IRC-HOST IRC-PORT CHANNEL ROOM\n", output)
       assert.equal(2, status)
@@ -581,7 +581,7 @@ end, { upload = "yes" })
 -- For servers with tokens.
 local function token_rows(s)
   describe("token.lua", function()
-    it("logs in by the token that it has kept, until the server has forgotten it", function()
+    it("logs in by the token that it has kept, until the server has deleted it", function()
       shell.in_folder(function(folder)
         local state = folder .. "/it's 100% mine"
         local bob = assert(xmpp.connect_client("bob@" .. s.domain .. "/desk", s.users.bob, s.host, s.port, s.opts()))

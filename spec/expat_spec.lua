@@ -56,8 +56,8 @@ end)
 
 teardown(function() shell.remove(folder) end)
 
-describe("on the other expat", function()
-  it("is another one", function()
+describe("with the other kind of expat", function()
+  it("it is the other kind", function()
     if why then return pending(why) end
     local here = kind ""
     assert.truthy(here == "eager" or here == "deferring", here)
@@ -65,7 +65,7 @@ describe("on the other expat", function()
   end)
 
   for _, name in ipairs(PROGRAMS) do
-    it("passes " .. name, function()
+    it("it passes " .. name, function()
       if why then return pending(why) end
       local said, status = shell.run(("%s %s/test/%s 2>&1"):format(environment, BUILD, name))
       assert.equal(0, status, said:sub(-2000))
@@ -73,7 +73,7 @@ describe("on the other expat", function()
   end
 
   for _, name in ipairs(SPECS) do
-    it("passes " .. name .. "_spec", function()
+    it("it passes " .. name .. "_spec", function()
       if why then return pending(why) end
       local said, status = shell.run(("env %s ROUNDTRIP_CASES=2000 spec/support/tap spec/%s_spec.lua 2>&1"):format(
         environment, name))

@@ -24,7 +24,7 @@ describe("a step in which nothing happens", function()
     return after - before
   end
 
-  it("makes nothing, with a connection, somebody who waits, and a timer there", function()
+  it("allocates nothing, with a connection, a waiter and a timer", function()
     if jit then -- JIT traces would count, and existing ones grow even when it is off
       jit.off()
       jit.flush()
@@ -42,7 +42,7 @@ describe("a step in which nothing happens", function()
   end)
 end)
 
-describe("a step with a bound", function()
+describe("a step with a limit", function()
   -- Steps until `n` stanzas have come; each step dispatches as many as it returns, and at most STANZAS.
   local function take(n, counted)
     local all, steps, full, till = 0, 0, 0, os.time() + 200
@@ -89,7 +89,7 @@ describe("a step with a bound", function()
     end
   end
 
-  describe("bounds as well", function()
+  describe("limits as well", function()
     local n, order
 
     local function call(i)
@@ -116,7 +116,7 @@ describe("a step with a bound", function()
       for i = 1, MANY do xmpp.spawn(call(i)) end
     end)
 
-    it("coroutines whose time has come", function()
+    it("coroutines whose sleep is over", function()
       for i = 1, MANY do
         coroutine.wrap(function()
           xmpp.sleep(0)
@@ -125,20 +125,20 @@ describe("a step with a bound", function()
       end
     end)
 
-    it("those who wait for responses when the connection ends", function()
+    it("waiters for responses when the connection ends", function()
       local f = fed.open { jid = "me@xmpp.test/x" }
       for i = 1, MANY do f.conn:send_callback({ "iq", { type = "get", id = "a" .. i } }, call(i)) end
       core.conn.feed(f.conn, "</stream:stream>")
     end)
 
-    it("those whose time is over", function()
+    it("waiters whose time is over", function()
       local f = fed.open { jid = "me@xmpp.test/x" }
       for i = 1, MANY do f.conn:send_callback({ "iq", { type = "get", id = "a" .. i } }, call(i), 0) end
       f.conn:stop()
       f:feed "</stream:stream>"
     end)
 
-    it("those who wait for what they have sent to arrive", function()
+    it("flushes that end", function()
       local f = fed.open { jid = "me@xmpp.test/x" }
       f.conn:send { "presence" }
       for i = 1, MANY do
@@ -154,7 +154,7 @@ describe("a step with a bound", function()
       f:feed "</stream:stream>"
     end)
 
-    it("those who listen to states", function()
+    it("listeners to states", function()
       for i = 1, MANY do
         local f = fed.open { jid = "me@xmpp.test/x" .. i }
         f.conn:on("state", function(state) if state == "closed" then call(i)() end end)
@@ -162,7 +162,7 @@ describe("a step with a bound", function()
       end
     end)
 
-    it("what becomes of stanzas", function()
+    it("receipts of stanzas", function()
       local f = fed.open { jid = "me@xmpp.test/x", sm = true }
       f:feed "<enabled xmlns='urn:xmpp:sm:3'/>"
       for i = 1, MANY do
@@ -172,7 +172,7 @@ describe("a step with a bound", function()
     end)
   end)
 
-  it("is shared by timers and stanzas, and neither waits for the other's end", function()
+  it("is shared by timers and stanzas, and neither waits until the other is done", function()
     for _, most in ipairs { 1, 2, 3, 50 } do
       local f = fed.open { jid = "me@xmpp.test/x" }
       local timers, stanzas, dispatched = 0, 0, 0
@@ -194,7 +194,7 @@ describe("a step with a bound", function()
     end
   end)
 
-  it("keeps what is told in order, though it takes many steps", function()
+  it("keeps the order, though it takes many steps", function()
     local f = fed.open { jid = "me@xmpp.test/x", sm = true }
     f:feed "<enabled xmlns='urn:xmpp:sm:3'/>"
     local told = {}
@@ -217,7 +217,7 @@ describe("a step with a bound", function()
       return pipe
     end
 
-    it("keeps to it in a flood of 20,000 messages, with callbacks that filter", function()
+    it("keeps the limit in a flood of 20,000 messages, with callbacks that filter", function()
       local conn = assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, s.host, s.port, s.opts()))
       local seen, last, others = 0, 0, 0
       conn:set_callback(function(message)
@@ -238,7 +238,7 @@ end)
 
 describe("game.lua", function()
   server.each(function(s)
-    it("chats over its picture, and ends with its input", function()
+    it("chats while it draws, and ends with its input", function()
       local path = os.tmpname()
       finally(function() os.remove(path) end)
       local function screen()

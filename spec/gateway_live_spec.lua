@@ -41,7 +41,7 @@ server.each(function(s)
     return g, conn
   end
 
-  it("has somebody register, subscribe, talk and go", function()
+  it("lets somebody register, subscribe, talk and unregister", function()
     local told, by = {}, {}
     local store = { get = function(p) return by[p] end, set = function(p, data) by[p] = data return true end,
       each = function(f) for p in pairs(by) do f(p) end end }

@@ -78,7 +78,7 @@ describe("a host", function()
     end, "all")
   end)
 
-  it("is a component's server's", function()
+  it("may be that of a component's server", function()
     each_host(function(host, at, opts)
       local p = play("C: <stream:stream ...>\nS: <stream:stream xmlns='jabber:component:accept' id='i1'"
         .. " xmlns:stream='http://etherx.jabber.org/streams'>\nC: <handshake>...</handshake>\nS: <handshake/>\n"
@@ -105,7 +105,7 @@ describe("a host", function()
       .. "</see-other-host></stream:error></stream:stream>\nC: </stream:stream>\n"
   end
 
-  it("is where a server sends us (see-other-host)", function()
+  it("may be in a redirection (see-other-host)", function()
     each_host(function(host, at, opts)
       local there = play(peer.session .. ONCE, at)
       local p = play(sends_to(with_port(host, there.port)))
@@ -116,7 +116,7 @@ describe("a host", function()
     end)
   end)
 
-  it("that can be none is refused; one that a server says is not gone to", function()
+  it("that is invalid is refused; if a server sends it, it isn't used", function()
     for _, host in ipairs { "fe80::1%", "fe80::1%a b", "[fe80::1%a/b]", "[fe80::1%lo", "[fe80::1%lo\0]", "[x_y]" } do
       local nobody, err = xmpp.connect_client("alice@xmpp.test", "alicepw", host)
       assert.is_nil(nobody)
@@ -133,7 +133,7 @@ describe("a host", function()
     end
   end)
 
-  it("that can be none is not where a session is kept: it is where it was", function()
+  it("that is invalid is ignored as a session's location", function()
     for _, location in ipairs { "[a b]:5222", "[::1%]:5222", "a b" } do
       local p = play(managed.session("one", "location='" .. location .. "'") .. "cut\naccept\n" .. managed.resume(0)
         .. managed.resumed(0) .. managed.bye())
@@ -144,7 +144,7 @@ describe("a host", function()
     end
   end)
 
-  it("is where a session is kept (location=)", function()
+  it("may be a session's location (location=)", function()
     each_host(function(host, at, opts)
       local there = play(managed.resume(0) .. managed.resumed(0) .. managed.bye(), at)
       local p = play(managed.session("one", "location='" .. with_port(host, there.port) .. "'") .. "cut\n")
@@ -156,7 +156,7 @@ describe("a host", function()
     end)
   end)
 
-  it("goes along with a saved session", function()
+  it("is part of a saved session", function()
     each_host(function(host, at, opts)
       local p = play(managed.session() .. "eof\naccept\n" .. managed.resume(0) .. managed.resumed(0)
         .. managed.bye(), at)
@@ -171,7 +171,7 @@ describe("a host", function()
     end)
   end)
 
-  it("is where a token is taken back", function()
+  it("may be where a token is deleted", function()
     local token = { version = 1, jid = "alice@xmpp.test", user_agent = "bd08c85e-0cab-4b1f-b309-89f35c9841e5",
       mechanism = "HT-SHA-256-NONE", token = "secret" }
     each_host(function(host, at, opts)

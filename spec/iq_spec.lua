@@ -58,7 +58,7 @@ local function an_iq()
     expect_unavailable { id = "q6" }
   end)
 
-  it("gets it in one's own handler, too", function()
+  it("gets it with the program's own handler, too", function()
     conn:set_handler(hears "own")
     ask "q1"
     expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
@@ -68,7 +68,7 @@ local function an_iq()
     expect_unavailable { id = "q2", to = "bob@xmpp.test/pc" }
   end)
 
-  it("gets it only when it is a question", function()
+  it("gets it only if it is a get or set", function()
     conn:set_handler()
     conn:set_callback(function() end)
     ask("q1", nil, "result")
@@ -168,7 +168,7 @@ local function an_iq()
     expect_nothing_sent()
   end)
 
-  it("may be answered later in one's own handler, and by a callback which that has called", function()
+  it("may be answered later in the program's own handler, and by a callback that it has called", function()
     conn:set_handler(hears("own", function(stanza, c)
       stage.wait()
       answer(stanza, c)
@@ -217,7 +217,7 @@ local function an_iq()
     expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
   end)
 
-  it("gets its answer when the callback is finished by who has resumed it", function()
+  it("gets its answer when something else has resumed the callback to its end", function()
     local co
     conn:set_handler()
     conn:set_callback(function()
@@ -231,7 +231,7 @@ local function an_iq()
     expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
   end)
 
-  it("gets its answer when a callback that nobody can resume is collected", function()
+  it("gets its answer when a callback that can't be resumed is collected", function()
     conn:set_handler()
     conn:set_callback(function() coroutine.yield() end)
     ask "q1"
@@ -241,7 +241,7 @@ local function an_iq()
     expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
   end)
 
-  it("gets its answer when the handler is taken away or replaced meanwhile", function()
+  it("gets its answer when the handler is removed or replaced meanwhile", function()
     conn:set_handler(function(_, c) c:stop_handler() end)
     ask "q1"
     expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
@@ -254,7 +254,7 @@ local function an_iq()
     expect_unavailable { id = "q2", to = "bob@xmpp.test/pc" }
   end)
 
-  it("is no matter any more when the connection has ended", function()
+  it("isn't answered any more when the connection has ended", function()
     conn:set_handler()
     conn:set_callback(function()
       stage.wait()
@@ -268,7 +268,7 @@ local function an_iq()
     expect "over"
   end)
 
-  it("is told apart from another's with the same id", function()
+  it("is distinguished from another sender's with the same id", function()
     local later = {}
     conn:set_handler(function(stanza)
       later[stanza[2].from] = coroutine.running()
@@ -282,7 +282,7 @@ local function an_iq()
     assert.same({ ANSWER, { "iq", { type = "error", id = "q1", to = "eve@xmpp.test/pc" }, UNAVAILABLE } }, sent())
   end)
 
-  it("that came to a component is answered from where it was sent to", function()
+  it("that came to a component is answered from the address that it was sent to", function()
     f = stage.open { jid = "echo.xmpp.test", component = true }
     conn = f.conn
     conn:set_handler()
@@ -327,7 +327,7 @@ describe("a component", function()
     return list
   end
 
-  it("answers at each address for itself", function()
+  it("answers each address's iqs from that address", function()
     f.conn:set_callback(function(x)
       if x[2].to == "slow@echo.xmpp.test" then
         xmpp.sleep(0.01)
@@ -342,7 +342,7 @@ describe("a component", function()
     assert.same({ "result to bob@x/r from slow@echo.xmpp.test" }, answers())
   end)
 
-  it("says by `from` which of its addresses has answered; by default it is its domain", function()
+  it("chooses by `from` which of its addresses answers; by default it is its domain", function()
     local held = {}
     f.conn:set_handler(function(x)
       held[#held + 1] = x
@@ -357,7 +357,7 @@ describe("a component", function()
     assert.same({ "error to bob@x/r from a@echo.xmpp.test" }, answers())
   end)
 
-  it("lets two of its users ask with one id", function()
+  it("lets two of its users send the same id", function()
     local got = {}
     for _, user in ipairs { "a", "b" } do
       local x = { "iq", { type = "get", id = "1", to = "bob@x/r", from = user .. "@echo.xmpp.test" } }
@@ -384,7 +384,7 @@ describe("a component", function()
   end)
 end)
 
-describe("the same question again and again", function()
+describe("the same iq several times", function()
   -- A client's: if the same iq comes several times, each is answered by the call that got it.
   it("is answered by the call that it went to", function()
     f = fed.open { jid = "alice@xmpp.test/here" }
