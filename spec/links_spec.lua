@@ -80,7 +80,7 @@ server.each(function(s)
     assert.is_true(conn:info().resumed >= 1)
   end)
 
-  it("a hole that swallows what is sent and what comes", function()
+  it("a link that drops everything in both directions", function()
     link:tell "hole"
     local told = say "one"
     turn_until(is_acked(told))
@@ -89,7 +89,7 @@ server.each(function(s)
     check_resumed()
   end)
 
-  it("a hole while nobody has anything to say", function()
+  it("a link that drops everything while nothing is sent", function()
     link:tell "hole"
     turn_until(function() return conn:info().resumed >= 1 end)
     say "one"

@@ -43,7 +43,7 @@ server.each(function(s)
   end
 
   describe("a login", function()
-    it("tells what the server offers, and a component's has nothing to tell", function()
+    it("has the features that the server offers; a component's has none", function()
       local offers = login("alice", "a"):info().offers
       for _, ns in ipairs { "urn:ietf:params:xml:ns:xmpp-bind", "urn:xmpp:sm:3", "urn:xmpp:features:rosterver" } do
         assert.is_true(offers[ns], ns)
@@ -60,7 +60,7 @@ server.each(function(s)
       "anna@%s/Ⅳ ①", "anna@%s/☺", "anna@%s/☺\239\184\143", "anna@%s/♥\239\184\142!",
       "anna@%s/a\194\160b", "straße@%s/ﬁ" }
 
-    it("that goes elsewhere is written as its key, or as it was named", function()
+    it("of another host arrives as its key, or as it was written", function()
       local echo, alice = join(s.component), login("alice", "a")
       local got
       echo:set_handler(function(stanza) got = stanza[2].to end)
@@ -74,8 +74,8 @@ server.each(function(s)
       end
     end)
 
-  -- They refuse code points that are newer than Unicode 3.2, such as an emoji.
-    it("of somebody in a room is its key", function()
+    -- They refuse code points that are newer than Unicode 3.2, such as an emoji.
+    it("of an occupant is its key", function()
       local alice = login("alice", "a")
       for i, named in ipairs { "straße", "ς", "oﬃce", "ＡＢＣ１", "ｶﾞ", "Ⅳ ①", "☺\239\184\143", "♥\239\184\142!", "😀" } do
         local room = ("tea%d@conference.%s"):format(i, s.domain)
@@ -93,7 +93,7 @@ server.each(function(s)
       end
     end)
 
-    it("that the server keeps, in a roster, is its key", function()
+    it("in a roster is its key", function()
       local alice = login("alice", "a")
       local got
       alice:set_handler(function(stanza)
@@ -153,7 +153,7 @@ server.each(function(s)
       assert.matches(s.name:match "^%a+", version.name:lower())
     end)
 
-    it("serve a component's tree, which a client walks, and which goes through its JSON form", function()
+    it("serve a component's tree, which a client walks and which survives JSON", function()
       local echo, alice = join(s.component), login "alice"
       ext.use(echo, disco, { identity = { category = "conference", type = "irc", name = "IRC" } })
       info.use(echo, { version = { name = "live", version = "1" }, time = true })
@@ -180,7 +180,7 @@ server.each(function(s)
       assert.is_true(math.abs(assert(info.time(alice, s.component)).utc - os.time()) < 60)
     end)
 
-    it("tell a stranger nothing of a client, and its own account what it is", function()
+    it("tell strangers nothing about a client, but its own account", function()
       local alice, other, bob = login("alice", "a"), login("alice", "other"), login("bob", "b")
       info.use(alice, { version = { name = "live", version = "1" } })
       local _, err = disco.info(bob, alice:jid())
@@ -193,7 +193,7 @@ server.each(function(s)
   end)
 
   describe("health", function()
-    it("is well, with all that this server has, a room too", function()
+    it("finds no fault with this server, including a room", function()
       local alice, bob, room = login("alice", "a"), login("bob", "b"), "health@conference." .. s.domain
       assert(require("xmpp.muc").join(bob, room, "bob", { create = "default" }))
       require("xmpp.presence").set(alice, {})
@@ -208,7 +208,7 @@ server.each(function(s)
   end)
 
   describe("an extension", function()
-    it("has a new session after the server has lost the old one, and goes on", function()
+    it("gets a new session after the server has lost the old one, and continues", function()
       local alice, bob = login("alice", "a"), login("bob", "b")
       local heard = {}
       local E = { name = "presence", session = function(_, conn, first)

@@ -34,7 +34,7 @@ describe("a locale", function()
   ]]
 
   for name, point in pairs { de_DE = ",", ps_AF = "\217\171" } do
-    it("has no say in numbers: " .. name, function()
+    it("doesn't affect numbers: " .. name, function()
       local text = under(name, numbers)
       assert.equal(half(point), text:match "^[^\n]+")
       local here = shell.file(numbers)
@@ -44,7 +44,7 @@ describe("a locale", function()
     end)
   end
 
-  it("has no say in hosts and JIDs", function()
+  it("doesn't affect hosts and JIDs", function()
     local text = under("tr_TR", [[
       local core = require "xmpp.core"
       print(core.jid "I@ISTANBUL.EXAMPLE/I", core.host "ISTANBUL", core.host "BÜCHER.example")

@@ -129,7 +129,7 @@ each_host(function(host, name, library)
     end)
   end
 
-  it("wakes it for what is begun while it sleeps", function()
+  it("wakes it for timers and tasks that are started while it sleeps", function()
     local heard = {}
     local function note(what) return function() heard[#heard + 1] = what end end
     host.step() -- now it sleeps without a timeout
@@ -144,7 +144,7 @@ each_host(function(host, name, library)
     assert.same({ "sooner", "later", "at once" }, heard)
   end)
 
-  it("wakes it for what a handler that is set finds in the queue", function()
+  it("wakes it for queued stanzas when a handler is set", function()
     local f = fed.open { jid = "me@xmpp.test/here" }
     finally(function() f:feed "</stream:stream>" end)
     f:feed "<message/>"
@@ -154,7 +154,7 @@ each_host(function(host, name, library)
     turn_until(function() return handled end)
   end)
 
-  it("wakes it though something else has made turns meanwhile", function()
+  it("wakes it even if something else has turned the library meanwhile", function()
     local heard
     host.step()
     call_from_host(function()
@@ -164,7 +164,7 @@ each_host(function(host, name, library)
     turn_until(function() return heard end)
   end)
 
-  it("waits in its coroutines for the library, and goes on with them", function()
+  it("lets its own coroutines wait for the library", function()
     local slept, ticks = 0, 0
     host.every(function()
       ticks = ticks + 1
@@ -180,7 +180,7 @@ each_host(function(host, name, library)
     assert.is_true(ticks > 1, ticks)
   end)
 
-  it("waits in its coroutines for promises and channels, which it and the library's tasks settle", function()
+  it("lets its own coroutines wait for promises and channels", function()
     local p, c, got = xmpp.promise(), xmpp.channel(1), {}
     for i = 1, 2 do go(function() got[i] = p:wait(60) end) end
     go(function()
@@ -199,7 +199,7 @@ each_host(function(host, name, library)
     assert.same({ "settled", "settled", 3, 4, 5, 6 }, got)
   end)
 
-  it("has its turn after every 100 stanzas, and so has each connection", function()
+  it("gets a turn after every 100 stanzas, as does each connection", function()
     local a, b = fed.open { jid = "me@xmpp.test/a" }, fed.open { jid = "me@xmpp.test/b" }
     finally(function()
       for _, f in ipairs { a, b } do f:feed "</stream:stream>" end
@@ -229,7 +229,7 @@ each_host(function(host, name, library)
     assert.is_true(b_began <= 200, b_began)
   end)
 
-  it("is the one that runs: xmpp.run and another adapter say so", function()
+  it("excludes xmpp.run and another adapter, which name it in their errors", function()
     local ok, why = pcall(xmpp.run)
     assert.is_false(ok)
     assert.matches("the loop is " .. host.owner .. "'s, which is to be run instead", why, 1, true)
@@ -258,7 +258,7 @@ each_host(function(host, name, library)
     assert.equal("SIGUSR1", heard)
   end)
 
-  it("goes on when a callback has thrown", function()
+  it("continues after an error in a callback", function()
     local text
     xmpp.on_error(function(said) text = said end)
     finally(function() xmpp.on_error(nil) end)
@@ -272,7 +272,7 @@ each_host(function(host, name, library)
   if name == "luv" then
     -- luv itself leaks the handle that it couldn't create.
     if not os.getenv "PRELOAD" then
-      it("is nobody's when a handle of the program's watches the descriptor", function()
+      it("fails to start if the program itself watches the descriptor", function()
         driver:stop()
         local own = assert(library.new_poll(xmpp.fd()))
         own:start("r", function() end)
@@ -296,7 +296,7 @@ each_host(function(host, name, library)
       assert.is_true(slept)
     end)
 
-    it("ends when what it waited for is taken back", function()
+    it("ends when what it waited for is cancelled", function()
       local timer = xmpp.after(math.huge, error)
       fed.open { jid = "me@xmpp.test/here" } -- collected at once
       turn_until(function() return xmpp.timeout() ~= 0 end)
@@ -309,7 +309,7 @@ each_host(function(host, name, library)
       assert.is_false(core.is_busy())
     end)
   elseif name == "cqueues" then
-    it("ends when nothing is left, and goes on when something is begun", function()
+    it("ends when nothing is left, and continues when something is started", function()
       local cq, ended = library.new(), 0
       driver:stop()
       driver = require "xmpp.loop.cqueues".start(cq)
@@ -348,7 +348,7 @@ each_host(function(host, name, library)
     end)
   elseif name == "copas" then
     if library.finished then -- the loop of Copas 1 never ends
-      it("ends when nothing is left, and goes on when something is begun", function()
+      it("ends when nothing is left, and continues when something is started", function()
         local slept, called
         library.loop() -- returns at once
         go(function()
@@ -366,7 +366,7 @@ each_host(function(host, name, library)
       end)
     end
 
-    it("reads a socket of its own behind a wait", function()
+    it("reads a socket of its own after a wait", function()
       local socket = require "socket"
       local listener = assert(socket.bind("127.0.0.1", 0))
       finally(function() listener:close() end)
@@ -391,7 +391,7 @@ each_host(function(host, name, library)
   server.each(function(s)
     local ROUNDS = 50
 
-    it("has two connections talk, and its own timers beside them", function()
+    it("lets two connections talk while its own timers run", function()
       local function login(user)
         return assert(xmpp.connect_client(user .. "@" .. s.domain, s.users[user], s.host, s.port, s.opts()))
       end

@@ -125,7 +125,7 @@ server.each(function(s)
       for _, conn in ipairs(conns) do conn:stop() end
     end)
 
-    it("echo says what it hears", function()
+    it("echo repeats messages", function()
       local anna = login "anna"
       local p = start "echo"
       local jid = "bot@" .. s.domain
@@ -140,7 +140,7 @@ server.each(function(s)
       stop(p)
     end)
 
-    it("room greets, and knows its commands", function()
+    it("room greets, and answers commands", function()
       local anna = login "anna"
       local room = assert(muc.join(anna, "tea@conference." .. s.domain, "anna", { create = "default" }))
       local p = start "room"
@@ -166,7 +166,7 @@ server.each(function(s)
       stop(p)
     end)
 
-    it("roster lets colleagues in, and prints who is there", function()
+    it("roster approves colleagues, and prints who is there", function()
       local anna = login "anna"
       local r = assert(roster.use(anna, { approve = "all" }))
       presence.set(anna, { status = "hello" })
@@ -213,7 +213,7 @@ server.each(function(s)
       assert.matches("Z\tanna@xmpp%.test/test\tone\n.*Z\t%-> anna@xmpp%.test\ttwo\n", text)
     end)
 
-    it("pep-watch is told what pep-publish publishes", function()
+    it("pep-watch receives what pep-publish publishes", function()
       local bot = login("bot", "desk")
       befriend(bot, "anna")
       local p = start("pep-watch", "anna")
@@ -224,12 +224,12 @@ server.each(function(s)
       stop(p)
     end)
 
-    it("is one of those that are tried here", function()
+    it("has a test here, each of them", function()
       for name in pairs(programs) do assert.is_true(tested[name] or false, name) end
     end)
   end)
 
-  describe("what the manual has its readers type", function()
+  describe("a shell command in the manual", function()
     local home
     setup(function()
       home = shell.folder()

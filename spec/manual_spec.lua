@@ -116,9 +116,9 @@ for _, path in ipairs(pages) do
   describe(path, function()
     local chunks, blocks = manual.markdown(path)
     for _, chunk in ipairs(chunks) do
-      it(("does what it shows: %s"):format(chunk.title), function() manual.run(chunk) end)
+      it(("has a working example: %s"):format(chunk.title), function() manual.run(chunk) end)
     end
-    it("says of every other block why it isn't run", function()
+    it("marks every other block with the reason why it isn't run", function()
       for _, block in ipairs(blocks) do
         if block.mark then
           assert.truthy(is_known(block.mark), ("%s:%d: %s"):format(block.path, block.line, block.mark))
@@ -146,7 +146,7 @@ for _, path in ipairs(pages) do
   end)
 end
 
-describe("what runs the manual", function()
+describe("the runner of the manual's examples", function()
   -- What is wrong with a page that contains this text; nil: nothing.
   local function fault(text)
     local path = os.tmpname() .. ".md"
@@ -160,7 +160,7 @@ describe("what runs the manual", function()
     return not ok and tostring(err):gsub("^.-%.md:", "") or nil
   end
 
-  it("notices what is wrong, and where", function()
+  it("reports what is wrong, with the line", function()
     local function page(code) return "# A\n\n## B\n\n```lua\n" .. code .. "\n```\n" end
     assert.is_nil(fault(page "print(1 + 1)  --> 2"))
     assert.matches("^6: this line is to print\n  3\nand has printed\n  2", fault(page "print(1 + 1)  --> 3"))
@@ -171,7 +171,7 @@ describe("what runs the manual", function()
     assert.matches("isn't closed", fault "# A\n\n```lua\nprint(1)\n")
   end)
 
-  it("runs the blocks of a section together, and what is hidden with them", function()
+  it("runs the blocks of a section together, including hidden ones", function()
     local text = "# A\n\n<!-- lua\nlocal a = 1\n-->\n\n## B\n\n```lua\nlocal b = a + 1\n```\n\n"
       .. "<!-- lua\nb = b + 1\n-->\n```lua\nprint(b)  --> 3\n```\n\n## C\n\n```lua\nprint(a, b)  --> 1 nil\n```\n"
     assert.is_nil(fault(text))
@@ -211,7 +211,7 @@ describe("the container in doc/deploying.md", function()
 end)
 
 describe("the unit in doc/deploying.md", function()
-  it("is one that systemd takes", function()
+  it("is accepted by systemd", function()
     if shell.run "command -v systemd-analyze" == "" then return pending "the unit (there is no systemd-analyze)" end
     local unit = manual.read "doc/deploying.md":match "```ini\n(%[Unit%].-)```"
     shell.in_folder(function(folder)

@@ -19,14 +19,14 @@ describe("a process is left as it was by", function()
   end
 end)
 
-describe("memory that is not flat", function()
+describe("memory that grows", function()
   local function wrong(changes)
     local told = { RESIDENT = 0, LUA = 0, DESCRIPTORS = 0, REFERENCES = 0, OBJECTS = 0, BUSY = "no" }
     for key, value in pairs(changes) do told[key] = value end
     return memory.wrong(told)
   end
 
-  it("is seen", function()
+  it("is reported", function()
     assert.same({}, wrong { RESIDENT = 64, LUA = -3 })
     assert.same({ "resident: 65 KiB more" }, wrong { RESIDENT = 65 })
     assert.same({ "descriptors: 1 more" }, wrong { DESCRIPTORS = 1 })
