@@ -280,7 +280,7 @@ describe("a room that we create by entering it", function()
     assert.equal("room-created", got.err.condition)
   end))
 
-  it("is opened as it is", testing.around(function(t)
+  it("is opened with its defaults by create = default", testing.around(function(t)
     local service = t:room(TEA, { exists = false })
     local got = join(t, nil, { create = "default" })
     assert.is_true(got.room.joined)
@@ -289,7 +289,7 @@ describe("a room that we create by entering it", function()
   end))
 
   -- Its creator hasn't configured it yet: for everybody else it doesn't exist (Prosody).
-  it("is waited for where somebody else is creating it", testing.around(function(t)
+  it("is waited for while somebody else is creating it", testing.around(function(t)
     announce(t)
     local got = knock(t, { create = "default" })
     for _ = 1, 2 do
@@ -312,7 +312,7 @@ describe("a room that we create by entering it", function()
     assert.equal("item-not-found", got.err.condition)
   end))
 
-  it("is opened as a function fills in its form", testing.around(function(t)
+  it("is opened with the form that a function fills in", testing.around(function(t)
     local service = t:room(TEA, { exists = false })
     local kind
     local got = join(t, nil, { create = function(form)
@@ -325,7 +325,7 @@ describe("a room that we create by entering it", function()
     assert.is_false(service.locked)
   end))
 
-  it("isn't opened where that function fails", testing.around(function(t)
+  it("isn't opened if that function fails", testing.around(function(t)
     local service = t:room(TEA, { exists = false })
     for text, f in pairs { oh = function() error "oh" end, none = function() end,
       nothing = function() return { nothing = 1 } end } do
@@ -337,7 +337,7 @@ describe("a room that we create by entering it", function()
     end
   end))
 
-  it("isn't opened where its form is none, or it refuses what is filled in", testing.around(function(t)
+  it("isn't opened if it sends no form, or refuses what is filled in", testing.around(function(t)
     for _, what in ipairs { "get", "set" } do
       announce(t)
       local got = knock(t, { create = function() return {} end })
@@ -358,8 +358,8 @@ describe("a room that we create by entering it", function()
   end))
 end)
 
-describe("who is in a room", function()
-  it("is told with what the room says of him, and how that changes", testing.around(function(t)
+describe("an occupant", function()
+  it("has the data that the room sends; changes are reported", testing.around(function(t)
     local room = inside(t)
     local heard = rooms.ear(room)
     says(t, "anna", nil, "<item affiliation='owner' role='moderator' jid='Anna@Example.net/pc'/>")
@@ -391,7 +391,7 @@ describe("who is in a room", function()
     leave(t, room)
   end))
 
-  it("may be called otherwise, which is no leave and no join", testing.around(function(t)
+  it("may change the nick, which is no leave and no join", testing.around(function(t)
     local room = inside(t)
     says(t, "anna")
     local anna = room.occupants.anna
@@ -410,7 +410,7 @@ describe("who is in a room", function()
     leave(t, room)
   end))
 
-  it("may be we, whom the service calls otherwise", testing.around(function(t)
+  it("may be ourselves, with a nick that the service changes", testing.around(function(t)
     local room = inside(t)
     local heard = rooms.ear(room)
     gone(t, "kettle", "<item nick='pot'/>", { 303, 110 })
@@ -424,7 +424,7 @@ describe("who is in a room", function()
     leave(t, room)
   end))
 
-  it("can't be made up by an occupant's own words", testing.around(function(t)
+  it("can't be forged by what another occupant sends", testing.around(function(t)
     local room = inside(t)
     -- a service that passes on what an occupant has added: two elements that say who he is
     t:receive(("<presence from='%s/eve'><x xmlns='%s'><item affiliation='owner' role='moderator' "
@@ -453,7 +453,7 @@ describe("who is in a room", function()
     leave(t, room)
   end))
 
-  it("has an occupant-id and hats only where the room announces them", testing.around(function(t)
+  it("has an occupant-id and hats only if the room announces them", testing.around(function(t)
     local announced = { "urn:xmpp:occupant-id:0", "urn:xmpp:hats:0" }
     for i, features in ipairs { {}, announced } do
       local room = inside(t, nil, features)
@@ -467,7 +467,7 @@ describe("who is in a room", function()
     end
   end))
 
-  it("has them when the room has told what it announces, if that comes later", testing.around(function(t)
+  it("gets them later if the room's features come later", testing.around(function(t)
     local got = join(t)
     t:expect({ "iq", { to = TEA } }, false)
     local question = t:sent()
@@ -487,7 +487,7 @@ describe("who is in a room", function()
     leave(t, room)
   end))
 
-  it("is counted only beyond the bound", testing.around(function(t)
+  it("beyond the bound is only counted", testing.around(function(t)
     local room = inside(t, { max_occupants = 3 })
     local heard = rooms.ear(room)
     for i = 1, 5 do says(t, "n" .. i) end
@@ -506,7 +506,7 @@ describe("who is in a room", function()
     leave(t, room)
   end))
 
-  it("has a place for us however many there are before us", testing.around(function(t)
+  it("that is ourselves is kept even beyond the bound", testing.around(function(t)
     announce(t)
     local got = knock(t, { max_occupants = 2 })
     for i = 1, 4 do says(t, "n" .. i) end
@@ -517,7 +517,7 @@ describe("who is in a room", function()
     leave(t, got.room)
   end))
 
-  it("takes no more of a text than a bound, cut where a character ends", testing.around(function(t)
+  it("has a status of bounded length, cut between characters", testing.around(function(t)
     local room = inside(t)
     t:receive(("<presence from='%s/anna'><status>%s</status><x xmlns='%s'/></presence>"):format(TEA,
       ("\195\164"):rep(999), USER))
@@ -528,7 +528,7 @@ describe("who is in a room", function()
     leave(t, room)
   end))
 
-  it("has a name from the field", testing.around(function(t)
+  it("may have a strange nick", testing.around(function(t)
     local room = inside(t)
     for _, nick in ipairs { "n/i@c/k", " lead", "o'brien\"&<>", "\240\159\166\138",
       "\215\169\215\156\215\149\215\157" } do
@@ -548,7 +548,7 @@ describe("who is in a room", function()
   end))
 
   -- A server by RFC 6122: for it "straße" is "strasse", and "ﬁsh" is "fish".
-  it("may be written otherwise by the server, as we may", testing.around(function(t)
+  it("may be spelled differently by the server, as may we", testing.around(function(t)
     local disco = require "xmpp.disco"
     local named, theirs, fish = "stra\195\159e@rooms.example.net", "strasse@rooms.example.net", "\239\172\129sh"
     t:on({ "iq", {}, { "query", { xmlns = INFO } } }, function() return { "query", { xmlns = INFO } } end)
@@ -580,7 +580,7 @@ describe("who is in a room", function()
     assert.same({}, muc.use(t.conn).spelled)
   end))
 
-  it("may know that we are there, who isn't may not", testing.around(function(t)
+  it("may query us by disco; others may not", testing.around(function(t)
     local disco = require "xmpp.disco"
     local room = inside(t)
     says(t, "anna")
@@ -594,7 +594,7 @@ describe("who is in a room", function()
     assert.is_false(disco.allows(t.conn, TEA .. "/anna"))
   end))
 
-  it("may make the listeners throw, leave or go", testing.around(function(t)
+  it("may meet listeners that throw, leave, or drop the extension", testing.around(function(t)
     local room = inside(t)
     local heard = {}
     room:on("join", function() error "oh" end)
@@ -621,7 +621,7 @@ describe("who is in a room", function()
 end)
 
 describe("a nick", function()
-  it("is changed when the room says so", testing.around(function(t)
+  it("is changed when the room confirms it", testing.around(function(t)
     local room, service = joined(t, nil, { occupants = { "anna" } })
     assert.equal("pot", room:set_nick "pot")
     assert.equal("pot", room.nick)
@@ -637,7 +637,7 @@ describe("a nick", function()
     assert.is_truthy(service.occupants.pot) -- we come back with this nick
   end))
 
-  it("is asked for once at a time, and not for ever", testing.around(function(t)
+  it("is requested one at a time, with a timeout", testing.around(function(t)
     local room = inside(t)
     local got = {}
     for i, nick in ipairs { "a", "b" } do
@@ -659,7 +659,7 @@ describe("a nick", function()
 end)
 
 describe("our status", function()
-  it("is told to the rooms, too, once they know us", testing.around(function(t)
+  it("is sent to the rooms, too, once we are in", testing.around(function(t)
     local room, service = joined(t, nil, { occupants = { "anna" } })
     local other = t:room("two@rooms.example.net")
     local quiet = join(t, nil, { presence = { status = "mine" } }, "two@rooms.example.net").room

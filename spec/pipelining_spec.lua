@@ -97,14 +97,14 @@ server.each(function(s)
     assert.matches("<response [^>]*>%[masked%]</response>", flights.text)
   end)
 
-  it("is not done where that is asked for", function()
+  it("is off with pipelining = false", function()
     local shown, pipelined = login("starttls", "alice", { pipelining = false })
     assert.equal(STARTTLS_STEPS, shown) -- what is known of the server is still used, but nothing is sent ahead
     assert.is_nil(pipelined)
     assert.equal(DIRECT_STEPS, (login("direct", "alice", { pipelining = false })))
   end)
 
-  it("is done with a stranger, too, where that is asked for", function()
+  it("is done at a first contact, too, with pipelining = 'eager'", function()
     local p = proxy.start(s.host, s.port) -- at another address it is another server
     finally(function() p:stop() end)
     local log, flights = listener()
@@ -115,13 +115,13 @@ server.each(function(s)
     assert.is_true(conn:stop(30))
   end)
 
-  it("is done only for what would be said anyway", function()
+  it("is done only for what would be sent anyway", function()
     login("starttls", "alice")
     assert.equal("header starttls, header, auth, header iq", (login("starttls", "carol", { mechanisms = { "PLAIN" } })))
     assert.equal(STARTTLS, (login("starttls", "alice", { mechanisms = { "SCRAM-SHA-1" } })))
   end)
 
-  it("does not tell a wrong password later, or otherwise", function()
+  it("reports a wrong password as before", function()
     login("direct", "alice")
     local log, flights = listener()
     local conn, err = xmpp.connect_client("alice@" .. s.domain, "wrong", s.host, s.tls_port,
@@ -249,8 +249,8 @@ describe("a server that objects to", function()
   end
 end)
 
-describe("what may have been the network's fault", function()
-  it("is forgotten when it doesn't come again", function()
+describe("a failure that may be the network's fault", function()
+  it("is forgotten if it doesn't happen again", function()
     local cut = HEADER .. "C: <starttls " .. TLS .. "/>\ncut\naccept\n" .. whole()
     play(5, cut .. whole(true, true, true) .. cut .. last(whole(true, true, true) .. whole(true, true, true)))
   end)
@@ -259,7 +259,7 @@ end)
 describe("after an objection", function()
   local objects = HEADER .. "C: <starttls " .. TLS .. "/>\n" .. STREAM .. stream_error "not-authorized" .. "accept\n"
 
-  it("the password is where it was, given as a function or kept for reconnecting", function()
+  it("the password is still there, given as a function or kept for reconnecting", function()
     for _, reconnect in ipairs { true, false } do
       local p = peer.play(objects .. last(whole()), { certs = certs, grace = 1 })
       finally(function() p:stop() end)
@@ -274,7 +274,7 @@ describe("after an objection", function()
     end
   end)
 
-  it("the log shows it, and nothing else does", function()
+  it("only the log shows it", function()
     local p = peer.play(objects .. last(whole()), { certs = certs, grace = 1 })
     finally(function() p:stop() end)
     local headers = 0
@@ -290,12 +290,12 @@ describe("after an objection", function()
 end)
 
 describe("a server", function()
-  it("that is met for the first time is told nothing ahead", function()
+  it("that is met for the first time is sent nothing ahead", function()
     assert.same({ "starttls", "auth", "session" },
       play(2, whole(false, false, false) .. last(whole(true, true, true)), {}))
   end)
 
-  it("that a login has failed at is a stranger still", function()
+  it("at which a login has failed still counts as unknown", function()
     local text = HEADER .. STREAM .. "cut\naccept\n" .. last(whole(false, false, false))
     local p = peer.play(text, { certs = certs, grace = 1 })
     finally(function() p:stop() end)
@@ -309,7 +309,7 @@ describe("a server", function()
     p:check()
   end)
 
-  it("that offers other mechanisms than the last time is asked again, and chosen from", function()
+  it("that offers other mechanisms than before is asked again", function()
     local OTHER = SASL_OFFER:gsub("</mechanisms>", "<mechanism>PLAIN</mechanism></mechanisms>")
     local changed = HEADER .. "C: <auth ...>...</auth>\n" .. features(OTHER)
       .. "match <stream:error><undefined-condition.*\naccept\n"
@@ -317,7 +317,7 @@ describe("a server", function()
       .. last(session(false) .. BYE))
   end)
 
-  it("that is told the same twice and refuses has its say, and the client doesn't come a third time", function()
+  it("that refuses twice ends the attempt with its error", function()
     local refuses = features(TLS_OFFER) .. stream_error "policy-violation"
     local p = peer.play(HEADER .. "C: <starttls " .. TLS .. "/>\n" .. refuses .. "accept\n" .. HEADER .. refuses
       .. "match .*", { certs = certs, grace = 0.1 })
@@ -329,7 +329,7 @@ describe("a server", function()
     p:check()
   end)
 
-  it("that objects and is gone has said why", function()
+  it("that objects and then disappears has its error reported", function()
     local p = peer.play(HEADER .. "C: <starttls " .. TLS .. "/>\n" .. STREAM .. stream_error "policy-violation",
       { certs = certs, grace = 0.1 })
     finally(function() p:stop() end)
@@ -339,7 +339,7 @@ describe("a server", function()
     assert.equal("policy-violation", err.condition)
   end)
 
-  it("that has other reasons isn't tried again", function()
+  it("that refuses for other reasons isn't tried again", function()
     for _, condition in ipairs { "host-unknown", "system-shutdown", "conflict", "resource-constraint" } do
       local p = peer.play(HEADER .. "C: <starttls " .. TLS .. "/>\n" .. STREAM .. stream_error(condition)
         .. "C: </stream:stream>\neof\naccept\n", { certs = certs, grace = 0.1, timeout = 0.5 })
@@ -354,7 +354,7 @@ describe("a server", function()
     end
   end)
 
-  it("that was told nothing too soon isn't tried again", function()
+  it("that was sent nothing ahead isn't tried again", function()
     local p = peer.play(HEADER .. STREAM .. "cut\naccept\n", { certs = certs, grace = 0.1, timeout = 0.5 })
     finally(function() p:stop() end)
     local conn, err = xmpp.connect_client("alice@xmpp.test/r", "alicepw", p.host, p.port,

@@ -74,7 +74,7 @@ server.each(function(s)
   for _, p in ipairs(POISON) do
     local name, inner, option, only = p[1], p[2], p[3], p[4]
 
-    it("may bring " .. name .. ", now and at a login", function()
+    it("may send " .. name .. ", now and at a login", function()
       if only and s.name ~= only then return end
       local alice = login("alice", { reconnect = true })
       finally(function() alice:stop() end)
@@ -111,7 +111,7 @@ server.each(function(s)
     end)
   end
 
-  it("may bring it to a room, and nobody leaves", function()
+  it("may send it to a room, and nobody loses the connection", function()
     local inner, option = POISON[2][2], POISON[2][3]
     local room = "pit@conference." .. s.domain
     local alice, bob = login "alice", login "bob"

@@ -75,7 +75,7 @@ server.each(function(s)
     assert(ok, ("%s; seen is %s, not %s"):format(tostring(err), seen(conn, other), text))
   end
 
-  it("is seen by who is subscribed, after a lost session, too, and when it ends", function()
+  it("is seen by subscribers, also after a lost session and at its end", function()
     local alice, bob = login "alice", login "bob"
     local resets = 0
     presence.keep(alice, bare(bob))
@@ -104,7 +104,7 @@ server.each(function(s)
     turn_until_seen(alice, bob, "gone")
   end)
 
-  it("goes to who isn't in the roster, and no further than this session", function()
+  it("can be sent to a stranger, for this session only", function()
     local carol, dave = login "carol", login "alice"
     presence.set(carol)
     presence.set(dave)
@@ -116,7 +116,7 @@ server.each(function(s)
     turn_until_seen(dave, carol, "gone")
   end)
 
-  it("needs no word in a session that goes on in another process", function()
+  it("isn't sent again if the session continues in another process", function()
     local carol, dave = login "carol", login "alice"
     presence.keep(dave, bare(carol))
     presence.set(dave)
