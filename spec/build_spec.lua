@@ -1,11 +1,11 @@
--- The build, as a stranger meets it: what is missing is named, what is installed works, nothing else is exported.
+-- The build as a newcomer sees it: what is missing is named, what is installed works, and nothing else is exported.
 local shell = require "spec.support.shell"
 
 local run = shell.run
 local LUA = os.getenv "LUA" or "lua5.4"
 local VERSION = _VERSION:match "%d%.%d"
 
--- Loads the library from 'lua' and 'so' folders, from where nothing of the project is.
+-- Loads the library from the folders `lua` and `so`, in a working directory without the project's files.
 local function use(lua, so)
   return run(("cd / && LUA_PATH='%s/?.lua;%s/?/init.lua' LUA_CPATH='%s/?.so' %s -e '%s'"):format(lua, lua, so, LUA,
     [[local xmpp = require "xmpp"; print(xmpp.xexpr.to_xml { "presence" }, xmpp.jid "A@b")]]))
@@ -36,7 +36,7 @@ describe("the build", function()
       .. "brew install libunistring, or set CFLAGS=%-I...", complaint "CFLAGS=-nostdinc")
   end)
 
-  -- A release of a compiler or a library that is newer than ours may warn of anything.
+  -- A compiler or a library that is newer than ours may issue other warnings.
   it("is not ended by a warning", function()
     shell.in_folder(function(folder)
       local header = folder .. "/newer.h"
@@ -62,7 +62,7 @@ describe("the build", function()
     end)
   end
 
-  it("links libcurl with http.so alone, and does without where it isn't there", function()
+  it("only links libcurl with http.so, and leaves that out if it isn't installed", function()
     local folder = os.getenv "SO_DIR" or "lua"
     assert.is_nil(run(("ldd %s/xmpp/core.so %s/xmpp/sys.so"):format(folder, folder)):find "libcurl")
     assert.is_truthy(run(("ldd %s/xmpp/http.so"):format(folder)):find "libcurl")
@@ -138,7 +138,7 @@ describe("the build", function()
     assert.equal(1 - has, status)
   end)
 
-  it("installs what works where it is put, and takes that away again", function()
+  it("installs what works in its place, and uninstalls it", function()
     shell.in_folder(function(folder)
       shell.succeed(("make -s install LUA=%s PREFIX=/usr DESTDIR=%s"):format(LUA, folder))
       local usr = folder .. "/usr/%s/lua/" .. VERSION
@@ -240,7 +240,7 @@ describe("the set-up", function()
     return text, status
   end
 
-  it("does nothing when all is there", function()
+  it("does nothing if everything is installed", function()
     local text, status = install "EXPAT=2.5.0-1+deb12u5"
     assert.equal("", text)
     assert.equal(0, status)

@@ -19,7 +19,7 @@ local function names(text, pattern)
   return list
 end
 
--- Those of a table's keys that are for functions, or for what else there is.
+-- The keys of a table whose values are functions, or those whose values aren't.
 local function keys(t, functions)
   local list = {}
   for name, value in pairs(t) do
@@ -38,7 +38,7 @@ local function methods()
   return list
 end
 
--- Each as it stands in that text: a format of a pattern.
+-- Each name is in the text, in the form of the pattern `as`.
 local function expect_all(text, list, as)
   assert.is_true(#list > 0)
   for _, name in ipairs(list) do assert.matches(as:format(name), text) end
@@ -108,7 +108,7 @@ describe("doc/racket.md", function()
   end)
 end)
 
--- Marks of blocks: "not run: why", "program NAME", "module NAME".
+-- Marks before code blocks: "not run: why", "program NAME", "module NAME".
 local function is_known(mark)
   return mark:find "^not run: %S+ " or mark:find "^program [%w-]+$" or mark:find "^module %w+$"
 end
@@ -117,9 +117,9 @@ for _, path in ipairs(pages) do
   describe(path, function()
     local chunks, blocks = manual.markdown(path)
     for _, chunk in ipairs(chunks) do
-      it(("does what it shows: %s"):format(chunk.title), function() manual.run(chunk) end)
+      it(("has a working example: %s"):format(chunk.title), function() manual.run(chunk) end)
     end
-    it("says of every other block why it isn't run", function()
+    it("marks every other block with the reason why it isn't run", function()
       for _, block in ipairs(blocks) do
         if block.mark then
           assert.truthy(is_known(block.mark), ("%s:%d: %s"):format(block.path, block.line, block.mark))
@@ -147,8 +147,8 @@ for _, path in ipairs(pages) do
   end)
 end
 
-describe("what runs the manual", function()
-  -- What is wrong with a page of that text, nil: nothing.
+describe("the runner of the manual's examples", function()
+  -- What is wrong with a page that contains this text; nil: nothing.
   local function fault(text)
     local path = os.tmpname() .. ".md"
     local file = assert(io.open(path, "w"))
@@ -161,7 +161,7 @@ describe("what runs the manual", function()
     return not ok and tostring(err):gsub("^.-%.md:", "") or nil
   end
 
-  it("notices what is wrong, and where", function()
+  it("reports what is wrong, with the line", function()
     local function page(code) return "# A\n\n## B\n\n```lua\n" .. code .. "\n```\n" end
     assert.is_nil(fault(page "print(1 + 1)  --> 2"))
     assert.matches("^6: this line is to print\n  3\nand has printed\n  2", fault(page "print(1 + 1)  --> 3"))
@@ -172,7 +172,7 @@ describe("what runs the manual", function()
     assert.matches("isn't closed", fault "# A\n\n```lua\nprint(1)\n")
   end)
 
-  it("runs the blocks of a section together, and what is hidden with them", function()
+  it("runs the blocks of a section together, including hidden ones", function()
     local text = "# A\n\n<!-- lua\nlocal a = 1\n-->\n\n## B\n\n```lua\nlocal b = a + 1\n```\n\n"
       .. "<!-- lua\nb = b + 1\n-->\n```lua\nprint(b)  --> 3\n```\n\n## C\n\n```lua\nprint(a, b)  --> 1 nil\n```\n"
     assert.is_nil(fault(text))
@@ -253,7 +253,7 @@ describe("the container in doc/deploying.md", function()
 end)
 
 describe("the unit in doc/deploying.md", function()
-  it("is one that systemd takes", function()
+  it("is accepted by systemd", function()
     if shell.run "command -v systemd-analyze" == "" then return pending "the unit (there is no systemd-analyze)" end
     local unit = manual.read "doc/deploying.md":match "```ini\n(%[Unit%].-)```"
     shell.in_folder(function(folder)

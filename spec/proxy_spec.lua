@@ -1,6 +1,6 @@
 -- proxy: connections through real proxies (SOCKS5: microsocks, dante, tor; CONNECT: tinyproxy, squid): what a name
--- server is asked; what is remembered, and of whom; which way a session goes; and proxies that fail. Each proxy in
--- front of each server is proxy_live_spec's, what hostile ones may do is in spec/support/hostile/rows/proxy.txt.
+-- server is asked; what is remembered, and for which proxy; which way a session is resumed; and proxies that fail.
+-- proxy_live_spec has each proxy with each server, and spec/support/hostile/rows/proxy.txt hostile ones.
 local child = require "spec.support.child"
 local exchange = require "spec.support.exchange"
 local json = require("spec.support.luas").json "proxy"
@@ -34,7 +34,7 @@ end)
 before_each(function() xmpp.forget() end)
 after_each(exchange.stop)
 
--- A name server that knows `zone`; see nameserver.py.
+-- Starts a name server with this `zone`; see nameserver.py.
 local function name_server(zone)
   local pipe = child.open("nameserver.py", { json.encode(zone) })
   local ns = assert(child.variables(pipe), "the name server did not start; it said why on stderr")
@@ -43,7 +43,7 @@ local function name_server(zone)
   return keep(ns)
 end
 
--- The questions that were put to it, sorted. It ends with that.
+-- The questions that it was asked, sorted. This ends it.
 local function questions(ns)
   local asked = {}
   os.execute("kill -USR1 " .. ns.PID)
@@ -54,7 +54,7 @@ end
 
 local function srv(priority, port, host) return { priority, 0, port, host or "localhost" } end
 
--- alice, whose server the proxy finds by the name "localhost" -> conn; or nil, err
+-- Logs alice in; the proxy finds the server by the name "localhost". Returns conn; or nil, err.
 local function try(s, opts)
   local o = s.opts { host = "localhost", port = opts.tls == "direct" and s.tls_port or s.port }
   for name, value in pairs(opts) do
@@ -113,7 +113,7 @@ server.each(function(s)
   end)
 
   describe("what is remembered", function()
-    -- Is the TLS session an earlier login's, and is something said ahead?
+    -- Was an earlier login's TLS session resumed, and was something sent ahead?
     local function is_known(proxy)
       local conn = login(s, { proxy = proxy })
       local info = conn:info()
@@ -283,7 +283,7 @@ describe("tor's SOCKS side", function()
   end
 
   it("is asked by names, and never for an address", function()
-    is_told({ layer = "proxy", condition = "not-allowed", retry = false }, ask "127.0.0.1") -- SafeSocks
+    is_told({ layer = "proxy", condition = "not-allowed", retry = false }, ask "127.0.0.1") -- because of SafeSocks
     is_told({ layer = "proxy", condition = "general-failure", retry = true }, ask "localhost")
     assert.matches("xmpp.example port 5222",
       is_told({ layer = "proxy", condition = "ttl-expired", retry = true }, ask "xmpp.example"), 1, true)
@@ -295,7 +295,7 @@ describe("tor's SOCKS side", function()
   end)
 end)
 
--- Proxies that say what a play says.
+-- Scripted proxies.
 describe("a play:", function()
   local function play(...)
     return keep(peer.play(table.concat({ ... }, "\n"), { certs = certs, timeout = 15, grace = 2 }))

@@ -1,5 +1,5 @@
--- pubsub: nodes asked, published to, subscribed to and heard of, by xmpp.testing; an account's own (pep); and whoever
--- would have us believe what he hasn't got to say, or have private things published for all.
+-- pubsub: nodes are queried, published to, subscribed to, and send events, with xmpp.testing; an account's own (pep);
+-- and attempts to send events for others' nodes, or to have private items published for everybody.
 
 local caps = require "xmpp.caps"
 local ext = require "xmpp.ext"
@@ -26,17 +26,17 @@ local function field(var, ...)
 end
 local function form(kind, ...) return { "x", { xmlns = DATA, type = kind }, ... } end
 
--- An iq that asks so.
+-- The pattern of such an iq.
 local function asks(kind, ...) return { "iq", { type = kind }, service(...) } end
 
--- f runs in a task; what it returns is in the list that comes back.
+-- Runs f in a task. The list that is returned gets its results.
 local function task(f)
   local results = {}
   xmpp.spawn(function() results[1], results[2], results[3] = f() end)
   return results
 end
 
--- What service, nil: our account, answers to disco#info.
+-- The features that a service, or our account (nil), has in disco#info.
 local function offer(t, to, ...)
   local identity = { "identity", { category = "pubsub", type = to and "service" or "pep" } }
   local query = { "query", { xmlns = INFO }, identity }
@@ -73,7 +73,7 @@ end
 local function items(node, ...) return { "items", { node = node }, ... } end
 local function item(id, ...) return { "item", { id = id }, ... } end
 
--- What listeners are told, as texts.
+-- A listener, and the events that it got, as texts.
 local function ear()
   local heard = {}
   return heard, function(e)
@@ -364,10 +364,10 @@ describe("publishing with options", function()
     got = run(true, "whitelist")
     t:expect(asks("set", PUBSUB, { "publish" }))
     assert.same({ true }, got)
-    got = run(true, "open") -- it has said that it is set
+    got = run(true, "open") -- the node is known to be configured otherwise
     t:nothing()
     assert.equal("precondition-not-met", got[2].app)
-    got = run(true, nil) -- it doesn't say
+    got = run(true, nil) -- its configuration isn't known
     t:nothing()
     assert.equal("precondition-not-met", got[2].app)
   end))
@@ -467,7 +467,7 @@ describe("events", function()
     t:receive(event(SERVICE, items(NODE, item "1")))
     t:receive(event("mallory@evil.example", items(NODE, item "2")))
     task(function() return pubsub.subscribe(t.conn, "PubSub.example.net", NODE) end)
-    t:receive(event(SERVICE, items(NODE, item "3"))) -- may come before the answer
+    t:receive(event(SERVICE, items(NODE, item "3"))) -- the event may come before the response
     t:expect(asks("set", PUBSUB), service(PUBSUB, { "subscription", { node = NODE, jid = ME,
       subscription = "subscribed" } }))
     t:receive(event(SERVICE, items(NODE, item "4")))
@@ -562,14 +562,14 @@ describe("an account's own nodes", function()
       options_of(sent))
     assert.is_nil(xexpr.find(sent, "pubsub", "publish", "item")[2].id)
     assert.same({ "made" }, got)
-    assert.equal(1, asked[1]) -- what the account can, once a session
+    assert.equal(1, asked[1]) -- the account's features are asked for once a session
   end))
 
   it("that are private stay so", testing.around(function(t)
     local got = task(function() return pep.publish(t.conn, WATCH, TUNE, { access = "whitelist" }) end)
-    t:nothing() -- the test's server has no publish-options
+    t:nothing() -- the test's server doesn't have publish-options
     assert.equal("feature-not-implemented", got[2].condition)
-    got = task(function() return pep.publish(t.conn, WATCH, TUNE) end) -- nor for all, where contacts were meant
+    got = task(function() return pep.publish(t.conn, WATCH, TUNE) end) -- nor for everybody if it is for contacts
     t:nothing()
     assert.equal("feature-not-implemented", got[2].condition)
   end))
@@ -593,7 +593,7 @@ describe("an account's own nodes", function()
     assert.same({ true }, got)
   end))
 
-  -- What our presence says of us: does it want to be told of that node?
+  -- Do our caps announce that we want this node's events?
   local function wants(t, node)
     local info = require "xmpp.disco".own_info(t.conn)
     return info.features[node .. "+notify"] == true

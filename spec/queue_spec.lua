@@ -1,4 +1,4 @@
--- queue: the receive queue: where stanzas go while there is no handler, and how they leave it. On fed bytes.
+-- queue: the receive queue: stanzas go there while there is no handler, and leave it in several ways. On fed bytes.
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
@@ -13,14 +13,14 @@ local function come(...)
   stage.come(f, ...)
 end
 
--- Everything that the queue has, by n.
+-- All that is in the queue, as the values of n.
 local function drain()
   local all = {}
   for stanza in function() return (conn:receive()) end do all[#all + 1] = stanza[2].n end
   return table.concat(all, " ")
 end
 
--- A coroutine that takes one stanza, and notes what came.
+-- A coroutine that receives one stanza, and notes it.
 local function takes(name, seconds)
   coroutine.wrap(function()
     local stanza, err = conn:receive_blocking(seconds)
@@ -49,7 +49,7 @@ describe("receive", function()
     f:feed "<message n='1'/><presence n='2'/><iq n='3' type='result'/>"
     f:feed "<r xmlns='urn:x' n='4'/><iq n='5' type='get' id='q'/>"
     assert.equal("1 2 3 5", drain())
-    assert.equal("", f:sent()) -- who takes a question from the queue answers it
+    assert.equal("", f:sent()) -- one that takes an iq from the queue must answer it
   end)
 
   it("calls no callback", function()
@@ -233,7 +233,7 @@ describe("a handler that is set later", function()
     come(1, 2)
     core.conn.feed(conn, "<message n='3'/><message n='4'/>") -- not read yet
     conn:set_handler(hears "own")
-    expect "" -- not before the loop turns
+    expect "" -- only when the loop turns
     fed.settle()
     come(5)
     expect "own1 own2 own3 own4 own5"
@@ -365,7 +365,7 @@ describe("a full receive queue", function()
 
   local N = 200
 
-  -- The stanzas come in pieces, as from a network.
+  -- The stanzas come in separate pieces, as from a network.
   local function flood()
     for i = 1, N do f:feed(("<message n='%d'><body>%s</body></message>"):format(i, ("x"):rep(100))) end
   end
@@ -373,7 +373,7 @@ describe("a full receive queue", function()
   it("stops reading; nothing is lost, and order is kept", function()
     local expected, got, most = {}, {}, 0
     flood()
-    repeat -- now and then the loop turns
+    repeat -- turns the loop sometimes
       local n = 0
       for stanza in function() return (conn:receive()) end do
         n = n + 1
@@ -406,7 +406,7 @@ describe("a full receive queue", function()
   it("goes on reading for the end that somebody waits for behind it", function()
     flood()
     f:feed "</stream:stream>"
-    assert.equal("ready", conn:state()) -- the end has not been read
+    assert.equal("ready", conn:state()) -- the stream's end hasn't been read yet
     assert.is_true(conn:stop(20))
     assert.equal("closed", conn:state())
     assert.equal(tostring(N), drain():match "%d+$")

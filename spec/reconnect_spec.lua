@@ -1,5 +1,5 @@
--- reconnect: links that break, stall and come back, with Prosody and ejabberd behind a proxy; and servers that say
--- where to go instead, which no real one here does. Alice is for those (her PLAIN would be refused after a SCRAM).
+-- reconnect: links that break, stall and come back, with Prosody and ejabberd behind a proxy; and redirections, by
+-- scripted servers, as no real one here sends them. Those are Alice's (after a SCRAM login her PLAIN wouldn't be sent).
 local child = require "spec.support.child"
 local json = require("spec.support.luas").json "reconnect"
 local managed = require "spec.support.managed"
@@ -58,7 +58,7 @@ local function say(from, to, text, opts)
   return from:send({ "message", { to = tostring(to), type = "chat" }, { "body", text } }, opts)
 end
 
--- The link's end and the proxy in front of `s`; where: another port of it.
+-- A proxy in front of `s`, which can break the link; `where`: the name of another port of it.
 local function bad_link(s, where) return keep(proxy.start(s.host, s[where or "port"])) end
 
 local function login(s, name, opts, at)
@@ -68,8 +68,8 @@ local function login(s, name, opts, at)
   return conn, managed.states(conn)
 end
 
--- The states that are told when a link has broken and the session goes on: it is resumed behind a login by RFC 6120's
--- SASL, but within one by SASL2.
+-- The states after a link has broken, when the session is resumed: after a login by RFC 6120's SASL, but within a login
+-- by SASL2.
 local function way_back(conn)
   local states = { "waiting", "connecting", "securing", "authenticating" }
   if conn:info().profile == "sasl" then states[#states + 1] = "resuming" end
@@ -188,7 +188,7 @@ server.each(function(s)
         xmpp.sleep(2.2)
         p:tell "cut rst"
         goes_on(carol, i)
-        assert(carol:ping(30)) -- Prosody may have to be left twice, if it has half a stanza
+        assert(carol:ping(30)) -- if it has half a stanza, Prosody may need a second new link
       end
     end)
 
@@ -413,8 +413,8 @@ server.each(function(s)
         log = function(direction, text) heard = heard + (direction == "in" and #text or 0) end })
       local bob = login(s, "bob")
       for i = 1, 200 do assert(say(bob, carol:jid(), i .. " " .. ("."):rep(1000))) end
-      assert(bob:flush(30)) -- what comes for Carol from now on comes behind these
-      local taken = 1 -- by one who takes what comes, only slowly
+      assert(bob:flush(30)) -- so that what comes for Carol from now on follows these
+      local taken = 1 -- she does take them, only slowly
       assert.equal(1, tonumber(body(assert(carol:receive_blocking(30))):match "^%d+"))
       assert(say(carol, bob:jid(), "to be acknowledged"))
       for i = 2, 12 do
@@ -432,12 +432,12 @@ server.each(function(s)
   end)
 
   describe("a full receive queue and a link that breaks", function()
-    -- Carol has more in her queue than fits, and nobody takes it.
+    -- Carol has more in her queue than fits, and doesn't take it.
     local function full(opts)
       local p = bad_link(s)
       opts.max_queue = 4096
       local carol, states = login(s, "carol", opts, p)
-      carol:receive() -- it is one that takes what comes, if not now
+      carol:receive() -- one that does take stanzas, though not now
       local bob = login(s, "bob")
       for i = 1, 30 do assert(say(bob, carol:jid(), i .. " " .. ("."):rep(1000))) end
       assert(bob:flush(30))
@@ -495,7 +495,7 @@ server.each(function(s)
       assert.equal("and back", body(assert(conn:receive_blocking(30))))
     end)
 
-    -- To the server, who has its name meanwhile is its own old link.
+    -- The server still has the old link, so for it the name is taken.
     it("comes back where the server believes in its old link still", function()
       local p = bad_link(s, "component_port")
       local bob = login(s, "bob")
@@ -519,7 +519,7 @@ server.each(function(s)
       is_in(conn, "ready")
       assert(say(bob, s.component, "back"))
       assert.equal("back", body(assert(conn:receive_blocking(30))))
-      assert.equal(s.name == "prosody", refused > 0) -- ejabberd lets several have one name
+      assert.equal(s.name == "prosody", refused > 0) -- ejabberd lets several have the same name
     end)
 
     it("is asked as its users are written, and who asked knows the answer in the server's spelling", function()
@@ -558,8 +558,8 @@ local function dialled(p, opts)
   return conn, managed.states(conn)
 end
 
--- What a server says at once behind a login may be read together with it, and be over before the program listens. With
--- LISTENS in its play it waits for the word that `listening` gives.
+-- What a server sends right after a login may be read together with it, and be over before the program listens. With
+-- LISTENS in its play, the server waits for a message, which `listening` sends.
 local LISTENS = message "1" .. r .. a(1)
 
 local function listening(p, opts)
@@ -618,7 +618,7 @@ end)
 describe("who answers when a connection that had been ready is dialled again", function()
   local HTTP = "raw HTTP/1.1 302 Found\\r\\nLocation: http://portal.example/\\r\\n\\r\\n<html></html>\n"
 
-  -- It is told why, and tried again until the server is there.
+  -- The program is told why, and it is tried again until the server accepts it.
   local function passes(wanted, ...)
     local p = play(managed.session(), LISTENS, told "now", "cut\naccept\n", table.concat { ... }, "accept\n",
       managed.resume(1), managed.resumed(1), bye(1))
@@ -739,7 +739,7 @@ describe("a server that ends each session soon", function()
     for i = 1, 3 do check_error({ layer = "stream", condition = "not-well-formed", retry = true }, why[i]) end
     assert.not_matches("reconnect.max", why[2].text, 1, true)
     assert.matches("reconnect.max", why[3].text, 1, true)
-    -- Half a pause of room on both sides: a busy machine tells of a state late.
+    -- With a margin of half a pause on both sides, since a busy machine reports a state late.
     assert.is_true(pauses[3] > 1.5, pauses[3])
     assert.is_true(pauses[1] < 1.5 and pauses[2] < 1.5)
     assert.is_true(conn:stop(30))
@@ -748,7 +748,7 @@ describe("a server that ends each session soon", function()
 end)
 
 describe("stop", function()
-  -- The first link breaks with a message unacknowledged, on the next one nothing comes after `until_then`.
+  -- The first link breaks with a message unacknowledged; on the next one nothing comes after `until_then`.
   local function check_stop(state, until_then)
     local p = play(managed.session(), message "1", told "now", "cut\naccept\n", until_then, "eof\n")
     local conn = dialled(p, { reconnect = AT_ONCE })
@@ -764,7 +764,7 @@ describe("stop", function()
     p:check()
   end
 
-  it("while it connects", function() -- to a server that it has met
+  it("while it connects", function() -- to a server that is known
     check_stop("securing", "C: <stream:stream ...>\nC: <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\n")
   end)
 
@@ -784,7 +784,7 @@ describe("see-other-host", function()
       .. "</stream:error></stream:stream>\n"):format(target)
   end
 
-  -- The beginning of a play that sends its client elsewhere.
+  -- The beginning of a play that redirects its client.
   local function sends_to(target)
     return "C: <stream:stream ...>\n" .. HEADER .. elsewhere(target) .. "C: </stream:stream>\n"
   end

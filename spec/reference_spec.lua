@@ -1,5 +1,5 @@
--- reference: doc/reference is what the comments in the source say, and these name every public function, method, event
--- and field that there is, and no other; each has an example, which does what it says.
+-- reference: doc/reference says what the comments in the source say, and these name every public function, method,
+-- event and field that exists, and no other; each has an example, which does what it says.
 package.path = "doc/make/?.lua;" .. package.path
 local reference = require "reference"
 local handles = require "spec.support.handles"
@@ -13,7 +13,7 @@ local function sorted(set)
   return list
 end
 
--- The names of functions in a table, but for those that are for the library's own files.
+-- The names of the functions in a table, except those in `except` and `hooks`, which are for the library's own files.
 local function functions_in(t, except, hooks)
   local found = {}
   for name, value in pairs(t) do
@@ -28,7 +28,7 @@ local function set(list)
   return found
 end
 
--- A module of the library, nil where what it needs isn't here.
+-- A module of the library; nil if what it needs isn't installed.
 local function module_of(page, section)
   local name = section.module or page.module
   if not name then return nil end
@@ -36,7 +36,7 @@ local function module_of(page, section)
   return ok and module or nil
 end
 
--- What the sections with this prefix document.
+-- The names that the sections with this prefix document.
 local function documented(page, prefix)
   local found = {}
   for _, section in ipairs(page.sections) do
@@ -95,12 +95,12 @@ describe("doc/reference", function()
           local except = set(section.internal)
           local there = functions_in(module, except, hooks)
           local said = documented(page, section.prefix)
-          for name in pairs(said) do -- a hook that is for programs as well
+          for name in pairs(said) do -- a hook that programs may use, too
             if type(module[name]) == "function" then there[name] = true end
           end
           if section.prefix == "xmpp." then
             for _, name in ipairs(handles.conn_methods()) do there[name] = name == "jid" or nil end
-            there.connection_jid = nil -- conn:jid
+            there.connection_jid = nil -- it is conn:jid
           end
           assert.same(sorted(there), sorted(said))
           for name in pairs(except) do assert.is_function(module[name], name) end
@@ -165,7 +165,7 @@ describe("doc/reference, of what lives,", function()
       end
     end
     table.sort(unknown)
-    assert.same({}, unknown) -- fields of which the annotations know nothing
+    assert.same({}, unknown) -- fields that aren't annotated
   end)
 
   it("says of no field that it is always there, if it may be missing", function()
@@ -192,7 +192,7 @@ describe("doc/reference, of what lives,", function()
 end)
 
 describe("an example", function()
-  local RUN = not jit -- once is enough
+  local RUN = not jit -- to run them once is enough
   for _, page in ipairs(reference.list) do
     local by, list = reference.examples_of(page)
     it(("is there for each function of the page %s, and for no other"):format(page.file), function()

@@ -1,5 +1,5 @@
--- What is no stanza is refused before a byte of it leaves, by a reason that names the place; tables are read raw; what
--- is received is plain and canonical.
+-- What isn't a valid stanza is refused before a byte of it is sent, with a reason that names the place; tables are read
+-- raw; what is received is plain and canonical.
 local fed = require "spec.support.fed"
 local luas = require "spec.support.luas"
 local xmpp = require "xmpp"
@@ -9,7 +9,7 @@ local FORBIDDEN = "%s, which XML 1.0 forbids"
 
 local f
 
--- By contract.stanza with just this reason; by everything that sends, at the caller's line, with nothing sent.
+-- contract.stanza refuses it with exactly this reason; what sends raises it at the caller's line, and sends nothing.
 local function refused(x, reason)
   local ok, why = xmpp.contract.stanza(x)
   assert.is_false(ok)
@@ -161,7 +161,7 @@ describe("refused", function()
   end)
 
   it("is a hole among the children", function()
-    local x = { "iq", {}, nil, "text" } -- whose length is 4 or 2, as Lua likes
+    local x = { "iq", {}, nil, "text" } -- its length is 4 or 2, depending on the Lua
     refused(x, #x == 4 and "stanza[3]: element or text expected, got nil"
       or "stanza: a hole in the list of children, before index 4")
     refused({ "iq", {}, "text", [7] = "more" }, "stanza: a hole in the list of children, before index 7")
@@ -171,14 +171,14 @@ describe("refused", function()
   it("is a key that has no place", function()
     refused({ "iq", {}, to = "a@b" }, "stanza: stray key 'to' (attributes go into slot 2)")
     refused({ "iq", {}, { "a", n = 1 } }, "stanza[3]: stray key 'n' (attributes go into slot 2)")
-    refused({ "iq", ["2"] = {} }, "stanza: stray key '2' (attributes go into slot 2)") -- a text, not the place
+    refused({ "iq", ["2"] = {} }, "stanza: stray key '2' (attributes go into slot 2)") -- a text "2" is no position
     refused({ "iq", {}, ["3"] = { "a" } }, "stanza: stray key '3' (attributes go into slot 2)")
     for _, key in ipairs { 0, -1, 1.5, true } do
       refused({ "iq", {}, [key] = "x" }, "stanza: stray key, a " .. type(key) .. " that is no place in a list")
     end
   end)
 
-  -- What is in a table's hash part is walked in any order: the last of the list may come before the stray one.
+  -- A table's hash part has no defined order: the last of the list may come before the key that doesn't belong there.
   it("is each of these, however the table was built", function()
     local seed, strange = 7, 0
     local function chance(n)
@@ -202,7 +202,7 @@ describe("refused", function()
     assert.is_true(strange > 1000 and strange < 3000)
   end)
 
-  -- RFC 6120 8.2.3. A message's and a presence's types are the program's own business, as are unknown ones of theirs.
+  -- RFC 6120 8.2.3. A message's or presence's type is the program's choice, even if no RFC defines it.
   it("is an iq without a type, or of none that there is", function()
     local none = "stanza[2].type: an iq needs a type: get, set, result or error"
     for _, x in ipairs { { "iq" }, { "iq", {} }, { "iq", { id = "1" } }, { "iq", { "query" } }, { "iq", "text" },

@@ -1,4 +1,4 @@
--- register: accounts with servers and services (XEP-0077), by xmpp.testing.
+-- register: accounts with servers and services (XEP-0077), with xmpp.testing.
 
 local form = require "xmpp.form"
 local register = require "xmpp.register"

@@ -1,5 +1,5 @@
--- remember: what a login leaves for the next one: a TLS session, which Prosody gives to who may have it when it is told
--- to, and SCRAM's keys. What such a session may be used for is in c/test/t_tls_session.c; the keys are in t_keyring.c.
+-- remember: what a login leaves for the next one: a TLS session, which Prosody gives if it is configured to, and
+-- SCRAM's keys. c/test/t_tls_session.c tests when such a session may be used, and t_keyring.c the keys.
 local offer = require "spec.support.offer"
 local proxy = require "spec.support.proxy"
 local server = require "spec.support.server"
@@ -15,7 +15,7 @@ local function login(s, opts, who, password)
   return xmpp.connect_client(who .. "@" .. s.domain, password or s.users[who], s.host, port, s.opts(opts))
 end
 
--- Logs in and out: was the TLS session resumed? And by which mechanism was it.
+-- Logs in and out. Returns whether the TLS session was resumed, and the info, with the mechanism.
 local function is_resumed(s, opts, who)
   local conn, err = login(s, opts, who)
   if not conn then error(tostring(err), 2) end
@@ -73,9 +73,9 @@ server.each(function(s)
   it("what is known of the server goes with the rest, and isn't used or left where that is not wanted", function()
     local function is_pipelined(opts) return select(2, is_resumed(s, opts)).pipelined ~= nil end
     assert.is_false(is_pipelined { remember = false })
-    assert.is_false(is_pipelined()) -- that one has left nothing
+    assert.is_false(is_pipelined()) -- the first login has left nothing
     assert.is_true(is_pipelined())
-    assert.is_false(is_pipelined { remember = false }) -- nor does it use anything
+    assert.is_false(is_pipelined { remember = false }) -- and it uses nothing that is there
     assert.is_true(is_pipelined())
     xmpp.forget()
     assert.is_false(is_pipelined())
@@ -98,7 +98,7 @@ server.each(function(s)
       s.opts { reconnect = { min = 0 } }))
     finally(function() conn:stop() p:stop() end)
     assert.is_false(conn:info().tls_resumed)
-    assert(conn:ping(30)) -- the server has said how it is to be resumed
+    assert(conn:ping(30)) -- now the server has said how the session can be resumed
     p:tell "cut rst"
     assert(conn:ping(30))
     assert.equal(1, conn:info().resumed)
@@ -119,7 +119,7 @@ server.each(function(s)
   end)
 end, nil, { "prosody", "ejabberd", "ejabberd24" })
 
--- Prosody gives sessions then and dies of what it gave (by OpenSSL's alert internal_error).
+-- This Prosody gives sessions, but fails when they are resumed (with OpenSSL's alert internal_error).
 server.each(function(s)
   it("a server that chokes on a session is dialled again, and asked no more", function()
     local p = proxy.start(s.host, s.port)

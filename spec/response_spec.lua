@@ -1,4 +1,4 @@
--- response: which stanza is the response to a request, and who gets it; what becomes of forged ones. On fed bytes.
+-- response: which stanza is the response to a request, and who gets it; what happens to forged ones. On fed bytes.
 
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
@@ -74,7 +74,7 @@ describe("a response", function()
   end)
 end)
 
--- Who may answer. T: who was asked; from: who may have answered then.
+-- From which addresses an answer may come: `to` is the address that was asked, `from` those that may answer.
 local B, F, D = "me@xmpp.test", "me@xmpp.test/here", "xmpp.test"
 local FROMS = { false, B, F, D, "me@xmpp.test/there", "bob@xmpp.test", "bob@xmpp.test/pc", "bob@xmpp.test/PC",
   "else.test", "else.test/res", "xmpp.test/me", "" }
@@ -91,7 +91,7 @@ local RULE = {
   { to = "xmpp.test/me", from = { ["xmpp.test/me"] = true } },
 }
 
--- Asks `to`, feeds `bytes`, and says whether that was the answer. If not, it was delivered, and the wait goes on.
+-- Asks `to`, feeds `bytes`, and returns whether they were the response. If not, they were delivered, and it waits on.
 local function is_answered(name, id, to, bytes, from)
   local answered, delivered = 0, 0
   conn:send_callback({ name, { type = name == "iq" and "get" or nil, id = id, to = to, from = from } },
@@ -105,7 +105,7 @@ local function is_answered(name, id, to, bytes, from)
   return answered == 1
 end
 
--- A connection of its own for each case: what still waits ends with it.
+-- A new connection for each case, with which what still waits ends.
 local function fresh(options)
   if f then stage.close(f) end
   f = stage.open(options)
@@ -246,7 +246,7 @@ describe("who may answer", function()
     assert.equal("", f:sent())
     f:feed "<iq type='get' id='a1' n='4' from='bob@xmpp.test/pc'/>"
     expect "cb4"
-    assert.equal("error", stage.sent(f)[1][2].type) -- it is a question, which nobody has answered
+    assert.equal("error", stage.sent(f)[1][2].type) -- it was an iq get, which nobody has answered
     f:feed "<iq type='result' id='a1' n='5' from='bob@xmpp.test/pc'/>"
     expect "a=5 cb5"
   end)

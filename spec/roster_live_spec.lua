@@ -1,4 +1,4 @@
--- roster_live: rosters on real servers: two of ours with each other, and with another library's client (slixmpp).
+-- roster_live: rosters on real servers: between two of our clients, and with another library's client (slixmpp).
 local child = require "spec.support.child"
 local ext = require "xmpp.ext"
 local iq = require "xmpp.iq"
@@ -12,10 +12,10 @@ local USERS = "dave:davepw erin:erinpw frank:frankpw grace:gracepw heidi:heidipw
   .. "leo:leopw"
 local VERSIONING, PRE_APPROVAL = "urn:xmpp:features:rosterver", "urn:xmpp:features:pre-approval"
 
--- Prosody's line of a contact.
+-- A contact in Prosody's format.
 local LINE = '["contact%d@example.org"] = { subscription = "both", name = "Contact %d", groups = { g%d = true } };\n'
 
--- What happens, as texts: the event and the address.
+-- The events, as texts: name and address.
 local function ear(r, ...)
   local heard = {}
   for _, event in ipairs { ... } do
@@ -216,7 +216,7 @@ server.each(function(s)
     local asked, approved = ear(ivan, "request"), ear(judy, "approved")
     assert(ivan:preapprove("judy@" .. s.domain))
     turn_until(function() return ivan.items["judy@" .. s.domain] end)
-    if not s.name:match "^prosody" then assert.is_true(ivan.items["judy@" .. s.domain].approved) end -- it doesn't say
+    if not s.name:match "^prosody" then assert.is_true(ivan.items["judy@" .. s.domain].approved) end -- not told there
     assert(judy:subscribe(at_ivan))
     turn_until(function() return approved[1] end)
     assert.same({}, asked)
@@ -241,7 +241,7 @@ server.each(function(s)
   end)
 
   it("has ten thousand contacts", function()
-    if not s.name:match "^prosody" then return end -- the others would have to be asked for each of them
+    if not s.name:match "^prosody" then return end -- in others they would have to be added one by one
     local folder = s.dir .. "/data/" .. s.domain:gsub("%.", "%%2e") .. "/roster"
     os.execute(("mkdir -p '%s' && chmod 777 '%s'"):format(folder, folder))
     local file = assert(io.open(folder .. "/kate.dat", "w"))

@@ -1,5 +1,5 @@
--- roster: the account's contacts, by xmpp.testing: fetched by version, pushed, asked for; and whoever would write into
--- them, or have himself let in.
+-- roster: the account's contacts, with xmpp.testing: fetched by version, pushed, changed; and attempts by others to
+-- change them, or to be accepted.
 
 local core = require "xmpp.core"
 local disco = require "xmpp.disco"
@@ -35,14 +35,14 @@ local function around(f, o)
   return testing.around(f, all)
 end
 
--- The roster, used and fetched.
+-- Uses the roster, and answers the request for it.
 local function use(t, opts, answer)
   local r = roster.use(t.conn, opts)
   t:expect(GET, answer or query("1", item(ANNA, "both", "Anna", "friends"), item(BERT, "none")))
   return r
 end
 
--- What happens, as a list: { event, argument... }, items as their addresses.
+-- The events, as a list: { event, argument... }, with items as their addresses.
 local function ear(r, ...)
   local heard = {}
   for _, event in ipairs { ... } do
@@ -76,7 +76,7 @@ local function lose_session(t)
   t:reconnect { new = true }
 end
 
--- A new session, whose roster is asked for by this version.
+-- A new session; the roster must be asked for with this version.
 local function new_session(t, ver, answer)
   lose_session(t)
   local got = t:expect(GET, answer)
@@ -94,7 +94,7 @@ local function says(t, from, kind, ...)
   t:receive { "presence", { from = from, to = ME, type = kind }, ... }
 end
 
--- In a task, which has begun: what f gives is in the table when it has ended.
+-- Starts f in a task. The table gets its results when it has ended.
 local function task(f, ...)
   local out, arguments = {}, { ... }
   coroutine.wrap(function() out.ok, out.err = f(unpack(arguments)) out.done = true end)()
@@ -152,7 +152,7 @@ describe("roster fetches", function()
     end
     local got = task(r.fetched, r, 5)
     local asked = t:expect(GET, query())
-    assert.equal("", asked[3][2].ver) -- no version was kept of those
+    assert.equal("", asked[3][2].ver) -- no version was kept of malformed ones
     assert.is_true(got.ok)
   end))
 
@@ -199,7 +199,7 @@ describe("roster fetches", function()
     t:expect(GET, false)
     local waits = task(r.fetched, r)
     t:cut()
-    t:advance(61) -- nobody waits any longer than that for the answer
+    t:advance(61) -- longer than any answer is waited for
     assert.is_nil(waits.done)
     t:resume()
     t:expect(GET, query(nil, item(ANNA, "both")))
@@ -231,7 +231,7 @@ describe("roster's version", function()
   it("is right where the result is empty; an empty query is an empty roster", around(function(t)
     local r = use(t)
     local heard = ear(r, "added", "changed", "removed", "fetched")
-    new_session(t, "1") -- an empty result
+    new_session(t, "1") -- the empty result
     assert.same({ ANNA, BERT }, keys(r.items))
     assert.same({ { "fetched" } }, heard)
     new_session(t, "1", query "7")
@@ -257,7 +257,7 @@ describe("roster's version", function()
     t:expect(ACCEPTED)
     assert.equal("to", r.items[BERT].subscription)
     new_session(t, "2")
-    push(t, nil, nil, item(BERT, "both")) -- without one
+    push(t, nil, nil, item(BERT, "both")) -- without a version
     t:expect(ACCEPTED)
     new_session(t, "2")
   end))
@@ -302,7 +302,7 @@ describe("roster's pushes", function()
       t:expect(ACCEPTED)
       assert.equal("New", r.items[("new%d@x"):format(i)].name)
     end
-    push(t, nil, nil, item(BERT, "none")) -- as it was
+    push(t, nil, nil, item(BERT, "none")) -- unchanged
     t:expect(ACCEPTED)
     push(t, nil, nil, item(BERT, "none", "Bert"))
     t:expect(ACCEPTED)
@@ -346,7 +346,7 @@ describe("roster's pushes", function()
     push(t, nil, "2", item(BERT, "to"))
     push(t, "mallory@evil.example", "3", item(BERT, "both"))
     t:sent()
-    t:reconnect { new = true } -- the answers have not been acknowledged
+    t:reconnect { new = true } -- the answers weren't acknowledged
     assert.equal("2", t:expect(GET)[3][2].ver)
     t:nothing()
     assert.equal(0, failed)
@@ -396,7 +396,7 @@ describe("roster's requests", function()
     assert.equal(2, #heard)
     assert.same({ ["carl@example.org"] = true, ["dora@example.org"] = true }, r.requests)
     new_session(t, "1")
-    says(t, "carl@example.org", "subscribe") -- as a server tells again of what has no answer
+    says(t, "carl@example.org", "subscribe") -- servers send unanswered requests again
     assert.equal(2, #heard)
     t:nothing()
   end))
@@ -424,7 +424,7 @@ describe("roster's requests", function()
     assert.is_true(r:deny "carl@example.org")
     t:expect { "presence", { type = "unsubscribed", to = "carl@example.org" } }
     ask()
-    says(t, "dora@example.org", "unsubscribe") -- not his to take back
+    says(t, "dora@example.org", "unsubscribe") -- dora's request was denied already
     assert.same({ ["carl@example.org"] = true }, r.requests)
     says(t, "carl@example.org/pc", "unsubscribe")
     assert.same({}, r.requests)
@@ -589,7 +589,7 @@ describe("roster tells", function()
     r:on("presence", function(jid, p, stanza) heard[#heard + 1] = { jid, p.show or p.type or "online", stanza[1] } end)
     says(t, ANNA .. "/pc", nil, { "show", {}, "away" })
     for i = 1, 50 do says(t, ("u%d@evil.example/x"):format(i), nil) end
-    says(t, ME .. "/other", nil) -- known, and no contact
+    says(t, ME .. "/other", nil) -- one of our own, which is no contact
     presence.send(t.conn, "friend@example.net", {})
     t:expect { "presence", { to = "friend@example.net" } }
     says(t, "friend@example.net/pc", nil)
@@ -646,7 +646,7 @@ describe("our presence", function()
 end)
 
 describe("roster asks the server", function()
-  -- What the set contains, given back as a push before or behind the answer.
+  -- A server that returns what a set contains as a push, before or after the response.
   local function server_of(t, behind)
     local n = 1
     return t:on(SET, function(stanza)
@@ -704,17 +704,17 @@ describe("roster asks the server", function()
     assert(r:remove "stra\195\159e@example.net")
     t:expect(ACCEPTED)
     assert.same({ BERT }, keys(r.items))
-    assert.equal(began, t:now()) -- the push was known for what it is
+    assert.equal(began, t:now()) -- no time has passed, so the push was recognised
     off()
     says(t, theirs, "subscribe")
-    says(t, "stra\195\159e@example.net", "unsubscribe") -- may be somebody else, elsewhere
+    says(t, "stra\195\159e@example.net", "unsubscribe") -- on another server it may be somebody else
     assert.same({ [theirs] = true }, r.requests)
     assert(r:deny "stra\195\159e@example.net")
     t:expect { "presence", { type = "unsubscribed", to = "stra\195\159e@example.net" } }
     assert.same({}, r.requests)
     push(t, nil, nil, item(theirs, "both"))
     t:expect(ACCEPTED)
-    assert.is_nil(roster.subscription(t.conn, "stra\195\159e@example.net")) -- likewise
+    assert.is_nil(roster.subscription(t.conn, "stra\195\159e@example.net")) -- for the same reason
     assert.equal("both", roster.subscription(t.conn, theirs))
   end))
 
@@ -725,7 +725,7 @@ describe("roster asks the server", function()
     t:expect(SET)
     t:advance(1)
     assert.is_nil(got.done)
-    push(t, nil, nil, item(BERT, "to")) -- another's
+    push(t, nil, nil, item(BERT, "to")) -- another contact's
     t:expect(ACCEPTED)
     assert.is_nil(got.done)
     t:advance(1)
@@ -876,7 +876,7 @@ describe("roster is saved", function()
       saved = ext.save(t.conn)
       json_safe(saved)
       assert.is_truthy(r)
-      saved.roster.items[1].groups[1] = "changed" -- nobody's but the copy's
+      saved.roster.items[1].groups[1] = "changed" -- only changes the copy
       assert.same({ "friends" }, r.items[ANNA].groups)
       saved.roster.items[1].groups[1] = "friends"
     end)()
@@ -886,7 +886,7 @@ describe("roster is saved", function()
       local heard = ear(r, "added", "changed", "removed", "fetched")
       assert.same({ jid = "c@d", subscription = "none", ask = "subscribe", approved = true, groups = {} },
         r.items["c@d"])
-      assert.is_nil(roster.subscription(t.conn, ANNA)) -- that is what it was
+      assert.is_nil(roster.subscription(t.conn, ANNA)) -- it may have changed since
       assert.same(saved.roster, ext.save(t.conn).roster)
       local got = t:expect(GET, query("5", item(ANNA, "both", "Anna", "friends"), item(BERT, "none"),
         item("e@f", "to")))
@@ -895,7 +895,7 @@ describe("roster is saved", function()
       assert.same({ { "added", "e@f" }, { "fetched" }, { "removed", "c@d" } }, heard)
       assert.equal("5", ext.save(t.conn).roster.version)
     end)()
-    around(function(t) -- an empty result: what was loaded is right
+    around(function(t) -- an empty result: what was loaded is up to date
       ext.load(t.conn, saved)
       local r = roster.use(t.conn)
       t:expect(GET)
@@ -966,7 +966,7 @@ describe("roster bears", function()
     assert.equal(2, #heard)
     push(t, nil, "4", item("g@h", "to"))
     t.conn:set_handler()
-    t:expect { "iq", { type = "error", id = "push" } } -- the program has no roster any more
+    t:expect { "iq", { type = "error", id = "push" } } -- the program doesn't use the roster any more
     assert.is_nil(roster.subscription(t.conn, ANNA))
     r = roster.use(t.conn)
     r:on("fetched", function() t.conn:stop() end)
@@ -1052,7 +1052,7 @@ describe("roster bears", function()
     for i = 1, 10000 do x[#x + 1] = item(("user%d@example.net"):format(i), "both", "User " .. i, "g" .. i % 10) end
     local r = use(t, nil, x)
     assert.equal(10000, #keys(r.items))
-    assert.equal(r.items["user1@example.net"].groups, r.items["user11@example.net"].groups) -- one list for all
+    assert.equal(r.items["user1@example.net"].groups, r.items["user11@example.net"].groups) -- equal lists are shared
     local heard = ear(r, "changed")
     x[2].ver, x[7][2].name = "2", "Renamed"
     new_session(t, "1", x)
@@ -1061,7 +1061,7 @@ describe("roster bears", function()
 end)
 
 describe("a connection", function()
-  -- Nothing of it is left on this function's stack.
+  -- In a function of its own, so that nothing of it is left on the stack.
   local function open_and_end()
     local weak = setmetatable({}, { __mode = "v" })
     local t = testing.new { answers = false }
@@ -1073,7 +1073,7 @@ describe("a connection", function()
   it("is collected with its roster when it is over", function()
     local weak = open_and_end()
     local jit = rawget(_G, "jit")
-    if jit then jit.flush() end -- what it has compiled knows objects by their addresses, and keeps them
+    if jit then jit.flush() end -- compiled code refers to objects, and keeps them alive
     for _ = 1, 10 do collectgarbage() end
     assert.same({}, weak)
     assert.is_false(core.is_busy())

@@ -1,12 +1,12 @@
--- sandbox: what a program can't do to what it shares with others, though it has Lua's base library, nor to the library,
--- though it has the debug library.
+-- sandbox: a program that only has Lua's base library can't change what it shares with others, nor can it break the
+-- library, even if it has the debug library.
 local fed = require "spec.support.fed"
 local luas = require "spec.support.luas"
 local pace = require "spec.support.pace"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
--- A program with the base library, and with what it is given.
+-- Runs a program with the base library and with the values that it is given.
 local BASE = { "assert", "collectgarbage", "error", "getmetatable", "ipairs", "next", "pairs", "pcall", "rawequal",
   "rawget", "rawset", "select", "setmetatable", "tonumber", "tostring", "type", "xpcall" }
 

@@ -1,6 +1,6 @@
--- sasl2_play: logins by SASL2 (XEP-0388) at scripted servers, for what no real one does when it is asked to: links that
--- end in the midst of it, sessions that come or go inside of it, features that are late or not there, offers that
--- change.
+-- sasl2_play: logins by SASL2 (XEP-0388) at scripted servers, for what no real server does on request: links that end
+-- in the middle of a login, sessions that are resumed or lost within it, features that come late or not at all, offers
+-- that change.
 local exchange = require "spec.support.exchange"
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
@@ -30,7 +30,7 @@ local BIND2 = "<bind xmlns='urn:xmpp:bind:0'><inline><feature var='urn:xmpp:sm:3
 local TOKENS = "<fast " .. FAST .. "><mechanism>HT-SHA-256-EXPR</mechanism></fast>"
 local INLINE = "<inline><sm xmlns='urn:xmpp:sm:3'/>" .. BIND2 .. TOKENS .. "</inline>"
 
--- Features with SASL2 (and SASL1), by these mechanisms.
+-- Features with SASL2 (and RFC 6120's SASL), with these mechanisms.
 local function offer(...)
   local names = ""
   for _, name in ipairs { ... } do names = names .. "<mechanism>" .. name .. "</mechanism>" end
@@ -48,7 +48,7 @@ local function login(ahead, features)
     .. "</initial-response>{inside}</authenticate>\n" .. (features or SCRAM) .. "scram2 alicepw {first}\n"
 end
 
--- <success/>, with `inside` in it, and what else is said in the same breath.
+-- <success/>, with `inside` in it; `more` is sent in one piece with it.
 local function success(inside, identifier, more)
   return ("S: <success %s><additional-data>{proof}</additional-data><authorization-identifier>%s"
     .. "</authorization-identifier>%s</success>%s\n"):format(NS2, identifier or ACCOUNT .. "/lua.1", inside or "",
@@ -65,14 +65,14 @@ local function lost(h)
     :format(h and " h='" .. h .. "'" or "")
 end
 
--- A resource that the server chooses, bound in the way of old.
+-- Binding with RFC 6120's iq, to a resource that the server chooses.
 local BINDS = "C: <iq type='set' id='{bind}'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>\n"
   .. "S: <iq type='result' id='{bind}'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
   .. "<jid>alice@xmpp.test/any</jid></bind></iq>\n"
 
--- What a link says last, of a session with stream management that has heard `h`.
+-- The end of a link with stream management, on which `h` stanzas were received.
 local function ends(h) return bye(h) end
-local ONCE = "C: </stream:stream>\nS: </stream:stream>\n" -- of one without
+local ONCE = "C: </stream:stream>\nS: </stream:stream>\n" -- without stream management
 
 local AGAIN = "accept\n"
 
@@ -85,7 +85,7 @@ local function play(text, opts)
   return o
 end
 
--- conn, or nil and an error; and what was said.
+-- Connects. Returns conn, or nil and an error; and the log.
 local function try(o, password)
   local log
   o.log, log = exchange.ear()
@@ -273,7 +273,7 @@ describe("a session that is to be resumed inside", function()
   local GONE = login() .. success(bound "one") .. FEATURES .. message "1" .. told "now" .. "cut\n" .. AGAIN
   local note
 
-  -- "1" had been on the way, "2" was given while there was no link.
+  -- "1" was on its way when the link broke, "2" was sent while there was no link.
   local function begin(text, opts)
     note = managed.notebook()
     local o = play(GONE .. text, { reconnect = AT_ONCE })
@@ -321,7 +321,7 @@ describe("a session that is to be resumed inside", function()
   end)
 
   it("and isn't, goes on as another one: all of it is said again where nobody knows what the old one had", function()
-    for _, inside in ipairs { lost(), "" } do -- <bound/> alone says the same
+    for _, inside in ipairs { lost(), "" } do -- <bound/> alone means the same
       local conn = begin(login(true) .. success(inside .. bound "two", ACCOUNT .. "/lua.2") .. FEATURES
         .. managed.late("1", true) .. managed.late("2", true) .. r .. a(2) .. ends())
       is_acked()

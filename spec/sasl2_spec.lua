@@ -1,5 +1,5 @@
--- sasl2: logins within one exchange (XEP-0388, XEP-0386) at real servers: which profile, what rides inside, sessions
--- that are resumed or lost in the same breath, and what stays as it is with SASL1. Tokens are in fast_spec.
+-- sasl2: logins in one exchange (XEP-0388, XEP-0386) at real servers: which profile is used, what goes inside, sessions
+-- that are resumed or lost within it, and what is the same as with RFC 6120's SASL. fast_spec tests tokens.
 local child = require "spec.support.child"
 local exchange = require "spec.support.exchange"
 local json = require("spec.support.luas").json "sasl2"
@@ -30,7 +30,7 @@ local function hears(conn, text)
   assert.equal(text, xexpr.text(assert(conn:receive_blocking(30)), "body"))
 end
 
--- What is so of every login by SASL2, whatever was bound.
+-- What holds for every login by SASL2, however it was bound.
 local function check(conn, expected)
   local info = conn:info()
   for field, value in pairs(expected) do assert.equal(value, info[field], field) end
@@ -38,7 +38,7 @@ local function check(conn, expected)
   return info
 end
 
--- How logins are bound to the channel, by the version of TLS.
+-- The channel bindings that may be used with this version of TLS.
 local function bound_to(version)
   return version == "TLSv1.2" and { ["tls-exporter"] = true, ["tls-unique"] = true } or { ["tls-exporter"] = true }
 end
@@ -74,7 +74,7 @@ local function ways(version)
             resumable = true })
           assert.is_true(bound_to(version)[info.channel_binding])
           assert.matches("^phone", resource(conn))
-          assert.equal(0, count(log.out, "<iq") - 1) -- check's
+          assert.equal(0, count(log.out, "<iq") - 1) -- one is the ping in check()
           assert.equal(0, count(log.out, "<enable"))
           assert.is_nil(conn:token())
         end)
@@ -213,7 +213,7 @@ server.each(function(s)
         assert.equal("written acked", note[name])
         assert.equal(jid, tostring(alice:jid()))
         assert.equal(1, count(log.out, "<authenticate"))
-        assert.equal(0, count(log.out, "<resume")) -- but inside
+        assert.equal(0, count(log.out, "<resume")) -- only inside of <authenticate/>
       end
       local info = check(alice, { profile = "sasl2", bound_inline = true, rebound = 0, resumed = 5 })
       assert.is_true(info.offers["urn:xmpp:features:rosterver"])
@@ -244,7 +244,7 @@ server.each(function(s)
       assert(alice:flush(30))
       assert.equal("written acked", note.kept)
       check(alice, { profile = "sasl2", bound_inline = true, resumed = 0, stream_management = true, resumable = true })
-      assert.equal(before, tostring(alice:jid())) -- it is the same installation's
+      assert.equal(before, tostring(alice:jid())) -- the same installation has the same resource
       assert.equal(0, count(log.out, "<resume"))
       assert.equal(1, count(log.into, "<success"))
       assert.equal(0, count(log.out, "urn:ietf:params:xml:ns:xmpp-bind"))
@@ -295,7 +295,7 @@ server.each(function(s)
       assert.equal(jid, tostring(conn:jid()))
       check(conn, { profile = "sasl2", bound_inline = true, resumed = 1, rebound = 0 })
       local newer = e.login("alice", { tls = "direct", bind2 = true, user_agent = { id = agent } })
-      assert.equal(jid, tostring(newer:jid())) -- and was bound by it
+      assert.equal(jid, tostring(newer:jid())) -- it follows from the user agent
     end)
 
     it("is resumed by another process", function()

@@ -1,6 +1,6 @@
--- sasl: logging in with Prosody and with ejabberd by everything they offer: bound to the channel and not, by
--- certificate, without a name; and that nobody in between profits. It is by RFC 6120's SASL, also where the server has
--- SASL2 (sasl2_spec). What no real server says: c/test/t_sasl_matrix.c.
+-- sasl: logging in to Prosody and ejabberd by everything that they offer: with channel binding and without, by
+-- certificate, anonymously; and that an attacker in between gains nothing. By RFC 6120's SASL, even if the server has
+-- SASL2 (for that see sasl2_spec). c/test/t_sasl_matrix.c tests what no real server sends.
 local child = require "spec.support.child"
 local offer = require "spec.support.offer"
 local opened = require "spec.support.opened"
@@ -14,7 +14,7 @@ local PLUS = { "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512-PLUS" }
 
 after_each(opened.stop_all)
 
--- server.each, where s.opts() says that logins are not by SASL2.
+-- server.each, but s.opts() turns SASL2 off.
 local function each(body, knobs, names)
   server.each(function(s)
     local options = s.opts
@@ -27,7 +27,7 @@ local function each(body, knobs, names)
   end, knobs, names)
 end
 
--- A log for opts, and what has gone out.
+-- A log for opts, and what was sent.
 local function listener()
   local heard = { out = "" }
   return function(direction, text)
@@ -35,7 +35,7 @@ local function listener()
   end, heard
 end
 
--- `who` with what the log heard in `heard`.
+-- Connects as `who`; `heard` is the log.
 local function dial(s, who, opts)
   local log, heard = listener()
   opts = s.opts(opts)
@@ -45,14 +45,14 @@ local function dial(s, who, opts)
   return conn, err, heard
 end
 
--- What a connection's info has of the login.
+-- What a connection's info says of the login.
 local function told(conn)
   local info = conn:info()
   return { tls_version = info.tls_version, mechanism = info.mechanism, channel_binding = info.channel_binding }
 end
 
--- -> what it is told; the mechanism is also what went over the wire, once, or, `after_plus`, when the same with -PLUS
--- had been refused.
+-- Logs in. Returns told(conn). The mechanism must also be the only one that was sent; with `after_plus`, the same with
+-- -PLUS was refused before it.
 local function login(s, who, opts, after_plus)
   local conn, err, heard = dial(s, who, opts)
   if not conn then error(tostring(err), 2) end
@@ -65,7 +65,7 @@ local function login(s, who, opts, after_plus)
   return info, conn
 end
 
--- -> the error; only the mechanisms in `said` were tried.
+-- The login was refused; only the mechanisms in `said` were tried. Returns the error.
 local function refused(condition, said, conn, err, heard)
   assert.is_nil(conn)
   assert.equal("sasl", err.layer, tostring(err))
@@ -77,9 +77,9 @@ local function refused(condition, said, conn, err, heard)
   return err
 end
 
--- A login without -PLUS where what the server offers is not what came here, or is less than it could: whoever finds
--- out, the server (which hears "y") or we (by XEP-0474), says so. -> the condition; nil: nobody has found out. Which it
--- is depends on the server.
+-- A login without -PLUS when the server's offer was changed on its way, or is less than the server could offer: either
+-- the server (which gets "y") or we (by XEP-0474) notice that. Returns the error's condition; nil: it wasn't noticed.
+-- Which it is depends on the server.
 local function found_out(s, who, opts)
   local conn, err, heard = dial(s, who, opts)
   local tried = heard.out:match "<auth [^>]*mechanism='([^']*)'"
@@ -91,14 +91,14 @@ local function found_out(s, who, opts)
   return err.condition
 end
 
--- RFC 5802 6 has a server refuse a "y" that isn't true. Each Prosody does; some ejabberds don't mind.
+-- RFC 5802 6: a server must refuse a "y" that isn't true. Every Prosody does; some ejabberds don't.
 local function check_minded(s, condition)
   if s.name == "prosody" then assert.equal("malformed-request", condition) end
-  assert.not_equal("no-channel-binding", condition) -- what we say, and then nothing is tried
+  assert.not_equal("no-channel-binding", condition) -- our own error, after which nothing more is tried
 end
 
--- Somebody in between, who leaves `words` out of what the server offers, or puts them in ("+NAME"). -> the port, and a
--- function to end it
+-- An attacker in between, who removes `words` from the server's offer, or adds them ("+NAME"). Returns the port, and a
+-- function that ends it.
 local function middle(s, ...)
   local pipe, v = child.serve("middle.py", { s.certs .. "/rsa.pem", s.ca, s.domain, s.tls_port, ... })
   return tonumber(v.PORT), function() pipe:close() end
@@ -142,7 +142,7 @@ each(function(s)
       assert.is_nil(conn)
       assert.equal("sasl", err.layer)
       assert.matches("mechanism='" .. o.best:gsub("%-", "%%-") .. "%-PLUS'", heard.out)
-      opts.mechanisms = { o.best } -- what it is good for: without, nobody notices
+      opts.mechanisms = { o.best } -- without -PLUS, nobody notices
       assert.equal(o.best, login(s, "alice", opts).mechanism)
       stop()
     end)
@@ -156,10 +156,10 @@ each(function(s)
       refused("no-channel-binding", {}, dial(s, "alice", { tls = "direct", port = port, reconnect = true }))
       local proved = found_out(s, "alice", { tls = "direct", port = port, mechanisms = { o.best } })
       assert.truthy(proved == nil or proved == "downgrade-detected", proved)
-      local minded = found_out(s, "frank", through) -- others are not concerned
+      local minded = found_out(s, "frank", through) -- other accounts aren't affected
       check_minded(s, minded)
       assert.equal(minded, found_out(s, "alice", { tls = "direct", port = port, remember = false }))
-      refused("no-channel-binding", {}, dial(s, "alice", through)) -- which has left nothing
+      refused("no-channel-binding", {}, dial(s, "alice", through)) -- the refused login has left nothing
       xmpp.forget()
       assert.equal(minded, found_out(s, "alice", through))
       xmpp.forget()
@@ -212,7 +212,7 @@ each(function(s)
       assert.same(offer.expected(o, "TLSv1.3"), login(s, "alice", nil, guess))
       assert.same(offer.expected(o, "TLSv1.3"), login(s, "alice"))
       assert.same(offer.expected(o, "TLSv1.3"), login(s, "frank"))
-      assert.same(offer.expected(o, "TLSv1.3"), login(s, "alice", { remember = false }, guess)) -- which has met nobody
+      assert.same(offer.expected(o, "TLSv1.3"), login(s, "alice", { remember = false }, guess)) -- to an unknown server
       assert.equal(o.types and "tls-exporter" or nil, login(s, "alice").channel_binding)
     end)
 
@@ -225,7 +225,7 @@ each(function(s)
     end)
 
     it("takes a password that has to be prepared", function()
-      local users = { dave = "pa\204\136ss" } -- a and its two dots: one character in the server's
+      local users = { dave = "pa\204\136ss" } -- "a" and a combining diaeresis: one character on the server
       local info = login({ domain = s.domain, host = s.host, port = s.port, opts = s.opts, users = users }, "dave")
       assert.equal(offer.expected(o, "TLSv1.3").mechanism, info.mechanism)
     end)
@@ -252,14 +252,14 @@ each(function(s)
       assert.matches("xmpp%.forget%(%)", err.text)
       refused("invalid-mechanism", {}, dial(s, name, { mechanisms = { "PLAIN" }, tls = "direct", port = s.tls_port }))
       login(s, name, { mechanisms = { "PLAIN", "SCRAM-SHA-1" } })
-      login(s, "bob", { mechanisms = { "PLAIN" } }) -- others are not concerned
+      login(s, "bob", { mechanisms = { "PLAIN" } }) -- other accounts aren't affected
     end)
 
     it("is not tried when something better was refused", function()
       local log, heard = listener()
       local conn, err = xmpp.connect_client("bob@xmpp.test", "wrong", s.host, s.port, s.opts { log = log })
       refused("not-authorized", { offer.expected(o, "TLSv1.3").mechanism }, conn, err, heard)
-      login(s, "bob", { mechanisms = { "PLAIN" } }) -- nor is it out of the question now
+      login(s, "bob", { mechanisms = { "PLAIN" } }) -- and it is still possible
     end)
 
     it("is not said to who is in between and takes everything else out of the offer", function()
@@ -290,12 +290,12 @@ each(function(s)
   end)
 end, { tls_protocol = "1.3", more_users = "dave:p\195\164ss erin:erinpw frank:frankpw" })
 
--- Passwords of which SASLprep and OpaqueString make two things: a superscript two, a soft hyphen, full-width letters.
--- Both servers store and compare SASLprep's; but ejabberd, where it keeps passwords as they are, compares PLAIN's byte
+-- Passwords that SASLprep and OpaqueString prepare differently: with a superscript two, a soft hyphen, full-width
+-- letters. Both servers store and compare the form of SASLprep; but ejabberd with plain passwords compares PLAIN's byte
 -- for byte, and the accounts that spec/support/server writes for Prosody with a hash are hashed as they are.
 local odd = { dave = "a\194\178b", erin = "p\194\173w", gina = "\239\188\161\239\188\162\239\188\163" }
 
--- How many tries a login takes by SCRAM; by PLAIN (nil: it can't be done there).
+-- How many tries a login by SCRAM takes; by PLAIN (nil: it isn't possible there).
 local tries = { prosody = { plain = { 1, 1 }, ["SHA-256"] = { 2 } },
   ejabberd = { plain = { 1, 2 }, ["SHA-256"] = { 1, 1 } } }
 
@@ -314,11 +314,11 @@ for _, auth in ipairs { "plain", "SHA-256" } do
 
     it("takes a password that has two forms, kept as " .. auth, function()
       for name, password in pairs(odd) do
-        xmpp.forget() -- which form it was
+        xmpp.forget() -- forgets which form it was
         local count, conn, err = tried(name, password, { "SCRAM-SHA-256" })
         if not conn then error(name .. ": " .. tostring(err)) end
         assert.equal(tries[s.name][auth][1], count)
-        assert.equal(1, (tried(name, password, { "SCRAM-SHA-256" }))) -- that is remembered
+        assert.equal(1, (tried(name, password, { "SCRAM-SHA-256" }))) -- the form is remembered
         if tries[s.name][auth][2] then
           count, conn, err = tried(name .. "-plain", password, { "PLAIN" })
           if not conn then error(name .. ": " .. tostring(err)) end
@@ -341,8 +341,8 @@ for _, auth in ipairs { "plain", "SHA-256" } do
   end, { auth = auth, more_users = table.concat(more, " ") })
 end
 
--- RFC 5802 has the client say that it heard of no -PLUS. A server that knows that it could have one takes it for the
--- work of somebody in between.
+-- RFC 5802: the client says that no -PLUS was offered. A server that knows that it could have offered one takes this
+-- for an attack.
 each(function(s)
   it("a server that has -PLUS switched off", function()
     local o = offer.of(s)

@@ -1,4 +1,4 @@
--- save: a session goes from one process to the next, and nothing is lost or doubled by it.
+-- save: a session continues in another process, and nothing is lost or doubled.
 local child = require "spec.support.child"
 local json = require("spec.support.luas").json "save"
 local managed = require "spec.support.managed"
@@ -41,7 +41,7 @@ local function check_error(wanted, err)
   for field, value in pairs(wanted) do assert.equal(value, err[field], tostring(err)) end
 end
 
--- Another process goes on with it -> what it has told; see resumer.lua. Its pipe is read by `read`.
+-- Continues it in another process. Returns what that reports; see resumer.lua. `read` reads its pipe.
 local function carry_on(s, saved, count, to)
   local path = os.tmpname()
   local f = assert(io.open(path, "w"))
@@ -58,7 +58,7 @@ local function carry_on(s, saved, count, to)
   return told
 end
 
--- The bodies that come until "new".
+-- The bodies that come, up to "new".
 local function bodies(conn)
   local list = {}
   repeat
@@ -67,7 +67,7 @@ local function bodies(conn)
   return list
 end
 
--- What nobody has read, nobody has acknowledged, nobody has answered; what comes while nobody is there.
+-- Stanzas that weren't read, acknowledged or answered; and one that comes while there is no process.
 local function hand_over(alice, bob)
   local me, him = tostring(alice:jid()), tostring(bob:jid())
   local closed
@@ -127,7 +127,7 @@ server.each(function(s)
         assert.is_nil(result)
         check_error({ layer = "closed", condition = "saved", retry = false }, err)
       end
-      assert.is_true(alice:stop()) -- there is nothing left to end, and nothing is lost
+      assert.is_true(alice:stop()) -- there is no link to end, and nothing is lost
       local result, err = alice:send { "presence" }
       assert.is_nil(result)
       check_error({ layer = "closed", condition = "saved" }, err)
@@ -249,12 +249,12 @@ server.each(function(s)
   end)
 end)
 
--- The wall's clock may be set at any moment: when it was saved and when it goes on, and between a send and a save.
+-- The system's clock may be set at any moment: between save and resume, and between send and save.
 describe("the age of what was saved", function()
   local core, session = require "xmpp.core", require "xmpp.saved".session
   local MINUTE, YEAR = 60e3, 365 * 24 * 3600e3
 
-  -- Of one that was a minute old when it was saved, as it is taken to be now: in whole minutes.
+  -- The age now, in minutes, of a stanza that was a minute old when it was saved.
   local function age(saved, stanza)
     local s = { xml = "<presence/>", at = 0, age = MINUTE, ours = true, stamped = true }
     for name, value in pairs(stanza or {}) do s[name] = value or nil end
@@ -269,7 +269,7 @@ describe("the age of what was saved", function()
     local ticks, wall, boot = core.clocks()
     assert.equal(36, #boot)
     assert.equal(1, age { clock = ticks, saved_at = wall, boot = boot })
-    assert.equal(1, age { clock = ticks, saved_at = 0, boot = boot }) -- set since 1970
+    assert.equal(1, age { clock = ticks, saved_at = 0, boot = boot }) -- the clock was at 1970 then, and was set since
     assert.equal(1, age { clock = ticks, saved_at = wall + YEAR, boot = boot })
     assert.equal(1, age { clock = ticks + MINUTE, saved_at = wall, boot = boot }) -- it can't be from the future
     local some = math.min(ticks, 3 * MINUTE)
@@ -284,7 +284,7 @@ describe("the age of what was saved", function()
       assert.equal(1, age { clock = 0, saved_at = wall + YEAR, boot = boot })
     end
     assert.equal(1, age {})
-    assert.equal(3, age({}, { age = false, at = wall - 3 * MINUTE })) -- by an earlier version
+    assert.equal(3, age({}, { age = false, at = wall - 3 * MINUTE })) -- saved by an earlier version
     assert.equal(0, age({}, { age = false, at = wall + YEAR }))
   end)
 
@@ -310,7 +310,7 @@ describe("the age of what was saved", function()
   end)
 end)
 
--- Who waits for a response is told by that, and nobody of the library's own answers: in the next process, too.
+-- A response goes to what waits for it, and answers to the library's own aren't given out; in the next process, too.
 describe("what becomes of saved stanzas", function()
   local core, fed = require "xmpp.core", require "spec.support.fed"
   local session = require "xmpp.saved".session
@@ -377,7 +377,7 @@ end)
 describe("a stanza that has been read and given to nobody yet", function()
   local core, fed = require "xmpp.core", require "spec.support.fed"
 
-  -- Saved by the log function, which sees it first.
+  -- Saved by the log function, which gets the bytes first.
   it("when the session is saved comes again to the next process, and to no handler here", function()
     local f, saved, heard = nil, nil, 0
     f = fed.open { jid = "me@xmpp.test/here", sm = true, resumable = true, log = function(_, text)
@@ -400,7 +400,7 @@ describe("a malformed session", function()
       queue = { { "message", {} } }, host = "127.0.0.1", port = 1, tls = "starttls" }
   end
 
-  -- `spoil` makes it malformed; the error says `text`, at this file.
+  -- `spoil` makes it malformed; the error is raised at a line of this file, and has this text.
   local function check(text, spoil)
     local saved = good()
     spoil(saved)
@@ -416,7 +416,7 @@ describe("a malformed session", function()
     local conn, err = xmpp.resume(good(), "pw")
     assert.is_nil(conn)
     check_error({ layer = "tcp", condition = "ECONNREFUSED" }, err)
-    assert.is_nil(err.text:find("not known to have arrived", 1, true)) -- it is saved still
+    assert.is_nil(err.text:find("not known to have arrived", 1, true)) -- it still is saved
     xmpp.step(0)
     xmpp.on_error(nil)
     assert.is_nil(told)

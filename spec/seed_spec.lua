@@ -17,7 +17,7 @@ local function component(s)
   return keep(assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret)))
 end
 
--- Everything that the server had for `conn` before this call has been dispatched after it.
+-- Waits until everything that the server had for `conn` before this call has been dispatched.
 local function settle(s, conn)
   assert(xmpp.send_await(conn, { "iq", { type = "get", to = s.domain }, PING }, 30))
 end
@@ -28,7 +28,7 @@ end
 
 local function body(stanza) return xexpr.text(stanza, "body") end
 
--- The texts of all messages that wait in the receive queue.
+-- The texts of all messages in the receive queue.
 local function queued(conn)
   local texts = {}
   for stanza in function() return (conn:receive()) end do texts[#texts + 1] = body(stanza) end
@@ -150,7 +150,7 @@ server.each(function(s)
       assert.same({ "iq", { type = "result", id = "x&'\"<1>", to = tostring(bob:jid()), from = tostring(alice:jid()) },
         { "note", { xmlns = "urn:example:note", n = "1" }, "one & two", { "b", {} }, "\ttab <and>\nline" } },
         (function(stanza)
-          stanza[2]["xml:lang"] = nil -- which a server may add
+          stanza[2]["xml:lang"] = nil -- a server may add it
           return stanza
         end)(assert(bob:receive_blocking(30))))
     end)
@@ -677,7 +677,7 @@ describe("jid", function()
       assert.is_false(err.retry)
     end
     assert.is_nil((assert(xmpp.jid("a@b")):with_resource("")))
-    -- Whatever was given: the error is a line that can be printed.
+    -- Whatever the address, the error is a printable line.
     for _, s in ipairs { "a\255@b", "\192\128@b", "\237\160\128@b", "\244\144\128\128@b", "a\r\n\27[2Jb@c",
       ("x"):rep(99) .. "äöü@b c" } do
       local _, err = xmpp.jid(s)

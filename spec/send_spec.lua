@@ -1,6 +1,6 @@
--- send: what is told of a stanza is true of it: one that was refused, or for which memory ran out, never leaves, and
--- its listener hears of no other; one that can't be delivered never goes unheard; flush waits for what was sent before
--- it. On fed bytes.
+-- send: what is reported of a stanza is true: one that was refused, or for which memory ran out, is never sent, and its
+-- listener gets nothing of other stanzas; one that can't be delivered is always reported; flush waits for what was sent
+-- before it. On fed bytes.
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
 local pace = require "spec.support.pace"
@@ -18,7 +18,7 @@ local function open(options)
   conn = f.conn
 end
 
--- With stream management, and one stanza after the other acknowledged as the test wants it.
+-- With stream management, where the test acknowledges one stanza after the other.
 local function open_managed(options)
   local o = { sm = true, resumable = true }
   for name, value in pairs(options or {}) do o[name] = value end
@@ -34,7 +34,7 @@ end
 
 local function message(id) return { "message", { id = id } } end
 
--- A listener, and what it has heard: "written acked", "failed:ID" (the id of the stanza that it was told of).
+-- A listener, and its calls: "written acked", "failed:ID" (the id of the stanza that it got).
 local function listener()
   local heard = {}
   return { on = function(state, err) heard[#heard + 1] = state .. (err and ":" .. err.stanza[2].id or "") end }, heard
@@ -56,7 +56,7 @@ after_each(function()
 end)
 
 describe("a stanza that is refused", function()
-  -- How it can be, and what is said then.
+  -- How sending may fail, and what it returns then.
   local WAYS = {
     { "raises", function(opts) return pcall(conn.send, conn, { "message", { to = true } }, opts) end },
     { "is over the limit", function(opts)
@@ -93,7 +93,7 @@ describe("a stanza that is refused", function()
       assert.same({}, nothing)
     end)
 
-    -- An unbalanced count would pin it for ever.
+    -- If the count of listeners weren't balanced, the connection would never be collected.
     it("and " .. way[1] .. " doesn't keep the connection alive", function()
       open { max_queue = 1000 }
       local weak = setmetatable({ conn }, { __mode = "v" })
@@ -135,7 +135,7 @@ describe("a stanza that is refused", function()
   end)
 end)
 
--- RFC 6120 8.1.3, 8.2.3. What is refused is in refusals_spec.
+-- RFC 6120 8.1.3, 8.2.3. refusals_spec has what is refused.
 describe("an iq without an id", function()
   local function attributes()
     local x = assert(xmpp.xexpr.from_xml(f:sent()))
@@ -216,7 +216,7 @@ describe("an iq without an id", function()
 end)
 
 describe("flush", function()
-  -- What a flush in a coroutine of its own comes to.
+  -- The results of a flush in a coroutine of its own.
   local function flushes(seconds)
     local result = {}
     xmpp.spawn(function() result[1], result[2] = conn:flush(seconds) end)
@@ -257,7 +257,7 @@ describe("flush", function()
     ack(1)
   end)
 
-  -- The answer to one that had left before would tell of nothing: it would take until the next is due, 250 ms.
+  -- The answer to a request that was sent before would say nothing: it would take until the next regular one, 250 ms.
   it("asks behind what was sent before it, and once", function()
     local R = "<r xmlns='urn:xmpp:sm:3'/>"
     open_managed()
@@ -271,7 +271,7 @@ describe("flush", function()
     end
     fed.settle()
     assert.equal("<message id='1'/>" .. R .. "<message id='2'/>" .. R, f:sent())
-    conn:send(message(3)) -- while that one is out
+    conn:send(message(3)) -- while that one is on its way
     local third = flushes()
     assert.equal("<message id='3'/>" .. R, f:sent())
     local fourth = flushes()
@@ -379,7 +379,7 @@ describe("what can't be delivered", function()
   it("of the library's own is told to nobody, nor is a request, whose waiter is", function()
     open_managed()
     conn:set_handler()
-    f:feed "<iq type='get' id='q' from='bob@xmpp.test/x'><x xmlns='urn:x'/></iq>" -- service-unavailable
+    f:feed "<iq type='get' id='q' from='bob@xmpp.test/x'><x xmlns='urn:x'/></iq>" -- answered with service-unavailable
     local told
     assert(conn:send_callback({ "iq", { type = "get" }, { "q", { xmlns = "urn:q" } } },
       function(_, _, err) told = err end))
@@ -402,7 +402,7 @@ describe("what can't be delivered", function()
   end)
 end)
 
--- What means something in one session only.
+-- Stanzas that are only meant for their session.
 describe("a stanza for the session alone", function()
   local testing = require "xmpp.testing"
   local function presence(id) return { "presence", { id = id, to = "tea@rooms.test/kettle" } } end
@@ -468,7 +468,7 @@ describe("a stanza for the session alone", function()
     assert.same({ "failed conflict" }, heard)
   end)
 
-  -- That is a mistake, and not the loss of a session.
+  -- That is an error of the program's, not a lost session.
   it("for which the server ends the stream is told as any other", function()
     open_managed()
     assert(conn:send({ "presence", { id = "forged", from = "eve@xmpp.test" } }, { session = true }))
@@ -499,9 +499,9 @@ describe("a stanza for the session alone", function()
   end)
 end)
 
--- Memory that runs out, and finalizers that send, wherever there is an allocation of Lua's.
+-- Memory that runs out, and finalizers that send, at every allocation of Lua's.
 
--- What is on the wire, with each whole question as its id alone: attributes come in any order.
+-- What was sent, with each whole iq replaced by its id, since the order of attributes isn't defined.
 local function brief(text)
   return (text:gsub("<iq ([^<>]*)><q xmlns='urn:q'/></iq>", function(attributes)
     local id = attributes:match "id='(%w+)'"
@@ -515,7 +515,7 @@ local function question(id)
   return { "iq", { type = "get", id = id, to = "xmpp.test" }, { "q", { xmlns = "urn:q" } } }
 end
 
--- A name, and how it is given.
+-- A name, and a function that sends.
 local DEEDS = {
   { "send", function(id) return conn:send(question(id)) end },
   { "send with a listener", function(id) return conn:send(question(id), (listener())) end },
@@ -528,7 +528,7 @@ describe("a stanza for which memory runs out", function()
   local limit, folder
 
   setup(function()
-    if _VERSION == "Lua 5.1" then return end -- limit.c needs a newer one; LuaJIT's allocator is its own
+    if _VERSION == "Lua 5.1" then return end -- limit.c needs a newer Lua; LuaJIT has its own allocator
     folder = shell.folder()
     shell.succeed(("cc -std=c11 -D_GNU_SOURCE -O1 -shared -fPIC -Wl,-z,nodelete $(pkg-config --cflags %s)"
       .. " -o %s/limit.so c/test/shim/limit.c"):format(LUA_PC, folder))
@@ -538,7 +538,7 @@ describe("a stanza for which memory runs out", function()
     if folder then shell.remove(folder) end
   end)
 
-  -- The n-th allocation of f(...) fails -> was there one, and what pcall says. (pcall takes memory before it protects.)
+  -- The n-th allocation of f(...) fails. Returns whether there was one, and pcall's result. (pcall allocates first.)
   local function arm(n, g, ...)
     limit.nth(n)
     return g(...)
@@ -551,7 +551,7 @@ describe("a stanza for which memory runs out", function()
     return seen >= n, ok, result
   end
 
-  -- As often as it takes until nothing fails, with so many who wait already. Its id is n.
+  -- Repeats it until nothing fails, with `waiting` requests already pending. Its id is n.
   local function check(deed, waiting, logs)
     local lines = {}
     open(logs and { log = function(_, text) lines[#lines + 1] = text end } or nil)
@@ -581,12 +581,12 @@ describe("a stanza for which memory runs out", function()
       end
       assert.is_true(refused >= 6, "nothing failed")
       check(deed, 0, true)
-      for _, text in ipairs(errors) do assert.matches("^not enough memory", text) end -- the log function's call
+      for _, text in ipairs(errors) do assert.matches("^not enough memory", text) end -- from the log function's call
       errors = {}
     end)
   end
 
-  -- Until it succeeds, save is refused for want of memory, and the connection is as if nobody had asked.
+  -- Until it succeeds, save fails with an error for memory, and the connection doesn't change.
   it("is not lost by a save that fails", function()
     if not limit then return pending "limit.c needs Lua 5.3" end
     open_managed()
@@ -650,7 +650,7 @@ describe("a finalizer that sends", function()
         if sending or not conn or conn:state() == "closed" then return end
         sending = true
         n = n + 1
-        local mine = n -- before anything else can run, the look for a global in busted's environment, too
+        local mine = n -- before anything else can run, even busted's look-up of a global
         local id = tostring(mine)
         local function give()
           if mine % 2 == 0 then return conn:send(question(id)) end
@@ -663,7 +663,7 @@ describe("a finalizer that sends", function()
       end
       local pause, mul = pace.set(0, 1000)
       local text, deeds = {}, 0
-      while deeds < 1500 or (n - 1000 - deeds < 100 and deeds < 50000) do -- the first cycle may be long in coming
+      while deeds < 1500 or (n - 1000 - deeds < 100 and deeds < 50000) do -- the first cycle may take long to come
         deeds = deeds + 1
         finalized(finalizer)
         n = n + 1
@@ -673,7 +673,7 @@ describe("a finalizer that sends", function()
         wanted[id] = true
         text[#text + 1] = f:sent()
       end
-      sending = true -- no more
+      sending = true -- stops the finalizers
       pace.set(pause, mul)
       assert.is_nil(refused)
       text[#text + 1] = f:sent()
@@ -691,7 +691,7 @@ describe("a finalizer that sends", function()
     end)
   end
 
-  -- g(), with a whole cycle of the collector wherever it looks whether it has something to do, each with a finalizer.
+  -- Runs g() with a full collection at each check of the collector, and `act` as a finalizer in each of them.
   local function collecting(act, g)
     local on = true
     local function finalizer()
@@ -707,12 +707,12 @@ describe("a finalizer that sends", function()
     return assert(ok and { result }, result)[1]
   end
 
-  -- Whatever it was told is true: what was taken is in the saved session, and what was not is not.
+  -- What send returned is true: what was accepted is in the saved session, and what was refused is not.
   it("in the middle of save neither spoils what is saved, nor is lost", function()
     local runs = 0
     for round = 1, 60 do
       open_managed()
-      local wanted, n, sending = {}, 0, false -- told that they are sent, and so saved
+      local wanted, n, sending = {}, 0, false -- accepted by send, so they must be saved
       local function give()
         n = n + 1
         local mine = n
@@ -722,7 +722,7 @@ describe("a finalizer that sends", function()
         if ok then wanted[#wanted + 1] = xml elseif err.condition ~= "saved" then error(err) end
       end
       local function finalizer()
-        if sending or n > 500 then return end -- save would not end if it ran in there
+        if sending or n > 500 then return end -- or save would never end
         sending, runs = true, runs + 1
         for _ = 1, 10 do give() end
         sending = false
@@ -733,7 +733,7 @@ describe("a finalizer that sends", function()
           function() end))
       end
       local saved = collecting(finalizer, function()
-        give() -- the last moment
+        give() -- just before it
         return assert(core.conn.save(conn))
       end)
       sending = true
@@ -786,7 +786,7 @@ describe("a finalizer that sends", function()
   end)
 
   it("finds the collector as it was, whether it ran or not", function()
-    if not pcall(collectgarbage, "isrunning") then return end -- Lua 5.1 doesn't say
+    if not pcall(collectgarbage, "isrunning") then return end -- Lua 5.1 can't tell
     for _, runs in ipairs { true, false } do
       open_managed()
       assert(conn:send(message "a"))

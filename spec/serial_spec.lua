@@ -8,7 +8,7 @@ local expect, hears, note, refuses = stage.expect, stage.hears, stage.note, stag
 
 local FROM = { serial = "from" }
 
--- What a serial function may be.
+-- The kinds of functions that can be serial.
 local KINDS = {
   callback = function(conn, f, filter)
     conn:set_callback(f, filter)
@@ -28,7 +28,7 @@ for kind, install in pairs(KINDS) do
     end)
     after_each(stage.finish)
 
-    -- "a1 b2": messages of a and b.
+    -- Messages come, such as "a1 b2" from a and b.
     local function come(text)
       local bytes = {}
       for from, n in text:gmatch "(%S+)(%d)" do
@@ -37,7 +37,7 @@ for kind, install in pairs(KINDS) do
       f:feed(table.concat(bytes))
     end
 
-    -- Notes when it is called and when it has ended, and waits at its sender's gate between.
+    -- Notes when it is called and when it ends; between, it waits at a gate for each sender.
     local gates
     local function waits(name)
       return function(stanza)

@@ -1,4 +1,4 @@
--- service: xmpp.iq, questions and what is made of their answers, and services that answer others. On fed bytes.
+-- service: xmpp.iq: queries and their results, and services that answer others. On fed bytes.
 
 local fed = require "spec.support.fed"
 local iq = require "xmpp.iq"
@@ -12,7 +12,7 @@ local f, conn
 describe("iq.get and iq.set", function()
   stage.around(function(...) f, conn = ... end)
 
-  -- Asks, and gives what came: { answer, stanza or error }. `answer` is what the peer says, with %s for the id.
+  -- Queries. Returns { result, stanza or error }. `reply` is what the peer sends, with %s for the id.
   local function ask(kind, reply, to, opts)
     local got = {}
     xmpp.spawn(function()
@@ -103,7 +103,7 @@ describe("iq.serve", function()
     stage.begin()
     f = stage.open()
     conn = f.conn
-    conn:set_handler() -- who asks for what nobody serves is told so
+    conn:set_handler() -- it answers iqs that nothing serves with an error
   end)
   after_each(function()
     f, conn = nil, nil
@@ -189,7 +189,7 @@ describe("iq.serve", function()
   it("isn't asked where a gate says that nobody may, until that is taken off", function()
     local off = iq.gate(conn, function(x) return x[2].n == "1" end)
     iq.serve(conn, "get", "urn:q", function() return true end)
-    conn:set_handler() -- who refuses what nobody takes
+    conn:set_handler() -- it refuses what nothing takes
     local function ask(n)
       f:feed(("<iq type='get' id='g%s' n='%s' from='bob@xmpp.test/x'><q xmlns='urn:q'/></iq>"):format(n, n))
       return stage.sent(f)[1][2].type

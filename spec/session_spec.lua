@@ -1,5 +1,5 @@
--- session: stream management (XEP-0198) with servers that do what a real one seldom does, or never should; what becomes
--- of every stanza (receipts), and of sessions that go on or are lost.
+-- session: stream management (XEP-0198) with servers that do what a real one seldom does, or never should; what happens
+-- to every stanza (receipts), and to sessions that are resumed or lost.
 local fed = require "spec.support.fed"
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
@@ -39,7 +39,7 @@ local function play(...)
   return p
 end
 
--- Alice logs in; opts are extra.
+-- Alice logs in; `opts` are more options.
 local function login(opts, at)
   local o = { ca_file = p.ca, resource = "r" }
   for key, value in pairs(opts or {}) do o[key] = value end
@@ -51,7 +51,7 @@ local function send(body)
   assert(conn:send({ "message", { id = body }, { "body", body } }, note.of(body)))
 end
 
--- Sends an iq with this id, the answer to which goes to where nobody looks.
+-- Sends an iq with this id; its response isn't used.
 local function ask(id)
   assert(conn:send({ "iq", { type = "get", id = id, to = "xmpp.test" }, PING }, note.of(id)))
 end
@@ -75,13 +75,13 @@ local function check_error(wanted, err)
   for field, value in pairs(wanted) do assert.equal(value, err[field], tostring(err)) end
 end
 
--- f does something that a stanza from the peer tells to be done.
+-- Waits for the peer's message with this text, after which the test goes on.
 local function receive(text)
   assert.equal(text, xexpr.text(assert(conn:receive_blocking(30)), "body"))
 end
 
 describe("<enable/>", function()
-  -- `said` is how it ends.
+  -- `said` is the rest of its start tag.
   local function check(said, opts)
     play(managed.login(), managed.binding, "C: <enable xmlns='urn:xmpp:sm:3'" .. said .. "/>\n", managed.enabled(),
       bye())
@@ -120,7 +120,7 @@ describe("<enabled/>", function()
     login { ack_timeout = 0.1 }
     send "one"
     receive "now"
-    assert.is_true(conn:flush(30)) -- given up
+    assert.is_true(conn:flush(30)) -- stream management was given up
     send "two"
     receive "asked"
     assert.is_true(conn:info().stream_management)
@@ -156,7 +156,7 @@ describe("<enabled/>", function()
     assert.is_nil(table.concat(states, " "):find "resuming")
     send "two"
     is_told("two", "written acked")
-    is_told("one", "written acked") -- nobody knew whether it had arrived: it was sent again
+    is_told("one", "written acked") -- it was sent again, since it wasn't known to have arrived
     assert.is_true(stop())
   end)
 
@@ -187,7 +187,7 @@ describe("<enabled/>", function()
 end)
 
 describe("an h", function()
-  -- After 3 messages, of which 2 were acknowledged, the server says what can't be.
+  -- After 3 messages, of which 2 were acknowledged, the server sends an h that is impossible.
   local function check_refused(h, more, opts)
     play(session(), message "1", message "2", message "3", r, a(2), "S: <a xmlns='urn:xmpp:sm:3'", h, "/>\n", REFUSED,
       more or "S: </stream:stream>\neof\n")
@@ -234,7 +234,7 @@ describe("an h", function()
   end)
 end)
 
--- Whoever answers and counts nothing has lost what it was given: once more, and then in another session.
+-- A server that answers but never raises h has lost what it got: it is sent once more, and then in another session.
 describe("a session in which the server counts nothing any more", function()
   it("is left, however often it answers", function()
     local nothing = message "1" .. a(0):gsub("^S:", "eof") .. "accept\n"
@@ -401,7 +401,7 @@ describe("<failed/> instead of <resumed/>", function()
     assert.is_true(stop())
   end)
 
-  -- Two messages and a question; the server knows the session no more. Only that one was wanted.
+  -- Two messages and an iq; the server no longer knows the session, and only that session was wanted.
   local function lose_the_only_one(how)
     play(CUT, how, "C: </stream:stream>\neof\n")
     local _, states = login { resume = true }
@@ -493,7 +493,7 @@ describe("<failed/> instead of <resumed/>", function()
 end)
 
 describe("location=", function()
-  -- A host is given, and `host` means this one and nothing else: see_other_host says that others will do.
+  -- A host is given, and normally only that host is used; see_other_host allows others.
   local ELSEWHERE = { reconnect = AT_ONCE, see_other_host = true }
   local other
   after_each(function() other:stop() end)
@@ -536,7 +536,7 @@ describe("location=", function()
   it("where nobody is: the session is resumed where it was", function()
     other = peer.play("accept\n", { certs = certs })
     local port = other.port
-    other:stop() -- nobody listens there any more
+    other:stop() -- nothing listens there any more
     play(session("one", "location='127.0.0.1:" .. port .. "'"), message "1", r, a(1), "cut\naccept\n", resume(0),
       resumed(1), bye())
     local _, states = login(ELSEWHERE)
@@ -606,7 +606,7 @@ describe("who listens to a stanza", function()
       f.conn:send({ "presence" }, { on = on })
     end
     f:feed "<enabled xmlns='urn:xmpp:sm:3'/>"
-    coroutine.wrap(function() give "first" give "second" end)() -- whose stack holds no function for longer than this
+    coroutine.wrap(function() give "first" give "second" end)() -- so that no stack refers to the functions after this
     f:sent()
     f:feed "<a xmlns='urn:xmpp:sm:3' h='1'/>"
     collectgarbage()

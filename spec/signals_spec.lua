@@ -1,13 +1,13 @@
--- Ctrl-C: the signal comes to a program that waits, or is at work, and ends xmpp.run() or the wait, and nothing else.
+-- Ctrl-C: a signal to a program that waits, or is busy, ends xmpp.run() or the wait, and nothing else.
 local shell = require "spec.support.shell"
 
 local LUA = os.getenv "LUA" or "lua5.4"
 
--- timeout is the process, the program its child
+-- the process is timeout, and the program its child
 local WHEN_ASLEEP = "unset LD_PRELOAD; sleep 0.2; p=$(pgrep -P %s); for i in 1 2 3 4 5 6 7 8 9; do "
   .. "grep -q 'State:.S' /proc/$p/status && break; sleep 0.2; done; kill -INT $p"
 
--- Runs a program of Lua. It says "now" when it is to be interrupted while it waits. -> what it said besides, status
+-- Runs a Lua program, which prints "now" when it is to be interrupted while it waits. Returns its output, status.
 local function run(program)
   local path = shell.file([[
     io.stdout:setvbuf "no"

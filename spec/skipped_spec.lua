@@ -1,5 +1,5 @@
--- What crosses a bound of ours is skipped: it may be a stranger's, and the stream goes on. And what `send` lets out is
--- taken by whoever has the same bounds.
+-- What crosses a bound of ours is skipped, since it may be a stranger's, and the stream goes on. And what `send`
+-- accepts, a peer with the same bounds accepts, too.
 local fed = require "spec.support.fed"
 local xmpp = require "xmpp"
 local xexpr = xmpp.xexpr
@@ -29,7 +29,7 @@ local function message(inner)
   return "<message from='bob@x.test/y' id='m1' type='chat'>" .. inner .. "</message>"
 end
 
--- The stream goes on as if nothing had been.
+-- The stream goes on normally.
 local function goes_on()
   f:feed "<message id='next'><body>Hi</body></message>"
   assert.equal("next", stanzas[#stanzas][2].id)
@@ -136,7 +136,7 @@ describe("what crosses a bound", function()
     assert.is_true(done)
     assert.is_nil(result)
     assert.same({ "limit", "max-depth" }, { err.layer, err.condition })
-    assert.equal(1, #errors) -- who waits has heard of it
+    assert.equal(1, #errors) -- the callback got it, and on_error nothing more
     local told
     f.conn:send_callback({ "iq", { type = "get", id = "w2" }, { "q", { xmlns = "urn:q" } } },
       function(x, _, why) told = { x, why.layer } end)
@@ -223,7 +223,7 @@ describe("a small stanza", function()
     collectgarbage "restart"
     assert.equal(8002, #stanzas[1][3])
     assert.equal("urn:1" .. ("x"):rep(1000), stanzas[1][3][3][2].xmlns)
-    assert.truthy(kb < 4000, kb .. " KB") -- 8 MB with a namespace for each
+    assert.truthy(kb < 4000, kb .. " KB") -- it would be 8 MB with a namespace for each
   end)
 end)
 
@@ -239,7 +239,7 @@ describe("what send lets out", function()
     return out
   end
 
-  -- `x` is just as large as it may be, and comes through as it is; `more` is not sent.
+  -- `x` is just within the bound, and comes through unchanged; `more` is refused.
   local function check(x, more, option)
     begin()
     local came

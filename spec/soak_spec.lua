@@ -1,5 +1,5 @@
--- soak: nothing is lost and nothing is doubled over links that are cut, and when the server dies. `make soak` does very
--- much more of it (spec/support/soak).
+-- soak: nothing is lost and nothing is doubled when links are cut, and when the server dies. `make soak` does much more
+-- of it (spec/support/soak).
 local server = require "spec.support.server"
 local soak = require "spec.support.soak"
 
@@ -9,7 +9,7 @@ end
 
 local SEED = tonumber(os.getenv "SOAK_SEED") or 1
 
--- Those of `numbers` that are not in the set.
+-- Those of `numbers` that aren't in the set.
 local function beyond(numbers, set)
   local found = {}
   for _, n in ipairs(numbers) do
@@ -44,7 +44,7 @@ server.each(function(s)
     local line = soak.HEAD .. "\n" .. soak.line(figures)
     assert.same({}, wrong, line)
     assert.is_true(figures.cuts >= 100 and figures.resumed > 0, line)
-    -- Two links that are cut in a login put SASL2 aside for the next one.
+    -- After two links that were cut in a login, the next one doesn't use SASL2.
     assert.is_true(figures.inline <= figures.resumed and figures.inline > figures.resumed / 2, line)
     assert.is_true(figures.token > figures.resumed / 2, line)
   end)
@@ -70,7 +70,7 @@ each(function(s)
       run:turn_until(function() return run.account.written[80] end)
       s:restart(true)
       run:turn_until(function() return run:is_settled() end)
-      local wrong, a = soak.judge(run.account, { doubled = 0, falls = 2 }) -- both have bound anew
+      local wrong, a = soak.judge(run.account, { doubled = 0, falls = 2 }) -- both have a new session
       assert.same({}, wrong)
       assert.same({ 80, 0, 80 }, { a.acked, a.failed, a.delivered })
       for _, p in ipairs { run.alice, run.bob } do
@@ -87,7 +87,7 @@ each(function(s)
         return #account.deliveries >= 500
       end)
       s:restart(true)
-      local taken, open = {}, {} -- by the old server, and not known to have been
+      local taken, open = {}, {} -- acknowledged by the old server; not known to have arrived
       run:turn_until(function()
         if run.alice.conn:state() == "ready" and run.alice.rebound == 1 then return true end
         for n = 1, account.sent do taken[n], open[n] = account.fate[n] == "acked", not account.fate[n] end

@@ -1,9 +1,9 @@
--- spelling: one address, whoever writes it. What real servers write is compared in live_spec.
+-- spelling: the same address in different spellings. live_spec compares what real servers write.
 local core = require "xmpp.core"
 local spelling = require "xmpp.spelling"
 local xmpp = require "xmpp"
 
--- What a program names, as a server of RFC 6122 writes it (Nodeprep, Resourceprep; Unicode 3.2).
+-- What a program writes, and what a server by RFC 6122 makes of it (Nodeprep, Resourceprep; Unicode 3.2).
 local ROWS = {
   { "anna@example.net", "anna@example.net" },
   { "ANNA@Example.NET./Home", "anna@example.net/Home" },
@@ -11,7 +11,7 @@ local ROWS = {
   { "straße@example.net", "strasse@example.net" }, -- B.2 folds the sharp s
   { "Ὀδυσσεύς@example.net", "ὀδυσσεύσ@example.net" }, -- and the final sigma
   { "ǰ@example.net", "ǰ@example.net" }, -- one whose folding is longer, and composes again
-  { "anna@example.net/ς", "anna@example.net/ς" }, -- Resourceprep folds no case
+  { "anna@example.net/ς", "anna@example.net/ς" }, -- Resourceprep doesn't fold case
   { "anna@example.net/Straße", "anna@example.net/Straße" },
   { "anna@example.net/oﬃce", "anna@example.net/office" }, -- ligatures, by NFKC
   { "anna@example.net/ﬀ", "anna@example.net/ff" },
@@ -20,10 +20,10 @@ local ROWS = {
   { "anna@example.net/Ⅳ ①", "anna@example.net/IV 1" },
   { "anna@example.net/☺\239\184\143", "anna@example.net/☺" }, -- a variation selector (table B.1)
   { "anna@example.net/♥\239\184\142!", "anna@example.net/♥!" },
-  { "anna@example.net/😀", "anna@example.net/😀" }, -- unassigned in Unicode 3.2: it stays
-  { "anna@example.net/❤\239\184\143\226\128\141🔥", "anna@example.net/❤🔥" }, -- a joiner goes, too
+  { "anna@example.net/😀", "anna@example.net/😀" }, -- unassigned in Unicode 3.2, so it doesn't change
+  { "anna@example.net/❤\239\184\143\226\128\141🔥", "anna@example.net/❤🔥" }, -- a joiner is removed, too
   { "anna@example.net/a\194\160b", "anna@example.net/a b" }, -- a no-break space
-  { "faß.example/x", "faß.example/x" }, -- of names that look alike each has an owner
+  { "faß.example/x", "faß.example/x" }, -- look-alikes have different owners
   { "xn--fa-hia.example", "faß.example" },
   { "straße@faß.example/ﬁ", "strasse@faß.example/fi" },
 }
@@ -32,7 +32,7 @@ local function each(f)
   for _, row in ipairs(ROWS) do f(row[1], row[2]) end
 end
 
--- Nobody can make one of ours with a variation selector or a joiner (RFC 8264 9.13); it may come, or be asked for.
+-- Our own address can't contain a variation selector or a joiner (RFC 8264 9.13); others' addresses may.
 local function is_ours(named)
   return not named:find "\239\184[\142\143]"
 end
@@ -102,7 +102,7 @@ describe("what arrives", function()
     assert.is_true(spelling.is("anna@x.test", "ANNA@X.TEST."))
   end)
 
-  -- Where a server has both, the one is not the other's.
+  -- A server may have both, so the second isn't the first.
   it("isn't that the other way round", function()
     for _, pair in ipairs { { "strasse@x.test", "straße@x.test" }, { "r@x.test/office", "r@x.test/oﬃce" },
       { "r@x.test/☺", "r@x.test/☺\239\184\143" }, { "r@x.test/①", "r@x.test/１" } } do

@@ -1,5 +1,5 @@
--- starttls: negotiation with servers that play false. Whatever they do, the client says so in time, and no password is
--- told to whoever has not shown a certificate.
+-- starttls: negotiation with dishonest servers. Whatever they do, the client reports it in time, and sends no password
+-- to a server that hasn't shown a valid certificate.
 local peer = require "spec.support.peer"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
@@ -27,7 +27,7 @@ local SCRAM = peer.starttls .. peer.stream(offer "SCRAM-SHA-1") .. SCRAM_SENT
 
 local certs -- a folder of certificates for all the plays
 
--- Plays `text` with alice@xmpp.test/desk -> transcript, what connect_client answered.
+-- Plays `text` with alice@xmpp.test/desk. Returns the transcript, and the results of connect_client.
 local function play(text, opts)
   local p = peer.play(text, { grace = 0.1, certs = certs })
   finally(function() p:stop() end)
@@ -37,7 +37,7 @@ local function play(text, opts)
   return p:check(), conn, err
 end
 
--- The client gives up with an error that has what `wanted` has. -> error, transcript
+-- The client gives up with an error that has the fields in `wanted`. Returns the error, the transcript.
 local function fails(wanted, text, opts)
   local transcript, conn, err = play(text, opts)
   assert.is_nil(conn)
@@ -47,7 +47,7 @@ local function fails(wanted, text, opts)
   return err, transcript
 end
 
--- The same, and it has told nothing that a password could be guessed from.
+-- The same, and it has sent nothing from which a password could be guessed.
 local function fails_silently(wanted, text, opts)
   local err, transcript = fails(wanted, text, opts)
   for _, word in ipairs { "<auth", "<response", "alicepw", "AGFsaWNlAGFsaWNlcHc=" } do
@@ -113,7 +113,7 @@ describe("STARTTLS", function()
       "<x xmlns='urn:example:x'>" .. OFFER_TLS .. "</x>" } do
       local err = fails_silently({ layer = "tls", condition = "starttls-not-offered", retry = false },
         peer.stream(features) .. "match .*")
-      assert.matches("direct", err.text) -- what to do
+      assert.matches("direct", err.text) -- says what to do
     end
   end)
 
@@ -177,7 +177,7 @@ describe("STARTTLS", function()
   end)
 end)
 
--- At each of these points the server has the word.
+-- At each of these points it is the server's turn.
 local points = {
   { "before its stream header", "C: <stream:stream ...>\n", bare = true },
   { "instead of features", SENT_HEADER .. "\n" },

@@ -1,6 +1,6 @@
--- Sweeps: every code point as text and as an attribute's value, every byte in five places, words made to break out of
--- theirs, and tables that change while they are sent. What goes out is read back by lua-expat as it was meant, or it is
--- refused.
+-- Sweeps: every code point as text and as an attribute's value, every byte in five places, strings that try to break
+-- out of their place, and tables that change while they are sent. What is sent is read back unchanged by lua-expat, or
+-- it is refused.
 local fed = require "spec.support.fed"
 local pace = require "spec.support.pace"
 local second = require "spec.support.second"
@@ -65,7 +65,7 @@ local PLACES = {
   namespace = function(s) return { "message", {}, { "a", { xmlns = s } } } end,
 }
 
--- Sent and read back, or refused and nothing sent. -> true: sent
+-- Sent and read back; or refused, and nothing sent. Returns whether it was sent.
 local function sent_or_refused(f, x)
   local fine, reason = accepts(x)
   local ok, why = pcall(f.conn.send, f.conn, x)
@@ -109,7 +109,7 @@ describe("what is meant to break out", function()
       for _, word in ipairs(WORDS) do
         local sent = sent_or_refused(f, make(word))
         local is_name = place == "key" or place == "name"
-        -- as names, only attributes with a strange namespace are any
+        -- as a name, none but an attribute with a namespace is valid
         if is_name then assert.equal(place == "key" and word:find("^{.+}[a-z]$") ~= nil, sent, word) end
       end
     end)
@@ -154,18 +154,18 @@ describe("a table that changes", function()
     assert.equal("1", got[2].id)
   end)
 
-  -- Garbage with a finalizer; where a table's is not called (Lua 5.1), a proxy's.
+  -- Garbage with a finalizer; where tables have none (Lua 5.1), a proxy.
   local function finalized(finalizer)
     local newproxy = rawget(_G, "newproxy")
     if newproxy then getmetatable(newproxy(true)).__gc = finalizer
     else setmetatable({}, { __gc = finalizer }) end
   end
 
-  -- Nothing of Lua's runs while a table is walked over: who changes it at any other time never splits it.
+  -- No Lua code runs while a table is being read: changes at any other time can't make an inconsistent stanza.
   it("is never sent half, whoever changes it in finalizers and coroutines", function()
     local x, n, finalizers, changing = { "message", { n = "0" } }, 0, 0, false
     local function change()
-      if changing then return false end -- a finalizer in the middle of another's change
+      if changing then return false end -- a finalizer during another's change
       changing = true
       n = (n * 7 + 5) % 41
       for i = #x, n + 3, -1 do x[i] = nil end

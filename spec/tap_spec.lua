@@ -1,4 +1,4 @@
--- tap: functions that are asked before the handler, the callbacks and the queue. On fed bytes, and on real servers.
+-- tap: functions that get stanzas before the handler, the callbacks and the queue. On fed bytes, and on real servers.
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
 local opened = require "spec.support.opened"
@@ -21,7 +21,7 @@ describe("a tap", function()
 
   local function come(...) stage.come(f, ...) end
 
-  -- One iq that asks, and what was answered.
+  -- Feeds an iq get, and returns what is sent in answer.
   local function ask(id)
     f:sent()
     f:feed(("<iq type='get' id='%s' from='bob@xmpp.test/pc'><q xmlns='urn:q'/></iq>"):format(id))
@@ -205,7 +205,7 @@ describe("a tap", function()
       f:feed(table.concat(all) .. "<message n='7'/>")
       expect "tap1 tap2 tap3"
       assert.equal(4, conn:info().queued)
-      assert.is_nil(conn:receive()) -- what hasn't been offered is nobody's yet
+      assert.is_nil(conn:receive()) -- before the tap has had it, it isn't in the queue
       local function answer(...)
         for _, n in ipairs { ... } do f:feed(("<iq type='result' id='r%d' from='xmpp.test'/>"):format(n)) end
       end
@@ -224,7 +224,7 @@ describe("a tap", function()
       for i = 1, 8 do f:feed(("<presence n='%d'><status>%s</status></presence>"):format(i, big)) end
       f:feed "<message n='9'/>"
       expect "tap1 tap2 tap3"
-      assert.is_nil(conn:receive()) -- what hasn't been offered is nobody's yet
+      assert.is_nil(conn:receive()) -- before the tap has had it, it isn't in the queue
       stage.go(3)
       expect "tap4 tap5"
       stage.go(2)
@@ -267,7 +267,7 @@ describe("a tap", function()
       stage.go()
       assert.truthy(f:sent():find(UNAVAILABLE))
       conn:tap(function() return true end, { xmlns = "urn:q" })
-      assert.equal("", ask "2") -- two hold it
+      assert.equal("", ask "2") -- both taps have taken it
       stage.go()
       assert.truthy(f:sent():find(UNAVAILABLE))
     end)

@@ -1,4 +1,4 @@
--- xmpp.testing: a bot's tests without a network. What holds in a test, and that each kind of failure is one.
+-- xmpp.testing: a bot's tests without a network. What holds in a test, and that every kind of failure is noticed.
 local core = require "xmpp.core"
 local testing = require "xmpp.testing"
 local xexpr = require "xmpp.xexpr"
@@ -10,7 +10,7 @@ end
 
 local function query(xmlns, to) return { "iq", { type = "get", to = to }, { "query", { xmlns = xmlns } } } end
 
--- A bot that says hello to who writes to it.
+-- A bot that greets everybody who writes to it.
 local function bot(conn)
   conn:set_handler()
   conn:set_callback(function(stanza)
@@ -18,7 +18,7 @@ local function bot(conn)
   end, { name = "message" })
 end
 
--- f's error is at the line where f begins, and has each of these texts.
+-- f raises an error at the line where f begins, with each of these texts.
 local function fails(f, ...)
   local ok, err = pcall(f)
   local info = debug.getinfo(f, "S")
@@ -31,7 +31,7 @@ local function fails(f, ...)
   end
 end
 
--- A test that the test is about: f(t) in one that is finished or given up.
+-- A test as the subject of a test: f(t), which is then finished or given up.
 local function within(f, o)
   local t = testing.new(o)
   local ok, err = pcall(f, t)
@@ -43,7 +43,7 @@ end
 
 describe("a test without a network:", function()
   after_each(function()
-    assert.is_nil(core.clock()) -- each has left the world as it was
+    assert.is_nil(core.clock()) -- each has restored the clock
     assert.is_false(core.is_busy())
   end)
 
@@ -208,7 +208,7 @@ describe("a test without a network:", function()
     xmpp.spawn(function() response = t.conn:send_await(query("urn:x", "anybody")) end)
     t:advance(1)
     assert.equal("service-unavailable", response[3][3][1])
-    t.conn:send { "presence" } -- which need not be expected
+    t.conn:send { "presence" } -- it needn't be expected
     assert.equal("service-unavailable", (t.conn:send_await(query("urn:x", "anybody")))[3][3][1])
   end, { strict = false }))
 
@@ -321,7 +321,7 @@ describe("a play:", function()
     assert.equal("anna@example.net", names.who)
     assert.equal("m1", names.m)
     assert.equal("1.2", names.v)
-    assert.equal("and-more", names.rest) -- a name that is known is looked for as its text
+    assert.equal("and-more", names.rest) -- a variable that has a value matches only that
   end))
 
   it("fails where a name is another text, isn't known, or a line is none", function()
@@ -473,7 +473,7 @@ describe("a program that connects by itself:", function()
     t:expect { "presence" }
     assert(conn:stop())
     assert.equal("closed", conn:state())
-    assert(xmpp.connect_client("bot@example.net", "secret")) -- again, on the same
+    assert(xmpp.connect_client("bot@example.net", "secret")) -- a second time, to the same server
     assert.not_equal(conn, t.conn)
   end, { intercept = true }))
 
@@ -588,7 +588,7 @@ describe("a room in a test:", function()
   end))
 
   it("tells as much history as is wanted", testing.around(function(t)
-    t:room(TEA, { history = { "1", "2", "3" } }) -- a minute between each
+    t:room(TEA, { history = { "1", "2", "3" } }) -- one minute apart
     local heard = listener(t)
     local function wanted(history)
       enter(t, "kettle", { "x", { xmlns = MUC }, { "history", history } })
@@ -721,7 +721,7 @@ describe("a room in a test:", function()
     t.conn:send { "message", { to = TEA, type = "groupchat", id = "m" }, { "body", {}, "hello?" } }
     t:expect { "message" }
     assert.same({ "(room): hello? not-acceptable" }, heard())
-    t.conn:send { "presence", { to = TEA .. "/kettle" } } -- by no protocol of rooms
+    t.conn:send { "presence", { to = TEA .. "/kettle" } } -- without the MUC element
     assert.same({ "-kettle 110 333" }, heard())
   end))
 
@@ -871,7 +871,7 @@ describe("a pubsub service in a test:", function()
   local pubsub, pep = require "xmpp.pubsub", require "xmpp.pep"
   local NOTE = { "note", { xmlns = "urn:x" }, "one" }
 
-  -- What comes of f, which asks something.
+  -- The results of f, which sends a query.
   local function come(t, f)
     local results = {}
     xmpp.spawn(function() results[1], results[2] = f() end)
@@ -919,7 +919,7 @@ describe("a pubsub service in a test:", function()
     account:publish("urn:x", NOTE, "a")
     pep.watch(t.conn, "urn:x", function(_, _, id) heard[#heard + 1] = id end, { from = "self" })
     account:publish("urn:x", NOTE, "b")
-    assert.same({}, heard) -- there is no presence
+    assert.same({}, heard) -- no presence was sent
     require "xmpp.presence".set(t.conn, {})
     t:expect { "presence" }
     account:publish("urn:x", NOTE, "c")
@@ -968,7 +968,7 @@ describe("a test fails", function()
     local t = testing.new()
     t.conn:send(query("urn:x", "svc"))
     fails(function() t:finish() end, "this was sent and not expected:", "<query xmlns='urn:x'/>")
-    t:finish() -- it is over
+    t:finish() -- after the end
   end)
 
   it("for errors in handlers, unless they are taken; each is its own", function()

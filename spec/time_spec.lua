@@ -1,4 +1,4 @@
--- time: stamps read and written (XEP-0082, XEP-0091), compared with the os library's calendar.
+-- time: reads and writes stamps (XEP-0082, XEP-0091), compared with the os library's calendar.
 
 local core = require "xmpp.core"
 local stage = require "spec.support.stage"

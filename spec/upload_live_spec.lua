@@ -1,5 +1,5 @@
--- upload on real servers, old and new, with their own web servers: what is put can be fetched by others, byte for byte;
--- what is cut, closed or too large is a failure with a reason.
+-- upload on real servers, old and new, with their own web servers: what is uploaded can be downloaded by others, byte
+-- for byte; what is cut, closed or too large is a failure with a reason.
 local chat = require "xmpp.chat"
 local core = require "xmpp.core"
 local hostmeta = require "xmpp.hostmeta"
@@ -77,7 +77,7 @@ server.each(function(s)
 
   it("keeps a name where that is wanted", function()
     local url = assert(put(login "alice", { name = "the report (final).txt", data = "x" }, { random_name = false }))
-    assert.matches("/the[^/]+report[^/]+final[^/]*%.txt$", url) -- a service may write it in its own way
+    assert.matches("/the[^/]+report[^/]+final[^/]*%.txt$", url) -- a service may change the name
     assert.equal("x", get(url).body)
   end)
 

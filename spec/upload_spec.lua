@@ -1,5 +1,5 @@
--- upload: files by HTTP (XEP-0363), with a service in the test: what is asked, what is believed, what is put, and each
--- thing by which a service could lead us astray. The wire is http_spec's.
+-- upload: files by HTTP (XEP-0363), with a service in the test: what is asked for, what is believed, what is sent, and
+-- each way in which a service could mislead us. http_spec tests HTTP itself.
 local core = require "xmpp.core"
 local testing = require "xmpp.testing"
 local upload = require "xmpp.upload"
@@ -26,7 +26,7 @@ describe("upload", function()
 
   local function header(name, value) return { "header", { xmlns = NS, name = name }, value } end
 
-  -- What upload.file says when the slot is changed by f.
+  -- The results of upload.file when f changes the slot.
   local function with_slot(t, u, f, opts)
     u:slot(f)
     return upload.file(t.conn, { name = "a.txt", data = "hello" }, opts)
@@ -221,7 +221,7 @@ describe("upload", function()
   end)
 
   describe("a slot", function()
-    -- Each is a way by which a service could lead us astray.
+    -- Each of these URLs would mislead us.
     local URLS = {
       ["by http"] = "http://files.example.net/x",
       ["of another scheme"] = "ftp://files.example.net/x",

@@ -1,5 +1,5 @@
--- core.watch: descriptors that are somebody else's, on the library's loop (what xmpp.http is made of; no part of the
--- public face).
+-- core.watch: other libraries' descriptors on the library's loop (for xmpp.http; it isn't part of the
+-- public API).
 local core = require "xmpp.core"
 local socket = require "socket"
 local xmpp = require "xmpp"
@@ -63,7 +63,7 @@ describe("core.watch", function()
     xmpp.step(0)
     assert.equal(1, calls)
     assert.is_false(w:cancel())
-    assert.is_userdata(watch("w", function() end)) -- there is room for another
+    assert.is_userdata(watch("w", function() end)) -- there is space for another
   end)
 
   it("goes on when its function throws or waits", function()

@@ -1,6 +1,6 @@
 -- websocket: XMPP over WebSocket (RFC 7395): logins by either profile, large stanzas, rooms, links that are cut and
--- sessions that go on, at real servers; and what no real server does, by plays. What a hostile one might do is in
--- spec/support/hostile; what specs of other things run over WebSocket, too, is in the Makefile.
+-- sessions that are resumed, at real servers; and what no real server does, by plays. spec/support/hostile has hostile
+-- servers; the Makefile lists other specs that run over WebSocket, too.
 local exchange = require "spec.support.exchange"
 local managed = require "spec.support.managed"
 local muc = require "xmpp.muc"
@@ -39,7 +39,7 @@ server.each(function(s)
       s.opts(with({ url = url or s.wss }, more)))))
   end
 
-  -- A proxy in front of it, and the URL that leads there.
+  -- A proxy in front of the server, and the URL of the proxy.
   local function behind_proxy()
     local p = keep(proxy.start(s.host, s.http_port))
     return p, (s.wss:gsub(":%d+/", (":%d/"):format(p.port)))
@@ -149,7 +149,7 @@ server.each(function(s)
       hears(bob, body)
       say(alice, bob:jid(), "done")
       hears(bob, "done")
-      -- Prosody's reader of frames has half of one in it when it resumes, so that another session has to follow.
+      -- Prosody's frame parser still has half a frame when it resumes, so a new session has to follow.
       local info = alice:info()
       assert.is_true(info.resumed + info.rebound >= 1 and info.resumed <= 1 and info.rebound <= 1)
     end)
@@ -167,7 +167,7 @@ server.each(function(s)
     assert(alice:ping(30))
   end)
 
-  -- Prosody resumes it, and then takes what it reads for what came before.
+  -- Prosody resumes it, but continues to parse what the old link sent.
   if s.name:find "^ejabberd" then
     it("a session goes from WebSocket to TCP, and back", function()
       local alice = login("alice", { resource = "a", resume = true })
@@ -228,8 +228,8 @@ server.each(function(s)
       assert.same({ "sasl2", true, false }, { info.profile, info.bound_inline, info.fast })
       assert.equal(1, count(heard.into, "<open "))
       assert(conn:ping(30))
-      -- ejabberd 24 lists tokens that are bound to the channel (HT-SHA-256-EXPR) here, too, where it can't check them.
-      -- None is asked for, but one that isn't bound, if that is allowed.
+      -- Here, too, ejabberd 24 offers tokens that are bound to the channel (HT-SHA-256-EXPR), though it can't check
+      -- them. So none is asked for, except for an unbound one, if that is allowed.
       local is_bound = s.name:find "ejabberd" == nil
       if not is_bound then
         assert.is_nil(conn:token())
@@ -243,7 +243,7 @@ server.each(function(s)
         mechanisms = not is_bound and { "SCRAM-SHA-256", "HT-SHA-256-NONE" } or nil })
       assert.is_true(conn:info().fast)
       assert(conn:stop())
-      -- To whom it was given over WebSocket it isn't shown over TCP.
+      -- A token that was given over WebSocket isn't used over TCP.
       conn = keep(assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, s.host, s.port,
         s.opts { user_agent = agent })))
       assert.is_false(conn:info().fast)
@@ -265,7 +265,7 @@ server.each(function(s)
       local hostmeta = require "xmpp.hostmeta"
       local fetch, opts_were = hostmeta.fetch, nil
 
-      -- The web server of the domain is on a port of its own here; all else is as it is.
+      -- Here the domain's web server has another port; all else is as usual.
       before_each(function()
         hostmeta.fetch = function(domain, opts)
           opts_were = opts

@@ -1,4 +1,4 @@
--- Who said it: xexpr's questions about a stanza's sender, asked of forged stanzas as well.
+-- who: xexpr's functions for a stanza's sender, also with forged stanzas.
 local xexpr = require "xmpp.xexpr"
 local xmpp = require "xmpp"
 local fed = require "spec.support.fed"

@@ -1,4 +1,4 @@
--- xexpr: every function and every refusal of lua/xmpp/xexpr.lua.
+-- xexpr: every function and every refusal in lua/xmpp/xexpr.lua.
 
 local luas = require "spec.support.luas"
 local stage = require "spec.support.stage"
@@ -10,7 +10,7 @@ local STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 local XML, XMLNS = "{http://www.w3.org/XML/1998/namespace}", "http://www.w3.org/2000/xmlns/"
 local EURO, SNOWMAN = "\226\130\172", "\226\152\131"
 
--- A fresh one for each test, so that a test which changed it would be found out by the next.
+-- A new one for each test, in case a test changes it.
 local function roster()
   return { "iq", { type = "result", id = "r1", to = "a@example.net/x" },
     "\n",
@@ -277,7 +277,7 @@ describe("text", function()
     local q = { "query", { xmlns = "urn:q" }, { "name", { xmlns = "urn:other" }, "no" }, { "name", "yes" } }
     assert.equal("yes", xexpr.text(q, "name"))
     assert.equal("yes", xexpr.text(q, "name", "urn:q"))
-    assert.equal("yes", xexpr.text({ "item", { "name", "yes" } }, "name")) -- nobody knows its namespace
+    assert.equal("yes", xexpr.text({ "item", { "name", "yes" } }, "name")) -- the parent's namespace isn't known
     assert.is_nil(xexpr.text({ "item", { "name", { xmlns = "urn:x" }, "no" } }, "name"))
   end)
 
@@ -288,7 +288,7 @@ describe("text", function()
       return x
     end
     local rows = {
-      -- wanted, the message's own, its bodies, which one it is
+      -- wanted, the message's own, its bodies, which one is chosen
       { nil, nil, { "cs", "-", "en" }, "-" }, { nil, nil, { "cs", "en" }, "cs" }, { nil, "en", { "cs", "en" }, "en" },
       { nil, "en", { "cs", "en", "-" }, "-" }, { nil, "en", { "cs", "en-GB" }, "en-GB" },
       { nil, "en", { "cs", "en-GB", "EN" }, "EN" }, { nil, "de", { "cs", "en" }, "cs" },
@@ -719,7 +719,7 @@ describe("canonical", function()
     at("[4]: string expected, got boolean)", { "iq", {}, "a", true })
     at("[3][1]: element name expected, got nil)", { "iq", {}, {} })
     at("[2][1]: element name expected, got number)", { "iq", { 5 } })
-    at("[", { "iq", nil, "x" }) -- which of the two slots is at fault, no two Luas agree on
+    at("[", { "iq", nil, "x" }) -- Luas differ in which of the two slots they blame
     at("[x]: a key that a list without holes doesn't have)", { "iq", {}, x = 1 })
     at("[9]: a key that a list without holes doesn't have)", { "iq", {}, [9] = "x" })
     at("[1.5]: a key that a list without holes doesn't have)", { "iq", {}, [1.5] = "x" })
@@ -857,7 +857,7 @@ describe("pretty", function()
     assert.equal("<a k='v'>t</a>", (coloured:gsub("\27%[%d*m", "")))
   end)
 
-  -- Takes out what pretty puts in: white space in elements that have no other text.
+  -- Removes what `pretty` adds: white space in elements that have no other text.
   local function strip(x)
     local blank = #x > 3 and not xexpr.text(x):find "%S"
     for i = #x, 3, -1 do

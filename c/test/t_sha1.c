@@ -1,4 +1,4 @@
-/* sha1: published vectors, and for every length up to some blocks what the usual way to it has. */
+/* sha1: published vectors, and for every length up to a few blocks the same as OpenSSL's EVP. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
