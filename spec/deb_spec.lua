@@ -1,5 +1,5 @@
--- Debian's packages of the library: `make deb` builds them where Debian's tools are; lintian has nothing to say of them, and
--- what they put where works there. (Without optimization, as that takes a third of the time.)
+-- Debian's packages of the library: `make deb` builds them where Debian's tools are; lintian has nothing to say of
+-- them, and what they put where works there. (Without optimization, as that takes a third of the time.)
 local shell = require "spec.support.shell"
 local version = require "xmpp.version".number
 
@@ -64,14 +64,14 @@ describe("make deb", function()
   it("works where it is put, and the libraries it needs are named", function()
     local there = folder .. "/root"
     local so = succeed(("ls -d %s/usr/lib/*/lua/5.4"):format(there)):match "%S+"
-    local paths = ("LUA_PATH='%s/usr/share/lua/5.4/?.lua;%s/usr/share/lua/5.4/?/init.lua' LUA_CPATH='%s/?.so'"):format(
-      there, there, so)
+    local paths = ("LUA_PATH='%s/usr/share/lua/5.4/?.lua;%s/usr/share/lua/5.4/?/init.lua' LUA_CPATH='%s/?.so'")
+      :format(there, there, so)
     local text = succeed(("cd / && %s lua5.4 -e 'print(require \"xmpp\"._VERSION)'"):format(paths))
     assert.equal("xmpp " .. version .. "\n", text)
     assert.equal("xmpp " .. version .. "\n", succeed(("cd / && %s %s/usr/bin/xmpp --version"):format(paths, there)))
     local needs = succeed("dpkg-deb -f " .. package "lua-xmpp" .. " Depends")
-    for _, library in ipairs { "libssl3", "libexpat1", "libuv1", "libc%-?ares2", "libidn2%-0", "libunistring", "libcurl4",
-      "libwslay1" } do
+    for _, library in ipairs { "libssl3", "libexpat1", "libuv1", "libc%-?ares2", "libidn2%-0", "libunistring",
+      "libcurl4", "libwslay1" } do
       assert.matches(library, needs)
     end
     local pc = ("PKG_CONFIG_PATH=$(ls -d %s/usr/lib/*/pkgconfig) pkg-config --modversion xmpp"):format(there)

@@ -1,6 +1,6 @@
 -- The library on a system that has nothing beyond POSIX (c/core/has.h): it is built as if this were one, and must pass
--- the tests of what is done differently there, and log in. So what stands in where something is missing is compiled, and
--- works.
+-- the tests of what is done differently there, and log in. So what stands in where something is missing is compiled,
+-- and works.
 local shell = require "spec.support.shell"
 
 local run = shell.run
