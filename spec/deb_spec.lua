@@ -1,6 +1,5 @@
 -- Debian's packages of the library: `make deb` builds them where Debian's tools are; lintian has nothing to say of
--- them, and
--- what they put where works there. (Without optimization, as that takes a third of the time.)
+-- them, and what they put where works there. (Without optimization, as that takes a third of the time.)
 local shell = require "spec.support.shell"
 local version = require "xmpp.version".number
 
@@ -65,8 +64,8 @@ describe("make deb", function()
   it("works where it is put, and the libraries it needs are named", function()
     local there = folder .. "/root"
     local so = succeed(("ls -d %s/usr/lib/*/lua/5.4"):format(there)):match "%S+"
-    local paths = ("LUA_PATH='%s/usr/share/lua/5.4/?.lua;%s/usr/share/lua/5.4/?/init.lua' LUA_CPATH='%s/?.so'"):format(
-      there, there, so)
+    local paths = ("LUA_PATH='%s/usr/share/lua/5.4/?.lua;%s/usr/share/lua/5.4/?/init.lua' LUA_CPATH='%s/?.so'")
+      :format(there, there, so)
     local text = succeed(("cd / && %s lua5.4 -e 'print(require \"xmpp\"._VERSION)'"):format(paths))
     assert.equal("xmpp " .. version .. "\n", text)
     assert.equal("xmpp " .. version .. "\n", succeed(("cd / && %s %s/usr/bin/xmpp --version"):format(paths, there)))

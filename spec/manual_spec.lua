@@ -233,25 +233,6 @@ describe("the figures in README.md and doc/performance.md", function()
   end)
 end)
 
-describe("the container in doc/deploying.md", function()
-  it("has the libraries that the module needs", function()
-    local release = shell.run "cat /etc/debian_version"
-    if not release:find "^12%." then return pending "the container is of Debian 12" end
-    if (os.getenv "PRELOAD" or "") ~= "" then return pending "a sanitizer's module needs more" end
-    local so = (os.getenv "SO_DIR" or "lua") .. "/xmpp"
-    local text = manual.read "doc/deploying.md":match "\nFROM debian:12%-slim\n(.-)\n```"
-    local libraries = shell.succeed(("for f in %s/core.so %s/http.so; do readelf -d $f; done"):format(so, so))
-    for library in libraries:gmatch "Shared library: %[(lib[^%]]+)%]" do
-      local path = shell.run(("ldconfig -p | sed -n 's,.*%s .*=> ,,p' | head -1"):format((library:gsub("%.", "\\."))))
-      path = path:match "%S+"
-      local package = shell.run(("dpkg -S %s $(readlink -f %s) 2>/dev/null | head -1"):format(path, path))
-      package = package:match "^([^:]+):"
-      local is_base = package == "libc6" or package == "zlib1g" or package == "libgcc-s1" or not package
-      assert.is_true(is_base or text:find("%f[%w]" .. package:gsub("%-", "%%-") .. "%f[^%w-]") ~= nil, package)
-    end
-  end)
-end)
-
 describe("the unit in doc/deploying.md", function()
   it("is accepted by systemd", function()
     if shell.run "command -v systemd-analyze" == "" then return pending "the unit (there is no systemd-analyze)" end

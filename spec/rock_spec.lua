@@ -101,6 +101,16 @@ describe("the rock", function()
 end)
 
 describe("the rockspecs", function()
+  it("are right to `luarocks lint`, and what `make version` writes", function()
+    for _, version in ipairs { "dev", VERSION } do
+      succeed(("%s luarocks lint rockspec/xmpp-%s-1.rockspec"):format(OFFLINE, version))
+    end
+    shell.in_folder(function(folder)
+      succeed(copy_to(folder) .. ("cd %s && touch rockspec/xmpp-0.0.1-1.rockspec && make -s version"):format(folder))
+      succeed(("diff -r rockspec %s/rockspec"):format(folder))
+    end)
+  end)
+
   it("name this version, and differ in nothing else", function()
     local dev = load_rockspec "rockspec/xmpp-dev-1.rockspec"
     local released = load_rockspec(("rockspec/xmpp-%s-1.rockspec"):format(VERSION))
