@@ -1,28 +1,37 @@
-# make            build lua/xmpp/core.so (and http.so, where libcurl is) for Lua 5.4; LUA=luajit, lua5.1, lua5.3: build/$(LUA)/xmpp/core.so for that one
-# make lib        build/lib (build/$(LUA)/lib): libxmpp.a, libxmpp.so and xmpp.h, for programs that embed that Lua
+# make            build lua/xmpp/core.so (and http.so, if libcurl is installed) for Lua 5.4; with LUA=luajit, lua5.1 or
+#                 lua5.3: build/$(LUA)/xmpp/core.so for that Lua
+# make lib        build build/lib (build/$(LUA)/lib): libxmpp.a, libxmpp.so and xmpp.h, for programs that embed Lua
 # make demo       install what is missing, build, and show the library at work against a real server
 # make test       the same set-up, then every test, plain and under sanitizers
 # make check      every test once, without set-up or sanitizers (LUA, SO_DIR, PRELOAD: see spec/support/tap); with LUA=luajit
 #                 every spec, with LUA=lua5.1 or lua5.3 the specs of the binding
-# make lint       the arrows between the rooms, the warnings of gcc and clang, luacheck
-# make bench      the same set-up as make demo, then ratios measured side by side with raw expat, sockets and OpenSSL, and
-#                 other libraries; growth (make bench-peers installs those; make bench-results writes what README and doc/performance.md show)
-# make trips      how often a login waits for an answer, counted by a capture (XMPP_SERVER=ejabberd, prosody13+sasl2: another server)
-# make torture    fail every allocation and system call of a session, and the wire behind every byte, one at a time
-# make coverage   lines and branches of c/core that the tests run through (at least 95 % and 85 %)
-# make soak       20,000 messages under 1,000 cuts on four servers; flat memory (see spec/support/soak)
-# make mutants    take checks out, one at a time: some test must fail
-# make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test has 5000 of each
-# make install    PREFIX=/usr/local; make uninstall takes it away again
-# make man        build/man/xmpp.1, the manual of the command
-# make reference  doc/reference, made anew from the comments in lua/xmpp and from doc/examples
-# make doc        build/doc, the manual as HTML, with a search (make check-doc installs a browser, and looks at it)
-# make newcomer   what README.md and doc/first-steps.md say, done word for word in empty systems (RELEASES: bookworm trixie); as root
-# make dist       build/dist: the archive of this version, and the rockspec that names it
+# make lint       which module may include which (spec/support/arrows), the warnings of gcc and clang, luacheck
+# make bench      the same set-up as make demo, then benchmarks: the speed as a ratio to raw expat, sockets and OpenSSL,
+#                 beside other libraries, and how costs grow (make bench-peers installs the other libraries; make
+#                 bench-results writes the tables that README and doc/performance.md show)
+# make trips      count, in a capture, how often a login waits for an answer (XMPP_SERVER=ejabberd or prosody13+sasl2
+#                 chooses another server)
+# make torture    make every allocation and system call of a session fail, one at a time; break the connection behind
+#                 every byte
+# make coverage   the lines and branches of c/core that the tests execute (at least 95 % and 85 %)
+# make soak       20,000 messages over connections that are cut 1,000 times, on four servers; memory must not grow
+#                 (see spec/support/soak)
+# make mutants    remove checks from the code, one at a time: some test must fail each time
+# make fuzz       run the libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test runs 5000 inputs each
+# make install    install into PREFIX (/usr/local); make uninstall removes it again
+# make install-lib  install libxmpp, xmpp.h and xmpp.pc, for programs that embed Lua; make uninstall-lib removes them
+# make man        build/man/xmpp.1, the manual page of the command
+# make reference  generate doc/reference from the comments in lua/xmpp and from doc/examples
+# make doc        build/doc: the manual as HTML, with a search (make check-doc installs a browser, and tests it there)
+# make newcomer   do what README.md and doc/first-steps.md say, word for word, in empty systems (RELEASES: bookworm trixie);
+#                 as root
+# make version    write the committed file that names the version: the rockspec of the release (see lua/xmpp/version.lua)
+# make dist       build/dist: the source archive of this version, the same byte for byte for everybody, and its rockspec
+# make deb        build/deb: the Debian source package of this version, and the binary packages (debian/README.source)
 # make clean
 #
 # Variables: CC, CFLAGS, LDFLAGS, LUA (lua5.4), LUA_PC (its pkg-config name: LUA's), PKG_CONFIG, PREFIX, JOBS (3),
-# BUILD (where objects go), SO (the module)
+# BUILD (where objects go), SO (the module). Where things are installed: see "Installing" below
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -32,23 +41,27 @@ LUA_NAME := $(notdir $(LUA))
 LUA_PC ?= $(LUA_NAME)
 PREFIX ?= /usr/local
 BUILD ?= build
-# The core is the same for every Lua; what knows Lua is kept apart for each of the others.
+# The core's object files are the same for every Lua; those that use Lua's API are in a folder for each Lua but 5.4.
 OTHER_LUA := $(filter-out lua lua5.4,$(LUA_NAME))
 FOR_LUA := $(BUILD)$(OTHER_LUA:%=/%)
 SO ?= $(if $(OTHER_LUA),$(FOR_LUA),lua)/xmpp/core.so
 SYS = $(SO:%core.so=%sys.so)
 HTTP = $(SO:%core.so=%http.so)
-# The part that is left out where its library isn't there; HTTP_WANTED= leaves it out anyway.
+# xmpp.http is left out if libcurl isn't installed; HTTP_WANTED= leaves it out anyway.
 HTTP_WANTED ?= $(shell $(PKG_CONFIG) --exists 'libcurl >= 7.68' 2>/dev/null && echo yes)
 WITH_HTTP = $(if $(HTTP_WANTED),$(HTTP))
-# The same for XMPP over WebSocket and wslay, which has no .pc file in Debian: the compiler is asked. WSLAY_WANTED= leaves it out.
+# XMPP over WebSocket is left out if wslay isn't installed. Debian's wslay has no .pc file, so the compiler is asked.
+# WSLAY_WANTED= leaves it out anyway.
 WSLAY_WANTED ?= $(shell echo '\#include <wslay/wslay.h>' | $(CC) $(CFLAGS) -E -x c - >/dev/null 2>&1 && echo yes)
 WSLAY_WANTED := $(WSLAY_WANTED)
-# A warning of a compiler or a library that is newer than we are is no reason to have nothing: WERROR is for our own tests.
+# The version is in lua/xmpp/version.lua, and nowhere else.
+VERSION := $(shell sed -n 's/.*number = "\([^"]*\)".*/\1/p' lua/xmpp/version.lua)
+MAJOR := $(firstword $(subst ., ,$(VERSION)))
+# Warnings of newer compilers or libraries must not prevent a user's build: only our own tests set WERROR.
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS) \
   $(if $(WSLAY_WANTED),,-DXM_WITHOUT_WSLAY)
 
-# V=1 shows the commands.
+# V=1 prints the commands.
 say = $(if $(V),,@echo "  $1  $2"; )
 
 CORE := $(patsubst c/core/%.c,$(BUILD)/core/%.o,$(wildcard c/core/*.c))
@@ -61,29 +74,30 @@ all: $(SO) $(SYS) $(or $(WITH_HTTP),without-http) $(if $(WSLAY_WANTED),,without-
 without-http: ; @echo "  no libcurl (libcurl4-openssl-dev): built without xmpp.http and xmpp.upload"
 without-wslay: ; @echo "  no wslay (libwslay-dev): built without XMPP over WebSocket (the option url)"
 
-# Every library by pkg-config; libunistring has no .pc file, so the compiler is asked. First line wins the blame.
+# Checks, before anything is compiled, that every library is there: by pkg-config, or, for libunistring, which has no
+# .pc file, by the compiler.
 have-libs: ; @spec/support/have-libs '$(CC)' '$(PKG_CONFIG)' '$(LUA_PC)' '$(CFLAGS)' '$(if $(LUA_PC_CFLAGS),,$(LUA_CFLAGS))'
 .PHONY: have-libs
 CORE_PC := openssl expat libuv libcares libidn2
 CORE_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(CORE_PC))
 CORE_LIBS = $(shell $(PKG_CONFIG) --libs $(CORE_PC)) -lunistring $(if $(WSLAY_WANTED),-lwslay) -lpthread
 LUA_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LUA_PC))
-# Did these come from pkg-config? A rock is built with LuaRocks's own.
+# Empty if LUA_CFLAGS was given on the command line, as by LuaRocks, and didn't come from pkg-config.
 LUA_PC_CFLAGS := $(filter file,$(origin LUA_CFLAGS))
 
-# The core is compiled without Lua's include path: the compiler keeps the first arrow.
+# The core is compiled without Lua's include path, so that it can't include Lua.
 $(BUILD)/core/%.o: c/core/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(CORE_CFLAGS) -MMD -MP -c -o $@ $<
 
-# Built again when the library has come, or gone.
+# ws.c is compiled again after wslay has been installed or removed.
 WSLAY_STAMP := $(BUILD)/$(if $(WSLAY_WANTED),with,without)-wslay
 $(BUILD)/core/ws.o $(BUILD)/test/t_ws: $(WSLAY_STAMP)
 $(WSLAY_STAMP):
 	@mkdir -p $(@D)
 	@rm -f $(BUILD)/with-wslay $(BUILD)/without-wslay && touch $@
 
-# A stanza is hundreds of calls of Lua's functions, none of which is to go by a detour.
+# Converting a stanza takes hundreds of calls to Lua's API: without the PLT they are a little faster.
 NO_PLT := $(shell $(CC) -fno-plt -Werror -E -x c /dev/null >/dev/null 2>&1 && echo -fno-plt)
 $(FOR_LUA)/bind/%.o: c/bind/%.c | have-libs
 	@mkdir -p $(@D)
@@ -92,27 +106,34 @@ $(FOR_LUA)/bind/%.o: c/bind/%.c | have-libs
 $(BUILD)/libcore.a: $(CORE)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
 
-# It stays in the process: Lua 5.1 and LuaJIT unload it at lua_close, while finalizers may still call it.
-NODELETE = -Wl,-z,nodelete
+# The module must stay loaded: Lua 5.1 and LuaJIT unload it in lua_close, while finalizers may still call it.
+SYSTEM := $(shell uname -s)
+MODULE = $(if $(filter Darwin,$(SYSTEM)),-bundle -undefined dynamic_lookup,-shared -Wl,-z,nodelete)
 $(SO): $(BIND) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(CFLAGS) -shared $(NODELETE) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(MODULE) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
-# What the command asks the system for: small, and without the libraries.
+# xmpp.sys, the system calls of the command xmpp: a small module that needs none of the libraries.
 $(SYS): c/cmd/sys.c | have-libs
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -shared $(NODELETE) $(LDFLAGS) -o $@ $<
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(MODULE) $(LDFLAGS) -o $@ $<
 
-# What fetches and uploads: libcurl's, and without the rest.
+# xmpp.http, downloads and uploads: it needs libcurl, and nothing of the core.
 HTTP_SOURCES = $(wildcard c/http/*.c)
 $(HTTP): $(HTTP_SOURCES) $(wildcard c/http/*.h) | have-libs
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(shell $(PKG_CONFIG) --cflags libcurl openssl) -shared $(NODELETE) $(LDFLAGS) -o $@ \
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(shell $(PKG_CONFIG) --cflags libcurl openssl) $(MODULE) $(LDFLAGS) -o $@ \
 	  $(HTTP_SOURCES) $(shell $(PKG_CONFIG) --libs libcurl openssl) -lpthread
 
-# For programs that embed Lua: with luaopen_xmpp, and the Lua files in it.
+# The library for programs that embed Lua: it has luaopen_xmpp, and contains the Lua files.
 LIB := $(FOR_LUA)/lib
 LIBS := $(LIB)/libxmpp.a $(LIB)/libxmpp.so $(LIB)/xmpp.h
+# Its name where it is installed: xmpp, or xmpp-luajit and so on, so that those for several Luas may be there. What is linked
+# with it asks for it by the SONAME, which changes when a program has to be compiled again.
+LIB_NAME := xmpp$(OTHER_LUA:%=-%)
+SONAME := lib$(LIB_NAME).so.$(MAJOR)
+SHARED = $(if $(filter Darwin,$(SYSTEM)),-dynamiclib -undefined dynamic_lookup -install_name $(CLIBDIR)/$(SONAME), \
+  -shared -Wl,-soname,$(SONAME) -Wl,-z,nodelete)
 EMBEDDED := $(filter-out lua/xmpp/types.lua lua/xmpp/cmd/%,$(shell find lua/xmpp -name '*.lua' | LC_ALL=C sort))
 EMBED := $(patsubst %,$(FOR_LUA)/embed/%.o,alloc embed lua_files)
 .PHONY: lib
@@ -133,30 +154,30 @@ $(LIB)/libxmpp.a: $(EMBED) $(BIND) $(CORE)
 	@mkdir -p $(@D)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
 
-# What is linked with it asks for it by this name, wherever it lay.
 $(LIB)/libxmpp.so: $(EMBED) $(BIND) $(CORE)
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(CFLAGS) -shared -Wl,-soname,libxmpp.so $(NODELETE) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(SHARED) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+	@rm -f $(LIB)/$(SONAME:%.$(MAJOR)=%).* && ln -s libxmpp.so $(LIB)/$(SONAME)
 
-$(LIB)/xmpp.h: c/embed/xmpp.h
+$(LIB)/xmpp.h: c/embed/xmpp.h lua/xmpp/version.lua
 	@mkdir -p $(@D)
-	@cp $< $@
+	$(call say,GEN,$@)sed 's/@VERSION@/$(VERSION)/' $< >$@.new && mv $@.new $@
 
 $(BUILD)/test/%: c/test/%.c $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -Ic/core -Ic/test $(shell $(PKG_CONFIG) --cflags cmocka expat) -MMD -MP -o $@ $< $(BUILD)/libcore.a \
 	  $(LDFLAGS) $(CORE_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
 
-# What c/embed has that needs no Lua, but its header.
+# The allocator of c/embed needs Lua's header, but not Lua itself.
 $(BUILD)/test/t_alloc: ALL_CFLAGS += $(LUA_CFLAGS) -Ic/embed
 
-# For a person who sees it for the first time, and for a machine that has nothing.
+# For somebody who sees the library for the first time, on a machine where nothing is installed yet.
 demo:
 	@spec/support/install demo
 	@$(MAKE) --no-print-directory all
 	@spec/support/demo
 
-# $(MAKE) again: what the set-up installs must be there when the variables above are computed.
+# $(MAKE) is called again, since the variables above must be computed after the packages have been installed.
 test:
 	@spec/support/install test
 	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror all tests bench-programs
@@ -166,17 +187,19 @@ test:
 	@$(MAKE) --no-print-directory check
 	@for lua in $(OTHER_LUAS); do $(MAKE) --no-print-directory LUA=$$lua check || exit 1; done
 
-# The longest first, so that none of them is alone at the end. They wait more than they work: three on two processors.
-LONGEST = $(patsubst %,spec/%_spec.lua,soak websocket pipelining faults embed reconnect connect hostility rock sasl game sweep \
+# The longest specs run first, so that none of them runs alone at the end. Tests wait more than they compute, so there
+# are three jobs (JOBS) for two processors.
+LONGEST = $(patsubst %,spec/%_spec.lua,soak websocket pipelining faults plain deb embed reconnect connect hostility rock sasl game sweep \
   loop links)
 SPECS := $(LONGEST) $(filter-out $(LONGEST),$(wildcard spec/*_spec.lua))
 JOBS ?= 3
-# For 5.4 everything. The core's object files are the same whatever the Lua, so LuaJIT is spared what tries only them, and
-# what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
+# Lua 5.4 runs all specs. LuaJIT runs all but those that test only the core, whose object files are the same for each
+# Lua, and those that measure memory or make allocations fail, as LuaJIT has an allocator of its own. The other Luas run
+# the specs of the binding, and a few logins.
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench browser build burst certs chat_live cmd_certificate \
-  cmd_live cmd_token command_live discovery doc early expat faults gateway_live hosts hostility http_faults links logout manual manual_live \
-  memory muc_live muc_soak newcomer newer pipelining poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
+  cmd_live cmd_token command_live container deb discovery doc early expat faults gateway_live hosts hostility http_faults links logout manual manual_live \
+  memory muc_live muc_soak newcomer newer pipelining plain poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
   secrets soak starttls upload_live websocket)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
@@ -186,11 +209,11 @@ CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking book
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
 HOSTILE = spec/support/hostile/run
-# What xml reads, once more with all of it left to expat. (Else xml reads by itself what is ordinary.)
+# The tests of parsing, run once more with expat parsing everything. (Otherwise c/core/scan parses ordinary stanzas.)
 ALL_BY_EXPAT = +XM_SCAN=0
 XML_TESTS = $(patsubst %,$(BUILD)/test/%,t_xml t_xml_skip t_xml_refusals t_out)
 BY_EXPAT = $(addsuffix $(ALL_BY_EXPAT),$(HOSTILE) $(XML_TESTS) $(BUILD)/test/t_torture spec/roundtrip_spec.lua)
-# Once more, over WebSocket.
+# These specs are run once more over WebSocket.
 OVER_WEBSOCKET = $(if $(WSLAY_WANTED),$(patsubst %,spec/%_spec.lua+XMPP_OVER=websocket,live muc_live))
 CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(HOSTILE) $(LONGEST_C) $(SPECS) $(C_TESTS) $(BY_EXPAT) $(OVER_WEBSOCKET)))
 NEW_CERTS = rm -rf $$CERTS && env -u CERTS spec/support/certs $$CERTS
@@ -200,12 +223,12 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 	@$(NEW_CERTS)
 	BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$${SO_DIR:-$(SO:%/xmpp/core.so=%)} prove --timer -j$(JOBS) --exec spec/support/tap $(CHECKED)
 
-# The same under AddressSanitizer and UBSan, and 5000 executions of each fuzz target. Leaks are looked for, too: a spec's
-# process closes its Lua state.
-# (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
-# quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
+# The same under AddressSanitizer and UBSan, and 5000 executions of each fuzz target. Leaks are reported, too, since a
+# spec's process closes its Lua state.
+# Left out are specs that preload a library of their own (expat, bench), that look for what a process leaves in memory
+# (a sanitizer's quarantine keeps it), that build the library themselves (build, rock), and live ones that take long.
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live cmd_token \
-  command_live doc expat manual_live memory muc_live muc_soak newcomer presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
+  command_live container deb doc expat manual_live memory muc_live muc_soak newcomer plain presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
@@ -221,8 +244,8 @@ check-sanitized:
 .PHONY: tests
 tests: $(TESTS) $(BUILD)/test/precis_dump $(BUILD)/test/stringprep_dump
 
-# gcc and clang with more warnings than the build has, gcc's at -O3 as well, which sees other things; and what keeps the Lua
-# files within 5.1's syntax.
+# gcc and clang with more warnings than in the build; a build at -O3, where gcc finds other things; luacheck; and
+# luac5.1, as the Lua files must keep to 5.1's syntax.
 STRICT_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only
 LUA_FILES = $(shell find lua spec examples doc -name '*.lua')
 lint:
@@ -238,8 +261,8 @@ lint:
 	luacheck -q . bin/xmpp
 	luac5.1 -p $(LUA_FILES) bin/xmpp
 
-# STRICT=1: a missed goal is a failure. What others there are to be measured beside: see spec/bench/rows.lua, and bench-peers.
-# LuaJIT's own module is built where LuaJIT is, as its parser is measured beside Lua's.
+# With STRICT=1 a missed goal is a failure. spec/bench/rows.lua lists what is measured, and the other libraries. If
+# LuaJIT is installed, the module for it is built as well, to be compared with Lua's.
 $(BUILD)/bench/%: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags expat) -o $@ $< $(LDFLAGS) \
@@ -265,8 +288,8 @@ $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 trips: all $(BUILD)/bench/capture
 	@BUILD=$(BUILD) SO_DIR=$(SO:%/xmpp/core.so=%) $(LUA) spec/bench/trips
 
-# Other libraries' parts, by the names that pkg-config has for what they need: a part is built where that is found, and make bench
-# passes it over where it isn't. (go-xmpp: where Go and Debian's package of it are.)
+# Benchmark programs for other libraries, with the pkg-config names of what they need. A program is built if that is
+# installed; otherwise make bench skips it. (go-xmpp needs Go and Debian's package of it.)
 strophe_PC = libstrophe
 iksemel_PC = iksemel
 loudmouth_PC = loudmouth-1.0
@@ -300,26 +323,27 @@ bench:
 	@if $(PKG_CONFIG) --exists luajit; then $(MAKE) --no-print-directory LUA=luajit all; fi
 	@BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$(SO:%/xmpp/core.so=%) $(LUA) spec/bench/run
 
-# What can be measured beside the library: Debian's packages, installed as by make test, and xmpp.js put into build/bench. What
-# of it isn't there is passed over.
+# Installs the libraries that make bench compares with: Debian's packages, and xmpp.js in build/bench. Those that can't
+# be installed are skipped.
 bench-peers:
 	@spec/support/install bench
 	@mkdir -p $(BUILD)/bench
 	npm install --silent --no-save --no-package-lock --prefix $(BUILD)/bench @xmpp/component@0.13.1
 
-# make bench, whose tables and pictures become the ones that README.md and doc/performance.md show.
+# Runs make bench, and puts its tables and pictures into README.md and doc/performance.md.
 bench-results:
 	@BENCH_OUT=spec/bench/results $(MAKE) --no-print-directory bench
 	@$(LUA) spec/bench/readme.lua
 
-# Every place where the wire, an allocation or a system call can fail, not a sample: more than an hour.
+# Tries every place where the connection, an allocation or a system call can fail; make check tries a sample. Takes more
+# than an hour.
 .PHONY: torture
 torture: all $(BUILD)/test/t_torture
 	TORTURE=1 LIMIT=7200 prove --exec spec/support/tap $(BUILD)/test/t_torture spec/faults_spec.lua \
 	  spec/embed_spec.lua
 
-# How much of c/core the tests run through, by gcovr; nothing is left out of it. (Left out of the tests: the spec of the
-# build, which wants a module with nothing in it but ours, and of make bench.)
+# How much of c/core the tests execute, by gcovr; no file or line is excluded. (Not run are build_spec, which checks the
+# module's symbols and doesn't expect gcov's, and bench_spec.)
 COVERAGE_SPECS = $(filter-out spec/build_spec.lua spec/bench_spec.lua,$(SPECS))
 GCOVR = gcovr --root . --filter c/core/
 .PHONY: coverage
@@ -331,7 +355,7 @@ coverage:
 	@$(GCOVR) --branches build-cov
 	@$(GCOVR) --print-summary --fail-under-line 95 --fail-under-branch 85 build-cov
 
-# About an hour. Two of the servers are fetched from the release's backports (spec/support/backports).
+# Takes about an hour. Two of the servers are downloaded from Debian's backports (spec/support/backports).
 .PHONY: soak
 soak: all
 	@LUA=$(LUA) $(LUA) spec/support/soak
@@ -340,7 +364,8 @@ soak: all
 mutants: all
 	@spec/support/mutants
 
-# The library and the targets, instrumented, in build-fuzz. A target takes from the archives only what it doesn't play itself.
+# The library and the fuzz targets are built with instrumentation in build-fuzz. They are linked with archives, so that
+# a target can define some of the library's functions itself.
 FUZZ_RUNS ?= 1000000
 FUZZ_CFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
 FUZZERS := $(patsubst c/test/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard c/test/fuzz/*.c))
@@ -350,7 +375,8 @@ $(BUILD)/fuzz/%: c/test/fuzz/%.c $(BUILD)/libbind.a $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(LUA_CFLAGS) -Ic/core -Ic/bind -MMD -MP -o $@ $< \
 	  $(BUILD)/libbind.a $(BUILD)/libcore.a $(LDFLAGS) $(CORE_LIBS) $(shell $(PKG_CONFIG) --libs $(LUA_PC))
-# The same targets without libFuzzer and its measuring, for 10^8 executions: build/drive/scan 100000000 1 c/test/corpus/*.xml
+# The same targets without libFuzzer and its instrumentation, for very many executions:
+# build/drive/scan 100000000 1 c/test/corpus/*.xml
 $(BUILD)/drive/%: c/test/fuzz/%.c c/test/fuzz/drive/drive.c $(BUILD)/libbind.a $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -Ic/core -Ic/bind -Ic/test/fuzz -o $@ $(filter %.c,$^) \
@@ -362,22 +388,28 @@ fuzzers:
 fuzz:
 	@FUZZ_RUNS=$(FUZZ_RUNS) JOBS=$(JOBS) spec/support/fuzz-short
 
+# Installing. LIBDIR is for modules of Lua in C (LuaRocks calls it so), CLIBDIR for libxmpp.
 LUA_VERSION = $(shell $(LUA) -e 'io.write((_VERSION:match "%d.%d"))')
 LUADIR ?= $(PREFIX)/share/lua/$(LUA_VERSION)
 LIBDIR ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
 BINDIR ?= $(PREFIX)/bin
-MANDIR ?= $(PREFIX)/share/man
 SHAREDIR ?= $(PREFIX)/share
+MANDIR ?= $(SHAREDIR)/man
+BASHDIR ?= $(SHAREDIR)/bash-completion/completions
+ZSHDIR ?= $(SHAREDIR)/zsh/site-functions
+FISHDIR ?= $(SHAREDIR)/fish/vendor_completions.d
+CLIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+PKGCONFIGDIR ?= $(CLIBDIR)/pkgconfig
 MAN = $(BUILD)/man/xmpp.1
 COMPLETIONS = $(addprefix $(BUILD)/man/xmpp.,bash zsh fish)
 COMMAND = $(FOR_LUA)/bin/xmpp
-COMPLETED = bash-completion/completions/xmpp zsh/site-functions/_xmpp fish/vendor_completions.d/xmpp.fish
 INSTALLED = $(shell cd lua && find xmpp -name '*.lua')
 .PHONY: man
 man: $(MAN)
 
-# The manual and the completions are made from the command's own table; any Lua will do.
-CMD_FILES = $(wildcard lua/xmpp/cmd/*.lua)
+# The manual page and the shell completions are generated from the command's table of subcommands, by any Lua.
+CMD_FILES = $(wildcard lua/xmpp/cmd/*.lua) lua/xmpp/version.lua
 FROM_TABLE = LUA_PATH='lua/?.lua;lua/?/init.lua' $(LUA) -e
 $(MAN): $(CMD_FILES)
 	@mkdir -p $(@D)
@@ -387,7 +419,7 @@ $(COMPLETIONS): $(BUILD)/man/xmpp.%: $(CMD_FILES)
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)$(FROM_TABLE) 'io.write(require "xmpp.cmd.complete"["$*"](require "xmpp.cmd.spec"))' >$@.new && mv $@.new $@
 
-# It runs on the Lua that the module was built for, and knows where its files will be.
+# The installed command runs on the Lua that the module was built for, and has the paths of the installed files in it.
 $(COMMAND): bin/xmpp FORCE
 	@mkdir -p $(@D)
 	@lua=$$(command -v $(LUA)) && sed -e "1s|.*|#!$$lua|" -e 's|^\(local LUA_FOLDER, MODULE_FOLDER\) = nil, nil|\1 = "$(LUADIR)", "$(LIBDIR)"|' \
@@ -395,14 +427,14 @@ $(COMMAND): bin/xmpp FORCE
 .PHONY: FORCE
 
 install: install-library $(MAN) $(COMPLETIONS) $(COMMAND)
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(dir $(addprefix $(DESTDIR)$(SHAREDIR)/,$(COMPLETED)))
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(MANDIR)/man1 $(BASHDIR) $(ZSHDIR) $(FISHDIR))
 	install -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)/xmpp
 	install -m 644 $(MAN) $(DESTDIR)$(MANDIR)/man1/xmpp.1
-	install -m 644 $(BUILD)/man/xmpp.bash $(DESTDIR)$(SHAREDIR)/bash-completion/completions/xmpp
-	install -m 644 $(BUILD)/man/xmpp.zsh $(DESTDIR)$(SHAREDIR)/zsh/site-functions/_xmpp
-	install -m 644 $(BUILD)/man/xmpp.fish $(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/xmpp.fish
+	install -m 644 $(BUILD)/man/xmpp.bash $(DESTDIR)$(BASHDIR)/xmpp
+	install -m 644 $(BUILD)/man/xmpp.zsh $(DESTDIR)$(ZSHDIR)/_xmpp
+	install -m 644 $(BUILD)/man/xmpp.fish $(DESTDIR)$(FISHDIR)/xmpp.fish
 
-# The manual. Its reference is committed, so that it can be read where the repository is; a test compares.
+# The manual. doc/reference is committed, so that it can be read in the repository; a test checks that it is up to date.
 .PHONY: reference doc check-doc
 reference:
 	$(call say,GEN,doc/reference)$(LUA) doc/make/reference.lua
@@ -416,7 +448,7 @@ check-doc: all
 	SO_DIR=$(SO:%/xmpp/core.so=%) LUA=$(LUA) prove --timer --exec spec/support/tap spec/doc_spec.lua spec/browser_spec.lua spec/manual_spec.lua \
 	  spec/reference_spec.lua spec/manual_live_spec.lua
 
-# A quarter of an hour for each. The systems are kept in build/newcomer.
+# About a quarter of an hour for each release. The systems are kept in build/newcomer.
 RELEASES ?= bookworm trixie
 .PHONY: newcomer
 newcomer:
@@ -424,46 +456,93 @@ newcomer:
 	@$(MAKE) --no-print-directory all
 	@BUILD=$(BUILD) SO_DIR=$(SO:%/xmpp/core.so=%) spec/support/newcomer $(RELEASES)
 
-# A rock's command is wrapped by LuaRocks, and its manual lies where `luarocks doc` looks.
-.PHONY: install-rock install-library
+# For LuaRocks, which makes a wrapper for the command itself, and looks for the manual page in the rock's doc folder.
+.PHONY: install-rock install-library install-modules
 install-rock: install-library $(MAN)
 	install -d $(DESTDIR)$(DOCDIR)
 	install -m 644 $(MAN) $(DESTDIR)$(DOCDIR)
 
-install-library: all
+install-library: install-modules
 	@for f in $(INSTALLED); do \
 	  install -d $(DESTDIR)$(LUADIR)/$${f%/*} && install -m 644 lua/$$f $(DESTDIR)$(LUADIR)/$$f || exit 1; \
 	done
+
+install-modules: all
 	install -d $(DESTDIR)$(LIBDIR)/xmpp
 	install -m 755 $(SO) $(SYS) $(WITH_HTTP) $(DESTDIR)$(LIBDIR)/xmpp
 
-# What somebody else has put there stays, and so do its folders.
+# Removes only what make install has put there, and then the folders that are empty.
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(addprefix $(DESTDIR)$(LIBDIR)/xmpp/,core.so sys.so http.so) \
-	  $(DESTDIR)$(BINDIR)/xmpp $(DESTDIR)$(MANDIR)/man1/xmpp.1 $(addprefix $(DESTDIR)$(SHAREDIR)/,$(COMPLETED))
+	  $(addprefix $(DESTDIR),$(BINDIR)/xmpp $(MANDIR)/man1/xmpp.1 $(BASHDIR)/xmpp $(ZSHDIR)/_xmpp $(FISHDIR)/xmpp.fish)
 	-@for d in $(patsubst lua/%,$(LUADIR)/%,$(shell find lua/xmpp -type d | LC_ALL=C sort -r)) $(LIBDIR)/xmpp; do \
 	  rmdir $(DESTDIR)$$d 2>/dev/null || true; \
 	done
 
-# What git knows, or would; without git, all there is.
-VERSION = $(shell sed -n 's/^ *_VERSION = "xmpp \(.*\)",$$/\1/p' lua/xmpp/init.lua)
+# libxmpp. A program finds it by `pkg-config --cflags --libs xmpp` (xmpp-luajit and so on), and with --static what libxmpp.a
+# needs.
+PC = $(LIB)/$(LIB_NAME).pc
+.PHONY: install-lib uninstall-lib
+$(PC): FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(CLIBDIR)' 'includedir=$(INCLUDEDIR)' '' 'Name: $(LIB_NAME)' \
+	  'Description: XMPP for programs that embed Lua' 'Version: $(VERSION)' 'Requires: $(LUA_PC)' \
+	  'Requires.private: $(CORE_PC)' 'Libs: -L$${libdir} -l$(LIB_NAME)' \
+	  'Libs.private: -lunistring $(if $(WSLAY_WANTED),-lwslay )-lpthread' 'Cflags: -I$${includedir}' >$@
+
+install-lib: lib $(PC)
+	install -d $(addprefix $(DESTDIR),$(CLIBDIR) $(INCLUDEDIR) $(PKGCONFIGDIR))
+	install -m 644 $(LIB)/libxmpp.a $(DESTDIR)$(CLIBDIR)/lib$(LIB_NAME).a
+	install -m 755 $(LIB)/libxmpp.so $(DESTDIR)$(CLIBDIR)/lib$(LIB_NAME).so.$(VERSION)
+	ln -sf lib$(LIB_NAME).so.$(VERSION) $(DESTDIR)$(CLIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(CLIBDIR)/lib$(LIB_NAME).so
+	install -m 644 $(LIB)/xmpp.h $(DESTDIR)$(INCLUDEDIR)/xmpp.h
+	install -m 644 $(PC) $(DESTDIR)$(PKGCONFIGDIR)/$(LIB_NAME).pc
+
+uninstall-lib:
+	rm -f $(addprefix $(DESTDIR)$(CLIBDIR)/,$(addprefix lib$(LIB_NAME).,a so so.$(VERSION)) $(SONAME)) \
+	  $(DESTDIR)$(INCLUDEDIR)/xmpp.h $(DESTDIR)$(PKGCONFIGDIR)/$(LIB_NAME).pc
+
+# The rockspec of the release is the one of the repository, with another version and source.
+ROCKSPEC = rockspec/xmpp-$(VERSION)-1.rockspec
+.PHONY: version
+version:
+	@rm -f $(filter-out $(ROCKSPEC),$(wildcard rockspec/xmpp-[0-9]*.rockspec))
+	$(call say,GEN,$(ROCKSPEC))sed -e 's|^version = .*|version = "$(VERSION)-1"|' \
+	  -e 's|^source = .*|-- The archive and this file lie in one folder: "make dist" puts them there.\n&|' \
+	  -e 's|"git+file://\."|"xmpp-$(VERSION).tar.gz"|' rockspec/xmpp-dev-1.rockspec >$(ROCKSPEC)
+
+# The archive has the files that git tracks, or would add; without git, all but the results of builds.
 DIST = xmpp-$(VERSION)
-# The same files make the same archive, whoever makes it and when.
-DIST_TIME = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
+# The archive is reproducible: the same files give the same bytes, whoever makes it, where and when. Its time is the commit's,
+# or that of the archive it is made from.
+DIST_TIME := $(if $(filter dist deb,$(MAKECMDGOALS)),$(or $(SOURCE_DATE_EPOCH),\
+  $(shell if [ -e .git ]; then git log -1 --format=%ct; fi),$(shell date -r Makefile +%s)))
 .PHONY: dist
-dist:
+dist: version
 	@mkdir -p $(BUILD)/dist
 	@rm -rf $(BUILD)/dist/$(DIST)*
-	@mkdir $(BUILD)/dist/$(DIST)
-	@{ git ls-files -co --exclude-standard 2>/dev/null || \
-	  find . -type f ! -path './build*' ! -path './.git*' ! -name '*.so' ! -name '*.rock'; } | \
-	  while read -r f; do [ ! -f "$$f" ] || echo "$$f"; done | tar -cf - -T - | tar -xf - -C $(BUILD)/dist/$(DIST)
-	cd $(BUILD)/dist && tar --sort=name --mtime=@$(DIST_TIME) --owner=0 --group=0 --numeric-owner --mode=go=rX,u+rw -cf - \
+	@files=$$({ [ -e .git ] && git ls-files -co --exclude-standard || \
+	    find . -type f ! -path './build*' ! -path './.git/*' ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.o' ! -name '*.rock'; } | \
+	    while read -r f; do [ ! -f "$$f" ] || echo "$$f"; done) && mkdir $(BUILD)/dist/$(DIST) && \
+	  echo "$$files" | tar -cf - -T - | tar -xf - -C $(BUILD)/dist/$(DIST)
+	cd $(BUILD)/dist && tar --sort=name --mtime=@$(DIST_TIME) --owner=0 --group=0 --numeric-owner --format=gnu --mode=u+rw,go=rX,a-st -cf - \
 	  $(DIST) | gzip -9n >$(DIST).tar.gz
 	@rm -rf $(BUILD)/dist/$(DIST)
-	cp rockspec/$(DIST)-1.rockspec $(BUILD)/dist
+	cp $(ROCKSPEC) $(BUILD)/dist
+
+# Debian's tools make their source package of that archive and of debian/, and build it. Whose package it is: DEBFULLNAME and
+# DEBEMAIL, else debian/control's Maintainer. What this make was told is not for theirs.
+DEB = $(abspath $(BUILD))/deb
+.PHONY: deb
+deb: dist
+	@rm -rf $(DEB) && mkdir -p $(DEB)
+	@cp $(BUILD)/dist/$(DIST).tar.gz $(DEB)/lua-xmpp_$(VERSION).orig.tar.gz
+	@tar -xzf $(BUILD)/dist/$(DIST).tar.gz -C $(DEB)
+	@cd $(DEB)/$(DIST) && debian/prepare $(VERSION) $(DIST_TIME)
+	cd $(DEB)/$(DIST) && env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL dpkg-buildpackage -us -uc $(DEB_OPTIONS)
 
 clean:
-	rm -rf build build-san build-fuzz build-cov build-lint lua/xmpp/core.so lua/xmpp/http.so
+	rm -rf build build-san build-fuzz build-cov build-lint lua/xmpp/core.so lua/xmpp/sys.so lua/xmpp/http.so
 
 -include $(wildcard $(BUILD)/*/*.d) $(if $(OTHER_LUA),$(wildcard $(FOR_LUA)/*/*.d))

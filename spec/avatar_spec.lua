@@ -342,7 +342,7 @@ describe("a vCard", function()
     assert.is_nil(p.data)
     assert.truthy(p.error:find "262144")
     answer = card { "PHOTO", {}, { "BINVAL", {}, "???" } }
-    assert.same({ error = "no Base64" }, got()[1].photo)
+    assert.same({ error = "invalid Base64" }, got()[1].photo)
   end))
 
   it("of ours is changed where it is said, and stays as it is elsewhere", testing.around(function(t)

@@ -163,8 +163,8 @@ describe("a bot", function()
     room:says("anna", "!here")
     assert.equal("yes", (hear(t)))
     t:nothing()
-    for text, answer in pairs { ["!nothing"] = "There is no such command; !help tells which there are.",
-      ["!here"] = "There is no such command; !help tells which there are.", ["!alone"] = "yes" } do
+    for text, answer in pairs { ["!nothing"] = "There is no such command; !help lists them all.",
+      ["!here"] = "There is no such command; !help lists them all.", ["!alone"] = "yes" } do
       room:whispers("anna", text)
       assert.equal(answer, (hear(t)))
     end
@@ -184,7 +184,7 @@ describe("a bot", function()
     b:command("odd", { allow = function(ctx) return ctx.who == EVE and "yes" end }, function() end)
     local anna, eve = t:contact(ANNA .. "/a"), t:contact(EVE .. "/e")
     anna:says "!help"
-    local common = "Commands:\n!help [command]: tells which commands there are\n"
+    local common = "Commands:\n!help [command]: lists the commands\n"
       .. "!roll <sides:int=6> [why:text]: throws a die"
     assert.equal(common .. "\n!stop: ends it", (hear(t)))
     eve:says "!help"
@@ -508,11 +508,11 @@ describe("arguments", function()
       { "<a:jid>", "Anna@EXAMPLE.net", { a = ANNA } }, { "<a:jid>", "@", "a: an address expected" },
       { "<a> <b=x> [c]", "1", { a = "1", b = "x" } },
       { "<a> <b=x> [c]", '"one two" 3 4', { a = "one two", b = "3", c = "4" } },
-      { "<a>", "1 2", "that is more than I can take" }, { "<a>", '"one" two', "that is more than I can take" },
+      { "<a>", "1 2", "there are too many arguments" }, { "<a>", '"one" two', "there are too many arguments" },
       { "<a>", 'it"s', { a = 'it"s' } }, { "<a>", '"open', { a = '"open' } },
       { "<a> <b:text>", "1  two\nthree ", { a = "1", b = "two\nthree" } },
       { "<b:text>", '"quoted text"', { b = "quoted text" } }, { "[b:text]", "  ", {} }, { "", "", {} },
-      { "", "x", "that is more than I can take" }, { nil, ' a "b c" d ', { "a", "b c", "d", text = 'a "b c" d' } },
+      { "", "x", "there are too many arguments" }, { nil, ' a "b c" d ', { "a", "b c", "d", text = 'a "b c" d' } },
       { nil, "", { text = "" } },
     } do
       assert.same(case[3], read(case[1], case[2]))
@@ -526,9 +526,9 @@ describe("arguments", function()
       ["<a"] = "<a: <name:kind=default> or [name:kind] expected",
       ["<a]"] = "<a]: <name:kind=default> or [name:kind] expected", ["<1>"] = "<1>: a name expected",
       ["<a:odd>"] = "<a:odd>: there is no kind 'odd'", ["<a:int=x>"] = "<a:int=x>: default: a whole number expected",
-      ["[a=1]"] = "[a=1]: <name:kind=default> expected", ["<a> <a>"] = "<a>: the name is there twice",
-      ["<a:text> <b>"] = "<b>: nothing can stand behind a text",
-      ["[a] <b>"] = "<b>: what must be there can't stand behind what may be left out",
+      ["[a=1]"] = "[a=1]: <name:kind=default> expected", ["<a> <a>"] = "<a>: the name is used twice",
+      ["<a:text> <b>"] = "<b>: nothing can follow a text",
+      ["[a] <b>"] = "<b>: a required argument can't follow an optional one",
     } do
       local ok, err = pcall(function() b:command("x", { args = declared }, function() end) end)
       assert.is_false(ok)

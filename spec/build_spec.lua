@@ -109,10 +109,75 @@ describe("the build", function()
       shell.succeed(("make -s install LUA=%s PREFIX=/usr DESTDIR=%s"):format(LUA, folder))
       local usr = folder .. "/usr/%s/lua/" .. VERSION
       assert.equal("<presence/>\ta@b\n", (use(usr:format "share", usr:format "lib")))
+      for _, file in ipairs { "bin/xmpp", "share/man/man1/xmpp.1", "share/bash-completion/completions/xmpp",
+        "share/zsh/site-functions/_xmpp", "share/fish/vendor_completions.d/xmpp.fish" } do
+        assert.truthy(#shell.read(folder .. "/usr/" .. file) > 100, file)
+      end
       shell.succeed(("touch %s/xmpp/theirs.lua"):format(usr:format "share"))
       shell.succeed(("make -s uninstall LUA=%s PREFIX=/usr DESTDIR=%s"):format(LUA, folder))
       assert.equal(usr:format "share" .. "/xmpp/theirs.lua\n", shell.succeed(("find %s -type f"):format(folder)))
       assert.equal("", shell.succeed(("find %s -name xmpp"):format(usr:format "lib")))
+    end)
+  end)
+end)
+
+-- One line of lua/xmpp/version.lua; what else has a version in it is made from that, or is compared here and in
+-- rock_spec.
+describe("the version", function()
+  local version = require "xmpp.version"
+
+  it("is semantic, and its day is one", function()
+    assert.matches("^%d+%.%d+%.%d+$", (version.number:gsub("%-[%w.]+$", "")))
+    assert.matches("^20%d%d%-[01]%d%-[0-3]%d$", version.date)
+  end)
+
+  it("is what the Makefile, the library and the command say", function()
+    local text = run "make -s -p -n version 2>/dev/null | sed -n 's/^VERSION := //p'"
+    assert.equal(version.number .. "\n", text)
+    assert.equal("xmpp " .. version.number, require "xmpp"._VERSION)
+    assert.same({ version.number, version.date }, { require "xmpp.cmd.spec".version, require "xmpp.cmd.spec".date })
+    local year, day = version.date:match "^(%d+)%-%d+%-0?(%d+)$"
+    assert.matches(("\n%%.Dd %%u%%l+ %s, %s\n"):format(day, year), require "xmpp.cmd.man".page())
+  end)
+
+  it("has its day in the changelog, once that has it", function()
+    local number = version.number:gsub("%p", "%%%0")
+    local said = shell.read "CHANGELOG.md":match("\n## %[?" .. number .. "%f[^%w.%-][^\n]*")
+    if said then assert.truthy(said:find(version.date, 1, true), said) end
+  end)
+
+  it("is written nowhere else", function()
+    local number = version.number:gsub("%.", "\\.")
+    local text = run(("grep -rIlE '(^|[^0-9.])%s($|[^0-9.])' Makefile bin c/bind c/cmd c/core c/embed c/http debian "
+      .. "lua rockspec | LC_ALL=C sort"):format(number))
+    assert.equal(("lua/xmpp/version.lua\nrockspec/xmpp-%s-1.rockspec\n"):format(version.number), text)
+  end)
+end)
+
+describe("make dist", function()
+  local function dist(folder, environment)
+    return shell.succeed(("cd %s && %s make -s dist >/dev/null && sha256sum <build/dist/xmpp-%s.tar.gz"):format(
+      folder, environment, require "xmpp.version".number)):match "^%x+"
+  end
+
+  it("makes the same archive wherever, whenever and with whatever umask, and of itself", function()
+    shell.in_folder(function(folder)
+      local there = folder .. "/a/longer/path"
+      local cloned = run "git rev-parse --git-dir":find "^%.git\n"
+      local copy = cloned and "git clone -q . " or "cp -r c lua bin rockspec debian spec Makefile "
+      if not cloned then shell.succeed(("mkdir -p %s/one %s"):format(folder, there)) end
+      shell.succeed(("umask 022; %s %s/one; umask 077; %s %s"):format(copy, folder, copy, there))
+      shell.succeed(("find %s -name '*.lua' | xargs touch -d '2001-02-03 04:05'"):format(there))
+      local fixed = cloned and "" or "SOURCE_DATE_EPOCH=1000000000"
+      local sum = dist(folder .. "/one", fixed)
+      assert.equal(sum, dist(there, "umask 077; TZ=Asia/Tokyo LC_ALL=C.UTF-8 " .. fixed))
+      shell.succeed(("tar -xzf %s/one/build/dist/*.tar.gz -C %s"):format(folder, folder))
+      assert.equal(sum, dist(folder .. "/xmpp-" .. require "xmpp.version".number, "umask 027; "))
+      local list = shell.succeed(("tar -tvzf %s/one/build/dist/*.tar.gz"):format(folder))
+      for mode, owner in list:gmatch "(%S+) (%S+) [^\n]*\n" do
+        assert.truthy(mode == "-rw-r--r--" or mode == "-rwxr-xr-x" or mode == "drwxr-xr-x", mode)
+        assert.equal("0/0", owner)
+      end
     end)
   end)
 end)

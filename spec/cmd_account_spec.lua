@@ -44,7 +44,7 @@ describe("the configuration", function()
 
   it("that is broken is told of by file and line", function()
     fault("[default]\njid = a@b\nwhat?\n", "/x/config.lua:3: '[section]', 'key = value' or '# comment' expected")
-    fault("jid = a@b\n", "/x/config.lua:1: 'jid' stands in no section: begin with [default]")
+    fault("jid = a@b\n", "/x/config.lua:1: 'jid' is not in a section: begin with [default]")
     fault("[a]\njid = a@b\npasword = x\n", "/x/config.lua:3: there is no key 'pasword'; did you mean 'password'?")
     fault("[a]\njid = a@b\njid = a@c\n", "/x/config.lua:3: 'jid' is there already in [a]")
     fault("[a]\njid = a@b\n\n[a]\n", "/x/config.lua:4: section [a] is there already, in line 1")
@@ -54,8 +54,8 @@ describe("the configuration", function()
     fault("[a]\ncache = yes\n", "/x/config.lua:2: true or false expected")
     fault("[a]\nproxy = ftp://u:secret@x\n",
       "/x/config.lua:2: a URL expected that begins with socks5://, socks5h:// or http://")
-    fault("[a]\nproxy = http://u:secret@x\n", "/x/config.lua:2: a port from 1 to 65535 expected behind the host: an "
-      .. "HTTP proxy has no usual one")
+    fault("[a]\nproxy = http://u:secret@x\n", "/x/config.lua:2: a port from 1 to 65535 expected after the host: an "
+      .. "HTTP proxy has no default port")
     fault("[a]\ntls = yes\n", "/x/config.lua:2: starttls, direct or none expected")
     fault("[a]\nurl = https://x/\n", "/x/config.lua:2: wss://host/path or host-meta expected")
     fault("[a]\njid = a@b\nurl = wss://x/ws\nport = 1\n",

@@ -212,7 +212,7 @@ describe("blocking", function()
     server(t)
     local w = run(t, cmd.world(), { "blocking", "add", "example.net" })
     assert.equal(1, w.status)
-    assert.truthy(w.stderr:find("would be to block ourselves", 1, true))
+    assert.truthy(w.stderr:find("would block ourselves", 1, true))
   end))
 
   it("wants addresses where there must be some", function()

@@ -128,7 +128,7 @@ describe("the command", function()
           xmpp listen -a bob -v | head -n 1 >/dev/null
           exit ${PIPESTATUS[0]}]]
         assert.equal(141, status, text)
-        assert.matches("\nxmpp: who read the output has closed it\n", text)
+        assert.matches("\nxmpp: the reader of the output has closed it\n", text)
         assert.truthy(text:find("-> </stream:stream>", 1, true), text)
       end)
     end)

@@ -559,7 +559,7 @@ describe("a component's commands", function()
   it("must say who may run them", testing.around(function(t)
     local ok, err = pcall(function() command.serve(t.conn, "go", {}, function() end) end)
     assert.is_false(ok)
-    assert.equal("a component's command has an option 'allow'", (err:gsub("^%S+ ", "")))
+    assert.equal("a component's command needs an option 'allow'", (err:gsub("^%S+ ", "")))
   end, { component = AT }))
 end)
 

@@ -211,7 +211,7 @@ describe("disco.items", function()
       ["query.item[2].item.jid: missing"] = { item "a@xmpp.test", item() },
       ["query.item[1].item.jid: '@'"] = { item "@" },
       ["query.set.count: a whole number expected"] = { { "set", { xmlns = RSM }, { "count", {}, "many" } } },
-      ["query.set: 'first' and 'last' come together"] = { { "set", { xmlns = RSM }, { "last", {}, "1" } } },
+      ["query.set: only one of 'first' and 'last'"] = { { "set", { xmlns = RSM }, { "last", {}, "1" } } },
     } do
       world["rooms.xmpp.test items "] = answers
       assert.equal("the answer of rooms.xmpp.test: " .. says, bad(disco.items, "rooms.xmpp.test"))

@@ -9,6 +9,8 @@ local all = os.getenv "TORTURE" == "1"
 local sanitized = os.getenv "PRELOAD" ~= nil
 local LUA = (os.getenv "LUA" or "lua5.4"):match "[^/]*$"
 local LUA_PC = os.getenv "LUA_PC" or LUA == "lua" and "lua" .. _VERSION:match "[%d.]+" or LUA
+local NAME = LUA == "lua5.4" and "xmpp" or "xmpp-" .. LUA
+local VERSION = require "xmpp.version".number
 local SANITIZE = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
 local VALGRIND = "valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=9 "
 
@@ -17,6 +19,25 @@ local ARCHIVE_NOTHING = "default_archive_policy = false"
 
 local run, succeed = shell.run, shell.succeed
 local folder, lib
+
+-- A host as small as can be.
+local SMALL = [[
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <xmpp.h>
+
+int main(void) {
+  lua_State *L = luaL_newstate();
+  luaL_openlibs(L);
+  lua_pushcfunction(L, luaopen_xmpp);
+  lua_call(L, 0, 1);
+  lua_getfield(L, -1, "_VERSION");
+  printf("%s, %s\n", lua_tostring(L, -1), XMPP_VERSION);
+  lua_close(L);
+  return 0;
+}
+]]
 
 -- A program of C, with Lua and the library in it.
 local function link(source, to)
@@ -51,9 +72,44 @@ describe("make lib", function()
     end
     assert.same({ "luaopen_xmpp", "luaopen_xmpp_core", "xmpp_alloc", "xmpp_allocator_free", "xmpp_allocator_new" },
       names)
-    assert.matches("SONAME[^\n]*%[libxmpp%.so%]", run(("readelf -d %s/libxmpp.so"):format(lib)))
+    local soname = run(("readelf -d %s/libxmpp.so"):format(lib)):match "SONAME[^\n]*%[([^%]]*)%]"
+    assert.equal(("lib%s.so.%s"):format(NAME, VERSION:match "^%d+"), soname)
+    assert.equal("libxmpp.so\n", run(("readlink %s/%s"):format(lib, soname)))
+    assert.truthy(shell.read(lib .. "/xmpp.h"):find('#define XMPP_VERSION "' .. VERSION .. '"', 1, true))
     succeed(("echo '#include <xmpp.h>' | cc -std=c99 -pedantic-errors -Wall -Werror $(pkg-config --cflags %s) -I%s "
       .. "-fsyntax-only -x c -"):format(LUA_PC, lib))
+  end)
+
+  it("installs what pkg-config finds, for two ways of linking, and takes that away again", function()
+    shell.in_folder(function(there)
+      local make = ("make -s LUA=%s BUILD=%s PREFIX=%s %s "):format(LUA, sanitized and "build-san" or "build", there,
+        sanitized and "CFLAGS='" .. SANITIZE .. "'" or "")
+      succeed(make .. "install-lib")
+      local files = { "include/xmpp.h" }
+      for _, suffix in ipairs { "a", "so", "so." .. VERSION:match "^%d+", "so." .. VERSION } do
+        files[#files + 1] = ("lib/lib%s.%s"):format(NAME, suffix)
+      end
+      files[#files + 1] = ("lib/pkgconfig/%s.pc"):format(NAME)
+      assert.equal(table.concat(files, "\n") .. "\n",
+        succeed(("cd %s && find * ! -type d | LC_ALL=C sort"):format(there)))
+      local pc = ("PKG_CONFIG_PATH=%s/lib/pkgconfig pkg-config %%s %s"):format(there, NAME)
+      assert.equal(VERSION .. "\n", succeed(pc:format "--modversion"))
+      if not sanitized then
+        local cc = ("cc -std=c11 -o %s/small %s/small.c $(%s --cflags --libs)"):format(there, there, pc)
+        shell.write(there .. "/small.c", SMALL)
+        for _, static in ipairs { "", "--static" } do
+          if static ~= "" then succeed(("rm %s/lib/lib%s.so*"):format(there, NAME)) end
+          succeed(cc:format(static))
+          assert.equal(("xmpp %s, %s\n"):format(VERSION, VERSION),
+            succeed(("LD_LIBRARY_PATH=%s/lib %s/small"):format(there, there)))
+          local needs = succeed(("readelf -d %s/small"):format(there)):find("lib" .. NAME .. ".so.", 1, true) ~= nil
+          assert.equal(static == "", needs)
+        end
+        succeed(("rm %s/small*"):format(there))
+      end
+      succeed(make .. "uninstall-lib")
+      assert.equal("", succeed(("cd %s && find * ! -type d"):format(there)))
+    end)
   end)
 
   it("has every Lua file in it, to be had by require, and finds others by the program's", function()

@@ -273,9 +273,9 @@ describe("our own forms", function()
     for text, spec in pairs {
       ["'new' has no option 'tilte'"] = { tilte = "T" },
       ["bad field 1 of 'new' (var: missing)"] = { fields = { { kind = "boolean" } } },
-      ["bad field 1 of 'new' ('bool' is no kind)"] = { fields = { { var = "a", kind = "bool" } } },
+      ["bad field 1 of 'new' (there is no kind 'bool')"] = { fields = { { var = "a", kind = "bool" } } },
       ["bad field 1 of 'new' (options: missing)"] = { fields = { { var = "a", kind = "list-single" } } },
-      ["bad field 2 of 'new' ('a' is there twice)"] = { fields = { { var = "a" }, { var = "a" } } },
+      ["bad field 2 of 'new' ('a' is used twice)"] = { fields = { { var = "a" }, { var = "a" } } },
       ["bad field 1 of 'new' (there is no 'lable' in a field)"] = { fields = { { var = "a", lable = "A" } } },
       ["bad field 1 of 'new' (required: boolean expected, got string)"] =
         { fields = { { var = "a", required = "y" } } },

@@ -25,9 +25,10 @@ local LOADED = [[
 
 describe("require 'xmpp'", function()
   it("loads what each program needs, and no more", function()
-    local all = "xmpp xmpp.contract xmpp.core xmpp.load xmpp.options xmpp.wait\n"
+    local all = "xmpp xmpp.core xmpp.load xmpp.options xmpp.wait\n"
     if not pairs_asks then
-      all = all:gsub("\n", " xmpp.xexpr xmpp.xexpr.draw xmpp.xexpr.form xmpp.xexpr.who\n")
+      all = all:gsub("^xmpp ", "xmpp xmpp.client xmpp.contract ")
+        :gsub("\n", " xmpp.xexpr xmpp.xexpr.draw xmpp.xexpr.form xmpp.xexpr.who\n")
     end
     assert.equal(all, program(LOADED))
   end)
@@ -63,6 +64,18 @@ describe("require 'xmpp'", function()
         if name == "xexpr" then copy = value end
       end
       print(xmpp.xexpr, copy)]])
+  end)
+
+  it("keeps it beside what is loaded with it", function()
+    assert.equal("mine\tfunction\tmine\tmine\n", program [[
+      xmpp.connect_client, xmpp.contract = "mine", "mine"
+      print(xmpp.connect_client, type(xmpp.resume), xmpp.connect_client, xmpp.contract)]])
+  end)
+
+  it("has what clients call when a client calls it", function()
+    assert.equal("true\tfunction\ttable\n", program [[
+      print(xmpp.connect_client == xmpp.connect_client, type(xmpp.logout), type(xmpp.contract))]])
+    assert.is_nil(program("local _ = xmpp.connect_component" .. LOADED):find("client", 1, true) and pairs_asks or nil)
   end)
 
   it("has nothing that isn't there, and shows nobody how", function()

@@ -188,7 +188,7 @@ describe("xmpp.logout", function()
           mechanism = "HT-SHA-256-EXPR" }
         local ok, err = xmpp.logout(token, s.host, s.port, s.opts())
         assert.same({ nil, "sasl", "invalid-mechanism" }, { ok, err.layer, err.condition })
-        assert.matches("^the token can't be shown: the server takes none by HT%-SHA%-256%-EXPR here", err.text)
+        assert.matches("^the token can't be used: the server doesn't offer HT%-SHA%-256%-EXPR here", err.text)
       end)
     end)
   end)

@@ -115,16 +115,16 @@ describe("the option proxy", function()
   end)
 
   it("has a user and a password that its kind of proxy can be told", function()
-    is_refused("SOCKS5 wants a password with the user, both of 1 to 255 bytes", "socks5://secret@h")
-    is_refused("SOCKS5 wants a password with the user", "socks5://secret:@h")
-    is_refused("SOCKS5 wants a password with the user", "socks5h://u:" .. ("secret"):rep(43) .. "@h")
-    is_refused("SOCKS5 wants a password with the user", "socks5h://" .. ("secret"):rep(43) .. ":x@h")
-    is_refused("there is no user in front of the @", "socks5://:secret@h")
-    is_refused("there is no user in front of the @", "http://@h:1")
-    is_refused("to an HTTP proxy a user can't have a colon", "http://u%3Asecret:x@h:1")
+    is_refused("SOCKS5 needs a password with the user, both of 1 to 255 bytes", "socks5://secret@h")
+    is_refused("SOCKS5 needs a password with the user", "socks5://secret:@h")
+    is_refused("SOCKS5 needs a password with the user", "socks5h://u:" .. ("secret"):rep(43) .. "@h")
+    is_refused("SOCKS5 needs a password with the user", "socks5h://" .. ("secret"):rep(43) .. ":x@h")
+    is_refused("the user before the @ is missing", "socks5://:secret@h")
+    is_refused("the user before the @ is missing", "http://@h:1")
+    is_refused("for an HTTP proxy the user can't contain a colon", "http://u%3Asecret:x@h:1")
     for _, text in ipairs { "%", "%4", "%zz", "secret%", "%%41" } do
-      is_refused("in user and password a % begins %XX", ("http://u:%s@h:1"):format(text))
-      is_refused("in user and password a % begins %XX", ("http://%s:x@h:1"):format(text))
+      is_refused("in user and password a % itself is written as %25", ("http://u:%s@h:1"):format(text))
+      is_refused("in user and password a % itself is written as %25", ("http://%s:x@h:1"):format(text))
     end
     for _, text in ipairs { "%00", "%0d%0a", "%7F", "a\nb" } do
       is_refused("user and password can't have control characters", ("http://u:secret%s@h:1"):format(text))
@@ -152,7 +152,7 @@ describe("the option url", function()
 
   it("is a WebSocket's URL, and the text says what is wrong", function()
     for url, why in pairs { ["https://xmpp.test/ws"] = "neither wss:// nor ws://", ["xmpp.test"] = "neither wss://",
-      ["wss://xmpp.test/a b"] = "%20", ["wss://alice:pw@xmpp.test/"] = "a user's name", ["wss:///ws"] = "no host",
+      ["wss://xmpp.test/a b"] = "%20", ["wss://alice:pw@xmpp.test/"] = "a user name", ["wss:///ws"] = "no host",
       ["wss://xmpp.test:0/"] = "1 to 65535", ["wss://xmpp.test?a"] = "/?", ["wss://xmpp.test/a\0b"] = "zero byte",
       ["wss://xmpp.test/" .. ("a"):rep(3000)] = "2,048", ["wss://xmpp.test/#a"] = "fragment",
       ["wss://m\195\188nchen.test/"] = "%20" } do
@@ -163,7 +163,7 @@ describe("the option url", function()
   end)
 
   it("says where to connect, and nothing else does", function()
-    local words = "bad option 'url' (it says where to connect: leave out host and port, or it)"
+    local words = "bad option 'url' (the URL says where to connect: leave out host and port, or url)"
     refuses(words, at("wss://xmpp.test/ws", { host = "xmpp.test" }))
     refuses(words, at("wss://xmpp.test/ws", { port = 443 }))
     refuses(words, function() return (xmpp.connect_client("a@b.test", "c", "h", { url = "wss://xmpp.test/ws" })) end)
@@ -330,7 +330,7 @@ describe("an option of SASL2 and its company", function()
     local function component(opts)
       return function() return (xmpp.connect_component("127.0.0.1", 1, "c.test", "secret", opts)) end
     end
-    refuses("'keepalive_probe' is an option of components: a client asks its server", connecting {
+    refuses("'keepalive_probe' is an option of components: a client pings its server", connecting {
       keepalive_probe = true })
     refuses("bad option 'keepalive_probe' (boolean expected, got number)", component { keepalive_probe = 60 })
     refuses("bad option 'keepalive_probe' (keepalive says after how long, and 0 is never",
@@ -599,7 +599,7 @@ describe("the globals of a program", function()
   end
 
   it("may be strict", function()
-    assert.equal("xmpp 0.1.0\n", strict [[print(require "xmpp"._VERSION)]])
+    assert.equal("xmpp " .. require "xmpp.version".number .. "\n", strict [[print(require "xmpp"._VERSION)]])
     assert.truthy(strict [[package.preload["xmpp.core"] = function() error "error loading: from file 'x':\nno" end
       require "xmpp"]]:find("error loading", 1, true))
   end)

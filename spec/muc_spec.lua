@@ -108,7 +108,7 @@ describe("muc.join", function()
     says(t, "anna")
     t:advance(3)
     assert.same({ "timeout", true }, { got.err.layer, got.err.retry })
-    assert.matches("tea@rooms.example.net has not let us in", got.err.text)
+    assert.matches("joining the room tea@rooms.example.net took too long", got.err.text)
     t:expect { "presence", { type = "unavailable", to = TEA .. "/kettle" } }
     says(t, "kettle", nil, nil, { 110 }) -- too late
     subject(t, "Tea")

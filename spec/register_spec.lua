@@ -93,11 +93,11 @@ describe("submit", function()
 
   it("sends nothing that isn't what was asked for", testing.around(function(t)
     for _, case in ipairs {
-      { {}, query(data({ var = "nick", required = true })), "missing", "'nick' is asked for, and there is no answer" },
+      { {}, query(data({ var = "nick", required = true })), "missing", "'nick' is required, and there is no value" },
       { { a = "1" }, query { "username", {}, "x" }, "unknown", "the form has no field 'a'" },
       { { username = 5 }, query { "username" }, "invalid",
         "bad value of field 'username' (string expected, got number)" },
-      { {}, query { "username" }, "missing", "'username' is asked for, and there is no answer" },
+      { {}, query { "username" }, "missing", "'username' is required, and there is no value" },
       { { l = "z" }, query(data({ var = "l", kind = "list-single", options = { "x" } })), "invalid",
         "bad value of field 'l' ('z' is no option)" },
     } do

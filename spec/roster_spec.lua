@@ -141,7 +141,7 @@ describe("roster fetches", function()
     local r = roster.use(t.conn)
     for why, answer in pairs {
       ["query.item[2].jid: missing"] = query("1", item(ANNA, "both"), item(nil, "both")),
-      ["query.item[2].jid: it is there twice"] = query("1", item(ANNA, "both"), item("ANNA@example.net", "to")),
+      ["query.item[2].jid: it occurs twice"] = query("1", item(ANNA, "both"), item("ANNA@example.net", "to")),
       ["query: missing"] = { "query", { xmlns = "urn:x" } },
     } do
       local got = task(r.fetched, r, 5)

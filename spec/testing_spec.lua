@@ -307,6 +307,7 @@ describe("a play:", function()
       xmpp.sleep(5)
       t.conn:send { "message", { to = "anna@example.net/pc", id = "m1" }, { "body", {}, "you have 1.2" } }
       t.conn:send { "message", { to = "anna@example.net/pc", id = "m1" }, { "body", {}, "really 1.2" } }
+      t.conn:send { "message", { to = "anna@example.net/pc", id = "m1" }, { "body", {}, "1.2-and-more" } }
     end)
     local names = t:play {
       "C: <iq type='get' id='${id}' to='${who}/pc'><query xmlns='jabber:iq:version'/></iq>",
@@ -315,10 +316,12 @@ describe("a play:", function()
       { wait = 5 },
       "C: <message id='${m}'><body>you have ${v}</body></message>",
       "C: <message id='${m}'><body>really ${v}</body></message>",
+      "C: <message id='${m}'><body>${v}-${rest}</body></message>",
     }
     assert.equal("anna@example.net", names.who)
     assert.equal("m1", names.m)
     assert.equal("1.2", names.v)
+    assert.equal("and-more", names.rest) -- a name that is known is looked for as its text
   end))
 
   it("fails where a name is another text, isn't known, or a line is none", function()
@@ -327,9 +330,9 @@ describe("a play:", function()
       t.conn:send { "message", { id = "2", to = "x" } }
       fails(function() t:play { "C: <message id='${a}'/>", "C: <message id='${a}'/>" } end,
         "message: id='1' expected, got '2'")
-      fails(function() t:play { "S: <message id='${b}'/>" } end, "nothing was sent yet that says what ${b} is")
+      fails(function() t:play { "S: <message id='${b}'/>" } end, "nothing that was sent so far has a value for ${b}")
       fails(function() t:play { "X: <message/>" } end, "line 1 of the play begins with neither 'C: ' nor 'S: '")
-      fails(function() t:play { "C: <message>" } end, "line 1 of the play is no XML: ")
+      fails(function() t:play { "C: <message>" } end, "line 1 of the play isn't XML: ")
     end)
   end)
 end)
@@ -780,7 +783,7 @@ describe("a room in a test:", function()
       local room = t:room(TEA, { occupants = { "anna" } })
       fails(function() room:says("bert", "x") end, "there is no 'bert' in tea@rooms.example.net")
       fails(function() room:joins "anna" end, "'anna' is in tea@rooms.example.net already")
-      fails(function() room:whispers("anna", "x") end, "nobody of the program's is in tea@rooms.example.net")
+      fails(function() room:whispers("anna", "x") end, "no occupant of tea@rooms.example.net is the program's")
       fails(function() t:room(TEA, { ocupants = {} }) end, "room has no option 'ocupants'")
       fails(function() t:room "a@@" end, "room(jid): ")
     end)
@@ -953,7 +956,7 @@ describe("a test fails", function()
         "message/x: the namespace 'urn:y' expected, got 'urn:x'")
       t.conn:send { "message", { to = "a@x.y" }, { "x", { a = 1 } } }
       fails(function() t:expect { "message", {}, { "x" }, { "x", { a = 1 } } } end,
-        "each child of the pattern must be met by a child of its own")
+        "each child of the pattern must match a separate child")
     end)
   end)
 
@@ -995,11 +998,11 @@ describe("a test fails", function()
       local on = true
       local function again() if on then xmpp.after(0, again) end end
       again()
-      fails(function() t:advance(1) end, "the program doesn't come to rest")
+      fails(function() t:advance(1) end, "the program never becomes idle")
       on = false
     end)
     within(function(t)
-      fails(function() t.conn:receive_blocking() end, "this waits for what can't come")
+      fails(function() t.conn:receive_blocking() end, "this would wait forever")
     end, { opts = { keepalive = 0 } })
   end)
 
@@ -1013,9 +1016,9 @@ describe("a test fails", function()
       fails(function() t:resume() end, "resume is for a link that is cut")
       t.conn:send { "presence" }
       fails(function() t:expect({ "presence" }, { "query" }) end,
-        "what answers a <presence/> is a stanza, not a <query/>")
+        "the reply to a <presence/> must be a stanza, not a <query/>")
       t:cut(false)
-      fails(function() t:receive(message("a@x.y", "1")) end, "there is no stream to say it on")
+      fails(function() t:receive(message("a@x.y", "1")) end, "there is no stream to send it on")
       fails(function() t:ack() end, "there is no stream management on it now")
       t:reconnect()
       t:cut(false)

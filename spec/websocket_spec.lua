@@ -228,12 +228,20 @@ server.each(function(s)
       assert.same({ "sasl2", true, false }, { info.profile, info.bound_inline, info.fast })
       assert.equal(1, count(heard.into, "<open "))
       assert(conn:ping(30))
+      -- ejabberd 24 lists tokens that are bound to the channel (HT-SHA-256-EXPR) here, too, where it can't check them.
+      -- None is asked for, but one that isn't bound, if that is allowed.
+      local is_bound = s.name:find "ejabberd" == nil
+      if not is_bound then
+        assert.is_nil(conn:token())
+        assert(conn:stop())
+        conn = login("alice", { bind2 = "web", user_agent = agent,
+          mechanisms = { "SCRAM-SHA-256", "HT-SHA-256-NONE" } })
+      end
       turn_until(function() return conn:token() end, "a token")
       assert(conn:stop())
-      conn = login("alice", { bind2 = "web", user_agent = agent })
-      -- ejabberd 24 offers tokens that are bound to the channel (HT-SHA-256-EXPR) here, too, where it can't check them:
-      -- the token is refused, and the password logs in on the same stream.
-      assert.equal(s.name:find "ejabberd" == nil, conn:info().fast)
+      conn = login("alice", { bind2 = "web", user_agent = agent,
+        mechanisms = not is_bound and { "SCRAM-SHA-256", "HT-SHA-256-NONE" } or nil })
+      assert.is_true(conn:info().fast)
       assert(conn:stop())
       -- To whom it was given over WebSocket it isn't shown over TCP.
       conn = keep(assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, s.host, s.port,
@@ -323,7 +331,7 @@ describe("a play over WebSocket", function()
     local conn, err = connect(play(text))
     assert.is_nil(conn)
     assert.same({ "stream", "see-other-host" }, { err.layer, err.condition })
-    assert.matches("see_other_host = true goes there", err.text)
+    assert.matches("to go there, set see_other_host = true", err.text)
     conn = keep(assert(connect(play(text), { see_other_host = true })))
     assert.equal("desk", conn:jid().resourcepart)
     there:check()

@@ -17,7 +17,7 @@ bool xb_must_be_answered(const char *name, const char *type) {
   return type && strcmp(name, "iq") == 0 && (strcmp(type, "get") == 0 || strcmp(type, "set") == 0);
 }
 
-/* NULL when it needs no answer, or there is no memory to remember it. */
+/* NULL: it needs no answer, or there is no memory to remember it. */
 static xm_question *ask(xb_conn *conn, const xb_address *a) {
   if (!xb_must_be_answered(a->name, a->type)) return NULL;
   return xm_route_ask(xm_conn_route(conn->c), a->from, xb_own_address(conn, a->to), a->id);
@@ -42,7 +42,7 @@ xm_question *xb_ask_table(lua_State *L, xb_conn *conn, int index) {
   return q;
 }
 
-/* <error/> with its condition, and a text where there is one. */
+/* Writes <error/> with its condition, and a text where there is one. */
 static int put_error(xm_out *o, const char *type, const char *condition, const char *text) {
   int rc = xm_out_start(o, "error", "type", type, NULL);
   if (rc == XM_OK) rc = xm_out_start(o, condition, "xmlns", XM_NS_STANZAS, NULL);
@@ -53,7 +53,7 @@ static int put_error(xm_out *o, const char *type, const char *condition, const c
   return rc == XM_OK ? xm_out_end(o, "error") : rc;
 }
 
-/* Answers the question by an error (RFC 6120 8.3), and frees it. */
+/* Answers the question with an error (RFC 6120 8.3), and frees it. */
 static void answer(xb_conn *conn, xm_question *q, const char *type, const char *condition, const char *text) {
   const char *to = xm_question_from(q), *from = xm_question_to(q);
   xm_buf *out;

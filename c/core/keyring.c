@@ -7,15 +7,16 @@
 #include <sys/mman.h>
 
 #include "buf.h"
+#include "has.h"
 #include "rnd.h"
 
 typedef struct entry {
   xm_keyring_name name;
   unsigned char keys[XM_KEYRING_SIZE];
-  uint64_t used; /* when, by `clock`; 0: never, it is free */
+  uint64_t used; /* when last, by `clock`; 0: never, so it is free */
 } entry;
 
-/* All zero after a fork, and then no longer locked: made ready anew. */
+/* After a fork it is all zero, and no longer locked: then it is made ready anew. */
 typedef struct ring {
   bool ready;
   unsigned char secret[XM_KEYRING_NAME];
@@ -41,22 +42,30 @@ static ring *the; /* NULL: none */
 static token_ring *tokens;
 static unsigned holders;
 
-/* Not to be read by anybody else, be it in swap space, in a core dump or in a child. */
-static bool hide(void *p, size_t n) {
-  if (mlock(p, n) != 0) return false;
-#if defined MADV_DONTDUMP
-  if (madvise(p, n, MADV_DONTDUMP) != 0) return false;
-#elif defined MADV_NOCORE /* FreeBSD */
-  if (madvise(p, n, MADV_NOCORE) != 0) return false;
+#if XM_HAS_HIDDEN_MEMORY
+
+#ifdef MADV_DONTDUMP
+enum { NOT_DUMPED = MADV_DONTDUMP };
 #else
-  return false;
+enum { NOT_DUMPED = MADV_NOCORE };
 #endif
-#if defined MADV_WIPEONFORK
+
+static bool wipe_on_fork(void *p, size_t n) {
+#ifdef MADV_WIPEONFORK
   return madvise(p, n, MADV_WIPEONFORK) == 0;
-#elif defined INHERIT_ZERO /* FreeBSD, OpenBSD */
-  return minherit(p, n, INHERIT_ZERO) == 0;
 #else
-  return false;
+  return minherit(p, n, INHERIT_ZERO) == 0;
+#endif
+}
+
+#endif
+
+/* Keeps it from being read elsewhere: in swap space, in a core dump or in a child. */
+static bool hide(void *p, size_t n) {
+#if XM_HAS_HIDDEN_MEMORY
+  return mlock(p, n) == 0 && madvise(p, n, NOT_DUMPED) == 0 && wipe_on_fork(p, n);
+#else
+  return (void)p, (void)n, false;
 #endif
 }
 
@@ -76,7 +85,7 @@ static void forget_tokens(void) {
   tokens = NULL;
 }
 
-/* A token's name is worth nothing without the secret that it was made by. */
+/* The tokens go, too: their names are worth nothing without the secret with which these were made. */
 static void forget(void) {
   unmap(the, sizeof *the);
   the = NULL;
@@ -109,7 +118,7 @@ static entry *find(const xm_keyring_name *name) {
   return NULL;
 }
 
-/* Free, or used longest ago. */
+/* One that is free, or the one used longest ago. */
 static entry *make_room(void) {
   entry *least = the->entries;
   int i;

@@ -597,6 +597,7 @@ static void test_names_of_mechanisms_for_tokens(void **unused) {
 /* The first of EXPR, UNIQ, ENDP, NONE that is listed, allowed and can be bound, over verified TLS, of who has a name. Every
  * combination. */
 static void test_every_token(void **unused) {
+  const xm_mech_offer no_offer = {0};
   unsigned listed, allows, usable, means;
   (void)unused;
   for (listed = 0; listed < 16; listed++)
@@ -618,7 +619,7 @@ static void test_every_token(void **unused) {
             if (listed >> i & 1) bits |= token_bit(i);
             if (allows >> i & 1) policy.allowed |= token_bit(i);
           }
-          got = xm_mech_for_token(bits, &policy);
+          got = xm_mech_for_token(bits, &policy, &no_offer);
           while (first < 4 && !(fine >> first & 1)) first++;
           if (first == 4) assert_null(got);
           else assert_string_equal(got ? got->name : "none", token_names[first]);
@@ -633,6 +634,37 @@ static void test_every_token(void **unused) {
             assert_false(choice.guessed || choice.need_hash);
           }
         }
+}
+
+/* Where TLS may end in front of the server, a token that is bound is asked for only if there is something to be bound by. */
+static void test_token_behind_a_front(void **unused) {
+  const xm_mech_channel channel = {.version = 0x0304, .bindings = {{32, ""}, {32, ""}, {32, ""}}};
+  static const struct {
+    const char *offer, *bound, *unbound; /* what is asked for, of EXPR alone and of EXPR and NONE */
+  } rows[] = {
+      {"SCRAM-SHA-256", NULL, "HT-SHA-256-NONE"},
+      {"PLAIN\x1ESCRAM-SHA-1", NULL, "HT-SHA-256-NONE"},
+      {"SCRAM-SHA-256\x1ESCRAM-SHA-256-PLUS", "HT-SHA-256-EXPR", "HT-SHA-256-EXPR"},
+      {"SCRAM-SHA-256\x1F" "tls-exporter", "HT-SHA-256-EXPR", "HT-SHA-256-EXPR"},
+  };
+  xm_mech_policy policy = policy_of(ALL, &channel);
+  size_t i;
+  int fronted;
+  (void)unused;
+  policy.allowed |= token_bit(0) | token_bit(3);
+  for (i = 0; i < sizeof rows / sizeof *rows; i++)
+    for (fronted = 0; fronted < 2; fronted++) {
+      const char *bound = fronted ? rows[i].bound : token_names[0], *unbound = fronted ? rows[i].unbound : token_names[0];
+      const xm_mech *got;
+      xm_mech_offer offer;
+      policy.fronted = fronted;
+      xm_mech_offer_read(&offer, rows[i].offer, strlen(rows[i].offer));
+      got = xm_mech_for_token(token_bit(0), &policy, &offer);
+      if (bound) assert_string_equal(got ? got->name : "none", bound);
+      else assert_null(got);
+      got = xm_mech_for_token(token_bit(0) | token_bit(3), &policy, &offer);
+      assert_string_equal(got ? got->name : "none", unbound);
+    }
 }
 
 /* Nobody chooses one as if it were for passwords, and none is allowed but by who names no mechanisms, or it. */
@@ -711,6 +743,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_choice),     cmocka_unit_test(test_means),
       cmocka_unit_test(test_fronted),
+      cmocka_unit_test(test_token_behind_a_front),
       cmocka_unit_test(test_refusals_say_why), cmocka_unit_test(test_truth_table),
       cmocka_unit_test(test_what_becomes_of_a_changed_offer),
       cmocka_unit_test(test_text_of_an_offer), cmocka_unit_test(test_texts_read_back),

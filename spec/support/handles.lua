@@ -1,4 +1,4 @@
--- One of each thing that has methods, in a test of xmpp.testing: for spec/reference_spec.lua.
+-- Makes one of each object that has methods, in a test of xmpp.testing: for spec/reference_spec.lua.
 local core = require "xmpp.core"
 local testing = require "xmpp.testing"
 local xmpp = require "xmpp"
@@ -49,7 +49,7 @@ local function nodes(t, h)
   h.pubsub_items = assert(pubsub.items(t.conn, "pubsub.example.net", "news"))
 end
 
--- On a connection of their own: the account's archive and its nodes would both tell what the account is.
+-- Bookmarks need a connection of their own: the archive's and the nodes' stand-ins would both answer for the account.
 local function bookmarks(h)
   local t = testing.new { jid = "bob@example.net/test", strict = false }
   t:pubsub(nil, { more = { "urn:xmpp:bookmarks:1#compat" } })
@@ -115,7 +115,7 @@ local function own_methods(value)
   return list
 end
 
--- Of which methods both directions can be looked at: their metatables aren't closed.
+-- The objects whose metatables aren't closed, so that it can also be checked that all of their methods are documented.
 local OPEN = { roster = true, chat = true, room = true, bookmarks = true, bot = true, gateway = true, dialog = true,
   ctx = true, user = true, test_room = true, test_contact = true, test_pubsub = true, test_archive = true,
   test_upload = true }

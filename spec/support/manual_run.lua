@@ -1,6 +1,6 @@
--- Runs a program of the manual against a test's server: manual_run.lua FILE. Where it connects, and whom it trusts, is
--- in the environment (MANUAL_HOST, MANUAL_PORT, MANUAL_CA; MANUAL_COMPONENT_PORT), and so is the account's password
--- there (XMPP_PASSWORD); everything else is as its reader would run it. Output is flushed at each line.
+-- Runs a program of the manual with a test's server: manual_run.lua FILE. The environment says where it connects, and
+-- which CA it trusts (MANUAL_HOST, MANUAL_PORT, MANUAL_CA, MANUAL_COMPONENT_PORT), and has the account's password
+-- (XMPP_PASSWORD); everything else is as a reader would run it. Output is flushed after each line.
 local xmpp = require "xmpp"
 
 local host, port, ca = os.getenv "MANUAL_HOST", tonumber(os.getenv "MANUAL_PORT"), os.getenv "MANUAL_CA"

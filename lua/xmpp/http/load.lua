@@ -1,5 +1,5 @@
--- load: the module of C that knows libcurl, xmpp/http.so. It has the name of the file that is its front,
--- lua/xmpp/http.lua, so `require` finds that one; here the searchers are asked for the one that is a C function.
+-- load: loads the C module for libcurl, xmpp/http.so. lua/xmpp/http.lua has the same module name and is what `require`
+-- finds; here the searchers are asked for the one that is a C function.
 
 local package = rawget(_G, "package") or {}
 
@@ -20,7 +20,7 @@ end
 
 local module, reason
 
---- The module; nil and why there is none.
+--- Returns the module; nil and the reason if it can't be loaded.
 ---@return table?
 ---@return string?
 return function()
