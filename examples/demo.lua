@@ -256,7 +256,7 @@ step("The same from the shell",
   .. "when the server has acknowledged it.", function()
   shell "echo 'Hello from the shell' | xmpp send alice@xmpp.test"
   shell "xmpp version"
-  shell "xmpp check"
+  shell "xmpp check -w 30 -c 60"
 end)
 os.execute(("rm -r '%s'"):format(folder))
 
