@@ -20,7 +20,9 @@ local run = {}
 
 local NAME = "farm"
 local WINDOW = 3
-local NUDGE = 2 -- seconds after which somebody whose messages were lost sends another one
+-- Seconds after which a user whose messages are unanswered sends another one, since they may be lost; twice as many each
+-- time in a phase, as everything may just be slow.
+local NUDGE = 2
 local LIMIT = 1800 -- seconds, then a phase has failed
 
 -- Users
@@ -137,8 +139,9 @@ end
 function Run:go_on(u)
   local wants = self.sends or u.sent < u.quota
   if wants and open_ones(u) < WINDOW then return self:say(u) end
-  local waits = u.last < u.sent and core.now() - u.spoke >= NUDGE
-  if waits and u.conn:state() == "ready" then self:say(u) end
+  if u.last == u.sent or core.now() - u.spoke < u.patience or u.conn:state() ~= "ready" then return end
+  u.patience = u.patience * 2
+  self:say(u)
 end
 
 -- A phase
@@ -181,7 +184,7 @@ function Run:phase(event)
   self.sends, self.pause = event ~= nil, 0
   local timers, till = {}, os.time() + LIMIT
   for i, u in ipairs(self.users) do
-    u.quota = u.sent + self.messages
+    u.quota, u.patience = u.sent + self.messages, NUDGE
     timers[i] = xmpp.every(#self.users / self.rate, function() self:go_on(u) end)
   end
   local happened = event and xmpp.spawn(happen, self, event)

@@ -8,8 +8,8 @@
 --           stanza  as above
 --   dead    stream, entry (its id there), why, deliveries, and then what the entry had
 --
--- A received stanza is in its canonical form already, so it is written as it is. What comes out of Redis, and what a
--- handler returns, is looked at, by the core as whatever is to be sent, and then made canonical.
+-- A received stanza is in canonical form already, so it is written as it is. What comes out of Redis, and what a
+-- handler returns, is checked by the core as everything that is sent, and then made canonical.
 
 local core = require "xmpp.load"
 local M = {}
@@ -50,8 +50,8 @@ local function attributes_of(given, inherited)
   return out
 end
 
--- Both of what the core has found to be well-formed: is it canonical, as what we have written is; and its canonical
--- form.
+-- The next functions are called with elements that the core has found to be well-formed: is this one canonical, as
+-- those that we have written are? And its canonical form.
 
 local function are_normal(attributes, inherited)
   if type(attributes) ~= "table" or attributes[1] ~= nil then return false end
@@ -120,8 +120,7 @@ local function fields_of(list)
   return fields
 end
 
---- An entry as the scripts give it: { id, { field, value, ... }, sent }, or { id, bytes } where there is too much of
---- it.
+--- Reads an entry as the scripts return it: { id, { field, value, ... }, sent }, or { id, bytes } if it is too large.
 ---@return { id: string, key: string?, answer: string?, sent: boolean, stanza: xmpp.Element?, why: string? } entry why:
 --- the reason if there is no stanza in it
 function M.read(raw)

@@ -9,7 +9,7 @@ local readers = require "xmpp.stream.reader"
 
 local M = {}
 
--- A process has a name of its own each time: what one before it held is not its.
+-- A new name for each process: what an earlier one held is not taken for its own.
 local function consumer_of(o)
   return ("%s.%s"):format(o.consumer or "p", core.id():gsub("[^%w]", ""))
 end
@@ -20,7 +20,8 @@ local function numbered(prefix, n)
   return list
 end
 
-local CALM = 3 -- seconds in which nothing holds us up, after which all is well; what tries again does so sooner
+-- Seconds without an obstacle after which "ready" is told. Whatever is tried again is tried within less.
+local CALM = 3
 
 local function tell_state(self, state, err)
   if self.o.on_state then return guard.go(self.who .. ", on_state", self.o.on_state, state, err) end
@@ -44,7 +45,7 @@ local function look(self)
   tell_state(self, "ready")
 end
 
---- Something holds us up: told once, until it is another thing, or over.
+--- Reports what holds us up, once, until it is something else or over.
 function M.tell(self, err)
   self.trouble_at = core.now()
   if err.condition == self.trouble or self.link.closed then return end
@@ -53,10 +54,10 @@ function M.tell(self, err)
   self.watching = self.watching or core.timer(CALM / 6, function() look(self) end, true)
 end
 
---- Told each time.
+--- Reports an error each time.
 function M.complain(self, err) guard.report(self.who, err) end
 
---- An entry is with the dead.
+--- Reports that an entry has gone to the stream of the dead.
 function M.tell_dead(self, entry, why)
   self.counts.dead = self.counts.dead + 1
   local err = core.error { layer = "redis", condition = "dead", retry = false,
@@ -66,7 +67,7 @@ function M.tell_dead(self, entry, why)
   guard.report(self.who, err)
 end
 
--- The stream whose bell it is, or that the shares are to be looked at.
+-- What is published: the numbers of streams that have new entries; or "share", when members have come or gone.
 local function on_bell(self, text)
   if text == "share" then return self.seats:tick() end
   for word in text:gmatch "%d+" do
@@ -102,7 +103,7 @@ local function new_reader(self, i)
   return reader
 end
 
---- Nothing more is told, and nothing asked of Redis.
+--- Closes the connections to Redis. Nothing is reported after that.
 function M.close(self)
   self.link:close()
   stop_watching(self)
@@ -151,7 +152,7 @@ local function check_keeping(self)
   return true
 end
 
--- All must count the streams alike.
+-- All processes of a farm must have the same number of streams.
 local function check_streams(self)
   local n = ("%d"):format(self.o.streams)
   local _, err = self.link:call("HSETNX", self.keys.set, "streams", n)
@@ -163,7 +164,7 @@ local function check_streams(self)
     self.link.place, self.o.name, is, n, is))
 end
 
---- Connects to Redis, and looks whether it will do.
+--- Connects to Redis, and checks its version and configuration.
 ---@return true?
 ---@return xmpp.Error?
 function M.open(self)

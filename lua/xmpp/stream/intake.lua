@@ -33,7 +33,7 @@ local inside = setmetatable({}, { __mode = "k" })
 local Own = {}
 Own.__index = Own
 
--- What comes in
+-- Incoming stanzas
 
 local function bare(address) return (address or ""):match "^[^/]*" end
 
@@ -46,14 +46,14 @@ local function key_of(own, stanza)
   return key
 end
 
--- Which stream, for ever the same of a key: the first four bytes of its SHA-1.
+-- A key's stream, always the same one: by the first four bytes of its SHA-1.
 local function place_of(own, key)
   local a, b, c, d = core.hash("sha-1", key):byte(1, 4)
   return (((a * 256 + b) * 256 + c) * 256 + d) % own.o.streams + 1
 end
 
--- By what a message is known that comes twice, as it does when its sender had to connect anew. There are clients whose
--- ids begin anew each time, so what it says counts, too. An iq's id may come again, and it must be answered each time.
+-- The key in Redis by which a message is recognized that comes twice, as it does when its sender had to connect anew.
+-- Some clients begin their ids anew with each connection, so the body counts as well. An iq must be answered each time.
 local function mark_of(own, stanza)
   local is = stanza[2]
   if own.o.remember == 0 or stanza[1] ~= "message" or not is.id or is.type == "error" then return "" end
@@ -70,8 +70,8 @@ local function push(own, stanza)
   own.bytes = own.bytes + #item.json
 end
 
--- Nothing more is read then. What somebody waits for on the connection is read all the same, and before it what comes
--- before: when that is too much by far, each handler waits, which the library counts.
+-- So much waits for Redis that nothing more is to be read. While somebody waits for a response on the connection,
+-- reading goes on; if then far too much has come, handlers wait, and the library's own limit (max_queue) applies.
 local function is_crowded(own, times)
   return own.last - own.first + 1 > own.o.in_flight * (times or 1) or own.bytes > BYTES_HELD * (times or 1)
 end
@@ -109,7 +109,7 @@ local function forget(own, n)
   own.room = xmpp.promise()
 end
 
--- Redis has these, of which some had come before; or the next stream is full.
+-- Redis has taken these. An error if it stopped at a stream that is full.
 local function count(own, answer)
   local taken, repeated, full = answer[1], answer[2], answer[3]
   own.counts.taken, own.counts.repeated = own.counts.taken + taken - repeated, own.counts.repeated + repeated
@@ -117,7 +117,8 @@ local function count(own, answer)
   if full == 1 then return entries.full(own.queue[own.first].stream) end
 end
 
--- In order, and one batch after the other: what isn't known to have arrived is sent again under the same numbers.
+-- Appends everything, in order, one batch after the other. A batch whose reply didn't come is sent again under the same
+-- numbers.
 local function append_all(own)
   local pause = WAIT_LEAST
   while own.first <= own.last and not own.closed do
@@ -152,7 +153,7 @@ local function hear(own, stanza, conn)
   while is_crowded(own, 4) and not own.closed do own.room:wait() end
 end
 
--- What goes out
+-- Outgoing stanzas
 
 local function no_connection(own)
   return core.error { layer = "closed", condition = "no-connection", retry = true,
@@ -163,8 +164,8 @@ function Own:is_connected() return self.conn ~= false and self.conn:state() == "
 
 function Own:active() return not self.stopping and self:is_connected() end
 
--- What becomes of it is known when it is written; where the server acknowledges, when it has. An account's server knows
--- whose a stanza is, and by which of its clients it is sent.
+-- The promise is resolved when the stanza is written, or, with stream management, acknowledged. An account sends
+-- without `from`: its server sets that.
 local function send(own, conn, stanza, promise)
   if not own.is_component and bare(stanza[2].from) == tostring(conn:jid():bare()) then stanza[2].from = nil end
   return conn:send(stanza, { session = true, on = function(state, err)
@@ -184,13 +185,13 @@ function Own:do_one(entry)
   return nil, tostring(err), true
 end
 
--- Is it the stanza that the server has objected to? Everything else is the link's fault.
+-- Has the server objected to the stanza itself? Any other error is about the connection.
 local function is_refused(err)
   return err.layer == "stream" and (err.condition == "invalid-from" or err.condition == "improper-addressing"
     or err.condition == "policy-violation" or err.condition == "invalid-xml" or err.condition == "bad-format")
 end
 
--- Those of the batch that have been written; is any left?
+-- Waits for the stanzas of a batch. Returns the script's words for those that were sent, and whether others are left.
 local function await(own, i, batch)
   local words, left = { own.group, seconds_of(own) }, false
   for _, item in ipairs(batch) do
@@ -249,7 +250,7 @@ local function connect(own)
   return true
 end
 
--- Another one has the domain, where only one may: we take its place when it goes.
+-- After "conflict" another intake has the domain, and the server lets it have one connection: we wait for its place.
 local function may_come(err) return err.retry or err.condition == "conflict" end
 
 local function try_again(own, err)
@@ -265,7 +266,7 @@ local function try_again(own, err)
   end
 end
 
--- Of one that the program has made we only know that it has gone.
+-- The connection has ended. One that the program has made isn't made again.
 function come_back(own, err)
   own.conn = false
   own.seats:tick()
@@ -274,7 +275,7 @@ function come_back(own, err)
   core.spawn(function() try_again(own, err) end)
 end
 
--- The first time: what can't come right by itself is for who called.
+-- Connects for the first time. An error that will not pass by itself is returned to the caller.
 local function begin(own)
   if own.o.conn then return attach(own, own.o.conn) or true end
   local ok, err = connect(own)

@@ -1,6 +1,6 @@
--- link: two connections to Redis that come back: one for what is asked, one that hears the bell (a channel on which is
--- published what has changed). Nothing is sent twice here: who asks does that, since what is asked by xmpp.stream may
--- be done twice.
+-- link: two connections to Redis, made again whenever they are lost: one for commands, one that has subscribed to a
+-- channel (the bell), on which it is published that streams have new entries. Commands are not repeated here: the
+-- caller does that, with scripts that may be run twice.
 
 local core = require "xmpp.load"
 local options = require "xmpp.redis.options"
@@ -17,7 +17,8 @@ L.__index = L
 
 local M = {}
 
---- What is told: state(state, err), "ready" or "waiting" with why; bell(text); back(), there is a new connection.
+--- state(state, err) is called with "ready", or with "waiting" and the reason; bell(text) with what is published;
+--- back() when there is a new connection.
 ---@param o { redis: xmpp.RedisOpts, channel: string, state: function, bell: function, back: function }
 function M.new(o)
   return setmetatable({ o = o, place = options.place(options.complete(o.redis)), asks = false, hears = false,
@@ -33,7 +34,7 @@ end
 
 local come_back
 
--- One of the two has ended: the other one goes, too.
+-- One of the two connections has ended: the other one is closed as well.
 local function on_over(self, err)
   if self.closed or not self.asks then return end
   drop(self)
@@ -60,7 +61,7 @@ local function connect(self)
   return nil, err or self:is_closed()
 end
 
--- A connection may end between its first reply and now.
+-- A connection may have ended since its first reply.
 local function open(self)
   local ok, err = connect(self)
   if not ok then return nil, err end
@@ -97,7 +98,7 @@ function L:is_closed()
     text = self.place .. ": the connection was closed by stop" }
 end
 
---- The first time: whether it can be had is for who called to know.
+--- Connects for the first time, without trying again.
 ---@return true?
 ---@return xmpp.Error?
 function L:open()

@@ -1,16 +1,15 @@
 -- reader: has the entries of one stream done, one after the other, for as long as the stream is ours: first those that
--- somebody had and didn't finish, then those that come. What an entry is done by is the worker's or the intake's
--- business:
+-- somebody has fetched and not finished, then new ones. How an entry is done is up to the worker or the intake, which
+-- gives these functions:
 --
--- do_one(entry, again)   an entry is { id, stream, key, deliveries, stanza }; again: how often it was begun before
--- (nil:
--- never). What it returns is kept until it is finished; nil, why [, true]: it has failed [, and
---                          will each time]; false, err: it couldn't be begun now
--- finish(batch)          list of { entry, what do_one returned } -> "done", "full", "lost", "left" (some have to be
--- done
---                          again); nil, err
---   bury(entry, why)       it can't be done: the same
---   told(err)              something is wrong; nil: no more
+--   do_one(entry, again)   does an entry, { id, stream, key, deliveries, stanza }. `again`: how often it was begun
+--                          before, nil: never. What it returns is kept until the entry is finished. nil, why
+--                          [, is_final]: it has failed, and will fail each time if is_final. false, err: it can't be
+--                          begun now
+--   finish(batch)          finishes a list of { entry, result of do_one }. Returns "done"; "full": no room for answers;
+--                          "lost": the stream is no longer ours; "left": some must be done again; or nil, err
+--   bury(entry, why)       puts an entry that can't be done into the stream of the dead; returns the same
+--   told(err)              something holds the reader up
 
 local core = require "xmpp.load"
 local entries = require "xmpp.stream.entries"
@@ -24,11 +23,11 @@ R.__index = R
 
 local M = {}
 
-local BATCH_BYTES = 1024 * 1024 -- of a batch, but for its last entry
-local MOST_BYTES = 32 * 1024 * 1024 -- of an entry
-local IDLE = 1 -- seconds, after which a stream is looked at though no bell has rung
-local MOST_FINISHED = 100 -- in one go
-local WAIT_LEAST, WAIT_MOST = 0.05, 1 -- seconds, until what can't be done now is tried again
+local BATCH_BYTES = 1024 * 1024 -- no further entry is fetched into a batch of this size
+local MOST_BYTES = 32 * 1024 * 1024 -- of one entry; a larger one can't be done
+local IDLE = 1 -- seconds after which an empty stream is looked at, although nobody has said that something has come
+local MOST_FINISHED = 100 -- entries that are finished by one script
+local WAIT_LEAST, WAIT_MOST = 0.05, 1 -- seconds until something that failed is tried again
 
 ---@param o { i: integer, seats: table, link: table, me: string, group: string, leases: string, stream: string,
 --- sent: string?, batch: integer, most: integer, pause: number, do_one: function, finish: function, bury: function,
@@ -49,7 +48,7 @@ local function wake(self)
   if self.bell then self.bell:resolve(true) end
 end
 
---- Something has come.
+--- An entry has been added.
 function R:ring() wake(self) end
 
 function R:give_up()
@@ -70,7 +69,8 @@ local function listen(self, seconds)
   end
 end
 
--- What goes wrong with Redis is told, and waited for.
+-- After an error of Redis: reports it, and waits until there is a connection. It isn't known whether the last command
+-- was done, so unfinished entries are looked for again.
 local function recover(self, err)
   self.unsure = true
   if err.condition == "closed" or err.condition == "NOGROUP" then return self:lose() end
@@ -79,7 +79,7 @@ local function recover(self, err)
   xmpp.sleep(err.retry and WAIT_LEAST or WAIT_MOST)
 end
 
--- A script of one stream. nil: it wasn't done, or isn't known to have been.
+-- Runs a script about this stream. nil: it wasn't done, or it isn't known whether it was.
 local function run(self, name, ...)
   local o = self.o
   local answer, err = o.link:run(name, { o.leases, o.stream }, { o.i, o.me, o.group, ... })
@@ -88,7 +88,7 @@ local function run(self, name, ...)
   return answer
 end
 
--- Finishing, beside what is being done.
+-- Finishing entries, while the next ones are done.
 
 local function take_batch(self)
   local batch, last = {}, math.min(self.last, self.first + MOST_FINISHED - 1)
@@ -101,14 +101,14 @@ local function forget_batch(self, n)
   self.first = self.first + n
 end
 
--- How often something is tried, the pauses grow.
+-- Reports what holds us up, pauses, and returns the next pause.
 local function hold(self, pause, err)
   self.o.told(err)
   xmpp.sleep(pause)
   return math.min(pause * 2, WAIT_MOST)
 end
 
--- Until it has been done, or isn't ours to do.
+-- Calls f until that succeeds, or the stream is no longer ours.
 local function insist(self, f, ...)
   local pause = WAIT_LEAST
   while is_mine(self) do
@@ -154,7 +154,7 @@ end
 
 local claim
 
--- It has failed, and is begun again after a pause, which doubles.
+-- The handler has failed: claims the entry again after a pause, which doubles each time.
 local function again_later(self, entry)
   if not is_mine(self) then return nil end
   xmpp.sleep(math.min(self.o.pause * 2 ^ (entry.deliveries - 1), 60))
@@ -172,7 +172,7 @@ local function try(self, entry)
   return false
 end
 
--- false: it wasn't begun.
+-- Does one entry, as often as it takes. false: it wasn't begun.
 local function one(self, entry)
   while entry and is_mine(self) do
     if not entry.stanza then return bury(self, entry, entry.why) end
@@ -187,13 +187,13 @@ local function one(self, entry)
   end
 end
 
--- Those that weren't begun: whoever is next has them for the first time, as we had.
+-- Entries that were fetched and not begun are given back: for whoever has them next it is the first time.
 local function untake(self, left)
   settle(self)
   if left[1] and is_mine(self) then run(self, "untake", unpack(left)) end
 end
 
--- Getting
+-- Fetching
 
 local function read(self, raw, deliveries)
   local entry = entries.read(raw)
@@ -201,7 +201,7 @@ local function read(self, raw, deliveries)
   return entry
 end
 
--- The one with that id, or the first that isn't finished; nil: there is none, or none to be had.
+-- Claims the entry with that id, or the first unfinished one. nil: there is none, or Redis failed.
 function claim(self, id)
   settle(self)
   local answer = run(self, "claim", MOST_BYTES, id or "", self.o.sent)
@@ -214,7 +214,7 @@ function claim(self, id)
   return read(self, answer[2], answer[3])
 end
 
--- What others, or we ourselves, have begun.
+-- Does the entries that a dead worker, or we ourselves, had begun and not finished.
 local function do_old(self)
   self.unsure = true
   while self.unsure and goes_on(self) do
@@ -225,7 +225,7 @@ local function do_old(self)
   if goes_on(self) then run(self, "tidy") end
 end
 
--- Those that weren't begun, and how often they had been.
+-- Does the entries of a batch. Returns those that weren't begun, each followed by how often it had been delivered: 0.
 local function do_batch(self, list)
   local left = {}
   for _, raw in ipairs(list) do

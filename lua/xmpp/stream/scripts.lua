@@ -1,10 +1,10 @@
--- scripts: what is done in Redis in one go, in its own Lua. Each is whole or not done at all: what can be refused
--- (memory, a stream that is full) is refused before anything is written.
+-- scripts: what Redis does as one step, in its own Lua. A script is done as a whole or not at all: whatever may be
+-- refused (memory, a full stream) is refused before anything is written.
 --
--- But for `append` they run when Redis's memory is full, too: they are what makes room.
+-- All but `append` also run when Redis's memory is full, since they are what makes room.
 --
--- A lease is a field of a hash: stream's number -> "owner end", the end in Redis's own milliseconds. Nothing is read,
--- finished or buried but by the owner, so that one that was held up for longer than its lease finds that it has none.
+-- A lease is a field of a hash: the stream's number -> "owner end", with the end in milliseconds of Redis's clock. Only
+-- the owner may fetch, finish and bury entries. A process that was held up for longer than its lease finds out so.
 
 local core = require "xmpp.load"
 
@@ -15,8 +15,8 @@ local function is_owner(leases, stream, me)
 end
 ]=]
 
--- An entry as it is taken along: its id, its fields (where there is too much in them their size), and whether it has
--- been sent already, for which there is a key of that prefix.
+-- What is returned of an entry: its id; its fields, or their size if that is too large; and whether it has been sent
+-- already (1 or 0), for which there is a key with that prefix.
 local LOOK = [=[
 local function size_of(entry)
   local n = 0
@@ -38,10 +38,12 @@ end
 
 local source = {}
 
--- KEYS: the number of this intake's last entry, then each entry's stream.
--- ARGV: the first entry's number; how many a stream may have; for how long it is known what was had; the bell; then of
--- each entry the key under which it is known (""), its ordering key, its stanza.
--- -> how many were taken, or had already; of them how many had come before from the same sender; is a stream full?
+-- Appends an intake's stanzas to their streams. They are numbered, so a batch whose reply was lost may be sent again.
+-- KEYS: where the number of this intake's last stanza is kept, then the stream of each stanza.
+-- ARGV: the number of the first stanza; how many entries a stream may have; for how many seconds a stanza is
+-- remembered; the channel; then of each stanza the key by which it is remembered (or ""), its ordering key, and its
+-- text.
+-- Returns how many are done with; how many of these were dropped because they had come before; 1 if a stream is full.
 source.append = [=[
 local first, most, long = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local last = tonumber(redis.call("GET", KEYS[1]) or "0")
@@ -68,10 +70,10 @@ if list[1] then redis.call("PUBLISH", ARGV[4], table.concat(list, " ")) end
 return { taken, repeated, full }
 ]=]
 
--- Who takes part, and who has which stream: each as many as another, one more or less.
--- KEYS: the members, the leases, the streams. ARGV: who asks, for how many ms, "1" if it takes part, the group, which
--- streams it holds, the bell.
--- -> those that stay its own, those that it has now, how many it is to give back, how many members there are
+-- Divides the streams among the members: none has two more than another.
+-- KEYS: the members, the leases, the streams. ARGV: who asks; for how many milliseconds; "1" if it takes part; the
+-- group; the streams that it holds; the channel.
+-- Returns the streams that it keeps, those that it gets, how many it is to give back, and how many members there are.
 source.share = [=[
 local t = redis.call("TIME")
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -109,7 +111,8 @@ if changed > 0 then redis.call("PUBLISH", ARGV[6], "share") end
 return { kept, got, math.max(0, #kept - target), #members }
 ]=]
 
--- KEYS: the members, the leases. ARGV: who, the bell, "1" if it leaves altogether, then its streams.
+-- Gives streams back.
+-- KEYS: the members, the leases. ARGV: who; the channel; "1" if it takes part no longer; then the streams.
 source.release = [=[
 for i = 4, #ARGV do
   local lease = redis.call("HGET", KEYS[2], ARGV[i])
@@ -120,9 +123,9 @@ redis.call("PUBLISH", ARGV[2], "share")
 return 1
 ]=]
 
--- The next entries that nobody has had.
--- KEYS: the leases, the stream. ARGV: its number, who asks, the group, how many bytes of an entry, how many entries, of
--- how many bytes together, and the prefix for those that are sent, if it is asked for.
+-- Fetches new entries.
+-- KEYS: the leases, the stream. ARGV: the stream's number; who asks; the group; how many bytes one entry may have; how
+-- many entries; at how many bytes together it stops; the prefix of the keys of what was sent (optional).
 source.fetch = OWNER .. LOOK .. [=[
 if not is_owner(KEYS[1], ARGV[1], ARGV[2]) then return { "lost" } end
 local out, size = {}, 0
@@ -136,10 +139,10 @@ end
 return { "new", out }
 ]=]
 
--- One entry that somebody had and hasn't finished: the first, or the one that is named. It counts as delivered once
--- more. KEYS: as fetch. ARGV: the stream's number, who asks, the group, how many bytes, the entry's id or "", the
--- prefix.
--- -> the entry, how often it has been delivered, ids of entries that somebody has deleted meanwhile
+-- Claims an entry that somebody has fetched and not finished: the one that is named, or the first. This counts as
+-- another delivery.
+-- KEYS: as fetch. ARGV: the stream's number; who asks; the group; how many bytes; the entry's id or ""; the prefix.
+-- Returns the entry, how often it has been delivered, and the ids of entries that somebody has deleted meanwhile.
 source.claim = OWNER .. LOOK .. [=[
 if not is_owner(KEYS[1], ARGV[1], ARGV[2]) then return { "lost" } end
 local entry, gone, cursor = nil, {}, "0-0"
@@ -157,9 +160,8 @@ local count = redis.call("XPENDING", KEYS[2], ARGV[3], entry[1], entry[1], 1)[1]
 return { "again", look(entry, tonumber(ARGV[4]), ARGV[6]), count, gone }
 ]=]
 
--- Entries that were taken and not begun: they are as they were.
--- KEYS: as fetch. ARGV: the stream's number, who asks, the group, then of each its id and how often it was begun
--- before.
+-- Entries that were fetched and not begun get the delivery counts that they had before.
+-- KEYS: as fetch. ARGV: the stream's number; who asks; the group; then of each entry its id and that count.
 source.untake = OWNER .. [=[
 if not is_owner(KEYS[1], ARGV[1], ARGV[2]) then return { "lost" } end
 for i = 4, #ARGV, 2 do
@@ -168,8 +170,8 @@ end
 return { "done" }
 ]=]
 
--- Nobody else has anything of it: those who have had a part of the stream and have nothing left are forgotten.
--- KEYS: as fetch. ARGV: the stream's number, who asks, the group.
+-- Deletes the consumers of processes that have gone and left nothing unfinished.
+-- KEYS: as fetch. ARGV: the stream's number; who asks; the group.
 source.tidy = OWNER .. [=[
 if not is_owner(KEYS[1], ARGV[1], ARGV[2]) then return { "lost" } end
 for _, flat in ipairs(redis.call("XINFO", "CONSUMERS", KEYS[2], ARGV[3])) do
@@ -180,10 +182,11 @@ end
 return { "done" }
 ]=]
 
--- Entries are finished, and what they are answered by is put into the outgoing stream.
--- KEYS: the leases, the stream, the outgoing one. ARGV: the stream's number, who, the group, how many the outgoing
--- stream may have, the bell; then of each entry its id, its number of answers, and of each of those id and stanza.
--- -> how many of them hadn't been finished before
+-- Finishes entries, and appends their answers to the outgoing stream.
+-- KEYS: the leases, the stream, the outgoing stream. ARGV: the stream's number; who; the group; how many entries the
+-- outgoing stream may have; the channel; then of each entry its id and its number of answers, and of each answer its id
+-- and its stanza.
+-- Returns how many of the entries had not been finished before.
 source.finish = OWNER .. [=[
 if not is_owner(KEYS[1], ARGV[1], ARGV[2]) then return { "lost" } end
 local done, said, at = 0, 0, 6
@@ -212,9 +215,9 @@ if said > 0 then redis.call("PUBLISH", ARGV[5], ARGV[1]) end
 return { "done", done }
 ]=]
 
--- What was sent is finished, whoever has the stream by now.
--- KEYS: the stream. ARGV: the group, for how long it is known what was sent, then of each entry its id and the key
--- under which it is known ("").
+-- Finishes outgoing entries that were sent, whoever has the stream by now.
+-- KEYS: the stream. ARGV: the group; for how many seconds it is remembered what was sent; then of each entry its id and
+-- the key by which it is remembered (or "").
 source.sent = [=[
 local ids = {}
 for i = 3, #ARGV, 2 do
@@ -225,10 +228,10 @@ redis.call("XACK", KEYS[1], ARGV[1], unpack(ids))
 return { "done", redis.call("XDEL", KEYS[1], unpack(ids)) }
 ]=]
 
--- An entry that can't be done goes to the stream of the dead, as it is, with why.
--- KEYS: the leases, the stream, the dead, the outgoing stream. ARGV: the stream's number, who, the group, the entry's
--- id, why, how often it was delivered, how many dead are kept, the bell; then an answer's id and stanza, if there is
--- one.
+-- Moves an entry that can't be done to the stream of the dead, with the reason.
+-- KEYS: the leases, the stream, the dead, the outgoing stream. ARGV: the stream's number; who; the group; the entry's
+-- id; the reason; how often it was delivered; how many dead are kept; the channel; then the id and the stanza of an
+-- answer, if there is to be one.
 source.bury = OWNER .. [=[
 if not is_owner(KEYS[1], ARGV[1], ARGV[2]) then return { "lost" } end
 local pending = redis.call("XPENDING", KEYS[2], ARGV[3], ARGV[4], ARGV[4], 1)[1]

@@ -1,9 +1,9 @@
--- seats: which of a number of streams are ours, among all who take part, each as many as another. Who has a seat reads
--- its stream, and nobody else does: so what is in it is done in order. A seat is a lease in Redis, which is asked for
--- again before it ends; who was held up for longer than that has lost it.
+-- seats: which of the streams are ours. The members divide them evenly. Only the owner of a stream reads it, so its
+-- entries are done in order. Ownership is a lease in Redis that is renewed before it ends; a process that was held up
+-- for longer has lost it.
 --
--- A reader sits on a seat: begin(i) makes one; reader:give_up() asks it to finish what it is at, reader:lose() tells it
--- that the stream is somebody else's; both are followed by seats:left(i, reader).
+-- Each stream that is ours has a reader: begin(i) makes it; reader:give_up() asks it to finish what it is doing,
+-- reader:lose() tells it that the stream belongs to somebody else. After both the reader calls seats:left(i, reader).
 
 local core = require "xmpp.load"
 local xmpp = require "xmpp"
@@ -33,7 +33,7 @@ local function set_of(list)
   return set
 end
 
--- Those that are on their way are counted first, then those with the highest numbers.
+-- Gives back n streams, those with the highest numbers; readers that are already giving up count.
 local function give_back(self, kept, n)
   for _, i in ipairs(kept) do
     if self.giving[i] then n = n - 1 end
@@ -86,13 +86,13 @@ local function ask(self)
   return true
 end
 
--- Without an answer for as long as a lease is, they are somebody else's.
+-- Without an answer of Redis for the length of a lease, the streams are somebody else's.
 local function check_time(self)
   if core.now() < self.good_until then return end
   for i in pairs(self.readers) do lose(self, i) end
 end
 
---- Asks for our share, now; more than one call at the same time is one.
+--- Asks for our share now. A call while another one is under way makes that one ask once more.
 function S:tick()
   if self.closed then return end
   self.again = true
@@ -112,19 +112,19 @@ function S:start()
   core.spawn(function() self:tick() end)
 end
 
---- Is the seat the reader's, as far as can be known here?
+--- Does the stream still belong to this reader, as far as can be known here?
 function S:holds(i, reader)
   return self.readers[i] == reader and core.now() < self.good_until
 end
 
---- The reader has ended. `done`: it has left nothing, and the stream may be another's.
+--- The reader has ended. `done`: it has left nothing unfinished, so the stream is given back at once.
 function S:left(i, reader, done)
   if self.readers[i] ~= reader then return end
   if done then self.o.link:run("release", { self.o.members, self.o.leases }, { self.o.me, self.o.channel, "0", i }) end
   if self.readers[i] == reader then is_left(self, i) end
 end
 
---- Gives all back, when what is being done is done; waits for that, but no longer than `seconds`.
+--- Gives all streams back, after the readers have finished what they are doing; waits for at most `seconds`.
 ---@return boolean done
 function S:stop(seconds)
   self.stopping, self.empty = true, xmpp.promise()

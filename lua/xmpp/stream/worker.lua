@@ -25,7 +25,7 @@ local Worker = { __index = W, __metatable = "a worker has a metatable of its own
 
 local M = {}
 
--- What is worked on is known in here alone.
+-- What belongs to a worker, by the object that the program has.
 local inside = setmetatable({}, { __mode = "k" })
 
 -- Answers
@@ -37,10 +37,10 @@ local function list_of(answers)
   return answers
 end
 
--- The same each time that the entry is done.
+-- An answer's id: the same each time that the entry is done.
 local function id_of(entry, n) return entries.digest(("%s/%s/%d"):format(entry.stream, entry.id, n)) end
 
--- Who was written to is who answers, if nobody else is named. The handler's table stays as it is.
+-- Adds `from` (the address that the stanza was for) and an id, if they are missing, in a copy of the handler's table.
 local function complete(entry, stanza, id)
   local attributes, out = {}, {}
   for name, value in pairs(stanza[2]) do attributes[name] = value end
@@ -51,7 +51,7 @@ local function complete(entry, stanza, id)
   return out
 end
 
--- { id, JSON }, the n-th answer's; raises for what is no stanza.
+-- The n-th answer as { id, JSON }; raises if it is no stanza.
 local function write(entry, n, answer)
   local stanza, why = entries.canonical(answer)
   if not stanza then error("the handler has returned what can't be sent: " .. why, 0) end
@@ -79,7 +79,7 @@ local function refuse(entry, n, condition)
   return write(entry, n, xexpr.error_reply(entry.stanza, "cancel", condition))
 end
 
--- A question is answered in any case (RFC 6120 8.2.3).
+-- A question (iq) must be answered (RFC 6120 8.2.3).
 local function leave_none_open(entry, list)
   if entries.is_question(entry.stanza) and not answers_it(entry.stanza, list) then
     list[#list + 1] = refuse(entry, #list + 1, "service-unavailable")
@@ -87,7 +87,7 @@ local function leave_none_open(entry, list)
   return list
 end
 
--- What the reader asks for
+-- The functions that a reader calls
 
 local Own = {}
 Own.__index = Own
