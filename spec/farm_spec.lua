@@ -7,14 +7,9 @@ local run = require "spec.support.farm_run"
 local STREAMS, WORKERS = 8, 4
 
 -- What happens behind Redis alone is tried with one of the two.
-<<<<<<< HEAD
-local EVENTS = { ejabberd = { none = true, ["intake killed"] = true, ["server killed"] = true,
-  ["rolling restart"] = true } }
-=======
 local EVENTS = {
   ejabberd = { none = true, ["intake killed"] = true, ["server killed"] = true, ["rolling restart"] = true },
 }
->>>>>>> origin/issue-e2
 
 for _, kind in ipairs { "ejabberd", "prosody" } do
   describe("a farm with " .. (kind == "ejabberd" and "two nodes of ejabberd" or "Prosody"), function()
