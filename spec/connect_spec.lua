@@ -331,7 +331,11 @@ server.each(function(s)
       local seen = {}
       bob:set_handler(function(stanza) seen[#seen + 1] = tonumber(body(stanza)) end)
       for i = 1, 1000 do say(alice, bob, tostring(i)) end
-      turn_until(function() return #seen == 1000 end, "1,000 messages")
+      turn_until(function() return #seen == 1000 end, function()
+        local unacked = alice:pending()
+        return ("1,000 messages: %d came, %s; Alice has %s unacknowledged, and is %s"):format(#seen, bob:state(),
+          tostring(type(unacked) == "table" and #unacked or unacked), alice:state())
+      end)
       for i = 1, 1000 do assert.equal(i, seen[i]) end
     end)
 
