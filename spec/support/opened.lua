@@ -25,14 +25,11 @@ function opened.stop_all()
   opened.turn_until(function() return stopping == 0 end, "goodbyes")
 end
 
--- Runs the loop until `is_so()` is true; raises if that takes too long even for a busy machine. `what` it waits for is
--- a text, or a function that returns one.
+-- Runs the loop until `is_so()` is true; raises if that takes too long even for a busy machine.
 function opened.turn_until(is_so, what)
   local deadline = os.time() + 40
   while not is_so() do
-    if os.time() > deadline then
-      error("still waiting for " .. (type(what) == "function" and what() or what or "it"), 2)
-    end
+    if os.time() > deadline then error("still waiting for " .. (what or "it"), 2) end
     xmpp.step(0.02)
   end
 end
