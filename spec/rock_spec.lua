@@ -59,14 +59,14 @@ local function load_rockspec(path)
 end
 
 describe("the rock", function()
-  it("of the tree is made without any server of rocks", function()
+  it("of the source tree is built without a rock server", function()
     shell.in_folder(function(folder)
       succeed(copy_to(folder) .. luarocks(folder, "make rockspec/xmpp-dev-1.rockspec"))
       works(folder)
     end)
   end)
 
-  it("of this version is made of the archive that 'make dist' makes", function()
+  it("of this version is built from the archive of 'make dist'", function()
     shell.in_folder(function(folder)
       succeed(copy_to(folder) .. ("cd %s && make -s dist BUILD=%s/made"):format(folder, folder))
       local text = succeed(("ls %s/made/dist"):format(folder))
@@ -76,7 +76,7 @@ describe("the rock", function()
     end)
   end)
 
-  it("takes a library from where LuaRocks is told that it is", function()
+  it("uses a library from the place that LuaRocks is given", function()
     shell.in_folder(function(folder)
       local made = copy_to(folder) .. ("mkdir %s/mine && echo '#error mine' >%s/mine/expat.h\n"):format(folder, folder)
       local text, status = run(made .. luarocks(folder, ("make rockspec/xmpp-dev-1.rockspec EXPAT_INCDIR=%s/mine")
@@ -89,7 +89,7 @@ describe("the rock", function()
     end)
   end)
 
-  it("names the packages of a library that is not there", function()
+  it("names the packages of a missing library", function()
     shell.in_folder(function(folder)
       local text, status = run(copy_to(folder) .. "export PKG_CONFIG_LIBDIR=/nonexistent; "
         .. luarocks(folder, "make rockspec/xmpp-dev-1.rockspec"))
@@ -101,7 +101,7 @@ describe("the rock", function()
 end)
 
 describe("the rockspecs", function()
-  it("name this version, and differ in nothing else", function()
+  it("differ only in version and source", function()
     local dev = load_rockspec "rockspec/xmpp-dev-1.rockspec"
     local released = load_rockspec(("rockspec/xmpp-%s-1.rockspec"):format(VERSION))
     assert.equal(VERSION .. "-1", released.version)
