@@ -110,7 +110,7 @@ local function hears(conn, text)
 end
 
 describe("what rides inside of a login", function()
-  it("is what the options say, and what the server offers of it", function()
+  it("is what the options want and the server offers", function()
     local o = play(login() .. success(bound "one") .. FEATURES .. ends(), { resume = true,
       user_agent = { id = AGENT, software = "spec & co", device = "a desk" },
       bind2 = { tag = "desk", carbons = true, inactive = true } })
