@@ -2,8 +2,8 @@
  *
  *   sm -> wire -> (the kernel takes) -> net -> server: delivered, counted     server -> answers -> sm
  *
- /* The model knows what was committed, what was seen on the wire, and what the kernel took of that; from this it
-  * computes what must be in the log, and which stanzas each answer must acknowledge. */
+ * The model knows what was committed, what was seen on the wire, and what the kernel took of that; from this it
+ * computes what must be in the log, and which stanzas each answer must acknowledge. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
