@@ -20,8 +20,8 @@ local run = {}
 
 local NAME = "farm"
 local WINDOW = 3
--- Seconds after which a user whose messages are unanswered sends another one, since they may be lost; twice as many each
--- time in a phase, as everything may just be slow.
+-- Seconds after which a user whose messages are unanswered sends another one, since they may be lost; twice as many
+-- each time in a phase, as everything may just be slow.
 local NUDGE = 2
 local LIMIT = 1800 -- seconds, then a phase has failed
 
