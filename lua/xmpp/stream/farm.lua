@@ -54,9 +54,6 @@ function M.tell(self, err)
   self.watching = self.watching or core.timer(CALM / 6, function() look(self) end, true)
 end
 
---- Reports an error each time.
-function M.complain(self, err) guard.report(self.who, err) end
-
 --- Reports that an entry has gone to the stream of the dead.
 function M.tell_dead(self, entry, why)
   self.counts.dead = self.counts.dead + 1
@@ -98,7 +95,8 @@ local function new_reader(self, i)
     do_one = function(...) return self:do_one(...) end,
     finish = function(batch) return self:finish(i, batch) end,
     bury = function(entry, why) return self:bury(i, entry, why) end,
-    told = function(err) M.tell(self, err) end }
+    told = function(err) M.tell(self, err) end,
+    complain = function(err) guard.report(self.who, err) end }
   reader:start()
   return reader
 end

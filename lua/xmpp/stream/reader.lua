@@ -10,6 +10,7 @@
 --                          "lost": the stream is no longer ours; "left": some must be done again; or nil, err
 --   bury(entry, why)       puts an entry that can't be done into the stream of the dead; returns the same
 --   told(err)              something holds the reader up
+--   complain(err)          an entry is lost: somebody has deleted it
 
 local core = require "xmpp.load"
 local entries = require "xmpp.stream.entries"
@@ -31,7 +32,7 @@ local WAIT_LEAST, WAIT_MOST = 0.05, 1 -- seconds until something that failed is 
 
 ---@param o { i: integer, seats: table, link: table, me: string, group: string, leases: string, stream: string,
 --- sent: string?, batch: integer, most: integer, pause: number, do_one: function, finish: function, bury: function,
---- told: function }
+--- told: function, complain: function }
 function M.new(o)
   return setmetatable({ o = o, is_lost = false, gives_up = false, rung = false, bell = false, unfinished = {},
     first = 1, last = 0, finishing = false, idle = false, unsure = false }, R)
@@ -206,7 +207,7 @@ function claim(self, id)
   settle(self)
   local answer = run(self, "claim", MOST_BYTES, id or "", self.o.sent)
   if not answer then return nil end
-  for _, gone in ipairs(answer[4]) do self.o.told(entries.gone(self.o.stream, gone)) end
+  for _, gone in ipairs(answer[4]) do self.o.complain(entries.gone(self.o.stream, gone)) end
   if answer[1] == "none" then
     if not id then self.unsure = false end
     return nil

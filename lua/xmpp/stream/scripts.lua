@@ -148,6 +148,7 @@ if not is_owner(KEYS[1], ARGV[1], ARGV[2]) then return { "lost" } end
 local entry, gone, cursor = nil, {}, "0-0"
 if ARGV[5] ~= "" then
   entry = redis.call("XCLAIM", KEYS[2], ARGV[3], ARGV[2], 0, ARGV[5])[1]
+  if not entry then gone[1] = ARGV[5] end
 else
   repeat
     local got = redis.call("XAUTOCLAIM", KEYS[2], ARGV[3], ARGV[2], 0, cursor, "COUNT", 1)
