@@ -13,7 +13,10 @@ local M = {}
 ---@return xmpp.Error? err layer "redis": that of redis.connect, and "no-json" (no lua-cjson), "version" (older than
 --- Redis 7), "volatile" (Redis keeps no append-only file), "evicts" (Redis deletes keys when its memory is full),
 --- "streams" (others of that name have another number of streams); or that of xmpp.connect_component
-function M.intake(o) return require "xmpp.stream.intake".new(o) end
+function M.intake(o)
+  local intake, err = require "xmpp.stream.intake".new(o) -- no tail call: an error is raised at the line of our caller
+  return intake, err
+end
 
 --- Makes a worker: it has its handler called for each stanza that the intakes have put into Redis, and puts what that
 --- returns into the outgoing streams. A stanza is finished when its handler has returned; if the worker dies before,
@@ -21,6 +24,9 @@ function M.intake(o) return require "xmpp.stream.intake".new(o) end
 ---@param o xmpp.WorkerOpts
 ---@return xmpp.Worker?
 ---@return xmpp.Error? err layer "redis", as of stream.intake
-function M.worker(o) return require "xmpp.stream.worker".new(o) end
+function M.worker(o)
+  local worker, err = require "xmpp.stream.worker".new(o)
+  return worker, err
+end
 
 return M
