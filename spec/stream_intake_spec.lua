@@ -318,8 +318,8 @@ server.each(function(s)
     assert.is_truthy(old)
     say(alice, "after")
     has(2)
-    -- ejabberd may store the message for Alice just after her presence has asked for what is stored. Then she gets it when
-    -- she comes again.
+    -- ejabberd may store the message for Alice just after her presence has asked for what is stored. Then she gets it
+    -- when she comes again.
     local function has_come() return heard[1] == "late" end
     if not pcall(turn_until, has_come, 10) then
       assert(alice:stop())
