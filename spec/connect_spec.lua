@@ -331,7 +331,9 @@ server.each(function(s)
       local seen = {}
       bob:set_handler(function(stanza) seen[#seen + 1] = tonumber(body(stanza)) end)
       for i = 1, 1000 do say(alice, bob, tostring(i)) end
-      turn_until(function() return #seen == 1000 end, "1,000 messages")
+      for n = 50, 1000, 50 do -- ejabberd on a machine that has no time for it takes some 20 a second
+        turn_until(function() return #seen >= n end, ("message %d of 1,000"):format(n))
+      end
       for i = 1, 1000 do assert.equal(i, seen[i]) end
     end)
 

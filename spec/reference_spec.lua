@@ -75,7 +75,7 @@ describe("doc/reference", function()
     pipe:close()
   end)
 
-  it("says of every function what it does", function()
+  it("describes every function", function()
     for _, page in ipairs(reference.list) do
       for _, section in ipairs(page.sections) do
         for _, f in ipairs(reference.functions_of(section)) do
@@ -110,7 +110,7 @@ describe("doc/reference", function()
   end
 end)
 
-describe("doc/reference, of what lives,", function()
+describe("doc/reference, of handles and events,", function()
   local living
   setup(function() living = handles.open() end)
   teardown(function() living.close() end)
@@ -147,7 +147,7 @@ describe("doc/reference, of what lives,", function()
     end
   end)
 
-  it("has every field of what it describes", function()
+  it("has every field of each type", function()
     local _, by = reference.all_types()
     local unknown = {}
     for class, value in pairs(living.values()) do
@@ -168,7 +168,7 @@ describe("doc/reference, of what lives,", function()
     assert.same({}, unknown) -- fields that aren't annotated
   end)
 
-  it("says of no field that it is always there, if it may be missing", function()
+  it("marks every field that may be missing", function()
     local _, by = reference.all_types()
     local missing = {}
     for class, value in pairs(living.values()) do
@@ -195,7 +195,7 @@ describe("an example", function()
   local RUN = not jit -- to run them once is enough
   for _, page in ipairs(reference.list) do
     local by, list = reference.examples_of(page)
-    it(("is there for each function of the page %s, and for no other"):format(page.file), function()
+    it(("exists for each function of the page %s, and for no other"):format(page.file), function()
       local there = {}
       for _, section in ipairs(page.sections) do
         for _, f in ipairs(reference.functions_of(section)) do
@@ -206,7 +206,7 @@ describe("an example", function()
       for name in pairs(by) do assert.is_true(there[name] or false, name) end
     end)
     for _, chunk in ipairs(RUN and list or {}) do
-      it(("does what it says: %s"):format(chunk.title), function() manual.run(chunk) end)
+      it(("works: %s"):format(chunk.title), function() manual.run(chunk) end)
     end
   end
 end)

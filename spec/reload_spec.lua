@@ -189,7 +189,7 @@ it("Another copy of the module in one Lua state has the same core", function()
 end)
 
 -- busted restores package.loaded after each of its files.
-it("busted, which loads it anew for each file, leaves what an earlier file has opened at work", function()
+it("busted loads it again for each file; connections of earlier files still work", function()
   shell.in_folder(function(folder)
     local function write(name, text)
       local file = assert(io.open(folder .. "/" .. name, "w"))

@@ -156,7 +156,7 @@ local function spoil(x, poison)
 end
 
 describe("the round trip", function()
-  it("brings back the canonical form, by two parsers", function()
+  it("returns the canonical form, by two parsers", function()
     io.stderr:write("# roundtrip: seed ", SEED, ", ", CASES, " cases\n")
     each_case(CASES, function()
       local x = stanza()
@@ -196,7 +196,7 @@ describe("the round trip", function()
     end)
   end)
 
-  it("is refused by contract.stanza and by send for the same reasons, and leaves nothing behind", function()
+  it("is refused by contract.stanza and send for the same reasons, and sends nothing", function()
     local f = fed.open { jid = "alice@xmpp.test/here", max_queue = 1e8 }
     each_case(CASES / 5, function(i)
       local x = stanza()

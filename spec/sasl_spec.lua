@@ -109,33 +109,33 @@ each(function(s)
     local o
     setup(function() o = offer.of(s) end)
 
-    it("binds the login to the channel, by what the server lists, or what servers without a list take", function()
+    it("binds the login to the channel, by the server's list or the usual type", function()
       assert.is_string(offer.bound_by(o, "TLSv1.2"))
       assert.same(offer.expected(o, "TLSv1.2"), login(s, "alice"))
       assert.same(offer.expected(o, "TLSv1.2"), login(s, "alice", { tls = "direct", port = s.tls_port }))
     end)
 
-    it("does so by each family", function()
+    it("does so with each hash function", function()
       for _, family in ipairs(o.families) do
         assert.same(offer.expected(o, "TLSv1.2", family),
           login(s, "alice", { mechanisms = { "SCRAM-SHA-" .. family .. "-PLUS" } }))
       end
     end)
 
-    it("goes without where -PLUS is not allowed", function()
+    it("doesn't bind if -PLUS is not allowed", function()
       for _, family in ipairs(o.families) do
         local name = "SCRAM-SHA-" .. family
         assert.same({ tls_version = "TLSv1.2", mechanism = name }, login(s, "alice", { mechanisms = { name } }))
       end
     end)
 
-    it("tells of a wrong password as of any other", function()
+    it("reports a wrong password as usual", function()
       local log, heard = listener()
       local conn, err = xmpp.connect_client("alice@xmpp.test", "wrong", s.host, s.port, s.opts { log = log })
       refused("not-authorized", { o.best .. "-PLUS" }, conn, err, heard)
     end)
 
-    it("finds out who is in between, with the server's own certificate and key", function()
+    it("reveals an attacker in between who has the server's certificate and key", function()
       local port, stop = middle(s)
       local opts = { tls = "direct", port = port }
       local conn, err, heard = dial(s, "alice", opts)
@@ -147,7 +147,7 @@ each(function(s)
       stop()
     end)
 
-    it("is what is asked for ever after, for that account, unless that is forgotten", function()
+    it("with binding requires it for that account from then on, until forget", function()
       local port, stop = middle(s, unpack(PLUS))
       local through = { tls = "direct", port = port }
       login(s, "alice")
@@ -168,7 +168,7 @@ each(function(s)
       stop()
     end)
 
-    it("is asked for when a connection that was bound connects again", function()
+    it("with binding requires it when the connection reconnects", function()
       local port, stop = middle(s, unpack(PLUS))
       local p = proxy.start(s.host, s.tls_port)
       finally(function() p:stop() stop() end)
@@ -187,7 +187,7 @@ each(function(s)
     for what, words in pairs { ["takes -PLUS out of the offer"] = PLUS,
       ["puts one that nobody has in its place"] = { "+X-PLUS", unpack(PLUS) },
       ["puts another in its place that isn't allowed"] = { "+SCRAM-SHA-512-PLUS", unpack(PLUS) } } do
-      it("finds out who " .. what .. ", where the server minds", function()
+      it("reveals an attacker who " .. what .. ", if the server checks", function()
         xmpp.forget()
         local port, stop = middle(s, unpack(words))
         local allowed = what:find "allowed" and { "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS" } or nil
@@ -207,7 +207,7 @@ each(function(s)
     local o
     setup(function() o = offer.of(s) end)
 
-    it("is bound by what the server lists; else tries what there is, once, and does not fail for it", function()
+    it("is bound by the server's list; otherwise one attempt at binding doesn't do harm", function()
       local guess = not o.types and o.mechanisms[o.best .. "-PLUS"]
       assert.same(offer.expected(o, "TLSv1.3"), login(s, "alice", nil, guess))
       assert.same(offer.expected(o, "TLSv1.3"), login(s, "alice"))
@@ -216,7 +216,7 @@ each(function(s)
       assert.equal(o.types and "tls-exporter" or nil, login(s, "alice").channel_binding)
     end)
 
-    it("takes each mechanism that is allowed", function()
+    it("works with each allowed mechanism", function()
       for _, family in ipairs(o.families) do
         local name = "SCRAM-SHA-" .. family
         assert.same({ tls_version = "TLSv1.3", mechanism = name }, login(s, "alice", { mechanisms = { name } }))
@@ -224,13 +224,13 @@ each(function(s)
       assert.same({ tls_version = "TLSv1.3", mechanism = "PLAIN" }, login(s, "bob", { mechanisms = { "PLAIN" } }))
     end)
 
-    it("takes a password that has to be prepared", function()
+    it("works with a password that has to be prepared", function()
       local users = { dave = "pa\204\136ss" } -- "a" and a combining diaeresis: one character on the server
       local info = login({ domain = s.domain, host = s.host, port = s.port, opts = s.opts, users = users }, "dave")
       assert.equal(offer.expected(o, "TLSv1.3").mechanism, info.mechanism)
     end)
 
-    it("keeps what it tells when the connection is closed", function()
+    it("keeps its info when the connection is closed", function()
       local info, conn = login(s, "alice")
       assert(conn:stop())
       assert.same(info, told(conn))
@@ -242,7 +242,7 @@ each(function(s)
     local o
     setup(function() o = offer.of(s) end)
 
-    it("is never said for an account again that has used something better", function()
+    it("is never used again for an account that has used something better", function()
       local name = s.name == "prosody" and "carol" or "erin"
       login(s, name, { mechanisms = { "PLAIN" } })
       login(s, name, { mechanisms = { "PLAIN" } })
@@ -262,7 +262,7 @@ each(function(s)
       login(s, "bob", { mechanisms = { "PLAIN" } }) -- and it is still possible
     end)
 
-    it("is not said to who is in between and takes everything else out of the offer", function()
+    it("is not used if an attacker in between removes everything else from the offer", function()
       login(s, "alice")
       local port, stop = middle(s, "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512",
         unpack(PLUS))
@@ -270,7 +270,7 @@ each(function(s)
       stop()
     end)
 
-    it("is said again when that is forgotten, but not for remember = false", function()
+    it("is used again after forget, but not with remember = false", function()
       xmpp.forget()
       local best, plain = { mechanisms = { o.best } }, { mechanisms = { "PLAIN" } }
       login(s, "bob", plain)
@@ -283,7 +283,7 @@ each(function(s)
     end)
   end)
 
-  it("tells nothing of SASL for a component", function()
+  it("info has nothing about SASL for a component", function()
     local conn = assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret))
     opened.keep(conn)
     assert.same({}, told(conn))
@@ -312,7 +312,7 @@ for _, auth in ipairs { "plain", "SHA-256" } do
       return count, conn, err
     end
 
-    it("takes a password that has two forms, kept as " .. auth, function()
+    it("accepts a password that has two prepared forms, stored as " .. auth, function()
       for name, password in pairs(odd) do
         xmpp.forget() -- forgets which form it was
         local count, conn, err = tried(name, password, { "SCRAM-SHA-256" })
@@ -327,7 +327,7 @@ for _, auth in ipairs { "plain", "SHA-256" } do
       end
     end)
 
-    it("refuses a wrong one after two tries if it has two forms, else at once, kept as " .. auth, function()
+    it("refuses a wrong one after two tries if it has two forms, else at once, stored as " .. auth, function()
       for password, expected in pairs { ["wrong\194\178"] = 2, wrong = 1 } do
         local count, conn, err = tried("alice", password, { "SCRAM-SHA-256" })
         assert.is_nil(conn)
@@ -372,11 +372,11 @@ each(function(s)
       assert.equal("EXTERNAL", conn:info().mechanism)
     end)
 
-    it("is refused for anybody else, and nothing else is tried", function()
+    it("is refused for another account, and nothing else is tried", function()
       refused("not-authorized", { "EXTERNAL" }, by_certificate("bob@xmpp.test", s.users.bob))
     end)
 
-    it("is no more than one of those that are allowed", function()
+    it("is only used if it is allowed", function()
       local conn = assert(by_certificate("alice@xmpp.test", s.users.alice, { mechanisms = { "SCRAM-SHA-256" } }))
       assert.equal("SCRAM-SHA-256", conn:info().mechanism)
       refused("invalid-mechanism", {}, by_certificate("alice@xmpp.test", nil, { mechanisms = { "SCRAM-SHA-256" } }))
@@ -388,7 +388,7 @@ each(function(s)
       refused("invalid-mechanism", {}, dial(s, "bob", { mechanisms = { "EXTERNAL" } }))
     end)
 
-    it("is something better than PLAIN", function()
+    it("is better than PLAIN, which isn't used afterwards", function()
       assert(by_certificate "alice@xmpp.test")
       refused("invalid-mechanism", {}, dial(s, "alice", { mechanisms = { "PLAIN" } }))
     end)
@@ -397,7 +397,7 @@ end, { tls_protocol = "1.3", client_cert = "yes" }, { "ejabberd" })
 
 local function anonymous(s)
   describe("ANONYMOUS", function()
-    it("gives a name to who has none", function()
+    it("gives a name to a client without one", function()
       local opts = s.opts { mechanisms = { "ANONYMOUS" } }
       local conn = assert(xmpp.connect_client(s.domain, nil, s.host, s.port, opts))
       opened.keep(conn)
@@ -406,7 +406,7 @@ local function anonymous(s)
       assert.is_string(conn:jid().localpart)
     end)
 
-    it("gives another to who has one, if nothing else is allowed", function()
+    it("gives another name to a client with one, if nothing else is allowed", function()
       local opts = s.opts { mechanisms = { "ANONYMOUS" } }
       local conn = assert(xmpp.connect_client("alice@" .. s.domain, "whatever", s.host, s.port, opts))
       opened.keep(conn)
@@ -414,7 +414,7 @@ local function anonymous(s)
       assert.not_equal("alice", conn:jid().localpart)
     end)
 
-    it("is nothing to fall back to", function()
+    it("is never a fallback", function()
       refused("invalid-mechanism", {}, dial(s, "alice", { mechanisms = { "ANONYMOUS", "EXTERNAL" } }))
     end)
   end)
@@ -430,7 +430,7 @@ describe("arguments", function()
     assert.truthy(tostring(message):find(text, 1, true), tostring(message))
   end
 
-  it("a password may be left out only where something else will do", function()
+  it("a password may be left out only if something else suffices", function()
     raises("bad argument #2 to 'connect_client' (string or function expected, got nil)",
       function() xmpp.connect_client("alice@xmpp.test", nil, "127.0.0.1", 1, {}) end)
     raises("bad argument #2 to 'connect_client' (string or function expected, got nil)",
@@ -452,7 +452,7 @@ describe("arguments", function()
     assert.equal("tcp", err.layer)
   end)
 
-  it("a mechanism that the library has not is refused", function()
+  it("an unknown mechanism is refused", function()
     raises("SCRAM-SHA-1-PLUS", function()
       xmpp.connect_client("alice@xmpp.test", "x", "127.0.0.1", 1, { mechanisms = { "SCRAM-SHA3-512" } })
     end)

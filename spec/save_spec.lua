@@ -95,7 +95,7 @@ end
 
 server.each(function(s)
   describe("a saved session", function()
-    it("goes on in another process: nothing is lost, nothing doubled", function()
+    it("continues in another process: nothing is lost or doubled", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local saved, me, him = hand_over(alice, bob)
       assert.equal(1, #saved.queue)
@@ -145,7 +145,7 @@ server.each(function(s)
       assert.equal(0, got)
     end)
 
-    it("may be saved by a handler, whose stanza does not come again", function()
+    it("may be saved by a handler, whose stanza isn't delivered again", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local me, saved = alice:jid(), nil
       alice:set_handler(function(stanza, conn)
@@ -177,7 +177,7 @@ server.each(function(s)
       assert.same({ "while it was down", "new" }, bodies(bob))
     end)
 
-    it("may go on in the same process, and be saved again", function()
+    it("may continue in the same process, and be saved again", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local saved = assert(alice:save())
       for i = 1, 3 do
@@ -189,7 +189,7 @@ server.each(function(s)
       end
     end)
 
-    it("that the server has forgotten becomes a new one, and who has asked is told", function()
+    it("that the server has forgotten becomes a new one; pending requests fail", function()
       local alice, bob = login(s, "alice"), login(s, "bob", { resume = false })
       local him = tostring(bob:jid())
       say(bob, alice:jid(), "queued")
@@ -213,7 +213,7 @@ server.each(function(s)
       assert.same({ "new" }, bodies(bob))
     end)
 
-    it("that the server has forgotten gets the response to what had not left yet", function()
+    it("that the server has forgotten gets the response to a request that had not left yet", function()
       local p = keep(proxy.start(s.host, s.port))
       local alice = login(s, "alice", { reconnect = { min = 100, max = 100 } }, p)
       p:tell "cut rst"
@@ -239,7 +239,7 @@ server.each(function(s)
       assert(conn:stop(30))
     end
 
-    it("is refused where there is no session to be resumed, and does no harm then", function()
+    it("is refused without a resumable session, and does no harm then", function()
       refused(login(s, "alice", { resume = false }))
       local conn = keep(assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, s.host, s.port, s.opts())))
       assert.matches("connect with resume = true, or with reconnect", select(2, conn:save()).text, 1, true)
@@ -265,7 +265,7 @@ describe("the age of what was saved", function()
     return math.floor(result.age / MINUTE)
   end
 
-  it("is by the clock that nobody sets, in a process of the same start of the machine", function()
+  it("is measured by the monotonic clock in a process after the same boot", function()
     local ticks, wall, boot = core.clocks()
     assert.equal(36, #boot)
     assert.equal(1, age { clock = ticks, saved_at = wall, boot = boot })
@@ -276,7 +276,7 @@ describe("the age of what was saved", function()
     assert.equal(math.floor((MINUTE + some) / MINUTE), age { clock = ticks - some, saved_at = wall, boot = boot })
   end)
 
-  it("is by the wall's, from the save on, after another start and on another machine", function()
+  it("is measured by the wall clock after another boot or on another machine", function()
     local ticks, wall = core.clocks()
     for _, boot in ipairs { "", "another" } do
       assert.equal(1, age { clock = ticks, saved_at = wall, boot = boot })
@@ -288,7 +288,7 @@ describe("the age of what was saved", function()
     assert.equal(0, age({}, { age = false, at = wall + YEAR }))
   end)
 
-  it("is told by save, with the time that it was", function()
+  it("is in what save returns, with the time", function()
     local s = keep(server.start "prosody")
     local alice = login(s, "alice")
     local ticks, wall, boot = core.clocks()
@@ -311,7 +311,7 @@ describe("the age of what was saved", function()
 end)
 
 -- A response goes to what waits for it, and answers to the library's own aren't given out; in the next process, too.
-describe("what becomes of saved stanzas", function()
+describe("the fate of saved stanzas", function()
   local core, fed = require "xmpp.core", require "spec.support.fed"
   local session = require "xmpp.saved".session
   local ME, PEER = "me@xmpp.test/here", "bob@xmpp.test/pc"
@@ -337,7 +337,7 @@ describe("what becomes of saved stanzas", function()
     f.conn:on("failed", function(stanza) told[#told + 1] = stanza[2].id end)
   end
 
-  it("is told as without saving, but for their `on`", function()
+  it("is reported as without saving, except to their `on`", function()
     local f = open()
     send_all(f)
     listen(f)
@@ -354,7 +354,7 @@ describe("what becomes of saved stanzas", function()
     assert.same({ "m", "w" }, told)
   end)
 
-  it("is known by what they were, and who waits by its stanza's place", function()
+  it("depends on their saved flags; a pending request is known by its number", function()
     local f = open()
     f.conn:send { "message", { id = "gone", to = PEER } }
     f:sent()
@@ -374,11 +374,11 @@ describe("what becomes of saved stanzas", function()
   end)
 end)
 
-describe("a stanza that has been read and given to nobody yet", function()
+describe("a stanza that has been read, but not delivered", function()
   local core, fed = require "xmpp.core", require "spec.support.fed"
 
   -- Saved by the log function, which gets the bytes first.
-  it("when the session is saved comes again to the next process, and to no handler here", function()
+  it("when the session is saved is delivered in the next process, and not here", function()
     local f, saved, heard = nil, nil, 0
     f = fed.open { jid = "me@xmpp.test/here", sm = true, resumable = true, log = function(_, text)
       if text:find "second" then saved = assert(core.conn.save(f.conn)) end
@@ -410,7 +410,7 @@ describe("a malformed session", function()
     assert.truthy(message:find("bad argument #1 to 'resume' (" .. text, 1, true), message)
   end
 
-  it("is none when nothing is wrong", function()
+  it("isn't reported when nothing is wrong", function()
     local told
     xmpp.on_error(function(text) told = text end)
     local conn, err = xmpp.resume(good(), "pw")
@@ -458,7 +458,7 @@ describe("a malformed session", function()
     check("queue[1][2]: ", function(t) t.queue[1][2] = nil end)
   end)
 
-  it("raises for an age or a clock that is none", function()
+  it("raises for an invalid age or clock", function()
     for _, n in ipairs { -1, 0.5, 1 / 0, 0 / 0, "x", false } do
       check("stanzas[1].age: ", function(t) t.stanzas[1].age = n end)
       check("clock: ", function(t) t.clock = n end)
@@ -467,13 +467,13 @@ describe("a malformed session", function()
     check("boot: ", function(t) t.boot = 1 end)
   end)
 
-  it("raises for what is no table", function()
+  it("raises for a value that isn't a table", function()
     assert.has_error(function() xmpp.resume(nil, "pw") end)
     assert.has_error(function() xmpp.resume("x", "pw") end)
     assert.has_error(function() xmpp.resume({}, "pw") end)
   end)
 
-  it("with an address that is none is an error", function()
+  it("with an invalid address is an error", function()
     for _, name in ipairs { "account", "jid" } do
       local saved = good()
       saved[name] = "@"

@@ -140,13 +140,13 @@ server.each(function(s)
     end
 
     for _, mechanism in ipairs(MECHANISMS) do
-      it("has no proof of " .. mechanism, function()
+      it("doesn't contain a proof of " .. mechanism, function()
         check_login(mechanism, false)
         check_login(mechanism, true) -- older releases of a server don't have it
       end)
     end
 
-    it("and the error have nothing of a wrong password", function()
+    it("and the error don't contain a wrong password", function()
       for _, mechanism in ipairs { "SCRAM-SHA-1", "PLAIN" } do
         local name = mechanism == "PLAIN" and "carol" or "bob"
         local conn, err, lines = login(name, "wr0ng-s3cret", { mechanisms = { mechanism } })
@@ -157,7 +157,7 @@ server.each(function(s)
       end
     end)
 
-    it("has no proof of a component's secret", function()
+    it("doesn't contain a proof of a component's secret", function()
       for _, secret in ipairs { s.secret, "wr0ng-s3cret" } do
         local log, lines = listener()
         local conn, err = xmpp.connect_component(s.host, s.component_port, s.component, secret, { log = log })
@@ -183,7 +183,7 @@ describe("the log of what a program sends", function()
       { "field", { var = "password" }, { "value", "n3w-s3cret" } } } } },
   }
 
-  it("and receives has no password in it, and all the rest", function()
+  it("and receives contains no password, and all the rest", function()
     local log, lines = listener()
     local f = fed.open { jid = "bob@xmpp.test/x", log = log }
     for _, stanza in ipairs(stanzas) do assert(f.conn:send(stanza)) end
@@ -199,7 +199,7 @@ describe("the log of what a program sends", function()
   end)
 end)
 
-describe("a server that plays false", function()
+describe("a malicious server", function()
   local certs
 
   setup(function() certs = peer.certs() end)
@@ -225,7 +225,7 @@ describe("a server that plays false", function()
     ["sends something else"] = "S: <x xmlns='urn:example:x'/>",
     ["sends no XML"] = "S: &&&",
   } do
-    it("and " .. name .. " makes nobody tell the password", function()
+    it("that " .. name .. " doesn't get the password into the error or the log", function()
       local conn, err, lines = play(offered .. AUTH .. answer, "s3cret-passw0rd")
       assert.is_nil(conn)
       check_error(err, "s3cret", in_base64("carol", "s3cret-passw0rd"))
@@ -233,7 +233,7 @@ describe("a server that plays false", function()
     end)
   end
 
-  it("and repeats the password does not get it into the log", function()
+  it("that repeats the password does not get it into the log", function()
     local text = in_base64("carol", "s3cret-passw0rd")
     local _, _, lines = play(offered .. AUTH .. "S: <failure " .. SASL .. "><not-authorized/><text>" .. text
       .. "</text></failure>", "s3cret-passw0rd")
@@ -242,7 +242,7 @@ describe("a server that plays false", function()
 end)
 
 describe("a mistake of the caller's", function()
-  it("with a password is told without it", function()
+  it("with a password is reported without it", function()
     for _, password in ipairs { "s3cret\0", "s3cret\n\1", "\255s3cret", ("s3cret"):rep(200000) } do
       local p = peer.play(peer.session)
       local conn, err = xmpp.connect_client("carol@xmpp.test", password, p.host, p.port, { ca_file = p.ca })
@@ -253,7 +253,7 @@ describe("a mistake of the caller's", function()
     end
   end)
 
-  it("in the arguments is told without their values", function()
+  it("in the arguments is reported without their values", function()
     for _, call in ipairs {
       function() xmpp.connect_client("carol@xmpp.test", { "s3cret" }) end,
       function() xmpp.connect_client("carol@xmpp.test", "s3cret", 5) end,
@@ -272,7 +272,7 @@ end)
 describe("of a password that is given as a function's result,", function()
   local backwards = "drowssap" .. "-terces"
 
-  it("nothing of Lua's leads to it once the login is over", function()
+  it("no Lua object refers to it after the login", function()
     local p = peer.play((peer.session:gsub("alice@", "dave@")))
     finally(function() p:stop() end)
     package.loaded.for_a_test = { backwards:reverse() }

@@ -39,7 +39,7 @@ for _, name in ipairs { "prosody", "ejabberd" } do
 end
 
 server.each(function(s)
-  it("comes through a hundred cuts by tokens, and is resumed inside of the logins", function()
+  it("comes through a hundred cuts with tokens, resumed inside of the logins", function()
     local figures, wrong = soak.run(s, { stanzas = 1000, cuts = 100, seed = SEED })
     local line = soak.HEAD .. "\n" .. soak.line(figures)
     assert.same({}, wrong, line)
@@ -64,7 +64,7 @@ each(function(s)
       run.alice.proxy:tell "stall up"
     end
 
-    it("gets once more what it had not acked", function()
+    it("gets again what it had not acked", function()
       hold_back_after(50)
       run:send(30)
       run:turn_until(function() return run.account.written[80] end)
@@ -79,7 +79,7 @@ each(function(s)
       end
     end)
 
-    it("in mid-stream loses only what it had taken, and sees twice only what it had not acked", function()
+    it("in mid-stream loses only what it had acked, and gets twice only what it had not", function()
       local account = run.account
       run:send(40)
       run:turn_until(function()
@@ -104,7 +104,7 @@ each(function(s)
   end)
 
   describe("a server that dies for good", function()
-    it("leaves an exact account", function()
+    it("leaves every stanza's fate known", function()
       local run = soak.start(s, { seed = SEED, reconnect = { min = 0.01, max = 0.05, attempts = 3 } })
       finally(function() run:close() end)
       run:send(50)
@@ -139,11 +139,11 @@ describe("the account", function()
     return soak.judge(account(fates, deliveries), may or { doubled = 0, falls = 0 })
   end
 
-  it("is in order when sent is delivered and failed", function()
+  it("is correct if each sent stanza was either delivered or failed", function()
     assert.same({}, wrong({ "acked", "failed", "acked" }, { 1, 3 }))
   end)
 
-  it("sees what is lost, doubled, out of order, failed and yet there, or of unknown fate", function()
+  it("reports what is lost, doubled, out of order, failed but delivered, or of unknown fate", function()
     assert.same({ "lost: 1 (2)" }, wrong({ "acked", "acked", "acked" }, { 1, 3 }))
     assert.same({ "doubled: 1, where 0 are excused" }, wrong({ "acked", "acked" }, { 1, 2, 1 }))
     assert.same({ "out of order: 1 times, where 0 are excused" }, wrong({ "acked", "acked" }, { 2, 1 }))
@@ -156,7 +156,7 @@ describe("the account", function()
     assert.same(2, #wrong({ "acked", "acked", "acked" }, { 3, 2, 1, 1, 1 }, { doubled = 1, falls = 1 }))
   end)
 
-  it("knows how receipts are to come", function()
+  it("checks the order of receipts", function()
     local a = account({ "acked" }, { 1 })
     a:state(1, "acked")
     a.sent = 3
@@ -167,7 +167,7 @@ describe("the account", function()
     assert.same(1, #soak.judge(a, { doubled = 0, falls = 0 }))
   end)
 
-  it("doesn't take what came back as an error for lost", function()
+  it("doesn't count what came back as an error as lost", function()
     local a = account({ "acked", "acked" }, { 1 })
     a.bounced[2] = true
     assert.same({}, (soak.judge(a, { doubled = 0, falls = 0 })))
