@@ -166,8 +166,9 @@
 ---@field on_state? fun(state: "waiting"|"ready", err: xmpp.Error?)
 
 ---@class xmpp.IntakeOpts: xmpp.StreamOpts
---- how to connect as a component; the intake connects again by itself. With a server that allows a domain one
---- connection it waits for the place of another intake
+--- how to connect as a component; the intake connects again by itself. If the server lets the domain have one
+--- connection (Prosody), it waits for the place of another intake. With ejabberd let one intake connect to each node:
+--- two at one node get the stanzas of a sender in turns, so that their order isn't kept
 ---@field component? { host: string, port: integer, domain: string, secret: string|fun(): string, opts: xmpp.Opts? }
 ---@field conn? xmpp.Conn instead of component: a connection of a component or of an account
 --- which stream a stanza goes to: "sender", its sender's bare address; "bot", the bare address that it was sent to; or

@@ -5,6 +5,10 @@
 --     component = { host = "127.0.0.1", port = 5347, domain = "bots.example.net", secret = "secret" } })
 --   xmpp.run()
 --
+-- Several intakes may run: where the server lets the domain have one connection, the others wait for its place. Where
+-- it allows several (ejabberd), the order of a sender's stanzas is kept if all of them come to one intake, as they do
+-- with one intake at each node.
+--
 -- A stanza is safe from the moment that Redis has said so. What comes while Redis is slow, full or gone waits here, in
 -- order, and when that is enough nothing more is read: then TCP holds the server back. An answer is finished when it
 -- has been written to the server, which is all that XEP-0114 lets anybody know.
